@@ -1,1 +1,10 @@
-//! bkv-wire
+//! What client and vault share: messages, OPAQUE's suite, the threshold OPRF, the inner channel, root-signed documents.
+//!
+//! Knows core's types and implements its [`bkv_core::verify::Verifier`]. No I/O, no clock; randomness comes in as an argument or from the
+//! operating system where a library insists.
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod proto;
+
+pub use bkv_core as core;
