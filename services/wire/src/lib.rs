@@ -4,6 +4,9 @@
 //! operating system where a library insists.
 #![forbid(unsafe_code)]
 
+pub mod boot;
+pub mod documents;
+pub mod ed25519;
 pub mod frame;
 pub mod proto;
 

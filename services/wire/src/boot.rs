@@ -1,0 +1,129 @@
+//! Boot keys: Ed25519, in a vault's memory only, certified by its token's identity for at most a day. They sign evaluations,
+//! acknowledgements, attestations, receipts and events: a token signature for each would cost more than everything else.
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use bkv_core::document::{Admission, BootKey};
+use bkv_core::id::{Era, Lineage, NodeId, PublicKey, Slot, Time};
+use bkv_core::statement;
+use prost::Message as _;
+
+use crate::proto::inner as p;
+
+/// The longest a certificate may hold: 24 h, milliseconds.
+pub const MAX_VALIDITY_MS: u64 = 24 * 3600 * 1000;
+/// The most an encoded certificate may take.
+pub const MAX_CERTIFICATE: usize = 512;
+
+/// Why a boot certificate is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BootError {
+    /// Not protobuf, or a field of the wrong length.
+    #[error("boot certificate: malformed")]
+    Malformed,
+    /// Of another lineage or era.
+    #[error("boot certificate: of another fleet")]
+    OtherFleet,
+    /// Its slot is not on the list, or another node's.
+    #[error("boot certificate: slot {0} is not admitted for this node")]
+    NotAdmitted(Slot),
+    /// Before or after its time, or made for longer than a day.
+    #[error("boot certificate of slot {0}: outside its dates")]
+    Dates(Slot),
+    /// Not by the identity on the list.
+    #[error("boot certificate of slot {0}: not signed by the identity on the admission list")]
+    Signature(Slot),
+}
+
+/// Everything in a certificate but its signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// Of the fleet.
+    pub lineage: Lineage,
+    /// Of the fleet.
+    pub era: Era,
+    /// Whose.
+    pub node: NodeId,
+    /// Whose.
+    pub slot: Slot,
+    /// The admission list it was made under.
+    pub admission: u64,
+    /// The boot key.
+    pub key: PublicKey,
+    /// From.
+    pub not_before: Time,
+    /// Until.
+    pub not_after: Time,
+}
+
+impl Claims {
+    /// What the identity signs (ECDSA P-256 over its SHA-256).
+    pub fn statement(&self) -> Vec<u8> {
+        statement::boot_certificate(
+            &self.lineage,
+            self.era,
+            self.node,
+            self.slot,
+            self.admission,
+            &self.key,
+            self.not_before,
+            self.not_after,
+        )
+    }
+
+    /// The certificate with the identity's signature (DER).
+    pub fn encode(&self, signature: &[u8]) -> Vec<u8> {
+        p::BootCertificate {
+            lineage: self.lineage.0.to_vec().into(),
+            era: self.era.0,
+            node: self.node.0,
+            slot: u32::from(self.slot.0),
+            admission: self.admission,
+            key: self.key.0.to_vec().into(),
+            not_before_ms: self.not_before.0,
+            not_after_ms: self.not_after.0,
+            signature: signature.to_vec().into(),
+        }
+        .encode_to_vec()
+    }
+}
+
+/// Checks a certificate against the admission list at a moment. A pure function: replicas call it while they apply entries.
+pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<BootKey, BootError> {
+    if certificate.len() > MAX_CERTIFICATE {
+        return Err(BootError::Malformed);
+    }
+    let c = p::BootCertificate::decode(certificate).map_err(|_| BootError::Malformed)?;
+    let claims = Claims {
+        lineage: Lineage::try_from(&c.lineage[..]).map_err(|_| BootError::Malformed)?,
+        era: Era(c.era),
+        node: NodeId(c.node),
+        slot: Slot(u8::try_from(c.slot).map_err(|_| BootError::Malformed)?),
+        admission: c.admission,
+        key: PublicKey::try_from(&c.key[..]).map_err(|_| BootError::Malformed)?,
+        not_before: Time(c.not_before_ms),
+        not_after: Time(c.not_after_ms),
+    };
+    if claims.lineage != admission.lineage || claims.era != admission.era {
+        return Err(BootError::OtherFleet);
+    }
+    // A certificate made under an older list is good as long as the slot still has the same node and identity: what the list says now decides.
+    let member = admission
+        .member(claims.slot)
+        .filter(|m| m.node == claims.node && claims.admission <= admission.number)
+        .ok_or(BootError::NotAdmitted(claims.slot))?;
+    if at < claims.not_before
+        || at > claims.not_after
+        || claims.not_after.0.saturating_sub(claims.not_before.0) > MAX_VALIDITY_MS
+    {
+        return Err(BootError::Dates(claims.slot));
+    }
+    let point = member.identity.last_chunk::<65>().ok_or(BootError::NotAdmitted(claims.slot))?;
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
+        .verify(&claims.statement(), &c.signature)
+        .map_err(|_| BootError::Signature(claims.slot))?;
+    Ok(BootKey { slot: claims.slot, key: claims.key })
+}
+
+#[cfg(test)]
+#[path = "boot_test.rs"]
+mod boot_test;

@@ -1,0 +1,133 @@
+//! The two documents that the fleet root signs: admission list and policy. What they say, who may sign them, and the checks that come
+//! before anybody obeys one.
+//!
+//! The signed bytes are the body as sent, so no canonical form is needed; the signature also covers the document's kind, so that one kind
+//! can't be taken for the other.
+
+mod body;
+mod error;
+mod root;
+mod signing;
+
+pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
+pub use error::DocumentError;
+pub use root::Root;
+pub use signing::{RootKey, add_signature, fingerprint, unsigned};
+
+use bkv_core::document::{Admission, Documents, Policy};
+use bkv_core::hash::{framed, tagged};
+use bkv_core::id::{PublicKey, Signature, Time};
+use prost::Message as _;
+
+use crate::proto::documents as p;
+
+/// The most a signed document may take.
+pub const MAX_DOCUMENT: usize = 64 << 10;
+
+/// Which of the two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Which vaults exist.
+    Admission,
+    /// What they enforce.
+    Policy,
+}
+
+impl Kind {
+    /// The word in the document and in its signature.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// What the root signs: the kind and the body as it is.
+pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
+    framed("bkv/document/1", &[kind.name().as_bytes(), body])
+}
+
+/// Checks signatures, then reads the admission list. `at` is judged against its dates; None skips that (for showing an expired one).
+pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admission, DocumentError> {
+    let body = verified(root, Kind::Admission, signed)?;
+    let list = body::read_admission(&body, tagged("bkv/document-hash/1", &[signed]))?;
+    belongs(root, Kind::Admission, &list.lineage, list.era, list.not_before, list.not_after, at)?;
+    Ok(list)
+}
+
+/// Checks signatures, then reads the policy.
+pub fn policy(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Policy, DocumentError> {
+    let body = verified(root, Kind::Policy, signed)?;
+    let policy = body::read_policy(&body, tagged("bkv/document-hash/1", &[signed]))?;
+    belongs(root, Kind::Policy, &policy.lineage, policy.era, policy.not_before, policy.not_after, at)?;
+    Ok(policy)
+}
+
+/// Both at once: the bundle that clients get.
+pub fn bundle(
+    root: &Root,
+    admission_signed: &[u8],
+    policy_signed: &[u8],
+    at: Option<Time>,
+) -> Result<Documents, DocumentError> {
+    Ok(Documents {
+        admission: admission(root, admission_signed, at)?,
+        policy: policy(root, policy_signed, at)?,
+        admission_signed: admission_signed.to_vec(),
+        policy_signed: policy_signed.to_vec(),
+    })
+}
+
+fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, DocumentError> {
+    if signed.len() > MAX_DOCUMENT {
+        return Err(DocumentError::TooLong { len: signed.len(), max: MAX_DOCUMENT });
+    }
+    let doc = p::SignedDocument::decode(signed)
+        .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
+    if doc.kind != kind.name() {
+        return Err(DocumentError::Kind { want: kind.name(), got: doc.kind.chars().take(32).collect() });
+    }
+    let message = statement(kind, &doc.body);
+    // Distinct keys only: one key's signature written twice must not count as two.
+    let mut good: Vec<PublicKey> = Vec::new();
+    for s in &doc.signatures {
+        let (Ok(key), Ok(signature)) =
+            (PublicKey::try_from(&s.key[..]), Signature::try_from(&s.signature[..]))
+        else {
+            continue;
+        };
+        if root.keys.contains(&key)
+            && !good.contains(&key)
+            && crate::ed25519::verify(&key.0, &message, &signature.0)
+        {
+            good.push(key);
+        }
+    }
+    if good.len() < usize::from(root.threshold) {
+        return Err(DocumentError::Signatures { kind: kind.name(), want: root.threshold, got: good.len() });
+    }
+    Ok(doc.body)
+}
+
+fn belongs(
+    root: &Root,
+    kind: Kind,
+    lineage: &bkv_core::id::Lineage,
+    era: bkv_core::id::Era,
+    not_before: Time,
+    not_after: Time,
+    at: Option<Time>,
+) -> Result<(), DocumentError> {
+    if *lineage != root.lineage() || era != root.era {
+        return Err(DocumentError::OtherFleet { kind: kind.name() });
+    }
+    match at {
+        Some(t) if t < not_before => Err(DocumentError::NotYet { kind: kind.name(), from: not_before }),
+        Some(t) if t > not_after => Err(DocumentError::Expired { kind: kind.name(), since: not_after }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod documents_test;

@@ -1,0 +1,76 @@
+//! Making signatures: the root's side, used by `bkv ceremony` on an offline machine and by `bkv dev`.
+
+use bkv_core::hash::tagged;
+use bkv_core::id::PublicKey;
+use ed25519_dalek::{Signer as _, SigningKey};
+use prost::Message as _;
+use zeroize::Zeroizing;
+
+use super::error::DocumentError;
+use super::{Kind, statement};
+use crate::proto::documents as p;
+
+/// A root's private key. Wiped when dropped; shows nothing.
+pub struct RootKey(SigningKey);
+
+impl std::fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RootKey(..)")
+    }
+}
+
+impl RootKey {
+    /// From 32 random bytes.
+    pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// The 32 bytes, for the file that keeps it.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
+    fn sign(&self, kind: Kind, body: &[u8]) -> p::RootSignature {
+        p::RootSignature {
+            key: self.public().0.to_vec().into(),
+            signature: self.0.sign(&statement(kind, body)).to_bytes().to_vec().into(),
+        }
+    }
+}
+
+/// A document that nobody has signed yet: what a ceremony request carries.
+pub fn unsigned(kind: Kind, body: Vec<u8>) -> Vec<u8> {
+    p::SignedDocument { kind: kind.name().into(), body: body.into(), signatures: vec![] }.encode_to_vec()
+}
+
+/// Adds one key's signature; signing twice with the same key changes nothing.
+pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u8>, DocumentError> {
+    let mut doc = p::SignedDocument::decode(document)
+        .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
+    if doc.kind != kind.name() {
+        return Err(DocumentError::Kind { want: kind.name(), got: doc.kind.chars().take(32).collect() });
+    }
+    let public = key.public();
+    doc.signatures.retain(|s| s.key[..] != public.0);
+    let signature = key.sign(kind, &doc.body);
+    doc.signatures.push(signature);
+    Ok(doc.encode_to_vec())
+}
+
+/// What people compare aloud before they sign: the first 16 bytes of SHA-256 over what is named, in groups of four digits.
+pub fn fingerprint(label: &str, bytes: &[u8]) -> String {
+    let hash = tagged("bkv/fingerprint/1", &[label.as_bytes(), bytes]);
+    let digits = hash.to_string();
+    digits
+        .as_bytes()
+        .chunks(4)
+        .take(8)
+        .map(|c| String::from_utf8_lossy(c).into_owned())
+        .collect::<Vec<_>>()
+        .join("-")
+}
