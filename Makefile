@@ -1,0 +1,47 @@
+# Backup Key Vault. `make help` lists what there is; everything installs what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export BKV_CACHE ?= $(HOME)/.cache/bkv
+JOBS ?= $(shell nproc)
+CARGO := cargo --locked
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n  KEEP=1 make demo   leaves the stack up and says how to go on\n'
+
+.PHONY: needs
+needs: ## Install what is missing from Debian's packages (says what first)
+	@scripts/needs.sh
+
+.PHONY: build
+build: needs ## Build everything in release
+	$(CARGO) build --release -j$(JOBS) --workspace --bins
+
+.PHONY: demo
+demo: needs ## The whole story on real parts: register, back up, lose everything, restore, break things
+	$(CARGO) build --release -j$(JOBS) -p bkv-cli -p bkv-vault -p bkv-chatd
+	scripts/demo.sh
+
+.PHONY: fmt
+fmt: ## Format the sources
+	cargo fmt --all
+
+.PHONY: lint
+lint: needs ## Format check, clippy with warnings denied, cargo deny
+	cargo fmt --all --check
+	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
+	scripts/deny.sh
+
+.PHONY: test
+test: lint ## What CI runs: lints, unit, property and stack tests
+	scripts/test.sh
+
+.PHONY: bench
+bench: needs ## Measure; table on the terminal and target/bench/results.json
+	scripts/bench.sh
+
+.PHONY: clean
+clean: ## Remove build products of this checkout
+	cargo clean

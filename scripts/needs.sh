@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs what the project needs and this machine lacks, from Debian's packages. Says what before it does anything.
+set -euo pipefail
+
+missing=()
+have_file() { compgen -G "$1" >/dev/null; }
+have_file '/usr/lib/softhsm/libsofthsm2.so'          || missing+=(softhsm2)
+have_file '/usr/lib/postgresql/*/bin/postgres'       || missing+=(postgresql)
+have_file '/usr/include/openssl/ssl.h'               || missing+=(libssl-dev)
+command -v cc >/dev/null                             || missing+=(build-essential)
+command -v cmake >/dev/null                          || missing+=(cmake)
+command -v pkg-config >/dev/null                     || missing+=(pkg-config)
+command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+
+if ! command -v cargo >/dev/null; then
+  echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again." >&2
+  exit 69
+fi
+[ "${#missing[@]}" -eq 0 ] && exit 0
+
+echo "Missing: ${missing[*]}. They come from Debian's packages:"
+if [ "$(id -u)" -eq 0 ]; then as_root=(); else as_root=(sudo); fi
+echo "  ${as_root[*]:+${as_root[*]} }apt-get install -y --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+  echo "There is no apt-get here: install the equivalents yourself, then run this again." >&2
+  exit 69
+fi
+if [ "${#as_root[@]}" -gt 0 ] && ! command -v sudo >/dev/null; then
+  echo "Neither root nor sudo: ask somebody who may to run the command above." >&2
+  exit 77
+fi
+# The distribution would start a database of its own at install; the project starts what it needs by itself.
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
