@@ -1,1 +1,29 @@
-//! bkv-hsm
+//! The vault's hardware token behind PKCS#11: a pool of sessions, the ceremony that makes the token's keys,
+//! and the few operations that service needs (ECDSA for TLS, HMAC for masks and data keys).
+//! What the keys are for is the caller's business: nothing here knows accounts, records or Raft.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod capability;
+mod ceremony;
+mod config;
+mod counters;
+mod encoding;
+mod error;
+mod health;
+mod keys;
+mod pkcs11;
+mod pool;
+#[cfg(feature = "softhsm-setup")]
+pub mod softhsm;
+mod tls;
+mod token;
+
+pub use capability::{Capabilities, Capability, Destruction};
+pub use ceremony::Ceremony;
+pub use config::{ConfigError, TokenConfig};
+pub use counters::{Op, OpCount, Outcome};
+pub use error::{GoneReason, TokenError};
+pub use health::Health;
+pub use keys::{BadVaultName, KeyName, VaultName};
+pub use token::Token;

@@ -1,0 +1,36 @@
+//! The seam between the pool and PKCS#11: what one session can do. The real one is `pkcs11`; tests put in one
+//! that hangs or dies on command, which no module does when asked to.
+
+use zeroize::Zeroizing;
+
+use crate::capability::Capabilities;
+use crate::ceremony::Ceremony;
+use crate::error::TokenError;
+
+/// Opens sessions to one token.
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// A logged-in session whose keys belong to this vault. May block.
+    fn open(&self) -> Result<Box<dyn Conn>, TokenError>;
+
+    /// The token was lost and no thread is inside the module: the module itself may be started anew.
+    fn restart(&self);
+}
+
+/// One session, used by one thread.
+pub(crate) trait Conn: Send {
+    fn check(&mut self) -> Result<(), TokenError>;
+    /// DER signature over a SHA-256 digest.
+    fn sign_identity(&mut self, digest: &[u8; 32]) -> Result<Vec<u8>, TokenError>;
+    /// The uncompressed point.
+    fn identity_point(&mut self) -> Result<[u8; 65], TokenError>;
+    fn mask(&mut self, input: &[u8]) -> Result<Zeroizing<[u8; 64]>, TokenError>;
+    fn epoch_mac(&mut self, epoch: u64, input: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError>;
+    fn provision(&mut self) -> Result<Ceremony, TokenError>;
+    /// Whether it was made now.
+    fn epoch_create(&mut self, epoch: u64) -> Result<bool, TokenError>;
+    /// Whether it was there.
+    fn epoch_destroy(&mut self, epoch: u64) -> Result<bool, TokenError>;
+    /// Ascending.
+    fn epochs(&mut self) -> Result<Vec<u64>, TokenError>;
+    fn probe(&mut self) -> Result<Capabilities, TokenError>;
+}

@@ -1,0 +1,58 @@
+//! What the key ceremony is to do with the objects that it finds: a decision over counts, without the token.
+//! The order (identity, then mask) is the journal: while there is no mask the ceremony never ended, no key was
+//! ever in use, and what a crash left half-made may be removed. Once there is one, nothing is ever removed.
+
+/// What a ceremony did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ceremony {
+    /// Labels of keys made now.
+    pub made: Vec<String>,
+    /// Labels of keys that were there.
+    pub found: Vec<String>,
+    /// Leftovers of a ceremony that was cut off, removed now: label and how many objects.
+    pub removed: Vec<(String, usize)>,
+    /// The identity's public part, `SubjectPublicKeyInfo` DER, for the admission list.
+    pub identity_spki: Vec<u8>,
+}
+
+/// How many objects there are under this vault's labels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Present {
+    pub(crate) identity_private: usize,
+    pub(crate) identity_public: usize,
+    pub(crate) mask: usize,
+}
+
+/// What to do with the identity; the mask is made after it, if there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// It is whole.
+    Keep,
+    /// There is none.
+    Make,
+    /// Leftovers of a ceremony that never ended: remove them and make it.
+    Remake,
+    /// The ceremony had ended, yet this is not what it leaves: a person must look.
+    Refuse(String),
+}
+
+pub(crate) fn decide(present: Present) -> Step {
+    let Present { identity_private, identity_public, mask } = present;
+    if mask > 1 {
+        // Which one masks the store can't be told, and the wrong one opens nothing.
+        return Step::Refuse(format!("there are {mask} keys 'mask'; two ceremonies ran at once"));
+    }
+    match (identity_private, identity_public, mask) {
+        (1, 1, _) => Step::Keep,
+        (0, 0, 0) => Step::Make,
+        (_, _, 0) => Step::Remake,
+        (private, public, _) => Step::Refuse(format!(
+            "'identity' has {private} private and {public} public objects instead of one of each, though the \
+             ceremony had ended"
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "ceremony_test.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! Objects in the token: how keys are made, found and looked at.
+
+use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::answer;
+use crate::encoding::P256_PARAMS;
+use crate::keys::{KeyName, VaultName};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Objects of `class` under the key's label.
+pub(super) fn find(
+    session: &Session,
+    vault: &VaultName,
+    key: KeyName,
+    class: ObjectClass,
+) -> Result<Vec<ObjectHandle>> {
+    session.find_objects(&[
+        Attribute::Class(class),
+        Attribute::Token(true),
+        Attribute::Label(key.label(vault).into_bytes()),
+    ])
+}
+
+/// Every key in the token whose label is of our form, of whatever vault.
+pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>> {
+    let mut ours = Vec::new();
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY, ObjectClass::SECRET_KEY] {
+        for object in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
+            // An object that another session destroys meanwhile is none.
+            let Ok(attributes) = session.get_attributes(object, &[AttributeType::Label]) else { continue };
+            for attribute in attributes {
+                if let Attribute::Label(label) = attribute
+                    && let Ok(label) = std::str::from_utf8(&label)
+                    && let Some(named) = KeyName::parse_label(label)
+                {
+                    ours.push(named);
+                }
+            }
+        }
+    }
+    Ok(ours)
+}
+
+/// How the identity's key pair or a secret is kept; `session_only` for the probe.
+#[derive(Clone, Copy)]
+pub(super) struct Keeping {
+    pub(super) session_only: bool,
+}
+
+fn named(vault: &VaultName, key: KeyName) -> [Attribute; 2] {
+    [Attribute::Label(key.label(vault).into_bytes()), Attribute::Id(key.id(vault))]
+}
+
+/// What every key of ours is, and what makes it stay.
+fn kept(keeping: Keeping) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(!keeping.session_only),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        // A key that derives gives itself away piece by piece: derive its first byte as a key, use that, guess it.
+        Attribute::Derive(false),
+    ]
+}
+
+/// Forbids what the standard forbids anyway for keys that can't be extracted, in modules that know these.
+fn locked() -> [Attribute; 2] {
+    [Attribute::Modifiable(false), Attribute::Copyable(false)]
+}
+
+/// Makes an EC P-256 pair: public, private.
+pub(super) fn make_pair(
+    session: &Session,
+    vault: &VaultName,
+    key: KeyName,
+    keeping: Keeping,
+) -> Result<(ObjectHandle, ObjectHandle)> {
+    let mut public = vec![
+        Attribute::Token(!keeping.session_only),
+        Attribute::Private(false),
+        Attribute::EcParams(P256_PARAMS.to_vec()),
+        Attribute::Verify(true),
+    ];
+    public.extend(named(vault, key));
+    let mut private = kept(keeping);
+    private.extend(named(vault, key));
+    let strict = [private.as_slice(), &locked()].concat();
+    match session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &strict) {
+        Err(e) if answer::is_template(&e) => {
+            session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+        }
+        done => done,
+    }
+}
+
+/// Makes a generic secret of `bytes` bytes.
+pub(super) fn make_secret(
+    session: &Session,
+    vault: &VaultName,
+    key: KeyName,
+    bytes: u32,
+    keeping: Keeping,
+) -> Result<ObjectHandle> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::ValueLen(u64::from(bytes).into()),
+    ];
+    template.extend(kept(keeping));
+    template.extend(named(vault, key));
+    let strict = [template.as_slice(), &locked()].concat();
+    match session.generate_key(&Mechanism::GenericSecretKeyGen, &strict) {
+        Err(e) if answer::is_template(&e) => session.generate_key(&Mechanism::GenericSecretKeyGen, &template),
+        done => done,
+    }
+}
+
+/// Why a key could leave the token, if it could. An attribute that the module doesn't tell is taken as the bad one,
+/// except the optional `CKA_DERIVE`.
+pub(super) fn weakness(session: &Session, key: ObjectHandle) -> Result<Option<&'static str>> {
+    let mut sensitive = false;
+    let mut extractable = true;
+    let mut private = false;
+    let mut derives = false;
+    let asked =
+        [AttributeType::Sensitive, AttributeType::Extractable, AttributeType::Private, AttributeType::Derive];
+    for attribute in session.get_attributes(key, &asked)? {
+        match attribute {
+            Attribute::Sensitive(value) => sensitive = value,
+            Attribute::Extractable(value) => extractable = value,
+            Attribute::Private(value) => private = value,
+            Attribute::Derive(value) => derives = value,
+            _ => {}
+        }
+    }
+    Ok(if extractable {
+        Some("CKA_EXTRACTABLE is not false")
+    } else if !sensitive {
+        Some("CKA_SENSITIVE is not true")
+    } else if !private {
+        Some("CKA_PRIVATE is not true")
+    } else if derives {
+        Some("CKA_DERIVE is true")
+    } else {
+        None
+    })
+}

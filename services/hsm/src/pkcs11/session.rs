@@ -1,0 +1,266 @@
+//! One session and the handles that it remembers. Handles are looked up by label and kept while no object changes:
+//! a search costs more than the HMAC that it is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::module::Module;
+use super::{Common, answer, objects, probe};
+use crate::backend::Conn;
+use crate::capability::Capabilities;
+use crate::ceremony::Ceremony;
+use crate::encoding;
+use crate::error::{GoneReason, TokenError};
+use crate::keys::KeyName;
+
+pub(super) struct Pkcs11Conn {
+    // First, so that it is closed before the module can be let go.
+    pub(super) session: Session,
+    pub(super) common: Arc<Common>,
+    module: Arc<Module>,
+    slot: Slot,
+    handles: HashMap<KeyName, ObjectHandle>,
+    /// `Common::changes` when the handles were looked up.
+    handles_as_of: u64,
+}
+
+impl Pkcs11Conn {
+    pub(super) fn new(common: Arc<Common>, module: Arc<Module>, slot: Slot, session: Session) -> Self {
+        Self { session, common, module, slot, handles: HashMap::new(), handles_as_of: 0 }
+    }
+
+    pub(super) fn refused(&self, what: &'static str) -> impl Fn(Error) -> TokenError + use<> {
+        let token = self.common.token.clone();
+        move |error| answer::refused(&token, what, &error)
+    }
+
+    pub(super) fn bad_answer(&self, what: &'static str, why: &'static str) -> TokenError {
+        TokenError::BadAnswer { token: self.common.token.clone(), what, why }
+    }
+
+    pub(super) fn damaged(&self, what: String) -> TokenError {
+        TokenError::Damaged { token: self.common.token.clone(), what }
+    }
+
+    /// At connection: the keys that are there are safe, and the identity is the one that was seen before.
+    pub(super) fn check_keys(&self) -> Result<(), TokenError> {
+        for (key, class) in
+            [(KeyName::Identity, ObjectClass::PRIVATE_KEY), (KeyName::Mask, ObjectClass::SECRET_KEY)]
+        {
+            for object in self.find(key, class)? {
+                self.check_strength(key, object)?;
+            }
+        }
+        if let Some(known) = self.common.identity.get()
+            && self.read_point()? != *known
+        {
+            return Err(self.damaged(
+                "its identity is another than before; this is not the token that was lost".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn find(&self, key: KeyName, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenError> {
+        objects::find(&self.session, &self.common.vault, key, class).map_err(self.refused("a search"))
+    }
+
+    pub(super) fn check_strength(&self, key: KeyName, object: ObjectHandle) -> Result<(), TokenError> {
+        let weakness =
+            objects::weakness(&self.session, object).map_err(self.refused("a key's attributes"))?;
+        weakness.map_or(Ok(()), |why| {
+            let key = key.label(&self.common.vault);
+            Err(TokenError::WeakKey { token: self.common.token.clone(), key, why })
+        })
+    }
+
+    fn missing(&self, key: KeyName) -> TokenError {
+        let token = self.common.token.clone();
+        match key {
+            KeyName::Epoch(epoch) => TokenError::NoEpoch { token, epoch },
+            _ => TokenError::NotProvisioned { token, key: key.label(&self.common.vault) },
+        }
+    }
+
+    /// The one object of that name.
+    pub(super) fn only(&self, key: KeyName, class: ObjectClass) -> Result<ObjectHandle, TokenError> {
+        match self.find(key, class)?.as_slice() {
+            [] => Err(self.missing(key)),
+            [object] => Ok(*object),
+            several => Err(self.damaged(format!(
+                "there are {} objects {:?}",
+                several.len(),
+                key.label(&self.common.vault)
+            ))),
+        }
+    }
+
+    fn handle(&mut self, key: KeyName) -> Result<ObjectHandle, TokenError> {
+        if let Some(handle) = self.handles.get(&key) {
+            return Ok(*handle);
+        }
+        let class = if key == KeyName::Identity { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY };
+        let handle = self.only(key, class)?;
+        self.check_strength(key, handle)?;
+        self.handles.insert(key, handle);
+        Ok(handle)
+    }
+
+    /// `C_Sign` with the key of that name, whatever handle it has now.
+    fn sign(
+        &mut self,
+        key: KeyName,
+        mechanism: &Mechanism,
+        input: &[u8],
+        what: &'static str,
+    ) -> Result<Vec<u8>, TokenError> {
+        let mut known_before = false;
+        loop {
+            let as_of = self.common.changes.load(Ordering::Acquire);
+            if self.handles_as_of != as_of {
+                self.handles.clear();
+                self.handles_as_of = as_of;
+            }
+            let remembered = self.handles.contains_key(&key);
+            let handle = match self.handle(key) {
+                // It was there a moment ago, and nobody here destroyed it: the token's storage is being lost.
+                Err(TokenError::NotProvisioned { .. }) if known_before => return Err(self.vanished(key)),
+                other => other?,
+            };
+            match self.session.sign(mechanism, handle, input) {
+                Ok(mut output) => {
+                    if self.common.changes.load(Ordering::Acquire) == as_of {
+                        return Ok(output);
+                    }
+                    // An object changed meanwhile, and a module may give a freed handle to a new key: the output
+                    // could be another key's. Look it up again.
+                    output.zeroize();
+                }
+                Err(e) if answer::is_stale_handle(&e) => {
+                    self.handles.clear();
+                    if !remembered {
+                        return Err(self.vanished(key));
+                    }
+                    known_before = true;
+                }
+                Err(e) => return Err(answer::refused(&self.common.token, what, &e)),
+            }
+        }
+    }
+
+    fn vanished(&self, key: KeyName) -> TokenError {
+        TokenError::Gone {
+            token: self.common.token.clone(),
+            reason: GoneReason::KeyVanished,
+            detail: Some(key.label(&self.common.vault)),
+        }
+    }
+
+    pub(super) fn read_point(&self) -> Result<[u8; 65], TokenError> {
+        let public = self.only(KeyName::Identity, ObjectClass::PUBLIC_KEY)?;
+        let attributes = self
+            .session
+            .get_attributes(public, &[AttributeType::EcPoint])
+            .map_err(self.refused("the identity's public part"))?;
+        let point = attributes.iter().find_map(|attribute| match attribute {
+            Attribute::EcPoint(bytes) => encoding::uncompressed_point(bytes),
+            _ => None,
+        });
+        point.ok_or_else(|| self.bad_answer("the identity's public part", "no uncompressed P-256 point"))
+    }
+}
+
+impl Conn for Pkcs11Conn {
+    fn check(&mut self) -> Result<(), TokenError> {
+        let info =
+            self.module.context().get_token_info(self.slot).map_err(self.refused("the token's state"))?;
+        if info.label().trim_end_matches([' ', '\0']) != self.common.token {
+            return Err(TokenError::Gone {
+                token: self.common.token.clone(),
+                reason: GoneReason::Removed,
+                detail: Some(format!("its slot now has {:?}", info.label().trim_end())),
+            });
+        }
+        self.session.get_session_info().map_err(self.refused("the session's state"))?;
+        // The two above may be answered from memory. A key that is used is really there.
+        match self.sign(KeyName::Mask, &Mechanism::Sha512Hmac, b"bkv/check/1", "HMAC-SHA-512") {
+            // Before the ceremony there is nothing to use.
+            Ok(_) | Err(TokenError::NotProvisioned { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn sign_identity(&mut self, digest: &[u8; 32]) -> Result<Vec<u8>, TokenError> {
+        let raw = self.sign(KeyName::Identity, &Mechanism::Ecdsa, digest, "an ECDSA signature")?;
+        encoding::signature_der(&raw)
+            .ok_or_else(|| self.bad_answer("an ECDSA signature", "not r and s of 32 bytes"))
+    }
+
+    fn identity_point(&mut self) -> Result<[u8; 65], TokenError> {
+        // The private part too: a public part alone would put a vault on the admission list that can't speak.
+        self.only(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
+        let point = self.read_point()?;
+        Ok(*self.common.identity.get_or_init(|| point))
+    }
+
+    fn mask(&mut self, input: &[u8]) -> Result<Zeroizing<[u8; 64]>, TokenError> {
+        let output =
+            Zeroizing::new(self.sign(KeyName::Mask, &Mechanism::Sha512Hmac, input, "HMAC-SHA-512")?);
+        fixed(&output).ok_or_else(|| self.bad_answer("HMAC-SHA-512", "not 64 bytes"))
+    }
+
+    fn epoch_mac(&mut self, epoch: u64, input: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
+        let output = Zeroizing::new(self.sign(
+            KeyName::Epoch(epoch),
+            &Mechanism::Sha256Hmac,
+            input,
+            "HMAC-SHA-256",
+        )?);
+        fixed(&output).ok_or_else(|| self.bad_answer("HMAC-SHA-256", "not 32 bytes"))
+    }
+
+    fn provision(&mut self) -> Result<Ceremony, TokenError> {
+        self.run_ceremony()
+    }
+
+    fn epoch_create(&mut self, epoch: u64) -> Result<bool, TokenError> {
+        self.make_epoch(epoch)
+    }
+
+    fn epoch_destroy(&mut self, epoch: u64) -> Result<bool, TokenError> {
+        self.end_epoch(epoch)
+    }
+
+    fn epochs(&mut self) -> Result<Vec<u64>, TokenError> {
+        let labels = objects::our_labels(&self.session).map_err(self.refused("a search"))?;
+        let mut epochs: Vec<u64> = labels
+            .into_iter()
+            .filter(|(vault, _)| *vault == self.common.vault)
+            .filter_map(|(_, key)| if let KeyName::Epoch(epoch) = key { Some(epoch) } else { None })
+            .collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        Ok(epochs)
+    }
+
+    fn probe(&mut self) -> Result<Capabilities, TokenError> {
+        probe::probe(self, self.module.context(), self.slot)
+    }
+}
+
+fn fixed<const N: usize>(output: &[u8]) -> Option<Zeroizing<[u8; N]>> {
+    let mut array = Zeroizing::new([0; N]);
+    if output.len() != N {
+        return None;
+    }
+    array.copy_from_slice(output);
+    Some(array)
+}

@@ -1,0 +1,119 @@
+//! The thread that opens sessions: at start, for each one given up, and with growing pauses while the token is
+//! gone. If an opening hangs the watcher starts another connector, and this one leaves when it comes back.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::worker::{self, leave, until};
+use super::{Connecting, Shared, no_thread};
+use crate::counters::{Op, Outcome};
+use crate::error::TokenError;
+use crate::health::Health;
+
+pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> Result<(), TokenError> {
+    let own = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(format!("token-connect-{id}"))
+        .spawn(move || connect(&own, id))
+        .map(drop)
+        .map_err(|e| no_thread(shared, &e))
+}
+
+fn connect(shared: &Arc<Shared>, id: u64) {
+    let config = &shared.config;
+    let mut pause = Duration::ZERO;
+    let mut not_before = Instant::now();
+    // The generation that was lost last, for which the module was given the chance of a new start.
+    let mut restarted = 0;
+    let mut lost_at: Option<Instant> = None;
+    let mut state = shared.lock();
+    loop {
+        if state.closed || state.connector != id {
+            return;
+        }
+        let wanted = state.live < config.size && state.live + state.stuck < config.most_inside();
+        if !wanted {
+            state = shared.connect.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let wait = until(not_before);
+        if !wait.is_zero() {
+            state = shared.connect.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
+        // A lost token: let the old sessions go first, so that the module can be started anew. But not for ever.
+        let lost = state.generation != restarted || (state.live == 0 && !pause.is_zero());
+        if lost && state.inside > 0 {
+            let since = *lost_at.get_or_insert_with(Instant::now);
+            let wait = until(since + config.call);
+            if !wait.is_zero() {
+                state = shared.connect.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+        }
+        let alone = state.inside == 0;
+        restarted = state.generation;
+        lost_at = None;
+        let generation = state.generation;
+        let started = Instant::now();
+        state.connecting = Some(Connecting { since: started });
+        state.inside += 1;
+        let wake_watcher = std::mem::take(&mut state.watcher_asleep);
+        drop(state);
+        if wake_watcher {
+            shared.watch.notify_one();
+        }
+
+        if lost && alone {
+            shared.backend.restart();
+        }
+        let opened = shared.backend.open();
+
+        state = shared.lock();
+        let given_up = state.connector != id;
+        if given_up || state.closed {
+            drop(state);
+            drop(opened);
+            leave(&mut shared.lock(), given_up);
+            shared.changed.notify_all();
+            shared.connect.notify_all();
+            return;
+        }
+        state.connecting = None;
+        let outcome = opened.as_ref().map_or_else(TokenError::outcome, |_| Outcome::Ok);
+        shared.counters.add(Op::Connect, outcome, started.elapsed());
+        let failed = match opened {
+            Ok(conn) => {
+                // The worker takes over this thread's place inside.
+                let worker = state.next_worker;
+                state.next_worker += 1;
+                worker::spawn(shared, worker, generation, conn).err()
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(reason) = failed {
+            leave(&mut state, false);
+            pause = (pause * 2).clamp(config.first_pause, config.longest_pause);
+            not_before = Instant::now() + pause;
+            tracing::warn!(token = config.token, %reason, ?pause, "token cannot be connected");
+            if state.live == 0 {
+                let since = match &state.health {
+                    Health::Down { since, .. } => *since,
+                    Health::Up => SystemTime::now(),
+                };
+                state.health = Health::Down { reason, since };
+            }
+        } else {
+            pause = Duration::ZERO;
+            if generation == state.generation {
+                state.live += 1;
+                if !state.health.is_up() {
+                    tracing::info!(token = config.token, "token connected");
+                    state.health = Health::Up;
+                }
+            }
+        }
+        state.tried = true;
+        shared.changed.notify_all();
+    }
+}

@@ -1,0 +1,76 @@
+//! A thread that owns one session and does one job after the other, until its generation ends.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Ended, Job, Running, Shared, State, no_thread};
+use crate::backend::Conn;
+use crate::error::TokenError;
+
+/// Starts worker `id`. `inside`, `live` were counted by the caller.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    id: u64,
+    generation: u64,
+    conn: Box<dyn Conn>,
+) -> Result<(), TokenError> {
+    let own = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(format!("token-{id}"))
+        .spawn(move || work(&own, id, generation, conn))
+        .map(drop)
+        .map_err(|e| no_thread(shared, &e))
+}
+
+fn work(shared: &Shared, id: u64, generation: u64, mut conn: Box<dyn Conn>) {
+    let mut state = shared.lock();
+    let given_up = loop {
+        if state.closed || state.generation != generation {
+            break false;
+        }
+        let Some(job) = state.queue.pop_front() else {
+            state = shared.jobs.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let Job { op, submitted, deadline, run, reply } = job;
+        state.running.insert(id, Running { op, submitted, deadline, generation, reply });
+        drop(state);
+
+        let Ended { outcome, gone } = run(conn.as_mut());
+
+        state = shared.lock();
+        if state.running.remove(&id).is_none() {
+            // The watcher gave this thread up while the call hung; it has counted the call and told the caller.
+            break true;
+        }
+        shared.counters.add(op, outcome, submitted.elapsed());
+        if let Some(reason) = gone
+            && state.generation == generation
+        {
+            let waiting = shared.lose(&mut state, reason.clone());
+            drop(state);
+            shared.refuse_all(waiting, &reason);
+            state = shared.lock();
+        }
+    };
+    drop(state);
+    // Closing the session may hang as any call; it still counts as inside until it returns.
+    drop(conn);
+    let mut state = shared.lock();
+    leave(&mut state, given_up);
+    drop(state);
+    shared.connect.notify_all();
+    shared.changed.notify_all();
+}
+
+pub(super) fn leave(state: &mut State, given_up: bool) {
+    state.inside = state.inside.saturating_sub(1);
+    if given_up {
+        state.stuck = state.stuck.saturating_sub(1);
+    }
+}
+
+/// The time until `deadline`, zero if it has passed.
+pub(super) fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
