@@ -1,0 +1,81 @@
+//! Exit codes: documented in `--help`, stable, so that a script can tell what happened.
+
+/// What the process ends with. Codes from 64 on are those of sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Unexpected = 1,
+    WrongPassword = 10,
+    Wait = 11,
+    Gone = 12,
+    NoKey = 13,
+    Locked = 14,
+    WrongKey = 15,
+    FleetNotTrusted = 16,
+    RegionWrong = 17,
+    ClockWrong = 18,
+    PasswordRefused = 19,
+    Config = 64,
+    Damaged = 65,
+    NoInput = 66,
+    Unavailable = 69,
+    CantCreate = 73,
+    TokenRefused = 77,
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The word for it in `--json` output.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Unexpected => "unexpected",
+            Self::WrongPassword => "wrong-password",
+            Self::Wait => "wait",
+            Self::Gone => "gone",
+            Self::NoKey => "no-key",
+            Self::Locked => "locked",
+            Self::WrongKey => "wrong-key",
+            Self::FleetNotTrusted => "fleet-not-trusted",
+            Self::RegionWrong => "region-wrong",
+            Self::ClockWrong => "clock-wrong",
+            Self::PasswordRefused => "password-refused",
+            Self::Config => "config",
+            Self::Damaged => "damaged",
+            Self::NoInput => "no-input",
+            Self::Unavailable => "unavailable",
+            Self::CantCreate => "cannot-create",
+            Self::TokenRefused => "token-refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A failed command: what went wrong and what to do about it, in words for a person, and the code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub exit: Exit,
+    pub message: String,
+    /// What to do next.
+    pub remedy: Option<String>,
+    /// Further fields for `--json`.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), remedy: None, details: serde_json::Map::new() }
+    }
+
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(crate) fn detail(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.insert(name.into(), value.into());
+        self
+    }
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;

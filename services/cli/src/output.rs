@@ -1,0 +1,59 @@
+//! What goes to the terminal: text for people, or one JSON object. Results on stdout, everything else on stderr.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde_json::{Map, Value};
+
+use crate::exit::Failure;
+
+/// How to speak.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub json: bool,
+    pub quiet: bool,
+}
+
+impl Output {
+    /// Something on the way, for people.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet {
+            // A closed stderr is nothing to die of.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// The result: text for people, the same facts for programs.
+    pub(crate) fn result(self, text: &str, facts: Map<String, Value>) {
+        let mut out = std::io::stdout().lock();
+        let _ = if self.json { writeln!(out, "{}", Value::Object(facts)) } else { writeln!(out, "{text}") };
+    }
+
+    /// The end of a failed command.
+    pub(crate) fn failure(self, failure: &Failure) {
+        if self.json {
+            let mut object = failure.details.clone();
+            object.insert("error".into(), failure.exit.word().into());
+            object.insert("message".into(), failure.message.clone().into());
+            if let Some(r) = &failure.remedy {
+                object.insert("remedy".into(), r.clone().into());
+            }
+            let _ = writeln!(std::io::stdout(), "{}", Value::Object(object));
+        } else {
+            let mut err = std::io::stderr().lock();
+            let _ = writeln!(err, "bkv: {}", failure.message);
+            if let Some(r) = &failure.remedy {
+                let _ = writeln!(err, "     {r}");
+            }
+        }
+    }
+
+    /// A bar that redraws itself, or plain lines?
+    pub(crate) fn bar(self) -> bool {
+        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    }
+}
+
+/// `{"a": 1, …}` without the ceremony.
+pub(crate) fn facts<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}

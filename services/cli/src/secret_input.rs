@@ -1,0 +1,109 @@
+//! Passwords, keys and tokens come from a prompt, a file or a descriptor; never from an argument or the environment, where others on the
+//! machine could see them.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The most that is read: far above any password, far below any mistake with a big file.
+const MAX: u64 = 64 << 10;
+
+/// Where to read from; a prompt if neither is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub file: Option<&'a Path>,
+    pub fd: Option<i32>,
+}
+
+/// Reads the secret. `what` names it in prompts and errors ("password"); `twice` asks again, for new ones.
+pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
+    let text = match (source.file, source.fd) {
+        (Some(path), _) => {
+            let file = File::open(path).map_err(|e| {
+                Failure::new(Exit::NoInput, format!("can't read the {what} from {}: {e}", path.display()))
+                    .remedy("Check the path and that you may read it.")
+            })?;
+            from(file, what)?
+        }
+        (None, Some(fd)) => {
+            // The descriptor is opened anew through /proc, so that no `unsafe` takes it over from whoever owns it.
+            let file = File::open(format!("/proc/self/fd/{fd}")).map_err(|e| {
+                Failure::new(Exit::NoInput, format!("can't read the {what} from descriptor {fd}: {e}"))
+                    .remedy(format!("Open it in the shell, for example `{fd}<file`."))
+            })?;
+            from(file, what)?
+        }
+        (None, None) => prompt(what, twice)?,
+    };
+    if text.is_empty() {
+        return Err(Failure::new(Exit::NoInput, format!("the {what} is empty")));
+    }
+    Ok(text)
+}
+
+fn from(file: impl Read, what: &str) -> Outcome<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(MAX + 1).read_to_string(&mut text);
+    let read = read.map_err(|e| Failure::new(Exit::NoInput, format!("can't read the {what}: {e}")).remedy("It must be UTF-8 text."))?;
+    if read as u64 > MAX {
+        return Err(Failure::new(Exit::NoInput, format!("the {what} is longer than {MAX} bytes")).remedy("Is this the right file?"));
+    }
+    let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t)).len();
+    text.truncate(trimmed);
+    Ok(text)
+}
+
+fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::NoInput, format!("no terminal to ask for the {what}"))
+            .remedy(format!("Give a file or a descriptor: see `--help` for the {what}'s options.")));
+    }
+    let ask = |text: String| {
+        rpassword::prompt_password(text).map(Zeroizing::new).map_err(|e| Failure::new(Exit::NoInput, format!("can't ask for the {what}: {e}")))
+    };
+    let first = ask(format!("{}: ", capitalised(what)))?;
+    if twice && *ask(format!("{} again: ", capitalised(what)))? != *first {
+        return Err(Failure::new(Exit::NoInput, format!("the two {what}s differ")).remedy("Nothing was changed; try again."));
+    }
+    Ok(first)
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Asks a yes/no question; no terminal means no.
+pub(crate) fn confirm(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_line_break_is_not_part_of_the_password_but_blanks_are() {
+        for (given, want) in [("pass word\n", "pass word"), ("pass\r\n", "pass"), (" x ", " x "), ("a\nb\n\n", "a\nb\n")] {
+            assert_eq!(*from(given.as_bytes(), "password").unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_password_is_refused_without_showing_it() {
+        let long = "x".repeat(70_000);
+        let e = from(long.as_bytes(), "password").unwrap_err();
+        assert_eq!(e.exit, Exit::NoInput);
+        assert!(!e.message.contains("xxx"));
+        assert!(from(&[0xff, 0xfe][..], "password").is_err());
+    }
+}
