@@ -1,10 +1,26 @@
-//! The one Ed25519 verifier of the project. Implementations differ on edge cases (cofactor, small order, non-canonical encodings), and
-//! replicas that differ would fork: everything that checks an Ed25519 signature calls this.
+//! The one Ed25519 check of the whole system. Implementations differ on edge cases, and replicas must not: every signature that a replica,
+//! a client or a tool believes goes through here.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
-/// RFC 8032 verification without the cofactor, refusing small-order keys and non-canonical encodings (`verify_strict`).
-pub fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(key)
-        .is_ok_and(|k| k.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+/// RFC 8032 §5.1.7, strict: canonical S, canonical encodings of A and R, neither of small order, no cofactor.
+pub fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    canonical(public_key)
+        && VerifyingKey::from_bytes(public_key)
+            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
+
+/// May this be registered as somebody's key? On the curve, canonical, not of small order (under such a key one signature fits many messages).
+pub fn acceptable(public_key: &[u8; 32]) -> bool {
+    canonical(public_key) && VerifyingKey::from_bytes(public_key).is_ok_and(|key| !key.is_weak())
+}
+
+/// dalek decompresses y ≥ p too; then two encodings would name one key. (R needs no such check: it is compared as bytes.)
+fn canonical(encoding: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = encoding;
+    !(last & 0x7f == 0x7f && middle.iter().all(|b| *b == 0xff) && *first >= 0xed)
+}
+
+#[cfg(test)]
+#[path = "ed25519_test.rs"]
+mod tests;

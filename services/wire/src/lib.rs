@@ -5,9 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod channel;
+pub mod delivery;
 pub mod documents;
 pub mod ed25519;
 pub mod frame;
+pub mod opaque;
+pub mod password;
 pub mod proto;
+pub mod toprf;
+pub mod verifier;
 
 pub use bkv_core as core;

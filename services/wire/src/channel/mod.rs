@@ -1,0 +1,54 @@
+//! The inner channel: TLS 1.3 from client to vault, through ChatD, which can't read it. The server proves itself with a raw public key
+//! (RFC 7250) that is on the root-signed admission list; X25519MLKEM768 is preferred; there are no tickets, no resumption, no early data, so every
+//! session has fresh keys and nothing in it can be replayed. No I/O here: bytes in, bytes out.
+
+mod client;
+mod frame;
+mod pipe;
+mod server;
+mod settings;
+
+pub use client::ClientChannel;
+pub use frame::{MAX_MESSAGE, padded_len};
+pub use server::ServerChannel;
+pub use settings::{ALPN, ClientSettings, ServerSettings};
+
+/// What ended a channel. None of them can be retried on the same channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// The settings can't be made: the key is unusable, or the list of accepted keys is empty.
+    #[error("inner channel: {0}")]
+    Settings(String),
+    /// The server's key is not on the admission list: somebody else's server, or a list that is too old.
+    #[error("inner channel: the server's key is not on the fleet's admission list")]
+    NotAdmitted,
+    /// The handshake failed in another way.
+    #[error("inner channel: the handshake failed: {0}")]
+    Handshake(String),
+    /// The other side ended the channel with a TLS alert.
+    #[error("inner channel: the other side refused: {0}")]
+    Alert(String),
+    /// A record after the handshake does not decrypt or is out of place.
+    #[error("inner channel: broken: {0}")]
+    Broken(String),
+    /// A message is longer than [`MAX_MESSAGE`].
+    #[error("inner channel: a message of {0} bytes, at most {MAX_MESSAGE} are allowed")]
+    Oversized(usize),
+    /// Padding that is not zero: no honest sender does that.
+    #[error("inner channel: garbage in the padding")]
+    Padding,
+    /// More messages were sent than anybody reads.
+    #[error("inner channel: too much is waiting to be read")]
+    Flooded,
+    /// Asked for something that only exists after the handshake.
+    #[error("inner channel: the handshake is not complete")]
+    NotReady,
+    /// The other side closed the channel, or it failed earlier.
+    #[error("inner channel: closed")]
+    Closed,
+}
+
+#[cfg(test)]
+mod channel_test;
+#[cfg(test)]
+mod frame_test;

@@ -1,0 +1,70 @@
+//! The vault's end.
+
+use std::fmt;
+
+use rustls::ServerConnection;
+
+use super::pipe::Pipe;
+use super::{ChannelError, ServerSettings};
+
+/// One session with a client, who stays anonymous here: the token inside says who it is.
+pub struct ServerChannel(Pipe);
+
+impl ServerChannel {
+    /// Waits for a client's first bytes.
+    pub fn new(settings: &ServerSettings) -> Result<Self, ChannelError> {
+        let connection = ServerConnection::new(settings.0.clone());
+        Ok(Self(Pipe::new(connection.map_err(|e| ChannelError::Settings(e.to_string()))?.into())))
+    }
+
+    /// Takes bytes from the other side. On an error send what [`Self::take_outgoing`] still gives, and end.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
+        self.0.feed(bytes)
+    }
+
+    /// What must go to the other side now; empty if nothing.
+    pub fn take_outgoing(&mut self) -> Vec<u8> {
+        self.0.take_outgoing()
+    }
+
+    /// Queues one message, at most [`super::MAX_MESSAGE`] bytes. Before the handshake is complete it waits.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), ChannelError> {
+        self.0.send(message)
+    }
+
+    /// The next whole message, None if more bytes are needed, [`ChannelError::Closed`] if none will come.
+    pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+        self.0.next_message()
+    }
+
+    /// RFC 8446 §7.5: a key that only the two ends of this very channel know.
+    pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ChannelError> {
+        self.0.exporter(label, context)
+    }
+
+    /// The handshake is complete.
+    pub fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    /// Closed by either side, or failed.
+    pub const fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Says goodbye: nothing more is sent.
+    pub fn close(&mut self) {
+        self.0.close();
+    }
+
+    /// The key exchange that was negotiated, for metrics; None before that.
+    pub fn key_exchange(&self) -> Option<String> {
+        self.0.connection().negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()))
+    }
+}
+
+impl fmt::Debug for ServerChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerChannel").field("ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! rustls configurations, made once: a client's for a fleet, a vault's for its key. A handshake then only clones two `Arc`s.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, ServerConfig,
+    SignatureScheme, client, version,
+};
+
+use super::ChannelError;
+
+/// ALPN of the inner channel: a later version of the messages gets another.
+pub const ALPN: &[u8] = b"bkv/1";
+
+/// A client's settings for one fleet; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ClientSettings(pub(super) Arc<ClientConfig>);
+
+/// A vault's settings for its identity; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerSettings(pub(super) Arc<ServerConfig>);
+
+impl ClientSettings {
+    /// `accepted`: SubjectPublicKeyInfo (DER) of every identity on the admission list.
+    pub fn new(accepted: Vec<Vec<u8>>) -> Result<Self, ChannelError> {
+        if accepted.is_empty() {
+            return Err(ChannelError::Settings("the admission list names no identity".into()));
+        }
+        let provider = Arc::new(provider());
+        let verifier =
+            Arc::new(Admitted { accepted, algorithms: provider.signature_verification_algorithms });
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(|e| ChannelError::Settings(e.to_string()))?
+            .dangerous() // "dangerous" because it is not the web's PKI: the root-signed list is ours
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.resumption = client::Resumption::disabled();
+        config.enable_early_data = false;
+        config.enable_sni = false;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+impl ServerSettings {
+    /// `key`: its only 'certificate' is the SubjectPublicKeyInfo (DER) of the identity, its signing key may live in a token.
+    pub fn new(key: Arc<CertifiedKey>) -> Result<Self, ChannelError> {
+        if key.cert.len() != 1 {
+            return Err(ChannelError::Settings("the identity is not one raw public key".into()));
+        }
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(|e| ChannelError::Settings(e.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// aws-lc, narrowed: what the client sends today must stay closed to who records it and has a quantum computer later.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519],
+        ..default_provider()
+    }
+}
+
+/// Believes a server whose raw public key is on the list and that signs the handshake with it; nothing else.
+#[derive(Debug)]
+struct Admitted {
+    accepted: Vec<Vec<u8>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Admitted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.accepted.iter().any(|key| key.as_slice() == end_entity.as_ref()) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(key.as_ref()),
+            signature,
+            &self.algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,67 @@
+//! Threshold OPRF: 2HashTDH over ristretto255 (Jarecki, Kiayias, Krawczyk, Xu: TOPPSS). Hashing, blinding and finalizing are RFC 9497's,
+//! OPRF(ristretto255, SHA-512) in mode OPRF, by the `voprf` crate; here are the sharing, the proof that an evaluation was made with the
+//! registered share, and the combination. Nothing made from the password leaves this module before every proof has been verified.
+
+mod client;
+mod element;
+mod key;
+mod proof;
+
+pub use client::{Blinded, Hardened, Verified, blind};
+pub use element::is_element;
+pub use key::{Commitments, OprfKey, Share};
+pub use proof::{Evaluation, PROOF_LEN, Proof, evaluate};
+
+/// Why an input or an answer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ToprfError {
+    /// Not the canonical encoding of an element, or the identity.
+    #[error("not the canonical encoding of a group element other than the identity")]
+    Element,
+    /// Not a canonical scalar, or zero where that is no key.
+    #[error("not a canonical scalar")]
+    Scalar,
+    /// Another number of bytes than the field has.
+    #[error("{what} needs {want} bytes, got {got}")]
+    Length {
+        /// The field.
+        what: &'static str,
+        /// Its length.
+        want: usize,
+        /// What was given.
+        got: usize,
+    },
+    /// No 1 ≤ t ≤ n ≤ 255.
+    #[error("no sharing of {threshold} out of {slots}")]
+    Threshold {
+        /// t
+        threshold: usize,
+        /// n
+        slots: usize,
+    },
+    /// Slots start at 1: slot 0 would be the key itself.
+    #[error("there is no slot 0")]
+    SlotZero,
+    /// The share is not the one that the commitments commit to.
+    #[error("the share does not fit the commitments")]
+    ShareMismatch,
+    /// The slot's proof does not hold: that region answered wrongly.
+    #[error("slot {0}: the proof of its evaluation does not hold")]
+    Proof(u8),
+    /// The slot sent the client's own blinded element back, or the combination equals it.
+    #[error("slot {0}: sent the blinded element back")]
+    Reflected(u8),
+    /// Fewer or more than t, twice the same slot, or made for another blinded element or other commitments.
+    #[error("the evaluations are not by t different slots for this blinded element and these commitments")]
+    Evaluations,
+    /// Empty, or longer than 65,535 bytes (RFC 9497 §1.2).
+    #[error("the password is empty or too long")]
+    Password,
+}
+
+#[cfg(test)]
+mod attack_test;
+#[cfg(test)]
+mod toprf_test;
+#[cfg(test)]
+mod vectors_test;
