@@ -1,0 +1,58 @@
+//! The checks that the state machine asks for, over the suite's cryptography and the pinned root.
+
+use bkv_core::command::{Acknowledgement, NewDocuments};
+use bkv_core::document::{Admission, Documents};
+use bkv_core::id::{Element, Era, Lineage, PublicKey, Signature, Time};
+use bkv_core::verify::Verifier;
+
+use crate::documents::{self, Root};
+use crate::{boot, ed25519, opaque, toprf};
+
+/// [`Verifier`] for a fleet with this root. A pure function of its arguments and the root.
+#[derive(Clone, Debug)]
+pub struct WireVerifier {
+    root: Root,
+}
+
+impl WireVerifier {
+    /// For the pinned root.
+    pub const fn new(root: Root) -> Self {
+        Self { root }
+    }
+}
+
+impl Verifier for WireVerifier {
+    fn documents(&self, lineage: &Lineage, era: Era, new: &NewDocuments, at: Time) -> Option<Documents> {
+        if *lineage != self.root.lineage() || era != self.root.era {
+            return None;
+        }
+        documents::bundle(&self.root, &new.admission, &new.policy, Some(at)).ok()
+    }
+
+    fn registration_response(&self, z: &[u8; 32], request: &[u8]) -> Option<Vec<u8>> {
+        opaque::Server::new(z).ok()?.register(request).ok()
+    }
+
+    fn signature(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        ed25519::verify(&key.0, message, &signature.0)
+    }
+
+    fn element(&self, element: &Element) -> bool {
+        toprf::is_element(&element.0)
+    }
+
+    fn acknowledgement(&self, admission: &Admission, ack: &Acknowledgement, statement: &[u8], at: Time) -> bool {
+        boot::verify(&ack.certificate, admission, at)
+            .is_ok_and(|boot| boot.slot == ack.slot && ed25519::verify(&boot.key.0, statement, &ack.signature.0))
+    }
+
+    fn finish(&self, upload: &[u8], context: &[u8], ke1: &[u8], ke2: &[u8], ke3: &[u8]) -> Option<(Vec<u8>, Signature)> {
+        opaque::verify_ke3_signature(upload, context, ke1, ke2, ke3).ok()?;
+        let (transcript, signature) = opaque::success_proof(ke1, ke2, ke3).ok()?;
+        Some((transcript, Signature(signature)))
+    }
+
+    fn success(&self, upload: &[u8], context: &[u8], transcript: &[u8], signature: &Signature) -> bool {
+        opaque::verify_success_proof(upload, context, transcript, &signature.0).is_ok()
+    }
+}
