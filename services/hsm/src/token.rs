@@ -25,7 +25,8 @@ const MASK_TAG: &[u8] = b"bkv/mask/1";
 /// Domain tag of data keys.
 const DATA_TAG: &[u8] = b"bkv/data/1";
 
-/// One vault's token. Cheap to clone; the last clone's end closes the sessions.
+/// One vault's token. Cheap to clone; the last clone's end closes the sessions (and waits for calls in flight, at
+/// most one call's deadline).
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 

@@ -65,3 +65,8 @@ pub(super) fn is_template(error: &Error) -> bool {
         )
     )
 }
+
+/// The module failed and doesn't say why.
+pub(super) fn is_general(error: &Error) -> bool {
+    matches!(error, Error::Pkcs11(RvError::GeneralError | RvError::FunctionFailed, _))
+}

@@ -4,27 +4,32 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{ObjectClass, ObjectHandle};
 
-use super::Common;
+use super::gate::Alone;
 use super::objects::{self, Keeping};
 use super::session::Pkcs11Conn;
-use crate::backend::Conn;
+use super::{Common, answer};
 use crate::ceremony::{Ceremony, Present, Step, decide};
 use crate::encoding;
 use crate::error::TokenError;
 use crate::keys::KeyName;
 
 const IN_TOKEN: Keeping = Keeping { session_only: false };
+/// How often a key is tried to be made.
+const TRIES: u32 = 4;
 
 /// A change of the token's objects: one at a time, and remembered handles end before and after it.
-struct Change<'a> {
+pub(super) struct Change<'a> {
     common: &'a Common,
+    _alone: Alone<'a>,
     _only: MutexGuard<'a, ()>,
 }
 
 impl<'a> Change<'a> {
-    fn begin(common: &'a Common) -> Result<Self, TokenError> {
+    pub(super) fn begin(common: &'a Common) -> Result<Self, TokenError> {
         // Not waited for: behind a change that hangs every worker would end up hanging.
         let only = match common.change.try_lock() {
             Ok(only) => only,
@@ -33,8 +38,9 @@ impl<'a> Change<'a> {
                 return Err(TokenError::ChangeUnderWay { token: common.token.clone() });
             }
         };
+        let alone = common.gate.close();
         common.changes.fetch_add(1, Ordering::AcqRel);
-        Ok(Self { common, _only: only })
+        Ok(Self { common, _alone: alone, _only: only })
     }
 }
 
@@ -52,9 +58,18 @@ impl Pkcs11Conn {
         let identity_label = KeyName::Identity.label(&common.vault);
         let mask_label = KeyName::Mask.label(&common.vault);
 
+        // An empty token where there were keys is a lost token, not a fresh one.
+        self.check_mask()?;
         let private = self.find(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
         let public = self.find(KeyName::Identity, ObjectClass::PUBLIC_KEY)?;
         let masks = self.find(KeyName::Mask, ObjectClass::SECRET_KEY)?;
+        // First of all: a key that was planted must not count as one that a ceremony left.
+        for object in &private {
+            self.check_strength(KeyName::Identity, *object)?;
+        }
+        for object in &masks {
+            self.check_strength(KeyName::Mask, *object)?;
+        }
         let present =
             Present { identity_private: private.len(), identity_public: public.len(), mask: masks.len() };
         match decide(present) {
@@ -77,14 +92,11 @@ impl Pkcs11Conn {
         if masks.is_empty() {
             // Before the mask, which ends the ceremony: a pair that does not match must never get that far.
             self.check_pair()?;
-            objects::make_secret(&self.session, &common.vault, KeyName::Mask, 64, IN_TOKEN)
-                .map_err(self.refused("a 64-byte generic secret"))?;
+            self.make_secret(KeyName::Mask, 64, "a 64-byte generic secret")?;
             made.push(mask_label);
         } else {
             found.push(mask_label);
         }
-        drop(change);
-
         for (key, class) in
             [(KeyName::Identity, ObjectClass::PRIVATE_KEY), (KeyName::Mask, ObjectClass::SECRET_KEY)]
         {
@@ -92,14 +104,51 @@ impl Pkcs11Conn {
             self.check_strength(key, object)?;
         }
         self.check_pair()?;
-        let identity_spki = encoding::spki(&self.identity_point()?);
+        let identity_spki = encoding::spki(&self.point_inside()?);
+        drop(change);
         Ok(Ceremony { made, found, removed, identity_spki })
     }
 
     fn make_identity(&self) -> Result<(), TokenError> {
-        objects::make_pair(&self.session, &self.common.vault, KeyName::Identity, IN_TOKEN)
-            .map(drop)
-            .map_err(self.refused("an EC P-256 key pair"))
+        self.make(
+            KeyName::Identity,
+            &[ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY],
+            "an EC P-256 key pair",
+            || objects::make_pair(&self.session, &self.common.vault, KeyName::Identity, IN_TOKEN).map(drop),
+        )
+    }
+
+    fn make_secret(&self, key: KeyName, bytes: u32, what: &'static str) -> Result<(), TokenError> {
+        self.make(key, &[ObjectClass::SECRET_KEY], what, || {
+            objects::make_secret(&self.session, &self.common.vault, key, bytes, IN_TOKEN).map(drop)
+        })
+    }
+
+    /// Makes a key that is not there yet. A module that fails without a reason gets a few tries (`SoftHSM` does,
+    /// while another process looks at the same directory); what a failed one left is removed before the next.
+    fn make(
+        &self,
+        key: KeyName,
+        classes: &[ObjectClass],
+        what: &'static str,
+        make: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), TokenError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match make() {
+                Ok(()) => return Ok(()),
+                Err(e) if tries < TRIES && answer::is_general(&e) => {
+                    tracing::warn!(token = self.common.token, %key, tries, error = %answer::brief(&e), "key not made, again");
+                    for class in classes {
+                        for left in self.find(key, *class)? {
+                            self.destroy(left)?;
+                        }
+                    }
+                }
+                Err(e) => return Err(answer::refused(&self.common.token, what, &e)),
+            }
+        }
     }
 
     /// Public and private part belong together, judged by a library that isn't the token's.
@@ -108,7 +157,9 @@ impl Pkcs11Conn {
         let message = b"bkv/ceremony/1";
         let mut digest = [0; 32];
         digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message).as_ref());
-        let signature = self.sign_identity(&digest)?;
+        let raw = self.sign_inside(KeyName::Identity, &Mechanism::Ecdsa, &digest, "an ECDSA signature")?;
+        let signature = encoding::signature_der(&raw)
+            .ok_or_else(|| self.bad_answer("an ECDSA signature", "not r and s of 32 bytes"))?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, &signature).map_err(|_| {
             self.damaged("public and private part of 'identity' do not belong together".to_owned())
         })
@@ -129,9 +180,10 @@ impl Pkcs11Conn {
                 return Err(self.damaged(format!("there are {} keys {label:?}", several.len())));
             }
         }
-        let object = objects::make_secret(&self.session, &self.common.vault, key, 32, IN_TOKEN)
-            .map_err(self.refused("a 32-byte generic secret"))?;
-        self.check_strength(key, object)?;
+        // Not in a token that has just lost everything.
+        self.check_mask()?;
+        self.make_secret(key, 32, "a 32-byte generic secret")?;
+        self.check_strength(key, self.only(key, ObjectClass::SECRET_KEY)?)?;
         Ok(true)
     }
 
@@ -141,6 +193,10 @@ impl Pkcs11Conn {
         let objects = self.find(key, ObjectClass::SECRET_KEY)?;
         for object in &objects {
             self.destroy(*object)?;
+        }
+        if objects.is_empty() {
+            // 'It was not there' must not be read out of a token that lost everything.
+            self.check_mask()?;
         }
         // 'Destroyed' is told to people: look.
         if self.find(key, ObjectClass::SECRET_KEY)?.is_empty() {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ceremony;
+mod gate;
 mod module;
 mod objects;
 mod probe;
@@ -9,7 +10,7 @@ mod session;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cryptoki::error::{Error, RvError};
@@ -39,6 +40,11 @@ struct Common {
     change: Mutex<()>,
     /// Rises before and after each change of objects, so that remembered handles are not used past it.
     changes: AtomicU64,
+    gate: gate::Gate,
+    /// Whether this process has seen them: a key that was there and is not is a token that is being lost, whatever
+    /// the module calls it.
+    seen_identity: AtomicBool,
+    seen_mask: AtomicBool,
     /// The identity, once read: a token that comes back with another one is not ours.
     identity: OnceLock<[u8; 65]>,
 }
@@ -54,6 +60,9 @@ impl Pkcs11Backend {
             refused_pin: Mutex::new(None),
             change: Mutex::new(()),
             changes: AtomicU64::new(0),
+            gate: gate::Gate::default(),
+            seen_identity: AtomicBool::new(false),
+            seen_mask: AtomicBool::new(false),
             identity: OnceLock::new(),
         }))
     }
@@ -62,6 +71,7 @@ impl Pkcs11Backend {
 impl Backend for Pkcs11Backend {
     fn open(&self) -> Result<Box<dyn Conn>, TokenError> {
         let common = &self.0;
+        let _pass = common.gate.enter();
         let module = common.module()?;
         module.start()?;
         let slot = module.find(&common.token)?;

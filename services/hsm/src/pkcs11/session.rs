@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, SessionState};
 use cryptoki::slot::Slot;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::ceremony::Change;
 use super::module::Module;
 use super::{Common, answer, objects, probe};
 use crate::backend::Conn;
@@ -69,6 +70,12 @@ impl Pkcs11Conn {
         Ok(())
     }
 
+    fn another_identity(&self) -> TokenError {
+        self.damaged(
+            "its identity is another than before; this is not the token that was connected first".to_owned(),
+        )
+    }
+
     pub(super) fn find(&self, key: KeyName, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenError> {
         objects::find(&self.session, &self.common.vault, key, class).map_err(self.refused("a search"))
     }
@@ -76,18 +83,41 @@ impl Pkcs11Conn {
     pub(super) fn check_strength(&self, key: KeyName, object: ObjectHandle) -> Result<(), TokenError> {
         let weakness =
             objects::weakness(&self.session, object).map_err(self.refused("a key's attributes"))?;
-        weakness.map_or(Ok(()), |why| {
+        if let Some(why) = weakness {
             let key = key.label(&self.common.vault);
-            Err(TokenError::WeakKey { token: self.common.token.clone(), key, why })
-        })
+            return Err(TokenError::WeakKey { token: self.common.token.clone(), key, why });
+        }
+        // A sound mask ends the ceremony; an identity before it may yet be removed as a leftover.
+        if key == KeyName::Mask {
+            self.common.seen_mask.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
+    /// What it means that a key can't be found: never made, destroyed, or lost with the token's storage (some
+    /// modules then answer as if the token were empty).
     fn missing(&self, key: KeyName) -> TokenError {
         let token = self.common.token.clone();
         match key {
-            KeyName::Epoch(epoch) => TokenError::NoEpoch { token, epoch },
+            KeyName::Identity if self.common.seen_identity.load(Ordering::Acquire) => self.vanished(key),
+            KeyName::Mask if self.common.seen_mask.load(Ordering::Acquire) => self.vanished(key),
+            KeyName::Epoch(epoch) => match self.check_mask() {
+                // 'Destroyed' must not be read out of a token that lost everything.
+                Err(e) if e.is_gone() => e,
+                _ => TokenError::NoEpoch { token, epoch },
+            },
             _ => TokenError::NotProvisioned { token, key: key.label(&self.common.vault) },
         }
+    }
+
+    /// The mask is still there, if it ever was.
+    pub(super) fn check_mask(&self) -> Result<(), TokenError> {
+        if self.common.seen_mask.load(Ordering::Acquire)
+            && self.find(KeyName::Mask, ObjectClass::SECRET_KEY)?.is_empty()
+        {
+            return Err(self.vanished(KeyName::Mask));
+        }
+        Ok(())
     }
 
     /// The one object of that name.
@@ -110,11 +140,13 @@ impl Pkcs11Conn {
         let class = if key == KeyName::Identity { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY };
         let handle = self.only(key, class)?;
         self.check_strength(key, handle)?;
+        if key == KeyName::Identity {
+            self.common.seen_identity.store(true, Ordering::Release);
+        }
         self.handles.insert(key, handle);
         Ok(handle)
     }
 
-    /// `C_Sign` with the key of that name, whatever handle it has now.
     fn sign(
         &mut self,
         key: KeyName,
@@ -122,7 +154,19 @@ impl Pkcs11Conn {
         input: &[u8],
         what: &'static str,
     ) -> Result<Vec<u8>, TokenError> {
-        let mut known_before = false;
+        let common = Arc::clone(&self.common);
+        let _pass = common.gate.enter();
+        self.sign_inside(key, mechanism, input, what)
+    }
+
+    /// `C_Sign` with the key of that name, whatever handle it has now; for who is through the gate.
+    pub(super) fn sign_inside(
+        &mut self,
+        key: KeyName,
+        mechanism: &Mechanism,
+        input: &[u8],
+        what: &'static str,
+    ) -> Result<Vec<u8>, TokenError> {
         loop {
             let as_of = self.common.changes.load(Ordering::Acquire);
             if self.handles_as_of != as_of {
@@ -130,11 +174,7 @@ impl Pkcs11Conn {
                 self.handles_as_of = as_of;
             }
             let remembered = self.handles.contains_key(&key);
-            let handle = match self.handle(key) {
-                // It was there a moment ago, and nobody here destroyed it: the token's storage is being lost.
-                Err(TokenError::NotProvisioned { .. }) if known_before => return Err(self.vanished(key)),
-                other => other?,
-            };
+            let handle = self.handle(key)?;
             match self.session.sign(mechanism, handle, input) {
                 Ok(mut output) => {
                     if self.common.changes.load(Ordering::Acquire) == as_of {
@@ -149,18 +189,48 @@ impl Pkcs11Conn {
                     if !remembered {
                         return Err(self.vanished(key));
                     }
-                    known_before = true;
+                    // Looked up long ago: once more, by its name.
                 }
-                Err(e) => return Err(answer::refused(&self.common.token, what, &e)),
+                Err(e) => return Err(self.failed(what, &e)),
             }
         }
     }
 
-    fn vanished(&self, key: KeyName) -> TokenError {
+    fn logged_out(&self) -> bool {
+        let info = self.session.get_session_info();
+        info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoPublic | SessionState::RwPublic))
+    }
+
+    /// Some modules say nothing but 'general error' to who is no longer logged in.
+    fn failed(&self, what: &'static str, error: &Error) -> TokenError {
+        match answer::refused(&self.common.token, what, error) {
+            TokenError::Gone { token, reason: GoneReason::ModuleFailed, detail } if self.logged_out() => {
+                TokenError::Gone { token, reason: GoneReason::LoggedOut, detail }
+            }
+            other => other,
+        }
+    }
+
+    /// A key was there and can't be found. Without a login private keys can't be seen either: that is told apart.
+    pub(super) fn vanished(&self, key: KeyName) -> TokenError {
+        let reason = if self.logged_out() { GoneReason::LoggedOut } else { GoneReason::KeyVanished };
         TokenError::Gone {
             token: self.common.token.clone(),
-            reason: GoneReason::KeyVanished,
-            detail: Some(key.label(&self.common.vault)),
+            reason,
+            detail: Some(format!("no key {:?}", key.label(&self.common.vault))),
+        }
+    }
+
+    pub(super) fn point_inside(&self) -> Result<[u8; 65], TokenError> {
+        // The private part too: a public part alone would put a vault on the admission list that can't speak.
+        self.only(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
+        // And the mask, which ends the ceremony: before it the identity may yet be made anew.
+        self.only(KeyName::Mask, ObjectClass::SECRET_KEY)?;
+        let point = self.read_point()?;
+        if *self.common.identity.get_or_init(|| point) == point {
+            Ok(point)
+        } else {
+            Err(self.another_identity())
         }
     }
 
@@ -205,10 +275,9 @@ impl Conn for Pkcs11Conn {
     }
 
     fn identity_point(&mut self) -> Result<[u8; 65], TokenError> {
-        // The private part too: a public part alone would put a vault on the admission list that can't speak.
-        self.only(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
-        let point = self.read_point()?;
-        Ok(*self.common.identity.get_or_init(|| point))
+        let common = Arc::clone(&self.common);
+        let _pass = common.gate.enter();
+        self.point_inside()
     }
 
     fn mask(&mut self, input: &[u8]) -> Result<Zeroizing<[u8; 64]>, TokenError> {
@@ -240,6 +309,8 @@ impl Conn for Pkcs11Conn {
     }
 
     fn epochs(&mut self) -> Result<Vec<u64>, TokenError> {
+        let _pass = self.common.gate.enter();
+        self.check_mask()?;
         let labels = objects::our_labels(&self.session).map_err(self.refused("a search"))?;
         let mut epochs: Vec<u64> = labels
             .into_iter()
@@ -252,6 +323,8 @@ impl Conn for Pkcs11Conn {
     }
 
     fn probe(&mut self) -> Result<Capabilities, TokenError> {
+        let common = Arc::clone(&self.common);
+        let _change = Change::begin(&common)?;
         probe::probe(self, self.module.context(), self.slot)
     }
 }

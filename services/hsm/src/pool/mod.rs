@@ -46,7 +46,7 @@ impl PoolConfig {
     }
 }
 
-/// Handle of the pool; dropping it ends the threads.
+/// Handle of the pool; dropping it ends the threads and waits for them, at most one call's deadline.
 pub(crate) struct Pool(Arc<Shared>);
 
 struct Shared {
@@ -256,7 +256,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.0.close();
+        // Waits, too: a process that ends under threads inside a module crashes in the module's own clean-up.
+        self.close();
     }
 }
 

@@ -225,12 +225,13 @@ fn too_many_waiting_are_refused_at_once() {
     let pool = Arc::new(Pool::start(Box::new(Fake(Arc::clone(&script))), slow).unwrap());
     script.hang.store(true, Ordering::SeqCst);
     let (sender, results) = mpsc::channel();
-    let callers: Vec<_> = (0..2 + 8)
-        .map(|_| {
-            let (pool, sender) = (Arc::clone(&pool), sender.clone());
-            std::thread::spawn(move || sender.send(check(&pool)).unwrap())
-        })
-        .collect();
+    let caller = || {
+        let (pool, sender) = (Arc::clone(&pool), sender.clone());
+        std::thread::spawn(move || sender.send(check(&pool)).unwrap())
+    };
+    let mut callers = vec![caller(), caller()];
+    eventually("both sessions are busy", || pool.0.lock().running.len() == 2);
+    callers.extend((0..8).map(|_| caller()));
     eventually("the queue is full", || pool.0.lock().queue.len() == 8);
     let error = check(&pool).unwrap_err();
     assert_eq!(error, TokenError::Busy { token: "fake".into(), op: Op::Check, waiting: 8 });

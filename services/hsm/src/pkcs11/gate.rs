@@ -1,0 +1,77 @@
+//! Lets changes of objects run alone: `SoftHSM` fails a key generation now and then while other threads of the
+//! process sign or search. Nobody waits here for ever: behind a call that hangs, work goes on without the gate.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest wait for the others, either way.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    inside: usize,
+    closed: bool,
+}
+
+/// Somebody reads or signs.
+pub(super) struct Pass<'a>(&'a Gate);
+
+/// Somebody changes objects.
+pub(super) struct Alone<'a>(&'a Gate);
+
+impl Gate {
+    pub(super) fn enter(&self) -> Pass<'_> {
+        let mut state = self.wait(|state| state.closed);
+        state.inside += 1;
+        Pass(self)
+    }
+
+    /// For one caller at a time.
+    pub(super) fn close(&self) -> Alone<'_> {
+        self.lock().closed = true;
+        drop(self.wait(|state| state.inside > 0));
+        Alone(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, busy: fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if busy(&state) {
+            let until = Instant::now() + PATIENCE;
+            while busy(&state) {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        state
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.inside = state.inside.saturating_sub(1);
+        if state.closed && state.inside == 0 {
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.lock().closed = false;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,229 @@
+//! Where a test stands: a child process, a fresh token, its configuration.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bkv_hsm::{Token, TokenConfig, TokenError, VaultName, softhsm};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+
+pub(crate) const LABEL: &str = "bkv-test";
+pub(crate) const PIN: &str = "83-user-pin-of-a-test";
+const SO_PIN: &str = "17-officer-pin-of-a-test";
+const CHILD: &str = "BKV_HSM_TEST_CHILD";
+const DIR: &str = "BKV_HSM_TEST_DIR";
+const INIT: &str = "BKV_HSM_TEST_INIT";
+const DEADLINE: Duration = Duration::from_mins(2);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    SoftHsm,
+    Kryoptic,
+}
+
+pub(crate) struct Stand {
+    pub(crate) kind: Kind,
+    pub(crate) dir: PathBuf,
+    pub(crate) module: PathBuf,
+    /// What holds the token's objects: taking it away takes the token away.
+    pub(crate) storage: PathBuf,
+}
+
+impl Stand {
+    pub(crate) fn config(&self) -> TokenConfig {
+        let mut config = TokenConfig::new(self.module.clone(), LABEL.into(), self.dir.join("pin"));
+        config.pool = 3;
+        // Two cores shared with other builds: a short deadline would test the machine.
+        config.call_deadline_ms = 10_000;
+        config
+    }
+
+    pub(crate) fn vault() -> VaultName {
+        VaultName::new("test/one").unwrap()
+    }
+
+    pub(crate) fn connect(&self) -> Result<Token, TokenError> {
+        Token::connect(&self.config(), &Self::vault())
+    }
+
+    /// One session only, which is there when this returns: nothing else is inside the module while a test goes past
+    /// this crate.
+    pub(crate) fn connect_one(&self) -> Token {
+        let mut config = self.config();
+        config.pool = 1;
+        Token::connect(&config, &Self::vault()).unwrap()
+    }
+
+    /// A session past this crate, as someone has who knows the PIN. Needs a connected `Token`, which has
+    /// initialised the module and logged in.
+    pub(crate) fn raw_session(&self) -> Session {
+        let context = Pkcs11::new(&self.module).unwrap();
+        let slot = context
+            .get_slots_with_token()
+            .unwrap()
+            .into_iter()
+            .find(|slot| context.get_token_info(*slot).unwrap().label().trim_end() == LABEL)
+            .unwrap();
+        context.open_rw_session(slot).unwrap()
+    }
+
+    pub(crate) fn write_pin(&self, pin: &str) {
+        let path = self.dir.join("pin");
+        let _ = fs::remove_file(&path);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path).unwrap();
+        file.write_all(pin.as_bytes()).unwrap();
+    }
+}
+
+/// Runs `body` on a fresh token in a child process of its own; in the parent, judges that child.
+pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
+    if std::env::var(CHILD).as_deref() == Ok(name) {
+        let dir = PathBuf::from(std::env::var(DIR).unwrap());
+        let stand = stand(kind, dir);
+        if kind == Kind::Kryoptic {
+            init_kryoptic(&stand.module);
+        }
+        body(&stand);
+        return;
+    }
+    let Some(module) = module(kind) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = test_process(name);
+    command.env(CHILD, name).env(DIR, dir.path());
+    match kind {
+        Kind::SoftHsm => {
+            let mut child = test_process("stand::init_child");
+            child.env(INIT, "1");
+            let made = softhsm::init_token_by(child, dir.path(), LABEL, PIN, SO_PIN).unwrap();
+            command.env(softhsm::CONF_VARIABLE, made.conf);
+        }
+        Kind::Kryoptic => {
+            fs::create_dir(dir.path().join("tokens")).unwrap();
+            let conf = dir.path().join("kryoptic.conf");
+            let token = dir.path().join("tokens/token.sql");
+            let text =
+                format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n", token.display());
+            fs::write(&conf, text).unwrap();
+            command.env("KRYOPTIC_CONF", conf).env("BKV_KRYOPTIC_SO", module);
+        }
+    }
+    stand(kind, dir.path().to_owned()).write_pin(PIN);
+    let output = dir.path().join("output");
+    let file = fs::File::create(&output).unwrap();
+    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+    let mut child = command.spawn().unwrap();
+    let until = Instant::now() + DEADLINE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if Instant::now() > until {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let said = fs::read_to_string(&output).unwrap();
+    let ran_one = said.contains("1 passed");
+    assert!(status.is_some_and(|s| s.success()) && ran_one, "{name}: {status:?}\n{said}");
+    print!("{said}");
+}
+
+fn stand(kind: Kind, dir: PathBuf) -> Stand {
+    let module = module(kind).unwrap();
+    let storage = match kind {
+        Kind::SoftHsm => {
+            fs::read_dir(dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path()).next().unwrap()
+        }
+        Kind::Kryoptic => dir.join("tokens"),
+    };
+    Stand { kind, dir, module, storage }
+}
+
+/// This test program again, for one test.
+pub(crate) fn test_process(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
+    command
+}
+
+/// Not a test: the process in which SoftHSM's tokens are initialised.
+#[test]
+fn init_child() {
+    if std::env::var_os(INIT).is_some() {
+        let code = softhsm::run_child();
+        assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
+    }
+}
+
+/// The module's path, or a loud word that its tests are skipped.
+fn module(kind: Kind) -> Option<PathBuf> {
+    static KRYOPTIC: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = match kind {
+        Kind::SoftHsm => {
+            let path = PathBuf::from(softhsm::DEBIAN_MODULE);
+            if path.is_file() { Ok(path) } else { Err("apt-get install softhsm2".to_owned()) }
+        }
+        Kind::Kryoptic => KRYOPTIC.get_or_init(build_kryoptic).clone(),
+    };
+    found
+        .map_err(|why| {
+            // Past the capture of output, which would swallow it.
+            let _ = writeln!(std::io::stderr(), "\nskipped: a test on {kind:?} did not run: {why}");
+        })
+        .ok()
+}
+
+fn build_kryoptic() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("BKV_KRYOPTIC_SO") {
+        return Ok(path.into());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/kryoptic/build.sh");
+    let mut child = Command::new(script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("tests/kryoptic/build.sh: {e}"))?;
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).map_err(|e| e.to_string())?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.success() {
+        Ok(PathBuf::from(said.trim()))
+    } else {
+        Err(format!("tests/kryoptic/build.sh failed ({status}); its reason is above"))
+    }
+}
+
+/// Kryoptic keeps no state between slots and processes beyond its file, so this process may do it itself.
+fn init_kryoptic(module: &Path) {
+    let context = Pkcs11::new(module).unwrap();
+    context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+    let (so_pin, pin) = (AuthPin::new(SO_PIN.into()), AuthPin::new(PIN.into()));
+    let slot = *context.get_slots_with_token().unwrap().first().unwrap();
+    context.init_token(slot, &so_pin, LABEL).unwrap();
+    let session = context.open_rw_session(slot).unwrap();
+    session.login(UserType::So, Some(&so_pin)).unwrap();
+    session.init_pin(&pin).unwrap();
+    session.logout().unwrap();
+    session.close().unwrap();
+    context.finalize().unwrap();
+}
+
+/// Waits for a condition, with a deadline.
+pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < until, "not in 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
