@@ -48,9 +48,12 @@ pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroi
 fn from(file: impl Read, what: &str) -> Outcome<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX + 1).read_to_string(&mut text);
-    let read = read.map_err(|e| Failure::new(Exit::NoInput, format!("can't read the {what}: {e}")).remedy("It must be UTF-8 text."))?;
+    let read = read.map_err(|e| {
+        Failure::new(Exit::NoInput, format!("can't read the {what}: {e}")).remedy("It must be UTF-8 text.")
+    })?;
     if read as u64 > MAX {
-        return Err(Failure::new(Exit::NoInput, format!("the {what} is longer than {MAX} bytes")).remedy("Is this the right file?"));
+        return Err(Failure::new(Exit::NoInput, format!("the {what} is longer than {MAX} bytes"))
+            .remedy("Is this the right file?"));
     }
     let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t)).len();
     text.truncate(trimmed);
@@ -63,11 +66,14 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
             .remedy(format!("Give a file or a descriptor: see `--help` for the {what}'s options.")));
     }
     let ask = |text: String| {
-        rpassword::prompt_password(text).map(Zeroizing::new).map_err(|e| Failure::new(Exit::NoInput, format!("can't ask for the {what}: {e}")))
+        rpassword::prompt_password(text)
+            .map(Zeroizing::new)
+            .map_err(|e| Failure::new(Exit::NoInput, format!("can't ask for the {what}: {e}")))
     };
     let first = ask(format!("{}: ", capitalised(what)))?;
     if twice && *ask(format!("{} again: ", capitalised(what)))? != *first {
-        return Err(Failure::new(Exit::NoInput, format!("the two {what}s differ")).remedy("Nothing was changed; try again."));
+        return Err(Failure::new(Exit::NoInput, format!("the two {what}s differ"))
+            .remedy("Nothing was changed; try again."));
     }
     Ok(first)
 }
@@ -93,7 +99,9 @@ mod tests {
 
     #[test]
     fn a_trailing_line_break_is_not_part_of_the_password_but_blanks_are() {
-        for (given, want) in [("pass word\n", "pass word"), ("pass\r\n", "pass"), (" x ", " x "), ("a\nb\n\n", "a\nb\n")] {
+        for (given, want) in
+            [("pass word\n", "pass word"), ("pass\r\n", "pass"), (" x ", " x "), ("a\nb\n\n", "a\nb\n")]
+        {
             assert_eq!(*from(given.as_bytes(), "password").unwrap(), want);
         }
     }
