@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds Kryoptic as a PKCS#11 module for tests and prints the path of the .so, nothing else, on stdout.
 # The target folder lies outside the checkout and is keyed by the lock file, so it is built once per version.
-# Needs a C compiler, pkg-config and libssl-dev. Exit 3: something to install is missing (named on stderr).
+# Needs a C compiler, pkg-config, libssl-dev and libclang-dev (bindings are made at build time). Exit 3: something to install is missing (named on stderr).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # All that goes into the .so: a change of any of them is another build.
@@ -14,6 +14,11 @@ if [ ! -f "$so" ]; then
         command -v "$tool" >/dev/null || { echo "kryoptic: '$tool' is not installed" >&2; exit 3; }
     done
     pkg-config --exists libcrypto || { echo "kryoptic: install libssl-dev (apt-get install libssl-dev)" >&2; exit 3; }
+    if [ -z "${LIBCLANG_PATH:-}" ] && ! ldconfig -p | grep -q 'libclang[-.0-9]*\.so' \
+        && ! ls /usr/lib/llvm-*/lib/libclang.so* >/dev/null 2>&1; then
+        echo "kryoptic: install libclang-dev (apt-get install libclang-dev)" >&2
+        exit 3
+    fi
     mkdir -p "$target"
     # A second caller waits for the first one and then finds the file. An outer cargo's variables would
     # change flags or the target folder, and with them the key's meaning.

@@ -51,6 +51,8 @@ pub enum KeyName {
     Mask,
     /// 32-byte generic secret, HMAC-SHA-256: data keys of one storage epoch.
     Epoch(u64),
+    /// Short-lived keys of the capability probe.
+    Probe,
 }
 
 impl KeyName {
@@ -74,6 +76,7 @@ impl KeyName {
         let key = match key {
             "identity" => Self::Identity,
             "mask" => Self::Mask,
+            "probe" => Self::Probe,
             other => {
                 let digits = other.strip_prefix("epoch-")?;
                 let number: u64 = digits.parse().ok()?;
@@ -93,6 +96,7 @@ impl fmt::Display for KeyName {
         match self {
             Self::Identity => f.write_str("identity"),
             Self::Mask => f.write_str("mask"),
+            Self::Probe => f.write_str("probe"),
             Self::Epoch(number) => write!(f, "epoch-{number}"),
         }
     }

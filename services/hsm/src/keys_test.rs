@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn labels_round_trip(name in "[A-Za-z0-9._-]{1,20}(/[A-Za-z0-9._-]{1,20}){0,2}", epoch: u64) {
         let vault = VaultName::new(&name).unwrap();
-        for key in [KeyName::Identity, KeyName::Mask, KeyName::Epoch(epoch)] {
+        for key in [KeyName::Identity, KeyName::Mask, KeyName::Probe, KeyName::Epoch(epoch)] {
             prop_assert_eq!(KeyName::parse_label(&key.label(&vault)), Some((vault.clone(), key)));
         }
     }

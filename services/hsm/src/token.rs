@@ -100,6 +100,11 @@ impl Token {
         self.0.pool.call_async(Op::Check, |conn| conn.check()).await
     }
 
+    /// As [`Token::check`], blocking.
+    pub fn check_blocking(&self) -> Result<(), TokenError> {
+        self.0.pool.call(Op::Check, |conn| conn.check())
+    }
+
     /// Makes the keys that are missing, `identity` and `mask`. Can be repeated, also after a crash in the middle of it.
     pub async fn provision(&self) -> Result<Ceremony, TokenError> {
         self.0.pool.call_async(Op::Provision, |conn| conn.provision()).await

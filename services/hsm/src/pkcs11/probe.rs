@@ -17,8 +17,8 @@ use crate::error::TokenError;
 use crate::keys::{KeyName, VaultName};
 
 const SHORT_LIVED: Keeping = Keeping { session_only: true };
-/// The key names of the probe; none is a key of service, and a leftover of a cut-off probe is found again.
-const PROBE: KeyName = KeyName::Epoch(u64::MAX);
+/// What a probe that is cut off leaves is found by this name, and removed by the next one.
+const PROBE: KeyName = KeyName::Probe;
 
 type Tried = Result<(), String>;
 

@@ -301,3 +301,15 @@ fn many_threads_get_each_their_own_answer() {
     }
     assert_eq!(count(&pool, Op::Check, Outcome::Ok), 4_000);
 }
+
+#[test]
+fn a_panic_over_an_answer_is_an_error_and_the_session_is_replaced() {
+    let script = Arc::new(Script::default());
+    let pool = pool(&script);
+    let error =
+        pool.call(Op::Check, |_| -> Result<(), TokenError> { panic!("an answer out of range") }).unwrap_err();
+    assert!(matches!(error, TokenError::Gone { reason: GoneReason::ModuleFailed, .. }), "{error}");
+    eventually("it serves again", || check(&pool).is_ok());
+    assert!(pool.close());
+    assert_eq!(script.inside.load(Ordering::SeqCst), 0);
+}

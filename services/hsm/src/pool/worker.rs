@@ -1,11 +1,12 @@
 //! A thread that owns one session and does one job after the other, until its generation ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Ended, Job, Running, Shared, State, no_thread};
 use crate::backend::Conn;
-use crate::error::TokenError;
+use crate::error::{GoneReason, TokenError};
 
 /// Starts worker `id`. `inside`, `live` were counted by the caller.
 pub(super) fn spawn(
@@ -36,13 +37,24 @@ fn work(shared: &Shared, id: u64, generation: u64, mut conn: Box<dyn Conn>) {
         state.running.insert(id, Running { op, submitted, deadline, generation, reply });
         drop(state);
 
-        let Ended { outcome, gone } = run(conn.as_mut());
+        // A binding that panics over what a module answers must not take the thread along uncounted: the session is
+        // let go like that of a lost token.
+        let ended = catch_unwind(AssertUnwindSafe(|| run(conn.as_mut())));
 
         state = shared.lock();
-        if state.running.remove(&id).is_none() {
+        let Some(running) = state.running.remove(&id) else {
             // The watcher gave this thread up while the call hung; it has counted the call and told the caller.
             break true;
-        }
+        };
+        let Ended { outcome, gone } = ended.unwrap_or_else(|_| {
+            let error = TokenError::Gone {
+                token: shared.config.token.clone(),
+                reason: GoneReason::ModuleFailed,
+                detail: Some(format!("panic in {}", op.name())),
+            };
+            running.reply.refuse(error.clone());
+            Ended { outcome: error.outcome(), gone: Some(error) }
+        });
         shared.counters.add(op, outcome, submitted.elapsed());
         if let Some(reason) = gone
             && state.generation == generation

@@ -4,6 +4,9 @@ use std::fs;
 
 use bkv_hsm::{GoneReason, Health, Op, Outcome, Token, TokenError};
 
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
+
 use crate::Stand;
 use crate::stand::{Kind, LABEL, PIN, eventually};
 
@@ -11,7 +14,7 @@ fn count(token: &Token, op: Op, outcome: Outcome) -> u64 {
     token.counters().iter().find(|c| c.op == op && c.outcome == outcome).map_or(0, |c| c.count)
 }
 
-pub(crate) fn a_wrong_pin_is_named_and_offered_once(stand: &Stand) {
+pub(crate) fn a_wrong_pin_is_named(stand: &Stand) {
     stand.write_pin("not-the-pin");
     let error = stand.connect().unwrap_err();
     let text = error.to_string();
@@ -112,6 +115,30 @@ pub(crate) fn s27_a_token_that_comes_back_as_another_is_refused(stand: &Stand) {
     // Nor may a ceremony take it for a fresh one.
     assert!(token.provision_blocking().is_err());
     assert!(token.sign_ecdsa_p256_blocking(b"m").is_err());
+}
+
+/// Tokens lock after a few wrong PINs (Kryoptic: ten): the one in the file is offered once, however often the
+/// connection is tried, and a corrected file is noticed.
+pub(crate) fn a_refused_pin_is_not_offered_again(stand: &Stand) {
+    let token = stand.connect_one();
+    token.provision_blocking().unwrap();
+    stand.write_pin("not-the-pin");
+    let session = stand.raw_session();
+    session.logout().unwrap();
+    for _ in 0..8 {
+        let wrong = AuthPin::new("also-not-the-pin".into());
+        session.login(UserType::User, Some(&wrong)).unwrap_err();
+    }
+    session.close().unwrap();
+    token.mask_pad_blocking(b"p", &[0; 16]).unwrap_err();
+    eventually("the PIN was refused and the connection tried again", || {
+        (count(&token, Op::Connect, Outcome::Refused) >= 4).then_some(())
+    });
+    let Health::Down { reason, .. } = token.health() else { panic!("up without a PIN") };
+    assert!(matches!(reason, TokenError::PinRefused { .. }), "{reason}");
+    // A second offer would have been the tenth.
+    stand.write_pin(PIN);
+    eventually("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
 }
 
 /// S37: the PIN is in no argument, no environment, no message.
