@@ -18,7 +18,7 @@ use super::{Commitments, Evaluation, ToprfError, proof};
 pub struct Hardened([u8; 64]);
 
 impl Hardened {
-    pub(super) const fn new(bytes: [u8; 64]) -> Self {
+    pub(crate) const fn new(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }
 
@@ -45,7 +45,8 @@ pub struct Verified {
 
 /// RFC 9497 §3.3.1 `Blind`. `password` is the prepared one.
 pub fn blind(password: &[u8], rng: &mut (impl RngCore + CryptoRng)) -> Result<Blinded, ToprfError> {
-    if password.is_empty() {
+    // The library notices a length beyond 16 bits only when it finalizes: after an attempt has been charged.
+    if password.is_empty() || password.len() > usize::from(u16::MAX) {
         return Err(ToprfError::Password);
     }
     let result = OprfClient::<Ristretto255>::blind(password, rng).map_err(|_| ToprfError::Password)?;
