@@ -10,6 +10,9 @@ use crate::counters::{Op, Outcome};
 use crate::error::TokenError;
 use crate::health::Health;
 
+/// How often the first connection is tried if the module fails without a reason.
+const TRIES_AT_START: u32 = 5;
+
 pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> Result<(), TokenError> {
     let own = Arc::clone(shared);
     std::thread::Builder::new()
@@ -23,6 +26,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
     let config = &shared.config;
     let mut pause = Duration::ZERO;
     let mut not_before = Instant::now();
+    let mut failures = 0;
     // The generation that was lost last, for which the module was given the chance of a new start.
     let mut restarted = 0;
     let mut lost_at: Option<Instant> = None;
@@ -91,6 +95,10 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             }
             Err(error) => Some(error),
         };
+        // At start a module that just stumbled gets a few tries, anything else is told at once: a wrong label stays
+        // wrong, but SoftHSM may fail while another process writes to its directory.
+        failures += 1;
+        let passing = failed.as_ref().is_some_and(TokenError::is_gone) && failures < TRIES_AT_START;
         if let Some(reason) = failed {
             leave(&mut state, false);
             pause = (pause * 2).clamp(config.first_pause, config.longest_pause);
@@ -105,6 +113,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             }
         } else {
             pause = Duration::ZERO;
+            failures = 0;
             if generation == state.generation {
                 state.live += 1;
                 if !state.health.is_up() {
@@ -113,7 +122,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
                 }
             }
         }
-        state.tried = true;
+        state.tried |= !passing;
         shared.changed.notify_all();
     }
 }

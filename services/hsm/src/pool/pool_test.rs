@@ -16,6 +16,8 @@ struct Script {
     hang: AtomicBool,
     hang_open: AtomicBool,
     gone: AtomicBool,
+    /// So many openings fail as a module does that stumbles.
+    stumbles: AtomicUsize,
     opens: AtomicUsize,
     restarts: AtomicUsize,
     inside_at_restart: AtomicUsize,
@@ -54,6 +56,10 @@ impl Backend for Fake {
     fn open(&self) -> Result<Box<dyn Conn>, TokenError> {
         self.0.opens.fetch_add(1, Ordering::SeqCst);
         Script::wait_while(&self.0.hang_open);
+        if self.0.stumbles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            let reason = GoneReason::ModuleFailed;
+            return Err(TokenError::Gone { token: "fake".into(), reason, detail: None });
+        }
         if self.0.gone.load(Ordering::SeqCst) {
             return Err(TokenError::NoToken {
                 token: "fake".into(),
@@ -110,8 +116,9 @@ fn config() -> PoolConfig {
         token: "fake".into(),
         size: 2,
         queue: 8,
-        call: Duration::from_millis(80),
-        ceremony: Duration::from_millis(300),
+        // Long enough that a busy machine is not taken for a hung token.
+        call: Duration::from_millis(300),
+        ceremony: Duration::from_millis(900),
         first_pause: Duration::from_millis(5),
         longest_pause: Duration::from_millis(40),
     }
@@ -148,7 +155,7 @@ fn s27_a_hung_call_is_named_and_its_session_replaced() {
     let error = check(&pool).unwrap_err();
     assert_eq!(error, TokenError::Hung { token: "fake".into(), op: Op::Check, after: config().call });
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    assert_eq!(error.to_string(), "token \"fake\" did not answer check within 80ms");
+    assert_eq!(error.to_string(), "token \"fake\" did not answer check within 300ms");
     script.hang.store(false, Ordering::SeqCst);
     eventually("a session works again", || check(&pool).is_ok());
     assert_eq!(count(&pool, Op::Check, Outcome::Hung), 1);
@@ -312,4 +319,19 @@ fn a_panic_over_an_answer_is_an_error_and_the_session_is_replaced() {
     eventually("it serves again", || check(&pool).is_ok());
     assert!(pool.close());
     assert_eq!(script.inside.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_module_that_stumbles_at_start_gets_a_few_tries_and_no_more() {
+    let script = Arc::new(Script::default());
+    script.stumbles.store(4, Ordering::SeqCst);
+    check(&pool(&script)).unwrap();
+    script.stumbles.store(100, Ordering::SeqCst);
+    let Err(error) = Pool::start(Box::new(Fake(Arc::clone(&script))), config()) else { panic!("started") };
+    assert!(matches!(error, TokenError::Gone { reason: GoneReason::ModuleFailed, .. }), "{error}");
+    // A token that is not there is told at the first try.
+    let script = Arc::new(Script::default());
+    script.gone.store(true, Ordering::SeqCst);
+    let Err(error) = Pool::start(Box::new(Fake(Arc::clone(&script))), config()) else { panic!("started") };
+    assert!(matches!(error, TokenError::NoToken { .. }), "{error}");
 }

@@ -200,3 +200,29 @@ pub(crate) fn s27_lost_sessions_are_opened_again(stand: &Stand) {
     }
     eventually("all are counted", || (count(&token, Op::MaskPad, Outcome::Ok) == 3).then_some(()));
 }
+
+/// A status command, say, looks at the token of a running vault that makes keys: SoftHSM then fails now and then.
+pub(crate) fn another_process_comes_up_while_keys_are_made(stand: &Stand) {
+    const SECOND: &str = "BKV_HSM_TEST_SECOND";
+    if std::env::var_os(SECOND).is_some() {
+        stand.connect().unwrap().mask_pad_blocking(b"p", &[0; 16]).unwrap();
+        return;
+    }
+    let token = stand.connect().unwrap();
+    token.provision_blocking().unwrap();
+    for round in 0..10 {
+        let mut second = crate::stand::this_test_again();
+        let mut second = second.env(SECOND, "1").spawn().unwrap();
+        let mut epoch = 0;
+        let status = loop {
+            if let Some(status) = second.try_wait().unwrap() {
+                break status;
+            }
+            epoch += 1;
+            assert!(token.epoch_create_blocking(epoch).unwrap());
+            assert!(token.epoch_destroy_blocking(epoch).unwrap());
+        };
+        println!("round {round}: {epoch} keys made and destroyed meanwhile");
+        assert!(status.success(), "round {round}: {status}");
+    }
+}

@@ -35,6 +35,7 @@ on_each_module!(
     faults::a_wrong_pin_is_named,
     faults::a_refused_pin_is_not_offered_again,
     faults::a_wrong_label_or_module_or_pin_file_is_named,
+    faults::another_process_comes_up_while_keys_are_made,
     faults::s27_lost_sessions_are_opened_again,
     faults::s37_the_pin_is_nowhere_to_be_seen,
     tls::a_handshake_with_raw_public_keys_both_ways,

@@ -86,7 +86,7 @@ pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
     if std::env::var(CHILD).as_deref() == Ok(name) {
         let dir = PathBuf::from(std::env::var(DIR).unwrap());
         let stand = stand(kind, dir);
-        if kind == Kind::Kryoptic {
+        if kind == Kind::Kryoptic && !stand.storage.join("token.sql").exists() {
             init_kryoptic(&stand.module);
         }
         body(&stand);
@@ -152,6 +152,11 @@ pub(crate) fn test_process(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
     command
+}
+
+/// For a child: another process like it, on the same token.
+pub(crate) fn this_test_again() -> Command {
+    test_process(&std::env::var(CHILD).unwrap())
 }
 
 /// Not a test: the process in which SoftHSM's tokens are initialised.
