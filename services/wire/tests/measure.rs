@@ -4,12 +4,19 @@
 #![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use bkv_wire::channel::{ClientChannel, ClientSettings, ServerChannel, ServerSettings};
 use bkv_wire::core::id::Slot;
 use bkv_wire::opaque::{KsfParams, Server, Stretch, login_start, register_start, verify_ke3_signature};
 use bkv_wire::toprf::{OprfKey, blind, evaluate};
 use rand::rngs::OsRng;
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 
 const BATCHES: usize = 12;
 const CALLS: u32 = 80;
@@ -79,5 +86,25 @@ fn measure_one_recovery() {
         (0..many).map(|_| server.answer(&seed, &upload, &cx, &ke1).unwrap().0).collect();
     measure("leader: KE3, signature and MAC (state kept)", || {
         leaders.pop().unwrap().finish(&ke3, &cx).unwrap()
+    });
+}
+
+#[test]
+#[ignore = "measures, needs --release"]
+fn measure_one_handshake() {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
+    let key =
+        any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()))).unwrap();
+    let spki = key.public_key().unwrap().as_ref().to_vec();
+    let server = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key);
+    let server = ServerSettings::new(Arc::new(server)).unwrap();
+    let client = ClientSettings::new(vec![spki]).unwrap();
+    measure("channel: handshake and a message, both ends", || {
+        let (mut c, mut s) = (ClientChannel::new(&client).unwrap(), ServerChannel::new(&server).unwrap());
+        c.send(&[7; 200]).unwrap();
+        while s.next_message().unwrap().is_none() {
+            s.feed(&c.take_outgoing()).unwrap();
+            c.feed(&s.take_outgoing()).unwrap();
+        }
     });
 }
