@@ -306,13 +306,17 @@ fn many_threads_get_each_their_own_answer() {
     for caller in callers {
         caller.join().unwrap();
     }
-    assert_eq!(count(&pool, Op::Check, Outcome::Ok), 4_000);
+    // An answer is given before it is counted.
+    eventually("all are counted", || count(&pool, Op::Check, Outcome::Ok) == 4_000);
 }
 
 #[test]
 fn a_panic_over_an_answer_is_an_error_and_the_session_is_replaced() {
     let script = Arc::new(Script::default());
-    let pool = pool(&script);
+    let mut slow = config();
+    // Printing the panic's trace takes a while.
+    slow.call = Duration::from_secs(10);
+    let pool = Pool::start(Box::new(Fake(Arc::clone(&script))), slow).unwrap();
     let error =
         pool.call(Op::Check, |_| -> Result<(), TokenError> { panic!("an answer out of range") }).unwrap_err();
     assert!(matches!(error, TokenError::Gone { reason: GoneReason::ModuleFailed, .. }), "{error}");
