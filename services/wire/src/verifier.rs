@@ -41,12 +41,26 @@ impl Verifier for WireVerifier {
         toprf::is_element(&element.0)
     }
 
-    fn acknowledgement(&self, admission: &Admission, ack: &Acknowledgement, statement: &[u8], at: Time) -> bool {
-        boot::verify(&ack.certificate, admission, at)
-            .is_ok_and(|boot| boot.slot == ack.slot && ed25519::verify(&boot.key.0, statement, &ack.signature.0))
+    fn acknowledgement(
+        &self,
+        admission: &Admission,
+        ack: &Acknowledgement,
+        statement: &[u8],
+        at: Time,
+    ) -> bool {
+        boot::verify(&ack.certificate, admission, at).is_ok_and(|boot| {
+            boot.slot == ack.slot && ed25519::verify(&boot.key.0, statement, &ack.signature.0)
+        })
     }
 
-    fn finish(&self, upload: &[u8], context: &[u8], ke1: &[u8], ke2: &[u8], ke3: &[u8]) -> Option<(Vec<u8>, Signature)> {
+    fn finish(
+        &self,
+        upload: &[u8],
+        context: &[u8],
+        ke1: &[u8],
+        ke2: &[u8],
+        ke3: &[u8],
+    ) -> Option<(Vec<u8>, Signature)> {
         opaque::verify_ke3_signature(upload, context, ke1, ke2, ke3).ok()?;
         let (transcript, signature) = opaque::success_proof(ke1, ke2, ke3).ok()?;
         Some((transcript, Signature(signature)))
