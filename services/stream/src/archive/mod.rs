@@ -1,0 +1,142 @@
+//! A folder as one backup file, and back. A restore shows nothing at its destination before the last segment is
+//! authenticated (S28); a backup shows nothing under its name before it is whole and on the disk.
+//!
+//! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like), times in whole seconds.
+//! Hard links become files of their own. Owners, extended attributes and special files are not kept.
+
+mod pack;
+mod partial;
+mod staging;
+mod unpack;
+
+use std::path::{Path, PathBuf};
+
+pub use pack::{PackOptions, PackReport, pack};
+pub use unpack::{UnpackReport, unpack};
+
+use crate::{
+    error::{Error, Result},
+    file::{BackupReader, BackupWriter},
+    header::{Compression, Content, Expect, Header, Manifest},
+    key::BackupKey,
+    progress::Control,
+};
+use partial::Partial;
+
+/// Level of Zstandard: its own default.
+const ZSTD_LEVEL: i32 = 3;
+
+/// What a backup did.
+#[derive(Debug)]
+pub struct BackupReport {
+    /// The header that was written; its sequence and hash go to the account's record.
+    pub header: Header,
+    /// What was packed and what was left out.
+    pub packed: PackReport,
+}
+
+/// Packs and encrypts the folder `source` into the file `target`. `content` of the manifest is set here; `compression` is
+/// the caller's choice.
+pub fn backup_folder(
+    source: &Path,
+    target: &Path,
+    key: &BackupKey,
+    mut manifest: Manifest,
+    workers: usize,
+    options: &PackOptions,
+    control: Control<'_>,
+) -> Result<BackupReport> {
+    if std::fs::symlink_metadata(target).is_ok() && !options.replace {
+        return Err(Error::DestinationExists { path: target.to_owned() });
+    }
+    manifest.content = Content::Tar;
+    let compression = manifest.compression;
+    let partial = Partial::create(target)?;
+    let at = |error: Error| partial.locate(error);
+    let mut writer = BackupWriter::new(partial.file(), key, manifest, workers).map_err(at)?;
+    // The file itself may lie inside the folder.
+    let skip = Some(partial.identity());
+    let packed = match compression {
+        Compression::None => pack(source, &mut writer, options, skip, control).map_err(at)?,
+        Compression::Zstd => {
+            let mut encoder =
+                zstd::stream::write::Encoder::new(&mut writer, ZSTD_LEVEL).map_err(Error::Io)?;
+            let packed = pack(source, &mut encoder, options, skip, control).map_err(at)?;
+            encoder.finish().map_err(|error| at(Error::from_io(error)))?;
+            packed
+        }
+    };
+    let (_, header) = writer.finish().map_err(at)?;
+    partial.publish(target)?;
+    Ok(BackupReport { header, packed })
+}
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct RestoreReport {
+    /// The header, genuine.
+    pub header: Header,
+    /// What was restored.
+    pub unpacked: UnpackReport,
+}
+
+/// Restores the backup file `source` to the folder `destination`, which must be absent or an empty folder.
+pub fn restore_folder(
+    source: &Path,
+    destination: &Path,
+    key: &BackupKey,
+    expect: &Expect,
+    workers: usize,
+    control: Control<'_>,
+) -> Result<RestoreReport> {
+    let file = std::fs::File::open(source).map_err(|error| Error::at("open", source, error))?;
+    let reader = BackupReader::new(file, key, expect, workers).map_err(|error| locate(error, source))?;
+    let (header, unpacked) = restore_reader(reader, destination, control)?;
+    Ok(RestoreReport { header, unpacked })
+}
+
+/// As [`restore_folder`], from any reader: for instance a download.
+pub fn restore_reader(
+    mut reader: BackupReader<impl std::io::Read>,
+    destination: &Path,
+    control: Control<'_>,
+) -> Result<(Header, UnpackReport)> {
+    let header = reader.header().clone();
+    if header.manifest().content != Content::Tar {
+        return Err(Error::BadHeader("it holds no folder"));
+    }
+    let unpacked = match header.manifest().compression {
+        Compression::None => unpack(&mut reader, destination, control)?,
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(&mut reader).map_err(Error::from_io)?;
+            unpack(&mut decoder, destination, control)?
+        }
+    };
+    Ok((header, unpacked))
+}
+
+fn locate(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Io(source) => Error::at("read", path, source),
+        other => other,
+    }
+}
+
+/// `path` with `suffix` added to its last name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// The folder that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+#[path = "archive_test.rs"]
+mod archive_test;

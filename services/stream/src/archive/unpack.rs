@@ -1,0 +1,177 @@
+//! Tar to folder. The archive is authenticated, yet its writer may have been another program with the same key, so no
+//! name in it is trusted: nothing is written outside the staging folder, and no link is followed.
+
+use std::{
+    fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions},
+    io::{self, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use tar::{Archive, Entry, EntryType};
+
+use super::staging::Staging;
+use crate::{
+    error::{Error, Result},
+    progress::Control,
+};
+
+/// What was restored.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct UnpackReport {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+struct Folder {
+    path: PathBuf,
+    mode: u32,
+    mtime: u64,
+}
+
+/// Unpacks beside `destination` and gives it that name when `source` has ended without an error. `source` must say at its
+/// end whether it was whole, as [`crate::BackupReader`] does.
+pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) -> Result<UnpackReport> {
+    let staging = Staging::create(destination)?;
+    let mut report = UnpackReport::default();
+    let mut folders = Vec::new();
+    let mut archive = Archive::new(&mut *source);
+    for entry in archive.entries().map_err(Error::from_io)? {
+        control.check()?;
+        let mut entry = entry.map_err(Error::from_io)?;
+        unpack_entry(&mut entry, staging.path(), &mut folders, &mut report, control)?;
+    }
+    drop(archive);
+    // The archive's end is not the stream's: only here is the last segment's tag seen.
+    io::copy(source, &mut io::sink()).map_err(Error::from_io)?;
+    control.check()?;
+    // Permissions and times of folders last and inmost first: writing into them would change both.
+    for Folder { path, mode, mtime } in folders.iter().rev() {
+        let file = File::open(path).map_err(|error| Error::at("open", path, error))?;
+        file.set_times(times(*mtime)).map_err(|error| Error::at("set the time of", path, error))?;
+        file.set_permissions(Permissions::from_mode(*mode))
+            .map_err(|error| Error::at("set the permissions of", path, error))?;
+    }
+    staging.publish()?;
+    Ok(report)
+}
+
+fn unpack_entry(
+    entry: &mut Entry<'_, impl Read>,
+    root: &Path,
+    folders: &mut Vec<Folder>,
+    report: &mut UnpackReport,
+    control: Control<'_>,
+) -> Result<()> {
+    let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
+    let mode = entry.header().mode().map_err(Error::from_io)? & 0o777;
+    let mtime = entry.header().mtime().map_err(Error::from_io)?;
+    let kind = entry.header().entry_type();
+    let path = place(root, &name)?;
+    if path == root {
+        if kind != EntryType::Directory {
+            return Err(refuse(&name, "it would replace the folder itself"));
+        }
+        folders.push(Folder { path, mode, mtime });
+        return Ok(());
+    }
+    let failed = |doing: &'static str, error: io::Error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return refuse(&name, "the name is in the archive twice");
+        }
+        Error::at(doing, &path, error)
+    };
+    match kind {
+        EntryType::Directory => {
+            DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("create", error))?;
+            folders.push(Folder { path, mode, mtime });
+        }
+        EntryType::Symlink => {
+            let target = entry.link_name_bytes().ok_or_else(|| refuse(&name, "the link has no target"))?;
+            // Restored as it was, wherever it points; nothing is ever written through it.
+            std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), &path)
+                .map_err(|error| failed("create", error))?;
+            let time = Timespec { tv_sec: i64::try_from(mtime).unwrap_or(0), tv_nsec: 0 };
+            let stamps = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, &path, &stamps, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| Error::at("set the time of", &path, error.into()))?;
+        }
+        EntryType::Regular => {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| failed("create", error))?;
+            report.bytes += copy(entry, &mut file, &path, report.bytes, control)?;
+            file.set_times(times(mtime)).map_err(|error| Error::at("set the time of", &path, error))?;
+            file.set_permissions(Permissions::from_mode(mode))
+                .map_err(|error| Error::at("set the permissions of", &path, error))?;
+            report.files += 1;
+            control.progress.file(&name, report.files);
+        }
+        _ => return Err(refuse(&name, "entries of this kind are never restored")),
+    }
+    Ok(())
+}
+
+fn copy(
+    entry: &mut impl Read,
+    file: &mut File,
+    path: &Path,
+    before: u64,
+    control: Control<'_>,
+) -> Result<u64> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut done = 0_u64;
+    loop {
+        control.check()?;
+        let n = crate::encrypt::read_retrying(entry, &mut buffer)?;
+        let Some(data) = buffer.get(..n).filter(|data| !data.is_empty()) else { return Ok(done) };
+        io::Write::write_all(file, data).map_err(|error| Error::at("write", path, error))?;
+        done += n as u64;
+        control.progress.bytes(before + done, None);
+    }
+}
+
+/// Where the entry goes: below `root`, through real folders that this restore made.
+fn place(root: &Path, name: &Path) -> Result<PathBuf> {
+    let mut path = root.to_owned();
+    let mut parts = name.components().peekable();
+    if name.as_os_str().is_empty() {
+        return Err(refuse(name, "it has no name"));
+    }
+    while let Some(part) = parts.next() {
+        match part {
+            Component::CurDir => continue,
+            Component::Normal(part) => path.push(part),
+            Component::ParentDir => return Err(refuse(name, "it leads out of the folder with '..'")),
+            Component::RootDir | Component::Prefix(_) => return Err(refuse(name, "it is an absolute path")),
+        }
+        if parts.peek().is_some() {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_dir() => {}
+                Ok(_) => return Err(refuse(name, "it leads through a link or a file")),
+                Err(_) => return Err(refuse(name, "its folder is not in the archive before it")),
+            }
+        }
+    }
+    Ok(path)
+}
+
+fn refuse(name: &Path, why: &'static str) -> Error {
+    Error::UnsafeEntry { path: name.to_owned(), why }
+}
+
+fn times(mtime: u64) -> FileTimes {
+    let time =
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(mtime)).unwrap_or(SystemTime::UNIX_EPOCH);
+    FileTimes::new().set_accessed(time).set_modified(time)
+}

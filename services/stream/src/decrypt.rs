@@ -1,0 +1,194 @@
+//! Tink stream in, plaintext out: whole authenticated segments only, in order.
+//! An attacker who owns the storage sees which error we give, and nothing else.
+
+use std::io::{self, Read, Write};
+
+use crate::{
+    encrypt::read_retrying,
+    error::{Error, Result},
+    pipeline::{Chunk, Direction, Pipeline},
+    progress::Control,
+    segment::{Broken, Cipher, Options, STREAM_HEADER, StreamKey, TAG},
+};
+
+/// Decrypts what it reads. The end of the plaintext is told only after the last segment is authenticated.
+pub struct Decryptor<R: Read> {
+    source: R,
+    pipeline: Pipeline,
+    segment: usize,
+    ahead: Option<Chunk>,
+    first: bool,
+    source_ended: bool,
+    last: Option<u32>,
+    ended: bool,
+    current: Option<Chunk>,
+    position: usize,
+    failed: bool,
+}
+
+impl<R: Read> Decryptor<R> {
+    /// Reads Tink's stream header.
+    pub fn new(mut source: R, key: &StreamKey, aad: &[u8], options: Options) -> Result<Self> {
+        let Options { segment, workers } = options.check()?;
+        let mut header = [0; STREAM_HEADER];
+        if fill(&mut source, &mut header)? < header.len() {
+            return Err(Error::Truncated);
+        }
+        let cipher = Cipher::from_header(key, aad, &header)?;
+        let pipeline = Pipeline::new(cipher, Direction::Open, segment, workers)?;
+        Ok(Self {
+            source,
+            pipeline,
+            segment,
+            ahead: None,
+            first: true,
+            source_ended: false,
+            last: None,
+            ended: false,
+            current: None,
+            position: 0,
+            failed: false,
+        })
+    }
+
+    /// The source, for what its owner wants to know of it.
+    pub(crate) fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// Number of the last segment, once the source has ended.
+    pub(crate) fn last_index(&self) -> Option<u32> {
+        self.last
+    }
+
+    /// The next authenticated segment's plaintext, or `None` after the last one. Once it fails it gives nothing more.
+    pub fn next_segment(&mut self) -> Result<Option<&[u8]>> {
+        self.advance()?;
+        Ok(self.segment())
+    }
+
+    /// The segment that came last, again.
+    pub(crate) fn segment(&self) -> Option<&[u8]> {
+        self.current.as_ref().map(Chunk::filled)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        if self.failed {
+            return Err(Error::FailedBefore);
+        }
+        if let Some(used) = self.current.take() {
+            self.pipeline.give_back(used);
+        }
+        self.position = 0;
+        let result = self.open_next();
+        self.failed = result.is_err();
+        self.current = result?;
+        Ok(())
+    }
+
+    fn open_next(&mut self) -> Result<Option<Chunk>> {
+        while !self.source_ended && self.pipeline.has_room() {
+            self.read_segment()?;
+        }
+        match self.pipeline.next() {
+            None => {
+                self.ended = true;
+                Ok(None)
+            }
+            Some((_, Ok(chunk))) => Ok(Some(chunk)),
+            Some((_, Err(Broken::NotTheLast))) => Err(Error::Truncated),
+            Some((segment, Err(Broken::Corrupt))) => Err(Error::Corrupt { segment }),
+        }
+    }
+
+    /// Reads one segment ahead: only the source's end shows which segment is the last.
+    fn read_segment(&mut self) -> Result<()> {
+        let mut chunk = self.pipeline.take();
+        let size = if self.first { self.segment - STREAM_HEADER } else { self.segment };
+        self.first = false;
+        chunk.len = fill(&mut self.source, chunk.bytes.get_mut(..size).ok_or(Error::Crypto)?)?;
+        if chunk.len > 0 {
+            return match self.ahead.replace(chunk) {
+                Some(before) => self.pipeline.submit(before, false),
+                None => Ok(()),
+            };
+        }
+        self.pipeline.give_back(chunk);
+        self.source_ended = true;
+        let last = self.ahead.take().ok_or(Error::Truncated)?;
+        self.last = Some(self.pipeline.next_index()?);
+        if last.len < TAG {
+            // Not even room for a tag. Earlier segments may wait unopened: none of them is needed to know this.
+            return Err(Error::Truncated);
+        }
+        self.pipeline.submit(last, true)
+    }
+}
+
+impl<R: Read> Read for Decryptor<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() || self.ended {
+            return Ok(0);
+        }
+        loop {
+            if let Some(chunk) = &self.current
+                && let Some(rest) = chunk.filled().get(self.position..)
+                && !rest.is_empty()
+            {
+                let n = rest.len().min(out.len());
+                if let (Some(out), Some(rest)) = (out.get_mut(..n), rest.get(..n)) {
+                    out.copy_from_slice(rest);
+                }
+                self.position += n;
+                return Ok(n);
+            }
+            self.advance()?;
+            if self.current.is_none() {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+impl<R: Read> std::fmt::Debug for Decryptor<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decryptor").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// Reads until `space` is full or the source ends.
+pub(crate) fn fill(source: &mut impl Read, space: &mut [u8]) -> Result<usize> {
+    let mut n = 0;
+    while let Some(rest) = space.get_mut(n..)
+        && !rest.is_empty()
+    {
+        match read_retrying(source, rest)? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    Ok(n)
+}
+
+/// Decrypts all of `source` into `sink`; returns the plaintext's length in bytes. On an error `sink` holds a prefix that
+/// is genuine but incomplete: only the caller knows how to discard it.
+pub fn copy_decrypt(
+    source: &mut impl Read,
+    mut sink: impl Write,
+    key: &StreamKey,
+    aad: &[u8],
+    options: Options,
+    control: Control<'_>,
+) -> Result<u64> {
+    let mut decryptor = Decryptor::new(source, key, aad, options)?;
+    let mut done = 0;
+    loop {
+        control.check()?;
+        let Some(text) = decryptor.next_segment()? else { break };
+        sink.write_all(text).map_err(Error::from_io)?;
+        done += text.len() as u64;
+        control.progress.bytes(done, None);
+    }
+    sink.flush().map_err(Error::from_io)?;
+    Ok(done)
+}

@@ -1,0 +1,179 @@
+//! Plaintext of unknown length in, Tink stream out.
+
+use std::io::{self, Read, Write};
+
+use crate::{
+    error::{Error, Result},
+    pipeline::{Chunk, Direction, Pipeline},
+    progress::Control,
+    segment::{Cipher, Options, StreamKey, capacity},
+};
+
+/// Encrypts what is written to it. Without [`Encryptor::finish`] the stream has no last segment and never decrypts.
+pub struct Encryptor<W: Write> {
+    sink: W,
+    pipeline: Pipeline,
+    current: Chunk,
+    segment: usize,
+    plain: u64,
+    written: u64,
+    failed: bool,
+}
+
+impl<W: Write> Encryptor<W> {
+    /// Begins a stream: writes Tink's stream header.
+    pub fn new(mut sink: W, key: &StreamKey, aad: &[u8], options: Options) -> Result<Self> {
+        let Options { segment, workers } = options.check()?;
+        let (cipher, header) = Cipher::fresh(key, aad)?;
+        let mut pipeline = Pipeline::new(cipher, Direction::Seal, segment, workers)?;
+        sink.write_all(&header).map_err(Error::from_io)?;
+        let current = pipeline.take();
+        let written = header.len() as u64;
+        Ok(Self { sink, pipeline, current, segment, plain: 0, written, failed: false })
+    }
+
+    /// Plaintext bytes taken so far.
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain
+    }
+
+    /// Reads `source` to its end, straight into the segments' buffers.
+    pub fn read_from(&mut self, source: &mut impl Read, control: Control<'_>) -> Result<u64> {
+        let before = self.plain;
+        loop {
+            control.check()?;
+            if self.failed {
+                return Err(Error::FailedBefore);
+            }
+            let result = self.read_some(source);
+            self.failed |= result.is_err();
+            match result? {
+                0 => break,
+                n => self.plain += n as u64,
+            }
+            control.progress.bytes(self.plain, None);
+        }
+        Ok(self.plain - before)
+    }
+
+    fn read_some(&mut self, source: &mut impl Read) -> Result<usize> {
+        let room = capacity(self.segment, self.pipeline.next_index()?);
+        if self.current.len < room {
+            let space = self.current.bytes.get_mut(self.current.len..room).ok_or(Error::Crypto)?;
+            let n = read_retrying(source, space)?;
+            self.current.len += n;
+            return Ok(n);
+        }
+        // Full: whether it is the last one shows only when more arrives. Every later segment has the same room.
+        let mut next = self.pipeline.take();
+        let space = next.bytes.get_mut(..capacity(self.segment, 1)).ok_or(Error::Crypto)?;
+        let n = read_retrying(source, space)?;
+        if n == 0 {
+            self.pipeline.give_back(next);
+        } else {
+            next.len = n;
+            let full = std::mem::replace(&mut self.current, next);
+            self.send(full, false)?;
+        }
+        Ok(n)
+    }
+
+    fn send(&mut self, chunk: Chunk, last: bool) -> Result<()> {
+        self.pipeline.submit(chunk, last)?;
+        while !self.pipeline.has_room() {
+            self.write_next()?;
+        }
+        Ok(())
+    }
+
+    fn write_next(&mut self) -> Result<bool> {
+        let Some((_, outcome)) = self.pipeline.next() else { return Ok(false) };
+        let chunk = outcome.map_err(|_| Error::Crypto)?;
+        self.sink.write_all(chunk.filled()).map_err(Error::from_io)?;
+        self.written += chunk.len as u64;
+        self.pipeline.give_back(chunk);
+        Ok(true)
+    }
+
+    /// Writes the last segment; gives the sink and the number of bytes that the whole stream took.
+    pub fn finish(mut self) -> Result<(W, u64)> {
+        if self.failed {
+            return Err(Error::FailedBefore);
+        }
+        let last = self.pipeline.take();
+        let last = std::mem::replace(&mut self.current, last);
+        self.send(last, true)?;
+        while self.write_next()? {}
+        self.sink.flush().map_err(Error::from_io)?;
+        Ok((self.sink, self.written))
+    }
+
+    fn write_some(&mut self, data: &[u8]) -> Result<usize> {
+        let mut room = capacity(self.segment, self.pipeline.next_index()?);
+        if self.current.len >= room && !data.is_empty() {
+            let next = self.pipeline.take();
+            let full = std::mem::replace(&mut self.current, next);
+            self.send(full, false)?;
+            room = capacity(self.segment, self.pipeline.next_index()?);
+        }
+        let n = data.len().min(room - self.current.len);
+        let space = self.current.bytes.get_mut(self.current.len..self.current.len + n);
+        let (Some(space), Some(data)) = (space, data.get(..n)) else { return Err(Error::Crypto) };
+        space.copy_from_slice(data);
+        self.current.len += n;
+        self.plain += n as u64;
+        Ok(n)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn start_at(&mut self, index: u32) {
+        self.pipeline.start_at(index);
+    }
+}
+
+impl<W: Write> Write for Encryptor<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(Error::FailedBefore.into());
+        }
+        self.write_some(data).map_err(|error| {
+            self.failed = true;
+            error.into()
+        })
+    }
+
+    /// Does nothing: a segment is written when it is full, and a short one only at the end.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<W: Write> std::fmt::Debug for Encryptor<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encryptor").field("plain", &self.plain).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn read_retrying(source: &mut impl Read, space: &mut [u8]) -> Result<usize> {
+    loop {
+        match source.read(space) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(Error::from_io),
+        }
+    }
+}
+
+/// Encrypts all of `source` into `sink`; returns the plaintext's length in bytes.
+pub fn copy_encrypt(
+    source: &mut impl Read,
+    sink: impl Write,
+    key: &StreamKey,
+    aad: &[u8],
+    options: Options,
+    control: Control<'_>,
+) -> Result<u64> {
+    let mut encryptor = Encryptor::new(sink, key, aad, options)?;
+    let n = encryptor.read_from(source, control)?;
+    encryptor.finish()?;
+    Ok(n)
+}

@@ -1,0 +1,276 @@
+//! The public head of a backup file: `"BKVB" ‖ version (1) ‖ length (u32, big endian) ‖ manifest (CBOR)`.
+//! Readable without the key. It is bound to the stream: its hash is in the stream's key and associated data, so a changed
+//! header never decrypts. Nothing in it is secret, and nothing in it is believed before the first segment opens.
+
+use std::io::Read;
+
+use aws_lc_rs::digest;
+use minicbor::{Decode, Encode};
+
+use crate::{
+    decrypt::fill,
+    error::{Error, Result},
+    segment::{DEFAULT_SEGMENT_U32, Options},
+};
+
+const MAGIC: &[u8; 4] = b"BKVB";
+const VERSION: u8 = 1;
+/// Longest manifest in bytes; a longer one is refused before anything is allocated for it.
+pub const MAX_MANIFEST: usize = 4096;
+/// Longest file name in bytes.
+pub const MAX_NAME: usize = 1024;
+
+/// What the stream holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Content {
+    /// Any bytes.
+    #[n(0)]
+    Raw,
+    /// A tar archive of a folder.
+    #[n(1)]
+    Tar,
+}
+
+/// What was done to the content before encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Compression {
+    /// Nothing.
+    #[n(0)]
+    None,
+    /// Zstandard (RFC 8878).
+    #[n(1)]
+    Zstd,
+}
+
+/// The header's manifest. Fields are numbered; a later version may add some.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Manifest {
+    /// Fleet lineage (PROTOCOL, names and keys); zeros in 64-digit mode.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub lineage: [u8; 32],
+    /// Account pseudonym, opaque here.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub account: [u8; 32],
+    /// Random id of this series of backups.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub backup: [u8; 16],
+    /// Number within the series; grows with each backup.
+    #[n(3)]
+    pub sequence: u64,
+    /// Name of this file within the backup.
+    #[n(4)]
+    pub file_name: String,
+    /// Number of this file within the backup, from 0.
+    #[n(5)]
+    pub file_index: u32,
+    /// When it was begun, milliseconds since 1970 (UTC), by the writer's clock.
+    #[n(6)]
+    pub created_ms: u64,
+    /// Compression of the content.
+    #[n(7)]
+    pub compression: Compression,
+    /// [`crate::BackupKey::key_check`] for `backup`; filled in by the writer.
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub key_check: [u8; 16],
+    /// What the stream holds.
+    #[n(9)]
+    pub content: Content,
+    /// Ciphertext bytes in each segment.
+    #[n(10)]
+    pub segment: u32,
+}
+
+impl Manifest {
+    /// A manifest with the usual segment size; the key-check value is filled in by [`crate::BackupWriter`].
+    pub fn new(account: [u8; 32], backup: [u8; 16], sequence: u64, created_ms: u64) -> Self {
+        Self {
+            lineage: [0; 32],
+            account,
+            backup,
+            sequence,
+            file_name: String::new(),
+            file_index: 0,
+            created_ms,
+            compression: Compression::None,
+            key_check: [0; 16],
+            content: Content::Raw,
+            segment: DEFAULT_SEGMENT_U32,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.file_name.len() > MAX_NAME {
+            return Err(Error::BadHeader("the file name is too long"));
+        }
+        let segment = usize::try_from(self.segment).unwrap_or(usize::MAX);
+        let options = Options { segment, workers: 1 };
+        options.check().map_err(|_| Error::BadHeader("the segment size is out of bounds"))?;
+        Ok(())
+    }
+}
+
+/// A manifest together with the very bytes that were hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl Header {
+    /// Encodes a manifest.
+    pub fn new(manifest: Manifest) -> Result<Self> {
+        manifest.check()?;
+        let bytes = minicbor::to_vec(&manifest).map_err(|_| Error::BadHeader("it cannot be encoded"))?;
+        let hash = sha256(&bytes);
+        Ok(Self { manifest, bytes, hash })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// SHA-256 over the manifest's bytes: the `hash` of the account's {sequence, hash}, and the stream's associated data.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// The bytes at the beginning of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Bounded by `MAX_NAME`, so the length always fits.
+        let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        let mut out = Vec::with_capacity(9 + self.bytes.len());
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&self.bytes);
+        out
+    }
+
+    /// Reads exactly the header from the beginning of a file.
+    pub fn read(source: &mut impl Read) -> Result<Self> {
+        let mut magic = [0; 4];
+        if fill(source, &mut magic)? < magic.len() || &magic != MAGIC {
+            return Err(Error::NotABackup);
+        }
+        let mut version = [0; 1];
+        let mut length = [0; 4];
+        if fill(source, &mut version)? < version.len() {
+            return Err(Error::Truncated);
+        }
+        if version != [VERSION] {
+            return Err(Error::UnknownVersion(u8::from_be_bytes(version)));
+        }
+        if fill(source, &mut length)? < length.len() {
+            return Err(Error::Truncated);
+        }
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > MAX_MANIFEST {
+            return Err(Error::BadHeader("it is too long"));
+        }
+        let mut bytes = vec![0; length];
+        if fill(source, &mut bytes)? < length {
+            return Err(Error::Truncated);
+        }
+        let mut decoder = minicbor::Decoder::new(&bytes);
+        let manifest: Manifest = decoder.decode().map_err(|_| Error::BadHeader("it cannot be decoded"))?;
+        if decoder.position() != bytes.len() {
+            return Err(Error::BadHeader("bytes follow the manifest"));
+        }
+        manifest.check()?;
+        let hash = sha256(&bytes);
+        Ok(Self { manifest, bytes, hash })
+    }
+}
+
+/// What a file says of itself, not yet proved by any key.
+pub type Inspected = Header;
+
+/// Reads a header without the key. Only for show: it is believed when the stream has opened.
+pub fn inspect(source: &mut impl Read) -> Result<Inspected> {
+    Header::read(source)
+}
+
+/// The newest backup that the account's record or the device knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Hash of its header's manifest.
+    pub hash: [u8; 32],
+}
+
+/// What the file must be (S29). A field left out is not checked; key-only mode on a new device cannot know `known`.
+#[derive(Debug, Clone, Default)]
+pub struct Expect {
+    /// Fleet lineage.
+    pub lineage: Option<[u8; 32]>,
+    /// Account pseudonym.
+    pub account: Option<[u8; 32]>,
+    /// Backup id.
+    pub backup: Option<[u8; 16]>,
+    /// Sequence.
+    pub sequence: Option<u64>,
+    /// File name.
+    pub file_name: Option<String>,
+    /// File number.
+    pub file_index: Option<u32>,
+    /// Refuses anything older, and another one of the same number.
+    pub known: Option<Known>,
+}
+
+impl Expect {
+    /// Compares a header with the expectations; the first difference is the error.
+    pub fn check(&self, header: &Header) -> Result<()> {
+        let m = header.manifest();
+        same("lineage", self.lineage.as_ref(), &m.lineage, |v| hex(v))?;
+        same("account", self.account.as_ref(), &m.account, |v| hex(v))?;
+        same("backup id", self.backup.as_ref(), &m.backup, |v| hex(v))?;
+        same("sequence", self.sequence.as_ref(), &m.sequence, u64::to_string)?;
+        same("file name", self.file_name.as_ref(), &m.file_name, |v| format!("{v:?}"))?;
+        same("file number", self.file_index.as_ref(), &m.file_index, u32::to_string)?;
+        match self.known {
+            Some(known) if m.sequence < known.sequence => {
+                Err(Error::Rollback { found: m.sequence, known: known.sequence })
+            }
+            Some(known) if m.sequence == known.sequence => {
+                same("hash", Some(&known.hash), header.hash(), |v| hex(v))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn same<T: PartialEq>(
+    field: &'static str,
+    expected: Option<&T>,
+    found: &T,
+    show: impl Fn(&T) -> String,
+) -> Result<()> {
+    match expected {
+        Some(value) if value != found => {
+            Err(Error::ForeignStream { field, found: show(found), expected: show(value) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first eight bytes: enough for a person to compare.
+fn hex(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+#[cfg(test)]
+#[path = "header_test.rs"]
+mod header_test;
