@@ -7,6 +7,7 @@ have_file() { compgen -G "$1" >/dev/null; }
 have_file '/usr/lib/softhsm/libsofthsm2.so'          || missing+=(softhsm2)
 have_file '/usr/lib/postgresql/*/bin/postgres'       || missing+=(postgresql)
 have_file '/usr/include/openssl/ssl.h'               || missing+=(libssl-dev)
+have_file '/usr/lib/llvm-*/lib/libclang.so*'         || missing+=(libclang-dev)
 command -v cc >/dev/null                             || missing+=(build-essential)
 command -v cmake >/dev/null                          || missing+=(cmake)
 command -v pkg-config >/dev/null                     || missing+=(pkg-config)
