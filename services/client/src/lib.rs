@@ -1,1 +1,49 @@
-//! bkv-client
+//! The SDK: lay a backup key under a password in the vault, get it back, change the password, delete it.
+//!
+//! No runtime inside: network, time, randomness and memory come through small traits ([`Transport`], [`Clock`], [`Random`], [`Memory`]), so a
+//! simulation can drive it. What ships is WebSocket over TLS on tokio (feature `tokio`). The vault is believed only as far as t regions,
+//! named by the pinned root, sign the same; see `docs/protocol.md`.
+#![forbid(unsafe_code)]
+
+mod attested;
+mod change;
+mod client;
+mod error;
+mod fleet;
+mod harden;
+mod memory;
+mod owner;
+mod receipt;
+mod recover;
+mod register;
+mod retry;
+mod runtime;
+mod sealed;
+mod session;
+mod transport;
+#[cfg(feature = "tokio")]
+mod websocket;
+
+pub use attested::{RegionStatus, Status};
+pub use client::{Client, Timing};
+pub use error::{Distrust, Error, Whose, WrongAnswer};
+pub use fleet::{Fleet, Trusted};
+pub use harden::harden;
+pub use memory::{FileMemory, Memory, MemoryError, Remembered, VolatileMemory};
+pub use receipt::{Receipt, What};
+pub use recover::{LastTry, LastTryWarning, Note, RecoverOptions, Recovered};
+pub use register::{RegisterOptions, Registered};
+#[cfg(feature = "tokio")]
+pub use runtime::TokioClock;
+pub use runtime::{Clock, OsRandom, Random, Runtime};
+pub use sealed::{OwnerKey, owner_key};
+pub use transport::{Duplex, Transport, TransportError};
+#[cfg(feature = "tokio")]
+pub use websocket::{Trust, WebSocketTransport};
+
+pub use bkv_core::account::{Manifest, State};
+pub use bkv_core::document::{Admission, Policy};
+pub use bkv_core::id::{AccountId, Generation, Lineage, Slot, Time};
+pub use bkv_core::record::KsfParams;
+pub use bkv_wire::documents::Root;
+pub use zeroize::Zeroizing;

@@ -1,0 +1,169 @@
+//! What regions say of the account, each signed over our own nonce (S20): nothing that ChatD, a leader or an old answer could stand in for.
+
+use bkv_core::account::{Manifest, State};
+use bkv_core::id::{AccountId, Generation, Hash, Ordinal, Slot, Time};
+use bkv_core::statement::{self, Attested};
+use bkv_wire::proto::inner as p;
+
+use crate::error::{Error, WrongAnswer};
+use crate::fleet::{Fault, Trusted, VaultClock};
+
+/// What one region said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionStatus {
+    /// Its name on the admission list.
+    pub region: String,
+    /// What it signed.
+    pub says: Attested,
+}
+
+/// The account as at least t regions sign it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Of the account.
+    pub account: AccountId,
+    /// In a word.
+    pub state: State,
+    /// Which registration.
+    pub generation: Generation,
+    /// Tries left.
+    pub tries_left: u32,
+    /// No attempt before this, by the vault's clock.
+    pub next_allowed: Time,
+    /// The newest backup, as the owner named it.
+    pub manifest: Option<Manifest>,
+    /// Failures over the account's life.
+    pub lifetime_failures: u32,
+    /// Regions that signed the same.
+    pub agreeing: Vec<RegionStatus>,
+    /// Regions that signed something else: they lag, or lie.
+    pub differing: Vec<RegionStatus>,
+    /// Regions that said nothing.
+    pub silent: Vec<String>,
+    /// Regions whose answers do not hold.
+    pub wrong: Vec<WrongAnswer>,
+    /// Vault's clock minus this device's, milliseconds.
+    pub clock_offset_ms: i64,
+    /// A development fleet: protects nothing.
+    pub development: bool,
+}
+
+/// Answers that hold, and those that don't.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) good: Vec<Attested>,
+    pub(crate) wrong: Vec<WrongAnswer>,
+}
+
+impl Survey {
+    /// Checks every attestation against our nonce and account.
+    pub(crate) fn of(
+        trusted: &Trusted,
+        clock: VaultClock,
+        account: &AccountId,
+        nonce: &[u8; 32],
+        regions: &[p::Attestation],
+    ) -> Result<Self, Error> {
+        let mut survey = Self::default();
+        for a in regions.iter().take(usize::from(u8::MAX)) {
+            match verify(trusted, clock, account, nonce, a) {
+                Ok(good) if survey.good.iter().all(|g| g.slot != good.slot) => survey.good.push(good),
+                Ok(_) => {} // the same region twice counts once
+                Err(Fault::Wrong(w)) => survey.wrong.push(w),
+                Err(Fault::Final(e)) => return Err(e),
+            }
+        }
+        Ok(survey)
+    }
+
+    /// The first of the largest group of regions that sign the same by `same`, if they are at least `t`.
+    pub(crate) fn agreed<K: PartialEq>(&self, t: usize, same: impl Fn(&Attested) -> K) -> Option<&Attested> {
+        self.good
+            .iter()
+            .map(|a| (a, self.good.iter().filter(|b| same(a) == same(b)).count()))
+            .filter(|(_, count)| *count >= t)
+            .max_by_key(|(a, count)| (*count, a.ordinal))
+            .map(|(a, _)| a)
+    }
+}
+
+/// What regions must agree on: all but who speaks and how far its log is.
+pub(crate) fn whole(a: &Attested) -> Attested {
+    Attested { slot: Slot(0), index: 0, ..a.clone() }
+}
+
+fn verify(
+    trusted: &Trusted,
+    clock: VaultClock,
+    account: &AccountId,
+    nonce: &[u8; 32],
+    a: &p::Attestation,
+) -> Result<Attested, Fault> {
+    let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
+    let wrong = |what: &str| Fault::Wrong(trusted.wrong(slot, what));
+    if a.nonce[..] != nonce[..] {
+        return Err(wrong("its attestation is not over this nonce: an old one was played again"));
+    }
+    let manifest = if a.manifest_hash.is_empty() {
+        None
+    } else {
+        let hash = Hash::try_from(&a.manifest_hash[..]).map_err(|_| wrong("its attestation is malformed"))?;
+        Some(Manifest { sequence: a.manifest_sequence, hash })
+    };
+    let list = trusted.admission();
+    let says = Attested {
+        nonce: *nonce,
+        slot,
+        lineage: list.lineage,
+        era: list.era,
+        account: *account,
+        state: state(a.state).ok_or_else(|| wrong("its attestation names a state that there is not"))?,
+        generation: Generation(a.generation),
+        ordinal: Ordinal(a.ordinal),
+        success: Ordinal(a.success),
+        tries_left: a.tries_left,
+        next_allowed: Time(a.next_allowed_ms),
+        record: Hash::try_from(&a.record[..]).map_err(|_| wrong("its attestation is malformed"))?,
+        index: a.index,
+        manifest,
+        lifetime: a.lifetime,
+    };
+    trusted.check(a.slot, &a.certificate, &statement::attestation(&says), &a.signature, clock)?;
+    Ok(says)
+}
+
+fn state(code: u32) -> Option<State> {
+    [State::None, State::Live, State::LastTry, State::Locked, State::Destroyed, State::Deleted]
+        .into_iter()
+        .find(|s| *s as u32 == code)
+}
+
+impl Status {
+    pub(crate) fn new(trusted: &Trusted, survey: Survey, agreed: &Attested, offset: i64) -> Self {
+        let list = trusted.admission();
+        let named = |says: &Attested| RegionStatus {
+            region: list.member(says.slot).map(|m| m.region.clone()).unwrap_or_default(),
+            says: says.clone(),
+        };
+        let same = whole(agreed);
+        let (agreeing, differing): (Vec<_>, Vec<_>) = survey.good.iter().partition(|a| whole(a) == same);
+        let spoke = |slot: Slot| {
+            survey.good.iter().any(|a| a.slot == slot) || survey.wrong.iter().any(|w| w.slot == slot)
+        };
+        Self {
+            account: agreed.account,
+            state: agreed.state,
+            generation: agreed.generation,
+            tries_left: agreed.tries_left,
+            next_allowed: agreed.next_allowed,
+            manifest: agreed.manifest,
+            lifetime_failures: agreed.lifetime,
+            agreeing: agreeing.into_iter().map(named).collect(),
+            differing: differing.into_iter().map(named).collect(),
+            silent: list.members.iter().filter(|m| !spoke(m.slot)).map(|m| m.region.clone()).collect(),
+            wrong: survey.wrong,
+            clock_offset_ms: offset,
+            development: trusted.policy().development,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Change of password: prove the old one, then lay the same key under the new one, signed by its owner.
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::recover::RecoverOptions;
+use crate::register::{RegisterOptions, Registered};
+
+impl Client {
+    /// The new password is judged before the old one is tried, so that a refused one costs nothing.
+    pub async fn change_password(
+        &self,
+        old: &str,
+        new: &str,
+        account_names: &[&str],
+        options: RecoverOptions<'_>,
+    ) -> Result<Registered, Error> {
+        bkv_wire::password::Prepared::new(new)?.check_new(account_names)?;
+        let recovered = self.recover(old, RecoverOptions { no_renewal: true, ..options }).await?;
+        let register = RegisterOptions {
+            key: Some(recovered.key),
+            account_names: account_names.to_vec(),
+            ..Default::default()
+        };
+        self.register(new, register).await
+    }
+}

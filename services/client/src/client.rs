@@ -1,0 +1,193 @@
+//! The client of one account: opens sessions and keeps at it until the deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::document::Admission;
+use bkv_core::id::{AccountId, Slot, Time};
+use bkv_core::statement::Attested;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use zeroize::Zeroizing;
+
+use crate::attested::{Status, Survey, whole};
+use crate::error::{Distrust, Error};
+use crate::fleet::{Fleet, Trusted, VaultClock};
+use crate::retry::{Cause, Fault, Retry};
+use crate::runtime::Runtime;
+use crate::session::{Session, unexpected};
+
+/// How long to wait for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// For a whole operation, repetitions included.
+    pub deadline: Duration,
+    /// For one answer; then the same is repeated over a new stream.
+    pub reply: Duration,
+    /// Before the first repetition; doubles, with jitter.
+    pub first_pause: Duration,
+    /// The most between two repetitions.
+    pub longest_pause: Duration,
+    /// For the last regions' acknowledgements of a registration, once t are there.
+    pub acknowledgements: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            reply: Duration::from_secs(4),
+            first_pause: Duration::from_millis(30),
+            longest_pause: Duration::from_secs(1),
+            acknowledgements: Duration::from_millis(500),
+        }
+    }
+}
+
+/// One account at one fleet. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) runtime: Runtime,
+    pub(crate) timing: Timing,
+    token: Arc<Zeroizing<String>>,
+}
+
+/// What `Open` gave.
+pub(crate) struct Entered {
+    pub(crate) trusted: Arc<Trusted>,
+    pub(crate) account: AccountId,
+    pub(crate) clock: VaultClock,
+    pub(crate) survey: Survey,
+    /// Id of the request that was sent in the same flight.
+    pub(crate) pipelined: Option<u64>,
+}
+
+impl Client {
+    /// `token`: the JWT with the vault's audience. It leaves this device only inside the encrypted channel.
+    pub fn new(fleet: Arc<Fleet>, runtime: Runtime, token: Zeroizing<String>) -> Self {
+        Self { fleet, runtime, timing: Timing::default(), token: Arc::new(token) }
+    }
+
+    /// With other deadlines.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// The fleet.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    /// The fleet's documents, fetched and checked if need be.
+    pub async fn trusted(&self) -> Result<Arc<Trusted>, Error> {
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        loop {
+            match self.fleet.trusted(&self.runtime).await {
+                Ok(trusted) => return Ok(trusted),
+                Err(fault) => retry.pause(fault).await?,
+            }
+        }
+    }
+
+    /// What at least t regions sign of the account, over a fresh nonce.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        loop {
+            match self.status_once().await {
+                Ok(status) => return Ok(status),
+                Err(fault) => retry.pause(fault).await?,
+            }
+        }
+    }
+
+    async fn status_once(&self) -> Result<Status, Fault> {
+        let (_, entered) = self.enter(true, None).await?;
+        let agreed = entered.agreed(whole)?.clone();
+        let offset = entered.clock.offset_ms();
+        Ok(Status::new(&entered.trusted, entered.survey, &agreed, offset))
+    }
+
+    /// A fresh channel with `Open` answered. `first` travels in the same flight: only what may be sent unseen.
+    pub(crate) async fn enter(
+        &self,
+        attest: bool,
+        first: Option<Operation>,
+    ) -> Result<(Session, Entered), Fault> {
+        let trusted = self.fleet.trusted(&self.runtime).await?;
+        let limit = self.timing.reply;
+        let mut session = Session::connect(&self.runtime, &trusted, limit).await?;
+        let nonce: [u8; 32] = self.runtime.bytes();
+        let token = self.token.as_str().to_owned();
+        let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest }))?;
+        let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
+        let answer = match session.reply(&self.runtime, open, limit).await {
+            Err(Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted))) => {
+                return Err(self.maybe_newer(&trusted).await);
+            }
+            other => other?.0,
+        };
+        let Answer::Opened(opened) = answer else { return Err(unexpected()) };
+        let clock = VaultClock { now: self.runtime.clock.now(), vault: Time(opened.time_ms) };
+        // The fleet says that it obeys newer documents than ours. Whether they are signed is seen when they are here.
+        let known = (trusted.admission().number, trusted.policy().number);
+        if opened.admission > known.0 || opened.policy > known.1 {
+            let newer = self.fleet.fetch(&self.runtime).await?;
+            if (newer.admission().number, newer.policy().number) != known {
+                return Err(Fault::Repeat(Cause::NewerBundle));
+            }
+        }
+        let account = AccountId::try_from(&opened.account[..]).map_err(|_| unexpected())?;
+        let regions = opened.attestations.map(|a| a.regions).unwrap_or_default();
+        let survey = Survey::of(&trusted, clock, &account, &nonce, &regions)?;
+        Ok((session, Entered { trusted, account, clock, survey, pipelined }))
+    }
+
+    /// A vault's key is not on the list: perhaps the list is old. If there is no newer one, the fleet is not to be trusted (S06).
+    async fn maybe_newer(&self, known: &Trusted) -> Fault {
+        match self.fleet.fetch(&self.runtime).await {
+            Ok(newer) if newer.admission().number > known.admission().number => {
+                Fault::Repeat(Cause::NewerBundle)
+            }
+            Ok(_) => Fault::Final(Distrust::NotAdmitted.into()),
+            Err(fault) => fault,
+        }
+    }
+
+    /// Asks the vault at the other end again what the account is now.
+    pub(crate) async fn attest(&self, session: &mut Session, entered: &Entered) -> Result<Survey, Fault> {
+        let nonce: [u8; 32] = self.runtime.bytes();
+        let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into() }))?;
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::Attestations(all) = answer else { return Err(unexpected()) };
+        Ok(Survey::of(&entered.trusted, entered.clock, &entered.account, &nonce, &all.regions)?)
+    }
+}
+
+impl Entered {
+    /// What at least t regions sign alike. Too few because some answered wrongly: those are named; else the same is worth repeating.
+    pub(crate) fn agreed<K: PartialEq>(&self, same: impl Fn(&Attested) -> K) -> Result<&Attested, Fault> {
+        self.survey.agreed(self.trusted.threshold(), same).ok_or_else(|| match self.survey.wrong.first() {
+            Some(wrong) => wrong.clone().into(),
+            None => Fault::Repeat(Cause::Vault("too few regions agree on the account".into())),
+        })
+    }
+
+    /// The place of the vault that this session ends at.
+    pub(crate) fn leader(&self, session: &Session) -> Slot {
+        slot_of(self.trusted.admission(), session.peer())
+    }
+}
+
+fn slot_of(list: &Admission, identity: Option<&[u8]>) -> Slot {
+    list.members.iter().find(|m| identity == Some(m.identity.as_slice())).map_or(Slot(0), |m| m.slot)
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("fleet", &self.fleet).finish_non_exhaustive()
+    }
+}

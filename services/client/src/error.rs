@@ -1,0 +1,226 @@
+//! What can go wrong, told apart: each with what the person (or whoever runs the fleet) can do about it.
+
+use bkv_core::id::{Slot, Time};
+use bkv_wire::documents::DocumentError;
+use bkv_wire::password::{PasswordError, Weak};
+
+use crate::memory::MemoryError;
+
+/// Which token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The one that ChatD sees.
+    Chatd,
+    /// The one that only vaults see.
+    Vault,
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Chatd => "ChatD",
+            Self::Vault => "the vault",
+        })
+    }
+}
+
+/// Why the fleet is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// A document is unsigned, expired, of another fleet, older than one seen, or broken.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The bundle is not even a bundle.
+    #[error("what ChatD gave as the fleet's documents does not decode")]
+    Bundle,
+    /// The vault's key is not on the admission list that the root signed.
+    #[error("the vault's key is not on the admission list that the root signed")]
+    NotAdmitted,
+    /// The stretching that the record asks for is outside the signed policy.
+    #[error("the stretching that was asked for is outside the signed policy: {0}")]
+    Stretching(String),
+}
+
+/// A region that said something wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("region {region} (slot {slot}): {what}")]
+pub struct WrongAnswer {
+    /// Its place on the admission list, 0 if it has none.
+    pub slot: Slot,
+    /// Its name on the admission list.
+    pub region: String,
+    /// What was wrong.
+    pub what: String,
+}
+
+/// Why an operation ended without success. None of them but [`Error::WrongPassword`] has cost a try.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The password does not fit.
+    #[error("wrong password; {tries_left} tries left")]
+    WrongPassword {
+        /// As t regions signed it.
+        tries_left: u32,
+        /// No attempt before this, by the vault's clock; None if it could not be asked.
+        next_allowed: Option<Time>,
+    },
+    /// Too many wrong attempts: the key is gone for good.
+    #[error("the key was destroyed after too many wrong attempts")]
+    Destroyed,
+    /// The owner deleted it.
+    #[error("the key was deleted by its owner")]
+    Deleted,
+    /// Too many failures over the account's life; nothing is destroyed.
+    #[error("the account is locked: too many failed attempts over its life")]
+    Locked,
+    /// Never registered.
+    #[error("there is no key for this account")]
+    NoKey,
+    /// Something is registered already, and nothing was given that may overwrite it.
+    #[error("there is a key for this account already")]
+    KeyExists,
+    /// An attempt came before its time.
+    #[error("no attempt is allowed before {} (ms since 1970)", until.0)]
+    Wait {
+        /// By the vault's clock.
+        until: Time,
+    },
+    /// Somebody's last try is open.
+    #[error("the last try is open on another device until {} (ms since 1970)", until.0)]
+    LastTryOpen {
+        /// By the vault's clock.
+        until: Time,
+    },
+    /// Only one try is left, and nobody agreed to use it.
+    #[error("only one try is left, and it was not used")]
+    LastTryDeclined,
+    /// A later attempt took this one's place.
+    #[error("another attempt for this account took this one's place")]
+    Superseded,
+    /// The key that was given does not own the registered record.
+    #[error("the key that was given is not the one that is registered")]
+    NotOwner,
+    /// A newer backup was named already.
+    #[error("a newer backup than this one is named already")]
+    OlderManifest,
+    /// No answer from a majority of the vaults in time.
+    #[error("the vault can't be reached: {0}")]
+    VaultUnreachable(String),
+    /// No answer from ChatD in time.
+    #[error("ChatD can't be reached: {0}")]
+    ChatdUnreachable(String),
+    /// A token was not taken.
+    #[error("{0} refused the token")]
+    TokenRefused(Whose),
+    /// The fleet is not the pinned one, or shows old or unsigned documents.
+    #[error("the fleet is not trusted: {0}")]
+    FleetNotTrusted(Distrust),
+    /// Regions answered wrongly, and too few others were left.
+    #[error("answered wrongly: {0}")]
+    RegionAnsweredWrongly(WrongAnswer),
+    /// Certificates seem outside their dates because this clock is wrong.
+    #[error("this device's clock is wrong by {} s against the vault's", by_ms / 1000)]
+    ClockWrong {
+        /// Vault minus device, milliseconds.
+        by_ms: i64,
+    },
+    /// The password can't be used, or is too easy to guess. Holds advice, never the password.
+    #[error("the password was refused: {0}")]
+    PasswordRefused(String),
+    /// The vault refused a message as wrong: versions that don't fit, or a fault of this program.
+    #[error("the vault refused the request ({code}): {detail}")]
+    Refused {
+        /// Its word for it.
+        code: &'static str,
+        /// For a log.
+        detail: String,
+    },
+    /// This device's memory can't be read or written.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// A computation failed on this machine (no memory for the stretching, say).
+    #[error("failed on this machine: {0}")]
+    Local(String),
+}
+
+impl Error {
+    /// What to do now.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::WrongPassword { tries_left: 1, .. } => {
+                "One try is left. If it is wrong, the key is destroyed. Use a device that still has the key to set a new password instead."
+            }
+            Self::WrongPassword { .. } => {
+                "Try again, or set a new password from a device that still has the key."
+            }
+            Self::Destroyed => {
+                "The key is gone for good. A device that still has the data can make a new backup under a new key."
+            }
+            Self::Deleted | Self::NoKey => "Register a new key.",
+            Self::Locked => {
+                "Nothing is lost: a device that still has the key can set a new password; else ask whoever runs the service."
+            }
+            Self::KeyExists => {
+                "Recover with the password, or give the key that is registered to overwrite it."
+            }
+            Self::Wait { .. } => {
+                "Wait until then; the waits grow with every wrong password and end with a right one."
+            }
+            Self::LastTryOpen { .. } => {
+                "Finish on the device that began it, or set a new password from a device that still has the key."
+            }
+            Self::LastTryDeclined => {
+                "Nothing was sent. Agree to use the last try, or set a new password from a device that still has the key."
+            }
+            Self::Superseded => "Another device tried at the same time. Try again when it is done.",
+            Self::NotOwner => "Use the key of this account, or recover it with its password first.",
+            Self::OlderManifest => "Look for the newer backup, or make a new one.",
+            Self::VaultUnreachable(_) => {
+                "Try again later. No try was spent by that: the same attempt is repeated or closed by itself."
+            }
+            Self::ChatdUnreachable(_) => {
+                "Check the network and the address in the fleet's profile, then try again. No try was spent."
+            }
+            Self::TokenRefused(_) => {
+                "Sign in again to get a fresh token for this account, and check that it is made for this fleet."
+            }
+            Self::FleetNotTrusted(_) => {
+                "Do not type the password again. Check that the profile is the one that the fleet's operator gave you, and tell the operator."
+            }
+            Self::RegionAnsweredWrongly(_) => {
+                "No try was spent. Tell the fleet's operator which region it was; try again later."
+            }
+            Self::ClockWrong { .. } => "Set this device's clock, then try again. No try was spent.",
+            Self::PasswordRefused(_) => "Choose another password.",
+            Self::Refused { .. } => "Update this program; if it is up to date, tell the fleet's operator.",
+            Self::Memory(_) => {
+                "Check the folder of this device's state: it must be writable and hold this program's own files."
+            }
+            Self::Local(_) => "Close other programs and try again.",
+        }
+    }
+}
+
+impl From<Distrust> for Error {
+    fn from(why: Distrust) -> Self {
+        Self::FleetNotTrusted(why)
+    }
+}
+
+impl From<DocumentError> for Error {
+    fn from(why: DocumentError) -> Self {
+        Self::FleetNotTrusted(Distrust::Document(why))
+    }
+}
+
+impl From<PasswordError> for Error {
+    fn from(why: PasswordError) -> Self {
+        Self::PasswordRefused(why.to_string())
+    }
+}
+
+impl From<Weak> for Error {
+    fn from(advice: Weak) -> Self {
+        Self::PasswordRefused(advice.to_string())
+    }
+}

@@ -1,0 +1,115 @@
+//! What a device remembers between runs, so that nobody can show it an older world: document numbers and the newest backup. Nothing secret.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+/// The newest of everything seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Remembered {
+    /// Lineage, hexadecimal: another fleet's numbers say nothing.
+    pub lineage: String,
+    /// Admission list.
+    pub admission: u64,
+    /// Policy.
+    pub policy: u64,
+    /// Sequence of the newest backup, 0 if none.
+    pub manifest_sequence: u64,
+    /// Its hash, hexadecimal, empty if none.
+    pub manifest_hash: String,
+}
+
+/// The memory can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// Reading or writing failed.
+    #[error("{}: {why}", path.display())]
+    Io {
+        /// Of the file.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+    /// Not what this program wrote. Never overwritten: it may be the only thing that tells an old world from a new one.
+    #[error("{}: not a memory of this program: {why}", path.display())]
+    Broken {
+        /// Of the file.
+        path: PathBuf,
+        /// The parser's words.
+        why: String,
+    },
+}
+
+/// Keeps [`Remembered`].
+pub trait Memory: Send + Sync {
+    /// What was saved last; the default if nothing was.
+    fn load(&self) -> Result<Remembered, MemoryError>;
+    /// Durable before it returns.
+    fn save(&self, remembered: &Remembered) -> Result<(), MemoryError>;
+}
+
+/// In this process only: for tests and one-off tools. Notices no rollback over a restart.
+#[derive(Debug, Default)]
+pub struct VolatileMemory(Mutex<Remembered>);
+
+impl Memory for VolatileMemory {
+    fn load(&self) -> Result<Remembered, MemoryError> {
+        Ok(self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+    }
+    fn save(&self, remembered: &Remembered) -> Result<(), MemoryError> {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = remembered.clone();
+        Ok(())
+    }
+}
+
+/// A JSON file, mode 0600, written beside and renamed, so that a crash leaves the old one or the new one.
+#[derive(Debug, Clone)]
+pub struct FileMemory(PathBuf);
+
+impl FileMemory {
+    /// At `path`; its folder must exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    fn io(&self, e: &std::io::Error) -> MemoryError {
+        MemoryError::Io { path: self.0.clone(), why: e.to_string() }
+    }
+
+    fn write(&self, beside: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(beside, &self.0)?;
+        match self.0.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(folder) => std::fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Memory for FileMemory {
+    fn load(&self) -> Result<Remembered, MemoryError> {
+        match std::fs::read(&self.0) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| MemoryError::Broken { path: self.0.clone(), why: e.to_string() }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Remembered::default()),
+            Err(e) => Err(self.io(&e)),
+        }
+    }
+
+    fn save(&self, remembered: &Remembered) -> Result<(), MemoryError> {
+        let bytes = serde_json::to_vec_pretty(remembered)
+            .map_err(|e| MemoryError::Broken { path: self.0.clone(), why: e.to_string() })?;
+        let mut beside = self.0.clone().into_os_string();
+        beside.push(format!(".{}.new", std::process::id()));
+        self.write(Path::new(&beside), &bytes).map_err(|e| self.io(&e))
+    }
+}

@@ -1,0 +1,120 @@
+//! Operations that the owner key signs: delete, naming the newest backup, overwriting. Nobody else can, and each is idempotent by its id.
+
+use bkv_core::account::{Manifest, State};
+use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
+use bkv_core::statement::{self, Owned};
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+
+use crate::client::{Client, Entered};
+use crate::error::Error;
+use crate::receipt::{self, Receipt, What};
+use crate::retry::{Fault, Retry};
+use crate::sealed::{OwnerKey, owner_key};
+use crate::session::unexpected;
+
+/// How long an owner's signature holds: long enough for every repetition, short enough that a hidden one is soon void.
+const VALID_MS: u64 = 10 * 60 * 1000;
+
+impl Client {
+    /// Removes the key from the vault for good.
+    pub async fn delete(&self, key: &[u8; 32]) -> Result<Receipt, Error> {
+        let delete = |owner| Operation::Delete(p::Delete { owner: Some(owner) });
+        self.owned(key, statement::Operation::Delete, What::Deleted, &delete).await
+    }
+
+    /// Names the newest backup, so that a new device notices when it is shown an older one.
+    pub async fn set_manifest(&self, key: &[u8; 32], manifest: Manifest) -> Result<Receipt, Error> {
+        let set = |owner| {
+            let hash = manifest.hash.0.to_vec().into();
+            Operation::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
+        };
+        self.owned(key, statement::Operation::SetManifest(&manifest), What::Manifest, &set).await
+    }
+
+    /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
+    pub async fn account(&self) -> Result<(AccountId, Lineage), Error> {
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        loop {
+            match self.enter(false, None).await {
+                Ok((_, entered)) => return Ok((entered.account, entered.trusted.admission().lineage)),
+                Err(fault) => retry.pause(fault).await?,
+            }
+        }
+    }
+
+    async fn owned(
+        &self,
+        key: &[u8; 32],
+        what: statement::Operation<'_>,
+        word: What,
+        message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
+    ) -> Result<Receipt, Error> {
+        let mut signed = None;
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        loop {
+            match self.owned_once(key, &what, word, message, &mut signed).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(fault) => retry.pause(fault).await?,
+            }
+        }
+    }
+
+    async fn owned_once(
+        &self,
+        key: &[u8; 32],
+        what: &statement::Operation<'_>,
+        word: What,
+        message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
+        signed: &mut Option<p::OwnerSignature>,
+    ) -> Result<Receipt, Fault> {
+        let (mut session, entered) = self.enter(signed.is_none(), None).await?;
+        let signature = if let Some(signature) = signed {
+            signature.clone()
+        } else {
+            // Over the generation that t regions name: a leader alone could make us sign for one to come.
+            let says = entered.agreed(|a| (a.state, a.generation))?;
+            match says.state {
+                State::Live | State::LastTry | State::Locked => {}
+                State::None => return Err(Error::NoKey.into()),
+                State::Destroyed => return Err(Error::Destroyed.into()),
+                State::Deleted => return Err(Error::Deleted.into()),
+            }
+            let owner = owner_key(key, &entered.trusted.admission().lineage, &entered.account);
+            signed.insert(self.sign(&entered, says.generation, &owner, what)).clone()
+        };
+        let reference = signature.operation.clone();
+        let id = session.ask(message(signature))?;
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::Done(done) = answer else { return Err(unexpected()) };
+        receipt::verify(&entered.trusted, entered.clock, &entered.account, word, &reference, done.receipt)
+    }
+
+    /// Signs an operation for the live generation. Its expiry is by the vault's clock: entry times judge it.
+    pub(crate) fn sign(
+        &self,
+        entered: &Entered,
+        generation: Generation,
+        owner: &OwnerKey,
+        what: &statement::Operation<'_>,
+    ) -> p::OwnerSignature {
+        let list = entered.trusted.admission();
+        let operation = OperationId(self.runtime.bytes());
+        let expires = entered.clock.vault.plus(VALID_MS);
+        let owned = Owned {
+            lineage: &list.lineage,
+            era: list.era,
+            account: &entered.account,
+            generation,
+            operation: &operation,
+            expires,
+        };
+        let signature = owner.sign(&statement::owner(&owned, what));
+        p::OwnerSignature {
+            operation: operation.0.to_vec().into(),
+            expires_ms: expires.0,
+            signature: signature.0.to_vec().into(),
+        }
+    }
+}

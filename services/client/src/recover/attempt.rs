@@ -1,0 +1,135 @@
+//! One attempt and how far it has come. It outlives sessions: whatever breaks, the same messages with the same ids go out again, free.
+
+use bkv_core::id::{AttemptId, Slot};
+use bkv_core::statement::{self, Attempt as Statement};
+use bkv_wire::opaque::{ClientLogin, LoggedIn, Stretch};
+use bkv_wire::password::Prepared;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::toprf::{self, Blinded, Commitments, Hardened, Verified};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, WrongAnswer};
+use crate::runtime::Runtime;
+
+pub(super) struct Attempt {
+    pub(super) id: AttemptId,
+    cancel: Zeroizing<[u8; 32]>,
+    pub(super) password: Prepared,
+    pub(super) blinded: Blinded,
+    pub(super) stage: Stage,
+    /// The last try may be used.
+    pub(super) agreed: bool,
+    /// The vault answered `Begin`: it is charged, repeating is free.
+    pub(super) begun: bool,
+    /// Answers whose proofs held, all to one statement.
+    pub(super) answers: Answers,
+    /// Who answered wrongly so far.
+    pub(super) wrong: Vec<WrongAnswer>,
+}
+
+#[derive(Default)]
+pub(super) struct Answers {
+    pub(super) statement: Option<(Statement, Commitments)>,
+    pub(super) verified: Vec<(Slot, Verified)>,
+    /// How often a leader told another story than before.
+    pub(super) stories: u8,
+}
+
+pub(super) enum Stage {
+    /// B is out, or about to be.
+    Blind,
+    /// pw' is known; nothing made from it has left.
+    Exchange(Box<Exchange>),
+    /// KE2 opened: the password is right.
+    Proved(Box<Proved>),
+    /// KE2 did not open.
+    Wrong(Box<Statement>),
+}
+
+pub(super) struct Exchange {
+    pub(super) statement: Statement,
+    pub(super) hardened: Hardened,
+    pub(super) stretch: Stretch,
+    pub(super) login: Option<(ClientLogin, Vec<u8>)>,
+}
+
+pub(super) struct Proved {
+    pub(super) statement: Statement,
+    pub(super) ke1: Vec<u8>,
+    pub(super) ke2: Vec<u8>,
+    pub(super) logged_in: LoggedIn,
+}
+
+impl Attempt {
+    pub(super) fn new(runtime: &Runtime, password: Prepared) -> Result<Self, Error> {
+        let blinded = toprf::blind(password.expose(), &mut runtime.rng())
+            .map_err(|e| Error::PasswordRefused(e.to_string()))?;
+        Ok(Self {
+            id: AttemptId(runtime.bytes()),
+            cancel: Zeroizing::new(runtime.bytes()),
+            password,
+            blinded,
+            stage: Stage::Blind,
+            agreed: false,
+            begun: false,
+            answers: Answers::default(),
+            wrong: Vec::new(),
+        })
+    }
+
+    fn id_bytes(&self) -> bytes::Bytes {
+        self.id.0.to_vec().into()
+    }
+
+    /// What to send at this stage. The same at every repetition.
+    pub(super) fn request(&mut self, runtime: &Runtime) -> Result<Option<Operation>, Error> {
+        let attempt = self.id_bytes();
+        Ok(Some(match &mut self.stage {
+            Stage::Blind => Operation::Begin(p::Begin {
+                attempt,
+                blinded: self.blinded.element().0.to_vec().into(),
+                cancel: statement::cancel_hash(&self.cancel).0.to_vec().into(),
+            }),
+            Stage::Exchange(exchange) => Operation::KeyExchange(p::KeyExchange {
+                attempt,
+                ke1: exchange.ke1(runtime)?.to_vec().into(),
+            }),
+            Stage::Proved(proved) => Operation::Finish(p::Finish {
+                attempt,
+                ke1: proved.ke1.clone().into(),
+                ke2: proved.ke2.clone().into(),
+                ke3: proved.logged_in.ke3.clone().into(),
+            }),
+            Stage::Wrong(_) => Operation::GiveUp(p::GiveUp { attempt, cancel: self.cancel.to_vec().into() }),
+        }))
+    }
+
+    /// What the person is to be told if KE2 did not open: the tries that t regions signed.
+    pub(super) fn wrong_password(&self) -> Option<Error> {
+        let Stage::Wrong(statement) = &self.stage else { return None };
+        Some(Error::WrongPassword { tries_left: tries_left(statement), next_allowed: None })
+    }
+
+    pub(super) fn wrong_last(&self) -> bool {
+        matches!(&self.stage, Stage::Wrong(statement) if tries_left(statement) == 0)
+    }
+}
+
+impl Exchange {
+    /// KE1: made once, the same at every repetition until a KE2 has been tried on it.
+    pub(super) fn ke1(&mut self, runtime: &Runtime) -> Result<&[u8], Error> {
+        let started = match self.login.take() {
+            Some(started) => started,
+            None => bkv_wire::opaque::login_start(&self.hardened, &mut runtime.rng())
+                .map_err(|e| Error::Local(e.to_string()))?,
+        };
+        Ok(&self.login.insert(started).1)
+    }
+}
+
+/// max(0, budget − (ordinal − success)): this attempt counted as failed, as long as it has not succeeded.
+pub(super) fn tries_left(s: &Statement) -> u32 {
+    let used = s.ordinal.0.saturating_sub(s.success.0);
+    u32::try_from(u64::from(s.budget).saturating_sub(used)).unwrap_or(0)
+}

@@ -1,0 +1,180 @@
+//! From B to pw': t regions' answers, each signed over the same attempt and each with a proof that it was made with the registered share.
+//! Before t proofs have held, nothing made from the password exists outside this process (S44).
+
+use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot};
+use bkv_core::record::KsfParams;
+use bkv_core::statement::{self, Attempt as Statement};
+use bkv_wire::opaque::Stretch;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::toprf::{Commitments, Evaluation, Proof};
+
+use super::attempt::{Answers, Attempt, Exchange, Stage};
+use crate::client::{Client, Entered};
+use crate::error::{Distrust, Error, WrongAnswer};
+use crate::fleet;
+use crate::retry::{Cause, Fault};
+use crate::session::{Session, unexpected};
+
+/// How often the leader is asked for more answers in one session before a new one is tried.
+const ASK_AGAIN: usize = 2;
+/// How often a leader may change its story before it is named.
+const MAX_STORIES: u8 = 3;
+
+impl Client {
+    /// Gathers answers to `Begin` (request `id`) until t have held, then makes pw' of them.
+    pub(super) async fn evaluations(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        attempt: &mut Attempt,
+        mut id: u64,
+    ) -> Result<(), Fault> {
+        let t = entered.trusted.threshold();
+        let n = entered.trusted.admission().members.len();
+        let leader = entered.leader(session);
+        for _ in 0..=ASK_AGAIN {
+            loop {
+                let (answer, more) = session.reply(&self.runtime, id, self.timing.reply).await?;
+                let Answer::Begun(begun) = answer else { return Err(unexpected()) };
+                attempt.begun = true;
+                attempt.take(entered, leader, &begun)?;
+                if attempt.answers.verified.len() >= t {
+                    return attempt.harden(entered);
+                }
+                if !more {
+                    break;
+                }
+            }
+            // S45: the others may still answer. If too few others are left, the one that lied is named.
+            if let Some(wrong) = attempt.wrong.first()
+                && n - attempt.wrong_slots() < t
+            {
+                return Err(Fault::Repeat(Cause::Wrong(wrong.clone())));
+            }
+            let more = p::MoreEvaluations { attempt: attempt.id.0.to_vec().into() };
+            id = session.ask(Operation::MoreEvaluations(more))?;
+        }
+        Err(match attempt.wrong.first() {
+            Some(wrong) => Fault::Repeat(Cause::Wrong(wrong.clone())),
+            None => Fault::Repeat(Cause::Vault("too few regions have answered".into())),
+        })
+    }
+}
+
+impl Attempt {
+    fn wrong_slots(&self) -> usize {
+        let mut slots: Vec<Slot> = self.wrong.iter().map(|w| w.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.len()
+    }
+
+    fn accuse(&mut self, wrong: WrongAnswer) {
+        if !self.wrong.contains(&wrong) && self.wrong.len() < 64 {
+            self.wrong.push(wrong);
+        }
+    }
+
+    /// Checks what one `Begun` brings. All answers that are combined are to one and the same statement.
+    fn take(&mut self, entered: &Entered, leader: Slot, begun: &p::Begun) -> Result<(), Fault> {
+        let statement = match self.statement(entered, begun) {
+            Ok(statement) => statement,
+            Err(what) => return Err(entered.trusted.wrong(leader, what).into()),
+        };
+        if self.answers.statement.as_ref().is_none_or(|(known, _)| *known != statement) {
+            // Honest regions sign one statement for one attempt. Never mix two: start collecting anew, and bear in mind who told it.
+            if self.answers.statement.is_some() {
+                let wrong = entered.trusted.wrong(leader, "told two stories of one attempt");
+                self.accuse(wrong.clone());
+                if self.answers.stories >= MAX_STORIES {
+                    return Err(Error::RegionAnsweredWrongly(wrong).into());
+                }
+            }
+            let commitments = Commitments::parse(&statement.commitments)
+                .map_err(|e| entered.trusted.wrong(leader, e.to_string()))?;
+            let stories = self.answers.stories + 1;
+            self.answers = Answers { statement: Some((statement, commitments)), verified: vec![], stories };
+        }
+        for e in begun.evaluations.iter().take(usize::from(u8::MAX)) {
+            if self.answers.verified.len() >= entered.trusted.threshold() {
+                break; // more than t would only cost time
+            }
+            match self.check(entered, e) {
+                Ok(()) => {}
+                Err(fleet::Fault::Wrong(wrong)) => self.accuse(wrong),
+                Err(fleet::Fault::Final(e)) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What each region must have signed: our own id and B, this account and fleet, and what the leader says of the record.
+    fn statement(&self, entered: &Entered, b: &p::Begun) -> Result<Statement, String> {
+        let list = entered.trusted.admission();
+        if b.commitments.len() != entered.trusted.threshold() {
+            return Err(format!(
+                "sent {} commitments, the admission list says {}",
+                b.commitments.len(),
+                list.threshold
+            ));
+        }
+        let commitments: Result<Vec<Element>, _> =
+            b.commitments.iter().map(|c| Element::try_from(&c[..])).collect();
+        Ok(Statement {
+            lineage: list.lineage,
+            era: list.era,
+            account: entered.account,
+            generation: Generation(b.generation),
+            ordinal: Ordinal(b.ordinal),
+            success: Ordinal(b.success),
+            attempt: self.id,
+            blinded: *self.blinded.element(),
+            record: Hash::try_from(&b.record[..]).map_err(|e| e.to_string())?,
+            commitments: commitments.map_err(|e| e.to_string())?,
+            ksf: KsfParams { memory_kib: b.ksf_memory_kib, passes: b.ksf_passes, lanes: b.ksf_lanes },
+            budget: b.budget,
+        })
+    }
+
+    fn check(&mut self, entered: &Entered, e: &p::Evaluation) -> Result<(), fleet::Fault> {
+        let Some((statement, commitments)) = &self.answers.statement else { return Ok(()) };
+        let slot = Slot(u8::try_from(e.slot).unwrap_or(0));
+        if self.answers.verified.iter().any(|(s, _)| *s == slot) {
+            return Ok(()); // the same region twice is one region
+        }
+        let wrong = |what: String| fleet::Fault::Wrong(entered.trusted.wrong(slot, what));
+        let beta = Element::try_from(&e.beta[..]).map_err(|e| wrong(e.to_string()))?;
+        let proof = Proof::from_slice(&e.proof).map_err(|e| wrong(e.to_string()))?;
+        let signed = statement::evaluation(statement, slot, &beta);
+        entered.trusted.check(e.slot, &e.certificate, &signed, &e.signature, entered.clock)?;
+        let context = statement::proof_context(statement, slot);
+        let verified = self
+            .blinded
+            .verify(commitments, slot, &context.0, &Evaluation { beta, proof })
+            .map_err(|e| wrong(e.to_string()))?;
+        self.answers.verified.push((slot, verified));
+        Ok(())
+    }
+
+    /// t answers have held: combine them. Stretching outside the signed policy ends it here (S21).
+    fn harden(&mut self, entered: &Entered) -> Result<(), Fault> {
+        let Some((statement, commitments)) = &self.answers.statement else { return Err(unexpected()) };
+        let policy = entered.trusted.policy();
+        let stretch = Stretch::within(statement.ksf, &policy.ksf_floor, &policy.ksf_ceiling)
+            .map_err(|e| Error::from(Distrust::Stretching(e.to_string())))?;
+        let answers: Vec<_> = self.answers.verified.iter().map(|(_, v)| v.clone()).collect();
+        let hardened = self
+            .blinded
+            .finish(self.password.expose(), commitments, &answers)
+            .map_err(|e| Error::Local(e.to_string()))?;
+        self.stage = Stage::Exchange(Box::new(Exchange {
+            statement: statement.clone(),
+            hardened,
+            stretch,
+            login: None,
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! From pw' to the key: KE1 → KE2, then `Finish`; or, if KE2 does not open, closing the attempt.
+
+use bkv_core::account::{Manifest, State};
+use bkv_core::id::Hash;
+use bkv_core::record::Record;
+use bkv_core::statement;
+use bkv_wire::opaque::OpaqueError;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::{self as p};
+use prost::Message as _;
+
+use super::attempt::{Attempt, Proved, Stage, tries_left};
+use super::{Note, Recovered};
+use crate::client::{Client, Entered};
+use crate::error::Error;
+use crate::receipt::{self, What};
+use crate::retry::Fault;
+use crate::sealed::{self, REPLY_EXPORTER};
+use crate::session::{Session, unexpected};
+
+impl Client {
+    /// KE2 for the KE1 of request `id`.
+    pub(super) async fn exchange(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        attempt: &mut Attempt,
+        id: u64,
+    ) -> Result<(), Fault> {
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::KeyExchanged(p::KeyExchanged { ke2 }) = answer else { return Err(unexpected()) };
+        let Stage::Exchange(exchange) = &mut attempt.stage else { return Err(unexpected()) };
+        let s = &exchange.statement;
+        let context = statement::login_context(
+            &s.lineage,
+            s.era,
+            &s.account,
+            s.generation,
+            s.ordinal,
+            &s.attempt,
+            &s.blinded,
+        );
+        // Taken: a KE1 whose KE2 was bad is never used again.
+        let Some((login, ke1)) = exchange.login.take() else { return Err(unexpected()) };
+        let done =
+            login.finish(&exchange.hardened, &ke2, &context.0, &exchange.stretch, &mut self.runtime.rng());
+        attempt.stage = match done {
+            Ok(logged_in) => Stage::Proved(Box::new(Proved {
+                statement: exchange.statement.clone(),
+                ke1,
+                ke2: ke2.to_vec(),
+                logged_in,
+            })),
+            Err(OpaqueError::WrongPassword) => Stage::Wrong(Box::new(exchange.statement.clone())),
+            Err(e @ (OpaqueError::Length { .. } | OpaqueError::Malformed(_) | OpaqueError::Reflected)) => {
+                return Err(entered.trusted.wrong(entered.leader(session), e.to_string()).into());
+            }
+            Err(e) => return Err(Error::Local(e.to_string()).into()),
+        };
+        Ok(())
+    }
+
+    /// The answer to `Finish`: the record, under a key that only the two ends of this very channel have.
+    pub(super) async fn finished(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        attempt: &mut Attempt,
+        id: u64,
+    ) -> Result<Recovered, Fault> {
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::Finished(finished) = answer else { return Err(unexpected()) };
+        let Stage::Proved(proved) = &attempt.stage else { return Err(unexpected()) };
+        let leader = entered.leader(session);
+        let wrong = |what: &str| Fault::from(entered.trusted.wrong(leader, what));
+        let exporter = session.exporter(REPLY_EXPORTER, &[])?;
+        let body =
+            sealed::open_reply(&proved.logged_in.session_key, &exporter, &attempt.id.0, &finished.sealed)
+                .and_then(|body| p::FinishedBody::decode(&body[..]).ok())
+                .ok_or_else(|| wrong("its reply to Finish does not open"))?;
+        // t regions signed H(record): this is the one, or the leader swapped it.
+        let record = Record::decode(&body.record)
+            .ok()
+            .filter(|r| r.hash() == proved.statement.record)
+            .ok_or_else(|| wrong("sent another record than the regions signed"))?;
+        let (account, generation) = (proved.statement.account, proved.statement.generation);
+        let list = entered.trusted.admission();
+        let key = sealed::open_key(
+            &proved.logged_in.export_key,
+            &list.lineage,
+            record.era,
+            &account,
+            generation,
+            &record.ciphertext,
+        )
+        .ok_or_else(|| wrong("sent a record whose ciphertext does not open"))?;
+        let manifest = match &body.manifest_hash[..] {
+            [] => None,
+            hash => {
+                let hash = Hash::try_from(hash).map_err(|_| wrong("sent a malformed manifest"))?;
+                Some(Manifest { sequence: body.manifest_sequence, hash })
+            }
+        };
+        let receipt = receipt::verify(
+            &entered.trusted,
+            entered.clock,
+            &account,
+            What::Recovered,
+            &attempt.id.0,
+            finished.receipt,
+        )?;
+        let notes = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
+        Ok(Recovered { key, account, receipt, manifest, lifetime_failures: body.lifetime, notes, record })
+    }
+
+    /// Closes a wrong attempt and asks when the next may begin. Gives what the person is to be told.
+    pub(super) async fn give_up(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        attempt: &Attempt,
+        id: u64,
+    ) -> Result<Error, Fault> {
+        let Stage::Wrong(statement) = &attempt.stage else { return Err(unexpected()) };
+        let closed = session.reply(&self.runtime, id, self.timing.reply).await;
+        match closed {
+            // Closed already: by a repetition of this, by its deadline, or by a later attempt.
+            Ok((Answer::Done(_), _)) | Err(Fault::Refused(_)) => {}
+            Ok(_) => return Err(unexpected()),
+            Err(fault) => return Err(fault),
+        }
+        let survey = self.attest(session, entered).await?;
+        let says = survey.good.iter().max_by_key(|a| a.ordinal);
+        if says.is_some_and(|a| a.state == State::Destroyed) {
+            return Ok(Error::Destroyed);
+        }
+        let next_allowed = says.map(|a| a.next_allowed);
+        Ok(Error::WrongPassword { tries_left: tries_left(statement), next_allowed })
+    }
+}

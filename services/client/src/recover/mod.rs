@@ -1,0 +1,188 @@
+//! Recover: the key for the password. One attempt, however often its messages have to be repeated.
+
+mod attempt;
+mod evaluations;
+mod finish;
+
+use bkv_core::account::{Manifest, State};
+use bkv_core::id::AccountId;
+use bkv_core::record::Record;
+use bkv_wire::password::Prepared;
+use zeroize::Zeroizing;
+
+use crate::client::{Client, Entered};
+use crate::error::{Error, WrongAnswer};
+use crate::receipt::Receipt;
+use crate::retry::{Cause, Fault, Retry};
+use attempt::{Attempt, Stage};
+
+/// Said before an attempt that leaves none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastTryWarning {
+    /// Whose.
+    pub account: AccountId,
+    /// Failures over the account's life.
+    pub lifetime_failures: u32,
+}
+
+/// What to do when only one try is left.
+#[derive(Clone, Copy, Default)]
+pub enum LastTry<'a> {
+    /// End with [`Error::LastTryDeclined`] before anything is charged.
+    #[default]
+    Decline,
+    /// Use it. Saves one round trip in every recovery, because nothing need be known before `Begin`.
+    Use,
+    /// Ask; true means: use it.
+    Ask(&'a (dyn Fn(&LastTryWarning) -> bool + Send + Sync)),
+}
+
+impl std::fmt::Debug for LastTry<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Decline => "Decline",
+            Self::Use => "Use",
+            Self::Ask(_) => "Ask",
+        })
+    }
+}
+
+/// How to recover.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecoverOptions<'a> {
+    /// What to do when only one try is left.
+    pub last_try: LastTry<'a>,
+    /// Leave a wrong last try open until its deadline instead of closing it: the key is destroyed either way, but until then a device that
+    /// still has the key can set a new password.
+    pub leave_last_try_open: bool,
+    /// Past half of the account's lifetime limit: leave the registration as it is.
+    pub no_renewal: bool,
+}
+
+/// Something that the person or the operator should hear of, though all went well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A region answered wrongly; another was used.
+    Wrong(WrongAnswer),
+    /// Many attempts have failed over the account's life, so the key was registered anew under the same password.
+    Renewed(Receipt),
+    /// That was due, and failed. The key is as safe as before; the next recovery tries again.
+    RenewalFailed(Error),
+}
+
+/// The key, and what came with it.
+pub struct Recovered {
+    /// The backup key.
+    pub key: Zeroizing<[u8; 32]>,
+    /// Whose.
+    pub account: AccountId,
+    /// The leader's signed word that the success was counted.
+    pub receipt: Receipt,
+    /// The newest backup, as the owner named it.
+    pub manifest: Option<Manifest>,
+    /// Failures over the account's life.
+    pub lifetime_failures: u32,
+    /// What else there is to say.
+    pub notes: Vec<Note>,
+    pub(crate) record: Record,
+}
+
+impl std::fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovered")
+            .field("account", &self.account)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Proves the password and gives the key back. Costs one try if, and only if, `Begin` was taken; the right password gives it back.
+    ///
+    /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
+    pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
+        let mut attempt = Attempt::new(&self.runtime, Prepared::new(password)?)?;
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        let mut recovered = loop {
+            let fault = match self.recover_once(&mut attempt, &options).await {
+                Ok(recovered) => break recovered,
+                Err(fault) => fault,
+            };
+            // The password is known to be wrong: that is the news, whether or not the attempt could be closed.
+            let wrong = attempt.wrong_password();
+            if let Err(e) = retry.pause(fault).await {
+                let told = matches!(e, Error::WrongPassword { .. } | Error::Destroyed);
+                return Err(wrong.filter(|_| !told).unwrap_or(e));
+            }
+        };
+        let limit = recovered.record.attempts.lifetime_failures;
+        if !options.no_renewal && recovered.lifetime_failures > limit / 2 {
+            let renewed = self.renew(password, recovered.key.clone(), recovered.record.ksf).await;
+            recovered.notes.push(match renewed {
+                Ok(registered) => Note::Renewed(registered.receipt),
+                Err(e) => Note::RenewalFailed(e),
+            });
+        }
+        Ok(recovered)
+    }
+
+    /// One session: from wherever the attempt is, as far as it gets.
+    async fn recover_once(
+        &self,
+        attempt: &mut Attempt,
+        options: &RecoverOptions<'_>,
+    ) -> Result<Recovered, Fault> {
+        // `Begin` may charge the last try, so unless that is agreed it waits for the vault's word on how many are left.
+        let eager = attempt.agreed || attempt.begun || matches!(options.last_try, LastTry::Use);
+        let first = if eager { attempt.request(&self.runtime)? } else { None };
+        let (mut session, entered) = self.enter(false, first).await?;
+        let mut pending = entered.pipelined;
+        if !eager {
+            consider_last_try(&entered, attempt, &options.last_try)?;
+        }
+        loop {
+            let id = match pending.take() {
+                Some(id) => id,
+                None => match attempt.request(&self.runtime)? {
+                    Some(request) => session.ask(request)?,
+                    None => return Err(crate::session::unexpected()),
+                },
+            };
+            match attempt.stage {
+                Stage::Blind => self.evaluations(&mut session, &entered, attempt, id).await?,
+                Stage::Exchange(_) => self.exchange(&mut session, &entered, attempt, id).await?,
+                Stage::Proved(_) => return self.finished(&mut session, &entered, attempt, id).await,
+                Stage::Wrong(_) => {
+                    return Err(self.give_up(&mut session, &entered, attempt, id).await?.into());
+                }
+            }
+            if options.leave_last_try_open && attempt.wrong_last() {
+                return Err(attempt.wrong_password().unwrap_or(Error::Destroyed).into());
+            }
+        }
+    }
+}
+
+/// S20: by the leader's signed word over our nonce. (A leader that lies here makes a person spend a try unwarned; a rooted leader can burn
+/// tries anyway.)
+fn consider_last_try(entered: &Entered, attempt: &mut Attempt, last: &LastTry<'_>) -> Result<(), Fault> {
+    let Some(says) = entered.survey.good.iter().min_by_key(|a| a.tries_left) else {
+        return Err(match entered.survey.wrong.first() {
+            Some(wrong) => wrong.clone().into(),
+            None => Fault::Repeat(Cause::Vault("the vault did not say how many tries are left".into())),
+        });
+    };
+    if says.state == State::Live && says.tries_left == 1 {
+        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime };
+        let agreed = match last {
+            LastTry::Decline => false,
+            LastTry::Use => true,
+            LastTry::Ask(ask) => ask(&warning),
+        };
+        if !agreed {
+            return Err(Error::LastTryDeclined.into());
+        }
+        attempt.agreed = true;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Everything that a registration will say, made in one go: the record, the sealed shares, the signatures.
+
+use std::sync::Arc;
+
+use bkv_core::id::{Generation, Hash, RegId, Slot};
+use bkv_core::record::{KsfParams, Record, SealedShare, shares_hash};
+use bkv_core::statement;
+use bkv_wire::delivery;
+use bkv_wire::opaque::{self, ClientRegistration, Stretch};
+use bkv_wire::password::Prepared;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::toprf::{Commitments, Hardened, OprfKey, Share};
+
+use crate::client::Entered;
+use crate::error::{Distrust, Error};
+use crate::fleet::Trusted;
+use crate::retry::Fault;
+use crate::runtime::Runtime;
+use crate::sealed::{self, OwnerKey};
+
+/// Between request and response. The whole OPRF key exists here only, and is dropped with it.
+pub(super) struct Begun {
+    trusted: Arc<Trusted>,
+    shares: Vec<Share>,
+    commitments: Commitments,
+    hardened: Hardened,
+    opaque: ClientRegistration,
+    pub(super) request: Vec<u8>,
+}
+
+/// After the response: what is stored and confirmed.
+pub(super) struct Draft {
+    pub(super) trusted: Arc<Trusted>,
+    pub(super) base: Generation,
+    pub(super) record: Record,
+    pub(super) hash: Hash,
+    pub(super) shares: Vec<SealedShare>,
+    pub(super) shares_hash: Hash,
+    pub(super) owner: Option<p::OwnerSignature>,
+    pub(super) acknowledgements: Vec<(Slot, p::Acknowledgement)>,
+    owner_key: OwnerKey,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+/// S13: a fresh OPRF key for every registration.
+pub(super) fn begin(runtime: &Runtime, trusted: &Arc<Trusted>, password: &Prepared) -> Result<Begun, Error> {
+    let local = |e: &dyn std::fmt::Display| Error::Local(e.to_string());
+    let mut rng = runtime.rng();
+    let key = OprfKey::random(&mut rng);
+    let n = trusted.admission().members.len();
+    let (shares, commitments) = key.split(trusted.threshold(), n, &mut rng).map_err(|e| local(&e))?;
+    let hardened = key.evaluate_whole(password.expose()).map_err(|e| local(&e))?;
+    let (opaque, request) = opaque::register_start(&hardened, &mut rng).map_err(|e| local(&e))?;
+    Ok(Begun { trusted: trusted.clone(), shares, commitments, hardened, opaque, request })
+}
+
+impl Begun {
+    /// The record around the leader's response, and each share sealed to its region for this record only.
+    pub(super) fn finish(
+        self,
+        runtime: &Runtime,
+        entered: &Entered,
+        base: Generation,
+        started: &p::RegisterStarted,
+        key: &[u8; 32],
+        ksf: Option<KsfParams>,
+    ) -> Result<Draft, Fault> {
+        let (list, policy) = (self.trusted.admission(), self.trusted.policy());
+        let ksf = ksf.unwrap_or(policy.ksf_floor);
+        let stretch = Stretch::within(ksf, &policy.ksf_floor, &policy.ksf_ceiling)
+            .map_err(|e| Error::from(Distrust::Stretching(e.to_string())))?;
+        let reg_id = RegId::try_from(&started.reg_id[..]).map_err(|_| crate::session::unexpected())?;
+        let registered = self
+            .opaque
+            .finish(&self.hardened, &started.response, &stretch, &mut runtime.rng())
+            .map_err(|e| Error::Local(e.to_string()))?;
+        let account = entered.account;
+        let generation = Generation(base.0.saturating_add(1));
+        let owner_key = sealed::owner_key(key, &list.lineage, &account);
+        let record = Record {
+            lineage: list.lineage,
+            era: list.era,
+            account,
+            generation,
+            reg_id,
+            threshold: list.threshold,
+            slots: u8::try_from(list.members.len()).unwrap_or(0),
+            admission: list.number,
+            policy: policy.number,
+            attempts: policy.attempts.clone(),
+            upload: registered.upload,
+            commitments: self.commitments.encoded().to_vec(),
+            ciphertext: sealed::seal_key(
+                &registered.export_key,
+                &list.lineage,
+                list.era,
+                &account,
+                generation,
+                key,
+            )?,
+            owner: owner_key.public(),
+            ksf,
+        };
+        let hash = record.hash();
+        let mut shares = Vec::with_capacity(self.shares.len());
+        for (member, share) in list.members.iter().zip(&self.shares) {
+            let public: &[u8; 32] = member
+                .delivery
+                .as_slice()
+                .try_into()
+                .map_err(|_| Error::Local("a delivery key is malformed".into()))?;
+            let info = statement::share_info(&hash, member.slot);
+            let sealed = delivery::seal(member.slot, public, &info, b"", share);
+            shares.push(sealed.map_err(|e| Error::Local(e.to_string()))?);
+        }
+        Ok(Draft {
+            base,
+            hash,
+            shares_hash: shares_hash(&shares),
+            shares,
+            record,
+            owner: None,
+            acknowledgements: vec![],
+            owner_key,
+            request: self.request,
+            response: started.response.to_vec(),
+            trusted: self.trusted,
+        })
+    }
+}
+
+impl Draft {
+    /// The same bytes at every repetition.
+    pub(super) fn message(&self) -> p::Store {
+        let share = |s: &SealedShare| p::SealedShare {
+            slot: u32::from(s.slot.0),
+            enc: s.enc.clone().into(),
+            ct: s.ct.clone().into(),
+        };
+        p::Store {
+            request: self.request.clone().into(),
+            response: self.response.clone().into(),
+            record: self.record.encode().into(),
+            shares: self.shares.iter().map(share).collect(),
+            owner: self.owner.clone(),
+        }
+    }
+
+    /// Needs t acknowledgements to be worth anything.
+    pub(super) fn confirmation(&self) -> p::Confirm {
+        let r = &self.record;
+        let statement = statement::confirm(&r.lineage, r.era, &r.account, self.base, &r.reg_id, &self.hash);
+        p::Confirm {
+            reg_id: r.reg_id.0.to_vec().into(),
+            record: self.hash.0.to_vec().into(),
+            acknowledgements: self.acknowledgements.iter().map(|(_, a)| a.clone()).collect(),
+            signature: self.owner_key.sign(&statement).0.to_vec().into(),
+        }
+    }
+
+    /// Regions whose acknowledgement is not there.
+    pub(super) fn silent(&self) -> Vec<String> {
+        let members = self.trusted.admission().members.iter();
+        let here = |slot: Slot| self.acknowledgements.iter().any(|(s, _)| *s == slot);
+        members.filter(|m| !here(m.slot)).map(|m| m.region.clone()).collect()
+    }
+}

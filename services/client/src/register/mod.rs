@@ -1,0 +1,224 @@
+//! Register: split a fresh OPRF key over the regions, lay the backup key under the hardened password, and make it live only when t regions
+//! have signed that they hold what they need (S12).
+
+mod acknowledged;
+mod draft;
+
+use std::sync::Arc;
+
+use bkv_core::account::State;
+use bkv_core::id::{AccountId, Generation, Hash};
+use bkv_core::record::KsfParams;
+use bkv_core::statement;
+use bkv_wire::password::Prepared;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use zeroize::Zeroizing;
+
+use crate::client::{Client, Entered};
+use crate::error::{Error, WrongAnswer};
+use crate::fleet::Trusted;
+use crate::receipt::{self, Receipt, What};
+use crate::retry::{Cause, Fault, Retry};
+use crate::sealed;
+use crate::session::{Session, unexpected};
+use draft::Draft;
+
+/// What to register.
+#[derive(Default)]
+pub struct RegisterOptions<'a> {
+    /// The key to lay under the password; None: a new one. Whoever gives the registered key may overwrite what is live (S16).
+    pub key: Option<Zeroizing<[u8; 32]>>,
+    /// What an attacker knows of the account (user name, e-mail address, phone number): refused as passwords.
+    pub account_names: Vec<&'a str>,
+    /// Stretching; None: the policy's floor. Must be within the policy.
+    pub ksf: Option<KsfParams>,
+}
+
+impl std::fmt::Debug for RegisterOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegisterOptions")
+            .field("key_given", &self.key.is_some())
+            .field("ksf", &self.ksf)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A live registration.
+pub struct Registered {
+    /// The backup key.
+    pub key: Zeroizing<[u8; 32]>,
+    /// Whose.
+    pub account: AccountId,
+    /// Which registration.
+    pub generation: Generation,
+    /// The leader's signed word that it is live.
+    pub receipt: Receipt,
+    /// Regions that did not acknowledge in time: they hold the registration later, or not at all.
+    pub not_acknowledged: Vec<String>,
+    /// Regions that answered wrongly.
+    pub wrong: Vec<WrongAnswer>,
+}
+
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registered")
+            .field("account", &self.account)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registration under way; outlives sessions.
+struct Registration {
+    password: Prepared,
+    key: Zeroizing<[u8; 32]>,
+    key_given: bool,
+    ksf: Option<KsfParams>,
+    draft: Option<Draft>,
+    wrong: Vec<WrongAnswer>,
+}
+
+impl Client {
+    /// Lays a key under a password. Fails with [`Error::KeyExists`] if one is live and `options.key` is not given.
+    pub async fn register(&self, password: &str, options: RegisterOptions<'_>) -> Result<Registered, Error> {
+        let prepared = Prepared::new(password)?;
+        prepared.check_new(&options.account_names)?;
+        self.lay(prepared, options.key, options.ksf).await
+    }
+
+    /// The same under a password that is in use already: advice would come too late.
+    pub(crate) async fn renew(
+        &self,
+        password: &str,
+        key: Zeroizing<[u8; 32]>,
+        ksf: KsfParams,
+    ) -> Result<Registered, Error> {
+        self.lay(Prepared::new(password)?, Some(key), Some(ksf)).await
+    }
+
+    async fn lay(
+        &self,
+        password: Prepared,
+        key: Option<Zeroizing<[u8; 32]>>,
+        ksf: Option<KsfParams>,
+    ) -> Result<Registered, Error> {
+        let key_given = key.is_some();
+        let key = key.unwrap_or_else(|| Zeroizing::new(self.runtime.bytes()));
+        let mut registration = Registration { password, key, key_given, ksf, draft: None, wrong: vec![] };
+        let mut retry = Retry::new(&self.runtime, &self.timing);
+        loop {
+            match self.register_once(&mut registration).await {
+                Ok(registered) => return Ok(registered),
+                Err(fault) => retry.pause(fault).await?,
+            }
+        }
+    }
+
+    async fn register_once(&self, r: &mut Registration) -> Result<Registered, Fault> {
+        let (mut session, entered) = self.enter(true, None).await?;
+        let base = match entered.agreed(|a| (a.state, a.generation, a.record)) {
+            Ok(says) => (says.state, says.generation, says.record),
+            // A repetition may meet regions that have not all applied our own registration yet.
+            Err(fault) => return Err(fault),
+        };
+        // Sealed to another list, or for another base: no good any more.
+        r.draft.take_if(|d| d.trusted.admission() != entered.trusted.admission() || !d.fits(base.1, &base.2));
+        if r.draft.is_none() {
+            r.draft = Some(self.start(&mut session, &entered, r, base.0, base.1).await?);
+        }
+        let Some(draft) = r.draft.as_mut() else { return Err(unexpected()) };
+        let stored = self.store(&mut session, &entered, draft, &mut r.wrong).await;
+        let confirmed = match stored {
+            Ok(()) => self.confirm(&mut session, &entered, draft).await,
+            Err(fault) => Err(fault),
+        };
+        match confirmed {
+            Ok(receipt) => Ok(Registered {
+                key: r.key.clone(),
+                account: entered.account,
+                generation: draft.record.generation,
+                receipt,
+                not_acknowledged: draft.silent(),
+                wrong: std::mem::take(&mut r.wrong),
+            }),
+            // z lives in the leader's memory until Store is applied: if that leader is gone, this draft is worthless and nothing was stored.
+            Err(Fault::Refused(refused)) if starts_again(refused.code()) => {
+                let code = refused.code().as_str_name();
+                r.draft = None;
+                Err(Fault::Repeat(Cause::Vault(format!("the registration must start again: {code}"))))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A draft: what `Store` will say, again and again if need be.
+    async fn start(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        r: &Registration,
+        state: State,
+        generation: Generation,
+    ) -> Result<Draft, Fault> {
+        let live = matches!(state, State::Live | State::LastTry | State::Locked);
+        if live && !r.key_given {
+            return Err(Error::KeyExists.into());
+        }
+        let trusted: &Arc<Trusted> = &entered.trusted;
+        let begun = draft::begin(&self.runtime, trusted, &r.password)?;
+        let request = begun.request.clone().into();
+        let id = session.ask(Operation::RegisterStart(p::RegisterStart { request }))?;
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::RegisterStarted(started) = answer else { return Err(unexpected()) };
+        if started.base_generation != generation.0 {
+            let wrong =
+                trusted.wrong(entered.leader(session), "named another generation than t regions attest");
+            return Err(wrong.into());
+        }
+        let mut draft = begun.finish(&self.runtime, entered, generation, &started, &r.key, r.ksf)?;
+        if live {
+            let owner = sealed::owner_key(&r.key, &trusted.admission().lineage, &entered.account);
+            let what = statement::Operation::Register(&draft.hash);
+            draft.owner = Some(self.sign(entered, generation, &owner, &what));
+        }
+        Ok(draft)
+    }
+
+    async fn confirm(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        draft: &Draft,
+    ) -> Result<Receipt, Fault> {
+        let id = session.ask(Operation::Confirm(draft.confirmation()))?;
+        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+        let Answer::Done(done) = answer else { return Err(unexpected()) };
+        let reference = draft.record.reg_id.0;
+        receipt::verify(
+            &entered.trusted,
+            entered.clock,
+            &entered.account,
+            What::Registered,
+            &reference,
+            done.receipt,
+        )
+    }
+}
+
+/// Refusals that mean: this reg id leads nowhere, but a new one may.
+fn starts_again(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NoAttempt | Code::Stale | Code::Conflict | Code::Expired | Code::Proof | Code::Record
+    )
+}
+
+impl Draft {
+    /// Is `base` still what it was made on, or is this very draft live already?
+    fn fits(&self, generation: Generation, record: &Hash) -> bool {
+        self.base == generation || (self.record.generation == generation && self.hash == *record)
+    }
+}

@@ -1,0 +1,117 @@
+//! What lies under keys that only the client has: the backup key in the record, the reply to `Finish`; and the owner key.
+//!
+//! ```text
+//! record.ciphertext = AES-256-GCM(HKDF-SHA-256(export key, "bkv/backup-key/1"), nonce 0, AAD, backup key)
+//!               AAD = framed("bkv/backup-key/1", lineage, era, account, generation)
+//! Finished.sealed   = AES-256-GCM(HKDF-SHA-256(ikm session key, salt exporter, "bkv/reply/1"), nonce 0, AAD attempt id, FinishedBody)
+//!          exporter = TLS exporter of the channel that carries the reply, label "EXPORTER-bkv-reply", empty context
+//! owner key         = Ed25519 with seed HKDF-SHA-256(backup key, "bkv/owner/1" ‖ lineage ‖ account)
+//! ```
+//! Every one of these keys encrypts one message, so the nonce is constant.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bkv_core::hash::framed;
+use bkv_core::id::{AccountId, Era, Generation, Lineage, PublicKey, Signature};
+use bkv_wire::opaque::{ExportKey, SessionKey};
+use ed25519_dalek::{Signer as _, SigningKey};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::error::Error;
+
+/// Label of the TLS exporter that goes into the key of `Finished`.
+pub(crate) const REPLY_EXPORTER: &[u8] = b"EXPORTER-bkv-reply";
+
+fn one_time(secret: &[u8], salt: Option<&[u8]>, info: &[u8]) -> Result<LessSafeKey, Error> {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(salt, secret).expand(info, key.as_mut_slice()).map_err(|_| local())?;
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| local())?))
+}
+
+fn local() -> Error {
+    Error::Local("a key could not be derived".into())
+}
+
+fn key_aad(lineage: &Lineage, era: Era, account: &AccountId, generation: Generation) -> Vec<u8> {
+    framed("bkv/backup-key/1", &[&lineage.0, &era.0.to_be_bytes(), &account.0, &generation.0.to_be_bytes()])
+}
+
+/// The record's ciphertext. Bound to account and generation: it opens in no other record.
+pub(crate) fn seal_key(
+    export: &ExportKey,
+    lineage: &Lineage,
+    era: Era,
+    account: &AccountId,
+    generation: Generation,
+    key: &[u8; 32],
+) -> Result<Vec<u8>, Error> {
+    let under = one_time(export.expose(), None, b"bkv/backup-key/1")?;
+    let mut sealed = Vec::with_capacity(48);
+    sealed.extend_from_slice(key);
+    let aad = Aad::from(key_aad(lineage, era, account, generation));
+    if under.seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), aad, &mut sealed).is_err() {
+        sealed.zeroize();
+        return Err(local());
+    }
+    Ok(sealed)
+}
+
+/// None: not made under this export key, or for another place.
+pub(crate) fn open_key(
+    export: &ExportKey,
+    lineage: &Lineage,
+    era: Era,
+    account: &AccountId,
+    generation: Generation,
+    sealed: &[u8],
+) -> Option<Zeroizing<[u8; 32]>> {
+    let under = one_time(export.expose(), None, b"bkv/backup-key/1").ok()?;
+    let mut buffer = Zeroizing::new(sealed.to_vec());
+    let aad = Aad::from(key_aad(lineage, era, account, generation));
+    let key = under.open_in_place(Nonce::assume_unique_for_key([0; 12]), aad, &mut buffer).ok()?;
+    <[u8; 32]>::try_from(&*key).ok().map(Zeroizing::new)
+}
+
+/// The body of `Finished`. None: not by who has the session key at the other end of this channel.
+pub(crate) fn open_reply(
+    session: &SessionKey,
+    exporter: &[u8; 32],
+    attempt: &[u8],
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
+    let under = one_time(session.expose(), Some(exporter), b"bkv/reply/1").ok()?;
+    let mut buffer = sealed.to_vec();
+    let body =
+        under.open_in_place(Nonce::assume_unique_for_key([0; 12]), Aad::from(attempt), &mut buffer).ok()?;
+    Some(body.to_vec())
+}
+
+/// Signs overwrites, deletion and the newest backup's name. Follows from the backup key, so every device that has the key has it.
+pub struct OwnerKey(SigningKey);
+
+/// The owner key of an account under a backup key.
+pub fn owner_key(backup_key: &[u8; 32], lineage: &Lineage, account: &AccountId) -> OwnerKey {
+    let mut seed = Zeroizing::new([0; 32]);
+    // 32 bytes out of HKDF-SHA-256 are always possible.
+    let _ = Hkdf::<Sha256>::new(None, backup_key)
+        .expand_multi_info(&[b"bkv/owner/1", &lineage.0, &account.0], seed.as_mut_slice());
+    OwnerKey(SigningKey::from_bytes(&seed))
+}
+
+impl OwnerKey {
+    /// For the record.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    pub(crate) fn sign(&self, statement: &[u8]) -> Signature {
+        Signature(self.0.sign(statement).to_bytes())
+    }
+}
+
+impl std::fmt::Debug for OwnerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnerKey(..)")
+    }
+}

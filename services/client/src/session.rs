@@ -1,0 +1,159 @@
+//! One stream through ChatD with the inner TLS channel in it: requests out, replies in, each reply matched to its request.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bkv_wire::channel::{ChannelError, ClientChannel};
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::proto::outer::{self, frame::Body};
+use prost::Message as _;
+
+use crate::error::{Distrust, Error};
+use crate::fleet::Trusted;
+use crate::retry::{Cause, Fault};
+use crate::runtime::{Runtime, within};
+use crate::transport::Duplex;
+
+/// The version of the messages that is spoken.
+const PROTOCOL: u32 = 1;
+/// Replies to requests that nobody asks for yet; an honest vault has at most a few regions' worth under way.
+const MAX_WAITING: usize = 64;
+
+pub(crate) struct Session {
+    stream: Box<dyn Duplex>,
+    channel: ClientChannel,
+    last_id: u64,
+    waiting: VecDeque<p::Reply>,
+}
+
+impl Session {
+    /// Opens a stream and begins the handshake. Requests may be queued at once: they leave with the client's last handshake message.
+    pub(crate) async fn connect(
+        runtime: &Runtime,
+        trusted: &Trusted,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
+        let channel = ClientChannel::new(&trusted.settings).map_err(channel_fault)?;
+        let Some(stream) = within(&*runtime.clock, limit, runtime.transport.open()).await else {
+            return Err(Fault::Repeat(Cause::Chatd("no connection in time".into())));
+        };
+        let mut session = Self { stream: stream?, channel, last_id: 0, waiting: VecDeque::new() };
+        // ChatD knows the account's route from its own token; nothing that we could say here would be believed.
+        session.stream.send(frame(Body::Open(outer::Open::default()))).await?;
+        Ok(session)
+    }
+
+    /// Queues a request; gives its id.
+    pub(crate) fn ask(&mut self, operation: Operation) -> Result<u64, Fault> {
+        self.last_id += 1;
+        let request = p::Request { protocol: PROTOCOL, id: self.last_id, operation: Some(operation) };
+        self.channel.send(&request.encode_to_vec()).map_err(channel_fault)?;
+        Ok(self.last_id)
+    }
+
+    /// Sends what is queued.
+    pub(crate) async fn flush(&mut self) -> Result<(), Fault> {
+        let out = self.channel.take_outgoing();
+        if !out.is_empty() {
+            self.stream.send(frame(Body::Data(out.into()))).await?;
+        }
+        Ok(())
+    }
+
+    /// The next reply to request `id`, and whether more follow. A refusal is a fault; replies to earlier requests are dropped.
+    pub(crate) async fn reply(
+        &mut self,
+        runtime: &Runtime,
+        id: u64,
+        limit: Duration,
+    ) -> Result<(Answer, bool), Fault> {
+        self.flush().await?;
+        let Some(reply) = within(&*runtime.clock, limit, self.next(id)).await else {
+            runtime.transport.suspect();
+            return Err(Fault::Repeat(Cause::Vault("no answer in time".into())));
+        };
+        let reply = reply?;
+        match reply.result {
+            Some(Answer::Refused(r)) => Err(Fault::Refused(r)),
+            Some(answer) => Ok((answer, reply.more)),
+            None => Err(unexpected()),
+        }
+    }
+
+    async fn next(&mut self, id: u64) -> Result<p::Reply, Fault> {
+        loop {
+            while let Some(reply) = self.waiting.pop_front() {
+                if reply.id == id {
+                    return Ok(reply);
+                }
+                if reply.id > id {
+                    self.waiting.push_front(reply);
+                    break;
+                }
+            }
+            let frame = self.stream.receive().await?;
+            match frame.body {
+                Some(Body::Data(data)) => {
+                    let fed = self.channel.feed(&data);
+                    // An alert, or the handshake's next message with the requests behind it.
+                    self.flush().await?;
+                    fed.map_err(channel_fault)?;
+                    self.take_in(id)?;
+                }
+                Some(Body::Reset(reset)) => {
+                    return Err(Fault::Repeat(Cause::Vault(format!(
+                        "reset: {}",
+                        reset.reason().as_str_name()
+                    ))));
+                }
+                Some(Body::Close(_)) => {
+                    return Err(Fault::Repeat(Cause::Vault("the stream was closed".into())));
+                }
+                _ => {} // a later version's frame
+            }
+        }
+    }
+
+    fn take_in(&mut self, id: u64) -> Result<(), Fault> {
+        while let Some(message) = self.channel.next_message().map_err(channel_fault)? {
+            let reply = p::Reply::decode(&message[..]).map_err(|_| unexpected())?;
+            if reply.id >= id && reply.id <= self.last_id {
+                if self.waiting.len() >= MAX_WAITING {
+                    return Err(unexpected());
+                }
+                let at = self.waiting.partition_point(|r| r.id <= reply.id);
+                self.waiting.insert(at, reply);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keying material that only this channel's two ends know.
+    pub(crate) fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], Fault> {
+        self.channel.exporter(label, context).map_err(channel_fault)
+    }
+
+    /// The identity of the vault at the other end.
+    pub(crate) fn peer(&self) -> Option<&[u8]> {
+        self.channel.peer_spki()
+    }
+}
+
+fn frame(body: Body) -> outer::Frame {
+    outer::Frame { stream: 0, body: Some(body) }
+}
+
+/// The vault answered something that does not belong there.
+pub(crate) fn unexpected() -> Fault {
+    Fault::Repeat(Cause::Vault("an answer that does not belong there".into()))
+}
+
+fn channel_fault(e: ChannelError) -> Fault {
+    match e {
+        ChannelError::NotAdmitted => Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted)),
+        // ChatD, or the network before it, can break a channel; repeating is free.
+        e => Fault::Repeat(Cause::Vault(e.to_string())),
+    }
+}

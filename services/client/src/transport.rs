@@ -1,0 +1,42 @@
+//! The way to ChatD, as the SDK sees it: small GETs, and streams of outer frames. What runs inside the streams ChatD can't read.
+
+use async_trait::async_trait;
+use bkv_wire::proto::outer::Frame;
+use bytes::Bytes;
+
+/// Why ChatD could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection, no answer, or an answer that is none. Worth repeating.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The connection went away in the middle. Worth repeating.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    /// ChatD did not take its token (401, 403). Not worth repeating with the same.
+    #[error("ChatD refused the token")]
+    TokenRefused,
+    /// ChatD's web certificate is not trusted, or the address is none. Not worth repeating.
+    #[error("{0}")]
+    Misconfigured(String),
+}
+
+/// A way to one ChatD for one account. One connection may carry many streams.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// A new stream. Connects first if need be.
+    async fn open(&self) -> Result<Box<dyn Duplex>, TransportError>;
+    /// GET `path` (`/v1/fleet`): the body of a 200.
+    async fn get(&self, path: &str) -> Result<Bytes, TransportError>;
+    /// A stream got no answer in time: the next [`Transport::open`] should not trust the connection that carried it.
+    fn suspect(&self) {}
+}
+
+/// One stream: frames out, frames in, in order. The implementation fills in and takes off the stream number. Dropping it ends the stream.
+#[async_trait]
+pub trait Duplex: Send {
+    /// Sends one frame.
+    async fn send(&mut self, frame: Frame) -> Result<(), TransportError>;
+    /// The next frame.
+    async fn receive(&mut self) -> Result<Frame, TransportError>;
+}

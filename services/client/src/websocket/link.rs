@@ -1,0 +1,168 @@
+//! One WebSocket and the task that owns it. The task ends with the link; streams of a lost link say so and are opened again elsewhere.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bkv_wire::proto::outer::{Close, Frame, frame::Body};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::transport::TransportError;
+
+/// Frames under way to ChatD, all streams together.
+const OUT: usize = 256;
+/// Frames that a stream has not read yet. An honest vault sends a handful in answer to each request; beyond that the stream is cut.
+const IN: usize = 64;
+/// A ping after this long without a word from ChatD; the link is lost after twice that.
+const IDLE: Duration = Duration::from_secs(15);
+
+type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
+
+pub(super) struct Link {
+    out: mpsc::Sender<Frame>,
+    streams: Arc<Streams>,
+    alive: Arc<AtomicBool>,
+    next: AtomicU64,
+    task: JoinHandle<()>,
+}
+
+pub(super) struct Stream {
+    number: u64,
+    link: Arc<Link>,
+    incoming: mpsc::Receiver<Body>,
+}
+
+impl Link {
+    pub(super) fn start<S>(socket: WebSocketStream<S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (out, outgoing) = mpsc::channel(OUT);
+        let streams = Arc::new(Streams::default());
+        let alive = Arc::new(AtomicBool::new(true));
+        let task = tokio::spawn(run(socket, outgoing, streams.clone(), alive.clone()));
+        Self { out, streams, alive, next: AtomicU64::new(1), task }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    pub(super) fn stream(self: &Arc<Self>) -> Stream {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, incoming) = mpsc::channel(IN);
+        lock(&self.streams).insert(number, sender);
+        if !self.is_alive() {
+            lock(&self.streams).clear(); // lost in between: the stream sees the end at once
+        }
+        Stream { number, link: self.clone(), incoming }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Stream {
+    pub(super) async fn write(&mut self, body: Option<Body>) -> Result<(), TransportError> {
+        let frame = Frame { stream: self.number, body };
+        self.link.out.send(frame).await.map_err(|_| lost())
+    }
+
+    pub(super) async fn read(&mut self) -> Result<Option<Body>, TransportError> {
+        self.incoming.recv().await.map(Some).ok_or_else(lost)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if lock(&self.link.streams).remove(&self.number).is_some() {
+            // If the queue is full the vault's own idle limit ends the stream.
+            let _ = self.link.out.try_send(Frame { stream: self.number, body: Some(Body::Close(Close {})) });
+        }
+    }
+}
+
+fn lost() -> TransportError {
+    TransportError::Lost("ChatD closed the connection".into())
+}
+
+fn lock(streams: &Streams) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Body>>> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run<S>(
+    mut socket: WebSocketStream<S>,
+    mut outgoing: mpsc::Receiver<Frame>,
+    streams: Arc<Streams>,
+    alive: Arc<AtomicBool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut silent = false;
+    loop {
+        let step = tokio::select! {
+            frame = outgoing.recv() => match frame {
+                Some(frame) => write(&mut socket, frame, &mut outgoing).await,
+                None => Err(()),
+            },
+            message = socket.next() => {
+                silent = false;
+                match message {
+                    Some(Ok(Message::Binary(bytes))) => deliver(&streams, bytes),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => Err(()),
+                    Some(Ok(_)) => Ok(()), // pings are answered by the library
+                }
+            }
+            () = tokio::time::sleep(IDLE) => {
+                if std::mem::replace(&mut silent, true) { Err(()) } else { socket.send(Message::Ping(Bytes::new())).await.map_err(drop) }
+            }
+        };
+        if step.is_err() {
+            break;
+        }
+    }
+    alive.store(false, Ordering::Release);
+    lock(&streams).clear(); // every stream sees the end
+    let _ = socket.close(None).await;
+}
+
+/// Writes all that is queued, then flushes once: frames of many streams share system calls.
+async fn write<S>(
+    socket: &mut WebSocketStream<S>,
+    first: Frame,
+    outgoing: &mut mpsc::Receiver<Frame>,
+) -> Result<(), ()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut next = Some(first);
+    while let Some(frame) = next {
+        socket.feed(Message::Binary(frame.encode_to_vec().into())).await.map_err(drop)?;
+        next = outgoing.try_recv().ok();
+    }
+    socket.flush().await.map_err(drop)
+}
+
+/// Gives a frame to its stream. Only what is no frame at all ends the link.
+fn deliver(streams: &Streams, bytes: Bytes) -> Result<(), ()> {
+    let frame = Frame::decode(bytes).map_err(drop)?;
+    let Some(body) = frame.body else { return Ok(()) };
+    let mut streams = lock(streams);
+    let ends = matches!(body, Body::Reset(_) | Body::Close(_));
+    let kept = streams.get(&frame.stream).is_none_or(|stream| stream.try_send(body).is_ok());
+    if ends || !kept {
+        streams.remove(&frame.stream);
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The shipped transport: one WebSocket over TLS per account, many streams in it. One task owns the socket ([`link`]); streams talk to it over
+//! bounded channels, so a slow reader holds up itself only.
+
+mod link;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bkv_wire::proto::outer::{Frame, frame::Body};
+use bytes::Bytes;
+use reqwest::{StatusCode, Url};
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use zeroize::Zeroizing;
+
+use crate::transport::{Duplex, Transport, TransportError};
+use link::Link;
+
+/// Most bytes of an answer to a GET, and of a WebSocket message.
+const MAX_MESSAGE: usize = bkv_wire::frame::MAX_FRAME;
+/// For TCP, TLS and the WebSocket's handshake together.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which web certificates ChatD may show. (ChatD is not trusted with anything but availability and metadata; TLS to it keeps those private.)
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// What this machine trusts.
+    System,
+    /// These authorities only, PEM: a fleet's own.
+    Pem(Vec<u8>),
+}
+
+/// To one ChatD, with one account's token.
+pub struct WebSocketTransport {
+    base: Url,
+    tls: Arc<ClientConfig>,
+    token: HeaderValue,
+    http: reqwest::Client,
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl WebSocketTransport {
+    /// `base`: `https://host:port`. `token`: the JWT with ChatD's audience.
+    ///
+    /// # Errors
+    /// [`TransportError::Misconfigured`], naming what.
+    pub fn new(base: &str, trust: &Trust, token: &Zeroizing<String>) -> Result<Self, TransportError> {
+        let base = Url::parse(base).map_err(|e| wrong(format!("ChatD's address {base:?}: {e}")))?;
+        if base.scheme() != "https" || base.host_str().is_none() {
+            return Err(wrong(format!("ChatD's address {base} must begin with https:// and name a host")));
+        }
+        let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+        let mut token =
+            HeaderValue::from_str(&bearer).map_err(|_| wrong("ChatD's token is not one".into()))?;
+        token.set_sensitive(true);
+        let tls = tls(trust)?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none()) // a token goes nowhere else
+            .connect_timeout(CONNECT)
+            .timeout(CONNECT * 2)
+            .build()
+            .map_err(|e| wrong(e.to_string()))?;
+        Ok(Self { base, tls: Arc::new(tls), token, http, link: Mutex::new(None) })
+    }
+
+    async fn connect(&self) -> Result<Link, TransportError> {
+        let host = self.base.host_str().unwrap_or_default().to_owned();
+        let port = self.base.port_or_known_default().unwrap_or(443);
+        let lost = |e: &dyn std::fmt::Display| TransportError::Unreachable(format!("{host}:{port}: {e}"));
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare.clone()).map_err(|e| wrong(e.to_string()))?;
+        let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|e| lost(&e))?;
+        let _ = tcp.set_nodelay(true); // small messages, each waited for
+        let tls =
+            tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(|e| {
+                let certificate = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+                match certificate {
+                    Some(rustls::Error::InvalidCertificate(why)) => {
+                        wrong(format!("{host}:{port}: its web certificate is not trusted: {why:?}"))
+                    }
+                    _ => lost(&e),
+                }
+            })?;
+        let mut url = self.base.clone();
+        url.set_path("/v1/relay");
+        let url = url.as_str().replacen("https://", "wss://", 1);
+        let mut request = url.into_client_request().map_err(|e| wrong(e.to_string()))?;
+        request.headers_mut().insert("authorization", self.token.clone());
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE))
+            .read_buffer_size(32 << 10);
+        match tokio_tungstenite::client_async_with_config(request, tls, Some(config)).await {
+            Ok((socket, _)) => Ok(Link::start(socket)),
+            Err(WsError::Http(answer)) => Err(status(answer.status().as_u16())),
+            Err(e) => Err(lost(&e)),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for WebSocketTransport {
+    async fn open(&self) -> Result<Box<dyn Duplex>, TransportError> {
+        let mut current = self.link.lock().await; // connecting once for all who wait
+        let link = if let Some(link) = current.as_ref().filter(|link| link.is_alive()) {
+            link.clone()
+        } else {
+            let connected = tokio::time::timeout(CONNECT, self.connect()).await;
+            let link =
+                connected.map_err(|_| TransportError::Unreachable("no connection in time".into()))??;
+            current.insert(Arc::new(link)).clone()
+        };
+        Ok(Box::new(link.stream()))
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        let unreachable = |e: reqwest::Error| TransportError::Unreachable(chain(&e));
+        let mut answer = self
+            .http
+            .get(url)
+            .header("authorization", self.token.clone())
+            .send()
+            .await
+            .map_err(unreachable)?;
+        if answer.status() != StatusCode::OK {
+            return Err(status(answer.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_MESSAGE {
+                return Err(TransportError::Unreachable(format!("{path}: longer than {MAX_MESSAGE} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
+
+    fn suspect(&self) {
+        // If somebody is connecting right now, that connection is new anyway.
+        if let Ok(mut link) = self.link.try_lock() {
+            *link = None;
+        }
+    }
+}
+
+/// A stream of a link, seen as frames.
+#[async_trait]
+impl Duplex for link::Stream {
+    async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
+        self.write(frame.body).await
+    }
+
+    async fn receive(&mut self) -> Result<Frame, TransportError> {
+        let body: Option<Body> = self.read().await?;
+        Ok(Frame { stream: 0, body })
+    }
+}
+
+fn tls(trust: &Trust) -> Result<ClientConfig, TransportError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| wrong(e.to_string()))?;
+    Ok(match trust {
+        Trust::System => {
+            builder.with_platform_verifier().map_err(|e| wrong(e.to_string()))?.with_no_client_auth()
+        }
+        Trust::Pem(pem) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|e| wrong(format!("ChatD's authority: {e}")))?;
+                roots.add(certificate).map_err(|e| wrong(format!("ChatD's authority: {e}")))?;
+            }
+            if roots.is_empty() {
+                return Err(wrong("ChatD's authority: no certificate in it".into()));
+            }
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+    })
+}
+
+fn wrong(why: String) -> TransportError {
+    TransportError::Misconfigured(why)
+}
+
+fn status(code: u16) -> TransportError {
+    match code {
+        401 | 403 => TransportError::TokenRefused,
+        404 => wrong("ChatD has no such path: is the address right?".into()),
+        code => TransportError::Unreachable(format!("ChatD answered {code}")),
+    }
+}
+
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut words = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        words = format!("{words}: {e}");
+        source = e.source();
+    }
+    words
+}
+
+impl std::fmt::Debug for WebSocketTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketTransport").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
