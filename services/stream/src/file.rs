@@ -192,13 +192,11 @@ impl<R: Read> HoldBack<R> {
         // For tiny buffers: one byte in at the back, one byte out at the front.
         let mut byte = [0; 1];
         let (Some(slot), true) = (out.first_mut(), self.inner.read(&mut byte)? == 1) else { return Ok(0) };
-        if let [first, ..] = self.held {
-            *slot = first;
-        }
+        let [first, ..] = self.held;
+        *slot = first;
         self.held.rotate_left(1);
-        if let [.., last] = &mut self.held {
-            [*last] = byte;
-        }
+        let [.., last] = &mut self.held;
+        [*last] = byte;
         self.passed += 1;
         Ok(1)
     }

@@ -55,7 +55,10 @@ fn assert_refused(file: &[u8], text: &[u8], what: &str) -> Error {
     let (out, result) = read(file, 1);
     let error = result.expect_err(what);
     assert!(text.starts_with(&out), "{what}: released bytes that are not the content");
-    assert!(out.is_empty() || out.len() == text.len() || (out.len() - FIRST) % LATER == 0, "{what}: part of a segment");
+    assert!(
+        out.is_empty() || out.len() == text.len() || (out.len() - FIRST) % LATER == 0,
+        "{what}: part of a segment"
+    );
     error
 }
 
@@ -239,8 +242,7 @@ fn s30_wrong_key_corruption_and_truncation_are_three_errors() {
 #[test]
 fn the_segment_number_never_wraps() {
     let key = StreamKey::from_bytes(&[5; 32]);
-    let mut stream =
-        Encryptor::new(io::sink(), &key, b"", Options { segment: SEGMENT, workers: 1 }).unwrap();
+    let mut stream = Encryptor::new(io::sink(), &key, b"", Options { segment: SEGMENT, workers: 1 }).unwrap();
     stream.start_at(u32::MAX - 1);
     let error = stream.write_all(&content(10 * SEGMENT)).unwrap_err();
     assert!(matches!(Error::from_io(error), Error::TooLong));

@@ -1,1 +1,274 @@
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
+use super::*;
+use crate::progress::Cancel;
+
+fn key() -> BackupKey {
+    BackupKey::from_bytes(&[3; 32])
+}
+
+fn manifest(compression: Compression) -> Manifest {
+    Manifest { compression, segment: 4096, ..Manifest::new([1; 32], [2; 16], 7, 0) }
+}
+
+/// A folder with everything that is awkward.
+fn make_tree(root: &Path) {
+    let long = "l".repeat(200);
+    fs::create_dir_all(root.join("empty")).unwrap();
+    fs::create_dir_all(root.join("a/b").join(&long)).unwrap();
+    fs::write(root.join("a/file"), b"hello").unwrap();
+    fs::write(root.join("a/b").join(&long).join(&long), vec![7; 100_000]).unwrap();
+    fs::write(root.join("Grüße 🌍"), b"").unwrap();
+    fs::write(root.join("a/run.sh"), b"#!/bin/sh\n").unwrap();
+    fs::hard_link(root.join("a/file"), root.join("a/same")).unwrap();
+    symlink("a/file", root.join("link")).unwrap();
+    symlink("/nowhere/at/all", root.join("dangling")).unwrap();
+    symlink(format!("{long}/{long}"), root.join("long link")).unwrap();
+    fs::set_permissions(root.join("a/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::open(root.join("a/file")).unwrap().set_modified(old).unwrap();
+    fs::set_permissions(root.join("a/b"), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::File::open(root.join("a/b")).unwrap().set_modified(old).unwrap();
+}
+
+/// Name, mode, seconds, content or target of everything below `root`, in order.
+fn describe(root: &Path) -> Vec<(String, u32, i64, Vec<u8>)> {
+    fn walk(root: &Path, path: &Path, out: &mut Vec<(String, u32, i64, Vec<u8>)>) {
+        let meta = fs::symlink_metadata(path).unwrap();
+        let content = if meta.is_symlink() {
+            fs::read_link(path).unwrap().to_string_lossy().into_owned().into_bytes()
+        } else if meta.is_file() {
+            fs::read(path).unwrap()
+        } else {
+            Vec::new()
+        };
+        let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+        out.push((name, meta.mode(), meta.mtime(), content));
+        if meta.is_dir() {
+            let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            names.sort();
+            names.iter().for_each(|child| walk(root, child, out));
+        }
+    }
+    let mut out = Vec::new();
+    walk(root, root, &mut out);
+    out
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn backup(
+    source: &Path,
+    target: &Path,
+    compression: Compression,
+    options: &PackOptions,
+) -> Result<BackupReport> {
+    let cancel = Cancel::default();
+    backup_folder(
+        source,
+        target,
+        &key(),
+        manifest(compression),
+        2,
+        options,
+        Control { progress: &(), cancel: &cancel },
+    )
+}
+
+fn restore(source: &Path, destination: &Path) -> Result<RestoreReport> {
+    let cancel = Cancel::default();
+    let control = Control { progress: &(), cancel: &cancel };
+    restore_folder(source, destination, &key(), &Expect::default(), 2, control)
+}
+
+#[test]
+fn a_folder_comes_back_as_it_was() {
+    for compression in [Compression::None, Compression::Zstd] {
+        let temp = tempfile::tempdir().unwrap();
+        let (source, file, out) =
+            (temp.path().join("src"), temp.path().join("b.bkv"), temp.path().join("out"));
+        fs::create_dir(&source).unwrap();
+        make_tree(&source);
+        let report = backup(&source, &file, compression, &PackOptions::default()).unwrap();
+        assert_eq!(report.packed.files, 5);
+        fs::create_dir(&out).unwrap();
+        let restored = restore(&file, &out).unwrap();
+        assert_eq!(restored.unpacked.files, 5);
+        assert_eq!(restored.header, report.header);
+        assert_eq!(describe(&out), describe(&source));
+        assert_eq!(names(temp.path()), ["b.bkv", "out", "src"], "nothing left beside");
+        assert!(matches!(restore(&file, &out), Err(Error::DestinationExists { .. })));
+        assert!(matches!(
+            backup(&source, &file, compression, &PackOptions::default()),
+            Err(Error::DestinationExists { .. })
+        ));
+        let replace = PackOptions { replace: true, ..PackOptions::default() };
+        backup(&source, &file, compression, &replace).unwrap();
+        fs::set_permissions(source.join("a/b"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(out.join("a/b"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn a_backup_inside_its_own_folder_leaves_itself_out() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("one"), b"1").unwrap();
+    let report =
+        backup(temp.path(), &temp.path().join("b"), Compression::None, &PackOptions::default()).unwrap();
+    assert_eq!(report.packed.files, 1);
+    assert_eq!(names(temp.path()), ["b", "one"]);
+}
+
+#[test]
+fn s28_a_damaged_or_cut_file_restores_nothing_at_all() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, file, out) = (temp.path().join("src"), temp.path().join("b"), temp.path().join("out"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("big"), vec![1; 50_000]).unwrap();
+    for compression in [Compression::None, Compression::Zstd] {
+        backup(&source, &file, compression, &PackOptions { replace: true, ..PackOptions::default() })
+            .unwrap();
+        let good = fs::read(&file).unwrap();
+        for place in (9..good.len()).step_by(97).chain(good.len() - 40..good.len()) {
+            let mut bad = good.clone();
+            bad[place] ^= 1;
+            fs::write(&file, bad).unwrap();
+            restore(&file, &out).unwrap_err();
+            assert_eq!(names(temp.path()), ["b", "src"], "byte {place}");
+            fs::write(&file, &good[..place]).unwrap();
+            let error = restore(&file, &out).unwrap_err();
+            assert!(matches!(error, Error::Truncated), "cut at {place}: {error:?}");
+            assert_eq!(names(temp.path()), ["b", "src"], "cut at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_backup_leaves_nothing_behind_and_the_old_one_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let target = temp.path().join("b");
+    fs::write(&target, b"old").unwrap();
+    let replace = PackOptions { replace: true, ..PackOptions::default() };
+    let error = backup(&temp.path().join("absent"), &target, Compression::None, &replace).unwrap_err();
+    assert!(error.to_string().contains("absent"), "{error}");
+    assert_eq!(names(temp.path()), ["b"]);
+    assert_eq!(fs::read(&target).unwrap(), b"old");
+}
+
+#[test]
+fn a_file_that_shrinks_or_grows_is_named() {
+    struct Meddle(std::path::PathBuf, bool);
+    impl crate::Progress for Meddle {
+        fn bytes(&self, done: u64, _: Option<u64>) {
+            if done > 0 {
+                let file = fs::OpenOptions::new().append(true).open(&self.0).unwrap();
+                if self.1 { (&file).write_all(b"more").unwrap() } else { file.set_len(100).unwrap() }
+            }
+        }
+    }
+    for grow in [true, false] {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("moving");
+        fs::write(&path, vec![0; 3_000_000]).unwrap();
+        let cancel = Cancel::default();
+        let meddle = Meddle(path.clone(), grow);
+        let control = Control { progress: &meddle, cancel: &cancel };
+        let error = pack(temp.path(), std::io::sink(), &PackOptions::default(), None, control).unwrap_err();
+        assert!(matches!(&error, Error::Changed { path: named } if *named == path), "{error:?}");
+    }
+}
+
+/// A tar with one entry, its name written raw past the crate's own checks.
+fn hostile(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, link) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn hostile_archives_write_nothing_outside() {
+    use tar::EntryType::{Block, Directory, Fifo, Link, Regular, Symlink};
+    let temp = tempfile::tempdir().unwrap();
+    let outside = temp.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let absolute = outside.join("x");
+    let (absolute, outside_name) = (absolute.to_str().unwrap(), outside.to_str().unwrap());
+    for entries in [
+        vec![("../outside/x", Regular, "")],
+        vec![("a/../../outside/x", Regular, "")],
+        vec![(absolute, Regular, "")],
+        vec![("link", Symlink, outside_name), ("link/x", Regular, "")],
+        vec![("link", Symlink, absolute), ("link", Regular, "")],
+        vec![("d", Directory, ""), ("d/l", Symlink, "../../outside"), ("d/l/x", Directory, "")],
+        vec![("hard", Link, absolute)],
+        vec![("pipe", Fifo, "")],
+        vec![("disk", Block, "")],
+        vec![(".", Symlink, outside_name)],
+        vec![("f", Regular, ""), ("f/x", Regular, "")],
+        vec![("missing/x", Regular, "")],
+        vec![("f", Regular, ""), ("f", Regular, "")],
+    ] {
+        let cancel = Cancel::default();
+        let control = Control { progress: &(), cancel: &cancel };
+        let error = unpack(&mut hostile(&entries).as_slice(), &temp.path().join("out"), control)
+            .expect_err("refused");
+        assert!(matches!(error, Error::UnsafeEntry { .. }), "{entries:?}: {error:?}");
+        assert_eq!(names(temp.path()), ["outside"], "{entries:?}");
+        assert!(names(&outside).is_empty(), "{entries:?}");
+    }
+}
+
+/// A 256 KiB tmpfs as destination, for backup and for restore. Needs root; says 'skipped' without it.
+#[test]
+fn a_full_disk_is_named_and_nothing_is_lost() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, small) = (temp.path().join("src"), temp.path().join("small"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&small).unwrap();
+    fs::write(source.join("big"), vec![1; 1 << 20]).unwrap();
+    let file = temp.path().join("b");
+    backup(&source, &file, Compression::None, &PackOptions::default()).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+        .arg(&small)
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        return eprintln!("skipped: cannot mount a tmpfs here");
+    }
+    fs::write(small.join("kept"), b"kept").unwrap();
+    let restored = restore(&file, &small.join("out"));
+    let backed_up = backup(&source, &small.join("c"), Compression::None, &PackOptions::default());
+    let left = names(&small);
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    for error in [restored.unwrap_err(), backed_up.unwrap_err()] {
+        assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+        assert!(error.to_string().contains("free some space"), "{error}");
+        assert!(error.to_string().contains("small"), "{error}");
+    }
+    assert_eq!(left, ["kept"]);
+}

@@ -48,7 +48,6 @@ pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) 
         let mut entry = entry.map_err(Error::from_io)?;
         unpack_entry(&mut entry, staging.path(), &mut folders, &mut report, control)?;
     }
-    drop(archive);
     // The archive's end is not the stream's: only here is the last segment's tag seen.
     io::copy(source, &mut io::sink()).map_err(Error::from_io)?;
     control.check()?;
