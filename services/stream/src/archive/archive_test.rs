@@ -191,6 +191,52 @@ fn a_file_that_shrinks_or_grows_is_named() {
     }
 }
 
+#[test]
+fn a_partial_file_of_a_crash_is_taken_over_and_a_running_one_is_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("src"), temp.path().join("b"));
+    fs::create_dir(&source).unwrap();
+    let partial = temp.path().join("b.partial");
+    fs::write(&partial, vec![1; 9000]).unwrap();
+    let held = fs::File::open(&partial).unwrap();
+    held.lock().unwrap();
+    let error = backup(&source, &target, Compression::None, &PackOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+    drop(held);
+    backup(&source, &target, Compression::None, &PackOptions::default()).unwrap();
+    restore(&target, &temp.path().join("out")).unwrap();
+    assert_eq!(names(temp.path()), ["b", "out", "src"]);
+}
+
+/// Files that vanish between listing and opening are unreadable for everyone, root too.
+#[test]
+fn an_unreadable_file_stops_it_by_name_or_is_reported() {
+    struct Vanish(std::path::PathBuf);
+    impl crate::Progress for Vanish {
+        fn file(&self, _: &Path, _: u64) {
+            drop(fs::remove_file(&self.0));
+        }
+    }
+    for skip_unreadable in [false, true] {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("a"), b"a").unwrap();
+        fs::write(temp.path().join("b"), b"b").unwrap();
+        fs::write(temp.path().join("c"), b"c").unwrap();
+        let gone = temp.path().join("b");
+        let (cancel, vanish) = (Cancel::default(), Vanish(gone.clone()));
+        let control = Control { progress: &vanish, cancel: &cancel };
+        let options = PackOptions { skip_unreadable, ..PackOptions::default() };
+        match pack(temp.path(), std::io::sink(), &options, None, control) {
+            Err(Error::Unreadable { path, .. }) if !skip_unreadable => assert_eq!(path, gone),
+            Ok(report) if skip_unreadable => {
+                assert_eq!(report.files, 2);
+                assert_eq!(report.skipped.first().map(|(path, _)| path), Some(&gone));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// A tar with one entry, its name written raw past the crate's own checks.
 fn hostile(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -91,7 +91,8 @@ pub fn restore_folder(
 ) -> Result<RestoreReport> {
     let file = std::fs::File::open(source).map_err(|error| Error::at("open", source, error))?;
     let reader = BackupReader::new(file, key, expect, workers).map_err(|error| locate(error, source))?;
-    let (header, unpacked) = restore_reader(reader, destination, control)?;
+    let (header, unpacked) =
+        restore_reader(reader, destination, control).map_err(|error| locate(error, source))?;
     Ok(RestoreReport { header, unpacked })
 }
 

@@ -29,6 +29,12 @@ impl Partial {
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { path }),
             Err(TryLockError::Error(error)) => return Err(Error::at("lock", &path, error)),
         }
+        // Whoever held the lock may have removed the name in between: then this is no longer the file of that name.
+        let same =
+            |named: fs::Metadata, ours: fs::Metadata| (named.dev(), named.ino()) == (ours.dev(), ours.ino());
+        if !fs::symlink_metadata(&path).and_then(|named| Ok(same(named, file.metadata()?))).unwrap_or(false) {
+            return Err(Error::Busy { path });
+        }
         file.set_len(0).map_err(|error| Error::at("write", &path, error))?;
         Ok(Self { path, file, published: std::cell::Cell::new(false) })
     }
