@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 
 use crate::{
-    encrypt::read_retrying,
+    encrypt::{LOOK_AHEAD, read_retrying},
     error::{Error, Result},
     pipeline::{Chunk, Direction, Pipeline},
     progress::Control,
@@ -16,7 +16,8 @@ pub struct Decryptor<R: Read> {
     source: R,
     pipeline: Pipeline,
     segment: usize,
-    ahead: Option<Chunk>,
+    ahead: Vec<u8>,
+    have: usize,
     first: bool,
     source_ended: bool,
     last: Option<u32>,
@@ -40,7 +41,8 @@ impl<R: Read> Decryptor<R> {
             source,
             pipeline,
             segment,
-            ahead: None,
+            ahead: vec![0; LOOK_AHEAD],
+            have: 0,
             first: true,
             source_ended: false,
             last: None,
@@ -101,27 +103,28 @@ impl<R: Read> Decryptor<R> {
         }
     }
 
-    /// Reads one segment ahead: only the source's end shows which segment is the last.
+    /// Reads a segment and a little more: only the source's end shows which segment is the last.
     fn read_segment(&mut self) -> Result<()> {
         let mut chunk = self.pipeline.take();
         let size = if self.first { self.segment - STREAM_HEADER } else { self.segment };
         self.first = false;
-        chunk.len = fill(&mut self.source, chunk.bytes.get_mut(..size).ok_or(Error::Crypto)?)?;
-        if chunk.len > 0 {
-            return match self.ahead.replace(chunk) {
-                Some(before) => self.pipeline.submit(before, false),
-                None => Ok(()),
-            };
+        let space = chunk.bytes.get_mut(..size).ok_or(Error::Crypto)?;
+        let (front, rest) = space.split_at_mut_checked(self.have).ok_or(Error::Crypto)?;
+        front.copy_from_slice(self.ahead.get(..self.have).ok_or(Error::Crypto)?);
+        chunk.len = self.have + fill(&mut self.source, rest)?;
+        let most = self.segment.min(self.ahead.len());
+        let look = self.ahead.get_mut(..most).ok_or(Error::Crypto)?;
+        self.have = if chunk.len == size { read_retrying(&mut self.source, look)? } else { 0 };
+        if self.have > 0 {
+            return self.pipeline.submit(chunk, false);
         }
-        self.pipeline.give_back(chunk);
         self.source_ended = true;
-        let last = self.ahead.take().ok_or(Error::Truncated)?;
         self.last = Some(self.pipeline.next_index()?);
-        if last.len < TAG {
+        if chunk.len < TAG {
             // Not even room for a tag. Earlier segments may wait unopened: none of them is needed to know this.
             return Err(Error::Truncated);
         }
-        self.pipeline.submit(last, true)
+        self.pipeline.submit(chunk, true)
     }
 }
 

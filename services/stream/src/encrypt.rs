@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use zeroize::Zeroizing;
+
 use crate::{
     error::{Error, Result},
     pipeline::{Chunk, Direction, Pipeline},
@@ -9,11 +11,15 @@ use crate::{
     segment::{Cipher, Options, StreamKey, capacity},
 };
 
+/// Bytes read past a full segment to see whether it is the last.
+pub(crate) const LOOK_AHEAD: usize = 4096;
+
 /// Encrypts what is written to it. Without [`Encryptor::finish`] the stream has no last segment and never decrypts.
 pub struct Encryptor<W: Write> {
     sink: W,
     pipeline: Pipeline,
     current: Chunk,
+    ahead: Zeroizing<Vec<u8>>,
     segment: usize,
     plain: u64,
     written: u64,
@@ -29,7 +35,16 @@ impl<W: Write> Encryptor<W> {
         sink.write_all(&header).map_err(Error::from_io)?;
         let current = pipeline.take();
         let written = header.len() as u64;
-        Ok(Self { sink, pipeline, current, segment, plain: 0, written, failed: false })
+        Ok(Self {
+            sink,
+            pipeline,
+            current,
+            ahead: Zeroizing::new(vec![0; LOOK_AHEAD]),
+            segment,
+            plain: 0,
+            written,
+            failed: false,
+        })
     }
 
     /// Plaintext bytes taken so far.
@@ -64,18 +79,25 @@ impl<W: Write> Encryptor<W> {
             self.current.len += n;
             return Ok(n);
         }
-        // Full: whether it is the last one shows only when more arrives. Every later segment has the same room.
-        let mut next = self.pipeline.take();
-        let space = next.bytes.get_mut(..capacity(self.segment, 1)).ok_or(Error::Crypto)?;
-        let n = read_retrying(source, space)?;
-        if n == 0 {
-            self.pipeline.give_back(next);
-        } else {
-            next.len = n;
-            let full = std::mem::replace(&mut self.current, next);
-            self.send(full, false)?;
+        // Full: whether it is the last one shows only when more arrives. A small look ahead instead of a second buffer
+        // keeps one worker's data in its core's cache.
+        let most = capacity(self.segment, 1).min(self.ahead.len());
+        let n = read_retrying(source, self.ahead.get_mut(..most).ok_or(Error::Crypto)?)?;
+        if n > 0 {
+            self.next_chunk()?;
+            let seen = self.ahead.get(..n).ok_or(Error::Crypto)?;
+            self.current.bytes.get_mut(..n).ok_or(Error::Crypto)?.copy_from_slice(seen);
+            self.current.len = n;
         }
         Ok(n)
+    }
+
+    /// Sends the full segment off before the next buffer is taken: with one worker it is the same buffer again.
+    fn next_chunk(&mut self) -> Result<()> {
+        let full = std::mem::replace(&mut self.current, Chunk::empty());
+        self.send(full, false)?;
+        self.current = self.pipeline.take();
+        Ok(())
     }
 
     fn send(&mut self, chunk: Chunk, last: bool) -> Result<()> {
@@ -100,8 +122,7 @@ impl<W: Write> Encryptor<W> {
         if self.failed {
             return Err(Error::FailedBefore);
         }
-        let last = self.pipeline.take();
-        let last = std::mem::replace(&mut self.current, last);
+        let last = std::mem::replace(&mut self.current, Chunk::empty());
         self.send(last, true)?;
         while self.write_next()? {}
         self.sink.flush().map_err(Error::from_io)?;
@@ -111,9 +132,7 @@ impl<W: Write> Encryptor<W> {
     fn write_some(&mut self, data: &[u8]) -> Result<usize> {
         let mut room = capacity(self.segment, self.pipeline.next_index()?);
         if self.current.len >= room && !data.is_empty() {
-            let next = self.pipeline.take();
-            let full = std::mem::replace(&mut self.current, next);
-            self.send(full, false)?;
+            self.next_chunk()?;
             room = capacity(self.segment, self.pipeline.next_index()?);
         }
         let n = data.len().min(room - self.current.len);

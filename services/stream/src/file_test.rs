@@ -56,7 +56,7 @@ fn assert_refused(file: &[u8], text: &[u8], what: &str) -> Error {
     let error = result.expect_err(what);
     assert!(text.starts_with(&out), "{what}: released bytes that are not the content");
     assert!(
-        out.is_empty() || out.len() == text.len() || (out.len() - FIRST) % LATER == 0,
+        out.is_empty() || out.len() == text.len() || (out.len() - FIRST).is_multiple_of(LATER),
         "{what}: part of a segment"
     );
     error

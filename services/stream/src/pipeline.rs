@@ -21,6 +21,11 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// No buffer at all: stands in a chunk's place while that is away.
+    pub(crate) fn empty() -> Self {
+        Self { bytes: Vec::new(), len: 0 }
+    }
+
     pub(crate) fn filled(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }

@@ -24,7 +24,8 @@ pub(crate) const MIN_SEGMENT: usize = STREAM_HEADER + TAG + 1;
 pub(crate) const MAX_SEGMENT: usize = 4 << 20;
 const MAX_WORKERS: usize = 64;
 
-/// How a stream is cut and worked on. Memory in use is at most (2 · workers + 2) segments, 2 if one worker.
+/// How a stream is cut and worked on. Memory in use is at most (2 · workers + 1) segments, one if there is one worker, and
+/// one more while the last segment is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Ciphertext bytes in each segment.

@@ -1,5 +1,8 @@
 //! S31: stock Tink (PyPI) opens our streams and we open its, at every boundary.
 
+// Helpers of a test stop at the first error as the test does.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
