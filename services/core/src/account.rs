@@ -54,6 +54,9 @@ pub struct Account {
     /// The attempt that finished last, so that its Finish can be answered again.
     #[n(14)]
     pub finished: Option<AttemptId>,
+    /// Its seed: with z, KE1 and its context any replica makes the same session key again, so that a lost reply can be repeated.
+    #[n(15)]
+    pub finished_seed: Option<Secret32>,
 }
 
 /// A live record.

@@ -4,7 +4,8 @@ use minicbor::{Decode, Encode};
 
 use crate::account::Manifest;
 use crate::id::{
-    AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, RegId, Route, Signature, Slot, Time,
+    AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, RegId,
+    Route, Signature, Slot, Time,
 };
 use crate::record::{Record, SealedShare};
 use crate::secret::Secret32;

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod apply;
 pub mod command;
 pub mod document;
 pub mod effect;
 pub mod hash;
 pub mod id;
+pub mod join;
 pub mod record;
 pub mod secret;
 pub mod shard;
+pub mod snapshot;
 pub mod statement;
 pub mod verify;
+pub mod view;

@@ -123,7 +123,11 @@ impl Record {
     /// Only the canonical encoding is taken.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > Self::MAX_LEN {
-            return Err(RecordError::Decode(format!("{} bytes, at most {} are allowed", bytes.len(), Self::MAX_LEN)));
+            return Err(RecordError::Decode(format!(
+                "{} bytes, at most {} are allowed",
+                bytes.len(),
+                Self::MAX_LEN
+            )));
         }
         let record: Self = minicbor::decode(bytes).map_err(|e| RecordError::Decode(e.to_string()))?;
         if record.encode() == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }

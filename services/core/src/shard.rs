@@ -3,9 +3,10 @@
 use minicbor::{Decode, Encode};
 
 use crate::account::Account;
+use crate::apply;
 use crate::command::Command;
 use crate::document::Documents;
-use crate::effect::{Effect, Outcome};
+use crate::effect::{Effect, Outcome, Refusal};
 use crate::id::{AccountId, Era, FleetId, Lineage, Time};
 use crate::secret::Secret32;
 use crate::verify::Verifier;
@@ -70,4 +71,66 @@ pub struct Applied {
     pub outcome: Outcome,
     /// For the edge.
     pub effects: Vec<Effect>,
+}
+
+impl Applied {
+    /// Nothing changed, and this is why.
+    pub(crate) fn refused(why: Refusal) -> Self {
+        Self { outcome: Outcome::Refused(why), effects: Vec::new() }
+    }
+
+    /// Nothing needed to change: the same was done before.
+    pub(crate) fn again() -> Self {
+        Self { outcome: Outcome::Done, effects: Vec::new() }
+    }
+
+    pub(crate) fn done(effects: Vec<Effect>) -> Self {
+        Self { outcome: Outcome::Done, effects }
+    }
+}
+
+impl Shard {
+    /// The time of the next entry: the leader's, but never before the last one. A leader with a clock that runs back can't reopen a wait.
+    pub fn advance(&mut self, leader_time: Time) -> Time {
+        self.time = self.time.max(leader_time);
+        self.time
+    }
+
+    /// Applies one command. A refused one changes nothing at all; neither does one that fails to read the store.
+    pub fn apply<A: Accounts>(
+        &mut self,
+        at: At,
+        command: &Command,
+        accounts: &mut A,
+        verifier: &dyn Verifier,
+    ) -> Result<Applied, A::Error> {
+        match command {
+            Command::Init(c) => return Ok(apply::fleet::init(self, at, c, verifier)),
+            Command::Documents(c) => return Ok(apply::fleet::documents(self, at, c, verifier)),
+            _ => {}
+        }
+        let Some(fleet) = &self.fleet else { return Ok(Applied::refused(Refusal::NotInitialised)) };
+        let Some(id) = command.account() else { return Ok(Applied::refused(Refusal::NotInitialised)) };
+        let before = accounts.get(&id)?;
+        let step = apply::Step { fleet, at, id, verifier };
+        let change = match command {
+            Command::Store(c) => apply::register::store(&step, before, c),
+            Command::Confirm(c) => apply::register::confirm(&step, before, c),
+            Command::Begin(c) => apply::attempt::begin(&step, before, c),
+            Command::GiveUp(c) => apply::attempt::give_up(&step, before, c),
+            Command::Finish(c) => apply::attempt::finish(&step, before, c),
+            Command::Expire(_) => apply::attempt::expire(&step, before),
+            Command::SetManifest(c) => apply::owned::set_manifest(&step, before, c),
+            Command::Delete(c) => apply::owned::delete(&step, before, c),
+            Command::Init(_) | Command::Documents(_) => Err(Refusal::NotInitialised),
+        };
+        match change {
+            Err(why) => Ok(Applied::refused(why)),
+            Ok(apply::Change { account: None, outcome, effects }) => Ok(Applied { outcome, effects }),
+            Ok(apply::Change { account: Some(account), outcome, effects }) => {
+                accounts.put(&id, account)?;
+                Ok(Applied { outcome, effects })
+            }
+        }
+    }
 }

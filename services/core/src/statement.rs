@@ -4,7 +4,8 @@
 use crate::account::{Manifest, State};
 use crate::hash::{framed, tagged};
 use crate::id::{
-    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey, RegId, Route, Slot, Time,
+    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
+    RegId, Route, Slot, Time,
 };
 use crate::record::KsfParams;
 
@@ -40,7 +41,9 @@ pub struct Owned<'a> {
 pub fn owner(owned: &Owned<'_>, what: &Operation<'_>) -> Vec<u8> {
     let (name, payload) = match what {
         Operation::Register(record) => ("register", tagged("bkv/payload/1", &[&record.0])),
-        Operation::SetManifest(m) => ("manifest", tagged("bkv/payload/1", &[&m.sequence.to_be_bytes(), &m.hash.0])),
+        Operation::SetManifest(m) => {
+            ("manifest", tagged("bkv/payload/1", &[&m.sequence.to_be_bytes(), &m.hash.0]))
+        }
         Operation::Delete => ("delete", tagged("bkv/payload/1", &[])),
     };
     framed(
@@ -59,7 +62,14 @@ pub fn owner(owned: &Owned<'_>, what: &Operation<'_>) -> Vec<u8> {
 }
 
 /// Signed by the record's own owner key to make a stored registration live.
-pub fn confirm(lineage: &Lineage, era: Era, account: &AccountId, base: Generation, reg_id: &RegId, record: &Hash) -> Vec<u8> {
+pub fn confirm(
+    lineage: &Lineage,
+    era: Era,
+    account: &AccountId,
+    base: Generation,
+    reg_id: &RegId,
+    record: &Hash,
+) -> Vec<u8> {
     framed(
         "bkv/confirm/1",
         &[&lineage.0, &era.0.to_be_bytes(), &account.0, &base.0.to_be_bytes(), &reg_id.0, &record.0],
@@ -67,8 +77,18 @@ pub fn confirm(lineage: &Lineage, era: Era, account: &AccountId, base: Generatio
 }
 
 /// Signed by a region's boot key once it has stored a registration and its share fits: {reg_id, slot, H(record), H(sealed shares)}.
-pub fn acknowledgement(lineage: &Lineage, era: Era, reg_id: &RegId, slot: Slot, record: &Hash, shares: &Hash) -> Vec<u8> {
-    framed("bkv/acknowledgement/1", &[&lineage.0, &era.0.to_be_bytes(), &reg_id.0, &[slot.0], &record.0, &shares.0])
+pub fn acknowledgement(
+    lineage: &Lineage,
+    era: Era,
+    reg_id: &RegId,
+    slot: Slot,
+    record: &Hash,
+    shares: &Hash,
+) -> Vec<u8> {
+    framed(
+        "bkv/acknowledgement/1",
+        &[&lineage.0, &era.0.to_be_bytes(), &reg_id.0, &[slot.0], &record.0, &shares.0],
+    )
 }
 
 /// What one attempt is, as every region must see it: the same in all but the slot.
@@ -218,6 +238,7 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
     )
 }
 
+#[allow(clippy::too_many_arguments)] // the statement's fields, each once
 /// What an identity signs about its boot key (ECDSA P-256 with SHA-256, in the token).
 pub fn boot_certificate(
     lineage: &Lineage,
@@ -244,6 +265,7 @@ pub fn boot_certificate(
     )
 }
 
+#[allow(clippy::too_many_arguments)] // the statement's fields, each once
 /// A boot key's word that a change was applied: what, for whom, at which log index.
 pub fn receipt(
     lineage: &Lineage,

@@ -17,15 +17,31 @@ pub trait Verifier {
     /// Ed25519, strict (RFC 8032 with canonical encodings, no small-order points).
     fn signature(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
 
+    /// Has the upload the suite's shape, and a client key under which a signature means something (canonical, not of small order)?
+    fn upload(&self, upload: &[u8]) -> bool;
+
     /// Is this a canonical encoding of an element other than the identity?
     fn element(&self, element: &Element) -> bool;
 
     /// The acknowledgement's certificate is by the slot's identity on `admission`, valid at `at`, and its boot key signed `statement`.
-    fn acknowledgement(&self, admission: &Admission, ack: &Acknowledgement, statement: &[u8], at: Time) -> bool;
+    fn acknowledgement(
+        &self,
+        admission: &Admission,
+        ack: &Acknowledgement,
+        statement: &[u8],
+        at: Time,
+    ) -> bool;
 
     /// KE3's client signature under the client key of `upload`, over the transcript of KE1 and KE2 in `context`.
     /// Gives (transcript, signature) to keep as the proof: transcript = KE1 ‖ KE2 without the server's signature.
-    fn finish(&self, upload: &[u8], context: &[u8], ke1: &[u8], ke2: &[u8], ke3: &[u8]) -> Option<(Vec<u8>, Signature)>;
+    fn finish(
+        &self,
+        upload: &[u8],
+        context: &[u8],
+        ke1: &[u8],
+        ke2: &[u8],
+        ke3: &[u8],
+    ) -> Option<(Vec<u8>, Signature)>;
 
     /// The kept proof of an earlier success: `signature` under the client key of `upload` over `context` and `transcript`.
     fn success(&self, upload: &[u8], context: &[u8], transcript: &[u8], signature: &Signature) -> bool;

@@ -33,6 +33,10 @@ impl Verifier for WireVerifier {
         opaque::Server::new(z).ok()?.register(request).ok()
     }
 
+    fn upload(&self, upload: &[u8]) -> bool {
+        opaque::check_upload(upload).is_ok()
+    }
+
     fn signature(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
         ed25519::verify(&key.0, message, &signature.0)
     }

@@ -1,0 +1,150 @@
+//! Attempts: charged at Begin, given back only by the client's own proof at Finish. The one that leaves none is final.
+
+use crate::account::{Account, Cause, Pending, Success};
+use crate::apply::{Change, Changed, Step, deadline, missing};
+use crate::command::{Begin, Finish, GiveUp};
+use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::id::Ordinal;
+use crate::statement;
+
+pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Changed {
+    let Some(mut account) = before else { return Err(Refusal::NoKey) };
+    let Some(live) = account.live.clone() else { return Err(missing(Some(&account))) };
+    if let Some(p) = &account.pending {
+        if p.attempt == c.attempt {
+            // The same again is free, for the client and for a leader that lost its reply. Another B under the same id would be a second guess.
+            let same = p.blinded == c.blinded && p.cancel == c.cancel;
+            let again = Outcome::Begun { ordinal: p.ordinal, charged: false };
+            return if same { Change::again(again) } else { Err(Refusal::Conflict) };
+        }
+        if p.last {
+            return Err(Refusal::LastTryOpen(p.deadline));
+        }
+    }
+    // An attempt that has finished can't be begun again: its proof would refill a second time.
+    if account.finished == Some(c.attempt) {
+        return Err(Refusal::NoAttempt);
+    }
+    if c.generation != account.generation || Some(c.ordinal.0) != account.ordinal.0.checked_add(1) {
+        return Err(Refusal::Stale);
+    }
+    let policy = &live.record.attempts;
+    if account.lifetime >= policy.lifetime_failures {
+        return Err(Refusal::Locked);
+    }
+    if account.tries_left() == 0 {
+        return Err(Refusal::Exhausted);
+    }
+    if step.at.time < account.next_allowed {
+        return Err(Refusal::Wait(account.next_allowed));
+    }
+    if !step.verifier.element(&c.blinded) {
+        return Err(Refusal::Element);
+    }
+    let mut effects = Vec::new();
+    if account.pending.take().is_some() {
+        effects.push(step.event(&account, EventKind::Failed));
+    }
+    account.ordinal = c.ordinal;
+    account.lifetime = account.lifetime.saturating_add(1);
+    account.next_allowed = step.at.time.plus(policy.wait_after(account.failures()));
+    let last = account.tries_left() == 0;
+    account.pending = Some(Pending {
+        attempt: c.attempt,
+        ordinal: c.ordinal,
+        blinded: c.blinded,
+        cancel: c.cancel,
+        seed: c.seed.clone(),
+        deadline: step.at.time.plus(if last { policy.last_try_ms } else { policy.attempt_ms }),
+        last,
+        index: step.at.index,
+        success_before: account.success_ordinal(),
+    });
+    effects.push(Effect::Floor { account: step.id });
+    effects.push(step.event(&account, EventKind::Attempt));
+    step.keep(account, Outcome::Begun { ordinal: c.ordinal, charged: true }, effects)
+}
+
+pub(crate) fn give_up(step: &Step<'_>, before: Option<Account>, c: &GiveUp) -> Changed {
+    let Some(account) = before else { return Err(Refusal::NoKey) };
+    let Some(pending) = account.pending.as_ref().filter(|p| p.attempt == c.attempt) else {
+        return Err(if account.live.is_some() { Refusal::NoAttempt } else { missing(Some(&account)) });
+    };
+    // Without the preimage anybody who saw an attempt id could end somebody's last try.
+    if statement::cancel_hash(c.cancel.expose()) != pending.cancel {
+        return Err(Refusal::Proof);
+    }
+    close(step, account)
+}
+
+/// Takes effect only past the deadline by entry time: who proposes it gains nothing by being early.
+pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
+    let Some(mut account) = before else { return Err(Refusal::NoKey) };
+    if deadline(&account).is_none_or(|d| !step.is_past(d)) {
+        return Err(Refusal::Stale);
+    }
+    let mut effects = Vec::new();
+    if let Some(stored) = account.stored.take_if(|s| step.is_past(s.expires)) {
+        effects.push(Effect::EraseSecrets { account: step.id, reg_id: stored.record.reg_id });
+        effects.push(step.event(&account, EventKind::Dropped));
+    }
+    if account.pending.as_ref().is_some_and(|p| step.is_past(p.deadline)) {
+        let mut change = close(step, account)?;
+        effects.append(&mut change.effects);
+        change.effects = effects;
+        return Ok(change);
+    }
+    step.keep(account, Outcome::Done, effects)
+}
+
+/// The pending attempt has failed. If it was the last one the key is destroyed, here and now, on every replica.
+fn close(step: &Step<'_>, mut account: Account) -> Changed {
+    let last = account.pending.take().is_some_and(|p| p.last);
+    let mut effects = vec![step.event(&account, EventKind::Failed)];
+    if let Some(live) = account.live.clone().filter(|_| last) {
+        effects.extend(step.end(&mut account, &live, Cause::Exhausted));
+    }
+    step.keep(account, Outcome::Done, effects)
+}
+
+pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Changed {
+    let Some(mut account) = before else { return Err(Refusal::NoKey) };
+    let Some(live) = &account.live else { return Err(missing(Some(&account))) };
+    if account.finished == Some(c.attempt) {
+        return Change::again(Outcome::Done);
+    }
+    let Some(pending) = account.pending.as_ref().filter(|p| p.attempt == c.attempt) else {
+        return Err(Refusal::NoAttempt);
+    };
+    // The deadline by entry time, not by who expires it first: a leader can't keep an attempt open by not proposing Expire.
+    if step.is_past(pending.deadline) {
+        return Err(Refusal::Expired);
+    }
+    // Everything that the client signed comes from this replica's own state, nothing from the leader.
+    let context = statement::login_context(
+        &step.fleet.lineage,
+        step.fleet.era,
+        &step.id,
+        account.generation,
+        pending.ordinal,
+        &pending.attempt,
+        &pending.blinded,
+    );
+    let proof = step.verifier.finish(&live.record.upload, &context.0, &c.ke1, &c.ke2, &c.ke3);
+    let Some((transcript, signature)) = proof else { return Err(Refusal::Proof) };
+    account.last_success = Some(Success {
+        ordinal: pending.ordinal,
+        attempt: pending.attempt,
+        blinded: pending.blinded,
+        transcript,
+        signature,
+    });
+    account.finished = Some(c.attempt);
+    account.finished_seed = Some(pending.seed.clone());
+    account.pending = None;
+    account.lifetime = account.lifetime.saturating_sub(1);
+    account.next_allowed = step.at.time;
+    debug_assert!(account.success_ordinal() <= account.ordinal && account.ordinal > Ordinal(0));
+    let effects = vec![step.event(&account, EventKind::Recovered)];
+    step.keep(account, Outcome::Done, effects)
+}

@@ -1,0 +1,51 @@
+//! Init and Documents: to whom the shard belongs, and which root-signed documents are in force.
+
+use crate::command::{Init, NewDocuments};
+use crate::document::Documents;
+use crate::effect::Refusal;
+use crate::shard::{Applied, At, Fleet, Shard};
+use crate::verify::Verifier;
+
+/// The first entry. Repeating it for the same fleet is free; another fleet's is refused, so that keys are never made anew over old ones.
+pub(crate) fn init(shard: &mut Shard, at: At, c: &Init, verifier: &dyn Verifier) -> Applied {
+    if let Some(fleet) = &shard.fleet {
+        let same = fleet.fleet == c.fleet
+            && fleet.lineage == c.lineage
+            && fleet.era == c.era
+            && fleet.index == c.index;
+        return if same { Applied::again() } else { Applied::refused(Refusal::NotInitialised) };
+    }
+    let Some(documents) = verifier.documents(&c.lineage, c.era, &c.documents, at.time) else {
+        return Applied::refused(Refusal::Documents);
+    };
+    shard.fleet = Some(Fleet {
+        fleet: c.fleet,
+        lineage: c.lineage,
+        era: c.era,
+        shard: c.shard,
+        index: c.index.clone(),
+        documents,
+    });
+    Applied::done(Vec::new())
+}
+
+/// Newer documents. Both numbers may stay or grow; one that stays must stay the very same document.
+pub(crate) fn documents(shard: &mut Shard, at: At, c: &NewDocuments, verifier: &dyn Verifier) -> Applied {
+    let Some(fleet) = &mut shard.fleet else { return Applied::refused(Refusal::NotInitialised) };
+    let Some(new) = verifier.documents(&fleet.lineage, fleet.era, c, at.time) else {
+        return Applied::refused(Refusal::Documents);
+    };
+    if !follows(&fleet.documents, &new) {
+        return Applied::refused(Refusal::Documents);
+    }
+    fleet.documents = new;
+    Applied::done(Vec::new())
+}
+
+fn follows(old: &Documents, new: &Documents) -> bool {
+    let grows = |old: (u64, crate::id::Hash), new: (u64, crate::id::Hash)| new.0 > old.0 || new == old;
+    grows((old.admission.number, old.admission.hash), (new.admission.number, new.admission.hash))
+        && grows((old.policy.number, old.policy.hash), (new.policy.number, new.policy.hash))
+        // The number of shards is fixed when the fleet is made: routes would lead elsewhere.
+        && old.policy.shards == new.policy.shards
+}

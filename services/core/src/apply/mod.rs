@@ -1,0 +1,93 @@
+//! What each command does to an account. One file a kind of command; each function takes the account as it was and gives it as it becomes,
+//! or the reason why nothing changes.
+
+pub(crate) mod attempt;
+pub(crate) mod fleet;
+pub(crate) mod owned;
+pub(crate) mod register;
+
+use crate::account::{Account, Cause, Ended, Live};
+use crate::effect::{Effect, Event, EventKind, Outcome, Refusal};
+use crate::id::{AccountId, Time};
+use crate::shard::{At, Fleet};
+use crate::verify::Verifier;
+
+/// What all of them need to know.
+pub(crate) struct Step<'a> {
+    pub fleet: &'a Fleet,
+    pub at: At,
+    pub id: AccountId,
+    pub verifier: &'a dyn Verifier,
+}
+
+/// What came of it.
+pub(crate) struct Change {
+    /// None: as it was.
+    pub account: Option<Account>,
+    pub outcome: Outcome,
+    pub effects: Vec<Effect>,
+}
+
+pub(crate) type Changed = Result<Change, Refusal>;
+
+impl Change {
+    #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
+    fn again(outcome: Outcome) -> Changed {
+        Ok(Self { account: None, outcome, effects: Vec::new() })
+    }
+}
+
+impl Step<'_> {
+    /// Stamps the account with this entry and watches its next deadline.
+    #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
+    fn keep(&self, mut account: Account, outcome: Outcome, mut effects: Vec<Effect>) -> Changed {
+        account.changed = self.at.index;
+        effects.push(Effect::Deadline { account: self.id, at: deadline(&account) });
+        Ok(Change { account: Some(account), outcome, effects })
+    }
+
+    fn event(&self, account: &Account, kind: EventKind) -> Effect {
+        Effect::Event(Event {
+            route: account.route,
+            kind,
+            at: self.at.time,
+            state: account.state(),
+            generation: account.generation,
+            tries_left: account.tries_left(),
+            next_allowed: account.next_allowed,
+            since: account.live.as_ref().map(|l| l.since),
+            manifest: account.manifest,
+        })
+    }
+
+    /// Takes the live record out of the account for good: its secrets are erased in this very entry.
+    fn end(&self, account: &mut Account, live: &Live, cause: Cause) -> Vec<Effect> {
+        let reg_id = live.record.reg_id;
+        account.live = None;
+        account.pending = None;
+        account.finished_seed = None;
+        account.manifest = None;
+        account.ended = Some(Ended { cause, at: self.at.time, reg_id });
+        vec![Effect::EraseSecrets { account: self.id, reg_id }, self.event(account, EventKind::Ended(cause))]
+    }
+
+    fn is_past(&self, deadline: Time) -> bool {
+        self.at.time > deadline
+    }
+}
+
+/// The earliest moment at which an Expire would change something.
+pub(crate) fn deadline(account: &Account) -> Option<Time> {
+    let pending = account.pending.as_ref().map(|p| p.deadline);
+    let stored = account.stored.as_ref().map(|s| s.expires);
+    pending.into_iter().chain(stored).min()
+}
+
+/// Why there is no live record.
+pub(crate) fn missing(account: Option<&Account>) -> Refusal {
+    match account.and_then(|a| a.ended.as_ref()).map(|e| e.cause) {
+        Some(Cause::Exhausted) => Refusal::Destroyed,
+        Some(Cause::Deleted) => Refusal::Deleted,
+        None => Refusal::NoKey,
+    }
+}

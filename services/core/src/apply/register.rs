@@ -1,0 +1,213 @@
+//! Two-phase registration: Store keeps a record beside the live one, Confirm makes it live and erases the old one's secrets in the same entry.
+//!
+//! Between the two nothing has changed for the person: whoever drops replies and lets the client retry gains no fresh budget.
+
+use crate::account::{Account, Live, Stored};
+use crate::apply::{Change, Changed, Step, missing};
+use crate::command::{Confirm, OwnerSignature, Store};
+use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::id::{Generation, Ordinal, Slot, Time};
+use crate::record::{KsfParams, Record, shares_hash};
+use crate::statement::{self, Operation, Owned};
+
+/// The most bytes of a backup key under the export key.
+const MAX_CIPHERTEXT: usize = 256;
+
+pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Changed {
+    let hash = c.record.hash();
+    let shares = shares_hash(&c.shares);
+    if let Some(known) = before.as_ref().and_then(|a| content(a, c)) {
+        // A reg_id once stored never changes.
+        return if known == (hash, shares) { Change::again(Outcome::Done) } else { Err(Refusal::Conflict) };
+    }
+    let base = before.as_ref().map_or(Generation(0), |a| a.generation);
+    check_record(step, c, base)?;
+    if step.verifier.registration_response(c.z.expose(), &c.request).as_ref() != Some(&c.response) {
+        return Err(Refusal::Proof);
+    }
+    if let Some(live) = before.as_ref().and_then(|a| a.live.as_ref()) {
+        let signature = c.owner.as_ref().ok_or(Refusal::Owner)?;
+        check_owner(step, live, signature, &Operation::Register(&hash))?;
+    }
+    let mut account = before.unwrap_or_else(|| fresh(step, c));
+    let mut effects = Vec::new();
+    if let Some(old) = account.stored.take() {
+        effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
+    }
+    let expires = step.at.time.plus(step.fleet.documents.policy.store_ms);
+    account.stored = Some(Stored { record: c.record.clone(), hash, shares, expires, base });
+    effects.push(Effect::KeepSecrets {
+        account: step.id,
+        reg_id: c.record.reg_id,
+        z: c.z.clone(),
+        shares: c.shares.clone(),
+    });
+    step.keep(account, Outcome::Done, effects)
+}
+
+pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> Changed {
+    let Some(mut account) = before else { return Err(Refusal::NoKey) };
+    if account.live.as_ref().is_some_and(|l| l.record.reg_id == c.reg_id) {
+        let same = account.record_hash() == c.record;
+        return if same { Change::again(Outcome::Done) } else { Err(Refusal::Conflict) };
+    }
+    let Some(stored) = account.stored.take_if(|s| s.record.reg_id == c.reg_id) else {
+        return Err(missing(Some(&account)));
+    };
+    if step.is_past(stored.expires) {
+        return Err(Refusal::Expired);
+    }
+    if stored.hash != c.record {
+        return Err(Refusal::Conflict);
+    }
+    if stored.base != account.generation {
+        return Err(Refusal::Stale);
+    }
+    let (lineage, era) = (&step.fleet.lineage, step.fleet.era);
+    let word = statement::confirm(lineage, era, &step.id, stored.base, &c.reg_id, &stored.hash);
+    if !step.verifier.signature(&stored.record.owner, &word, &c.signature) {
+        return Err(Refusal::Owner);
+    }
+    check_acknowledgements(step, &stored, c)?;
+    let mut effects = Vec::new();
+    if let Some(old) = account.live.take() {
+        // The old one is unusable from this entry on, on every replica.
+        effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
+    }
+    account.generation = stored.record.generation;
+    account.ordinal = Ordinal(0);
+    account.last_success = None;
+    account.pending = None;
+    account.finished = None;
+    account.finished_seed = None;
+    account.ended = None;
+    account.next_allowed = step.at.time;
+    account.live =
+        Some(Live { hash: stored.hash, shares: stored.shares, record: stored.record, since: step.at.time });
+    effects.push(step.event(&account, EventKind::Registered));
+    step.keep(account, Outcome::Done, effects)
+}
+
+/// What an account already holds under this reg_id.
+fn content(account: &Account, c: &Store) -> Option<(crate::id::Hash, crate::id::Hash)> {
+    let stored = account.stored.as_ref().map(|s| (s.record.reg_id, s.hash, s.shares));
+    let live = account.live.as_ref().map(|l| (l.record.reg_id, l.hash, l.shares));
+    stored.into_iter().chain(live).find(|(id, ..)| *id == c.record.reg_id).map(|(_, h, s)| (h, s))
+}
+
+fn fresh(step: &Step<'_>, c: &Store) -> Account {
+    Account {
+        route: c.route,
+        generation: Generation(0),
+        ordinal: Ordinal(0),
+        last_success: None,
+        lifetime: 0,
+        pending: None,
+        live: None,
+        stored: None,
+        next_allowed: Time(0),
+        manifest: None,
+        ended: None,
+        last_operation: None,
+        created: step.at.time,
+        changed: step.at.index,
+        finished: None,
+        finished_seed: None,
+    }
+}
+
+/// Every rule that a record must keep: a leader can't smuggle in a softer policy, another fleet's record, or shares that nobody can open.
+fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refusal> {
+    let r = &c.record;
+    let docs = &step.fleet.documents;
+    let slots = docs.admission.members.len();
+    let fleet = r.lineage == step.fleet.lineage
+        && r.era == step.fleet.era
+        && r.account == step.id
+        && c.account == step.id;
+    if !fleet {
+        return Err(Refusal::Record);
+    }
+    if Some(r.generation.0) != base.0.checked_add(1) {
+        return Err(Refusal::Stale);
+    }
+    if r.admission != docs.admission.number || r.policy != docs.policy.number {
+        return Err(Refusal::Stale);
+    }
+    let counts = usize::from(r.slots) == slots
+        && r.threshold == docs.admission.threshold
+        && usize::from(r.threshold) == r.commitments.len()
+        && c.shares.len() == slots
+        && c.shares.iter().zip(1u8..).all(|(share, slot)| share.slot == Slot(slot))
+        && c.shares.iter().all(|s| s.enc.len() <= 64 && s.ct.len() <= 96);
+    let sizes = r.upload.len() == Record::UPLOAD_LEN
+        && r.ciphertext.len() <= MAX_CIPHERTEXT
+        && r.encode().len() <= Record::MAX_LEN;
+    let policy = r.attempts == docs.policy.attempts
+        && within(&r.ksf, &docs.policy.ksf_floor, &docs.policy.ksf_ceiling);
+    if !(counts && sizes && policy && step.verifier.upload(&r.upload)) {
+        return Err(Refusal::Record);
+    }
+    if !r.commitments.iter().all(|e| step.verifier.element(e)) {
+        return Err(Refusal::Element);
+    }
+    Ok(())
+}
+
+const fn within(k: &KsfParams, floor: &KsfParams, ceiling: &KsfParams) -> bool {
+    k.memory_kib >= floor.memory_kib
+        && k.memory_kib <= ceiling.memory_kib
+        && k.passes >= floor.passes
+        && k.passes <= ceiling.passes
+        && k.lanes >= floor.lanes
+        && k.lanes <= ceiling.lanes
+}
+
+/// At least t regions, all different, say that they stored exactly this record and these shares.
+fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Result<(), Refusal> {
+    let admission = &step.fleet.documents.admission;
+    let mut slots: Vec<Slot> = Vec::new();
+    for ack in &c.acknowledgements {
+        let word = statement::acknowledgement(
+            &step.fleet.lineage,
+            step.fleet.era,
+            &c.reg_id,
+            ack.slot,
+            &stored.hash,
+            &stored.shares,
+        );
+        if slots.contains(&ack.slot) || !step.verifier.acknowledgement(admission, ack, &word, step.at.time) {
+            return Err(Refusal::Proof);
+        }
+        slots.push(ack.slot);
+    }
+    if slots.len() < usize::from(stored.record.threshold) { Err(Refusal::Proof) } else { Ok(()) }
+}
+
+/// The live owner's signature over an operation: only who knows the backup key can make it.
+pub(crate) fn check_owner(
+    step: &Step<'_>,
+    live: &Live,
+    signature: &OwnerSignature,
+    what: &Operation<'_>,
+) -> Result<(), Refusal> {
+    if step.is_past(signature.expires) {
+        return Err(Refusal::Expired);
+    }
+    let word = statement::owner(
+        &Owned {
+            lineage: &step.fleet.lineage,
+            era: step.fleet.era,
+            account: &step.id,
+            generation: live.record.generation,
+            operation: &signature.operation,
+            expires: signature.expires,
+        },
+        what,
+    );
+    if step.verifier.signature(&live.record.owner, &word, &signature.signature) {
+        Ok(())
+    } else {
+        Err(Refusal::Owner)
+    }
+}
