@@ -17,7 +17,7 @@ impl Client {
         bkv_wire::password::Prepared::new(new)?.check_new(account_names)?;
         let recovered = self.recover(old, RecoverOptions { no_renewal: true, ..options }).await?;
         let register = RegisterOptions {
-            key: Some(recovered.key),
+            key: Some(&recovered.key),
             account_names: account_names.to_vec(),
             ..Default::default()
         };

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attested;
+pub mod backup;
 mod change;
 mod client;
 mod error;
@@ -45,5 +46,6 @@ pub use bkv_core::account::{Manifest, State};
 pub use bkv_core::document::{Admission, Policy};
 pub use bkv_core::id::{AccountId, Generation, Lineage, Slot, Time};
 pub use bkv_core::record::KsfParams;
+pub use bkv_stream::BackupKey;
 pub use bkv_wire::documents::Root;
 pub use zeroize::Zeroizing;

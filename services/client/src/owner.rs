@@ -3,6 +3,7 @@
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
 use bkv_core::statement::{self, Owned};
+use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
@@ -19,13 +20,13 @@ const VALID_MS: u64 = 10 * 60 * 1000;
 
 impl Client {
     /// Removes the key from the vault for good.
-    pub async fn delete(&self, key: &[u8; 32]) -> Result<Receipt, Error> {
+    pub async fn delete(&self, key: &BackupKey) -> Result<Receipt, Error> {
         let delete = |owner| Operation::Delete(p::Delete { owner: Some(owner) });
         self.owned(key, statement::Operation::Delete, What::Deleted, &delete).await
     }
 
     /// Names the newest backup, so that a new device notices when it is shown an older one.
-    pub async fn set_manifest(&self, key: &[u8; 32], manifest: Manifest) -> Result<Receipt, Error> {
+    pub async fn set_manifest(&self, key: &BackupKey, manifest: Manifest) -> Result<Receipt, Error> {
         let set = |owner| {
             let hash = manifest.hash.0.to_vec().into();
             Operation::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
@@ -46,7 +47,7 @@ impl Client {
 
     async fn owned(
         &self,
-        key: &[u8; 32],
+        key: &BackupKey,
         what: statement::Operation<'_>,
         word: What,
         message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
@@ -63,7 +64,7 @@ impl Client {
 
     async fn owned_once(
         &self,
-        key: &[u8; 32],
+        key: &BackupKey,
         what: &statement::Operation<'_>,
         word: What,
         message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
@@ -81,7 +82,7 @@ impl Client {
                 State::Destroyed => return Err(Error::Destroyed.into()),
                 State::Deleted => return Err(Error::Deleted.into()),
             }
-            let owner = owner_key(key, &entered.trusted.admission().lineage, &entered.account);
+            let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
             signed.insert(self.sign(&entered, says.generation, &owner, what)).clone()
         };
         let reference = signature.operation.clone();

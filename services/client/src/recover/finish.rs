@@ -4,6 +4,7 @@ use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
 use bkv_core::record::Record;
 use bkv_core::statement;
+use bkv_stream::BackupKey;
 use bkv_wire::opaque::OpaqueError;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::{self as p};
@@ -110,6 +111,7 @@ impl Client {
             finished.receipt,
         )?;
         let notes = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
+        let key = BackupKey::from_bytes(&key);
         Ok(Recovered { key, account, receipt, manifest, lifetime_failures: body.lifetime, notes, record })
     }
 

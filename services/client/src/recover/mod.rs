@@ -7,8 +7,8 @@ mod finish;
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::AccountId;
 use bkv_core::record::Record;
+use bkv_stream::BackupKey;
 use bkv_wire::password::Prepared;
-use zeroize::Zeroizing;
 
 use crate::client::{Client, Entered};
 use crate::error::{Error, WrongAnswer};
@@ -73,7 +73,7 @@ pub enum Note {
 /// The key, and what came with it.
 pub struct Recovered {
     /// The backup key.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: BackupKey,
     /// Whose.
     pub account: AccountId,
     /// The leader's signed word that the success was counted.
@@ -117,7 +117,7 @@ impl Client {
         };
         let limit = recovered.record.attempts.lifetime_failures;
         if !options.no_renewal && recovered.lifetime_failures > limit / 2 {
-            let renewed = self.renew(password, recovered.key.clone(), recovered.record.ksf).await;
+            let renewed = self.renew(password, &recovered.key, recovered.record.ksf).await;
             recovered.notes.push(match renewed {
                 Ok(registered) => Note::Renewed(registered.receipt),
                 Err(e) => Note::RenewalFailed(e),

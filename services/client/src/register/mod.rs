@@ -10,6 +10,7 @@ use bkv_core::account::State;
 use bkv_core::id::{AccountId, Generation, Hash};
 use bkv_core::record::KsfParams;
 use bkv_core::statement;
+use bkv_stream::BackupKey;
 use bkv_wire::password::Prepared;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
@@ -30,7 +31,7 @@ use draft::Draft;
 #[derive(Default)]
 pub struct RegisterOptions<'a> {
     /// The key to lay under the password; None: a new one. Whoever gives the registered key may overwrite what is live (S16).
-    pub key: Option<Zeroizing<[u8; 32]>>,
+    pub key: Option<&'a BackupKey>,
     /// What an attacker knows of the account (user name, e-mail address, phone number): refused as passwords.
     pub account_names: Vec<&'a str>,
     /// Stretching; None: the policy's floor. Must be within the policy.
@@ -49,7 +50,7 @@ impl std::fmt::Debug for RegisterOptions<'_> {
 /// A live registration.
 pub struct Registered {
     /// The backup key.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: BackupKey,
     /// Whose.
     pub account: AccountId,
     /// Which registration.
@@ -74,7 +75,7 @@ impl std::fmt::Debug for Registered {
 /// A registration under way; outlives sessions.
 struct Registration {
     password: Prepared,
-    key: Zeroizing<[u8; 32]>,
+    key: BackupKey,
     key_given: bool,
     ksf: Option<KsfParams>,
     draft: Option<Draft>,
@@ -93,7 +94,7 @@ impl Client {
     pub(crate) async fn renew(
         &self,
         password: &str,
-        key: Zeroizing<[u8; 32]>,
+        key: &BackupKey,
         ksf: KsfParams,
     ) -> Result<Registered, Error> {
         self.lay(Prepared::new(password)?, Some(key), Some(ksf)).await
@@ -102,11 +103,13 @@ impl Client {
     async fn lay(
         &self,
         password: Prepared,
-        key: Option<Zeroizing<[u8; 32]>>,
+        key: Option<&BackupKey>,
         ksf: Option<KsfParams>,
     ) -> Result<Registered, Error> {
         let key_given = key.is_some();
-        let key = key.unwrap_or_else(|| Zeroizing::new(self.runtime.bytes()));
+        let fresh = key.is_none().then(|| Zeroizing::new(self.runtime.bytes::<32>()));
+        let bytes = key.map(BackupKey::as_bytes).or(fresh.as_deref());
+        let key = BackupKey::from_bytes(bytes.ok_or_else(|| Error::Local("no key".into()))?);
         let mut registration = Registration { password, key, key_given, ksf, draft: None, wrong: vec![] };
         let mut retry = Retry::new(&self.runtime, &self.timing);
         loop {
@@ -137,7 +140,7 @@ impl Client {
         };
         match confirmed {
             Ok(receipt) => Ok(Registered {
-                key: r.key.clone(),
+                key: BackupKey::from_bytes(r.key.as_bytes()),
                 account: entered.account,
                 generation: draft.record.generation,
                 receipt,
@@ -178,9 +181,10 @@ impl Client {
                 trusted.wrong(entered.leader(session), "named another generation than t regions attest");
             return Err(wrong.into());
         }
-        let mut draft = begun.finish(&self.runtime, entered, generation, &started, &r.key, r.ksf)?;
+        let mut draft =
+            begun.finish(&self.runtime, entered, generation, &started, r.key.as_bytes(), r.ksf)?;
         if live {
-            let owner = sealed::owner_key(&r.key, &trusted.admission().lineage, &entered.account);
+            let owner = sealed::owner_key(r.key.as_bytes(), &trusted.admission().lineage, &entered.account);
             let what = statement::Operation::Register(&draft.hash);
             draft.owner = Some(self.sign(entered, generation, &owner, &what));
         }

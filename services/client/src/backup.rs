@@ -1,0 +1,86 @@
+//! Binds backup files to account and fleet: sequence numbers, what a file must be, and which is the newest. The bytes are `bkv-stream`'s.
+
+use bkv_core::account::Manifest as Named;
+use bkv_core::id::{AccountId, Hash, Lineage};
+use bkv_stream::header::{Expect, Header, Known, Manifest};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::memory::{Memory, Remembered};
+use crate::receipt::Receipt;
+use crate::runtime::Runtime;
+use crate::{BackupKey, Fleet};
+
+/// A series of backups of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Series {
+    /// Fleet.
+    pub lineage: Lineage,
+    /// Owner.
+    pub account: AccountId,
+    /// Random, the same for all backups of the series.
+    pub id: [u8; 16],
+}
+
+impl Series {
+    /// A new series.
+    pub fn new(runtime: &Runtime, lineage: Lineage, account: AccountId) -> Self {
+        Self { lineage, account, id: runtime.bytes() }
+    }
+
+    /// The header's manifest of the next backup after the newest one known.
+    pub fn next(&self, newest: Option<Known>, created_ms: u64) -> Manifest {
+        let sequence = newest.map_or(1, |k| k.sequence.saturating_add(1));
+        let mut manifest = Manifest::new(self.account.0, self.id, sequence, created_ms);
+        manifest.lineage = self.lineage.0;
+        manifest
+    }
+}
+
+/// What a file must be to be restored for this account (S29): its fleet, its owner, and no older than the newest one known. `newest` None: a
+/// rollback can't be noticed, and the person should be told so.
+pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> Expect {
+    Expect { lineage: Some(lineage.0), account: Some(account.0), known: newest, ..Expect::default() }
+}
+
+/// The newest backup that anybody knows of: the vault (as the owner named it) or this device.
+pub fn newest(named: Option<Named>, remembered: &Remembered) -> Option<Known> {
+    let named = named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 });
+    let mine = hash_from_hex(&remembered.manifest_hash)
+        .map(|hash| Known { sequence: remembered.manifest_sequence, hash });
+    // Of two with the same number the vault's counts: the owner signed it.
+    match (named, mine) {
+        (Some(named), Some(mine)) if mine.sequence > named.sequence => Some(mine),
+        (None, mine) => mine,
+        (named, _) => named,
+    }
+}
+
+impl Client {
+    /// After a backup is safely where it belongs: remembers it on this device, then names it at the vault.
+    pub async fn backed_up(&self, key: &BackupKey, header: &Header) -> Result<Receipt, Error> {
+        let (sequence, hash) = (header.manifest().sequence, Hash(*header.hash()));
+        remember(self.fleet(), sequence, &hash)?;
+        self.set_manifest(key, Named { sequence, hash }).await
+    }
+}
+
+fn remember(fleet: &Fleet, sequence: u64, hash: &Hash) -> Result<(), Error> {
+    let memory: &dyn Memory = fleet.memory();
+    let seen = memory.load()?;
+    if sequence >= seen.manifest_sequence {
+        memory.save(&Remembered { manifest_sequence: sequence, manifest_hash: hash.to_string(), ..seen })?;
+    }
+    Ok(())
+}
+
+fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}

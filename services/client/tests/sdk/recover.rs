@@ -1,0 +1,288 @@
+//! Recover: what leaves the client, who is believed, and that nothing but a wrong password costs a try.
+
+use bkv_client::{
+    Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, TransportError, Whose,
+};
+use bkv_wire::proto::inner::request::Operation;
+
+use crate::stand::{Cut, Lie, Stand};
+
+pub const PASSWORD: &str = "seven purple kettles hum";
+
+pub async fn registered() -> (Stand, [u8; 32]) {
+    let stand = Stand::new();
+    let done = stand.client().register(PASSWORD, RegisterOptions::default()).await.unwrap();
+    let key = *done.key.as_bytes();
+    stand.state().log.clear();
+    (stand, key)
+}
+
+fn eager() -> RecoverOptions<'static> {
+    RecoverOptions { last_try: LastTry::Use, ..Default::default() }
+}
+
+#[tokio::test]
+async fn the_right_password_gives_the_key_and_the_try_back() {
+    let (stand, key) = registered().await;
+    for options in [RecoverOptions::default(), eager()] {
+        let recovered = stand.client().recover(PASSWORD, options).await.unwrap();
+        assert_eq!(recovered.key.as_bytes(), &key);
+        assert_eq!(recovered.receipt.what.word(), "recovered");
+        assert_eq!(recovered.notes, vec![]);
+        assert_eq!(stand.state().tries_left(), 3);
+    }
+    assert_eq!(stand.state().charged, 2);
+}
+
+#[tokio::test]
+async fn open_and_begin_leave_in_one_flight_when_the_last_try_may_be_used() {
+    let (stand, _) = registered().await;
+    stand.client().recover(PASSWORD, eager()).await.unwrap();
+    let state = stand.state();
+    let order: Vec<_> = state.log.iter().map(|r| r.operation.as_ref().unwrap()).collect();
+    assert!(matches!(
+        order[..],
+        [Operation::Open(_), Operation::Begin(_), Operation::KeyExchange(_), Operation::Finish(_)]
+    ));
+}
+
+/// The password, its hardened form and the token never appear in what ChatD relays (S04, S05).
+#[tokio::test]
+async fn s05_chatd_sees_no_token_and_no_password() {
+    let (stand, key) = registered().await;
+    stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    let state = stand.state();
+    for secret in [PASSWORD.as_bytes(), crate::stand::state::TOKEN.as_bytes(), &key] {
+        assert!(!state.relayed.windows(secret.len()).any(|w| w == secret));
+    }
+}
+
+#[tokio::test]
+async fn s20_a_wrong_password_is_told_with_the_tries_that_the_regions_signed_and_the_last_one_is_asked_for() {
+    let (stand, _) = registered().await;
+    for left in [2, 1] {
+        let e = stand.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+        assert!(
+            matches!(e, Error::WrongPassword { tries_left, next_allowed: Some(_) } if tries_left == left),
+            "{e:?}"
+        );
+    }
+    assert_eq!(stand.state().charged, 2);
+    let declined = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert_eq!(declined, Error::LastTryDeclined);
+    assert_eq!(stand.state().charged, 2, "declining costs nothing");
+    let yes = |_: &bkv_client::LastTryWarning| true;
+    let asked = RecoverOptions { last_try: LastTry::Ask(&yes), ..Default::default() };
+    assert_eq!(stand.client().recover("wrong password indeed", asked).await.unwrap_err(), Error::Destroyed);
+    assert_eq!(stand.client().recover(PASSWORD, eager()).await.unwrap_err(), Error::Destroyed);
+    assert_eq!(stand.state().charged, 3);
+}
+
+#[tokio::test]
+async fn a_wrong_last_try_can_be_left_open_for_a_rescue() {
+    let (stand, _) = registered().await;
+    for _ in 0..2 {
+        stand.client().recover("wrong password indeed", eager()).await.unwrap_err();
+    }
+    let options = RecoverOptions { leave_last_try_open: true, ..eager() };
+    let e = stand.client().recover("wrong password indeed", options).await.unwrap_err();
+    assert!(matches!(e, Error::WrongPassword { tries_left: 0, .. }), "{e:?}");
+    assert_eq!(stand.state().word(), bkv_client::State::LastTry);
+}
+
+/// S11: whatever is cut, wherever: the same attempt goes on, at another leader too, and is charged once.
+#[tokio::test]
+async fn s11_a_stream_cut_at_any_step_costs_no_try() {
+    for options in [RecoverOptions::default(), eager()] {
+        for cut in [Cut::Before, Cut::After, Cut::Silent] {
+            for nth in 0..6 {
+                let (stand, key) = registered().await;
+                stand.state().cut(nth, cut);
+                let recovered = stand.client().recover(PASSWORD, options).await;
+                let recovered = recovered.unwrap_or_else(|e| panic!("{cut:?} at {nth}: {e:?}"));
+                let state = stand.state();
+                assert_eq!(
+                    (recovered.key.as_bytes(), state.charged, state.tries_left()),
+                    (&key, 1, 3),
+                    "{cut:?} {nth}"
+                );
+                assert_eq!(state.evaluated.len(), 1, "one blinded element: {cut:?} {nth}");
+            }
+        }
+    }
+}
+
+/// The same with every pair of cuts.
+#[tokio::test]
+async fn s11_two_cuts_in_one_recovery_cost_no_try() {
+    for first in 0..4 {
+        for second in first + 1..8 {
+            let (stand, key) = registered().await;
+            stand.state().cut(first, Cut::After);
+            stand.state().cut(second, Cut::Silent);
+            let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+            assert_eq!((recovered.key.as_bytes(), stand.state().charged), (&key, 1), "{first} {second}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s11_a_wrong_password_is_charged_once_whatever_is_cut() {
+    for nth in 0..7 {
+        let (stand, _) = registered().await;
+        stand.state().cut(nth, Cut::After);
+        let e = stand.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+        assert!(matches!(e, Error::WrongPassword { tries_left: 2, .. }), "{nth}: {e:?}");
+        assert_eq!(stand.state().charged, 1, "{nth}");
+    }
+}
+
+#[tokio::test]
+async fn chatd_away_for_a_while_is_waited_for_and_away_for_good_is_named() {
+    let (stand, _) = registered().await;
+    let away = || TransportError::Unreachable("connection refused".into());
+    stand.state().unreachable.extend((0..5).map(|_| away()));
+    stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    stand.state().unreachable.extend((0..1000).map(|_| away()));
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::ChatdUnreachable(_)), "{e:?}");
+    stand.state().unreachable = [TransportError::TokenRefused].into();
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert_eq!(e, Error::TokenRefused(Whose::Chatd));
+    assert_eq!(stand.state().charged, 1);
+}
+
+const LIES: [Lie; 8] = [
+    Lie::Proof,
+    Lie::Signature,
+    Lie::OtherRecord,
+    Lie::OtherShare,
+    Lie::WrongSlot,
+    Lie::Reflected,
+    Lie::Identity,
+    Lie::NotCanonical,
+];
+
+/// S02, S03: identity, non-canonical and reflected elements are among the lies.
+#[tokio::test]
+async fn s45_a_region_that_answers_wrongly_is_named_routed_around_and_costs_no_try() {
+    for lie in LIES {
+        for slot in 1..=2 {
+            let (stand, key) = registered().await;
+            stand.state().lies.insert(slot, lie);
+            let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await;
+            let recovered = recovered.unwrap_or_else(|e| panic!("{lie:?}: {e:?}"));
+            assert_eq!(recovered.key.as_bytes(), &key);
+            assert!(matches!(&recovered.notes[..], [Note::Wrong(_)]), "{lie:?}: {:?}", recovered.notes);
+            let Note::Wrong(wrong) = &recovered.notes[0] else { panic!() };
+            if lie != Lie::WrongSlot {
+                assert_eq!(wrong.region, format!("region-{slot}"), "{lie:?}");
+            }
+            let state = stand.state();
+            assert_eq!((state.charged, state.tries_left()), (1, 3));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_silent_region_is_done_without() {
+    let (stand, _) = registered().await;
+    stand.state().lies.insert(1, Lie::Silent);
+    assert_eq!(stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap().notes, vec![]);
+    stand.state().lies.insert(2, Lie::Silent);
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::VaultUnreachable(_)), "{e:?}");
+}
+
+/// S44: with two regions lying nothing made from the password leaves. (An attempt is charged, as a leader can always do; the same attempt goes
+/// on when the regions answer rightly.)
+#[tokio::test]
+async fn s44_without_t_proofs_nothing_made_from_the_password_leaves() {
+    for lie in LIES {
+        let (stand, _) = registered().await;
+        stand.state().lies.extend([(1, lie), (3, lie)]);
+        let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+        assert!(matches!(e, Error::RegionAnsweredWrongly(_)), "{lie:?}: {e:?}");
+        let state = stand.state();
+        assert_eq!(state.made_from_password(), 0, "{lie:?}");
+        assert_eq!((state.charged, state.evaluated.len()), (1, 1), "{lie:?}: repeated, not begun anew");
+    }
+}
+
+#[tokio::test]
+async fn s44_answers_to_two_stories_are_never_combined_and_the_leader_is_named() {
+    let (stand, _) = registered().await;
+    {
+        let mut state = stand.state();
+        state.two_stories = true;
+        state.lies.insert(3, Lie::Silent); // one answer to each story
+    }
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    let Error::RegionAnsweredWrongly(wrong) = e else { panic!("{e:?}") };
+    assert!(wrong.what.contains("two stories"), "{wrong}");
+    assert_eq!(stand.state().made_from_password(), 0);
+}
+
+#[tokio::test]
+async fn s21_stretching_outside_the_signed_policy_is_refused_before_anything_leaves() {
+    for ksf in [
+        KsfParams { memory_kib: 4, passes: 1, lanes: 1 },
+        KsfParams { memory_kib: 1 << 22, passes: 1, lanes: 1 },
+        KsfParams { memory_kib: 0, passes: 0, lanes: 0 },
+    ] {
+        let (stand, _) = registered().await;
+        stand.state().ksf_lie = Some(ksf);
+        let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+        assert!(matches!(e, Error::FleetNotTrusted(Distrust::Stretching(_))), "{e:?}");
+        assert_eq!(stand.state().made_from_password(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_record_other_than_the_signed_one_is_refused_and_the_leader_named() {
+    let (stand, _) = registered().await;
+    stand.state().swap_record = true;
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(&e, Error::RegionAnsweredWrongly(w) if w.what.contains("another record")), "{e:?}");
+}
+
+#[tokio::test]
+async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failure_of_that_is_only_a_note() {
+    let (stand, key) = registered().await;
+    stand.state().lifetime = 12;
+    let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert!(matches!(&recovered.notes[..], [Note::Renewed(_)]), "{:?}", recovered.notes);
+    assert_eq!(stand.state().generation, 2);
+    stand.state().no_acknowledgement.extend([1, 2, 3]);
+    let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert!(
+        matches!(&recovered.notes[..], [Note::RenewalFailed(Error::VaultUnreachable(_))]),
+        "{:?}",
+        recovered.notes
+    );
+    assert_eq!((recovered.key.as_bytes(), stand.state().generation), (&key, 2));
+}
+
+#[tokio::test]
+async fn passwords_that_look_alike_are_the_same_and_unusable_ones_cost_nothing() {
+    let stand = Stand::new();
+    stand.client().register("Zürich liegt am See", RegisterOptions::default()).await.unwrap();
+    stand.client().recover("Zu\u{308}rich liegt am\u{a0}See", RecoverOptions::default()).await.unwrap();
+    let before = stand.state().requests;
+    for bad in ["", "bell\u{7}"] {
+        let e = stand.client().recover(bad, RecoverOptions::default()).await.unwrap_err();
+        assert!(matches!(e, Error::PasswordRefused(_)));
+    }
+    assert_eq!(stand.state().requests, before);
+}
+
+#[test]
+fn futures_of_the_sdk_can_move_between_threads() {
+    fn send<T: Send>(_: &T) {}
+    let stand = Stand::new();
+    let client = stand.client();
+    send(&client.recover("x", RecoverOptions::default()));
+    send(&client.register("x", RegisterOptions::default()));
+    send(&client.status());
+    send(&client.change_password("x", "y", &[], RecoverOptions::default()));
+}

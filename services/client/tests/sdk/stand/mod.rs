@@ -1,0 +1,84 @@
+//! A fleet in memory: three regions with real cryptography and one state that they share (no Raft), behind the SDK's own traits. Every request
+//! that a vault decrypts is kept, so that a test can say what left the client; faults are knobs.
+
+pub mod keys;
+pub mod state;
+mod transport;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bkv_client::{Client, Clock, Fleet, OsRandom, Runtime, Time, Timing, VolatileMemory, Zeroizing};
+
+pub use state::{Cut, Lie, State};
+
+/// Time that passes only when somebody sleeps.
+pub struct VirtualClock {
+    start: u64,
+    passed: AtomicU64,
+}
+
+impl VirtualClock {
+    pub fn at(start: u64) -> Arc<Self> {
+        Arc::new(Self { start, passed: AtomicU64::new(0) })
+    }
+}
+
+#[async_trait]
+impl Clock for VirtualClock {
+    fn now(&self) -> Time {
+        Time(self.start + self.passed.load(Ordering::SeqCst))
+    }
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::task::yield_now().await; // whoever can go on without time passing goes first
+        self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone)]
+pub struct Stand(Arc<Mutex<State>>);
+
+impl Stand {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State::new())))
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn documents(&self) -> (bkv_client::Admission, bkv_client::Policy) {
+        let state = self.state();
+        (state.admission.clone(), state.policy.clone())
+    }
+
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::new(Fleet::new(keys::root(1), VolatileMemory::default()))
+    }
+
+    pub fn runtime_at(&self, start: u64) -> Runtime {
+        Runtime {
+            transport: Arc::new(transport::Wire(self.clone())),
+            clock: VirtualClock::at(start),
+            random: Arc::new(OsRandom),
+        }
+    }
+
+    pub fn runtime(&self) -> Runtime {
+        self.runtime_at(keys::START)
+    }
+
+    pub fn client_with(&self, fleet: Arc<Fleet>) -> Client {
+        Client::new(fleet, self.runtime(), Zeroizing::new(state::TOKEN.into()))
+    }
+
+    pub fn client(&self) -> Client {
+        self.client_with(self.fleet())
+            .with_timing(Timing { deadline: Duration::from_secs(60), ..Timing::default() })
+    }
+}

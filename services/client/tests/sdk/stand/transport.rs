@@ -1,0 +1,108 @@
+//! The SDK's transport onto the stand: a stream is a TLS server channel in this process.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use bkv_client::{Duplex, Transport, TransportError};
+use bkv_wire::channel::ServerChannel;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::proto::outer::{self, Frame, frame::Body};
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::Stand;
+use super::state::Cut;
+
+pub struct Wire(pub Stand);
+
+struct Stream {
+    stand: Stand,
+    server: ServerChannel,
+    leader: usize,
+    opened: bool,
+    cut: bool,
+    out: VecDeque<Body>,
+}
+
+#[async_trait]
+impl Transport for Wire {
+    async fn open(&self) -> Result<Box<dyn Duplex>, TransportError> {
+        let mut state = self.0.state();
+        state.connections += 1;
+        if let Some(e) = state.unreachable.pop_front() {
+            return Err(e);
+        }
+        let settings = state.stranger.clone().unwrap_or_else(|| state.regions[state.leader].settings.clone());
+        let server = ServerChannel::new(&settings).unwrap();
+        let (leader, stand) = (state.leader, self.0.clone());
+        Ok(Box::new(Stream { stand, server, leader, opened: false, cut: false, out: VecDeque::new() }))
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
+        assert_eq!(path, "/v1/fleet");
+        let mut state = self.0.state();
+        state.bundles_served += 1;
+        Ok(state.bundle.clone().into())
+    }
+}
+
+impl Stream {
+    fn flush(&mut self) {
+        let bytes = self.server.take_outgoing();
+        if !bytes.is_empty() && !self.cut {
+            self.out.push_back(Body::Data(bytes.into()));
+        }
+    }
+
+    fn request(&mut self, request: &p::Request) {
+        let mut state = self.stand.state();
+        let number = state.requests;
+        let cut = state.cuts.remove(&number);
+        state.requests += 1;
+        state.log.push(request.clone());
+        if !matches!(cut, Some(Cut::Before)) {
+            let server = &self.server;
+            let exporter = || server.exporter(b"EXPORTER-bkv-reply", &[]).unwrap();
+            let replies = state.handle(&mut self.opened, self.leader, request, &exporter);
+            if cut.is_none() {
+                for reply in replies {
+                    self.server.send(&reply.encode_to_vec()).unwrap();
+                }
+            }
+        }
+        if let Some(cut) = cut {
+            drop(state);
+            self.flush();
+            self.cut = true;
+            let mut state = self.stand.state();
+            state.elect();
+            if !matches!(cut, Cut::Silent) {
+                self.out.push_back(Body::Reset(outer::Reset {
+                    reason: outer::reset::Reason::LeaderMoved.into(),
+                }));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Duplex for Stream {
+    async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
+        let Some(Body::Data(data)) = frame.body else { return Ok(()) };
+        self.stand.state().relayed.extend_from_slice(&data);
+        let fed = self.server.feed(&data);
+        while fed.is_ok() && !self.cut {
+            let Ok(Some(message)) = self.server.next_message() else { break };
+            self.request(&p::Request::decode(&message[..]).unwrap());
+        }
+        self.flush();
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Frame, TransportError> {
+        match self.out.pop_front() {
+            Some(body) => Ok(Frame { stream: 0, body: Some(body) }),
+            None => std::future::pending().await,
+        }
+    }
+}

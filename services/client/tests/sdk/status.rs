@@ -1,0 +1,52 @@
+//! Status: signed by t regions over our nonce, or not believed.
+
+use bkv_client::{Error, State, Timing, Zeroizing};
+
+use crate::recover::registered;
+use crate::stand::{Stand, keys};
+
+#[tokio::test]
+async fn s20_status_is_what_t_regions_sign_over_our_nonce() {
+    let (stand, _) = registered().await;
+    let status = stand.client().status().await.unwrap();
+    assert_eq!((status.state, status.tries_left, status.agreeing.len()), (State::Live, 3, 3));
+    assert!(
+        status.development
+            && status.differing.is_empty()
+            && status.silent.is_empty()
+            && status.wrong.is_empty()
+    );
+}
+
+#[tokio::test]
+async fn s20_attestations_played_again_are_refused() {
+    let (stand, _) = registered().await;
+    stand.client().status().await.unwrap();
+    stand.state().replay = true;
+    let e = stand.client().status().await.unwrap_err();
+    assert!(matches!(&e, Error::RegionAnsweredWrongly(w) if w.what.contains("played again")), "{e:?}");
+}
+
+#[tokio::test]
+async fn nobody_registered_is_a_state_and_not_an_error() {
+    let status = Stand::new().client().status().await.unwrap();
+    assert_eq!((status.state, status.tries_left), (State::None, 0));
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_said_to_be_one() {
+    let (stand, _) = registered().await;
+    for (clock, by_ms) in [(keys::START - keys::DAY, 86_400_000), (keys::START + keys::DAY, -86_400_000)] {
+        let token = Zeroizing::new(crate::stand::state::TOKEN.to_owned());
+        let client = bkv_client::Client::new(stand.fleet(), stand.runtime_at(clock), token)
+            .with_timing(Timing::default());
+        assert_eq!(client.status().await.unwrap_err(), Error::ClockWrong { by_ms });
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_vault_refuses_is_said_to_be_the_vaults() {
+    let stand = Stand::new();
+    let client = bkv_client::Client::new(stand.fleet(), stand.runtime(), Zeroizing::new("expired".into()));
+    assert_eq!(client.status().await.unwrap_err(), Error::TokenRefused(bkv_client::Whose::Vault));
+}

@@ -1,0 +1,161 @@
+//! S06: which documents and keys are believed.
+
+use std::sync::Arc;
+
+use bkv_client::{Distrust, Error, FileMemory, Fleet, Memory as _, Remembered, Time};
+use bkv_wire::documents::DocumentError;
+use proptest::prelude::*;
+
+use crate::recover::registered;
+use crate::stand::{Stand, keys};
+
+fn why(e: Error) -> DocumentError {
+    match e {
+        Error::FleetNotTrusted(Distrust::Document(why)) => why,
+        e => panic!("{e:?}"),
+    }
+}
+
+#[tokio::test]
+async fn s06_documents_that_the_pinned_root_did_not_sign_are_refused() {
+    let stand = Stand::new();
+    let (list, policy) = stand.documents();
+    for signers in [&[][..], &[2], &[2, 3]] {
+        stand.state().bundle = keys::bundle(&list, &policy, signers);
+        let e = why(stand.client().status().await.unwrap_err());
+        assert!(matches!(e, DocumentError::Signatures { got: 0, .. }), "{e:?}");
+    }
+    assert_eq!(stand.state().connections, 0, "nobody is spoken to before that");
+}
+
+#[tokio::test]
+async fn s06_an_expired_early_or_foreign_bundle_is_refused() {
+    let stand = Stand::new();
+    let (list, policy) = stand.documents();
+    let mut old = list.clone();
+    old.not_after = Time(keys::START - 1);
+    let mut early = policy.clone();
+    early.not_before = Time(keys::START + 1);
+    let mut foreign = list.clone();
+    foreign.era = bkv_core::id::Era(2);
+    for (list, policy, want) in [
+        (&old, &policy, "expired"),
+        (&list, &early, "not valid before"),
+        (&foreign, &policy, "another fleet"),
+    ] {
+        stand.state().bundle = keys::bundle(list, policy, &[1]);
+        let e = why(stand.client().status().await.unwrap_err());
+        assert!(e.to_string().contains(want), "{e}");
+    }
+}
+
+#[tokio::test]
+async fn s06_an_older_bundle_than_one_seen_is_refused_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.json");
+    let stand = Stand::new();
+    let (list, policy) = stand.documents();
+    let newer = |number: u64, policy_number: u64| {
+        let (mut l, mut p) = (list.clone(), policy.clone());
+        (l.number, p.number) = (number, policy_number);
+        keys::bundle(&l, &p, &[1])
+    };
+    let fleet = || Fleet::new(keys::root(1), FileMemory::new(&path));
+    fleet().accept(&newer(5, 3), Time(keys::START)).unwrap();
+    for (l, p, kind) in [(4, 3, "admission list"), (5, 2, "policy")] {
+        let e = why(fleet().accept(&newer(l, p), Time(keys::START)).unwrap_err());
+        assert!(matches!(e, DocumentError::Older { kind: k, .. } if k == kind), "{e:?}");
+    }
+    fleet().accept(&newer(5, 3), Time(keys::START)).unwrap();
+    fleet().accept(&newer(6, 3), Time(keys::START)).unwrap();
+    assert_eq!(FileMemory::new(&path).load().unwrap().admission, 6);
+}
+
+#[tokio::test]
+async fn s06_a_vault_whose_key_is_not_on_the_list_is_refused_before_the_token_leaves() {
+    let (stand, _) = registered().await;
+    stand.state().stranger = Some(keys::stranger());
+    let before = stand.state().requests;
+    let e = stand.client().status().await.unwrap_err();
+    assert_eq!(e, Error::FleetNotTrusted(Distrust::NotAdmitted));
+    assert_eq!(stand.state().requests, before, "no request was ever decrypted");
+}
+
+#[tokio::test]
+async fn a_newer_list_is_fetched_when_the_fleet_obeys_one() {
+    let (stand, _) = registered().await;
+    let client = stand.client_with(stand.fleet());
+    client.status().await.unwrap();
+    {
+        let mut state = stand.state();
+        state.admission.number = 2;
+        let (list, policy) = (state.admission.clone(), state.policy.clone());
+        state.bundle = keys::bundle(&list, &policy, &[1]);
+    }
+    client.status().await.unwrap();
+    assert_eq!(client.trusted().await.unwrap().admission().number, 2);
+    let served = stand.state().bundles_served;
+    client.status().await.unwrap();
+    assert_eq!(stand.state().bundles_served, served, "not fetched without need");
+}
+
+#[test]
+fn memory_is_private_survives_and_a_foreign_file_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("memory.json");
+    let memory = FileMemory::new(&path);
+    assert_eq!(memory.load().unwrap(), Remembered::default());
+    let new = Remembered { admission: 3, ..Default::default() };
+    memory.save(&new).unwrap();
+    assert_eq!(memory.load().unwrap(), new);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing left beside it");
+    std::fs::write(&path, "not ours").unwrap();
+    let stand = Stand::new();
+    let fleet = Fleet::new(keys::root(1), FileMemory::new(&path));
+    let bundle = stand.state().bundle.clone();
+    assert!(matches!(fleet.accept(&bundle, Time(keys::START)), Err(Error::Memory(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"not ours");
+}
+
+/// S04: a process that has called `harden` leaves no core. Run in a child, because it can't be undone.
+#[test]
+fn s04_core_dumps_are_off() {
+    if std::env::var_os("BKV_TEST_HARDEN").is_some() {
+        bkv_client::harden().unwrap();
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().filter(|w| *w == "0").count(), 2, "{core}");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let child = std::process::Command::new(me)
+        .args(["--exact", "trust::s04_core_dumps_are_off"])
+        .env("BKV_TEST_HARDEN", "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn s38_arbitrary_and_changed_bundles_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..4000, bit in 0u8..8) {
+        let stand = Arc::new(Stand::new());
+        let fleet = stand.fleet();
+        prop_assert!(fleet.accept(&bytes, Time(keys::START)).is_err());
+        let mut changed = stand.state().bundle.clone();
+        let at = at % changed.len();
+        changed[at] ^= 1 << bit;
+        // Protobuf may skip an unknown field: what counts is that no other content is believed.
+        if let Ok(trusted) = fleet.accept(&changed, Time(keys::START)) {
+            let state = stand.state();
+            prop_assert_eq!(&trusted.admission().members, &state.admission.members);
+            prop_assert_eq!(&trusted.policy().attempts, &state.policy.attempts);
+        }
+    }
+}
