@@ -1,0 +1,208 @@
+//! Who this process is, from files that may change while it runs. A rotation is picked up whole or not at all: while the files on disk do
+//! not fit together (half written, or a mistake), the last good ones stay in use and the log says so.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{SignatureScheme, pki_types::CertificateDer};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::files::{self, Files};
+use crate::{Error, RoleName};
+
+/// What is in use now.
+pub(crate) struct Loaded {
+    pub(crate) key: Arc<CertifiedKey>,
+    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) name: RoleName,
+    not_after: i64,
+    raw: [Zeroizing<Vec<u8>>; 3],
+}
+
+/// A role certificate with the CAs to judge peers by. Shared by all configurations made from it, so that a reload reaches them all.
+pub struct Identity {
+    files: Files,
+    loaded: RwLock<Arc<Loaded>>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Reads the three files. Every later problem keeps what was read here.
+    pub fn load(files: Files) -> Result<Arc<Self>, Error> {
+        let loaded = read_all(&files)?;
+        Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
+    }
+
+    pub(crate) fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The role and name in the own certificate.
+    pub fn name(&self) -> RoleName {
+        self.current().name.clone()
+    }
+
+    /// When the first link of the own chain expires, in seconds since the Unix epoch.
+    pub fn not_after(&self) -> i64 {
+        self.current().not_after
+    }
+
+    /// Reads the files again; true if they had changed. On error nothing changes.
+    pub fn reload(&self) -> Result<bool, Error> {
+        let fresh = read_all(&self.files)?;
+        let mut slot = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.raw == fresh.raw {
+            return Ok(false);
+        }
+        *slot = Arc::new(fresh);
+        Ok(true)
+    }
+
+    /// Looks at the files every `interval` until cancelled. By content, because mounted Secrets change behind a symbolic link.
+    pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+        let what = self.files.certificate.display().to_string();
+        watch(interval, stop, &what, || self.reload()).await;
+    }
+}
+
+fn read_all(f: &Files) -> Result<Loaded, Error> {
+    let (certificate, key, ca) = (files::read(&f.certificate)?, files::read(&f.key)?, files::read(&f.ca)?);
+    let (certified, not_after) = files::certified_key(&f.certificate, &certificate, &f.key, &key)?;
+    let roots = files::roots(&f.ca, &ca)?;
+    let role = |source| Error::Role { path: f.certificate.clone(), source };
+    let leaf = certified.cert.first().ok_or_else(|| role(crate::role::RoleError::Missing))?;
+    let name = RoleName::from_certificate(leaf).map_err(role)?;
+    Ok(Loaded {
+        key: Arc::new(certified),
+        roots: Arc::new(roots),
+        name,
+        not_after,
+        raw: [certificate, key, ca],
+    })
+}
+
+async fn watch(
+    interval: Duration,
+    stop: CancellationToken,
+    what: &str,
+    mut reload: impl FnMut() -> Result<bool, Error>,
+) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        match reload() {
+            Ok(changed) => {
+                failing = false;
+                if changed {
+                    tracing::info!(file = what, "certificate files changed and are in use");
+                }
+            }
+            // Said once per streak: a rotation in two steps is not an alarm each second.
+            Err(e) if !failing => {
+                failing = true;
+                tracing::warn!(file = what, error = %e, "new certificate files are not usable, the last good ones stay in use");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RoleResolver(pub(crate) Arc<Identity>);
+
+impl ResolvesServerCert for RoleResolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.current().key))
+    }
+}
+
+impl ResolvesClientCert for RoleResolver {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let key = Arc::clone(&self.0.current().key);
+        key.key.choose_scheme(schemes).is_some().then_some(key)
+    }
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The certificate of a public HTTPS listener: no role, no client certificates.
+pub struct WebIdentity {
+    certificate: PathBuf,
+    key: PathBuf,
+    loaded: RwLock<(Arc<CertifiedKey>, i64, [Zeroizing<Vec<u8>>; 2])>,
+}
+
+impl fmt::Debug for WebIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebIdentity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl WebIdentity {
+    /// Reads both files.
+    pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>, Error> {
+        let loaded = RwLock::new(Self::read(&certificate, &key)?);
+        Ok(Arc::new(Self { certificate, key, loaded }))
+    }
+
+    fn read(
+        certificate: &std::path::Path,
+        key: &std::path::Path,
+    ) -> Result<(Arc<CertifiedKey>, i64, [Zeroizing<Vec<u8>>; 2]), Error> {
+        let (c, k) = (files::read(certificate)?, files::read(key)?);
+        let (certified, not_after) = files::certified_key(certificate, &c, key, &k)?;
+        Ok((Arc::new(certified), not_after, [c, k]))
+    }
+
+    /// When the first link of the chain expires, in seconds since the Unix epoch.
+    pub fn not_after(&self) -> i64 {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// The chain in use, leaf first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).0.cert.clone()
+    }
+
+    /// As [`Identity::reload`].
+    pub fn reload(&self) -> Result<bool, Error> {
+        let fresh = Self::read(&self.certificate, &self.key)?;
+        let mut slot = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.2 == fresh.2 {
+            return Ok(false);
+        }
+        *slot = fresh;
+        Ok(true)
+    }
+
+    /// As [`Identity::watch`].
+    pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+        let what = self.certificate.display().to_string();
+        watch(interval, stop, &what, || self.reload()).await;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct WebResolver(pub(crate) Arc<WebIdentity>);
+
+impl ResolvesServerCert for WebResolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).0))
+    }
+}

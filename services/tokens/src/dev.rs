@@ -1,0 +1,95 @@
+//! An issuer of one's own: for `bkv dev` and tests. Whoever holds its key is everybody.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+/// The key can't be made or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the development issuer's key can't be made or read")]
+pub struct DevKeyError;
+
+/// Signs tokens with an Ed25519 key.
+pub struct DevIssuer {
+    issuer: String,
+    key: Ed25519KeyPair,
+    pkcs8: Vec<u8>,
+}
+
+impl std::fmt::Debug for DevIssuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DevIssuer").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// One token's contents; times in seconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims<'a> {
+    /// `sub`.
+    pub subject: &'a str,
+    /// `aud`.
+    pub audience: &'a str,
+    /// `iat` and `nbf`.
+    pub now: u64,
+    /// `exp` is this much later.
+    pub lifetime: u64,
+    /// The claim `enrolment`.
+    pub enrolment: Option<u64>,
+}
+
+impl DevIssuer {
+    /// A new key. `issuer` becomes `iss`.
+    pub fn generate(issuer: impl Into<String>) -> Result<Self, DevKeyError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| DevKeyError)?;
+        Self::from_pkcs8(issuer, document.as_ref())
+    }
+
+    /// A kept key again.
+    pub fn from_pkcs8(issuer: impl Into<String>, pkcs8: &[u8]) -> Result<Self, DevKeyError> {
+        let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| DevKeyError)?;
+        Ok(Self { issuer: issuer.into(), key, pkcs8: pkcs8.to_vec() })
+    }
+
+    /// The key, to be kept in a private file.
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The key's name: the start of its public part.
+    pub fn key_id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref().get(..9).unwrap_or_default())
+    }
+
+    /// The JWKS that verifies its tokens.
+    pub fn jwks(&self) -> String {
+        let x = URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref());
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.key_id(), "x": x}]}).to_string()
+    }
+
+    /// A token.
+    pub fn sign(&self, claims: &Claims<'_>) -> String {
+        let mut body = json!({
+            "iss": self.issuer, "sub": claims.subject, "aud": claims.audience,
+            "iat": claims.now, "nbf": claims.now, "exp": claims.now.saturating_add(claims.lifetime),
+        });
+        if let (Some(n), Some(map)) = (claims.enrolment, body.as_object_mut()) {
+            map.insert("enrolment".to_owned(), n.into());
+        }
+        self.sign_raw(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.key_id()}), &body)
+    }
+
+    /// Any header and claims, signed with this key whatever the header says: for tests of what must be refused.
+    pub fn sign_raw(&self, header: &Value, claims: &Value) -> String {
+        let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
+        let input = format!("{}.{}", part(header), part(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(input.as_bytes()).as_ref());
+        format!("{input}.{signature}")
+    }
+}

@@ -1,0 +1,74 @@
+//! A JWKS (RFC 7517), reduced to the keys that may verify here. Keys of other kinds are skipped, not errors: a provider may publish more.
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::KeysError;
+
+/// More keys than this in one document are not looked at.
+const MAX_KEYS: usize = 64;
+/// The largest document.
+pub const MAX_DOCUMENT: usize = 256 << 10;
+
+/// One public key with the only algorithm that it may be used for.
+pub(crate) struct Key {
+    pub(crate) id: Option<String>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) public: DecodingKey,
+}
+
+/// The keys of one issuer at one time.
+#[derive(Default)]
+pub struct Keys(Vec<Key>);
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys({})", self.0.len())
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl Keys {
+    /// Parses a document; an error if nothing in it can be used.
+    pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
+        if json.len() > MAX_DOCUMENT {
+            return Err(KeysError::TooLarge);
+        }
+        let document: Document = serde_json::from_slice(json).map_err(KeysError::Malformed)?;
+        let keys: Vec<Key> = document.keys.into_iter().take(MAX_KEYS).filter_map(usable).collect();
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }
+    }
+
+    /// The key of that name; without a name, the only key there is.
+    pub(crate) fn find(&self, id: Option<&str>) -> Option<&Key> {
+        match (id, self.0.as_slice()) {
+            (Some(_), all) => all.iter().find(|k| k.id.as_deref() == id),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}
+
+fn usable(value: Value) -> Option<Key> {
+    let jwk: Jwk = serde_json::from_value(value).ok()?;
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(p) if p.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(p) if p.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        _ => return None,
+    };
+    if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+        return None;
+    }
+    if jwk.common.key_algorithm.is_some_and(|a| a.to_string() != format!("{algorithm:?}")) {
+        return None;
+    }
+    let public = DecodingKey::from_jwk(&jwk).ok()?;
+    Some(Key { id: jwk.common.key_id, algorithm, public })
+}

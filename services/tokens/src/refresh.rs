@@ -1,0 +1,116 @@
+//! Keys that stay fresh: fetched every so often, and soon after a token names an unknown one, but never faster than a limit, whatever
+//! callers send. The last good keys stay in use while a fetch fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::keys::Keys;
+use crate::{KeySource, KeysError};
+
+/// How often keys are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// In any case.
+    pub every: Duration,
+    /// Because of unknown keys: at most once in this time.
+    pub at_most_every: Duration,
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { every: Duration::from_mins(10), at_most_every: Duration::from_secs(10) }
+    }
+}
+
+/// The keys now, and where they come from.
+#[derive(Debug)]
+pub struct KeyRing {
+    source: KeySource,
+    keys: RwLock<Arc<Keys>>,
+    refreshed: AtomicU64,
+    wanted: Notify,
+    rounds: watch::Sender<u64>,
+}
+
+impl KeyRing {
+    /// Fetches once. A remote source that can't be reached gives an empty ring, which refuses every token until [`KeyRing::run`] succeeds:
+    /// an issuer that is away must not keep a vault from starting.
+    pub async fn load(source: KeySource) -> Result<Arc<Self>, KeysError> {
+        let (rounds, _) = watch::channel(0);
+        let ring = Self {
+            source,
+            keys: RwLock::default(),
+            refreshed: AtomicU64::new(0),
+            wanted: Notify::new(),
+            rounds,
+        };
+        match ring.refresh().await {
+            Err(e @ KeysError::Scheme { .. }) => return Err(e),
+            Err(e) if !ring.source.is_remote() => return Err(e),
+            Err(e) => {
+                tracing::warn!(error = %e, "no keys yet: every token is refused until they can be fetched");
+            }
+            Ok(()) => {}
+        }
+        Ok(Arc::new(ring))
+    }
+
+    /// Fetches now, outside the schedule.
+    pub async fn refresh(&self) -> Result<(), KeysError> {
+        let fetched = self.source.fetch().await;
+        let result = fetched.map(|keys| {
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+            self.refreshed.store(now, Ordering::Relaxed);
+        });
+        self.rounds.send_modify(|n| *n = n.wrapping_add(1));
+        result
+    }
+
+    /// Keeps the keys fresh until cancelled. To be run in one owned task.
+    pub async fn run(self: Arc<Self>, refresh: Refresh, stop: CancellationToken) {
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(last + refresh.every) => {}
+                () = self.wanted.notified() => {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = sleep_until(last + refresh.at_most_every) => {}
+                    }
+                }
+            }
+            last = Instant::now();
+            if let Err(e) = self.refresh().await {
+                tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last ones stay in use");
+            }
+        }
+    }
+
+    /// When keys were last fetched, in seconds since the Unix epoch; 0 = never. For the metric `bkv_jwks_refreshed_timestamp_seconds`.
+    pub fn refreshed(&self) -> u64 {
+        self.refreshed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn current(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the task for a fetch, without waiting.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Asks and waits for the next fetch to end, at most `patience`.
+    pub(crate) async fn want_and_wait(&self, patience: Duration) -> bool {
+        let mut rounds = self.rounds.subscribe();
+        self.want();
+        matches!(timeout(patience, rounds.changed()).await, Ok(Ok(())))
+    }
+}

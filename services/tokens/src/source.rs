@@ -1,0 +1,69 @@
+//! Where keys come from: written in the configuration, a file, or the issuer's https address.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::KeysError;
+use crate::keys::{Keys, MAX_DOCUMENT};
+
+/// A JWKS's place. In configuration: exactly one of `inline`, `file`, `url`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySource {
+    /// The document itself.
+    Inline(String),
+    /// A file, read again at each refresh.
+    File(PathBuf),
+    /// An https address.
+    Url(String),
+}
+
+impl KeySource {
+    /// True if trouble with it may pass by itself, so that a process may start without keys.
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Url(_))
+    }
+
+    /// Reads and parses. A URL is given 10 s, must stay https, and may send 256 KiB. The caller has installed rustls's crypto provider.
+    pub async fn fetch(&self) -> Result<Keys, KeysError> {
+        match self {
+            Self::Inline(json) => Keys::parse(json.as_bytes()),
+            Self::File(path) => {
+                let bytes = tokio::fs::read(path)
+                    .await
+                    .map_err(|source| KeysError::File { path: path.clone(), source })?;
+                Keys::parse(&bytes)
+            }
+            Self::Url(url) => Keys::parse(&download(url).await?),
+        }
+    }
+}
+
+async fn download(url: &str) -> Result<Vec<u8>, KeysError> {
+    if !url.starts_with("https://") {
+        return Err(KeysError::Scheme { url: url.to_owned() });
+    }
+    let fail =
+        |source: reqwest::Error| KeysError::Fetch { url: url.to_owned(), source: source.without_url() };
+    let client = reqwest::Client::builder()
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::limited(2))
+        .timeout(Duration::from_secs(10))
+        .build()
+        .map_err(fail)?;
+    let mut answer = client.get(url).send().await.map_err(fail)?;
+    if !answer.status().is_success() {
+        return Err(KeysError::Status { url: url.to_owned(), status: answer.status().as_u16() });
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(fail)? {
+        // Counted as it arrives: Content-Length is the server's word only.
+        if body.len() + chunk.len() > MAX_DOCUMENT {
+            return Err(KeysError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
