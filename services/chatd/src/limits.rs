@@ -1,0 +1,102 @@
+//! Token buckets by key (account, address): time in, yes or no out. Bounded memory: when the table is full, full buckets are forgotten
+//! first, which changes nothing for anybody, and if none is full a newcomer is refused.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// How fast one key may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Tokens a second.
+    pub per_second: u32,
+    /// Tokens that can be saved up.
+    pub burst: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Thousandths of a token.
+    level: u64,
+    /// Milliseconds.
+    at: u64,
+}
+
+/// Buckets of one kind.
+#[derive(Debug)]
+pub struct Buckets<K> {
+    rate: Rate,
+    most: usize,
+    table: HashMap<K, Bucket>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    /// At most `most` keys are remembered.
+    pub fn new(rate: Rate, most: usize) -> Self {
+        Self { rate, most, table: HashMap::new() }
+    }
+
+    /// Takes one token of `key` at `now` (milliseconds of a clock that never goes back; if it does, nothing is refilled).
+    pub fn take(&mut self, key: K, now: u64) -> bool {
+        let (rate, full) = (self.rate, u64::from(self.rate.burst) * 1000);
+        if self.table.len() >= self.most && !self.table.contains_key(&key) {
+            self.table.retain(|_, b| level(b, rate, now) < full);
+            if self.table.len() >= self.most {
+                return false;
+            }
+        }
+        let bucket = self.table.entry(key).or_insert(Bucket { level: full, at: now });
+        let now_level = level(bucket, rate, now);
+        *bucket = Bucket { level: now_level.saturating_sub(1000), at: bucket.at.max(now) };
+        if now_level < 1000 {
+            bucket.level = now_level;
+        }
+        now_level >= 1000
+    }
+
+    /// Keys remembered.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// True if none is.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+}
+
+fn level(bucket: &Bucket, rate: Rate, now: u64) -> u64 {
+    let gained = now.saturating_sub(bucket.at).saturating_mul(u64::from(rate.per_second));
+    bucket.level.saturating_add(gained).min(u64::from(rate.burst) * 1000)
+}
+
+/// How many of something each key has open; a key without any is forgotten.
+#[derive(Debug)]
+pub struct Counts<K> {
+    most: u32,
+    table: HashMap<K, u32>,
+}
+
+impl<K: Hash + Eq> Counts<K> {
+    /// At most `most` a key.
+    pub fn new(most: u32) -> Self {
+        Self { most, table: HashMap::new() }
+    }
+
+    /// One more; false, and nothing counted, if there are too many.
+    pub fn enter(&mut self, key: K) -> bool {
+        let count = self.table.entry(key).or_insert(0);
+        let room = *count < self.most;
+        *count += u32::from(room);
+        room
+    }
+
+    /// One less.
+    pub fn leave(&mut self, key: &K) {
+        if let Some(count) = self.table.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.table.remove(key);
+            }
+        }
+    }
+}

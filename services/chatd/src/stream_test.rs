@@ -1,0 +1,59 @@
+use bkv_wire::proto::outer::reset::Reason;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::stream::{Action, KEPT, Stream, TRIES};
+
+fn b(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+#[test]
+fn the_first_bytes_follow_the_leader_until_something_came_back() {
+    let mut s = Stream::default();
+    assert_eq!(s.client_data(b("hello")), Action::ToVault(b("hello")));
+    assert_eq!(s.not_leader(), Action::Elsewhere(vec![b("hello")]));
+    assert_eq!(s.vault_lost(), Action::Elsewhere(vec![b("hello")]));
+    assert_eq!(s.vault_data(b("x")), Action::ToClient(b("x")));
+    assert_eq!(s.not_leader(), Action::Reset(Reason::LeaderMoved));
+    assert!(s.is_over());
+    assert_eq!(s.client_data(b("late")), Action::Ignore);
+    assert_eq!(s.vault_lost(), Action::Ignore);
+}
+
+#[test]
+fn too_much_to_keep_is_the_clients_to_repeat() {
+    let mut s = Stream::default();
+    let _ = s.client_data(Bytes::from(vec![0; KEPT]));
+    let _ = s.client_data(b("!"));
+    assert_eq!(s.vault_lost(), Action::Reset(Reason::VaultLost));
+}
+
+#[test]
+fn no_vault_that_leads_ends_in_no_leader() {
+    let mut s = Stream::default();
+    for _ in 1..TRIES {
+        assert_eq!(s.not_leader(), Action::Elsewhere(vec![]));
+    }
+    assert_eq!(s.not_leader(), Action::Reset(Reason::NoLeader));
+}
+
+proptest! {
+    /// Whatever happens: what goes elsewhere is exactly what the client sent, in order, and after the end nothing happens.
+    #[test]
+    fn no_order_of_events_loses_or_mixes_bytes(events in proptest::collection::vec((0u8..5, 0usize..9000), 0..60)) {
+        let (mut s, mut sent, mut over) = (Stream::default(), Vec::new(), false);
+        for (kind, len) in events {
+            let data = Bytes::from(vec![kind; len]);
+            let action = match kind {
+                0 | 1 => { sent.extend_from_slice(&data); s.client_data(data) }
+                2 => s.vault_data(data),
+                3 => s.not_leader(),
+                _ => s.vault_lost(),
+            };
+            if over { prop_assert_eq!(&action, &Action::Ignore); }
+            if let Action::Elsewhere(kept) = &action { prop_assert_eq!(kept.concat(), sent.clone()); prop_assert!(sent.len() <= KEPT); }
+            over = s.is_over();
+        }
+    }
+}
