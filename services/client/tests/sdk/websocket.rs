@@ -1,0 +1,213 @@
+//! The shipped transport on real sockets: TLS, WebSocket, many streams in one connection, a connection that goes away.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bkv_client::{
+    Client, Clock, Duplex, Error, LastTry, OsRandom, RecoverOptions, Runtime, Time, Timing, TokioClock,
+    Transport, TransportError, Trust, WebSocketTransport, Zeroizing,
+};
+use bkv_wire::proto::outer::Frame;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::recover::{PASSWORD, registered};
+use crate::stand::{Stand, keys, state::TOKEN};
+
+struct Chatd {
+    url: String,
+    ca: Vec<u8>,
+    connections: Arc<AtomicUsize>,
+    acceptor: TlsAcceptor,
+    listener: Arc<TcpListener>,
+}
+
+async fn chatd() -> Chatd {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![cert.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der())),
+        )
+        .unwrap();
+    let listener = Arc::new(TcpListener::bind("localhost:0").await.unwrap());
+    Chatd {
+        url: format!("https://localhost:{}", listener.local_addr().unwrap().port()),
+        ca: cert.pem().into_bytes(),
+        connections: Arc::default(),
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        listener,
+    }
+}
+
+impl Chatd {
+    /// Relays to the stand; after `frames` frames of a connection it hangs up.
+    fn relay(&self, stand: Stand, frames: usize) {
+        let (listener, acceptor, connections) =
+            (self.listener.clone(), self.acceptor.clone(), self.connections.clone());
+        tokio::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (acceptor, stand) = (acceptor.clone(), stand.clone());
+                connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let tls = acceptor.accept(tcp).await.unwrap();
+                    let mut socket = tokio_tungstenite::accept_async(tls).await.unwrap();
+                    let mut streams: HashMap<u64, Box<dyn Duplex>> = HashMap::new();
+                    for _ in 0..frames {
+                        let Some(Ok(Message::Binary(bytes))) = socket.next().await else { return };
+                        let frame = Frame::decode(bytes).unwrap();
+                        let number = frame.stream;
+                        let stream = match streams.entry(number) {
+                            Entry::Occupied(known) => known.into_mut(),
+                            Entry::Vacant(new) => new.insert(stand.runtime().transport.open().await.unwrap()),
+                        };
+                        stream.send(frame).await.unwrap();
+                        while let Some(Ok(mut answer)) = stream.receive().now_or_never() {
+                            answer.stream = number;
+                            socket.send(Message::Binary(answer.encode_to_vec().into())).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Answers one HTTP request after the other with these bytes.
+    fn answer(&self, answer: &'static str) {
+        let (listener, acceptor) = (self.listener.clone(), self.acceptor.clone());
+        tokio::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
+                let _ = tls.read(&mut [0; 4096]).await;
+                let _ = tls.write_all(answer.as_bytes()).await;
+                let _ = tls.shutdown().await;
+            }
+        });
+    }
+
+    fn transport(&self) -> WebSocketTransport {
+        WebSocketTransport::new(&self.url, &Trust::Pem(self.ca.clone()), &Zeroizing::new("token".into()))
+            .unwrap()
+    }
+}
+
+/// Real timers, at the moment when the stand's documents hold.
+#[derive(Default)]
+struct StandClock(TokioClock);
+
+#[async_trait]
+impl Clock for StandClock {
+    fn now(&self) -> Time {
+        Time(keys::START)
+    }
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+    async fn sleep(&self, time: Duration) {
+        self.0.sleep(time).await;
+    }
+}
+
+fn client(stand: &Stand, chatd: &Chatd) -> Client {
+    let fleet = stand.fleet();
+    let bundle = stand.state().bundle.clone();
+    fleet.accept(&bundle, Time(keys::START)).unwrap();
+    let runtime = Runtime {
+        transport: Arc::new(chatd.transport()),
+        clock: Arc::new(StandClock::default()),
+        random: Arc::new(OsRandom),
+    };
+    let timing = Timing { deadline: Duration::from_secs(20), ..Timing::default() };
+    Client::new(fleet, runtime, Zeroizing::new(TOKEN.into())).with_timing(timing)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_recoveries_share_one_connection() {
+    let (stand, key) = registered().await;
+    let chatd = chatd().await;
+    chatd.relay(stand.clone(), usize::MAX);
+    let client = client(&stand, &chatd);
+    let options = RecoverOptions { last_try: LastTry::Use, ..Default::default() };
+    let mut took = vec![];
+    for _ in 0..20 {
+        let begun = std::time::Instant::now();
+        assert_eq!(client.recover(PASSWORD, options).await.unwrap().key.as_bytes(), &key);
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    println!("recover over a local socket, stand included, unoptimised: p50 {:?}", took[10]);
+    let all = futures_util::future::join_all((0..8).map(|_| client.status())).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(chatd.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_a_connection_lost_in_the_middle_costs_no_try() {
+    for frames in [4, 5] {
+        let (stand, key) = registered().await;
+        let chatd = chatd().await;
+        chatd.relay(stand.clone(), frames);
+        let recovered = client(&stand, &chatd).recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        assert_eq!(recovered.key.as_bytes(), &key);
+        assert_eq!(stand.state().charged, 1, "{frames} frames a connection");
+        assert!(chatd.connections.load(Ordering::SeqCst) > 1);
+    }
+}
+
+#[tokio::test]
+async fn what_chatd_answers_is_told_apart() {
+    for (answer, token) in [
+        ("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", true),
+        ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", false),
+    ] {
+        let chatd = chatd().await;
+        chatd.answer(answer);
+        for e in [
+            chatd.transport().open().await.err().unwrap(),
+            chatd.transport().get("/v1/fleet").await.unwrap_err(),
+        ] {
+            assert_eq!(e == TransportError::TokenRefused, token, "{e:?}");
+        }
+    }
+    let chatd = chatd().await;
+    chatd.answer("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
+    assert_eq!(&chatd.transport().get("/v1/fleet").await.unwrap()[..], b"abc");
+}
+
+#[tokio::test]
+async fn a_web_certificate_that_nobody_vouches_for_is_refused_at_once() {
+    let (stand, _) = registered().await;
+    let (chatd, other) = (chatd().await, chatd().await);
+    chatd.relay(stand.clone(), 9);
+    let mut wrong = client(&stand, &chatd);
+    let transport =
+        WebSocketTransport::new(&chatd.url, &Trust::Pem(other.ca), &Zeroizing::new("t".into())).unwrap();
+    let fleet = wrong.fleet().clone();
+    let runtime = Runtime {
+        transport: Arc::new(transport),
+        clock: Arc::new(StandClock::default()),
+        random: Arc::new(OsRandom),
+    };
+    wrong = Client::new(fleet, runtime, Zeroizing::new(TOKEN.into()));
+    let e = wrong.status().await.unwrap_err();
+    assert!(matches!(&e, Error::ChatdUnreachable(why) if why.contains("certificate")), "{e:?}");
+    for bad in ["http://localhost:1", "localhost", "https://"] {
+        assert!(WebSocketTransport::new(bad, &Trust::System, &Zeroizing::new("t".into())).is_err(), "{bad}");
+    }
+}
