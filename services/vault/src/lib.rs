@@ -1,1 +1,8 @@
-//! bkv-vault
+//! bkv-vault: one replica of the Backup Key Vault.
+//!
+//! `store` keeps sealed rows, `raft` replicates batches of `bkv-core`'s commands, `replica` is a shard as the service sees it, `peer` the
+//! connections between vaults. Decisions about attempts are not made here.
+#![forbid(unsafe_code)]
+
+pub mod env;
+pub mod store;

@@ -1,0 +1,102 @@
+//! The world outside, as traits: clock, randomness, network. The disk is redb's own `StorageBackend`, the runtime openraft's `AsyncRuntime`.
+//! The real ones are here; a simulation brings its own and drives the same code.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What openraft runs on.
+pub type Runtime = openraft::impls::TokioRuntime;
+
+/// Wall time.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// The operating system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Unpredictable bytes.
+pub trait Random: Send + Sync + 'static {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    fn fill(&self, buffer: &mut [u8]) {
+        use rand::RngCore as _;
+        rand::rngs::OsRng.fill_bytes(buffer);
+    }
+}
+
+/// A byte stream to somebody.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// A byte stream, owned.
+pub type BoxStream = Box<dyn Stream>;
+/// What the network's calls give.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = std::io::Result<T>> + Send + 'a>>;
+
+/// Connections to peers.
+pub trait Network: Send + Sync + 'static {
+    /// Connects to `host:port`.
+    fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream>;
+    /// Listens.
+    fn listen(&self, address: SocketAddr) -> Pending<'_, Box<dyn Listener>>;
+}
+
+/// Accepts connections.
+pub trait Listener: Send + Sync {
+    /// The next one.
+    fn accept(&self) -> Pending<'_, BoxStream>;
+    /// Where it listens.
+    fn address(&self) -> std::io::Result<SocketAddr>;
+}
+
+/// TCP without delay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+
+    fn listen(&self, address: SocketAddr) -> Pending<'_, Box<dyn Listener>> {
+        Box::pin(async move { Ok(Box::new(TcpListener::bind(address).await?) as Box<dyn Listener>) })
+    }
+}
+
+impl Listener for TcpListener {
+    fn accept(&self) -> Pending<'_, BoxStream> {
+        Box::pin(async move {
+            let (stream, _) = TcpListener::accept(self).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}

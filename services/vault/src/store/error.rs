@@ -1,0 +1,77 @@
+//! What can go wrong with the store.
+
+use std::path::{Path, PathBuf};
+
+/// Each names the thing and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The folder can't be made.
+    #[error("store folder {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ArcIo,
+    },
+    /// Another process has it open.
+    #[error("{} is open in another process: one vault a store; stop the other one, or give this one its own `data`", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// redb's word.
+    #[error("store: {0}")]
+    Database(String),
+    /// The disk is full or refuses to write.
+    #[error("store: can't write ({0}): free some space; nothing that was acknowledged is lost")]
+    Write(String),
+    /// A row does not open at its place: damaged, or moved from elsewhere.
+    #[error("store: the row at {0} does not open: damaged, or moved from another place, shard or vault")]
+    Sealed(String),
+    /// A row opens, but does not read.
+    #[error("store: the row at {0} does not read: {1}")]
+    Malformed(String, String),
+    /// The token gave no data key.
+    #[error("store: no data key: {0}")]
+    Key(String),
+    /// The writer has ended.
+    #[error("store: closed")]
+    Closed,
+}
+
+/// A shared `io::Error`, so that one failed commit can be told to all who waited for it.
+#[derive(Debug, Clone)]
+pub struct ArcIo(std::sync::Arc<std::io::Error>);
+
+impl std::fmt::Display for ArcIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ArcIo {}
+
+impl From<std::io::Error> for ArcIo {
+    fn from(e: std::io::Error) -> Self {
+        Self(std::sync::Arc::new(e))
+    }
+}
+
+impl StoreError {
+    pub(super) fn open(path: &Path, e: redb::DatabaseError) -> Self {
+        match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::InUse { path: path.to_owned() },
+            e => Self::Database(format!("{}: {e}", path.display())),
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(e: $error) -> Self { Self::Database(e.to_string()) }
+        }
+    )*};
+}
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

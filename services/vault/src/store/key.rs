@@ -1,0 +1,81 @@
+//! Places: which row of which table of which shard. A place is associated data of what lies there, so nothing opens elsewhere.
+
+use std::fmt;
+
+/// What kind of row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Table {
+    /// Small values of the vault itself.
+    Vault = 1,
+    /// Vote, last purged, head of the state.
+    Shard = 2,
+    /// Raft entries by index.
+    Log = 3,
+    /// Accounts by hidden id.
+    Account = 4,
+    /// Masked secrets by hidden (id, registration).
+    Secret = 5,
+    /// Floors by hidden id.
+    Floor = 6,
+    /// Events by cursor.
+    Event = 7,
+    /// Deadlines by hidden id.
+    Deadline = 8,
+}
+
+/// table ‖ shard ‖ key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(Vec<u8>);
+
+impl Place {
+    pub(crate) fn new(table: Table, shard: u16, key: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(3 + key.len());
+        bytes.push(table as u8);
+        bytes.extend_from_slice(&shard.to_be_bytes());
+        bytes.extend_from_slice(key);
+        Self(bytes)
+    }
+
+    /// A row by number: rows stand in the order of their numbers.
+    pub(crate) fn numbered(table: Table, shard: u16, number: u64) -> Self {
+        Self::new(table, shard, &number.to_be_bytes())
+    }
+
+    /// The number of a numbered row.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.0.get(3..)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    pub(crate) fn shard(&self) -> u16 {
+        self.0.get(1..3).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes)
+    }
+
+    /// From the first row of a table and shard to behind the last.
+    pub(crate) fn bounds(table: Table, shard: u16) -> (Vec<u8>, Vec<u8>) {
+        let first = Self::new(table, shard, &[]).0;
+        let mut end = first.clone();
+        end.extend_from_slice(&[0xff; 40]);
+        (first, end)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {} shard {}", self.0.first().copied().unwrap_or(0), self.shard())
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

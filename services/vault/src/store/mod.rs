@@ -1,0 +1,165 @@
+//! The vault's one file: a redb table of sealed rows, written by one thread that commits for all shards at once.
+//!
+//! Who reads sees what was handed in, flushed or not; who must not go on before the disk has it waits for the job's callback. Nothing here knows
+//! what a row means.
+
+mod error;
+mod key;
+mod seal;
+mod writer;
+
+pub use error::StoreError;
+pub use key::{Place, Table};
+pub use seal::DataKeys;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::{Database, ReadableDatabase as _, TableDefinition};
+use zeroize::Zeroizing;
+
+use crate::env::Random;
+use seal::Sealer;
+use writer::Writer;
+
+/// Everything is in one table: place → sealed value.
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// Pages kept in memory, bytes: bounds the store's memory whatever its size.
+const CACHE: usize = 64 << 20;
+
+/// One change. None removes.
+pub(crate) struct Change {
+    pub place: Place,
+    pub value: Option<Vec<u8>>,
+}
+
+impl Change {
+    pub(crate) fn put(place: Place, value: Vec<u8>) -> Self {
+        Self { place, value: Some(value) }
+    }
+
+    pub(crate) const fn remove(place: Place) -> Self {
+        Self { place, value: None }
+    }
+}
+
+/// Called once, when the job is on disk or can't be.
+pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Rows that are handed in but not on disk yet: place → (job number, value).
+type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    db: Arc<Database>,
+    sealer: Arc<Sealer>,
+    writer: Arc<Writer>,
+    unflushed: Unflushed,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store(..)")
+    }
+}
+
+impl Store {
+    /// Opens or makes the store in a folder. A second process on the same store is refused.
+    pub fn open(folder: &Path, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
+        let path = folder.join("vault.redb");
+        let db = Database::builder().set_cache_size(CACHE).create(&path).map_err(|e| StoreError::open(&path, e))?;
+        Self::over(db, keys, random)
+    }
+
+    /// Over a database that is open already: tests and simulations bring their own backend.
+    pub fn over(db: Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
+        let db = Arc::new(db);
+        let sealer = Arc::new(seal::start(&db, keys, random)?);
+        let unflushed = Unflushed::default();
+        let writer = Arc::new(Writer::start(db.clone(), unflushed.clone())?);
+        Ok(Self { db, sealer, writer, unflushed })
+    }
+
+    /// The row at a place, as last handed in.
+    pub(crate) fn get(&self, place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let pending = self.lock().get(place.bytes()).map(|(_, v)| v.clone());
+        let sealed = match pending {
+            Some(value) => value,
+            None => self.read(place)?,
+        };
+        sealed.map(|s| self.sealer.open(place, &s)).transpose()
+    }
+
+    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
+        let tx = self.db.begin_read()?;
+        let table = tx.open_table(ROWS)?;
+        Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
+    }
+
+    /// Rows on disk in the order of their places, from `after` (exclusive) on, at most `max`. Flushed rows only: call [`Self::flush`] first.
+    pub(crate) fn rows(&self, table: Table, shard: u16, after: Option<&Place>, max: usize) -> Result<Vec<Row>, StoreError> {
+        let tx = self.db.begin_read()?;
+        let rows = tx.open_table(ROWS)?;
+        let (first, end) = Place::bounds(table, shard);
+        let from = after.map_or(first.clone(), |p| [p.bytes(), &[0]].concat());
+        let mut found = Vec::new();
+        for row in rows.range::<&[u8]>(from.as_slice()..end.as_slice())?.take(max) {
+            let (place, value) = row?;
+            let place = Place::from_bytes(place.value());
+            let value = self.sealer.open(&place, value.value())?;
+            found.push((place, value));
+        }
+        Ok(found)
+    }
+
+    /// Hands changes in. They are visible at once and on disk when `done` is called.
+    pub(crate) fn write(&self, changes: Vec<Change>, done: Option<Done>) {
+        let mut sealed = Vec::with_capacity(changes.len());
+        for c in changes {
+            match c.value.map(|v| self.sealer.seal(&c.place, &Zeroizing::new(v))).transpose() {
+                Ok(value) => sealed.push((c.place, value)),
+                Err(e) => {
+                    if let Some(done) = done {
+                        done(Err(e));
+                    }
+                    return;
+                }
+            }
+        }
+        // Numbered and queued under one lock, so that the order on disk is the order in memory.
+        let mut unflushed = self.lock();
+        let number = self.writer.next_number();
+        for (place, value) in &sealed {
+            unflushed.insert(place.bytes().to_vec(), (number, value.clone()));
+        }
+        self.writer.send(number, sealed, done);
+    }
+
+    /// Waits until everything handed in so far is on disk.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        let done: Done = Box::new(move |result| {
+            let _ = tx.send(result);
+        });
+        self.write(Vec::new(), Some(done));
+        rx.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Where an account's rows lie: a keyed hash, so that the disk names nobody.
+    pub(crate) fn hidden(&self, parts: &[&[u8]]) -> [u8; 16] {
+        self.sealer.hidden(parts)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place and what lies there.
+pub(crate) type Row = (Place, Zeroizing<Vec<u8>>);
+
+#[cfg(test)]
+mod store_test;

@@ -1,0 +1,118 @@
+//! Sealing rows: AES-256-GCM under a data key that the token derives for each shard and boot, the place as associated data.
+//!
+//! A sealed row is boot number (4) ‖ nonce counter (8) ‖ ciphertext ‖ tag. Each boot has a key of its own, so a counter that starts at zero
+//! never meets the same key twice, and the limits of one key are far away.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use hmac::{Hmac, Mac as _};
+use redb::{Database, ReadableTable as _, TableDefinition};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::{Place, ROWS, StoreError};
+use crate::env::Random;
+
+/// Boot number → nonce, in the clear: without the token it derives nothing.
+const BOOTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("boots");
+const HEAD: usize = 12;
+
+/// Data keys, from the token: HMAC(epoch, info).
+pub trait DataKeys: Send + Sync + 'static {
+    /// The key for `info`. The error says what is wrong with the token.
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String>;
+}
+
+pub(super) struct Sealer {
+    keys: Arc<dyn DataKeys>,
+    boots: HashMap<u32, Vec<u8>>,
+    boot: u32,
+    counter: AtomicU64,
+    /// (boot, shard) → key.
+    open: Mutex<HashMap<(u32, u16), Arc<LessSafeKey>>>,
+    places: Zeroizing<[u8; 32]>,
+}
+
+/// Reads the boots and begins a new one.
+pub(super) fn start(db: &Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Sealer, StoreError> {
+    let mut boots = HashMap::new();
+    let tx = db.begin_write()?;
+    let mut nonce = [0u8; 32];
+    random.fill(&mut nonce);
+    let boot = {
+        tx.open_table(ROWS)?;
+        let mut table = tx.open_table(BOOTS)?;
+        for row in table.iter()? {
+            let (n, v) = row?;
+            boots.insert(n.value(), v.value().to_vec());
+        }
+        let boot = boots.keys().max().map_or(1, |b| b.saturating_add(1));
+        table.insert(boot, nonce.as_slice())?;
+        boot
+    };
+    tx.commit()?;
+    boots.insert(boot, nonce.to_vec());
+    // Places stay the same over boots, so their key hangs on the first boot's nonce.
+    let first = boots.get(&1).cloned().unwrap_or_default();
+    let places = keys.data_key(&[b"bkv/places/1".as_slice(), &first].concat()).map_err(StoreError::Key)?;
+    Ok(Sealer { keys: keys.clone(), boots, boot, counter: AtomicU64::new(0), open: Mutex::default(), places })
+}
+
+impl Sealer {
+    fn key(&self, boot: u32, shard: u16) -> Result<Arc<LessSafeKey>, StoreError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = open.get(&(boot, shard)) {
+            return Ok(key.clone());
+        }
+        let nonce = self.boots.get(&boot).ok_or_else(|| StoreError::Key(format!("boot {boot} is unknown")))?;
+        let info = [b"bkv/rows/1".as_slice(), &shard.to_be_bytes(), nonce].concat();
+        let key = self.keys.data_key(&info).map_err(StoreError::Key)?;
+        let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| StoreError::Key("wrong length".into()))?;
+        let key = Arc::new(LessSafeKey::new(key));
+        open.insert((boot, shard), key.clone());
+        Ok(key)
+    }
+
+    pub(super) fn seal(&self, place: &Place, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let key = self.key(self.boot, place.shard())?;
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        let mut out = Vec::with_capacity(HEAD + plain.len() + AES_256_GCM.tag_len());
+        out.extend_from_slice(&self.boot.to_be_bytes());
+        out.extend_from_slice(&counter.to_be_bytes());
+        let mut body = plain.to_vec();
+        key.seal_in_place_append_tag(nonce(&out)?, Aad::from(place.bytes()), &mut body)
+            .map_err(|_| StoreError::Sealed(place.to_string()))?;
+        out.append(&mut body);
+        Ok(out)
+    }
+
+    pub(super) fn open(&self, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let bad = || StoreError::Sealed(place.to_string());
+        let (head, body) = sealed.split_at_checked(HEAD).ok_or_else(bad)?;
+        let boot = head.first_chunk().copied().map(u32::from_be_bytes).ok_or_else(bad)?;
+        let key = self.key(boot, place.shard())?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let len = key.open_in_place(nonce(head)?, Aad::from(place.bytes()), &mut body).map_err(|_| bad())?.len();
+        body.truncate(len);
+        Ok(body)
+    }
+
+    pub(super) fn hidden(&self, parts: &[&[u8]]) -> [u8; 16] {
+        // A key of 32 bytes is always accepted.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.places.as_slice()) else { return [0; 16] };
+        for p in parts {
+            mac.update(&(p.len() as u64).to_be_bytes());
+            mac.update(p);
+        }
+        let whole: [u8; 32] = mac.finalize().into_bytes().into();
+        whole.first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// boot ‖ counter: unique under the key of (boot, shard).
+fn nonce(head: &[u8]) -> Result<Nonce, StoreError> {
+    Nonce::try_assume_unique_for_key(head.get(..HEAD).unwrap_or_default()).map_err(|_| StoreError::Closed)
+}

@@ -1,0 +1,118 @@
+//! The one thread that writes: it takes everything that has been handed in, commits it with one fsync, then tells whoever waits.
+//!
+//! A failed commit (full disk) fails everything in it, loudly, and the next one is tried all the same: Raft stops at a failed append, so nothing is
+//! acknowledged that is not there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use redb::Database;
+
+use super::{Done, Place, ROWS, StoreError, Unflushed};
+
+/// Jobs in one transaction at most.
+const MOST: usize = 1024;
+
+struct Job {
+    number: u64,
+    changes: Vec<(Place, Option<Vec<u8>>)>,
+    done: Option<Done>,
+}
+
+pub(super) struct Writer {
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    number: AtomicU64,
+}
+
+impl Writer {
+    pub(super) fn start(db: Arc<Database>, unflushed: Unflushed) -> Result<Self, StoreError> {
+        let (tx, rx) = channel();
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || run(&db, &rx, &unflushed))
+            .map_err(|e| StoreError::Database(format!("no thread to write: {e}")))?;
+        Ok(Self { jobs: Mutex::new(Some(tx)), thread: Mutex::new(Some(thread)), number: AtomicU64::new(0) })
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn send(&self, number: u64, changes: Vec<(Place, Option<Vec<u8>>)>, done: Option<Done>) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = match jobs.as_ref().map(|tx| tx.send(Job { number, changes, done })) {
+            Some(Ok(())) => None,
+            Some(Err(e)) => e.0.done,
+            None => None,
+        };
+        if let Some(done) = rest {
+            done(Err(StoreError::Closed));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Closing the channel ends the thread once it has written what is left.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(t) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = t.join();
+        }
+    }
+}
+
+fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed) {
+    while let Ok(first) = jobs.recv() {
+        let mut batch = vec![first];
+        while batch.len() < MOST
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        let started = Instant::now();
+        let result = commit(db, &batch);
+        if started.elapsed() > Duration::from_millis(500) {
+            tracing::warn!(ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "slow disk");
+        }
+        if let Err(e) = &result {
+            tracing::error!(error = %e, "a commit failed");
+        } else {
+            let mut unflushed = unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+            for job in &batch {
+                for (place, _) in &job.changes {
+                    // Only if nothing newer was handed in since.
+                    if unflushed.get(place.bytes()).is_some_and(|(n, _)| *n == job.number) {
+                        unflushed.remove(place.bytes());
+                    }
+                }
+            }
+        }
+        for job in batch {
+            if let Some(done) = job.done {
+                done(result.clone());
+            }
+        }
+    }
+}
+
+fn commit(db: &Database, batch: &[Job]) -> Result<(), StoreError> {
+    if batch.iter().all(|j| j.changes.is_empty()) {
+        return Ok(());
+    }
+    let write = |e: &dyn std::fmt::Display| StoreError::Write(e.to_string());
+    let tx = db.begin_write().map_err(|e| write(&e))?;
+    {
+        let mut rows = tx.open_table(ROWS).map_err(|e| write(&e))?;
+        for (place, value) in batch.iter().flat_map(|j| &j.changes) {
+            match value {
+                Some(v) => rows.insert(place.bytes(), v.as_slice()).map_err(|e| write(&e))?,
+                None => rows.remove(place.bytes()).map_err(|e| write(&e))?,
+            };
+        }
+    }
+    tx.commit().map_err(|e| write(&e))
+}
