@@ -1,0 +1,136 @@
+//! What can be asked for, and how long each part may take.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Measures the whole stack on this machine. Leaves nothing behind but the results.
+#[derive(Debug, Parser)]
+#[command(name = "bkv-bench", max_term_width = 110)]
+pub(crate) struct Args {
+    /// A short look (about a minute): shorter loads, fewer records, one repetition.
+    #[arg(long)]
+    pub quick: bool,
+    /// Accounts to register for bytes per record and start-up time. [default: 10000, quick: 1000]
+    #[arg(long, value_name = "N")]
+    pub records: Option<usize>,
+    /// Only these parts: stream, register, recover, idle, gap, records.
+    #[arg(long, value_delimiter = ',', value_name = "PARTS")]
+    pub only: Vec<String>,
+    /// Folder with `bkv`, `bkv-vault` and `bkv-chatd`, built in release. [default: beside this program]
+    #[arg(long, env = "BKV_BIN_DIR", value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// Where the results go.
+    #[arg(long, default_value = "target/bench/results.json", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Where the fleet's folder is made: a disk, for on tmpfs fsync costs nothing. [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// End with 1 if a goal does not hold.
+    #[arg(long)]
+    pub strict: bool,
+    /// The whole run ends after this many seconds; what was not measured by then is said so.
+    #[arg(long, value_name = "SECONDS")]
+    pub limit: Option<u64>,
+}
+
+/// Parts of a run.
+pub(crate) const PARTS: [&str; 6] = ["stream", "register", "recover", "idle", "gap", "records"];
+
+/// How much of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Of each load.
+    pub load: Duration,
+    /// Of the load that warms up, unmeasured.
+    pub warm: Duration,
+    /// Of the idle look.
+    pub idle: Duration,
+    /// Times that a leader is killed, and paused.
+    pub repetitions: usize,
+    /// Accounts to register.
+    pub records: usize,
+    /// Registering them may take this long; then what is there is measured.
+    pub filling: Duration,
+    /// Of the whole run.
+    pub limit: Duration,
+}
+
+impl Args {
+    /// Does this part run?
+    pub fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|p| p == part)
+    }
+
+    /// The first part asked for that there is not.
+    pub fn unknown_part(&self) -> Option<&str> {
+        self.only.iter().map(String::as_str).find(|p| !PARTS.contains(p))
+    }
+
+    /// How much.
+    pub fn extent(&self) -> Extent {
+        let seconds = Duration::from_secs;
+        let mut extent = if self.quick {
+            Extent {
+                load: seconds(3),
+                warm: seconds(1),
+                idle: seconds(5),
+                repetitions: 1,
+                records: 1_000,
+                filling: seconds(30),
+                limit: seconds(180),
+            }
+        } else {
+            Extent {
+                load: seconds(10),
+                warm: seconds(2),
+                idle: seconds(20),
+                repetitions: 3,
+                records: 10_000,
+                filling: seconds(150),
+                limit: seconds(480),
+            }
+        };
+        if let Some(records) = self.records {
+            extent.records = records;
+            // Asked for by number: then it is waited for, at a rate that a slow machine reaches.
+            let wanted = seconds(60 + u64::try_from(records / 50).unwrap_or(u64::MAX));
+            extent.limit += wanted.saturating_sub(extent.filling);
+            extent.filling = extent.filling.max(wanted);
+        }
+        if let Some(limit) = self.limit {
+            extent.limit = seconds(limit);
+        }
+        extent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn more_records_make_a_longer_run_and_a_limit_is_obeyed() {
+        let plain = Args::try_parse_from(["bkv-bench"]).unwrap();
+        assert_eq!(plain.extent().limit, Duration::from_secs(480));
+        let many = Args::try_parse_from(["bkv-bench", "--records", "100000"]).unwrap();
+        assert!(many.extent().limit > plain.extent().limit);
+        let bound = Args::try_parse_from(["bkv-bench", "--records", "100000", "--limit", "9"]).unwrap();
+        assert_eq!(bound.extent().limit, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn an_unknown_part_is_named() {
+        let args = Args::try_parse_from(["bkv-bench", "--only", "stream,strem"]).unwrap();
+        assert_eq!(args.unknown_part(), Some("strem"));
+        assert!(args.wants("stream") && !args.wants("gap"));
+    }
+}

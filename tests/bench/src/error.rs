@@ -1,0 +1,50 @@
+//! Why a run could not be made. A goal that does not hold is no error.
+
+use std::path::PathBuf;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("--only {0}: no such part; there are stream, register, recover, idle, gap, records")]
+    Part(String),
+    #[error(
+        "built without the feature identity-ksf, it would measure Argon2id instead of the vault: run scripts/bench.sh, or ask for --only stream"
+    )]
+    Stretching,
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{} is missing: build it with `cargo build --release -p bkv-cli -p bkv-vault -p bkv-chatd`", .0.display())]
+    NotBuilt(PathBuf),
+    #[error("`bkv {command}` ended with {code}: {said}")]
+    Command { command: String, code: i32, said: String },
+    #[error("{}: {why}", path.display())]
+    Profile { path: PathBuf, why: String },
+    #[error("the SDK: {0}")]
+    Client(#[from] bkv_client::Error),
+    #[error("the way to ChatD: {0}")]
+    Transport(#[from] bkv_client::TransportError),
+    #[error("waited {seconds} s for {what}")]
+    Waited { what: String, seconds: u64 },
+    #[error("the stream: {0}")]
+    Stream(String),
+    #[error("a task of the benchmark ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl BenchError {
+    pub(crate) const fn exit(&self) -> u8 {
+        match self {
+            Self::Part(_) | Self::Stretching | Self::Profile { .. } => 64,
+            Self::NotBuilt(_) => 66,
+            Self::Interrupted => 130,
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

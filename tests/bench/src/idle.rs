@@ -1,0 +1,32 @@
+//! What a fleet that nobody asks anything costs: heartbeats, timers, polls.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::accounts::World;
+use crate::error::BenchError;
+use crate::process;
+use crate::report::{Goal, Report};
+
+/// CPU over a quiet while, in cores. Before it the fleet may finish what earlier loads left (log purges, open streams).
+pub(crate) async fn idle(world: &Arc<World>, time: Duration, report: &mut Report) -> Result<(), BenchError> {
+    tokio::time::sleep(time / 4).await;
+    let pids = world.stack.pids();
+    let counted = pids.counted();
+    let parts = [
+        ("idle.vaults", pids.vaults, Goal::None),
+        ("idle.chatd", pids.chatd, Goal::None),
+        ("idle.vaults_and_chatd", counted, Goal::AtMost(0.03)),
+        ("idle.postgres", pids.beside, Goal::None),
+    ];
+    let before = parts.each_ref().map(|(_, pids, _)| process::cpu_all(pids));
+    let start = Instant::now();
+    tokio::time::sleep(time).await;
+    let lasted = start.elapsed().as_secs_f64();
+    for ((name, pids, goal), before) in parts.into_iter().zip(before) {
+        let spent = process::cpu_all(&pids).saturating_sub(before).as_secs_f64();
+        // Without a process there is nothing measured, least of all a zero.
+        report.add(name, Some(spent / lasted).filter(|_| !pids.is_empty()), "cores", goal);
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `bkv-bench`: starts a fleet of real programs by `bkv dev up`, loads it through the SDK, and says what everything costs beside its goal.
+//!
+//! Built with the feature `identity-ksf`, and only by `scripts/bench.sh`; `docs/benchmarks.md` says how each number comes about.
+#![forbid(unsafe_code)]
+// Nothing of a binary is reachable from outside; items say pub(crate) where another module uses them.
+#![allow(missing_docs, clippy::missing_docs_in_private_items)]
+
+mod accounts;
+mod args;
+mod error;
+mod gap;
+mod idle;
+mod load;
+mod process;
+mod profile;
+mod records;
+mod report;
+mod run;
+mod stack;
+mod stats;
+mod stream;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match run::run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Measured, but a goal does not hold or could not be measured.
+        Ok(false) => ExitCode::from(if args.strict { 1 } else { 0 }),
+        Err(e) => {
+            let mut words = e.to_string();
+            let mut source = std::error::Error::source(&e);
+            while let Some(e) = source {
+                words = format!("{words}: {e}");
+                source = e.source();
+            }
+            eprintln!("bkv-bench: {words}");
+            ExitCode::from(e.exit())
+        }
+    }
+}

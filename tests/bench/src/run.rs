@@ -1,0 +1,111 @@
+//! One run: the parts in order, each bounded by what is left of the whole run's time; results out, whatever happened to a part.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::accounts::World;
+use crate::args::{Args, Extent, PARTS};
+use crate::error::BenchError;
+use crate::report::{Goal, Report};
+use crate::stack::Stack;
+use crate::{gap, idle, load, process, records, stream};
+
+/// Every figure that has a goal. One that a part did not come to stands in the table as not measured, and as not holding.
+const GOALS: [(&str, &str, &str, Goal); 10] = [
+    ("stream", "stream.encrypt.ratio", "of aws-lc", Goal::AtLeast(0.8)),
+    ("stream", "stream.memory.1GiB", "MiB", Goal::AtMost(8.0)),
+    ("recover", "recover.rate.128", "1/s", Goal::AtLeast(500.0)),
+    ("recover", "recover.p50.1", "ms", Goal::AtMost(10.0)),
+    ("recover", "recover.server_cpu.128", "ms CPU each", Goal::AtMost(2.0)),
+    ("idle", "idle.vaults_and_chatd", "cores", Goal::AtMost(0.03)),
+    ("gap", "gap.leader_killed", "s", Goal::AtMost(1.0)),
+    ("gap", "gap.leader_hung", "s", Goal::AtMost(2.0)),
+    ("records", "records.disk", "bytes each", Goal::AtMost(1536.0)),
+    ("records", "records.memory", "bytes each", Goal::AtMost(200.0)),
+];
+
+/// Measures; true if every goal holds.
+pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
+    if let Some(part) = args.unknown_part() {
+        return Err(BenchError::Part(part.to_owned()));
+    }
+    let started = Instant::now();
+    let mut report = Report::default();
+    if args.wants("stream") {
+        eprintln!("stream …");
+        stream::stream(&mut report)?; // before the fleet is there: both cores are its own
+    }
+    let ended = if PARTS.iter().any(|p| *p != "stream" && args.wants(p)) {
+        if !cfg!(feature = "identity-ksf") {
+            return Err(BenchError::Stretching);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(BenchError::file("the async runtime"))?;
+        runtime.block_on(fleet(args, started, &mut report))
+    } else {
+        Ok(())
+    };
+    for (_, name, unit, goal) in GOALS.into_iter().filter(|(part, ..)| args.wants(part)) {
+        report.require(name, unit, goal);
+    }
+    write(&args.output, &report)?;
+    println!("{}", report.table().trim_end());
+    println!("results: {}", args.output.display());
+    ended.map(|()| report.holds())
+}
+
+/// Everything that needs a fleet. A signal ends it as an error does: the fleet is stopped and its folder removed.
+async fn fleet(args: &Args, started: Instant, report: &mut Report) -> Result<(), BenchError> {
+    let bin_dir = args.bin_dir.clone().unwrap_or_else(beside);
+    eprintln!("fleet …");
+    let stack = tokio::task::block_in_place(|| Stack::up(&bin_dir, args.work.as_deref()))?;
+    eprintln!("  in {}, on {}", stack.dir().display(), process::file_system(&stack.dir()));
+    let world = Arc::new(World::new(stack)?);
+    let mut ask = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(BenchError::file("signals"))?;
+    let limit = args.extent().limit.saturating_sub(started.elapsed());
+    tokio::select! {
+        () = parts(args, &world, args.extent(), report) => Ok(()),
+        () = tokio::time::sleep(limit) => {
+            eprintln!("bkv-bench: {} s are over; the rest is not measured", args.extent().limit.as_secs());
+            Ok(())
+        }
+        _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
+        _ = ask.recv() => Err(BenchError::Interrupted),
+    }
+}
+
+/// A part that fails is said and left; the others are still worth having.
+async fn parts(args: &Args, world: &Arc<World>, extent: Extent, report: &mut Report) {
+    // Gaps restart regions and filling leaves many records: last.
+    for part in PARTS.into_iter().filter(|p| *p != "stream" && args.wants(p)) {
+        eprintln!("{part} …");
+        let done = match part {
+            "register" => load::registrations(world, extent.load, report).await,
+            "recover" => load::recoveries(world, (extent.warm, extent.load), report).await,
+            "idle" => idle::idle(world, extent.idle, report).await,
+            "gap" => gap::gaps(world, extent.repetitions, report).await,
+            _ => records::records(world, extent.records, extent.filling, report).await,
+        };
+        if let Err(e) = done {
+            eprintln!("bkv-bench: {part}: {e}");
+        }
+    }
+}
+
+fn beside() -> PathBuf {
+    std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_default()
+}
+
+/// Written beside and renamed, so that nobody reads a half.
+fn write(path: &Path, report: &Report) -> Result<(), BenchError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(BenchError::file(folder))?;
+    }
+    let new = path.with_extension("json.new");
+    std::fs::write(&new, report.json() + "\n").map_err(BenchError::file(&new))?;
+    std::fs::rename(&new, path).map_err(BenchError::file(path))
+}

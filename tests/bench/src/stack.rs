@@ -1,0 +1,178 @@
+//! The fleet under measurement: real programs, started, hurt and stopped by `bkv dev`, in a folder of its own that goes with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::error::BenchError;
+use crate::process;
+
+/// What the fleet runs as.
+#[derive(Debug, Default)]
+pub(crate) struct Pids {
+    pub vaults: Vec<u32>,
+    pub chatd: Vec<u32>,
+    /// Postgres and what else there is.
+    pub beside: Vec<u32>,
+}
+
+impl Pids {
+    /// What the goals count: vaults and ChatD.
+    pub(crate) fn counted(&self) -> Vec<u32> {
+        self.vaults.iter().chain(&self.chatd).copied().collect()
+    }
+}
+
+/// One account's two tokens.
+#[derive(Deserialize)]
+pub(crate) struct Tokens {
+    pub chatd: String,
+    pub vault: String,
+}
+
+/// A running fleet; stopped and removed when dropped.
+pub(crate) struct Stack {
+    bkv: PathBuf,
+    dir: TempDir,
+}
+
+impl Stack {
+    /// Three regions, zero waits, no stretching in the policy.
+    pub(crate) fn up(bin_dir: &Path, work: Option<&Path>) -> Result<Self, BenchError> {
+        for program in ["bkv", "bkv-vault", "bkv-chatd"] {
+            let path = bin_dir.join(program);
+            if !path.exists() {
+                return Err(BenchError::NotBuilt(path));
+            }
+        }
+        let mut make = tempfile::Builder::new();
+        make.prefix("bkv-bench.");
+        let made = match work {
+            Some(work) => make.tempdir_in(work),
+            None => make.tempdir(),
+        };
+        let dir = made.map_err(BenchError::file(work.unwrap_or(&std::env::temp_dir())))?;
+        // The database runs as another user and must reach its folder.
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(BenchError::file(dir.path()))?;
+        let stack = Self { bkv: bin_dir.join("bkv"), dir };
+        stack.dev(&["up"], &["--regions", "3", "--waits-ms", "0", "--bench-no-ksf"])?;
+        Ok(stack)
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.path().join("stack")
+    }
+
+    /// `bkv --json dev …` on this fleet.
+    fn dev(&self, command: &[&str], options: &[&str]) -> Result<Value, BenchError> {
+        let mut run = Command::new(&self.bkv);
+        run.args(["--json", "dev"]).args(command).arg("--dir").arg(self.dir()).args(options);
+        let out = run.env_remove("BKV_FLEET").output().map_err(BenchError::file(&self.bkv))?;
+        let said = String::from_utf8_lossy(if out.status.success() { &[] } else { &out.stderr });
+        if !out.status.success() {
+            let told = String::from_utf8_lossy(&out.stdout);
+            return Err(BenchError::Command {
+                command: format!("dev {}", command.join(" ")),
+                code: out.status.code().unwrap_or(-1),
+                said: format!("{} {}", told.trim(), said.trim()),
+            });
+        }
+        Ok(serde_json::from_slice(&out.stdout).unwrap_or(Value::Null))
+    }
+
+    /// Tokens for somebody.
+    pub(crate) fn tokens(&self, subject: &str) -> Result<Tokens, BenchError> {
+        let said = self.dev(&["token", subject], &[])?;
+        serde_json::from_value(said).map_err(|e| BenchError::Command {
+            command: format!("dev token {subject}"),
+            code: 0,
+            said: e.to_string(),
+        })
+    }
+
+    /// `kill`, `pause`, `resume` or `start`.
+    pub(crate) fn region(&self, verb: &str, region: &str) -> Result<(), BenchError> {
+        self.dev(&["region", verb, region], &[]).map(drop)
+    }
+
+    /// How many regions say that they are ready.
+    pub(crate) fn ready(&self) -> usize {
+        let status = self.dev(&["status"], &[]).unwrap_or_default();
+        let regions = status.get("regions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        regions.iter().filter(|r| r.get("ready") == Some(&Value::Bool(true))).count()
+    }
+
+    /// Waits until this many are; says how long that took.
+    pub(crate) fn wait_ready(&self, count: usize, patience: Duration) -> Result<Duration, BenchError> {
+        let start = Instant::now();
+        while self.ready() < count {
+            if start.elapsed() > patience {
+                return Err(BenchError::Waited {
+                    what: format!("{count} ready regions"),
+                    seconds: patience.as_secs(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Folder of a region.
+    pub(crate) fn region_dir(&self, region: &str) -> PathBuf {
+        self.dir().join("regions").join(region)
+    }
+
+    /// Names of the regions.
+    pub(crate) fn regions(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.dir().join("regions"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Pid of the program whose folder this is.
+    pub(crate) fn pid(folder: &Path) -> Option<u32> {
+        let text = fs::read_to_string(folder.join("pid"))
+            .or_else(|_| fs::read_to_string(folder.join("data/postmaster.pid")))
+            .or_else(|_| fs::read_to_string(folder.join("postmaster.pid")))
+            .ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    }
+
+    /// All of them.
+    pub(crate) fn pids(&self) -> Pids {
+        let mut pids = Pids::default();
+        for region in self.regions() {
+            pids.vaults.extend(Self::pid(&self.region_dir(&region)).into_iter().flat_map(process::family));
+        }
+        for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(pid) = Self::pid(&entry.path()).filter(|_| name != "regions") else { continue };
+            let list = if name == "chatd" { &mut pids.chatd } else { &mut pids.beside };
+            list.extend(process::family(pid));
+        }
+        pids
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // A paused process takes no SIGTERM: wake all first.
+        for region in self.regions() {
+            let _ = self.region("resume", &region);
+        }
+        if let Err(e) = self.dev(&["down"], &[]) {
+            eprintln!("bkv-bench: the fleet could not be stopped: {e}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The backup stream on one core beside raw AES-256-GCM on a buffer that stays in the cache, in turns, and the memory that it takes.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bkv_stream::{Cancel, Control, DEFAULT_SEGMENT, Options, StreamKey, copy_encrypt};
+
+use crate::error::BenchError;
+use crate::process;
+use crate::report::{Goal, Report};
+
+const MIB: u64 = 1 << 20;
+const RUN: u64 = 512 * MIB;
+const ROUNDS: usize = 5;
+
+/// Gives `left` bytes, copied from one hot buffer if there is one, else leaving the reader's as it is: then the stream's own cost is seen, not
+/// memcpy's.
+struct Source<'a> {
+    from: Option<&'a [u8]>,
+    left: u64,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut n = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        if let Some(from) = self.from {
+            n = n.min(from.len());
+            if let (Some(to), Some(from)) = (out.get_mut(..n), from.get(..n)) {
+                to.copy_from_slice(from);
+            }
+        }
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+fn broken(e: impl std::fmt::Display) -> BenchError {
+    BenchError::Stream(e.to_string())
+}
+
+fn raw() -> Result<Duration, BenchError> {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).map_err(broken)?);
+    let mut buffer = vec![0_u8; DEFAULT_SEGMENT];
+    let start = Instant::now();
+    for _ in 0..RUN / MIB {
+        let nonce = Nonce::assume_unique_for_key([1; 12]); // a rate, not a message
+        let _tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut buffer).map_err(broken)?;
+    }
+    Ok(start.elapsed())
+}
+
+fn encrypt(from: Option<&[u8]>, bytes: u64) -> Result<Duration, BenchError> {
+    let key = StreamKey::from_bytes(&[9; 32]);
+    let cancel = Cancel::default();
+    let control = Control { progress: &(), cancel: &cancel };
+    let options = Options { workers: 1, ..Options::default() };
+    let start = Instant::now();
+    copy_encrypt(&mut Source { from, left: bytes }, io::sink(), &key, b"", options, control)
+        .map_err(broken)?;
+    Ok(start.elapsed())
+}
+
+/// How much the peak rises while so much is encrypted.
+#[allow(clippy::cast_precision_loss)]
+fn growth(bytes: u64) -> Result<Option<f64>, BenchError> {
+    process::forget_peak();
+    let before = process::peak();
+    encrypt(None, bytes)?;
+    Ok(process::peak().zip(before).map(|(a, b)| a.saturating_sub(b) as f64 / MIB as f64))
+}
+
+/// Ratio, rates, memory.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn stream(report: &mut Report) -> Result<(), BenchError> {
+    // Memory first, while the allocator holds nothing from before.
+    let small = growth(64 * MIB)?;
+    let large = growth(1024 * MIB)?;
+    let hot = vec![0x5a_u8; DEFAULT_SEGMENT];
+    let mut best = [Duration::MAX; 3];
+    for _ in 0..ROUNDS {
+        for (best, took) in best.iter_mut().zip([raw()?, encrypt(None, RUN)?, encrypt(Some(&hot), RUN)?]) {
+            *best = took.min(*best);
+        }
+    }
+    let [raw, own, copied] = best.map(|b| RUN as f64 / 1e9 / b.as_secs_f64());
+    report.add("stream.aws_lc_hot", Some(raw), "GB/s per core", Goal::None);
+    report.add("stream.encrypt", Some(own), "GB/s per core", Goal::None);
+    report.add("stream.encrypt.ratio", Some(own / raw), "of aws-lc", Goal::AtLeast(0.8));
+    report.add("stream.encrypt_with_copy.ratio", Some(copied / raw), "of aws-lc", Goal::None);
+    report.add("stream.memory.64MiB", small, "MiB", Goal::None);
+    report.add("stream.memory.1GiB", large, "MiB", Goal::AtMost(8.0));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_source_gives_exactly_what_it_has() {
+        let hot = [1_u8; 10];
+        for from in [None, Some(&hot[..])] {
+            let mut all = Vec::new();
+            Source { from, left: 25 }.read_to_end(&mut all).unwrap();
+            assert_eq!(all.len(), 25);
+        }
+    }
+}
