@@ -290,6 +290,9 @@ pub(crate) enum DevCommand {
         /// Without Postgres: metadata is always stale.
         #[arg(long)]
         no_postgres: bool,
+        /// For `make bench` only: a development policy whose floor allows records without key stretching. `bkv` itself can't use it.
+        #[arg(long, hide = true)]
+        bench_no_ksf: bool,
     },
     /// Stop everything that `up` started. The folder stays.
     Down {
