@@ -5,4 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod env;
+pub mod peer;
+mod raft;
+pub mod replica;
 pub mod store;

@@ -68,9 +68,13 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens or makes the store in a folder. A second process on the same store is refused.
     pub fn open(folder: &Path, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
         let path = folder.join("vault.redb");
-        let db = Database::builder().set_cache_size(CACHE).create(&path).map_err(|e| StoreError::open(&path, e))?;
+        let db = Database::builder()
+            .set_cache_size(CACHE)
+            .create(&path)
+            .map_err(|e| StoreError::open(&path, e))?;
         Self::over(db, keys, random)
     }
 
@@ -99,20 +103,20 @@ impl Store {
         Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
     }
 
-    /// Rows on disk in the order of their places, from `after` (exclusive) on, at most `max`. Flushed rows only: call [`Self::flush`] first.
-    pub(crate) fn rows(&self, table: Table, shard: u16, after: Option<&Place>, max: usize) -> Result<Vec<Row>, StoreError> {
-        let tx = self.db.begin_read()?;
-        let rows = tx.open_table(ROWS)?;
-        let (first, end) = Place::bounds(table, shard);
-        let from = after.map_or(first.clone(), |p| [p.bytes(), &[0]].concat());
-        let mut found = Vec::new();
-        for row in rows.range::<&[u8]>(from.as_slice()..end.as_slice())?.take(max) {
-            let (place, value) = row?;
-            let place = Place::from_bytes(place.value());
-            let value = self.sealer.open(&place, value.value())?;
-            found.push((place, value));
-        }
-        Ok(found)
+    /// The disk as it is now, whatever is written later: call [`Self::flush`] first.
+    pub(crate) fn view(&self) -> Result<View, StoreError> {
+        Ok(View { tx: self.db.begin_read()?, sealer: self.sealer.clone() })
+    }
+
+    /// As [`View::rows`], of the disk as it is now.
+    pub(crate) fn rows(
+        &self,
+        table: Table,
+        shard: u16,
+        after: Option<&Place>,
+        max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.view()?.rows(table, shard, after, max)
     }
 
     /// Hands changes in. They are visible at once and on disk when `done` is called.
@@ -155,6 +159,42 @@ impl Store {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A consistent view of the disk.
+pub(crate) struct View {
+    tx: redb::ReadTransaction,
+    sealer: Arc<Sealer>,
+}
+
+impl View {
+    /// One row.
+    pub(crate) fn get(&self, place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let table = self.tx.open_table(ROWS)?;
+        let sealed = table.get(place.bytes())?.map(|v| v.value().to_vec());
+        sealed.map(|s| self.sealer.open(place, &s)).transpose()
+    }
+
+    /// Rows in the order of their places, from `after` (exclusive) on, at most `max`.
+    pub(crate) fn rows(
+        &self,
+        table: Table,
+        shard: u16,
+        after: Option<&Place>,
+        max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = self.tx.open_table(ROWS)?;
+        let (first, end) = Place::bounds(table, shard);
+        let from = after.map_or(first.clone(), |p| [p.bytes(), &[0]].concat());
+        let mut found = Vec::new();
+        for row in rows.range::<&[u8]>(from.as_slice()..end.as_slice())?.take(max) {
+            let (place, value) = row?;
+            let place = Place::from_bytes(place.value());
+            let value = self.sealer.open(&place, value.value())?;
+            found.push((place, value));
+        }
+        Ok(found)
     }
 }
 

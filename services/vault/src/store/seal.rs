@@ -37,7 +37,11 @@ pub(super) struct Sealer {
 }
 
 /// Reads the boots and begins a new one.
-pub(super) fn start(db: &Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Sealer, StoreError> {
+pub(super) fn start(
+    db: &Database,
+    keys: &Arc<dyn DataKeys>,
+    random: &dyn Random,
+) -> Result<Sealer, StoreError> {
     let mut boots = HashMap::new();
     let tx = db.begin_write()?;
     let mut nonce = [0u8; 32];
@@ -67,10 +71,12 @@ impl Sealer {
         if let Some(key) = open.get(&(boot, shard)) {
             return Ok(key.clone());
         }
-        let nonce = self.boots.get(&boot).ok_or_else(|| StoreError::Key(format!("boot {boot} is unknown")))?;
+        let nonce =
+            self.boots.get(&boot).ok_or_else(|| StoreError::Key(format!("boot {boot} is unknown")))?;
         let info = [b"bkv/rows/1".as_slice(), &shard.to_be_bytes(), nonce].concat();
         let key = self.keys.data_key(&info).map_err(StoreError::Key)?;
-        let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| StoreError::Key("wrong length".into()))?;
+        let key = UnboundKey::new(&AES_256_GCM, key.as_slice())
+            .map_err(|_| StoreError::Key("wrong length".into()))?;
         let key = Arc::new(LessSafeKey::new(key));
         open.insert((boot, shard), key.clone());
         Ok(key)
@@ -95,7 +101,8 @@ impl Sealer {
         let boot = head.first_chunk().copied().map(u32::from_be_bytes).ok_or_else(bad)?;
         let key = self.key(boot, place.shard())?;
         let mut body = Zeroizing::new(body.to_vec());
-        let len = key.open_in_place(nonce(head)?, Aad::from(place.bytes()), &mut body).map_err(|_| bad())?.len();
+        let len =
+            key.open_in_place(nonce(head)?, Aad::from(place.bytes()), &mut body).map_err(|_| bad())?.len();
         body.truncate(len);
         Ok(body)
     }

@@ -50,7 +50,12 @@ async fn numbered_rows_stand_in_order_and_shards_apart() {
     }
     store.flush().await.unwrap();
     let numbers = |shard, after: Option<&Place>, max| {
-        store.rows(Table::Log, shard, after, max).unwrap().iter().map(|(p, _)| p.number().unwrap()).collect::<Vec<_>>()
+        store
+            .rows(Table::Log, shard, after, max)
+            .unwrap()
+            .iter()
+            .map(|(p, _)| p.number().unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(numbers(1, None, 10), [2, 40, 300]);
     assert_eq!(numbers(1, Some(&Place::numbered(Table::Log, 1, 2)), 1), [40]);
@@ -105,7 +110,8 @@ async fn s04_the_file_shows_nothing_of_rows_or_names() {
     {
         let store = open(dir.path());
         let name = store.hidden(&[b"canary-account"]);
-        let changes = vec![Change::put(Place::new(Table::Account, 0, &name), b"canary-value-canary-value".to_vec())];
+        let changes =
+            vec![Change::put(Place::new(Table::Account, 0, &name), b"canary-value-canary-value".to_vec())];
         store.write(changes, None);
         store.flush().await.unwrap();
     }

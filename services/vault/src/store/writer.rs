@@ -44,10 +44,10 @@ impl Writer {
 
     pub(super) fn send(&self, number: u64, changes: Vec<(Place, Option<Vec<u8>>)>, done: Option<Done>) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = match jobs.as_ref().map(|tx| tx.send(Job { number, changes, done })) {
-            Some(Ok(())) => None,
-            Some(Err(e)) => e.0.done,
-            None => None,
+        let job = Job { number, changes, done };
+        let rest = match jobs.as_ref() {
+            Some(tx) => tx.send(job).err().and_then(|e| e.0.done),
+            None => job.done,
         };
         if let Some(done) = rest {
             done(Err(StoreError::Closed));

@@ -1,0 +1,157 @@
+//! Connections between vaults: TLS 1.3 with the tokens' raw public keys on both sides. Who a peer is, the admission list says: neither an address, nor
+//! a certificate authority, nor a Service of the cluster can make somebody a vault.
+
+mod link;
+mod listen;
+mod tls;
+
+pub(crate) use listen::{Incoming, listen};
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bkv_core::document::Admission;
+use bkv_core::id::NodeId;
+use bkv_wire::proto::peer as p;
+use rustls::sign::CertifiedKey;
+use tokio::time::Instant;
+
+use crate::env::Network;
+use link::Link;
+
+/// What a call between vaults carries.
+pub type Body = p::message::Body;
+
+/// Why a call gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// Not on the admission list.
+    #[error("node {0} is not on the admission list")]
+    NotAdmitted(NodeId),
+    /// No address is configured for its region.
+    #[error("no address for region `{0}`: add it to [peers]")]
+    NoAddress(String),
+    /// No connection.
+    #[error("region `{region}` is unreachable: {why}")]
+    Unreachable {
+        /// Whose.
+        region: String,
+        /// The last fault.
+        why: String,
+    },
+    /// Connected, but no answer in time.
+    #[error("region `{0}` did not answer in time")]
+    Late(String),
+    /// It answered that it can't.
+    #[error("region `{region}` refuses: {why}")]
+    Refused {
+        /// Whose.
+        region: String,
+        /// Its words.
+        why: String,
+    },
+}
+
+/// The admission list in force here; None before the first.
+#[derive(Clone, Default)]
+pub(crate) struct Admitted(Arc<RwLock<Option<Arc<Admission>>>>);
+
+impl Admitted {
+    pub(crate) fn get(&self) -> Option<Arc<Admission>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, list: Arc<Admission>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
+    }
+
+    /// Whose raw public key is this?
+    pub(crate) fn node_of(&self, spki: &[u8]) -> Option<NodeId> {
+        self.get()?.members.iter().find(|m| m.identity == spki).map(|m| m.node)
+    }
+}
+
+impl std::fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admitted(..)")
+    }
+}
+
+/// Outgoing connections, one a peer. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    admitted: Admitted,
+    key: Arc<CertifiedKey>,
+    addresses: BTreeMap<String, String>,
+    network: Arc<dyn Network>,
+    links: Mutex<HashMap<NodeId, Arc<Link>>>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peers(..)")
+    }
+}
+
+impl Peers {
+    pub(crate) fn new(
+        admitted: Admitted,
+        key: Arc<CertifiedKey>,
+        addresses: BTreeMap<String, String>,
+        network: Arc<dyn Network>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { admitted, key, addresses, network, links: Mutex::default() }) }
+    }
+
+    /// Calls a peer and waits for its answer until `deadline`.
+    pub async fn call(&self, node: NodeId, body: Body, deadline: Instant) -> Result<Body, PeerError> {
+        let link = self.link(node)?;
+        let answer = link.call(body, deadline).await?;
+        match answer {
+            Body::Failed(f) => Err(PeerError::Refused { region: link.region.clone(), why: f.reason }),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Calls a peer's Raft; calls that are under way at the same moment share a frame.
+    pub(crate) async fn raft(
+        &self,
+        node: NodeId,
+        call: p::RaftCall,
+        deadline: Instant,
+    ) -> Result<p::raft_answer::Answer, PeerError> {
+        let link = self.link(node)?;
+        match link.raft(call, deadline).await? {
+            p::raft_answer::Answer::Failed(f) => {
+                Err(PeerError::Refused { region: link.region.clone(), why: f.reason })
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    fn link(&self, node: NodeId) -> Result<Arc<Link>, PeerError> {
+        let list = self.inner.admitted.get();
+        let member = list.as_ref().and_then(|l| l.node(node)).ok_or(PeerError::NotAdmitted(node))?;
+        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        // A link is made for one identity: if the list has another one now, so must the link.
+        if let Some(link) = links.get(&node).filter(|l| l.identity == member.identity) {
+            return Ok(link.clone());
+        }
+        let address = self.inner.addresses.get(&member.region);
+        let address = address.ok_or_else(|| PeerError::NoAddress(member.region.clone()))?.clone();
+        let config = tls::client(self.inner.key.clone(), member.identity.clone())
+            .map_err(|e| PeerError::Unreachable { region: member.region.clone(), why: e.to_string() })?;
+        let link = Arc::new(Link::start(member, address, config, self.inner.network.clone()));
+        links.insert(node, link.clone());
+        Ok(link)
+    }
+
+    /// Ends all connections.
+    pub(crate) fn close(&self) {
+        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

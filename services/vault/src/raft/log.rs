@@ -1,0 +1,363 @@
+//! The Raft log over the store: entries sealed with their chain hash, recent ones also in memory.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bkv_core::id::Hash;
+use bkv_wire::proto::peer as p;
+use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{AnyError, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
+use prost::Message as _;
+
+use super::types::{
+    Entry, LogId, TypeConfig, Vote, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out,
+};
+use crate::store::{Change, Done, Place, Store, StoreError, Table};
+
+/// Entries kept in memory, bytes.
+const CACHE: usize = 8 << 20;
+
+/// A shard's log. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Log {
+    shard: u16,
+    store: Store,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Recent entries with their chain hash and size.
+    recent: BTreeMap<u64, (Entry, Hash, usize)>,
+    bytes: usize,
+    last: Option<(LogId, Hash)>,
+    purged: Option<(LogId, Hash)>,
+    vote: Option<Vote>,
+    /// The highest index that a floor stands on: never truncated.
+    floor: u64,
+    /// Set when history contradicts itself: nothing is taken any more.
+    halted: Option<String>,
+}
+
+type Io<T> = Result<T, StorageError<u64>>;
+
+pub(crate) fn io_error(verb: ErrorVerb, e: &StoreError) -> StorageError<u64> {
+    StorageIOError::new(ErrorSubject::Store, verb, AnyError::new(e)).into()
+}
+
+fn purged_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"purged")
+}
+
+fn vote_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"vote")
+}
+
+fn floor_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"floor")
+}
+
+impl Log {
+    /// Reads what the store has of the shard's log.
+    pub(crate) fn open(shard: u16, store: Store) -> Result<Self, StoreError> {
+        let mut inner = Inner::default();
+        if let Some(row) = store.get(&purged_place(shard))? {
+            inner.purged = Some(read_tail(&row)?);
+            inner.last = inner.purged;
+        }
+        if let Some(row) = store.get(&vote_place(shard))? {
+            let v = p::Vote::decode(row.as_slice()).ok();
+            // Its own committed vote would make openraft lead at once, without an election: on an old disk that forks the shard.
+            inner.vote = vote_in(v).ok().map(|v| Vote { committed: false, ..v });
+        }
+        if let Some(row) = store.get(&floor_place(shard))? {
+            inner.floor = row.as_slice().try_into().map_or(0, u64::from_be_bytes);
+        }
+        let mut after: Option<Place> = None;
+        loop {
+            let rows = store.rows(Table::Log, shard, after.as_ref(), 512)?;
+            let Some((place, _)) = rows.last() else { break };
+            after = Some(place.clone());
+            for (_, row) in &rows {
+                let (entry, hash) = read_row(row)?;
+                inner.last = Some((entry.log_id, hash));
+                inner.remember(entry, hash, row.len());
+            }
+        }
+        Ok(Self { shard, store, inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of the log and the chain hash there.
+    pub(crate) fn last(&self) -> Option<(LogId, Hash)> {
+        self.lock().last
+    }
+
+    /// The saved vote, uncommitted.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.lock().vote
+    }
+
+    /// Takes over a vote that was told while joining, if it is higher. Durable when it returns.
+    pub(crate) async fn adopt(&self, vote: Vote) -> Result<(), StoreError> {
+        if self.lock().vote.is_some_and(|v| v >= vote) {
+            return Ok(());
+        }
+        self.lock().vote = Some(vote);
+        let row = vote_out(&vote).encode_to_vec();
+        self.store.write(vec![Change::put(vote_place(self.shard), row)], None);
+        self.store.flush().await
+    }
+
+    /// The chain hash at a place, if the log holds that very place.
+    pub(crate) fn chain_at(&self, id: &LogId) -> Result<Option<Hash>, StoreError> {
+        {
+            let inner = self.lock();
+            for known in [inner.last, inner.purged].into_iter().flatten() {
+                if known.0 == *id {
+                    return Ok(Some(known.1));
+                }
+            }
+            if let Some((e, h, _)) = inner.recent.get(&id.index) {
+                return Ok((e.log_id == *id).then_some(*h));
+            }
+        }
+        let Some(row) = self.store.get(&Place::numbered(Table::Log, self.shard, id.index))? else {
+            return Ok(None);
+        };
+        let (entry, hash) = read_row(&row)?;
+        Ok((entry.log_id == *id).then_some(hash))
+    }
+
+    /// Why nothing is taken any more.
+    pub(crate) fn halted(&self) -> Option<String> {
+        self.lock().halted.clone()
+    }
+
+    /// Stops the shard for good: history contradicts itself.
+    pub(crate) fn halt(&self, why: String) {
+        tracing::error!(shard = self.shard, why, "halted: a person must look at this");
+        self.lock().halted.get_or_insert(why);
+    }
+
+    /// A floor now stands on this entry; the change goes to disk with the floor itself.
+    pub(crate) fn raise_floor(&self, index: u64) -> Option<Change> {
+        let mut inner = self.lock();
+        (index > inner.floor).then(|| {
+            inner.floor = index;
+            Change::put(floor_place(self.shard), index.to_be_bytes().to_vec())
+        })
+    }
+
+    /// The log begins anew behind a snapshot; the changes go to disk with it.
+    pub(crate) fn restart_at(&self, id: LogId, hash: Hash) -> Vec<Change> {
+        let mut inner = self.lock();
+        let from = inner.purged.map_or(0, |(p, _)| p.index);
+        let to = inner.last.map_or(0, |(l, _)| l.index);
+        // Entries behind the snapshot that follow from it stay; openraft truncates those that don't.
+        let keep = inner.recent.split_off(&(id.index + 1));
+        inner.recent = keep;
+        inner.bytes = inner.recent.values().map(|(_, _, b)| *b).sum();
+        inner.purged = Some((id, hash));
+        if to <= id.index {
+            inner.last = Some((id, hash));
+        }
+        let mut changes: Vec<Change> = (from..=to.min(id.index))
+            .map(|i| Change::remove(Place::numbered(Table::Log, self.shard, i)))
+            .collect();
+        changes.push(Change::put(purged_place(self.shard), tail_row(&id, &hash)));
+        changes
+    }
+
+    fn read_range(&self, from: u64, to: u64) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        let first_recent = {
+            let inner = self.lock();
+            inner.recent.keys().next().copied().unwrap_or(u64::MAX)
+        };
+        for index in from..to.min(first_recent) {
+            if let Some(row) = self.store.get(&Place::numbered(Table::Log, self.shard, index))? {
+                found.push(read_row(&row)?.0);
+            }
+        }
+        let inner = self.lock();
+        let start = from.max(first_recent);
+        if start < to {
+            found.extend(inner.recent.range(start..to).map(|(_, (e, ..))| e.clone()));
+        }
+        Ok(found)
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, entry: Entry, hash: Hash, size: usize) {
+        self.bytes += size;
+        self.recent.insert(entry.log_id.index, (entry, hash, size));
+        while self.bytes > CACHE
+            && let Some((_, (_, _, size))) = self.recent.pop_first()
+        {
+            self.bytes -= size;
+        }
+    }
+}
+
+fn row_of(entry: &Entry, hash: &Hash) -> Vec<u8> {
+    let mut row = hash.0.to_vec();
+    // A Vec grows as needed.
+    let _ = entry_out(entry).encode(&mut row);
+    row
+}
+
+fn read_row(row: &[u8]) -> Result<(Entry, Hash), StoreError> {
+    let bad = |why: &str| StoreError::Malformed("log".into(), why.into());
+    let (hash, entry) = row.split_first_chunk::<32>().ok_or_else(|| bad("short"))?;
+    let entry = p::Entry::decode(entry).map_err(|e| bad(&e.to_string()))?;
+    Ok((entry_in(entry).map_err(|e| bad(&e.to_string()))?, Hash(*hash)))
+}
+
+fn tail_row(id: &LogId, hash: &Hash) -> Vec<u8> {
+    let mut row = hash.0.to_vec();
+    let _ = log_id_out(id).encode(&mut row);
+    row
+}
+
+fn read_tail(row: &[u8]) -> Result<(LogId, Hash), StoreError> {
+    let bad = |why: &str| StoreError::Malformed("purged".into(), why.into());
+    let (hash, id) = row.split_first_chunk::<32>().ok_or_else(|| bad("short"))?;
+    let id = p::LogId::decode(id).map_err(|e| bad(&e.to_string()))?;
+    Ok((log_id_in(&id), Hash(*hash)))
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(i) => *i,
+        Bound::Excluded(i) => i + 1,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(i) => i + 1,
+        Bound::Excluded(i) => *i,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to)
+}
+
+impl RaftLogReader<TypeConfig> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Io<Vec<Entry>> {
+        let (from, to) = bounds(&range);
+        let to = to.min(self.last().map_or(0, |(l, _)| l.index + 1));
+        self.read_range(from, to).map_err(|e| io_error(ErrorVerb::Read, &e))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Io<LogState<TypeConfig>> {
+        let inner = self.lock();
+        Ok(LogState { last_purged_log_id: inner.purged.map(|p| p.0), last_log_id: inner.last.map(|l| l.0) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Io<()> {
+        self.lock().vote = Some(*vote);
+        let row = vote_out(vote).encode_to_vec();
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        let done: Done = Box::new(move |r| {
+            let _ = tx.send(r);
+        });
+        self.store.write(vec![Change::put(vote_place(self.shard), row)], Some(done));
+        let result = rx.await.unwrap_or(Err(StoreError::Closed));
+        result.map_err(|e| io_error(ErrorVerb::Write, &e))
+    }
+
+    async fn read_vote(&mut self) -> Io<Option<Vote>> {
+        // Uncommitted, always: see `open`.
+        Ok(self.vote().map(|v| Vote { committed: false, ..v }))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Io<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut changes = Vec::new();
+        {
+            let mut inner = self.lock();
+            let mut hash = inner.last.map_or(Hash([0; 32]), |l| l.1);
+            for entry in entries {
+                hash = chain(&hash, &entry);
+                let row = row_of(&entry, &hash);
+                inner.last = Some((entry.log_id, hash));
+                let size = row.len();
+                changes.push(Change::put(Place::numbered(Table::Log, self.shard, entry.log_id.index), row));
+                inner.remember(entry, hash, size);
+            }
+        }
+        let done: Done = Box::new(move |r| callback.log_io_completed(r.map_err(std::io::Error::other)));
+        self.store.write(changes, Some(done));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Io<()> {
+        let (last, floor) = {
+            let inner = self.lock();
+            (inner.last.map_or(0, |l| l.0.index), inner.floor)
+        };
+        if log_id.index <= floor {
+            // This region may have evaluated on that entry: another history would give its guess away a second time.
+            let why = format!(
+                "the leader wants entries from {} on gone, but a floor stands at {floor}",
+                log_id.index
+            );
+            self.halt(why.clone());
+            return Err(io_error(ErrorVerb::Delete, &StoreError::Database(why)));
+        }
+        let changes = (log_id.index..=last)
+            .map(|i| Change::remove(Place::numbered(Table::Log, self.shard, i)))
+            .collect();
+        let before = {
+            let mut inner = self.lock();
+            let gone = inner.recent.split_off(&log_id.index);
+            inner.bytes = inner.bytes.saturating_sub(gone.values().map(|(_, _, b)| *b).sum());
+            inner.recent.last_key_value().map(|(_, (e, h, _))| (e.log_id, *h))
+        };
+        let previous = match before {
+            Some(b) => Some(b),
+            None if log_id.index > 0 => {
+                let place = Place::numbered(Table::Log, self.shard, log_id.index - 1);
+                let row = self.store.get(&place).map_err(|e| io_error(ErrorVerb::Read, &e))?;
+                row.map(|r| read_row(&r))
+                    .transpose()
+                    .map_err(|e| io_error(ErrorVerb::Read, &e))?
+                    .map(|(e, h)| (e.log_id, h))
+            }
+            None => None,
+        };
+        {
+            let mut inner = self.lock();
+            inner.last = previous.or(inner.purged);
+        }
+        self.store.write(changes, None);
+        Ok(())
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Io<()> {
+        let hash = self.chain_at(&log_id).map_err(|e| io_error(ErrorVerb::Read, &e))?;
+        let Some(hash) = hash else { return Ok(()) };
+        let changes = self.restart_at(log_id, hash);
+        self.store.write(changes, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! openraft's network over the peers. What a peer has acknowledged to us is remembered: a node that comes back with less is told so.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bkv_core::id::NodeId;
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snapshot, StorageIOError};
+use tokio::time::Instant;
+
+use super::state::State;
+use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use crate::peer::{Body, PeerError, Peers};
+
+/// Rows in one chunk of a snapshot.
+const ROWS: usize = 512;
+/// How long one chunk may take.
+const CHUNK: Duration = Duration::from_secs(10);
+
+/// (shard, peer) → the highest entry it acknowledged to this vault since it started.
+#[derive(Clone, Default)]
+pub(crate) struct Acknowledged(Arc<Mutex<HashMap<(u16, NodeId), LogId>>>);
+
+impl Acknowledged {
+    pub(crate) fn get(&self, shard: u16, node: NodeId) -> Option<LogId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(shard, node)).copied()
+    }
+
+    fn saw(&self, shard: u16, node: NodeId, id: LogId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry((shard, node)).or_insert(id);
+        *known = (*known).max(id);
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Net {
+    pub(crate) peers: Peers,
+    pub(crate) state: State,
+    pub(crate) acknowledged: Acknowledged,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Net {
+    type Network = Conn;
+
+    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Conn {
+        Conn { net: self.clone(), target: NodeId(target) }
+    }
+}
+
+pub(crate) struct Conn {
+    net: Net,
+    target: NodeId,
+}
+
+type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
+
+fn failed(e: &PeerError) -> Failed {
+    match e {
+        PeerError::Late(_) => RPCError::Network(NetworkError::new(e)),
+        // openraft then waits a little before it tries again.
+        _ => RPCError::Unreachable(Unreachable::new(e)),
+    }
+}
+
+fn garbled(e: &Malformed) -> Failed {
+    RPCError::Network(NetworkError::new(e))
+}
+
+impl Conn {
+    async fn raft(&self, call: p::raft_call::Call, ttl: Duration) -> Result<p::raft_answer::Answer, Failed> {
+        let call = p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) };
+        self.net.peers.raft(self.target, call, Instant::now() + ttl).await.map_err(|e| failed(&e))
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        let state = &self.net.state;
+        let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
+        let storage = |e: &crate::store::StoreError| {
+            StreamingError::StorageError(
+                StorageIOError::new(ErrorSubject::Store, ErrorVerb::Read, AnyError::new(e)).into(),
+            )
+        };
+        state.store.flush().await.map_err(|e| storage(&e))?;
+        let view = state.store.view().map_err(|e| storage(&e))?;
+        let head = state.snapshot_head(&view).map_err(|e| storage(&e))?;
+        let mut chunk = p::SnapshotChunk {
+            shard: u32::from(state.shard),
+            vote: Some(vote_out(&vote)),
+            head: head.map(|h| minicbor::to_vec(h).unwrap_or_default()).unwrap_or_default().into(),
+            ..Default::default()
+        };
+        let mut after = None;
+        loop {
+            let rows = state.snapshot_rows(&view, after, ROWS).map_err(|e| storage(&e))?;
+            after = rows.last().map(|r| r.id);
+            chunk.last = rows.len() < ROWS;
+            chunk.rows = rows.iter().map(|r| minicbor::to_vec(r).unwrap_or_default().into()).collect();
+            let last = chunk.last;
+            let deadline = Instant::now() + CHUNK;
+            let answer = self
+                .net
+                .peers
+                .call(self.target, Body::Snapshot(chunk), deadline)
+                .await
+                .map_err(|e| unreachable(&e))?;
+            let Body::SnapshotAnswer(answer) = answer else {
+                return Err(StreamingError::Network(NetworkError::new(&Malformed("snapshot answer"))));
+            };
+            let theirs = vote_in(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
+            if last || theirs > vote {
+                return Ok(SnapshotResponse::new(theirs));
+            }
+            chunk = p::SnapshotChunk {
+                shard: u32::from(state.shard),
+                vote: Some(vote_out(&vote)),
+                ..Default::default()
+            };
+        }
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Conn {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, Failed> {
+        let log = &self.net.state.log;
+        let chain = rpc.prev_log_id.as_ref().and_then(|id| log.chain_at(id).ok().flatten());
+        let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
+        let call = p::AppendEntries {
+            vote: Some(vote_out(&rpc.vote)),
+            previous: rpc.prev_log_id.as_ref().map(log_id_out),
+            previous_chain: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
+            entries: rpc.entries.iter().map(entry_out).collect(),
+            committed: rpc.leader_commit.as_ref().map(log_id_out),
+        };
+        // A follower's disk may need longer than a heartbeat; the peer's own silence is noticed by its connection.
+        let ttl =
+            option.hard_ttl().max(Duration::from_millis(if rpc.entries.is_empty() { 300 } else { 2000 }));
+        let answer = self.raft(p::raft_call::Call::Append(call), ttl).await?;
+        let p::raft_answer::Answer::Append(a) = answer else {
+            return Err(garbled(&Malformed("append answer")));
+        };
+        let saw = |id: Option<LogId>| {
+            if let Some(id) = id {
+                self.net.acknowledged.saw(self.net.state.shard, self.target, id);
+            }
+        };
+        Ok(match a.result.ok_or_else(|| garbled(&Malformed("append answer")))? {
+            R::Success(_) => {
+                saw(last);
+                AppendEntriesResponse::Success
+            }
+            R::Partial(id) => {
+                let id = (id.term > 0 || id.index > 0).then(|| log_id_in(&id));
+                saw(id);
+                AppendEntriesResponse::PartialSuccess(id)
+            }
+            R::Conflict(_) => AppendEntriesResponse::Conflict,
+            R::HigherVote(v) => AppendEntriesResponse::HigherVote(vote_in(Some(v)).map_err(|e| garbled(&e))?),
+        })
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Result<VoteResponse<u64>, Failed> {
+        let call = p::VoteRequest {
+            vote: Some(vote_out(&rpc.vote)),
+            last: rpc.last_log_id.as_ref().map(log_id_out),
+        };
+        let answer = self
+            .raft(p::raft_call::Call::Vote(call), option.hard_ttl().max(Duration::from_millis(500)))
+            .await?;
+        let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
+        let vote = vote_in(a.vote).map_err(|e| garbled(&e))?;
+        Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        _: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote) => sent,
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(Duration::from_millis(100)))
+    }
+}

@@ -1,0 +1,106 @@
+//! In front of Raft: proposals that wait become one entry. openraft syncs once an entry, so this is what makes a shard fast; a few entries are under
+//! way at once, and while they are, the next batch grows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::command::{Batch, Command};
+use bkv_core::id::{NodeId, Time};
+use openraft::error::ClientWriteError;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::{Committed, ProposeError, ShardStatus};
+use crate::env::Clock;
+use crate::raft::state::NOT_APPLIED;
+use crate::raft::types::{Payload, Raft};
+
+/// Commands in one entry at most.
+const MOST: usize = 256;
+/// Entries under way at once.
+const UNDER_WAY: usize = 4;
+/// How long a proposal waits for a leader to be known, just after an election.
+const ELECTION: Duration = Duration::from_millis(200);
+
+/// A command and whoever waits for it.
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) done: oneshot::Sender<Result<Committed, ProposeError>>,
+}
+
+/// Runs until the sender is gone.
+pub(crate) async fn run(
+    mut proposals: mpsc::Receiver<Proposal>,
+    raft: watch::Receiver<Option<Raft>>,
+    mut status: watch::Receiver<ShardStatus>,
+    clock: Arc<dyn Clock>,
+) {
+    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
+    while let Some(first) = proposals.recv().await {
+        let Ok(permit) = under_way.clone().acquire_owned().await else { return };
+        let mut batch = vec![first];
+        while batch.len() < MOST
+            && let Ok(p) = proposals.try_recv()
+        {
+            batch.push(p);
+        }
+        let lead = {
+            let s = status.borrow_and_update();
+            (s.lead, s.leader, s.phase.clone())
+        };
+        if !lead.0 && lead.1.is_none() {
+            // An election is on: its end is likely a moment away.
+            let _ = timeout(ELECTION, status.wait_for(|s| s.lead || s.leader.is_some())).await;
+        }
+        let (leads, leader) = {
+            let s = status.borrow();
+            (s.lead, s.leader)
+        };
+        let raft = raft.borrow().clone().filter(|_| leads);
+        let Some(raft) = raft else {
+            let why = match lead.2 {
+                super::Phase::Halted(why) | super::Phase::Quarantined(why) => ProposeError::Halted(why),
+                _ => ProposeError::NotLeader(leader),
+            };
+            for p in batch {
+                let _ = p.done.send(Err(why.clone()));
+            }
+            continue;
+        };
+        let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.done)).unzip();
+        let entry = Batch { time: Time(clock.now_ms()), commands };
+        let payload = Payload(minicbor::to_vec(&entry).unwrap_or_default().into());
+        tokio::spawn(async move {
+            commit(&raft, payload, waiting).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn commit(
+    raft: &Raft,
+    payload: Payload,
+    waiting: Vec<oneshot::Sender<Result<Committed, ProposeError>>>,
+) {
+    let result = match raft.client_write(payload).await {
+        Ok(r) => Ok((r.data, r.log_id.index)),
+        Err(openraft::error::RaftError::APIError(ClientWriteError::ForwardToLeader(f))) => {
+            Err(ProposeError::NotLeader(f.leader_id.map(NodeId)))
+        }
+        Err(e) => Err(ProposeError::Unavailable(e.to_string())),
+    };
+    match result {
+        Ok((applied, index)) => {
+            let mut outcomes = applied.outcomes.into_iter();
+            for w in waiting {
+                let outcome = outcomes.next().unwrap_or(NOT_APPLIED);
+                let _ = w.send(Ok(Committed { outcome, index, time: applied.time }));
+            }
+        }
+        Err(e) => {
+            for w in waiting {
+                let _ = w.send(Err(e.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,687 @@
+//! A vault's replicas together: opens the store, listens for peers, joins every shard, keeps the heartbeat, answers Raft.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bkv_core::command::Batch;
+use bkv_core::document::Admission;
+use bkv_core::id::{AccountId, Hash, NodeId, ShardId};
+use bkv_core::join::{Decision, LogPosition};
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::verifier::WireVerifier;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use openraft::{Config, EntryPayload, ServerState, SnapshotPolicy};
+use rustls::sign::CertifiedKey;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Keeper, PeerService, Phase, Replica, ShardStatus, batch, join};
+use crate::env::{Clock, Network, Random};
+use crate::peer::{self, Admitted, Body, Incoming, Peers};
+use crate::raft::log::Log;
+use crate::raft::network::{Acknowledged, Net};
+use crate::raft::snapshot::{Head, Received, Row, SnapshotData};
+use crate::raft::state::{AskVoters, State, digest};
+use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
+use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
+
+/// Entries whose time is further ahead of this clock are refused on arrival.
+const AHEAD_MS: u64 = 30_000;
+/// Rows of a snapshot that a peer may make us stage.
+const STAGED: usize = 4 << 20;
+/// The log is snapshotted and purged at least this often if anything is in it: z and sealed shares leave it within this bound.
+const SNAPSHOT_EVERY: Duration = Duration::from_mins(10);
+
+/// What a node needs to know.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// Where peers reach it.
+    pub peer_listen: SocketAddr,
+    /// Region → `host:port` of the others.
+    pub peers: BTreeMap<String, String>,
+    /// Number of Raft groups.
+    pub shards: u16,
+    /// Between heartbeats, milliseconds.
+    pub heartbeat_ms: u64,
+    /// Silence after which somebody stands for election, milliseconds, from – to.
+    pub election_ms: (u64, u64),
+    /// Entries after which the log is snapshotted and purged.
+    pub snapshot_entries: u64,
+}
+
+impl NodeConfig {
+    /// With the usual timings.
+    pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
+        Self {
+            data,
+            peer_listen,
+            peers,
+            shards,
+            heartbeat_ms: 120,
+            election_ms: (400, 700),
+            snapshot_entries: 4096,
+        }
+    }
+}
+
+/// The world that a node lives in.
+#[derive(Clone)]
+pub struct Env {
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Network.
+    pub network: Arc<dyn Network>,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(crate::env::SystemClock),
+            random: Arc::new(crate::env::OsRandom),
+            network: Arc::new(crate::env::Tcp),
+        }
+    }
+}
+
+/// A node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peers' address.
+    #[error("can't listen for peers on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Timings that openraft refuses.
+    #[error("raft timings: {0}")]
+    Timings(String),
+}
+
+/// A running vault's replicas.
+pub struct Node {
+    inner: Arc<Inner>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    address: SocketAddr,
+}
+
+struct Inner {
+    node: NodeId,
+    config: NodeConfig,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    admitted: Admitted,
+    peers: Peers,
+    replicas: Vec<Replica>,
+    acknowledged: Acknowledged,
+    service: OnceLock<Arc<dyn PeerService>>,
+    joined: AtomicBool,
+    /// While a shard catches up: how far it must come before it may vote.
+    until: Mutex<HashMap<u16, LogPosition>>,
+    /// Snapshots that are being received.
+    staged: Mutex<HashMap<(u16, NodeId), (Option<Head>, Vec<Row>)>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.inner.node)
+    }
+}
+
+fn vault_place(name: &str) -> Place {
+    Place::new(Table::Vault, u16::MAX, name.as_bytes())
+}
+
+/// Asks the other voters about an account, for snapshots.
+struct Voters {
+    admitted: Admitted,
+    peers: Peers,
+    me: NodeId,
+}
+
+#[async_trait::async_trait]
+impl AskVoters for Voters {
+    async fn agree(&self, shard: u16, id: &AccountId, want: &Hash) -> bool {
+        let Some(list) = self.admitted.get() else { return false };
+        let others = list.members.iter().map(|m| m.node).filter(|n| *n != self.me);
+        let asked = futures_util::future::join_all(others.map(|node| {
+            let ask = Body::Digest(p::Digest { shard: u32::from(shard), account: id.0.to_vec().into() });
+            self.peers.call(node, ask, Instant::now() + Duration::from_secs(2))
+        }));
+        let same = asked
+            .await
+            .into_iter()
+            .filter(|a| matches!(a, Ok(Body::DigestAnswer(d)) if d.digest[..] == want.0))
+            .count();
+        same >= usize::from(list.threshold)
+    }
+}
+
+impl Node {
+    /// Opens the store and listens. It serves nothing before [`Self::set_admission`].
+    pub async fn start(
+        config: NodeConfig,
+        env: Env,
+        key: Arc<CertifiedKey>,
+        keys: Arc<dyn DataKeys>,
+        keeper: Arc<dyn Keeper>,
+        verifier: Arc<WireVerifier>,
+    ) -> Result<Self, NodeError> {
+        let store = Store::open(&config.data, &keys, env.random.as_ref())?;
+        let node = node_id(&store, env.random.as_ref()).await?;
+        let admitted = Admitted::default();
+        let peers = Peers::new(admitted.clone(), key.clone(), config.peers.clone(), env.network.clone());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let mut replicas = Vec::new();
+        for shard in 0..config.shards {
+            let voters = Arc::new(Voters { admitted: admitted.clone(), peers: peers.clone(), me: node });
+            let log = Log::open(shard, store.clone())?;
+            let (keeper, verifier, clock) = (keeper.clone(), verifier.clone(), env.clock.clone());
+            let state = State::open(log, shard, store.clone(), keeper, verifier, clock, voters)?;
+            let (proposals, queue) = mpsc::channel(4096);
+            let phase = Phase::Joining { missing: Vec::new() };
+            let status = ShardStatus { phase, leader: None, lead: false, term: 0, applied: 0, last: 0 };
+            let replica = Replica {
+                state,
+                status: Arc::new(watch::Sender::new(status)),
+                raft: Arc::new(watch::Sender::new(None)),
+                proposals,
+                stepping_down: Arc::new(AtomicBool::new(false)),
+                admitted: admitted.clone(),
+            };
+            tasks.spawn(until(
+                &stop,
+                batch::run(queue, replica.raft.subscribe(), replica.status(), env.clock.clone()),
+            ));
+            replicas.push(replica);
+        }
+        let inner = Arc::new(Inner {
+            node,
+            config,
+            store,
+            clock: env.clock.clone(),
+            admitted: admitted.clone(),
+            peers,
+            replicas,
+            acknowledged: Acknowledged::default(),
+            service: OnceLock::new(),
+            joined: AtomicBool::new(false),
+            until: Mutex::default(),
+            staged: Mutex::default(),
+        });
+        let listen = inner.config.peer_listen;
+        let address =
+            peer::listen(env.network.as_ref(), listen, key, admitted, inner.clone(), stop.clone(), &tasks)
+                .await
+                .map_err(|source| NodeError::Listen { address: listen, source })?;
+        tasks.spawn(until(&stop, heartbeat(inner.clone())));
+        Ok(Self { inner, stop, tasks, address })
+    }
+
+    /// Its Raft id: random, made at the first start.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// Where peers reach it.
+    pub const fn peer_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who answers the peers' other calls. Once.
+    pub fn set_service(&self, service: Arc<dyn PeerService>) {
+        let _ = self.inner.service.set(service);
+    }
+
+    /// Obeys an admission list that was checked. The first one starts joining.
+    pub fn set_admission(&self, list: Arc<Admission>) {
+        self.inner.admitted.set(list);
+        if !self.inner.joined.swap(true, Ordering::Relaxed) {
+            for replica in &self.inner.replicas {
+                self.tasks.spawn(until(&self.stop, join_shard(self.inner.clone(), replica.clone())));
+            }
+        }
+    }
+
+    /// All shards.
+    pub fn replicas(&self) -> &[Replica] {
+        &self.inner.replicas
+    }
+
+    /// One shard.
+    pub fn replica(&self, shard: ShardId) -> Option<&Replica> {
+        self.inner.replicas.get(usize::from(shard.0))
+    }
+
+    /// Calls to other vaults.
+    pub fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    /// A small sealed value of the vault itself.
+    pub fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.inner.store.get(&vault_place(name))?.map(|v| v.to_vec()))
+    }
+
+    /// Keeps a small sealed value; on disk when it returns.
+    pub async fn put_secret(&self, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
+        self.inner.store.write(vec![Change::put(vault_place(name), value)], None);
+        self.inner.store.flush().await
+    }
+
+    /// Ends everything in order.
+    pub async fn shutdown(self) {
+        for r in &self.inner.replicas {
+            let raft = r.raft.send_replace(None);
+            if let Some(raft) = raft {
+                let _ = raft.shutdown().await;
+            }
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.inner.peers.close();
+        let _ = self.inner.store.flush().await;
+    }
+}
+
+/// Runs a task until the node stops.
+fn until(
+    stop: &CancellationToken,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let stop = stop.clone();
+    async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = task => {}
+        }
+    }
+}
+
+async fn node_id(store: &Store, random: &dyn Random) -> Result<NodeId, StoreError> {
+    if let Some(row) = store.get(&vault_place("node"))? {
+        let bytes =
+            row.as_slice().try_into().map_err(|_| StoreError::Malformed("node".into(), "length".into()))?;
+        return Ok(NodeId(u64::from_be_bytes(bytes)));
+    }
+    let mut bytes = [0u8; 8];
+    random.fill(&mut bytes);
+    // Never 0, and small enough for every JSON number.
+    let id = (u64::from_be_bytes(bytes) >> 11) | 1;
+    store.write(vec![Change::put(vault_place("node"), id.to_be_bytes().to_vec())], None);
+    store.flush().await?;
+    Ok(NodeId(id))
+}
+
+/// One timer for all shards that this vault leads.
+async fn heartbeat(inner: Arc<Inner>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(inner.config.heartbeat_ms));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut snapshots = Instant::now() + SNAPSHOT_EVERY;
+    loop {
+        tick.tick().await;
+        for r in &inner.replicas {
+            let raft = r.raft.borrow().clone();
+            if let Some(raft) = raft
+                && r.status.borrow().lead
+                && !r.stepping_down.load(Ordering::Relaxed)
+            {
+                let _ = raft.trigger().heartbeat().await;
+            }
+        }
+        if Instant::now() >= snapshots {
+            snapshots = Instant::now() + SNAPSHOT_EVERY;
+            for r in &inner.replicas {
+                r.snapshot_now().await;
+            }
+        }
+    }
+}
+
+/// Joins one shard, then keeps its status.
+async fn join_shard(inner: Arc<Inner>, replica: Replica) {
+    let shard = replica.state.shard;
+    let log = replica.state.log.clone();
+    let set = |phase: Phase| {
+        replica.status.send_if_modified(|s| {
+            let changed = s.phase != phase;
+            s.phase = phase;
+            changed
+        });
+    };
+    let (ballot, goal) = loop {
+        let Some(list) = inner.admitted.get() else { return };
+        let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
+        if !voters.contains(&inner.node) {
+            set(Phase::Halted("this vault is not on the admission list".into()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        }
+        match join::round(shard, inner.node, &voters, &log, &inner.peers).await {
+            Decision::Verified { ballot } => break (ballot, None),
+            Decision::CatchUp { ballot, until } => break (ballot, Some(until)),
+            Decision::Quarantine(why) => {
+                tracing::error!(shard, %why, "quarantined: this disk is never served from");
+                set(Phase::Quarantined(why.to_string()));
+                return;
+            }
+            Decision::Wait { missing } => {
+                set(Phase::Joining { missing });
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    if let Some(vote) = join::vote_of(ballot)
+        && let Err(e) = log.adopt(vote).await
+    {
+        set(Phase::Halted(e.to_string()));
+        return;
+    }
+    if let Some(goal) = goal {
+        inner.until.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, goal);
+        set(Phase::CatchingUp { until: goal.index });
+    }
+    let raft = match start_raft(&inner, &replica, goal.is_none()).await {
+        Ok(raft) => raft,
+        Err(e) => {
+            set(Phase::Halted(e));
+            return;
+        }
+    };
+    replica.raft.send_replace(Some(raft.clone()));
+    if goal.is_none() {
+        set(Phase::Verified);
+    }
+    watch_raft(&inner, &replica, &raft, goal).await;
+}
+
+async fn start_raft(inner: &Arc<Inner>, replica: &Replica, elect: bool) -> Result<Raft, String> {
+    let config = Config {
+        cluster_name: format!("bkv-{}", replica.state.shard),
+        heartbeat_interval: inner.config.heartbeat_ms,
+        election_timeout_min: inner.config.election_ms.0,
+        election_timeout_max: inner.config.election_ms.1,
+        enable_heartbeat: false, // ours, for all shards at once
+        enable_elect: elect,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(inner.config.snapshot_entries),
+        max_in_snapshot_log_to_keep: 64,
+        purge_batch_size: 256,
+        replication_lag_threshold: inner.config.snapshot_entries,
+        max_payload_entries: 64,
+        ..Default::default()
+    };
+    let config = Arc::new(config.validate().map_err(|e| e.to_string())?);
+    let net = Net {
+        peers: inner.peers.clone(),
+        state: replica.state.clone(),
+        acknowledged: inner.acknowledged.clone(),
+    };
+    let (log, state) = (replica.state.log.clone(), replica.state.clone());
+    Raft::new(inner.node.0, config, net, log, state).await.map_err(|e| e.to_string())
+}
+
+/// Turns openraft's metrics into status, and ends catching up.
+async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal: Option<LogPosition>) {
+    let mut metrics = raft.metrics();
+    let shard = replica.state.shard;
+    loop {
+        let (leader, lead, term, last) = {
+            let m = metrics.borrow_and_update();
+            let lead = m.state == ServerState::Leader;
+            (m.current_leader.map(NodeId), lead, m.current_term, m.last_log_index.unwrap_or(0))
+        };
+        if goal.is_some_and(|g| position(replica.state.log.last().as_ref().map(|l| &l.0)) >= g) {
+            goal = None;
+            inner.until.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+            raft.runtime_config().elect(true);
+        }
+        if !lead {
+            // Somebody else leads now: what was asked for has happened.
+            replica.stepping_down.store(false, Ordering::Relaxed);
+        }
+        let phase = match (replica.state.log.halted(), goal) {
+            (Some(why), _) => Phase::Halted(why),
+            (None, Some(g)) => Phase::CatchingUp { until: g.index },
+            (None, None) => Phase::Verified,
+        };
+        let lead = lead && phase == Phase::Verified && !replica.stepping_down.load(Ordering::Relaxed);
+        let status = ShardStatus { phase, leader, lead, term, applied: replica.applied(), last };
+        replica.status.send_if_modified(|s| {
+            // The indices alone change with every entry; nobody needs to be woken for them.
+            let woken = (&s.phase, s.leader, s.lead, s.term)
+                != (&status.phase, status.leader, status.lead, status.term);
+            *s = status;
+            woken
+        });
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn refuse(reason: impl Into<String>) -> Body {
+    Body::Failed(p::Failed { reason: reason.into() })
+}
+
+fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
+    p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
+}
+
+#[async_trait::async_trait]
+impl Incoming for Inner {
+    async fn call(&self, from: NodeId, body: Body) -> Body {
+        match body {
+            Body::Ask(ask) => match self.shard(ask.shard) {
+                Some(r) => {
+                    let verified = matches!(r.status.borrow().phase, Phase::Verified);
+                    Body::Told(join::tell(
+                        r.state.shard,
+                        from,
+                        &ask,
+                        &r.state.log,
+                        verified,
+                        &self.acknowledged,
+                    ))
+                }
+                None => refuse("unknown shard"),
+            },
+            Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
+                (Some(r), Ok(id)) => match r.account(&id) {
+                    Ok(a) => {
+                        Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_ref()).0.to_vec().into() })
+                    }
+                    Err(e) => refuse(e.to_string()),
+                },
+                _ => refuse("unknown shard or malformed account"),
+            },
+            Body::Snapshot(chunk) => self.snapshot(from, chunk).await,
+            body => match self.service.get() {
+                Some(service) => service.handle(from, body).await,
+                None => refuse("starting"),
+            },
+        }
+    }
+
+    async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer {
+        let Some(r) = self.shard(call.shard) else { return refuse_raft("unknown shard") };
+        if let Some(why) = r.state.log.halted() {
+            return refuse_raft(format!("halted: {why}"));
+        }
+        let raft = r.raft.borrow().clone();
+        let Some(raft) = raft else { return refuse_raft("joining") };
+        match call.call {
+            Some(p::raft_call::Call::Append(a)) => self.append(from, r, &raft, a).await,
+            Some(p::raft_call::Call::Vote(v)) => self.vote(r, &raft, v).await,
+            None => refuse_raft("malformed"),
+        }
+    }
+}
+
+impl Inner {
+    fn shard(&self, number: u32) -> Option<&Replica> {
+        self.replicas.get(usize::try_from(number).ok()?)
+    }
+
+    async fn append(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        raft: &Raft,
+        a: p::AppendEntries,
+    ) -> p::raft_answer::Answer {
+        let Ok(vote) = vote_in(a.vote) else { return refuse_raft("malformed vote") };
+        // Only the node that the vote names may append in its name.
+        if vote.leader_id.node_id != from.0 {
+            return refuse_raft("an append in another node's name");
+        }
+        let previous = a.previous.as_ref().map(log_id_in);
+        if let (Some(id), Ok(theirs)) = (previous.as_ref(), Hash::try_from(&a.previous_chain[..]))
+            && let Ok(Some(ours)) = r.state.log.chain_at(id)
+            && ours != theirs
+        {
+            let why = format!("node {from} has another history at {id}");
+            r.state.log.halt(why.clone());
+            r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
+            return refuse_raft(why);
+        }
+        let mut entries = Vec::with_capacity(a.entries.len());
+        for e in a.entries {
+            match entry_in(e) {
+                Ok(e) => entries.push(e),
+                Err(e) => return refuse_raft(e.to_string()),
+            }
+        }
+        if let Err(why) = self.acceptable(&entries) {
+            tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
+            return refuse_raft(why);
+        }
+        let rpc = AppendEntriesRequest {
+            vote,
+            prev_log_id: previous,
+            entries,
+            leader_commit: a.committed.as_ref().map(log_id_in),
+        };
+        let result = match raft.append_entries(rpc).await {
+            Ok(AppendEntriesResponse::Success) => R::Success(true),
+            Ok(AppendEntriesResponse::PartialSuccess(id)) => {
+                R::Partial(id.as_ref().map(log_id_out).unwrap_or_default())
+            }
+            Ok(AppendEntriesResponse::Conflict) => R::Conflict(true),
+            Ok(AppendEntriesResponse::HigherVote(v)) => R::HigherVote(vote_out(&v)),
+            Err(e) => return refuse_raft(e.to_string()),
+        };
+        p::raft_answer::Answer::Append(p::AppendAnswer { result: Some(result) })
+    }
+
+    /// What is refused before it reaches the log: times from the future, members that the root did not admit.
+    fn acceptable(&self, entries: &[crate::raft::types::Entry]) -> Result<(), String> {
+        let limit = self.clock.now_ms().saturating_add(AHEAD_MS);
+        for e in entries {
+            match &e.payload {
+                EntryPayload::Normal(b) => {
+                    let batch: Batch =
+                        minicbor::decode(&b.0).map_err(|e| format!("an entry does not read: {e}"))?;
+                    if batch.time.0 > limit {
+                        return Err("an entry from more than 30 s in the future: a clock is wrong".into());
+                    }
+                }
+                EntryPayload::Membership(m) => {
+                    let list = self.admitted.get().ok_or("no admission list")?;
+                    if let Some((stranger, _)) = m.nodes().find(|(id, _)| list.node(NodeId(**id)).is_none()) {
+                        return Err(format!("node {stranger} is not on the admission list"));
+                    }
+                }
+                EntryPayload::Blank => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn vote(&self, r: &Replica, raft: &Raft, v: p::VoteRequest) -> p::raft_answer::Answer {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&r.state.shard).copied();
+        if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
+            return refuse_raft("catching up");
+        }
+        let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        match raft.vote(VoteRequest::new(vote, v.last.as_ref().map(log_id_in))).await {
+            Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
+                vote: Some(vote_out(&answer.vote)),
+                granted: answer.vote_granted,
+                last: answer.last_log_id.as_ref().map(log_id_out),
+            }),
+            Err(e) => refuse_raft(e.to_string()),
+        }
+    }
+
+    /// Stages chunks; with the last one the whole goes to Raft, which lets the state judge it.
+    async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
+        let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
+        let raft = r.raft.borrow().clone();
+        let Some(raft) = raft else { return refuse("joining") };
+        let Ok(vote) = vote_in(chunk.vote) else { return refuse("malformed vote") };
+        if vote.leader_id.node_id != from.0 {
+            return refuse("a snapshot in another node's name");
+        }
+        let key = (r.state.shard, from);
+        let whole = {
+            let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+            let (head, rows) = staged.entry(key).or_default();
+            if !chunk.head.is_empty() {
+                rows.clear();
+                *head = minicbor::decode(&chunk.head).ok();
+            }
+            for row in &chunk.rows {
+                match minicbor::decode(row) {
+                    Ok(row) if rows.len() < STAGED => rows.push(row),
+                    _ => {
+                        staged.remove(&key);
+                        return refuse("a row does not read, or there are too many");
+                    }
+                }
+            }
+            if chunk.last { staged.remove(&key) } else { None }
+        };
+        if !chunk.last {
+            return Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
+        }
+        let Some((Some(head), rows)) = whole else { return refuse("a snapshot without a head") };
+        let meta = match snapshot_meta(&head) {
+            Ok(meta) => meta,
+            Err(why) => return refuse(why),
+        };
+        let data = SnapshotData::Received(Box::new(Received { head, rows }));
+        match raft.install_full_snapshot(vote, openraft::Snapshot { meta, snapshot: Box::new(data) }).await {
+            Ok(answer) => Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&answer.vote)) }),
+            Err(e) => refuse(e.to_string()),
+        }
+    }
+}
+
+fn snapshot_meta(head: &Head) -> Result<openraft::SnapshotMeta<u64, openraft::EmptyNode>, String> {
+    use prost::Message as _;
+    let last = log_id_in(&p::LogId::decode(&head.applied[..]).map_err(|e| e.to_string())?);
+    let membership = crate::raft::state::stored_membership(head).map_err(|e| e.to_string())?;
+    Ok(openraft::SnapshotMeta {
+        last_log_id: Some(last),
+        last_membership: membership,
+        snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
+    })
+}

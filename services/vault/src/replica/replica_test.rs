@@ -1,0 +1,356 @@
+//! Three vaults in one process: real stores, real TLS on loopback, software keys.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::account::Manifest;
+use bkv_core::command::{Command, Expire, Init, NewDocuments};
+use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::effect::{Outcome, Refusal};
+use bkv_core::id::{AccountId, Era, FleetId, Hash, NodeId, RegId, Slot, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use bkv_wire::verifier::WireVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use sha2::Digest as _;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::store::DataKeys;
+
+struct TestKeys(u8);
+
+impl DataKeys for TestKeys {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+        let digest: [u8; 32] = sha2::Sha256::new_with_prefix([self.0]).chain_update(info).finalize().into();
+        Ok(Zeroizing::new(digest))
+    }
+}
+
+struct TestKeeper;
+
+impl Keeper for TestKeeper {
+    fn keep(&self, _: &AccountId, _: &RegId, _: &Record, z: &Secret32, _: &[SealedShare]) -> Vec<u8> {
+        z.expose().to_vec()
+    }
+
+    fn export(&self, _: &AccountId, _: &RegId, kept: &[u8]) -> Option<(Secret32, Vec<SealedShare>)> {
+        Some((Secret32::new(kept.try_into().ok()?), Vec::new()))
+    }
+}
+
+/// A software identity: (key for TLS, SPKI).
+fn identity() -> (Arc<CertifiedKey>, Vec<u8>) {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+    let pkcs8 =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &aws_lc_rs::rand::SystemRandom::new())
+            .unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
+    let mut spki = vec![
+        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
+        0x3d, 3, 1, 7, 3, 0x42, 0,
+    ];
+    spki.extend_from_slice(pair.public_key().as_ref());
+    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
+    (Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key)), spki)
+}
+
+struct Fleet {
+    dir: tempfile::TempDir,
+    identities: Vec<(Arc<CertifiedKey>, Vec<u8>)>,
+    ports: Vec<u16>,
+    root: Root,
+    key: RootKey,
+    nodes: Vec<Option<Node>>,
+    list: Option<Arc<Admission>>,
+}
+
+fn region(i: usize) -> String {
+    format!("region-{i}")
+}
+
+impl Fleet {
+    fn new(n: usize) -> Self {
+        let listeners: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
+        let root = Root {
+            keys: vec![key.public()],
+            threshold: 1,
+            fleet: FleetId([1; 16]),
+            era: Era(1),
+            development: true,
+        };
+        let identities = (0..n).map(|_| identity()).collect();
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            identities,
+            ports,
+            root,
+            key,
+            nodes: (0..n).map(|_| None).collect(),
+            list: None,
+        }
+    }
+
+    fn folder(&self, i: usize) -> std::path::PathBuf {
+        self.dir.path().join(region(i))
+    }
+
+    async fn start(&mut self, i: usize) {
+        let peers: BTreeMap<String, String> =
+            self.ports.iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
+        let listen = format!("127.0.0.1:{}", self.ports[i]).parse().unwrap();
+        let config = NodeConfig::new(self.folder(i), listen, peers, 2);
+        let verifier = Arc::new(WireVerifier::new(self.root.clone()));
+        let keys = Arc::new(TestKeys(u8::try_from(i).unwrap()));
+        let node = Node::start(
+            config,
+            Env::default(),
+            self.identities[i].0.clone(),
+            keys,
+            Arc::new(TestKeeper),
+            verifier,
+        )
+        .await
+        .unwrap();
+        if let Some(list) = &self.list {
+            node.set_admission(list.clone());
+        }
+        self.nodes[i] = Some(node);
+    }
+
+    async fn stop(&mut self, i: usize) {
+        self.nodes[i].take().unwrap().shutdown().await;
+    }
+
+    fn documents(&self) -> (Admission, NewDocuments) {
+        let members = self.nodes.iter().flatten().enumerate().map(|(i, n)| Member {
+            region: region(i),
+            slot: Slot(u8::try_from(i + 1).unwrap()),
+            node: n.node(),
+            identity: self.identities[i].1.clone(),
+            delivery: vec![u8::try_from(i).unwrap(); 32],
+        });
+        let members: Vec<Member> = members.collect();
+        let lineage = self.root.lineage();
+        let (not_before, not_after, hash) = (Time(0), Time(u64::MAX / 2), Hash([0; 32]));
+        let threshold = u8::try_from(members.len() / 2 + 1).unwrap();
+        let list =
+            Admission { lineage, era: Era(1), number: 1, not_before, not_after, threshold, members, hash };
+        let policy = Policy {
+            lineage,
+            era: Era(1),
+            number: 1,
+            not_before,
+            not_after,
+            issuer: "i".into(),
+            vault_audience: "v".into(),
+            chatd_audience: "c".into(),
+            jwks: JwksSource::Inline("{}".into()),
+            enrolment_claim: None,
+            attempts: AttemptPolicy {
+                max: 10,
+                lifetime_failures: 100,
+                waits_ms: vec![],
+                last_try_ms: 1,
+                attempt_ms: 1,
+            },
+            store_ms: 1,
+            ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
+            ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 9, lanes: 9 },
+            shards: 2,
+            hash,
+            development: true,
+        };
+        let sign = |kind, body| add_signature(kind, &unsigned(kind, body), &self.key).unwrap();
+        let documents = NewDocuments {
+            admission: sign(Kind::Admission, write_admission(&list).unwrap()),
+            policy: sign(Kind::Policy, write_policy(&policy).unwrap()),
+        };
+        (list, documents)
+    }
+
+    async fn up(n: usize) -> Self {
+        let mut fleet = Self::new(n);
+        for i in 0..n {
+            fleet.start(i).await;
+        }
+        let (list, documents) = fleet.documents();
+        let list = Arc::new(list);
+        for node in fleet.nodes.iter().flatten() {
+            node.set_admission(list.clone());
+        }
+        fleet.list = Some(list);
+        let seed = fleet.nodes[0].as_ref().unwrap();
+        for replica in seed.replicas() {
+            replica.initialize(soon(10)).await.unwrap();
+        }
+        let init = Init {
+            fleet: fleet.root.fleet,
+            lineage: fleet.root.lineage(),
+            era: Era(1),
+            shard: 0,
+            index: Secret32::new([5; 32]),
+            documents,
+        };
+        for shard in 0..2u16 {
+            let c = fleet.propose(shard, Command::Init(Init { shard, ..init.clone() })).await;
+            assert_eq!(c.outcome, Outcome::Done);
+        }
+        fleet
+    }
+
+    /// At whoever leads, until it is committed.
+    async fn propose(&self, shard: u16, command: Command) -> Committed {
+        let until = soon(15);
+        let mut last = String::new();
+        while Instant::now() < until {
+            for node in self.nodes.iter().flatten() {
+                let replica = node.replica(ShardId(shard)).unwrap();
+                if !replica.status().borrow().lead {
+                    last = format!("{:?}", *replica.status().borrow());
+                    continue;
+                }
+                match replica.propose(command.clone(), soon(5)).await {
+                    Ok(c) => return c,
+                    Err(e) => last = e.to_string(),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("nobody committed: {last}");
+    }
+
+    fn replica(&self, i: usize) -> &Replica {
+        self.nodes[i].as_ref().unwrap().replica(ShardId(0)).unwrap()
+    }
+
+    async fn phase(&self, i: usize, want: impl Fn(&Phase) -> bool) {
+        let mut status = self.replica(i).status();
+        let reached =
+            tokio::time::timeout(Duration::from_secs(15), status.wait_for(|s| want(&s.phase))).await;
+        assert!(reached.is_ok(), "{:?}", *self.replica(i).status().borrow());
+    }
+}
+
+fn soon(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+/// A command that every replica refuses alike, and that goes through the log all the same.
+fn harmless(n: u8) -> Command {
+    Command::Expire(Expire { account: AccountId([n; 32]) })
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for f in std::fs::read_dir(from).unwrap().flatten() {
+        std::fs::copy(f.path(), to.join(f.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_vaults_commit_and_all_apply_the_same() {
+    let fleet = Fleet::up(3).await;
+    let c = fleet.propose(0, harmless(1)).await;
+    assert_eq!(c.outcome, Outcome::Refused(Refusal::NoKey));
+    for i in 0..3 {
+        fleet.replica(i).wait_applied(c.index, soon(5)).await.unwrap();
+        assert_eq!(fleet.replica(i).fleet().unwrap().index.expose(), &[5; 32]);
+        assert_eq!(fleet.replica(i).fleet().unwrap().shard, 0);
+    }
+    let _ = Manifest { sequence: 0, hash: Hash([0; 32]) };
+}
+
+/// S23: a leader that goes is replaced, and comes back without losing anything that was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s23_a_leader_goes_and_comes_back() {
+    let mut fleet = Fleet::up(3).await;
+    let before = fleet.propose(0, harmless(1)).await;
+    let leader = (0..3).find(|i| fleet.replica(*i).status().borrow().lead).unwrap();
+    fleet.stop(leader).await;
+    let after = fleet.propose(0, harmless(2)).await;
+    assert!(after.index > before.index);
+    fleet.start(leader).await;
+    fleet.phase(leader, |p| *p == Phase::Verified).await;
+    fleet.replica(leader).wait_applied(after.index, soon(10)).await.unwrap();
+}
+
+/// All power is lost: the roll call of all three elects again (rule 3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s23_after_all_power_was_lost_the_roll_call_elects() {
+    let mut fleet = Fleet::up(3).await;
+    let before = fleet.propose(0, harmless(1)).await;
+    for i in 0..3 {
+        fleet.stop(i).await;
+    }
+    fleet.start(0).await;
+    fleet.start(1).await;
+    fleet.phase(0, |p| matches!(p, Phase::Joining { missing } if missing.len() == 1)).await;
+    fleet.start(2).await;
+    let after = fleet.propose(0, harmless(2)).await;
+    assert!(after.index > before.index);
+}
+
+/// S24: a vault that starts from an older copy of its own disk is quarantined, and the others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s24_an_older_disk_is_quarantined() {
+    let mut fleet = Fleet::up(3).await;
+    fleet.propose(0, harmless(1)).await;
+    // A follower, so that the leader keeps what it saw of it.
+    let follower = (0..3).find(|i| !fleet.replica(*i).status().borrow().lead).unwrap();
+    fleet.stop(follower).await;
+    let kept = fleet.dir.path().join("older");
+    copy(&fleet.folder(follower), &kept);
+    fleet.start(follower).await;
+    fleet.phase(follower, |p| *p == Phase::Verified).await;
+    for n in 2..8 {
+        let c = fleet.propose(0, harmless(n)).await;
+        fleet.replica(follower).wait_applied(c.index, soon(5)).await.unwrap();
+    }
+    fleet.stop(follower).await;
+    copy(&kept, &fleet.folder(follower));
+    fleet.start(follower).await;
+    fleet.phase(follower, |p| matches!(p, Phase::Quarantined(_))).await;
+    fleet.propose(0, harmless(9)).await;
+}
+
+/// S26: whoever is not on the admission list is not spoken to, whatever its address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s26_a_stranger_at_a_known_address_is_refused() {
+    let mut fleet = Fleet::up(3).await;
+    fleet.stop(2).await;
+    fleet.identities[2] = identity();
+    fleet.start(2).await;
+    fleet.phase(2, |p| matches!(p, Phase::Joining { missing } if missing.len() == 2)).await;
+    let node = fleet.list.as_ref().unwrap().members[2].node;
+    let call = fleet.nodes[0]
+        .as_ref()
+        .unwrap()
+        .peers()
+        .call(node, Body::Clock(bkv_wire::proto::peer::Clock {}), soon(3))
+        .await;
+    assert!(
+        matches!(call, Err(crate::peer::PeerError::Unreachable { .. } | crate::peer::PeerError::Late(_))),
+        "{call:?}"
+    );
+    assert_ne!(node, NodeId(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_vault_alone_works_too() {
+    let mut fleet = Fleet::up(1).await;
+    let before = fleet.propose(1, harmless(1)).await;
+    fleet.stop(0).await;
+    fleet.start(0).await;
+    let after = fleet.propose(1, harmless(2)).await;
+    assert!(after.index > before.index);
+}
