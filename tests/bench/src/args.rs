@@ -59,17 +59,17 @@ pub(crate) struct Extent {
 
 impl Args {
     /// Does this part run?
-    pub fn wants(&self, part: &str) -> bool {
+    pub(crate) fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|p| p == part)
     }
 
     /// The first part asked for that there is not.
-    pub fn unknown_part(&self) -> Option<&str> {
+    pub(crate) fn unknown_part(&self) -> Option<&str> {
         self.only.iter().map(String::as_str).find(|p| !PARTS.contains(p))
     }
 
     /// How much.
-    pub fn extent(&self) -> Extent {
+    pub(crate) fn extent(&self) -> Extent {
         let seconds = Duration::from_secs;
         let mut extent = if self.quick {
             Extent {
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn more_records_make_a_longer_run_and_a_limit_is_obeyed() {
         let plain = Args::try_parse_from(["bkv-bench"]).unwrap();
-        assert_eq!(plain.extent().limit, Duration::from_secs(480));
+        assert_eq!(plain.extent().limit, Duration::from_mins(8));
         let many = Args::try_parse_from(["bkv-bench", "--records", "100000"]).unwrap();
         assert!(many.extent().limit > plain.extent().limit);
         let bound = Args::try_parse_from(["bkv-bench", "--records", "100000", "--limit", "9"]).unwrap();

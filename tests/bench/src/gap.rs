@@ -67,7 +67,8 @@ async fn once(
 ) -> Result<Option<Duration>, BenchError> {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for account in accounts.iter().cloned() {
+    for account in accounts {
+        let account = account.clone();
         tasks.spawn(async move {
             let mut moments = Vec::new();
             while start.elapsed() < BEFORE + AFTER {

@@ -55,7 +55,8 @@ where
 {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for account in accounts.iter().cloned() {
+    for account in accounts {
+        let account = account.clone();
         let work = work.clone();
         tasks.spawn(async move {
             let mut seen = Seen::default();
@@ -172,7 +173,7 @@ pub(crate) async fn recoveries(
     (warm, time): (Duration, Duration),
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     let (accounts, seen) = register(world, "recover", 128, 16, until).await?;
     seen.tell("recover.accounts", report);
     let recover = |a: Account| async move { a.recover().await.map(drop) };

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match run::run(&args) {
         Ok(true) => ExitCode::SUCCESS,
         // Measured, but a goal does not hold or could not be measured.
-        Ok(false) => ExitCode::from(if args.strict { 1 } else { 0 }),
+        Ok(false) => ExitCode::from(u8::from(args.strict)),
         Err(e) => {
             let mut words = e.to_string();
             let mut source = std::error::Error::source(&e);

@@ -19,7 +19,7 @@ const FLIGHT: usize = 32;
 /// After filling: logs are purged, pages written.
 const SETTLE: Duration = Duration::from_secs(3);
 /// For a full vault to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Of one region.
 #[derive(Debug, Clone, Copy)]
