@@ -1,11 +1,20 @@
 //! bkv-vault: one replica of the Backup Key Vault.
 //!
-//! `store` keeps sealed rows, `raft` replicates batches of `bkv-core`'s commands, `replica` is a shard as the service sees it, `peer` the
+//! `session` is one conversation with a client, `service` what a region does for an account, `relay` and `admin` the doors; `store` keeps sealed rows, `raft` replicates batches of `bkv-core`'s commands, `replica` is a shard as the service sees it, `peer` the
 //! connections between vaults. Decisions about attempts are not made here.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod config;
 pub mod env;
+pub mod health;
+pub mod keeper;
+pub mod metrics;
 pub mod peer;
 mod raft;
+pub mod relay;
 pub mod replica;
+pub mod run;
+pub mod service;
+mod session;
 pub mod store;

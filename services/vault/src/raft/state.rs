@@ -1,7 +1,7 @@
 //! The state machine over the store: entries go through `bkv-core`, and what comes out (accounts, secrets, floors, events, deadlines, the head)
 //! is one job for the writer. Nothing is decided here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bkv_core::account::Account;
@@ -30,7 +30,7 @@ use crate::replica::{Floor, Keeper};
 use crate::store::{Change, Done, Place, Store, StoreError, Table, View};
 
 /// Events kept; whoever is further behind scans.
-const EVENTS: u64 = 16_384;
+const EVENTS: usize = 16_384;
 
 /// A shard's state. Cheap to clone: openraft has one, the replica that answers questions another.
 #[derive(Clone)]
@@ -64,8 +64,10 @@ struct Inner {
     chain: Hash,
     membership: StoredMembership<u64, openraft::EmptyNode>,
     deadlines: BTreeMap<AccountId, Time>,
-    /// Cursor of the newest and of the oldest event kept.
-    events: (u64, u64),
+    /// Cursors of the events that are kept, oldest first. A cursor is (log index, number in the entry): the same in every replica.
+    events: VecDeque<u64>,
+    /// All events behind this cursor are kept.
+    floor: u64,
 }
 
 type Io<T> = Result<T, StorageError<u64>>;
@@ -84,6 +86,11 @@ fn cbor<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
 
 fn read<T: for<'a> minicbor::Decode<'a, ()>>(what: &str, row: &[u8]) -> Result<T, StoreError> {
     minicbor::decode(row).map_err(|e| StoreError::Malformed(what.into(), e.to_string()))
+}
+
+/// The cursor of an entry's nth event.
+const fn cursor(index: u64, n: u64) -> u64 {
+    (index << 16) | n
 }
 
 /// What an account is, in 32 bytes: voters are asked whether theirs is the same.
@@ -131,7 +138,8 @@ impl State {
             chain: Hash([0; 32]),
             membership: StoredMembership::default(),
             deadlines: BTreeMap::new(),
-            events: (0, 1),
+            events: VecDeque::new(),
+            floor: 0,
         };
         if let Some(row) = store.get(&head_place(shard))? {
             let head: Head = read("head", &row)?;
@@ -149,10 +157,9 @@ impl State {
             let (id, at): (AccountId, Time) = read("deadline", &row)?;
             inner.deadlines.insert(id, at);
         }
-        let events = all(&store, Table::Event, shard)?;
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            inner.events = (last.0.number().unwrap_or(0), first.0.number().unwrap_or(1));
-        }
+        inner.events = all(&store, Table::Event, shard)?.iter().filter_map(|(p, _)| p.number()).collect();
+        let applied_cursor = inner.applied.map_or(0, |a| cursor(a.index, u64::from(u16::MAX)));
+        inner.floor = inner.events.front().map_or(applied_cursor, |first| first.saturating_sub(1));
         let applied = inner.applied.map_or(0, |a| a.index);
         Ok(Self {
             shard,
@@ -219,22 +226,17 @@ impl State {
         self.lock().deadlines.iter().filter(|(_, at)| **at < now).map(|(id, _)| *id).take(max).collect()
     }
 
-    /// (oldest, newest) cursor of the events that are kept.
+    /// (cursor behind which all events are kept, newest cursor).
     pub(crate) fn events(&self) -> (u64, u64) {
         let inner = self.lock();
-        (inner.events.1, inner.events.0)
+        (inner.floor, inner.events.back().copied().unwrap_or(inner.floor))
     }
 
-    /// Events behind a cursor, in order.
+    /// Events behind a cursor, in order; those on disk.
     pub(crate) fn events_after(&self, cursor: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
-        let (_, newest) = self.events();
-        let mut found = Vec::new();
-        for number in (cursor.saturating_add(1)..=newest).take(max) {
-            if let Some(row) = self.store.get(&Place::numbered(Table::Event, self.shard, number))? {
-                found.push((number, read("event", &row)?));
-            }
-        }
-        Ok(found)
+        let after = Place::numbered(Table::Event, self.shard, cursor);
+        let rows = self.store.rows(Table::Event, self.shard, Some(&after), max)?;
+        rows.iter().map(|(p, row)| Ok((p.number().unwrap_or(0), read("event", row)?))).collect()
     }
 
     /// Accounts in the order of their hidden places.
@@ -275,7 +277,7 @@ impl State {
                         let applied = inner.shard.apply(at, command, &mut work, self.verifier.as_ref())?;
                         fleet_changed |= command.account().is_none() && applied.outcome == Outcome::Done;
                         for effect in applied.effects {
-                            self.carry_out(effect, &mut work, &mut changes, inner)?;
+                            self.carry_out(index, effect, &mut work, &mut changes, inner)?;
                         }
                         answer.outcomes.push(applied.outcome);
                     }
@@ -309,6 +311,7 @@ impl State {
 
     fn carry_out(
         &self,
+        index: u64,
         effect: Effect,
         work: &mut Work<'_>,
         changes: &mut Vec<Change>,
@@ -357,14 +360,15 @@ impl State {
                 }
             },
             Effect::Event(event) => {
-                inner.events.0 += 1;
-                changes.push(Change::put(
-                    Place::numbered(Table::Event, self.shard, inner.events.0),
-                    cbor(&event),
-                ));
-                if inner.events.0 - inner.events.1 >= EVENTS {
-                    changes.push(Change::remove(Place::numbered(Table::Event, self.shard, inner.events.1)));
-                    inner.events.1 += 1;
+                let newest = inner.events.back().copied().unwrap_or(0);
+                let number = cursor(index, 0).max(newest + 1);
+                inner.events.push_back(number);
+                changes.push(Change::put(Place::numbered(Table::Event, self.shard, number), cbor(&event)));
+                if inner.events.len() > EVENTS
+                    && let Some(oldest) = inner.events.pop_front()
+                {
+                    changes.push(Change::remove(Place::numbered(Table::Event, self.shard, oldest)));
+                    inner.floor = oldest;
                 }
             }
         }
@@ -478,6 +482,12 @@ impl State {
             inner.chain = received.head.chain;
             inner.membership = membership;
             inner.deadlines = deadlines;
+            // Events of the entries that were skipped never happened here: whoever follows them scans.
+            let skipped: Vec<u64> = inner.events.drain(..).collect();
+            changes.extend(
+                skipped.into_iter().map(|n| Change::remove(Place::numbered(Table::Event, self.shard, n))),
+            );
+            inner.floor = cursor(last.index, u64::from(u16::MAX));
             changes.push(Change::put(fleet_place(self.shard), cbor(&fleet_of(&inner.shard, &fleet))));
             let head = head(&inner, &last, false);
             changes.push(Change::put(head_place(self.shard), cbor(&head)));

@@ -217,6 +217,13 @@ impl Replica {
         })
     }
 
+    /// Waits until this vault has applied up to an index and has it on disk.
+    pub async fn wait_durable(&self, index: u64, deadline: Instant) -> Result<(), ProposeError> {
+        let mut durable = self.state.durable.subscribe();
+        let reached = timeout_at(deadline, durable.wait_for(|d| *d >= index)).await;
+        reached.map_err(|_| late())?.map(|_| ()).map_err(|_| late())
+    }
+
     /// The account as this vault has applied it.
     pub fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
         self.state.account(id)
@@ -256,8 +263,8 @@ impl Replica {
 
     /// Events behind a cursor.
     pub fn events_after(&self, cursor: u64, max: usize) -> Result<EventPage, StoreError> {
-        let (oldest, newest) = self.state.events();
-        let complete = cursor.saturating_add(1) >= oldest && cursor <= newest && cursor > 0;
+        let (floor, newest) = self.state.events();
+        let complete = cursor >= floor && cursor <= newest;
         let events = if complete { self.state.events_after(cursor, max)? } else { Vec::new() };
         Ok(EventPage { events, complete, newest })
     }
@@ -280,6 +287,14 @@ impl Replica {
     pub fn step_down(&self) {
         self.stepping_down.store(true, std::sync::atomic::Ordering::Relaxed);
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
+    }
+
+    /// Does Raft itself still lead here, whether it takes proposals or not?
+    pub fn raft_leads(&self) -> bool {
+        self.raft
+            .borrow()
+            .as_ref()
+            .is_some_and(|r| r.metrics().borrow().state == openraft::ServerState::Leader)
     }
 
     /// Makes the Raft group of all vaults on the admission list. Free if it is there already.

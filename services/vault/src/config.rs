@@ -1,0 +1,223 @@
+//! `vault.toml`: read once into one typed value. Whoever reads this file learns no secret: PIN and keys are named by path.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bkv_hsm::TokenConfig;
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The region's name, as on the admission list.
+    pub region: String,
+    /// Folder of the store. On another volume than a software token's directory.
+    pub data: PathBuf,
+    /// The pinned root: a file from `bkv ceremony root`.
+    pub root: PathBuf,
+    /// The hardware token.
+    pub token: TokenConfig,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Region → `host:port` where the other vaults listen for peers.
+    pub peers: BTreeMap<String, String>,
+    /// Role certificate for ChatD and administration.
+    pub tls: Tls,
+    /// Raft groups; the policy must say the same.
+    #[serde(default = "default_shards")]
+    pub shards: u16,
+    /// Timings.
+    #[serde(default)]
+    pub raft: Timings,
+}
+
+/// Addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Other vaults.
+    pub peer: SocketAddr,
+    /// ChatD.
+    pub relay: SocketAddr,
+    /// Administration.
+    pub admin: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`, in the clear.
+    pub health: SocketAddr,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate chain with `bkv://role/vault/<region>`.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The role CA.
+    pub ca: PathBuf,
+}
+
+/// Raft timings.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timings {
+    /// Between heartbeats, milliseconds.
+    pub heartbeat_ms: u64,
+    /// Shortest silence before an election, milliseconds.
+    pub election_min_ms: u64,
+    /// Longest.
+    pub election_max_ms: u64,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self { heartbeat_ms: 120, election_min_ms: 400, election_max_ms: 700, snapshot_entries: 4096 }
+    }
+}
+
+const fn default_shards() -> u16 {
+    4
+}
+
+/// The file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not readable.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML of this shape: the message names line and field.
+    #[error("{}: {why}", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// The parser's words.
+        why: String,
+    },
+    /// A field's value.
+    #[error("{field}: {why}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What would be right.
+        why: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file. Relative paths are relative to it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder).map_err(|e| match e {
+            ConfigError::Parse { why, .. } => ConfigError::Parse { path: path.into(), why },
+            e => e,
+        })
+    }
+
+    /// From text.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut c: Self = toml::from_str(text)
+            .map_err(|e| ConfigError::Parse { path: PathBuf::new(), why: e.to_string() })?;
+        for path in
+            [&mut c.data, &mut c.root, &mut c.token.pin_file, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca]
+        {
+            *path = folder.join(&*path);
+        }
+        c.check()?;
+        Ok(c)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let field = |field, why: &str| Err(ConfigError::Field { field, why: why.into() });
+        if bkv_hsm::VaultName::new(&self.region).is_err() || self.region.len() > 16 {
+            return field("region", "1 to 16 of a-z, 0-9 and '-', as on the admission list");
+        }
+        if !(1..=256).contains(&self.shards) {
+            return field("shards", "1 to 256; fixed when the fleet is made");
+        }
+        let t = &self.raft;
+        if t.heartbeat_ms == 0
+            || t.election_min_ms < 2 * t.heartbeat_ms
+            || t.election_max_ms <= t.election_min_ms
+        {
+            return field("raft", "election_max_ms > election_min_ms ≥ 2 × heartbeat_ms > 0 is needed");
+        }
+        if let Some((region, _)) = self
+            .peers
+            .iter()
+            .find(|(_, a)| a.rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err()))
+        {
+            return Err(ConfigError::Field {
+                field: "peers",
+                why: format!("`{region}` must be \"host:port\""),
+            });
+        }
+        let ports = [self.listen.peer, self.listen.relay, self.listen.admin, self.listen.health];
+        if ports.iter().enumerate().any(|(i, a)| a.port() != 0 && ports.iter().skip(i + 1).any(|b| a == b)) {
+            return field("listen", "each of peer, relay, admin and health needs an address of its own");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+region = "eu-west"
+data = "data"
+root = "/etc/bkv/root.bin"
+shards = 4
+[token]
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token_label = "eu-west"
+pin_file = "pin"
+[listen]
+peer = "127.0.0.1:1"
+relay = "127.0.0.1:2"
+admin = "127.0.0.1:3"
+health = "127.0.0.1:4"
+[peers]
+us-east = "10.0.0.2:7000"
+[tls]
+cert = "tls.crt"
+key = "tls.key"
+ca = "ca.crt"
+"#;
+
+    #[test]
+    fn a_good_file_is_read_and_its_paths_are_relative_to_it() {
+        let c = Config::parse(GOOD, Path::new("/srv/vault")).unwrap();
+        assert_eq!(c.data, Path::new("/srv/vault/data"));
+        assert_eq!(c.root, Path::new("/etc/bkv/root.bin"));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let cases = [
+            ("region = \"eu-west\"", "region = \"eu west\"", "region"),
+            ("shards = 4", "shards = 0", "shards"),
+            ("shards = 4", "shard = 4", "shard"),
+            ("peer = \"127.0.0.1:1\"", "peer = \"nowhere\"", "peer"),
+            ("relay = \"127.0.0.1:2\"", "relay = \"127.0.0.1:1\"", "listen"),
+            ("us-east = \"10.0.0.2:7000\"", "us-east = \"10.0.0.2\"", "us-east"),
+            ("pin_file = \"pin\"", "pin = \"1234\"", "pin"),
+            ("ca = \"ca.crt\"", "", "ca"),
+        ];
+        for (from, to, name) in cases {
+            let e = Config::parse(&GOOD.replace(from, to), Path::new("/")).unwrap_err().to_string();
+            assert!(e.contains(name), "{name}: {e}");
+        }
+    }
+}

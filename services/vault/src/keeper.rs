@@ -1,0 +1,208 @@
+//! Secrets of registrations as this vault keeps them: z and its own share masked by the token, the other regions' shares as the client sealed them.
+//!
+//! The disk alone shows neither, and the token alone neither. Masking happens while an entry is applied and must not fail: if the token is away the
+//! secrets are kept as they came (sealed by the store like everything) and masked as soon as somebody needs them.
+
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use bkv_core::id::{AccountId, RegId, Slot};
+use bkv_core::record::{Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_core::statement;
+use bkv_hsm::{Token, TokenError};
+use bkv_wire::delivery::DeliveryKey;
+use bkv_wire::toprf::{Commitments, Share};
+use minicbor::{Decode, Encode};
+use rand::RngCore as _;
+use zeroize::Zeroizing;
+
+use crate::replica::Keeper;
+
+/// What lies in the store for a registration.
+#[derive(Encode, Decode)]
+struct Kept {
+    /// Fresh whenever the secrets under it change, else one pad would be used twice.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    salt: [u8; 16],
+    /// (z ‖ own share) XOR pad; None while it waits for the token.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    masked: Vec<u8>,
+    /// Is there an own share under the mask?
+    #[n(2)]
+    own: bool,
+    /// Those of other regions; the own one too while it can't be opened.
+    #[n(3)]
+    others: Vec<SealedShare>,
+    /// z as it came, while it waits for the token.
+    #[n(4)]
+    waiting: Option<Secret32>,
+}
+
+/// What a region needs to evaluate, in memory only.
+pub struct Unmasked {
+    /// Gives this generation's OPAQUE keys.
+    pub z: Secret32,
+    /// The region's own; None: `share_missing`.
+    pub share: Option<Share>,
+}
+
+/// Why nothing could be unmasked.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// What lies there does not read.
+    #[error("the kept secrets do not read")]
+    Malformed,
+}
+
+/// Masks by the token.
+pub struct TokenKeeper {
+    token: Token,
+    delivery: OnceLock<DeliveryKey>,
+    slot: RwLock<Option<Slot>>,
+}
+
+impl TokenKeeper {
+    /// Over a token that is provisioned.
+    pub const fn new(token: Token) -> Self {
+        Self { token, delivery: OnceLock::new(), slot: RwLock::new(None) }
+    }
+
+    /// The key that shares are sealed to; before the first entry is applied.
+    pub fn set_delivery(&self, key: DeliveryKey) {
+        let _ = self.delivery.set(key);
+    }
+
+    /// This vault's place on the admission list.
+    pub fn set_slot(&self, slot: Option<Slot>) {
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, Share)> {
+        let slot = (*self.slot.read().unwrap_or_else(PoisonError::into_inner))?;
+        let sealed = shares.iter().find(|s| s.slot == slot)?;
+        let info = statement::share_info(&record.hash(), slot);
+        let share = self.delivery.get()?.open(sealed, &info, b"").ok()?;
+        // A share that is not on the committed polynomial is no share: evaluating with it would only be named as wrong by clients.
+        let commitments = Commitments::parse(&record.commitments).ok()?;
+        share.check(slot, &commitments).ok()?;
+        Some((slot, share))
+    }
+
+    fn mask(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        z: &Secret32,
+        share: Option<&Share>,
+    ) -> Result<([u8; 16], Vec<u8>), TokenError> {
+        let mut salt = [0u8; 16];
+        rand::rngs::OsRng.fill_bytes(&mut salt);
+        let pad = self.token.mask_pad_blocking(&place(account, reg_id), &salt)?;
+        let mut plain = Zeroizing::new([0u8; 64]);
+        let (first, second) = plain.split_at_mut(32);
+        first.copy_from_slice(z.expose());
+        if let Some(share) = share {
+            second.copy_from_slice(share.to_bytes().as_slice());
+        }
+        Ok((salt, plain.iter().zip(pad.iter()).map(|(a, b)| a ^ b).collect()))
+    }
+
+    fn make(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        record: &Record,
+        z: &Secret32,
+        shares: &[SealedShare],
+    ) -> Kept {
+        let own = self.own_share(record, shares);
+        match self.mask(account, reg_id, z, own.as_ref().map(|(_, s)| s)) {
+            Ok((salt, masked)) => {
+                let slot = own.as_ref().map(|(slot, _)| *slot);
+                let others = shares.iter().filter(|s| Some(s.slot) != slot).cloned().collect();
+                Kept { salt, masked, own: own.is_some(), others, waiting: None }
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the token can't mask a registration now; it is kept to be masked later");
+                Kept {
+                    salt: [0; 16],
+                    masked: Vec::new(),
+                    own: false,
+                    others: shares.to_vec(),
+                    waiting: Some(z.clone()),
+                }
+            }
+        }
+    }
+
+    /// Opens what is kept. Gives also a better form of it, if there is one now: to be put back.
+    pub fn unmask(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        record: &Record,
+        kept: &[u8],
+    ) -> Result<(Unmasked, Option<Vec<u8>>), KeeperError> {
+        let kept: Kept = minicbor::decode(kept).map_err(|_| KeeperError::Malformed)?;
+        if let Some(z) = &kept.waiting {
+            let better = self.make(account, reg_id, record, z, &kept.others);
+            let share = self.own_share(record, &kept.others).map(|(_, s)| s);
+            let put_back = better.waiting.is_none().then(|| minicbor::to_vec(&better).unwrap_or_default());
+            return Ok((Unmasked { z: z.clone(), share }, put_back));
+        }
+        let (z, share) = self.open(account, reg_id, &kept)?;
+        Ok((Unmasked { z, share }, None))
+    }
+
+    fn open(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        kept: &Kept,
+    ) -> Result<(Secret32, Option<Share>), KeeperError> {
+        let pad = self.token.mask_pad_blocking(&place(account, reg_id), &kept.salt)?;
+        let masked: &[u8; 64] = kept.masked.as_slice().try_into().map_err(|_| KeeperError::Malformed)?;
+        let mut plain = Zeroizing::new([0u8; 64]);
+        for (out, (a, b)) in plain.iter_mut().zip(masked.iter().zip(pad.iter())) {
+            *out = a ^ b;
+        }
+        let (z, share) = plain.split_at(32);
+        let z = Secret32::new(z.try_into().map_err(|_| KeeperError::Malformed)?);
+        let share =
+            if kept.own { Some(Share::from_slice(share).map_err(|_| KeeperError::Malformed)?) } else { None };
+        Ok((z, share))
+    }
+}
+
+fn place(account: &AccountId, reg_id: &RegId) -> Vec<u8> {
+    [account.0.as_slice(), &reg_id.0].concat()
+}
+
+impl Keeper for TokenKeeper {
+    fn keep(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        record: &Record,
+        z: &Secret32,
+        shares: &[SealedShare],
+    ) -> Vec<u8> {
+        minicbor::to_vec(self.make(account, reg_id, record, z, shares)).unwrap_or_default()
+    }
+
+    fn export(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        kept: &[u8],
+    ) -> Option<(Secret32, Vec<SealedShare>)> {
+        let kept: Kept = minicbor::decode(kept).ok()?;
+        match &kept.waiting {
+            Some(z) => Some((z.clone(), kept.others)),
+            None => Some((self.open(account, reg_id, &kept).ok()?.0, kept.others)),
+        }
+    }
+}

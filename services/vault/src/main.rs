@@ -1,0 +1,80 @@
+//! `bkv-vault --config vault.toml`: one vault of the Backup Key Vault.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bkv_vault::config::Config;
+use clap::Parser;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// One vault of the Backup Key Vault: replicates records over regions, evaluates its share, and refuses what is not proved.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "The configuration names everything else: region, data, root, [token], [listen], [peers], [tls]. Secrets are named by path, never \
+                  written in it. SoftHSM reads SOFTHSM2_CONF from the environment.\n\nExit codes: 0 stopped in order · 64 bad configuration · 70 can't \
+                  start or go on"
+)]
+struct Args {
+    /// Its configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only read and check the configuration.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    // Before any secret is in memory: no core file may hold one.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "info,openraft=error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let config = match Config::read(&args.config) {
+        Ok(config) => config,
+        Err(e) => {
+            eprintln!("bkv-vault: {e}");
+            return ExitCode::from(64);
+        }
+    };
+    if args.check {
+        println!("{}: good", args.config.display());
+        return ExitCode::SUCCESS;
+    }
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("bkv-vault: no runtime: {e}");
+            return ExitCode::from(70);
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bkv-vault: {e}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), bkv_vault::run::RunError> {
+    let stop = CancellationToken::new();
+    let signals = stop.clone();
+    let failed = |e: std::io::Error| bkv_vault::run::RunError::Other(format!("signals: {e}"));
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        signals.cancel();
+    });
+    bkv_vault::run::run(config, stop).await
+}

@@ -1,0 +1,122 @@
+//! The event feed for ChatD's projection: a scan first if the cursor is unknown, then events as they are applied, each signed by the boot key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::account::{Account, State};
+use bkv_core::effect::{Event, EventKind};
+use bkv_core::statement;
+use bkv_wire::proto::outer as o;
+use bkv_wire::proto::outer::frame::Body;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Out, frame_of};
+use crate::replica::Replica;
+use crate::service::Vault;
+
+/// Events or accounts in one go.
+const PAGE: usize = 256;
+/// Something may have been applied without waking us (a snapshot, say).
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(super) async fn serve(
+    vault: Arc<Vault>,
+    stream: u64,
+    s: o::Subscribe,
+    out: Out,
+    link: CancellationToken,
+) {
+    let shard = s.shard;
+    let Some(replica) = usize::try_from(shard).ok().and_then(|n| vault.node.replicas().get(n)).cloned()
+    else {
+        return;
+    };
+    let end = |reason: &str| frame_of(stream, Body::FeedEnd(o::FeedEnd { shard, reason: reason.into() }));
+    let mut cursor = s.after;
+    let mut applied = replica.state.durable.subscribe();
+    loop {
+        if !replica.status().borrow().lead {
+            let _ = out.send(end("not the leader")).await;
+            return;
+        }
+        let page = match replica.events_after(cursor, PAGE) {
+            Ok(page) => page,
+            Err(e) => {
+                let _ = out.send(end(&e.to_string())).await;
+                return;
+            }
+        };
+        if !page.complete {
+            let Some(newest) = scan(&vault, &replica, stream, shard, &out).await else { return };
+            cursor = newest;
+            continue;
+        }
+        for (number, event) in &page.events {
+            let Some(frame) = signed(&vault, &replica, shard, *number, event) else { return };
+            if out.send(frame_of(stream, Body::Event(frame))).await.is_err() {
+                return;
+            }
+            cursor = *number;
+        }
+        if page.events.len() < PAGE {
+            tokio::select! {
+                () = link.cancelled() => return,
+                _ = timeout(LOOK, applied.changed()) => {}
+            }
+        }
+    }
+}
+
+fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Event) -> Option<o::Event> {
+    let (fleet, slot) = (replica.fleet()?, vault.slot()?);
+    let bytes = minicbor::to_vec(event).ok()?;
+    let word = statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
+    let (certificate, signature) = vault.sign(&word)?;
+    Some(o::Event { shard, cursor, event: bytes.into(), slot: u32::from(slot.0), certificate, signature })
+}
+
+/// Every account's newest state as an event; gives the cursor to go on from.
+async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &Out) -> Option<u64> {
+    // The cursor first: what happens during the scan comes again as an event, and events are idempotent.
+    let newest = replica.events_after(u64::MAX, 0).ok()?.newest;
+    let mut after = None;
+    loop {
+        replica.state.store.flush().await.ok()?;
+        let page = replica.scan(after, PAGE).ok()?;
+        after = page.last().map(|(id, _)| *id);
+        let last = page.len() < PAGE;
+        let mut frame = o::ScanPage { shard, last, cursor: newest, ..Default::default() };
+        for (_, account) in &page {
+            let event = signed(vault, replica, shard, 0, &current(account))?;
+            frame.events.push(event.event);
+            frame.signatures.push(event.signature);
+            (frame.slot, frame.certificate) = (event.slot, event.certificate);
+        }
+        out.send(frame_of(stream, Body::ScanPage(frame))).await.ok()?;
+        if last {
+            return Some(newest);
+        }
+    }
+}
+
+fn current(account: &Account) -> Event {
+    let kind = match account.state() {
+        State::Destroyed | State::Deleted => {
+            account.ended.as_ref().map_or(EventKind::Dropped, |e| EventKind::Ended(e.cause))
+        }
+        _ => EventKind::Registered,
+    };
+    let since = account.live.as_ref().map(|l| l.since);
+    Event {
+        route: account.route,
+        kind,
+        at: since.or(account.ended.as_ref().map(|e| e.at)).unwrap_or(account.created),
+        state: account.state(),
+        generation: account.generation,
+        tries_left: account.tries_left(),
+        next_allowed: account.next_allowed,
+        since,
+        manifest: account.manifest,
+    }
+}

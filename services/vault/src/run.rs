@@ -1,0 +1,275 @@
+//! A vault from its configuration to its last breath.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::command::{Command, Expire};
+use bkv_core::id::Time;
+use bkv_hsm::{Token, VaultName};
+use bkv_mtls::{Files, Identity, Role, ServerRole};
+use bkv_wire::channel::ServerSettings;
+use bkv_wire::delivery::DeliveryKey;
+use bkv_wire::documents::Root;
+use bkv_wire::proto::peer as p;
+use bkv_wire::verifier::WireVerifier;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::keeper::TokenKeeper;
+use crate::peer::Body;
+use crate::replica::{Env, Node, NodeConfig};
+use crate::service::{Parts, Vault};
+use crate::store::DataKeys;
+use crate::{admin, health, relay};
+
+/// The storage epoch that is there from the first day; rotation comes later.
+const EPOCH: u64 = 1;
+/// A leader whose clock is further from the majority's median steps aside.
+const SKEW_MS: i64 = 5_000;
+
+/// What went wrong at start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The root file.
+    #[error("root {path}: {why}")]
+    Root {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The token.
+    #[error("token: {0}")]
+    Token(#[from] bkv_hsm::TokenError),
+    /// Replicas or store.
+    #[error(transparent)]
+    Node(#[from] crate::replica::NodeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// Role certificates.
+    #[error("tls: {0}")]
+    Tls(#[from] bkv_mtls::Error),
+    /// An address.
+    #[error("listen.{which} {address}: {source}")]
+    Listen {
+        /// Which.
+        which: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Documents that were kept.
+    #[error("documents: {0}")]
+    Documents(#[from] crate::service::DocumentsError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+struct TokenKeys(Token);
+
+impl DataKeys for TokenKeys {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+        self.0.epoch_mac_blocking(EPOCH, info).map_err(|e| e.to_string())
+    }
+}
+
+/// Runs until `stop`; everything is ended in order.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
+    let root_error = |why: String| RunError::Root { path: config.root.display().to_string(), why };
+    let root = std::fs::read(&config.root).map_err(|e| root_error(e.to_string()))?;
+    let root = Root::decode(&root).map_err(|e| root_error(e.to_string()))?;
+    if root.development {
+        tracing::warn!(
+            "development root: its private key lies in the clear on a disk; this fleet protects nobody"
+        );
+    }
+    let name = VaultName::new(&config.region).map_err(|e| RunError::Other(e.to_string()))?;
+    let token_config = config.token.clone();
+    let token = tokio::task::spawn_blocking(move || Token::connect(&token_config, &name));
+    let token = token.await.map_err(|e| RunError::Other(e.to_string()))??;
+    let ceremony = token.provision().await?;
+    tracing::info!(made = ?ceremony.made, found = ?ceremony.found, "token keys");
+    if !token.epochs().await?.contains(&EPOCH) {
+        token.epoch_create(EPOCH).await?;
+    }
+    let key = token.rustls_certified_key()?;
+    let keeper = Arc::new(TokenKeeper::new(token.clone()));
+    let env = Env::default();
+    let node_config = NodeConfig {
+        data: config.data.clone(),
+        peer_listen: config.listen.peer,
+        peers: config.peers.clone(),
+        shards: config.shards,
+        heartbeat_ms: config.raft.heartbeat_ms,
+        election_ms: (config.raft.election_min_ms, config.raft.election_max_ms),
+        snapshot_entries: config.raft.snapshot_entries,
+    };
+    let verifier = Arc::new(WireVerifier::new(root.clone()));
+    let keys = Arc::new(TokenKeys(token.clone()));
+    let node = Node::start(node_config, env.clone(), key.clone(), keys, keeper.clone(), verifier).await?;
+    let delivery = delivery_key(&node).await?;
+    let delivery_public = *delivery.public();
+    keeper.set_delivery(delivery);
+    let channel = ServerSettings::new(key).map_err(|e| RunError::Other(e.to_string()))?;
+    let clock = env.clock.clone();
+    let parts = Parts {
+        region: config.region.clone(),
+        root,
+        node,
+        token: token.clone(),
+        keeper,
+        delivery_public,
+        clock,
+        channel,
+    };
+    let vault = Vault::new(parts);
+    let tasks = TaskTracker::new();
+    let identity = Identity::load(Files {
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        ca: config.tls.ca.clone(),
+    })?;
+    let for_chatd = ServerRole::new(identity.clone()).admit(Role::Chatd).build()?;
+    let for_admin = ServerRole::new(identity.clone()).admit(Role::Admin).build()?;
+    tasks.spawn(identity.watch(Duration::from_secs(5), stop.clone()));
+    vault.restore_documents(&stop).await?;
+    let l = &config.listen;
+    let failed = |which, address| move |source| RunError::Listen { which, address, source };
+    relay::listen(vault.clone(), l.relay, for_chatd, stop.clone(), &tasks)
+        .await
+        .map_err(failed("relay", l.relay))?;
+    admin::listen(vault.clone(), l.admin, for_admin, stop.clone(), &tasks)
+        .await
+        .map_err(failed("admin", l.admin))?;
+    health::listen(vault.clone(), l.health, stop.clone(), &tasks)
+        .await
+        .map_err(failed("health", l.health))?;
+    tasks.spawn(chores(vault.clone(), stop.clone()));
+    tracing::info!(region = config.region, node = vault.node.node().0, "up");
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    step_down(&vault).await;
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
+    // Sessions hold the vault while they end; whoever is last takes the node down.
+    for _ in 0..50 {
+        if Arc::strong_count(&vault) == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if let Ok(vault) = Arc::try_unwrap(vault) {
+        vault.node.shutdown().await;
+    }
+    token.close();
+    Ok(())
+}
+
+/// Leadership is given up before the process ends, so that clients hardly notice.
+async fn step_down(vault: &Vault) {
+    for r in vault.node.replicas() {
+        r.step_down();
+    }
+    let leads = || vault.node.replicas().iter().any(crate::replica::Replica::raft_leads);
+    let until = Instant::now() + Duration::from_secs(2);
+    while leads() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
+    let other = |e: bkv_wire::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
+    if let Some(kept) = node.secret("delivery")? {
+        let kept = Zeroizing::new(kept);
+        let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(
+            kept.as_slice().try_into().map_err(|_| RunError::Other("delivery key: length".into()))?,
+        );
+        return DeliveryKey::from_secret(&bytes).map_err(other);
+    }
+    let key = DeliveryKey::generate().map_err(other)?;
+    node.put_secret("delivery", key.secret().map_err(other)?.to_vec()).await?;
+    Ok(key)
+}
+
+/// What has to be done now and then: deadlines, boot keys, clocks, documents that some shard does not have yet.
+async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
+    let mut tick = interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turn = 0u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        turn = turn.wrapping_add(1);
+        expire(&vault).await;
+        if turn.is_multiple_of(10) {
+            clocks(&vault).await;
+            vault.propose_documents().await;
+        }
+        if turn.is_multiple_of(120)
+            && let Some(d) = vault.documents()
+            && let Err(e) =
+                vault.boot.renew(&d.documents.admission, vault.node.node(), vault.clock.now_ms()).await
+        {
+            tracing::error!(error = %e, "the boot key can't be renewed");
+        }
+    }
+}
+
+async fn expire(vault: &Vault) {
+    let now = Time(vault.clock.now_ms());
+    for replica in vault.node.replicas() {
+        if !replica.status().borrow().lead {
+            continue;
+        }
+        for account in replica.due(now, 64) {
+            let _ = replica
+                .propose(Command::Expire(Expire { account }), Instant::now() + Duration::from_secs(2))
+                .await;
+        }
+    }
+}
+
+/// A leader whose clock is off would misjudge waits: it steps aside.
+async fn clocks(vault: &Vault) {
+    let Some(d) = vault.documents() else { return };
+    let me = vault.node.node();
+    let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
+    let asked = futures_util::future::join_all(others.map(|n| async move {
+        let sent = vault.clock.now_ms();
+        match vault
+            .node
+            .peers()
+            .call(n, Body::Clock(p::Clock {}), Instant::now() + Duration::from_secs(1))
+            .await
+        {
+            Ok(Body::ClockAnswer(c)) => Some(signed(c.time_ms) - signed(sent.midpoint(vault.clock.now_ms()))),
+            _ => None,
+        }
+    }));
+    let mut offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
+    offsets.push(0);
+    if offsets.len() * 2 <= d.documents.admission.members.len() {
+        return; // no majority to compare with
+    }
+    offsets.sort_unstable();
+    let median = offsets.get(offsets.len() / 2).copied().unwrap_or(0);
+    vault.metrics.skew.with_label_values(&["median"]).set(median / 1000);
+    if median.abs() > SKEW_MS {
+        tracing::error!(median_ms = median, "this clock is off against the majority's: stepping aside");
+        for r in vault.node.replicas() {
+            r.step_down();
+        }
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,69 @@
+//! This vault's boot key: Ed25519, in memory only, certified by the token's identity for less than a day, and renewed before that ends.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bkv_core::document::Admission;
+use bkv_core::id::{NodeId, PublicKey, Time};
+use bkv_hsm::{Token, TokenError};
+use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
+use bytes::Bytes;
+use ed25519_dalek::{Signer as _, SigningKey};
+
+/// Certificates begin this long ago, so that a peer whose clock is a little behind believes them.
+const BACKDATE_MS: u64 = 5 * 60 * 1000;
+/// A new key is made when less than this is left.
+const RENEW_MS: u64 = 8 * 3600 * 1000;
+
+struct Certified {
+    key: SigningKey,
+    certificate: Bytes,
+    admission: u64,
+    not_after: u64,
+}
+
+pub(crate) struct Boot {
+    token: Token,
+    current: RwLock<Option<Arc<Certified>>>,
+}
+
+impl Boot {
+    pub(crate) const fn new(token: Token) -> Self {
+        Self { token, current: RwLock::new(None) }
+    }
+
+    /// Makes and certifies a key, unless there is one that holds for this list and long enough.
+    pub(crate) async fn renew(&self, list: &Admission, node: NodeId, now_ms: u64) -> Result<(), TokenError> {
+        let Some(member) = list.node(node) else { return Ok(()) };
+        let good = self.get().is_some_and(|c| c.admission == list.number && c.not_after > now_ms + RENEW_MS);
+        if good {
+            return Ok(());
+        }
+        let key = SigningKey::generate(&mut rand::rngs::OsRng);
+        let not_before = now_ms.saturating_sub(BACKDATE_MS);
+        let claims = Claims {
+            lineage: list.lineage,
+            era: list.era,
+            node,
+            slot: member.slot,
+            admission: list.number,
+            key: PublicKey(key.verifying_key().to_bytes()),
+            not_before: Time(not_before),
+            not_after: Time(not_before + MAX_VALIDITY_MS),
+        };
+        let signature = self.token.sign_ecdsa_p256(&claims.statement()).await?;
+        let certificate = claims.encode(&signature).into();
+        let certified = Certified { key, certificate, admission: list.number, not_after: claims.not_after.0 };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        Ok(())
+    }
+
+    fn get(&self) -> Option<Arc<Certified>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// (certificate, signature).
+    pub(crate) fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
+        let c = self.get()?;
+        Some((c.certificate.clone(), c.key.sign(statement).to_bytes().to_vec().into()))
+    }
+}

@@ -1,0 +1,146 @@
+//! Admission list and policy on this vault: checked against the pinned root, kept, obeyed, and proposed to the shards once there are any.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bkv_core::command::{Command, NewDocuments};
+use bkv_core::document::{Documents, JwksSource};
+use bkv_core::id::Time;
+use bkv_tokens::{KeyRing, KeySource, Refresh, Settings, Verifier};
+use bkv_wire::documents::{self, DocumentError, Kind};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Vault;
+use crate::store::StoreError;
+
+/// Leeway for token times, seconds.
+const LEEWAY: u64 = 60;
+
+/// In force.
+#[derive(Debug)]
+pub struct Installed {
+    /// Both, as signed and as read.
+    pub documents: Documents,
+}
+
+/// Documents are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentsError {
+    /// The document itself.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The issuer's keys.
+    #[error("the policy's signing keys: {0}")]
+    Keys(String),
+    /// The token.
+    #[error("the boot key can't be certified: {0}")]
+    Boot(String),
+}
+
+impl Vault {
+    /// Takes what was kept at an earlier start.
+    pub async fn restore_documents(&self, stop: &CancellationToken) -> Result<(), DocumentsError> {
+        let (admission, policy) = (self.node.secret("admission")?, self.node.secret("policy")?);
+        if let (Some(a), Some(p)) = (admission, policy) {
+            // Expired ones are obeyed all the same until newer come: better an old list than none; clients judge the dates themselves.
+            let documents = documents::bundle(&self.root, &a, &p, None)?;
+            self.obey(documents, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one document; both are needed before anything is obeyed. Gives its number.
+    pub async fn install(
+        &self,
+        kind: Kind,
+        signed: Vec<u8>,
+        stop: &CancellationToken,
+    ) -> Result<u64, DocumentsError> {
+        let now = Time(self.clock.now_ms());
+        let known = self.documents();
+        let known = known.as_ref().map(|k| &k.documents);
+        let number = match kind {
+            Kind::Admission => {
+                let list = documents::admission(&self.root, &signed, Some(now))?;
+                let seen = known.map_or(0, |k| k.admission.number);
+                newer(kind, seen, list.number)?;
+                list.number
+            }
+            Kind::Policy => {
+                let policy = documents::policy(&self.root, &signed, Some(now))?;
+                let seen = known.map_or(0, |k| k.policy.number);
+                newer(kind, seen, policy.number)?;
+                policy.number
+            }
+        };
+        let pair = {
+            let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
+            match kind {
+                Kind::Admission => half.0 = Some(signed),
+                Kind::Policy => half.1 = Some(signed),
+            }
+            let admission = half.0.clone().or_else(|| known.map(|k| k.admission_signed.clone()));
+            let policy = half.1.clone().or_else(|| known.map(|k| k.policy_signed.clone()));
+            admission.zip(policy)
+        };
+        if let Some((admission, policy)) = pair {
+            let documents = documents::bundle(&self.root, &admission, &policy, Some(now))?;
+            self.node.put_secret("admission", admission).await?;
+            self.node.put_secret("policy", policy).await?;
+            self.obey(documents, stop).await?;
+            self.propose_documents().await;
+        }
+        Ok(number)
+    }
+
+    async fn obey(&self, documents: Documents, stop: &CancellationToken) -> Result<(), DocumentsError> {
+        let policy = documents.policy.clone();
+        let source = match &policy.jwks {
+            JwksSource::Inline(json) => KeySource::Inline(json.clone()),
+            JwksSource::Url(url) => KeySource::Url(url.clone()),
+        };
+        let ring = KeyRing::load(source).await.map_err(|e| DocumentsError::Keys(e.to_string()))?;
+        let settings = Settings {
+            issuer: policy.issuer.clone(),
+            audience: policy.vault_audience.clone(),
+            enrolment_claim: policy.enrolment_claim.clone(),
+            leeway: LEEWAY,
+        };
+        let ring = self.put_tokens(Verifier::new(settings, ring));
+        tokio::spawn(ring.run(Refresh::default(), stop.clone()));
+        let list = Arc::new(documents.admission.clone());
+        self.boot
+            .renew(&list, self.node.node(), self.clock.now_ms())
+            .await
+            .map_err(|e| DocumentsError::Boot(e.to_string()))?;
+        self.keeper.set_slot(list.node(self.node.node()).map(|m| m.slot));
+        self.put_documents(Arc::new(Installed { documents }));
+        self.node.set_admission(list);
+        Ok(())
+    }
+
+    /// Tells the shards that this vault leads; the others' leaders do the same.
+    pub(crate) async fn propose_documents(&self) {
+        let Some(installed) = self.documents() else { return };
+        let d = &installed.documents;
+        for replica in self.node.replicas() {
+            let Some(fleet) = replica.fleet() else { continue };
+            let behind = fleet.documents.admission.number < d.admission.number
+                || fleet.documents.policy.number < d.policy.number;
+            if behind && replica.status().borrow().lead {
+                let new =
+                    NewDocuments { admission: d.admission_signed.clone(), policy: d.policy_signed.clone() };
+                let _ =
+                    replica.propose(Command::Documents(new), Instant::now() + Duration::from_secs(5)).await;
+            }
+        }
+    }
+}
+
+fn newer(kind: Kind, seen: u64, got: u64) -> Result<(), DocumentError> {
+    if got < seen { Err(DocumentError::Older { kind: kind.name(), seen, got }) } else { Ok(()) }
+}

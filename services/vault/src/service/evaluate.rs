@@ -1,0 +1,97 @@
+//! One region's evaluation of one attempt. What must hold before the share is touched: this replica has itself applied the charge, its floor is on disk,
+//! and its own clock too shows that the wait is over.
+
+use std::sync::Arc;
+
+use bkv_core::account::Account;
+use bkv_core::id::{AccountId, AttemptId};
+use bkv_core::{statement, view};
+use bkv_wire::proto::inner as p;
+use bkv_wire::toprf::{self, Commitments};
+use tokio::time::Instant;
+
+use super::Vault;
+use crate::keeper::Unmasked;
+use crate::replica::Replica;
+
+impl Vault {
+    /// Evaluates the pending attempt. The same attempt gives the same bytes, however often it is asked; any other is refused with a word why.
+    pub(crate) async fn evaluate(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        attempt: &AttemptId,
+        index: u64,
+        deadline: Instant,
+    ) -> Result<p::Evaluation, String> {
+        replica.wait_applied(index, deadline).await.map_err(|e| e.to_string())?;
+        let fleet = replica.fleet().ok_or("not initialised")?;
+        let slot = self.slot().ok_or("not on the admission list")?;
+        let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
+        let word =
+            view::attempt(&fleet, id, &account).filter(|a| a.attempt == *attempt).ok_or("no such attempt")?;
+        let floor = replica.floor(id, deadline).await.map_err(|e| e.to_string())?;
+        // The floor, not the state, says what this region may evaluate: it was written when the charge was applied and a leader can't take it back.
+        let same = floor.generation == word.generation
+            && floor.ordinal == word.ordinal
+            && floor.attempt == word.attempt
+            && floor.blinded == word.blinded;
+        if !same {
+            return Err("share_missing: the floor is another attempt's".into());
+        }
+        wait_is_over(&account, &floor)?;
+        let unmasked = self.secrets_of(replica, id, &account, attempt)?;
+        let share = unmasked.share.as_ref().ok_or("share_missing")?;
+        let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or("no such attempt")?;
+        let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
+        let public = commitments.public_share(slot).map_err(|e| e.to_string())?;
+        let context = statement::proof_context(&word, slot);
+        let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &word.blinded)
+            .map_err(|e| e.to_string())?;
+        let (certificate, signature) =
+            self.sign(&statement::evaluation(&word, slot, &e.beta)).ok_or("no boot key")?;
+        Ok(p::Evaluation {
+            slot: u32::from(slot.0),
+            beta: e.beta.0.to_vec().into(),
+            proof: e.proof.0.to_vec().into(),
+            certificate,
+            signature,
+        })
+    }
+
+    /// z and share of the live record, from the cache or the token.
+    pub(crate) fn secrets_of(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        account: &Account,
+        attempt: &AttemptId,
+    ) -> Result<Arc<Unmasked>, String> {
+        if let Some(known) = self.cache.get(&(*id, *attempt)) {
+            return Ok(known);
+        }
+        let live = account.live.as_ref().ok_or("no key")?;
+        let unmasked = Arc::new(self.unmask(replica, id, &live.record)?);
+        self.cache.put((*id, *attempt), unmasked.clone());
+        Ok(unmasked)
+    }
+
+    /// The attempt is over.
+    pub(crate) fn forget(&self, id: &AccountId, attempt: &AttemptId) {
+        self.cache.forget(&(*id, *attempt));
+    }
+}
+
+/// By this region's own clock: a leader whose clock runs ahead can't make a wait pass here.
+fn wait_is_over(account: &Account, floor: &crate::replica::Floor) -> Result<(), String> {
+    let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
+    let failures_before = account.failures().saturating_sub(1);
+    let wait = live.record.attempts.wait_after(failures_before);
+    let passed = floor.applied_ms.saturating_sub(previous);
+    // A second of grace: entries reach regions at slightly different moments.
+    if passed.saturating_add(1_000) < wait {
+        Err(format!("wait: {passed} ms of {wait} have passed here"))
+    } else {
+        Ok(())
+    }
+}

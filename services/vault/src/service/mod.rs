@@ -1,0 +1,281 @@
+//! What one region does for an account, whoever leads: evaluate, acknowledge, attest. Always from its own applied state.
+
+mod boot;
+mod cache;
+mod documents;
+mod evaluate;
+mod peers;
+
+pub use documents::{DocumentsError, Installed};
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bkv_core::account::Account;
+use bkv_core::document::Documents;
+use bkv_core::id::{AccountId, Era, Lineage, NodeId, RegId, Route, Slot};
+use bkv_core::shard::Fleet;
+use bkv_core::{statement, view};
+use bkv_hsm::Token;
+use bkv_tokens::{KeyRing, Verifier};
+use bkv_wire::channel::ServerSettings;
+use bkv_wire::documents::Root;
+use bkv_wire::proto::inner as p;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use tokio::time::Instant;
+
+use crate::env::Clock;
+use crate::keeper::TokenKeeper;
+use crate::replica::{Node, Replica};
+pub(crate) use boot::Boot;
+use cache::Cache;
+
+/// How long a request to the other regions may take.
+pub(crate) const REGIONS: Duration = Duration::from_secs(2);
+
+/// Everything that sessions, peers and administration share.
+pub struct Vault {
+    pub(crate) region: String,
+    pub(crate) root: Root,
+    pub(crate) node: Node,
+    pub(crate) token: Token,
+    pub(crate) keeper: Arc<TokenKeeper>,
+    pub(crate) delivery_public: [u8; 32],
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) channel: ServerSettings,
+    pub(crate) boot: Boot,
+    documents: RwLock<Option<Arc<Installed>>>,
+    /// The second half of the pair while the first waits for it: (admission, policy), as signed.
+    pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    tokens: RwLock<Option<Arc<Verifier>>>,
+    cache: Cache,
+    pub(crate) metrics: crate::metrics::Metrics,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vault({})", self.region)
+    }
+}
+
+/// What a vault is made from.
+pub struct Parts {
+    /// Its name for people.
+    pub region: String,
+    /// Pinned.
+    pub root: Root,
+    /// Its replicas.
+    pub node: Node,
+    /// Provisioned.
+    pub token: Token,
+    /// Over the same token.
+    pub keeper: Arc<TokenKeeper>,
+    /// Public half of the delivery key.
+    pub delivery_public: [u8; 32],
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The inner channel, with the identity in the token.
+    pub channel: ServerSettings,
+}
+
+impl Vault {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let vault = Arc::new(Self {
+            region: parts.region,
+            root: parts.root,
+            node: parts.node,
+            token: parts.token.clone(),
+            keeper: parts.keeper,
+            delivery_public: parts.delivery_public,
+            clock: parts.clock,
+            channel: parts.channel,
+            boot: Boot::new(parts.token),
+            documents: RwLock::new(None),
+            half: Mutex::default(),
+            tokens: RwLock::new(None),
+            cache: Cache::default(),
+            metrics: crate::metrics::Metrics::default(),
+        });
+        vault.node.set_service(Arc::new(peers::Answers(Arc::downgrade(&vault))));
+        vault
+    }
+
+    /// The documents in force here; None before the first.
+    pub fn documents(&self) -> Option<Arc<Installed>> {
+        self.documents.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put_documents(&self, installed: Arc<Installed>) {
+        *self.documents.write().unwrap_or_else(PoisonError::into_inner) = Some(installed);
+    }
+
+    pub(crate) fn tokens(&self) -> Option<Arc<Verifier>> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put_tokens(&self, verifier: Verifier) -> Arc<KeyRing> {
+        let ring = verifier.keys().clone();
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(verifier));
+        ring
+    }
+
+    /// This vault's place on the admission list.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        let docs = self.documents()?;
+        docs.documents.admission.node(self.node.node()).map(|m| m.slot)
+    }
+
+    /// The shard of a route.
+    pub(crate) fn replica(&self, route: &Route) -> Option<&Replica> {
+        self.node.replica(route.shard(u16::try_from(self.node.replicas().len()).unwrap_or(1)))
+    }
+
+    /// A region's name for people.
+    pub(crate) fn region_of(&self, node: NodeId) -> String {
+        let docs = self.documents();
+        docs.and_then(|d| d.documents.admission.node(node).map(|m| m.region.clone())).unwrap_or_default()
+    }
+
+    /// The signature of this vault's boot key, with the key's certificate.
+    pub(crate) fn sign(&self, statement: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
+        self.boot.sign(statement)
+    }
+
+    /// A receipt for a change that was applied at `index`.
+    #[allow(clippy::too_many_arguments)] // the receipt's fields, each once
+    pub(crate) fn receipt(
+        &self,
+        fleet: &Fleet,
+        id: &AccountId,
+        account: &Account,
+        what: &str,
+        reference: &[u8],
+        index: u64,
+        at: bkv_core::id::Time,
+    ) -> Option<p::Receipt> {
+        let slot = self.slot()?;
+        let (lineage, era): (&Lineage, Era) = (&fleet.lineage, fleet.era);
+        let word = statement::receipt(
+            lineage,
+            era,
+            slot,
+            id,
+            account.generation,
+            account.ordinal,
+            what,
+            reference,
+            index,
+            at,
+        );
+        let (certificate, signature) = self.sign(&word)?;
+        Some(p::Receipt {
+            slot: u32::from(slot.0),
+            generation: account.generation.0,
+            ordinal: account.ordinal.0,
+            what: what.into(),
+            reference: reference.to_vec().into(),
+            index,
+            at_ms: at.0,
+            certificate,
+            signature,
+        })
+    }
+
+    /// This region's word on an account, over a nonce.
+    pub(crate) fn attest(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        nonce: [u8; 32],
+    ) -> Option<p::Attestation> {
+        let (fleet, slot) = (replica.fleet()?, self.slot()?);
+        let index = replica.applied();
+        let account = replica.account(id).ok()?;
+        let a = view::attested(&fleet, id, account.as_ref(), nonce, slot, index);
+        let (certificate, signature) = self.sign(&statement::attestation(&a))?;
+        Some(p::Attestation {
+            nonce: nonce.to_vec().into(),
+            slot: u32::from(slot.0),
+            state: a.state as u32,
+            generation: a.generation.0,
+            ordinal: a.ordinal.0,
+            success: a.success.0,
+            tries_left: a.tries_left,
+            next_allowed_ms: a.next_allowed.0,
+            record: a.record.0.to_vec().into(),
+            index: a.index,
+            manifest_sequence: a.manifest.map_or(0, |m| m.sequence),
+            manifest_hash: a.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
+            lifetime: a.lifetime,
+            certificate,
+            signature,
+        })
+    }
+
+    /// This region's word that a registration is stored and its share fits. Only once it is on disk.
+    pub(crate) async fn acknowledge(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        reg_id: &RegId,
+        index: u64,
+        deadline: Instant,
+    ) -> Result<p::Acknowledgement, String> {
+        replica.wait_durable(index, deadline).await.map_err(|e| e.to_string())?;
+        let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
+        let stored = account.stored.as_ref().map(|s| (&s.record, s.hash, s.shares));
+        let live = account.live.as_ref().map(|l| (&l.record, l.hash, l.shares));
+        let (record, hash, shares) = stored
+            .into_iter()
+            .chain(live)
+            .find(|(r, ..)| r.reg_id == *reg_id)
+            .ok_or("no such registration")?;
+        if self.unmask(replica, id, record)?.share.is_none() {
+            return Err("share_missing".into());
+        }
+        let slot = self.slot().ok_or("not on the admission list")?;
+        let word = statement::acknowledgement(&record.lineage, record.era, reg_id, slot, &hash, &shares);
+        let (certificate, signature) = self.sign(&word).ok_or("no boot key")?;
+        Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
+    }
+
+    /// Opens the secrets of a registration; what could be masked better now is put back.
+    pub(crate) fn unmask(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        record: &bkv_core::record::Record,
+    ) -> Result<crate::keeper::Unmasked, String> {
+        let kept = replica.secrets(id, &record.reg_id).map_err(|e| e.to_string())?.ok_or("share_missing")?;
+        let (unmasked, better) =
+            self.keeper.unmask(id, &record.reg_id, record, &kept).map_err(|e| e.to_string())?;
+        if let Some(better) = better {
+            replica.keep_secrets(id, &record.reg_id, better);
+        }
+        Ok(unmasked)
+    }
+
+    /// The account id of a subject: only vaults can compute it.
+    pub(crate) fn account_id(fleet: &Fleet, subject: &bkv_tokens::Subject) -> AccountId {
+        let input =
+            statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
+        // A key of 32 bytes is always accepted.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(fleet.index.expose()) else {
+            return AccountId([0; 32]);
+        };
+        mac.update(&input);
+        AccountId(mac.finalize().into_bytes().into())
+    }
+
+    /// What the root signed, for clients.
+    pub(crate) fn bundle(&self) -> Option<bkv_wire::proto::outer::Bundle> {
+        let docs = self.documents()?;
+        let d: &Documents = &docs.documents;
+        Some(bkv_wire::proto::outer::Bundle {
+            admission: d.admission_signed.clone().into(),
+            policy: d.policy_signed.clone().into(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! What other vaults may ask of this one, beside Raft.
+
+use std::sync::Weak;
+
+use bkv_core::id::{AccountId, AttemptId, NodeId, RegId};
+use bkv_wire::proto::peer as p;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use super::{REGIONS, Vault};
+use crate::peer::Body;
+use crate::replica::{PeerService, Replica};
+
+pub(super) struct Answers(pub(super) Weak<Vault>);
+
+fn failed(reason: impl Into<String>) -> Body {
+    Body::Failed(p::Failed { reason: reason.into() })
+}
+
+fn shard(vault: &Vault, number: u32) -> Option<&Replica> {
+    vault.node.replicas().get(usize::try_from(number).ok()?)
+}
+
+#[async_trait::async_trait]
+impl PeerService for Answers {
+    async fn handle(&self, _: NodeId, body: Body) -> Body {
+        let Some(vault) = self.0.upgrade() else { return failed("stopping") };
+        let deadline = Instant::now() + REGIONS;
+        match body {
+            Body::Evaluate(e) => {
+                let ids = (AccountId::try_from(&e.account[..]), AttemptId::try_from(&e.attempt[..]));
+                let (Some(replica), (Ok(id), Ok(attempt))) = (shard(&vault, e.shard), ids) else {
+                    return failed("malformed");
+                };
+                Body::Evaluated(match vault.evaluate(replica, &id, &attempt, e.committed, deadline).await {
+                    Ok(evaluation) => {
+                        p::Evaluated { evaluation: evaluation.encode_to_vec().into(), missing: String::new() }
+                    }
+                    Err(missing) => p::Evaluated { evaluation: bytes::Bytes::new(), missing },
+                })
+            }
+            Body::Acknowledge(a) => {
+                let ids = (AccountId::try_from(&a.account[..]), RegId::try_from(&a.reg_id[..]));
+                let (Some(replica), (Ok(id), Ok(reg_id))) = (shard(&vault, a.shard), ids) else {
+                    return failed("malformed");
+                };
+                Body::Acknowledged(
+                    match vault.acknowledge(replica, &id, &reg_id, a.committed, deadline).await {
+                        Ok(ack) => p::AcknowledgeAnswer {
+                            acknowledgement: ack.encode_to_vec().into(),
+                            missing: String::new(),
+                        },
+                        Err(missing) => {
+                            p::AcknowledgeAnswer { acknowledgement: bytes::Bytes::new(), missing }
+                        }
+                    },
+                )
+            }
+            Body::Attest(a) => {
+                let nonce: Option<[u8; 32]> = a.nonce[..].try_into().ok();
+                let (Some(replica), Ok(id), Some(nonce)) =
+                    (shard(&vault, a.shard), AccountId::try_from(&a.account[..]), nonce)
+                else {
+                    return failed("malformed");
+                };
+                if let Err(e) = replica.wait_applied(a.committed, deadline).await {
+                    return failed(e.to_string());
+                }
+                match vault.attest(replica, &id, nonce) {
+                    Some(word) => Body::Attested(p::Attested { attestation: word.encode_to_vec().into() }),
+                    None => failed("not initialised"),
+                }
+            }
+            Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),
+            _ => failed("not understood"),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Attempts: charge, gather evaluations, exchange keys, finish. Whatever is repeated with the same ids is answered with the same bytes, free.
+
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bkv_core::account::Account;
+use bkv_core::command::{Begin, Command, Finish, GiveUp};
+use bkv_core::effect::{Outcome, Refusal};
+use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
+use bkv_core::secret::Secret32;
+use bkv_core::shard::Fleet;
+use bkv_core::{statement, view};
+use bkv_wire::opaque::{Server, ServerState, SessionKey};
+use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::peer;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use hkdf::Hkdf;
+use prost::Message as _;
+use rand::RngCore as _;
+use sha2::Sha256;
+use tokio::time::{Instant, sleep_until};
+use zeroize::Zeroizing;
+
+use super::reply::{no, refused};
+use super::{Login, Session};
+use crate::peer::Body;
+use crate::replica::{Committed, ProposeError};
+use crate::service::REGIONS;
+
+/// A region that has not evaluated after this is backed up by another.
+const HEDGE: Duration = Duration::from_millis(60);
+/// How often a Begin is proposed again because another took the ordinal.
+const AGAIN: usize = 4;
+/// TLS exporter label of the key that `Finished` is sealed with.
+const REPLY_EXPORTER: &[u8] = b"EXPORTER-bkv-reply";
+
+type Evaluated = (u8, Result<p::Evaluation, String>);
+
+impl Session {
+    pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
+        let (id, ..) = self.known()?;
+        let parsed = (
+            AttemptId::try_from(&b.attempt[..]),
+            Element::try_from(&b.blinded[..]),
+            Hash::try_from(&b.cancel[..]),
+        );
+        let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
+        for _ in 0..AGAIN {
+            let account = self.account()?;
+            let mut seed = [0u8; 32];
+            rand::rngs::OsRng.fill_bytes(&mut seed);
+            let command = Begin {
+                account: id,
+                generation: account.as_ref().map_or(Generation(0), |a| a.generation),
+                ordinal: Ordinal(account.as_ref().map_or(0, |a| a.ordinal.0).saturating_add(1)),
+                attempt,
+                blinded,
+                cancel,
+                seed: Secret32::new(seed),
+            };
+            // Even a refusal goes through the log: what a leader says that was deposed without noticing is worth nothing.
+            let committed = self.propose(Command::Begin(command), deadline).await?;
+            match committed.outcome {
+                Outcome::Refused(Refusal::Stale) => {}
+                Outcome::Refused(why) => return Ok(refused(why)),
+                _ => return self.evaluations(&attempt, committed.index, false, deadline).await,
+            }
+        }
+        Ok(no(Code::Stale, "other attempts are faster; repeat the same"))
+    }
+
+    pub(super) async fn more_evaluations(
+        &self,
+        m: &p::MoreEvaluations,
+        deadline: Instant,
+    ) -> Result<Answer, ProposeError> {
+        let Ok(attempt) = AttemptId::try_from(&m.attempt[..]) else {
+            return Ok(no(Code::Malformed, "attempt"));
+        };
+        let (_, replica, _) = self.known()?;
+        self.evaluations(&attempt, replica.applied(), true, deadline).await
+    }
+
+    /// t evaluations (all that can be had with `all`): this region's own and as many others' as needed; a slow one is backed up by the next.
+    async fn evaluations(
+        &self,
+        attempt: &AttemptId,
+        index: u64,
+        all: bool,
+        deadline: Instant,
+    ) -> Result<Answer, ProposeError> {
+        let (id, replica, fleet) = self.known()?;
+        let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
+        let Some(word) = view::attempt(&fleet, &id, &account).filter(|a| a.attempt == *attempt) else {
+            return Ok(no(Code::NoAttempt, "superseded or closed"));
+        };
+        let admission = &fleet.documents.admission;
+        let (want, me) = (usize::from(admission.threshold), self.vault.node.node());
+        let until = deadline.min(Instant::now() + REGIONS);
+        let mut others: Vec<_> = admission.members.iter().filter(|m| m.node != me).collect();
+        // Spread over the regions, and the same for a repeated attempt.
+        let turn = usize::from(attempt.0.first().copied().unwrap_or(0)) % others.len().max(1);
+        others.rotate_left(turn);
+        let mut next = others.into_iter();
+        let call = peer::Evaluate {
+            shard: u32::from(replica.shard().0),
+            account: id.0.to_vec().into(),
+            attempt: attempt.0.to_vec().into(),
+            committed: index,
+        };
+        let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Evaluated> {
+            let (peers, node, slot, call) = (self.vault.node.peers().clone(), m.node, m.slot.0, call.clone());
+            Box::pin(async move {
+                let answer = match peers.call(node, Body::Evaluate(call), until).await {
+                    Ok(Body::Evaluated(e)) if !e.evaluation.is_empty() => {
+                        p::Evaluation::decode(e.evaluation).map_err(|e| e.to_string())
+                    }
+                    Ok(Body::Evaluated(e)) => Err(e.missing),
+                    Ok(_) => Err("not understood".into()),
+                    Err(e) => Err(e.to_string()),
+                };
+                (slot, answer)
+            })
+        };
+        let mut running: FuturesUnordered<BoxFuture<'_, Evaluated>> = FuturesUnordered::new();
+        let own_slot = self.vault.slot().map_or(0, |s| s.0);
+        let own = self.vault.evaluate(&replica, &id, attempt, index, until);
+        running.push(Box::pin(async move { (own_slot, own.await) }));
+        let first = if all { usize::MAX } else { want - 1 };
+        for m in next.by_ref().take(first) {
+            running.push(ask(m));
+        }
+        let (mut good, mut missing) = (Vec::new(), Vec::new());
+        let mut hedge = Instant::now() + HEDGE;
+        while !running.is_empty() && (all || good.len() < want) {
+            tokio::select! {
+                Some((slot, answer)) = running.next() => match answer {
+                    Ok(e) => good.push(e),
+                    Err(reason) => {
+                        missing.push(p::MissingRegion { slot: u32::from(slot), reason });
+                        if let Some(m) = next.next() {
+                            running.push(ask(m));
+                        }
+                    }
+                },
+                () = sleep_until(hedge) => {
+                    hedge = Instant::now() + HEDGE;
+                    if let Some(m) = next.next() {
+                        running.push(ask(m));
+                    } else {
+                        hedge = until + HEDGE;
+                    }
+                }
+            }
+        }
+        if good.len() < want {
+            let words: Vec<String> =
+                missing.iter().map(|m| format!("slot {}: {}", m.slot, m.reason)).collect();
+            return Ok(no(Code::TooFewRegions, &words.join("; ")));
+        }
+        Ok(Answer::Begun(p::Begun {
+            generation: word.generation.0,
+            ordinal: word.ordinal.0,
+            commitments: word.commitments.iter().map(|c| c.0.to_vec().into()).collect(),
+            ksf_memory_kib: word.ksf.memory_kib,
+            ksf_passes: word.ksf.passes,
+            ksf_lanes: word.ksf.lanes,
+            record: word.record.0.to_vec().into(),
+            success: word.success.0,
+            budget: word.budget,
+            evaluations: good,
+            missing,
+        }))
+    }
+
+    pub(super) fn key_exchange(&mut self, k: &p::KeyExchange) -> Result<Answer, ProposeError> {
+        let Ok(attempt) = AttemptId::try_from(&k.attempt[..]) else {
+            return Ok(no(Code::Malformed, "attempt"));
+        };
+        let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
+        match self.exchange(&account, &attempt, &k.ke1)? {
+            Ok((login, ke2)) => {
+                self.login = Some((attempt, login));
+                Ok(Answer::KeyExchanged(p::KeyExchanged { ke2: ke2.into() }))
+            }
+            Err(answer) => Ok(answer),
+        }
+    }
+
+    /// KE1 → KE2, the same bytes each time: for the pending attempt, or for the one that finished last (its reply may have been lost).
+    fn exchange(
+        &self,
+        account: &Account,
+        attempt: &AttemptId,
+        ke1: &[u8],
+    ) -> Result<Result<(Login, Vec<u8>), Answer>, ProposeError> {
+        let (id, replica, fleet) = self.known()?;
+        let Some((seed, context)) = attempt_context(&fleet, &id, account, attempt) else {
+            return Ok(Err(no(Code::NoAttempt, "superseded or closed")));
+        };
+        let Some(live) = &account.live else { return Ok(Err(no(Code::NoKey, ""))) };
+        let unavailable = |e: String| ProposeError::Unavailable(e);
+        let unmasked = self.vault.secrets_of(&replica, &id, account, attempt).map_err(unavailable)?;
+        let answered = Server::new(unmasked.z.expose())
+            .and_then(|s| s.answer(seed.expose(), &live.record.upload, &context.0, ke1));
+        match answered {
+            Ok((state, ke2)) => Ok(Ok((Login { ke1: ke1.to_vec(), ke2: ke2.clone(), state }, ke2))),
+            Err(e) => Ok(Err(no(Code::Malformed, &e.to_string()))),
+        }
+    }
+
+    pub(super) async fn give_up(&mut self, g: &p::GiveUp, deadline: Instant) -> Result<Answer, ProposeError> {
+        let (id, ..) = self.known()?;
+        let parsed = (AttemptId::try_from(&g.attempt[..]), <[u8; 32]>::try_from(&g.cancel[..]));
+        let (Ok(attempt), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "give up")) };
+        let command = GiveUp { account: id, attempt, cancel: Secret32::new(cancel) };
+        let committed = self.propose(Command::GiveUp(command), deadline).await?;
+        self.vault.forget(&id, &attempt);
+        self.done("given-up", &attempt.0, &committed)
+    }
+
+    pub(super) async fn finish(&mut self, f: p::Finish, deadline: Instant) -> Result<Answer, ProposeError> {
+        let (id, ..) = self.known()?;
+        let Ok(attempt) = AttemptId::try_from(&f.attempt[..]) else {
+            return Ok(no(Code::Malformed, "attempt"));
+        };
+        let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
+        let key = match self.session_key(&account, &attempt, &f)? {
+            Ok(key) => key,
+            Err(answer) => return Ok(answer),
+        };
+        let command =
+            Finish { account: id, attempt, ke1: f.ke1.to_vec(), ke2: f.ke2.to_vec(), ke3: f.ke3.to_vec() };
+        let committed = self.propose(Command::Finish(command), deadline).await?;
+        if let Outcome::Refused(why) = committed.outcome {
+            return Ok(refused(why));
+        }
+        self.vault.forget(&id, &attempt);
+        self.finished(&attempt, &key, &committed)
+    }
+
+    /// The leader's own check: the MAC as well, which gives the session key. The counter does not hang on it; every replica checks the signature.
+    fn session_key(
+        &mut self,
+        account: &Account,
+        attempt: &AttemptId,
+        f: &p::Finish,
+    ) -> Result<Result<SessionKey, Answer>, ProposeError> {
+        let (id, _, fleet) = self.known()?;
+        let Some((_, context)) = attempt_context(&fleet, &id, account, attempt) else {
+            return Ok(Err(no(Code::NoAttempt, "superseded or closed")));
+        };
+        let kept = self.login.take().filter(|(a, l)| a == attempt && l.ke1 == f.ke1 && l.ke2 == f.ke2);
+        let state: ServerState = match kept {
+            Some((_, login)) => login.state,
+            None => match self.exchange(account, attempt, &f.ke1)? {
+                Ok((login, ke2)) if ke2 == f.ke2 => login.state,
+                Ok(_) => return Ok(Err(no(Code::Proof, "KE2 is not this attempt's"))),
+                Err(answer) => return Ok(Err(answer)),
+            },
+        };
+        Ok(state.finish(&f.ke3, &context.0).map_err(|_| no(Code::Proof, "KE3 does not hold")))
+    }
+
+    fn finished(
+        &self,
+        attempt: &AttemptId,
+        key: &SessionKey,
+        committed: &Committed,
+    ) -> Result<Answer, ProposeError> {
+        let (id, _, fleet) = self.known()?;
+        let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
+        let Some(live) = &account.live else { return Ok(no(Code::NoKey, "")) };
+        let body = p::FinishedBody {
+            record: live.record.encode().into(),
+            manifest_sequence: account.manifest.map_or(0, |m| m.sequence),
+            manifest_hash: account.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
+            lifetime: account.lifetime,
+        };
+        let unavailable = |_| ProposeError::Unavailable("the reply can't be sealed".into());
+        let exporter = self
+            .channel
+            .exporter(REPLY_EXPORTER, b"")
+            .map_err(|e| ProposeError::Unavailable(e.to_string()))?;
+        let mut under = Zeroizing::new([0u8; 32]);
+        Hkdf::<Sha256>::new(Some(&exporter), key.expose())
+            .expand(b"bkv/reply/1", under.as_mut_slice())
+            .map_err(|_| ProposeError::Unavailable("the reply can't be sealed".into()))?;
+        let under = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, under.as_slice()).map_err(unavailable)?);
+        let mut sealed = body.encode_to_vec();
+        // The key seals one message only: its exporter is this channel's, its session key this attempt's.
+        under
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key([0; 12]),
+                Aad::from(&attempt.0),
+                &mut sealed,
+            )
+            .map_err(unavailable)?;
+        let receipt = self.vault.receipt(
+            &fleet,
+            &id,
+            &account,
+            "recovered",
+            &attempt.0,
+            committed.index,
+            committed.time,
+        );
+        Ok(Answer::Finished(p::Finished { sealed: sealed.into(), receipt }))
+    }
+}
+
+/// Seed and login context of an attempt that is pending or has just finished.
+fn attempt_context(
+    fleet: &Fleet,
+    id: &bkv_core::id::AccountId,
+    account: &Account,
+    attempt: &AttemptId,
+) -> Option<(Secret32, Hash)> {
+    let pending = account
+        .pending
+        .as_ref()
+        .filter(|p| p.attempt == *attempt)
+        .map(|p| (p.seed.clone(), p.ordinal, p.blinded));
+    let (seed, ordinal, blinded) = pending.or_else(|| {
+        let success = account.last_success.as_ref().filter(|s| s.attempt == *attempt)?;
+        Some((account.finished_seed.clone()?, success.ordinal, success.blinded))
+    })?;
+    let context = statement::login_context(
+        &fleet.lineage,
+        fleet.era,
+        id,
+        account.generation,
+        ordinal,
+        attempt,
+        &blinded,
+    );
+    Some((seed, context))
+}

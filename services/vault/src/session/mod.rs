@@ -1,0 +1,290 @@
+//! One inner channel: the encrypted conversation with one client about one account. The token is checked before any lookup; from then on every
+//! request acts on that account only. Decisions are the state machine's; here requests become commands and outcomes become replies.
+
+mod attempt;
+mod owned;
+mod register;
+mod reply;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::account::Account;
+use bkv_core::command::Command;
+use bkv_core::effect::Outcome;
+use bkv_core::id::{AccountId, AttemptId, RegId, Route};
+use bkv_core::secret::Secret32;
+use bkv_core::shard::Fleet;
+use bkv_core::statement;
+use bkv_wire::channel::ServerChannel;
+use bkv_wire::opaque::ServerState;
+use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use futures_util::future::join_all;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use crate::peer::Body;
+use crate::replica::{Committed, ProposeError, Replica};
+use crate::service::{REGIONS, Vault};
+use reply::{no, refused};
+
+/// How long one request may take, all regions included.
+const REQUEST: Duration = Duration::from_secs(5);
+/// Registrations begun on one channel.
+const STARTS: usize = 4;
+/// Requests on one channel: a client needs a handful.
+const REQUESTS: u32 = 256;
+/// How long the token's issuer may be asked for a new key.
+const KEYS: Duration = Duration::from_millis(500);
+
+/// What the outside should know of a request's end.
+pub(crate) enum End {
+    /// Go on.
+    Open,
+    /// This vault does not lead the account's shard.
+    NotLeader(String),
+    /// The channel is finished: a protocol error or too many requests.
+    Close,
+}
+
+/// After `Open`: whose conversation this is.
+struct Known {
+    id: AccountId,
+    replica: Replica,
+}
+
+/// Between RegisterStart and Store.
+struct Start {
+    z: Secret32,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+/// Between KE1 and Finish.
+struct Login {
+    ke1: Vec<u8>,
+    ke2: Vec<u8>,
+    state: ServerState,
+}
+
+pub(crate) struct Session {
+    vault: Arc<Vault>,
+    route: Route,
+    channel: ServerChannel,
+    known: Option<Known>,
+    starts: HashMap<RegId, Start>,
+    login: Option<(AttemptId, Login)>,
+    requests: u32,
+}
+
+impl Session {
+    pub(crate) fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
+        let channel = ServerChannel::new(&vault.channel).ok()?;
+        Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
+    }
+
+    /// Bytes that came in; gives bytes to send and whether to go on.
+    pub(crate) async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
+        if self.channel.feed(bytes).is_err() {
+            return (self.channel.take_outgoing(), End::Close);
+        }
+        let mut end = End::Open;
+        loop {
+            match self.channel.next_message() {
+                Ok(Some(message)) => {
+                    end = self.message(&message).await;
+                    if !matches!(end, End::Open) {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    end = End::Close;
+                    break;
+                }
+            }
+        }
+        (self.channel.take_outgoing(), end)
+    }
+
+    async fn message(&mut self, message: &[u8]) -> End {
+        self.requests += 1;
+        let Ok(request) = p::Request::decode(message) else { return End::Close };
+        let Some(operation) = request.operation else {
+            return self.answer(
+                request.id,
+                "unknown",
+                Ok(no(p::refused::Code::Malformed, "an operation that this vault does not know")),
+            );
+        };
+        if self.requests > REQUESTS {
+            let _ = self.answer(
+                request.id,
+                "any",
+                Ok(no(p::refused::Code::Rate, "too many requests on one channel")),
+            );
+            return End::Close;
+        }
+        let name = reply::name(&operation);
+        let timer = self.vault.metrics.duration.with_label_values(&[name]).start_timer();
+        let result = self.operation(operation).await;
+        timer.observe_duration();
+        self.answer(request.id, name, result)
+    }
+
+    fn answer(&mut self, id: u64, name: &str, result: Result<Answer, ProposeError>) -> End {
+        let (answer, end) = match result {
+            Ok(answer) => (answer, End::Open),
+            Err(ProposeError::NotLeader(leader)) => {
+                let region = leader.map(|n| self.vault.region_of(n)).unwrap_or_default();
+                return End::NotLeader(region);
+            }
+            Err(ProposeError::Unavailable(why) | ProposeError::Halted(why)) => {
+                (no(p::refused::Code::Unavailable, &why), End::Open)
+            }
+        };
+        let outcome = if matches!(answer, Answer::Refused(_)) { "refused" } else { "ok" };
+        self.vault.metrics.requests.with_label_values(&[name, outcome]).inc();
+        let token = matches!(&answer, Answer::Refused(r) if r.code == i32::from(p::refused::Code::Token));
+        let reply = p::Reply { id, more: false, result: Some(answer) };
+        if self.channel.send(&reply.encode_to_vec()).is_err() || token {
+            return End::Close;
+        }
+        end
+    }
+
+    async fn operation(&mut self, operation: Operation) -> Result<Answer, ProposeError> {
+        let deadline = Instant::now() + REQUEST;
+        match operation {
+            Operation::Open(o) => self.open(&o, deadline).await,
+            _ if self.known.is_none() => Ok(reply::token_refused()),
+            Operation::Attest(a) => self
+                .attest(&a.nonce, true, deadline)
+                .await
+                .map(|r| r.map_or_else(|a| a, Answer::Attestations)),
+            Operation::RegisterStart(r) => self.register_start(&r),
+            Operation::Store(s) => self.store(s, deadline).await,
+            Operation::Confirm(c) => self.confirm(&c, deadline).await,
+            Operation::Begin(b) => self.begin(&b, deadline).await,
+            Operation::MoreEvaluations(m) => self.more_evaluations(&m, deadline).await,
+            Operation::KeyExchange(k) => self.key_exchange(&k),
+            Operation::GiveUp(g) => self.give_up(&g, deadline).await,
+            Operation::Finish(f) => self.finish(f, deadline).await,
+            Operation::SetManifest(m) => self.set_manifest(&m, deadline).await,
+            Operation::Delete(d) => self.delete(&d, deadline).await,
+        }
+    }
+
+    /// The token first, then everything else. Every fault of the token is the same refusal of the same size, so that nobody learns from it whether
+    /// an account exists.
+    async fn open(&mut self, o: &p::Open, deadline: Instant) -> Result<Answer, ProposeError> {
+        let now = self.vault.clock.now_ms() / 1000;
+        let Some(verifier) = self.vault.tokens() else { return Ok(reply::token_refused()) };
+        let subject = match verifier.verify_or_refresh(&o.token, now, KEYS).await {
+            Ok(subject) => subject,
+            Err(e) => {
+                tracing::debug!(reason = e.reason(), "token refused");
+                return Ok(reply::token_refused());
+            }
+        };
+        if statement::route(&subject.issuer, &subject.subject) != self.route || o.nonce.len() != 32 {
+            return Ok(reply::token_refused());
+        }
+        let Some(replica) = self.vault.replica(&self.route).cloned() else {
+            return Ok(reply::token_refused());
+        };
+        let (lead, leader) = {
+            let status = replica.status();
+            let s = status.borrow();
+            (s.lead, s.leader)
+        };
+        if !lead {
+            return Err(ProposeError::NotLeader(leader));
+        }
+        let Some(fleet) = replica.fleet() else {
+            return Err(ProposeError::Unavailable("not initialised".into()));
+        };
+        let id = Vault::account_id(&fleet, &subject);
+        self.known = Some(Known { id, replica });
+        let attestations = match self.attest(&o.nonce, o.attest, deadline).await? {
+            Ok(a) => a,
+            Err(answer) => return Ok(answer),
+        };
+        Ok(Answer::Opened(p::Opened {
+            account: id.0.to_vec().into(),
+            attestations: Some(attestations),
+            time_ms: self.vault.clock.now_ms(),
+            admission: fleet.documents.admission.number,
+            policy: fleet.documents.policy.number,
+        }))
+    }
+
+    fn known(&self) -> Result<(AccountId, Replica, Arc<Fleet>), ProposeError> {
+        let known = self.known.as_ref().ok_or_else(|| ProposeError::Unavailable("not open".into()))?;
+        let fleet =
+            known.replica.fleet().ok_or_else(|| ProposeError::Unavailable("not initialised".into()))?;
+        Ok((known.id, known.replica.clone(), fleet))
+    }
+
+    fn account(&self) -> Result<Option<Account>, ProposeError> {
+        let (id, replica, _) = self.known()?;
+        replica.account(&id).map_err(|e| ProposeError::Unavailable(e.to_string()))
+    }
+
+    async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
+        self.known()?.1.propose(command, deadline).await
+    }
+
+    /// The leader's word, and with `all` every region's that answers in time.
+    async fn attest(
+        &self,
+        nonce: &[u8],
+        all: bool,
+        deadline: Instant,
+    ) -> Result<Result<p::Attestations, Answer>, ProposeError> {
+        let Ok(nonce) = <[u8; 32]>::try_from(nonce) else {
+            return Ok(Err(no(p::refused::Code::Malformed, "a nonce has 32 bytes")));
+        };
+        let (id, replica, fleet) = self.known()?;
+        if all {
+            // What is attested must be the newest: a leader that was deposed without noticing finds out here.
+            replica.confirm_leadership(deadline).await?;
+        }
+        let own = self.vault.attest(&replica, &id, nonce);
+        let mut regions: Vec<p::Attestation> = own.into_iter().collect();
+        if all {
+            let body = bkv_wire::proto::peer::Attest {
+                shard: u32::from(replica.shard().0),
+                account: id.0.to_vec().into(),
+                nonce: nonce.to_vec().into(),
+                committed: replica.applied(),
+            };
+            let me = self.vault.node.node();
+            let until = deadline.min(Instant::now() + REGIONS / 2);
+            let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
+            let asked =
+                join_all(others.map(|n| self.vault.node.peers().call(n, Body::Attest(body.clone()), until)))
+                    .await;
+            regions.extend(asked.into_iter().filter_map(|a| match a {
+                Ok(Body::Attested(a)) => p::Attestation::decode(a.attestation).ok(),
+                _ => None,
+            }));
+        }
+        Ok(Ok(p::Attestations { regions }))
+    }
+
+    /// The receipt for a change that `committed` made (or found made).
+    fn done(&self, what: &str, reference: &[u8], committed: &Committed) -> Result<Answer, ProposeError> {
+        let (id, _, fleet) = self.known()?;
+        if let Outcome::Refused(why) = &committed.outcome {
+            return Ok(refused(*why));
+        }
+        let Some(account) = self.account()? else { return Ok(no(p::refused::Code::NoKey, "")) };
+        let receipt =
+            self.vault.receipt(&fleet, &id, &account, what, reference, committed.index, committed.time);
+        Ok(Answer::Done(p::Done { receipt }))
+    }
+}

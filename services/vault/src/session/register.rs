@@ -1,0 +1,171 @@
+//! Registration: z is made here and stays in this session's memory until Store; acknowledgements are gathered from all regions.
+
+use bkv_core::command::{Acknowledgement, Command, Confirm, OwnerSignature, Store};
+use bkv_core::effect::Outcome;
+use bkv_core::id::{Hash, OperationId, RegId, Signature, Slot, Time};
+use bkv_core::record::{Record, SealedShare, shares_hash};
+use bkv_core::secret::Secret32;
+use bkv_wire::opaque::Server;
+use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use futures_util::future::join_all;
+use prost::Message as _;
+use rand::RngCore as _;
+use tokio::time::Instant;
+
+use super::reply::{no, refused};
+use super::{STARTS, Session, Start};
+use crate::peer::Body;
+use crate::replica::{Committed, ProposeError};
+use crate::service::REGIONS;
+
+fn malformed(what: &str) -> Answer {
+    no(Code::Malformed, what)
+}
+
+impl Session {
+    pub(super) fn register_start(&mut self, r: &p::RegisterStart) -> Result<Answer, ProposeError> {
+        if self.starts.len() >= STARTS {
+            return Ok(no(Code::Rate, "too many registrations begun on one channel"));
+        }
+        let base = self.account()?.map_or(0, |a| a.generation.0);
+        let (mut z, mut reg_id) = ([0u8; 32], [0u8; 16]);
+        rand::rngs::OsRng.fill_bytes(&mut z);
+        rand::rngs::OsRng.fill_bytes(&mut reg_id);
+        let response = match Server::new(&z).and_then(|s| s.register(&r.request)) {
+            Ok(response) => response,
+            Err(e) => return Ok(malformed(&e.to_string())),
+        };
+        let start = Start { z: Secret32::new(z), request: r.request.to_vec(), response: response.clone() };
+        self.starts.insert(RegId(reg_id), start);
+        Ok(Answer::RegisterStarted(p::RegisterStarted {
+            reg_id: reg_id.to_vec().into(),
+            response: response.into(),
+            base_generation: base,
+        }))
+    }
+
+    pub(super) async fn store(&mut self, s: p::Store, deadline: Instant) -> Result<Answer, ProposeError> {
+        let (id, replica, _) = self.known()?;
+        let record = match Record::decode(&s.record) {
+            Ok(record) => record,
+            Err(e) => return Ok(malformed(&e.to_string())),
+        };
+        let Some(shares) = s.shares.iter().map(share).collect::<Option<Vec<_>>>() else {
+            return Ok(malformed("shares"));
+        };
+        let Ok(owner) = s.owner.as_ref().map(owner).transpose() else { return Ok(malformed("owner")) };
+        let reg_id = record.reg_id;
+        let known = self.account()?.and_then(|a| {
+            let stored = a.stored.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
+            let live = a.live.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
+            stored.into_iter().chain(live).find(|k| k.0 == reg_id)
+        });
+        let index = if let Some((_, hash, kept)) = known {
+            // Stored before, by a session whose reply was lost.
+            if hash != record.hash() || kept != shares_hash(&shares) {
+                return Ok(no(Code::Conflict, "this registration was stored with other content"));
+            }
+            replica.applied()
+        } else {
+            let Some(start) = self.starts.get(&reg_id) else {
+                return Ok(no(Code::NoAttempt, "this registration was begun elsewhere: start again"));
+            };
+            if start.request != s.request || start.response != s.response {
+                return Ok(no(Code::Proof, "request and response are not this registration's"));
+            }
+            let command = Store {
+                account: id,
+                route: self.route,
+                request: start.request.clone(),
+                response: start.response.clone(),
+                record,
+                shares,
+                z: start.z.clone(),
+                owner,
+            };
+            let committed = self.propose(Command::Store(Box::new(command)), deadline).await?;
+            if let Outcome::Refused(why) = committed.outcome {
+                return Ok(refused(why));
+            }
+            committed.index
+        };
+        Ok(self.acknowledgements(reg_id, index, deadline).await)
+    }
+
+    /// Asks every region what it stored; whoever does not answer in time can be asked again by the same Store.
+    async fn acknowledgements(&self, reg_id: RegId, index: u64, deadline: Instant) -> Answer {
+        let Ok((id, replica, fleet)) = self.known() else { return no(Code::Unavailable, "not open") };
+        let until = deadline.min(Instant::now() + REGIONS / 2);
+        let me = self.vault.node.node();
+        let body = bkv_wire::proto::peer::Acknowledge {
+            shard: u32::from(replica.shard().0),
+            account: id.0.to_vec().into(),
+            reg_id: reg_id.0.to_vec().into(),
+            committed: index,
+        };
+        let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
+        let asked =
+            join_all(others.map(|n| self.vault.node.peers().call(n, Body::Acknowledge(body.clone()), until)));
+        let own = self.vault.acknowledge(&replica, &id, &reg_id, index, until);
+        let (own, asked) = tokio::join!(own, asked);
+        if let Err(why) = &own {
+            tracing::warn!(why, "this region can't acknowledge a registration");
+        }
+        let mut acknowledgements: Vec<p::Acknowledgement> = own.into_iter().collect();
+        acknowledgements.extend(asked.into_iter().filter_map(|a| match a {
+            Ok(Body::Acknowledged(a)) if !a.acknowledgement.is_empty() => {
+                p::Acknowledgement::decode(a.acknowledgement).ok()
+            }
+            _ => None,
+        }));
+        if acknowledgements.len() < usize::from(fleet.documents.admission.threshold) {
+            return no(Code::TooFewRegions, "fewer regions than needed have stored it; repeat the same");
+        }
+        Answer::Acknowledged(p::Acknowledged { acknowledgements })
+    }
+
+    pub(super) async fn confirm(
+        &mut self,
+        c: &p::Confirm,
+        deadline: Instant,
+    ) -> Result<Answer, ProposeError> {
+        let (id, ..) = self.known()?;
+        let parsed = (
+            RegId::try_from(&c.reg_id[..]),
+            Hash::try_from(&c.record[..]),
+            Signature::try_from(&c.signature[..]),
+        );
+        let (Ok(reg_id), Ok(record), Ok(signature)) = parsed else { return Ok(malformed("confirm")) };
+        let Some(acknowledgements) =
+            c.acknowledgements.iter().map(acknowledgement).collect::<Option<Vec<_>>>()
+        else {
+            return Ok(malformed("acknowledgements"));
+        };
+        let command = Confirm { account: id, reg_id, record, acknowledgements, signature };
+        let committed: Committed = self.propose(Command::Confirm(command), deadline).await?;
+        self.starts.remove(&reg_id);
+        self.done("registered", &c.reg_id, &committed)
+    }
+}
+
+fn share(s: &p::SealedShare) -> Option<SealedShare> {
+    Some(SealedShare { slot: Slot(u8::try_from(s.slot).ok()?), enc: s.enc.to_vec(), ct: s.ct.to_vec() })
+}
+
+fn acknowledgement(a: &p::Acknowledgement) -> Option<Acknowledgement> {
+    Some(Acknowledgement {
+        slot: Slot(u8::try_from(a.slot).ok()?),
+        certificate: a.certificate.to_vec(),
+        signature: Signature::try_from(&a.signature[..]).ok()?,
+    })
+}
+
+pub(super) fn owner(o: &p::OwnerSignature) -> Result<OwnerSignature, bkv_core::id::WrongLength> {
+    Ok(OwnerSignature {
+        operation: OperationId::try_from(&o.operation[..])?,
+        expires: Time(o.expires_ms),
+        signature: Signature::try_from(&o.signature[..])?,
+    })
+}

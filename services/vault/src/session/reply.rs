@@ -1,0 +1,71 @@
+//! Refusals as they travel, and names of operations for metrics.
+
+use bkv_core::effect::Refusal;
+use bkv_wire::proto::inner::Refused;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+
+/// Bytes of padding in the one refusal for every fault of a token.
+const TOKEN_PADDING: usize = 64;
+
+pub(super) fn no(code: Code, detail: &str) -> Answer {
+    Answer::Refused(Refused {
+        code: code.into(),
+        until_ms: 0,
+        detail: detail.into(),
+        padding: bytes::Bytes::new(),
+    })
+}
+
+/// One size, one content, whatever is wrong with the token.
+pub(super) fn token_refused() -> Answer {
+    let padding = vec![0; TOKEN_PADDING].into();
+    Answer::Refused(Refused { code: Code::Token.into(), until_ms: 0, detail: String::new(), padding })
+}
+
+/// The state machine's word in the protocol's.
+pub(super) fn refused(why: Refusal) -> Answer {
+    let (code, until_ms) = match why {
+        Refusal::NotInitialised | Refusal::Documents => (Code::Unavailable, 0),
+        Refusal::NoKey => (Code::NoKey, 0),
+        Refusal::Destroyed => (Code::Destroyed, 0),
+        Refusal::Deleted => (Code::Deleted, 0),
+        Refusal::Locked => (Code::Locked, 0),
+        Refusal::Wait(t) => (Code::Wait, t.0),
+        Refusal::LastTryOpen(t) => (Code::LastTryOpen, t.0),
+        Refusal::Exhausted => (Code::Exhausted, 0),
+        Refusal::NoAttempt => (Code::NoAttempt, 0),
+        Refusal::Conflict => (Code::Conflict, 0),
+        Refusal::Stale => (Code::Stale, 0),
+        Refusal::Proof => (Code::Proof, 0),
+        Refusal::Owner => (Code::Owner, 0),
+        Refusal::Expired => (Code::Expired, 0),
+        Refusal::Record => (Code::Record, 0),
+        Refusal::OldManifest => (Code::OldManifest, 0),
+        Refusal::Element => (Code::Element, 0),
+    };
+    Answer::Refused(Refused {
+        code: code.into(),
+        until_ms,
+        detail: why.to_string(),
+        padding: bytes::Bytes::new(),
+    })
+}
+
+pub(super) const fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Open(_) => "open",
+        Operation::RegisterStart(_) => "register_start",
+        Operation::Store(_) => "store",
+        Operation::Confirm(_) => "confirm",
+        Operation::Begin(_) => "begin",
+        Operation::MoreEvaluations(_) => "more_evaluations",
+        Operation::KeyExchange(_) => "key_exchange",
+        Operation::GiveUp(_) => "give_up",
+        Operation::Finish(_) => "finish",
+        Operation::SetManifest(_) => "set_manifest",
+        Operation::Delete(_) => "delete",
+        Operation::Attest(_) => "attest",
+    }
+}
