@@ -57,6 +57,11 @@ pub struct Account {
     /// Its seed: with z, KE1 and its context any replica makes the same session key again, so that a lost reply can be repeated.
     #[n(15)]
     pub finished_seed: Option<Secret32>,
+    /// Attempts of this generation that ended without success, oldest first, at most as many as the budget: their ids are refused. Else two devices
+    /// that repeat their attempts after a lost reply would supersede each other in turn, a try each time.
+    #[n(16)]
+    #[cbor(default)]
+    pub failed: Vec<AttemptId>,
 }
 
 /// A live record.

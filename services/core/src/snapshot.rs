@@ -2,7 +2,9 @@
 //! client's own proof, or swap a record, against what this replica has seen itself.
 
 use crate::account::{Account, Success};
-use crate::id::AccountId;
+use crate::command::NewDocuments;
+use crate::id::{AccountId, Hash};
+use crate::record::Record;
 use crate::shard::{Fleet, Shard};
 use crate::statement;
 use crate::verify::Verifier;
@@ -51,6 +53,15 @@ pub enum Contradiction {
     /// The shard's own head goes back: time, fleet or documents.
     #[error("the shard's head goes back")]
     Head,
+    /// An older manifest, or another under the same number.
+    #[error("an older manifest")]
+    Manifest,
+    /// Its parts do not fit each other: no sequence of entries makes such an account.
+    #[error("an account that no entries lead to")]
+    Inconsistent,
+    /// Documents that the root did not sign.
+    #[error("documents that the root did not sign")]
+    Documents,
 }
 
 /// Judges the head of a snapshot: same fleet, time and document numbers not lower.
@@ -64,8 +75,22 @@ pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
             && t.index == m.index
             && t.documents.admission.number >= m.documents.admission.number
             && t.documents.policy.number >= m.documents.policy.number
+            && (t.documents.admission.number > m.documents.admission.number
+                || t.documents.admission == m.documents.admission)
+            && (t.documents.policy.number > m.documents.policy.number
+                || t.documents.policy == m.documents.policy)
     });
     if same && theirs.time >= mine.time { Verdict::Install } else { Verdict::Halt(Contradiction::Head) }
+}
+
+/// Are the documents in a snapshot's head what the root signed? A rooted leader could else admit itself under every slot. They need not be in date now:
+/// they were when they were taken.
+pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Verdict {
+    let d = &theirs.documents;
+    let signed = NewDocuments { admission: d.admission_signed.clone(), policy: d.policy_signed.clone() };
+    let at = d.admission.not_before.max(d.policy.not_before);
+    let read = verifier.documents(&theirs.lineage, theirs.era, &signed, at);
+    if read.as_ref() == Some(d) { Verdict::Install } else { Verdict::Halt(Contradiction::Documents) }
 }
 
 /// Judges one account.
@@ -77,12 +102,20 @@ pub fn judge(
     verifier: &dyn Verifier,
 ) -> Verdict {
     use Contradiction as C;
-    let Some(m) = mine else {
-        // Nothing is known here: a success in it is still checked, since it is a claim that carries its own proof.
-        let proved =
-            theirs.is_none_or(|t| t.last_success.as_ref().is_none_or(|s| proves(fleet, id, t, s, verifier)));
-        return if proved { Verdict::Install } else { Verdict::Halt(C::Success) };
-    };
+    // What the snapshot claims must be possible by itself, also where nothing is known here.
+    if theirs.is_some_and(|t| !possible(id, t)) {
+        return Verdict::Halt(C::Inconsistent);
+    }
+    // A success is a claim that carries its own proof; one that is known here was checked when it was made.
+    let claimed = theirs.and_then(|t| t.last_success.as_ref().map(|s| (t, s)));
+    let known = mine.filter(|m| theirs.is_some_and(|t| t.generation == m.generation));
+    if let Some((t, s)) = claimed
+        && known.and_then(|m| m.last_success.as_ref()) != Some(s)
+        && !proves(fleet, id, t, s, verifier)
+    {
+        return Verdict::Halt(C::Success);
+    }
+    let Some(m) = mine else { return Verdict::Install };
     let Some(t) = theirs else { return Verdict::Halt(C::Missing) };
     if t.generation < m.generation {
         return Verdict::Halt(C::Generation);
@@ -90,49 +123,107 @@ pub fn judge(
     if t.generation > m.generation {
         return Verdict::AskVoters;
     }
+    if t.route != m.route || t.created != m.created {
+        return Verdict::Halt(C::Record);
+    }
     match (&m.live, &t.live) {
         (None, Some(_)) => return Verdict::Halt(C::Revived),
         (Some(_), None) => return Verdict::AskVoters,
-        (Some(a), Some(b)) if a.hash != b.hash || a.record != b.record => return Verdict::Halt(C::Record),
+        (Some(a), Some(b)) if a != b => return Verdict::Halt(C::Record),
+        (None, None) if m.ended != t.ended => return Verdict::Halt(C::Record),
         _ => {}
     }
+    if let Err(why) = attempts(m, t) {
+        return Verdict::Halt(why);
+    }
+    if let Some(a) = m.manifest
+        && t.manifest.is_none_or(|b| b.sequence < a.sequence || (b.sequence == a.sequence && b != a))
+    {
+        return Verdict::Halt(C::Manifest);
+    }
+    stored(m, t)
+}
+
+/// The counters of one generation: each may only go on from where it is here.
+fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
+    use Contradiction as C;
     if t.ordinal < m.ordinal {
-        return Verdict::Halt(C::Ordinal);
+        return Err(C::Ordinal);
     }
     let newer = t.last_success.as_ref().filter(|s| s.ordinal > m.success_ordinal());
-    if t.success_ordinal() < m.success_ordinal() || t.success_ordinal() > t.ordinal {
-        return Verdict::Halt(C::Success);
-    }
-    if newer.is_some_and(|s| !proves(fleet, id, t, s, verifier)) {
-        return Verdict::Halt(C::Success);
+    match newer {
+        // Not newer: then it is the one that is known here.
+        None if t.last_success != m.last_success => return Err(C::Success),
+        // An attempt that has failed here can't have succeeded there, however genuine the client's signature is.
+        Some(s) if s.ordinal < m.ordinal => return Err(C::Success),
+        Some(s) if s.ordinal == m.ordinal => {
+            let open = m.pending.as_ref().is_some_and(|p| p.attempt == s.attempt && p.blinded == s.blinded);
+            if !open {
+                return Err(C::Success);
+            }
+        }
+        _ => {}
     }
     if t.ordinal == m.ordinal {
         // The same pending attempt, or its closing; never another.
         let same = match (&m.pending, &t.pending) {
-            (Some(a), Some(b)) => {
-                a.attempt == b.attempt && a.blinded == b.blinded && a.cancel == b.cancel && a.last == b.last
-            }
+            (Some(a), Some(b)) => a == b,
             (None, Some(_)) => false,
             (_, None) => true,
         };
         if !same {
-            return Verdict::Halt(C::Pending);
+            return Err(C::Pending);
         }
     }
-    // Each proved success since may have given one failure back, and each attempt since has added one.
-    let given_back = u32::from(newer.is_some());
-    let successes = if newer.is_some() {
-        u32::try_from(t.ordinal.0 - m.ordinal.0).unwrap_or(u32::MAX).max(1)
-    } else {
-        given_back
-    };
-    if t.lifetime.saturating_add(successes) < m.lifetime {
-        return Verdict::Halt(C::Lifetime);
+    // An attempt gives back at most its own charge, so of what is charged here only the open one's can be gone.
+    let given_back = u32::from(newer.is_some() && m.pending.is_some());
+    let begun = u32::try_from(t.ordinal.0 - m.ordinal.0).unwrap_or(u32::MAX);
+    if t.lifetime.saturating_add(given_back) < m.lifetime || t.lifetime > m.lifetime.saturating_add(begun) {
+        return Err(C::Lifetime);
     }
     if t.next_allowed < m.next_allowed && newer.is_none() {
-        return Verdict::Halt(C::NextAllowed);
+        return Err(C::NextAllowed);
     }
-    Verdict::Install
+    Ok(())
+}
+
+/// A registration between Store and Confirm. Beside a live record it needed the owner's signature, which is not kept: so others are asked, or a leader
+/// could plant one here and confirm it by its own key.
+fn stored(m: &Account, t: &Account) -> Verdict {
+    match (&m.stored, &t.stored) {
+        (Some(a), Some(b)) if a == b => Verdict::Install,
+        (Some(a), Some(b))
+            if a.record.reg_id == b.record.reg_id && (a.hash != b.hash || a.shares != b.shares) =>
+        {
+            Verdict::Halt(Contradiction::Record)
+        }
+        (_, Some(_)) if t.live.is_some() => Verdict::AskVoters,
+        _ => Verdict::Install,
+    }
+}
+
+/// Could any sequence of entries lead to this account?
+fn possible(id: &AccountId, t: &Account) -> bool {
+    let fits = |r: &Record, hash: &Hash, generation: Option<u64>| {
+        r.account == *id && r.hash() == *hash && Some(r.generation.0) == generation
+    };
+    let live = t.live.as_ref().is_none_or(|l| fits(&l.record, &l.hash, Some(t.generation.0)));
+    let stored = t
+        .stored
+        .as_ref()
+        .is_none_or(|s| s.base == t.generation && fits(&s.record, &s.hash, t.generation.0.checked_add(1)));
+    let success =
+        t.success_ordinal() <= t.ordinal && t.finished == t.last_success.as_ref().map(|s| s.attempt);
+    let pending = t.pending.as_ref().is_none_or(|p| {
+        t.live.is_some()
+            && p.ordinal == t.ordinal
+            && p.success_before == t.success_ordinal()
+            && p.ordinal > p.success_before
+            && p.last == (t.tries_left() == 0)
+    });
+    // The last try ends in a success or in the end of the key, never in a live key without tries.
+    let last = t.live.is_none() || t.pending.is_some() || t.tries_left() > 0;
+    live && stored && success && pending && last && (t.live.is_none() || t.ended.is_none())
 }
 
 /// Does the client's own signature prove this success of this account's live record?

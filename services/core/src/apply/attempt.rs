@@ -4,7 +4,7 @@ use crate::account::{Account, Cause, Pending, Success};
 use crate::apply::{Change, Changed, Step, deadline, missing};
 use crate::command::{Begin, Finish, GiveUp};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::id::Ordinal;
+use crate::id::{AttemptId, Element, Ordinal};
 use crate::statement;
 
 pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Changed {
@@ -21,8 +21,8 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
             return Err(Refusal::LastTryOpen(p.deadline));
         }
     }
-    // An attempt that has finished can't be begun again: its proof would refill a second time.
-    if account.finished == Some(c.attempt) {
+    // What has ended stays ended: a repeated Begin that arrives late must not be charged as a new attempt.
+    if account.finished == Some(c.attempt) || account.failed.contains(&c.attempt) {
         return Err(Refusal::NoAttempt);
     }
     if c.generation != account.generation || Some(c.ordinal.0) != account.ordinal.0.checked_add(1) {
@@ -42,7 +42,8 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
         return Err(Refusal::Element);
     }
     let mut effects = Vec::new();
-    if account.pending.take().is_some() {
+    if let Some(superseded) = account.pending.take() {
+        remember_failed(&mut account, superseded.attempt);
         effects.push(step.event(&account, EventKind::Failed));
     }
     account.ordinal = c.ordinal;
@@ -99,7 +100,11 @@ pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
 
 /// The pending attempt has failed. If it was the last one the key is destroyed, here and now, on every replica.
 fn close(step: &Step<'_>, mut account: Account) -> Changed {
-    let last = account.pending.take().is_some_and(|p| p.last);
+    let closed = account.pending.take();
+    let last = closed.as_ref().is_some_and(|p| p.last);
+    if let Some(p) = closed {
+        remember_failed(&mut account, p.attempt);
+    }
     let mut effects = vec![step.event(&account, EventKind::Failed)];
     if let Some(live) = account.live.clone().filter(|_| last) {
         effects.extend(step.end(&mut account, &live, Cause::Exhausted));
@@ -107,10 +112,33 @@ fn close(step: &Step<'_>, mut account: Account) -> Changed {
     step.keep(account, Outcome::Done, effects)
 }
 
+/// Keeps the id of a failed attempt: all since the newest success fit, since no more than the budget can be begun.
+fn remember_failed(account: &mut Account, attempt: AttemptId) {
+    let budget = account.live.as_ref().map_or(0, |l| l.record.attempts.max);
+    account.failed.push(attempt);
+    let surplus = account.failed.len().saturating_sub(usize::try_from(budget).unwrap_or(usize::MAX));
+    account.failed.drain(..surplus);
+}
+
 pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     let Some(live) = &account.live else { return Err(missing(Some(&account))) };
-    if account.finished == Some(c.attempt) {
+    let check = |ordinal: Ordinal, attempt: &AttemptId, blinded: &Element| {
+        // Everything that the client signed comes from this replica's own state, nothing from the leader.
+        let context = statement::login_context(
+            &step.fleet.lineage,
+            step.fleet.era,
+            &step.id,
+            account.generation,
+            ordinal,
+            attempt,
+            blinded,
+        );
+        step.verifier.finish(&live.record.upload, &context.0, &c.ke1, &c.ke2, &c.ke3).ok_or(Refusal::Proof)
+    };
+    // The same Finish again changes nothing, but its reply is sent again: so only to who can prove the password again.
+    if let Some(s) = account.last_success.as_ref().filter(|s| s.attempt == c.attempt) {
+        check(s.ordinal, &s.attempt, &s.blinded)?;
         return Change::again(Outcome::Done);
     }
     let Some(pending) = account.pending.as_ref().filter(|p| p.attempt == c.attempt) else {
@@ -120,18 +148,7 @@ pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Ch
     if step.is_past(pending.deadline) {
         return Err(Refusal::Expired);
     }
-    // Everything that the client signed comes from this replica's own state, nothing from the leader.
-    let context = statement::login_context(
-        &step.fleet.lineage,
-        step.fleet.era,
-        &step.id,
-        account.generation,
-        pending.ordinal,
-        &pending.attempt,
-        &pending.blinded,
-    );
-    let proof = step.verifier.finish(&live.record.upload, &context.0, &c.ke1, &c.ke2, &c.ke3);
-    let Some((transcript, signature)) = proof else { return Err(Refusal::Proof) };
+    let (transcript, signature) = check(pending.ordinal, &pending.attempt, &pending.blinded)?;
     account.last_success = Some(Success {
         ordinal: pending.ordinal,
         attempt: pending.attempt,

@@ -28,7 +28,8 @@ pub(crate) fn delete(step: &Step<'_>, before: Option<Account>, c: &Delete) -> Ch
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     let Some(live) = account.live.clone() else {
         // The same deletion again; anything else finds nothing to delete.
-        let again = account.last_operation == Some(c.owner.operation);
+        let deleted = account.ended.as_ref().is_some_and(|e| e.cause == Cause::Deleted);
+        let again = deleted && account.last_operation == Some(c.owner.operation);
         return if again { Change::again(Outcome::Done) } else { Err(missing(Some(&account))) };
     };
     check_owner(step, &live, &c.owner, &Operation::Delete)?;

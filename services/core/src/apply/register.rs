@@ -1,6 +1,9 @@
 //! Two-phase registration: Store keeps a record beside the live one, Confirm makes it live and erases the old one's secrets in the same entry.
 //!
 //! Between the two nothing has changed for the person: whoever drops replies and lets the client retry gains no fresh budget.
+//!
+//! The owner key may overwrite in every state that has a live record: an open last try is rescued so, and a locked account gets its new password. But
+//! lifetime failures stay: a locked account stays locked, since a stolen owner key must not be worth more guesses.
 
 use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
@@ -33,6 +36,7 @@ pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Chan
     let mut effects = Vec::new();
     if let Some(old) = account.stored.take() {
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
+        effects.push(step.event(&account, EventKind::Dropped));
     }
     let expires = step.at.time.plus(step.fleet.documents.policy.store_ms);
     account.stored = Some(Stored { record: c.record.clone(), hash, shares, expires, base });
@@ -80,6 +84,7 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     account.pending = None;
     account.finished = None;
     account.finished_seed = None;
+    account.failed = Vec::new();
     account.ended = None;
     account.next_allowed = step.at.time;
     account.live =
@@ -113,6 +118,7 @@ fn fresh(step: &Step<'_>, c: &Store) -> Account {
         changed: step.at.index,
         finished: None,
         finished_seed: None,
+        failed: Vec::new(),
     }
 }
 
