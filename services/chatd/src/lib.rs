@@ -1,11 +1,20 @@
 //! ChatD, the front end: authenticates clients, relays opaque frames to the vault that leads their shard. It knows the outer envelope only.
 //!
-//! Here live the pure parts (no I/O, no clock): where a route goes, what a stream does with each frame, who may send how much.
+//! Pure parts (no I/O, no clock): `routing`, `stream`, `limits`. The edge: `server` (the doors), `relay` (one client), `vaults` (shared links),
+//! `projection` (key metadata in Postgres).
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod fleet;
 pub mod limits;
+pub mod metrics;
+pub mod projection;
+mod relay;
 pub mod routing;
+pub mod run;
+pub mod server;
 pub mod stream;
+pub mod vaults;
 
 #[cfg(test)]
 mod limits_test;

@@ -1,0 +1,226 @@
+//! `chatd.toml`: read once into one typed value. No secret is in it: keys and the database's password are named by path.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bkv_tokens::KeySource;
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Certificate of the public listener, PEM.
+    pub web: Web,
+    /// Role certificate towards the vaults, PEM.
+    pub tls: Tls,
+    /// Whose tokens are taken.
+    pub tokens: Tokens,
+    /// Region → `host:port` of its vault's relay.
+    pub vaults: BTreeMap<String, String>,
+    /// Key metadata; without it answers are always stale.
+    #[serde(default)]
+    pub postgres: Option<Postgres>,
+    /// What one client may do.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Clients, HTTPS.
+    pub public: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`, in the clear.
+    pub health: SocketAddr,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Chain.
+    pub cert: PathBuf,
+    /// Key.
+    pub key: PathBuf,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Chain with `bkv://role/chatd/<name>`.
+    pub cert: PathBuf,
+    /// Key.
+    pub key: PathBuf,
+    /// The role CA.
+    pub ca: PathBuf,
+}
+
+/// The issuer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// `iss`, exactly.
+    pub issuer: String,
+    /// `aud`, exactly; never the vault's.
+    pub audience: String,
+    /// Its keys: `{ file = "jwks.json" }`, `{ url = "https://…" }` or `{ inline = "…" }`.
+    pub keys: KeySource,
+}
+
+/// The database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// File with the connection URL (it may hold a password).
+    pub url_file: PathBuf,
+}
+
+/// Limits.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections of one account.
+    pub connections_per_account: u32,
+    /// Connections from one address.
+    pub connections_per_address: u32,
+    /// Streams of one connection.
+    pub streams: usize,
+    /// Frames a second of one account, and how many may be saved up.
+    pub frames_per_second: u32,
+    /// See `frames_per_second`.
+    pub frames_burst: u32,
+    /// A connection without a word for so many seconds is closed.
+    pub idle_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 50_000,
+            connections_per_account: 8,
+            connections_per_address: 1_000,
+            streams: 8,
+            frames_per_second: 50,
+            frames_burst: 200,
+            idle_seconds: 120,
+        }
+    }
+}
+
+/// The file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not readable.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML of this shape: the message names line and field.
+    #[error("{0}")]
+    Parse(String),
+    /// A field's value.
+    #[error("{field}: {why}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What would be right.
+        why: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file. Relative paths are relative to it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// From text.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut c: Self = toml::from_str(text).map_err(|e| ConfigError::Parse(e.to_string()))?;
+        for path in [&mut c.web.cert, &mut c.web.key, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca] {
+            *path = folder.join(&*path);
+        }
+        if let Some(p) = &mut c.postgres {
+            p.url_file = folder.join(&p.url_file);
+        }
+        if let KeySource::File(path) = &mut c.tokens.keys {
+            *path = folder.join(&*path);
+        }
+        let field = |field, why| Err(ConfigError::Field { field, why });
+        if c.vaults.is_empty() {
+            return field("vaults", "at least one region = \"host:port\"");
+        }
+        if c.vaults
+            .values()
+            .any(|a| a.rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err()))
+        {
+            return field("vaults", "each must be region = \"host:port\"");
+        }
+        if c.tokens.issuer.is_empty() || c.tokens.audience.is_empty() {
+            return field("tokens", "issuer and audience can't be empty");
+        }
+        if c.limits.streams == 0 || c.limits.frames_per_second == 0 || c.limits.connections == 0 {
+            return field("limits", "zero would refuse everybody");
+        }
+        Ok(c)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[listen]
+public = "127.0.0.1:1"
+health = "127.0.0.1:2"
+[web]
+cert = "web.crt"
+key = "web.key"
+[tls]
+cert = "tls.crt"
+key = "tls.key"
+ca = "ca.crt"
+[tokens]
+issuer = "https://issuer.example"
+audience = "chatd"
+keys = { file = "jwks.json" }
+[vaults]
+eu-west = "127.0.0.1:3"
+"#;
+
+    #[test]
+    fn a_good_file_is_read() {
+        let c = Config::parse(GOOD, Path::new("/srv")).unwrap();
+        assert_eq!(c.web.cert, Path::new("/srv/web.crt"));
+        assert!(matches!(c.tokens.keys, KeySource::File(p) if p == Path::new("/srv/jwks.json")));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let cases = [
+            ("public = \"127.0.0.1:1\"", "public = \"x\"", "public"),
+            ("audience = \"chatd\"", "audience = \"\"", "tokens"),
+            ("eu-west = \"127.0.0.1:3\"", "", "vaults"),
+            ("eu-west = \"127.0.0.1:3\"", "eu-west = \"127.0.0.1\"", "vaults"),
+            ("ca = \"ca.crt\"", "cas = \"ca.crt\"", "cas"),
+        ];
+        for (from, to, name) in cases {
+            let e = Config::parse(&GOOD.replace(from, to), Path::new("/")).unwrap_err().to_string();
+            assert!(e.contains(name), "{name}: {e}");
+        }
+    }
+}

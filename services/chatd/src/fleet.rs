@@ -1,0 +1,43 @@
+//! The fleet's bundle: fetched from a vault, kept for a moment, opaque to ChatD. Whoever serves a forged one is found out by the client's pinned root.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bkv_wire::proto::outer as o;
+use bkv_wire::proto::outer::frame::Body;
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::{Instant, timeout};
+
+use crate::vaults::Vaults;
+
+/// A new one is asked for after this.
+const FRESH: Duration = Duration::from_secs(30);
+const ASK: Duration = Duration::from_secs(2);
+
+/// The newest bundle seen.
+#[derive(Debug, Default)]
+pub struct FleetCache(Mutex<Option<(Bytes, Instant)>>);
+
+impl FleetCache {
+    /// The bundle as protobuf; an older one rather than none while no vault answers.
+    pub async fn get(&self, vaults: &Vaults) -> Option<Bytes> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((bundle, at)) = &known
+            && at.elapsed() < FRESH
+        {
+            return Some(bundle.clone());
+        }
+        let Some(fresh) = fetch(vaults).await else { return known.map(|(b, _)| b) };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fresh.clone(), Instant::now()));
+        Some(fresh)
+    }
+}
+
+async fn fetch(vaults: &Vaults) -> Option<Bytes> {
+    let mut stream = vaults.any()?.open(Body::GetBundle(o::GetBundle {}))?;
+    match timeout(ASK, stream.next()).await {
+        Ok(Some(Body::Bundle(b))) if !b.admission.is_empty() => Some(b.encode_to_vec().into()),
+        _ => None,
+    }
+}

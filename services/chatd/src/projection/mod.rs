@@ -1,0 +1,8 @@
+//! Key metadata: what the vaults' event feed says, in Postgres. At least once, idempotent, rebuilt by a scan. Postgres away means stale answers,
+//! never a failed recovery.
+
+mod feed;
+mod store;
+
+pub use feed::follow;
+pub use store::{Metadata, connect};

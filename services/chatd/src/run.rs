@@ -1,0 +1,111 @@
+//! ChatD from its configuration to its last breath.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_mtls::{ClientRole, Files, Identity, Role, WebIdentity, https_server};
+use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::projection::{self, Metadata};
+use crate::server::{self, Shared};
+use crate::vaults::Vaults;
+
+/// Leeway for token times, seconds.
+const LEEWAY: u64 = 60;
+/// How long clients may take to go when ChatD drains.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What went wrong at start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Certificates.
+    #[error("tls: {0}")]
+    Tls(#[from] bkv_mtls::Error),
+    /// The issuer's keys.
+    #[error("tokens.keys: {0}")]
+    Keys(String),
+    /// An address.
+    #[error("listen.{which} {address}: {source}")]
+    Listen {
+        /// Which.
+        which: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Metrics.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs until `stop`, then drains.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
+    let tasks = TaskTracker::new();
+    // Everything but the clients goes on while they are told to go elsewhere.
+    let end = CancellationToken::new();
+    let metrics = Metrics::new()?;
+    let files = Files {
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        ca: config.tls.ca.clone(),
+    };
+    let identity = Identity::load(files)?;
+    let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
+    metrics.certificate.set(identity.not_after().min(web.not_after()));
+    let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
+    let vaults = Vaults::start(&config.vaults, tls, &end, &tasks)?;
+    let ring = KeyRing::load(config.tokens.keys.clone()).await.map_err(|e| RunError::Keys(e.to_string()))?;
+    tasks.spawn(ring.clone().run(Refresh::default(), end.clone()));
+    let settings = Settings {
+        issuer: config.tokens.issuer.clone(),
+        audience: config.tokens.audience.clone(),
+        enrolment_claim: None,
+        leeway: LEEWAY,
+    };
+    let metadata = Metadata::default();
+    if let Some(p) = config.postgres.clone() {
+        let (metadata, metrics, vaults, end) =
+            (metadata.clone(), metrics.clone(), vaults.clone(), end.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = async {
+                    projection::connect(&p.url_file, &metadata, &metrics).await;
+                    projection::follow(vaults, metadata, metrics, end.clone()).await;
+                } => {}
+            }
+        });
+    }
+    tasks.spawn(identity.watch(Duration::from_secs(5), end.clone()));
+    tasks.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
+    let shared =
+        Shared::new(vaults, Verifier::new(settings, ring), metadata, config.limits, metrics, stop.clone());
+    let l = &config.listen;
+    let failed = |which, address| move |source| RunError::Listen { which, address, source };
+    server::public(shared.clone(), l.public, https_server(web)?, end.clone(), &tasks)
+        .await
+        .map_err(failed("public", l.public))?;
+    server::health(shared.clone(), l.health, end.clone(), &tasks)
+        .await
+        .map_err(failed("health", l.health))?;
+    tracing::info!(public = %l.public, "up");
+    stop.cancelled().await;
+    tracing::info!("draining");
+    drained(&shared).await;
+    end.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    Ok(())
+}
+
+async fn drained(shared: &Arc<Shared>) {
+    let until = tokio::time::Instant::now() + DRAIN;
+    while shared.metrics.connections.get() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,254 @@
+//! The public door (HTTPS) and the health port. Who is asked for is judged here by ChatD's own token; what they send is not looked at.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Extension, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bkv_core::id::Route;
+use bkv_core::statement;
+use bkv_tokens::Verifier;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Limits;
+use crate::fleet::FleetCache;
+use crate::limits::{Buckets, Counts, Rate};
+use crate::metrics::Metrics;
+use crate::projection::Metadata;
+use crate::relay;
+use crate::vaults::Vaults;
+
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The most a client's frame may hold.
+const MAX_FRAME: usize = 64 << 10;
+/// How long the issuer may be asked for a new key.
+const KEYS: Duration = Duration::from_secs(1);
+/// Accounts and addresses that are remembered by limits.
+const REMEMBERED: usize = 200_000;
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Links to vaults.
+    pub vaults: Arc<Vaults>,
+    /// ChatD's tokens.
+    pub tokens: Verifier,
+    /// What Postgres knows.
+    pub metadata: Metadata,
+    /// The bundle.
+    pub fleet: FleetCache,
+    /// Limits.
+    pub limits: Limits,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Cancelled when ChatD drains.
+    pub drain: CancellationToken,
+    rates: Mutex<Buckets<Route>>,
+    accounts: Mutex<Counts<Route>>,
+    addresses: Mutex<Counts<IpAddr>>,
+    started: Instant,
+}
+
+impl Shared {
+    /// With nothing counted yet.
+    pub fn new(
+        vaults: Arc<Vaults>,
+        tokens: Verifier,
+        metadata: Metadata,
+        limits: Limits,
+        metrics: Metrics,
+        drain: CancellationToken,
+    ) -> Arc<Self> {
+        let rate = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
+        Arc::new(Self {
+            vaults,
+            tokens,
+            metadata,
+            fleet: FleetCache::default(),
+            limits,
+            metrics,
+            drain,
+            rates: Mutex::new(Buckets::new(rate, REMEMBERED)),
+            accounts: Mutex::new(Counts::new(limits.connections_per_account)),
+            addresses: Mutex::new(Counts::new(limits.connections_per_address)),
+            started: Instant::now(),
+        })
+    }
+
+    pub(crate) fn may_send(&self, route: &Route) -> bool {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, now)
+    }
+
+    /// Whose token is this? The route follows from it and from nothing that the client says.
+    async fn route(&self, headers: &HeaderMap) -> Result<Route, Response> {
+        let refused = || {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "token refused\n")
+                .into_response()
+        };
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.strip_prefix("Bearer "))
+            .ok_or_else(refused)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        match self.tokens.verify_or_refresh(token, now, KEYS).await {
+            Ok(s) => Ok(statement::route(&s.issuer, &s.subject)),
+            Err(e) => {
+                tracing::debug!(reason = e.reason(), "token refused");
+                Err(refused())
+            }
+        }
+    }
+}
+
+/// Leaves the count when a connection ends, however it ends.
+struct Entered(Arc<Shared>, Route);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.1);
+    }
+}
+
+fn busy(why: &'static str) -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, why).into_response()
+}
+
+async fn relay_route(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let route = match shared.route(&headers).await {
+        Ok(route) => route,
+        Err(refused) => return refused,
+    };
+    if shared.drain.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    if shared.metrics.connections.get() >= i64::from(shared.limits.connections) {
+        return busy("too many connections\n");
+    }
+    if !shared.accounts.lock().unwrap_or_else(PoisonError::into_inner).enter(route) {
+        return busy("too many connections of this account\n");
+    }
+    let entered = Entered(shared.clone(), route);
+    upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
+        relay::serve(socket, shared, route).await;
+        drop(entered);
+    })
+}
+
+async fn fleet_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let Some(bundle) = shared.fleet.get(&shared.vaults).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no vault has given the fleet's documents yet\n")
+            .into_response();
+    };
+    let tag = format!("\"{}\"", bkv_core::hash::tagged("bkv/etag/1", &[&bundle]));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == tag.as_bytes()) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    ([(header::CONTENT_TYPE, "application/x-protobuf".to_owned()), (header::ETAG, tag)], Body::from(bundle))
+        .into_response()
+}
+
+async fn account_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    match shared.route(&headers).await {
+        Ok(route) if !shared.may_send(&route) => busy("too many requests\n"),
+        Ok(route) => Json(shared.metadata.account(&route).await).into_response(),
+        Err(refused) => refused,
+    }
+}
+
+/// The public door.
+pub async fn public(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    stop: CancellationToken,
+    tasks: &TaskTracker,
+) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let app = Router::new()
+        .route("/v1/relay", get(relay_route))
+        .route("/v1/fleet", get(fleet_route))
+        .route("/v1/account", get(account_route))
+        .with_state(shared.clone());
+    let acceptor = TlsAcceptor::from(tls);
+    let spawner = tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                a = listener.accept() => a,
+            };
+            let Ok((stream, peer)) = accepted else {
+                tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: not a reason to spin
+                continue;
+            };
+            if !shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(peer.ip()) {
+                continue;
+            }
+            let (acceptor, app, shared, stop) = (acceptor.clone(), app.clone(), shared.clone(), stop.clone());
+            spawner.spawn(async move {
+                let _ = stream.set_nodelay(true);
+                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    let service = hyper_util::service::TowerToHyperService::new(app.layer(Extension(peer)));
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    let mut http = hyper::server::conn::http1::Builder::new();
+                    http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HANDSHAKE);
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        _ = http.serve_connection(io, service).with_upgrades() => {}
+                    }
+                }
+                shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&peer.ip());
+            });
+        }
+    });
+    Ok(bound)
+}
+
+/// `/livez`, `/readyz`, `/metrics`.
+pub async fn health(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: &TaskTracker,
+) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let ready = |State(s): State<Arc<Shared>>| async move {
+        // Postgres away is no reason to send people elsewhere: only metadata is stale.
+        let good = s.vaults.up() > 0 && !s.drain.is_cancelled();
+        let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (code, Json(json!({ "ready": good, "vaults": s.vaults.up() })))
+    };
+    let metrics = |State(s): State<Arc<Shared>>| async move {
+        s.metrics.jwks.set(i64::try_from(s.tokens.keys().refreshed()).unwrap_or(0));
+        s.metrics.text()
+    };
+    let app = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(shared);
+    tasks.spawn(async move {
+        if let Err(e) = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::error!(error = %e, "the health port failed");
+        }
+    });
+    Ok(bound)
+}

@@ -1,0 +1,250 @@
+//! One link: dialled with back-off, many streams on it, pinged so that a hung vault is noticed in under a second.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bkv_wire::frame;
+use bkv_wire::proto::outer as o;
+use bkv_wire::proto::outer::frame::Body;
+use bytes::BytesMut;
+use prost::Message as _;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::routing::Routing;
+
+const CONNECT: Duration = Duration::from_secs(2);
+const BACK_OFF: [u64; 5] = [50, 100, 200, 400, 800];
+/// Frames that wait to be written to a vault.
+const OUT: usize = 8_192;
+/// Frames that one stream has not read yet.
+const IN: usize = 64;
+/// Between pings while streams are open; every fourth time while none is.
+const PING: Duration = Duration::from_millis(250);
+/// No byte for so long although pinged: the vault hangs.
+const DEAD: Duration = Duration::from_millis(750);
+
+type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
+
+/// A link to one region's vault.
+#[derive(Debug)]
+pub struct Link {
+    region: String,
+    up: AtomicBool,
+    next: AtomicU64,
+    streams: Streams,
+    out: Mutex<Option<mpsc::Sender<o::Frame>>>,
+}
+
+/// One stream on a link. Dropping it closes the stream.
+#[derive(Debug)]
+pub struct VaultStream {
+    link: Arc<Link>,
+    number: u64,
+    incoming: mpsc::Receiver<Body>,
+}
+
+impl VaultStream {
+    /// Sends; false if the link is gone or the vault does not read.
+    pub fn send(&self, body: Body) -> bool {
+        self.link.send(self.number, body)
+    }
+
+    /// The next frame; None once the link is gone.
+    pub async fn next(&mut self) -> Option<Body> {
+        self.incoming.recv().await
+    }
+
+    /// Whose.
+    pub fn region(&self) -> &str {
+        &self.link.region
+    }
+}
+
+impl Drop for VaultStream {
+    fn drop(&mut self) {
+        if self.link.streams().remove(&self.number).is_some() {
+            self.link.send(self.number, Body::Close(o::Close {}));
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn start(
+        region: &str,
+        address: &str,
+        tls: TlsConnector,
+        routing: Arc<Mutex<Routing>>,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Arc<Self> {
+        let link = Arc::new(Self {
+            region: region.to_owned(),
+            up: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            streams: Mutex::default(),
+            out: Mutex::new(None),
+        });
+        let (worker, address, stop) = (link.clone(), address.to_owned(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = worker.run(&address, &tls, &routing) => {}
+            }
+        });
+        link
+    }
+
+    fn streams(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Body>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Is it connected, and the vault answering?
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// A new stream with its first frame; None if the link is down.
+    pub fn open(self: &Arc<Self>, first: Body) -> Option<VaultStream> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tx, incoming) = mpsc::channel(IN);
+        self.streams().insert(number, tx);
+        let stream = VaultStream { link: self.clone(), number, incoming };
+        (self.is_up() && stream.send(first)).then_some(stream)
+    }
+
+    fn send(&self, stream: u64, body: Body) -> bool {
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.as_ref().is_some_and(|out| out.try_send(o::Frame { stream, body: Some(body) }).is_ok())
+    }
+
+    async fn run(&self, address: &str, tls: &TlsConnector, routing: &Mutex<Routing>) {
+        let mut failures = 0usize;
+        loop {
+            match timeout(CONNECT, dial(address, tls)).await {
+                Ok(Ok(stream)) => {
+                    failures = 0;
+                    let (tx, rx) = mpsc::channel(OUT);
+                    *self.out.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
+                    let why = self.serve(stream, rx, routing).await;
+                    tracing::info!(region = self.region, why, "link to vault lost");
+                }
+                Ok(Err(e)) => tracing::debug!(region = self.region, error = %e, "no link to vault"),
+                Err(_) => tracing::debug!(region = self.region, "no link to vault in time"),
+            }
+            self.up.store(false, Ordering::Release);
+            *self.out.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            routing.lock().unwrap_or_else(PoisonError::into_inner).lost(&self.region);
+            // Dropping the senders tells every stream at once.
+            self.streams().clear();
+            let ms = BACK_OFF.get(failures.min(BACK_OFF.len() - 1)).copied().unwrap_or(800);
+            failures += 1;
+            sleep(Duration::from_millis(ms)).await;
+        }
+    }
+
+    async fn serve(
+        &self,
+        stream: TlsStream<TcpStream>,
+        mut out: mpsc::Receiver<o::Frame>,
+        routing: &Mutex<Routing>,
+    ) -> &'static str {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let heard = Mutex::new(Instant::now());
+        let reading = async {
+            let mut buffer = BytesMut::with_capacity(32 << 10);
+            loop {
+                match frame::take(&mut buffer, frame::MAX_FRAME) {
+                    Ok(Some(bytes)) => match o::Frame::decode(bytes) {
+                        Ok(f) => self.deliver(f, routing),
+                        Err(_) => return "a frame that does not read",
+                    },
+                    Ok(None) => match read.read_buf(&mut buffer).await {
+                        Ok(n) if n > 0 => {
+                            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                        }
+                        _ => return "closed by the vault",
+                    },
+                    Err(_) => return "a frame that is too long",
+                }
+            }
+        };
+        let writing = async {
+            let mut buffer = BytesMut::new();
+            while let Some(first) = out.recv().await {
+                frame::put(&mut buffer, &first);
+                while buffer.len() < frame::MAX_FRAME
+                    && let Ok(next) = out.try_recv()
+                {
+                    frame::put(&mut buffer, &next);
+                }
+                if write.write_all_buf(&mut buffer).await.is_err() || write.flush().await.is_err() {
+                    return "can't write to the vault";
+                }
+            }
+            "closed here"
+        };
+        let pinging = async {
+            let mut tick = interval(PING);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let (mut turn, mut pinged) = (0u64, None::<Instant>);
+            loop {
+                tick.tick().await;
+                turn += 1;
+                let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(at) = pinged
+                    && last < at
+                    && at.elapsed() > DEAD
+                {
+                    return "the vault hangs";
+                }
+                let waits = pinged.is_some_and(|at| last < at);
+                if !waits && (turn.is_multiple_of(4) || !self.streams().is_empty()) {
+                    pinged = Some(Instant::now());
+                    self.send(0, Body::Ping(o::Ping { id: turn }));
+                }
+            }
+        };
+        tokio::select! {
+            why = reading => why,
+            why = writing => why,
+            why = pinging => why,
+        }
+    }
+
+    fn deliver(&self, f: o::Frame, routing: &Mutex<Routing>) {
+        match f.body {
+            Some(Body::Hello(hello)) => {
+                routing.lock().unwrap_or_else(PoisonError::into_inner).hello(&hello);
+                self.up.store(true, Ordering::Release);
+            }
+            Some(Body::Pong(_)) | None => {}
+            Some(body) => {
+                let mut streams = self.streams();
+                // A stream that does not read is cut: one slow client must not hold up the others.
+                if let Some(tx) = streams.get(&f.stream)
+                    && tx.try_send(body).is_err()
+                {
+                    streams.remove(&f.stream);
+                }
+            }
+        }
+    }
+}
+
+async fn dial(address: &str, tls: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    // The name is not judged: the role and region in the certificate are.
+    let name = ServerName::try_from("vault").map_err(std::io::Error::other)?;
+    tls.connect(name, stream).await
+}

@@ -1,0 +1,416 @@
+//! The account rules, told again as simply as they can be: an account is the list of its tries, and everything is counted from that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response};
+use crate::account::{Account, Cause, Manifest, State};
+use crate::command::{Command, Confirm, OwnerSignature, Store};
+use crate::document::Documents;
+use crate::id::{AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time};
+use crate::record::{AttemptPolicy, Record, shares_hash};
+use crate::statement::{self, Operation, Owned};
+use crate::verify::Verifier as _;
+
+/// What the model answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    Done,
+    Charged(u64),
+    Again(u64),
+    No,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Open,
+    Failed,
+    Proved,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Try {
+    pub(super) id: AttemptId,
+    pub(super) b: Element,
+    cancel: Hash,
+    until: Time,
+    end: End,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    record: Record,
+    shares: Hash,
+    until: Time,
+}
+
+/// One account.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Person {
+    pub(super) generation: u64,
+    pub(super) tries: Vec<Try>,
+    pub(super) key: Option<Record>,
+    key_shares: Option<Hash>,
+    waiting: Option<Waiting>,
+    failures: u32,
+    not_before: Time,
+    manifest: Option<Manifest>,
+    gone: Option<Cause>,
+    last_operation: Option<OperationId>,
+}
+
+/// What of an account is compared with the machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    state: State,
+    generation: u64,
+    ordinal: u64,
+    success: u64,
+    left: u32,
+    lifetime: u32,
+    next_allowed: Time,
+    open: Option<(AttemptId, Element, Time)>,
+    live: Option<RegId>,
+    stored: Option<(RegId, Time)>,
+    manifest: Option<Manifest>,
+}
+
+#[derive(Clone)]
+pub(super) struct Model {
+    pub(super) people: BTreeMap<AccountId, Person>,
+    pub(super) documents: Documents,
+}
+
+impl Person {
+    /// Tries since the last proved one.
+    fn spent(&self) -> u32 {
+        self.tries.iter().rev().take_while(|t| t.end != End::Proved).count() as u32
+    }
+
+    fn policy(&self) -> Option<&AttemptPolicy> {
+        self.key.as_ref().map(|k| &k.attempts)
+    }
+
+    fn left(&self) -> u32 {
+        self.policy().map_or(0, |p| p.max.saturating_sub(self.spent()))
+    }
+
+    pub(super) fn open(&self) -> Option<&Try> {
+        self.tries.last().filter(|t| t.end == End::Open)
+    }
+
+    /// Ended ones that are still remembered: the newest success, and as many failures as the budget has.
+    fn remembered(&self, id: &AttemptId) -> bool {
+        let max = self.policy().map_or(0, |p| p.max) as usize;
+        let failed = self.tries.iter().rev().filter(|t| t.end == End::Failed).take(max);
+        let proved = self.tries.iter().rev().filter(|t| t.end == End::Proved).take(1);
+        failed.chain(proved).any(|t| t.id == *id)
+    }
+
+    fn end_open(&mut self, end: End) {
+        if let Some(t) = self.tries.last_mut().filter(|t| t.end == End::Open) {
+            t.end = end;
+        }
+    }
+
+    /// The open try has failed; if none are left that was the last one.
+    fn fail(&mut self) {
+        let last = self.left() == 0;
+        self.end_open(End::Failed);
+        if last {
+            self.remove(Cause::Exhausted);
+        }
+    }
+
+    fn remove(&mut self, cause: Cause) {
+        self.end_open(End::Failed);
+        self.key = None;
+        self.key_shares = None;
+        self.manifest = None;
+        self.gone = Some(cause);
+    }
+
+    fn signed(&self, who: &AccountId, what: &Operation<'_>, by: &OwnerSignature, time: Time) -> bool {
+        let Some(key) = &self.key else { return false };
+        let owned = Owned {
+            lineage: &LINEAGE,
+            era: ERA,
+            account: who,
+            generation: Generation(self.generation),
+            operation: &by.operation,
+            expires: by.expires,
+        };
+        time <= by.expires && Fake.signature(&key.owner, &statement::owner(&owned, what), &by.signature)
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        let proved = self.tries.iter().rposition(|t| t.end == End::Proved).map_or(0, |i| i + 1);
+        let limit = self.policy().map_or(u32::MAX, |p| p.lifetime_failures);
+        let state = match (&self.key, self.gone) {
+            (Some(_), _) if self.open().is_some() && self.left() == 0 => State::LastTry,
+            (Some(_), _) if self.failures >= limit => State::Locked,
+            (Some(_), _) => State::Live,
+            (None, Some(Cause::Exhausted)) => State::Destroyed,
+            (None, Some(Cause::Deleted)) => State::Deleted,
+            (None, None) => State::None,
+        };
+        Seen {
+            state,
+            generation: self.generation,
+            ordinal: self.tries.len() as u64,
+            success: proved as u64,
+            left: self.left(),
+            lifetime: self.failures,
+            next_allowed: self.not_before,
+            open: self.open().map(|t| (t.id, t.b, t.until)),
+            live: self.key.as_ref().map(|k| k.reg_id),
+            stored: self.waiting.as_ref().map(|w| (w.record.reg_id, w.until)),
+            manifest: self.manifest,
+        }
+    }
+}
+
+/// The machine's account in the same words.
+pub(super) fn seen(account: Option<&Account>) -> Seen {
+    let Some(a) = account else { return Person::default().seen() };
+    Seen {
+        state: a.state(),
+        generation: a.generation.0,
+        ordinal: a.ordinal.0,
+        success: a.success_ordinal().0,
+        left: a.tries_left(),
+        lifetime: a.lifetime,
+        next_allowed: a.next_allowed,
+        open: a.pending.as_ref().map(|p| (p.attempt, p.blinded, p.deadline)),
+        live: a.live.as_ref().map(|l| l.record.reg_id),
+        stored: a.stored.as_ref().map(|s| (s.record.reg_id, s.expires)),
+        manifest: a.manifest,
+    }
+}
+
+impl Model {
+    pub(super) fn hear(&mut self, time: Time, command: &Command) -> Said {
+        let documents = self.documents.clone();
+        if let Command::Documents(new) = command {
+            let Some(new) = Fake.documents(&LINEAGE, ERA, new, time) else { return Said::No };
+            let (old_a, old_p) = (&documents.admission, &documents.policy);
+            let ok = (new.admission.number > old_a.number || new.admission == *old_a)
+                && (new.policy.number > old_p.number || new.policy == *old_p);
+            if ok {
+                self.documents = new;
+            }
+            return if ok { Said::Done } else { Said::No };
+        }
+        let Some(who) = command.account() else { return Said::No };
+        let known = self.people.contains_key(&who);
+        if !known && !matches!(command, Command::Store(_)) {
+            return Said::No;
+        }
+        let mut person = self.people.get(&who).cloned().unwrap_or_default();
+        let said = person.hear(&who, time, command, &documents);
+        if said != Said::No {
+            self.people.insert(who, person);
+        }
+        said
+    }
+}
+
+impl Person {
+    /// May leave half a change behind when it says No: the caller then drops it.
+    fn hear(&mut self, who: &AccountId, time: Time, command: &Command, documents: &Documents) -> Said {
+        match command {
+            Command::Store(c) => self.store(who, time, c, documents),
+            Command::Confirm(c) => self.confirm(who, time, c, documents),
+            Command::Begin(c) => {
+                let Some(policy) = self.policy().cloned() else { return Said::No };
+                if let Some(t) = self.open() {
+                    if t.id == c.attempt {
+                        let same = t.b == c.blinded && t.cancel == c.cancel;
+                        return if same { Said::Again(self.tries.len() as u64) } else { Said::No };
+                    }
+                    if self.left() == 0 {
+                        return Said::No; // the last try is open
+                    }
+                }
+                let next = self.tries.len() as u64 + 1;
+                let fine = !self.remembered(&c.attempt)
+                    && (c.generation.0, c.ordinal.0) == (self.generation, next)
+                    && self.failures < policy.lifetime_failures
+                    && self.left() > 0
+                    && time >= self.not_before
+                    && c.blinded.0[0] != 0;
+                if !fine {
+                    return Said::No;
+                }
+                self.end_open(End::Failed);
+                self.tries.push(Try {
+                    id: c.attempt,
+                    b: c.blinded,
+                    cancel: c.cancel,
+                    until: Time(0),
+                    end: End::Open,
+                });
+                let (spent, last) = (self.spent() as usize, self.left() == 0);
+                let open_for = if last { policy.last_try_ms } else { policy.attempt_ms };
+                self.tries.last_mut().unwrap().until = Time(time.0 + open_for);
+                self.failures += 1;
+                let wait = policy.waits_ms.get(spent - 1).or(policy.waits_ms.last()).copied().unwrap_or(0);
+                self.not_before = Time(time.0 + wait);
+                Said::Charged(next)
+            }
+            Command::GiveUp(c) => {
+                let fine = self
+                    .open()
+                    .is_some_and(|t| t.id == c.attempt && t.cancel == statement::cancel_hash(c.cancel.expose()));
+                if fine {
+                    self.fail();
+                }
+                if fine { Said::Done } else { Said::No }
+            }
+            Command::Finish(c) => {
+                let Some(key) = &self.key else { return Said::No };
+                let newest = self.tries.iter().rposition(|t| t.end == End::Proved);
+                let open = self.tries.iter().rposition(|t| t.end == End::Open);
+                let Some(place) = [open, newest].into_iter().flatten().find(|i| self.tries[*i].id == c.attempt)
+                else {
+                    return Said::No;
+                };
+                let t = &self.tries[place];
+                if t.end == End::Open && time > t.until {
+                    return Said::No;
+                }
+                let context = statement::login_context(
+                    &LINEAGE,
+                    ERA,
+                    who,
+                    Generation(self.generation),
+                    Ordinal(place as u64 + 1),
+                    &t.id,
+                    &t.b,
+                );
+                if Fake.finish(&key.upload, &context.0, &c.ke1, &c.ke2, &c.ke3).is_none() {
+                    return Said::No;
+                }
+                if t.end == End::Open {
+                    self.end_open(End::Proved);
+                    self.failures -= 1;
+                    self.not_before = time;
+                }
+                Said::Done
+            }
+            Command::Expire(_) => {
+                let stored = self.waiting.as_ref().is_some_and(|w| time > w.until);
+                let open = self.open().is_some_and(|t| time > t.until);
+                if stored {
+                    self.waiting = None;
+                }
+                if open {
+                    self.fail();
+                }
+                if stored || open { Said::Done } else { Said::No }
+            }
+            Command::SetManifest(c) => {
+                if self.key.is_none() {
+                    return Said::No;
+                }
+                if self.last_operation == Some(c.owner.operation) && self.manifest == Some(c.manifest) {
+                    return Said::Done;
+                }
+                let newer = self.manifest.is_none_or(|m| c.manifest.sequence > m.sequence);
+                if !newer || !self.signed(who, &Operation::SetManifest(&c.manifest), &c.owner, time) {
+                    return Said::No;
+                }
+                self.manifest = Some(c.manifest);
+                self.last_operation = Some(c.owner.operation);
+                Said::Done
+            }
+            Command::Delete(c) => {
+                if self.gone == Some(Cause::Deleted) && self.key.is_none() {
+                    let same = self.last_operation == Some(c.owner.operation);
+                    return if same { Said::Done } else { Said::No };
+                }
+                if !self.signed(who, &Operation::Delete, &c.owner, time) {
+                    return Said::No;
+                }
+                self.waiting = None;
+                self.remove(Cause::Deleted);
+                self.last_operation = Some(c.owner.operation);
+                Said::Done
+            }
+            Command::Init(_) | Command::Documents(_) => Said::No,
+        }
+    }
+
+    fn store(&mut self, who: &AccountId, time: Time, c: &Store, documents: &Documents) -> Said {
+        let (r, policy) = (&c.record, &documents.policy);
+        let shares = shares_hash(&c.shares);
+        // A registration once stored never changes.
+        if let Some(w) = self.waiting.as_ref().filter(|w| w.record.reg_id == r.reg_id) {
+            return if w.record == *r && w.shares == shares { Said::Done } else { Said::No };
+        }
+        if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == r.reg_id) {
+            return if *k == *r && self.key_shares == Some(shares) { Said::Done } else { Said::No };
+        }
+        let slots: BTreeSet<u8> = c.shares.iter().map(|s| s.slot.0).collect();
+        let n = documents.admission.members.len();
+        let floor_ceiling = [
+            (r.ksf.memory_kib, policy.ksf_floor.memory_kib, policy.ksf_ceiling.memory_kib),
+            (r.ksf.passes, policy.ksf_floor.passes, policy.ksf_ceiling.passes),
+            (r.ksf.lanes, policy.ksf_floor.lanes, policy.ksf_ceiling.lanes),
+        ];
+        let rules = [
+            r.lineage == LINEAGE && r.era == ERA && r.account == *who,
+            r.generation.0 == self.generation + 1,
+            r.admission == documents.admission.number && r.policy == policy.number,
+            r.threshold == documents.admission.threshold,
+            r.commitments.len() == usize::from(documents.admission.threshold),
+            r.commitments.iter().all(|e| Fake.element(e)),
+            usize::from(r.slots) == n && c.shares.len() == n && slots.len() == n,
+            slots.iter().all(|s| (1..=n).contains(&usize::from(*s))),
+            r.upload.len() == 192 && r.upload[0] != 0xff,
+            r.ciphertext.len() <= 256,
+            r.attempts == policy.attempts,
+            floor_ceiling.iter().all(|(v, low, high)| (low..=high).contains(&v)),
+            !c.request.is_empty() && c.response == response(c.z.expose(), &c.request),
+            self.key.is_none()
+                || c.owner.is_some_and(|o| self.signed(who, &Operation::Register(&r.hash()), &o, time)),
+        ];
+        if rules.contains(&false) {
+            return Said::No;
+        }
+        self.waiting = Some(Waiting { record: r.clone(), shares, until: Time(time.0 + STORE_MS) });
+        Said::Done
+    }
+
+    fn confirm(&mut self, who: &AccountId, time: Time, c: &Confirm, documents: &Documents) -> Said {
+        if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == c.reg_id) {
+            return if k.hash() == c.record { Said::Done } else { Said::No };
+        }
+        let Some(w) = self.waiting.take().filter(|w| w.record.reg_id == c.reg_id && w.record.hash() == c.record)
+        else {
+            return Said::No;
+        };
+        let word = statement::confirm(&LINEAGE, ERA, who, Generation(self.generation), &c.reg_id, &c.record);
+        let owner: PublicKey = w.record.owner;
+        let mut regions = BTreeSet::new();
+        let all_good = c.acknowledgements.iter().all(|a| {
+            let word = statement::acknowledgement(&LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares);
+            regions.insert(a.slot) && Fake.acknowledgement(&documents.admission, a, &word, time)
+        });
+        let fine = time <= w.until
+            && w.record.generation.0 == self.generation + 1
+            && all_good
+            && regions.len() >= usize::from(w.record.threshold)
+            && Fake.signature(&owner, &word, &c.signature);
+        if !fine {
+            return Said::No;
+        }
+        // Lifetime failures stay; everything else begins anew.
+        self.generation += 1;
+        self.tries.clear();
+        self.gone = None;
+        self.not_before = time;
+        self.key_shares = Some(w.shares);
+        self.key = Some(w.record);
+        Said::Done
+    }
+}
