@@ -13,6 +13,8 @@ pub mod effect;
 pub mod hash;
 pub mod id;
 pub mod join;
+#[cfg(test)]
+mod model;
 pub mod record;
 pub mod secret;
 pub mod shard;

@@ -127,27 +127,18 @@ impl Machine {
         }
     }
 
-    fn watch(
-        &mut self,
-        before: &Self,
-        id: AccountId,
-        command: &Command,
-        applied: &Applied,
-        time: Time,
-    ) {
+    fn watch(&mut self, before: &Self, id: AccountId, command: &Command, applied: &Applied, time: Time) {
         let Some(now) = self.memory.0.get(&id) else { return };
         let was = before.memory.0.get(&id);
         // S13, S14: the edge holds the secrets of the live and of the stored registration, of no other.
-        let held: BTreeSet<RegId> =
-            self.kept.iter().filter(|(a, _)| *a == id).map(|(_, r)| *r).collect();
+        let held: BTreeSet<RegId> = self.kept.iter().filter(|(a, _)| *a == id).map(|(_, r)| *r).collect();
         let wanted: BTreeSet<RegId> = (now.live.iter().map(|l| l.record.reg_id))
             .chain(now.stored.iter().map(|s| s.record.reg_id))
             .collect();
         assert_eq!(held, wanted, "S13: secrets of exactly what is live or stored");
         // The edge watches the earliest deadline.
-        let deadline = (now.pending.iter().map(|p| p.deadline))
-            .chain(now.stored.iter().map(|s| s.expires))
-            .min();
+        let deadline =
+            (now.pending.iter().map(|p| p.deadline)).chain(now.stored.iter().map(|s| s.expires)).min();
         assert_eq!(self.deadlines.get(&id).copied(), deadline, "the deadline that is watched");
         assert!(now.success_ordinal() <= now.ordinal, "last success above the ordinal");
 
@@ -174,7 +165,8 @@ impl Machine {
         assert!(new_generation || was.live.is_some() || now.live.is_none(), "S13: nothing lives again");
 
         // S15: a refill, or a failure given back, is Finish's alone.
-        if now.lifetime < was.lifetime || (same_generation && now.success_ordinal() != was.success_ordinal()) {
+        if now.lifetime < was.lifetime || (same_generation && now.success_ordinal() != was.success_ordinal())
+        {
             assert!(matches!(command, Command::Finish(_)), "S15: {command:?}");
             assert_eq!(now.lifetime + 1, was.lifetime, "S15: only its own charge is given back");
             assert_eq!(now.last_success.as_ref().map(|s| s.attempt), was.pending.as_ref().map(|p| p.attempt));
@@ -198,9 +190,10 @@ impl Machine {
 
         // S14: an end is told, and only a last try or the owner ends a key.
         if was.live.is_some() && now.live.is_none() {
-            let ended = applied.effects.iter().any(
-                |e| matches!(e, Effect::Event(e) if matches!(e.kind, EventKind::Ended(_))),
-            );
+            let ended = applied
+                .effects
+                .iter()
+                .any(|e| matches!(e, Effect::Event(e) if matches!(e.kind, EventKind::Ended(_))));
             assert!(ended, "S14: an end without its event");
             match command {
                 Command::Delete(_) => {}

@@ -6,7 +6,9 @@ use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response};
 use crate::account::{Account, Cause, Manifest, State};
 use crate::command::{Command, Confirm, OwnerSignature, Store};
 use crate::document::Documents;
-use crate::id::{AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time};
+use crate::id::{
+    AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time,
+};
 use crate::record::{AttemptPolicy, Record, shares_hash};
 use crate::statement::{self, Operation, Owned};
 use crate::verify::Verifier as _;
@@ -258,9 +260,9 @@ impl Person {
                 Said::Charged(next)
             }
             Command::GiveUp(c) => {
-                let fine = self
-                    .open()
-                    .is_some_and(|t| t.id == c.attempt && t.cancel == statement::cancel_hash(c.cancel.expose()));
+                let fine = self.open().is_some_and(|t| {
+                    t.id == c.attempt && t.cancel == statement::cancel_hash(c.cancel.expose())
+                });
                 if fine {
                     self.fail();
                 }
@@ -270,7 +272,8 @@ impl Person {
                 let Some(key) = &self.key else { return Said::No };
                 let newest = self.tries.iter().rposition(|t| t.end == End::Proved);
                 let open = self.tries.iter().rposition(|t| t.end == End::Open);
-                let Some(place) = [open, newest].into_iter().flatten().find(|i| self.tries[*i].id == c.attempt)
+                let Some(place) =
+                    [open, newest].into_iter().flatten().find(|i| self.tries[*i].id == c.attempt)
                 else {
                     return Said::No;
                 };
@@ -385,7 +388,8 @@ impl Person {
         if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == c.reg_id) {
             return if k.hash() == c.record { Said::Done } else { Said::No };
         }
-        let Some(w) = self.waiting.take().filter(|w| w.record.reg_id == c.reg_id && w.record.hash() == c.record)
+        let Some(w) =
+            self.waiting.take().filter(|w| w.record.reg_id == c.reg_id && w.record.hash() == c.record)
         else {
             return Said::No;
         };
