@@ -57,8 +57,8 @@ password() { install -m 600 /dev/null "$work/$1"; printf '%s' "$2" >"$work/$1"; 
 
 export BKV_FLEET=$stack/fleet.toml
 cd "$work"
-password right 'correct horse battery staple'
-password wrong 'incorrect horse battery staple'
+password right 'quiet otter paints the north window'
+password wrong 'noisy otter paints the north window'
 
 chapter 'A fleet of three regions, ChatD and Postgres on this machine'
 run bkv dev up --dir "$stack"

@@ -61,6 +61,12 @@ impl Progress {
     }
 }
 
+impl bkv_stream::Progress for Progress {
+    fn bytes(&self, done: u64, _: Option<u64>) {
+        self.at(done);
+    }
+}
+
 /// `3.4 MiB`.
 pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()

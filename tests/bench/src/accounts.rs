@@ -12,7 +12,7 @@ use crate::profile::Profile;
 use crate::stack::Stack;
 
 /// Everybody's.
-const PASSWORD: &str = "correct horse battery staple";
+const PASSWORD: &str = "quiet otter paints the north window";
 /// Stretching left out.
 const NO_KSF: KsfParams = KsfParams { memory_kib: 0, passes: 0, lanes: 0 };
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The right password of every account that a test makes.
-pub const RIGHT: &str = "correct horse battery staple";
+pub const RIGHT: &str = "quiet otter paints the north window";
 
 /// What `bkv` answered.
 #[derive(Debug)]

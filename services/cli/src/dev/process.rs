@@ -34,7 +34,11 @@ impl Process {
         let failed = |what: &str, e: &std::io::Error| {
             Failure::new(Exit::Unexpected, format!("{}: can't {what} {program}: {e}", self.name))
         };
-        let log = File::options().create(true).append(true).open(&self.log).map_err(|e| failed("open the log of", &e))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|e| failed("open the log of", &e))?;
         let err = log.try_clone().map_err(|e| failed("open the log of", &e))?;
         command.stdin(Stdio::null()).stdout(log).stderr(err).process_group(0);
         let child = command.spawn().map_err(|e| {
@@ -140,7 +144,8 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let e = Process::new(dir.path(), "vault eu").start(Command::new("/nonexistent/bkv-vault")).unwrap_err();
+        let e =
+            Process::new(dir.path(), "vault eu").start(Command::new("/nonexistent/bkv-vault")).unwrap_err();
         assert!(e.message.contains("vault eu") && e.message.contains("/nonexistent/bkv-vault"), "{e}");
     }
 }

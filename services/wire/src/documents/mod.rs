@@ -7,11 +7,13 @@
 mod body;
 mod error;
 mod root;
+mod show;
 mod signing;
 
 pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
 pub use error::DocumentError;
 pub use root::Root;
+pub use show::{Content, Shown, show};
 pub use signing::{RootKey, add_signature, fingerprint, unsigned};
 
 use bkv_core::document::{Admission, Documents, Policy};

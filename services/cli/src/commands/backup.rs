@@ -1,0 +1,135 @@
+//! `bkv backup`: a folder into one encrypted file of the cloud folder, then the newest backup's name to the vault.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bkv_stream::archive::{PackOptions, backup_folder};
+use bkv_stream::{Cancel, Compression, Control, Manifest, Options};
+use serde_json::json;
+
+use crate::args::{Backup, MaybeOnline, Online};
+use crate::device::{DeviceState, Mode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::profile;
+use crate::progress::{Progress, bytes};
+
+/// What an online command needs, if all of it was given.
+pub(crate) fn online(m: MaybeOnline) -> Outcome<Online> {
+    let missing = |what: &str| {
+        Failure::new(
+            Exit::NoInput,
+            format!("--{what} is needed: this device's key lies under a password in the vault"),
+        )
+        .remedy("Give --fleet (or BKV_FLEET) and --token.")
+    };
+    Ok(Online {
+        fleet: m.fleet.ok_or_else(|| missing("fleet"))?,
+        token: m.token.ok_or_else(|| missing("token"))?,
+        device: m.device,
+        timeout: m.timeout,
+    })
+}
+
+pub(crate) fn cancel_on_interrupt() -> std::sync::Arc<Cancel> {
+    let cancel = std::sync::Arc::new(Cancel::default());
+    let flag = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            flag.cancel();
+        }
+    });
+    cancel
+}
+
+pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
+    let device = DeviceState::open(&a.online.device)?;
+    let mut kept = device.require()?;
+    let key = kept.key()?;
+    let name = match &a.name {
+        Some(name) => name.clone(),
+        None => a
+            .source
+            .canonicalize()
+            .ok()
+            .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()))
+            .unwrap_or_else(|| "backup".into()),
+    };
+    if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
+        return Err(Failure::new(
+            Exit::NoInput,
+            "a backup's name can't be empty, begin with a dot or hold a slash",
+        )
+        .remedy("Choose another with --name."));
+    }
+    if !a.to.is_dir() {
+        return Err(Failure::new(Exit::CantCreate, format!("{} is not a folder", a.to.display()))
+            .remedy("Make it first, or check the path."));
+    }
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
+    let sequence = kept.sequence.saturating_add(1);
+    let mut manifest = Manifest::new(kept.account()?, kept.series()?, sequence, now);
+    manifest.lineage = kept.lineage()?;
+    if a.compress {
+        manifest.compression = Compression::Zstd;
+    }
+    let target: PathBuf = a.to.join(format!("{name}-{sequence:06}.bkv"));
+    let (source, file, skip) = (a.source.clone(), target.clone(), a.skip_unreadable);
+    let progress = Progress::new(out, "Backing up", None);
+    let cancel = cancel_on_interrupt();
+    let packed = tokio::task::spawn_blocking(move || {
+        let control = Control { progress: &progress, cancel: &cancel };
+        let options = PackOptions { skip_unreadable: skip, replace: false };
+        let packed =
+            backup_folder(&source, &file, &key, manifest, Options::default().workers, &options, control);
+        progress.end();
+        packed
+    });
+    let report = packed.await.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))??;
+    kept.sequence = sequence;
+    kept.hash = hex::encode(report.header.hash());
+    device.save(&kept)?;
+    for (path, why) in &report.packed.skipped {
+        out.note(&format!("left out: {}: {why}", path.display()));
+    }
+    let mut named = false;
+    if kept.mode == Mode::Password {
+        // The backup is good whether or not the vault hears of it now.
+        match name_it(a.online, &device, &kept.key()?, &report.header).await {
+            Ok(()) => named = true,
+            Err(e) => out.note(&format!(
+                "The backup is whole, but the vault does not know of it yet ({}). The next one will tell it.",
+                e.message
+            )),
+        }
+    }
+    let text =
+        format!("{} files, {} in {}", report.packed.files, bytes(report.packed.bytes), target.display());
+    out.result(
+        &text,
+        facts([
+            ("file", target.display().to_string().into()),
+            ("sequence", sequence.into()),
+            ("files", report.packed.files.into()),
+            ("bytes", report.packed.bytes.into()),
+            ("named_at_vault", named.into()),
+            (
+                "skipped",
+                json!(report.packed.skipped.iter().map(|(p, _)| p.display().to_string()).collect::<Vec<_>>()),
+            ),
+        ]),
+    );
+    Ok(())
+}
+
+async fn name_it(
+    m: MaybeOnline,
+    device: &DeviceState,
+    key: &bkv_client::BackupKey,
+    header: &bkv_stream::Header,
+) -> Outcome {
+    let (client, _) = profile::client(&online(m)?, device)?;
+    client.backed_up(key, header).await?;
+    Ok(())
+}

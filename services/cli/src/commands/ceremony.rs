@@ -1,0 +1,157 @@
+//! The root's ceremony, made for a machine without network: nothing here opens a connection.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use bkv_core::id::{Era, FleetId};
+use bkv_wire::documents::{self, Kind, Root, RootKey, add_signature, fingerprint};
+use rand::RngCore as _;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::args::CeremonyCommand;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::secret_input;
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    fs::read(path).map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display())))
+}
+
+fn config(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Config, format!("{}: {why}", path.display()))
+}
+
+/// Never over something that is there: a root key can't be made again.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Outcome {
+    let failed = |e: std::io::Error| {
+        Failure::new(Exit::CantCreate, format!("can't write {}: {e}", path.display()))
+            .remedy("Choose a path that does not exist yet.")
+    };
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Makes a root of one key; its file for everybody.
+pub(crate) fn make_root(key_path: &Path, root_path: &Path, development: bool) -> Outcome<(Root, RootKey)> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    rand::rngs::OsRng.fill_bytes(seed.as_mut_slice());
+    let key = RootKey::from_seed(&seed);
+    let mut fleet = [0u8; 16];
+    rand::rngs::OsRng.fill_bytes(&mut fleet);
+    let root =
+        Root { keys: vec![key.public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development };
+    write_new(key_path, key.seed().as_slice(), 0o600)?;
+    write_new(root_path, &root.encode(), 0o644)?;
+    Ok((root, key))
+}
+
+fn root_of(path: &Path) -> Outcome<Root> {
+    Root::decode(&read(path)?).map_err(|e| config(path, e))
+}
+
+/// Which of the two a document is, and what it says.
+fn describe(document: &[u8], root: Option<&Root>) -> Outcome<(Kind, String, serde_json::Value)> {
+    let shown = documents::show(document).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
+    let mut text = String::new();
+    let value = match &shown.content {
+        documents::Content::Admission(a) => {
+            text +=
+                &format!("admission list {} · threshold {} of {}\n", a.number, a.threshold, a.members.len());
+            for m in &a.members {
+                text += &format!(
+                    "  slot {} {:<16} node {}\n    identity {}\n    delivery {}\n",
+                    m.slot,
+                    m.region,
+                    m.node,
+                    fingerprint("identity", &m.identity),
+                    fingerprint("delivery", &m.delivery)
+                );
+            }
+            json!({ "kind": "admission", "number": a.number, "regions": a.members.iter().map(|m| m.region.clone()).collect::<Vec<_>>() })
+        }
+        documents::Content::Policy(p) => {
+            text += &format!(
+                "policy {} · issuer {} · {} tries, locked after {} failures over a life\n  waits {:?} ms\n",
+                p.number, p.issuer, p.attempts.max, p.attempts.lifetime_failures, p.attempts.waits_ms
+            );
+            json!({ "kind": "policy", "number": p.number, "issuer": p.issuer, "max": p.attempts.max })
+        }
+    };
+    text += &format!("  signed by {} key(s)", shown.signatures);
+    if let Some(root) = root {
+        let good = match shown.kind {
+            Kind::Admission => documents::admission(root, document, None).map(|_| ()),
+            Kind::Policy => documents::policy(root, document, None).map(|_| ()),
+        };
+        text += &match good {
+            Ok(()) => "; good under this root".to_owned(),
+            Err(e) => format!("; not good under this root: {e}"),
+        };
+    }
+    Ok((shown.kind, text, value))
+}
+
+pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
+    match command {
+        CeremonyCommand::Root { key, root } => {
+            let (made, _) = make_root(&key, &root, false)?;
+            let print = fingerprint("root", &made.encode());
+            out.result(
+                &format!(
+                    "Root made. Keep {} off every network; hand {} to everybody.\nfingerprint {print}",
+                    key.display(),
+                    root.display()
+                ),
+                facts([("fingerprint", print.into()), ("fleet", made.fleet.to_string().into())]),
+            );
+        }
+        CeremonyCommand::Show { document, root } => {
+            let root = root.as_deref().map(root_of).transpose()?;
+            let (_, text, value) = describe(&read(&document)?, root.as_ref())?;
+            out.result(&text, facts([("document", value)]));
+        }
+        CeremonyCommand::Sign { document, key, root, output, yes } => {
+            let root = root_of(&root)?;
+            let bytes = read(&document)?;
+            let (kind, text, _) = describe(&bytes, None)?;
+            let seed = Zeroizing::new(read(&key)?);
+            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(
+                seed.as_slice()
+                    .try_into()
+                    .map_err(|_| config(&key, "not a root key from `bkv ceremony root`"))?,
+            );
+            let key = RootKey::from_seed(&seed);
+            if !root.keys.contains(&key.public()) {
+                return Err(Failure::new(Exit::WrongKey, "this key is not one of the root's")
+                    .remedy("Use the key that belongs to this root file."));
+            }
+            out.note(&text);
+            if !yes && !secret_input::confirm("Compare the fingerprints with what each vault shows. Sign?") {
+                return Err(Failure::new(Exit::NoInput, "not confirmed")
+                    .remedy("Add --yes to sign without being asked."));
+            }
+            let signed =
+                add_signature(kind, &bytes, &key).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
+            // What this root would refuse is not signed for it: another fleet's document, say.
+            let checked = match kind {
+                Kind::Admission => {
+                    documents::admission(&Root { threshold: 1, ..root.clone() }, &signed, None).map(|_| ())
+                }
+                Kind::Policy => {
+                    documents::policy(&Root { threshold: 1, ..root.clone() }, &signed, None).map(|_| ())
+                }
+            };
+            checked.map_err(|e| Failure::new(Exit::Damaged, e.to_string()).remedy("Nothing was written."))?;
+            write_new(&output, &signed, 0o644)?;
+            out.result(
+                &format!("Signed: {}", output.display()),
+                facts([("signed", output.display().to_string().into())]),
+            );
+        }
+    }
+    Ok(())
+}

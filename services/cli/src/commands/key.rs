@@ -1,0 +1,77 @@
+//! The 64-digit mode: the key is the person's, and no vault hears of it.
+
+use bkv_client::BackupKey;
+use bkv_core::hash::tagged;
+use rand::RngCore as _;
+use zeroize::Zeroizing;
+
+use crate::args::KeyCommand;
+use crate::device::{DeviceState, Kept, Mode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::secret_input::{self, Source};
+
+/// What backups are made out to without an account: it follows from the key, so that any device with the digits knows it, and shows nothing of it.
+fn pseudonym(key: &BackupKey) -> [u8; 32] {
+    tagged("bkv/digits-account/1", &[key.as_bytes()]).0
+}
+
+fn series() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    rand::rngs::OsRng.fill_bytes(&mut bytes);
+    bytes
+}
+
+pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
+    match command {
+        KeyCommand::New { device } => {
+            let device = DeviceState::open(&device)?;
+            if device.load()?.is_some() {
+                return Err(Failure::new(Exit::CantCreate, "this device has a key already").remedy(
+                    "Use another folder with --state; overwriting it could make its backups unreadable.",
+                ));
+            }
+            let key = BackupKey::generate()?;
+            device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?;
+            out.result(
+                "A new key is on this device, and nowhere else. `bkv key show` shows it: write its 64 digits down and keep them safe.",
+                facts([("made", true.into())]),
+            );
+        }
+        KeyCommand::Show { device, plain } => {
+            let key = DeviceState::open(&device)?.require()?.key()?;
+            let digits = key.to_digits();
+            let line: Zeroizing<String> = Zeroizing::new(digits.split_whitespace().collect());
+            if plain && !out.json {
+                out.result(&line, facts([]));
+            } else {
+                out.note("Whoever sees these digits can read every backup.");
+                out.result(&digits, facts([("key", line.as_str().into())]));
+            }
+        }
+        KeyCommand::Enter { device, key_file, key_fd } => {
+            let device = DeviceState::open(&device)?;
+            let text = secret_input::read(
+                Source { file: key_file.as_deref(), fd: key_fd },
+                "key's 64 digits",
+                false,
+            )?;
+            let key = BackupKey::from_digits(&text).map_err(|e| {
+                Failure::new(Exit::NoInput, e.to_string())
+                    .remedy("A key has 64 digits 0-9 and a-f, in 16 groups of four.")
+            })?;
+            if let Some(known) = device.load()?
+                && known.key()? != key
+            {
+                return Err(Failure::new(Exit::CantCreate, "this device has another key already")
+                    .remedy("Use another folder with --state."));
+            }
+            device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?;
+            out.result(
+                "The key is on this device. A typo shows when a backup is opened with it.",
+                facts([("entered", true.into())]),
+            );
+        }
+    }
+    Ok(())
+}

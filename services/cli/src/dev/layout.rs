@@ -1,0 +1,157 @@
+//! Where everything of a local fleet lies, and which ports it has: decided once, kept in `plan.json`.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::process::Process;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// `iss` of the development issuer.
+pub(crate) const ISSUER: &str = "https://issuer.bkv.localhost";
+/// `aud` of tokens for vaults.
+pub(crate) const VAULT_AUDIENCE: &str = "bkv-vault";
+/// `aud` of tokens for ChatD.
+pub(crate) const CHATD_AUDIENCE: &str = "bkv-chatd";
+/// Names for people.
+pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east", "af-south"];
+
+/// `plan.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub regions: Vec<RegionPlan>,
+    pub shards: u16,
+    pub chatd: u16,
+    pub chatd_health: u16,
+    pub postgres: bool,
+    /// The fleet was made: documents are installed and the shards are initialised.
+    pub made: bool,
+}
+
+/// One region's ports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RegionPlan {
+    pub name: String,
+    pub peer: u16,
+    pub relay: u16,
+    pub admin: u16,
+    pub health: u16,
+}
+
+/// The folder.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub dir: PathBuf,
+    pub plan: Plan,
+}
+
+fn failed(path: &Path, e: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::CantCreate, format!("{}: {e}", path.display()))
+}
+
+impl Layout {
+    pub(crate) fn open(dir: &Path) -> Outcome<Self> {
+        let path = dir.join("plan.json");
+        let text = fs::read(&path).map_err(|e| {
+            Failure::new(Exit::NoInput, format!("no local fleet in {}: {e}", dir.display()))
+                .remedy("Start one with `bkv dev up`, or name its folder with --dir.")
+        })?;
+        let plan = serde_json::from_slice(&text)
+            .map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", path.display())))?;
+        let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
+        Ok(Self { dir, plan })
+    }
+
+    /// A new one, with ports that are free now.
+    pub(crate) fn make(dir: &Path, regions: u8, shards: u16, postgres: bool) -> Outcome<Self> {
+        if ![1, 3, 5].contains(&regions) {
+            return Err(Failure::new(Exit::Config, format!("--regions {regions}")).remedy("1, 3 or 5."));
+        }
+        fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
+        let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
+        let wanted = usize::from(regions) * 4 + 2;
+        // Held until all are known, so that none is given twice.
+        let held: Vec<TcpListener> =
+            (0..wanted).filter_map(|_| TcpListener::bind("127.0.0.1:0").ok()).collect();
+        let mut ports = held.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port());
+        let mut next = || {
+            ports.next().ok_or_else(|| Failure::new(Exit::CantCreate, "not enough free ports on 127.0.0.1"))
+        };
+        let mut plans = Vec::new();
+        for name in NAMES.iter().take(usize::from(regions)) {
+            plans.push(RegionPlan {
+                name: (*name).to_owned(),
+                peer: next()?,
+                relay: next()?,
+                admin: next()?,
+                health: next()?,
+            });
+        }
+        let plan =
+            Plan { regions: plans, shards, chatd: next()?, chatd_health: next()?, postgres, made: false };
+        let layout = Self { dir, plan };
+        layout.save()?;
+        Ok(layout)
+    }
+
+    pub(crate) fn save(&self) -> Outcome {
+        let text = serde_json::to_vec_pretty(&self.plan)
+            .map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?;
+        let (beside, path) = (self.dir.join("plan.json.new"), self.dir.join("plan.json"));
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path)).map_err(|e| failed(&path, e))
+    }
+
+    pub(crate) fn region(&self, name: &str) -> PathBuf {
+        self.dir.join("regions").join(name)
+    }
+
+    pub(crate) fn vault_process(&self, name: &str) -> Process {
+        Process::new(&self.region(name), &format!("vault {name}"))
+    }
+
+    pub(crate) fn chatd_process(&self) -> Process {
+        Process::new(&self.dir.join("chatd"), "chatd")
+    }
+
+    pub(crate) fn chatd(&self) -> PathBuf {
+        self.dir.join("chatd")
+    }
+
+    pub(crate) fn root_key(&self) -> PathBuf {
+        self.dir.join("root.key")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.join("root.bin")
+    }
+
+    pub(crate) fn issuer_key(&self) -> PathBuf {
+        self.dir.join("issuer").join("key.pkcs8")
+    }
+
+    pub(crate) fn jwks(&self) -> PathBuf {
+        self.dir.join("issuer").join("jwks.json")
+    }
+
+    /// Role certificate of whoever administers.
+    pub(crate) fn admin(&self) -> PathBuf {
+        self.dir.join("admin")
+    }
+
+    pub(crate) fn postgres(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    /// Folder of the database's socket: a socket's path may have 107 bytes, so a deep folder gets one in /tmp.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let own = self.postgres().join("run");
+        if own.as_os_str().len() < 80 {
+            return own;
+        }
+        let name =
+            bkv_core::hash::tagged("bkv/dev-socket/1", &[own.as_os_str().as_encoded_bytes()]).to_string();
+        std::env::temp_dir().join(format!("bkv-pg-{}", name.get(..12).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,129 @@
+//! What has to be there before anything starts: root, issuer, role CA, tokens, configuration files.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use bkv_hsm::softhsm;
+use bkv_mtls::issue::{RoleCa, write_private};
+use bkv_mtls::{Role, RoleName};
+use bkv_tokens::dev::DevIssuer;
+use rand::RngCore as _;
+use zeroize::Zeroizing;
+
+use super::layout::{CHATD_AUDIENCE, ISSUER, Layout, RegionPlan};
+use crate::commands::make_root;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Certificates of a local fleet hold this long.
+const YEAR: Duration = Duration::from_hours(24 * 365);
+
+/// What `bkv dev up` was asked for.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    pub regions: u8,
+    pub shards: u16,
+    pub waits_ms: Vec<u64>,
+    pub last_try_ms: u64,
+    pub postgres: bool,
+    pub no_ksf: bool,
+}
+
+fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Failure + '_ {
+    move |e| Failure::new(Exit::CantCreate, format!("{what}: {e}"))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|e| failed(&path.display().to_string())(&e))
+}
+
+/// Makes all of it.
+pub(crate) fn files(layout: &Layout) -> Outcome {
+    make_root(&layout.root_key(), &layout.root(), true)?;
+    let issuer = DevIssuer::generate(ISSUER).map_err(|e| failed("issuer")(&e))?;
+    fs::create_dir_all(layout.dir.join("issuer")).map_err(|e| failed("issuer")(&e))?;
+    write_private(&layout.issuer_key(), issuer.pkcs8()).map_err(|e| failed("issuer")(&e))?;
+    write(&layout.jwks(), &issuer.jwks())?;
+    let ca = RoleCa::generate().map_err(|e| failed("role CA")(&e))?;
+    role(&ca, &layout.admin(), Role::Admin, "dev")?;
+    for region in &layout.plan.regions {
+        vault(layout, &ca, region)?;
+    }
+    chatd(layout, &ca)?;
+    write(
+        &layout.dir.join("fleet.toml"),
+        &format!(
+            "# A development fleet: it protects nobody.\nchatd = \"https://127.0.0.1:{}\"\nchatd_ca = \"chatd/ca.crt\"\nroot = \"root.bin\"\n",
+            layout.plan.chatd
+        ),
+    )
+}
+
+fn role(ca: &RoleCa, folder: &Path, role: Role, name: &str) -> Outcome {
+    let name = RoleName::new(role, name).map_err(|e| failed("role")(&e))?;
+    ca.write_role(folder, &name, YEAR).map_err(|e| failed("certificate")(&e))?;
+    Ok(())
+}
+
+fn digits() -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0u8; 8]);
+    rand::rngs::OsRng.fill_bytes(bytes.as_mut_slice());
+    Zeroizing::new(hex::encode(bytes.as_slice()))
+}
+
+fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
+    let folder = layout.region(&region.name);
+    fs::create_dir_all(&folder).map_err(|e| failed(&folder.display().to_string())(&e))?;
+    role(ca, &folder.join("tls"), Role::Vault, &region.name)?;
+    let (pin, so_pin) = (digits(), digits());
+    write_private(&folder.join("pin"), pin.as_bytes()).map_err(|e| failed("pin")(&e))?;
+    softhsm::init_token(&folder.join("token"), &region.name, &pin, &so_pin)
+        .map_err(|e| failed("token")(&e))?;
+    let peers: String =
+        layout.plan.regions.iter().map(|r| format!("{} = \"127.0.0.1:{}\"\n", r.name, r.peer)).collect();
+    write(
+        &folder.join("vault.toml"),
+        &format!(
+            "region = \"{name}\"\ndata = \"data\"\nroot = \"../../root.bin\"\nshards = {shards}\n\n[token]\nmodule = \"{module}\"\ntoken_label = \"{name}\"\n\
+             pin_file = \"pin\"\npool = 2\n\n[listen]\npeer = \"127.0.0.1:{peer}\"\nrelay = \"127.0.0.1:{relay}\"\nadmin = \"127.0.0.1:{admin}\"\n\
+             health = \"127.0.0.1:{health}\"\n\n[tls]\ncert = \"tls/tls.crt\"\nkey = \"tls/tls.key\"\nca = \"tls/ca.crt\"\n\n[peers]\n{peers}",
+            name = region.name,
+            shards = layout.plan.shards,
+            module = softhsm::DEBIAN_MODULE,
+            peer = region.peer,
+            relay = region.relay,
+            admin = region.admin,
+            health = region.health,
+        ),
+    )
+}
+
+fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
+    let folder = layout.chatd();
+    role(ca, &folder, Role::Chatd, "dev")?;
+    let web = ca.issue_web(&["127.0.0.1", "localhost"], YEAR).map_err(|e| failed("certificate")(&e))?;
+    write_private(&folder.join("web.crt"), web.certificate.as_bytes())
+        .map_err(|e| failed("certificate")(&e))?;
+    write_private(&folder.join("web.key"), web.key.as_bytes()).map_err(|e| failed("certificate")(&e))?;
+    let vaults: String =
+        layout.plan.regions.iter().map(|r| format!("{} = \"127.0.0.1:{}\"\n", r.name, r.relay)).collect();
+    let postgres = if layout.plan.postgres {
+        let url = format!("postgres:///postgres?host={}&user=bkv", layout.socket().display());
+        write_private(&folder.join("postgres.url"), url.as_bytes())
+            .map_err(|e| failed("postgres.url")(&e))?;
+        "\n[postgres]\nurl_file = \"postgres.url\"\n"
+    } else {
+        ""
+    };
+    write(
+        &folder.join("chatd.toml"),
+        &format!(
+            "[listen]\npublic = \"127.0.0.1:{public}\"\nhealth = \"127.0.0.1:{health}\"\n\n[web]\ncert = \"web.crt\"\nkey = \"web.key\"\n\n[tls]\n\
+             cert = \"tls.crt\"\nkey = \"tls.key\"\nca = \"ca.crt\"\n\n[tokens]\nissuer = \"{ISSUER}\"\naudience = \"{CHATD_AUDIENCE}\"\n\
+             keys = {{ file = \"../issuer/jwks.json\" }}\n\n# Everybody comes from this machine.\n[limits]\nconnections_per_address = 50000\n\
+             frames_per_second = 2000\nframes_burst = 10000\n\n[vaults]\n{vaults}{postgres}",
+            public = layout.plan.chatd,
+            health = layout.plan.chatd_health,
+        ),
+    )
+}

@@ -1,0 +1,157 @@
+//! `bkv dev`: a whole fleet on this machine. Its root key, its issuer's key and its tokens' PINs lie beside each other: it shows how things work and
+//! protects nobody.
+
+mod admin;
+mod layout;
+mod make;
+mod postgres;
+mod process;
+mod up;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bkv_tokens::dev::{Claims, DevIssuer};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::args::{DevCommand, RegionCommand};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use layout::{CHATD_AUDIENCE, ISSUER, Layout, VAULT_AUDIENCE};
+
+/// How long a program may take to end in order.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
+    match command {
+        DevCommand::Up { dir, regions, shards, waits_ms, last_try_ms, no_postgres, bench_no_ksf } => {
+            let wishes = make::Wishes {
+                regions,
+                shards,
+                waits_ms,
+                last_try_ms,
+                postgres: !no_postgres,
+                no_ksf: bench_no_ksf,
+            };
+            up::up(out, &dir.dir, &wishes).await
+        }
+        DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
+        DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
+        DevCommand::Token { subject, dir, ttl } => token(&Layout::open(&dir.dir)?, &subject, ttl),
+        DevCommand::Region(command) => region(out, command),
+    }
+}
+
+fn down(out: Output, layout: &Layout) -> Outcome {
+    layout.chatd_process().stop(PATIENCE);
+    // All at once: each steps down first, and nobody waits for the other.
+    std::thread::scope(|s| {
+        for r in &layout.plan.regions {
+            let process = layout.vault_process(&r.name);
+            s.spawn(move || process.stop(PATIENCE));
+        }
+    });
+    postgres::stop(layout);
+    out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]));
+    Ok(())
+}
+
+async fn status(out: Output, layout: &Layout) -> Outcome {
+    let mut regions: Vec<Value> = Vec::new();
+    let mut text = String::from("region       pid      ready  leads   health\n");
+    for r in &layout.plan.regions {
+        let pid = layout.vault_process(&r.name).pid().map(|p| p.as_raw_nonzero().get());
+        let answer = match pid {
+            Some(_) => admin::get(layout, r, "/v1/status").await.ok(),
+            None => None,
+        };
+        let field = |name: &str| answer.as_ref().and_then(|a| a.get(name)).cloned().unwrap_or(Value::Null);
+        let leads: Vec<Value> = field("shards")
+            .as_array()
+            .map(|s| {
+                s.iter()
+                    .filter(|s| s.get("leads") == Some(&Value::Bool(true)))
+                    .filter_map(|s| s.get("shard").cloned())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let ready = field("ready") == Value::Bool(true);
+        text += &format!(
+            "{:<12} {:<8} {:<6} {:<7} http://127.0.0.1:{}/metrics\n",
+            r.name,
+            pid.map_or("-".into(), |p| p.to_string()),
+            if ready { "yes" } else { "no" },
+            leads.len(),
+            r.health
+        );
+        regions.push(json!({
+            "name": r.name, "pid": pid, "ready": ready, "leads": leads, "shards": field("shards"), "notes": field("notes"),
+            "relay": r.relay, "peer": r.peer, "admin": r.admin, "health": r.health,
+        }));
+    }
+    let chatd = layout.chatd_process().pid().map(|p| p.as_raw_nonzero().get());
+    let postgres = postgres::pid(layout);
+    let show = |p: Option<i32>| p.map_or("-".to_owned(), |p| p.to_string());
+    text += &format!("chatd        {:<8} https://127.0.0.1:{}\n", show(chatd), layout.plan.chatd);
+    text += &format!("postgres     {:<8} {}\n", show(postgres), layout.socket().display());
+    text += "A development fleet: it shows how things work and protects nobody.";
+    out.result(
+        &text,
+        facts([
+            ("regions", regions.into()),
+            ("chatd", json!({ "pid": chatd, "port": layout.plan.chatd })),
+            ("postgres", json!({ "pid": postgres })),
+        ]),
+    );
+    Ok(())
+}
+
+/// Both tokens, as JSON whatever the output: it is a file for `--token`.
+fn token(layout: &Layout, subject: &str, lifetime: u64) -> Outcome {
+    if subject.is_empty() {
+        return Err(Failure::new(Exit::NoInput, "a subject can't be empty"));
+    }
+    let key = std::fs::read(layout.issuer_key())
+        .map_err(|e| Failure::new(Exit::NoInput, format!("the issuer's key: {e}")))?;
+    let issuer =
+        DevIssuer::from_pkcs8(ISSUER, &key).map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let sign = |audience| issuer.sign(&Claims { subject, audience, now, lifetime, enrolment: None });
+    println!("{}", json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) }));
+    Ok(())
+}
+
+fn region(out: Output, command: RegionCommand) -> Outcome {
+    let (region, verb) = match &command {
+        RegionCommand::Stop(r) => (r, "stopped"),
+        RegionCommand::Kill(r) => (r, "killed"),
+        RegionCommand::Pause(r) => (r, "paused"),
+        RegionCommand::Resume(r) => (r, "resumed"),
+        RegionCommand::Start(r) => (r, "started"),
+    };
+    let layout = Layout::open(&region.dir.dir)?;
+    let Some(plan) = layout.plan.regions.iter().find(|r| r.name == region.region) else {
+        let names: Vec<&str> = layout.plan.regions.iter().map(|r| r.name.as_str()).collect();
+        return Err(Failure::new(Exit::NoInput, format!("there is no region `{}`", region.region))
+            .remedy(format!("There are: {}.", names.join(", "))));
+    };
+    let process = layout.vault_process(&plan.name);
+    match command {
+        RegionCommand::Stop(_) => process.stop(PATIENCE),
+        RegionCommand::Kill(_) => {
+            process.kill();
+        }
+        RegionCommand::Pause(_) => {
+            process.signal(Signal::STOP);
+        }
+        RegionCommand::Resume(_) => {
+            process.signal(Signal::CONT);
+        }
+        RegionCommand::Start(_) => up::start_vault(&layout, plan)?,
+    }
+    out.result(
+        &format!("{} {verb}", region.region),
+        facts([("region", region.region.clone().into()), ("done", verb.into())]),
+    );
+    Ok(())
+}

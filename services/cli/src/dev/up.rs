@@ -1,0 +1,249 @@
+//! `bkv dev up`: makes the fleet at first, then starts what is not running, and waits until it serves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::id::{Era, Hash, NodeId, Slot, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use futures_util::future::join_all;
+use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::layout::{CHATD_AUDIENCE, ISSUER, Layout, RegionPlan, VAULT_AUDIENCE};
+use super::make::{self, Wishes};
+use super::{admin, postgres};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+
+/// Everything must serve within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
+
+pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
+    let started = Instant::now();
+    fs::create_dir_all(dir).map_err(|e| Failure::new(Exit::CantCreate, format!("{}: {e}", dir.display())))?;
+    let lock = fs::File::create(dir.join("lock"))
+        .map_err(|e| Failure::new(Exit::CantCreate, format!("{}: {e}", dir.display())))?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(Failure::new(Exit::Unavailable, "another `bkv dev up` is at work in this folder")
+            .remedy("Wait for it to end."));
+    }
+    out.note("This is a development fleet: its root key lies in the clear, waits are short, tokens are software. It protects nobody.");
+    let mut layout = if dir.join("plan.json").exists() {
+        Layout::open(dir)?
+    } else {
+        let layout = Layout::make(dir, wishes.regions, wishes.shards, wishes.postgres)?;
+        out.note("Making root, issuer, certificates and a software token for each region.");
+        if let Err(e) = make::files(&layout) {
+            // Half a fleet would be in the way of the next try.
+            let _ = fs::remove_file(layout.dir.join("plan.json"));
+            let _ = fs::remove_file(layout.root_key());
+            let _ = fs::remove_file(layout.root());
+            let _ = fs::remove_dir_all(layout.dir.join("regions"));
+            return Err(e);
+        }
+        layout
+    };
+    for region in &layout.plan.regions {
+        start_vault(&layout, region)?;
+    }
+    if layout.plan.postgres {
+        postgres::start(&layout)?;
+    }
+    start_chatd(&layout)?;
+    let until = Instant::now() + PATIENCE;
+    if !layout.plan.made {
+        out.note("Vaults make their keys; the root signs the admission list and the policy.");
+        ceremony(&layout, wishes, until).await?;
+        layout.plan.made = true;
+        layout.save()?;
+    }
+    ready(&layout, until).await?;
+    drop(lock);
+    let seconds = started.elapsed().as_secs_f64();
+    let names: Vec<&str> = layout.plan.regions.iter().map(|r| r.name.as_str()).collect();
+    out.result(
+        &format!(
+            "Up after {seconds:.1} s: {}. Profile: {}",
+            names.join(", "),
+            layout.dir.join("fleet.toml").display()
+        ),
+        facts([
+            ("regions", names.clone().into()),
+            ("fleet", layout.dir.join("fleet.toml").display().to_string().into()),
+            ("seconds", seconds.into()),
+        ]),
+    );
+    Ok(())
+}
+
+/// A program beside this one.
+fn program(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|p| p.parent().map(|d| d.join(name)));
+    beside.filter(|p| p.exists()).unwrap_or_else(|| PathBuf::from(name))
+}
+
+pub(crate) fn start_vault(layout: &Layout, region: &RegionPlan) -> Outcome {
+    let folder = layout.region(&region.name);
+    let mut command = Command::new(program("bkv-vault"));
+    // Paths only: no secret is in an argument or in the environment.
+    command
+        .arg("--config")
+        .arg(folder.join("vault.toml"))
+        .env("SOFTHSM2_CONF", folder.join("token").join("softhsm2.conf"));
+    layout.vault_process(&region.name).start(command)
+}
+
+fn start_chatd(layout: &Layout) -> Outcome {
+    let mut command = Command::new(program("bkv-chatd"));
+    command.arg("--config").arg(layout.chatd().join("chatd.toml"));
+    layout.chatd_process().start(command)
+}
+
+/// Asks until there is an answer; a vault that has ended says its last words.
+async fn patiently(layout: &Layout, region: &RegionPlan, path: &str, until: Instant) -> Outcome<Value> {
+    loop {
+        match admin::get(layout, region, path).await {
+            Ok(answer) => return Ok(answer),
+            Err(e) => {
+                let process = layout.vault_process(&region.name);
+                if process.pid().is_none() {
+                    return Err(Failure::new(
+                        Exit::Unexpected,
+                        format!("vault {} ended:\n{}", region.name, process.last_words()),
+                    )
+                    .remedy(format!("Its log: {}", process.log.display())));
+                }
+                if Instant::now() >= until {
+                    return Err(e);
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn odd(region: &str, field: &str) -> Failure {
+    Failure::new(Exit::Unexpected, format!("vault {region} says nothing usable for `{field}`"))
+}
+
+async fn ceremony(layout: &Layout, wishes: &Wishes, until: Instant) -> Outcome {
+    let unexpected = |e: &dyn std::fmt::Display| Failure::new(Exit::Unexpected, e.to_string());
+    let root = fs::read(layout.root()).map_err(|e| unexpected(&e))?;
+    let root = Root::decode(&root).map_err(|e| unexpected(&e))?;
+    let seed = Zeroizing::new(fs::read(layout.root_key()).map_err(|e| unexpected(&e))?);
+    let seed: Zeroizing<[u8; 32]> =
+        Zeroizing::new(seed.as_slice().try_into().map_err(|_| unexpected(&"root.key: length"))?);
+    let key = RootKey::from_seed(&seed);
+    let asked = join_all(layout.plan.regions.iter().map(|r| patiently(layout, r, "/v1/token", until))).await;
+    let mut members = Vec::new();
+    for ((region, answer), slot) in layout.plan.regions.iter().zip(asked).zip(1u8..) {
+        let answer = answer?;
+        let bytes = |field: &str| {
+            let text = answer.get(field).and_then(Value::as_str);
+            text.and_then(|t| STANDARD.decode(t).ok()).ok_or_else(|| odd(&region.name, field))
+        };
+        let node = answer.get("node").and_then(Value::as_u64).ok_or_else(|| odd(&region.name, "node"))?;
+        members.push(Member {
+            region: region.name.clone(),
+            slot: Slot(slot),
+            node: NodeId(node),
+            identity: bytes("identity")?,
+            delivery: bytes("delivery")?,
+        });
+    }
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
+    let (not_before, not_after) = (Time(now.saturating_sub(3_600_000)), Time(now + YEAR_MS));
+    let threshold = u8::try_from(members.len() / 2 + 1).unwrap_or(1);
+    let lineage = root.lineage();
+    let hash = Hash([0; 32]);
+    let list = Admission { lineage, era: Era(1), number: 1, not_before, not_after, threshold, members, hash };
+    let floor = if wishes.no_ksf {
+        KsfParams { memory_kib: 0, passes: 0, lanes: 0 }
+    } else {
+        KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 }
+    };
+    let policy = Policy {
+        lineage,
+        era: Era(1),
+        number: 1,
+        not_before,
+        not_after,
+        issuer: ISSUER.into(),
+        vault_audience: VAULT_AUDIENCE.into(),
+        chatd_audience: CHATD_AUDIENCE.into(),
+        jwks: JwksSource::Inline(fs::read_to_string(layout.jwks()).map_err(|e| unexpected(&e))?),
+        enrolment_claim: None,
+        attempts: AttemptPolicy {
+            max: 10,
+            lifetime_failures: 100,
+            waits_ms: wishes.waits_ms.clone(),
+            last_try_ms: wishes.last_try_ms,
+            attempt_ms: 60_000,
+        },
+        store_ms: 60_000,
+        ksf_floor: floor,
+        ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
+        shards: layout.plan.shards,
+        hash,
+        development: true,
+    };
+    let sign = |kind, body: Result<Vec<u8>, bkv_wire::documents::DocumentError>| {
+        let body = body.map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
+        add_signature(kind, &unsigned(kind, body), &key).map_err(|e| unexpected(&e))
+    };
+    let (list, policy) =
+        (sign(Kind::Admission, write_admission(&list))?, sign(Kind::Policy, write_policy(&policy))?);
+    for region in &layout.plan.regions {
+        admin::post(layout, region, "/v1/admission", list.clone()).await?;
+        admin::post(layout, region, "/v1/policy", policy.clone()).await?;
+    }
+    let seed = layout.plan.regions.first().ok_or_else(|| unexpected(&"no region"))?;
+    admin::post(layout, seed, "/v1/init", Vec::new()).await?;
+    Ok(())
+}
+
+async fn ready(layout: &Layout, until: Instant) -> Outcome {
+    for region in &layout.plan.regions {
+        loop {
+            let status = patiently(layout, region, "/v1/status", until).await?;
+            if status.get("ready") == Some(&Value::Bool(true)) {
+                break;
+            }
+            if Instant::now() >= until {
+                return Err(Failure::new(
+                    Exit::Unavailable,
+                    format!("vault {} is not ready: {status}", region.name),
+                )
+                .remedy(format!("Its log: {}", layout.vault_process(&region.name).log.display())));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
+    let http = http.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?;
+    let url = format!("http://127.0.0.1:{}/readyz", layout.plan.chatd_health);
+    loop {
+        if http.get(&url).send().await.is_ok_and(|a| a.status().is_success()) {
+            return Ok(());
+        }
+        let process = layout.chatd_process();
+        if process.pid().is_none() || Instant::now() >= until {
+            return Err(Failure::new(
+                Exit::Unavailable,
+                format!("chatd is not ready:\n{}", process.last_words()),
+            )
+            .remedy(format!("Its log: {}", process.log.display())));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,170 @@
+//! What this device remembers: its key, whose it is, which series its backups belong to. A folder for its owner only; files are written beside
+//! and renamed, so that a crash leaves the old or the new and nothing between.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use bkv_client::BackupKey;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::args::Device;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// How the key came here, and with that, who else has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// In the vault, under a password.
+    Password,
+    /// With the person, as 64 digits.
+    Digits,
+}
+
+/// `device.json`.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    #[zeroize(skip)]
+    pub mode: Mode,
+    key: String,
+    /// Backups are made out to it: the account's pseudonym, or one that follows from the digits.
+    pub account: String,
+    pub lineage: String,
+    /// Of this device's backups.
+    pub series: String,
+    /// Of the newest backup made or restored here.
+    pub sequence: u64,
+    pub hash: String,
+}
+
+impl Kept {
+    pub(crate) fn new(
+        mode: Mode,
+        key: &BackupKey,
+        account: &[u8; 32],
+        lineage: &[u8; 32],
+        series: [u8; 16],
+    ) -> Self {
+        Self {
+            mode,
+            key: hex::encode(key.as_bytes()),
+            account: hex::encode(account),
+            lineage: hex::encode(lineage),
+            series: hex::encode(series),
+            sequence: 0,
+            hash: String::new(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Outcome<BackupKey> {
+        Ok(BackupKey::from_bytes(&*self.bytes("key", &self.key)?))
+    }
+
+    pub(crate) fn account(&self) -> Outcome<[u8; 32]> {
+        self.bytes("account", &self.account).map(|b| *b)
+    }
+
+    pub(crate) fn lineage(&self) -> Outcome<[u8; 32]> {
+        self.bytes("lineage", &self.lineage).map(|b| *b)
+    }
+
+    pub(crate) fn series(&self) -> Outcome<[u8; 16]> {
+        let bytes = hex::decode(&self.series).ok().and_then(|b| b.try_into().ok());
+        bytes.ok_or_else(|| broken("series"))
+    }
+
+    /// The newest backup known here.
+    pub(crate) fn newest(&self) -> Option<(u64, [u8; 32])> {
+        let hash: [u8; 32] = hex::decode(&self.hash).ok()?.try_into().ok()?;
+        Some((self.sequence, hash))
+    }
+
+    fn bytes(&self, field: &str, text: &str) -> Outcome<Zeroizing<[u8; 32]>> {
+        let bytes = Zeroizing::new(hex::decode(text).map_err(|_| broken(field))?);
+        bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| broken(field))
+    }
+}
+
+fn broken(field: &str) -> Failure {
+    Failure::new(Exit::Config, format!("this device's state: `{field}` does not read"))
+        .remedy("Restore the folder from before, or start with an empty one and recover the key.")
+}
+
+/// The folder.
+#[derive(Debug)]
+pub(crate) struct DeviceState(PathBuf);
+
+impl DeviceState {
+    pub(crate) fn open(device: &Device) -> Outcome<Self> {
+        let folder = match &device.state {
+            Some(folder) => folder.clone(),
+            None => std::env::var_os("XDG_STATE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state")))
+                .map(|p| p.join("bkv"))
+                .ok_or_else(|| {
+                    Failure::new(Exit::Config, "no home folder")
+                        .remedy("Say where this device's state is, with --state.")
+                })?,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|e| Failure::new(Exit::CantCreate, format!("can't make {}: {e}", folder.display())))?;
+        Ok(Self(folder))
+    }
+
+    /// Where the SDK remembers the newest documents it saw.
+    pub(crate) fn memory_path(&self) -> PathBuf {
+        self.0.join("memory.json")
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("device.json")
+    }
+
+    pub(crate) fn load(&self) -> Outcome<Option<Kept>> {
+        let text = match fs::read(self.path()) {
+            Ok(text) => Zeroizing::new(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => {
+                return Err(Failure::new(
+                    Exit::NoInput,
+                    format!("can't read {}: {e}", self.path().display()),
+                ));
+            }
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|_| broken("device.json"))
+    }
+
+    /// The key of this device, or a word on how to get one.
+    pub(crate) fn require(&self) -> Outcome<Kept> {
+        self.load()?.ok_or_else(|| {
+            Failure::new(Exit::NoKey, "this device has no key")
+                .remedy("`bkv register` makes one, `bkv recover` gets it back by password, `bkv key enter` by its 64 digits.")
+        })
+    }
+
+    pub(crate) fn save(&self, kept: &Kept) -> Outcome {
+        let failed = |e: std::io::Error| {
+            Failure::new(Exit::CantCreate, format!("can't write {}: {e}", self.path().display()))
+        };
+        let text = Zeroizing::new(
+            serde_json::to_vec(kept).map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?,
+        );
+        let beside = self.0.join("device.json.new");
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .map_err(failed)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&beside, self.path()).map_err(failed)
+    }
+}

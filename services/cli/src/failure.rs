@@ -1,0 +1,97 @@
+//! Errors of the SDK and of the stream as exit codes, one to one.
+
+use bkv_client::{Error, Whose};
+use bkv_stream::Error as StreamError;
+
+use crate::exit::{Exit, Failure};
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        let exit = match &e {
+            Error::WrongPassword { .. } => Exit::WrongPassword,
+            Error::Destroyed | Error::Deleted => Exit::Gone,
+            Error::Locked => Exit::Locked,
+            Error::NoKey => Exit::NoKey,
+            Error::Wait { .. } | Error::LastTryOpen { .. } | Error::LastTryDeclined | Error::Superseded => {
+                Exit::Wait
+            }
+            Error::VaultUnreachable(_) | Error::ChatdUnreachable(_) => Exit::Unavailable,
+            Error::TokenRefused(_) => Exit::TokenRefused,
+            Error::FleetNotTrusted(_) => Exit::FleetNotTrusted,
+            Error::RegionAnsweredWrongly(_) => Exit::RegionWrong,
+            Error::ClockWrong { .. } => Exit::ClockWrong,
+            Error::PasswordRefused(_) => Exit::PasswordRefused,
+            Error::NotOwner => Exit::WrongKey,
+            Error::OlderManifest => Exit::Damaged,
+            Error::Memory(_) => Exit::Config,
+            Error::KeyExists | Error::Refused { .. } | Error::Local(_) => Exit::Unexpected,
+        };
+        let failure = Self::new(exit, e.to_string()).remedy(e.remedy());
+        match &e {
+            Error::WrongPassword { tries_left, next_allowed } => {
+                failure.detail("tries_left", *tries_left).detail("next_allowed_ms", next_allowed.map(|t| t.0))
+            }
+            Error::Wait { until } | Error::LastTryOpen { until } => failure.detail("until_ms", until.0),
+            Error::LastTryDeclined => failure
+                .remedy("Add --yes to use the last try. If the password is wrong, the key is destroyed."),
+            Error::TokenRefused(whose) => {
+                failure.detail("by", if *whose == Whose::Chatd { "chatd" } else { "vault" })
+            }
+            Error::RegionAnsweredWrongly(w) => failure.detail("region", w.region.clone()),
+            _ => failure,
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(e: StreamError) -> Self {
+        use StreamError as S;
+        let (exit, remedy) = match &e {
+            S::WrongKey => (
+                Exit::WrongKey,
+                "This key does not open this backup: is it the right account, or is a digit wrong?",
+            ),
+            S::Corrupt { .. }
+            | S::Truncated
+            | S::NotABackup
+            | S::UnknownVersion { .. }
+            | S::BadHeader { .. } => (
+                Exit::Damaged,
+                "The file is damaged or not whole. Fetch it again, or restore an older backup; nothing was written.",
+            ),
+            S::ForeignStream { .. } => {
+                (Exit::Damaged, "The file belongs to another account or backup; nothing was written.")
+            }
+            S::Rollback { .. } => (
+                Exit::Damaged,
+                "A newer backup is known: whoever keeps your backups may be hiding it. --allow-older restores this one all the same.",
+            ),
+            S::Unreadable { .. } => (
+                Exit::NoInput,
+                "Make it readable, or add --skip-unreadable to leave it out and have it listed.",
+            ),
+            S::Changed { .. } => (Exit::NoInput, "Close what is writing to it and try again."),
+            S::NotAFolder { .. } => (Exit::NoInput, "Give the folder that is to be backed up."),
+            S::DestinationExists { .. } => (
+                Exit::CantCreate,
+                "Choose a path that does not exist yet, or move that one away; nothing was touched.",
+            ),
+            S::DiskFull { .. } => {
+                (Exit::CantCreate, "Make room, then try again; what was there before is untouched.")
+            }
+            S::Cancelled => (Exit::Interrupted, "Nothing was left behind."),
+            _ => (Exit::Unexpected, "Nothing was left behind."),
+        };
+        Self::new(exit, chain(&e)).remedy(remedy)
+    }
+}
+
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut words = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        words = format!("{words}: {e}");
+        source = e.source();
+    }
+    words
+}

@@ -1,0 +1,80 @@
+//! The fleet's profile and the account's tokens: what a person is given to use a fleet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_client::{
+    Client, FileMemory, Fleet, OsRandom, Root, Runtime, Timing, TokioClock, Trust, WebSocketTransport,
+    Zeroizing,
+};
+use serde::Deserialize;
+
+use crate::args::Online;
+use crate::device::DeviceState;
+use crate::exit::{Exit, Failure, Outcome};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    /// `https://host:port`
+    chatd: String,
+    /// The pinned root, a file from `bkv ceremony root`.
+    root: PathBuf,
+    /// A private authority of ChatD's certificate, PEM; the system's if absent.
+    #[serde(default)]
+    chatd_ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tokens {
+    chatd: String,
+    vault: String,
+}
+
+fn config(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Config, format!("{}: {why}", path.display()))
+}
+
+fn read(path: &Path, what: &str) -> Outcome<Vec<u8>> {
+    std::fs::read(path).map_err(|e| {
+        Failure::new(Exit::NoInput, format!("can't read {what} {}: {e}", path.display()))
+            .remedy("Check the path and that you may read it.")
+    })
+}
+
+/// A client for this account on this device.
+pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, Runtime)> {
+    let text = read(&online.fleet, "the fleet's profile")?;
+    let text = String::from_utf8(text).map_err(|_| config(&online.fleet, "not UTF-8"))?;
+    let profile: Profile = toml::from_str(&text).map_err(|e| {
+        config(&online.fleet, e).remedy(
+            "A profile holds `chatd` (an https address), `root` (a file) and perhaps `chatd_ca` (a file).",
+        )
+    })?;
+    let folder = online.fleet.parent().unwrap_or(Path::new("."));
+    let root_path = folder.join(&profile.root);
+    let root = Root::decode(&read(&root_path, "the pinned root")?).map_err(|e| config(&root_path, e))?;
+    let trust = match &profile.chatd_ca {
+        Some(ca) => Trust::Pem(read(&folder.join(ca), "ChatD's authority")?),
+        None => Trust::System,
+    };
+    let text = Zeroizing::new(read(&online.token, "the tokens")?);
+    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| {
+        config(&online.token, "not the account's tokens")
+            .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
+    })?;
+    let memory = FileMemory::new(device.memory_path());
+    let fleet = Arc::new(Fleet::new(root, memory));
+    let chatd = Zeroizing::new(tokens.chatd);
+    let transport = WebSocketTransport::new(&profile.chatd, &trust, &chatd)
+        .map_err(|e| config(&online.fleet, format!("chatd: {e}")))?;
+    let runtime = Runtime {
+        transport: Arc::new(transport),
+        clock: Arc::new(TokioClock::default()),
+        random: Arc::new(OsRandom),
+    };
+    let timing = Timing { deadline: Duration::from_secs(online.timeout), ..Timing::default() };
+    Ok((Client::new(fleet, runtime.clone(), Zeroizing::new(tokens.vault)).with_timing(timing), runtime))
+}
