@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::catch_up;
 use crate::replica::Phase;
 use crate::service::Vault;
 
@@ -47,22 +48,41 @@ async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {
 
 async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     let m = &vault.metrics;
-    let (mut leader, mut follower, mut joining, mut quarantined) = (0, 0, 0, 0);
+    let (mut leader, mut follower, mut joining, mut quarantined, mut halted) = (0, 0, 0, 0, 0);
+    let mut ended = [0, 0];
     for r in vault.node.replicas() {
         let status = r.status();
         let s = status.borrow();
         match (&s.phase, s.lead) {
             (Phase::Verified, true) => leader += 1,
             (Phase::Verified, false) => follower += 1,
-            (Phase::Quarantined(_) | Phase::Halted(_), _) => quarantined += 1,
+            (Phase::Quarantined(_), _) => quarantined += 1,
+            (Phase::Halted(_), _) => halted += 1,
             _ => joining += 1,
+        }
+        for (sum, n) in ended.iter_mut().zip(r.ended()) {
+            *sum += n;
         }
     }
     for (role, n) in [("leader", leader), ("follower", follower), ("joining", joining)] {
         m.shards.with_label_values(&[role]).set(n);
     }
-    m.quarantined.with_label_values(&["disk"]).set(quarantined);
-    let up = matches!(vault.token.health(), bkv_hsm::Health::Up);
-    m.hsm_up.with_label_values(&["token"]).set(i64::from(up));
+    m.quarantined.with_label_values(&["older_disk"]).set(quarantined);
+    m.quarantined.with_label_values(&["contradiction"]).set(halted);
+    for (cause, n) in ["exhausted", "deleted"].into_iter().zip(ended) {
+        catch_up(&m.destroyed.with_label_values(&[cause]), n);
+    }
+    m.hsm_up.set(i64::from(matches!(vault.token.health(), bkv_hsm::Health::Up)));
+    for c in vault.token.counters() {
+        catch_up(&m.hsm_operations.with_label_values(&[c.op.name(), c.outcome.name()]), c.count);
+    }
+    catch_up(&m.elections, vault.node.elections());
+    if let Ok(volume) = rustix::fs::statvfs(&vault.data) {
+        m.volume_free.set(i64::try_from(volume.f_bavail.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX));
+    }
+    if let Some(tokens) = vault.tokens() {
+        m.jwks.set(i64::try_from(tokens.keys().refreshed()).unwrap_or(0));
+    }
+    m.certificate.set(vault.role.not_after());
     m.text()
 }

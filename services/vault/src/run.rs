@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::keeper::TokenKeeper;
+use crate::metrics::Metrics;
 use crate::peer::Body;
 use crate::replica::{Env, Node, NodeConfig};
 use crate::service::{Parts, Vault};
@@ -66,6 +67,12 @@ pub enum RunError {
     /// Documents that were kept.
     #[error("documents: {0}")]
     Documents(#[from] crate::service::DocumentsError),
+    /// It ran, and can't go on.
+    #[error("can't go on: {0}. Start it again once that is mended; what it acknowledged is on the disk")]
+    Fatal(String),
+    /// Metrics.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -118,6 +125,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     keeper.set_delivery(delivery);
     let channel = ServerSettings::new(key).map_err(|e| RunError::Other(e.to_string()))?;
     let clock = env.clock.clone();
+    let identity = Identity::load(Files {
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        ca: config.tls.ca.clone(),
+    })?;
+    let metrics = Metrics::new()?;
+    metrics.also(node.commit_times())?;
+    metrics.epoch_keys.set(i64::try_from(token.epochs().await?.len()).unwrap_or(0));
     let parts = Parts {
         region: config.region.clone(),
         root,
@@ -127,14 +142,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         delivery_public,
         clock,
         channel,
+        role: identity.clone(),
+        data: config.data.clone(),
+        metrics,
     };
     let vault = Vault::new(parts);
     let tasks = TaskTracker::new();
-    let identity = Identity::load(Files {
-        certificate: config.tls.cert.clone(),
-        key: config.tls.key.clone(),
-        ca: config.tls.ca.clone(),
-    })?;
     let for_chatd = ServerRole::new(identity.clone()).admit(Role::Chatd).build()?;
     let for_admin = ServerRole::new(identity.clone()).admit(Role::Admin).build()?;
     tasks.spawn(identity.watch(Duration::from_secs(5), stop.clone()));
@@ -152,8 +165,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         .map_err(failed("health", l.health))?;
     tasks.spawn(chores(vault.clone(), stop.clone()));
     tracing::info!(region = config.region, node = vault.node.node().0, "up");
-    stop.cancelled().await;
+    let fatal = tokio::select! {
+        () = stop.cancelled() => None,
+        why = vault.node.fatal() => Some(why),
+    };
     tracing::info!("stopping");
+    stop.cancel();
     step_down(&vault).await;
     tasks.close();
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
@@ -168,7 +185,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         vault.node.shutdown().await;
     }
     token.close();
-    Ok(())
+    fatal.map_or(Ok(()), |why| Err(RunError::Fatal(why)))
 }
 
 /// Leadership is given up before the process ends, so that clients hardly notice.
@@ -261,7 +278,7 @@ async fn clocks(vault: &Vault) {
     }
     offsets.sort_unstable();
     let median = offsets.get(offsets.len() / 2).copied().unwrap_or(0);
-    vault.metrics.skew.with_label_values(&["median"]).set(median / 1000);
+    vault.metrics.skew.set(median / 1000);
     if median.abs() > SKEW_MS {
         tracing::error!(median_ms = median, "this clock is off against the majority's: stepping aside");
         for r in vault.node.replicas() {

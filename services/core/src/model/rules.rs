@@ -85,7 +85,7 @@ pub(super) struct Model {
 impl Person {
     /// Tries since the last proved one.
     fn spent(&self) -> u32 {
-        self.tries.iter().rev().take_while(|t| t.end != End::Proved).count() as u32
+        u32::try_from(self.tries.iter().rev().take_while(|t| t.end != End::Proved).count()).unwrap()
     }
 
     fn policy(&self) -> Option<&AttemptPolicy> {

@@ -1,6 +1,8 @@
 //! Snapshots. The state lies in the store, so one of our own is nothing but its head; one that is sent is read row by row and staged in memory by
 //! whoever receives it, until every account in it has been judged.
 
+use std::collections::HashSet;
+
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, Hash, RegId};
 use bkv_core::record::SealedShare;
@@ -24,6 +26,8 @@ pub(crate) struct Received {
     pub head: Head,
     /// All accounts.
     pub rows: Vec<Row>,
+    /// Those that t voters, asked directly, have confirmed as they stand here.
+    pub confirmed: HashSet<AccountId>,
 }
 
 /// What a snapshot begins with.

@@ -1,15 +1,16 @@
 //! The state machine over the store: entries go through `bkv-core`, and what comes out (accounts, secrets, floors, events, deadlines, the head)
 //! is one job for the writer. Nothing is decided here.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bkv_core::account::Account;
+use bkv_core::account::{Account, Cause};
 use bkv_core::command::Batch;
-use bkv_core::effect::{Effect, Event, Outcome, Refusal};
+use bkv_core::effect::{Effect, Event, EventKind, Outcome, Refusal};
 use bkv_core::id::{AccountId, Hash, RegId, Time};
 use bkv_core::shard::{Accounts, At, Fleet, Shard};
-use bkv_core::snapshot::{Contradiction, Verdict};
+use bkv_core::snapshot::{self, Contradiction, Verdict};
 use bkv_wire::proto::peer as p;
 use bkv_wire::verifier::WireVerifier;
 use openraft::storage::RaftStateMachine;
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) durable: Arc<watch::Sender<u64>>,
     /// Asks the other voters about one account, while a snapshot is judged.
     pub(crate) voters: Arc<dyn AskVoters>,
+    /// Keys that ended here since the start: exhausted, deleted.
+    pub(crate) ended: Arc<[AtomicU64; 2]>,
 }
 
 /// What t voters say of an account, directly.
@@ -55,6 +58,20 @@ pub(crate) struct State {
 pub(crate) trait AskVoters: Send + Sync {
     /// Do t voters say that the account is exactly this?
     async fn agree(&self, shard: u16, id: &AccountId, digest: &Hash) -> bool;
+}
+
+/// Why a snapshot is not installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It contradicts what this replica has seen: a person must look at it.
+    #[error("{0}")]
+    Halt(String),
+    /// Others must confirm it, and do not now.
+    #[error("{0}")]
+    Later(String),
+    /// What is here does not read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 struct Inner {
@@ -172,6 +189,7 @@ impl State {
             applied: Arc::new(watch::Sender::new(applied)),
             durable: Arc::new(watch::Sender::new(applied)),
             voters,
+            ended: Arc::default(),
         })
     }
 
@@ -360,6 +378,11 @@ impl State {
                 }
             },
             Effect::Event(event) => {
+                if let EventKind::Ended(cause) = event.kind {
+                    let [exhausted, deleted] = self.ended.as_ref();
+                    let which = if cause == Cause::Exhausted { exhausted } else { deleted };
+                    which.fetch_add(1, Ordering::Relaxed);
+                }
                 let newest = inner.events.back().copied().unwrap_or(0);
                 let number = cursor(index, 0).max(newest + 1);
                 inner.events.push_back(number);
@@ -421,54 +444,76 @@ impl State {
         })
     }
 
-    /// Judges and installs what came in. A contradiction halts the shard and installs nothing.
-    async fn install(&self, received: Received) -> Result<(), StoreError> {
-        let halt = |why: String| {
-            self.log.halt(why.clone());
-            StoreError::Database(why)
-        };
+    /// Judges what came in against what this replica has seen itself. Gives the accounts that others must confirm first.
+    pub(crate) fn judge(&self, received: &Received) -> Result<Vec<AccountId>, Unfit> {
+        let contradicts = |c: Contradiction| Unfit::Halt(format!("a snapshot contradicts this replica: {c}"));
         let mine = self.lock().shard.clone();
-        if let Verdict::Halt(c) = bkv_core::snapshot::judge_head(&mine, &received.head.shard) {
-            return Err(halt(format!("a snapshot contradicts this replica: {c}")));
+        if let Verdict::Halt(c) = snapshot::judge_head(&mine, &received.head.shard) {
+            return Err(contradicts(c));
         }
-        let Some(fleet) = mine.fleet.clone().or_else(|| received.head.shard.fleet.clone()) else {
-            return Err(halt("a snapshot without a fleet".into()));
+        let Some(fleet) = received.head.shard.fleet.as_ref() else {
+            return Err(Unfit::Halt("a snapshot without a fleet".into()));
         };
-        let mut changes = Vec::new();
-        let mut deadlines = BTreeMap::new();
-        let theirs: HashMap<AccountId, &Row> = received.rows.iter().map(|r| (r.id, r)).collect();
+        if let Verdict::Halt(c) = snapshot::judge_documents(fleet, self.verifier.as_ref()) {
+            return Err(contradicts(c));
+        }
+        let fleet = mine.fleet.as_ref().unwrap_or(fleet);
+        let theirs: HashSet<AccountId> = received.rows.iter().map(|r| r.id).collect();
         let mut after = None;
         loop {
             let page = self.scan(after, 512)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
-            if page.iter().any(|(id, _)| !theirs.contains_key(id)) {
-                return Err(halt(format!("a snapshot contradicts this replica: {}", Contradiction::Missing)));
+            if page.iter().any(|(id, _)| !theirs.contains(id)) {
+                return Err(contradicts(Contradiction::Missing));
             }
         }
+        let mut ask = Vec::new();
         for row in &received.rows {
             let here = self.account(&row.id)?;
-            let verdict = bkv_core::snapshot::judge(
-                &fleet,
-                &row.id,
-                here.as_ref(),
-                Some(&row.account),
-                self.verifier.as_ref(),
-            );
-            let take = match verdict {
-                Verdict::Install => true,
-                Verdict::AskVoters => {
-                    self.voters.agree(self.shard, &row.id, &digest(Some(&row.account))).await
-                }
-                Verdict::Halt(c) => {
-                    return Err(halt(format!("a snapshot contradicts this replica: {c}")));
-                }
-            };
-            if !take {
-                return Err(StoreError::Database(
-                    "fewer than t voters confirm an account of the snapshot".into(),
-                ));
+            let theirs = Some(&row.account);
+            match snapshot::judge(fleet, &row.id, here.as_ref(), theirs, self.verifier.as_ref()) {
+                Verdict::Install => {}
+                Verdict::AskVoters => ask.push(row.id),
+                Verdict::Halt(c) => return Err(contradicts(c)),
             }
+        }
+        Ok(ask)
+    }
+
+    /// Judges on arrival, before Raft sees it: what needs others' word is asked for here, where a refusal only means that the leader tries again.
+    pub(crate) async fn examine(&self, received: &mut Received) -> Result<(), Unfit> {
+        for id in self.judge(received)? {
+            let row = received.rows.iter().find(|r| r.id == id);
+            let Some(row) = row else { continue };
+            if !self.voters.agree(self.shard, &id, &digest(Some(&row.account))).await {
+                return Err(Unfit::Later("fewer than t voters confirm an account of the snapshot".into()));
+            }
+            received.confirmed.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Installs what was examined. It is judged once more, since entries may have been applied meanwhile; a contradiction installs nothing.
+    async fn install(&self, received: Received) -> Result<(), StoreError> {
+        let ask = self.judge(&received).map_err(|unfit| match unfit {
+            Unfit::Halt(why) => {
+                self.log.halt(why.clone());
+                StoreError::Database(why)
+            }
+            Unfit::Later(why) => StoreError::Database(why),
+            Unfit::Store(e) => e,
+        })?;
+        if ask.iter().any(|id| !received.confirmed.contains(id)) {
+            return Err(StoreError::Database("a snapshot went stale while it was installed".into()));
+        }
+        let Some(fleet) = received.head.shard.fleet.clone() else {
+            return Err(StoreError::Database("a snapshot without a fleet".into()));
+        };
+        let mut changes = Vec::new();
+        let mut deadlines = BTreeMap::new();
+        for row in &received.rows {
+            let here = self.account(&row.id)?;
             self.take_row(row, here.as_ref(), &mut changes, &mut deadlines);
         }
         let bad = |e: prost::DecodeError| StoreError::Malformed("snapshot head".into(), e.to_string());
@@ -488,7 +533,7 @@ impl State {
                 skipped.into_iter().map(|n| Change::remove(Place::numbered(Table::Event, self.shard, n))),
             );
             inner.floor = cursor(last.index, u64::from(u16::MAX));
-            changes.push(Change::put(fleet_place(self.shard), cbor(&fleet_of(&inner.shard, &fleet))));
+            changes.push(Change::put(fleet_place(self.shard), cbor(&fleet)));
             let head = head(&inner, &last, false);
             changes.push(Change::put(head_place(self.shard), cbor(&head)));
         }
@@ -540,10 +585,6 @@ impl State {
             changes.push(Change::remove(self.deadline_place(&row.id)));
         }
     }
-}
-
-fn fleet_of(shard: &Shard, known: &Fleet) -> Fleet {
-    shard.fleet.clone().unwrap_or_else(|| known.clone())
 }
 
 fn head(inner: &Inner, last: &LogId, whole: bool) -> Head {

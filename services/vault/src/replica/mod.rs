@@ -8,7 +8,8 @@ mod replica_test;
 
 pub use node::{Env, Node, NodeConfig, NodeError};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bkv_core::account::Account;
 use bkv_core::command::Command;
@@ -26,6 +27,9 @@ use crate::raft::state::State;
 use crate::raft::types::Raft;
 use crate::store::StoreError;
 use batch::Proposal;
+
+/// How long a vault that steps down waits for another leader.
+const ASIDE: Duration = Duration::from_secs(3);
 
 /// Keeps z and the own share of a registration so that the disk alone shows neither. Called while entries are applied.
 pub trait Keeper: Send + Sync + 'static {
@@ -161,7 +165,8 @@ pub struct Replica {
     pub(crate) status: Arc<watch::Sender<ShardStatus>>,
     pub(crate) raft: Arc<watch::Sender<Option<Raft>>>,
     pub(crate) proposals: mpsc::Sender<Proposal>,
-    pub(crate) stepping_down: Arc<std::sync::atomic::AtomicBool>,
+    /// Until when this vault stands aside for another leader.
+    pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
 }
 
@@ -283,10 +288,31 @@ impl Replica {
         self.state.due(now, max)
     }
 
-    /// Stops heartbeats and proposals, so that another vault is elected.
+    /// Stops heartbeats and proposals, so that another vault is elected. If none is for a while, nobody can lead but this one: it goes on.
     pub fn step_down(&self) {
-        self.stepping_down.store(true, std::sync::atomic::Ordering::Relaxed);
+        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + ASIDE);
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
+    }
+
+    pub(crate) fn stay(&self) {
+        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Stood aside in vain: nobody else was elected.
+    pub(crate) fn resume_if_alone(&self) {
+        let mut aside = self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
+            *aside = None;
+            self.status
+                .send_if_modified(|s| s.phase == Phase::Verified && !std::mem::replace(&mut s.lead, true));
+        }
+    }
+
+    pub(crate) fn is_stepping_down(&self) -> bool {
+        self.stepping_down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| Instant::now() < until)
     }
 
     /// Does Raft itself still lead here, whether it takes proposals or not?
@@ -317,6 +343,12 @@ impl Replica {
             }
             Err(e) => Err(ProposeError::Unavailable(e.to_string())),
         }
+    }
+
+    /// Keys that ended on this replica since it started: exhausted, deleted.
+    pub fn ended(&self) -> [u64; 2] {
+        let [exhausted, deleted] = self.state.ended.as_ref();
+        [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// Makes a snapshot and purges the log before it.

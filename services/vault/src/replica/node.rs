@@ -1,9 +1,9 @@
 //! A vault's replicas together: opens the store, listens for peers, joins every shard, keeps the heartbeat, answers Raft.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::peer::{self, Admitted, Body, Incoming, Peers};
 use crate::raft::log::Log;
 use crate::raft::network::{Acknowledged, Net};
 use crate::raft::snapshot::{Head, Received, Row, SnapshotData};
-use crate::raft::state::{AskVoters, State, digest};
+use crate::raft::state::{AskVoters, State, Unfit, digest};
 use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
 use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
 
@@ -132,6 +132,10 @@ struct Inner {
     acknowledged: Acknowledged,
     service: OnceLock<Arc<dyn PeerService>>,
     joined: AtomicBool,
+    /// Set once this process can't go on: it must end and start again from its disk.
+    fatal: watch::Sender<Option<String>>,
+    /// How often a replica here became leader.
+    elections: AtomicU64,
     /// While a shard catches up: how far it must come before it may vote.
     until: Mutex<HashMap<u16, LogPosition>>,
     /// Snapshots that are being received.
@@ -144,8 +148,11 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// Rows of the vault itself lie in no shard.
+const VAULT: u16 = u16::MAX;
+
 fn vault_place(name: &str) -> Place {
-    Place::new(Table::Vault, u16::MAX, name.as_bytes())
+    Place::new(Table::Vault, VAULT, name.as_bytes())
 }
 
 /// Asks the other voters about an account, for snapshots.
@@ -184,6 +191,7 @@ impl Node {
         verifier: Arc<WireVerifier>,
     ) -> Result<Self, NodeError> {
         let store = Store::open(&config.data, &keys, env.random.as_ref())?;
+        store.prepare((0..config.shards).chain([VAULT]))?;
         let node = node_id(&store, env.random.as_ref()).await?;
         let admitted = Admitted::default();
         let peers = Peers::new(admitted.clone(), key.clone(), config.peers.clone(), env.network.clone());
@@ -203,7 +211,7 @@ impl Node {
                 status: Arc::new(watch::Sender::new(status)),
                 raft: Arc::new(watch::Sender::new(None)),
                 proposals,
-                stepping_down: Arc::new(AtomicBool::new(false)),
+                stepping_down: Arc::default(),
                 admitted: admitted.clone(),
             };
             tasks.spawn(until(
@@ -223,6 +231,8 @@ impl Node {
             acknowledged: Acknowledged::default(),
             service: OnceLock::new(),
             joined: AtomicBool::new(false),
+            fatal: watch::Sender::new(None),
+            elections: AtomicU64::new(0),
             until: Mutex::default(),
             staged: Mutex::default(),
         });
@@ -232,7 +242,26 @@ impl Node {
                 .await
                 .map_err(|source| NodeError::Listen { address: listen, source })?;
         tasks.spawn(until(&stop, heartbeat(inner.clone())));
+        tasks.spawn(until(&stop, watch_store(inner.clone())));
         Ok(Self { inner, stop, tasks, address })
+    }
+
+    /// Waits until this process can't go on (its disk takes no more writes, a Raft group ended), and says why. What it acknowledged is safe; it must
+    /// end and start again from its disk.
+    pub async fn fatal(&self) -> String {
+        let mut fatal = self.inner.fatal.subscribe();
+        let why = fatal.wait_for(Option::is_some).await.ok().and_then(|w| w.clone());
+        why.unwrap_or_else(|| "shut down".into())
+    }
+
+    /// How often a replica here became leader.
+    pub fn elections(&self) -> u64 {
+        self.inner.elections.load(Ordering::Relaxed)
+    }
+
+    /// How long group commits take.
+    pub fn commit_times(&self) -> prometheus::Histogram {
+        self.inner.store.times()
     }
 
     /// Its Raft id: random, made at the first start.
@@ -331,6 +360,16 @@ async fn node_id(store: &Store, random: &dyn Random) -> Result<NodeId, StoreErro
     Ok(NodeId(id))
 }
 
+/// A disk that refused a write ends the process: see `store::writer`.
+async fn watch_store(inner: Arc<Inner>) {
+    let mut failed = inner.store.failed();
+    if let Ok(why) = failed.wait_for(Option::is_some).await
+        && let Some(why) = why.as_ref()
+    {
+        inner.fatal.send_replace(Some(why.to_string()));
+    }
+}
+
 /// One timer for all shards that this vault leads.
 async fn heartbeat(inner: Arc<Inner>) {
     let mut tick = tokio::time::interval(Duration::from_millis(inner.config.heartbeat_ms));
@@ -339,10 +378,11 @@ async fn heartbeat(inner: Arc<Inner>) {
     loop {
         tick.tick().await;
         for r in &inner.replicas {
+            r.resume_if_alone();
             let raft = r.raft.borrow().clone();
             if let Some(raft) = raft
                 && r.status.borrow().lead
-                && !r.stepping_down.load(Ordering::Relaxed)
+                && !r.is_stepping_down()
             {
                 let _ = raft.trigger().heartbeat().await;
             }
@@ -442,6 +482,7 @@ async fn start_raft(inner: &Arc<Inner>, replica: &Replica, elect: bool) -> Resul
 async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal: Option<LogPosition>) {
     let mut metrics = raft.metrics();
     let shard = replica.state.shard;
+    let mut led = false;
     loop {
         let (leader, lead, term, last) = {
             let m = metrics.borrow_and_update();
@@ -455,14 +496,17 @@ async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal
         }
         if !lead {
             // Somebody else leads now: what was asked for has happened.
-            replica.stepping_down.store(false, Ordering::Relaxed);
+            replica.stay();
+        } else if !led {
+            inner.elections.fetch_add(1, Ordering::Relaxed);
         }
+        led = lead;
         let phase = match (replica.state.log.halted(), goal) {
             (Some(why), _) => Phase::Halted(why),
             (None, Some(g)) => Phase::CatchingUp { until: g.index },
             (None, None) => Phase::Verified,
         };
-        let lead = lead && phase == Phase::Verified && !replica.stepping_down.load(Ordering::Relaxed);
+        let lead = lead && phase == Phase::Verified && !replica.is_stepping_down();
         let status = ShardStatus { phase, leader, lead, term, applied: replica.applied(), last };
         replica.status.send_if_modified(|s| {
             // The indices alone change with every entry; nobody needs to be woken for them.
@@ -472,8 +516,18 @@ async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal
             woken
         });
         if metrics.changed().await.is_err() {
-            return;
+            break;
         }
+    }
+    // openraft has ended this group: by a contradiction, which a person must look at, or because it could not read or write.
+    let halted = replica.state.log.halted();
+    let why = halted.clone().unwrap_or_else(|| format!("shard {shard}: Raft has ended"));
+    replica.status.send_modify(|s| {
+        s.lead = false;
+        s.phase = Phase::Halted(why.clone());
+    });
+    if halted.is_none() {
+        inner.fatal.send_if_modified(|f| f.is_none() && f.replace(why).is_none());
     }
 }
 
@@ -667,7 +721,17 @@ impl Inner {
             Ok(meta) => meta,
             Err(why) => return refuse(why),
         };
-        let data = SnapshotData::Received(Box::new(Received { head, rows }));
+        let mut received = Received { head, rows, confirmed: HashSet::new() };
+        match r.state.examine(&mut received).await {
+            Ok(()) => {}
+            Err(Unfit::Halt(why)) => {
+                r.state.log.halt(why.clone());
+                r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
+                return refuse(why);
+            }
+            Err(later) => return refuse(later.to_string()),
+        }
+        let data = SnapshotData::Received(Box::new(received));
         match raft.install_full_snapshot(vote, openraft::Snapshot { meta, snapshot: Box::new(data) }).await {
             Ok(answer) => Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&answer.vote)) }),
             Err(e) => refuse(e.to_string()),

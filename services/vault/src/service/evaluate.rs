@@ -39,7 +39,7 @@ impl Vault {
         if !same {
             return Err("share_missing: the floor is another attempt's".into());
         }
-        wait_is_over(&account, &floor)?;
+        wait_is_over(&account, &floor, self.clock.now_ms())?;
         let unmasked = self.secrets_of(replica, id, &account, attempt)?;
         let share = unmasked.share.as_ref().ok_or("share_missing")?;
         let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or("no such attempt")?;
@@ -82,14 +82,15 @@ impl Vault {
     }
 }
 
-/// By this region's own clock: a leader whose clock runs ahead can't make a wait pass here.
-fn wait_is_over(account: &Account, floor: &crate::replica::Floor) -> Result<(), String> {
+/// By this region's own clock since it applied the attempt before: a leader whose clock runs ahead can't make a wait pass here. A region that has just
+/// caught up makes its clients wait once more, free, rather than believe entry times.
+fn wait_is_over(account: &Account, floor: &crate::replica::Floor, now_ms: u64) -> Result<(), String> {
     let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
     let failures_before = account.failures().saturating_sub(1);
     let wait = live.record.attempts.wait_after(failures_before);
-    let passed = floor.applied_ms.saturating_sub(previous);
-    // A second of grace: entries reach regions at slightly different moments.
-    if passed.saturating_add(1_000) < wait {
+    let passed = now_ms.saturating_sub(previous);
+    // Half a second of grace: entries reach regions at slightly different moments.
+    if passed.saturating_add(500) < wait {
         Err(format!("wait: {passed} ms of {wait} have passed here"))
     } else {
         Ok(())

@@ -8,6 +8,7 @@ mod peers;
 
 pub use documents::{DocumentsError, Installed};
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use bkv_core::id::{AccountId, Era, Lineage, NodeId, RegId, Route, Slot};
 use bkv_core::shard::Fleet;
 use bkv_core::{statement, view};
 use bkv_hsm::Token;
+use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
 use bkv_wire::channel::ServerSettings;
 use bkv_wire::documents::Root;
@@ -27,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::env::Clock;
 use crate::keeper::TokenKeeper;
+use crate::metrics::Metrics;
 use crate::replica::{Node, Replica};
 pub(crate) use boot::Boot;
 use cache::Cache;
@@ -44,13 +47,15 @@ pub struct Vault {
     pub(crate) delivery_public: [u8; 32],
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) channel: ServerSettings,
+    pub(crate) role: Arc<Identity>,
+    pub(crate) data: PathBuf,
     pub(crate) boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
     /// The second half of the pair while the first waits for it: (admission, policy), as signed.
     pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     tokens: RwLock<Option<Arc<Verifier>>>,
     cache: Cache,
-    pub(crate) metrics: crate::metrics::Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 impl std::fmt::Debug for Vault {
@@ -77,6 +82,12 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The inner channel, with the identity in the token.
     pub channel: ServerSettings,
+    /// The certificate that ChatD and administration see.
+    pub role: Arc<Identity>,
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// Where it counts.
+    pub metrics: Metrics,
 }
 
 impl Vault {
@@ -91,12 +102,14 @@ impl Vault {
             delivery_public: parts.delivery_public,
             clock: parts.clock,
             channel: parts.channel,
+            role: parts.role,
+            data: parts.data,
             boot: Boot::new(parts.token),
             documents: RwLock::new(None),
             half: Mutex::default(),
             tokens: RwLock::new(None),
             cache: Cache::default(),
-            metrics: crate::metrics::Metrics::default(),
+            metrics: parts.metrics,
         });
         vault.node.set_service(Arc::new(peers::Answers(Arc::downgrade(&vault))));
         vault

@@ -16,7 +16,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus::{Histogram, HistogramOpts};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::env::Random;
@@ -57,6 +59,7 @@ pub struct Store {
     sealer: Arc<Sealer>,
     writer: Arc<Writer>,
     unflushed: Unflushed,
+    times: Histogram,
 }
 
 impl std::fmt::Debug for Store {
@@ -83,8 +86,30 @@ impl Store {
         let db = Arc::new(db);
         let sealer = Arc::new(seal::start(&db, keys, random)?);
         let unflushed = Unflushed::default();
-        let writer = Arc::new(Writer::start(db.clone(), unflushed.clone())?);
-        Ok(Self { db, sealer, writer, unflushed })
+        let options = HistogramOpts::new(
+            "bkv_vault_log_fsync_duration_seconds",
+            "Time of a group commit, fsync included",
+        )
+        .buckets(vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
+        let times = Histogram::with_opts(options).map_err(|e| StoreError::Database(e.to_string()))?;
+        let failed = Arc::new(watch::Sender::new(None));
+        let writer = Arc::new(Writer::start(db.clone(), unflushed.clone(), failed, times.clone())?);
+        Ok(Self { db, sealer, writer, unflushed, times })
+    }
+
+    /// Has the token derive this boot's keys of these shards now, so that sealing does not hang on it later.
+    pub(crate) fn prepare(&self, shards: impl IntoIterator<Item = u16>) -> Result<(), StoreError> {
+        shards.into_iter().try_for_each(|shard| self.sealer.prepare(shard))
+    }
+
+    /// Set once a write has failed: nothing is written any more, and the process must end.
+    pub(crate) fn failed(&self) -> watch::Receiver<Option<StoreError>> {
+        self.writer.failed()
+    }
+
+    /// How long commits take.
+    pub(crate) fn times(&self) -> Histogram {
+        self.times.clone()
     }
 
     /// The row at a place, as last handed in.
@@ -126,6 +151,8 @@ impl Store {
             match c.value.map(|v| self.sealer.seal(&c.place, &Zeroizing::new(v))).transpose() {
                 Ok(value) => sealed.push((c.place, value)),
                 Err(e) => {
+                    // As bad as a commit that fails: what comes after must not be durable without this.
+                    self.writer.fail(&e);
                     if let Some(done) = done {
                         done(Err(e));
                     }

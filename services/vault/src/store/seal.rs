@@ -82,6 +82,11 @@ impl Sealer {
         Ok(key)
     }
 
+    /// Derives this boot's key of a shard, if that was not done yet.
+    pub(super) fn prepare(&self, shard: u16) -> Result<(), StoreError> {
+        self.key(self.boot, shard).map(|_| ())
+    }
+
     pub(super) fn seal(&self, place: &Place, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = self.key(self.boot, place.shard())?;
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! The one thread that writes: it takes everything that has been handed in, commits it with one fsync, then tells whoever waits.
 //!
-//! A failed commit (full disk) fails everything in it, loudly, and the next one is tried all the same: Raft stops at a failed append, so nothing is
-//! acknowledged that is not there.
+//! The first commit that fails is the last one. What follows it must not become durable without it: the head would say that an entry is applied whose
+//! charge is not on the disk, and after a restart that guess would be free. So everything after is refused, and the process ends; what it had
+//! acknowledged is on the disk, and the log has the rest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use prometheus::Histogram;
 use redb::Database;
+use tokio::sync::watch;
 
 use super::{Done, Place, ROWS, StoreError, Unflushed};
 
@@ -26,16 +29,36 @@ pub(super) struct Writer {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     number: AtomicU64,
+    failed: Failed,
 }
 
+/// The first failure, for whoever watches; none is ever taken back.
+pub(super) type Failed = Arc<watch::Sender<Option<StoreError>>>;
+
 impl Writer {
-    pub(super) fn start(db: Arc<Database>, unflushed: Unflushed) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        db: Arc<Database>,
+        unflushed: Unflushed,
+        failed: Failed,
+        times: Histogram,
+    ) -> Result<Self, StoreError> {
         let (tx, rx) = channel();
+        let fails = failed.clone();
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(&db, &rx, &unflushed))
+            .spawn(move || run(&db, &rx, &unflushed, &fails, &times))
             .map_err(|e| StoreError::Database(format!("no thread to write: {e}")))?;
-        Ok(Self { jobs: Mutex::new(Some(tx)), thread: Mutex::new(Some(thread)), number: AtomicU64::new(0) })
+        let (jobs, thread) = (Mutex::new(Some(tx)), Mutex::new(Some(thread)));
+        Ok(Self { jobs, thread, number: AtomicU64::new(0), failed })
+    }
+
+    /// From now on nothing is written any more.
+    pub(super) fn fail(&self, why: &StoreError) {
+        fail(&self.failed, why);
+    }
+
+    pub(super) fn failed(&self) -> watch::Receiver<Option<StoreError>> {
+        self.failed.subscribe()
     }
 
     pub(super) fn next_number(&self) -> u64 {
@@ -65,7 +88,15 @@ impl Drop for Writer {
     }
 }
 
-fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed) {
+fn fail(failed: &Failed, why: &StoreError) {
+    failed.send_if_modified(|f| {
+        let first = f.is_none();
+        f.get_or_insert_with(|| why.clone());
+        first
+    });
+}
+
+fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Failed, times: &Histogram) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         while batch.len() < MOST
@@ -74,12 +105,15 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed) {
             batch.push(job);
         }
         let started = Instant::now();
-        let result = commit(db, &batch);
+        let before = failed.borrow().clone();
+        let result = before.map_or_else(|| commit(db, &batch), Err);
+        times.observe(started.elapsed().as_secs_f64());
         if started.elapsed() > Duration::from_millis(500) {
             tracing::warn!(ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "slow disk");
         }
         if let Err(e) = &result {
-            tracing::error!(error = %e, "a commit failed");
+            tracing::error!(error = %e, "a commit failed: nothing more is written");
+            fail(failed, e);
         } else {
             let mut unflushed = unflushed.lock().unwrap_or_else(PoisonError::into_inner);
             for job in &batch {
