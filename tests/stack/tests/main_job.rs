@@ -103,3 +103,19 @@ fn s32_sixty_four_digits_need_no_vault() {
     bkv(["restore", &at("cloud"), "--to", &at("again"), "--state", &at("c")]).expect(15);
     assert!(!dir.path().join("again").exists());
 }
+
+/// S32: digits shown by a device whose key lies under a password restore its backups on a device that has never heard of the account.
+#[test]
+fn s32_digits_of_a_password_device_restore_its_backups() {
+    let fleet = Fleet::up();
+    let alice = fleet.registered("alice");
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    tree(&fleet.path("original"));
+    fs::create_dir(at("cloud")).unwrap();
+    alice.run(&["backup", &at("original"), "--to", &at("cloud")], "home", None).expect(0);
+    let shown = bkv(["key", "show", "--state", &at("alice-home")]).expect(0).json;
+    fs::write(at("digits"), shown["key"].as_str().unwrap()).unwrap();
+    bkv(["key", "enter", "--state", &at("other"), "--key-file", &at("digits")]).expect(0);
+    bkv(["restore", &at("cloud"), "--to", &at("restored"), "--state", &at("other")]).expect(0);
+    same(&fleet.path("original"), &fleet.path("restored"));
+}

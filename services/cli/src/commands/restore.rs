@@ -71,11 +71,15 @@ async fn secrets(out: Output, a: Restore, device: &DeviceState) -> Outcome<Secre
         if known.is_none() && kept.mode == Mode::Digits {
             out.note("This device has not seen a backup yet: if an older one is served, nobody can notice.");
         }
-        let expect = Expect {
-            lineage: Some(kept.lineage()?),
-            account: Some(kept.account()?),
-            known,
-            ..Expect::default()
+        // With digits the key alone says whose a backup is: it may come from a device that had it under a password, and a typo must show as a wrong key.
+        let expect = match kept.mode {
+            Mode::Digits => Expect { known, ..Expect::default() },
+            Mode::Password => Expect {
+                lineage: Some(kept.lineage()?),
+                account: Some(kept.account()?),
+                known,
+                ..Expect::default()
+            },
         };
         return Ok(Secrets { key: kept.key()?, expect });
     }
