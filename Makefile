@@ -21,7 +21,7 @@ build: needs ## Build everything in release
 
 .PHONY: demo
 demo: needs ## The whole story on real parts: register, back up, lose everything, restore, break things
-	$(CARGO) build --release -j$(JOBS) -p bkv-cli -p bkv-vault -p bkv-chatd
+	$(CARGO) build --release -j$(JOBS) --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
 	scripts/demo.sh
 
 .PHONY: fmt

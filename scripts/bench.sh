@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="${JOBS:-$(nproc)}"
 target="$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')"
-cargo --locked build --release -j"$jobs" -p bkv-cli -p bkv-vault -p bkv-chatd
-cargo --locked build --release -j"$jobs" -p bkv-bench --features identity-ksf
+# The whole workspace is named both times, so that the libraries of others are built once, with one set of features.
+cargo --locked build --release -j"$jobs" --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
+cargo --locked build --release -j"$jobs" --workspace --bin bkv-bench --features bkv-bench/identity-ksf
 exec "$target/release/bkv-bench" --bin-dir "$target/release" --output "$target/bench/results.json" "$@"

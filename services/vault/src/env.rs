@@ -36,6 +36,15 @@ pub trait Random: Send + Sync + 'static {
     fn fill(&self, buffer: &mut [u8]);
 }
 
+impl dyn Random {
+    /// N unpredictable bytes.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
 /// The operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsRandom;

@@ -3,7 +3,7 @@
 //! The disk alone shows neither, and the token alone neither. Masking happens while an entry is applied and must not fail: if the token is away the
 //! secrets are kept as they came (sealed by the store like everything) and masked as soon as somebody needs them.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bkv_core::id::{AccountId, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
@@ -13,9 +13,9 @@ use bkv_hsm::{Token, TokenError};
 use bkv_wire::delivery::DeliveryKey;
 use bkv_wire::toprf::{Commitments, Share};
 use minicbor::{Decode, Encode};
-use rand::RngCore as _;
 use zeroize::Zeroizing;
 
+use crate::env::Random;
 use crate::replica::Keeper;
 
 /// What lies in the store for a registration.
@@ -60,14 +60,15 @@ pub enum KeeperError {
 /// Masks by the token.
 pub struct TokenKeeper {
     token: Token,
+    random: Arc<dyn Random>,
     delivery: OnceLock<DeliveryKey>,
     slot: RwLock<Option<Slot>>,
 }
 
 impl TokenKeeper {
     /// Over a token that is provisioned.
-    pub const fn new(token: Token) -> Self {
-        Self { token, delivery: OnceLock::new(), slot: RwLock::new(None) }
+    pub const fn new(token: Token, random: Arc<dyn Random>) -> Self {
+        Self { token, random, delivery: OnceLock::new(), slot: RwLock::new(None) }
     }
 
     /// The key that shares are sealed to; before the first entry is applied.
@@ -98,8 +99,7 @@ impl TokenKeeper {
         z: &Secret32,
         share: Option<&Share>,
     ) -> Result<([u8; 16], Vec<u8>), TokenError> {
-        let mut salt = [0u8; 16];
-        rand::rngs::OsRng.fill_bytes(&mut salt);
+        let salt: [u8; 16] = self.random.bytes();
         let pad = self.token.mask_pad_blocking(&place(account, reg_id), &salt)?;
         let mut plain = Zeroizing::new([0u8; 64]);
         let (first, second) = plain.split_at_mut(32);

@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| "info,openraft=error".into());
+        // openraft says every call that an absent peer did not answer; what it ends by is said by `replica`.
+        .unwrap_or_else(|_| "info,openraft=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let config = match Config::read(&args.config) {
         Ok(config) => config,

@@ -106,8 +106,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         token.epoch_create(EPOCH).await?;
     }
     let key = token.rustls_certified_key()?;
-    let keeper = Arc::new(TokenKeeper::new(token.clone()));
     let env = Env::default();
+    let keeper = Arc::new(TokenKeeper::new(token.clone(), env.random.clone()));
     let node_config = NodeConfig {
         data: config.data.clone(),
         peer_listen: config.listen.peer,
@@ -141,6 +141,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         keeper,
         delivery_public,
         clock,
+        random: env.random.clone(),
         channel,
         role: identity.clone(),
         data: config.data.clone(),
@@ -154,10 +155,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     vault.restore_documents(&stop).await?;
     let l = &config.listen;
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
-    relay::listen(vault.clone(), l.relay, for_chatd, stop.clone(), &tasks)
+    relay::listen(vault.clone(), env.network.as_ref(), l.relay, for_chatd, stop.clone(), &tasks)
         .await
         .map_err(failed("relay", l.relay))?;
-    admin::listen(vault.clone(), l.admin, for_admin, stop.clone(), &tasks)
+    admin::listen(vault.clone(), env.network.as_ref(), l.admin, for_admin, stop.clone(), &tasks)
         .await
         .map_err(failed("admin", l.admin))?;
     health::listen(vault.clone(), l.health, stop.clone(), &tasks)

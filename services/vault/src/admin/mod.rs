@@ -21,14 +21,13 @@ use bkv_core::command::{Command, Init, NewDocuments};
 use bkv_core::effect::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_wire::documents::{Kind, MAX_DOCUMENT, fingerprint};
-use rand::RngCore as _;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::env::Network;
 use crate::service::Vault;
 
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -54,13 +53,14 @@ impl IntoResponse for Problem {
 /// Serves until stopped.
 pub async fn listen(
     vault: Arc<Vault>,
+    network: &dyn Network,
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
     tasks: &TaskTracker,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
+    let listener = network.listen(address).await?;
+    let bound = listener.address()?;
     let shared = Shared { vault, stop: stop.clone() };
     let app = Router::new()
         .route("/v1/status", get(status::status))
@@ -79,7 +79,7 @@ pub async fn listen(
                 () = stop.cancelled() => return,
                 a = listener.accept() => a,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok(stream) = accepted else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
@@ -177,11 +177,7 @@ async fn init(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Proble
     }
     // One index for all shards. If an earlier call came half-way, the one that was made then is used.
     let known = s.vault.node.replicas().iter().find_map(|r| r.fleet().map(|f| f.index.clone()));
-    let index = known.unwrap_or_else(|| {
-        let mut bytes = [0u8; 32];
-        rand::rngs::OsRng.fill_bytes(&mut bytes);
-        Secret32::new(bytes)
-    });
+    let index = known.unwrap_or_else(|| Secret32::new(s.vault.random.bytes()));
     for replica in s.vault.node.replicas() {
         let command = Init {
             fleet: s.vault.root.fleet,

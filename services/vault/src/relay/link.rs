@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::select_all;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::feed;
+use crate::env::{BoxStream, Network};
 use crate::service::Vault;
 use crate::session::{End, Session};
 
@@ -37,13 +37,14 @@ const IDLE: Duration = Duration::from_mins(2);
 /// Listens for ChatDs until stopped.
 pub async fn listen(
     vault: Arc<Vault>,
+    network: &dyn Network,
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
     tasks: &TaskTracker,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
+    let listener = network.listen(address).await?;
+    let bound = listener.address()?;
     let spawner = tasks.clone();
     tasks.spawn(async move {
         let acceptor = TlsAcceptor::from(tls);
@@ -52,7 +53,7 @@ pub async fn listen(
                 () = stop.cancelled() => return,
                 a = listener.accept() => a,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok(stream) = accepted else {
                 tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: not a reason to spin
                 continue;
             };
@@ -76,8 +77,7 @@ pub(super) fn frame_of(stream: u64, body: Body) -> o::Frame {
     o::Frame { stream, body: Some(body) }
 }
 
-async fn serve(vault: Arc<Vault>, stream: TcpStream, acceptor: TlsAcceptor) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve(vault: Arc<Vault>, stream: BoxStream, acceptor: TlsAcceptor) -> std::io::Result<()> {
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let (mut read, mut write) = tokio::io::split(stream);
     let (out, mut queue) = mpsc::channel::<o::Frame>(QUEUE);

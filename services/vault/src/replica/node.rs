@@ -521,7 +521,10 @@ async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal
     }
     // openraft has ended this group: by a contradiction, which a person must look at, or because it could not read or write.
     let halted = replica.state.log.halted();
-    let why = halted.clone().unwrap_or_else(|| format!("shard {shard}: Raft has ended"));
+    let ended = raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
+    let why = halted.clone().unwrap_or_else(|| {
+        format!("shard {shard}: Raft has ended: {}", ended.as_deref().unwrap_or("shut down"))
+    });
     replica.status.send_modify(|s| {
         s.lead = false;
         s.phase = Phase::Halted(why.clone());

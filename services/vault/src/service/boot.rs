@@ -8,6 +8,9 @@ use bkv_hsm::{Token, TokenError};
 use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::env::Random;
 
 /// Certificates begin this long ago, so that a peer whose clock is a little behind believes them.
 const BACKDATE_MS: u64 = 5 * 60 * 1000;
@@ -23,12 +26,13 @@ struct Certified {
 
 pub(crate) struct Boot {
     token: Token,
+    random: Arc<dyn Random>,
     current: RwLock<Option<Arc<Certified>>>,
 }
 
 impl Boot {
-    pub(crate) const fn new(token: Token) -> Self {
-        Self { token, current: RwLock::new(None) }
+    pub(crate) const fn new(token: Token, random: Arc<dyn Random>) -> Self {
+        Self { token, random, current: RwLock::new(None) }
     }
 
     /// Makes and certifies a key, unless there is one that holds for this list and long enough.
@@ -38,7 +42,7 @@ impl Boot {
         if good {
             return Ok(());
         }
-        let key = SigningKey::generate(&mut rand::rngs::OsRng);
+        let key = SigningKey::from_bytes(&Zeroizing::new(self.random.bytes()));
         let not_before = now_ms.saturating_sub(BACKDATE_MS);
         let claims = Claims {
             lineage: list.lineage,

@@ -27,7 +27,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use crate::env::Clock;
+use crate::env::{Clock, Random};
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Node, Replica};
@@ -46,6 +46,7 @@ pub struct Vault {
     pub(crate) keeper: Arc<TokenKeeper>,
     pub(crate) delivery_public: [u8; 32],
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) channel: ServerSettings,
     pub(crate) role: Arc<Identity>,
     pub(crate) data: PathBuf,
@@ -80,6 +81,8 @@ pub struct Parts {
     pub delivery_public: [u8; 32],
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
     /// The inner channel, with the identity in the token.
     pub channel: ServerSettings,
     /// The certificate that ChatD and administration see.
@@ -101,10 +104,11 @@ impl Vault {
             keeper: parts.keeper,
             delivery_public: parts.delivery_public,
             clock: parts.clock,
+            random: parts.random.clone(),
             channel: parts.channel,
             role: parts.role,
             data: parts.data,
-            boot: Boot::new(parts.token),
+            boot: Boot::new(parts.token, parts.random),
             documents: RwLock::new(None),
             half: Mutex::default(),
             tokens: RwLock::new(None),

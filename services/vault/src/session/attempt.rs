@@ -20,7 +20,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use hkdf::Hkdf;
 use prost::Message as _;
-use rand::RngCore as _;
 use sha2::Sha256;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
@@ -51,8 +50,6 @@ impl Session {
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
         for _ in 0..AGAIN {
             let account = self.account()?;
-            let mut seed = [0u8; 32];
-            rand::rngs::OsRng.fill_bytes(&mut seed);
             let command = Begin {
                 account: id,
                 generation: account.as_ref().map_or(Generation(0), |a| a.generation),
@@ -60,7 +57,7 @@ impl Session {
                 attempt,
                 blinded,
                 cancel,
-                seed: Secret32::new(seed),
+                seed: Secret32::new(self.vault.random.bytes()),
             };
             // Even a refusal goes through the log: what a leader says that was deposed without noticing is worth nothing.
             let committed = self.propose(Command::Begin(command), deadline).await?;

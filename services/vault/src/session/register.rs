@@ -11,7 +11,6 @@ use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use futures_util::future::join_all;
 use prost::Message as _;
-use rand::RngCore as _;
 use tokio::time::Instant;
 
 use super::reply::{no, refused};
@@ -30,9 +29,7 @@ impl Session {
             return Ok(no(Code::Rate, "too many registrations begun on one channel"));
         }
         let base = self.account()?.map_or(0, |a| a.generation.0);
-        let (mut z, mut reg_id) = ([0u8; 32], [0u8; 16]);
-        rand::rngs::OsRng.fill_bytes(&mut z);
-        rand::rngs::OsRng.fill_bytes(&mut reg_id);
+        let (z, reg_id): ([u8; 32], [u8; 16]) = (self.vault.random.bytes(), self.vault.random.bytes());
         let response = match Server::new(&z).and_then(|s| s.register(&r.request)) {
             Ok(response) => response,
             Err(e) => return Ok(malformed(&e.to_string())),
