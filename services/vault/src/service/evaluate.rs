@@ -67,12 +67,13 @@ impl Vault {
         account: &Account,
         attempt: &AttemptId,
     ) -> Result<Arc<Unmasked>, String> {
-        if let Some(known) = self.cache.get(&(*id, *attempt)) {
+        let live = account.live.as_ref().ok_or("no key")?;
+        let (key, reg_id) = ((*id, *attempt), live.record.reg_id);
+        if let Some(known) = self.cache.get(&key, &reg_id) {
             return Ok(known);
         }
-        let live = account.live.as_ref().ok_or("no key")?;
         let unmasked = Arc::new(self.unmask(replica, id, &live.record)?);
-        self.cache.put((*id, *attempt), unmasked.clone());
+        self.cache.put(key, reg_id, unmasked.clone());
         Ok(unmasked)
     }
 
