@@ -227,6 +227,11 @@ impl State {
 
     /// Replaces what the keeper made: it could do better now (a token that was away is back).
     pub(crate) fn keep_secrets(&self, id: &AccountId, reg_id: &RegId, kept: Vec<u8>) {
+        // Under the lock that entries are applied under: what an entry has erased meanwhile must not come back (S14).
+        let _applying = self.lock();
+        if !self.secrets(id, reg_id).is_ok_and(|k| k.is_some()) {
+            return;
+        }
         self.store.write(vec![Change::put(self.secret_place(id, reg_id), kept)], None);
     }
 
