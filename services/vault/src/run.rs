@@ -271,13 +271,8 @@ async fn clocks(vault: &Vault) {
             _ => None,
         }
     }));
-    let mut offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
-    offsets.push(0);
-    if offsets.len() * 2 <= d.documents.admission.members.len() {
-        return; // no majority to compare with
-    }
-    offsets.sort_unstable();
-    let median = offsets.get(offsets.len() / 2).copied().unwrap_or(0);
+    let offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
+    let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
     vault.metrics.skew.set(median / 1000);
     if median.abs() > SKEW_MS {
         tracing::error!(median_ms = median, "this clock is off against the majority's: stepping aside");
@@ -285,6 +280,18 @@ async fn clocks(vault: &Vault) {
             r.step_down();
         }
     }
+}
+
+/// Where the members' median is from here, in milliseconds, if a majority of them is known; `offsets` are those of the others. Between two in the
+/// middle, the lower: if two regions of three disagree nobody knows who is right, but entries of the one that is ahead are refused by the other, so
+/// that one gives way.
+pub(crate) fn median_offset(mut offsets: Vec<i64>, members: usize) -> Option<i64> {
+    offsets.push(0);
+    if offsets.len() * 2 <= members {
+        return None; // no majority to compare with
+    }
+    offsets.sort_unstable();
+    offsets.get((offsets.len() - 1) / 2).copied()
 }
 
 fn signed(ms: u64) -> i64 {
