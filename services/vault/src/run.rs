@@ -27,7 +27,7 @@ use crate::store::DataKeys;
 use crate::{admin, health, relay};
 
 /// The storage epoch that is there from the first day; rotation comes later.
-const EPOCH: u64 = 1;
+pub(crate) const EPOCH: u64 = 1;
 /// A leader whose clock is further from the majority's median steps aside.
 const SKEW_MS: i64 = 5_000;
 
@@ -78,7 +78,8 @@ pub enum RunError {
     Other(String),
 }
 
-struct TokenKeys(Token);
+/// Data keys from the token.
+pub(crate) struct TokenKeys(pub(crate) Token);
 
 impl DataKeys for TokenKeys {
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
@@ -200,7 +201,7 @@ async fn step_down(vault: &Vault) {
     }
 }
 
-async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
+pub(crate) async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
     let other = |e: bkv_wire::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
     if let Some(kept) = node.secret("delivery")? {
         let kept = Zeroizing::new(kept);
@@ -215,7 +216,7 @@ async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
 }
 
 /// What has to be done now and then: deadlines, boot keys, clocks, documents that some shard does not have yet.
-async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
+pub(crate) async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0u32;

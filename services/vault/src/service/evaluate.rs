@@ -46,6 +46,10 @@ impl Vault {
         let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
         let public = commitments.public_share(slot).map_err(|e| e.to_string())?;
         let context = statement::proof_context(&word, slot);
+        #[cfg(test)]
+        if let Some(witness) = self.witness.get() {
+            witness.touched(slot, &word);
+        }
         let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &word.blinded)
             .map_err(|e| e.to_string())?;
         let (certificate, signature) =
