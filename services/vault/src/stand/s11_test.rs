@@ -1,10 +1,15 @@
-//! S11: the same attempt is answered with the same bytes, by whoever leads; another element under its id is refused.
+//! S11: the same attempt is answered with the same bytes, by whoever leads; another element under its id is refused. S13: and no attempt by a share
+//! whose registration is gone.
 
 use super::*;
 
 on_a_stand!(
     /// The leader is killed after it has answered; the next one answers the same, and charges nothing.
     s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader
+);
+on_a_stand!(
+    /// An attempt that was open when the password changed, begun again under the same id: no region may remember the share that it had.
+    s13_an_attempt_id_used_again_does_not_reach_the_old_share
 );
 
 mod body {
@@ -62,6 +67,30 @@ mod body {
         audit::audit_budget(&stand.witness.touches(), 10);
         let account = stand.account(0, ANNA).unwrap();
         assert_eq!((account.ordinal.0, account.tries_left()), (1, 9));
+        stand.down().await;
+    }
+
+    pub(super) async fn s13_an_attempt_id_used_again_does_not_reach_the_old_share(dir: PathBuf) {
+        let stand = Stand::up(dir, Options::default()).await;
+        let key = stand.register(ANNA).await;
+        let (attempt, guess) = (AttemptId([1; 16]), raw::blinded("a guess"));
+        let more = Operation::MoreEvaluations(p::MoreEvaluations { attempt: attempt.0.to_vec().into() });
+        let mut answers = Vec::new();
+        for generation in 1..=2 {
+            begun(stand.insist(ANNA, &raw::begin(attempt, guess)).await);
+            let all = begun(stand.insist(ANNA, &more).await);
+            assert_eq!((all.generation, all.evaluations.len()), (generation, 3));
+            answers.push(all.evaluations.into_iter().map(|e| (e.slot, e.beta)).collect::<BTreeMap<_, _>>());
+            let options = bkv_client::RegisterOptions { key: Some(&key), ..Default::default() };
+            stand.client(ANNA).register("a quite other password", options).await.unwrap();
+            stand.settle().await;
+        }
+        for (slot, beta) in &answers[0] {
+            assert_ne!(
+                answers[1][slot], *beta,
+                "slot {slot} evaluated with the share of the generation before"
+            );
+        }
         stand.down().await;
     }
 }

@@ -93,6 +93,10 @@ mod body {
         let leader = stand.leader().await;
         let cut_off = (leader + 1) % 3;
         stand.hub.rule(leader, cut_off, Rule::Hold);
+        // While this one is under way to the region, what follows it waits: both attempts then come in one message.
+        let account = stand.id(ANNA);
+        let harmless = Command::Expire(bkv_core::command::Expire { account });
+        stand.replica(leader).propose(harmless, soon()).await.unwrap();
         let second = stand.insist(ANNA, &raw::begin(AttemptId([2; 16]), raw::blinded("a guess"))).await;
         assert!(matches!(second, Answer::Begun(_)), "{second:?}");
         stand.witness.take_touches();
