@@ -17,4 +17,6 @@ pub mod replica;
 pub mod run;
 pub mod service;
 mod session;
+#[cfg(test)]
+mod stand;
 pub mod store;

@@ -27,7 +27,7 @@ use crate::store::DataKeys;
 use crate::{admin, health, relay};
 
 /// The storage epoch that is there from the first day; rotation comes later.
-const EPOCH: u64 = 1;
+pub(crate) const EPOCH: u64 = 1;
 /// A leader whose clock is further from the majority's median steps aside.
 const SKEW_MS: i64 = 5_000;
 
@@ -78,7 +78,8 @@ pub enum RunError {
     Other(String),
 }
 
-struct TokenKeys(Token);
+/// Data keys from the token.
+pub(crate) struct TokenKeys(pub(crate) Token);
 
 impl DataKeys for TokenKeys {
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
@@ -201,7 +202,7 @@ async fn step_down(vault: &Vault) {
     }
 }
 
-async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
+pub(crate) async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
     let other = |e: bkv_wire::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
     if let Some(kept) = node.secret("delivery")? {
         let kept = Zeroizing::new(kept);
@@ -216,7 +217,7 @@ async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
 }
 
 /// What has to be done now and then: deadlines, boot keys, clocks, documents that some shard does not have yet.
-async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
+pub(crate) async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0u32;
@@ -272,13 +273,8 @@ async fn clocks(vault: &Vault) {
             _ => None,
         }
     }));
-    let mut offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
-    offsets.push(0);
-    if offsets.len() * 2 <= d.documents.admission.members.len() {
-        return; // no majority to compare with
-    }
-    offsets.sort_unstable();
-    let median = offsets.get(offsets.len() / 2).copied().unwrap_or(0);
+    let offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
+    let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
     vault.metrics.skew.set(median / 1000);
     if median.abs() > SKEW_MS {
         tracing::error!(median_ms = median, "this clock is off against the majority's: stepping aside");
@@ -286,6 +282,18 @@ async fn clocks(vault: &Vault) {
             r.step_down();
         }
     }
+}
+
+/// Where the members' median is from here, in milliseconds, if a majority of them is known; `offsets` are those of the others. Between two in the
+/// middle, the lower: if two regions of three disagree nobody knows who is right, but entries of the one that is ahead are refused by the other, so
+/// that one gives way.
+pub(crate) fn median_offset(mut offsets: Vec<i64>, members: usize) -> Option<i64> {
+    offsets.push(0);
+    if offsets.len() * 2 <= members {
+        return None; // no majority to compare with
+    }
+    offsets.sort_unstable();
+    offsets.get((offsets.len() - 1) / 2).copied()
 }
 
 fn signed(ms: u64) -> i64 {

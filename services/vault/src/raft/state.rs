@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bkv_core::account::{Account, Cause};
 use bkv_core::command::Batch;
 use bkv_core::effect::{Effect, Event, EventKind, Outcome, Refusal};
-use bkv_core::id::{AccountId, Hash, RegId, Time};
+use bkv_core::id::{AccountId, AttemptId, Element, Hash, Ordinal, RegId, Time};
 use bkv_core::shard::{Accounts, At, Fleet, Shard};
 use bkv_core::snapshot::{self, Contradiction, Verdict};
 use bkv_wire::proto::peer as p;
@@ -120,6 +120,15 @@ pub(crate) fn digest(account: Option<&Account>) -> Hash {
 struct Work<'a> {
     state: &'a State,
     changed: HashMap<AccountId, Account>,
+    floors: HashMap<AccountId, Option<Floor>>,
+}
+
+impl Work<'_> {
+    /// The newest floor, also one that an entry of this very batch raised: two Begins may come in one batch, and the second must not be measured
+    /// against an older one.
+    fn floor(&self, id: &AccountId) -> Result<Option<Floor>, StoreError> {
+        self.floors.get(id).map_or_else(|| self.state.floor(id), |f| Ok(f.clone()))
+    }
 }
 
 impl Accounts for Work<'_> {
@@ -227,6 +236,11 @@ impl State {
 
     /// Replaces what the keeper made: it could do better now (a token that was away is back).
     pub(crate) fn keep_secrets(&self, id: &AccountId, reg_id: &RegId, kept: Vec<u8>) {
+        // Under the lock that entries are applied under: what an entry has erased meanwhile must not come back (S14).
+        let _applying = self.lock();
+        if !self.secrets(id, reg_id).is_ok_and(|k| k.is_some()) {
+            return;
+        }
         self.store.write(vec![Change::put(self.secret_place(id, reg_id), kept)], None);
     }
 
@@ -270,7 +284,7 @@ impl State {
 
     /// One batch: entries in, outcomes out, changes to the writer.
     fn run(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Applied>, StoreError> {
-        let mut work = Work { state: self, changed: HashMap::new() };
+        let mut work = Work { state: self, changed: HashMap::new(), floors: HashMap::new() };
         let mut changes = Vec::new();
         let mut answers = Vec::new();
         let mut inner = self.lock();
@@ -345,14 +359,19 @@ impl State {
             }
             Effect::EraseSecrets { account, reg_id } => {
                 changes.push(Change::remove(self.secret_place(&account, &reg_id)));
-                changes.push(Change::remove(self.floor_place(&account)));
+                // A registration that was only stored takes nothing of the live one's with it: neither its open attempt nor its waits.
+                let generation = work.get(&account)?.filter(|a| a.live.is_some()).map(|a| a.generation);
+                if work.floor(&account)?.is_some_and(|f| Some(f.generation) != generation) {
+                    work.floors.insert(account, None);
+                    changes.push(Change::remove(self.floor_place(&account)));
+                }
             }
             Effect::Floor { account } => {
                 if let Some(a) = work.get(&account)?
                     && let Some(p) = &a.pending
                 {
                     // One attempt an ordinal, ever: a floor is only ever raised.
-                    let before = self.floor(&account)?.filter(|f| f.generation == a.generation);
+                    let before = work.floor(&account)?.filter(|f| f.generation == a.generation);
                     let floor = Floor {
                         generation: a.generation,
                         ordinal: p.ordinal,
@@ -364,6 +383,7 @@ impl State {
                     };
                     changes.push(Change::put(self.floor_place(&account), cbor(&floor)));
                     changes.extend(self.log.raise_floor(p.index));
+                    work.floors.insert(account, Some(floor));
                 }
             }
             Effect::Deadline { account, at } => match at {
@@ -563,6 +583,22 @@ impl State {
                 let kept = self.keeper.keep(&row.id, &s.reg_id, record, &s.z, &s.shares);
                 changes.push(Change::put(self.secret_place(&row.id, &s.reg_id), kept));
             }
+        }
+        // Attempts that came with the snapshot were never applied here. By this region's clock they are as old as its word of them, so that the wait
+        // after them is not measured from an older one; this floor is nobody's attempt, so nothing is evaluated on it.
+        let known = self.floor(&row.id).ok().flatten();
+        let (generation, ordinal) = (account.generation, account.ordinal);
+        if ordinal > Ordinal(0) && known.is_none_or(|f| (f.generation, f.ordinal) < (generation, ordinal)) {
+            let floor = Floor {
+                generation,
+                ordinal,
+                attempt: AttemptId([0; 16]),
+                blinded: Element([0; 32]),
+                index: 0,
+                applied_ms: self.clock.now_ms(),
+                previous_applied_ms: None,
+            };
+            changes.push(Change::put(self.floor_place(&row.id), cbor(&floor)));
         }
         let before = here
             .map(|a| (a.live.as_ref().map(|l| l.record.reg_id), a.stored.as_ref().map(|s| s.record.reg_id)));

@@ -191,6 +191,18 @@ impl Node {
         verifier: Arc<WireVerifier>,
     ) -> Result<Self, NodeError> {
         let store = Store::open(&config.data, &keys, env.random.as_ref())?;
+        Self::over(store, config, env, key, keeper, verifier).await
+    }
+
+    /// Over a store that is open already: tests and simulations bring their own disk.
+    pub async fn over(
+        store: Store,
+        config: NodeConfig,
+        env: Env,
+        key: Arc<CertifiedKey>,
+        keeper: Arc<dyn Keeper>,
+        verifier: Arc<WireVerifier>,
+    ) -> Result<Self, NodeError> {
         store.prepare((0..config.shards).chain([VAULT]))?;
         let node = node_id(&store, env.random.as_ref()).await?;
         let admitted = Admitted::default();

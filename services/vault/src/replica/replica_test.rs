@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bkv_core::account::Manifest;
 use bkv_core::command::{Command, Expire, Init, NewDocuments};
-use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::document::{Admission, Member};
 use bkv_core::effect::{Outcome, Refusal};
-use bkv_core::id::{AccountId, Era, FleetId, Hash, NodeId, RegId, Slot, Time};
-use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, Slot};
+use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
-use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use bkv_wire::documents::{Root, RootKey};
 use bkv_wire::verifier::WireVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::stand::documents::{self, region};
 use crate::store::DataKeys;
 
 struct TestKeys(u8);
@@ -72,22 +73,11 @@ struct Fleet {
     list: Option<Arc<Admission>>,
 }
 
-fn region(i: usize) -> String {
-    format!("region-{i}")
-}
-
 impl Fleet {
     fn new(n: usize) -> Self {
         let listeners: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
-        let root = Root {
-            keys: vec![key.public()],
-            threshold: 1,
-            fleet: FleetId([1; 16]),
-            era: Era(1),
-            development: true,
-        };
+        let (root, key) = documents::root();
         let identities = (0..n).map(|_| identity()).collect();
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -140,41 +130,9 @@ impl Fleet {
             delivery: vec![u8::try_from(i).unwrap(); 32],
         });
         let members: Vec<Member> = members.collect();
-        let lineage = self.root.lineage();
-        let (not_before, not_after, hash) = (Time(0), Time(u64::MAX / 2), Hash([0; 32]));
-        let threshold = u8::try_from(members.len() / 2 + 1).unwrap();
-        let list =
-            Admission { lineage, era: Era(1), number: 1, not_before, not_after, threshold, members, hash };
-        let policy = Policy {
-            lineage,
-            era: Era(1),
-            number: 1,
-            not_before,
-            not_after,
-            issuer: "i".into(),
-            vault_audience: "v".into(),
-            chatd_audience: "c".into(),
-            jwks: JwksSource::Inline("{}".into()),
-            enrolment_claim: None,
-            attempts: AttemptPolicy {
-                max: 10,
-                lifetime_failures: 100,
-                waits_ms: vec![],
-                last_try_ms: 1,
-                attempt_ms: 1,
-            },
-            store_ms: 1,
-            ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
-            ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 9, lanes: 9 },
-            shards: 2,
-            hash,
-            development: true,
-        };
-        let sign = |kind, body| add_signature(kind, &unsigned(kind, body), &self.key).unwrap();
-        let documents = NewDocuments {
-            admission: sign(Kind::Admission, write_admission(&list).unwrap()),
-            policy: sign(Kind::Policy, write_policy(&policy).unwrap()),
-        };
+        let list = documents::admission(&self.root, members);
+        let policy = documents::policy(&self.root, 2, "{}".into());
+        let documents = documents::sign(&self.key, &list, &policy);
         (list, documents)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bkv_core::id::{AccountId, AttemptId};
+use bkv_core::id::{AccountId, AttemptId, RegId};
 
 use crate::keeper::Unmasked;
 
@@ -15,18 +15,20 @@ pub(super) struct Cache(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    known: HashMap<(AccountId, AttemptId), Arc<Unmasked>>,
+    known: HashMap<(AccountId, AttemptId), (RegId, Arc<Unmasked>)>,
     order: VecDeque<(AccountId, AttemptId)>,
 }
 
 impl Cache {
-    pub(super) fn get(&self, key: &(AccountId, AttemptId)) -> Option<Arc<Unmasked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).known.get(key).cloned()
+    /// Of this registration only: attempt ids are the client's, and one that is used again in the next generation must not find the old share (S13).
+    pub(super) fn get(&self, key: &(AccountId, AttemptId), of: &RegId) -> Option<Arc<Unmasked>> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.known.get(key).filter(|(reg_id, _)| reg_id == of).map(|(_, unmasked)| unmasked.clone())
     }
 
-    pub(super) fn put(&self, key: (AccountId, AttemptId), value: Arc<Unmasked>) {
+    pub(super) fn put(&self, key: (AccountId, AttemptId), of: RegId, value: Arc<Unmasked>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.known.insert(key, value).is_none() {
+        if inner.known.insert(key, (of, value)).is_none() {
             inner.order.push_back(key);
         }
         while inner.known.len() > MOST

@@ -46,6 +46,10 @@ impl Vault {
         let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
         let public = commitments.public_share(slot).map_err(|e| e.to_string())?;
         let context = statement::proof_context(&word, slot);
+        #[cfg(test)]
+        if let Some(witness) = self.witness.get() {
+            witness.touched(slot, &word);
+        }
         let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &word.blinded)
             .map_err(|e| e.to_string())?;
         let (certificate, signature) =
@@ -67,12 +71,13 @@ impl Vault {
         account: &Account,
         attempt: &AttemptId,
     ) -> Result<Arc<Unmasked>, String> {
-        if let Some(known) = self.cache.get(&(*id, *attempt)) {
+        let live = account.live.as_ref().ok_or("no key")?;
+        let (key, reg_id) = ((*id, *attempt), live.record.reg_id);
+        if let Some(known) = self.cache.get(&key, &reg_id) {
             return Ok(known);
         }
-        let live = account.live.as_ref().ok_or("no key")?;
         let unmasked = Arc::new(self.unmask(replica, id, &live.record)?);
-        self.cache.put((*id, *attempt), unmasked.clone());
+        self.cache.put(key, reg_id, unmasked.clone());
         Ok(unmasked)
     }
 

@@ -57,6 +57,9 @@ pub struct Vault {
     tokens: RwLock<Option<Arc<Verifier>>>,
     cache: Cache,
     pub(crate) metrics: Metrics,
+    /// Sees what a test must not have to believe: each touch of a share, each request.
+    #[cfg(test)]
+    pub(crate) witness: std::sync::OnceLock<Arc<crate::stand::Witness>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -114,6 +117,8 @@ impl Vault {
             tokens: RwLock::new(None),
             cache: Cache::default(),
             metrics: parts.metrics,
+            #[cfg(test)]
+            witness: std::sync::OnceLock::new(),
         });
         vault.node.set_service(Arc::new(peers::Answers(Arc::downgrade(&vault))));
         vault

@@ -128,6 +128,10 @@ impl Session {
             );
             return End::Close;
         }
+        #[cfg(test)]
+        if let Some(witness) = self.vault.witness.get() {
+            witness.asked(&operation);
+        }
         let name = reply::name(&operation);
         let timer = self.vault.metrics.duration.with_label_values(&[name]).start_timer();
         let result = self.operation(operation).await;

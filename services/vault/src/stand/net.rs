@@ -1,0 +1,251 @@
+//! The network between the vaults, in memory: each direction of each pair can be held back, delayed, or cut.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::sync::{mpsc, watch};
+
+use crate::env::{BoxStream, Listener, Network, Pending};
+
+/// What happens to bytes from one vault to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    Pass,
+    /// Nothing arrives, and nobody is told: packets are dropped.
+    Hold,
+    /// As if they were so far apart.
+    Delay(Duration),
+    /// Connections break at once and none is made.
+    Cut,
+    /// After so many bytes more it is cut.
+    CutAfter(usize),
+}
+
+struct Inner {
+    rules: HashMap<(usize, usize), Rule>,
+    /// Rises when a vault dies: its connections are of an older life.
+    lives: Vec<u64>,
+    listening: Vec<Option<mpsc::Sender<BoxStream>>>,
+}
+
+/// The whole network. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    inner: Arc<Mutex<Inner>>,
+    changed: Arc<watch::Sender<u64>>,
+    runtime: tokio::runtime::Handle,
+}
+
+const BUFFER: usize = 256 << 10;
+
+pub(crate) fn address(vault: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], u16::try_from(vault + 1).unwrap()))
+}
+
+impl Hub {
+    pub(crate) fn new(n: usize, runtime: tokio::runtime::Handle) -> Self {
+        let inner =
+            Inner { rules: HashMap::new(), lives: vec![0; n], listening: (0..n).map(|_| None).collect() };
+        Self { inner: Arc::new(Mutex::new(inner)), changed: Arc::new(watch::Sender::new(0)), runtime }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn rule(&self, from: usize, to: usize, rule: Rule) {
+        self.lock().rules.insert((from, to), rule);
+        self.wake();
+    }
+
+    /// Both directions between one vault and all others.
+    pub(crate) fn around(&self, vault: usize, rule: Rule) {
+        let n = self.lock().lives.len();
+        for other in (0..n).filter(|o| *o != vault) {
+            self.rule(vault, other, rule);
+            self.rule(other, vault, rule);
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.lock().rules.clear();
+        self.wake();
+    }
+
+    /// All connections of a vault end, as its process does.
+    pub(crate) fn kill(&self, vault: usize) {
+        let mut inner = self.lock();
+        inner.lives[vault] += 1;
+        inner.listening[vault] = None;
+        drop(inner);
+        self.wake();
+    }
+
+    pub(crate) fn of(&self, vault: usize) -> Arc<dyn Network> {
+        Arc::new(Port { hub: self.clone(), me: vault, life: self.lock().lives[vault] })
+    }
+
+    pub(crate) fn rule_of(&self, from: usize, to: usize) -> Rule {
+        self.lock().rules.get(&(from, to)).copied().unwrap_or(Rule::Pass)
+    }
+}
+
+struct Port {
+    hub: Hub,
+    me: usize,
+    life: u64,
+}
+
+struct Ear {
+    address: SocketAddr,
+    calls: tokio::sync::Mutex<mpsc::Receiver<BoxStream>>,
+}
+
+fn refused() -> std::io::Error {
+    std::io::ErrorKind::ConnectionRefused.into()
+}
+
+impl Network for Port {
+    fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream> {
+        Box::pin(async move {
+            let to = address.parse::<SocketAddr>().map_err(|_| refused())?.port();
+            let to = usize::from(to - 1);
+            let hub = &self.hub;
+            let (lives, ear) = {
+                let inner = hub.lock();
+                if inner.lives[self.me] != self.life {
+                    return Err(refused());
+                }
+                ([inner.lives[self.me], inner.lives[to]], inner.listening[to].clone())
+            };
+            for way in [(self.me, to), (to, self.me)] {
+                if hub.rule_of(way.0, way.1) == Rule::Cut {
+                    return Err(refused());
+                }
+            }
+            let ear = ear.ok_or_else(refused)?;
+            let ((mine, a), (theirs, b)) = (duplex(BUFFER), duplex(BUFFER));
+            let wire = Wire { hub: hub.clone(), ends: [self.me, to], lives };
+            hub.runtime.spawn(wire.run(a, b));
+            ear.send(Box::new(theirs)).await.map_err(|_| refused())?;
+            Ok(Box::new(mine) as BoxStream)
+        })
+    }
+
+    fn listen(&self, _: SocketAddr) -> Pending<'_, Box<dyn Listener>> {
+        Box::pin(async move {
+            let (tx, rx) = mpsc::channel(64);
+            self.hub.lock().listening[self.me] = Some(tx);
+            Ok(Box::new(Ear { address: address(self.me), calls: tokio::sync::Mutex::new(rx) })
+                as Box<dyn Listener>)
+        })
+    }
+}
+
+impl Listener for Ear {
+    fn accept(&self) -> Pending<'_, BoxStream> {
+        Box::pin(async move {
+            match self.calls.lock().await.recv().await {
+                Some(stream) => Ok(stream),
+                None => std::future::pending().await, // the process that listened is dead
+            }
+        })
+    }
+
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+struct Wire {
+    hub: Hub,
+    ends: [usize; 2],
+    lives: [u64; 2],
+}
+
+impl Wire {
+    async fn run(self, a: DuplexStream, b: DuplexStream) {
+        let ((from_a, to_a), (from_b, to_b)) = (split(a), split(b));
+        let [x, y] = self.ends;
+        // Whatever ends first takes both ends with it.
+        tokio::select! {
+            () = self.carry(x, y, from_a, to_b) => {}
+            () = self.carry(y, x, from_b, to_a) => {}
+            () = self.death() => {}
+        }
+    }
+
+    async fn death(&self) {
+        let mut changed = self.hub.changed.subscribe();
+        loop {
+            {
+                let inner = self.hub.lock();
+                let cut = [(self.ends[0], self.ends[1]), (self.ends[1], self.ends[0])]
+                    .iter()
+                    .any(|w| inner.rules.get(w) == Some(&Rule::Cut));
+                if cut || (0..2).any(|i| inner.lives[self.ends[i]] != self.lives[i]) {
+                    return;
+                }
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn carry(
+        &self,
+        from: usize,
+        to: usize,
+        mut read: ReadHalf<DuplexStream>,
+        mut write: WriteHalf<DuplexStream>,
+    ) {
+        let mut changed = self.hub.changed.subscribe();
+        let mut buffer = vec![0u8; 32 << 10];
+        loop {
+            let Ok(n) = read.read(&mut buffer).await else { return };
+            if n == 0 {
+                return;
+            }
+            let mut end = n;
+            loop {
+                changed.borrow_and_update();
+                match self.hub.rule_of(from, to) {
+                    Rule::Pass => break,
+                    Rule::Delay(time) => {
+                        tokio::time::sleep(time).await; // this is the distance itself
+                        break;
+                    }
+                    Rule::Hold => {
+                        if changed.changed().await.is_err() {
+                            return;
+                        }
+                    }
+                    Rule::Cut => return,
+                    Rule::CutAfter(left) if left <= n => {
+                        end = left;
+                        break;
+                    }
+                    Rule::CutAfter(left) => {
+                        self.hub.lock().rules.insert((from, to), Rule::CutAfter(left - n));
+                        break;
+                    }
+                }
+            }
+            if write.write_all(&buffer[..end]).await.is_err() {
+                return;
+            }
+            if end < n {
+                self.hub.rule(from, to, Rule::Cut);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A client that says whatever it is told to: for replays, other elements under known ids, and bytes as they come.
+
+use std::time::Duration;
+
+use bkv_client::{Duplex, Transport as _};
+use bkv_core::id::{AttemptId, Element};
+use bkv_core::statement;
+use bkv_wire::channel::{ClientChannel, ClientSettings};
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+use bkv_wire::proto::outer::{Frame, frame::Body};
+use bkv_wire::toprf;
+use prost::Message as _;
+use tokio::time::timeout;
+
+use super::Stand;
+use super::wire::Wire;
+
+pub(crate) struct Raw {
+    stream: Box<dyn Duplex>,
+    channel: ClientChannel,
+    last: u64,
+}
+
+/// Why there was no answer; whoever asks repeats.
+#[derive(Debug)]
+pub(crate) struct Broken(#[allow(dead_code)] pub(crate) String); // for the message of a test that fails
+
+/// A Begin for this guess.
+pub(crate) fn begin(attempt: AttemptId, blinded: Element) -> Operation {
+    Operation::Begin(p::Begin {
+        attempt: attempt.0.to_vec().into(),
+        blinded: blinded.0.to_vec().into(),
+        cancel: statement::cancel_hash(&cancel(attempt)).0.to_vec().into(),
+    })
+}
+
+/// What closes it.
+pub(crate) fn give_up(attempt: AttemptId) -> Operation {
+    Operation::GiveUp(p::GiveUp {
+        attempt: attempt.0.to_vec().into(),
+        cancel: cancel(attempt).to_vec().into(),
+    })
+}
+
+fn cancel(attempt: AttemptId) -> [u8; 32] {
+    [attempt.0, attempt.0].concat().try_into().unwrap()
+}
+
+/// A guess at a password, blinded.
+pub(crate) fn blinded(password: &str) -> Element {
+    *toprf::blind(password.as_bytes(), &mut rand::rngs::OsRng).unwrap().element()
+}
+
+impl Raw {
+    /// A channel with `Open` answered.
+    pub(crate) async fn open(stand: &Stand, subject: &str, wire: &Wire) -> Result<Self, Broken> {
+        let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
+        let mut accepted = Vec::new();
+        for machine in &stand.machines {
+            accepted.push(machine.token.identity_spki_blocking().map_err(|e| broken(&e))?);
+        }
+        let settings = ClientSettings::new(accepted).unwrap();
+        let stream = wire.open().await.map_err(|e| broken(&e))?;
+        let channel = ClientChannel::new(&settings).unwrap();
+        let mut raw = Self { stream, channel, last: 0 };
+        let token = stand.token(subject);
+        let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false });
+        match raw.ask(open).await? {
+            Answer::Opened(_) => Ok(raw),
+            other => Err(Broken(format!("{other:?}"))),
+        }
+    }
+
+    /// One request, its answer.
+    pub(crate) async fn ask(&mut self, operation: Operation) -> Result<Answer, Broken> {
+        self.last += 1;
+        let request = p::Request { protocol: 1, id: self.last, operation: Some(operation) };
+        self.channel.send(&request.encode_to_vec()).map_err(|e| Broken(e.to_string()))?;
+        timeout(Duration::from_secs(10), self.answer())
+            .await
+            .unwrap_or_else(|_| Err(Broken("no answer in time".into())))
+    }
+
+    async fn answer(&mut self) -> Result<Answer, Broken> {
+        let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
+        loop {
+            let out = self.channel.take_outgoing();
+            if !out.is_empty() {
+                let frame = Frame { stream: 0, body: Some(Body::Data(out.into())) };
+                self.stream.send(frame).await.map_err(|e| broken(&e))?;
+            }
+            if let Some(message) = self.channel.next_message().map_err(|e| broken(&e))? {
+                let reply = p::Reply::decode(&message[..]).unwrap();
+                if reply.id == self.last {
+                    return Ok(reply.result.unwrap());
+                }
+                continue;
+            }
+            match self.stream.receive().await.map_err(|e| broken(&e))?.body {
+                Some(Body::Data(data)) => self.channel.feed(&data).map_err(|e| broken(&e))?,
+                other => return Err(Broken(format!("{other:?}"))),
+            }
+        }
+    }
+}
+
+impl Stand {
+    /// Asks until somebody answers with more than "not now".
+    pub(crate) async fn insist(&self, subject: &str, operation: &Operation) -> Answer {
+        let wire = self.wire(subject);
+        let until = super::soon();
+        loop {
+            let answer = match Raw::open(self, subject, &wire).await {
+                Ok(mut raw) => raw.ask(operation.clone()).await,
+                Err(e) => Err(e),
+            };
+            match answer {
+                Ok(Answer::Refused(ref r)) if passing(r.code()) => {}
+                Ok(answer) => return answer,
+                Err(_) => {}
+            }
+            assert!(tokio::time::Instant::now() < until, "nobody answers: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Refusals that say: not now.
+pub(crate) fn passing(code: p::refused::Code) -> bool {
+    use p::refused::Code;
+    matches!(code, Code::Unavailable | Code::TooFewRegions | Code::Stale | Code::Rate)
+}

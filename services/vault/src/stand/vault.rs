@@ -1,0 +1,144 @@
+//! One vault of a stand: a token and a disk that outlive its process, and the process, which may die at any moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bkv_hsm::{Token, VaultName};
+use bkv_wire::channel::ServerSettings;
+use bkv_wire::documents::Root;
+use bkv_wire::verifier::WireVerifier;
+use redb::Database;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::TestClock;
+use super::disk::{Disk, Image};
+use super::documents::region;
+use super::net::{Hub, address};
+use super::witness::Witness;
+use crate::env::OsRandom;
+use crate::keeper::TokenKeeper;
+use crate::metrics::Metrics;
+use crate::replica::{Env, Node, NodeConfig};
+use crate::run::{EPOCH, TokenKeys, chores, delivery_key};
+use crate::service::{Parts, Vault};
+use crate::store::{DataKeys, Store};
+
+/// What stays when the process dies.
+pub(crate) struct Machine {
+    pub(crate) number: usize,
+    pub(crate) token: Token,
+    pub(crate) clock: TestClock,
+    pub(crate) role: Arc<bkv_mtls::Identity>,
+    pub(crate) root: Root,
+    pub(crate) hub: Hub,
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) folder: PathBuf,
+    pub(crate) chores: bool,
+}
+
+/// A running one. Its tasks have a runtime of their own, which ends as a killed process does: in the middle of everything.
+pub(crate) struct Process {
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) disk: Disk,
+    pub(crate) alive: Arc<AtomicBool>,
+    runtime: Option<Runtime>,
+    stop: CancellationToken,
+}
+
+impl Machine {
+    pub(crate) fn keys(&self) -> Arc<dyn DataKeys> {
+        Arc::new(TokenKeys(self.token.clone()))
+    }
+
+    pub(crate) fn store(&self, disk: Disk) -> Store {
+        let db = Database::builder().create_with_backend(disk).unwrap();
+        Store::over(db, &self.keys(), &OsRandom).unwrap()
+    }
+
+    /// As `run::run` puts a vault together, over this disk.
+    pub(crate) async fn start(&self, image: Image) -> Process {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let disk = Disk::from_image(image);
+        let store = self.store(disk.clone());
+        let peers: BTreeMap<String, String> = (0..3).map(|i| (region(i), address(i).to_string())).collect();
+        let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
+        config.heartbeat_ms = 80;
+        config.election_ms = (300, 500);
+        let keeper = Arc::new(TokenKeeper::new(self.token.clone()));
+        let env = Env {
+            clock: Arc::new(self.clock.clone()),
+            random: Arc::new(OsRandom),
+            network: self.hub.of(self.number),
+        };
+        let key = self.token.rustls_certified_key().unwrap();
+        let stop = CancellationToken::new();
+        let assembled = {
+            let (token, root, role) = (self.token.clone(), self.root.clone(), self.role.clone());
+            let (witness, stop, name) = (self.witness.clone(), stop.clone(), region(self.number));
+            let (clock, data, does_chores) = (env.clock.clone(), self.folder.clone(), self.chores);
+            async move {
+                let verifier = Arc::new(WireVerifier::new(root.clone()));
+                let node = Node::over(store, config, env, key.clone(), keeper.clone(), verifier);
+                let node = node.await.unwrap();
+                let delivery = delivery_key(&node).await.unwrap();
+                let delivery_public = *delivery.public();
+                keeper.set_delivery(delivery);
+                let vault = Vault::new(Parts {
+                    region: name,
+                    root,
+                    node,
+                    token,
+                    keeper,
+                    delivery_public,
+                    clock,
+                    channel: ServerSettings::new(key).unwrap(),
+                    role,
+                    data,
+                    metrics: Metrics::new().unwrap(),
+                });
+                let _ = vault.witness.set(witness);
+                vault.restore_documents(&stop).await.unwrap();
+                if does_chores {
+                    tokio::spawn(chores(vault.clone(), stop.clone()));
+                }
+                vault
+            }
+        };
+        let vault = runtime.spawn(assembled).await.unwrap();
+        Process { vault, disk, alive: Arc::new(AtomicBool::new(true)), runtime: Some(runtime), stop }
+    }
+}
+
+impl Process {
+    pub(crate) fn handle(&self) -> tokio::runtime::Handle {
+        self.runtime.as_ref().unwrap().handle().clone()
+    }
+
+    pub(crate) fn alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.alive.store(false, Ordering::SeqCst);
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes a token ready for its vault.
+pub(crate) async fn provision(dir: PathBuf, i: usize, call_deadline_ms: u64) -> Token {
+    let config = super::process::token(&dir, i, call_deadline_ms);
+    let name = VaultName::new(&region(i)).unwrap();
+    let token = tokio::task::spawn_blocking(move || Token::connect(&config, &name)).await.unwrap().unwrap();
+    token.provision().await.unwrap();
+    token.epoch_create(EPOCH).await.unwrap();
+    token
+}
