@@ -345,7 +345,12 @@ impl State {
             }
             Effect::EraseSecrets { account, reg_id } => {
                 changes.push(Change::remove(self.secret_place(&account, &reg_id)));
-                changes.push(Change::remove(self.floor_place(&account)));
+                // What was only stored never had an attempt: with the live key's floor its open attempt would be lost, and the time when this region
+                // applied the attempt before, from which it measures the next wait.
+                let attempted = |a: Account| a.live.is_some() && a.ordinal.0 > 0;
+                if !work.get(&account)?.is_some_and(attempted) {
+                    changes.push(Change::remove(self.floor_place(&account)));
+                }
             }
             Effect::Floor { account } => {
                 if let Some(a) = work.get(&account)?
