@@ -78,7 +78,7 @@ pub enum RunError {
     Other(String),
 }
 
-struct TokenKeys(Token);
+pub(crate) struct TokenKeys(pub(crate) Token);
 
 impl DataKeys for TokenKeys {
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
@@ -116,6 +116,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         heartbeat_ms: config.raft.heartbeat_ms,
         election_ms: (config.raft.election_min_ms, config.raft.election_max_ms),
         snapshot_entries: config.raft.snapshot_entries,
+        snapshot_every: Duration::from_secs(config.raft.snapshot_every_s),
     };
     let verifier = Arc::new(WireVerifier::new(root.clone()));
     let keys = Arc::new(TokenKeys(token.clone()));
