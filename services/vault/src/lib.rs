@@ -14,6 +14,8 @@ pub mod peer;
 mod raft;
 pub mod relay;
 pub mod replica;
+#[cfg(test)]
+mod rooted;
 pub mod run;
 pub mod service;
 mod session;

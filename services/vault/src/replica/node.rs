@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bkv_core::command::Batch;
 use bkv_core::document::Admission;
-use bkv_core::id::{AccountId, Hash, NodeId, ShardId};
+use bkv_core::id::{AccountId, Hash, NodeId, ShardId, Time};
 use bkv_core::join::{Decision, LogPosition};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -29,7 +29,7 @@ use crate::raft::log::Log;
 use crate::raft::network::{Acknowledged, Net};
 use crate::raft::snapshot::{Head, Received, Row, SnapshotData};
 use crate::raft::state::{AskVoters, State, Unfit, digest};
-use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
+use crate::raft::types::{Membership, Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
 use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
 
 /// Entries whose time is further ahead of this clock are refused on arrival.
@@ -540,6 +540,13 @@ fn refuse(reason: impl Into<String>) -> Body {
     Body::Failed(p::Failed { reason: reason.into() })
 }
 
+/// A contradiction: this shard takes nothing more here until a person has looked at it.
+fn halt(r: &Replica, why: String) -> p::raft_answer::Answer {
+    r.state.log.halt(why.clone());
+    r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
+    refuse_raft(why)
+}
+
 fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
     p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
 }
@@ -588,7 +595,7 @@ impl Incoming for Inner {
         let Some(raft) = raft else { return refuse_raft("joining") };
         match call.call {
             Some(p::raft_call::Call::Append(a)) => self.append(from, r, &raft, a).await,
-            Some(p::raft_call::Call::Vote(v)) => self.vote(r, &raft, v).await,
+            Some(p::raft_call::Call::Vote(v)) => self.vote(from, r, &raft, v).await,
             None => refuse_raft("malformed"),
         }
     }
@@ -612,14 +619,18 @@ impl Inner {
             return refuse_raft("an append in another node's name");
         }
         let previous = a.previous.as_ref().map(log_id_in);
-        if let (Some(id), Ok(theirs)) = (previous.as_ref(), Hash::try_from(&a.previous_chain[..]))
-            && let Ok(Some(ours)) = r.state.log.chain_at(id)
-            && ours != theirs
-        {
-            let why = format!("node {from} has another history at {id}");
-            r.state.log.halt(why.clone());
-            r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
-            return refuse_raft(why);
+        let mut behind = Hash([0; 32]);
+        if let Some(id) = previous.as_ref() {
+            // Left out, a fork could not be noticed; an honest leader has it for whatever it sends.
+            let Ok(theirs) = Hash::try_from(&a.previous_chain[..]) else {
+                return refuse_raft("an append without the chain hash that it follows");
+            };
+            if let Ok(Some(ours)) = r.state.log.chain_at(id)
+                && ours != theirs
+            {
+                return halt(r, format!("node {from} has another history at {id}"));
+            }
+            behind = theirs;
         }
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
@@ -627,6 +638,9 @@ impl Inner {
                 Ok(e) => entries.push(e),
                 Err(e) => return refuse_raft(e.to_string()),
             }
+        }
+        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied()) {
+            return halt(r, format!("node {from} has another history at {at}"));
         }
         if let Err(why) = self.acceptable(&entries) {
             tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
@@ -652,34 +666,49 @@ impl Inner {
 
     /// What is refused before it reaches the log: times from the future, members that the root did not admit.
     fn acceptable(&self, entries: &[crate::raft::types::Entry]) -> Result<(), String> {
-        let limit = self.clock.now_ms().saturating_add(AHEAD_MS);
         for e in entries {
             match &e.payload {
                 EntryPayload::Normal(b) => {
                     let batch: Batch =
                         minicbor::decode(&b.0).map_err(|e| format!("an entry does not read: {e}"))?;
-                    if batch.time.0 > limit {
-                        return Err("an entry from more than 30 s in the future: a clock is wrong".into());
-                    }
+                    self.in_time("an entry", batch.time)?;
                 }
-                EntryPayload::Membership(m) => {
-                    let list = self.admitted.get().ok_or("no admission list")?;
-                    if let Some((stranger, _)) = m.nodes().find(|(id, _)| list.node(NodeId(**id)).is_none()) {
-                        return Err(format!("node {stranger} is not on the admission list"));
-                    }
-                }
+                EntryPayload::Membership(m) => self.no_strangers(m)?,
                 EntryPayload::Blank => {}
             }
         }
         Ok(())
     }
 
-    async fn vote(&self, r: &Replica, raft: &Raft, v: p::VoteRequest) -> p::raft_answer::Answer {
+    fn in_time(&self, what: &str, time: Time) -> Result<(), String> {
+        if time.0 > self.clock.now_ms().saturating_add(AHEAD_MS) {
+            return Err(format!("{what} from more than 30 s in the future: a clock is wrong"));
+        }
+        Ok(())
+    }
+
+    fn no_strangers(&self, m: &Membership) -> Result<(), String> {
+        let list = self.admitted.get().ok_or("no admission list")?;
+        m.nodes()
+            .find(|(id, _)| list.node(NodeId(**id)).is_none())
+            .map_or(Ok(()), |(stranger, _)| Err(format!("node {stranger} is not on the admission list")))
+    }
+
+    async fn vote(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        raft: &Raft,
+        v: p::VoteRequest,
+    ) -> p::raft_answer::Answer {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&r.state.shard).copied();
         if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
             return refuse_raft("catching up");
         }
         let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        if vote.leader_id.node_id != from.0 {
+            return refuse_raft("a request for votes in another node's name");
+        }
         match raft.vote(VoteRequest::new(vote, v.last.as_ref().map(log_id_in))).await {
             Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: Some(vote_out(&answer.vote)),
@@ -726,6 +755,14 @@ impl Inner {
             Ok(meta) => meta,
             Err(why) => return refuse(why),
         };
+        // As for entries: a time from the future would end every wait and deadline of the shard at once, by one message.
+        let fit = self
+            .in_time("a snapshot", head.shard.time)
+            .and_then(|()| self.no_strangers(meta.last_membership.membership()));
+        if let Err(why) = fit {
+            tracing::error!(shard = r.state.shard, why, "a snapshot refused on arrival");
+            return refuse(why);
+        }
         let mut received = Received { head, rows, confirmed: HashSet::new() };
         match r.state.examine(&mut received).await {
             Ok(()) => {}
