@@ -7,6 +7,8 @@
 pub mod admin;
 pub mod config;
 pub mod env;
+#[cfg(feature = "forensics")]
+pub mod forensics;
 pub mod health;
 pub mod keeper;
 pub mod metrics;
