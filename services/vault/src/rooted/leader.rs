@@ -75,11 +75,10 @@ impl Leader {
             .unwrap();
         let peers = Peers::new(admitted, key, addresses, network);
         let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
-        let _stop = stop.drop_guard();
         Self {
             node,
             mouth,
-            _stop,
+            _stop: stop.drop_guard(),
             peers,
             votes: heads.into_iter().map(|(shard, (vote, _))| (shard, vote)).collect(),
             ends,
