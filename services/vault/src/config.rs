@@ -71,11 +71,19 @@ pub struct Timings {
     pub election_max_ms: u64,
     /// Entries between snapshots.
     pub snapshot_entries: u64,
+    /// Seconds between snapshots. What is in the log, keys that were destroyed since included, leaves it within twice this.
+    pub snapshot_every_s: u64,
 }
 
 impl Default for Timings {
     fn default() -> Self {
-        Self { heartbeat_ms: 120, election_min_ms: 400, election_max_ms: 700, snapshot_entries: 4096 }
+        Self {
+            heartbeat_ms: 120,
+            election_min_ms: 400,
+            election_max_ms: 700,
+            snapshot_entries: 4096,
+            snapshot_every_s: 300,
+        }
     }
 }
 
@@ -151,6 +159,9 @@ impl Config {
             || t.election_max_ms <= t.election_min_ms
         {
             return field("raft", "election_max_ms > election_min_ms ≥ 2 × heartbeat_ms > 0 is needed");
+        }
+        if !(1..=3600).contains(&t.snapshot_every_s) {
+            return field("raft", "1 ≤ snapshot_every_s ≤ 3600 is needed");
         }
         if let Some((region, _)) = self
             .peers

@@ -7,6 +7,8 @@
 pub mod admin;
 pub mod config;
 pub mod env;
+#[cfg(feature = "forensics")]
+pub mod forensics;
 pub mod health;
 pub mod keeper;
 pub mod metrics;
@@ -14,6 +16,8 @@ pub mod peer;
 mod raft;
 pub mod relay;
 pub mod replica;
+#[cfg(test)]
+mod rooted;
 pub mod run;
 pub mod service;
 mod session;

@@ -117,6 +117,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         heartbeat_ms: config.raft.heartbeat_ms,
         election_ms: (config.raft.election_min_ms, config.raft.election_max_ms),
         snapshot_entries: config.raft.snapshot_entries,
+        snapshot_every: Duration::from_secs(config.raft.snapshot_every_s),
     };
     let verifier = Arc::new(WireVerifier::new(root.clone()));
     let keys = Arc::new(TokenKeys(token.clone()));

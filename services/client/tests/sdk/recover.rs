@@ -152,10 +152,15 @@ async fn chatd_away_for_a_while_is_waited_for_and_away_for_good_is_named() {
     assert_eq!(stand.state().charged, 1);
 }
 
-const LIES: [Lie; 8] = [
+const LIES: [Lie; 13] = [
     Lie::Proof,
     Lie::Signature,
     Lie::OtherRecord,
+    Lie::OtherBudget,
+    Lie::OtherAttempt,
+    Lie::OtherBlinded,
+    Lie::OtherGeneration,
+    Lie::Stranger,
     Lie::OtherShare,
     Lie::WrongSlot,
     Lie::Reflected,
@@ -207,6 +212,32 @@ async fn s44_without_t_proofs_nothing_made_from_the_password_leaves() {
         assert_eq!(state.made_from_password(), 0, "{lie:?}");
         assert_eq!((state.charged, state.evaluated.len()), (1, 1), "{lie:?}: repeated, not begun anew");
     }
+}
+
+/// S44: t answers are by t regions: one region's, however often the leader sends it, is one.
+#[tokio::test]
+async fn s44_the_same_region_twice_is_not_two_regions() {
+    let (stand, _) = registered().await;
+    {
+        let mut state = stand.state();
+        state.twice = true;
+        state.lies.extend([(1, Lie::Silent), (3, Lie::Silent)]);
+    }
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::VaultUnreachable(_)), "{e:?}");
+    assert_eq!(stand.state().made_from_password(), 0);
+}
+
+/// S44: commitments of the leader's own making, under which its own shares would prove: the regions' signatures are over the registered ones.
+#[tokio::test]
+async fn s44_other_commitments_than_the_regions_signed_end_it() {
+    let (stand, _) = registered().await;
+    let mut rng = rand::rngs::OsRng;
+    let (_, own) = bkv_wire::toprf::OprfKey::random(&mut rng).split(2, 3, &mut rng).unwrap();
+    stand.state().own_commitments = Some(own.encoded().to_vec());
+    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::RegionAnsweredWrongly(_)), "{e:?}");
+    assert_eq!(stand.state().made_from_password(), 0);
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ fn shard(vault: &Vault, r: &Replica) -> Value {
         "leader": s.leader.map(|n| vault.region_of(n)),
         "term": s.term,
         "applied": r.applied(),
+        // Entries up to this one have left the log.
+        "purged": r.purged(),
     })
 }
 

@@ -134,6 +134,28 @@ impl Log {
         Ok((entry.log_id == *id).then_some(hash))
     }
 
+    /// The first of these entries, following history `behind`, that contradicts what lies here: another content under the same id, or another entry where
+    /// one has been applied. openraft 0.9.25 takes both for known and says that it has them; with debug assertions it panics.
+    pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {
+        let (last, purged) = {
+            let inner = self.lock();
+            (inner.last.map_or(0, |l| l.0.index), inner.purged.map_or(0, |p| p.0.index))
+        };
+        let mut hash = behind;
+        for e in entries.iter().take_while(|e| e.log_id.index <= last) {
+            hash = chain(&hash, e);
+            let same = match self.chain_at(&e.log_id) {
+                Ok(Some(ours)) => ours == hash,
+                Ok(None) => e.log_id.index > applied || e.log_id.index <= purged,
+                Err(_) => true, // the disk's fault, which Raft will meet too
+            };
+            if !same {
+                return Some(e.log_id);
+            }
+        }
+        None
+    }
+
     /// Why nothing is taken any more.
     pub(crate) fn halted(&self) -> Option<String> {
         self.lock().halted.clone()

@@ -351,7 +351,24 @@ impl Replica {
         [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
     }
 
-    /// Makes a snapshot and purges the log before it.
+    /// The last index that has left the log.
+    pub fn purged(&self) -> u64 {
+        let raft = self.raft.borrow();
+        raft.as_ref().and_then(|r| r.metrics().borrow().purged).map_or(0, |id| id.index)
+    }
+
+    /// Purges the log up to the last snapshot.
+    pub(crate) async fn purge_snapshotted(&self) {
+        let raft = self.raft.borrow().clone();
+        if let Some(raft) = raft {
+            let snapshot = raft.metrics().borrow().snapshot;
+            if let Some(id) = snapshot {
+                let _ = raft.trigger().purge_log(id.index).await;
+            }
+        }
+    }
+
+    /// Makes a snapshot.
     pub async fn snapshot_now(&self) {
         let raft = self.raft.borrow().clone();
         if let Some(raft) = raft {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bkv_core::command::Batch;
 use bkv_core::document::Admission;
-use bkv_core::id::{AccountId, Hash, NodeId, ShardId};
+use bkv_core::id::{AccountId, Hash, NodeId, ShardId, Time};
 use bkv_core::join::{Decision, LogPosition};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -29,15 +29,15 @@ use crate::raft::log::Log;
 use crate::raft::network::{Acknowledged, Net};
 use crate::raft::snapshot::{Head, Received, Row, SnapshotData};
 use crate::raft::state::{AskVoters, State, Unfit, digest};
-use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
+use crate::raft::types::{Membership, Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
 use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
 
 /// Entries whose time is further ahead of this clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
 /// Rows of a snapshot that a peer may make us stage.
 const STAGED: usize = 4 << 20;
-/// The log is snapshotted and purged at least this often if anything is in it: z and sealed shares leave it within this bound.
-const SNAPSHOT_EVERY: Duration = Duration::from_mins(10);
+/// See [`NodeConfig::snapshot_every`].
+const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
 
 /// What a node needs to know.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub election_ms: (u64, u64),
     /// Entries after which the log is snapshotted and purged.
     pub snapshot_entries: u64,
+    /// At the second turn after an entry it has left the log, however few there are: z, sealed shares and ciphertexts stay in it no longer than twice this.
+    pub snapshot_every: Duration,
 }
 
 impl NodeConfig {
@@ -69,6 +71,7 @@ impl NodeConfig {
             heartbeat_ms: 120,
             election_ms: (400, 700),
             snapshot_entries: 4096,
+            snapshot_every: SNAPSHOT_EVERY,
         }
     }
 }
@@ -386,7 +389,7 @@ async fn watch_store(inner: Arc<Inner>) {
 async fn heartbeat(inner: Arc<Inner>) {
     let mut tick = tokio::time::interval(Duration::from_millis(inner.config.heartbeat_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut snapshots = Instant::now() + SNAPSHOT_EVERY;
+    let mut snapshots = Instant::now() + inner.config.snapshot_every;
     loop {
         tick.tick().await;
         for r in &inner.replicas {
@@ -400,8 +403,10 @@ async fn heartbeat(inner: Arc<Inner>) {
             }
         }
         if Instant::now() >= snapshots {
-            snapshots = Instant::now() + SNAPSHOT_EVERY;
+            snapshots = Instant::now() + inner.config.snapshot_every;
             for r in &inner.replicas {
+                // openraft's own policy keeps a few hundred entries whatever their age: on a quiet shard a destroyed key would stay in them for ever.
+                r.purge_snapshotted().await;
                 r.snapshot_now().await;
             }
         }
@@ -550,6 +555,13 @@ fn refuse(reason: impl Into<String>) -> Body {
     Body::Failed(p::Failed { reason: reason.into() })
 }
 
+/// A contradiction: this shard takes nothing more here until a person has looked at it.
+fn halt(r: &Replica, why: String) -> p::raft_answer::Answer {
+    r.state.log.halt(why.clone());
+    r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
+    refuse_raft(why)
+}
+
 fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
     p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
 }
@@ -598,7 +610,7 @@ impl Incoming for Inner {
         let Some(raft) = raft else { return refuse_raft("joining") };
         match call.call {
             Some(p::raft_call::Call::Append(a)) => self.append(from, r, &raft, a).await,
-            Some(p::raft_call::Call::Vote(v)) => self.vote(r, &raft, v).await,
+            Some(p::raft_call::Call::Vote(v)) => self.vote(from, r, &raft, v).await,
             None => refuse_raft("malformed"),
         }
     }
@@ -622,14 +634,18 @@ impl Inner {
             return refuse_raft("an append in another node's name");
         }
         let previous = a.previous.as_ref().map(log_id_in);
-        if let (Some(id), Ok(theirs)) = (previous.as_ref(), Hash::try_from(&a.previous_chain[..]))
-            && let Ok(Some(ours)) = r.state.log.chain_at(id)
-            && ours != theirs
-        {
-            let why = format!("node {from} has another history at {id}");
-            r.state.log.halt(why.clone());
-            r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
-            return refuse_raft(why);
+        let mut behind = Hash([0; 32]);
+        if let Some(id) = previous.as_ref() {
+            // Left out, a fork could not be noticed; an honest leader has it for whatever it sends.
+            let Ok(theirs) = Hash::try_from(&a.previous_chain[..]) else {
+                return refuse_raft("an append without the chain hash that it follows");
+            };
+            if let Ok(Some(ours)) = r.state.log.chain_at(id)
+                && ours != theirs
+            {
+                return halt(r, format!("node {from} has another history at {id}"));
+            }
+            behind = theirs;
         }
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
@@ -637,6 +653,9 @@ impl Inner {
                 Ok(e) => entries.push(e),
                 Err(e) => return refuse_raft(e.to_string()),
             }
+        }
+        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied()) {
+            return halt(r, format!("node {from} has another history at {at}"));
         }
         if let Err(why) = self.acceptable(&entries) {
             tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
@@ -662,34 +681,49 @@ impl Inner {
 
     /// What is refused before it reaches the log: times from the future, members that the root did not admit.
     fn acceptable(&self, entries: &[crate::raft::types::Entry]) -> Result<(), String> {
-        let limit = self.clock.now_ms().saturating_add(AHEAD_MS);
         for e in entries {
             match &e.payload {
                 EntryPayload::Normal(b) => {
                     let batch: Batch =
                         minicbor::decode(&b.0).map_err(|e| format!("an entry does not read: {e}"))?;
-                    if batch.time.0 > limit {
-                        return Err("an entry from more than 30 s in the future: a clock is wrong".into());
-                    }
+                    self.in_time("an entry", batch.time)?;
                 }
-                EntryPayload::Membership(m) => {
-                    let list = self.admitted.get().ok_or("no admission list")?;
-                    if let Some((stranger, _)) = m.nodes().find(|(id, _)| list.node(NodeId(**id)).is_none()) {
-                        return Err(format!("node {stranger} is not on the admission list"));
-                    }
-                }
+                EntryPayload::Membership(m) => self.no_strangers(m)?,
                 EntryPayload::Blank => {}
             }
         }
         Ok(())
     }
 
-    async fn vote(&self, r: &Replica, raft: &Raft, v: p::VoteRequest) -> p::raft_answer::Answer {
+    fn in_time(&self, what: &str, time: Time) -> Result<(), String> {
+        if time.0 > self.clock.now_ms().saturating_add(AHEAD_MS) {
+            return Err(format!("{what} from more than 30 s in the future: a clock is wrong"));
+        }
+        Ok(())
+    }
+
+    fn no_strangers(&self, m: &Membership) -> Result<(), String> {
+        let list = self.admitted.get().ok_or("no admission list")?;
+        m.nodes()
+            .find(|(id, _)| list.node(NodeId(**id)).is_none())
+            .map_or(Ok(()), |(stranger, _)| Err(format!("node {stranger} is not on the admission list")))
+    }
+
+    async fn vote(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        raft: &Raft,
+        v: p::VoteRequest,
+    ) -> p::raft_answer::Answer {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&r.state.shard).copied();
         if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
             return refuse_raft("catching up");
         }
         let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        if vote.leader_id.node_id != from.0 {
+            return refuse_raft("a request for votes in another node's name");
+        }
         match raft.vote(VoteRequest::new(vote, v.last.as_ref().map(log_id_in))).await {
             Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: Some(vote_out(&answer.vote)),
@@ -736,6 +770,14 @@ impl Inner {
             Ok(meta) => meta,
             Err(why) => return refuse(why),
         };
+        // As for entries: a time from the future would end every wait and deadline of the shard at once, by one message.
+        let fit = self
+            .in_time("a snapshot", head.shard.time)
+            .and_then(|()| self.no_strangers(meta.last_membership.membership()));
+        if let Err(why) = fit {
+            tracing::error!(shard = r.state.shard, why, "a snapshot refused on arrival");
+            return refuse(why);
+        }
         let mut received = Received { head, rows, confirmed: HashSet::new() };
         match r.state.examine(&mut received).await {
             Ok(()) => {}

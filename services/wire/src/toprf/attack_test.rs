@@ -120,3 +120,51 @@ fn s42_test_of_the_test_one_nonce_for_two_statements_gives_the_share() {
     let (a, b) = (badly(&s, b"cx", nonce), badly(&s, b"another cx", nonce));
     assert_eq!(recover_from_two(&s, &a, &b), Some(*s.share.scalar()));
 }
+
+/// Nonces that hang together: r₁ = a·r₂ + b. With s = r − c·x that is one equation for x.
+fn recover_from_related(s: &Scene, one: &Evaluation, two: &Evaluation) -> Option<Scalar> {
+    let ((c1, s1), (c2, s2)) = (halves(&one.proof), halves(&two.proof));
+    let small = |n: i64| if n < 0 { -Scalar::from(n.unsigned_abs()) } else { Scalar::from(n.unsigned_abs()) };
+    for (a, b) in (-3..=3).flat_map(|a| (-8..=8).map(move |b| (small(a), small(b)))) {
+        let factor = c1 - a * c2;
+        if factor != Scalar::ZERO {
+            let x = (a * s2 + b - s1) * factor.invert();
+            if (&x * G).compress().0 == s.public.0 {
+                return Some(x);
+            }
+        }
+    }
+    None
+}
+
+/// The same attempt gives the same bytes, whoever asks and however often; another attempt's nonce has nothing to do with it.
+#[test]
+fn s42_an_attempt_has_one_proof_and_attempts_have_unrelated_nonces() {
+    let s = scene();
+    let attempt = |n: u8| {
+        // As in the log: another seed and another statement for each attempt, B the same when a person's device repeats itself.
+        let (seed, context) = ([n; 32], [n ^ 0x80; 32]);
+        let first = evaluate(&s.share, &s.public, Slot(1), &seed, &context, &s.blinded).unwrap();
+        let share = Share::from_slice(s.share.to_bytes().as_slice()).unwrap(); // after a restart
+        assert_eq!(evaluate(&share, &s.public, Slot(1), &seed, &context, &s.blinded).unwrap(), first);
+        first
+    };
+    let all: Vec<Evaluation> = (1..=8).map(attempt).collect();
+    for (n, one) in all.iter().enumerate() {
+        for two in all.iter().take(n) {
+            assert_ne!(one.proof, two.proof);
+            assert_eq!(recover_from_related(&s, one, two), None);
+        }
+    }
+}
+
+#[test]
+fn s42_test_of_the_test_related_nonces_give_the_share() {
+    let s = scene();
+    let secret = Scalar::from_hash(Sha512::new_with_prefix(b"known to the region only"));
+    let one = badly(&s, b"cx", |_| secret);
+    for (a, b) in [(1u64, 1u64), (2, 0), (3, 7)] {
+        let two = badly(&s, b"another cx", |_| Scalar::from(a) * secret + Scalar::from(b));
+        assert_eq!(recover_from_related(&s, &two, &one), Some(*s.share.scalar()));
+    }
+}

@@ -22,6 +22,12 @@ impl Hardened {
         Self(bytes)
     }
 
+    /// An attacker's guess at pw', made without t regions: only attack tests make one.
+    #[cfg(feature = "forensics")]
+    pub const fn guessed(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
     /// For OPAQUE only.
     pub const fn expose(&self) -> &[u8; 64] {
         &self.0

@@ -30,6 +30,16 @@ pub enum Lie {
     Proof,
     Signature,
     OtherRecord,
+    /// Signs more tries than the record has.
+    OtherBudget,
+    /// A genuine answer to an earlier attempt.
+    OtherAttempt,
+    /// A genuine answer to another blinded element.
+    OtherBlinded,
+    /// A genuine answer of another generation's.
+    OtherGeneration,
+    /// By a boot key that an identity outside the admission list certified.
+    Stranger,
     OtherShare,
     WrongSlot,
     Reflected,
@@ -93,6 +103,10 @@ pub struct State {
     pub lies: BTreeMap<u8, Lie>,
     pub ksf_lie: Option<KsfParams>,
     pub two_stories: bool,
+    /// Each answer comes several times.
+    pub twice: bool,
+    /// The leader names these instead of the registered ones.
+    pub own_commitments: Option<Vec<Element>>,
     pub replay: bool,
     pub swap_record: bool,
     pub no_acknowledgement: HashSet<u8>,
@@ -149,6 +163,8 @@ impl State {
             lies: BTreeMap::new(),
             ksf_lie: None,
             two_stories: false,
+            twice: false,
+            own_commitments: None,
             replay: false,
             swap_record: false,
             no_acknowledgement: HashSet::new(),
@@ -556,8 +572,18 @@ impl State {
                 told.ordinal.0 += 1; // more tries seem to be gone
             }
             let mut signs = told.clone();
-            if lie == Some(Lie::OtherRecord) {
-                signs.record.0[0] ^= 1;
+            if let Some(own) = &self.own_commitments {
+                told.commitments.clone_from(own);
+            }
+            match lie {
+                Some(Lie::OtherRecord) => signs.record.0[0] ^= 1,
+                Some(Lie::OtherBudget) => signs.budget += 90,
+                Some(Lie::OtherAttempt) => signs.attempt.0[0] ^= 1,
+                Some(Lie::OtherBlinded) => {
+                    signs.blinded = *toprf::blind(b"other", &mut rand::rngs::OsRng).unwrap().element();
+                }
+                Some(Lie::OtherGeneration) => signs.generation.0 += 1,
+                _ => {}
             }
             let bytes = self.shares[&(r.reg_id, slot)];
             let other = self.shares[&(r.reg_id, Slot(slot.0 % 3 + 1))];
@@ -566,7 +592,7 @@ impl State {
             let public = commitments.public_share(slot).unwrap();
             let context = statement::proof_context(&signs, slot);
             let mut e =
-                toprf::evaluate(&share, &public, slot, &open.seed, &context.0, &open.blinded).unwrap();
+                toprf::evaluate(&share, &public, slot, &open.seed, &context.0, &signs.blinded).unwrap();
             self.evaluated.insert((self.generation, open.ordinal, open.attempt, open.blinded));
             match lie {
                 Some(Lie::Proof) => e.proof.0[40] ^= 1,
@@ -575,8 +601,14 @@ impl State {
                 Some(Lie::NotCanonical) => e.beta = Element([0xff; 32]),
                 _ => {}
             }
-            let (certificate, signature) = self.sign(slot, &statement::evaluation(&signs, slot, &e.beta));
+            let word = statement::evaluation(&signs, slot, &e.beta);
+            let (mut certificate, signature) = self.sign(slot, &word);
             let mut signature = signature.to_vec();
+            if lie == Some(Lie::Stranger) {
+                let stranger = super::keys::Region::new(slot.0, r.lineage);
+                certificate = stranger.certificate.clone().into();
+                signature = stranger.boot.sign(&word).to_bytes().to_vec();
+            }
             if lie == Some(Lie::Signature) {
                 signature[3] ^= 1;
             }
@@ -589,6 +621,7 @@ impl State {
                 signature: signature.into(),
             };
             let silent = lie == Some(Lie::Silent);
+            let twice = if self.twice { vec![evaluation.clone(), evaluation.clone()] } else { vec![] };
             answers.push(Answer::Begun(p::Begun {
                 generation: told.generation.0,
                 ordinal: told.ordinal.0,
@@ -599,7 +632,7 @@ impl State {
                 record: told.record.0.to_vec().into(),
                 success: told.success.0,
                 budget: told.budget,
-                evaluations: if silent { vec![] } else { vec![evaluation] },
+                evaluations: if silent { vec![] } else { [vec![evaluation], twice].concat() },
                 missing: vec![],
             }));
         }

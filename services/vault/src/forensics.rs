@@ -1,0 +1,199 @@
+//! **For attack tests only** (feature `forensics`, off by default): what root reads of a vault that does not run, with its volume, its token and its PIN.
+//!
+//! It bends nothing: rows are opened with the keys that the token derives for whoever has the PIN, and secrets are unmasked by the same code as in
+//! service. No shipped binary has it; whoever has root on a vault can write it anew. Opening a store notes a new boot in it: work on a copy.
+
+use bkv_core::account::Account;
+use bkv_core::command::Batch;
+use bkv_core::id::{AccountId, RegId, Slot};
+use bkv_core::record::{Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_core::shard::Fleet;
+use bkv_hsm::{Token, VaultName};
+use bkv_wire::delivery::DeliveryKey;
+use bkv_wire::proto::peer as p;
+use bkv_wire::toprf::Share;
+use prost::Message as _;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::env::OsRandom;
+use crate::keeper::TokenKeeper;
+use crate::replica::Keeper as _;
+use crate::run::TokenKeys;
+use crate::store::{DataKeys, Place, Store, StoreError, Table};
+
+const VAULT: u16 = u16::MAX;
+const TABLES: [Table; 8] = [
+    Table::Vault,
+    Table::Shard,
+    Table::Log,
+    Table::Account,
+    Table::Secret,
+    Table::Floor,
+    Table::Event,
+    Table::Deadline,
+];
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ForensicsError {
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] bkv_hsm::TokenError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn other(e: impl std::fmt::Display) -> ForensicsError {
+    ForensicsError::Other(e.to_string())
+}
+
+/// A row as it lies in the store, opened.
+#[derive(Debug)]
+pub struct OpenRow {
+    /// Of what kind.
+    pub table: Table,
+    /// Of which shard; the vault's own rows are in none.
+    pub shard: u16,
+    /// What was sealed.
+    pub plain: Zeroizing<Vec<u8>>,
+}
+
+/// The secrets of one registration, as one vault keeps them.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Gives the OPAQUE keys.
+    pub z: Secret32,
+    /// This region's own, unmasked.
+    pub share: Option<Share>,
+    /// The other regions', as the client sealed them.
+    pub sealed: Vec<SealedShare>,
+}
+
+/// A seized vault.
+pub struct Seized {
+    store: Store,
+    keeper: TokenKeeper,
+    shards: u16,
+    token: Token,
+}
+
+impl std::fmt::Debug for Seized {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seized(..)")
+    }
+}
+
+impl Drop for Seized {
+    fn drop(&mut self) {
+        self.token.clone().close();
+    }
+}
+
+impl Seized {
+    /// Opens the store of a vault by its configuration, as the vault itself would. Blocks.
+    pub fn open(config: &Config) -> Result<Self, ForensicsError> {
+        let token = Token::connect(&config.token, &VaultName::new(&config.region).map_err(other)?)?;
+        let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
+        let store = Store::open(&config.data, &keys, &OsRandom)?;
+        let seized = Self { store, keeper: TokenKeeper::new(token.clone()), shards: config.shards, token };
+        seized.keeper.set_delivery(seized.delivery_key()?);
+        let me = seized.store.get(&Place::new(Table::Vault, VAULT, b"node"))?;
+        let me = me.and_then(|b| b.as_slice().try_into().ok()).map(u64::from_be_bytes);
+        let slot = seized.fleet(0)?.and_then(|f| {
+            let members = &f.documents.admission.members;
+            members.iter().find(|m| Some(m.node.0) == me).map(|m| m.slot)
+        });
+        seized.keeper.set_slot(slot);
+        Ok(seized)
+    }
+
+    /// Every row that is live in the store, opened; the first that does not open is the error.
+    pub fn rows(&self) -> Result<Vec<OpenRow>, StoreError> {
+        let mut found = Vec::new();
+        for shard in (0..self.shards).chain([VAULT]) {
+            for table in TABLES {
+                let mut after: Option<Place> = None;
+                loop {
+                    let page = self.store.rows(table, shard, after.as_ref(), 512)?;
+                    let Some((last, _)) = page.last() else { break };
+                    after = Some(last.clone());
+                    found.extend(page.into_iter().map(|(_, plain)| OpenRow { table, shard, plain }));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn of(&self, table: Table, shard: u16) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        let rows = self.rows()?.into_iter();
+        Ok(rows.filter(|r| r.table == table && r.shard == shard).map(|r| r.plain).collect())
+    }
+
+    /// The key that shares are sealed to.
+    pub fn delivery_key(&self) -> Result<DeliveryKey, ForensicsError> {
+        let row = self.store.get(&Place::new(Table::Vault, VAULT, b"delivery"))?;
+        let row = row.ok_or_else(|| other("no delivery key"))?;
+        DeliveryKey::from_secret(row.as_slice().try_into().map_err(other)?).map_err(other)
+    }
+
+    /// Its slot on the admission list.
+    pub fn slot(&self) -> Result<Slot, ForensicsError> {
+        let public = *self.delivery_key()?.public();
+        let fleet = self.fleet(0)?.ok_or_else(|| other("no fleet"))?;
+        let members = &fleet.documents.admission.members;
+        members.iter().find(|m| m.delivery == public).map(|m| m.slot).ok_or_else(|| other("not admitted"))
+    }
+
+    /// Whom a shard belongs to.
+    pub fn fleet(&self, shard: u16) -> Result<Option<Fleet>, ForensicsError> {
+        let row = self.store.get(&Place::new(Table::Shard, shard, b"fleet"))?;
+        row.map(|r| minicbor::decode(&r).map_err(other)).transpose()
+    }
+
+    /// All accounts, with their shards.
+    pub fn accounts(&self) -> Result<Vec<(u16, AccountId, Account)>, ForensicsError> {
+        let mut all = Vec::new();
+        for shard in 0..self.shards {
+            for row in self.of(Table::Account, shard)? {
+                let (id, account): (AccountId, Account) = minicbor::decode(&row).map_err(other)?;
+                all.push((shard, id, account));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The log's batches of commands, in order.
+    pub fn log(&self, shard: u16) -> Result<Vec<Batch>, ForensicsError> {
+        let mut all = Vec::new();
+        for row in self.of(Table::Log, shard)? {
+            // Before the entry stands its chain hash.
+            let entry = p::Entry::decode(row.get(32..).unwrap_or_default()).map_err(other)?;
+            if let Some(p::entry::Payload::Batch(batch)) = entry.payload {
+                all.push(minicbor::decode(&batch).map_err(other)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What is kept of a registration, sealed no more but masked.
+    pub fn kept(&self, shard: u16, id: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
+        let hidden = self.store.hidden(&[b"secret", &id.0, &reg_id.0]);
+        Ok(self.store.get(&Place::new(Table::Secret, shard, &hidden))?.map(|row| row.to_vec()))
+    }
+
+    /// The same, unmasked by the token.
+    pub fn secrets(&self, shard: u16, id: &AccountId, record: &Record) -> Result<Secrets, ForensicsError> {
+        let kept = self.kept(shard, id, &record.reg_id)?.ok_or_else(|| other("nothing is kept"))?;
+        let (unmasked, _) = self.keeper.unmask(id, &record.reg_id, record, &kept).map_err(other)?;
+        let exported = self.keeper.export(id, &record.reg_id, &kept).ok_or_else(|| other("not exported"))?;
+        let (z, sealed) = exported;
+        Ok(Secrets { z, share: unmasked.share, sealed })
+    }
+}

@@ -1,0 +1,280 @@
+//! Entries that a rooted leader makes up. What is refused in the state machine must leave the account as it was, to the last byte, at both honest
+//! vaults; what is refused on arrival must not reach their logs.
+
+use bkv_core::account::{Account, Manifest};
+use bkv_core::command::{Begin, Command, Finish};
+use bkv_core::id::{AccountId, Generation, Hash, Ordinal};
+use bkv_core::statement::Operation;
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_answer::Answer;
+use bkv_wire::proto::peer::raft_call::Call;
+use ed25519_dalek::SigningKey;
+use rand::rngs::OsRng;
+
+use super::fleet::{BUDGET, Fleet, HONEST, now};
+use super::leader::Leader;
+use super::person::{Person, blinded, random};
+use crate::raft::types::{Vote, log_id_out, vote_out};
+use crate::replica::Phase;
+
+const SHARD: u16 = 0;
+const ALICE: AccountId = AccountId([0xa1; 32]);
+const MALLORY: AccountId = AccountId([0x3a; 32]);
+
+async fn register(fleet: &Fleet, leader: &mut Leader, account: AccountId) -> Person {
+    let person = Person::new(fleet, account, 1);
+    leader.commit(fleet, SHARD, person.store(None)).await;
+    leader.commit(fleet, SHARD, person.confirm(fleet, &[1, 2], &person.owner)).await;
+    person
+}
+
+fn seen(fleet: &Fleet) -> [Account; 2] {
+    HONEST.map(|i| fleet.account(i, SHARD, &ALICE).unwrap())
+}
+
+/// The entry goes through the log of both, and changes nothing.
+async fn refused(fleet: &Fleet, leader: &mut Leader, what: &str, command: Command) {
+    let before = seen(fleet);
+    leader.commit(fleet, SHARD, command).await;
+    assert_eq!(seen(fleet), before, "{what}");
+    for i in HONEST {
+        assert_eq!(fleet.phase(i, SHARD), Phase::Verified, "{what}");
+    }
+}
+
+/// S43, S15: nothing but the client's own signature over this very attempt refills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_nothing() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    // Generation 1 has a success; then the password is changed.
+    let old = register(&fleet, &mut leader, ALICE).await;
+    let begun = old.begin(1);
+    let of_the_old_generation = old.finish(&begun);
+    leader.commit(&fleet, SHARD, Command::Begin(begun)).await;
+    leader.commit(&fleet, SHARD, Command::Finish(of_the_old_generation.clone())).await;
+    let alice = Person::new(&fleet, ALICE, 2);
+    let owner = old.owned(&Operation::Register(&alice.record.hash()), now().plus(60_000), &old.owner);
+    leader.commit(&fleet, SHARD, alice.store(Some(owner))).await;
+    leader.commit(&fleet, SHARD, alice.confirm(&fleet, &[1, 2], &alice.owner)).await;
+    assert_eq!(seen(&fleet)[0].generation, Generation(2));
+    // A success, then an attempt that the client proved but whose Finish was held back until it was superseded, then the one that is open.
+    let first = alice.begin(1);
+    let of_the_success = alice.finish(&first);
+    leader.commit(&fleet, SHARD, Command::Begin(first)).await;
+    leader.commit(&fleet, SHARD, Command::Finish(of_the_success.clone())).await;
+    let second = alice.begin(2);
+    let held_back = alice.finish(&second);
+    leader.commit(&fleet, SHARD, Command::Begin(second.clone())).await;
+    let open = alice.begin(3);
+    leader.commit(&fleet, SHARD, Command::Begin(open.clone())).await;
+    for account in seen(&fleet) {
+        assert_eq!(account.tries_left(), BUDGET - 2);
+    }
+
+    let genuine = alice.finish(&open);
+    let mallory = Person::new(&fleet, ALICE, 2); // his own keys, in alice's name
+    let someone = Person::new(&fleet, MALLORY, 2);
+    let of_another_account = someone.finish(&Begin { account: MALLORY, ..open.clone() });
+    let changed = |at: usize| {
+        let mut ke3 = genuine.ke3.clone();
+        ke3[at] ^= 1;
+        Finish { ke3, ..genuine.clone() }
+    };
+    let in_place = |f: &Finish| Finish { account: ALICE, attempt: open.attempt, ..f.clone() };
+    let forged: [(&str, Finish); 14] = [
+        ("random", Finish { ke3: random::<128>().to_vec(), ..genuine.clone() }),
+        ("all zero", Finish { ke3: vec![0; 128], ..genuine.clone() }),
+        ("empty", Finish { ke3: Vec::new(), ..genuine.clone() }),
+        ("a changed R", changed(0)),
+        ("a changed s", changed(63)),
+        ("without its MAC", Finish { ke3: genuine.ke3[..64].to_vec(), ..genuine.clone() }),
+        ("an old success, as it was", of_the_success.clone()),
+        ("an old success under this attempt", in_place(&of_the_success)),
+        ("a genuine one of a superseded attempt, as it was", held_back.clone()),
+        ("a genuine one of a superseded attempt, under this one", in_place(&held_back)),
+        ("the old generation's", in_place(&of_the_old_generation)),
+        ("by the attacker's own client key", mallory.finish(&open)),
+        ("another account's", in_place(&of_another_account)),
+        ("another KE1", Finish { ke1: held_back.ke1.clone(), ..genuine.clone() }),
+    ];
+    for (what, finish) in forged {
+        refused(&fleet, &mut leader, what, Command::Finish(finish)).await;
+    }
+    for (what, lie) in [
+        ("another B", Begin { blinded: blinded(), ..open.clone() }),
+        ("another ordinal", Begin { ordinal: Ordinal(4), ..open.clone() }),
+        ("another generation", Begin { generation: Generation(1), ..open.clone() }),
+        ("another account", Begin { account: MALLORY, ..open.clone() }),
+    ] {
+        let finish = in_place(&alice.finish(&lie)); // the client was made to sign this
+        refused(&fleet, &mut leader, what, Command::Finish(finish)).await;
+    }
+    // The test of the test: the genuine one refills, and only it.
+    leader.commit(&fleet, SHARD, Command::Finish(genuine)).await;
+    for account in seen(&fleet) {
+        assert_eq!((account.tries_left(), account.success_ordinal()), (BUDGET, Ordinal(3)));
+    }
+}
+
+/// S43: order and names of attempts are the replicas' own to judge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_a_begin_out_of_order_or_under_a_used_name_is_not_begun() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let ended = alice.begin(1);
+    let open = alice.begin(2);
+    leader.commit(&fleet, SHARD, Command::Begin(ended.clone())).await;
+    leader.commit(&fleet, SHARD, Command::Begin(open.clone())).await;
+    for (what, begin) in [
+        ("a repeated ordinal", alice.begin(2)),
+        ("a lower ordinal", alice.begin(1)),
+        ("ordinal zero", alice.begin(0)),
+        ("an ordinal left out", alice.begin(4)),
+        ("the largest ordinal", alice.begin(u64::MAX)),
+        ("a lower generation", Begin { generation: Generation(0), ..alice.begin(3) }),
+        ("a higher generation", Begin { generation: Generation(2), ..alice.begin(3) }),
+        ("the same id with another B", Begin { blinded: blinded(), ..open.clone() }),
+        ("the same id with another cancel", Begin { cancel: Hash([1; 32]), ..open.clone() }),
+        ("an ended attempt's id", Begin { ordinal: Ordinal(3), ..ended.clone() }),
+        ("the identity for B", Begin { blinded: bkv_core::id::Element([0; 32]), ..alice.begin(3) }),
+    ] {
+        refused(&fleet, &mut leader, what, Command::Begin(begin)).await;
+    }
+    leader.commit(&fleet, SHARD, Command::Begin(alice.begin(3))).await;
+    assert_eq!(seen(&fleet)[0].ordinal, Ordinal(3));
+}
+
+/// S43, S16: what only the owner or the client can ask for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    for _ in 1..=2 {
+        let next = seen(&fleet)[0].ordinal.0 + 1;
+        leader.commit(&fleet, SHARD, Command::Begin(alice.begin(next))).await;
+    }
+    let (later, mallory) = (now().plus(600_000), SigningKey::generate(&mut OsRng));
+    let new = Person::new(&fleet, ALICE, 2);
+    let register =
+        |by: &SigningKey, of: &Person| of.owned(&Operation::Register(&new.record.hash()), later, by);
+    let anew = Person::new(&fleet, ALICE, 1);
+    for (what, command) in [
+        ("an overwrite that nobody signed", new.store(None)),
+        ("an overwrite signed by the attacker", new.store(Some(register(&mallory, &alice)))),
+        ("an overwrite signed by the new record's own owner", new.store(Some(register(&new.owner, &alice)))),
+        (
+            "an overwrite that the owner signed for another generation",
+            new.store(Some(register(&alice.owner, &new))),
+        ),
+        (
+            "an overwrite with another operation's signature",
+            new.store(Some(alice.owned(&Operation::Delete, later, &alice.owner))),
+        ),
+        ("the same generation once more", anew.store(Some(register(&alice.owner, &alice)))),
+        ("a confirmation of what is not stored", new.confirm(&fleet, &[1, 2], &new.owner)),
+        ("a deletion signed by the attacker", alice.delete(alice.owned(&Operation::Delete, later, &mallory))),
+        (
+            "a deletion that the owner signed for another generation",
+            alice.delete(new.owned(&Operation::Delete, later, &alice.owner)),
+        ),
+        (
+            "a deletion whose signature has expired",
+            alice.delete(alice.owned(&Operation::Delete, bkv_core::id::Time(1), &alice.owner)),
+        ),
+        (
+            "a manifest signed by the attacker",
+            alice.set_manifest(Manifest { sequence: 9, hash: Hash([9; 32]) }, &mallory),
+        ),
+    ] {
+        refused(&fleet, &mut leader, what, command).await;
+    }
+    // What the owner signed is stored; it is live only by its own confirmation and two regions' word.
+    leader.commit(&fleet, SHARD, new.store(Some(register(&alice.owner, &alice)))).await;
+    for (what, command) in [
+        ("a confirmation signed by the attacker", new.confirm(&fleet, &[1, 2], &mallory)),
+        ("a confirmation signed by the old owner", new.confirm(&fleet, &[1, 2], &alice.owner)),
+        ("one region's word", new.confirm(&fleet, &[1], &new.owner)),
+        ("one region's word twice", new.confirm(&fleet, &[1, 1], &new.owner)),
+    ] {
+        refused(&fleet, &mut leader, what, command).await;
+    }
+    assert_eq!(seen(&fleet)[0].tries_left(), BUDGET - 2);
+    leader.commit(&fleet, SHARD, new.confirm(&fleet, &[1, 2], &new.owner)).await;
+    assert_eq!(seen(&fleet)[0].generation, Generation(2));
+    let deletion = new.delete(new.owned(&Operation::Delete, later, &new.owner));
+    leader.commit(&fleet, SHARD, deletion).await;
+    assert!(seen(&fleet).iter().all(|a| a.live.is_none()));
+}
+
+/// S43, S40, S26: refused on arrival, before the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_the_log() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let before = seen(&fleet);
+    let ends = HONEST.map(|i| fleet.replica(i, SHARD).state.log.last());
+    let begin = || vec![Command::Begin(alice.begin(1))];
+    for to in HONEST {
+        let other = fleet.node(HONEST[usize::from(to == HONEST[0])]).node();
+        for (payload, why) in [
+            (Leader::batch(now().plus(40_000), begin()), "30 s in the future"),
+            (Leader::batch(bkv_core::id::Time(u64::MAX), begin()), "30 s in the future"),
+            (Leader::membership(&[leader.node.0, 4711]), "not on the admission list"),
+        ] {
+            let entry = leader.entry(to, SHARD, payload);
+            let said = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+        // In the name of the other honest vault, at a later term: an append, a request for votes, a snapshot.
+        let borrowed = Vote::new_committed(leader.vote(SHARD).leader_id.term + 1, other.0);
+        let end = leader.end(to, SHARD).0;
+        let append = p::AppendEntries {
+            vote: Some(vote_out(&borrowed)),
+            previous: Some(log_id_out(&end)),
+            ..Default::default()
+        };
+        let said = leader.send(&fleet, to, SHARD, Call::Append(append)).await.unwrap_err();
+        assert!(said.contains("in another node's name"), "{said}");
+        let request = p::VoteRequest {
+            vote: Some(vote_out(&Vote::new(borrowed.leader_id.term, other.0))),
+            last: Some(log_id_out(&end)),
+        };
+        let said = leader.send(&fleet, to, SHARD, Call::Vote(request)).await.unwrap_err();
+        assert!(said.contains("in another node's name"), "{said}");
+        let snapshot = leader.snapshot(&fleet, to, SHARD).await;
+        let said = leader.send_snapshot(&fleet, to, SHARD, borrowed, &snapshot).await.unwrap_err();
+        assert!(said.contains("in another node's name"), "{said}");
+    }
+    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state.log.last()), ends);
+    assert_eq!(seen(&fleet), before);
+    // The test of the test: the same entry at its time, in his own name, is taken.
+    for to in HONEST {
+        let entry = leader.entry(to, SHARD, Leader::batch(now(), begin()));
+        assert_eq!(leader.append(&fleet, to, SHARD, &entry).await, Ok(R::Success(true)));
+    }
+    let request = p::VoteRequest { vote: Some(vote_out(&Vote::new(99, leader.node.0))), last: None };
+    assert!(matches!(leader.send(&fleet, HONEST[0], SHARD, Call::Vote(request)).await, Ok(Answer::Vote(_))));
+}
+
+/// S08: the floor of the live key's attempt outlives registrations that are stored beside it and dropped: the attempt can still be evaluated, and the
+/// next wait is measured from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s08_a_dropped_registration_takes_no_floor_with_it() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let open = alice.begin(1);
+    leader.commit(&fleet, SHARD, Command::Begin(open.clone())).await;
+    let floor = |i: usize| fleet.replica(i, SHARD).state.floor(&ALICE).unwrap();
+    for _ in 0..2 {
+        // The second one drops the first.
+        let new = Person::new(&fleet, ALICE, 2);
+        let owner = alice.owned(&Operation::Register(&new.record.hash()), now().plus(60_000), &alice.owner);
+        leader.commit(&fleet, SHARD, new.store(Some(owner))).await;
+    }
+    assert!(HONEST.iter().all(|i| floor(*i).is_some_and(|f| f.attempt == open.attempt)));
+    // With the key it goes.
+    let owner = alice.owned(&Operation::Delete, now().plus(60_000), &alice.owner);
+    leader.commit(&fleet, SHARD, alice.delete(owner)).await;
+    assert!(HONEST.iter().all(|i| floor(*i).is_none()));
+}

@@ -1,0 +1,256 @@
+//! Three vaults with real stores and real TLS on loopback. All begin honest; then the first, which leads, is taken over.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use bkv_core::account::Account;
+use bkv_core::command::{Command, Init, NewDocuments};
+use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::effect::Outcome;
+use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Slot, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_wire::delivery::DeliveryKey;
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use bkv_wire::verifier::WireVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use sha2::Digest as _;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use super::leader::Leader;
+use crate::replica::{Env, Keeper, Node, NodeConfig, Phase, Replica};
+use crate::store::DataKeys;
+
+/// Whom the attacker owns.
+pub(super) const ROOTED: usize = 0;
+/// Who is honest.
+pub(super) const HONEST: [usize; 2] = [1, 2];
+/// Attempts between two successes.
+pub(super) const BUDGET: u32 = 6;
+
+struct SoftKeys(u8);
+
+impl DataKeys for SoftKeys {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+        let digest: [u8; 32] = sha2::Sha256::new_with_prefix([self.0]).chain_update(info).finalize().into();
+        Ok(Zeroizing::new(digest))
+    }
+}
+
+/// Keeps what it is given: masks are not what is attacked here.
+struct SoftKeeper;
+
+impl Keeper for SoftKeeper {
+    fn keep(&self, _: &AccountId, _: &RegId, _: &Record, z: &Secret32, shares: &[SealedShare]) -> Vec<u8> {
+        minicbor::to_vec((z, shares)).unwrap()
+    }
+
+    fn export(&self, _: &AccountId, _: &RegId, kept: &[u8]) -> Option<(Secret32, Vec<SealedShare>)> {
+        minicbor::decode(kept).ok()
+    }
+}
+
+/// A vault's keys, in software.
+pub(super) struct Keys {
+    pub(super) tls: Arc<CertifiedKey>,
+    pair: EcdsaKeyPair,
+    pub(super) spki: Vec<u8>,
+    pub(super) delivery: DeliveryKey,
+}
+
+impl Keys {
+    pub(super) fn generate() -> Self {
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
+        let mut spki = vec![
+            0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48,
+            0xce, 0x3d, 3, 1, 7, 3, 0x42, 0,
+        ];
+        spki.extend_from_slice(pair.public_key().as_ref());
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
+        let tls = Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key));
+        Self { tls, pair, spki, delivery: DeliveryKey::generate().unwrap() }
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+    }
+}
+
+pub(super) struct Fleet {
+    _dir: tempfile::TempDir,
+    pub(super) keys: Vec<Keys>,
+    pub(super) root: Root,
+    pub(super) list: Arc<Admission>,
+    pub(super) policy: Policy,
+    nodes: Vec<Option<Node>>,
+}
+
+fn region(i: usize) -> String {
+    format!("region-{i}")
+}
+
+pub(super) fn soon(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+pub(super) fn now() -> Time {
+    Time(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+}
+
+/// The documents, signed by a root key; anybody can sign with a key of theirs.
+pub(super) fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
+    let sign = |kind, body| add_signature(kind, &unsigned(kind, body), by).unwrap();
+    NewDocuments {
+        admission: sign(Kind::Admission, write_admission(list).unwrap()),
+        policy: sign(Kind::Policy, write_policy(policy).unwrap()),
+    }
+}
+
+fn policy(root: &Root, shards: u16) -> Policy {
+    Policy {
+        lineage: root.lineage(),
+        era: root.era,
+        number: 1,
+        not_before: Time(0),
+        not_after: Time(u64::MAX / 2),
+        issuer: "i".into(),
+        vault_audience: "v".into(),
+        chatd_audience: "c".into(),
+        jwks: JwksSource::Inline("{}".into()),
+        enrolment_claim: None,
+        attempts: AttemptPolicy {
+            max: BUDGET,
+            lifetime_failures: 100,
+            waits_ms: vec![],
+            last_try_ms: 600_000,
+            attempt_ms: 600_000,
+        },
+        store_ms: 600_000,
+        ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
+        ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 9, lanes: 9 },
+        shards,
+        hash: Hash([0; 32]),
+        development: true,
+    }
+}
+
+impl Fleet {
+    /// Brings all three up, lets the first lead every shard, then takes it over: its software is gone, its keys and its log are the attacker's.
+    pub(super) async fn taken_over(shards: u16) -> (Self, Leader) {
+        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        drop(listeners);
+        let addresses: BTreeMap<String, String> =
+            ports.iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
+        let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
+        let (fleet, era) = (FleetId([1; 16]), Era(1));
+        let root = Root { keys: vec![key.public()], threshold: 1, fleet, era, development: true };
+        let dir = tempfile::tempdir().unwrap();
+        let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
+        let mut nodes = Vec::new();
+        for i in 0..3u8 {
+            let at = usize::from(i);
+            let listen = format!("127.0.0.1:{}", ports[at]).parse().unwrap();
+            let mut config = NodeConfig::new(dir.path().join(region(at)), listen, addresses.clone(), shards);
+            if at != ROOTED {
+                config.election_ms = (3000, 4000); // the first is to lead, however busy the machine is
+            }
+            let verifier = Arc::new(WireVerifier::new(root.clone()));
+            let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper));
+            let node = Node::start(config, Env::default(), keys[at].tls.clone(), soft, keeper, verifier);
+            nodes.push(Some(node.await.unwrap()));
+        }
+        let members = nodes.iter().flatten().zip(&keys).zip(1u8..).map(|((n, k), slot)| Member {
+            region: region(usize::from(slot) - 1),
+            slot: Slot(slot),
+            node: n.node(),
+            identity: k.spki.clone(),
+            delivery: k.delivery.public().to_vec(),
+        });
+        let list = Arc::new(Admission {
+            lineage: root.lineage(),
+            era,
+            number: 1,
+            not_before: Time(0),
+            not_after: Time(u64::MAX / 2),
+            threshold: 2,
+            members: members.collect(),
+            hash: Hash([0; 32]),
+        });
+        let policy = policy(&root, shards);
+        for node in nodes.iter().flatten() {
+            node.set_admission(list.clone());
+        }
+        let documents = signed(&list, &policy, &key);
+        let mut fleet = Self { _dir: dir, keys, root, list, policy, nodes };
+        fleet.begin(&documents).await;
+        let leader = fleet.take_over(addresses).await;
+        (fleet, leader)
+    }
+
+    async fn begin(&self, documents: &NewDocuments) {
+        for replica in self.nodes[ROOTED].as_ref().unwrap().replicas() {
+            replica.initialize(soon(10)).await.unwrap();
+            let mut status = replica.status();
+            timeout(Duration::from_secs(20), status.wait_for(|s| s.lead)).await.unwrap().unwrap();
+            let init = Init {
+                fleet: self.root.fleet,
+                lineage: self.root.lineage(),
+                era: self.root.era,
+                shard: replica.shard().0,
+                index: Secret32::new([5; 32]),
+                documents: documents.clone(),
+            };
+            let done = replica.propose(Command::Init(init), soon(10)).await.unwrap();
+            assert_eq!(done.outcome, Outcome::Done);
+        }
+    }
+
+    async fn take_over(&mut self, addresses: BTreeMap<String, String>) -> Leader {
+        let rooted = self.nodes[ROOTED].take().unwrap();
+        let mut heads = BTreeMap::new();
+        for replica in rooted.replicas() {
+            let (shard, last) = (replica.shard(), replica.applied());
+            for i in HONEST {
+                let honest = self.replica(i, shard.0);
+                honest.wait_applied(last, soon(10)).await.unwrap();
+                let mut status = honest.status();
+                let verified = status.wait_for(|s| s.phase == Phase::Verified);
+                timeout(Duration::from_secs(10), verified).await.unwrap().unwrap();
+                // They do not notice yet that their leader says little.
+                honest.raft.borrow().as_ref().unwrap().runtime_config().elect(false);
+            }
+            let vote = replica.raft.borrow().as_ref().unwrap().metrics().borrow().vote;
+            heads.insert(shard.0, (vote, replica.state.log.last().unwrap()));
+        }
+        let node = rooted.node();
+        rooted.shutdown().await;
+        Leader::new(node, self, addresses, heads).await
+    }
+
+    pub(super) fn node(&self, i: usize) -> &Node {
+        self.nodes[i].as_ref().unwrap()
+    }
+
+    pub(super) fn replica(&self, i: usize, shard: u16) -> &Replica {
+        self.node(i).replica(ShardId(shard)).unwrap()
+    }
+
+    /// An account as an honest vault has applied it.
+    pub(super) fn account(&self, i: usize, shard: u16, id: &AccountId) -> Option<Account> {
+        self.replica(i, shard).account(id).unwrap()
+    }
+
+    pub(super) fn phase(&self, i: usize, shard: u16) -> Phase {
+        self.replica(i, shard).status().borrow().phase.clone()
+    }
+}

@@ -1,0 +1,132 @@
+//! Different histories for different followers: he may tell them, but nobody who has seen one takes the other, and nobody evaluates on both.
+
+use std::time::Duration;
+
+use bkv_core::command::Command;
+use bkv_core::id::{AccountId, Hash, Ordinal};
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_call::Call;
+use tokio::time::timeout;
+
+use super::fleet::{BUDGET, Fleet, HONEST, now, soon};
+use super::leader::Leader;
+use super::person::Person;
+use crate::raft::types::{entry_out, log_id_out, vote_out};
+use crate::replica::Phase;
+
+const ALICE: AccountId = AccountId([0xa1; 32]);
+
+async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Person {
+    let alice = Person::new(fleet, ALICE, 1);
+    leader.commit(fleet, shard, alice.store(None)).await;
+    leader.commit(fleet, shard, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
+    alice
+}
+
+async fn halted(fleet: &Fleet, i: usize, shard: u16) -> String {
+    let mut status = fleet.replica(i, shard).status();
+    let reached = status.wait_for(|s| matches!(s.phase, Phase::Halted(_)));
+    let reached = timeout(Duration::from_secs(20), reached).await;
+    assert!(reached.is_ok(), "{:?}", fleet.phase(i, shard));
+    match fleet.phase(i, shard) {
+        Phase::Halted(why) => why,
+        phase => panic!("{phase:?}"),
+    }
+}
+
+/// S43: two stories are noticed as soon as the two honest ones speak with each other: one leads, the other halts and says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_two_histories_halt_when_the_honest_meet() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader, 0).await;
+    for to in HONEST {
+        // The same place in the log, another attempt in it.
+        leader.commit_at(&fleet, to, 0, vec![Command::Begin(alice.begin(1))]).await;
+    }
+    let attempts = HONEST.map(|i| fleet.account(i, 0, &ALICE).unwrap().pending.unwrap().attempt);
+    assert_ne!(attempts[0], attempts[1]);
+    // He falls silent, and they elect.
+    for i in HONEST {
+        fleet.replica(i, 0).raft.borrow().as_ref().unwrap().runtime_config().elect(true);
+    }
+    let (a, b) = (halted(&fleet, HONEST[0], 0), halted(&fleet, HONEST[1], 0));
+    let why = tokio::select! { w = a => w, w = b => w };
+    assert!(why.contains("has another history at"), "{why}");
+    for (i, attempt) in HONEST.into_iter().zip(attempts) {
+        let account = fleet.account(i, 0, &ALICE).unwrap();
+        assert_eq!((account.pending.as_ref().unwrap().attempt, account.tries_left()), (attempt, BUDGET - 1));
+        assert_eq!(fleet.replica(i, 0).state.floor(&ALICE).unwrap().unwrap().attempt, attempt);
+    }
+}
+
+/// S43: what was applied and evaluated on is never given up for another history, whatever term the leader claims.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_history_is_not_rewritten_under_a_replica() {
+    let (fleet, mut leader) = Fleet::taken_over(4).await;
+    let to = HONEST[0];
+
+    // The same place once more with another content.
+    let alice = registered(&fleet, &mut leader, 0).await;
+    let end = leader.end(to, 0);
+    let batch = || Leader::batch(now(), vec![Command::Begin(alice.begin(1))]);
+    let (first, second) = (leader.entry(to, 0, batch()), leader.entry(to, 0, batch()));
+    assert_eq!(leader.append(&fleet, to, 0, &first).await, Ok(R::Success(true)));
+    fleet.replica(to, 0).wait_durable(first.log_id.index, soon(10)).await.unwrap();
+    // Said twice, it is the same.
+    assert_eq!(leader.append_behind(&fleet, to, 0, end, &first).await, Ok(R::Success(true)));
+    let before = fleet.account(to, 0, &ALICE);
+    let said = leader.append_behind(&fleet, to, 0, end, &second).await.unwrap_err();
+    assert!(said.contains("has another history at"), "{said}");
+    assert_eq!(halted(&fleet, to, 0).await, said);
+    assert_eq!(fleet.account(to, 0, &ALICE), before);
+
+    // An append that does not say from which history it follows.
+    let alice = registered(&fleet, &mut leader, 1).await;
+    let entry = leader.entry(to, 1, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));
+    for previous_chain in [Vec::new(), vec![0; 31]] {
+        let call = p::AppendEntries {
+            vote: Some(vote_out(&leader.vote(1))),
+            previous: Some(log_id_out(&leader.end(to, 1).0)),
+            previous_chain: previous_chain.into(),
+            entries: vec![entry_out(&entry)],
+            committed: Some(log_id_out(&entry.log_id)),
+        };
+        let said = leader.send(&fleet, to, 1, Call::Append(call)).await.unwrap_err();
+        assert!(said.contains("chain hash"), "{said}");
+    }
+    assert_eq!(fleet.account(to, 1, &ALICE).unwrap().ordinal, Ordinal(0));
+    let wrong = (leader.end(to, 1).0, Hash([7; 32]));
+    let said = leader.append_behind(&fleet, to, 1, wrong, &entry).await.unwrap_err();
+    assert!(said.contains("has another history at"), "{said}");
+
+    // A later term takes the attempt back that this region may have evaluated.
+    let alice = registered(&fleet, &mut leader, 2).await;
+    let end = leader.end(to, 2);
+    leader.commit_at(&fleet, to, 2, vec![Command::Begin(alice.begin(1))]).await;
+    let before = fleet.account(to, 2, &ALICE);
+    leader.next_term(2);
+    let mut other = leader.entry(to, 2, batch());
+    other.log_id.index = end.0.index + 1;
+    let said = leader.append_behind(&fleet, to, 2, end, &other).await.unwrap_err();
+    assert!(said.contains("has another history at"), "{said}");
+    assert_eq!(halted(&fleet, to, 2).await, said);
+    assert_eq!(fleet.account(to, 2, &ALICE), before);
+
+    // And one that this replica has, but has not applied, gives way: that is Raft.
+    let alice = registered(&fleet, &mut leader, 3).await;
+    let end = leader.end(to, 3);
+    let entry = leader.entry(to, 3, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));
+    let call = p::AppendEntries {
+        vote: Some(vote_out(&leader.vote(3))),
+        previous: Some(log_id_out(&end.0)),
+        previous_chain: end.1.0.to_vec().into(),
+        entries: vec![entry_out(&entry)],
+        committed: Some(log_id_out(&end.0)),
+    };
+    leader.send(&fleet, to, 3, Call::Append(call)).await.unwrap();
+    leader.next_term(3);
+    leader.commit_at(&fleet, to, 3, vec![Command::Begin(alice.begin(1))]).await;
+    assert_eq!(fleet.account(to, 3, &ALICE).unwrap().ordinal, Ordinal(1));
+    assert_eq!(fleet.phase(to, 3), Phase::Verified);
+}

@@ -1,0 +1,225 @@
+//! The attacker: a leader's vote and a vault's identity key, and none of its software.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bkv_core::command::{Batch, Command};
+use bkv_core::id::{Hash, NodeId, Time};
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_answer::Answer;
+use bkv_wire::proto::peer::raft_call::Call;
+use openraft::{EntryPayload, Membership};
+use prost::Message as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::fleet::{Fleet, HONEST, ROOTED, now, soon};
+use crate::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
+use crate::raft::snapshot::{Head, Row};
+use crate::raft::state::digest;
+use crate::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
+
+/// The end of a follower's log: place and chain hash.
+type End = (LogId, Hash);
+
+/// Says yes to his own lies when voters are asked.
+#[derive(Default)]
+struct Mouth(Mutex<[u8; 32]>);
+
+#[async_trait::async_trait]
+impl Incoming for Mouth {
+    async fn call(&self, _: NodeId, body: Body) -> Body {
+        match body {
+            Body::Digest(_) => {
+                let digest = self.0.lock().unwrap().to_vec().into();
+                Body::DigestAnswer(p::DigestAnswer { digest })
+            }
+            _ => Body::Failed(p::Failed { reason: "no".into() }),
+        }
+    }
+
+    async fn raft(&self, _: NodeId, _: p::RaftCall) -> Answer {
+        Answer::Failed(p::Failed { reason: "no".into() })
+    }
+}
+
+pub(super) struct Leader {
+    pub(super) node: NodeId,
+    mouth: Arc<Mouth>,
+    _stop: DropGuard,
+    peers: Peers,
+    votes: BTreeMap<u16, Vote>,
+    /// What each honest vault's log ends with: he may tell them different stories.
+    ends: BTreeMap<(usize, u16), End>,
+}
+
+/// What an honest vault says to an append.
+pub(super) type Said = Result<R, String>;
+
+impl Leader {
+    pub(super) async fn new(
+        node: NodeId,
+        fleet: &Fleet,
+        addresses: BTreeMap<String, String>,
+        heads: BTreeMap<u16, (Vote, End)>,
+    ) -> Self {
+        let admitted = Admitted::default();
+        admitted.set(fleet.list.clone());
+        let (network, key) = (Arc::new(crate::env::Tcp), fleet.keys[ROOTED].tls.clone());
+        let (mouth, stop) = (Arc::new(Mouth::default()), CancellationToken::new());
+        let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
+        let tasks = TaskTracker::new();
+        listen(network.as_ref(), own, key.clone(), admitted.clone(), mouth.clone(), stop.clone(), &tasks)
+            .await
+            .unwrap();
+        let peers = Peers::new(admitted, key, addresses, network);
+        let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
+        Self {
+            node,
+            mouth,
+            _stop: stop.drop_guard(),
+            peers,
+            votes: heads.into_iter().map(|(shard, (vote, _))| (shard, vote)).collect(),
+            ends,
+        }
+    }
+
+    pub(super) fn vote(&self, shard: u16) -> Vote {
+        self.votes[&shard]
+    }
+
+    /// Claims a later term, whether anybody voted for it or not.
+    pub(super) fn next_term(&mut self, shard: u16) {
+        let vote = self.votes.get_mut(&shard).unwrap();
+        *vote = Vote::new_committed(vote.leader_id.term + 1, self.node.0);
+    }
+
+    pub(super) fn end(&self, to: usize, shard: u16) -> End {
+        self.ends[&(to, shard)]
+    }
+
+    /// The entry that would come next at a follower.
+    pub(super) fn entry(
+        &self,
+        to: usize,
+        shard: u16,
+        payload: EntryPayload<crate::raft::types::TypeConfig>,
+    ) -> Entry {
+        let leader = openraft::CommittedLeaderId::new(self.vote(shard).leader_id.term, self.node.0);
+        Entry { log_id: LogId::new(leader, self.end(to, shard).0.index + 1), payload }
+    }
+
+    pub(super) fn batch(time: Time, commands: Vec<Command>) -> EntryPayload<crate::raft::types::TypeConfig> {
+        EntryPayload::Normal(Payload(minicbor::to_vec(Batch { time, commands }).unwrap().into()))
+    }
+
+    pub(super) fn membership(nodes: &[u64]) -> EntryPayload<crate::raft::types::TypeConfig> {
+        let all: BTreeMap<u64, openraft::EmptyNode> =
+            nodes.iter().map(|n| (*n, openraft::EmptyNode {})).collect();
+        EntryPayload::Membership(Membership::new(vec![nodes.iter().copied().collect()], all))
+    }
+
+    /// An append exactly as given.
+    pub(super) async fn send(
+        &self,
+        fleet: &Fleet,
+        to: usize,
+        shard: u16,
+        call: Call,
+    ) -> Result<Answer, String> {
+        let call = p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) };
+        match self.peers.raft(fleet.node(to).node(), call, soon(10)).await {
+            Ok(answer) => Ok(answer),
+            Err(PeerError::Refused { why, .. }) => Err(why),
+            Err(e) => panic!("no answer at all: {e}"),
+        }
+    }
+
+    /// Appends one entry behind `previous` and calls it committed.
+    pub(super) async fn append_behind(
+        &self,
+        fleet: &Fleet,
+        to: usize,
+        shard: u16,
+        previous: End,
+        entry: &Entry,
+    ) -> Said {
+        let call = p::AppendEntries {
+            vote: Some(vote_out(&self.vote(shard))),
+            previous: Some(log_id_out(&previous.0)),
+            previous_chain: previous.1.0.to_vec().into(),
+            entries: vec![entry_out(entry)],
+            committed: Some(log_id_out(&entry.log_id)),
+        };
+        match self.send(fleet, to, shard, Call::Append(call)).await? {
+            Answer::Append(a) => Ok(a.result.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Appends one entry at the end of a follower's log and calls it committed; remembers it if it was taken.
+    pub(super) async fn append(&mut self, fleet: &Fleet, to: usize, shard: u16, entry: &Entry) -> Said {
+        let end = self.end(to, shard);
+        let said = self.append_behind(fleet, to, shard, end, entry).await;
+        if said == Ok(R::Success(true)) {
+            self.ends.insert((to, shard), (entry.log_id, chain(&end.1, entry)));
+        }
+        said
+    }
+
+    /// Commits commands as an honest leader would and waits until this vault has applied them.
+    pub(super) async fn commit_at(&mut self, fleet: &Fleet, to: usize, shard: u16, commands: Vec<Command>) {
+        let entry = self.entry(to, shard, Self::batch(now(), commands));
+        assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
+        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+    }
+
+    /// The same at both.
+    pub(super) async fn commit(&mut self, fleet: &Fleet, shard: u16, command: Command) {
+        let time = now();
+        for to in HONEST {
+            let entry = self.entry(to, shard, Self::batch(time, vec![command.clone()]));
+            assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
+            fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+        }
+    }
+
+    /// What he would send as a snapshot if he were honest: the state as an honest vault has it, some entries further on.
+    pub(super) async fn snapshot(&self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
+        let state = &fleet.replica(of, shard).state;
+        state.store.flush().await.unwrap();
+        let view = state.store.view().unwrap();
+        let mut head = state.snapshot_head(&view).unwrap().unwrap();
+        let end = self.end(of, shard).0;
+        head.applied = log_id_out(&LogId::new(end.leader_id, end.index + 5)).encode_to_vec();
+        (head, state.snapshot_rows(&view, None, 1000).unwrap())
+    }
+
+    /// Sends a snapshot in somebody's name; the refusal's words, if it is refused.
+    pub(super) async fn send_snapshot(
+        &self,
+        fleet: &Fleet,
+        to: usize,
+        shard: u16,
+        vote: Vote,
+        snapshot: &(Head, Vec<Row>),
+    ) -> Result<(), String> {
+        if let Some(first) = snapshot.1.iter().min_by_key(|r| r.id) {
+            *self.mouth.0.lock().unwrap() = digest(Some(&first.account)).0;
+        }
+        let chunk = p::SnapshotChunk {
+            shard: u32::from(shard),
+            vote: Some(vote_out(&vote)),
+            head: minicbor::to_vec(&snapshot.0).unwrap().into(),
+            rows: snapshot.1.iter().map(|r| minicbor::to_vec(r).unwrap().into()).collect(),
+            last: true,
+            ..Default::default()
+        };
+        match self.peers.call(fleet.node(to).node(), Body::Snapshot(chunk), soon(10)).await {
+            Ok(_) => Ok(()),
+            Err(PeerError::Refused { why, .. }) => Err(why),
+            Err(e) => panic!("no answer at all: {e}"),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A client with the real cryptography: what it signs is genuine.
+
+use bkv_core::command::{
+    Acknowledgement, Begin, Command, Confirm, Delete, Finish, OwnerSignature, SetManifest, Store,
+};
+use bkv_core::id::{
+    AccountId, AttemptId, Element, Generation, OperationId, Ordinal, PublicKey, RegId, Route, Signature,
+    Slot, Time,
+};
+use bkv_core::record::{Record, SealedShare, shares_hash};
+use bkv_core::secret::Secret32;
+use bkv_core::statement::{self, Operation, Owned};
+use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
+use bkv_wire::opaque::{self, Server, Stretch};
+use bkv_wire::toprf::{self, Hardened, OprfKey};
+use bkv_wire::{delivery, opaque::Registered};
+use ed25519_dalek::{Signer as _, SigningKey};
+use rand::RngCore as _;
+use rand::rngs::OsRng;
+
+use super::fleet::{Fleet, now};
+
+const PASSWORD: &[u8] = b"quiet otter paints the north window";
+
+/// One generation of somebody's key.
+pub(super) struct Person {
+    pub(super) account: AccountId,
+    pub(super) record: Record,
+    pub(super) shares: Vec<SealedShare>,
+    pub(super) z: Secret32,
+    pub(super) owner: SigningKey,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    hardened: Hardened,
+    stretch: Stretch,
+}
+
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    OsRng.fill_bytes(&mut bytes);
+    bytes
+}
+
+/// A blinded password: B.
+pub(super) fn blinded() -> Element {
+    *toprf::blind(PASSWORD, &mut OsRng).unwrap().element()
+}
+
+impl Person {
+    /// Everything that a registration needs, with a key of its own.
+    pub(super) fn new(fleet: &Fleet, account: AccountId, generation: u64) -> Self {
+        let (list, policy) = (&fleet.list, &fleet.policy);
+        let key = OprfKey::random(&mut OsRng);
+        let t = usize::from(list.threshold);
+        let (shares, commitments) = key.split(t, list.members.len(), &mut OsRng).unwrap();
+        let hardened = key.evaluate_whole(PASSWORD).unwrap();
+        let (state, request) = opaque::register_start(&hardened, &mut OsRng).unwrap();
+        let z = Secret32::new(random());
+        let response = opaque::server::registration_response(z.expose(), &request).unwrap();
+        let stretch = Stretch::within(policy.ksf_floor, &policy.ksf_floor, &policy.ksf_ceiling).unwrap();
+        let Registered { upload, .. } = state.finish(&hardened, &response, &stretch, &mut OsRng).unwrap();
+        let owner = SigningKey::generate(&mut OsRng);
+        let record = Record {
+            lineage: list.lineage,
+            era: list.era,
+            account,
+            generation: Generation(generation),
+            reg_id: RegId(random()),
+            threshold: list.threshold,
+            slots: 3,
+            admission: list.number,
+            policy: policy.number,
+            attempts: policy.attempts.clone(),
+            upload,
+            commitments: commitments.encoded().to_vec(),
+            ciphertext: random::<48>().to_vec(),
+            owner: PublicKey(owner.verifying_key().to_bytes()),
+            ksf: policy.ksf_floor,
+        };
+        let hash = record.hash();
+        let shares = shares.iter().zip(&list.members).map(|(share, m)| {
+            let public: &[u8; 32] = m.delivery.as_slice().try_into().unwrap();
+            delivery::seal(m.slot, public, &statement::share_info(&hash, m.slot), b"", share).unwrap()
+        });
+        let shares = shares.collect();
+        Self { account, record, shares, z, owner, request, response, hardened, stretch }
+    }
+
+    pub(super) fn store(&self, owner: Option<OwnerSignature>) -> Command {
+        Command::Store(Box::new(Store {
+            account: self.account,
+            route: Route([1; 32]),
+            request: self.request.clone(),
+            response: self.response.clone(),
+            record: self.record.clone(),
+            shares: self.shares.clone(),
+            z: self.z.clone(),
+            owner,
+        }))
+    }
+
+    /// With acknowledgements of these slots: their boot keys are made here, their identities are the vaults' own.
+    pub(super) fn confirm(&self, fleet: &Fleet, slots: &[u8], by: &SigningKey) -> Command {
+        let r = &self.record;
+        let (hash, base) = (r.hash(), Generation(r.generation.0 - 1));
+        let word = statement::confirm(&r.lineage, r.era, &r.account, base, &r.reg_id, &hash);
+        Command::Confirm(Confirm {
+            account: self.account,
+            reg_id: r.reg_id,
+            record: hash,
+            acknowledgements: slots.iter().map(|s| self.acknowledgement(fleet, Slot(*s))).collect(),
+            signature: Signature(by.sign(&word).to_bytes()),
+        })
+    }
+
+    fn acknowledgement(&self, fleet: &Fleet, slot: Slot) -> Acknowledgement {
+        let (boot, r) = (SigningKey::generate(&mut OsRng), &self.record);
+        let from = now().0 - 60_000;
+        let claims = Claims {
+            lineage: r.lineage,
+            era: r.era,
+            node: fleet.list.member(slot).unwrap().node,
+            slot,
+            admission: fleet.list.number,
+            key: PublicKey(boot.verifying_key().to_bytes()),
+            not_before: Time(from),
+            not_after: Time(from + MAX_VALIDITY_MS),
+        };
+        let signature = fleet.keys[usize::from(slot.0) - 1].sign(&claims.statement());
+        let shares = shares_hash(&self.shares);
+        let word = statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &r.hash(), &shares);
+        Acknowledgement {
+            slot,
+            certificate: claims.encode(&signature),
+            signature: Signature(boot.sign(&word).to_bytes()),
+        }
+    }
+
+    /// The owner's word on an operation in this generation; `by` may be somebody else's key.
+    pub(super) fn owned(&self, what: &Operation<'_>, expires: Time, by: &SigningKey) -> OwnerSignature {
+        let operation = OperationId(random());
+        let r = &self.record;
+        let owned = Owned {
+            lineage: &r.lineage,
+            era: r.era,
+            account: &r.account,
+            generation: r.generation,
+            operation: &operation,
+            expires,
+        };
+        let signature = Signature(by.sign(&statement::owner(&owned, what)).to_bytes());
+        OwnerSignature { operation, expires, signature }
+    }
+
+    pub(super) fn delete(&self, owner: OwnerSignature) -> Command {
+        Command::Delete(Delete { account: self.account, owner })
+    }
+
+    pub(super) fn set_manifest(&self, manifest: bkv_core::account::Manifest, by: &SigningKey) -> Command {
+        let owner = self.owned(&Operation::SetManifest(&manifest), now().plus(60_000), by);
+        Command::SetManifest(SetManifest { account: self.account, manifest, owner })
+    }
+
+    pub(super) fn begin(&self, ordinal: u64) -> Begin {
+        Begin {
+            account: self.account,
+            generation: self.record.generation,
+            ordinal: Ordinal(ordinal),
+            attempt: AttemptId(random()),
+            blinded: blinded(),
+            cancel: statement::cancel_hash(&random()),
+            seed: Secret32::new(random()),
+        }
+    }
+
+    /// The client's honest Finish of an attempt, in the very context that the attempt has.
+    pub(super) fn finish(&self, begin: &Begin) -> Finish {
+        let r = &self.record;
+        let context = statement::login_context(
+            &r.lineage,
+            r.era,
+            &begin.account,
+            begin.generation,
+            begin.ordinal,
+            &begin.attempt,
+            &begin.blinded,
+        );
+        let (login, ke1) = opaque::login_start(&self.hardened, &mut OsRng).unwrap();
+        let server = Server::new(self.z.expose()).unwrap();
+        let (_, ke2) = server.answer(begin.seed.expose(), &r.upload, &context.0, &ke1).unwrap();
+        let done = login.finish(&self.hardened, &ke2, &context.0, &self.stretch, &mut OsRng).unwrap();
+        Finish { account: begin.account, attempt: begin.attempt, ke1, ke2, ke3: done.ke3 }
+    }
+}

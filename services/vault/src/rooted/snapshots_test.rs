@@ -1,0 +1,351 @@
+//! Snapshots that a rooted leader makes up, each sent to a replica that knows better. A contradiction halts that shard there, and says which; what
+//! only other voters could confirm is refused; nothing of it is installed, and the other shards go on.
+
+use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
+use bkv_core::command::{Begin, Command, Finish};
+use bkv_core::id::{AccountId, Generation, Ordinal, PublicKey, Signature, Time};
+use bkv_core::record::shares_hash;
+use bkv_core::statement::Operation;
+use bkv_wire::documents::RootKey;
+use ed25519_dalek::SigningKey;
+use rand::rngs::OsRng;
+use zeroize::Zeroizing;
+
+use super::fleet::{BUDGET, Fleet, HONEST, Keys, now, signed, soon};
+use super::leader::Leader;
+use super::person::{Person, blinded, random};
+use crate::raft::snapshot::{Head, Row};
+use crate::raft::types::membership_out;
+use crate::replica::Phase;
+
+const ALICE: AccountId = AccountId([0xa1; 32]);
+const BOB: AccountId = AccountId([0xb0; 32]);
+
+/// What a shard holds before the lie: alice with two successes and an open attempt, bob deleted.
+struct Scene {
+    alice: Person,
+    /// Bob's account as it was before he deleted it.
+    bob_before: Account,
+    /// The first success.
+    older: Success,
+    /// The client's proof of attempt 4, held back until attempt 5 superseded it.
+    held_back: Success,
+}
+
+async fn scene(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Scene {
+    let alice = Person::new(fleet, ALICE, 1);
+    let bob = Person::new(fleet, BOB, 1);
+    for person in [&alice, &bob] {
+        leader.commit(fleet, shard, person.store(None)).await;
+        leader.commit(fleet, shard, person.confirm(fleet, &[1, 2], &person.owner)).await;
+    }
+    let bob_before = fleet.account(HONEST[0], shard, &BOB).unwrap();
+    let deletion = bob.owned(&Operation::Delete, now().plus(600_000), &bob.owner);
+    leader.commit(fleet, shard, bob.delete(deletion)).await;
+    let mut proofs = Vec::new();
+    for ordinal in 1..=5 {
+        let begin = alice.begin(ordinal);
+        let finish = alice.finish(&begin);
+        proofs.push(success(&begin, &finish));
+        leader.commit(fleet, shard, Command::Begin(begin)).await;
+        if ordinal == 1 || ordinal == 3 {
+            leader.commit(fleet, shard, Command::Finish(finish)).await;
+        }
+    }
+    Scene { alice, bob_before, older: proofs.remove(0), held_back: proofs.remove(2) }
+}
+
+fn success(begin: &Begin, f: &Finish) -> Success {
+    let (transcript, signature) = bkv_wire::opaque::success_proof(&f.ke1, &f.ke2, &f.ke3).unwrap();
+    Success {
+        ordinal: begin.ordinal,
+        attempt: begin.attempt,
+        blinded: begin.blinded,
+        transcript,
+        signature: Signature(signature),
+    }
+}
+
+fn row(rows: &mut [Row], id: AccountId) -> &mut Account {
+    &mut rows.iter_mut().find(|r| r.id == id).unwrap().account
+}
+
+/// Another record, so that its hash fits.
+fn swap(account: &mut Account, change: impl Fn(&mut Live)) {
+    let live = account.live.as_mut().unwrap();
+    change(live);
+    live.hash = live.record.hash();
+}
+
+type Lie = fn(&mut Head, &mut Vec<Row>, &Scene, &Fleet);
+
+/// (what, how, what the replica must say).
+const HALTS: [(&str, Lie, &str); 20] = [
+    (
+        "a lower ordinal",
+        |_, rows, _, _| {
+            let a = row(rows, ALICE);
+            (a.ordinal, a.pending) = (Ordinal(4), None);
+        },
+        "a lower ordinal",
+    ),
+    (
+        "a made-up last success",
+        |_, rows, _, _| {
+            let a = row(rows, ALICE);
+            let p = a.pending.take().unwrap();
+            let (transcript, signature) = (random::<416>().to_vec(), Signature(random()));
+            let s =
+                Success { ordinal: p.ordinal, attempt: p.attempt, blinded: p.blinded, transcript, signature };
+            (a.last_success, a.finished) = (Some(s), Some(p.attempt));
+        },
+        "a success that is not proved",
+    ),
+    (
+        "the older success at the open attempt's ordinal",
+        |_, rows, scene, _| {
+            let a = row(rows, ALICE);
+            let p = a.pending.take().unwrap();
+            let s =
+                Success { ordinal: p.ordinal, attempt: p.attempt, blinded: p.blinded, ..scene.older.clone() };
+            (a.last_success, a.finished) = (Some(s), Some(p.attempt));
+        },
+        "a success that is not proved",
+    ),
+    (
+        "a success by the attacker's own client key",
+        |_, rows, _, fleet| {
+            let a = row(rows, ALICE);
+            let p = a.pending.take().unwrap();
+            let mallory = Person::new(fleet, ALICE, 1);
+            let mut begin = mallory.begin(p.ordinal.0);
+            (begin.attempt, begin.blinded) = (p.attempt, p.blinded);
+            (a.last_success, a.finished) = (Some(success(&begin, &mallory.finish(&begin))), Some(p.attempt));
+        },
+        "a success that is not proved",
+    ),
+    (
+        "a genuine success of an attempt that failed here",
+        |_, rows, scene, _| {
+            let a = row(rows, ALICE);
+            (a.last_success, a.finished) = (Some(scene.held_back.clone()), Some(scene.held_back.attempt));
+            a.pending.as_mut().unwrap().success_before = scene.held_back.ordinal;
+        },
+        "a success that is not proved",
+    ),
+    (
+        "a genuine, older success",
+        |_, rows, scene, _| {
+            let a = row(rows, ALICE);
+            (a.last_success, a.finished) = (Some(scene.older.clone()), Some(scene.older.attempt));
+            a.pending.as_mut().unwrap().success_before = scene.older.ordinal;
+        },
+        "a success that is not proved",
+    ),
+    (
+        "another client key",
+        |_, rows, _, fleet| {
+            let mallory = Person::new(fleet, ALICE, 1);
+            swap(row(rows, ALICE), |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
+        },
+        "another record in the same generation",
+    ),
+    (
+        "another client key, and no success that could contradict it",
+        |_, rows, _, fleet| {
+            let mallory = Person::new(fleet, ALICE, 1);
+            let a = row(rows, ALICE);
+            swap(a, |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
+            (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(5), None);
+        },
+        "another record in the same generation",
+    ),
+    (
+        "another owner key",
+        |_, rows, _, _| {
+            let mallory = SigningKey::generate(&mut OsRng);
+            swap(row(rows, ALICE), |l| l.record.owner = PublicKey(mallory.verifying_key().to_bytes()));
+        },
+        "another record in the same generation",
+    ),
+    (
+        "a larger budget",
+        |_, rows, _, _| {
+            swap(row(rows, ALICE), |l| l.record.attempts.max = BUDGET + 1000);
+        },
+        "another record in the same generation",
+    ),
+    (
+        "another record whole",
+        |_, rows, _, fleet| {
+            let mallory = Person::new(fleet, ALICE, 1);
+            let a = row(rows, ALICE);
+            let hash = mallory.record.hash();
+            let shares = shares_hash(&mallory.shares);
+            a.live =
+                Some(Live { hash, shares, record: mallory.record, since: a.live.as_ref().unwrap().since });
+            (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(0), None);
+        },
+        "another record in the same generation",
+    ),
+    (
+        "a key that was deleted",
+        |_, rows, scene, _| *row(rows, BOB) = scene.bob_before.clone(),
+        "a key that is gone lives again",
+    ),
+    (
+        "another cause of the end",
+        |_, rows, _, _| {
+            row(rows, BOB).ended.as_mut().unwrap().cause = Cause::Exhausted;
+        },
+        "another record in the same generation",
+    ),
+    (
+        "fewer failures over the life",
+        |_, rows, _, _| row(rows, ALICE).lifetime = 0,
+        "fewer lifetime failures",
+    ),
+    (
+        "an earlier next attempt",
+        |_, rows, _, _| row(rows, ALICE).next_allowed = Time(0),
+        "an earlier next attempt",
+    ),
+    (
+        "another attempt at the same ordinal",
+        |_, rows, _, _| {
+            row(rows, ALICE).pending.as_mut().unwrap().blinded = blinded();
+        },
+        "another attempt at the same ordinal",
+    ),
+    ("an account left out", |_, rows, _, _| rows.retain(|r| r.id != BOB), "an account is missing"),
+    (
+        "a lower generation",
+        |_, rows, _, _| {
+            let a = row(rows, BOB);
+            a.generation = Generation(0);
+        },
+        "a lower generation",
+    ),
+    (
+        "an admission list that the root did not sign",
+        |head, _, _, fleet| {
+            // Same numbers would be noticed by themselves; a higher one has to be signed.
+            let d = &mut head.shard.fleet.as_mut().unwrap().documents;
+            let mut list = (*fleet.list).clone();
+            list.number = 2;
+            list.members[1].identity = Keys::generate().spki;
+            let own = signed(&list, &fleet.policy, &RootKey::from_seed(&Zeroizing::new([66; 32])));
+            (d.admission, d.admission_signed) = (list, own.admission);
+        },
+        "documents that the root did not sign",
+    ),
+    (
+        "another index key",
+        |head, _, _, _| {
+            head.shard.fleet.as_mut().unwrap().index = bkv_core::secret::Secret32::new([9; 32]);
+        },
+        "the shard's head goes back",
+    ),
+];
+
+/// (what, how, what the replica must say): refused without a halt, since an honest leader could have been told wrongly too.
+const LATER: [(&str, Lie, &str); 5] = [
+    (
+        "a destruction",
+        |_, rows, _, _| {
+            let a = row(rows, ALICE);
+            let reg_id = a.live.take().unwrap().record.reg_id;
+            a.pending = None;
+            a.ended = Some(Ended { cause: Cause::Exhausted, at: Time(1), reg_id });
+        },
+        "fewer than t voters",
+    ),
+    (
+        "a new generation",
+        |_, rows, _, fleet| {
+            let mallory = Person::new(fleet, ALICE, 2);
+            let a = row(rows, ALICE);
+            let hash = mallory.record.hash();
+            let shares = shares_hash(&mallory.shares);
+            a.live = Some(Live { hash, shares, record: mallory.record, since: Time(1) });
+            (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(0), None);
+            a.generation = Generation(2);
+        },
+        "fewer than t voters",
+    ),
+    (
+        "a registration beside the live one",
+        |_, rows, _, fleet| {
+            let mallory = Person::new(fleet, ALICE, 2);
+            let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
+            let (expires, base) = (now().plus(600_000), Generation(1));
+            row(rows, ALICE).stored = Some(Stored { record: mallory.record, hash, shares, expires, base });
+        },
+        "fewer than t voters",
+    ),
+    // Waits and deadlines of every account would be over by entry time, and time itself would stand still.
+    ("a time from the future", |head, _, _, _| head.shard.time = now().plus(3_600_000), "30 s in the future"),
+    (
+        "a stranger among the voters",
+        |head, _, _, fleet| {
+            let nodes = [fleet.list.members[0].node.0, 4711].map(|n| (n, openraft::EmptyNode {}));
+            let all: std::collections::BTreeMap<u64, openraft::EmptyNode> = nodes.into();
+            let m = openraft::Membership::new(vec![all.keys().copied().collect()], all);
+            head.membership = prost::Message::encode_to_vec(&membership_out(&m));
+        },
+        "not on the admission list",
+    ),
+];
+
+/// S43: every lie in a shard of its own. The first honest vault is lied to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s43_no_snapshot_takes_anything_back() {
+    let shards = u16::try_from(HALTS.len() + LATER.len() + 1).unwrap();
+    let (fleet, mut leader) = Fleet::taken_over(shards).await;
+    let to = HONEST[0];
+    let lies = HALTS.iter().map(|l| (l, true)).chain(LATER.iter().map(|l| (l, false)));
+    for (((what, lie, says), halts), shard) in lies.zip(0u16..) {
+        let scene = scene(&fleet, &mut leader, shard).await;
+        let seen = |id: &AccountId| fleet.account(to, shard, id).unwrap();
+        let floor = || fleet.replica(to, shard).state.floor(&ALICE).unwrap().unwrap();
+        let before = (seen(&ALICE), seen(&BOB), floor(), fleet.replica(to, shard).applied());
+        assert_eq!(before.0.tries_left(), BUDGET - 2);
+        let (mut head, mut rows) = leader.snapshot(&fleet, to, shard).await;
+        lie(&mut head, &mut rows, &scene, &fleet);
+        let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &(head, rows)).await;
+        let said = said.expect_err(what);
+        assert!(said.contains(says), "{what}: {said}");
+        assert_eq!((seen(&ALICE), seen(&BOB), floor(), fleet.replica(to, shard).applied()), before, "{what}");
+        match fleet.phase(to, shard) {
+            Phase::Halted(why) => assert!(halts && why == said, "{what}: {why}"),
+            phase => assert!(!halts && phase == Phase::Verified, "{what}: {phase:?}"),
+        }
+        if halts {
+            // Nothing is taken from him any more, not even what is right.
+            let entry =
+                leader.entry(to, shard, Leader::batch(now(), vec![Command::Begin(scene.alice.begin(6))]));
+            let said = leader.append(&fleet, to, shard, &entry).await.unwrap_err();
+            assert!(said.contains("halted"), "{what}: {said}");
+        } else {
+            leader.commit(&fleet, shard, Command::Begin(scene.alice.begin(6))).await;
+            assert_eq!(seen(&ALICE).ordinal, Ordinal(6), "{what}");
+        }
+        // The other honest vault was not lied to.
+        assert_eq!(fleet.phase(HONEST[1], shard), Phase::Verified, "{what}");
+    }
+    // The test of the test: what is true is installed, in the one shard that is left.
+    let shard = shards - 1;
+    let scene = scene(&fleet, &mut leader, shard).await;
+    let applied = fleet.replica(to, shard).applied();
+    let snapshot = leader.snapshot(&fleet, to, shard).await;
+    leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &snapshot).await.unwrap();
+    fleet.replica(to, shard).wait_applied(applied + 5, soon(10)).await.unwrap();
+    assert_eq!(fleet.account(to, shard, &ALICE).unwrap().tries_left(), BUDGET - 2);
+    // And what the other honest vault says too, when it is asked: a deletion that this one has missed.
+    let alice = scene.alice;
+    let deletion = alice.owned(&Operation::Delete, now().plus(600_000), &alice.owner);
+    leader.commit_at(&fleet, HONEST[1], shard, vec![alice.delete(deletion)]).await;
+    let snapshot = leader.snapshot(&fleet, HONEST[1], shard).await;
+    leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &snapshot).await.unwrap();
+    assert!(fleet.account(to, shard, &ALICE).unwrap().live.is_none());
+}
