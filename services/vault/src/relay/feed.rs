@@ -35,6 +35,7 @@ pub(super) async fn serve(
     let end = |reason: &str| frame_of(stream, Body::FeedEnd(o::FeedEnd { shard, reason: reason.into() }));
     let mut cursor = s.after;
     let mut applied = replica.state.durable.subscribe();
+    let mut told = false;
     loop {
         if !replica.status().borrow().lead {
             let _ = out.send(end("not the leader")).await;
@@ -60,6 +61,13 @@ pub(super) async fn serve(
             cursor = *number;
         }
         if page.events.len() < PAGE {
+            // Once: this is all there is so far. Until then whoever listens must call what it knows stale.
+            if !std::mem::replace(&mut told, true) {
+                let here = o::ScanPage { shard, last: true, cursor, ..Default::default() };
+                if out.send(frame_of(stream, Body::ScanPage(here))).await.is_err() {
+                    return;
+                }
+            }
             tokio::select! {
                 () = link.cancelled() => return,
                 _ = timeout(LOOK, applied.changed()) => {}
