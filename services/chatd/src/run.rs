@@ -84,8 +84,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     tasks.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
     let tokens = Verifier::new(settings, ring);
     let certificates = (identity, web.clone());
-    let shared =
-        Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates);
+    let shared = Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates);
     let l = &config.listen;
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
     server::public(shared.clone(), l.public, https_server(web)?, end.clone(), &tasks)

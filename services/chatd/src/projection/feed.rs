@@ -73,6 +73,8 @@ async fn take_in(
     shard: u16,
     mut known: u64,
 ) -> Result<(), sqlx::Error> {
+    // From the first event on: what the shard has is not to be trusted, also where it calls itself newer than what comes.
+    let mut anew = known == 0;
     // A scan replaces what the shard has, in one transaction: nobody sees half of it.
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
@@ -84,8 +86,8 @@ async fn take_in(
         };
         match body {
             Some(Body::Event(first)) if scan.is_none() => {
-                match within(take_batch(pool, &mut stream, shard, known, first)).await? {
-                    Some(last) => known = last,
+                match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
+                    Some(last) => (known, anew) = (last, false),
                     None => return Ok(()),
                 }
             }
@@ -93,6 +95,9 @@ async fn take_in(
             Some(Body::ScanPage(page))
                 if scan.is_none() && page.last && page.events.is_empty() && page.cursor == known =>
             {
+                if std::mem::take(&mut anew) {
+                    within(store::forget(pool, shard)).await?;
+                }
                 metadata.live(shard);
             }
             Some(Body::ScanPage(page)) => {
@@ -107,7 +112,7 @@ async fn take_in(
                         tx.commit().await
                     })
                     .await?;
-                    known = page.cursor;
+                    (known, anew) = (page.cursor, false);
                 } else {
                     scan = Some(tx);
                 }
@@ -124,9 +129,13 @@ async fn take_batch(
     stream: &mut VaultStream,
     shard: u16,
     known: u64,
+    anew: bool,
     first: o::Event,
 ) -> Result<Option<u64>, sqlx::Error> {
     let mut tx = pool.begin().await?;
+    if anew {
+        store::forget(&mut *tx, shard).await?;
+    }
     let mut last = first.cursor;
     take_one(&mut tx, shard, &first).await?;
     for _ in 1..BATCH {

@@ -45,9 +45,7 @@ impl Default for Feeds {
 }
 
 /// Gives up on a database that does not answer in time.
-pub(super) async fn within<T>(
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     timeout(CHANGE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
@@ -141,9 +139,10 @@ impl Metadata {
     /// An answer may be old if the database was away, or if what happened since is not in it yet.
     fn is_stale(&self, route: &Route) -> bool {
         let feeds = self.feeds();
-        let followed = u16::try_from(feeds.behind.len()).ok().filter(|n| *n > 0).is_some_and(|shards| {
-            matches!(feeds.behind.get(usize::from(route.shard(shards).0)), Some(None))
-        });
+        let followed = u16::try_from(feeds.behind.len())
+            .ok()
+            .filter(|n| *n > 0)
+            .is_some_and(|shards| matches!(feeds.behind.get(usize::from(route.shard(shards).0)), Some(None)));
         !followed || !self.up.load(Ordering::Relaxed)
     }
 
@@ -213,13 +212,21 @@ pub(super) async fn set_back(pool: &PgPool, shard: u16, known: u64) -> Result<bo
     Ok(known > 0 && standing(pool, shard).await?.is_none_or(|cursor| cursor < known))
 }
 
+/// Forgets what a shard has: all of it is about to be told again.
+pub(super) async fn forget<'e>(
+    db: impl sqlx::Executor<'e, Database = Postgres>,
+    shard: u16,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM keys WHERE shard = $1").bind(i32::from(shard)).execute(db).await.map(drop)
+}
+
 /// A scan tells all there is: whatever else the shard has is not so.
 pub(super) async fn start_scan(
     pool: &PgPool,
     shard: u16,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    sqlx::query("DELETE FROM keys WHERE shard = $1").bind(i32::from(shard)).execute(&mut *tx).await?;
+    forget(&mut *tx, shard).await?;
     Ok(tx)
 }
 
