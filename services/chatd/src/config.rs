@@ -97,6 +97,11 @@ pub struct Limits {
     pub frames_per_second: u32,
     /// See `frames_per_second`.
     pub frames_burst: u32,
+    /// Requests and frames a second of one address, and how many may be saved up. Many people share an address behind a carrier's gateway or a
+    /// load balancer that does not pass addresses on.
+    pub address_per_second: u32,
+    /// See `address_per_second`.
+    pub address_burst: u32,
     /// A connection without a word for so many seconds is closed.
     pub idle_seconds: u64,
 }
@@ -110,6 +115,8 @@ impl Default for Limits {
             streams: 8,
             frames_per_second: 50,
             frames_burst: 200,
+            address_per_second: 1_000,
+            address_burst: 5_000,
             idle_seconds: 120,
         }
     }
@@ -172,7 +179,17 @@ impl Config {
         if c.tokens.issuer.is_empty() || c.tokens.audience.is_empty() {
             return field("tokens", "issuer and audience can't be empty");
         }
-        if c.limits.streams == 0 || c.limits.frames_per_second == 0 || c.limits.connections == 0 {
+        let l = &c.limits;
+        let counts = [
+            l.connections,
+            l.connections_per_account,
+            l.connections_per_address,
+            l.frames_per_second,
+            l.frames_burst,
+            l.address_per_second,
+            l.address_burst,
+        ];
+        if l.streams == 0 || l.idle_seconds == 0 || counts.contains(&0) {
             return field("limits", "zero would refuse everybody");
         }
         Ok(c)
@@ -217,6 +234,8 @@ eu-west = "127.0.0.1:3"
             ("eu-west = \"127.0.0.1:3\"", "", "vaults"),
             ("eu-west = \"127.0.0.1:3\"", "eu-west = \"127.0.0.1\"", "vaults"),
             ("ca = \"ca.crt\"", "cas = \"ca.crt\"", "cas"),
+            ("[vaults]", "[limits]\nidle_seconds = 0\n[vaults]", "limits"),
+            ("[vaults]", "[limits]\naddress_burst = 0\n[vaults]", "limits"),
         ];
         for (from, to, name) in cases {
             let e = Config::parse(&GOOD.replace(from, to), Path::new("/")).unwrap_err().to_string();

@@ -22,12 +22,17 @@ pub struct FleetCache(Mutex<Option<(Bytes, Instant)>>);
 impl FleetCache {
     /// The bundle as protobuf; an older one rather than none while no vault answers.
     pub async fn get(&self, vaults: &Vaults) -> Option<Bytes> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((bundle, at)) = &known
-            && at.elapsed() < FRESH
-        {
-            return Some(bundle.clone());
-        }
+        let known = {
+            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((bundle, at)) = cache.as_mut() {
+                if at.elapsed() < FRESH {
+                    return Some(bundle.clone());
+                }
+                // Whoever comes meanwhile is given the old one: one question to a vault, not one for each client.
+                *at = Instant::now();
+            }
+            cache.clone()
+        };
         let Some(fresh) = fetch(vaults).await else { return known.map(|(b, _)| b) };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fresh.clone(), Instant::now()));
         Some(fresh)

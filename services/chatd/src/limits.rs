@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// How fast one key may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +28,27 @@ pub struct Buckets<K> {
     rate: Rate,
     most: usize,
     table: HashMap<K, Bucket>,
+    /// When full buckets were looked for last.
+    swept: Option<u64>,
 }
+
+/// Between two looks through a full table: a flood of newcomers must not make each of them walk through all of it.
+const SWEEP: u64 = 100;
 
 impl<K: Hash + Eq> Buckets<K> {
     /// At most `most` keys are remembered.
     pub fn new(rate: Rate, most: usize) -> Self {
-        Self { rate, most, table: HashMap::new() }
+        Self { rate, most, table: HashMap::new(), swept: None }
     }
 
     /// Takes one token of `key` at `now` (milliseconds of a clock that never goes back; if it does, nothing is refilled).
     pub fn take(&mut self, key: K, now: u64) -> bool {
         let (rate, full) = (self.rate, u64::from(self.rate.burst) * 1000);
         if self.table.len() >= self.most && !self.table.contains_key(&key) {
-            self.table.retain(|_, b| level(b, rate, now) < full);
+            if self.swept.is_none_or(|at| now >= at.saturating_add(SWEEP)) {
+                self.swept = Some(now);
+                self.table.retain(|_, b| level(b, rate, now) < full);
+            }
             if self.table.len() >= self.most {
                 return false;
             }
@@ -67,6 +76,14 @@ impl<K: Hash + Eq> Buckets<K> {
 fn level(bucket: &Bucket, rate: Rate, now: u64) -> u64 {
     let gained = now.saturating_sub(bucket.at).saturating_mul(u64::from(rate.per_second));
     bucket.level.saturating_add(gained).min(u64::from(rate.burst) * 1000)
+}
+
+/// What counts as one address: an IPv4 address, or the /64 that an IPv6 host is given whole; else one host would have 2^64 budgets.
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// How many of something each key has open; a key without any is forgotten.

@@ -36,7 +36,7 @@ impl Metrics {
             postgres_up: IntGauge::new("bkv_chatd_postgres_up", "1 while the database answers")?,
             lag: IntGauge::new(
                 "bkv_chatd_projection_lag_seconds",
-                "Seconds since the projection last heard from the feed",
+                "Seconds for which some shard's events were not followed up to the newest; 0 while all are",
             )?,
             jwks: IntGauge::new(
                 "bkv_jwks_refreshed_timestamp_seconds",

@@ -11,11 +11,13 @@ use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::reset::Reason;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use prometheus::IntGauge;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::server::Shared;
+use crate::server::{Caller, Shared};
 use crate::stream::{Action, Stream};
 use crate::vaults::VaultStream;
 
@@ -28,21 +30,88 @@ const WRITE: Duration = Duration::from_secs(10);
 /// Waiting for a leader to be known, per try.
 const WAIT: [u64; 6] = [10, 30, 60, 120, 200, 300];
 
-type Out = mpsc::Sender<o::Frame>;
-
 fn frame(stream: u64, body: Body) -> o::Frame {
     o::Frame { stream, body: Some(body) }
 }
 
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The client went.
+    Gone,
+    /// ChatD drains.
+    Draining,
+    /// The client does not take its frames.
+    Slow,
+    /// Not a word for too long.
+    Idle,
+    /// More than its rate, or faster than its vault takes it.
+    Rate,
+    /// A frame that does not read, is unknown, or stands where it can't.
+    Protocol,
+}
+
+impl End {
+    /// What the client's open streams are told.
+    const fn reset(self) -> Option<Reason> {
+        match self {
+            Self::Gone | Self::Slow => None,
+            Self::Draining => Some(Reason::Draining),
+            Self::Idle => Some(Reason::Idle),
+            Self::Rate => Some(Reason::Overloaded),
+            Self::Protocol => Some(Reason::Protocol),
+        }
+    }
+
+    /// The failure as it is counted.
+    const fn counted(self) -> Option<&'static str> {
+        match self {
+            Self::Gone | Self::Draining => None,
+            Self::Slow => Some("slow_client"),
+            Self::Idle => Some("idle"),
+            Self::Rate => Some("rate"),
+            Self::Protocol => Some("protocol"),
+        }
+    }
+}
+
+/// What goes to one client. Whoever finds it full says that the client is slow, and its connection ends: it is dropped, not waited for.
+#[derive(Clone)]
+struct Out {
+    queue: mpsc::Sender<o::Frame>,
+    slow: CancellationToken,
+}
+
+impl Out {
+    fn send(&self, stream: u64, body: Body) {
+        if self.queue.try_send(frame(stream, body)).is_err() {
+            self.slow.cancel();
+        }
+    }
+}
+
+/// One more connection while it lives.
+struct Counted(IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Serves one client until it goes, is too slow, too fast or idle, or ChatD drains.
-pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) {
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, caller: &Caller) {
     shared.metrics.connections.inc();
+    let _counted = Counted(shared.metrics.connections.clone());
     let (mut sink, mut source) = socket.split();
-    let (out, mut queue) = mpsc::channel::<o::Frame>(OUT);
-    let writer = tokio::spawn(async move {
-        while let Some(f) = queue.recv().await {
+    let (queue, mut waiting) = mpsc::channel::<o::Frame>(OUT);
+    let out = Out { queue, slow: CancellationToken::new() };
+    let slow = out.slow.clone();
+    let mut writer = tokio::spawn(async move {
+        while let Some(f) = waiting.recv().await {
             let sent = timeout(WRITE, sink.send(Message::Binary(f.encode_to_vec().into()))).await;
             if !matches!(sent, Ok(Ok(()))) {
+                slow.cancel();
                 return;
             }
         }
@@ -51,72 +120,85 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) 
     });
     let mut streams: HashMap<u64, mpsc::Sender<Bytes>> = HashMap::new();
     let idle = Duration::from_secs(shared.limits.idle_seconds);
-    loop {
+    let end = loop {
         let message = tokio::select! {
-            () = shared.drain.cancelled() => break,
+            () = shared.drain.cancelled() => break End::Draining,
+            () = out.slow.cancelled() => break End::Slow,
             m = timeout(idle, source.next()) => m,
         };
-        let Ok(Some(Ok(message))) = message else { break };
-        let Message::Binary(bytes) = message else { continue };
-        if !shared.may_send(&route) {
-            shared.metrics.failures.with_label_values(&["rate"]).inc();
-            break;
-        }
-        let Ok(f) = o::Frame::decode(bytes) else {
-            shared.metrics.failures.with_label_values(&["protocol"]).inc();
-            break;
+        let message = match message {
+            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => break End::Gone,
+            Ok(Some(Ok(message))) => message,
+            Err(_) => break End::Idle,
         };
-        if !client_frame(f, &mut streams, &out, &shared, route) || writer.is_finished() {
-            break;
+        // Pings cost us an answer too.
+        if !shared.may_send(&route, caller) {
+            break End::Rate;
         }
+        let bytes = match message {
+            Message::Binary(bytes) => bytes,
+            Message::Text(_) => break End::Protocol,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => continue,
+        };
+        let handled = o::Frame::decode(bytes)
+            .map_err(|_| End::Protocol)
+            .and_then(|f| client_frame(f, &mut streams, &out, &shared, route));
+        if let Err(end) = handled {
+            break end;
+        }
+    };
+    if let Some(reason) = end.counted() {
+        shared.metrics.failures.with_label_values(&[reason]).inc();
     }
-    if shared.drain.is_cancelled() {
+    if let Some(reason) = end.reset() {
         for id in streams.keys() {
-            let _ = out.try_send(frame(*id, Body::Reset(o::Reset { reason: Reason::Draining.into() })));
+            out.send(*id, Body::Reset(o::Reset { reason: reason.into() }));
         }
     }
+    // Streams end when nothing feeds them any more, and with the last of them the writer.
     drop((streams, out));
-    let _ = timeout(WRITE, writer).await;
-    shared.metrics.connections.dec();
+    if matches!(end, End::Slow | End::Gone) || timeout(WRITE, &mut writer).await.is_err() {
+        writer.abort();
+    }
 }
 
-/// False: the client broke the protocol or reads too slowly.
+/// What one frame of the client does; an error ends its connection.
 fn client_frame(
     f: o::Frame,
     streams: &mut HashMap<u64, mpsc::Sender<Bytes>>,
     out: &Out,
     shared: &Arc<Shared>,
     route: Route,
-) -> bool {
+) -> Result<(), End> {
     let id = f.stream;
     match f.body {
-        Some(Body::Open(_)) => {
+        // 0 is the link itself.
+        Some(Body::Open(_)) if id != 0 => {
             streams.retain(|_, tx| !tx.is_closed());
             if streams.contains_key(&id) {
-                return false;
+                return Err(End::Protocol);
             }
             if streams.len() >= shared.limits.streams {
-                return out
-                    .try_send(frame(id, Body::Reset(o::Reset { reason: Reason::Overloaded.into() })))
-                    .is_ok();
+                out.send(id, Body::Reset(o::Reset { reason: Reason::Overloaded.into() }));
+                return Ok(());
             }
             let (tx, rx) = mpsc::channel(IN);
             streams.insert(id, tx);
             // The route is the token's, never the client's word.
             tokio::spawn(relay(id, rx, out.clone(), shared.clone(), route));
-            true
         }
-        Some(Body::Data(data)) => match streams.get(&id) {
-            Some(tx) => !matches!(tx.try_send(data), Err(mpsc::error::TrySendError::Full(_))),
-            None => true, // a stream that was reset meanwhile
+        Some(Body::Data(data)) => match streams.get(&id).map(|tx| tx.try_send(data)) {
+            Some(Err(mpsc::error::TrySendError::Full(_))) => return Err(End::Rate),
+            // Without a stream: one that was reset meanwhile.
+            Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
         },
         Some(Body::Close(_)) => {
             streams.remove(&id);
-            true
         }
-        Some(Body::Ping(p)) => out.try_send(frame(0, Body::Pong(o::Pong { id: p.id }))).is_ok(),
-        _ => false,
+        Some(Body::Ping(p)) => out.send(0, Body::Pong(o::Pong { id: p.id })),
+        _ => return Err(End::Protocol),
     }
+    Ok(())
 }
 
 /// One stream: the state machine says what to do, this does it.
@@ -145,7 +227,7 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
                     Some(Body::Reset(r)) => state.reset(Reason::try_from(r.reason).unwrap_or(Reason::VaultLost)),
                     Some(Body::Close(_)) => {
                         state.close();
-                        let _ = out.send(frame(id, Body::Close(o::Close {}))).await;
+                        out.send(id, Body::Close(o::Close {}));
                         return;
                     }
                     Some(_) => Action::Ignore,
@@ -160,11 +242,7 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
                 }
             }
             Action::ToClient(data) => {
-                // A client that does not take its frames is dropped, not waited for.
-                if out.try_send(frame(id, Body::Data(data))).is_err() {
-                    shared.metrics.failures.with_label_values(&["slow_client"]).inc();
-                    return;
-                }
+                out.send(id, Body::Data(data));
             }
             Action::Elsewhere(kept) => vault = open(&shared, &route, &mut turn, &kept).await,
             Action::Reset(reason) => {
@@ -175,7 +253,7 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
                     _ => "other",
                 };
                 shared.metrics.failures.with_label_values(&[word]).inc();
-                let _ = out.send(frame(id, Body::Reset(o::Reset { reason: reason.into() }))).await;
+                out.send(id, Body::Reset(o::Reset { reason: reason.into() }));
                 return;
             }
             Action::Ignore => {}

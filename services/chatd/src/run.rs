@@ -56,7 +56,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     };
     let identity = Identity::load(files)?;
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
-    metrics.certificate.set(identity.not_after().min(web.not_after()));
     let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
     let vaults = Vaults::start(&config.vaults, tls, &end, &tasks)?;
     let ring = KeyRing::load(config.tokens.keys.clone()).await.map_err(|e| RunError::Keys(e.to_string()))?;
@@ -81,10 +80,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             }
         });
     }
-    tasks.spawn(identity.watch(Duration::from_secs(5), end.clone()));
+    tasks.spawn(identity.clone().watch(Duration::from_secs(5), end.clone()));
     tasks.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
-    let shared =
-        Shared::new(vaults, Verifier::new(settings, ring), metadata, config.limits, metrics, stop.clone());
+    let tokens = Verifier::new(settings, ring);
+    let certificates = (identity, web.clone());
+    let shared = Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates);
     let l = &config.listen;
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
     server::public(shared.clone(), l.public, https_server(web)?, end.clone(), &tasks)

@@ -12,9 +12,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bkv_core::id::Route;
 use bkv_core::statement;
+use bkv_mtls::{Identity, WebIdentity};
 use bkv_tokens::Verifier;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::fleet::FleetCache;
-use crate::limits::{Buckets, Counts, Rate};
+use crate::limits::{Buckets, Counts, Rate, neighbourhood};
 use crate::metrics::Metrics;
 use crate::projection::Metadata;
 use crate::relay;
@@ -55,7 +57,10 @@ pub struct Shared {
     pub drain: CancellationToken,
     rates: Mutex<Buckets<Route>>,
     accounts: Mutex<Counts<Route>>,
+    address_rates: Mutex<Buckets<IpAddr>>,
     addresses: Mutex<Counts<IpAddr>>,
+    room: Arc<Semaphore>,
+    certificates: (Arc<Identity>, Arc<WebIdentity>),
     started: Instant,
 }
 
@@ -68,7 +73,9 @@ impl Shared {
         limits: Limits,
         metrics: Metrics,
         drain: CancellationToken,
+        certificates: (Arc<Identity>, Arc<WebIdentity>),
     ) -> Arc<Self> {
+        let address = Rate { per_second: limits.address_per_second, burst: limits.address_burst };
         let rate = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
         Arc::new(Self {
             vaults,
@@ -80,14 +87,35 @@ impl Shared {
             drain,
             rates: Mutex::new(Buckets::new(rate, REMEMBERED)),
             accounts: Mutex::new(Counts::new(limits.connections_per_account)),
+            address_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
             addresses: Mutex::new(Counts::new(limits.connections_per_address)),
+            room: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
+            certificates,
             started: Instant::now(),
         })
     }
 
-    pub(crate) fn may_send(&self, route: &Route) -> bool {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, now)
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// One frame or request of an account at an address: both have a budget.
+    pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
+        self.may_call(caller.address)
+            && self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, self.now())
+    }
+
+    /// One thing that costs us something before we know who asks: a handshake, a token's signature.
+    fn may_call(&self, address: IpAddr) -> bool {
+        self.address_rates.lock().unwrap_or_else(PoisonError::into_inner).take(address, self.now())
+    }
+
+    /// A new socket, if there is room for it.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
+        let room = self.room.clone().try_acquire_owned().ok()?;
+        let counted = self.may_call(address)
+            && self.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(address);
+        counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
     }
 
     /// Whose token is this? The route follows from it and from nothing that the client says.
@@ -112,6 +140,19 @@ impl Shared {
     }
 }
 
+/// One socket. It counts until the last who uses it lets go: after an upgrade that is the WebSocket's task, while the HTTP server's ends there.
+pub(crate) struct Caller {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
+    }
+}
+
 /// Leaves the count when a connection ends, however it ends.
 struct Entered(Arc<Shared>, Route);
 
@@ -125,11 +166,17 @@ fn busy(why: &'static str) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, why).into_response()
 }
 
+const TOO_MANY: &str = "too many requests\n";
+
 async fn relay_route(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Arc<Caller>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    if !shared.may_call(caller.address) {
+        return busy(TOO_MANY);
+    }
     let route = match shared.route(&headers).await {
         Ok(route) => route,
         Err(refused) => return refused,
@@ -137,20 +184,24 @@ async fn relay_route(
     if shared.drain.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
-    if shared.metrics.connections.get() >= i64::from(shared.limits.connections) {
-        return busy("too many connections\n");
-    }
     if !shared.accounts.lock().unwrap_or_else(PoisonError::into_inner).enter(route) {
         return busy("too many connections of this account\n");
     }
     let entered = Entered(shared.clone(), route);
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        relay::serve(socket, shared, route).await;
+        relay::serve(socket, shared, route, &caller).await;
         drop(entered);
     })
 }
 
-async fn fleet_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn fleet_route(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    headers: HeaderMap,
+) -> Response {
+    if !shared.may_call(caller.address) {
+        return busy(TOO_MANY);
+    }
     let Some(bundle) = shared.fleet.get(&shared.vaults).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "no vault has given the fleet's documents yet\n")
             .into_response();
@@ -163,9 +214,16 @@ async fn fleet_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> R
         .into_response()
 }
 
-async fn account_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn account_route(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    headers: HeaderMap,
+) -> Response {
+    if !shared.may_call(caller.address) {
+        return busy(TOO_MANY);
+    }
     match shared.route(&headers).await {
-        Ok(route) if !shared.may_send(&route) => busy("too many requests\n"),
+        Ok(route) if !shared.may_send(&route, &caller) => busy(TOO_MANY),
         Ok(route) => Json(shared.metadata.account(&route).await).into_response(),
         Err(refused) => refused,
     }
@@ -198,14 +256,12 @@ pub async fn public(
                 tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: not a reason to spin
                 continue;
             };
-            if !shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(peer.ip()) {
-                continue;
-            }
-            let (acceptor, app, shared, stop) = (acceptor.clone(), app.clone(), shared.clone(), stop.clone());
+            let Some(caller) = shared.enter(neighbourhood(peer.ip())) else { continue };
+            let (acceptor, app, stop) = (acceptor.clone(), app.clone(), stop.clone());
             spawner.spawn(async move {
                 let _ = stream.set_nodelay(true);
                 if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    let service = hyper_util::service::TowerToHyperService::new(app.layer(Extension(peer)));
+                    let service = hyper_util::service::TowerToHyperService::new(app.layer(Extension(caller)));
                     let io = hyper_util::rt::TokioIo::new(stream);
                     let mut http = hyper::server::conn::http1::Builder::new();
                     http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HANDSHAKE);
@@ -214,7 +270,6 @@ pub async fn public(
                         _ = http.serve_connection(io, service).with_upgrades() => {}
                     }
                 }
-                shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&peer.ip());
             });
         }
     });
@@ -237,6 +292,9 @@ pub async fn health(
         (code, Json(json!({ "ready": good, "vaults": s.vaults.up() })))
     };
     let metrics = |State(s): State<Arc<Shared>>| async move {
+        let (role, web) = &s.certificates;
+        s.metrics.certificate.set(role.not_after().min(web.not_after()));
+        s.metrics.lag.set(i64::try_from(s.metadata.lag().as_secs()).unwrap_or(i64::MAX));
         s.metrics.jwks.set(i64::try_from(s.tokens.keys().refreshed()).unwrap_or(0));
         s.metrics.text()
     };

@@ -5,6 +5,13 @@
 // This crate is test support: a failed expectation is how it reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod chatd;
+pub mod db;
+pub mod door;
+pub mod issuer;
+pub mod raw;
+pub mod tap;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,6 +96,22 @@ impl Fleet {
         fleet
     }
 
+    /// `plan.json`: which part listens where.
+    pub fn plan(&self) -> Value {
+        let text = fs::read(self.dir().join("plan.json")).expect("plan.json");
+        serde_json::from_slice(&text).expect("plan.json is JSON")
+    }
+
+    /// A port of a region: `peer`, `relay`, `admin` or `health`.
+    #[track_caller]
+    pub fn port(&self, region: &str, which: &str) -> u16 {
+        let plan = self.plan();
+        let regions = plan.get("regions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let found = regions.iter().find(|r| r.get("name").and_then(Value::as_str) == Some(region));
+        let port = found.and_then(|r| r.get(which)).and_then(Value::as_u64).expect("a port in plan.json");
+        u16::try_from(port).expect("a port")
+    }
+
     /// The fleet's folder.
     pub fn dir(&self) -> PathBuf {
         self.dir.path().join("stack")
@@ -146,7 +169,7 @@ impl Fleet {
         let tokens = self.dev(&["token", subject], &[]).expect(0).json;
         let token = self.path(&format!("{subject}.token"));
         fs::write(&token, tokens.to_string()).expect("write the token");
-        Account { fleet: self, subject: subject.to_owned(), token }
+        Account { fleet: self, subject: subject.to_owned(), token, profile: self.dir().join("fleet.toml") }
     }
 
     /// An account under [`RIGHT`].
@@ -179,6 +202,8 @@ pub struct Account<'a> {
     pub subject: String,
     /// The file with its tokens.
     pub token: PathBuf,
+    /// The fleet's profile that it uses: another ChatD than the fleet's own has another.
+    pub profile: PathBuf,
 }
 
 impl Account<'_> {
@@ -189,7 +214,7 @@ impl Account<'_> {
         let path = |p: PathBuf| p.to_str().expect("UTF-8 path").to_owned();
         all.extend([
             "--fleet".into(),
-            path(self.fleet.dir().join("fleet.toml")),
+            path(self.profile.clone()),
             "--token".into(),
             path(self.token.clone()),
         ]);

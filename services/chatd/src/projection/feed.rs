@@ -1,20 +1,23 @@
 //! Follows each shard's feed at its leader and takes it into the database.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bkv_core::effect::Event;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use sqlx::postgres::PgPool;
+use sqlx::{Postgres, Transaction};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::store::{self, Metadata};
+use super::store::{self, Metadata, within};
 use crate::metrics::Metrics;
 use crate::vaults::{VaultStream, Vaults};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// While nothing happens the database is looked at after this, so that its absence, and that it was set back, is noticed.
+const LOOK: Duration = Duration::from_secs(5);
 /// Events in one transaction at most.
 const BATCH: usize = 256;
 
@@ -30,6 +33,7 @@ pub async fn follow(vaults: Arc<Vaults>, metadata: Metadata, metrics: Metrics, s
             () = sleep(RETRY) => {}
         }
     };
+    metadata.shards(shards);
     let followers = (0..shards).map(|shard| follow_shard(&vaults, &metadata, &metrics, shard));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -40,87 +44,132 @@ pub async fn follow(vaults: Arc<Vaults>, metadata: Metadata, metrics: Metrics, s
 async fn follow_shard(vaults: &Vaults, metadata: &Metadata, metrics: &Metrics, shard: u16) {
     loop {
         if let (Some(pool), Some(link)) = (metadata.pool(), vaults.leader(shard)) {
-            match store::cursor(pool, shard).await {
-                Ok(after) => {
-                    metadata.heard(true, metrics);
-                    let subscribe = Body::Subscribe(o::Subscribe { shard: u32::from(shard), after });
-                    if let Some(stream) = link.open(subscribe)
-                        && let Err(e) = take_in(pool, stream, shard, metrics).await
-                    {
-                        tracing::warn!(shard, error = %e, "the projection stands still");
-                        metadata.heard(false, metrics);
-                    }
+            let end = async {
+                let after = within(store::cursor(pool, shard)).await?;
+                metadata.heard(true, metrics);
+                let subscribe = Body::Subscribe(o::Subscribe { shard: u32::from(shard), after });
+                match link.open(subscribe) {
+                    Some(stream) => take_in(pool, metadata, stream, shard, after).await,
+                    None => Ok(()),
                 }
-                Err(e) => {
-                    tracing::warn!(shard, error = %e, "the database does not answer");
-                    metadata.heard(false, metrics);
-                }
+            };
+            let end: Result<(), sqlx::Error> = end.await;
+            metadata.behind(shard);
+            if let Err(e) = end
+                && metadata.heard(false, metrics)
+            {
+                tracing::warn!(shard, error = %e, "the database does not answer: answers about accounts are stale");
             }
         }
         sleep(RETRY).await;
     }
 }
 
-/// Until the feed ends here (the leader moved, the link is lost) or the database fails.
+/// Until the feed ends here (the leader moved, the link is lost), the database fails, or it was set back and must be told again.
 async fn take_in(
     pool: &PgPool,
+    metadata: &Metadata,
     mut stream: VaultStream,
     shard: u16,
-    metrics: &Metrics,
+    mut known: u64,
 ) -> Result<(), sqlx::Error> {
-    let mut heard = Instant::now();
+    // From the first event on: what the shard has is not to be trusted, also where it calls itself newer than what comes.
+    let mut anew = known == 0;
+    // A scan replaces what the shard has, in one transaction: nobody sees half of it.
+    let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
-        // The database is asked now and then even if nothing happens, so that its absence is noticed.
-        let Ok(body) = timeout(Duration::from_secs(5), stream.next()).await else {
-            sqlx::query("SELECT 1").execute(pool).await?;
-            metrics.lag.set(0);
+        let Ok(body) = timeout(LOOK, stream.next()).await else {
+            if scan.is_some() || within(store::set_back(pool, shard, known)).await? {
+                return Ok(());
+            }
             continue;
         };
-        metrics.lag.set(i64::try_from(heard.elapsed().as_secs()).unwrap_or(0).min(5));
-        heard = Instant::now();
         match body {
-            Some(Body::Event(first)) => {
-                let mut tx = pool.begin().await?;
-                let mut last = first.cursor;
-                take_one(&mut tx, shard, &first).await?;
-                // What else is here already shares the transaction.
-                for _ in 1..BATCH {
-                    match timeout(Duration::ZERO, stream.next()).await {
-                        Ok(Some(Body::Event(next))) => {
-                            last = next.cursor;
-                            take_one(&mut tx, shard, &next).await?;
-                        }
-                        _ => break,
-                    }
+            Some(Body::Event(first)) if scan.is_none() => {
+                match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
+                    Some(last) => (known, anew) = (last, false),
+                    None => return Ok(()),
                 }
-                store::advance(&mut tx, shard, last).await?;
-                tx.commit().await?;
+            }
+            // The vault's word that this is all there is so far.
+            Some(Body::ScanPage(page))
+                if scan.is_none() && page.last && page.events.is_empty() && page.cursor == known =>
+            {
+                if std::mem::take(&mut anew) {
+                    within(store::forget(pool, shard)).await?;
+                }
+                metadata.live(shard);
             }
             Some(Body::ScanPage(page)) => {
-                let mut tx = pool.begin().await?;
-                for (event, signature) in page.events.iter().zip(&page.signatures) {
-                    let frame = o::Event {
-                        cursor: page.cursor,
-                        event: event.clone(),
-                        slot: page.slot,
-                        signature: signature.clone(),
-                        ..Default::default()
-                    };
-                    take_one(&mut tx, shard, &frame).await?;
-                }
+                let mut tx = match scan.take() {
+                    Some(tx) => tx,
+                    None => within(store::start_scan(pool, shard)).await?,
+                };
+                within(take_page(&mut tx, shard, &page)).await?;
                 if page.last {
-                    store::advance(&mut tx, shard, page.cursor).await?;
+                    within(async {
+                        store::finish_scan(&mut tx, shard, page.cursor).await?;
+                        tx.commit().await
+                    })
+                    .await?;
+                    (known, anew) = (page.cursor, false);
+                } else {
+                    scan = Some(tx);
                 }
-                tx.commit().await?;
             }
-            Some(Body::FeedEnd(_)) | None => return Ok(()),
+            Some(Body::Event(_) | Body::FeedEnd(_)) | None => return Ok(()),
             Some(_) => {}
         }
     }
 }
 
+/// One event and what else is here already, in one transaction; the last one's cursor, None if the database was set back meanwhile.
+async fn take_batch(
+    pool: &PgPool,
+    stream: &mut VaultStream,
+    shard: u16,
+    known: u64,
+    anew: bool,
+    first: o::Event,
+) -> Result<Option<u64>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    if anew {
+        store::forget(&mut *tx, shard).await?;
+    }
+    let mut last = first.cursor;
+    take_one(&mut tx, shard, &first).await?;
+    for _ in 1..BATCH {
+        let Some(next) = stream.event_here() else { break };
+        last = next.cursor;
+        take_one(&mut tx, shard, &next).await?;
+    }
+    if !store::advance(&mut tx, shard, known, last).await? {
+        return Ok(None);
+    }
+    tx.commit().await?;
+    Ok(Some(last))
+}
+
+async fn take_page(
+    tx: &mut Transaction<'_, Postgres>,
+    shard: u16,
+    page: &o::ScanPage,
+) -> Result<(), sqlx::Error> {
+    for (event, signature) in page.events.iter().zip(&page.signatures) {
+        let frame = o::Event {
+            cursor: page.cursor,
+            event: event.clone(),
+            slot: page.slot,
+            signature: signature.clone(),
+            ..Default::default()
+        };
+        take_one(tx, shard, &frame).await?;
+    }
+    Ok(())
+}
+
 async fn take_one(
-    tx: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    tx: &mut Transaction<'_, Postgres>,
     shard: u16,
     frame: &o::Event,
 ) -> Result<(), sqlx::Error> {

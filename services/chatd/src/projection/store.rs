@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bkv_core::account::State;
 use bkv_core::effect::Event;
@@ -19,11 +19,34 @@ use crate::metrics::Metrics;
 /// A question to the database may take this long; after that the answer is stale.
 const ASK: Duration = Duration::from_millis(500);
 
+/// A change to the database may take this long; a database that hangs is one that is away.
+const CHANGE: Duration = Duration::from_secs(5);
+
 /// What Postgres knows; perhaps nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     pool: Arc<OnceLock<PgPool>>,
     up: Arc<AtomicBool>,
+    feeds: Arc<Mutex<Feeds>>,
+}
+
+/// Which shards' events are followed up to the newest, and since when the others are not.
+#[derive(Debug)]
+struct Feeds {
+    started: Instant,
+    /// None: up to date.
+    behind: Vec<Option<Instant>>,
+}
+
+impl Default for Feeds {
+    fn default() -> Self {
+        Self { started: Instant::now(), behind: Vec::new() }
+    }
+}
+
+/// Gives up on a database that does not answer in time.
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    timeout(CHANGE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// The pool, migrated. Waits for the database as long as it takes.
@@ -32,13 +55,12 @@ pub async fn connect(url_file: &Path, metadata: &Metadata, metrics: &Metrics) {
         match attempt(url_file).await {
             Ok(pool) => {
                 let _ = metadata.pool.set(pool);
-                metadata.up.store(true, Ordering::Relaxed);
-                metrics.postgres_up.set(1);
+                metadata.heard(true, metrics);
                 return;
             }
             Err(e) => {
                 tracing::warn!(error = %e, "no database yet: answers about accounts are stale");
-                metrics.postgres_up.set(0);
+                metadata.heard(false, metrics);
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         }
@@ -74,10 +96,54 @@ impl Metadata {
         self.pool.get()
     }
 
-    /// Whether the last question was answered.
-    pub fn heard(&self, up: bool, metrics: &Metrics) {
-        self.up.store(up, Ordering::Relaxed);
+    /// Whether the last question was answered; true if that is news.
+    pub fn heard(&self, up: bool, metrics: &Metrics) -> bool {
         metrics.postgres_up.set(i64::from(up));
+        self.up.swap(up, Ordering::Relaxed) != up
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, Feeds> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many feeds there are; none is followed yet.
+    pub fn shards(&self, shards: u16) {
+        let mut feeds = self.feeds();
+        let since = Some(feeds.started);
+        feeds.behind = vec![since; usize::from(shards)];
+    }
+
+    /// The shard's events are taken in up to the newest.
+    pub fn live(&self, shard: u16) {
+        if let Some(behind) = self.feeds().behind.get_mut(usize::from(shard)) {
+            *behind = None;
+        }
+    }
+
+    /// The shard's feed is not followed any more.
+    pub fn behind(&self, shard: u16) {
+        if let Some(behind) = self.feeds().behind.get_mut(usize::from(shard)) {
+            behind.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// For how long the shard that is worst off was not followed.
+    pub fn lag(&self) -> Duration {
+        let feeds = self.feeds();
+        if feeds.behind.is_empty() {
+            return feeds.started.elapsed();
+        }
+        feeds.behind.iter().flatten().map(Instant::elapsed).max().unwrap_or_default()
+    }
+
+    /// An answer may be old if the database was away, or if what happened since is not in it yet.
+    fn is_stale(&self, route: &Route) -> bool {
+        let feeds = self.feeds();
+        let followed = u16::try_from(feeds.behind.len())
+            .ok()
+            .filter(|n| *n > 0)
+            .is_some_and(|shards| matches!(feeds.behind.get(usize::from(route.shard(shards).0)), Some(None)));
+        !followed || !self.up.load(Ordering::Relaxed)
     }
 
     /// What is known of a route. Never fails: what can't be asked is stale.
@@ -99,11 +165,11 @@ impl Metadata {
                 "next_allowed_ms": row.get::<i64, _>("next_ms"),
                 "manifest_sequence": row.get::<Option<i64>, _>("manifest"),
                 "as_of_ms": row.get::<i64, _>("changed_ms"),
-                "stale": !self.up.load(Ordering::Relaxed),
+                "stale": self.is_stale(route),
             }),
             Ok(Ok(None)) => {
                 json!({ "exists": false, "state": "none", "since_ms": null, "tries_left": null, "next_allowed_ms": null,
-                                    "manifest_sequence": null, "as_of_ms": null, "stale": !self.up.load(Ordering::Relaxed) })
+                                    "manifest_sequence": null, "as_of_ms": null, "stale": self.is_stale(route) })
             }
             _ => stale,
         }
@@ -125,13 +191,60 @@ fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// The cursor that a shard's feed has been taken in to.
+/// The cursor that a shard's feed has been taken in to. Without any row of the shard it stands for nothing: whoever emptied the table gets a scan.
 pub(super) async fn cursor(pool: &PgPool, shard: u16) -> Result<u64, sqlx::Error> {
-    let row = sqlx::query("SELECT cursor FROM cursors WHERE shard = $1")
-        .bind(i32::from(shard))
-        .fetch_optional(pool)
-        .await?;
-    Ok(row.map_or(0, |r| u64::try_from(r.get::<i64, _>("cursor")).unwrap_or(0)))
+    Ok(standing(pool, shard).await?.unwrap_or(0))
+}
+
+async fn standing(pool: &PgPool, shard: u16) -> Result<Option<u64>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT cursor FROM cursors WHERE shard = $1 AND EXISTS (SELECT 1 FROM keys WHERE keys.shard = $1)",
+    )
+    .bind(i32::from(shard))
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|r| u64::try_from(r.get::<i64, _>("cursor")).unwrap_or(0)))
+}
+
+/// Does the database stand before what was taken in? Then somebody emptied it, or restored an older copy.
+pub(super) async fn set_back(pool: &PgPool, shard: u16, known: u64) -> Result<bool, sqlx::Error> {
+    // A shard without accounts has nothing to lose.
+    Ok(known > 0 && standing(pool, shard).await?.is_none_or(|cursor| cursor < known))
+}
+
+/// Forgets what a shard has: all of it is about to be told again.
+pub(super) async fn forget<'e>(
+    db: impl sqlx::Executor<'e, Database = Postgres>,
+    shard: u16,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM keys WHERE shard = $1").bind(i32::from(shard)).execute(db).await.map(drop)
+}
+
+/// A scan tells all there is: whatever else the shard has is not so.
+pub(super) async fn start_scan(
+    pool: &PgPool,
+    shard: u16,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    forget(&mut *tx, shard).await?;
+    Ok(tx)
+}
+
+/// The cursor to go on from, also if it is lower than what stands there: the vault did not know that one.
+pub(super) async fn finish_scan(
+    tx: &mut Transaction<'_, Postgres>,
+    shard: u16,
+    cursor: u64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO cursors (shard, cursor) VALUES ($1, $2)
+         ON CONFLICT (shard) DO UPDATE SET cursor = excluded.cursor, updated_at = now()",
+    )
+    .bind(i32::from(shard))
+    .bind(number(cursor))
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
 }
 
 /// One event. An older one than what is there changes nothing: taking an event in twice is harmless.
@@ -148,7 +261,7 @@ pub(super) async fn take(
          ON CONFLICT (route) DO UPDATE SET state = excluded.state, generation = excluded.generation, tries_left = excluded.tries_left,
            since_ms = excluded.since_ms, next_ms = excluded.next_ms, manifest = excluded.manifest, changed_ms = excluded.changed_ms,
            shard = excluded.shard, cursor = excluded.cursor, event = excluded.event, slot = excluded.slot, signature = excluded.signature
-         WHERE keys.cursor <= excluded.cursor",
+         WHERE keys.cursor <= excluded.cursor OR keys.shard <> excluded.shard",
     )
     .bind(event.route.0.as_slice())
     .bind(word(event.state))
@@ -168,19 +281,26 @@ pub(super) async fn take(
     .map(|_| ())
 }
 
-/// Moves the cursor, in the same transaction as what it stands for.
+/// Moves the cursor from where it was known to be, in the same transaction as what it stands for. False: it stands before that, so events
+/// that were taken in once are missing, and advancing would hide that for good.
 pub(super) async fn advance(
     tx: &mut Transaction<'_, Postgres>,
     shard: u16,
+    known: u64,
     cursor: u64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<bool, sqlx::Error> {
+    let sql = if known == 0 {
         "INSERT INTO cursors (shard, cursor) VALUES ($1, $2)
-         ON CONFLICT (shard) DO UPDATE SET cursor = GREATEST(cursors.cursor, excluded.cursor), updated_at = now()",
-    )
-    .bind(i32::from(shard))
-    .bind(number(cursor))
-    .execute(&mut **tx)
-    .await
-    .map(|_| ())
+         ON CONFLICT (shard) DO UPDATE SET cursor = GREATEST(cursors.cursor, excluded.cursor), updated_at = now()
+         WHERE cursors.cursor >= $3"
+    } else {
+        "UPDATE cursors SET cursor = GREATEST(cursor, $2), updated_at = now() WHERE shard = $1 AND cursor >= $3"
+    };
+    let done = sqlx::query(sql)
+        .bind(i32::from(shard))
+        .bind(number(cursor))
+        .bind(number(known))
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -28,6 +28,8 @@ const BACK_OFF: [u64; 5] = [50, 100, 200, 400, 800];
 const OUT: usize = 8_192;
 /// Frames that one stream has not read yet.
 const IN: usize = 64;
+/// The same for a feed, which comes in bursts while the database is written to: cut at each burst it would hardly get on.
+const FEED: usize = 4_096;
 /// Between pings while streams are open; every fourth time while none is.
 const PING: Duration = Duration::from_millis(250);
 /// No byte for so long although pinged: the vault hangs.
@@ -51,6 +53,8 @@ pub struct VaultStream {
     link: Arc<Link>,
     number: u64,
     incoming: mpsc::Receiver<Body>,
+    /// Looked at and left for `next`.
+    kept: Option<Body>,
 }
 
 impl VaultStream {
@@ -61,7 +65,24 @@ impl VaultStream {
 
     /// The next frame; None once the link is gone.
     pub async fn next(&mut self) -> Option<Body> {
+        if let Some(body) = self.kept.take() {
+            return Some(body);
+        }
         self.incoming.recv().await
+    }
+
+    /// The next frame if it is here already and is an event; anything else is left to `next`.
+    pub fn event_here(&mut self) -> Option<o::Event> {
+        if self.kept.is_none() {
+            self.kept = self.incoming.try_recv().ok();
+        }
+        match self.kept.take() {
+            Some(Body::Event(event)) => Some(event),
+            other => {
+                self.kept = other;
+                None
+            }
+        }
     }
 
     /// Whose.
@@ -116,9 +137,10 @@ impl Link {
     /// A new stream with its first frame; None if the link is down.
     pub fn open(self: &Arc<Self>, first: Body) -> Option<VaultStream> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (tx, incoming) = mpsc::channel(IN);
+        let room = if matches!(first, Body::Subscribe(_)) { FEED } else { IN };
+        let (tx, incoming) = mpsc::channel(room);
         self.streams().insert(number, tx);
-        let stream = VaultStream { link: self.clone(), number, incoming };
+        let stream = VaultStream { link: self.clone(), number, incoming, kept: None };
         (self.is_up() && stream.send(first)).then_some(stream)
     }
 
@@ -132,10 +154,14 @@ impl Link {
         loop {
             match timeout(CONNECT, dial(address, tls)).await {
                 Ok(Ok(stream)) => {
-                    failures = 0;
                     let (tx, rx) = mpsc::channel(OUT);
                     *self.out.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
                     let why = self.serve(stream, rx, routing).await;
+                    // Only a vault that said Hello counts as reached: in TLS 1.3 a certificate that it refuses shows after the handshake only, and
+                    // dialling again at once for ever would be a storm.
+                    if self.is_up() {
+                        failures = 0;
+                    }
                     tracing::info!(region = self.region, why, "link to vault lost");
                 }
                 Ok(Err(e)) => tracing::debug!(region = self.region, error = %e, "no link to vault"),
@@ -230,11 +256,13 @@ impl Link {
             Some(Body::Pong(_)) | None => {}
             Some(body) => {
                 let mut streams = self.streams();
-                // A stream that does not read is cut: one slow client must not hold up the others.
+                // A stream that does not read is cut: one slow client must not hold up the others. The vault is told, or it would keep the
+                // session until that is idle.
                 if let Some(tx) = streams.get(&f.stream)
                     && tx.try_send(body).is_err()
                 {
                     streams.remove(&f.stream);
+                    self.send(f.stream, Body::Close(o::Close {}));
                 }
             }
         }

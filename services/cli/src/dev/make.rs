@@ -121,7 +121,7 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
             "[listen]\npublic = \"127.0.0.1:{public}\"\nhealth = \"127.0.0.1:{health}\"\n\n[web]\ncert = \"web.crt\"\nkey = \"web.key\"\n\n[tls]\n\
              cert = \"tls.crt\"\nkey = \"tls.key\"\nca = \"ca.crt\"\n\n[tokens]\nissuer = \"{ISSUER}\"\naudience = \"{CHATD_AUDIENCE}\"\n\
              keys = {{ file = \"../issuer/jwks.json\" }}\n\n# Everybody comes from this machine.\n[limits]\nconnections_per_address = 50000\n\
-             frames_per_second = 2000\nframes_burst = 10000\n\n[vaults]\n{vaults}{postgres}",
+             frames_per_second = 2000\nframes_burst = 10000\naddress_per_second = 1000000\naddress_burst = 1000000\n\n[vaults]\n{vaults}{postgres}",
             public = layout.plan.chatd,
             health = layout.plan.chatd_health,
         ),

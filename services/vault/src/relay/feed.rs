@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::{Account, State};
+use bkv_core::account::{Account, Manifest, State};
 use bkv_core::effect::{Event, EventKind};
+use bkv_core::id::Hash;
 use bkv_core::statement;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
@@ -35,6 +36,7 @@ pub(super) async fn serve(
     let end = |reason: &str| frame_of(stream, Body::FeedEnd(o::FeedEnd { shard, reason: reason.into() }));
     let mut cursor = s.after;
     let mut applied = replica.state.durable.subscribe();
+    let mut told = false;
     loop {
         if !replica.status().borrow().lead {
             let _ = out.send(end("not the leader")).await;
@@ -60,6 +62,13 @@ pub(super) async fn serve(
             cursor = *number;
         }
         if page.events.len() < PAGE {
+            // Once: this is all there is so far. Until then whoever listens must call what it knows stale.
+            if !std::mem::replace(&mut told, true) {
+                let here = o::ScanPage { shard, last: true, cursor, ..Default::default() };
+                if out.send(frame_of(stream, Body::ScanPage(here))).await.is_err() {
+                    return;
+                }
+            }
             tokio::select! {
                 () = link.cancelled() => return,
                 _ = timeout(LOOK, applied.changed()) => {}
@@ -70,7 +79,10 @@ pub(super) async fn serve(
 
 fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Event) -> Option<o::Event> {
     let (fleet, slot) = (replica.fleet()?, vault.slot()?);
-    let bytes = minicbor::to_vec(event).ok()?;
+    // Which backup is the newest is between the person's devices and the vault: with its hash, whoever has ChatD's tables and a cloud drive
+    // would know whose file it is.
+    let manifest = event.manifest.map(|m| Manifest { hash: Hash([0; 32]), ..m });
+    let bytes = minicbor::to_vec(Event { manifest, ..event.clone() }).ok()?;
     let word = statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
     let (certificate, signature) = vault.sign(&word)?;
     Some(o::Event { shard, cursor, event: bytes.into(), slot: u32::from(slot.0), certificate, signature })

@@ -1,0 +1,128 @@
+//! Whoever runs ChatD: a proxy between ChatD and a vault, with the role certificates of the fleet's folder (all keys that ChatD holds, and a
+//! vault's role key besides). It sees every frame in the clear, and may change it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bkv_mtls::{ClientRole, Files, Identity, Role, ServerRole};
+use bkv_wire::frame;
+use bkv_wire::proto::outer::{self as o};
+use bytes::BytesMut;
+use prost::Message as _;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::Fleet;
+
+/// One frame that went through.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which vault.
+    pub region: String,
+    /// From the client's side towards the vault.
+    pub up: bool,
+    /// The frame as it came.
+    pub frame: o::Frame,
+}
+
+/// May change a frame; false drops it.
+pub type Meddle = Arc<dyn Fn(bool, &mut o::Frame) -> bool + Send + Sync>;
+
+/// The taps of all regions.
+pub struct Taps {
+    /// Region → port to give to ChatD in the vault's place.
+    pub ports: BTreeMap<String, u16>,
+    /// All that went through.
+    pub record: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Taps {
+    /// Before every vault.
+    pub async fn before(fleet: &Fleet, meddle: Meddle) -> Self {
+        let record = Arc::new(Mutex::new(Vec::new()));
+        let mut ports = BTreeMap::new();
+        for region in fleet.regions() {
+            let vault = fleet.dir().join("regions").join(&region).join("tls");
+            let vault = Identity::load(Files::in_directory(&vault)).expect("the vault's role certificate");
+            let chatd = Identity::load(Files::in_directory(&fleet.dir().join("chatd"))).expect("ChatD's");
+            let server = ServerRole::new(vault).admit(Role::Chatd).build().expect("a server");
+            let client = ClientRole::new(chatd, Role::Vault).named(&region).build().expect("a client");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            ports.insert(region.clone(), listener.local_addr().expect("its address").port());
+            let (target, record, meddle) = (fleet.port(&region, "relay"), record.clone(), meddle.clone());
+            tokio::spawn(async move {
+                let (acceptor, connector) = (TlsAcceptor::from(server), TlsConnector::from(client));
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (acceptor, connector) = (acceptor.clone(), connector.clone());
+                    let (region, record, meddle) = (region.clone(), record.clone(), meddle.clone());
+                    tokio::spawn(async move {
+                        let _ = pass(stream, acceptor, target, connector, &region, &record, &meddle).await;
+                    });
+                }
+            });
+        }
+        Self { ports, record }
+    }
+
+    /// Tells a second ChatD to come here.
+    pub fn redirect(&self, table: &mut toml::Table) {
+        for (region, port) in &self.ports {
+            crate::chatd::section(table, "vaults").insert(region.clone(), format!("127.0.0.1:{port}").into());
+        }
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.record.lock().expect("the record").clone()
+    }
+}
+
+async fn pass(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    target: u16,
+    connector: TlsConnector,
+    region: &str,
+    record: &Mutex<Vec<Seen>>,
+    meddle: &Meddle,
+) -> std::io::Result<()> {
+    let chatd = acceptor.accept(stream).await?;
+    let vault = TcpStream::connect(("127.0.0.1", target)).await?;
+    let name = ServerName::try_from("vault").map_err(std::io::Error::other)?;
+    let vault = connector.connect(name, vault).await?;
+    let (chatd_read, chatd_write) = tokio::io::split(chatd);
+    let (vault_read, vault_write) = tokio::io::split(vault);
+    let write = |up: bool, f: &mut o::Frame| {
+        let seen = Seen { region: region.to_owned(), up, frame: f.clone() };
+        record.lock().expect("the record").push(seen);
+        meddle(up, f)
+    };
+    // One side's end is the other's.
+    tokio::select! {
+        end = carry(chatd_read, vault_write, |f| write(true, f)) => end,
+        end = carry(vault_read, chatd_write, |f| write(false, f)) => end,
+    }
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    look: impl Fn(&mut o::Frame) -> bool,
+) -> std::io::Result<()> {
+    let (mut incoming, mut outgoing) = (BytesMut::new(), BytesMut::new());
+    loop {
+        while let Some(bytes) = frame::take(&mut incoming, frame::MAX_FRAME).map_err(std::io::Error::other)? {
+            let mut f = o::Frame::decode(bytes).map_err(std::io::Error::other)?;
+            if look(&mut f) {
+                frame::put(&mut outgoing, &f);
+            }
+        }
+        to.write_all_buf(&mut outgoing).await?;
+        to.flush().await?;
+        if from.read_buf(&mut incoming).await? == 0 {
+            return Ok(());
+        }
+    }
+}

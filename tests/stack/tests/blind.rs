@@ -1,0 +1,335 @@
+//! What whoever runs ChatD sees, keeps and can do: a tap between ChatD and the vaults, with all keys that ChatD holds, over a whole life.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bkv_core::document::{Admission, Policy};
+use bkv_core::id::{FleetId, Time};
+use bkv_core::statement::route;
+use bkv_mtls::{ClientRole, Files, Identity, Role};
+use bkv_stack_tests::chatd::Chatd;
+use bkv_stack_tests::issuer::ISSUER;
+use bkv_stack_tests::tap::{Meddle, Seen, Taps};
+use bkv_stack_tests::{Account, Fleet, RIGHT, contains};
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use bkv_wire::frame;
+use bkv_wire::proto::outer::frame::Body;
+use bkv_wire::proto::outer::{self as o};
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use zeroize::Zeroizing;
+
+const NEXT: &str = "brisk heron folds a paper lantern";
+const WRONG: &str = "wrong password entirely";
+
+fn only_look() -> Meddle {
+    Arc::new(|_, _| true)
+}
+
+/// The opaque bytes of each stream, by direction, as they followed each other.
+fn streams(seen: &[Seen]) -> BTreeMap<(String, u64, bool), Vec<Bytes>> {
+    let mut all: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
+    for s in seen {
+        if let Some(Body::Data(data)) = &s.frame.body {
+            all.entry((s.region.clone(), s.frame.stream, s.up)).or_default().push(data.clone());
+        }
+    }
+    all
+}
+
+/// Every byte of a stream lies in TLS records; gives their types.
+fn record_types(bytes: &[u8]) -> Vec<u8> {
+    let (mut types, mut rest) = (Vec::new(), bytes);
+    while let [kind, 3, 1 | 3, a, b, more @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*a, *b]));
+        types.push(*kind);
+        rest = more.get(len..).expect("whole records");
+    }
+    assert!(rest.is_empty(), "bytes that are no TLS record: {:?}", &rest[..rest.len().min(16)]);
+    types
+}
+
+/// S05: a whole life goes by; the recording holds nothing of it, and each stream is TLS to somebody else: a hello each way, then only
+/// application data.
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_a_whole_life_tells_chatd_nothing() {
+    let fleet = Fleet::up();
+    let taps = Taps::before(&fleet, only_look()).await;
+    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let alice = chatd.serves(fleet.account("alice"));
+    alice.run(&["register"], "home", Some(RIGHT)).expect(0);
+    let (cloud, source) = (fleet.path("cloud"), fleet.path("diary"));
+    fs::create_dir(&cloud).unwrap();
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("today.txt"), "dear diary").unwrap();
+    alice.run(&["backup", source.to_str().unwrap(), "--to", cloud.to_str().unwrap()], "home", None).expect(0);
+    let device: Value =
+        serde_json::from_slice(&fs::read(fleet.path("alice-home").join("device.json")).unwrap()).unwrap();
+    assert_eq!(device["hash"].as_str().unwrap().len(), 64, "the backup was named to the vault");
+    alice.recover("phone", RIGHT).expect(0);
+    alice.recover("thief", WRONG).expect(10);
+    let next = fleet.path("next.password");
+    fs::write(&next, NEXT).unwrap();
+    alice
+        .run(&["password", "change", "--new-password-file", next.to_str().unwrap()], "phone", Some(RIGHT))
+        .expect(0);
+    alice.recover("tablet", NEXT).expect(0);
+    alice.run(&["status"], "tablet", None).expect(0);
+    alice.run(&["delete", "--yes"], "tablet", None).expect(0);
+
+    let seen = taps.seen();
+    let all: Vec<u8> = seen.iter().flat_map(|s| s.frame.encode_to_vec()).collect();
+    assert!(all.len() > 10_000, "something was recorded: {} bytes", all.len());
+    // The recorder works: what ChatD does know is in it.
+    assert!(contains(&all, &route(ISSUER, "alice").0));
+    let tokens: Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
+    let vault_token = tokens["vault"].as_str().unwrap();
+    let mut secrets: Vec<(String, Vec<u8>)> = [RIGHT, WRONG, NEXT, "alice", "dear diary", vault_token]
+        .iter()
+        .chain(&vault_token.split('.').collect::<Vec<_>>())
+        .map(|s| ((*s).to_owned(), s.as_bytes().to_vec()))
+        .collect();
+    for field in ["key", "account", "series", "hash"] {
+        let text = device[field].as_str().unwrap();
+        let Ok(bytes) = hex(text) else { continue };
+        secrets.push((format!("{field} in hex"), text.as_bytes().to_vec()));
+        secrets.push((format!("{field} in base64"), STANDARD.encode(&bytes).into_bytes()));
+        secrets.push((format!("{field} in base64url"), URL_SAFE_NO_PAD.encode(&bytes).into_bytes()));
+        secrets.push((field.to_owned(), bytes));
+    }
+    for (what, secret) in &secrets {
+        if !secret.is_empty() {
+            assert!(!contains(&all, secret), "{what} went through ChatD in the clear");
+        }
+    }
+    let streams = streams(&seen);
+    assert!(streams.len() >= 14, "{}", streams.len());
+    for ((region, stream, up), data) in &streams {
+        let types = record_types(&data.concat());
+        // 22: the one hello that TLS 1.3 sends in the clear. 20: its compatibility record. 23: encrypted, to the end.
+        assert_eq!(types.first(), Some(&22), "{region} {stream} {up}");
+        let rest: Vec<u8> = types.iter().skip(1).copied().filter(|t| *t != 20).collect();
+        assert!(
+            rest.iter().all(|t| *t == 23) && (!up || !rest.is_empty()),
+            "{region} {stream} {up}: {types:?}"
+        );
+    }
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16)).collect()
+}
+
+/// S05: recorded bytes of a client, played to every vault again on new streams by whoever holds ChatD's keys, get nothing and change nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_replayed_frames_get_nothing_and_spend_nothing() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let taps = Taps::before(&fleet, only_look()).await;
+    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let alice = chatd.serves(fleet.registered("alice"));
+    alice.recover("thief", WRONG).expect(10);
+    alice.recover("phone", RIGHT).expect(0);
+    alice.recover("thief", WRONG).expect(10);
+    let before = attested(&alice);
+    let mut played = 0;
+    for ((_, _, up), data) in streams(&taps.seen()) {
+        if !up {
+            continue;
+        }
+        for region in fleet.regions() {
+            let answers = play(&fleet, &region, &data).await;
+            let types: Vec<u8> = record_types(&answers.concat());
+            // The vault's own hello and handshake with fresh keys, which the old bytes do not fit: then an alert and the end. A second flight
+            // of application data would be an answer to what is inside.
+            assert!(types.iter().filter(|t| **t == 22).count() <= 1, "{types:?}");
+            assert!(answers.len() <= 2, "{} answers", answers.len());
+            played += usize::from(!answers.is_empty());
+        }
+    }
+    assert!(played >= 3, "the leader at least began a handshake each time: {played}");
+    assert_eq!(attested(&alice), before);
+    assert_eq!(alice.tries_left(), 9);
+}
+
+/// What the vaults sign of the account, without what is new in each answer.
+fn attested(account: &Account<'_>) -> Value {
+    let status = account.run(&["status"], "asker", None).expect(0).json;
+    serde_json::json!([status["tries_left"], status["generation"], status["ordinal"], status["state"]])
+}
+
+/// Plays client bytes to a vault on a link of our own, as ChatD; what comes back on the stream.
+async fn play(fleet: &Fleet, region: &str, data: &[Bytes]) -> Vec<Bytes> {
+    let identity = Identity::load(Files::in_directory(&fleet.dir().join("chatd"))).unwrap();
+    let tls = ClientRole::new(identity, Role::Vault).named(region).build().unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", fleet.port(region, "relay"))).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(tls);
+    let mut link = connector.connect(ServerName::try_from("vault").unwrap(), tcp).await.unwrap();
+    let mut words = BytesMut::new();
+    let open = Body::Open(o::Open { route: route(ISSUER, "alice").0.to_vec().into() });
+    for body in [open].into_iter().chain(data.iter().cloned().map(Body::Data)) {
+        frame::put(&mut words, &o::Frame { stream: 5, body: Some(body) });
+    }
+    link.write_all(&words).await.unwrap();
+    let (mut buffer, mut answers) = (BytesMut::new(), Vec::new());
+    loop {
+        while let Some(bytes) = frame::take(&mut buffer, frame::MAX_FRAME).unwrap() {
+            let f = o::Frame::decode(bytes).unwrap();
+            match f.body {
+                Some(Body::Data(data)) if f.stream == 5 => answers.push(data),
+                Some(Body::Close(_) | Body::NotLeader(_) | Body::Reset(_)) if f.stream == 5 => {
+                    return answers;
+                }
+                _ => {}
+            }
+        }
+        let read = timeout(Duration::from_secs(20), link.read_buf(&mut buffer)).await;
+        assert!(read.expect("an end of the stream in time").unwrap() > 0, "the link stands");
+    }
+}
+
+/// S05: bits flipped on the way end that channel only: whatever is hit, the client repeats over another one and no try is spent or given.
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_flipped_bits_end_one_channel_and_spend_nothing() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    // Counts down the frames of each direction; at zero the middle of that one is hit.
+    let aim: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(usize::MAX), AtomicUsize::new(usize::MAX)]);
+    let hits = Arc::new(AtomicUsize::new(0));
+    let (aimed, hit) = (aim.clone(), hits.clone());
+    let meddle: Meddle = Arc::new(move |up, f| {
+        if let Some(Body::Data(data)) = &mut f.body
+            && aimed[usize::from(up)].fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            let mut bytes = data.to_vec();
+            let at = bytes.len() / 2;
+            bytes[at] ^= 0x10;
+            *data = bytes.into();
+            hit.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    });
+    let taps = Taps::before(&fleet, meddle).await;
+    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let alice = chatd.serves(fleet.registered("alice"));
+    let bob = chatd.serves(fleet.registered("bob"));
+    for up in [true, false] {
+        for n in 1..=6 {
+            aim[usize::from(up)].store(n, Ordering::Relaxed);
+            alice.recover("phone", RIGHT).expect(0);
+            aim[usize::from(up)].store(usize::MAX, Ordering::Relaxed);
+            assert_eq!(alice.tries_left(), 10, "up {up}, frame {n}");
+        }
+    }
+    assert!(hits.load(Ordering::Relaxed) >= 8, "{hits:?} frames were hit");
+    // A wrong guess under fire costs one try, and a neighbour none.
+    aim[1].store(3, Ordering::Relaxed);
+    aim[0].store(3, Ordering::Relaxed);
+    alice.recover("thief", WRONG).expect(10);
+    assert_eq!(alice.tries_left(), 9);
+    assert_eq!(bob.tries_left(), 10);
+}
+
+/// The fleet's documents again, changed and signed by a key.
+fn bundle(
+    root: &Root,
+    key: &RootKey,
+    list: &Admission,
+    policy: &Policy,
+    change: impl Fn(&mut u64, &mut Time),
+) -> o::Bundle {
+    let (mut list, mut policy) = (list.clone(), policy.clone());
+    for (lineage, number, not_after) in [
+        (&mut list.lineage, &mut list.number, &mut list.not_after),
+        (&mut policy.lineage, &mut policy.number, &mut policy.not_after),
+    ] {
+        *lineage = root.lineage();
+        change(number, not_after);
+    }
+    let sign = |kind, body| add_signature(kind, &unsigned(kind, body), key).unwrap().into();
+    o::Bundle {
+        admission: sign(Kind::Admission, write_admission(&list).unwrap()),
+        policy: sign(Kind::Policy, write_policy(&policy).unwrap()),
+    }
+}
+
+/// S06: a ChatD (or a vault, or who stands between) that serves other documents than the root's newest is found out: another root's, the right
+/// ones signed by another key, expired, with a bit flipped, or older than seen before. `bkv` ends with 16, and no try is spent.
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_no_other_bundle_is_believed() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let documents = fleet.documents().await;
+    let (list, policy, root) = (documents.admission, documents.policy, fleet.root());
+    let seed = Zeroizing::new(fs::read(fleet.dir().join("root.key")).unwrap());
+    let key = RootKey::from_seed(&Zeroizing::new(seed.as_slice().try_into().unwrap()));
+    let other = RootKey::from_seed(&Zeroizing::new([9; 32]));
+    let other_root = Root { keys: vec![other.public()], fleet: FleetId([3; 16]), ..root.clone() };
+
+    let served: Arc<Mutex<Option<o::Bundle>>> = Arc::default();
+    let serve = served.clone();
+    let meddle: Meddle = Arc::new(move |up, f| {
+        if let (false, Some(Body::Bundle(b)), Some(instead)) =
+            (up, &mut f.body, serve.lock().unwrap().clone())
+        {
+            *b = instead;
+        }
+        true
+    });
+    let taps = Taps::before(&fleet, meddle).await;
+    let set = |b: &o::Bundle| *served.lock().unwrap() = Some(b.clone());
+    // A ChatD of its own for each: it keeps a bundle for a while.
+    let mut n = 0;
+    let mut fresh = |b: &o::Bundle| {
+        set(b);
+        n += 1;
+        Chatd::start(&fleet, &format!("lies-{n}"), |t| taps.redirect(t))
+    };
+
+    let same = bundle(&root, &key, &list, &policy, |_, _| {});
+    let newer = bundle(&root, &key, &list, &policy, |number, _| *number = 2);
+    let expired =
+        bundle(&root, &key, &list, &policy, |_, not_after| *not_after = Time(list.not_before.0 + 1));
+    let strangers = bundle(&other_root, &other, &list, &policy, |_, _| {});
+    let forged = bundle(&root, &other, &list, &policy, |_, _| {});
+    let mut flipped = same.clone();
+    let mut bytes = flipped.admission.to_vec();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    flipped.admission = bytes.into();
+    let mut mixed = same.clone();
+    mixed.policy.clone_from(&strangers.policy);
+    let nothing = o::Bundle { admission: same.policy.clone(), policy: same.admission.clone() };
+
+    // The control: the same documents signed again are believed, and remembered once they are newer.
+    let chatd = fresh(&newer);
+    let alice = chatd.serves(fleet.registered("alice"));
+    alice.recover("phone", RIGHT).expect(0);
+    let lies = [
+        ("another root's", &strangers),
+        ("another key's signature", &forged),
+        ("expired", &expired),
+        ("a bit flipped", &flipped),
+        ("another root's policy", &mixed),
+        ("one in the other's place", &nothing),
+    ];
+    for (what, lie) in lies {
+        let chatd = fresh(lie);
+        let alice = chatd.serves(fleet.account("alice"));
+        let answer = alice.run(&["recover", "--yes", "--timeout", "10"], "new device", Some(RIGHT));
+        assert_eq!(answer.code, 16, "{what}: {} {}", answer.json, answer.stderr);
+    }
+    let chatd = fresh(&same);
+    let alice = chatd.serves(fleet.account("alice"));
+    alice.run(&["recover", "--yes", "--timeout", "10"], "phone", Some(RIGHT)).expect(16);
+    // A device that never saw the newer one can't know.
+    alice.recover("another device", RIGHT).expect(0);
+    assert_eq!(alice.tries_left(), 10);
+}

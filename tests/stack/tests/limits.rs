@@ -1,0 +1,307 @@
+//! What one client may do to ChatD, and that what it does badly ends its own connection and nothing else.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use bkv_stack_tests::chatd::{Chatd, section};
+use bkv_stack_tests::issuer::{CHATD, VAULT};
+use bkv_stack_tests::raw::{Answer, Door, Inner, Raw};
+use bkv_stack_tests::{Fleet, RIGHT, wait};
+use bkv_wire::proto::inner::reply::Result as Said;
+use bkv_wire::proto::outer::frame::Body;
+use bkv_wire::proto::outer::reset::Reason;
+use bkv_wire::proto::outer::{self as o};
+use futures_util::SinkExt as _;
+use prost::Message as _;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+fn limits(t: &mut toml::Table, values: &[(&str, i64)]) {
+    for (name, value) in values {
+        section(t, "limits").insert((*name).to_owned(), (*value).into());
+    }
+}
+
+fn reset(f: Option<o::Frame>) -> Option<Reason> {
+    match f?.body? {
+        Body::Reset(r) => Some(r.reason()),
+        _ => None,
+    }
+}
+
+fn frame(stream: u64, body: Body) -> Vec<u8> {
+    o::Frame { stream, body: Some(body) }.encode_to_vec()
+}
+
+/// Frames that are too large, unknown, cut, out of place or no frames at all end their own connection, with a word to its open streams; a
+/// neighbour's channel goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn s38_bad_frames_end_their_connection_and_nothing_else() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let issuer = fleet.issuer();
+    let (door, settings) = (fleet.door(), fleet.identities().await);
+    let mut neighbour = door.relay(&issuer.good("bob", CHATD)).await.unwrap();
+    let mut channel = Inner::open(&mut neighbour, 1, &settings).await.unwrap();
+
+    let open = || frame(2, Body::Open(o::Open::default()));
+    let bad: Vec<(&str, Vec<Message>)> = vec![
+        ("larger than 64 KiB", vec![Message::Binary(frame(2, Body::Data(vec![0; 65 << 10].into())).into())]),
+        ("no protobuf", vec![Message::Binary(vec![0xff; 40].into())]),
+        (
+            "cut",
+            vec![
+                Message::Binary(open()[..open().len() - 1].to_vec().into()),
+                Message::Binary(vec![0x1a, 0x10, 1].into()),
+            ],
+        ),
+        ("a body that nobody knows", vec![Message::Binary(vec![0x08, 2, 0xfa, 0x06, 1, 0].into())]),
+        ("without a body", vec![Message::Binary(vec![0x08, 2].into())]),
+        ("empty", vec![Message::Binary(vec![].into())]),
+        ("text", vec![Message::Text("hello".into())]),
+        ("opened twice", vec![Message::Binary(open().into()), Message::Binary(open().into())]),
+        (
+            "the link opened as a stream",
+            vec![Message::Binary(frame(0, Body::Open(o::Open::default())).into())],
+        ),
+        (
+            "a vault's word",
+            vec![Message::Binary(
+                frame(2, Body::Hello(o::Hello { region: "eu-west".into(), shards: 1, ..Default::default() }))
+                    .into(),
+            )],
+        ),
+        (
+            "a subscription",
+            vec![Message::Binary(frame(2, Body::Subscribe(o::Subscribe { shard: 0, after: 0 })).into())],
+        ),
+        ("a reset", vec![Message::Binary(frame(2, Body::Reset(o::Reset { reason: 1 })).into())]),
+    ];
+    for (what, messages) in bad {
+        let mut raw = door.relay(&issuer.good("alice", CHATD)).await.unwrap();
+        assert!(raw.alive().await);
+        let _inner = Inner::open(&mut raw, 1, &settings).await.unwrap();
+        for m in messages {
+            let _ = raw.message(m).await;
+        }
+        let last: Vec<o::Frame> = raw.rest().await;
+        if what != "larger than 64 KiB" {
+            assert!(
+                last.iter().any(|f| f.stream == 1 && reset(Some(f.clone())) == Some(Reason::Protocol)),
+                "{what}: {last:?}"
+            );
+        }
+    }
+    // Data and Close for streams that are not there are what is left of a stream that was reset: not an offence.
+    let mut raw = door.relay(&issuer.good("alice", CHATD)).await.unwrap();
+    raw.send(9, Body::Data(vec![1, 2, 3].into())).await;
+    raw.send(9, Body::Close(o::Close {})).await;
+    assert!(raw.alive().await);
+    // Bytes that are no TLS end that channel; the connection and its other streams go on.
+    raw.send(5, Body::Open(o::Open::default())).await;
+    raw.send(5, Body::Data(vec![0x17; 500].into())).await;
+    loop {
+        let f = raw.next().await.expect("the connection stands");
+        if f.stream == 5 && matches!(f.body, Some(Body::Close(_) | Body::Reset(_))) {
+            break;
+        }
+    }
+    assert!(raw.alive().await);
+
+    let answer = channel.enter(&mut neighbour, &issuer.good("bob", VAULT)).await;
+    assert!(
+        matches!(&answer, Answer::Reply(r, _) if matches!(r.result, Some(Said::Opened(_)))),
+        "{answer:?}"
+    );
+}
+
+/// Streams, connections of an account and of an address, and rates have their limits, which come back when what was counted is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_and_come_back() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let issuer = fleet.issuer();
+    let token = |who: &str| issuer.good(who, CHATD);
+    let chatd = Chatd::start(&fleet, "tight", |t| {
+        limits(
+            t,
+            &[
+                ("streams", 2),
+                ("connections_per_account", 2),
+                ("connections_per_address", 4),
+                ("frames_per_second", 20),
+                ("frames_burst", 40),
+            ],
+        );
+    });
+    let door = chatd.door();
+    let mut first = door.relay(&token("alice")).await.unwrap();
+    for n in [1, 2, 3] {
+        first.send(n, Body::Open(o::Open::default())).await;
+    }
+    assert_eq!(reset(first.next().await), Some(Reason::Overloaded), "the third stream");
+    first.send(1, Body::Close(o::Close {})).await;
+    first.send(4, Body::Open(o::Open::default())).await;
+    assert!(first.alive().await, "a closed stream makes room");
+
+    let second = door.relay(&token("alice")).await.unwrap();
+    assert_eq!(door.relay(&token("alice")).await.err(), Some(429), "an account's third connection");
+    let bob = door.relay(&token("bob")).await.unwrap();
+    let carol = door.relay(&token("carol")).await.unwrap();
+    // WebSockets count, not only what is still HTTP.
+    assert_eq!(door.relay(&token("dave")).await.err(), Some(0), "the address's fifth connection");
+    drop((second, bob));
+    let again = until_let_in(&door, &token("alice")).await;
+    drop((again, carol));
+
+    // Faster than its rate: told so, and gone.
+    let mut fast = until_let_in(&door, &token("erin")).await;
+    fast.send(1, Body::Open(o::Open::default())).await;
+    for id in 0..60 {
+        fast.send(0, Body::Ping(o::Ping { id })).await;
+    }
+    let rest = fast.rest().await;
+    assert!(rest.iter().any(|f| reset(Some(f.clone())) == Some(Reason::Overloaded)), "{rest:?}");
+    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"rate\"}"), 1.0);
+    assert!(first.alive().await, "another account has its own rate");
+    drop(first);
+    wait("all to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0.0);
+
+    let chatd =
+        Chatd::start(&fleet, "address", |t| limits(t, &[("address_per_second", 1), ("address_burst", 30)]));
+    let (door, mut refused) = (chatd.door(), 0);
+    let mut raw = door.relay(&token("alice")).await.unwrap();
+    for id in 0..60 {
+        raw.send(0, Body::Ping(o::Ping { id })).await;
+    }
+    assert!(raw.rest().await.len() < 30, "frames count for the address too");
+    for _ in 0..5 {
+        refused += u32::from(door.relay(&token("bob")).await.is_err());
+    }
+    assert!(refused >= 3, "another account at the same address");
+
+    let chatd = Chatd::start(&fleet, "small", |t| limits(t, &[("connections", 2), ("idle_seconds", 1)]));
+    let door = chatd.door();
+    let (mut a, b) = (door.relay(&token("alice")).await.unwrap(), door.relay(&token("bob")).await.unwrap());
+    assert_eq!(door.relay(&token("carol")).await.err(), Some(0), "connections in all");
+    a.send(1, Body::Open(o::Open::default())).await;
+    assert_eq!(reset(a.next().await), Some(Reason::Idle), "not a word for a second");
+    drop((a, b));
+    until_let_in(&door, &token("carol")).await;
+}
+
+async fn until_let_in(door: &Door, token: &str) -> Raw {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match door.relay(token).await {
+            Ok(raw) => return raw,
+            Err(code) => assert!(tokio::time::Instant::now() < deadline, "still {code}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A client that sends and never reads is dropped, not waited for; a neighbour recovers meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let chatd = Chatd::start(&fleet, "slow", |t| {
+        limits(
+            t,
+            &[
+                ("frames_per_second", 4_000_000),
+                ("frames_burst", 4_000_000),
+                ("address_per_second", 4_000_000),
+                ("address_burst", 4_000_000),
+            ],
+        );
+    });
+    let mut deaf = chatd.door().relay_with(&fleet.issuer().good("mallory", CHATD), Some(4096)).await.unwrap();
+    let flood = tokio::spawn(async move {
+        let ping = frame(0, Body::Ping(o::Ping { id: u64::MAX }));
+        for n in 0u64.. {
+            let sent = deaf.socket.feed(Message::Binary(ping.clone().into())).await;
+            if sent.is_err() || (n % 64 == 0 && deaf.socket.flush().await.is_err()) {
+                return;
+            }
+        }
+    });
+    let alice = chatd.serves(alice);
+    let recovered = tokio::task::block_in_place(|| alice.recover("device", RIGHT));
+    recovered.expect(0);
+    assert!(timeout(Duration::from_secs(60), flood).await.is_ok(), "it was never dropped");
+    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"slow_client\"}"), 1.0);
+    wait("it to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0.0);
+}
+
+/// SIGTERM: open streams are told, the process ends in order, and a `bkv` that runs meanwhile finds the ChatD that comes after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_tells_everybody_and_costs_nobody_anything() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let mut chatd = Chatd::start(&fleet, "drained", |_| {});
+    let alice = chatd.serves(alice);
+    let settings = fleet.identities().await;
+    for _ in 0..3 {
+        let mut raw = chatd.door().relay(&fleet.issuer().good("bob", CHATD)).await.unwrap();
+        for n in [1, 2] {
+            Inner::open(&mut raw, n, &settings).await.unwrap();
+        }
+        std::thread::scope(|s| {
+            let busy = s.spawn(|| (0..4).for_each(|_| drop(alice.recover("device", RIGHT).expect(0))));
+            chatd.terminate();
+            assert_eq!(chatd.ended(), 0, "{}", chatd.log());
+            chatd.again();
+            busy.join().unwrap();
+        });
+        let mut told: Vec<u64> = raw
+            .rest()
+            .await
+            .into_iter()
+            .filter(|f| reset(Some(f.clone())) == Some(Reason::Draining))
+            .map(|f| f.stream)
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [1, 2]);
+    }
+    assert_eq!(alice.tries_left(), 10);
+}
+
+/// The leader of the shard goes while channels to it are open: stopped in order, killed, hung. The streams are reset, what ran is repeated
+/// elsewhere, and no try is spent.
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_a_leader_that_goes_costs_no_try() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let issuer = fleet.issuer();
+    let settings = fleet.identities().await;
+    for (verb, back) in [("stop", "start"), ("kill", "start"), ("pause", "resume")] {
+        // The leader of alice's shard: the one that answers her channel.
+        let mut raw = fleet.door().relay(&issuer.good("alice", CHATD)).await.unwrap();
+        let mut inner = Inner::open(&mut raw, 1, &settings).await.unwrap();
+        assert!(matches!(inner.enter(&mut raw, &issuer.good("alice", VAULT)).await, Answer::Reply(..)));
+        let shard = bkv_core::statement::route(bkv_stack_tests::issuer::ISSUER, "alice").shard(4).0;
+        let status = fleet.dev(&["status"], &[]).expect(0).json;
+        let leader = status["regions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["leads"].as_array().unwrap().contains(&shard.into()));
+        let leader = leader.expect("a leader")["name"].as_str().unwrap().to_owned();
+        std::thread::scope(|s| {
+            let busy = s.spawn(|| (0..6).for_each(|_| drop(alice.recover("device", RIGHT).expect(0))));
+            fleet.region(verb, &leader);
+            busy.join().unwrap();
+        });
+        let told = loop {
+            let f = raw.next().await.expect("the connection to ChatD stands");
+            if let Some(reason) = reset(Some(f)) {
+                break reason;
+            }
+        };
+        assert!(matches!(told, Reason::LeaderMoved | Reason::VaultLost), "{verb}: {told:?}");
+        assert!(raw.alive().await);
+        assert_eq!(alice.tries_left(), 10, "{verb}");
+        fleet.region(back, &leader);
+        fleet.wait_ready(3);
+    }
+}

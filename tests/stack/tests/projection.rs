@@ -1,0 +1,183 @@
+//! Key metadata in Postgres: what it says, what it must not hold, and that losing or spoiling it harms nobody's key.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::time::Duration;
+
+use bkv_stack_tests::db::{dump, run};
+use bkv_stack_tests::issuer::CHATD;
+use bkv_stack_tests::raw::Door;
+use bkv_stack_tests::{Fleet, RIGHT};
+use rustix::process::Signal;
+use serde_json::Value;
+use sqlx::postgres::PgPool;
+use tokio::time::{Instant, sleep};
+
+/// Asks until the answer is as wanted: the projection follows, it is not asked.
+async fn until(door: &Door, token: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = door.account(token).await;
+        if wanted(&said) {
+            return said;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}: {said}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn fresh(state: &'static str, tries: Option<i64>) -> impl Fn(&Value) -> bool {
+    move |v| v["stale"] == false && v["state"] == state && tries.is_none_or(|t| v["tries_left"] == t)
+}
+
+/// The life of an account as `/v1/account` tells it; and no secret, and not the account's id, in any table at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
+    let fleet = Fleet::up();
+    let (door, issuer) = (fleet.door(), fleet.issuer());
+    let token = issuer.good("alice", CHATD);
+    let before = until(&door, &token, "no key", fresh("none", None)).await;
+    assert_eq!(before["exists"], false);
+    let alice = fleet.registered("alice");
+    let live = until(&door, &token, "a key", fresh("live", Some(10))).await;
+    assert_eq!(live["exists"], true);
+    let since = live["since_ms"].as_i64().unwrap();
+    for left in [9, 8] {
+        alice.recover("thief", "wrong password entirely").expect(10);
+        until(&door, &token, "a try less", fresh("live", Some(left))).await;
+    }
+    alice.recover("phone", RIGHT).expect(0);
+    let again = until(&door, &token, "all tries", fresh("live", Some(10))).await;
+    assert_eq!(again["since_ms"].as_i64(), Some(since));
+
+    // What this device knows and Postgres must not: the key and the account's id, in every spelling.
+    let device: Value =
+        serde_json::from_slice(&fs::read(fleet.path("alice-phone").join("device.json")).unwrap()).unwrap();
+    let tokens: Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
+    alice.run(&["delete", "--yes"], "phone", None).expect(0);
+    let deleted = until(&door, &token, "deleted", fresh("deleted", None)).await;
+    assert_eq!(deleted["exists"], false);
+
+    let eve = fleet.registered("eve");
+    for _ in 0..10 {
+        eve.recover("thief", "wrong password entirely");
+    }
+    until(&door, &issuer.good("eve", CHATD), "destroyed", |v| {
+        v["stale"] == false && v["state"] == "destroyed"
+    })
+    .await;
+
+    let text = dump(&fleet.database().await).await.to_lowercase();
+    assert!(text.contains("keys: ") && text.contains("cursors: "), "the dump shows the tables");
+    for secret in [RIGHT, "wrong password", "alice", "eve", "bkv-vault"] {
+        assert!(!text.contains(secret), "{secret} in a table");
+    }
+    for field in ["key", "account"] {
+        assert!(!text.contains(device[field].as_str().unwrap()), "{field} in a table");
+    }
+    for field in ["chatd", "vault"] {
+        let (_, signature) = tokens[field].as_str().unwrap().rsplit_once('.').unwrap();
+        assert!(!text.contains(&signature.to_lowercase()), "{field} token in a table");
+    }
+}
+
+/// Postgres hung, then killed: answers say `stale`, registrations and recoveries go on, and what happened meanwhile is caught up with.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_away_is_stale_and_never_a_failed_recovery() {
+    let fleet = Fleet::up();
+    let (door, issuer) = (fleet.door(), fleet.issuer());
+    let token = issuer.good("alice", CHATD);
+    let alice = fleet.registered("alice");
+    until(&door, &token, "a key", fresh("live", Some(10))).await;
+    fleet.signal_postgres(Signal::STOP);
+    assert_eq!(door.account(&token).await["stale"], true);
+    alice.recover("thief", "wrong password entirely").expect(10);
+    fleet.registered("bob");
+    assert_eq!(door.account(&token).await["stale"], true);
+    fleet.signal_postgres(Signal::CONT);
+    until(&door, &token, "nine tries", fresh("live", Some(9))).await;
+
+    fleet.signal_postgres(Signal::KILL);
+    until(&door, &token, "stale", |v| v["stale"] == true).await;
+    alice.recover("thief", "wrong password entirely").expect(10);
+    alice.recover("thief", "wrong password entirely").expect(10);
+    fleet.registered("carol");
+    assert_eq!(door.account(&token).await["stale"], true);
+    fleet.dev(&["up"], &[]).expect(0);
+    // Never an old answer that calls itself fresh.
+    let caught_up = until(&door, &token, "fresh again", |v| v["stale"] == false).await;
+    assert_eq!(caught_up["tries_left"], 7, "{caught_up}");
+    for name in ["bob", "carol"] {
+        until(&door, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
+    }
+    alice.recover("phone", RIGHT).expect(0);
+}
+
+async fn table(pool: &PgPool) -> Vec<String> {
+    // `cursor` and `changed_ms` of a scanned row say when it was scanned, not what is so; `next_ms` moves with every recovery.
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT (route, state, generation, tries_left, since_ms, manifest)::text FROM keys ORDER BY route",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    rows.into_iter().map(|r| r.0).collect()
+}
+
+async fn healed(pool: &PgPool, good: &[String], what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while table(pool).await != good {
+        assert!(Instant::now() < deadline, "{what}: {:?} instead of {good:?}", table(pool).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whatever happens to the tables while ChatD runs, they end as the vaults say: emptied, set back, tampered with, events taken twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_done_to_the_tables_they_come_back() {
+    let fleet = Fleet::up();
+    let (door, issuer) = (fleet.door(), fleet.issuer());
+    for name in ["alice", "bob", "carol", "dave", "erin"] {
+        fleet.registered(name);
+        until(&door, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
+    }
+    let alice = fleet.account("alice");
+    alice.recover("thief", "wrong password entirely").expect(10);
+    until(&door, &issuer.good("alice", CHATD), "nine", fresh("live", Some(9))).await;
+    let db = fleet.database().await;
+    let good = table(&db).await;
+    assert_eq!(good.len(), 5);
+
+    // Taken a second time, from the first on: the same.
+    run(&db, "UPDATE cursors SET cursor = 0").await;
+    healed(&db, &good, "cursors set back").await;
+    // Both emptied, and an event of one account comes before anybody looks: it must not hide that the others are gone.
+    run(&db, "TRUNCATE keys, cursors").await;
+    fleet.account("bob").recover("phone", RIGHT).expect(0);
+    healed(&db, &good, "emptied").await;
+    run(&db, "TRUNCATE keys").await;
+    healed(&db, &good, "keys emptied").await;
+    // An answer during all this may be old, but then it says so; in the end it is fresh.
+    until(&door, &issuer.good("carol", CHATD), "carol", fresh("live", Some(10))).await;
+
+    // Tampered with, also so that no event would be newer, and keys that never were. A scan puts all of it right.
+    run(
+        &db,
+        "UPDATE keys SET state = 'destroyed', tries_left = 0, generation = 99, cursor = 4000000000000000000",
+    )
+    .await;
+    run(&db, "INSERT INTO keys SELECT decode(repeat('ab', 32), 'hex'), 'live', 1, 10, 1, 0, NULL, 1, shard, cursor, event, slot, signature FROM keys LIMIT 1").await;
+    run(&db, "DELETE FROM cursors").await;
+    healed(&db, &good, "tampered with").await;
+    // A cursor from the future: the vault does not know it and scans.
+    run(&db, "UPDATE keys SET tries_left = 3").await;
+    run(&db, "UPDATE cursors SET cursor = 4000000000000000000").await;
+    for region in fleet.regions() {
+        fleet.region("stop", &region);
+        fleet.start(&region);
+    }
+    healed(&db, &good, "a cursor from the future").await;
+    // And new events go on from there.
+    alice.recover("phone", RIGHT).expect(0);
+    until(&door, &issuer.good("alice", CHATD), "ten", fresh("live", Some(10))).await;
+}

@@ -1,0 +1,191 @@
+//! Who may speak to a vault on which port, and that certificates change under way without anybody noticing.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bkv_mtls::issue::{RoleCa, write_private};
+use bkv_mtls::{Role, RoleName};
+use bkv_stack_tests::chatd::metric;
+use bkv_stack_tests::door::{Shows, first_frame, knock, plain, tls12_hello};
+use bkv_stack_tests::{Fleet, RIGHT, wait};
+use bkv_wire::frame;
+use bkv_wire::proto::outer::frame::Body;
+use bkv_wire::proto::peer;
+use bytes::BytesMut;
+use serde_json::Value;
+
+const STATUS: &[u8] = b"GET /v1/status HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n";
+
+fn folder(fleet: &Fleet, name: &str) -> PathBuf {
+    fleet.dir().join(name)
+}
+
+/// S34: the relay port lets in ChatD and nobody else, the admin port administrators and nobody else; never without a certificate, from another
+/// authority, in the clear or over TLS 1.2.
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_every_port_lets_in_its_role_only() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let region = "eu-west";
+    // The same roles, from an authority of somebody else's.
+    let ca = RoleCa::generate().unwrap();
+    for (name, role) in [("foreign-chatd", Role::Chatd), ("foreign-admin", Role::Admin)] {
+        let name_in = RoleName::new(role, "dev").unwrap();
+        ca.write_role(&fleet.path(name), &name_in, Duration::from_hours(1)).unwrap();
+    }
+    let (chatd, admin) = (folder(&fleet, "chatd"), folder(&fleet, "admin"));
+    let (own, other) = (folder(&fleet, "regions/eu-west/tls"), folder(&fleet, "regions/us-east/tls"));
+    let (foreign_chatd, foreign_admin) = (fleet.path("foreign-chatd"), fleet.path("foreign-admin"));
+    let folders = [&chatd, &admin, &own, &other, &foreign_chatd, &foreign_admin];
+
+    for (port, words, good) in [("relay", &b""[..], &chatd), ("admin", STATUS, &admin)] {
+        let at = fleet.port(region, port);
+        for folder in folders {
+            let answer = knock(at, &Shows::Folder(folder), None, false, words).await;
+            let let_in = match port {
+                "relay" => first_frame(&answer).is_some_and(|f| matches!(f.body, Some(Body::Hello(_)))),
+                _ => answer.starts_with(b"HTTP/1.1 200"),
+            };
+            assert_eq!(let_in, folder == good, "{port}: {}", folder.display());
+            assert!(let_in || answer.is_empty(), "{port}: {} was told {answer:?}", folder.display());
+        }
+        for shows in [Shows::Nothing, Shows::OwnRawKey] {
+            assert!(knock(at, &shows, None, false, words).await.is_empty(), "{port}: no role at all");
+        }
+    }
+
+    // ChatD's public door too: nothing below TLS 1.3 anywhere.
+    let public = u16::try_from(fleet.plan()["chatd"].as_u64().unwrap()).unwrap();
+    for at in ["peer", "relay", "admin"].map(|p| fleet.port(region, p)).into_iter().chain([public]) {
+        // An alert, fatal, `protocol_version`: the hello was understood, and its version refused.
+        let answer = plain(at, &tls12_hello()).await.expect("an end");
+        assert_eq!(answer.get(0..1), Some(&[21u8][..]), "{at}: {answer:?}");
+        assert_eq!(answer.get(5..7), Some(&[2u8, 70][..]), "{at}: {answer:?}");
+        let answer = plain(at, STATUS).await.expect("an end");
+        assert!(!answer.starts_with(b"HTTP") && answer.len() < 16, "{at}: {answer:?}");
+    }
+}
+
+/// S26: the peer port answers identities on the admission list only: no role certificate, not even a vault's, and no other raw public key.
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_the_peer_port_answers_nobody_who_is_not_admitted() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let mut words = BytesMut::new();
+    frame::put(&mut words, &peer::Message { id: 1, body: Some(peer::message::Body::Clock(peer::Clock {})) });
+    for region in fleet.regions() {
+        let at = fleet.port(&region, "peer");
+        let folders =
+            ["chatd", "admin", "regions/eu-west/tls", "regions/us-east/tls"].map(|f| folder(&fleet, f));
+        for alpn in [None, Some(&b"bkv-peer/1"[..])] {
+            for folder in &folders {
+                for raw in [false, true] {
+                    let answer = knock(at, &Shows::Folder(folder), alpn, raw, &words).await;
+                    assert!(answer.is_empty(), "{region}: {} got {answer:?}", folder.display());
+                }
+            }
+            for shows in [Shows::Nothing, Shows::OwnRawKey] {
+                assert!(knock(at, &shows, alpn, true, &words).await.is_empty(), "{region}: not admitted");
+            }
+        }
+        let answer = plain(at, &words).await.expect("an end");
+        assert!(answer.len() < 16, "{region}: {answer:?}");
+    }
+    // And the vaults among themselves were not disturbed.
+    alice.recover("device", RIGHT).expect(0);
+    assert_eq!(alice.tries_left(), 10);
+}
+
+/// S34: authority and all role certificates are replaced on disk in three steps while somebody recovers again and again: no request fails, and
+/// in the end the old certificates open nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_certificates_rotate_with_no_failed_request() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let (stop, done) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|s| {
+        let load = s.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                alice.recover("device", RIGHT).expect(0);
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let rotated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rotate(&fleet)));
+        stop.store(true, Ordering::Relaxed);
+        load.join().unwrap();
+        rotated.unwrap();
+    });
+    assert!(done.load(Ordering::Relaxed) > 5, "the load ran");
+    assert_eq!(alice.tries_left(), 10);
+    // New connections work, old certificates don't.
+    let at = fleet.port("eu-west", "relay");
+    assert!(!knock(at, &Shows::Folder(&folder(&fleet, "chatd")), None, false, b"").await.is_empty());
+    assert!(knock(at, &Shows::Folder(&fleet.path("old-chatd")), None, false, b"").await.is_empty());
+    for region in fleet.regions() {
+        fleet.region("kill", &region);
+        fleet.start(&region);
+        alice.recover("device", RIGHT).expect(0);
+    }
+}
+
+fn rotate(fleet: &Fleet) {
+    let regions = fleet.regions();
+    let homes: Vec<(PathBuf, RoleName)> = regions
+        .iter()
+        .map(|r| (folder(fleet, "regions").join(r).join("tls"), RoleName::new(Role::Vault, r).unwrap()))
+        .chain([
+            (folder(fleet, "chatd"), RoleName::new(Role::Chatd, "dev").unwrap()),
+            (folder(fleet, "admin"), RoleName::new(Role::Admin, "dev").unwrap()),
+        ])
+        .collect();
+    let chatd = folder(fleet, "chatd");
+    fs::create_dir(fleet.path("old-chatd")).unwrap();
+    for file in ["tls.crt", "tls.key"] {
+        fs::copy(chatd.join(file), fleet.path("old-chatd").join(file)).unwrap();
+    }
+    let health: Vec<u16> = regions
+        .iter()
+        .map(|r| fleet.port(r, "health"))
+        .chain([u16::try_from(fleet.plan()["chatd_health"].as_u64().unwrap()).unwrap()])
+        .collect();
+    let used = |lines: usize| {
+        let logs =
+            regions.iter().map(|r| folder(fleet, "regions").join(r).join("log")).chain([chatd.join("log")]);
+        wait("every process to use the new files", Duration::from_secs(30), || {
+            logs.clone().all(|l| {
+                let log = fs::read_to_string(l).unwrap();
+                log.lines().filter(|l| l.contains("changed and are in use") && !l.contains("web.crt")).count()
+                    >= lines
+            })
+        });
+    };
+    // 1: both authorities are believed.
+    let new = RoleCa::generate().unwrap();
+    for (home, _) in &homes {
+        let old = fs::read_to_string(home.join("ca.crt")).unwrap();
+        write_private(&home.join("ca.crt"), (old + new.certificate_pem()).as_bytes()).unwrap();
+    }
+    used(1);
+    // 2: new certificates, key and certificate one after the other, as files are written.
+    for (home, name) in &homes {
+        let issued = new.issue(name, Duration::from_hours(24 * 90)).unwrap();
+        write_private(&home.join("tls.crt"), issued.certificate.as_bytes()).unwrap();
+        write_private(&home.join("tls.key"), issued.key.as_bytes()).unwrap();
+    }
+    let web = new.issue_web(&["127.0.0.1", "localhost"], Duration::from_hours(24 * 90)).unwrap();
+    write_private(&chatd.join("web.crt"), web.certificate.as_bytes()).unwrap();
+    write_private(&chatd.join("web.key"), web.key.as_bytes()).unwrap();
+    let soon = bkv_stack_tests::issuer::now() as f64 + 91.0 * 86400.0;
+    wait("the new certificates in the metric that alerts look at", Duration::from_secs(30), || {
+        health.iter().all(|port| metric(*port, "bkv_certificate_not_after_timestamp_seconds") < soon)
+    });
+    // 3: the old authority goes.
+    for (home, _) in &homes {
+        write_private(&home.join("ca.crt"), new.certificate_pem().as_bytes()).unwrap();
+    }
+    used(3);
+    let status: Value = fleet.dev(&["status"], &[]).expect(0).json;
+    assert!(status["regions"].as_array().unwrap().iter().all(|r| r["ready"] == true), "{status}");
+}
