@@ -11,6 +11,7 @@ pub mod health;
 pub mod keeper;
 pub mod metrics;
 pub mod peer;
+mod pin;
 mod raft;
 pub mod relay;
 pub mod replica;
