@@ -134,8 +134,13 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML of this shape: the message names line and field.
-    #[error("{0}")]
-    Parse(String),
+    #[error("{}: {why}", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// The parser's words.
+        why: String,
+    },
     /// A field's value.
     #[error("{field}: {why}")]
     Field {
@@ -151,12 +156,16 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+        Self::parse(&text, path.parent().unwrap_or(Path::new("."))).map_err(|e| match e {
+            ConfigError::Parse { why, .. } => ConfigError::Parse { path: path.into(), why },
+            e => e,
+        })
     }
 
     /// From text.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let mut c: Self = toml::from_str(text).map_err(|e| ConfigError::Parse(e.to_string()))?;
+        let mut c: Self = toml::from_str(text)
+            .map_err(|e| ConfigError::Parse { path: PathBuf::new(), why: said(text, &e) })?;
         for path in [&mut c.web.cert, &mut c.web.key, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca] {
             *path = folder.join(&*path);
         }
@@ -167,6 +176,9 @@ impl Config {
             *path = folder.join(&*path);
         }
         let field = |field, why| Err(ConfigError::Field { field, why });
+        if c.listen.public.port() != 0 && c.listen.public == c.listen.health {
+            return field("listen", "public and health need an address each");
+        }
         if c.vaults.is_empty() {
             return field("vaults", "at least one region = \"host:port\"");
         }
@@ -175,6 +187,11 @@ impl Config {
             .any(|a| a.rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err()))
         {
             return field("vaults", "each must be region = \"host:port\"");
+        }
+        let mut addresses: Vec<&String> = c.vaults.values().collect();
+        addresses.sort_unstable();
+        if addresses.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            return field("vaults", "two regions have the same address: each vault has its own");
         }
         if c.tokens.issuer.is_empty() || c.tokens.audience.is_empty() {
             return field("tokens", "issuer and audience can't be empty");
@@ -193,6 +210,19 @@ impl Config {
             return field("limits", "zero would refuse everybody");
         }
         Ok(c)
+    }
+}
+
+/// What the parser says, with line and field. Never the line itself, as the parser would show it: a PIN or password that was written into the
+/// wrong place must not get into a log too.
+fn said(text: &str, e: &toml::de::Error) -> String {
+    let at = e.span().map_or(0, |s| s.start);
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    match line.split_once('=') {
+        Some((field, _)) => format!("line {number}, `{}`: {}", field.trim(), e.message()),
+        None => format!("line {number}: {}", e.message()),
     }
 }
 
@@ -236,10 +266,31 @@ eu-west = "127.0.0.1:3"
             ("ca = \"ca.crt\"", "cas = \"ca.crt\"", "cas"),
             ("[vaults]", "[limits]\nidle_seconds = 0\n[vaults]", "limits"),
             ("[vaults]", "[limits]\naddress_burst = 0\n[vaults]", "limits"),
+            ("health = \"127.0.0.1:2\"", "health = \"127.0.0.1:1\"", "listen"),
+            ("eu-west = \"127.0.0.1:3\"", "eu-west = \"127.0.0.1:3\"\nus-east = \"127.0.0.1:3\"", "vaults"),
         ];
         for (from, to, name) in cases {
             let e = Config::parse(&GOOD.replace(from, to), Path::new("/")).unwrap_err().to_string();
             assert!(e.contains(name), "{name}: {e}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn s38_arbitrary_and_changed_files_are_refused_or_read(text in ".{0,200}", at: proptest::sample::Index, to in 0x20u8..0x7f) {
+            proptest::prop_assert!(Config::parse(&text, Path::new("/")).is_err());
+            let mut bytes = GOOD.as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            let _ = Config::parse(std::str::from_utf8(&bytes).unwrap(), Path::new("/"));
+        }
+
+        /// What clients and vaults send, and events of a newer vault.
+        #[test]
+        fn s38_arbitrary_frames_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            use prost::Message as _;
+            let _ = bkv_wire::proto::outer::Frame::decode(&bytes[..]);
+            let _ = minicbor::decode::<bkv_core::effect::Event>(&bytes);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bkv_chatd::config::Config;
+use bkv_chatd::run::RunError;
 use clap::Parser;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +30,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    // It holds no secret of a person's, but TLS keys and the clients' tokens for it: no core file may hold one, and no other process of this
+    // user may read them.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let args = Args::parse();
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
@@ -44,25 +50,41 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())
-        .and_then(|runtime| runtime.block_on(serve(config)));
-    match ended {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("bkv-chatd: no runtime: {e}");
+            return ExitCode::from(70);
+        }
+    };
+    match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("bkv-chatd: {e}");
+            eprintln!("bkv-chatd: {}", chain(&e));
             ExitCode::from(70)
         }
     }
 }
 
-async fn serve(config: Config) -> Result<(), String> {
+/// An error with its sources, each said once.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut words = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        let more = e.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        source = e.source();
+    }
+    words
+}
+
+async fn serve(config: Config) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     let signals = stop.clone();
-    let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     tokio::spawn(async move {
         tokio::select! {
             _ = term.recv() => {}
@@ -70,5 +92,5 @@ async fn serve(config: Config) -> Result<(), String> {
         }
         signals.cancel();
     });
-    bkv_chatd::run::run(config, stop).await.map_err(|e| e.to_string())
+    bkv_chatd::run::run(config, stop).await
 }

@@ -38,6 +38,19 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// Signals.
+    #[error("signals")]
+    Signals(#[source] std::io::Error),
+    /// The role certificate.
+    #[error(
+        "tls.cert {path}: it is of {found}, a certificate of role chatd is needed: issue it with the URI SAN bkv://role/chatd/<name>"
+    )]
+    Role {
+        /// Which file.
+        path: String,
+        /// Whose it is.
+        found: String,
+    },
     /// Metrics.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -55,6 +68,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         ca: config.tls.ca.clone(),
     };
     let identity = Identity::load(files)?;
+    // Every vault would refuse it, one connection after the other.
+    if identity.name().role() != Role::Chatd {
+        let (path, found) = (config.tls.cert.display().to_string(), identity.name().to_uri());
+        return Err(RunError::Role { path, found });
+    }
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
     let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
     let vaults = Vaults::start(&config.vaults, tls, &end, &tasks)?;

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Register(Register),
     /// Get the key back with the password, and keep it in this device's state.
     Recover(Recover),
-    /// Encrypt a file or directory into a folder (a cloud drive's, say).
+    /// Encrypt a folder into one file in another (a cloud drive's, say).
     Backup(Backup),
     /// Decrypt a backup; nothing appears at the destination before all of it is proved genuine.
     Restore(Restore),
@@ -65,7 +65,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Online {
     /// The fleet's profile: ChatD's address and the pinned root.
-    #[arg(long, env = "BKV_FLEET", value_name = "FILE")]
+    #[arg(long, env = "BKV_FLEET", hide_env_values = true, value_name = "FILE")]
     pub fleet: PathBuf,
     /// The account's tokens, as JSON {"chatd": …, "vault": …}: one for the front end, one that only vaults see.
     #[arg(long, value_name = "FILE")]
@@ -81,7 +81,7 @@ pub(crate) struct Online {
 #[derive(Debug, Args)]
 pub(crate) struct MaybeOnline {
     /// The fleet's profile. Not needed with a 64-digit key.
-    #[arg(long, env = "BKV_FLEET", value_name = "FILE")]
+    #[arg(long, env = "BKV_FLEET", hide_env_values = true, value_name = "FILE")]
     pub fleet: Option<PathBuf>,
     /// The account's tokens. Not needed with a 64-digit key.
     #[arg(long, value_name = "FILE")]
@@ -97,7 +97,7 @@ pub(crate) struct MaybeOnline {
 #[derive(Debug, Args)]
 pub(crate) struct Device {
     /// Folder of this device's state: its key, the newest fleet documents seen, the newest backup. [default: ~/.local/state/bkv]
-    #[arg(long, env = "BKV_STATE", value_name = "DIR")]
+    #[arg(long, env = "BKV_STATE", hide_env_values = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Recover {
 
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
-    /// File or directory to back up.
+    /// Folder to back up.
     pub source: PathBuf,
     /// Folder to put the backup into.
     #[arg(long, value_name = "DIR")]
@@ -287,6 +287,9 @@ pub(crate) enum DevCommand {
         /// How long the last try may stay open, milliseconds. A real fleet's is a day.
         #[arg(long, default_value_t = 10_000)]
         last_try_ms: u64,
+        /// Failures over an account's life before it locks.
+        #[arg(long, default_value_t = 100)]
+        lifetime_failures: u32,
         /// Without Postgres: metadata is always stale.
         #[arg(long)]
         no_postgres: bool,

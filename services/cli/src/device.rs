@@ -168,3 +168,58 @@ impl DeviceState {
         fs::rename(&beside, self.path()).map_err(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state(folder: &std::path::Path) -> DeviceState {
+        DeviceState::open(&Device { state: Some(folder.to_owned()) }).unwrap()
+    }
+
+    fn kept() -> Kept {
+        Kept::new(Mode::Digits, &BackupKey::from_bytes(&[7; 32]), &[1; 32], &[2; 32], [3; 16])
+    }
+
+    #[test]
+    fn a_state_is_for_its_owner_only_and_reads_as_it_was_written() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let device = state(&dir.path().join("deep/state"));
+        assert!(device.load().unwrap().is_none());
+        device.save(&kept()).unwrap();
+        let mode = |p: PathBuf| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(device.0.clone()), mode(device.path())), (0o700, 0o600));
+        let read = device.require().unwrap();
+        assert!(read.key().unwrap() == kept().key().unwrap());
+        assert_eq!(read.newest(), None);
+    }
+
+    proptest! {
+        /// A broken state is named, never taken for an empty one: that would make a new key over an old one. No digit of the key is in the words.
+        #[test]
+        fn s38_a_broken_state_is_refused_without_showing_it(
+            bytes in proptest::collection::vec(any::<u8>(), 1..200), at: prop::sample::Index, to: u8, cut: prop::sample::Index,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let device = state(dir.path());
+            device.save(&kept()).unwrap();
+            let good = fs::read(device.path()).unwrap();
+            let mut changed = good.clone();
+            let at = at.index(changed.len());
+            changed[at] = to;
+            for text in [bytes, good[..cut.index(good.len())].to_vec(), changed] {
+                fs::write(device.path(), &text).unwrap();
+                match device.require().and_then(|k| k.key().map(drop).and_then(|()| k.account().map(drop)).and_then(|()| k.series().map(drop))) {
+                    Ok(()) => {} // one byte changed inside a value: what is derived from it shows it
+                    Err(e) => {
+                        prop_assert_eq!(e.exit, Exit::Config);
+                        prop_assert!(!e.message.contains("0707"), "{}", e.message);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -79,6 +79,18 @@ impl From<StreamError> for Failure {
             S::DiskFull { .. } => {
                 (Exit::CantCreate, "Make room, then try again; what was there before is untouched.")
             }
+            S::UnsafeEntry { .. } => (
+                Exit::Damaged,
+                "Whoever made this archive had the key and meant harm, or its program is broken.",
+            ),
+            S::Busy { .. } => (Exit::CantCreate, "Wait for the other backup to end."),
+            S::BadOption(_) | S::TooLong => (Exit::NoInput, "Nothing was left behind."),
+            S::File { doing: "open" | "read", .. } => {
+                (Exit::NoInput, "Check the path and that you may read it; nothing was written.")
+            }
+            S::File { .. } => {
+                (Exit::CantCreate, "Check the path and that you may write there; nothing was left behind.")
+            }
             S::Cancelled => (Exit::Interrupted, "Nothing was left behind."),
             _ => (Exit::Unexpected, "Nothing was left behind."),
         };

@@ -9,6 +9,8 @@ mod dev;
 mod device;
 mod exit;
 mod failure;
+#[cfg(test)]
+mod help_test;
 mod output;
 mod profile;
 mod progress;

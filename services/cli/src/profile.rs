@@ -33,6 +33,9 @@ struct Tokens {
     vault: String,
 }
 
+/// What a profile needs.
+const HOLDS: &str = "A profile holds `chatd` (an https address), `root` (a file) and perhaps `chatd_ca` (a file of certificates).";
+
 fn config(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Config, format!("{}: {why}", path.display()))
 }
@@ -47,15 +50,13 @@ fn read(path: &Path, what: &str) -> Outcome<Vec<u8>> {
 /// A client for this account on this device.
 pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, Runtime)> {
     let text = read(&online.fleet, "the fleet's profile")?;
-    let text = String::from_utf8(text).map_err(|_| config(&online.fleet, "not UTF-8"))?;
-    let profile: Profile = toml::from_str(&text).map_err(|e| {
-        config(&online.fleet, e).remedy(
-            "A profile holds `chatd` (an https address), `root` (a file) and perhaps `chatd_ca` (a file).",
-        )
-    })?;
+    let text = String::from_utf8(text).map_err(|_| config(&online.fleet, "not UTF-8").remedy(HOLDS))?;
+    let profile: Profile = toml::from_str(&text).map_err(|e| config(&online.fleet, e).remedy(HOLDS))?;
     let folder = online.fleet.parent().unwrap_or(Path::new("."));
     let root_path = folder.join(&profile.root);
-    let root = Root::decode(&read(&root_path, "the pinned root")?).map_err(|e| config(&root_path, e))?;
+    let root = Root::decode(&read(&root_path, "the pinned root")?).map_err(|e| {
+        config(&root_path, e).remedy("Take the root file that the fleet's operator gave you.")
+    })?;
     let trust = match &profile.chatd_ca {
         Some(ca) => Trust::Pem(read(&folder.join(ca), "ChatD's authority")?),
         None => Trust::System,
@@ -69,7 +70,7 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
     let fleet = Arc::new(Fleet::new(root, memory));
     let chatd = Zeroizing::new(tokens.chatd);
     let transport = WebSocketTransport::new(&profile.chatd, &trust, &chatd)
-        .map_err(|e| config(&online.fleet, format!("chatd: {e}")))?;
+        .map_err(|e| config(&online.fleet, format!("chatd: {e}")).remedy(HOLDS))?;
     let runtime = Runtime {
         transport: Arc::new(transport),
         clock: Arc::new(TokioClock::default()),

@@ -113,3 +113,30 @@ impl Memory for FileMemory {
         self.write(Path::new(&beside), &bytes).map_err(|e| self.io(&e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Of a file that is not this program's own nothing is believed, and it is never written over.
+        #[test]
+        fn s38_a_broken_memory_is_refused_and_kept(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut: prop::sample::Index) {
+            let dir = tempfile::tempdir().unwrap();
+            let memory = FileMemory::new(dir.path().join("memory.json"));
+            std::fs::write(dir.path().join("memory.json"), &bytes).unwrap();
+            let is_json = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
+            let broken = matches!(memory.load(), Err(MemoryError::Broken { .. }));
+            prop_assert!(broken || is_json);
+            prop_assert_eq!(std::fs::read(dir.path().join("memory.json")).unwrap(), bytes);
+            let good = Remembered { lineage: "ab".into(), admission: 3, policy: 4, manifest_sequence: 5, manifest_hash: "cd".into() };
+            memory.save(&good).unwrap();
+            prop_assert_eq!(memory.load().unwrap(), good);
+            let text = std::fs::read(dir.path().join("memory.json")).unwrap();
+            std::fs::write(dir.path().join("memory.json"), &text[..cut.index(text.len())]).unwrap();
+            prop_assert!(memory.load().is_err(), "half a memory was believed");
+        }
+    }
+}

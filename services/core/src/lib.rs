@@ -15,6 +15,8 @@ pub mod id;
 pub mod join;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod parser_test;
 pub mod record;
 pub mod secret;
 pub mod shard;

@@ -256,6 +256,19 @@ proptest! {
     }
 
     #[test]
+    fn s38_arbitrary_pem_files_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), middle in "[A-Za-z0-9+/=\n]{0,200}") {
+        use std::path::Path;
+        let path = Path::new("file");
+        for label in ["CERTIFICATE", "PRIVATE KEY"] {
+            let pem = format!("-----BEGIN {label}-----\n{middle}\n-----END {label}-----\n");
+            for text in [pem.as_bytes(), &bytes] {
+                prop_assert!(crate::files::roots(path, text).is_err());
+                prop_assert!(crate::files::certified_key(path, text, path, text).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn s38_a_role_round_trips(name in "[a-z0-9-]{1,63}", extra in "[A-Z/%. ]") {
         let role = RoleName::new(Role::Chatd, &name).unwrap();
         prop_assert_eq!(RoleName::from_uri(&role.to_uri()).unwrap(), role.clone());

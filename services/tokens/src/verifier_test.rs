@@ -219,6 +219,24 @@ proptest! {
     }
 
     #[test]
+    fn s38_arbitrary_key_documents_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), json in json_value()) {
+        prop_assert!(Keys::parse(&bytes).is_err());
+        let _ = Keys::parse(json.to_string().as_bytes());
+        let _ = Keys::parse(serde_json::json!({ "keys": [json] }).to_string().as_bytes());
+    }
+
+    /// A good document with one byte changed: keys that can't be read are left out, and a signature of the true key is good under that key only.
+    #[test]
+    fn s38_a_mutated_key_document_is_refused_or_read(at: proptest::sample::Index, to: u8) {
+        let mut bytes = DEV.jwks().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        let _ = Keys::parse(&bytes);
+        bytes.truncate(at);
+        prop_assert!(Keys::parse(&bytes).is_err());
+    }
+
+    #[test]
     fn s38_a_mutated_token_is_refused(at: proptest::sample::Index, to in any::<char>()) {
         let token = DEV.sign(&good());
         let mut chars: Vec<char> = token.chars().collect();

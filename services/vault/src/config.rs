@@ -118,6 +118,9 @@ pub enum ConfigError {
         /// What would be right.
         why: String,
     },
+    /// A field of `[token]`.
+    #[error("token.{0}")]
+    Token(bkv_hsm::ConfigError),
 }
 
 impl Config {
@@ -125,7 +128,10 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        // Absolute: the token's PIN file must be, and a file given as `vault.toml` lies in the folder "".
+        let path =
+            &std::path::absolute(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, folder).map_err(|e| match e {
             ConfigError::Parse { why, .. } => ConfigError::Parse { path: path.into(), why },
             e => e,
@@ -135,7 +141,7 @@ impl Config {
     /// From text.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
         let mut c: Self = toml::from_str(text)
-            .map_err(|e| ConfigError::Parse { path: PathBuf::new(), why: e.to_string() })?;
+            .map_err(|e| ConfigError::Parse { path: PathBuf::new(), why: said(text, &e) })?;
         for path in
             [&mut c.data, &mut c.root, &mut c.token.pin_file, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca]
         {
@@ -147,8 +153,11 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let field = |field, why: &str| Err(ConfigError::Field { field, why: why.into() });
-        if bkv_hsm::VaultName::new(&self.region).is_err() || self.region.len() > 16 {
+        if !region_name(&self.region) {
             return field("region", "1 to 16 of a-z, 0-9 and '-', as on the admission list");
+        }
+        if let Err(e) = self.token.validate() {
+            return Err(ConfigError::Token(e));
         }
         if !(1..=256).contains(&self.shards) {
             return field("shards", "1 to 256; fixed when the fleet is made");
@@ -173,11 +182,42 @@ impl Config {
                 why: format!("`{region}` must be \"host:port\""),
             });
         }
+        if let Some(region) = self.peers.keys().find(|r| !region_name(r)) {
+            return Err(ConfigError::Field {
+                field: "peers",
+                why: format!("`{region}` is no region's name"),
+            });
+        }
+        let mut addresses: Vec<&String> = self.peers.values().collect();
+        addresses.sort_unstable();
+        if let Some(twice) =
+            addresses.windows(2).find_map(|p| matches!(p, [a, b] if a == b).then(|| p.first()))
+        {
+            let twice = twice.map_or("", |a| a.as_str());
+            return Err(ConfigError::Field { field: "peers", why: format!("two regions are at {twice}") });
+        }
         let ports = [self.listen.peer, self.listen.relay, self.listen.admin, self.listen.health];
         if ports.iter().enumerate().any(|(i, a)| a.port() != 0 && ports.iter().skip(i + 1).any(|b| a == b)) {
             return field("listen", "each of peer, relay, admin and health needs an address of its own");
         }
         Ok(())
+    }
+}
+
+fn region_name(name: &str) -> bool {
+    bkv_hsm::VaultName::new(name).is_ok() && name.len() <= 16
+}
+
+/// What the parser says, with line and field. Never the line itself, as the parser would show it: a PIN or password that was written into the
+/// wrong place must not get into a log too.
+fn said(text: &str, e: &toml::de::Error) -> String {
+    let at = e.span().map_or(0, |s| s.start);
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    match line.split_once('=') {
+        Some((field, _)) => format!("line {number}, `{}`: {}", field.trim(), e.message()),
+        None => format!("line {number}: {}", e.message()),
     }
 }
 
@@ -225,10 +265,29 @@ ca = "ca.crt"
             ("us-east = \"10.0.0.2:7000\"", "us-east = \"10.0.0.2\"", "us-east"),
             ("pin_file = \"pin\"", "pin = \"1234\"", "pin"),
             ("ca = \"ca.crt\"", "", "ca"),
+            ("module = \"/usr", "module = \"usr", "token.module"),
+            ("pin_file = \"pin\"", "pin_file = \"pin\"\npool = 0", "token.pool"),
+            (
+                "us-east = \"10.0.0.2:7000\"",
+                "us-east = \"10.0.0.2:7000\"\neu-north = \"10.0.0.2:7000\"",
+                "peers",
+            ),
+            ("us-east = \"10.0.0.2:7000\"", "\"US east\" = \"10.0.0.2:7000\"", "peers"),
         ];
         for (from, to, name) in cases {
             let e = Config::parse(&GOOD.replace(from, to), Path::new("/")).unwrap_err().to_string();
             assert!(e.contains(name), "{name}: {e}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn s38_arbitrary_and_changed_files_are_refused_or_read(text in ".{0,200}", at: proptest::sample::Index, to in 0x20u8..0x7f) {
+            proptest::prop_assert!(Config::parse(&text, Path::new("/")).is_err());
+            let mut bytes = GOOD.as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            let _ = Config::parse(std::str::from_utf8(&bytes).unwrap(), Path::new("/"));
         }
     }
 }

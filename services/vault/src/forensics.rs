@@ -102,7 +102,7 @@ impl Seized {
         let token = Token::connect(&config.token, &VaultName::new(&config.region).map_err(other)?)?;
         let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
         let store = Store::open(&config.data, &keys, &OsRandom)?;
-        let seized = Self { store, keeper: TokenKeeper::new(token.clone()), shards: config.shards, token };
+        let seized = Self { store, keeper: TokenKeeper::new(token.clone(), Arc::new(OsRandom)), shards: config.shards, token };
         seized.keeper.set_delivery(seized.delivery_key()?);
         let me = seized.store.get(&Place::new(Table::Vault, VAULT, b"node"))?;
         let me = me.and_then(|b| b.as_slice().try_into().ok()).map(u64::from_be_bytes);

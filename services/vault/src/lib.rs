@@ -13,6 +13,7 @@ pub mod health;
 pub mod keeper;
 pub mod metrics;
 pub mod peer;
+mod pin;
 mod raft;
 pub mod relay;
 pub mod replica;

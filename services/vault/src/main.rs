@@ -58,10 +58,24 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("bkv-vault: {e}");
+            eprintln!("bkv-vault: {}", chain(&e));
             ExitCode::from(70)
         }
     }
+}
+
+/// An error with its sources, each said once.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut words = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        let more = e.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        source = e.source();
+    }
+    words
 }
 
 async fn serve(config: Config) -> Result<(), bkv_vault::run::RunError> {

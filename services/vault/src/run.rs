@@ -6,7 +6,7 @@ use std::time::Duration;
 use bkv_core::command::{Command, Expire};
 use bkv_core::id::Time;
 use bkv_hsm::{Token, VaultName};
-use bkv_mtls::{Files, Identity, Role, ServerRole};
+use bkv_mtls::{Files, Identity, Role, RoleName, ServerRole};
 use bkv_wire::channel::ServerSettings;
 use bkv_wire::delivery::DeliveryKey;
 use bkv_wire::documents::Root;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::peer::Body;
+use crate::pin::RefusedPin;
 use crate::replica::{Env, Node, NodeConfig};
 use crate::service::{Parts, Vault};
 use crate::store::DataKeys;
@@ -45,6 +46,11 @@ pub enum RunError {
     /// The token.
     #[error("token: {0}")]
     Token(#[from] bkv_hsm::TokenError),
+    /// The PIN of an earlier start.
+    #[error(
+        "token: the PIN in {} was refused at an earlier start and is still the same file; correct it (or touch it, if the token was mended). It is not offered again: tokens lock after a few wrong ones", .0.display()
+    )]
+    PinStillRefused(std::path::PathBuf),
     /// Replicas or store.
     #[error(transparent)]
     Node(#[from] crate::replica::NodeError),
@@ -54,6 +60,18 @@ pub enum RunError {
     /// Role certificates.
     #[error("tls: {0}")]
     Tls(#[from] bkv_mtls::Error),
+    /// The role certificate.
+    #[error(
+        "tls.cert {path}: it is of {found}, this is {needed}: issue it with the URI SAN bkv://role/vault/<region>"
+    )]
+    Role {
+        /// Which file.
+        path: String,
+        /// Whose it is.
+        found: String,
+        /// What is needed.
+        needed: String,
+    },
     /// An address.
     #[error("listen.{which} {address}: {source}")]
     Listen {
@@ -97,10 +115,32 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             "development root: its private key lies in the clear on a disk; this fleet protects nobody"
         );
     }
+    let identity = Identity::load(Files {
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        ca: config.tls.ca.clone(),
+    })?;
+    // ChatD and administrators would refuse any other, one connection after the other.
+    let needed = RoleName::new(Role::Vault, &config.region).map_err(|e| RunError::Other(e.to_string()))?;
+    if identity.name() != needed {
+        let (path, found) = (config.tls.cert.display().to_string(), identity.name().to_uri());
+        return Err(RunError::Role { path, found, needed: needed.to_uri() });
+    }
     let name = VaultName::new(&config.region).map_err(|e| RunError::Other(e.to_string()))?;
+    let refused = RefusedPin::new(&config.data, &config.token.pin_file);
+    if refused.is_known() {
+        return Err(RunError::PinStillRefused(config.token.pin_file));
+    }
     let token_config = config.token.clone();
     let token = tokio::task::spawn_blocking(move || Token::connect(&token_config, &name));
-    let token = token.await.map_err(|e| RunError::Other(e.to_string()))??;
+    let token = match token.await.map_err(|e| RunError::Other(e.to_string()))? {
+        Err(e @ bkv_hsm::TokenError::PinRefused { .. }) => {
+            refused.remember();
+            return Err(e.into());
+        }
+        token => token?,
+    };
+    refused.forget();
     let ceremony = token.provision().await?;
     tracing::info!(made = ?ceremony.made, found = ?ceremony.found, "token keys");
     if !token.epochs().await?.contains(&EPOCH) {
@@ -127,11 +167,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     keeper.set_delivery(delivery);
     let channel = ServerSettings::new(key).map_err(|e| RunError::Other(e.to_string()))?;
     let clock = env.clock.clone();
-    let identity = Identity::load(Files {
-        certificate: config.tls.cert.clone(),
-        key: config.tls.key.clone(),
-        ca: config.tls.ca.clone(),
-    })?;
     let metrics = Metrics::new()?;
     metrics.also(node.commit_times())?;
     metrics.epoch_keys.set(i64::try_from(token.epochs().await?.len()).unwrap_or(0));

@@ -3,7 +3,20 @@
 //! The programs come from `BKV_BIN_DIR`, or from the folder beside the test's own binary (`make test` builds them first).
 #![forbid(unsafe_code)]
 // This crate is test support: a failed expectation is how it reports.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing
+)]
+
+pub mod admin;
+pub mod canary;
+pub mod folder;
+pub mod program;
+pub mod terminal;
+pub mod wire_tap;
 
 pub mod chatd;
 pub mod db;
@@ -210,21 +223,29 @@ impl Account<'_> {
     /// Runs an online command as this account on a device, with a password if one is needed.
     #[track_caller]
     pub fn run(&self, args: &[&str], device: &str, password: Option<&str>) -> Answer {
-        let mut all: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let mut all = self.args(args, device);
         let path = |p: PathBuf| p.to_str().expect("UTF-8 path").to_owned();
-        all.extend([
-            "--fleet".into(),
-            path(self.profile.clone()),
-            "--token".into(),
-            path(self.token.clone()),
-        ]);
-        all.extend(["--state".into(), path(self.fleet.path(&format!("{}-{device}", self.subject)))]);
         if let Some(p) = password {
             let file = self.fleet.path(&format!("{}-{device}.password", self.subject));
             fs::write(&file, p).expect("write the password");
             all.extend(["--password-file".into(), path(file)]);
         }
         bkv(all)
+    }
+
+    /// The arguments of an online command as this account on a device, without a password.
+    pub fn args(&self, args: &[&str], device: &str) -> Vec<String> {
+        let path = |p: PathBuf| p.to_str().expect("UTF-8 path").to_owned();
+        let mut all: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        all.extend(["--fleet".into(), path(self.profile.clone())]);
+        all.extend(["--token".into(), path(self.token.clone())]);
+        all.extend(["--state".into(), path(self.state(device))]);
+        all
+    }
+
+    /// The state folder of one of its devices.
+    pub fn state(&self, device: &str) -> PathBuf {
+        self.fleet.path(&format!("{}-{device}", self.subject))
     }
 
     /// Recovers on a fresh device.

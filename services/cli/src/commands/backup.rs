@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bkv_stream::archive::{PackOptions, backup_folder};
 use bkv_stream::{Cancel, Compression, Control, Manifest, Options};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Backup, MaybeOnline, Online};
 use crate::device::{DeviceState, Mode};
@@ -31,14 +32,21 @@ pub(crate) fn online(m: MaybeOnline) -> Outcome<Online> {
     })
 }
 
+/// Ctrl-C, or a shell that goes away: the work ends at its next step and takes its half file with it.
 pub(crate) fn cancel_on_interrupt() -> std::sync::Arc<Cancel> {
     let cancel = std::sync::Arc::new(Cancel::default());
     let flag = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+    // Here and not in the task: what arrives before the task runs must not kill the process with a half file on the disk.
+    let (int, term) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    if let (Ok(mut int), Ok(mut term)) = (int, term) {
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
             flag.cancel();
-        }
-    });
+        });
+    }
     cancel
 }
 
@@ -68,13 +76,18 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     }
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
-    let sequence = kept.sequence.saturating_add(1);
+    let mut sequence = kept.sequence.saturating_add(1);
+    let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
+    // A backup whose number was not kept here any more (a crash just after it, another device of the same name): never written over.
+    while std::fs::symlink_metadata(named(sequence)).is_ok() {
+        sequence = sequence.saturating_add(1);
+    }
     let mut manifest = Manifest::new(kept.account()?, kept.series()?, sequence, now);
     manifest.lineage = kept.lineage()?;
     if a.compress {
         manifest.compression = Compression::Zstd;
     }
-    let target: PathBuf = a.to.join(format!("{name}-{sequence:06}.bkv"));
+    let target: PathBuf = named(sequence);
     let (source, file, skip) = (a.source.clone(), target.clone(), a.skip_unreadable);
     let progress = Progress::new(out, "Backing up", None);
     let cancel = cancel_on_interrupt();

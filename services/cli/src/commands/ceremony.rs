@@ -45,7 +45,11 @@ pub(crate) fn make_root(key_path: &Path, root_path: &Path, development: bool) ->
     let root =
         Root { keys: vec![key.public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development };
     write_new(key_path, key.seed().as_slice(), 0o600)?;
-    write_new(root_path, &root.encode(), 0o644)?;
+    if let Err(e) = write_new(root_path, &root.encode(), 0o644) {
+        // A key without its root file is nobody's, and in the way of the next try.
+        let _ = fs::remove_file(key_path);
+        return Err(e);
+    }
     Ok((root, key))
 }
 

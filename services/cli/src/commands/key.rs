@@ -60,13 +60,15 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
                 Failure::new(Exit::NoInput, e.to_string())
                     .remedy("A key has 64 digits 0-9 and a-f, in 16 groups of four.")
             })?;
-            if let Some(known) = device.load()?
-                && known.key()? != key
-            {
-                return Err(Failure::new(Exit::CantCreate, "this device has another key already")
-                    .remedy("Use another folder with --state."));
+            match device.load()? {
+                Some(known) if known.key()? != key => {
+                    return Err(Failure::new(Exit::CantCreate, "this device has another key already")
+                        .remedy("Use another folder with --state."));
+                }
+                // It knows more than the digits say: the newest backup, without which an old one could be slipped in.
+                Some(_) => {}
+                None => device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?,
             }
-            device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?;
             out.result(
                 "The key is on this device. A typo shows when a backup is opened with it.",
                 facts([("entered", true.into())]),

@@ -99,23 +99,35 @@ async fn secrets(out: Output, a: Restore, device: &DeviceState) -> Outcome<Secre
     Ok(Secrets { key: recovered.key, expect })
 }
 
-/// The file with the highest sequence in its header.
+/// The file with the highest sequence in its header. Headers are not proved yet; that comes when the file is opened.
 fn newest_in(folder: &Path) -> Outcome<PathBuf> {
     let entries = std::fs::read_dir(folder)
         .map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", folder.display())))?;
     let mut best: Option<(u64, PathBuf)> = None;
+    let mut unreadable = Vec::new();
     for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "bkv")) {
         let header = File::open(&path).ok().and_then(|mut f| read_header(&mut f).ok());
-        let Some(header) = header else { continue };
+        let Some(header) = header else {
+            unreadable.push(path.display().to_string());
+            continue;
+        };
         let sequence = header.manifest().sequence;
         if best.as_ref().is_none_or(|(s, _)| sequence > *s) {
             best = Some((sequence, path));
         }
     }
-    best.map(|(_, path)| path).ok_or_else(|| {
-        Failure::new(Exit::NoInput, format!("no backup in {}", folder.display()))
-            .remedy("Backups end in .bkv: is this the right folder?")
-    })
+    if let Some((_, path)) = best {
+        return Ok(path);
+    }
+    if !unreadable.is_empty() {
+        return Err(Failure::new(
+            Exit::Damaged,
+            format!("no backup in {} has a header that reads: {}", folder.display(), unreadable.join(", ")),
+        )
+        .remedy("Fetch them again; nothing was written."));
+    }
+    Err(Failure::new(Exit::NoInput, format!("no backup in {}", folder.display()))
+        .remedy("Backups end in .bkv: is this the right folder?"))
 }
 
 pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {

@@ -25,6 +25,7 @@ pub(crate) struct Wishes {
     pub shards: u16,
     pub waits_ms: Vec<u64>,
     pub last_try_ms: u64,
+    pub lifetime_failures: u32,
     pub postgres: bool,
     pub no_ksf: bool,
 }

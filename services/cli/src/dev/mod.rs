@@ -24,12 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
     match command {
-        DevCommand::Up { dir, regions, shards, waits_ms, last_try_ms, no_postgres, bench_no_ksf } => {
+        DevCommand::Up {
+            dir,
+            regions,
+            shards,
+            waits_ms,
+            last_try_ms,
+            lifetime_failures,
+            no_postgres,
+            bench_no_ksf,
+        } => {
             let wishes = make::Wishes {
                 regions,
                 shards,
                 waits_ms,
                 last_try_ms,
+                lifetime_failures,
                 postgres: !no_postgres,
                 no_ksf: bench_no_ksf,
             };

@@ -185,7 +185,7 @@ async fn ceremony(layout: &Layout, wishes: &Wishes, until: Instant) -> Outcome {
         enrolment_claim: None,
         attempts: AttemptPolicy {
             max: 10,
-            lifetime_failures: 100,
+            lifetime_failures: wishes.lifetime_failures,
             waits_ms: wishes.waits_ms.clone(),
             last_try_ms: wishes.last_try_ms,
             attempt_ms: 60_000,

@@ -166,3 +166,26 @@ fn deliver(streams: &Streams, bytes: Bytes) -> Result<(), ()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever ChatD sends: a frame goes to its stream, another's and unknown ones go nowhere, what is no frame ends the link.
+        #[test]
+        fn s38_arbitrary_frames_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
+            let streams = Streams::default();
+            let (sender, _receiver) = tokio::sync::mpsc::channel(4);
+            lock(&streams).insert(7, sender);
+            let _ = deliver(&streams, bytes.clone().into());
+            let frame = Frame { stream: 7, body: Some(Body::Data(bytes.into())) };
+            let mut good = frame.encode_to_vec();
+            let at = at.index(good.len());
+            good[at] = to;
+            let _ = deliver(&streams, good.into());
+        }
+    }
+}

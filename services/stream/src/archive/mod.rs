@@ -141,3 +141,5 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 #[path = "archive_test.rs"]
 mod archive_test;
+#[cfg(test)]
+mod parser_test;

@@ -162,12 +162,47 @@ mod tests {
             prop_assert_ne!(chain(&Hash([1; 32]), &back), chain(&Hash([0; 32]), &e));
         }
 
+        /// A good entry with one byte changed, or cut: it reads as some entry, or not at all.
+        #[test]
+        fn s38_changed_entries_never_panic(e in entry(), at: prop::sample::Index, to: u8) {
+            let mut bytes = entry_out(&e).encode_to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            if let Ok(e) = p::Entry::decode(&bytes[..]) {
+                let _ = entry_in(e).map(|e| chain(&Hash([0; 32]), &e));
+            }
+            let _ = p::Entry::decode(&bytes[..at]).map(entry_in);
+        }
+
+        /// What a snapshot from a rooted leader begins with and holds.
+        #[test]
+        fn s38_snapshots_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), shards in any::<[u8; 3]>()) {
+            use crate::raft::snapshot::{Head, Row};
+            let _ = minicbor::decode::<Row>(&bytes);
+            let _ = minicbor::decode::<Head>(&bytes);
+            let head = Head {
+                shard: bkv_core::shard::Shard { fleet: None, time: bkv_core::id::Time(0) },
+                applied: bytes.clone(),
+                chain: Hash([0; 32]),
+                membership: shards.to_vec(),
+                membership_at: bytes,
+            };
+            let _ = crate::raft::state::stored_membership(&head);
+            let again: Head = minicbor::decode(&minicbor::to_vec(&head).unwrap()).unwrap();
+            prop_assert_eq!(again.membership_at, head.membership_at);
+        }
+
         #[test]
         fn s38_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(e) = p::Entry::decode(&bytes[..]) {
                 let _ = entry_in(e);
             }
             let _ = p::Message::decode(&bytes[..]);
+            let _ = bkv_wire::proto::outer::Frame::decode(&bytes[..]);
+            let _ = bkv_wire::proto::inner::Request::decode(&bytes[..]);
+            let _ = minicbor::decode::<bkv_core::command::Batch>(&bytes);
+            let _ = p::Vote::decode(&bytes[..]).map(|v| vote_in(Some(v)));
+            let _ = p::Membership::decode(&bytes[..]).map(|m| membership_in(&m));
         }
     }
 }

@@ -104,7 +104,7 @@ pub enum NodeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The peers' address.
-    #[error("can't listen for peers on {address}: {source}")]
+    #[error("listen.peer {address}: {source}")]
     Listen {
         /// Which.
         address: SocketAddr,

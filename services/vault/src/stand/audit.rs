@@ -39,7 +39,7 @@ impl Stand {
         let (machine, word) = (&self.machines[vault], &touch.word);
         let store = machine.store(Disk::from_image(image.clone()));
         let mut log = Log::open(0, store.clone()).unwrap();
-        let keeper = Arc::new(TokenKeeper::new(machine.token.clone()));
+        let keeper = Arc::new(TokenKeeper::new(machine.token.clone(), Arc::new(crate::env::OsRandom)));
         let verifier = Arc::new(WireVerifier::new(machine.root.clone()));
         let (clock, nobody) = (Arc::new(SystemClock), Arc::new(Nobody));
         let state = State::open(log.clone(), 0, store, keeper, verifier, clock, nobody).unwrap();

@@ -1,0 +1,95 @@
+//! What `--help` says, as a file that a change has to change too. To write it anew:
+//! `BKV_WRITE_HELP=1 cargo test --locked -p bkv-cli help`, then read the difference as a user would.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{Command, CommandFactory as _};
+
+use crate::args::Cli;
+use crate::exit::Exit;
+
+fn render(command: &Command, path: &str, text: &mut String) {
+    let mut shown = command.clone().term_width(100);
+    let _ = writeln!(text, "$ {path} --help\n{}", shown.render_long_help());
+    for sub in command.get_subcommands().filter(|s| s.get_name() != "help" && !s.is_hide_set()) {
+        render(sub, &format!("{path} {}", sub.get_name()), text);
+    }
+}
+
+fn all(command: &Command, found: &mut Vec<(String, clap::Arg)>) {
+    found.extend(command.get_arguments().map(|a| (command.get_name().to_owned(), a.clone())));
+    command.get_subcommands().for_each(|s| all(s, found));
+}
+
+#[test]
+fn help_of_every_command_is_as_in_the_file() {
+    let mut command = Cli::command();
+    command.build();
+    let mut text = String::new();
+    render(&command, "bkv", &mut text);
+    let text: String = text.lines().map(|l| format!("{}\n", l.trim_end())).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/help.txt");
+    if std::env::var_os("BKV_WRITE_HELP").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    if let Some((new, old)) =
+        text.lines().zip(kept.lines().chain(std::iter::repeat(""))).find(|(a, b)| a != b)
+    {
+        panic!("help changed:\n  file: {old}\n  now:  {new}\nBKV_WRITE_HELP=1 cargo test -p bkv-cli help");
+    }
+    assert_eq!(text.len(), kept.len(), "help changed: BKV_WRITE_HELP=1 cargo test -p bkv-cli help");
+}
+
+/// S37: process lists show arguments, so none takes a password, key or token: only a file or a descriptor that holds it.
+#[test]
+fn s37_no_argument_takes_a_secret() {
+    let mut command = Cli::command();
+    command.build();
+    let mut found = Vec::new();
+    all(&command, &mut found);
+    let mut secret = 0;
+    for (of, arg) in found {
+        let id = arg.get_id().as_str();
+        if !arg.get_action().takes_values()
+            || !["password", "key", "token", "pin", "secret"].iter().any(|w| id.contains(w))
+        {
+            continue;
+        }
+        secret += 1;
+        let names: Vec<&str> = arg.get_value_names().unwrap_or_default().iter().map(|n| n.as_str()).collect();
+        assert!(names == ["FILE"] || names == ["N"], "{of} --{id} takes {names:?}");
+    }
+    assert!(secret >= 10, "the words that are looked for fit no argument any more");
+}
+
+#[test]
+fn every_exit_code_is_in_the_help() {
+    let mut help = Cli::command();
+    let help = help.render_long_help().to_string();
+    for exit in [
+        Exit::Unexpected,
+        Exit::WrongPassword,
+        Exit::Wait,
+        Exit::Gone,
+        Exit::NoKey,
+        Exit::Locked,
+        Exit::WrongKey,
+        Exit::FleetNotTrusted,
+        Exit::RegionWrong,
+        Exit::ClockWrong,
+        Exit::PasswordRefused,
+        Exit::Config,
+        Exit::Damaged,
+        Exit::NoInput,
+        Exit::Unavailable,
+        Exit::CantCreate,
+        Exit::TokenRefused,
+        Exit::Interrupted,
+    ] {
+        let code = (exit as u8).to_string();
+        assert!(help.split(|c: char| !c.is_ascii_digit()).any(|n| n == code), "{exit:?} is not documented");
+        assert!(!exit.word().is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! S38: everything that a client, a rooted leader or another vault may hand in as bytes: log entries, records, snapshot rows, events. Whatever the
+//! bytes are, they decode or are refused; nothing panics, and what decodes means the same when it is written again.
+
+use minicbor::{Decode, Encode};
+use proptest::prelude::*;
+
+use crate::account::{Account, Manifest, Success};
+use crate::command::{
+    Acknowledgement, Batch, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, NewDocuments,
+};
+use crate::command::{OwnerSignature, SetManifest, Store};
+use crate::document::{Admission, Policy};
+use crate::effect::Event;
+use crate::id::{
+    AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
+    RegId, Route, Signature, Slot, Time,
+};
+use crate::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use crate::secret::Secret32;
+use crate::shard::Shard;
+
+fn record() -> Record {
+    Record {
+        lineage: Lineage([1; 32]),
+        era: Era(1),
+        account: AccountId([2; 32]),
+        generation: Generation(1),
+        reg_id: RegId([3; 16]),
+        threshold: 2,
+        slots: 3,
+        admission: 1,
+        policy: 1,
+        attempts: AttemptPolicy {
+            max: 10,
+            lifetime_failures: 100,
+            waits_ms: vec![0, 60_000],
+            last_try_ms: 1,
+            attempt_ms: 1,
+        },
+        upload: vec![4; Record::UPLOAD_LEN],
+        commitments: vec![Element([5; 32]); 2],
+        ciphertext: vec![6; 60],
+        owner: PublicKey([7; 32]),
+        ksf: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
+    }
+}
+
+/// One of each command.
+fn batch() -> Batch {
+    let account = AccountId([2; 32]);
+    let owner =
+        OwnerSignature { operation: OperationId([8; 16]), expires: Time(9), signature: Signature([9; 64]) };
+    let documents = NewDocuments { admission: vec![1; 40], policy: vec![2; 40] };
+    let shares = vec![SealedShare { slot: Slot(1), enc: vec![1; 32], ct: vec![2; 48] }];
+    let commands = vec![
+        Command::Init(Init {
+            fleet: FleetId([1; 16]),
+            lineage: Lineage([1; 32]),
+            era: Era(1),
+            shard: 3,
+            index: Secret32::new([3; 32]),
+            documents: documents.clone(),
+        }),
+        Command::Documents(documents),
+        Command::Store(Box::new(Store {
+            account,
+            route: Route([4; 32]),
+            request: vec![5; 32],
+            response: vec![6; 64],
+            record: record(),
+            shares,
+            z: Secret32::new([7; 32]),
+            owner: Some(owner),
+        })),
+        Command::Confirm(Confirm {
+            account,
+            reg_id: RegId([3; 16]),
+            record: Hash([1; 32]),
+            acknowledgements: vec![Acknowledgement {
+                slot: Slot(1),
+                certificate: vec![1; 90],
+                signature: Signature([2; 64]),
+            }],
+            signature: Signature([3; 64]),
+        }),
+        Command::Begin(Begin {
+            account,
+            generation: Generation(1),
+            ordinal: Ordinal(1),
+            attempt: AttemptId([1; 16]),
+            blinded: Element([2; 32]),
+            cancel: Hash([3; 32]),
+            seed: Secret32::new([4; 32]),
+        }),
+        Command::GiveUp(GiveUp { account, attempt: AttemptId([1; 16]), cancel: Secret32::new([5; 32]) }),
+        Command::Finish(Finish {
+            account,
+            attempt: AttemptId([1; 16]),
+            ke1: vec![1; 96],
+            ke2: vec![2; 300],
+            ke3: vec![3; 128],
+        }),
+        Command::Expire(Expire { account }),
+        Command::SetManifest(SetManifest {
+            account,
+            manifest: Manifest { sequence: 1, hash: Hash([2; 32]) },
+            owner,
+        }),
+        Command::Delete(Delete { account, owner }),
+    ];
+    Batch { time: Time(1), commands }
+}
+
+/// Decodes; what does must come back the same after it was written.
+fn judged<T: for<'a> Decode<'a, ()> + Encode<()> + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
+    let Ok(value) = minicbor::decode::<T>(bytes) else { return false };
+    let again = minicbor::to_vec(&value).unwrap();
+    assert_eq!(minicbor::decode::<T>(&again).unwrap(), value);
+    true
+}
+
+fn all(bytes: &[u8]) {
+    judged::<Batch>(bytes);
+    judged::<Command>(bytes);
+    judged::<Account>(bytes);
+    judged::<Success>(bytes);
+    judged::<Shard>(bytes);
+    judged::<Event>(bytes);
+    judged::<Admission>(bytes);
+    judged::<Policy>(bytes);
+    judged::<Vec<SealedShare>>(bytes);
+    if let Ok(record) = Record::decode(bytes) {
+        assert_eq!(record.encode(), bytes, "one encoding only: H(record) must be unique");
+    }
+}
+
+/// Lengths that a liar would write: nothing may be allocated for them before the bytes are there.
+#[test]
+fn s38_lengths_of_what_is_not_there_are_refused() {
+    for head in [0x5b, 0x7b, 0x9b, 0xbb_u8] {
+        for length in [u64::MAX, 1 << 40, u64::from(u32::MAX)] {
+            let mut bytes = vec![head];
+            bytes.extend_from_slice(&length.to_be_bytes());
+            all(&bytes);
+            all(&[&[0x82, 0x01], bytes.as_slice()].concat());
+        }
+    }
+    // Arrays in arrays, deeper than any stack would bear.
+    all(&vec![0x81; 100_000]);
+    all(&vec![0x9f; 100_000]);
+    all(&vec![0xc1; 100_000]);
+}
+
+#[test]
+fn the_samples_are_good() {
+    assert!(judged::<Batch>(&minicbor::to_vec(batch()).unwrap()));
+    assert_eq!(Record::decode(&record().encode()).unwrap(), record());
+}
+
+proptest! {
+    #[test]
+    fn s38_arbitrary_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        all(&bytes);
+    }
+
+    #[test]
+    fn s38_changed_entries_decode_or_are_refused(which: prop::sample::Index, at: prop::sample::Index, to: u8, cut: prop::sample::Index) {
+        let good = batch();
+        let one = Batch { time: good.time, commands: vec![which.get(&good.commands).clone()] };
+        let mut bytes = minicbor::to_vec(&one).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        all(&bytes);
+        let end = cut.index(bytes.len());
+        bytes.truncate(end);
+        prop_assert!(!judged::<Batch>(&bytes), "a cut entry was read");
+    }
+
+    #[test]
+    fn s38_a_changed_record_is_refused_or_another(at: prop::sample::Index, by in 1u8..) {
+        let good = record();
+        let mut bytes = good.encode();
+        let at = at.index(bytes.len());
+        bytes[at] ^= by;
+        if let Ok(other) = Record::decode(&bytes) {
+            prop_assert_ne!(other.hash(), good.hash());
+        }
+        bytes[at] ^= by;
+        bytes.push(by);
+        prop_assert!(Record::decode(&bytes).is_err(), "bytes behind a record were taken");
+    }
+}

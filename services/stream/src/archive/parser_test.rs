@@ -1,0 +1,69 @@
+//! S38: archives whose writer had the key and meant harm. Whatever the bytes are, nothing is written outside the destination, nothing is left of a
+//! refused one, and nothing panics.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::{PackOptions, pack, unpack};
+use crate::progress::{Cancel, Control};
+
+fn control(cancel: &Cancel) -> Control<'_> {
+    Control { progress: &(), cancel }
+}
+
+/// A small good archive.
+fn good() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    fs::write(dir.path().join("folder/file"), b"text").unwrap();
+    std::os::unix::fs::symlink("folder/file", dir.path().join("link")).unwrap();
+    let mut tar = Vec::new();
+    pack(dir.path(), &mut tar, &PackOptions::default(), None, control(&Cancel::default())).unwrap();
+    tar
+}
+
+/// Unpacks into a folder of its own; whatever happens, only `out` may be in it, and only if it was good.
+fn judge(bytes: &[u8]) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let cancel = Cancel::default();
+    let done = unpack(&mut &*bytes, &home.join("out"), control(&cancel)).is_ok();
+    let names: Vec<_> = fs::read_dir(&home).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), usize::from(done), "{names:?}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "written outside");
+    done
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn s38_arbitrary_archives_write_nothing_outside(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        judge(&bytes);
+    }
+
+    /// The header's checksum is mended, so that the change gets past it.
+    #[test]
+    fn s38_changed_archives_write_nothing_outside(block: prop::sample::Index, at in 0usize..512, to: u8, name in "[./a-z]{1,40}", rename: bool) {
+        let mut bytes = good();
+        let headers: Vec<usize> = (0..bytes.len() / 512).filter(|b| bytes[b * 512 + 257..].starts_with(b"ustar")).collect();
+        let header = headers[block.index(headers.len())] * 512;
+        if rename {
+            bytes[header..header + 100].fill(0);
+            bytes[header..header + name.len()].copy_from_slice(name.as_bytes());
+        } else {
+            bytes[header + at] = to;
+        }
+        bytes[header + 148..header + 156].fill(b' ');
+        let sum: u32 = bytes[header..header + 512].iter().map(|b| u32::from(*b)).sum();
+        bytes[header + 148..header + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        judge(&bytes);
+    }
+}
+
+#[test]
+fn the_sample_is_good() {
+    assert!(judge(&good()));
+}

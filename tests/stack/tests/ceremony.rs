@@ -1,0 +1,296 @@
+//! The root's ceremony as it is done: a key that never sees a network, documents carried to it and back, and vaults that take nothing else.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bkv_core::document::{JwksSource, Policy};
+use bkv_core::id::{Hash, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_stack_tests::program::{Program, skipped};
+use bkv_stack_tests::terminal::Terminal;
+use bkv_stack_tests::{Answer, Fleet, RIGHT, admin, bin_dir, bkv};
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_policy};
+
+const HOUR: u64 = 3_600_000;
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// A policy like the one of `bkv dev`.
+fn policy(fleet: &Fleet, root: &Root, number: u64) -> Policy {
+    Policy {
+        lineage: root.lineage(),
+        era: root.era,
+        number,
+        not_before: Time(now() - HOUR),
+        not_after: Time(now() + 24 * HOUR),
+        issuer: "https://issuer.bkv.localhost".into(),
+        vault_audience: "bkv-vault".into(),
+        chatd_audience: "bkv-chatd".into(),
+        jwks: JwksSource::Inline(fs::read_to_string(fleet.dir().join("issuer/jwks.json")).unwrap()),
+        enrolment_claim: None,
+        attempts: AttemptPolicy {
+            max: 10,
+            lifetime_failures: 100,
+            waits_ms: vec![0],
+            last_try_ms: 10_000,
+            attempt_ms: 60_000,
+        },
+        store_ms: 60_000,
+        ksf_floor: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
+        ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
+        shards: 4,
+        hash: Hash([0; 32]),
+        development: true,
+    }
+}
+
+fn document(p: &Policy) -> Vec<u8> {
+    unsigned(Kind::Policy, write_policy(p).unwrap())
+}
+
+struct Table {
+    dir: tempfile::TempDir,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.at(name)
+    }
+
+    fn root(&self, name: &str) -> (String, String) {
+        let (key, root) = (self.at(&format!("{name}.key")), self.at(&format!("{name}.bin")));
+        bkv(["ceremony", "root", "--key", &key, "--root", &root]).expect(0);
+        (key, root)
+    }
+
+    fn sign(&self, document: &str, key: &str, root: &str, output: &str) -> Answer {
+        bkv([
+            "ceremony",
+            "sign",
+            document,
+            "--key",
+            key,
+            "--root",
+            root,
+            "--output",
+            &self.at(output),
+            "--yes",
+        ])
+    }
+}
+
+fn words(a: &Answer) -> String {
+    format!(
+        "{} {}",
+        a.json["message"].as_str().unwrap_or_default(),
+        a.json["remedy"].as_str().unwrap_or_default()
+    )
+}
+
+fn read_root(path: &Path) -> Root {
+    Root::decode(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_root_is_made_once_and_its_key_is_for_its_owner_only() {
+    let table = Table::new();
+    let (key, root) = table.root("root");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let made = fs::read(&root).unwrap();
+    assert!(!read_root(Path::new(&root)).development);
+    // Never over what is there: neither the key nor the root file.
+    let again = bkv(["ceremony", "root", "--key", &key, "--root", &table.at("new.bin")]).expect(73);
+    assert!(words(&again).contains("root.key") && words(&again).contains("does not exist yet"), "{again:?}");
+    let again = bkv(["ceremony", "root", "--key", &table.at("new.key"), "--root", &root]).expect(73);
+    assert!(words(&again).contains("root.bin"), "{again:?}");
+    assert_eq!(fs::read(&root).unwrap(), made);
+    assert!(!table.path("new.key").exists(), "half a root was left");
+}
+
+/// All of it on a machine without any network.
+#[test]
+fn the_ceremony_opens_no_connection() {
+    let table = Table::new();
+    if !Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|s| s.success()) {
+        return skipped(
+            "a ceremony without a network",
+            "this machine lets the test make no network namespace",
+        );
+    }
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(bin_dir().join("bkv")).args([
+        "ceremony",
+        "root",
+        "--key",
+        &table.at("k"),
+        "--root",
+        &table.at("r"),
+    ]);
+    Program::start(command).end(Duration::from_secs(60)).expect(0, &["Root made", "fingerprint"]);
+}
+
+#[test]
+fn what_must_not_be_signed_is_refused_with_words() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let table = Table::new();
+    let ((key, root), (other_key, other_root)) = (table.root("root"), table.root("other"));
+    let pinned = read_root(Path::new(&root));
+    let good = document(&policy(&fleet, &pinned, 2));
+    let paper = table.put("policy", &good);
+
+    let shown = bkv(["ceremony", "show", &paper]).expect(0);
+    assert_eq!(shown.json["document"]["number"], 2);
+    table.sign(&paper, &key, &root, "signed").expect(0);
+    let mut plain = Command::new(bin_dir().join("bkv"));
+    plain.args(["ceremony", "show", &table.at("signed"), "--root", &root]);
+    Program::start(plain)
+        .end(Duration::from_secs(60))
+        .expect(0, &["policy 2", "signed by 1 key", "good under this root"]);
+    let mut plain = Command::new(bin_dir().join("bkv"));
+    plain.args(["ceremony", "show", &table.at("signed"), "--root", &other_root]);
+    Program::start(plain).end(Duration::from_secs(60)).expect(0, &["not good under this root"]);
+
+    // Never over a document that is there.
+    assert!(words(&table.sign(&paper, &key, &root, "signed").expect(73)).contains("signed"));
+    // The wrong key for this root; another fleet's document; no key, no root, no document at all.
+    let answer = table.sign(&paper, &other_key, &root, "x").expect(15);
+    assert!(words(&answer).contains("not one of the root's"), "{answer:?}");
+    let answer = table.sign(&paper, &other_key, &other_root, "x").expect(65);
+    assert!(
+        words(&answer).contains("another fleet") && words(&answer).contains("Nothing was written"),
+        "{answer:?}"
+    );
+    let answer = table.sign(&paper, &root, &root, "x").expect(64);
+    assert!(words(&answer).contains("not a root key"), "{answer:?}");
+    let answer = table.sign(&paper, &key, &paper, "x").expect(64);
+    assert!(words(&answer).contains("policy"), "{answer:?}");
+    assert!(words(&table.sign(&table.at("absent"), &key, &root, "x").expect(66)).contains("absent"));
+    for (name, bytes) in [
+        ("noise", b"not a document".to_vec()),
+        ("cut", good[..good.len() / 2].to_vec()),
+        ("nothing", Vec::new()),
+    ] {
+        let answer = table.sign(&table.put(name, &bytes), &key, &root, "x").expect(65);
+        assert!(!words(&answer).is_empty());
+    }
+    // A field that no vault would take.
+    let mut senseless = policy(&fleet, &pinned, 2);
+    senseless.attempts.max = 0;
+    if let Ok(body) = write_policy(&senseless) {
+        let answer =
+            table.sign(&table.put("senseless", &unsigned(Kind::Policy, body)), &key, &root, "x").expect(65);
+        assert!(words(&answer).contains("field"), "{answer:?}");
+    }
+    assert!(!table.path("x").exists());
+
+    // Without --yes it is asked for; nobody to ask is no.
+    let ask = ["ceremony", "sign", &paper, "--key", &key, "--root", &root, "--output", &table.at("asked")];
+    bkv(ask).expect(66);
+    let mut t = Terminal::bkv(&ask);
+    t.sees("policy 2");
+    t.answer("[y/N] ", "n");
+    t.end().expect(66, &["not confirmed"]);
+    assert!(!table.path("asked").exists());
+    let mut t = Terminal::bkv(&ask);
+    t.answer("[y/N] ", "y");
+    t.end().expect(0, &["Signed"]);
+    assert!(table.path("asked").exists());
+}
+
+/// S06, S41: vaults take what the pinned root signed, newer and in date, and nothing else; what is refused changes nothing.
+#[test]
+fn s06_a_vault_takes_only_what_its_root_signed() {
+    let fleet = Fleet::up();
+    let alice = fleet.registered("alice");
+    let table = Table::new();
+    let root_path = fleet.dir().join("root.bin");
+    let root = read_root(&root_path);
+    let (key_file, root_file) = (fleet.dir().join("root.key"), root_path.to_str().unwrap());
+    let key_file = key_file.to_str().unwrap();
+    let sign = |p: &Policy, name: &str| {
+        let paper = table.put(&format!("{name}.unsigned"), &document(p));
+        table.sign(&paper, key_file, root_file, name).expect(0);
+        fs::read(table.path(name)).unwrap()
+    };
+    let post = |bytes: &[u8]| admin::call(&fleet, "eu-west", "/v1/policy", Some(bytes.to_vec()));
+    let refused = |bytes: &[u8], word: &str| {
+        let (status, answer) = post(bytes);
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(word), "`{word}` in {answer}");
+        assert!(answer["remedy"].as_str().unwrap().contains("bkv ceremony sign"), "{answer}");
+        assert_eq!(answer["field"], "policy");
+    };
+    let two = sign(&policy(&fleet, &root, 2), "two");
+    let three = sign(&policy(&fleet, &root, 3), "three");
+    refused(&document(&policy(&fleet, &root, 3)), "0 valid root signatures");
+    let mut tampered = three.clone();
+    let at = tampered.windows(9).position(|w| w == b"bkv-vault").unwrap();
+    tampered[at] ^= 1;
+    refused(&tampered, "0 valid root signatures");
+    refused(&three[..three.len() - 7], "");
+    refused(b"no document", "");
+    // Another fleet's own root signed it: for us nobody did. And one that says it is ours.
+    let (other_key, other_root) = table.root("other");
+    let foreign = read_root(Path::new(&other_root));
+    let paper = table.put("foreign.unsigned", &document(&policy(&fleet, &foreign, 9)));
+    table.sign(&paper, &other_key, &other_root, "foreign").expect(0);
+    refused(&fs::read(table.path("foreign")).unwrap(), "0 valid root signatures");
+    let seed: [u8; 32] = fs::read(&other_key).unwrap().try_into().unwrap();
+    let claimed =
+        add_signature(Kind::Policy, &document(&policy(&fleet, &root, 9)), &RootKey::from_seed(&seed.into()))
+            .unwrap();
+    refused(&claimed, "0 valid root signatures");
+    // Our root signed it for another lineage: `bkv ceremony sign` would not, so it is done by hand.
+    let seed: [u8; 32] = fs::read(key_file).unwrap().try_into().unwrap();
+    let ours = RootKey::from_seed(&seed.into());
+    refused(
+        &add_signature(Kind::Policy, &document(&policy(&fleet, &foreign, 9)), &ours).unwrap(),
+        "another fleet",
+    );
+    // Dates.
+    let mut late = policy(&fleet, &root, 9);
+    late.not_before = Time(now() - 3 * HOUR);
+    late.not_after = Time(now() - 2 * HOUR);
+    refused(&sign(&late, "expired"), "expired");
+    let mut early = policy(&fleet, &root, 9);
+    early.not_before = Time(now() + 2 * HOUR);
+    refused(&sign(&early, "early"), "not valid before");
+    // The other kind's door.
+    let (status, answer) = admin::call(&fleet, "eu-west", "/v1/admission", Some(three.clone()));
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("kind"), "{answer}");
+    assert_eq!(alice.tries_left(), 10);
+
+    // The good ones, and then nothing older.
+    for region in fleet.regions() {
+        let (status, answer) = admin::call(&fleet, &region, "/v1/policy", Some(three.clone()));
+        assert_eq!((status, answer["number"].as_u64()), (200, Some(3)), "{answer}");
+    }
+    refused(&two, "number 2, but number 3 was seen");
+    alice.recover("device", RIGHT).expect(0);
+    // Also after a restart.
+    fleet.region("stop", "eu-west");
+    fleet.start("eu-west");
+    refused(&two, "number 2, but number 3 was seen");
+    alice.recover("another", RIGHT).expect(0);
+    assert_eq!(alice.tries_left(), 10);
+}
