@@ -28,7 +28,7 @@ fn help_of_every_command_is_as_in_the_file() {
     command.build();
     let mut text = String::new();
     render(&command, "bkv", &mut text);
-    let text: String = text.lines().map(|l| format!("{}\n", l.trim_end())).collect();
+    let text: String = text.lines().map(|l| l.trim_end().to_owned() + "\n").collect();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/help.txt");
     if std::env::var_os("BKV_WRITE_HELP").is_some() {
         std::fs::write(&file, &text).unwrap();
@@ -58,7 +58,8 @@ fn s37_no_argument_takes_a_secret() {
             continue;
         }
         secret += 1;
-        let names: Vec<&str> = arg.get_value_names().unwrap_or_default().iter().map(|n| n.as_str()).collect();
+        let names: Vec<&str> =
+            arg.get_value_names().unwrap_or_default().iter().map(clap::builder::Str::as_str).collect();
         assert!(names == ["FILE"] || names == ["N"], "{of} --{id} takes {names:?}");
     }
     assert!(secret >= 10, "the words that are looked for fit no argument any more");

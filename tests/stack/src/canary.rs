@@ -209,7 +209,7 @@ mod tests {
     fn base64_of(bytes: &[u8]) -> String {
         let mut bits: Vec<bool> =
             bytes.iter().flat_map(|b| (0..8).rev().map(move |i| b >> i & 1 == 1)).collect();
-        while bits.len() % 6 != 0 {
+        while !bits.len().is_multiple_of(6) {
             bits.push(false);
         }
         bits.chunks(6)

@@ -47,7 +47,7 @@ impl Program {
         let said = tempfile::tempdir().expect("a temporary folder");
         let file = |name: &str| File::create(said.path().join(name)).expect("a file for output");
         command.stdout(file("out")).stderr(file("err"));
-        let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         Self { child, said }
     }
 

@@ -41,7 +41,7 @@ impl Terminal {
     /// Waits until the screen shows these words after what was awaited before.
     #[track_caller]
     pub fn sees(&mut self, words: &str) {
-        crate::wait(&format!("`{words}` on the terminal"), Duration::from_secs(60), || {
+        crate::wait(&format!("`{words}` on the terminal"), Duration::from_mins(1), || {
             let screen = self.program.text("out");
             let rest = screen.get(self.seen..).unwrap_or_default();
             rest.find(words).map(|at| self.seen += at + words.len()).is_some()
@@ -65,7 +65,7 @@ impl Terminal {
     #[track_caller]
     pub fn end(self) -> End {
         let Self { program, keyboard, .. } = self;
-        let end = program.end(Duration::from_secs(60));
+        let end = program.end(Duration::from_mins(1));
         drop(keyboard);
         end
     }

@@ -15,7 +15,7 @@ use bkv_stack_tests::{Answer, Fleet, bkv, wait};
 use rustix::process::{Signal, getuid};
 
 const SEGMENT: usize = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A device in 64-digit mode, a folder, its backup, and a place to restore to.
 struct Stand {
@@ -317,7 +317,7 @@ fn an_unreadable_source_file_is_named_and_can_be_left_out() {
     let stand = Stand::new(1000);
     let secret = stand.path("original/unreadable");
     fs::write(&secret, "x").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let (from, to, state) = (stand.at("original"), stand.at("cloud"), stand.at("device"));
     let args = ["backup", from.as_str(), "--to", to.as_str(), "--state", state.as_str()];
     if !bkv_stack_tests::bin_dir()

@@ -12,7 +12,7 @@ use bkv_stack_tests::program::{End, Program, program};
 use bkv_stack_tests::{Fleet, wait};
 use rustix::process::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const VAULT: &str = r#"region = "eu-west"
 data = "data"

@@ -145,7 +145,7 @@ fn the_ceremony_opens_no_connection() {
         "--root",
         &table.at("r"),
     ]);
-    Program::start(command).end(Duration::from_secs(60)).expect(0, &["Root made", "fingerprint"]);
+    Program::start(command).end(Duration::from_mins(1)).expect(0, &["Root made", "fingerprint"]);
 }
 
 #[test]
@@ -163,11 +163,11 @@ fn what_must_not_be_signed_is_refused_with_words() {
     let mut plain = Command::new(bin_dir().join("bkv"));
     plain.args(["ceremony", "show", &table.at("signed"), "--root", &root]);
     Program::start(plain)
-        .end(Duration::from_secs(60))
+        .end(Duration::from_mins(1))
         .expect(0, &["policy 2", "signed by 1 key", "good under this root"]);
     let mut plain = Command::new(bin_dir().join("bkv"));
     plain.args(["ceremony", "show", &table.at("signed"), "--root", &other_root]);
-    Program::start(plain).end(Duration::from_secs(60)).expect(0, &["not good under this root"]);
+    Program::start(plain).end(Duration::from_mins(1)).expect(0, &["not good under this root"]);
 
     // Never over a document that is there.
     assert!(words(&table.sign(&paper, &key, &root, "signed").expect(73)).contains("signed"));

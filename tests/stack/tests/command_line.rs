@@ -10,7 +10,7 @@ use bkv_stack_tests::terminal::Terminal;
 use bkv_stack_tests::{Answer, Fleet, RIGHT, bin_dir, bkv};
 
 const WRONG: &str = "wrong password entirely";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn message(a: &Answer) -> String {
     format!(
