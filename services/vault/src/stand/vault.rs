@@ -68,7 +68,7 @@ impl Machine {
         let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
         config.heartbeat_ms = 80;
         config.election_ms = (300, 500);
-        let keeper = Arc::new(TokenKeeper::new(self.token.clone(), env.random.clone()));
+        let keeper = Arc::new(TokenKeeper::new(self.token.clone(), Arc::new(OsRandom)));
         let env = Env {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(OsRandom),
@@ -95,6 +95,7 @@ impl Machine {
                     keeper,
                     delivery_public,
                     clock,
+                    random: Arc::new(OsRandom),
                     channel: ServerSettings::new(key).unwrap(),
                     role,
                     data,
