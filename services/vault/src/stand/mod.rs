@@ -239,7 +239,7 @@ impl Stand {
         eventually("all have applied the same", same).await;
     }
 
-    fn claims<'a>(&self, subject: &'a str) -> Claims<'a> {
+    fn claims(subject: &str) -> Claims<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         // Good for vaults whose clocks are off by hours.
         let (now, lifetime) = (now - 7200, 14_400);
@@ -247,7 +247,7 @@ impl Stand {
     }
 
     pub(crate) fn token(&self, subject: &str) -> String {
-        self.issuer.sign(&self.claims(subject))
+        self.issuer.sign(&Self::claims(subject))
     }
 
     pub(crate) fn route(subject: &str) -> Route {

@@ -15,7 +15,11 @@ const INIT: &str = "BKV_STAND_INIT";
 const HANG: &str = "BKV_STAND_HANG";
 const PIN: &str = "83-user-pin-of-a-test";
 const SO_PIN: &str = "17-officer-pin-of-a-test";
-const DEADLINE: Duration = Duration::from_mins(4);
+/// Random schedules beyond the usual get more.
+fn deadline() -> Duration {
+    let schedules: u64 = std::env::var("BKV_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    Duration::from_mins(4) + Duration::from_secs(20 * schedules)
+}
 
 fn label(i: usize) -> String {
     format!("vault-{i}")
@@ -68,7 +72,7 @@ pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce(PathBuf)
         .env(softhsm::CONF_VARIABLE, dir.path().join("softhsm2.conf"));
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let mut child = command.spawn().unwrap();
-    let until = Instant::now() + DEADLINE;
+    let until = Instant::now() + deadline();
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break Some(status),

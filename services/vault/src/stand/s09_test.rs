@@ -124,7 +124,7 @@ mod body {
         let stand =
             Stand::up(dir, Options { images: true, policy: Some(budget), ..Options::default() }).await;
         let first = number("BKV_SEED", u64::from(rand::random::<u32>()));
-        for seed in first..first + number("BKV_SCHEDULES", 4) {
+        for seed in first..first + number("BKV_SCHEDULES", 3) {
             println!("BKV_SEED={seed} BKV_SCHEDULES=1");
             schedule(&stand, seed).await;
         }
