@@ -102,7 +102,12 @@ impl Seized {
         let token = Token::connect(&config.token, &VaultName::new(&config.region).map_err(other)?)?;
         let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
         let store = Store::open(&config.data, &keys, &OsRandom)?;
-        let seized = Self { store, keeper: TokenKeeper::new(token.clone(), Arc::new(OsRandom)), shards: config.shards, token };
+        let seized = Self {
+            store,
+            keeper: TokenKeeper::new(token.clone(), Arc::new(OsRandom)),
+            shards: config.shards,
+            token,
+        };
         seized.keeper.set_delivery(seized.delivery_key()?);
         let me = seized.store.get(&Place::new(Table::Vault, VAULT, b"node"))?;
         let me = me.and_then(|b| b.as_slice().try_into().ok()).map(u64::from_be_bytes);
@@ -191,7 +196,9 @@ impl Seized {
     /// The same, unmasked by the token.
     pub fn secrets(&self, shard: u16, id: &AccountId, record: &Record) -> Result<Secrets, ForensicsError> {
         let kept = self.kept(shard, id, &record.reg_id)?.ok_or_else(|| other("nothing is kept"))?;
-        let (unmasked, _) = self.keeper.unmask(id, &record.reg_id, record, &kept).map_err(other)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(other)?;
+        let unmasked = runtime.block_on(self.keeper.unmask(id, &record.reg_id, record, &kept));
+        let (unmasked, _) = unmasked.map_err(other)?;
         let exported = self.keeper.export(id, &record.reg_id, &kept).ok_or_else(|| other("not exported"))?;
         let (z, sealed) = exported;
         Ok(Secrets { z, share: unmasked.share, sealed })

@@ -139,7 +139,7 @@ impl TokenKeeper {
     }
 
     /// Opens what is kept. Gives also a better form of it, if there is one now: to be put back.
-    pub fn unmask(
+    pub async fn unmask(
         &self,
         account: &AccountId,
         reg_id: &RegId,
@@ -153,7 +153,9 @@ impl TokenKeeper {
             let put_back = better.waiting.is_none().then(|| minicbor::to_vec(&better).unwrap_or_default());
             return Ok((Unmasked { z: z.clone(), share }, put_back));
         }
-        let (z, share) = self.open(account, reg_id, &kept)?;
+        // Not blocking: a token that hangs must not take the threads that everything else runs on.
+        let pad = self.token.mask_pad(&place(account, reg_id), &kept.salt).await?;
+        let (z, share) = apart(&kept, &pad)?;
         Ok((Unmasked { z, share }, None))
     }
 
@@ -164,17 +166,22 @@ impl TokenKeeper {
         kept: &Kept,
     ) -> Result<(Secret32, Option<Share>), KeeperError> {
         let pad = self.token.mask_pad_blocking(&place(account, reg_id), &kept.salt)?;
-        let masked: &[u8; 64] = kept.masked.as_slice().try_into().map_err(|_| KeeperError::Malformed)?;
-        let mut plain = Zeroizing::new([0u8; 64]);
-        for (out, (a, b)) in plain.iter_mut().zip(masked.iter().zip(pad.iter())) {
-            *out = a ^ b;
-        }
-        let (z, share) = plain.split_at(32);
-        let z = Secret32::new(z.try_into().map_err(|_| KeeperError::Malformed)?);
-        let share =
-            if kept.own { Some(Share::from_slice(share).map_err(|_| KeeperError::Malformed)?) } else { None };
-        Ok((z, share))
+        apart(kept, &pad)
     }
+}
+
+/// z and the own share out of what is kept.
+fn apart(kept: &Kept, pad: &[u8; 64]) -> Result<(Secret32, Option<Share>), KeeperError> {
+    let masked: &[u8; 64] = kept.masked.as_slice().try_into().map_err(|_| KeeperError::Malformed)?;
+    let mut plain = Zeroizing::new([0u8; 64]);
+    for (out, (a, b)) in plain.iter_mut().zip(masked.iter().zip(pad)) {
+        *out = a ^ b;
+    }
+    let (z, share) = plain.split_at(32);
+    let z = Secret32::new(z.try_into().map_err(|_| KeeperError::Malformed)?);
+    let share =
+        if kept.own { Some(Share::from_slice(share).map_err(|_| KeeperError::Malformed)?) } else { None };
+    Ok((z, share))
 }
 
 fn place(account: &AccountId, reg_id: &RegId) -> Vec<u8> {

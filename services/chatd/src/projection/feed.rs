@@ -19,7 +19,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// While nothing happens the database is looked at after this, so that its absence, and that it was set back, is noticed.
 const LOOK: Duration = Duration::from_secs(5);
 /// Events in one transaction at most.
-const BATCH: usize = 256;
+const BATCH: u32 = 256;
+/// Between two transactions of one feed: under load each then carries many events, and of an account only its newest.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Runs until stopped: one task a shard.
 pub async fn follow(vaults: Arc<Vaults>, metadata: Metadata, metrics: Metrics, stop: CancellationToken) {
@@ -87,9 +89,14 @@ async fn take_in(
         match body {
             Some(Body::Event(first)) if scan.is_none() => {
                 match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
-                    Some(last) => (known, anew) = (last, false),
+                    Some((last, frames)) => {
+                        (known, anew) = (last, false);
+                        credit(&stream, frames);
+                    }
                     None => return Ok(()),
                 }
+                // What comes meanwhile shares the next transaction.
+                sleep(GATHER).await;
             }
             // The vault's word that this is all there is so far.
             Some(Body::ScanPage(page))
@@ -99,6 +106,7 @@ async fn take_in(
                     within(store::forget(pool, shard)).await?;
                 }
                 metadata.live(shard);
+                credit(&stream, 1);
             }
             Some(Body::ScanPage(page)) => {
                 let mut tx = match scan.take() {
@@ -106,6 +114,7 @@ async fn take_in(
                     None => within(store::start_scan(pool, shard)).await?,
                 };
                 within(take_page(&mut tx, shard, &page)).await?;
+                credit(&stream, 1);
                 if page.last {
                     within(async {
                         store::finish_scan(&mut tx, shard, page.cursor).await?;
@@ -123,7 +132,13 @@ async fn take_in(
     }
 }
 
-/// One event and what else is here already, in one transaction; the last one's cursor, None if the database was set back meanwhile.
+/// Lets the vault send so many frames more.
+fn credit(stream: &VaultStream, frames: u32) {
+    stream.send(Body::FeedCredit(o::FeedCredit { frames }));
+}
+
+/// One event and what else is here already, in one transaction; the last one's cursor and how many they were, None if the database was set back
+/// meanwhile.
 async fn take_batch(
     pool: &PgPool,
     stream: &mut VaultStream,
@@ -131,23 +146,26 @@ async fn take_batch(
     known: u64,
     anew: bool,
     first: o::Event,
-) -> Result<Option<u64>, sqlx::Error> {
+) -> Result<Option<(u64, u32)>, sqlx::Error> {
     let mut tx = pool.begin().await?;
     if anew {
         store::forget(&mut *tx, shard).await?;
     }
-    let mut last = first.cursor;
-    take_one(&mut tx, shard, &first).await?;
-    for _ in 1..BATCH {
-        let Some(next) = stream.event_here() else { break };
-        last = next.cursor;
-        take_one(&mut tx, shard, &next).await?;
+    let (mut last, mut frames) = (first.cursor, 1);
+    let mut batch = store::Batch::new(shard);
+    add(&mut batch, first);
+    while frames < BATCH
+        && let Some(next) = stream.event_here()
+    {
+        (last, frames) = (next.cursor, frames + 1);
+        add(&mut batch, next);
     }
+    batch.take_in(&mut tx).await?;
     if !store::advance(&mut tx, shard, known, last).await? {
         return Ok(None);
     }
     tx.commit().await?;
-    Ok(Some(last))
+    Ok(Some((last, frames)))
 }
 
 async fn take_page(
@@ -155,6 +173,7 @@ async fn take_page(
     shard: u16,
     page: &o::ScanPage,
 ) -> Result<(), sqlx::Error> {
+    let mut batch = store::Batch::new(shard);
     for (event, signature) in page.events.iter().zip(&page.signatures) {
         let frame = o::Event {
             cursor: page.cursor,
@@ -163,21 +182,15 @@ async fn take_page(
             signature: signature.clone(),
             ..Default::default()
         };
-        take_one(tx, shard, &frame).await?;
+        add(&mut batch, frame);
     }
-    Ok(())
+    batch.take_in(tx).await
 }
 
-async fn take_one(
-    tx: &mut Transaction<'_, Postgres>,
-    shard: u16,
-    frame: &o::Event,
-) -> Result<(), sqlx::Error> {
-    if let Ok(event) = minicbor::decode::<Event>(&frame.event) {
-        store::take(tx, shard, frame.cursor, &event, frame).await
-    } else {
+fn add(batch: &mut store::Batch, frame: o::Event) {
+    match minicbor::decode::<Event>(&frame.event) {
+        Ok(event) => batch.add(event, frame),
         // A newer vault's event that this ChatD does not know: the next scan brings the account's state.
-        tracing::warn!(shard, cursor = frame.cursor, "an event that does not read");
-        Ok(())
+        Err(_) => tracing::warn!(shard = frame.shard, cursor = frame.cursor, "an event that does not read"),
     }
 }

@@ -1,5 +1,6 @@
 //! The database: one row a key, one cursor a shard, written in one transaction.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -247,38 +248,54 @@ pub(super) async fn finish_scan(
     .map(|_| ())
 }
 
-/// One event. An older one than what is there changes nothing: taking an event in twice is harmless.
-pub(super) async fn take(
-    tx: &mut Transaction<'_, Postgres>,
+/// Events of one shard that are taken in together: of each account only the newest, since every event says all there is to know.
+pub(super) struct Batch {
     shard: u16,
-    cursor: u64,
-    event: &Event,
-    frame: &o::Event,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO keys (route, state, generation, tries_left, since_ms, next_ms, manifest, changed_ms, shard, cursor, event, slot, signature)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         ON CONFLICT (route) DO UPDATE SET state = excluded.state, generation = excluded.generation, tries_left = excluded.tries_left,
-           since_ms = excluded.since_ms, next_ms = excluded.next_ms, manifest = excluded.manifest, changed_ms = excluded.changed_ms,
-           shard = excluded.shard, cursor = excluded.cursor, event = excluded.event, slot = excluded.slot, signature = excluded.signature
-         WHERE keys.cursor <= excluded.cursor OR keys.shard <> excluded.shard",
-    )
-    .bind(event.route.0.as_slice())
-    .bind(word(event.state))
-    .bind(number(event.generation.0))
-    .bind(i32::try_from(event.tries_left).unwrap_or(i32::MAX))
-    .bind(event.since.map(|t| number(t.0)))
-    .bind(number(event.next_allowed.0))
-    .bind(event.manifest.map(|m| number(m.sequence)))
-    .bind(number(event.at.0))
-    .bind(i32::from(shard))
-    .bind(number(cursor))
-    .bind(&frame.event[..])
-    .bind(i16::try_from(frame.slot).unwrap_or(0))
-    .bind(&frame.signature[..])
-    .execute(&mut **tx)
-    .await
-    .map(|_| ())
+    newest: HashMap<Route, (Event, o::Event)>,
+}
+
+impl Batch {
+    pub(super) fn new(shard: u16) -> Self {
+        Self { shard, newest: HashMap::new() }
+    }
+
+    /// In the order of their cursors.
+    pub(super) fn add(&mut self, event: Event, frame: o::Event) {
+        self.newest.insert(event.route, (event, frame));
+    }
+
+    /// One statement for all. An older event than what is there changes nothing: taking an event in twice is harmless.
+    pub(super) async fn take_in(self, tx: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+        let all: Vec<&(Event, o::Event)> = self.newest.values().collect();
+        let each = |f: &dyn Fn(&Event) -> i64| all.iter().map(|(e, _)| f(e)).collect::<Vec<i64>>();
+        let bytes =
+            |f: &dyn Fn(&(Event, o::Event)) -> Vec<u8>| all.iter().map(|e| f(e)).collect::<Vec<Vec<u8>>>();
+        sqlx::query(
+            "INSERT INTO keys (route, state, generation, tries_left, since_ms, next_ms, manifest, changed_ms, cursor, event, slot, signature, shard)
+             SELECT *, $13::integer FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+               $8::bigint[], $9::bigint[], $10::bytea[], $11::smallint[], $12::bytea[])
+             ON CONFLICT (route) DO UPDATE SET state = excluded.state, generation = excluded.generation, tries_left = excluded.tries_left,
+               since_ms = excluded.since_ms, next_ms = excluded.next_ms, manifest = excluded.manifest, changed_ms = excluded.changed_ms,
+               shard = excluded.shard, cursor = excluded.cursor, event = excluded.event, slot = excluded.slot, signature = excluded.signature
+             WHERE keys.cursor <= excluded.cursor OR keys.shard <> excluded.shard",
+        )
+        .bind(bytes(&|(e, _)| e.route.0.to_vec()))
+        .bind(all.iter().map(|(e, _)| word(e.state)).collect::<Vec<_>>())
+        .bind(each(&|e| number(e.generation.0)))
+        .bind(all.iter().map(|(e, _)| i32::try_from(e.tries_left).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(all.iter().map(|(e, _)| e.since.map(|t| number(t.0))).collect::<Vec<_>>())
+        .bind(each(&|e| number(e.next_allowed.0)))
+        .bind(all.iter().map(|(e, _)| e.manifest.map(|m| number(m.sequence))).collect::<Vec<_>>())
+        .bind(each(&|e| number(e.at.0)))
+        .bind(all.iter().map(|(_, f)| number(f.cursor)).collect::<Vec<_>>())
+        .bind(bytes(&|(_, f)| f.event.to_vec()))
+        .bind(all.iter().map(|(_, f)| i16::try_from(f.slot).unwrap_or(0)).collect::<Vec<_>>())
+        .bind(bytes(&|(_, f)| f.signature.to_vec()))
+        .bind(i32::from(self.shard))
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+    }
 }
 
 /// Moves the cursor from where it was known to be, in the same transaction as what it stands for. False: it stands before that, so events

@@ -28,8 +28,8 @@ const BACK_OFF: [u64; 5] = [50, 100, 200, 400, 800];
 const OUT: usize = 8_192;
 /// Frames that one stream has not read yet.
 const IN: usize = 64;
-/// The same for a feed, which comes in bursts while the database is written to: cut at each burst it would hardly get on.
-const FEED: usize = 4_096;
+/// The same for a feed, which comes in bursts while the database is written to: more than the vault may send unasked.
+const FEED: usize = 512;
 /// Between pings while streams are open; every fourth time while none is.
 const PING: Duration = Duration::from_millis(250);
 /// No byte for so long although pinged: the vault hangs.

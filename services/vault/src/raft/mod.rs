@@ -3,6 +3,7 @@
 
 pub(crate) mod log;
 pub(crate) mod network;
+mod recent;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod types;

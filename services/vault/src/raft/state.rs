@@ -21,6 +21,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 
 use super::log::{Log, io_error};
+use super::recent::Recent;
 use super::snapshot::{Head, Received, Row, RowSecrets, SnapshotData};
 use super::types::{
     Applied, Entry, LogId, Membership, Payload, TypeConfig, log_id_in, log_id_out, membership_in,
@@ -51,6 +52,7 @@ pub(crate) struct State {
     pub(crate) voters: Arc<dyn AskVoters>,
     /// Keys that ended here since the start: exhausted, deleted.
     pub(crate) ended: Arc<[AtomicU64; 2]>,
+    recent: Arc<Recent>,
 }
 
 /// What t voters say of an account, directly.
@@ -137,7 +139,7 @@ impl Accounts for Work<'_> {
     fn get(&mut self, id: &AccountId) -> Result<Option<Account>, StoreError> {
         match self.changed.get(id) {
             Some(a) => Ok(Some(a.clone())),
-            None => self.state.account(id),
+            None => Ok(self.state.account(id)?.map(|a| Account::clone(&a))),
         }
     }
 
@@ -199,6 +201,7 @@ impl State {
             durable: Arc::new(watch::Sender::new(applied)),
             voters,
             ended: Arc::default(),
+            recent: Arc::default(),
         })
     }
 
@@ -223,9 +226,15 @@ impl State {
     }
 
     /// The account as applied.
-    pub(crate) fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+    pub(crate) fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
+        let begun = match self.recent.get(id) {
+            Ok(account) => return Ok(Some(account)),
+            Err(begun) => begun,
+        };
         let Some(row) = self.store.get(&self.account_place(id))? else { return Ok(None) };
         let (_, account): (AccountId, Account) = read("account", &row)?;
+        let account = Arc::new(account);
+        self.recent.read(begun, *id, account.clone());
         Ok(Some(account))
     }
 
@@ -337,6 +346,9 @@ impl State {
             }
         });
         self.store.write(changes, Some(done));
+        for (id, account) in work.changed {
+            self.recent.changed(id, Arc::new(account));
+        }
         self.applied.send_replace(last.index);
         Ok(answers)
     }
@@ -492,7 +504,7 @@ impl State {
         for row in &received.rows {
             let here = self.account(&row.id)?;
             let theirs = Some(&row.account);
-            match snapshot::judge(fleet, &row.id, here.as_ref(), theirs, self.verifier.as_ref()) {
+            match snapshot::judge(fleet, &row.id, here.as_deref(), theirs, self.verifier.as_ref()) {
                 Verdict::Install => {}
                 Verdict::AskVoters => ask.push(row.id),
                 Verdict::Halt(c) => return Err(contradicts(c)),
@@ -534,7 +546,7 @@ impl State {
         let mut deadlines = BTreeMap::new();
         for row in &received.rows {
             let here = self.account(&row.id)?;
-            self.take_row(row, here.as_ref(), &mut changes, &mut deadlines);
+            self.take_row(row, here.as_deref(), &mut changes, &mut deadlines);
         }
         let bad = |e: prost::DecodeError| StoreError::Malformed("snapshot head".into(), e.to_string());
         let last = log_id_in(&p::LogId::decode(&received.head.applied[..]).map_err(bad)?);
@@ -560,6 +572,7 @@ impl State {
         changes.extend(self.log.restart_at(last, received.head.chain));
         self.store.write(changes, None);
         self.store.flush().await?;
+        self.recent.clear();
         self.applied.send_replace(last.index);
         self.durable.send_replace(last.index);
         Ok(())

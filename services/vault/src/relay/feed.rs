@@ -9,6 +9,7 @@ use bkv_core::id::Hash;
 use bkv_core::statement;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +22,26 @@ const PAGE: usize = 256;
 /// Something may have been applied without waking us (a snapshot, say).
 const LOOK: Duration = Duration::from_secs(2);
 
+/// The way out, at the pace of whoever listens.
+pub(super) struct Paced {
+    pub(super) out: Out,
+    /// Frames that may still be sent; closed when the feed is.
+    pub(super) credit: Arc<Semaphore>,
+}
+
+impl Paced {
+    /// None once nobody listens any more.
+    async fn send(&self, frame: o::Frame) -> Option<()> {
+        self.credit.acquire().await.ok()?.forget();
+        self.out.send(frame).await.ok()
+    }
+}
+
 pub(super) async fn serve(
     vault: Arc<Vault>,
     stream: u64,
     s: o::Subscribe,
-    out: Out,
+    out: Paced,
     link: CancellationToken,
 ) {
     let shard = s.shard;
@@ -39,13 +55,13 @@ pub(super) async fn serve(
     let mut told = false;
     loop {
         if !replica.status().borrow().lead {
-            let _ = out.send(end("not the leader")).await;
+            let _ = out.out.send(end("not the leader")).await;
             return;
         }
         let page = match replica.events_after(cursor, PAGE) {
             Ok(page) => page,
             Err(e) => {
-                let _ = out.send(end(&e.to_string())).await;
+                let _ = out.out.send(end(&e.to_string())).await;
                 return;
             }
         };
@@ -56,7 +72,7 @@ pub(super) async fn serve(
         }
         for (number, event) in &page.events {
             let Some(frame) = signed(&vault, &replica, shard, *number, event) else { return };
-            if out.send(frame_of(stream, Body::Event(frame))).await.is_err() {
+            if out.send(frame_of(stream, Body::Event(frame))).await.is_none() {
                 return;
             }
             cursor = *number;
@@ -65,9 +81,12 @@ pub(super) async fn serve(
             // Once: this is all there is so far. Until then whoever listens must call what it knows stale.
             if !std::mem::replace(&mut told, true) {
                 let here = o::ScanPage { shard, last: true, cursor, ..Default::default() };
-                if out.send(frame_of(stream, Body::ScanPage(here))).await.is_err() {
+                if out.send(frame_of(stream, Body::ScanPage(here))).await.is_none() {
                     return;
                 }
+            }
+            if out.credit.is_closed() {
+                return;
             }
             tokio::select! {
                 () = link.cancelled() => return,
@@ -89,7 +108,7 @@ fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Eve
 }
 
 /// Every account's newest state as an event; gives the cursor to go on from.
-async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &Out) -> Option<u64> {
+async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &Paced) -> Option<u64> {
     // The cursor first: what happens during the scan comes again as an event, and events are idempotent.
     let newest = replica.events_after(u64::MAX, 0).ok()?.newest;
     let mut after = None;
@@ -105,7 +124,7 @@ async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &O
             frame.signatures.push(event.signature);
             (frame.slot, frame.certificate) = (event.slot, event.certificate);
         }
-        out.send(frame_of(stream, Body::ScanPage(frame))).await.ok()?;
+        out.send(frame_of(stream, Body::ScanPage(frame))).await?;
         if last {
             return Some(newest);
         }

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::select_all;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,11 @@ const QUEUE: usize = 8_192;
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// A stream without a word for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);
+
+/// Feeds on one link: ChatD needs one a shard, and one more while an old one ends.
+const FEEDS: usize = 1_024;
+/// Frames that a feed may send before it is granted more.
+const CREDIT: usize = 256;
 
 /// Listens for ChatDs until stopped.
 pub async fn listen(
@@ -105,12 +110,12 @@ async fn serve(vault: Arc<Vault>, stream: BoxStream, acceptor: TlsAcceptor) -> s
         }
     });
     tokio::spawn(greet(vault.clone(), out.clone(), link.clone()));
-    let mut streams: HashMap<u64, mpsc::Sender<Bytes>> = HashMap::new();
+    let mut open = Open::default();
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         while let Some(bytes) = frame::take(&mut buffer, frame::MAX_FRAME).map_err(std::io::Error::other)? {
             let f = o::Frame::decode(bytes).map_err(std::io::Error::other)?;
-            handle(&vault, f, &mut streams, &out, &link);
+            handle(&vault, f, &mut open, &out, &link);
         }
         let n = tokio::select! {
             () = link.cancelled() => return Ok(()),
@@ -122,24 +127,43 @@ async fn serve(vault: Arc<Vault>, stream: BoxStream, acceptor: TlsAcceptor) -> s
     }
 }
 
-fn handle(
-    vault: &Arc<Vault>,
-    f: o::Frame,
-    streams: &mut HashMap<u64, mpsc::Sender<Bytes>>,
-    out: &Out,
-    link: &CancellationToken,
-) {
+/// What is open on a link.
+#[derive(Default)]
+struct Open {
+    streams: HashMap<u64, mpsc::Sender<Bytes>>,
+    /// Feeds with the frames that they may still send; closing it ends the feed.
+    feeds: HashMap<u64, Arc<Semaphore>>,
+    /// Ended streams are swept out when there are so many: at each Open it would cost the square of their number.
+    sweep_at: usize,
+}
+
+impl Open {
+    fn sweep(&mut self) {
+        if self.streams.len() >= self.sweep_at {
+            self.streams.retain(|_, tx| !tx.is_closed());
+            self.sweep_at = (2 * self.streams.len()).clamp(64, STREAMS);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.feeds.values().for_each(|credit| credit.close());
+    }
+}
+
+fn handle(vault: &Arc<Vault>, f: o::Frame, open: &mut Open, out: &Out, link: &CancellationToken) {
     let id = f.stream;
     let reset = |reason: o::reset::Reason| {
         let _ = out.try_send(frame_of(id, Body::Reset(o::Reset { reason: reason.into() })));
     };
     match f.body {
-        Some(Body::Open(open)) => {
-            streams.retain(|_, tx| !tx.is_closed());
-            let Ok(route) = Route::try_from(&open.route[..]) else {
+        Some(Body::Open(first)) => {
+            open.sweep();
+            let Ok(route) = Route::try_from(&first.route[..]) else {
                 return reset(o::reset::Reason::Protocol);
             };
-            if streams.contains_key(&id) || streams.len() >= STREAMS {
+            if open.streams.contains_key(&id) || open.streams.len() >= STREAMS {
                 return reset(o::reset::Reason::Overloaded);
             }
             let Some(replica) = vault.replica(&route) else { return reset(o::reset::Reason::Protocol) };
@@ -157,18 +181,21 @@ fn handle(
                 return reset(o::reset::Reason::Protocol);
             };
             let (tx, rx) = mpsc::channel(PER_STREAM);
-            streams.insert(id, tx);
+            open.streams.insert(id, tx);
             tokio::spawn(run_stream(session, id, rx, out.clone(), link.clone()));
         }
         Some(Body::Data(data)) => {
-            let Some(tx) = streams.get(&id) else { return };
+            let Some(tx) = open.streams.get(&id) else { return };
             if tx.try_send(data).is_err() {
-                streams.remove(&id);
+                open.streams.remove(&id);
                 reset(o::reset::Reason::Overloaded);
             }
         }
         Some(Body::Close(_)) => {
-            streams.remove(&id);
+            open.streams.remove(&id);
+            if let Some(credit) = open.feeds.remove(&id) {
+                credit.close();
+            }
         }
         Some(Body::Ping(ping)) => {
             let _ = out.try_send(frame_of(0, Body::Pong(o::Pong { id: ping.id })));
@@ -178,7 +205,24 @@ fn handle(
             let _ = out.try_send(frame_of(id, Body::Bundle(bundle)));
         }
         Some(Body::Subscribe(s)) => {
-            tokio::spawn(feed::serve(vault.clone(), id, s, out.clone(), link.clone()));
+            if open.feeds.contains_key(&id) || open.feeds.len() >= FEEDS {
+                return reset(o::reset::Reason::Overloaded);
+            }
+            let credit = Arc::new(Semaphore::new(CREDIT));
+            open.feeds.insert(id, credit.clone());
+            tokio::spawn(feed::serve(
+                vault.clone(),
+                id,
+                s,
+                feed::Paced { out: out.clone(), credit },
+                link.clone(),
+            ));
+        }
+        Some(Body::FeedCredit(c)) => {
+            if let Some(credit) = open.feeds.get(&id) {
+                let frames = usize::try_from(c.frames).unwrap_or(0);
+                credit.add_permits(frames.min(CREDIT.saturating_sub(credit.available_permits())));
+            }
         }
         _ => {}
     }

@@ -230,7 +230,7 @@ impl Replica {
     }
 
     /// The account as this vault has applied it.
-    pub fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+    pub fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
         self.state.account(id)
     }
 

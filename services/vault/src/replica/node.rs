@@ -587,7 +587,7 @@ impl Incoming for Inner {
             Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
                 (Some(r), Ok(id)) => match r.account(&id) {
                     Ok(a) => {
-                        Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_ref()).0.to_vec().into() })
+                        Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_deref()).0.to_vec().into() })
                     }
                     Err(e) => refuse(e.to_string()),
                 },

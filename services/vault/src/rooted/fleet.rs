@@ -247,7 +247,7 @@ impl Fleet {
 
     /// An account as an honest vault has applied it.
     pub(super) fn account(&self, i: usize, shard: u16, id: &AccountId) -> Option<Account> {
-        self.replica(i, shard).account(id).unwrap()
+        self.replica(i, shard).account(id).unwrap().map(|a| Account::clone(&a))
     }
 
     pub(super) fn phase(&self, i: usize, shard: u16) -> Phase {

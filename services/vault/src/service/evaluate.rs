@@ -40,7 +40,7 @@ impl Vault {
             return Err("share_missing: the floor is another attempt's".into());
         }
         wait_is_over(&account, &floor, self.clock.now_ms())?;
-        let unmasked = self.secrets_of(replica, id, &account, attempt)?;
+        let unmasked = self.secrets_of(replica, id, &account, attempt).await?;
         let share = unmasked.share.as_ref().ok_or("share_missing")?;
         let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or("no such attempt")?;
         let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
@@ -64,7 +64,7 @@ impl Vault {
     }
 
     /// z and share of the live record, from the cache or the token.
-    pub(crate) fn secrets_of(
+    pub(crate) async fn secrets_of(
         &self,
         replica: &Replica,
         id: &AccountId,
@@ -76,7 +76,7 @@ impl Vault {
         if let Some(known) = self.cache.get(&key, &reg_id) {
             return Ok(known);
         }
-        let unmasked = Arc::new(self.unmask(replica, id, &live.record)?);
+        let unmasked = Arc::new(self.unmask(replica, id, &live.record).await?);
         self.cache.put(key, reg_id, unmasked.clone());
         Ok(unmasked)
     }

@@ -215,7 +215,7 @@ impl Vault {
         let (fleet, slot) = (replica.fleet()?, self.slot()?);
         let index = replica.applied();
         let account = replica.account(id).ok()?;
-        let a = view::attested(&fleet, id, account.as_ref(), nonce, slot, index);
+        let a = view::attested(&fleet, id, account.as_deref(), nonce, slot, index);
         let (certificate, signature) = self.sign(&statement::attestation(&a))?;
         Some(p::Attestation {
             nonce: nonce.to_vec().into(),
@@ -254,7 +254,7 @@ impl Vault {
             .chain(live)
             .find(|(r, ..)| r.reg_id == *reg_id)
             .ok_or("no such registration")?;
-        if self.unmask(replica, id, record)?.share.is_none() {
+        if self.unmask(replica, id, record).await?.share.is_none() {
             return Err("share_missing".into());
         }
         let slot = self.slot().ok_or("not on the admission list")?;
@@ -264,7 +264,7 @@ impl Vault {
     }
 
     /// Opens the secrets of a registration; what could be masked better now is put back.
-    pub(crate) fn unmask(
+    pub(crate) async fn unmask(
         &self,
         replica: &Replica,
         id: &AccountId,
@@ -272,7 +272,7 @@ impl Vault {
     ) -> Result<crate::keeper::Unmasked, String> {
         let kept = replica.secrets(id, &record.reg_id).map_err(|e| e.to_string())?.ok_or("share_missing")?;
         let (unmasked, better) =
-            self.keeper.unmask(id, &record.reg_id, record, &kept).map_err(|e| e.to_string())?;
+            self.keeper.unmask(id, &record.reg_id, record, &kept).await.map_err(|e| e.to_string())?;
         if let Some(better) = better {
             replica.keep_secrets(id, &record.reg_id, better);
         }

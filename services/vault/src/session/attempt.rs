@@ -174,12 +174,12 @@ impl Session {
         }))
     }
 
-    pub(super) fn key_exchange(&mut self, k: &p::KeyExchange) -> Result<Answer, ProposeError> {
+    pub(super) async fn key_exchange(&mut self, k: &p::KeyExchange) -> Result<Answer, ProposeError> {
         let Ok(attempt) = AttemptId::try_from(&k.attempt[..]) else {
             return Ok(no(Code::Malformed, "attempt"));
         };
         let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
-        match self.exchange(&account, &attempt, &k.ke1)? {
+        match self.exchange(&account, &attempt, &k.ke1).await? {
             Ok((login, ke2)) => {
                 self.login = Some((attempt, login));
                 Ok(Answer::KeyExchanged(p::KeyExchanged { ke2: ke2.into() }))
@@ -189,7 +189,7 @@ impl Session {
     }
 
     /// KE1 → KE2, the same bytes each time: for the pending attempt, or for the one that finished last (its reply may have been lost).
-    fn exchange(
+    async fn exchange(
         &self,
         account: &Account,
         attempt: &AttemptId,
@@ -201,7 +201,7 @@ impl Session {
         };
         let Some(live) = &account.live else { return Ok(Err(no(Code::NoKey, ""))) };
         let unavailable = |e: String| ProposeError::Unavailable(e);
-        let unmasked = self.vault.secrets_of(&replica, &id, account, attempt).map_err(unavailable)?;
+        let unmasked = self.vault.secrets_of(&replica, &id, account, attempt).await.map_err(unavailable)?;
         let answered = Server::new(unmasked.z.expose())
             .and_then(|s| s.answer(seed.expose(), &live.record.upload, &context.0, ke1));
         match answered {
@@ -226,7 +226,7 @@ impl Session {
             return Ok(no(Code::Malformed, "attempt"));
         };
         let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
-        let key = match self.session_key(&account, &attempt, &f)? {
+        let key = match self.session_key(&account, &attempt, &f).await? {
             Ok(key) => key,
             Err(answer) => return Ok(answer),
         };
@@ -241,7 +241,7 @@ impl Session {
     }
 
     /// The leader's own check: the MAC as well, which gives the session key. The counter does not hang on it; every replica checks the signature.
-    fn session_key(
+    async fn session_key(
         &mut self,
         account: &Account,
         attempt: &AttemptId,
@@ -254,7 +254,7 @@ impl Session {
         let kept = self.login.take().filter(|(a, l)| a == attempt && l.ke1 == f.ke1 && l.ke2 == f.ke2);
         let state: ServerState = match kept {
             Some((_, login)) => login.state,
-            None => match self.exchange(account, attempt, &f.ke1)? {
+            None => match self.exchange(account, attempt, &f.ke1).await? {
                 Ok((login, ke2)) if ke2 == f.ke2 => login.state,
                 Ok(_) => return Ok(Err(no(Code::Proof, "KE2 is not this attempt's"))),
                 Err(answer) => return Ok(Err(answer)),

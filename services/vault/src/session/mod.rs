@@ -174,7 +174,7 @@ impl Session {
             Operation::Confirm(c) => self.confirm(&c, deadline).await,
             Operation::Begin(b) => self.begin(&b, deadline).await,
             Operation::MoreEvaluations(m) => self.more_evaluations(&m, deadline).await,
-            Operation::KeyExchange(k) => self.key_exchange(&k),
+            Operation::KeyExchange(k) => self.key_exchange(&k).await,
             Operation::GiveUp(g) => self.give_up(&g, deadline).await,
             Operation::Finish(f) => self.finish(f, deadline).await,
             Operation::SetManifest(m) => self.set_manifest(&m, deadline).await,
@@ -233,7 +233,7 @@ impl Session {
         Ok((known.id, known.replica.clone(), fleet))
     }
 
-    fn account(&self) -> Result<Option<Account>, ProposeError> {
+    fn account(&self) -> Result<Option<Arc<Account>>, ProposeError> {
         let (id, replica, _) = self.known()?;
         replica.account(&id).map_err(|e| ProposeError::Unavailable(e.to_string()))
     }

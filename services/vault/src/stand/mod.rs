@@ -262,7 +262,7 @@ impl Stand {
 
     /// As vault i has applied it.
     pub(crate) fn account(&self, i: usize, subject: &str) -> Option<Account> {
-        self.replica(i).account(&self.id(subject)).unwrap()
+        self.replica(i).account(&self.id(subject)).unwrap().map(|a| Account::clone(&a))
     }
 
     /// The way of somebody's frames to whoever leads.

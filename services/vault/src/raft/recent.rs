@@ -1,0 +1,146 @@
+//! Accounts that were used lately, as decoded: a recovery reads its account about ten times in each replica, and opening and decoding a row costs more
+//! than most of what is then done with it. Bounded, and never older than the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bkv_core::account::Account;
+use bkv_core::id::AccountId;
+
+/// Accounts in one of the two halves at most.
+const HALF: usize = 512;
+
+#[derive(Default)]
+pub(crate) struct Recent(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Used since the halves were turned over last.
+    young: HashMap<AccountId, Arc<Account>>,
+    old: HashMap<AccountId, Arc<Account>>,
+    /// Rises with every change: a reader that read the store before a change must not put the older account here after it.
+    changes: u64,
+}
+
+/// When a reader began to read the store.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading(u64);
+
+impl Recent {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The account, or leave to look into the store.
+    pub(crate) fn get(&self, id: &AccountId) -> Result<Arc<Account>, Reading> {
+        let mut inner = self.lock();
+        if let Some(account) = inner.young.get(id) {
+            return Ok(account.clone());
+        }
+        match inner.old.remove(id) {
+            Some(account) => {
+                inner.keep(*id, account.clone());
+                Ok(account)
+            }
+            None => Err(Reading(inner.changes)),
+        }
+    }
+
+    /// What the store had, unless something has changed since.
+    pub(crate) fn read(&self, begun: Reading, id: AccountId, account: Arc<Account>) {
+        let mut inner = self.lock();
+        if inner.changes == begun.0 {
+            inner.keep(id, account);
+        }
+    }
+
+    /// The account as it is from now on; the store has it already.
+    pub(crate) fn changed(&self, id: AccountId, account: Arc<Account>) {
+        let mut inner = self.lock();
+        inner.changes += 1;
+        inner.old.remove(&id);
+        inner.keep(id, account);
+    }
+
+    /// Everything may be different.
+    pub(crate) fn clear(&self) {
+        let mut inner = self.lock();
+        *inner = Inner { changes: inner.changes + 1, ..Inner::default() };
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, id: AccountId, account: Arc<Account>) {
+        if self.young.len() >= HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, account);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_core::id::{Generation, Ordinal, Route, Time};
+
+    use super::*;
+
+    fn account(ordinal: u64) -> Arc<Account> {
+        Arc::new(Account {
+            route: Route([0; 32]),
+            generation: Generation(1),
+            ordinal: Ordinal(ordinal),
+            last_success: None,
+            lifetime: 0,
+            pending: None,
+            live: None,
+            stored: None,
+            next_allowed: Time(0),
+            manifest: None,
+            ended: None,
+            last_operation: None,
+            created: Time(0),
+            changed: 0,
+            finished: None,
+            finished_seed: None,
+            failed: Vec::new(),
+        })
+    }
+
+    fn id(n: usize) -> AccountId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        AccountId(bytes)
+    }
+
+    fn ordinal(recent: &Recent, n: usize) -> Option<u64> {
+        recent.get(&id(n)).ok().map(|a| a.ordinal.0)
+    }
+
+    /// S09: a slow reader must not bring back the account as it was before the charge.
+    #[test]
+    fn s09_what_was_read_before_a_change_is_not_kept_after_it() {
+        let recent = Recent::default();
+        let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
+        recent.changed(id(1), account(5));
+        // Pushed out again by many others before the reader comes back.
+        (10..10 + 2 * HALF + 2).for_each(|n| recent.changed(id(n), account(0)));
+        assert_eq!(ordinal(&recent, 1), None);
+        recent.read(begun, id(1), account(4));
+        assert_eq!(ordinal(&recent, 1), None);
+    }
+
+    #[test]
+    fn what_is_used_stays_and_the_whole_is_bounded() {
+        let recent = Recent::default();
+        recent.changed(id(0), account(7));
+        for n in 1..10 * HALF {
+            recent.changed(id(n), account(1));
+            assert_eq!(ordinal(&recent, 0), Some(7));
+        }
+        let inner = recent.lock();
+        assert!(inner.young.len() + inner.old.len() <= 2 * HALF);
+        drop(inner);
+        recent.clear();
+        assert_eq!(ordinal(&recent, 0), None);
+    }
+}
