@@ -75,6 +75,7 @@ async fn take_in(
 ) -> Result<(), sqlx::Error> {
     // From the first event on: what the shard has is not to be trusted, also where it calls itself newer than what comes.
     let mut anew = known == 0;
+    let mut caught_up = false;
     // A scan replaces what the shard has, in one transaction: nobody sees half of it.
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
@@ -86,9 +87,14 @@ async fn take_in(
         };
         match body {
             Some(Body::Event(first)) if scan.is_none() => {
+                // What is in hand is not in the database yet: while that is away, what it says must not be called fresh the moment it is back.
+                metadata.behind(shard);
                 match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
                     Some(last) => (known, anew) = (last, false),
                     None => return Ok(()),
+                }
+                if caught_up && stream.is_quiet() {
+                    metadata.live(shard);
                 }
             }
             // The vault's word that this is all there is so far.
@@ -98,6 +104,7 @@ async fn take_in(
                 if std::mem::take(&mut anew) {
                     within(store::forget(pool, shard)).await?;
                 }
+                caught_up = true;
                 metadata.live(shard);
             }
             Some(Body::ScanPage(page)) => {
