@@ -98,7 +98,7 @@ impl Chatd {
     }
 
     /// The value of a metric, by its name with its labels.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> i64 {
         metric(self.health, name)
     }
 
@@ -168,9 +168,9 @@ pub fn http(port: u16, path: &str) -> String {
     answer
 }
 
-/// A metric on a health port; NaN if it is not there.
-pub fn metric(port: u16, name: &str) -> f64 {
+/// A metric on a health port; -1 if it is not there.
+pub fn metric(port: u16, name: &str) -> i64 {
     let text = http(port, "/metrics");
     let line = text.lines().find_map(|l| l.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
-    line.and_then(|v| v.trim().parse().ok()).unwrap_or(f64::NAN)
+    line.and_then(|v| v.trim().parse().ok()).unwrap_or(-1)
 }

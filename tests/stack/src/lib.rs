@@ -198,7 +198,13 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What a failed test needs most: what the programs said.
-            for name in ["regions/eu-west/log", "regions/us-east/log", "regions/ap-south/log", "chatd/log"] {
+            for name in [
+                "regions/eu-west/log",
+                "regions/us-east/log",
+                "regions/ap-south/log",
+                "chatd/log",
+                "postgres/log",
+            ] {
                 let text = fs::read_to_string(self.dir().join(name)).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().rev().take(15).collect();
                 eprintln!("--- {name}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"));

@@ -137,7 +137,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(status(&signed(&old.0)).await, 401, "a withdrawn key");
-    assert!(chatd.metric("bkv_jwks_refreshed_timestamp_seconds") > 1e9);
+    assert!(chatd.metric("bkv_jwks_refreshed_timestamp_seconds") > 1_000_000_000);
     drop(chatd);
 
     let text = fs::read_to_string(fleet.dir().join("chatd/by-url.toml")).unwrap();

@@ -77,6 +77,7 @@ async fn take_in(
 ) -> Result<(), sqlx::Error> {
     // From the first event on: what the shard has is not to be trusted, also where it calls itself newer than what comes.
     let mut anew = known == 0;
+    let mut caught_up = false;
     // A scan replaces what the shard has, in one transaction: nobody sees half of it.
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
@@ -88,12 +89,17 @@ async fn take_in(
         };
         match body {
             Some(Body::Event(first)) if scan.is_none() => {
+                // What is in hand is not in the database yet: while that is away, what it says must not be called fresh the moment it is back.
+                metadata.behind(shard);
                 match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
                     Some((last, frames)) => {
                         (known, anew) = (last, false);
                         credit(&stream, frames);
                     }
                     None => return Ok(()),
+                }
+                if caught_up && stream.is_quiet() {
+                    metadata.live(shard);
                 }
                 // What comes meanwhile shares the next transaction.
                 sleep(GATHER).await;
@@ -105,6 +111,7 @@ async fn take_in(
                 if std::mem::take(&mut anew) {
                     within(store::forget(pool, shard)).await?;
                 }
+                caught_up = true;
                 metadata.live(shard);
                 credit(&stream, 1);
             }

@@ -85,6 +85,11 @@ impl VaultStream {
         }
     }
 
+    /// Nothing is here to be read.
+    pub fn is_quiet(&self) -> bool {
+        self.kept.is_none() && self.incoming.is_empty()
+    }
+
     /// Whose.
     pub fn region(&self) -> &str {
         &self.link.region

@@ -110,8 +110,10 @@ pub(crate) fn start(layout: &Layout) -> Outcome {
             ));
         }
     }
-    // A postmaster that was killed leaves its pid file; the pid may be somebody else's by now.
-    let _ = fs::remove_file(data.join("postmaster.pid"));
+    // A postmaster that was killed leaves its pid in two files; the pid may be somebody else's by now, or a zombie's that nobody reaped yet.
+    for left in [data.join("postmaster.pid"), socket.join(".s.PGSQL.5432.lock")] {
+        let _ = fs::remove_file(left);
+    }
     let mut server = command(&bin.join("postgres"));
     server.arg("-D").arg(&data).args([
         "-c",
