@@ -634,6 +634,9 @@ impl Inner {
             return refuse_raft("an append in another node's name");
         }
         let previous = a.previous.as_ref().map(log_id_in);
+        // A leader of the past (it hung, or was cut off) may still hold entries that nobody took, where others are applied by now. That is no second
+        // history: Raft refuses its vote. Asked after a contradiction is found, since a newer leader's append may come in between.
+        let is_past = || r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
         let mut behind = Hash([0; 32]);
         if let Some(id) = previous.as_ref() {
             // Left out, a fork could not be noticed; an honest leader has it for whatever it sends.
@@ -642,6 +645,7 @@ impl Inner {
             };
             if let Ok(Some(ours)) = r.state.log.chain_at(id)
                 && ours != theirs
+                && !is_past()
             {
                 return halt(r, format!("node {from} has another history at {id}"));
             }
@@ -654,7 +658,9 @@ impl Inner {
                 Err(e) => return refuse_raft(e.to_string()),
             }
         }
-        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied()) {
+        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied())
+            && !is_past()
+        {
             return halt(r, format!("node {from} has another history at {at}"));
         }
         if let Err(why) = self.acceptable(&entries) {

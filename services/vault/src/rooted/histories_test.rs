@@ -6,6 +6,7 @@ use bkv_core::command::Command;
 use bkv_core::id::{AccountId, Hash, Ordinal};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use tokio::time::timeout;
 
@@ -58,6 +59,31 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
         assert_eq!((account.pending.as_ref().unwrap().attempt, account.tries_left()), (attempt, BUDGET - 1));
         assert_eq!(fleet.replica(i, 0).state.floor(&ALICE).unwrap().unwrap().attempt, attempt);
     }
+}
+
+/// S23: a leader that hung and comes back offers what nobody took, at a place where another entry is applied. That is refused, and halts nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s23_a_leader_of_the_past_halts_nobody() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let to = HONEST[0];
+    let alice = registered(&fleet, &mut leader, 0).await;
+    let (past, end) = (leader.vote(0), leader.end(to, 0));
+    let never_taken = leader.entry(to, 0, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));
+    leader.next_term(0);
+    leader.commit_at(&fleet, to, 0, vec![Command::Begin(alice.begin(1))]).await;
+    let before = fleet.account(to, 0, &ALICE);
+    let call = p::AppendEntries {
+        vote: Some(vote_out(&past)),
+        previous: Some(log_id_out(&end.0)),
+        previous_chain: end.1.0.to_vec().into(),
+        entries: vec![entry_out(&never_taken)],
+        committed: Some(log_id_out(&end.0)),
+    };
+    let said = leader.send(&fleet, to, 0, Call::Append(call)).await;
+    let higher = matches!(&said, Ok(Answer::Append(a)) if matches!(a.result, Some(R::HigherVote(_))));
+    assert!(higher, "{said:?}");
+    assert!(!matches!(fleet.phase(to, 0), Phase::Halted(_)), "{:?}", fleet.phase(to, 0));
+    assert_eq!(fleet.account(to, 0, &ALICE), before);
 }
 
 /// S43: what was applied and evaluated on is never given up for another history, whatever term the leader claims.
