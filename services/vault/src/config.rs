@@ -65,9 +65,9 @@ pub struct Tls {
 pub struct Timings {
     /// Between heartbeats, milliseconds.
     pub heartbeat_ms: u64,
-    /// Shortest silence before an election, milliseconds.
+    /// A follower stands for election after the leader's silence of `election_max_ms` and a random time between the two, milliseconds.
     pub election_min_ms: u64,
-    /// Longest.
+    /// See `election_min_ms`.
     pub election_max_ms: u64,
     /// Entries between snapshots.
     pub snapshot_entries: u64,
@@ -78,9 +78,9 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 120,
-            election_min_ms: 400,
-            election_max_ms: 700,
+            heartbeat_ms: 100,
+            election_min_ms: 200,
+            election_max_ms: 300,
             snapshot_entries: 4096,
             snapshot_every_s: 300,
         }

@@ -52,7 +52,7 @@ pub struct NodeConfig {
     pub shards: u16,
     /// Between heartbeats, milliseconds.
     pub heartbeat_ms: u64,
-    /// Silence after which somebody stands for election, milliseconds, from – to.
+    /// A follower stands for election after a silence of the second and a random time between the two (openraft's lease and timeout), milliseconds.
     pub election_ms: (u64, u64),
     /// Entries after which the log is snapshotted and purged.
     pub snapshot_entries: u64,
@@ -68,8 +68,8 @@ impl NodeConfig {
             peer_listen,
             peers,
             shards,
-            heartbeat_ms: 120,
-            election_ms: (400, 700),
+            heartbeat_ms: 100,
+            election_ms: (200, 300),
             snapshot_entries: 4096,
             snapshot_every: SNAPSHOT_EVERY,
         }
