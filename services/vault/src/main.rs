@@ -10,6 +10,9 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One vault of the Backup Key Vault: replicates records over regions, evaluates its share, and refuses what is not proved.
 #[derive(Parser)]
 #[command(

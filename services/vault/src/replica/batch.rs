@@ -8,7 +8,7 @@ use bkv_core::command::{Batch, Command};
 use bkv_core::id::{NodeId, Time};
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Committed, ProposeError, ShardStatus};
 use crate::env::Clock;
@@ -19,6 +19,9 @@ use crate::raft::types::{Payload, Raft};
 const MOST: usize = 256;
 /// Entries under way at once.
 const UNDER_WAY: usize = 4;
+/// An entry with so many commands means that many are waiting: the next one gathers a little first. One alone waits for nobody.
+const BUSY: usize = 4;
+const GATHER: Duration = Duration::from_millis(1);
 /// How long a proposal waits for a leader to be known, just after an election.
 const ELECTION: Duration = Duration::from_millis(200);
 
@@ -36,14 +39,19 @@ pub(crate) async fn run(
     clock: Arc<dyn Clock>,
 ) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
+    let mut size = 0;
     while let Some(first) = proposals.recv().await {
         let Ok(permit) = under_way.clone().acquire_owned().await else { return };
+        if size >= BUSY {
+            sleep(GATHER).await;
+        }
         let mut batch = vec![first];
         while batch.len() < MOST
             && let Ok(p) = proposals.try_recv()
         {
             batch.push(p);
         }
+        size = batch.len();
         let lead = {
             let s = status.borrow_and_update();
             (s.lead, s.leader, s.phase.clone())

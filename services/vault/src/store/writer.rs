@@ -18,6 +18,9 @@ use super::{Done, Place, ROWS, StoreError, Unflushed};
 
 /// Jobs in one transaction at most.
 const MOST: usize = 1024;
+/// A commit with so many rows means that many are waiting: the next one gathers a little first. One alone waits for nobody.
+const BUSY: usize = 24;
+const GATHER: Duration = Duration::from_millis(1);
 
 struct Job {
     number: u64,
@@ -97,13 +100,18 @@ fn fail(failed: &Failed, why: &StoreError) {
 }
 
 fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Failed, times: &Histogram) {
+    let mut rows = 0;
     while let Ok(first) = jobs.recv() {
+        if rows >= BUSY {
+            std::thread::sleep(GATHER);
+        }
         let mut batch = vec![first];
         while batch.len() < MOST
             && let Ok(job) = jobs.try_recv()
         {
             batch.push(job);
         }
+        rows = batch.iter().map(|j| j.changes.len()).sum();
         let started = Instant::now();
         let before = failed.borrow().clone();
         let result = before.map_or_else(|| commit(db, &batch), Err);
