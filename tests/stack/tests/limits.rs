@@ -160,7 +160,7 @@ async fn limits_hold_and_come_back() {
     }
     let rest = fast.rest().await;
     assert!(rest.iter().any(|f| reset(Some(f.clone())) == Some(Reason::Overloaded)), "{rest:?}");
-    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"rate\"}"), 1.0);
+    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"rate\"}").to_string(), "1");
     assert!(first.alive().await, "another account has its own rate");
     drop(first);
     wait("all to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0.0);
@@ -228,8 +228,8 @@ async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
     let alice = chatd.serves(alice);
     let recovered = tokio::task::block_in_place(|| alice.recover("device", RIGHT));
     recovered.expect(0);
-    assert!(timeout(Duration::from_secs(60), flood).await.is_ok(), "it was never dropped");
-    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"slow_client\"}"), 1.0);
+    assert!(timeout(Duration::from_mins(1), flood).await.is_ok(), "it was never dropped");
+    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"slow_client\"}").to_string(), "1");
     wait("it to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0.0);
 }
 

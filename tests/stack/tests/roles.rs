@@ -177,7 +177,7 @@ fn rotate(fleet: &Fleet) {
     let web = new.issue_web(&["127.0.0.1", "localhost"], Duration::from_hours(24 * 90)).unwrap();
     write_private(&chatd.join("web.crt"), web.certificate.as_bytes()).unwrap();
     write_private(&chatd.join("web.key"), web.key.as_bytes()).unwrap();
-    let soon = bkv_stack_tests::issuer::now() as f64 + 91.0 * 86400.0;
+    let soon = f64::from(u32::try_from(bkv_stack_tests::issuer::now() + 91 * 86_400).unwrap());
     wait("the new certificates in the metric that alerts look at", Duration::from_secs(30), || {
         health.iter().all(|port| metric(*port, "bkv_certificate_not_after_timestamp_seconds") < soon)
     });
