@@ -1,6 +1,7 @@
 //! Tests of the rules: a second, simpler telling of them (`rules`), random schedules that compare it with the machine (`schedule`), and single cases.
 //! Written from the protocol's page, not from `apply`.
 
+mod case;
 mod fake;
 mod machine;
 mod op;
