@@ -167,13 +167,14 @@ proptest! {
     fn s38_changed_entries_decode_or_are_refused(which: prop::sample::Index, at: prop::sample::Index, to: u8, cut: prop::sample::Index) {
         let good = batch();
         let one = Batch { time: good.time, commands: vec![which.get(&good.commands).clone()] };
-        let mut bytes = minicbor::to_vec(&one).unwrap();
+        let good = minicbor::to_vec(&one).unwrap();
+        let mut bytes = good.clone();
         let at = at.index(bytes.len());
         bytes[at] = to;
         all(&bytes);
-        let end = cut.index(bytes.len());
-        bytes.truncate(end);
-        prop_assert!(!judged::<Batch>(&bytes), "a cut entry was read");
+        // Of the good one: a changed length may well leave bytes over that nobody misses.
+        let end = cut.index(good.len());
+        prop_assert!(!judged::<Batch>(&good[..end]), "a cut entry was read");
     }
 
     #[test]
