@@ -41,7 +41,7 @@ pub enum Contradiction {
     /// A newer success without the client's valid proof, or an older one.
     #[error("a success that is not proved")]
     Success,
-    /// Fewer failures over the account's life than follow from the rest.
+    /// Fewer failures over the registration's life than follow from the rest, or more.
     #[error("fewer lifetime failures")]
     Lifetime,
     /// An earlier next attempt.
@@ -115,7 +115,11 @@ pub fn judge(
     {
         return Verdict::Halt(C::Success);
     }
-    let Some(m) = mine else { return Verdict::Install };
+    let Some(m) = mine else {
+        // Nothing to compare with; but a registration begins with no failures, and each attempt since adds one that only its own success takes away.
+        let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime));
+        return if theirs.is_none_or(counted) { Verdict::Install } else { Verdict::Halt(C::Lifetime) };
+    };
     let Some(t) = theirs else { return Verdict::Halt(C::Missing) };
     if t.generation < m.generation {
         return Verdict::Halt(C::Generation);

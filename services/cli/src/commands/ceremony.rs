@@ -79,7 +79,7 @@ fn describe(document: &[u8], root: Option<&Root>) -> Outcome<(Kind, String, serd
         documents::Content::Policy(p) => {
             let a = &p.attempts;
             lines.push(format!(
-                "policy {} · issuer {} · {} tries, locked after {} failures over a life",
+                "policy {} · issuer {} · {} tries, locked after {} failures in all",
                 p.number, p.issuer, a.max, a.lifetime_failures
             ));
             lines.push(format!("  waits {:?} ms", a.waits_ms));

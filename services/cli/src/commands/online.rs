@@ -146,7 +146,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     let mut lines = vec![
         format!("key          {}", word(s.state)),
         format!("tries left   {}", s.tries_left),
-        format!("failures     {} over the account's life", s.lifetime_failures),
+        format!("failures     {} since it was registered", s.lifetime_failures),
     ];
     if let Some(m) = s.manifest {
         lines.push(format!("newest       backup {}", m.sequence));
