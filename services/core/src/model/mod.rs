@@ -3,6 +3,7 @@
 
 mod case;
 mod fake;
+mod golden;
 mod machine;
 mod op;
 mod rules;
