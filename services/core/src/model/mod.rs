@@ -13,4 +13,5 @@ mod encoding_test;
 mod register_test;
 mod schedule_test;
 mod size_test;
+mod snapshot_lies_test;
 mod snapshot_test;
