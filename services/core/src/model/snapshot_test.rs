@@ -76,7 +76,7 @@ type Lie = fn(&mut Account);
 fn s43_each_contradiction_is_noticed_and_named() {
     let case = scene();
     let mine = case.account();
-    let lies: [(&str, C, Lie); 35] = [
+    let lies: [(&str, C, Lie); 41] = [
         ("route", C::Record, |t| t.route = Route([9; 32])),
         ("created", C::Record, |t| t.created.0 += 1),
         ("owner key", C::Record, |t| swap(t, |l| l.record.owner = PublicKey([9; 32]))),
@@ -102,6 +102,12 @@ fn s43_each_contradiction_is_noticed_and_named() {
             (t.last_success, t.finished) = (None, None);
             t.pending.as_mut().unwrap().success_before = Ordinal(0);
         }),
+        ("another seed of the success", C::Success, |t| t.finished_seed = Some(Secret32::new([9; 32]))),
+        ("failed ids in another order", C::Failed, |t| t.failed.rotate_left(1)),
+        ("the newest one forgotten", C::Failed, |t| t.failed.truncate(1)),
+        ("the oldest one forgotten", C::Failed, |t| t.failed = t.failed[1..].to_vec()),
+        ("another in its place", C::Failed, |t| t.failed[1] = op::attempt_id(9)),
+        ("more than the budget", C::Failed, |t| t.failed.resize(10, op::attempt_id(9))),
         ("no failures", C::Lifetime, |t| t.lifetime = 0),
         ("one failure less", C::Lifetime, |t| t.lifetime -= 1),
         ("a failure more", C::Lifetime, |t| t.lifetime += 1),
@@ -137,6 +143,8 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     let mut theirs = open.account().clone();
     claim(&mut theirs, genuine(&open, 4));
     theirs.lifetime -= 1;
+    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::Success), "with another's seed");
+    theirs.finished_seed = open.account().pending.as_ref().map(|p| p.seed.clone());
     assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), Verdict::Install);
     let mut failed = open.clone();
     assert_eq!(failed.give_up(4), Outcome::Done);
@@ -144,6 +152,13 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     // Two charges given back for one proof.
     theirs.lifetime -= 1;
     assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::Lifetime));
+    // And when the next one is open already.
+    let mut later = failed.clone();
+    later.clock = later.clock.max(later.account().next_allowed);
+    assert_eq!(later.begin(5, 1), charged(5));
+    let mut revived = later.account().clone();
+    claim(&mut revived, genuine(&open, 4));
+    assert_eq!(judged(&open, Some(later.account()), Some(&revived)), HALT(C::Success));
     // Closed here, open there.
     let there = open.account();
     assert_eq!(judged(&open, Some(failed.account()), Some(there)), HALT(C::Pending));
