@@ -287,7 +287,7 @@ pub(crate) enum DevCommand {
         /// How long the last try may stay open, milliseconds. A real fleet's is a day.
         #[arg(long, default_value_t = 10_000)]
         last_try_ms: u64,
-        /// Failures over an account's life before it locks.
+        /// Failures after which an account locks, counted from its registration.
         #[arg(long, default_value_t = 100)]
         lifetime_failures: u32,
         /// Without Postgres: metadata is always stale.

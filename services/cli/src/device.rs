@@ -60,15 +60,15 @@ impl Kept {
     }
 
     pub(crate) fn key(&self) -> Outcome<BackupKey> {
-        Ok(BackupKey::from_bytes(&*self.bytes("key", &self.key)?))
+        Ok(BackupKey::from_bytes(&*bytes("key", &self.key)?))
     }
 
     pub(crate) fn account(&self) -> Outcome<[u8; 32]> {
-        self.bytes("account", &self.account).map(|b| *b)
+        bytes("account", &self.account).map(|b| *b)
     }
 
     pub(crate) fn lineage(&self) -> Outcome<[u8; 32]> {
-        self.bytes("lineage", &self.lineage).map(|b| *b)
+        bytes("lineage", &self.lineage).map(|b| *b)
     }
 
     pub(crate) fn series(&self) -> Outcome<[u8; 16]> {
@@ -81,11 +81,11 @@ impl Kept {
         let hash: [u8; 32] = hex::decode(&self.hash).ok()?.try_into().ok()?;
         Some((self.sequence, hash))
     }
+}
 
-    fn bytes(&self, field: &str, text: &str) -> Outcome<Zeroizing<[u8; 32]>> {
-        let bytes = Zeroizing::new(hex::decode(text).map_err(|_| broken(field))?);
-        bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| broken(field))
-    }
+fn bytes(field: &str, text: &str) -> Outcome<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(hex::decode(text).map_err(|_| broken(field))?);
+    bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| broken(field))
 }
 
 fn broken(field: &str) -> Failure {

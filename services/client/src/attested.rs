@@ -32,7 +32,7 @@ pub struct Status {
     pub next_allowed: Time,
     /// The newest backup, as the owner named it.
     pub manifest: Option<Manifest>,
-    /// Failures over the account's life.
+    /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
     /// Regions that signed the same.
     pub agreeing: Vec<RegionStatus>,

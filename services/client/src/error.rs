@@ -70,8 +70,8 @@ pub enum Error {
     /// The owner deleted it.
     #[error("the key was deleted by its owner")]
     Deleted,
-    /// Too many failures over the account's life; nothing is destroyed.
-    #[error("the account is locked: too many failed attempts over its life")]
+    /// Too many failures since the key was registered; nothing is destroyed, and the owner's next registration unlocks it.
+    #[error("the account is locked: too many failed attempts since the key was registered")]
     Locked,
     /// Never registered.
     #[error("there is no key for this account")]
@@ -158,7 +158,7 @@ impl Error {
             }
             Self::Deleted | Self::NoKey => "Register a new key.",
             Self::Locked => {
-                "Nothing is lost: a device that still has the key can set a new password; else ask whoever runs the service."
+                "Nothing is destroyed. A device that still has the key unlocks the account by registering it again (`bkv register` there), under the same or a new password; a change of password can't, since it proves the old one first. Without such a device nobody can unlock it."
             }
             Self::KeyExists => {
                 "Recover with the password, or give the key that is registered to overwrite it."

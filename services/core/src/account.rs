@@ -21,7 +21,7 @@ pub struct Account {
     /// The newest success of this generation, with what proves it.
     #[n(3)]
     pub last_success: Option<Success>,
-    /// Failures charged over the account's life: charged at Begin, given back by that attempt's own Finish, kept over registrations.
+    /// Failures over the life of this generation: charged at Begin, given back by that attempt's own Finish and by no other; 0 after a registration.
     #[n(4)]
     pub lifetime: u32,
     /// The attempt that is open.
@@ -201,7 +201,7 @@ pub enum State {
     /// The last try is open.
     #[n(2)]
     LastTry,
-    /// Too many failures over the account's life: nothing more can be tried; nothing is destroyed.
+    /// Too many failures over the life of the registration: nothing more can be tried; nothing is destroyed. The owner's next registration ends it.
     #[n(3)]
     Locked,
     /// Destroyed by too many attempts.

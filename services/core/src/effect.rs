@@ -41,7 +41,7 @@ pub enum Refusal {
     /// Deleted by its owner.
     #[error("deleted")]
     Deleted,
-    /// At the lifetime limit.
+    /// At the lifetime limit; the owner's next registration ends it.
     #[error("locked")]
     Locked,
     /// Not before this time.

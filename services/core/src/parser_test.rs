@@ -19,23 +19,23 @@ use crate::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use crate::secret::Secret32;
 use crate::shard::Shard;
 
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     Record {
         lineage: Lineage([1; 32]),
         era: Era(1),
         account: AccountId([2; 32]),
-        generation: Generation(1),
+        generation: Generation(6),
         reg_id: RegId([3; 16]),
         threshold: 2,
         slots: 3,
-        admission: 1,
-        policy: 1,
+        admission: 11,
+        policy: 12,
         attempts: AttemptPolicy {
             max: 10,
             lifetime_failures: 100,
             waits_ms: vec![0, 60_000],
-            last_try_ms: 1,
-            attempt_ms: 1,
+            last_try_ms: 13,
+            attempt_ms: 14,
         },
         upload: vec![4; Record::UPLOAD_LEN],
         commitments: vec![Element([5; 32]); 2],
@@ -45,8 +45,8 @@ fn record() -> Record {
     }
 }
 
-/// One of each command.
-fn batch() -> Batch {
+/// One of each command. No two neighbours alike, so that two fields in each other's place would show.
+pub(crate) fn batch() -> Batch {
     let account = AccountId([2; 32]);
     let owner =
         OwnerSignature { operation: OperationId([8; 16]), expires: Time(9), signature: Signature([9; 64]) };
@@ -86,7 +86,7 @@ fn batch() -> Batch {
         Command::Begin(Begin {
             account,
             generation: Generation(1),
-            ordinal: Ordinal(1),
+            ordinal: Ordinal(5),
             attempt: AttemptId([1; 16]),
             blinded: Element([2; 32]),
             cancel: Hash([3; 32]),
@@ -167,13 +167,14 @@ proptest! {
     fn s38_changed_entries_decode_or_are_refused(which: prop::sample::Index, at: prop::sample::Index, to: u8, cut: prop::sample::Index) {
         let good = batch();
         let one = Batch { time: good.time, commands: vec![which.get(&good.commands).clone()] };
-        let mut bytes = minicbor::to_vec(&one).unwrap();
+        let good = minicbor::to_vec(&one).unwrap();
+        let mut bytes = good.clone();
         let at = at.index(bytes.len());
         bytes[at] = to;
         all(&bytes);
-        let end = cut.index(bytes.len());
-        bytes.truncate(end);
-        prop_assert!(!judged::<Batch>(&bytes), "a cut entry was read");
+        // Of the good one: a changed length may well leave bytes over that nobody misses.
+        let end = cut.index(good.len());
+        prop_assert!(!judged::<Batch>(&good[..end]), "a cut entry was read");
     }
 
     #[test]

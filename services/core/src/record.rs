@@ -25,7 +25,7 @@ pub struct AttemptPolicy {
     /// Attempts between two proved successes. The one that leaves none is final.
     #[n(0)]
     pub max: u32,
-    /// Failures over the account's life after which it locks. Never destroys.
+    /// Failures over the life of one registration after which the account locks. Never destroys.
     #[n(1)]
     pub lifetime_failures: u32,
     /// `waits[i]` milliseconds must pass after failure i+1 before the next attempt; the last one repeats.

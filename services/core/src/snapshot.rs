@@ -3,7 +3,7 @@
 
 use crate::account::{Account, Success};
 use crate::command::NewDocuments;
-use crate::id::{AccountId, Hash};
+use crate::id::{AccountId, AttemptId, Hash};
 use crate::record::Record;
 use crate::shard::{Fleet, Shard};
 use crate::statement;
@@ -41,9 +41,12 @@ pub enum Contradiction {
     /// A newer success without the client's valid proof, or an older one.
     #[error("a success that is not proved")]
     Success,
-    /// Fewer failures over the account's life than follow from the rest.
+    /// Fewer failures over the registration's life than follow from the rest, or more.
     #[error("fewer lifetime failures")]
     Lifetime,
+    /// Attempts that have failed here are forgotten: their ids would be charged again there and refused here.
+    #[error("failed attempts are forgotten")]
+    Failed,
     /// An earlier next attempt.
     #[error("an earlier next attempt")]
     NextAllowed,
@@ -115,7 +118,11 @@ pub fn judge(
     {
         return Verdict::Halt(C::Success);
     }
-    let Some(m) = mine else { return Verdict::Install };
+    let Some(m) = mine else {
+        // Nothing to compare with; but a registration begins with no failures, and each attempt since adds one that only its own success takes away.
+        let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime));
+        return if theirs.is_none_or(counted) { Verdict::Install } else { Verdict::Halt(C::Lifetime) };
+    };
     let Some(t) = theirs else { return Verdict::Halt(C::Missing) };
     if t.generation < m.generation {
         return Verdict::Halt(C::Generation);
@@ -164,6 +171,15 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
         }
         _ => {}
     }
+    // Its seed makes the session key that a repeated Finish is answered under.
+    let seed = match newer {
+        None => m.finished_seed.as_ref(),
+        Some(s) if s.ordinal == m.ordinal => m.pending.as_ref().map(|p| &p.seed),
+        Some(_) => t.finished_seed.as_ref(),
+    };
+    if t.finished_seed.as_ref() != seed {
+        return Err(C::Success);
+    }
     if t.ordinal == m.ordinal {
         // The same pending attempt, or its closing; never another.
         let same = match (&m.pending, &t.pending) {
@@ -184,7 +200,21 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     if t.next_allowed < m.next_allowed && newer.is_none() {
         return Err(C::NextAllowed);
     }
+    let budget =
+        m.live.as_ref().map_or(usize::MAX, |l| usize::try_from(l.record.attempts.max).unwrap_or(usize::MAX));
+    if !remembers(&m.failed, &t.failed, budget) {
+        return Err(C::Failed);
+    }
     Ok(())
+}
+
+/// Failed ids are appended; the oldest are forgotten only when there are as many as the budget.
+fn remembers(mine: &[AttemptId], theirs: &[AttemptId], budget: usize) -> bool {
+    let goes_on = |forgotten: usize| {
+        mine.get(forgotten..).is_some_and(|kept| theirs.starts_with(kept))
+            && (forgotten == 0 || theirs.len() == budget)
+    };
+    theirs.len() <= budget && (0..=mine.len()).any(goes_on)
 }
 
 /// A registration between Store and Confirm. Beside a live record it needed the owner's signature, which is not kept: so others are asked, or a leader

@@ -349,9 +349,10 @@ fn s18_a_wait_is_told_with_its_time() {
     alice.recover("owner", "an entirely different passphrase").expect(0);
 }
 
-/// Locked is not destroyed: nobody gets in by password any more, and everybody is told so, also the owner with the right one.
+/// S15: a success clears nothing of the total. Locked is not destroyed: nobody gets in by password any more, and everybody is told so, also the owner with
+/// the right one; the device that has the key unlocks it.
 #[test]
-fn a_locked_account_says_so_and_nothing_is_destroyed() {
+fn s15_a_locked_account_says_so_and_its_own_device_unlocks_it() {
     let fleet = Fleet::with(&["--lifetime-failures", "10"]);
     let alice = fleet.registered("alice");
     for _ in 0..5 {
@@ -364,7 +365,7 @@ fn a_locked_account_says_so_and_nothing_is_destroyed() {
         assert_eq!(alice.recover("thief", WRONG).expect(10).json["tries_left"], left);
     }
     for password in [RIGHT, WRONG] {
-        refused(alice.recover("late", password), 14, &["locked", "Nothing is lost"]);
+        refused(alice.recover("late", password), 14, &["locked", "Nothing is destroyed", "`bkv register`"]);
     }
     let status = alice.run(&["status"], "asker", None).expect(0).json;
     assert_eq!(
@@ -379,9 +380,23 @@ fn a_locked_account_says_so_and_nothing_is_destroyed() {
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
     alice.run(&["backup", &at("original"), "--to", &at("cloud")], "home", None).expect(0);
     alice.run(&["restore", &at("cloud"), "--to", &at("restored")], "home", None).expect(0);
-    // A new password by the owner's key alone is worth no more guesses: it stays locked.
-    alice.run(&["register"], "home", Some(RIGHT)).expect(0);
-    refused(alice.recover("later", RIGHT), 14, &["locked"]);
+    // A change of password proves the old one first, also on that device; and a device without the key registers nothing over it.
+    fs::write(fleet.path("new"), "an entirely different passphrase").unwrap();
+    let change = ["password", "change", "--new-password-file", &at("new")];
+    refused(alice.run(&change, "home", Some(RIGHT)), 14, &["locked"]);
+    refused(alice.run(&["register"], "late", Some(RIGHT)), 1, &["a key for this account already"]);
+    assert_eq!(alice.run(&["status"], "asker", None).expect(0).json["state"], "locked");
+    // What the remedy says: registering there.
+    alice.run(&["register"], "home", Some("an entirely different passphrase")).expect(0);
+    let status = alice.run(&["status"], "asker", None).expect(0).json;
+    assert_eq!(
+        (status["state"].as_str(), status["lifetime_failures"].as_u64(), status["tries_left"].as_u64()),
+        (Some("live"), Some(0), Some(10)),
+        "{status}"
+    );
+    refused(alice.recover("later", RIGHT), 10, &["9 tries left"]);
+    alice.recover("later", "an entirely different passphrase").expect(0);
+    alice.run(&["restore", &at("cloud"), "--to", &at("again")], "later", None).expect(0);
 }
 
 /// One JSON object on stdout whatever happens, results on stdout and everything else on stderr.

@@ -60,43 +60,44 @@ fn root_of(path: &Path) -> Outcome<Root> {
 /// Which of the two a document is, and what it says.
 fn describe(document: &[u8], root: Option<&Root>) -> Outcome<(Kind, String, serde_json::Value)> {
     let shown = documents::show(document).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
-    let mut text = String::new();
+    let mut lines: Vec<String> = Vec::new();
     let value = match &shown.content {
         documents::Content::Admission(a) => {
-            text +=
-                &format!("admission list {} · threshold {} of {}\n", a.number, a.threshold, a.members.len());
+            lines.push(format!(
+                "admission list {} · threshold {} of {}",
+                a.number,
+                a.threshold,
+                a.members.len()
+            ));
             for m in &a.members {
-                text += &format!(
-                    "  slot {} {:<16} node {}\n    identity {}\n    delivery {}\n",
-                    m.slot,
-                    m.region,
-                    m.node,
-                    fingerprint("identity", &m.identity),
-                    fingerprint("delivery", &m.delivery)
-                );
+                lines.push(format!("  slot {} {:<16} node {}", m.slot, m.region, m.node));
+                lines.push(format!("    identity {}", fingerprint("identity", &m.identity)));
+                lines.push(format!("    delivery {}", fingerprint("delivery", &m.delivery)));
             }
             json!({ "kind": "admission", "number": a.number, "regions": a.members.iter().map(|m| m.region.clone()).collect::<Vec<_>>() })
         }
         documents::Content::Policy(p) => {
-            text += &format!(
-                "policy {} · issuer {} · {} tries, locked after {} failures over a life\n  waits {:?} ms\n",
-                p.number, p.issuer, p.attempts.max, p.attempts.lifetime_failures, p.attempts.waits_ms
-            );
+            let a = &p.attempts;
+            lines.push(format!(
+                "policy {} · issuer {} · {} tries, locked after {} failures in all",
+                p.number, p.issuer, a.max, a.lifetime_failures
+            ));
+            lines.push(format!("  waits {:?} ms", a.waits_ms));
             json!({ "kind": "policy", "number": p.number, "issuer": p.issuer, "max": p.attempts.max })
         }
     };
-    text += &format!("  signed by {} key(s)", shown.signatures);
-    if let Some(root) = root {
+    let good = root.map(|root| {
         let good = match shown.kind {
             Kind::Admission => documents::admission(root, document, None).map(|_| ()),
             Kind::Policy => documents::policy(root, document, None).map(|_| ()),
         };
-        text += &match good {
+        match good {
             Ok(()) => "; good under this root".to_owned(),
             Err(e) => format!("; not good under this root: {e}"),
-        };
-    }
-    Ok((shown.kind, text, value))
+        }
+    });
+    lines.push(format!("  signed by {} key(s){}", shown.signatures, good.unwrap_or_default()));
+    Ok((shown.kind, lines.join("\n"), value))
 }
 
 pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {

@@ -143,25 +143,27 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     let s = client.status().await?;
     let agreeing: Vec<String> = s.agreeing.iter().map(|r| r.region.clone()).collect();
     let differing: Vec<String> = s.differing.iter().map(|r| r.region.clone()).collect();
-    let mut text = format!("key          {}\n", word(s.state));
-    text += &format!("tries left   {}\n", s.tries_left);
-    text += &format!("failures     {} over the account's life\n", s.lifetime_failures);
+    let mut lines = vec![
+        format!("key          {}", word(s.state)),
+        format!("tries left   {}", s.tries_left),
+        format!("failures     {} since it was registered", s.lifetime_failures),
+    ];
     if let Some(m) = s.manifest {
-        text += &format!("newest       backup {}\n", m.sequence);
+        lines.push(format!("newest       backup {}", m.sequence));
     }
-    text += &format!("signed by    {}", agreeing.join(", "));
+    lines.push(format!("signed by    {}", agreeing.join(", ")));
     for (what, who) in [("differing", &differing), ("silent", &s.silent)] {
         if !who.is_empty() {
-            text += &format!("\n{what:<12} {}", who.join(", "));
+            lines.push(format!("{what:<12} {}", who.join(", ")));
         }
     }
     if s.development {
-        text += "\nA development fleet: its root lies in the clear on a disk. It protects nobody.";
+        lines.push("A development fleet: its root lies in the clear on a disk. It protects nobody.".into());
     }
     let regions: Vec<Value> =
         s.agreeing.iter().map(|r| json!({ "name": r.region, "index": r.says.index })).collect();
     out.result(
-        &text,
+        &lines.join("\n"),
         facts([
             ("state", word(s.state).into()),
             ("tries_left", s.tries_left.into()),

@@ -72,6 +72,12 @@ fn digits() -> Zeroizing<String> {
     Zeroizing::new(hex::encode(bytes.as_slice()))
 }
 
+/// A TOML table of every region's address on one of its ports.
+fn addresses(layout: &Layout, port: impl Fn(&RegionPlan) -> u16) -> String {
+    let line = |r: &RegionPlan| format!("{} = \"127.0.0.1:{}\"\n", r.name, port(r));
+    layout.plan.regions.iter().map(line).collect::<Vec<_>>().concat()
+}
+
 fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     let folder = layout.region(&region.name);
     fs::create_dir_all(&folder).map_err(|e| failed(&folder.display().to_string())(&e))?;
@@ -80,8 +86,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     write_private(&folder.join("pin"), pin.as_bytes()).map_err(|e| failed("pin")(&e))?;
     softhsm::init_token(&folder.join("token"), &region.name, &pin, &so_pin)
         .map_err(|e| failed("token")(&e))?;
-    let peers: String =
-        layout.plan.regions.iter().map(|r| format!("{} = \"127.0.0.1:{}\"\n", r.name, r.peer)).collect();
+    let peers = addresses(layout, |r| r.peer);
     write(
         &folder.join("vault.toml"),
         &format!(
@@ -106,8 +111,7 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
     write_private(&folder.join("web.crt"), web.certificate.as_bytes())
         .map_err(|e| failed("certificate")(&e))?;
     write_private(&folder.join("web.key"), web.key.as_bytes()).map_err(|e| failed("certificate")(&e))?;
-    let vaults: String =
-        layout.plan.regions.iter().map(|r| format!("{} = \"127.0.0.1:{}\"\n", r.name, r.relay)).collect();
+    let vaults = addresses(layout, |r| r.relay);
     let postgres = if layout.plan.postgres {
         let url = format!("postgres:///postgres?host={}&user=bkv", layout.socket().display());
         write_private(&folder.join("postgres.url"), url.as_bytes())

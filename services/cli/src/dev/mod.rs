@@ -45,14 +45,17 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             };
             up::up(out, &dir.dir, &wishes).await
         }
-        DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
+        DevCommand::Down { dir } => {
+            down(out, &Layout::open(&dir.dir)?);
+            Ok(())
+        }
         DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
         DevCommand::Token { subject, dir, ttl } => token(&Layout::open(&dir.dir)?, &subject, ttl),
-        DevCommand::Region(command) => region(out, command),
+        DevCommand::Region(command) => region(out, &command),
     }
 }
 
-fn down(out: Output, layout: &Layout) -> Outcome {
+fn down(out: Output, layout: &Layout) {
     layout.chatd_process().stop(PATIENCE);
     // All at once: each steps down first, and nobody waits for the other.
     std::thread::scope(|s| {
@@ -63,12 +66,11 @@ fn down(out: Output, layout: &Layout) -> Outcome {
     });
     postgres::stop(layout);
     out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]));
-    Ok(())
 }
 
 async fn status(out: Output, layout: &Layout) -> Outcome {
     let mut regions: Vec<Value> = Vec::new();
-    let mut text = String::from("region       pid      ready  leads   health\n");
+    let mut lines = vec!["region       pid      ready  leads   health".to_owned()];
     for r in &layout.plan.regions {
         let pid = layout.vault_process(&r.name).pid().map(|p| p.as_raw_nonzero().get());
         let answer = match pid {
@@ -86,14 +88,14 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
             })
             .unwrap_or_default();
         let ready = field("ready") == Value::Bool(true);
-        text += &format!(
-            "{:<12} {:<8} {:<6} {:<7} http://127.0.0.1:{}/metrics\n",
+        lines.push(format!(
+            "{:<12} {:<8} {:<6} {:<7} http://127.0.0.1:{}/metrics",
             r.name,
             pid.map_or("-".into(), |p| p.to_string()),
             if ready { "yes" } else { "no" },
             leads.len(),
             r.health
-        );
+        ));
         regions.push(json!({
             "name": r.name, "pid": pid, "ready": ready, "leads": leads, "shards": field("shards"), "notes": field("notes"),
             "relay": r.relay, "peer": r.peer, "admin": r.admin, "health": r.health,
@@ -102,11 +104,11 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
     let chatd = layout.chatd_process().pid().map(|p| p.as_raw_nonzero().get());
     let postgres = postgres::pid(layout);
     let show = |p: Option<i32>| p.map_or("-".to_owned(), |p| p.to_string());
-    text += &format!("chatd        {:<8} https://127.0.0.1:{}\n", show(chatd), layout.plan.chatd);
-    text += &format!("postgres     {:<8} {}\n", show(postgres), layout.socket().display());
-    text += "A development fleet: it shows how things work and protects nobody.";
+    lines.push(format!("chatd        {:<8} https://127.0.0.1:{}", show(chatd), layout.plan.chatd));
+    lines.push(format!("postgres     {:<8} {}", show(postgres), layout.socket().display()));
+    lines.push("A development fleet: it shows how things work and protects nobody.".to_owned());
     out.result(
-        &text,
+        &lines.join("\n"),
         facts([
             ("regions", regions.into()),
             ("chatd", json!({ "pid": chatd, "port": layout.plan.chatd })),
@@ -131,8 +133,8 @@ fn token(layout: &Layout, subject: &str, lifetime: u64) -> Outcome {
     Ok(())
 }
 
-fn region(out: Output, command: RegionCommand) -> Outcome {
-    let (region, verb) = match &command {
+fn region(out: Output, command: &RegionCommand) -> Outcome {
+    let (region, verb) = match command {
         RegionCommand::Stop(r) => (r, "stopped"),
         RegionCommand::Kill(r) => (r, "killed"),
         RegionCommand::Pause(r) => (r, "paused"),

@@ -24,7 +24,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 
 /// Everything must serve within this time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 
 pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {

@@ -21,7 +21,7 @@ use attempt::{Attempt, Stage};
 pub struct LastTryWarning {
     /// Whose.
     pub account: AccountId,
-    /// Failures over the account's life.
+    /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
 }
 
@@ -55,7 +55,7 @@ pub struct RecoverOptions<'a> {
     /// Leave a wrong last try open until its deadline instead of closing it: the key is destroyed either way, but until then a device that
     /// still has the key can set a new password.
     pub leave_last_try_open: bool,
-    /// Past half of the account's lifetime limit: leave the registration as it is.
+    /// Past half of the lifetime limit: leave the registration as it is.
     pub no_renewal: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct RecoverOptions<'a> {
 pub enum Note {
     /// A region answered wrongly; another was used.
     Wrong(WrongAnswer),
-    /// Many attempts have failed over the account's life, so the key was registered anew under the same password.
+    /// Many attempts have failed since the key was registered, so it was registered anew under the same password: the count starts again.
     Renewed(Receipt),
     /// That was due, and failed. The key is as safe as before; the next recovery tries again.
     RenewalFailed(Error),
@@ -80,7 +80,7 @@ pub struct Recovered {
     pub receipt: Receipt,
     /// The newest backup, as the owner named it.
     pub manifest: Option<Manifest>,
-    /// Failures over the account's life.
+    /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
     /// What else there is to say.
     pub notes: Vec<Note>,

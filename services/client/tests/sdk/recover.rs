@@ -1,7 +1,8 @@
 //! Recover: what leaves the client, who is believed, and that nothing but a wrong password costs a try.
 
 use bkv_client::{
-    Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, TransportError, Whose,
+    BackupKey, Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, State,
+    TransportError, Whose,
 };
 use bkv_wire::proto::inner::request::Operation;
 
@@ -283,7 +284,12 @@ async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failur
     stand.state().lifetime = 12;
     let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert!(matches!(&recovered.notes[..], [Note::Renewed(_)]), "{:?}", recovered.notes);
-    assert_eq!(stand.state().generation, 2);
+    let now = |s: &crate::stand::State| (s.generation, s.lifetime);
+    assert_eq!(now(&stand.state()), (2, 0));
+    // Once is enough.
+    let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert_eq!((&recovered.notes[..], stand.state().generation), (&[][..], 2));
+    stand.state().lifetime = 12;
     stand.state().no_acknowledgement.extend([1, 2, 3]);
     let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert!(
@@ -292,6 +298,37 @@ async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failur
         recovered.notes
     );
     assert_eq!((recovered.key.as_bytes(), stand.state().generation), (&key, 2));
+}
+
+/// The remedy that a locked account's owner is told has to be true.
+#[tokio::test]
+async fn a_locked_account_is_unlocked_by_the_device_that_has_the_key_and_by_nobody_else() {
+    const OTHER: &str = "nine orange lanterns drift";
+    let (stand, key) = registered().await;
+    stand.state().lifetime = 20;
+    let locked = |e: Error| {
+        assert!(matches!(e, Error::Locked), "{e:?}");
+        assert!(e.remedy().contains("`bkv register`"), "{}", e.remedy());
+    };
+    locked(stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err());
+    // A change of password proves the old one first; so does whoever has no key.
+    let changed = stand.client().change_password(PASSWORD, OTHER, &[], RecoverOptions::default()).await;
+    locked(changed.unwrap_err());
+    let e = stand.client().register(OTHER, RegisterOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::KeyExists), "{e:?}");
+    let stranger = BackupKey::from_bytes(&[9; 32]);
+    let options = RegisterOptions { key: Some(&stranger), ..RegisterOptions::default() };
+    let e = stand.client().register(OTHER, options).await.unwrap_err();
+    assert!(matches!(e, Error::NotOwner), "{e:?}");
+    assert_eq!(stand.client().status().await.unwrap().state, State::Locked);
+
+    let own = BackupKey::from_bytes(&key);
+    let options = RegisterOptions { key: Some(&own), ..RegisterOptions::default() };
+    stand.client().register(OTHER, options).await.unwrap();
+    let status = stand.client().status().await.unwrap();
+    assert_eq!((status.state, status.lifetime_failures), (State::Live, 0));
+    let recovered = stand.client().recover(OTHER, RecoverOptions::default()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
 }
 
 #[tokio::test]

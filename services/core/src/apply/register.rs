@@ -2,8 +2,9 @@
 //!
 //! Between the two nothing has changed for the person: whoever drops replies and lets the client retry gains no fresh budget.
 //!
-//! The owner key may overwrite in every state that has a live record: an open last try is rescued so, and a locked account gets its new password. But
-//! lifetime failures stay: a locked account stays locked, since a stolen owner key must not be worth more guesses.
+//! The owner key may overwrite in every state that has a live record: an open last try is rescued so, and a locked account unlocked. A confirmed
+//! registration begins with no lifetime failures: they count guesses at the record that lives, and that one's secrets are erased in the same entry. Who
+//! may overwrite a live record has the backup key already, and after an end there is nothing left to guess.
 
 use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
@@ -81,6 +82,7 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     account.generation = stored.record.generation;
     account.ordinal = Ordinal(0);
     account.last_success = None;
+    account.lifetime = 0;
     account.pending = None;
     account.finished = None;
     account.finished_seed = None;

@@ -1,1 +1,346 @@
+//! Every refusal and every transition of an attempt, one small case each.
 
+use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
+use super::machine::account;
+use super::op::{self, By, attempt_id, blinded};
+use crate::account::{Cause, State};
+use crate::command::{Begin, Command, GiveUp};
+use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::id::{Hash, Ordinal, Time};
+use crate::record::AttemptPolicy;
+use crate::secret::Secret32;
+
+fn has_floor(case: &Case) -> bool {
+    case.effects.iter().any(|e| matches!(e, Effect::Floor { .. }))
+}
+
+/// What a case's next Begin says, to be changed.
+fn beginning(case: &Case, attempt: u8, b: u8) -> Begin {
+    let Command::Begin(c) = op::begin(&case.model, WHO, attempt, b, 0) else { unreachable!() };
+    c
+}
+
+#[test]
+fn without_a_live_key_nothing_begins_ends_or_is_proved_and_the_reason_is_told() {
+    let mut stored = Case::new(&policy());
+    let store = stored.storing(0, By::Nobody);
+    assert_eq!(stored.store(&store), Outcome::Done);
+    let cases = [
+        (Case::new(&policy()), Refusal::NoKey),
+        (stored, Refusal::NoKey),
+        (Case::destroyed(&policy()), Refusal::Destroyed),
+        (Case::deleted(&policy()), Refusal::Deleted),
+    ];
+    for (mut case, why) in cases {
+        assert_eq!(case.begin(1, 1), no(why));
+        assert_eq!(case.give_up(1), no(why));
+        assert_eq!(case.say(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(why));
+    }
+}
+
+#[test]
+fn s08_a_begin_is_charged_once_and_asks_for_its_floor() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 7), charged(1));
+    assert_eq!((case.told(), has_floor(&case)), (vec![EventKind::Attempt], true));
+    let a = case.account().clone();
+    assert_eq!((a.tries_left(), a.ordinal.0, a.lifetime, a.state()), (2, 1, 1, State::Live));
+    let p = a.pending.unwrap();
+    assert_eq!((p.attempt, p.blinded, p.ordinal, p.last), (attempt_id(1), blinded(7), Ordinal(1), false));
+    assert_eq!((p.deadline, p.success_before), (case.clock.plus(100), Ordinal(0)));
+    assert!(case.effects.contains(&Effect::Deadline { account: account(WHO), at: Some(p.deadline) }));
+}
+
+#[test]
+fn s11_the_same_attempt_again_is_free_and_another_b_under_its_id_is_refused() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 7), charged(1));
+    let before = case.account().clone();
+    for _ in 0..5 {
+        // The leader of the moment need not know its ordinal.
+        assert_eq!(case.begin(1, 7), again(1));
+        assert!(case.effects.is_empty());
+    }
+    assert_eq!(case.begin(1, 8), no(Refusal::Conflict));
+    let other_cancel = Begin { cancel: Hash([1; 32]), ..beginning(&case, 1, 7) };
+    assert_eq!(case.say(&Command::Begin(other_cancel)), no(Refusal::Conflict));
+    assert_eq!(*case.account(), before);
+}
+
+#[test]
+fn an_attempt_out_of_order_is_refused() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    for skew in [-2, -1, 1] {
+        let c = op::begin(&case.model, WHO, 2, 1, skew);
+        assert_eq!(case.say(&c), no(Refusal::Stale), "{skew}");
+    }
+    for generation in [0, 2] {
+        let mut c = beginning(&case, 2, 1);
+        c.generation.0 = generation;
+        assert_eq!(case.say(&Command::Begin(c)), no(Refusal::Stale));
+    }
+    assert_eq!(case.begin(2, 1), charged(2));
+}
+
+#[test]
+fn s02_an_element_that_is_none_costs_nothing() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 0), no(Refusal::Element));
+    assert_eq!(case.account().tries_left(), 3);
+    assert_eq!(case.begin(1, 1), charged(1));
+}
+
+#[test]
+fn s18_a_wait_is_judged_by_entry_time_to_the_millisecond() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    case.fail(2);
+    let until = case.account().next_allowed;
+    assert_eq!(until, case.clock.plus(60), "from the Begin of the second failure");
+    assert_eq!(case.begin(3, 1), no(Refusal::Wait(until)));
+    case.wait(59);
+    assert_eq!(case.begin(3, 1), no(Refusal::Wait(until)));
+    assert_eq!(case.account().tries_left(), 1);
+    case.wait(1);
+    assert_eq!(case.begin(3, 1), charged(3));
+}
+
+/// S40, S18: a leader whose clock is behind neither reopens a wait nor an attempt; time stands until it has caught up.
+#[test]
+fn s40_time_never_goes_back() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    case.fail(2);
+    let (until, now) = (case.account().next_allowed, case.clock);
+    case.clock = Time(5);
+    assert_eq!(case.begin(3, 1), no(Refusal::Wait(until)));
+    assert_eq!(case.machine.shard.time, now);
+    case.clock = until;
+    assert_eq!(case.begin(3, 1), charged(3));
+    let deadline = case.account().pending.as_ref().unwrap().deadline;
+    case.clock = deadline.plus(1);
+    assert_eq!(case.begin(4, 1), no(Refusal::LastTryOpen(deadline)));
+    case.clock = Time(5);
+    assert_eq!(case.finish(3), no(Refusal::Expired), "an older clock does not reopen it");
+}
+
+#[test]
+fn a_later_attempt_supersedes_an_open_one_whose_id_is_refused_from_then_on() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 1), charged(1));
+    assert_eq!(case.begin(2, 1), charged(2));
+    assert_eq!(case.told(), [EventKind::Failed, EventKind::Attempt]);
+    case.wait(60);
+    assert_eq!(case.begin(1, 1), no(Refusal::NoAttempt));
+    assert_eq!(case.give_up(1), no(Refusal::NoAttempt));
+    assert_eq!(case.say(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(Refusal::NoAttempt));
+    assert_eq!((case.account().tries_left(), case.account().lifetime), (1, 2));
+    assert_eq!(case.finish(2), Outcome::Done);
+}
+
+/// S09: a late repetition of what has ended is not charged as a new attempt, however it ended.
+#[test]
+fn s09_ids_that_have_ended_stay_ended() {
+    let mut case = Case::registered(&AttemptPolicy { max: 9, ..policy() });
+    case.fail(1); // given up
+    assert_eq!(case.begin(2, 1), charged(2)); // superseded
+    case.wait(60);
+    assert_eq!(case.begin(3, 1), charged(3)); // over its time
+    case.wait(101);
+    assert_eq!(case.expire(), Outcome::Done);
+    assert_eq!(case.begin(4, 1), charged(4)); // proved
+    assert_eq!(case.finish(4), Outcome::Done);
+    for attempt in 1..=4 {
+        assert_eq!(case.begin(attempt, 1), no(Refusal::NoAttempt), "{attempt}");
+    }
+    assert_eq!(case.account().ordinal.0, 4);
+    // As many as the budget has are remembered; nothing grows without end.
+    for attempt in 10..30 {
+        case.fail(attempt);
+        case.clock = case.clock.max(case.account().next_allowed);
+        case.begin(attempt + 100, 1);
+        assert_eq!(case.finish(attempt + 100), Outcome::Done);
+    }
+    assert_eq!(case.account().failed.len(), 9);
+}
+
+#[test]
+fn s09_exactly_the_budget_is_possible_and_the_last_may_succeed() {
+    let mut case = Case::registered(&policy());
+    case.last_try(3);
+    let p = case.account().pending.clone().unwrap();
+    assert_eq!((p.ordinal.0, p.last, p.deadline), (3, true, case.clock.plus(500)));
+    case.wait(499);
+    assert_eq!(case.begin(3, 1), again(3), "that attempt may be repeated");
+    assert_eq!(case.begin(3, 2), no(Refusal::Conflict));
+    assert_eq!(case.begin(4, 1), no(Refusal::LastTryOpen(p.deadline)), "and no other");
+    assert_eq!(case.finish(3), Outcome::Done);
+    assert_eq!(case.told(), [EventKind::Recovered]);
+    assert_eq!((case.state(), case.account().tries_left()), (State::Live, 3));
+    assert_eq!(case.account().next_allowed, case.clock, "a success ends the waits");
+    assert_eq!(case.account().lifetime, 2, "S15: and forgives no earlier failure");
+}
+
+#[test]
+fn s14_giving_the_last_try_up_destroys_in_that_entry() {
+    let mut case = Case::registered(&policy());
+    case.last_try(3);
+    let reg_id = case.account().live.as_ref().unwrap().record.reg_id;
+    assert_eq!(case.give_up(3), Outcome::Done);
+    assert_eq!(case.told(), [EventKind::Failed, EventKind::Ended(Cause::Exhausted)]);
+    assert!(case.effects.contains(&Effect::EraseSecrets { account: account(WHO), reg_id }));
+    let a = case.account();
+    assert_eq!((a.state(), a.live.is_none(), a.finished_seed.is_none()), (State::Destroyed, true, true));
+    assert_eq!((a.generation.0, a.ended.unwrap().reg_id), (1, reg_id), "the tombstone keeps the generation");
+    assert_eq!(case.finish(3), no(Refusal::Destroyed));
+}
+
+#[test]
+fn s09_the_last_trys_deadline_destroys_and_not_a_moment_before() {
+    let mut case = Case::registered(&policy());
+    case.last_try(3);
+    assert_eq!(case.expire(), no(Refusal::Stale));
+    case.wait(500);
+    assert_eq!(case.expire(), no(Refusal::Stale), "the deadline itself is still in time");
+    assert_eq!(case.clone().finish(3), Outcome::Done);
+    case.wait(1);
+    assert_eq!(case.finish(3), no(Refusal::Expired), "whoever comes first: it is over");
+    assert_eq!(case.expire(), Outcome::Done);
+    assert_eq!(case.state(), State::Destroyed);
+    assert_eq!(case.expire(), no(Refusal::Stale));
+}
+
+/// S16: who has the key on a device needs no try.
+#[test]
+fn s16_an_owner_signed_registration_rescues_from_the_last_try() {
+    let mut case = Case::registered(&policy());
+    case.last_try(3);
+    case.register(1, By::Owner);
+    let a = case.account();
+    assert_eq!((a.state(), a.tries_left(), a.ordinal.0, a.pending.is_none()), (State::Live, 3, 0, true));
+    assert_eq!(case.give_up(3), no(Refusal::NoAttempt), "the open try is gone with its record");
+    assert_eq!(case.begin(4, 1), charged(1));
+}
+
+#[test]
+fn an_ordinary_attempts_deadline_ends_it_and_no_more() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 1), charged(1));
+    case.wait(100);
+    assert_eq!(case.expire(), no(Refusal::Stale));
+    case.wait(1);
+    assert_eq!(case.finish(1), no(Refusal::Expired), "also while nobody has proposed Expire");
+    assert_eq!(case.expire(), Outcome::Done);
+    assert_eq!(case.told(), [EventKind::Failed]);
+    assert_eq!((case.state(), case.account().tries_left()), (State::Live, 2));
+    assert_eq!(Case::new(&policy()).expire(), no(Refusal::NoKey));
+}
+
+#[test]
+fn s15_at_the_lifetime_limit_it_locks_and_destroys_nothing() {
+    let mut case = Case::registered(&AttemptPolicy { lifetime_failures: 4, waits_ms: vec![], ..policy() });
+    for attempt in 1..=2 {
+        case.fail(attempt);
+        case.begin(attempt + 100, 1);
+        assert_eq!(case.finish(attempt + 100), Outcome::Done);
+        assert_eq!(case.account().lifetime, u32::from(attempt), "S15: a success forgives only itself");
+    }
+    case.fail(3);
+    assert_eq!(case.begin(4, 1), charged(6));
+    assert_eq!(case.state(), State::Locked);
+    assert_eq!(case.begin(4, 1), again(6), "the open attempt is still its own");
+    let mut proved = case.clone();
+    assert_eq!(proved.finish(4), Outcome::Done);
+    assert_eq!((proved.state(), proved.account().lifetime), (State::Live, 3));
+    assert_eq!(case.begin(5, 1), no(Refusal::Locked), "also in an open attempt's place");
+    assert_eq!(case.give_up(4), Outcome::Done);
+    assert_eq!((case.state(), case.account().tries_left()), (State::Locked, 1));
+    assert_eq!(case.begin(5, 1), no(Refusal::Locked));
+}
+
+#[test]
+fn without_any_budget_nothing_begins() {
+    let mut case = Case::registered(&AttemptPolicy { max: 0, ..policy() });
+    assert_eq!(case.begin(1, 1), no(Refusal::Exhausted));
+}
+
+/// S15: only a signature over account, generation, ordinal, attempt and B of the open attempt counts.
+#[test]
+fn s15_a_proof_of_anything_else_changes_nothing() {
+    let mut case = Case::registered(&policy());
+    case.register(1, By::Owner);
+    case.fail(1);
+    assert_eq!(case.begin(2, 7), charged(2));
+    let before = case.account().clone();
+    let wrong = [
+        ("another client key", signed_finish(2, 0, 2, 2, 2, blinded(7))),
+        ("another generation", signed_finish(2, 1, 1, 2, 2, blinded(7))),
+        ("an earlier ordinal", signed_finish(2, 1, 2, 1, 2, blinded(7))),
+        ("a later ordinal", signed_finish(2, 1, 2, 3, 2, blinded(7))),
+        ("another attempt", signed_finish(2, 1, 2, 2, 1, blinded(7))),
+        ("another B", signed_finish(2, 1, 2, 2, 2, blinded(8))),
+    ];
+    for (what, finish) in wrong {
+        assert_eq!(case.say(&finish), no(Refusal::Proof), "{what}");
+    }
+    for harm in 7..=8 {
+        let torn = op::finish(&case.model, WHO, Some(2), harm);
+        assert_eq!(case.say(&torn), no(Refusal::Proof));
+    }
+    assert_eq!(
+        case.say(&signed_finish(1, 1, 2, 1, 1, blinded(1))),
+        no(Refusal::NoAttempt),
+        "one that failed"
+    );
+    assert_eq!(*case.account(), before);
+    assert_eq!(case.say(&signed_finish(2, 1, 2, 2, 2, blinded(7))), Outcome::Done);
+}
+
+/// S15: a success's transcript is worth nothing under a new attempt.
+#[test]
+fn s15_an_old_transcript_refills_nothing() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 1), charged(1));
+    let Command::Finish(old) = op::finish(&case.model, WHO, Some(1), 0) else { unreachable!() };
+    assert_eq!(case.say(&Command::Finish(old.clone())), Outcome::Done);
+    assert_eq!(case.begin(2, 1), charged(2));
+    let mut under_a_new_name = old;
+    under_a_new_name.attempt = attempt_id(2);
+    assert_eq!(case.say(&Command::Finish(under_a_new_name)), no(Refusal::Proof));
+    assert_eq!(case.account().tries_left(), 2);
+}
+
+/// S11: a lost reply is sent again, to whoever can prove the password again and to nobody else.
+#[test]
+fn s11_finish_again_is_free_and_needs_its_proof() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    case.begin(2, 1);
+    assert_eq!(case.finish(2), Outcome::Done);
+    let before = case.account().clone();
+    assert_eq!(before.lifetime, 1);
+    for _ in 0..3 {
+        assert_eq!(case.finish(2), Outcome::Done);
+        assert!(case.effects.is_empty());
+    }
+    for harm in 1..=8 {
+        let bad = op::finish(&case.model, WHO, Some(2), harm);
+        assert_eq!(case.say(&bad), no(Refusal::Proof), "{harm}");
+    }
+    assert_eq!(*case.account(), before);
+}
+
+/// Who saw an attempt's id can't end it: that takes the preimage that only its client has.
+#[test]
+fn giving_up_takes_the_preimage_of_the_cancel_hash() {
+    let mut case = Case::registered(&policy());
+    case.last_try(3);
+    let of_another =
+        GiveUp { account: account(WHO), attempt: attempt_id(3), cancel: Secret32::new(op::cancel(4)) };
+    assert_eq!(case.say(&Command::GiveUp(of_another)), no(Refusal::Proof));
+    assert_eq!(case.say(&op::give_up(WHO, 3, false)), no(Refusal::Proof));
+    assert_eq!(case.give_up(4), no(Refusal::NoAttempt));
+    assert_eq!(case.state(), State::LastTry);
+    assert_eq!(case.give_up(3), Outcome::Done);
+}

@@ -1,1 +1,311 @@
+//! The formats, byte by byte: what lies on disks and in logs, and what was signed, must mean the same to the next version. Who changes one of these on
+//! purpose changes the golden line here and says in a decision record how the old bytes are read.
+//!
+//! Golden bytes are hex; `ab*32` stands for 32 times `ab`. A test that fails prints the new line.
 
+use std::collections::BTreeSet;
+
+use minicbor::{Decode, Encode};
+
+use super::golden::{STATEMENTS, STORED};
+use crate::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
+use crate::command::{Begin, Command};
+use crate::effect::{Event, EventKind};
+use crate::hash::framed;
+use crate::id::{
+    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
+    RegId, Route, Signature, Slot, Time,
+};
+use crate::parser_test::{batch, record};
+use crate::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
+use crate::secret::Secret32;
+use crate::statement::{self as s, Attempt, Attested, Operation, Owned};
+
+const LINEAGE: Lineage = Lineage([0xa1; 32]);
+const ACCOUNT: AccountId = AccountId([0xa2; 32]);
+const RECORD: Hash = Hash([0xa3; 32]);
+const MANIFEST: Manifest = Manifest { sequence: 7, hash: Hash([0xa4; 32]) };
+
+/// Hex, with runs of four and more equal bytes as `xx*n`.
+fn shown(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for run in bytes.chunk_by(|a, b| a == b) {
+        let byte = format!("{:02x}", run[0]);
+        if run.len() < 4 {
+            out += &byte.repeat(run.len());
+        } else {
+            out = format!("{} {byte}*{} ", out.trim_end(), run.len());
+        }
+    }
+    out.trim().to_owned()
+}
+
+/// Every field in use.
+pub(super) fn account() -> Account {
+    let record = record();
+    let (hash, shares) = (record.hash(), Hash([0x51; 32]));
+    let mut next = record.clone();
+    next.generation.0 += 1;
+    next.reg_id = RegId([0x52; 16]);
+    Account {
+        route: Route([0x41; 32]),
+        generation: record.generation,
+        ordinal: Ordinal(4),
+        last_success: Some(Success {
+            ordinal: Ordinal(3),
+            attempt: AttemptId([0x42; 16]),
+            blinded: Element([0x43; 32]),
+            transcript: vec![0x44; 416],
+            signature: Signature([0x45; 64]),
+        }),
+        lifetime: 2,
+        pending: Some(Pending {
+            attempt: AttemptId([0x46; 16]),
+            ordinal: Ordinal(4),
+            blinded: Element([0x47; 32]),
+            cancel: Hash([0x48; 32]),
+            seed: Secret32::new([0x49; 32]),
+            deadline: Time(1_700_000_000_000),
+            last: false,
+            index: 99,
+            success_before: Ordinal(3),
+        }),
+        stored: Some(Stored {
+            hash: next.hash(),
+            record: next,
+            shares: Hash([0x53; 32]),
+            expires: Time(21),
+            base: record.generation,
+        }),
+        live: Some(Live { record, hash, shares, since: Time(22) }),
+        next_allowed: Time(23),
+        manifest: Some(MANIFEST),
+        ended: Some(Ended { cause: Cause::Deleted, at: Time(24), reg_id: RegId([0x54; 16]) }),
+        last_operation: Some(OperationId([0x55; 16])),
+        created: Time(25),
+        changed: 26,
+        finished: Some(AttemptId([0x42; 16])),
+        finished_seed: Some(Secret32::new([0x56; 32])),
+        failed: vec![AttemptId([0x57; 16]), AttemptId([0x58; 16])],
+    }
+}
+
+fn event(kind: EventKind) -> Event {
+    Event {
+        route: Route([0x41; 32]),
+        kind,
+        at: Time(31),
+        state: State::Live,
+        generation: Generation(2),
+        tries_left: 9,
+        next_allowed: Time(32),
+        since: Some(Time(33)),
+        manifest: Some(MANIFEST),
+    }
+}
+
+const KINDS: [EventKind; 8] = [
+    EventKind::Registered,
+    EventKind::Attempt,
+    EventKind::Failed,
+    EventKind::Recovered,
+    EventKind::Ended(Cause::Exhausted),
+    EventKind::Ended(Cause::Deleted),
+    EventKind::Manifest,
+    EventKind::Dropped,
+];
+
+fn bytes<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).unwrap()
+}
+
+fn stored_forms() -> Vec<(String, Vec<u8>)> {
+    let name = |c: &Command| format!("{c:?}").split('(').next().unwrap_or_default().to_owned();
+    let commands = batch().commands;
+    let states = [State::None, State::Live, State::LastTry, State::Locked, State::Destroyed, State::Deleted];
+    let mut all = vec![("Record".to_owned(), record().encode())];
+    all.extend(commands.iter().map(|c| (name(c), bytes(c))));
+    all.push(("Account".into(), bytes(&account())));
+    all.push(("Event".into(), bytes(&event(EventKind::Registered))));
+    all.push(("EventKind".into(), bytes(&KINDS.to_vec())));
+    all.push(("State".into(), bytes(&states.to_vec())));
+    all
+}
+
+fn statements() -> Vec<(&'static str, Vec<u8>)> {
+    let (operation, reg_id) = (OperationId([0xb1; 16]), RegId([0xb2; 16]));
+    let (era, generation) = (Era(3), Generation(4));
+    let owned = Owned {
+        lineage: &LINEAGE,
+        era,
+        account: &ACCOUNT,
+        generation,
+        operation: &operation,
+        expires: Time(5),
+    };
+    let attempt = Attempt {
+        lineage: LINEAGE,
+        era,
+        account: ACCOUNT,
+        generation,
+        ordinal: Ordinal(6),
+        success: Ordinal(5),
+        attempt: AttemptId([0xb3; 16]),
+        blinded: Element([0xb4; 32]),
+        record: RECORD,
+        commitments: vec![Element([0xb5; 32]), Element([0xb6; 32])],
+        ksf: KsfParams { memory_kib: 65536, passes: 3, lanes: 4 },
+        budget: 10,
+    };
+    let attested = Attested {
+        nonce: [0xb7; 32],
+        slot: Slot(2),
+        lineage: LINEAGE,
+        era,
+        account: ACCOUNT,
+        state: State::LastTry,
+        generation,
+        ordinal: Ordinal(6),
+        success: Ordinal(5),
+        tries_left: 8,
+        next_allowed: Time(9),
+        record: RECORD,
+        index: 11,
+        manifest: Some(MANIFEST),
+        lifetime: 12,
+    };
+    let (key, beta) = (PublicKey([0xb8; 32]), Element([0xb9; 32]));
+    let (id, b) = (&attempt.attempt, &attempt.blinded);
+    let (slot, at) = (Slot(2), Time(13));
+    vec![
+        ("owner register", s::owner(&owned, &Operation::Register(&RECORD))),
+        ("owner manifest", s::owner(&owned, &Operation::SetManifest(&MANIFEST))),
+        ("owner delete", s::owner(&owned, &Operation::Delete)),
+        ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
+        ("acknowledgement", s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &MANIFEST.hash)),
+        ("proof_context", s::proof_context(&attempt, slot).0.into()),
+        ("evaluation", s::evaluation(&attempt, slot, &beta)),
+        ("login_context", s::login_context(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b).0.into()),
+        ("attestation", s::attestation(&attested)),
+        ("attestation of no backup", s::attestation(&Attested { manifest: None, ..attested })),
+        ("boot_certificate", s::boot_certificate(&LINEAGE, era, NodeId(14), slot, 15, &key, at, Time(16))),
+        (
+            "receipt",
+            s::receipt(&LINEAGE, era, slot, &ACCOUNT, generation, Ordinal(6), "done", b"ref", 17, at),
+        ),
+        ("event", s::event(&LINEAGE, era, slot, 18, 19, b"event")),
+        ("share_info", s::share_info(&RECORD, slot)),
+        ("cancel_hash", s::cancel_hash(&[0xba; 32]).0.into()),
+        ("route", s::route("issuer", "subject").0.into()),
+        ("account_input", s::account_input("issuer", "subject", 20)),
+        ("lineage", s::lineage(&[key, PublicKey([0xbb; 32])], &[0xbc; 16]).0.into()),
+    ]
+}
+
+#[track_caller]
+fn golden<S: AsRef<str>>(all: &[(S, Vec<u8>)], golden: &[(&str, &str)]) {
+    let kept = |name: &str| golden.iter().find(|(n, _)| *n == name).map_or("", |(_, g)| *g);
+    let changed: Vec<String> = (all.iter().map(|(name, bytes)| (name.as_ref(), shown(bytes))))
+        .filter(|(name, now)| now != kept(name))
+        .map(|(name, now)| format!("(\"{name}\", \"{now}\"),"))
+        .collect();
+    assert!(changed.is_empty(), "these are now\n{}", changed.join("\n"));
+    assert_eq!(all.len(), golden.len());
+}
+
+#[test]
+fn what_is_stored_has_these_bytes() {
+    golden(&stored_forms(), &STORED);
+}
+
+#[test]
+fn what_is_signed_or_hashed_has_these_bytes() {
+    golden(&statements(), &STATEMENTS);
+    assert_eq!(
+        record().hash().to_string(),
+        "43f09730f9f36d3ce7866a683f045365a49718e94a6c9f607d4b43b2adebc9a1"
+    );
+    let shares = [1, 2].map(|n| SealedShare { slot: Slot(n), enc: vec![n; 32], ct: vec![n + 2; 48] });
+    assert_eq!(
+        shares_hash(&shares).to_string(),
+        "6081211046fdfd5ffa9d4debbf80415906021da8db552d15e7d2dce1c0d54a17"
+    );
+    assert_eq!(shown(&framed("ab", &[b"", b"c"])), "00*7 026162 00*15 0163");
+}
+
+/// A statement that is added has to be added here.
+#[test]
+fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
+    let source = include_str!("../statement.rs");
+    let code: String = source.lines().filter(|l| !l.starts_with("///")).collect();
+    let made = source.lines().filter_map(|l| l.strip_prefix("pub fn ")?.split('(').next());
+    let made: BTreeSet<&str> = made.collect();
+    let kept = STATEMENTS.iter().filter_map(|(n, _)| n.split(' ').next()).collect();
+    assert_eq!(made, kept);
+    // Payloads share theirs on purpose: the operation's name stands before them.
+    let labels: Vec<&str> =
+        code.split('"').filter(|l| l.starts_with("bkv/") && *l != "bkv/payload/1").collect();
+    assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "a label twice: {labels:?}");
+}
+
+#[test]
+fn a_record_has_one_encoding_and_no_other_is_read() {
+    let good = record().encode();
+    assert_eq!(good[..3], [0x8f, 0x58, 0x20]);
+    let rest = &good[1..];
+    let others = [
+        ("an array without a length", [&[0x9f], rest, &[0xff]].concat()),
+        ("a longer length of the array", [&[0x98, 15], rest].concat()),
+        ("a longer length of a string", [&[0x8f, 0x59, 0, 0x20], &good[3..]].concat()),
+        ("a longer number", [&good[..35], &[0x18, 1], &good[36..]].concat()),
+        ("a tag", [&[0xc1], good.as_slice()].concat()),
+        ("a later field", [&[0x90], rest, &[0xf6]].concat()),
+        ("bytes behind it", [&good, &[0][..]].concat()),
+    ];
+    assert_eq!(good[35], 1, "the era");
+    for (what, bytes) in others {
+        let said = Record::decode(&bytes);
+        assert!(said.is_err(), "{what}");
+        if what == "a later field" {
+            assert_eq!(said, Err(RecordError::NotCanonical), "read, and refused: H(record) covers all of it");
+        }
+    }
+    assert_eq!(Record::decode(&good).unwrap(), record());
+}
+
+/// One more field behind the last, as a later version may write it.
+fn longer(bytes: &[u8]) -> Vec<u8> {
+    assert!((0x81..0x97).contains(&bytes[0]), "a short array");
+    [&[bytes[0] + 1], &bytes[1..], &[0x82, 0x01, 0x61, b'x']].concat()
+}
+
+/// Its last `n` fields, one byte each, were not there in an earlier version.
+fn shorter(bytes: &[u8], n: usize) -> Vec<u8> {
+    let less = bytes[0] - u8::try_from(n).unwrap();
+    [&[less], &bytes[1..bytes.len() - n]].concat()
+}
+
+fn read<T: for<'a> Decode<'a, ()>>(bytes: &[u8]) -> Option<T> {
+    minicbor::decode(bytes).ok()
+}
+
+#[test]
+fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
+    let full = account();
+    assert_eq!(read::<Account>(&longer(&bytes(&full))), Some(full.clone()));
+    let told = event(EventKind::Recovered);
+    assert_eq!(read::<Event>(&longer(&bytes(&told))), Some(told.clone()));
+    let Some(Command::Begin(begin)) = batch().commands.into_iter().nth(4) else { unreachable!() };
+    assert_eq!(read::<Begin>(&longer(&bytes(&begin))), Some(begin.clone()));
+    // Of before there was a list of failed ids.
+    let plain = Account { finished: None, finished_seed: None, failed: vec![], ..full };
+    let old = shorter(&bytes(&plain), 1);
+    assert_eq!((bytes(&plain)[0], old[0]), (0x91, 0x90));
+    assert_eq!(read::<Account>(&old), Some(plain));
+    let bare = Event { since: None, manifest: None, ..told };
+    // An absent last field is not written at all.
+    assert_eq!((bytes(&bare)[0], read::<Event>(&bytes(&bare))), (0x87, Some(bare)));
+    // What decides must be there.
+    let torn = bytes(&begin);
+    assert_eq!(read::<Begin>(&[&[torn[0] - 1], &torn[1..torn.len() - 34]].concat()), None);
+}

@@ -164,9 +164,15 @@ impl Machine {
         }
         assert!(new_generation || was.live.is_some() || now.live.is_none(), "S13: nothing lives again");
 
-        // S15: a refill, or a failure given back, is Finish's alone.
-        if now.lifetime < was.lifetime || (same_generation && now.success_ordinal() != was.success_ordinal())
-        {
+        // S15: a refill, or a failure given back, is Finish's alone. A new registration begins with none.
+        assert!(same_generation || now.lifetime == 0, "a registration that begins with failures");
+        assert!(
+            u64::from(now.lifetime) >= now.failures(),
+            "failures since the last success that are not counted"
+        );
+        assert!(u64::from(now.lifetime) <= now.ordinal.0, "more failures than attempts");
+        let refilled = now.lifetime < was.lifetime || now.success_ordinal() != was.success_ordinal();
+        if same_generation && refilled {
             assert!(matches!(command, Command::Finish(_)), "S15: {command:?}");
             assert_eq!(now.lifetime + 1, was.lifetime, "S15: only its own charge is given back");
             assert_eq!(now.last_success.as_ref().map(|s| s.attempt), was.pending.as_ref().map(|p| p.attempt));

@@ -1,1 +1,365 @@
+//! Registration in its two phases, every rule of a record, and who may overwrite what.
 
+use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
+use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
+use super::machine::account;
+use super::op::{self, By, blinded, owner_key};
+use crate::account::State;
+use crate::command::{Acknowledgement, Command, Confirm, Store};
+use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::id::{Element, Generation, Hash, Lineage, Slot};
+use crate::record::{AttemptPolicy, Record, SealedShare, shares_hash};
+use crate::statement::{self, Operation};
+
+fn erased(case: &Case, reg: u8) -> bool {
+    let reg_id = crate::id::RegId([reg + 1; 16]);
+    case.effects.contains(&Effect::EraseSecrets { account: account(WHO), reg_id })
+}
+
+fn confirmation(stored: &Store) -> Confirm {
+    let Command::Confirm(c) = op::confirm(stored, 2, 0) else { unreachable!() };
+    c
+}
+
+/// What the region at `slot` signs about what was stored.
+fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowledgement {
+    let hash = stored.record.hash();
+    let word = statement::acknowledgement(
+        &LINEAGE,
+        ERA,
+        &stored.record.reg_id,
+        Slot(slot),
+        &hash,
+        &shares_hash(shares),
+    );
+    let key = boot_key(&[slot; 91]);
+    Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &word) }
+}
+
+#[test]
+fn s12_stored_changes_nothing_until_it_is_confirmed() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    let before = case.account().clone();
+    let store = case.storing(1, By::Owner);
+    assert_eq!(case.store(&store), Outcome::Done);
+    assert!(case.effects.iter().any(|e| matches!(e, Effect::KeepSecrets { z, .. } if *z == store.z)));
+    assert_eq!(case.told(), [], "nobody needs to hear of it");
+    let now = case.account();
+    assert_eq!((&now.live, now.ordinal, now.lifetime), (&before.live, before.ordinal, before.lifetime));
+    assert_eq!(now.stored.as_ref().unwrap().expires, case.clock.plus(200));
+    // The old password goes on meanwhile.
+    assert_eq!(case.begin(2, 1), charged(2));
+    assert_eq!(case.finish(2), Outcome::Done);
+    assert_eq!(case.confirm(2, 0), Outcome::Done);
+    assert_eq!((case.told(), erased(&case, 0)), (vec![EventKind::Registered], true));
+    let a = case.account();
+    assert_eq!((a.generation.0, a.ordinal.0, a.last_success.is_none()), (2, 0, true));
+    assert_eq!((a.failed.len(), a.next_allowed, a.finished_seed.is_none()), (0, case.clock, true));
+}
+
+/// S12: whoever drops replies and lets the client repeat gains nothing, in any order.
+#[test]
+fn s12_dropped_replies_give_nobody_a_fresh_budget() {
+    let mut case = Case::new(&policy());
+    let store = case.storing(0, By::Nobody);
+    let (storing, confirming) = (Command::Store(Box::new(store.clone())), op::confirm(&store, 2, 0));
+    for _ in 0..2 {
+        assert_eq!(case.say(&storing), Outcome::Done);
+    }
+    assert!(case.effects.is_empty());
+    assert_eq!(case.say(&confirming), Outcome::Done);
+    case.fail(1);
+    assert_eq!(case.begin(2, 1), charged(2));
+    for _ in 0..2 {
+        assert_eq!(case.say(&storing), Outcome::Done);
+        assert_eq!(case.say(&confirming), Outcome::Done);
+        assert!(case.effects.is_empty());
+    }
+    assert_eq!((case.account().tries_left(), case.account().generation.0), (1, 1));
+    assert_eq!(case.begin(2, 1), again(2));
+    // Also not once it is over and gone.
+    assert_eq!(case.give_up(2), Outcome::Done);
+    case.last_try(3);
+    assert_eq!(case.give_up(3), Outcome::Done);
+    assert_eq!(case.say(&confirming), no(Refusal::Destroyed));
+    assert_eq!(case.say(&storing), no(Refusal::Stale));
+}
+
+#[test]
+fn a_registration_once_stored_never_changes() {
+    let mut case = Case::new(&policy());
+    let store = case.storing(0, By::Nobody);
+    assert_eq!(case.store(&store), Outcome::Done);
+    let mut other_record = store.clone();
+    other_record.record.ciphertext[0] ^= 1;
+    let mut other_shares = store.clone();
+    other_shares.shares[2].ct[0] ^= 1;
+    for other in [&other_record, &other_shares] {
+        assert_eq!(case.say(&Command::Store(Box::new(other.clone()))), no(Refusal::Conflict));
+    }
+    assert_eq!(case.confirm(2, 6), no(Refusal::Conflict), "another hash than the stored one's");
+    assert_eq!(case.confirm(2, 0), Outcome::Done);
+    for other in [other_record, other_shares] {
+        assert_eq!(case.say(&Command::Store(Box::new(other))), no(Refusal::Conflict));
+    }
+    assert_eq!(case.confirm(2, 6), no(Refusal::Conflict), "another hash than the live one's");
+}
+
+/// S13: two devices register at once; one of the two lives, the other's secrets are gone.
+#[test]
+fn s13_of_two_registrations_on_one_base_one_lives() {
+    let mut case = Case::registered(&policy());
+    let (one, two) = (case.storing(1, By::Owner), case.storing(2, By::Owner));
+    assert_eq!(case.store(&one), Outcome::Done);
+    assert_eq!(case.store(&two), Outcome::Done);
+    assert_eq!((case.told(), erased(&case, 1)), (vec![EventKind::Dropped], true));
+    assert_eq!(case.say(&op::confirm(&one, 2, 0)), no(Refusal::NoKey));
+    assert_eq!(case.confirm(2, 0), Outcome::Done);
+    assert_eq!(case.store(&one), no(Refusal::Stale), "its base is over");
+    assert_eq!(case.account().live.as_ref().unwrap().record, two.record);
+}
+
+/// S13: should another registration ever come in between, the swap compares.
+#[test]
+fn s13_a_confirmation_for_another_base_is_refused() {
+    let mut case = Case::registered(&policy());
+    let store = case.storing(1, By::Owner);
+    assert_eq!(case.store(&store), Outcome::Done);
+    case.machine.memory.0.get_mut(&account(WHO)).unwrap().generation = Generation(2);
+    let said = case.machine.run(case.clock, &op::confirm(&store, 2, 0)).1.outcome;
+    assert_eq!(said, no(Refusal::Stale));
+}
+
+#[test]
+fn s13_what_was_made_for_the_old_record_is_over_in_the_same_entry() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 1), charged(1));
+    let old = signed_finish(1, 0, 1, 1, 1, blinded(1));
+    let Command::Begin(begin) = op::begin(&case.model, WHO, 2, 1, 0) else { unreachable!() };
+    case.register(1, By::Owner);
+    assert_eq!(case.say(&old), no(Refusal::NoAttempt));
+    assert_eq!(case.give_up(1), no(Refusal::NoAttempt));
+    assert_eq!(case.say(&Command::Begin(begin)), no(Refusal::Stale));
+    assert_eq!((case.account().tries_left(), case.account().pending.is_none()), (3, true));
+}
+
+#[test]
+fn s12_stored_and_never_confirmed_expires() {
+    let mut case = Case::registered(&policy());
+    let store = case.storing(1, By::Owner);
+    assert_eq!(case.store(&store), Outcome::Done);
+    case.wait(200);
+    assert_eq!(case.expire(), no(Refusal::Stale));
+    assert_eq!(case.clone().confirm(2, 0), Outcome::Done, "the deadline itself is still in time");
+    case.wait(1);
+    assert_eq!(case.confirm(2, 0), no(Refusal::Expired), "also while nobody has proposed Expire");
+    assert_eq!(case.expire(), Outcome::Done);
+    assert_eq!((case.told(), erased(&case, 1)), (vec![EventKind::Dropped], true));
+    assert_eq!(case.confirm(2, 0), no(Refusal::NoKey));
+    assert_eq!((case.state(), case.account().generation.0), (State::Live, 1));
+    assert_eq!(Case::new(&policy()).say(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
+}
+
+/// S12: t regions, all different, about exactly this record and these shares, by keys on the list.
+#[test]
+fn s12_acknowledgements_that_are_not_by_t_regions_confirm_nothing() {
+    let mut case = Case::new(&policy());
+    let store = case.storing(0, By::Nobody);
+    assert_eq!(case.store(&store), Outcome::Done);
+    let good = |slot| acknowledgement(&store, slot, &store.shares);
+    let mut torn = good(2);
+    torn.signature.0[9] ^= 1;
+    let mut stranger = good(2);
+    stranger.certificate = vec![9; 32];
+    let mut unlisted = good(2);
+    unlisted.slot = Slot(4);
+    let mut as_another = good(1);
+    as_another.slot = Slot(2);
+    let mut other_shares = store.shares.clone();
+    other_shares[2].ct[0] ^= 1;
+    let other_record = {
+        let mut other = store.clone();
+        other.record.ciphertext[0] ^= 1;
+        acknowledgement(&other, 2, &store.shares)
+    };
+    let cases = [
+        ("none", vec![]),
+        ("fewer than t", vec![good(1)]),
+        ("one region twice", vec![good(1), good(1)]),
+        ("one bad among enough", vec![good(1), good(3), torn.clone()]),
+        ("a bad signature", vec![good(1), torn]),
+        ("a key that is not the region's", vec![good(1), stranger]),
+        ("a slot that is not on the list", vec![good(1), unlisted]),
+        ("one region's word in another's name", vec![good(1), as_another]),
+        ("about other shares", vec![good(1), acknowledgement(&store, 2, &other_shares)]),
+        ("about another record", vec![good(1), other_record]),
+    ];
+    for (what, acknowledgements) in cases {
+        let c = Confirm { acknowledgements, ..confirmation(&store) };
+        assert_eq!(case.say(&Command::Confirm(c)), no(Refusal::Proof), "{what}");
+    }
+    let any_t = Confirm { acknowledgements: vec![good(3), good(1)], ..confirmation(&store) };
+    assert_eq!(case.say(&Command::Confirm(any_t)), Outcome::Done);
+}
+
+#[test]
+fn s12_only_the_new_records_own_owner_confirms() {
+    let mut case = Case::registered(&policy());
+    let store = case.storing(1, By::Owner);
+    assert_eq!(case.store(&store), Outcome::Done);
+    assert_eq!(case.confirm(2, 5), no(Refusal::Owner));
+    let hash = store.record.hash();
+    let signed = |key, base, hash: &Hash| {
+        let word = statement::confirm(&LINEAGE, ERA, &account(WHO), base, &store.record.reg_id, hash);
+        Command::Confirm(Confirm { signature: sign(&key, &word), ..confirmation(&store) })
+    };
+    let (old, new) = (owner_key(WHO, 0), owner_key(WHO, 1));
+    for (what, c) in [
+        ("the old owner", signed(old, Generation(1), &hash)),
+        ("for another base", signed(new, Generation(0), &hash)),
+        ("for another record", signed(new, Generation(1), &Hash([1; 32]))),
+    ] {
+        assert_eq!(case.say(&c), no(Refusal::Owner), "{what}");
+    }
+    assert_eq!(case.say(&signed(new, Generation(1), &hash)), Outcome::Done);
+}
+
+/// S16: a live record is overwritten with its owner's word about this very record, and in no other way.
+#[test]
+fn s16_overwriting_a_live_record_takes_its_owners_signature() {
+    let mut case = Case::registered(&policy());
+    let mut stale = case.storing(1, By::Owner);
+    case.register(2, By::Owner);
+    for (by, why) in
+        [(By::Nobody, Refusal::Owner), (By::Stranger, Refusal::Owner), (By::Late, Refusal::Expired)]
+    {
+        let store = case.storing(1, by);
+        assert_eq!(case.store(&store), no(why), "{by:?}");
+    }
+    // For the generation before.
+    stale.record.generation = Generation(3);
+    assert_eq!(case.store(&stale), no(Refusal::Owner));
+    let mut about_another = case.storing(1, By::Owner);
+    about_another.record.ciphertext[0] ^= 1;
+    assert_eq!(case.store(&about_another), no(Refusal::Owner));
+    let mut to_delete = case.storing(1, By::Owner);
+    to_delete.owner =
+        Some(op::owner_signature(&case.model, WHO, 1, &Operation::Delete, By::Owner, case.clock));
+    assert_eq!(case.store(&to_delete), no(Refusal::Owner));
+    let mut expiry_moved = case.storing(1, By::Owner);
+    expiry_moved.owner.as_mut().unwrap().expires.0 += 1;
+    assert_eq!(case.store(&expiry_moved), no(Refusal::Owner));
+    case.register(1, By::Owner);
+}
+
+#[test]
+fn where_nothing_lives_there_is_nothing_to_overwrite() {
+    for mut case in [Case::new(&policy()), Case::destroyed(&policy()), Case::deleted(&policy())] {
+        let generation = case.machine.account(WHO).map_or(0, |a| a.generation.0);
+        case.register(3, By::Nobody);
+        let a = case.account();
+        assert_eq!((a.state(), a.generation.0, a.tries_left()), (State::Live, generation + 1, 3));
+        assert_eq!((a.ended, a.lifetime), (None, 0));
+    }
+}
+
+/// S15: what a success does not forgive, a new registration does: what it counted guesses at is gone.
+#[test]
+fn a_registration_starts_the_lifetime_failures_at_zero() {
+    let strict = AttemptPolicy { max: 3, lifetime_failures: 3, waits_ms: vec![], ..policy() };
+    // Locked by failures between successes; the device that has the key unlocks.
+    let mut case = Case::registered(&strict);
+    for attempt in [1, 2] {
+        case.fail(attempt);
+        case.begin(attempt + 100, 1);
+        assert_eq!(case.finish(attempt + 100), Outcome::Done);
+    }
+    case.fail(3);
+    assert_eq!((case.state(), case.begin(4, 1)), (State::Locked, no(Refusal::Locked)));
+    let theirs = case.storing(1, By::Stranger);
+    assert_eq!(case.store(&theirs), no(Refusal::Owner), "nobody else unlocks it");
+    let store = case.storing(1, By::Owner);
+    assert_eq!(case.store(&store), Outcome::Done);
+    assert_eq!((case.state(), case.account().lifetime), (State::Locked, 3), "not before it is confirmed");
+    assert_eq!(case.confirm(2, 0), Outcome::Done);
+    assert_eq!((case.state(), case.account().lifetime), (State::Live, 0));
+    assert_eq!(case.begin(4, 1), charged(1));
+    assert_eq!(case.finish(4), Outcome::Done);
+    // Destroyed again and again: never locked at birth.
+    for reg in 2..6 {
+        case.last_try(50);
+        assert_eq!(case.give_up(50), Outcome::Done);
+        case.register(reg, By::Nobody);
+        assert_eq!((case.state(), case.account().lifetime), (State::Live, 0));
+    }
+}
+
+#[test]
+fn every_rule_of_a_record_is_checked_by_every_replica() {
+    use Refusal as R;
+    type Harm = fn(&mut Store);
+    let rules: [(&str, Refusal, Harm); 26] = [
+        ("lineage", R::Record, |s| s.record.lineage = Lineage([8; 32])),
+        ("era", R::Record, |s| s.record.era.0 += 1),
+        ("account", R::Record, |s| s.record.account = account(1)),
+        ("a later generation", R::Stale, |s| s.record.generation.0 += 1),
+        ("an older generation", R::Stale, |s| s.record.generation.0 -= 1),
+        ("admission list", R::Stale, |s| s.record.admission += 1),
+        ("an older policy", R::Stale, |s| s.record.policy -= 1),
+        ("slots", R::Record, |s| s.record.slots += 1),
+        ("threshold", R::Record, |s| s.record.threshold = 1),
+        ("threshold and commitments", R::Record, |s| {
+            s.record.threshold = 3;
+            s.record.commitments.push(Element([3; 32]));
+        }),
+        ("commitments", R::Record, |s| s.record.commitments.truncate(1)),
+        ("a share is missing", R::Record, |s| s.shares.truncate(2)),
+        ("a share twice", R::Record, |s| s.shares[1] = s.shares[0].clone()),
+        ("shares in another order", R::Record, |s| s.shares.swap(0, 2)),
+        ("a share too many", R::Record, |s| s.shares.push(s.shares[2].clone())),
+        ("a long enc", R::Record, |s| s.shares[0].enc = vec![0; 65]),
+        ("a long share", R::Record, |s| s.shares[0].ct = vec![0; 97]),
+        ("upload's length", R::Record, |s| s.record.upload.push(0)),
+        ("upload's client key", R::Record, |s| s.record.upload[0] = 0xff),
+        ("ciphertext's length", R::Record, |s| s.record.ciphertext = vec![0; 257]),
+        ("a larger budget", R::Record, |s| s.record.attempts.max += 1),
+        ("shorter waits", R::Record, |s| s.record.attempts.waits_ms.clear()),
+        ("KSF below the floor", R::Record, |s| s.record.ksf.memory_kib = 63),
+        ("KSF above the ceiling", R::Record, |s| s.record.ksf.passes = 5),
+        ("commitments that are no elements", R::Element, |s| s.record.commitments[1] = Element([0; 32])),
+        ("the response is not z's", R::Proof, |s| s.response[0] ^= 1),
+    ];
+    for (what, why, harm) in rules {
+        let mut case = Case::new(&policy());
+        let mut store = case.storing(0, By::Nobody);
+        harm(&mut store);
+        assert_eq!(case.store(&store), no(why), "{what}");
+        assert!(case.machine.account(WHO).is_none(), "{what}: something is left");
+    }
+}
+
+#[test]
+fn s07_a_response_to_nothing_stores_nothing() {
+    let mut case = Case::new(&policy());
+    let mut store = case.storing(0, By::Nobody);
+    store.request.clear();
+    assert_eq!(case.store(&store), no(Refusal::Proof));
+    let mut other_z = case.storing(0, By::Nobody);
+    other_z.z = crate::secret::Secret32::new([1; 32]);
+    assert_eq!(case.store(&other_z), no(Refusal::Proof));
+}
+
+/// The policy is frozen into the record: editing the fleet's refills nobody, and a draft made under the old one starts again.
+#[test]
+fn s41_a_new_policy_is_of_the_next_registration() {
+    let mut case = Case::registered(&policy());
+    let draft = case.storing(1, By::Owner);
+    let generous = AttemptPolicy { max: 9, ..policy() };
+    assert_eq!(case.say(&Command::Documents(documents(2, &generous))), Outcome::Done);
+    assert_eq!(case.account().tries_left(), 3);
+    assert_eq!(case.store(&draft), no(Refusal::Stale));
+    case.register(1, By::Owner);
+    assert_eq!(case.account().tries_left(), 9);
+    assert!(case.account().live.as_ref().unwrap().record.encode().len() < Record::MAX_LEN);
+}

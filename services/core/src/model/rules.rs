@@ -353,7 +353,6 @@ impl Person {
         if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == r.reg_id) {
             return if *k == *r && self.key_shares == Some(shares) { Said::Done } else { Said::No };
         }
-        let slots: BTreeSet<u8> = c.shares.iter().map(|s| s.slot.0).collect();
         let n = documents.admission.members.len();
         let floor_ceiling = [
             (r.ksf.memory_kib, policy.ksf_floor.memory_kib, policy.ksf_ceiling.memory_kib),
@@ -367,8 +366,9 @@ impl Person {
             r.threshold == documents.admission.threshold,
             r.commitments.len() == usize::from(documents.admission.threshold),
             r.commitments.iter().all(|e| Fake.element(e)),
-            usize::from(r.slots) == n && c.shares.len() == n && slots.len() == n,
-            slots.iter().all(|s| (1..=n).contains(&usize::from(*s))),
+            usize::from(r.slots) == n,
+            c.shares.iter().map(|s| usize::from(s.slot.0)).eq(1..=n),
+            c.shares.iter().all(|s| s.enc.len() <= 64 && s.ct.len() <= 96),
             r.upload.len() == 192 && r.upload[0] != 0xff,
             r.ciphertext.len() <= 256,
             r.attempts == policy.attempts,
@@ -408,9 +408,10 @@ impl Person {
         if !fine {
             return Said::No;
         }
-        // Lifetime failures stay; everything else begins anew.
+        // Everything begins anew.
         self.generation += 1;
         self.tries.clear();
+        self.failures = 0;
         self.gone = None;
         self.not_before = time;
         self.key_shares = Some(w.shares);

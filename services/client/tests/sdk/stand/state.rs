@@ -504,7 +504,7 @@ impl State {
                 statement::acknowledgement(&r.lineage, r.era, &reg_id, slot, &r.hash(), &stored.shares_hash);
             assert_eq!(self.sign(slot, &s).1, a.signature);
         }
-        (self.generation, self.ordinal, self.success) = (self.generation + 1, 0, 0);
+        (self.generation, self.ordinal, self.success, self.lifetime) = (self.generation + 1, 0, 0, 0);
         (self.live, self.stored, self.pending, self.finished, self.ended) =
             (Some(stored), None, None, None, None);
         self.done(leader, "registered", &c.reg_id)

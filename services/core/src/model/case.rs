@@ -1,0 +1,202 @@
+//! One account and one client, for cases that a person can read: each step goes to the machine and to the model, and both must agree.
+
+use std::collections::BTreeMap;
+
+use super::fake::{ERA, LINEAGE, login, sign};
+use super::machine::{Machine, account};
+use super::op::{self, By, attempt_id, client_key};
+use super::rules::{Model, Said, seen};
+use crate::account::{Account, State};
+use crate::command::{Command, Finish, Store};
+use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::id::{Element, Generation, Ordinal, Signature, Time};
+use crate::record::AttemptPolicy;
+use crate::statement;
+
+/// Whose account the cases are about.
+pub(super) const WHO: u8 = 0;
+
+/// Three tries; the second failure makes wait.
+pub(super) fn policy() -> AttemptPolicy {
+    AttemptPolicy { max: 3, lifetime_failures: 100, waits_ms: vec![0, 60], last_try_ms: 500, attempt_ms: 100 }
+}
+
+pub(super) const fn charged(ordinal: u64) -> Outcome {
+    Outcome::Begun { ordinal: Ordinal(ordinal), charged: true }
+}
+
+pub(super) const fn again(ordinal: u64) -> Outcome {
+    Outcome::Begun { ordinal: Ordinal(ordinal), charged: false }
+}
+
+pub(super) const fn no(why: Refusal) -> Outcome {
+    Outcome::Refused(why)
+}
+
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) machine: Machine,
+    pub(super) model: Model,
+    /// The leader's clock.
+    pub(super) clock: Time,
+    /// What the newest command left for the edge.
+    pub(super) effects: Vec<Effect>,
+    newest: Option<Store>,
+}
+
+impl Case {
+    pub(super) fn new(policy: &AttemptPolicy) -> Self {
+        let machine = Machine::new(policy);
+        let model = Model { people: BTreeMap::new(), documents: machine.fleet().documents.clone() };
+        Self { machine, model, clock: Time(1000), effects: vec![], newest: None }
+    }
+
+    /// With registration 0 live.
+    pub(super) fn registered(policy: &AttemptPolicy) -> Self {
+        let mut case = Self::new(policy);
+        case.register(0, By::Nobody);
+        case
+    }
+
+    pub(super) fn say(&mut self, command: &Command) -> Outcome {
+        let (time, applied) = self.machine.run(self.clock, command);
+        let said = match self.model.hear(time, command) {
+            Said::Done => matches!(applied.outcome, Outcome::Done),
+            Said::Charged(n) => applied.outcome == charged(n),
+            Said::Again(n) => applied.outcome == again(n),
+            Said::No => matches!(applied.outcome, Outcome::Refused(_)),
+        };
+        assert!(said, "the model disagrees with {:?}", applied.outcome);
+        let person = self.model.people.get(&account(WHO)).cloned().unwrap_or_default();
+        assert_eq!(seen(self.machine.account(WHO)), person.seen());
+        self.effects = applied.effects;
+        applied.outcome
+    }
+
+    pub(super) fn wait(&mut self, ms: u64) {
+        self.clock = self.clock.plus(ms);
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        self.machine.account(WHO).unwrap()
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.account().state()
+    }
+
+    /// What the newest command told.
+    pub(super) fn told(&self) -> Vec<EventKind> {
+        let kind = |e: &Effect| match e {
+            Effect::Event(e) => Some(e.kind),
+            _ => None,
+        };
+        self.effects.iter().filter_map(kind).collect()
+    }
+
+    pub(super) fn begin(&mut self, attempt: u8, b: u8) -> Outcome {
+        self.say(&op::begin(&self.model, WHO, attempt, b, 0))
+    }
+
+    pub(super) fn give_up(&mut self, attempt: u8) -> Outcome {
+        self.say(&op::give_up(WHO, attempt, true))
+    }
+
+    pub(super) fn finish(&mut self, attempt: u8) -> Outcome {
+        self.say(&op::finish(&self.model, WHO, Some(attempt), 0))
+    }
+
+    pub(super) fn expire(&mut self) -> Outcome {
+        self.say(&op::expire(WHO))
+    }
+
+    /// The Store of a registration, not said yet.
+    pub(super) fn storing(&self, reg: u8, by: By) -> Store {
+        self.harmed(reg, by, 0)
+    }
+
+    pub(super) fn harmed(&self, reg: u8, by: By, harm: u8) -> Store {
+        let now = self.machine.shard.time.max(self.clock);
+        let Command::Store(store) = op::store(&self.model, now, WHO, reg, by, harm) else { unreachable!() };
+        *store
+    }
+
+    pub(super) fn store(&mut self, store: &Store) -> Outcome {
+        self.newest = Some(store.clone());
+        self.say(&Command::Store(Box::new(store.clone())))
+    }
+
+    /// Confirms what was stored last.
+    pub(super) fn confirm(&mut self, acks: u8, harm: u8) -> Outcome {
+        self.say(&op::confirm(self.newest.as_ref().unwrap(), acks, harm))
+    }
+
+    pub(super) fn register(&mut self, reg: u8, by: By) {
+        let store = self.storing(reg, by);
+        assert_eq!(self.store(&store), Outcome::Done);
+        assert_eq!(self.confirm(2, 0), Outcome::Done);
+    }
+
+    /// Begins and gives up, after whatever wait is due.
+    pub(super) fn fail(&mut self, attempt: u8) {
+        self.clock = self.clock.max(self.account().next_allowed);
+        assert!(matches!(self.begin(attempt, 1), Outcome::Begun { charged: true, .. }));
+        assert_eq!(self.give_up(attempt), Outcome::Done);
+    }
+
+    /// All tries but the last have failed, and the last one is open under the name `attempt`.
+    pub(super) fn last_try(&mut self, attempt: u8) {
+        while self.account().tries_left() > 1 {
+            let n = 200 + u8::try_from(self.account().ordinal.0).unwrap();
+            self.fail(n);
+        }
+        self.clock = self.clock.max(self.account().next_allowed);
+        let next = self.account().ordinal.0 + 1;
+        assert_eq!(self.begin(attempt, 1), charged(next));
+        assert_eq!(self.state(), State::LastTry);
+    }
+
+    pub(super) fn destroyed(policy: &AttemptPolicy) -> Self {
+        let mut case = Self::registered(policy);
+        case.last_try(9);
+        assert_eq!(case.give_up(9), Outcome::Done);
+        case
+    }
+
+    pub(super) fn deleted(policy: &AttemptPolicy) -> Self {
+        let mut case = Self::registered(policy);
+        let delete = op::delete(&case.model, case.clock, WHO, 1, By::Owner);
+        assert_eq!(case.say(&delete), Outcome::Done);
+        case
+    }
+}
+
+/// A Finish as somebody with registration `reg`'s client key would sign it, for this place and no other.
+pub(super) fn signed_finish(
+    attempt: u8,
+    reg: u8,
+    generation: u64,
+    ordinal: u64,
+    signed: u8,
+    b: Element,
+) -> Command {
+    let context = statement::login_context(
+        &LINEAGE,
+        ERA,
+        &account(WHO),
+        Generation(generation),
+        Ordinal(ordinal),
+        &attempt_id(signed),
+        &b,
+    );
+    let (ke1, ke2) = (vec![1; 96], vec![2; 192]);
+    let transcript = [&ke1[..], &ke2[..]].concat();
+    let Signature(ke3) = sign(&client_key(WHO, reg), &login(&context.0, &transcript));
+    Command::Finish(Finish {
+        account: account(WHO),
+        attempt: attempt_id(attempt),
+        ke1,
+        ke2,
+        ke3: ke3.to_vec(),
+    })
+}

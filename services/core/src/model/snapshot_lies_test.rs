@@ -1,0 +1,269 @@
+//! S43 at random: histories that only go on are never halted, and a leader's lies about them are never installed.
+
+use proptest::prelude::*;
+
+use super::fake::Fake;
+use super::machine::{Machine, account};
+use super::op::{attempt_id, attempts, op};
+use super::schedule_test::run;
+use crate::account::{Account, Live, Success};
+use crate::id::{Element, Hash, Ordinal, PublicKey, Route, Signature, Time};
+use crate::secret::Secret32;
+use crate::shard::Fleet;
+use crate::snapshot::{Verdict, judge};
+
+/// How a rooted leader changes an honest account. Each is a lie whatever else is changed with it.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    Ordinal(u64),
+    Success(u64),
+    NoSuccess,
+    Lifetime(u32),
+    NextAllowed(u64),
+    Route,
+    Created,
+    Owner,
+    ClientKey,
+    Budget(u32),
+    Waits,
+    Ciphertext,
+    Commitment,
+    Threshold,
+    Shares,
+    Attempt,
+    Blinded,
+    Cancel,
+    Seed,
+    Deadline(u64),
+    OlderManifest,
+    OtherManifest,
+    Forgotten,
+    Revived,
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    prop_oneof![
+        any::<u64>().prop_map(Lie::Ordinal),
+        any::<u64>().prop_map(Lie::Success),
+        Just(Lie::NoSuccess),
+        any::<u32>().prop_map(Lie::Lifetime),
+        any::<u64>().prop_map(Lie::NextAllowed),
+        Just(Lie::Route),
+        Just(Lie::Created),
+        Just(Lie::Owner),
+        Just(Lie::ClientKey),
+        (1u32..1000).prop_map(Lie::Budget),
+        Just(Lie::Waits),
+        Just(Lie::Ciphertext),
+        Just(Lie::Commitment),
+        Just(Lie::Threshold),
+        Just(Lie::Shares),
+        Just(Lie::Attempt),
+        Just(Lie::Blinded),
+        Just(Lie::Cancel),
+        Just(Lie::Seed),
+        (1u64..1000).prop_map(Lie::Deadline),
+        Just(Lie::OlderManifest),
+        Just(Lie::OtherManifest),
+        Just(Lie::Forgotten),
+        Just(Lie::Revived),
+    ]
+}
+
+/// Tells it in `t`, which goes on from `m` otherwise; false if there is nothing of that kind to lie about.
+fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> bool {
+    let known = m.success_ordinal();
+    let record = |t: &mut Account, change: &dyn Fn(&mut Live)| {
+        let Some(live) = t.live.as_mut() else { return false };
+        change(live);
+        live.hash = live.record.hash();
+        true
+    };
+    match lie {
+        // Everything that would not fit is made to fit, as a liar would.
+        Lie::Ordinal(n) if m.ordinal.0 > 0 => {
+            t.ordinal = Ordinal(n % m.ordinal.0);
+            t.pending = None;
+            if t.success_ordinal() > t.ordinal {
+                (t.last_success, t.finished) = (None, None);
+            }
+            true
+        }
+        Lie::Success(n) if t.live.is_some() && t.ordinal > known => {
+            let ordinal = Ordinal(known.0 + 1 + n % (t.ordinal.0 - known.0));
+            let open = t.pending.clone().filter(|p| p.ordinal == ordinal);
+            let success = Success {
+                ordinal,
+                attempt: open.as_ref().map_or(attempt_id(77), |p| p.attempt),
+                blinded: open.as_ref().map_or(Element([1; 32]), |p| p.blinded),
+                transcript: vec![1; 288],
+                signature: Signature([6; 64]),
+            };
+            t.pending = t.pending.take().filter(|p| p.ordinal > ordinal);
+            if let Some(p) = &mut t.pending {
+                p.success_before = ordinal;
+            }
+            t.lifetime = t.lifetime.saturating_sub(1);
+            (t.finished, t.last_success) = (Some(success.attempt), Some(success));
+            true
+        }
+        Lie::NoSuccess if known.0 > 0 => {
+            (t.last_success, t.finished) = (None, None);
+            if let Some(p) = &mut t.pending {
+                p.success_before = Ordinal(0);
+            }
+            true
+        }
+        // The open attempt's own charge may be gone with its success.
+        Lie::Lifetime(n) if m.lifetime > 1 => {
+            t.lifetime = n % (m.lifetime - 1);
+            true
+        }
+        Lie::NextAllowed(n) if m.next_allowed.0 > 0 && t.success_ordinal() == known => {
+            t.next_allowed = Time(n % m.next_allowed.0);
+            true
+        }
+        Lie::Route => {
+            t.route = Route([9; 32]);
+            true
+        }
+        Lie::Created => {
+            t.created.0 += 1;
+            true
+        }
+        Lie::Owner => record(t, &|l| l.record.owner = PublicKey([9; 32])),
+        Lie::ClientKey => record(t, &|l| l.record.upload[31] = 9),
+        Lie::Budget(more) => record(t, &|l| l.record.attempts.max += more),
+        Lie::Waits => record(t, &|l| l.record.attempts.waits_ms = vec![7; 7]),
+        Lie::Ciphertext => record(t, &|l| l.record.ciphertext = vec![9; 9]),
+        Lie::Commitment => record(t, &|l| l.record.commitments[0] = Element([9; 32])),
+        Lie::Threshold => record(t, &|l| l.record.threshold = 1),
+        Lie::Shares => record(t, &|l| l.shares = Hash([9; 32])),
+        Lie::Attempt | Lie::Blinded | Lie::Cancel | Lie::Seed | Lie::Deadline(_) => {
+            let (Some(known), Some(p)) = (&m.pending, &mut t.pending) else { return false };
+            match lie {
+                Lie::Attempt => p.attempt = attempt_id(77),
+                Lie::Blinded => p.blinded = Element([9; 32]),
+                Lie::Cancel => p.cancel = Hash([9; 32]),
+                Lie::Seed => p.seed = Secret32::new([9; 32]),
+                Lie::Deadline(more) => p.deadline.0 += more,
+                _ => {}
+            }
+            known.ordinal == p.ordinal
+        }
+        Lie::OlderManifest if m.manifest.is_some() && t.live.is_some() => {
+            t.manifest = None;
+            true
+        }
+        Lie::OtherManifest if t.live.is_some() => match (&m.manifest, &mut t.manifest) {
+            (Some(known), Some(other)) if known.sequence == other.sequence => {
+                other.hash = Hash([0xee; 32]);
+                true
+            }
+            _ => false,
+        },
+        // Not one that the budget itself made forget.
+        Lie::Forgotten => match m.failed.last() {
+            Some(newest) if t.failed.contains(newest) => {
+                t.failed.retain(|id| id != newest);
+                true
+            }
+            _ => false,
+        },
+        Lie::Revived if m.live.is_none() && m.generation == t.generation => match once_live {
+            Some(live) if live.record.generation == m.generation => {
+                (t.live, t.ended) = (Some(live.clone()), None);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The first account after each entry of a schedule.
+fn history(policy: &crate::record::AttemptPolicy, ops: &[super::op::Op]) -> (Fleet, Vec<Account>) {
+    let (mut seen, mut fleet) = (Vec::new(), None);
+    run(policy, ops, |m: &Machine| {
+        seen.extend(m.account(0).cloned());
+        fleet = Some(m.fleet().clone());
+    });
+    (fleet.unwrap(), seen)
+}
+
+/// A leader that used one reg_id for two registrations is halted on, though in time neither contradicts the other.
+fn same_name(m: &Account, t: &Account) -> bool {
+    matches!((&m.stored, &t.stored), (Some(a), Some(b)) if a.record.reg_id == b.record.reg_id && a != b)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn s43_what_only_goes_on_is_never_halted(
+        policy in attempts(),
+        ops in prop::collection::vec(op(), 1..100),
+        pairs in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 60),
+    ) {
+        let (fleet, seen) = history(&policy, &ops);
+        for (i, j) in pairs {
+            let (i, j) = (i.index(seen.len()), j.index(seen.len()));
+            let (m, t) = (&seen[i.min(j)], &seen[i.max(j)]);
+            prop_assert_eq!(judge(&fleet, &account(0), None, Some(t), &Fake), Verdict::Install);
+            let said = judge(&fleet, &account(0), Some(m), Some(t), &Fake);
+            prop_assert!(!matches!(said, Verdict::Halt(_)) || same_name(m, t), "{said:?} for {t:?} after {m:?}");
+            if m == t {
+                prop_assert_eq!(said, Verdict::Install);
+            }
+        }
+    }
+
+    #[test]
+    fn s43_no_lie_about_an_honest_history_is_installed(
+        policy in attempts(),
+        ops in prop::collection::vec(op(), 1..100),
+        told in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(lie(), 1..4)), 60),
+    ) {
+        let (fleet, seen) = history(&policy, &ops);
+        for (i, j, lies) in told {
+            let (i, j) = (i.index(seen.len()), j.index(seen.len()));
+            let (m, honest) = (&seen[i.min(j)], &seen[i.max(j)]);
+            if m.generation != honest.generation {
+                continue; // t voters are asked
+            }
+            let mut t = honest.clone();
+            let once_live = seen[..i.max(j)].iter().rev().find_map(|a| a.live.as_ref());
+            let mut any = false;
+            for lie in &lies {
+                any |= tell(*lie, m, &mut t, once_live);
+            }
+            if any {
+                let said = judge(&fleet, &account(0), Some(m), Some(&t), &Fake);
+                prop_assert_ne!(said, Verdict::Install, "{:?}: {:?} after {:?}", lies, t, m);
+            }
+        }
+    }
+}
+
+/// Every kind of lie can be told in the schedules above, or they prove nothing about it.
+#[test]
+fn every_kind_of_lie_is_told() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut told = std::collections::BTreeMap::<String, u32>::new();
+    for _ in 0..150 {
+        let policy = attempts().new_tree(&mut runner).unwrap().current();
+        let ops = prop::collection::vec(op(), 80).new_tree(&mut runner).unwrap().current();
+        let (_, seen) = history(&policy, &ops);
+        for pair in seen.windows(2).filter(|p| p[0].generation == p[1].generation) {
+            let lie = lie().new_tree(&mut runner).unwrap().current();
+            let once_live = seen.iter().rev().find_map(|a| a.live.as_ref());
+            if tell(lie, &pair[0], &mut pair[1].clone(), once_live) {
+                let name = format!("{lie:?}").split('(').next().unwrap_or_default().to_owned();
+                *told.entry(name).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(told.len(), 24, "{told:?}");
+}
