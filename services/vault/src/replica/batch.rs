@@ -21,7 +21,7 @@ const MOST: usize = 256;
 const UNDER_WAY: usize = 4;
 /// An entry with so many commands means that many are waiting: the next one gathers a little first. One alone waits for nobody.
 const BUSY: usize = 4;
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 /// How long a proposal waits for a leader to be known, just after an election.
 const ELECTION: Duration = Duration::from_millis(200);
 

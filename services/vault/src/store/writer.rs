@@ -20,7 +20,7 @@ use super::{Done, Place, ROWS, StoreError, Unflushed};
 const MOST: usize = 1024;
 /// A commit with so many rows means that many are waiting: the next one gathers a little first. One alone waits for nobody.
 const BUSY: usize = 24;
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(3);
 
 struct Job {
     number: u64,
