@@ -6,4 +6,5 @@ jobs="${JOBS:-$(nproc)}"
 cargo --locked build -j"$jobs" --workspace --bins
 BKV_BIN_DIR="$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/debug"
 export BKV_BIN_DIR
-cargo --locked test -j"$jobs" --workspace
+# All of them, also after one has failed: a second failure is worth knowing.
+cargo --locked test -j"$jobs" --workspace --no-fail-fast

@@ -195,9 +195,10 @@ async fn take_page(
 }
 
 fn add(batch: &mut store::Batch, frame: o::Event) {
-    match minicbor::decode::<Event>(&frame.event) {
-        Ok(event) => batch.add(event, frame),
+    if let Ok(event) = minicbor::decode::<Event>(&frame.event) {
+        batch.add(event, frame);
+    } else {
         // A newer vault's event that this ChatD does not know: the next scan brings the account's state.
-        Err(_) => tracing::warn!(shard = frame.shard, cursor = frame.cursor, "an event that does not read"),
+        tracing::warn!(shard = frame.shard, cursor = frame.cursor, "an event that does not read");
     }
 }
