@@ -9,4 +9,4 @@ if ! [ -x "$tools/bin/cargo-deny" ]; then
   CARGO_TARGET_DIR="$tools/target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root "$tools" "cargo-deny@$version"
   rm -rf "$tools/target"
 fi
-"$tools/bin/cargo-deny" --offline --locked check bans licenses sources
+"$tools/bin/cargo-deny" --locked check bans licenses sources
