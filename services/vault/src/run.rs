@@ -267,6 +267,7 @@ pub(crate) async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
         if turn.is_multiple_of(10) {
             clocks(&vault).await;
             vault.propose_documents().await;
+            vault.sweep();
         }
         if turn.is_multiple_of(120)
             && let Some(d) = vault.documents()

@@ -178,6 +178,7 @@ async fn init(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Proble
     // One index for all shards. If an earlier call came half-way, the one that was made then is used.
     let known = s.vault.node.replicas().iter().find_map(|r| r.fleet().map(|f| f.index.clone()));
     let index = known.unwrap_or_else(|| Secret32::new(s.vault.random.bytes()));
+    let mut made = false;
     for replica in s.vault.node.replicas() {
         let command = Init {
             fleet: s.vault.root.fleet,
@@ -195,7 +196,10 @@ async fn init(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Proble
                 break;
             }
             match replica.propose(Command::Init(command.clone()), deadline).await {
-                Ok(c) if c.outcome == Outcome::Done => break,
+                Ok(c) if c.outcome == Outcome::Done => {
+                    made = true;
+                    break;
+                }
                 Ok(c) => return Err(unavailable(format!("shard {}: {:?}", replica.shard(), c.outcome))),
                 // Another vault was elected for this shard: it steps aside for the seed within an election or two.
                 Err(e) if Instant::now() >= deadline => return Err(unavailable(e.to_string())),
@@ -212,7 +216,7 @@ async fn init(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Proble
     // Leaders spread over the regions: nobody is served yet, so this is the moment at which it costs nothing.
     let (me, members) = (s.vault.slot().map_or(1, |slot| slot.0), documents.admission.members.len());
     for (replica, turn) in s.vault.node.replicas().iter().zip((0..members).cycle()) {
-        if turn + 1 != usize::from(me) {
+        if made && turn + 1 != usize::from(me) {
             replica.step_down();
         }
     }

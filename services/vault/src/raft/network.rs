@@ -101,10 +101,13 @@ impl Conn {
             shard: u32::from(state.shard),
             vote: Some(vote_out(&vote)),
             head: head.map(|h| minicbor::to_vec(h).unwrap_or_default()).unwrap_or_default().into(),
+            stream: rand::random(),
             ..Default::default()
         };
         let mut after = None;
-        loop {
+        let stream = chunk.stream;
+        for number in 0u32.. {
+            chunk.number = number;
             let rows = state.snapshot_rows(&view, after, ROWS).map_err(|e| storage(&e))?;
             after = rows.last().map(|r| r.id);
             chunk.last = rows.len() < ROWS;
@@ -127,9 +130,11 @@ impl Conn {
             chunk = p::SnapshotChunk {
                 shard: u32::from(state.shard),
                 vote: Some(vote_out(&vote)),
+                stream,
                 ..Default::default()
             };
         }
+        Err(StreamingError::Network(NetworkError::new(&Malformed("snapshot: too many chunks"))))
     }
 }
 

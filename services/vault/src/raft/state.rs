@@ -9,6 +9,7 @@ use bkv_core::account::{Account, Cause};
 use bkv_core::command::Batch;
 use bkv_core::effect::{Effect, Event, EventKind, Outcome, Refusal};
 use bkv_core::id::{AccountId, AttemptId, Element, Hash, Ordinal, RegId, Time};
+use bkv_core::record::Record;
 use bkv_core::shard::{Accounts, At, Fleet, Shard};
 use bkv_core::snapshot::{self, Contradiction, Verdict};
 use bkv_wire::proto::peer as p;
@@ -491,6 +492,10 @@ impl State {
         }
         let fleet = mine.fleet.as_ref().unwrap_or(fleet);
         let theirs: HashSet<AccountId> = received.rows.iter().map(|r| r.id).collect();
+        if theirs.len() != received.rows.len() {
+            // Others would be asked about the one row, and the other would be installed.
+            return Err(Unfit::Later("a snapshot with one account twice".into()));
+        }
         let mut after = None;
         loop {
             let page = self.scan(after, 512)?;
@@ -590,8 +595,16 @@ impl State {
         let records = [account.live.as_ref().map(|l| &l.record), account.stored.as_ref().map(|s| &s.record)];
         for s in &row.secrets {
             let record = records.iter().flatten().find(|r| r.reg_id == s.reg_id);
-            // What this replica already keeps is better than what travelled: its own share is in it.
-            let known = self.secrets(&row.id, &s.reg_id).is_ok_and(|k| k.is_some());
+            // What this replica already keeps is better than what travelled, for its own share is in it: if it is the same registration. Under another
+            // record's name the old share must not live on.
+            let same = |known: &Record, hash: &Hash| {
+                known.reg_id == s.reg_id && record.is_some_and(|r| r.hash() == *hash)
+            };
+            let mine = here.is_some_and(|a| {
+                a.live.as_ref().is_some_and(|l| same(&l.record, &l.hash))
+                    || a.stored.as_ref().is_some_and(|k| same(&k.record, &k.hash))
+            });
+            let known = mine && self.secrets(&row.id, &s.reg_id).is_ok_and(|k| k.is_some());
             if let (Some(record), false) = (record, known) {
                 let kept = self.keeper.keep(&row.id, &s.reg_id, record, &s.z, &s.shares);
                 changes.push(Change::put(self.secret_place(&row.id, &s.reg_id), kept));

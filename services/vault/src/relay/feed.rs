@@ -66,12 +66,18 @@ pub(super) async fn serve(
             }
         };
         if !page.complete {
-            let Some(newest) = scan(&vault, &replica, stream, shard, &out).await else { return };
+            let Some(newest) = scan(&vault, &replica, stream, shard, &out).await else {
+                let _ = out.out.send(end("can't scan now")).await;
+                return;
+            };
             cursor = newest;
             continue;
         }
         for (number, event) in &page.events {
-            let Some(frame) = signed(&vault, &replica, shard, *number, event) else { return };
+            let Some(frame) = signed(&vault, &replica, shard, *number, event) else {
+                let _ = out.out.send(end("can't sign now")).await;
+                return;
+            };
             if out.send(frame_of(stream, Body::Event(frame))).await.is_none() {
                 return;
             }

@@ -31,6 +31,8 @@ const PER_STREAM: usize = 32;
 /// Frames that wait to be written; a ChatD that does not read is dropped.
 const QUEUE: usize = 8_192;
 const HANDSHAKE: Duration = Duration::from_secs(3);
+/// A ChatD that takes nothing for so long is dropped, with everything that waits for it.
+const WRITE: Duration = Duration::from_secs(10);
 /// A stream without a word for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);
 
@@ -103,7 +105,13 @@ async fn serve(vault: Arc<Vault>, stream: BoxStream, acceptor: TlsAcceptor) -> s
             {
                 frame::put(&mut buffer, &next);
             }
-            if write.write_all_buf(&mut buffer).await.is_err() || write.flush().await.is_err() {
+            let written =
+                async { write.write_all_buf(&mut buffer).await.is_ok() && write.flush().await.is_ok() };
+            let written = tokio::select! {
+                () = writer_end.cancelled() => false,
+                done = timeout(WRITE, written) => done.unwrap_or(false),
+            };
+            if !written {
                 writer_end.cancel();
                 return;
             }
@@ -245,8 +253,14 @@ async fn run_stream(
             return;
         };
         let (answer, end) = session.data(&bytes).await;
-        if !answer.is_empty() && out.send(frame_of(id, Body::Data(answer.into()))).await.is_err() {
-            return;
+        if !answer.is_empty() {
+            let sent = tokio::select! {
+                () = link.cancelled() => false,
+                sent = out.send(frame_of(id, Body::Data(answer.into()))) => sent.is_ok(),
+            };
+            if !sent {
+                return;
+            }
         }
         let last = match end {
             End::Open => continue,

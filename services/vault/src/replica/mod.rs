@@ -5,6 +5,7 @@ mod join;
 mod node;
 #[cfg(test)]
 mod replica_test;
+mod staging;
 
 pub use node::{Env, Node, NodeConfig, NodeError};
 
@@ -343,6 +344,11 @@ impl Replica {
             }
             Err(e) => Err(ProposeError::Unavailable(e.to_string())),
         }
+    }
+
+    /// Why the shard is stopped until a person has looked at it.
+    pub fn halted(&self) -> Option<String> {
+        self.state.log.halted()
     }
 
     /// Keys that ended on this replica since it started: exhausted, deleted.

@@ -22,20 +22,19 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::staging::Staging;
 use super::{Keeper, PeerService, Phase, Replica, ShardStatus, batch, join};
 use crate::env::{Clock, Network, Random};
 use crate::peer::{self, Admitted, Body, Incoming, Peers};
 use crate::raft::log::Log;
 use crate::raft::network::{Acknowledged, Net};
-use crate::raft::snapshot::{Head, Received, Row, SnapshotData};
+use crate::raft::snapshot::{Head, Received, SnapshotData};
 use crate::raft::state::{AskVoters, State, Unfit, digest};
 use crate::raft::types::{Membership, Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
 use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
 
 /// Entries whose time is further ahead of this clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
-/// Rows of a snapshot that a peer may make us stage.
-const STAGED: usize = 4 << 20;
 /// See [`NodeConfig::snapshot_every`].
 const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
 
@@ -142,7 +141,7 @@ struct Inner {
     /// While a shard catches up: how far it must come before it may vote.
     until: Mutex<HashMap<u16, LogPosition>>,
     /// Snapshots that are being received.
-    staged: Mutex<HashMap<(u16, NodeId), (Option<Head>, Vec<Row>)>>,
+    staging: Staging,
 }
 
 impl std::fmt::Debug for Node {
@@ -249,7 +248,7 @@ impl Node {
             fatal: watch::Sender::new(None),
             elections: AtomicU64::new(0),
             until: Mutex::default(),
-            staged: Mutex::default(),
+            staging: Staging::default(),
         });
         let listen = inner.config.peer_listen;
         let address =
@@ -585,6 +584,8 @@ impl Incoming for Inner {
                 None => refuse("unknown shard"),
             },
             Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
+                // From an old disk this would be an old word.
+                (Some(r), _) if r.status.borrow().phase != Phase::Verified => refuse("joining"),
                 (Some(r), Ok(id)) => match r.account(&id) {
                     Ok(a) => {
                         Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_deref()).0.to_vec().into() })
@@ -662,6 +663,10 @@ impl Inner {
             && !is_past()
         {
             return halt(r, format!("node {from} has another history at {at}"));
+        }
+        let first = previous.as_ref().map_or(0, |id| id.index + 1);
+        if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
+            return refuse_raft("entries that do not follow each other");
         }
         if let Err(why) = self.acceptable(&entries) {
             tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
@@ -743,39 +748,33 @@ impl Inner {
     /// Stages chunks; with the last one the whole goes to Raft, which lets the state judge it.
     async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
         let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
+        if let Some(why) = r.state.log.halted() {
+            return refuse(format!("halted: {why}"));
+        }
         let raft = r.raft.borrow().clone();
         let Some(raft) = raft else { return refuse("joining") };
         let Ok(vote) = vote_in(chunk.vote) else { return refuse("malformed vote") };
         if vote.leader_id.node_id != from.0 {
             return refuse("a snapshot in another node's name");
         }
-        let key = (r.state.shard, from);
-        let whole = {
-            let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-            let (head, rows) = staged.entry(key).or_default();
-            if !chunk.head.is_empty() {
-                rows.clear();
-                *head = minicbor::decode(&chunk.head).ok();
-            }
-            for row in &chunk.rows {
-                match minicbor::decode(row) {
-                    Ok(row) if rows.len() < STAGED => rows.push(row),
-                    _ => {
-                        staged.remove(&key);
-                        return refuse("a row does not read, or there are too many");
-                    }
-                }
-            }
-            if chunk.last { staged.remove(&key) } else { None }
-        };
-        if !chunk.last {
-            return Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
+        let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
+        // As for entries: what a leader of the past sends is no contradiction. It is told of the newer vote.
+        let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
+        if let Some(newer) = newer() {
+            return answer(newer);
         }
-        let Some((Some(head), rows)) = whole else { return refuse("a snapshot without a head") };
+        let (head, rows) = match self.staging.take(r.state.shard, from, &chunk) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return answer(vote),
+            Err(why) => return refuse(why),
+        };
         let meta = match snapshot_meta(&head) {
             Ok(meta) => meta,
             Err(why) => return refuse(why),
         };
+        if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
+            return answer(vote); // a late copy: all of it is applied here
+        }
         // As for entries: a time from the future would end every wait and deadline of the shard at once, by one message.
         let fit = self
             .in_time("a snapshot", head.shard.time)
@@ -788,6 +787,9 @@ impl Inner {
         match r.state.examine(&mut received).await {
             Ok(()) => {}
             Err(Unfit::Halt(why)) => {
+                if let Some(newer) = newer() {
+                    return answer(newer);
+                }
                 r.state.log.halt(why.clone());
                 r.status.send_modify(|s| s.phase = Phase::Halted(why.clone()));
                 return refuse(why);
@@ -796,7 +798,7 @@ impl Inner {
         }
         let data = SnapshotData::Received(Box::new(received));
         match raft.install_full_snapshot(vote, openraft::Snapshot { meta, snapshot: Box::new(data) }).await {
-            Ok(answer) => Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&answer.vote)) }),
+            Ok(a) => answer(a.vote),
             Err(e) => refuse(e.to_string()),
         }
     }

@@ -249,7 +249,21 @@ const HALTS: [(&str, Lie, &str); 20] = [
 ];
 
 /// (what, how, what the replica must say): refused without a halt, since an honest leader could have been told wrongly too.
-const LATER: [(&str, Lie, &str); 5] = [
+const LATER: [(&str, Lie, &str); 7] = [
+    (
+        "a new generation under the old registration's id: each region's old share would answer for it",
+        |_, rows, _, fleet| {
+            let mut record = Person::new(fleet, ALICE, 2).record;
+            let a = row(rows, ALICE);
+            record.reg_id = a.live.as_ref().unwrap().record.reg_id;
+            let hash = record.hash();
+            let shares = a.live.as_ref().unwrap().shares;
+            a.live = Some(Live { hash, shares, record, since: Time(1) });
+            (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(0), None);
+            a.generation = Generation(2);
+        },
+        "fewer than t voters",
+    ),
     (
         "a destruction",
         |_, rows, _, _| {
@@ -282,6 +296,18 @@ const LATER: [(&str, Lie, &str); 5] = [
             row(rows, ALICE).stored = Some(Stored { record: mallory.record, hash, shares, expires, base });
         },
         "fewer than t voters",
+    ),
+    (
+        "an account twice: others are asked about the one, and would confirm it",
+        |_, rows, _, fleet| {
+            let mut forged = rows.iter().find(|r| r.id == ALICE).unwrap().clone();
+            let mallory = Person::new(fleet, ALICE, 2);
+            let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
+            forged.account.live = Some(Live { hash, shares, record: mallory.record, since: Time(1) });
+            forged.account.generation = Generation(2);
+            rows.push(forged);
+        },
+        "one account twice",
     ),
     // Waits and deadlines of every account would be over by entry time, and time itself would stand still.
     ("a time from the future", |head, _, _, _| head.shard.time = now().plus(3_600_000), "30 s in the future"),

@@ -25,6 +25,9 @@ impl Vault {
         deadline: Instant,
     ) -> Result<p::Evaluation, String> {
         replica.wait_applied(index, deadline).await.map_err(|e| e.to_string())?;
+        if let Some(why) = replica.halted() {
+            return Err(format!("halted: {why}"));
+        }
         let fleet = replica.fleet().ok_or("not initialised")?;
         let slot = self.slot().ok_or("not on the admission list")?;
         let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
@@ -79,6 +82,11 @@ impl Vault {
         let unmasked = Arc::new(self.unmask(replica, id, &live.record).await?);
         self.cache.put(key, reg_id, unmasked.clone());
         Ok(unmasked)
+    }
+
+    /// Drops secrets that nobody has asked for in a while.
+    pub(crate) fn sweep(&self) {
+        self.cache.sweep();
     }
 
     /// The attempt is over.

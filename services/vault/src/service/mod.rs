@@ -247,6 +247,8 @@ impl Vault {
     ) -> Result<p::Acknowledgement, String> {
         replica.wait_durable(index, deadline).await.map_err(|e| e.to_string())?;
         let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
+        // Whatever index the asker named: not before what is acknowledged is on this disk.
+        replica.wait_durable(account.changed, deadline).await.map_err(|e| e.to_string())?;
         let stored = account.stored.as_ref().map(|s| (&s.record, s.hash, s.shares));
         let live = account.live.as_ref().map(|l| (&l.record, l.hash, l.shares));
         let (record, hash, shares) = stored

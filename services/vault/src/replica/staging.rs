@@ -1,0 +1,94 @@
+//! Snapshots while they come in: one a shard and sender, chunk after chunk of one stream. Nothing is judged here; nothing is taken out of order, so that
+//! a chunk that was late can't put an older row behind a newer one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bkv_core::id::NodeId;
+use bkv_wire::proto::peer as p;
+
+use crate::raft::snapshot::{Head, Row};
+
+/// Rows of a snapshot that a peer may make us stage.
+const MOST: usize = 4 << 20;
+
+#[derive(Default)]
+pub(super) struct Staging(Mutex<HashMap<(u16, NodeId), Staged>>);
+
+struct Staged {
+    stream: u64,
+    next: u32,
+    head: Head,
+    rows: Vec<Row>,
+}
+
+impl Staging {
+    /// Takes the next chunk; the whole once its last is here. The error says why the stream is dropped: the sender begins another.
+    pub(super) fn take(
+        &self,
+        shard: u16,
+        from: NodeId,
+        chunk: &p::SnapshotChunk,
+    ) -> Result<Option<(Head, Vec<Row>)>, &'static str> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (shard, from);
+        // Only what is put back below is still there afterwards.
+        let before = all.remove(&key);
+        let mut staged = if chunk.number == 0 {
+            let head = minicbor::decode(&chunk.head).map_err(|_| "a snapshot whose head does not read")?;
+            Staged { stream: chunk.stream, next: 0, head, rows: Vec::new() }
+        } else {
+            before
+                .filter(|s| s.stream == chunk.stream && s.next == chunk.number)
+                .ok_or("a chunk of another snapshot, or out of order")?
+        };
+        for row in &chunk.rows {
+            match minicbor::decode(row) {
+                Ok(row) if staged.rows.len() < MOST => staged.rows.push(row),
+                _ => return Err("a row does not read, or there are too many"),
+            }
+        }
+        if chunk.last {
+            return Ok(Some((staged.head, staged.rows)));
+        }
+        staged.next += 1;
+        all.insert(key, staged);
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_core::id::Hash;
+    use bkv_core::shard::Shard;
+
+    use super::*;
+
+    fn chunk(stream: u64, number: u32, last: bool) -> p::SnapshotChunk {
+        let head = Head {
+            shard: Shard::default(),
+            applied: Vec::new(),
+            chain: Hash([0; 32]),
+            membership: Vec::new(),
+            membership_at: Vec::new(),
+        };
+        let head = if number == 0 { minicbor::to_vec(head).unwrap() } else { Vec::new() };
+        p::SnapshotChunk { stream, number, last, head: head.into(), ..Default::default() }
+    }
+
+    /// S22: a chunk of an earlier stream that comes late is not taken for one of the newer.
+    #[test]
+    fn s22_streams_do_not_mix() {
+        let (staging, from) = (Staging::default(), NodeId(7));
+        let take = |stream, number, last| staging.take(1, from, &chunk(stream, number, last));
+        assert!(take(1, 0, false).unwrap().is_none());
+        assert!(take(1, 1, false).unwrap().is_none());
+        assert!(take(2, 0, false).unwrap().is_none());
+        assert!(take(1, 2, true).is_err(), "the first stream's end");
+        assert!(take(2, 1, true).is_err(), "its own stream is gone with it: begin anew");
+        assert!(take(3, 0, false).unwrap().is_none());
+        assert!(take(3, 2, true).is_err(), "a chunk was left out");
+        assert!(take(4, 0, true).unwrap().is_some());
+        assert!(take(4, 1, true).is_err(), "it was whole already");
+    }
+}
