@@ -38,6 +38,9 @@ const AHEAD_MS: u64 = 30_000;
 /// See [`NodeConfig::snapshot_every`].
 const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
 
+/// How long a shutdown waits for the last task that holds the store.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// What a node needs to know.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -342,6 +345,13 @@ impl Node {
         self.tasks.wait().await;
         self.inner.peers.close();
         let _ = self.inner.store.flush().await;
+        // openraft's tasks end a little after it says so, and until then they may write: whoever copies or opens the store next must not meet them.
+        let open = self.inner.store.open_elsewhere();
+        drop(self);
+        let until = Instant::now() + CLOSE;
+        while open() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -101,19 +101,8 @@ impl Fleet {
         let config = NodeConfig::new(self.folder(i), listen, peers, 2);
         let verifier = Arc::new(WireVerifier::new(self.root.clone()));
         let keys = Arc::new(TestKeys(u8::try_from(i).unwrap()));
-        // In one process openraft's last task may still hold the store for a moment after a shutdown.
-        let until = soon(10);
-        let node = loop {
-            let (key, keeper) = (self.identities[i].0.clone(), Arc::new(TestKeeper));
-            let started =
-                Node::start(config.clone(), Env::default(), key, keys.clone(), keeper, verifier.clone());
-            match started.await {
-                Err(NodeError::Store(StoreError::InUse { .. })) if Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                started => break started.unwrap(),
-            }
-        };
+        let (key, keeper) = (self.identities[i].0.clone(), Arc::new(TestKeeper));
+        let node = Node::start(config, Env::default(), key, keys, keeper, verifier).await.unwrap();
         if let Some(list) = &self.list {
             node.set_admission(list.clone());
         }

@@ -52,10 +52,16 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Rows that are handed in but not on disk yet: place → (job number, value).
 type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
 
+/// The open file. Fields are dropped in this order: the file is closed and unlocked before the mark goes.
+struct Open {
+    db: Database,
+    closed: Arc<()>,
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    db: Arc<Database>,
+    db: Arc<Open>,
     sealer: Arc<Sealer>,
     writer: Arc<Writer>,
     unflushed: Unflushed,
@@ -83,8 +89,8 @@ impl Store {
 
     /// Over a database that is open already: tests and simulations bring their own backend.
     pub fn over(db: Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
-        let db = Arc::new(db);
         let sealer = Arc::new(seal::start(&db, keys, random)?);
+        let db = Arc::new(Open { db, closed: Arc::default() });
         let unflushed = Unflushed::default();
         let options = HistogramOpts::new(
             "bkv_vault_log_fsync_duration_seconds",
@@ -107,6 +113,12 @@ impl Store {
         self.writer.failed()
     }
 
+    /// Is the file still held by some clone? Asked after this one is gone.
+    pub(crate) fn open_elsewhere(&self) -> impl Fn() -> bool + use<> {
+        let closed = Arc::downgrade(&self.db.closed);
+        move || closed.strong_count() > 0
+    }
+
     /// How long commits take.
     pub(crate) fn times(&self) -> Histogram {
         self.times.clone()
@@ -123,14 +135,14 @@ impl Store {
     }
 
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
-        let tx = self.db.begin_read()?;
+        let tx = self.db.db.begin_read()?;
         let table = tx.open_table(ROWS)?;
         Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
     }
 
     /// The disk as it is now, whatever is written later: call [`Self::flush`] first.
     pub(crate) fn view(&self) -> Result<View, StoreError> {
-        Ok(View { tx: self.db.begin_read()?, sealer: self.sealer.clone() })
+        Ok(View { tx: self.db.db.begin_read()?, sealer: self.sealer.clone() })
     }
 
     /// As [`View::rows`], of the disk as it is now.

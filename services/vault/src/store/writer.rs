@@ -14,7 +14,7 @@ use prometheus::Histogram;
 use redb::Database;
 use tokio::sync::watch;
 
-use super::{Done, Place, ROWS, StoreError, Unflushed};
+use super::{Done, Open, Place, ROWS, StoreError, Unflushed};
 
 /// Jobs in one transaction at most.
 const MOST: usize = 1024;
@@ -40,7 +40,7 @@ pub(super) type Failed = Arc<watch::Sender<Option<StoreError>>>;
 
 impl Writer {
     pub(super) fn start(
-        db: Arc<Database>,
+        db: Arc<Open>,
         unflushed: Unflushed,
         failed: Failed,
         times: Histogram,
@@ -49,7 +49,7 @@ impl Writer {
         let fails = failed.clone();
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(&db, &rx, &unflushed, &fails, &times))
+            .spawn(move || run(&db.db, &rx, &unflushed, &fails, &times))
             .map_err(|e| StoreError::Database(format!("no thread to write: {e}")))?;
         let (jobs, thread) = (Mutex::new(Some(tx)), Mutex::new(Some(thread)));
         Ok(Self { jobs, thread, number: AtomicU64::new(0), failed })
