@@ -28,7 +28,7 @@ pub(crate) async fn gaps(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let until = Instant::now() + Duration::from_secs(30);
-    let (accounts, seen) = load::register(world, "gap", ACCOUNTS, 4, until).await?;
+    let (accounts, seen) = load::register(world, "gap", ACCOUNTS, 4, until, true).await?;
     seen.tell("gap.accounts", report);
     let goals = [("kill", "start", "gap.leader_killed", 1.0), ("pause", "resume", "gap.leader_hung", 2.0)];
     for (hurt, heal, name, goal) in goals {

@@ -79,13 +79,15 @@ where
     Ok(all)
 }
 
-/// Registers `count` new accounts, `flight` at a time, until `until`; those that are there, and the time of each.
+/// Registers `count` new accounts, `flight` at a time, until `until`; those that are there if they are to be kept (each holds a connection, and there are
+/// not descriptors for very many), and the time of each.
 pub(crate) async fn register(
     world: &Arc<World>,
     prefix: &str,
     count: usize,
     flight: usize,
     until: Instant,
+    keep: bool,
 ) -> Result<(Vec<Account>, Seen), BenchError> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -103,7 +105,9 @@ pub(crate) async fn register(
                 match account.register().await {
                     Ok(_) => {
                         seen.times.push(began.elapsed());
-                        made.push(account);
+                        if keep {
+                            made.push(account);
+                        }
                     }
                     Err(e) => *seen.failures.entry(e.to_string()).or_default() += 1,
                 }
@@ -174,7 +178,7 @@ pub(crate) async fn recoveries(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let until = Instant::now() + Duration::from_mins(1);
-    let (accounts, seen) = register(world, "recover", 128, 16, until).await?;
+    let (accounts, seen) = register(world, "recover", 128, 16, until, true).await?;
     seen.tell("recover.accounts", report);
     let recover = |a: Account| async move { a.recover().await.map(drop) };
     for flight in [1_usize, 16, 64, 128] {

@@ -42,12 +42,11 @@ pub(crate) async fn records(
 ) -> Result<(), BenchError> {
     let Some(region) = world.stack.regions().into_iter().next() else { return Ok(()) };
     // Buffers and caches of the programs themselves are there before the first record is counted.
-    load::register(world, "warm", 50, FLIGHT, Instant::now() + filling).await?;
+    load::register(world, "warm", 50, FLIGHT, Instant::now() + filling, false).await?;
     tokio::time::sleep(SETTLE).await;
     let before = weigh(&world.stack, &region);
-    let (accounts, seen) = load::register(world, "record", count, FLIGHT, Instant::now() + filling).await?;
-    let made = accounts.len();
-    drop(accounts); // their connections are not the vault's memory
+    let (_, seen) = load::register(world, "record", count, FLIGHT, Instant::now() + filling, false).await?;
+    let made = seen.times.len();
     tokio::time::sleep(SETTLE).await;
     let after = weigh(&world.stack, &region);
     #[allow(clippy::cast_precision_loss)] // far below 2^52
