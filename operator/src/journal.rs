@@ -125,7 +125,9 @@ mod tests {
             let error = Journal::read("demo-fleet", &data).unwrap_err().to_string();
             assert!(error.contains(key) && error.contains("demo-fleet"), "{error}");
         }
-        for (key, value) in [("fleet", "00"), ("fleet", "0011223344556677 899aabbccddeeff"), ("stage", "done")] {
+        for (key, value) in
+            [("fleet", "00"), ("fleet", "0011223344556677 899aabbccddeeff"), ("stage", "done")]
+        {
             let mut data = journal().write();
             data.insert(key.into(), value.into());
             assert!(Journal::read("demo-fleet", &data).is_err(), "{key}={value}");

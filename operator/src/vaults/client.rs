@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::answers::{RootAnswer, SealedRoots, VaultStatus, VaultToken};
 
 /// The admin port of every vault's pod.
-pub const ADMIN_PORT: u16 = 7300;
+pub(crate) const ADMIN_PORT: u16 = 7300;
 const CONNECT: Duration = Duration::from_secs(2);
 /// For what a vault answers from memory or by one call to its token.
 const ASK: Duration = Duration::from_secs(5);

@@ -3,5 +3,5 @@
 mod answers;
 mod client;
 
-pub use answers::{RootAnswer, SealedRoot, SealedRoots, ShardStatus, VaultStatus, VaultToken};
+pub use answers::{Fingerprints, RootAnswer, SealedRoot, SealedRoots, ShardStatus, VaultStatus, VaultToken};
 pub use client::{VaultClient, VaultError};
