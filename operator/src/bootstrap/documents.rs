@@ -1,0 +1,179 @@
+//! Which of the two documents must be made anew, and who signs it.
+
+use bkv_core::document::{Admission, Member, Policy};
+use bkv_core::id::Slot;
+use bkv_wire::documents::{Kind, Root, admission, policy};
+
+use super::decide::starting;
+use super::facts::{Action, Custody, Decision, Facts, Verdict, Wait};
+use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
+use crate::journal::{Journal, Stage};
+
+/// How it stands with the documents.
+pub(super) enum Documents<'a> {
+    /// They are not both there: this has to be done first.
+    Go(Decision),
+    /// Both are there and good.
+    Current {
+        /// Number and bytes.
+        admission: (u64, &'a Vec<u8>),
+        /// Number and bytes.
+        policy: (u64, &'a Vec<u8>),
+        /// Slots whose vault is the one that the list admits.
+        members: Vec<Slot>,
+        /// A renewal, beside everything else.
+        actions: Vec<Action>,
+        waits: Vec<Wait>,
+    },
+}
+
+pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Documents<'a> {
+    // What does not verify is as good as not there. Dates are the vaults' business; ours is to renew in time.
+    let list = f.documents.admission.as_ref().and_then(|b| Some((admission(root, b, None).ok()?, b)));
+    let rules = f.documents.policy.as_ref().and_then(|b| Some((policy(root, b, None).ok()?, b)));
+    let mut waits = Vec::new();
+    let (found, complete) = match gather(f) {
+        Ok(found) => found,
+        Err(wait) => return Documents::Go(waiting(vec![wait])),
+    };
+    let mut drafts = Vec::new();
+    let floor = |of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
+        f.vaults.values().filter_map(|v| of(&v.status)).max().unwrap_or(0)
+    };
+    match &list {
+        Some((list, _)) if journal.stage != Stage::Begun => {
+            // From now on a vault is added or replaced by people's decision only: whoever can swap a volume must not become a member.
+            for m in changed(list, &found) {
+                waits.push(Wait {
+                    check: "MemberChanged",
+                    target: m.region.clone(),
+                    message: format!(
+                        "the vault of {} has other keys than the admission list says: its token or volume is new. Give it its own back; replacing a member comes with a later release",
+                        m.region
+                    ),
+                });
+            }
+            if !lasting(list.not_after, f.now) {
+                drafts.push(Draft::Admission(draft_admission(root, list.members.clone(), list.number + 1, f.now)));
+            }
+        }
+        Some((list, _)) if complete && admits(list, &found, f.now) => {}
+        _ if complete => {
+            let number = list.as_ref().map_or(0, |(l, _)| l.number).max(floor(|s| s.admission)) + 1;
+            drafts.push(Draft::Admission(draft_admission(root, found.clone(), number, f.now)));
+        }
+        _ => {
+            let late = f.regions.iter().filter(|(_, r)| f.vaults.get(r).is_none_or(|v| v.token.is_none()));
+            return Documents::Go(waiting(late.map(|(_, r)| starting(r)).collect()));
+        }
+    }
+    match (&f.wish, &rules) {
+        (Some(wish), Some((rules, _))) if wish.holds(root, rules, f.now) => {}
+        (Some(wish), _) => {
+            let number = rules.as_ref().map_or(0, |(p, _)| p.number).max(floor(|s| s.policy)) + 1;
+            drafts.push(Draft::Policy(wish.draft(root, number, f.now)));
+        }
+        (None, _) => {}
+    }
+    let (mut actions, verdict) = sign(f, journal, root, drafts, &mut waits);
+    match (list, rules) {
+        (Some((list, a)), Some((rules, p))) if verdict.is_none() || journal.stage != Stage::Begun => Documents::Current {
+            admission: (list.number, a),
+            policy: (rules.number, p),
+            members: same(&list, &found),
+            actions,
+            waits,
+        },
+        (_, None) if f.wish.is_none() => {
+            let target = "clientAuth.jwks".to_owned();
+            let message = "the issuer's keys are not there: make the ConfigMap that clientAuth.jwks.configMapRef names".into();
+            waits.push(Wait { check: "IssuerKeys", target, message });
+            Documents::Go(Decision { actions: std::mem::take(&mut actions), waits, verdict: Verdict::Bootstrapping("Documents") })
+        }
+        _ => {
+            let verdict = verdict.unwrap_or(Verdict::Bootstrapping("Documents"));
+            Documents::Go(Decision { actions, waits, verdict })
+        }
+    }
+}
+
+fn waiting(waits: Vec<Wait>) -> Decision {
+    Decision { actions: Vec::new(), waits, verdict: Verdict::Bootstrapping("Documents") }
+}
+
+/// The members as the answering vaults' tokens make them, and whether those are all regions.
+fn gather(f: &Facts) -> Result<(Vec<Member>, bool), Wait> {
+    let tokens: Vec<_> =
+        f.regions.iter().filter_map(|(slot, r)| Some((*slot, f.vaults.get(r)?.token.as_ref()?))).collect();
+    let complete = tokens.len() == f.regions.len();
+    let odd = |e: crate::documents::PartsError| Wait { check: "VaultStarting", target: e.region.clone(), message: e.to_string() };
+    Ok((members(&tokens).map_err(odd)?, complete))
+}
+
+fn changed<'m>(list: &Admission, found: &'m [Member]) -> Vec<&'m Member> {
+    found.iter().filter(|m| !list.members.contains(m)).collect()
+}
+
+fn same(list: &Admission, found: &[Member]) -> Vec<Slot> {
+    found.iter().filter(|m| list.members.contains(m)).map(|m| m.slot).collect()
+}
+
+/// Has drafts signed by whoever keeps the root. The verdict is Some while people are asked.
+fn sign(f: &Facts, journal: &Journal, root: &Root, drafts: Vec<Draft>, waits: &mut Vec<Wait>) -> (Vec<Action>, Option<Verdict>) {
+    match f.custody {
+        _ if drafts.is_empty() && f.custody == Custody::Offline => (vec![Action::WithdrawRequest], None),
+        _ if drafts.is_empty() => (Vec::new(), None),
+        Custody::InFleet => {
+            let holder = f.vaults.iter().find(|(_, v)| v.status.root_held).map(|(r, _)| r.clone());
+            let Some(region) = holder else {
+                waits.push(Wait {
+                    check: "RootHolderAway",
+                    target: journal.seed.clone(),
+                    message: "no vault that keeps the root answers: documents can't be signed until one does".into(),
+                });
+                return (Vec::new(), Some(Verdict::Bootstrapping("Documents")));
+            };
+            let sign = |d| Action::Sign { region: region.clone(), draft: Box::new(d) };
+            (drafts.into_iter().map(sign).collect(), Some(Verdict::Bootstrapping("Documents")))
+        }
+        Custody::Offline => {
+            let (mut actions, mut open) = (Vec::new(), Vec::new());
+            for draft in drafts {
+                match given(f, root, &draft) {
+                    Some((kind, signed)) => actions.push(Action::KeepSigned { kind, signed }),
+                    None => open.push(draft),
+                }
+            }
+            for draft in &open {
+                let (check, target) = match draft {
+                    Draft::Admission(_) => ("AdmissionSignature", "admission"),
+                    Draft::Policy(_) => ("PolicySignature", "policy"),
+                };
+                let message = "people must sign: the ConfigMap <name>-ceremony-request has the document, its fingerprints and the command".into();
+                waits.push(Wait { check, target: target.to_owned(), message });
+            }
+            let verdict = if open.is_empty() { Verdict::Bootstrapping("Documents") } else { Verdict::AwaitingSignature };
+            if !open.is_empty() {
+                actions.push(Action::AskForSignatures(open));
+            }
+            (actions, Some(verdict))
+        }
+    }
+}
+
+/// What people have signed, if it says what is wanted: number and dates are theirs, the content is not.
+fn given(f: &Facts, root: &Root, draft: &Draft) -> Option<(Kind, Vec<u8>)> {
+    match draft {
+        Draft::Admission(wanted) => {
+            let bytes = f.given.admission.as_ref()?;
+            let list = admission(root, bytes, Some(f.now)).ok()?;
+            (list.number >= wanted.number && admits(&list, &wanted.members, f.now)).then(|| (Kind::Admission, bytes.clone()))
+        }
+        Draft::Policy(wanted) => {
+            let bytes = f.given.policy.as_ref()?;
+            let rules: Policy = policy(root, bytes, Some(f.now)).ok()?;
+            let good = rules.number >= wanted.number && f.wish.as_ref()?.holds(root, &rules, f.now);
+            good.then(|| (Kind::Policy, bytes.clone()))
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a decision is made from, and what it is.
+
+use std::collections::BTreeMap;
+
+use bkv_core::id::{Slot, Time};
+use bkv_wire::documents::Kind;
+
+use crate::documents::{Draft, PolicyWish};
+use crate::journal::{Journal, Stage};
+use crate::vaults::{VaultStatus, VaultToken};
+
+/// Who keeps the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Custody {
+    /// The vaults.
+    InFleet,
+    /// People.
+    Offline,
+}
+
+/// The two documents, signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// Which vaults exist.
+    pub admission: Option<Vec<u8>>,
+    /// What they enforce.
+    pub policy: Option<Vec<u8>>,
+}
+
+/// A vault that answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vault {
+    /// How it is.
+    pub status: VaultStatus,
+    /// Its public parts, if its token gives them.
+    pub token: Option<VaultToken>,
+}
+
+/// What is known.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Who keeps the root.
+    pub custody: Custody,
+    /// The regions in the order of their slots.
+    pub regions: Vec<(Slot, String)>,
+    /// What the policy ought to say. None: it can't be said yet (the issuer's keys are missing).
+    pub wish: Option<PolicyWish>,
+    /// The vault's image, for a new fleet.
+    pub vault_image: String,
+    /// The journal, if there is one.
+    pub journal: Option<Journal>,
+    /// The id that a new fleet would get, 32 hexadecimal digits.
+    pub new_id: String,
+    /// The public root that is published.
+    pub root: Option<Vec<u8>>,
+    /// The public root that people gave (offline custody).
+    pub given_root: Option<Vec<u8>>,
+    /// The documents in force, as they are kept in the cluster.
+    pub documents: Signed,
+    /// What people have signed (offline custody).
+    pub given: Signed,
+    /// Those that answer, by region.
+    pub vaults: BTreeMap<String, Vault>,
+    /// Now.
+    pub now: Time,
+}
+
+/// Something to do. Each can be repeated without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write the journal, if there is none yet.
+    WriteJournal(Journal),
+    /// The journal goes on.
+    Advance(Stage),
+    /// Ask a vault for the public root and publish it.
+    PublishRoot {
+        /// Which.
+        region: String,
+    },
+    /// Publish the root that people gave.
+    PublishGivenRoot(Vec<u8>),
+    /// Have a vault sign with the in-fleet root, and keep the result.
+    Sign {
+        /// Which.
+        region: String,
+        /// What.
+        draft: Box<Draft>,
+    },
+    /// Ask people to sign.
+    AskForSignatures(Vec<Draft>),
+    /// Nothing is asked of people any more.
+    WithdrawRequest,
+    /// Keep what people have signed.
+    KeepSigned {
+        /// Which.
+        kind: Kind,
+        /// The document.
+        signed: Vec<u8>,
+    },
+    /// Hand a vault a signed document.
+    Install {
+        /// Which.
+        region: String,
+        /// Which document.
+        kind: Kind,
+        /// The document.
+        signed: Vec<u8>,
+    },
+    /// Make the fleet.
+    Initialise {
+        /// At this vault.
+        region: String,
+    },
+    /// Carry the sealed root from one vault to another.
+    HandRootOver {
+        /// From.
+        from: String,
+        /// To.
+        to: String,
+        /// The receiver's slot.
+        slot: Slot,
+    },
+}
+
+/// Something that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// A constant of docs/operator.md.
+    pub check: &'static str,
+    /// On what.
+    pub target: String,
+    /// In words, with what to do.
+    pub message: String,
+}
+
+/// Where the fleet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// On its way; the step.
+    Bootstrapping(&'static str),
+    /// People must sign before anything goes on.
+    AwaitingSignature,
+    /// It is made.
+    Made,
+    /// It was made, and no vault knows it: volumes or tokens are gone. Nothing is done.
+    Lost,
+    /// What lies in the cluster contradicts itself. Nothing is done.
+    Contradiction,
+}
+
+/// What is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be done, in order; the first that fails ends the pass.
+    pub actions: Vec<Action>,
+    /// What is waited for.
+    pub waits: Vec<Wait>,
+    /// Where the fleet stands.
+    pub verdict: Verdict,
+}
