@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod bootstrap;
 pub mod documents;
 pub mod journal;
 pub mod kinds;

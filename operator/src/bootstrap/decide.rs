@@ -24,10 +24,15 @@ fn halted(verdict: Verdict, check: &'static str, target: &str, message: String) 
 pub fn decide(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
     if let Some((region, id)) = stranger(f, journal) {
-        let why = format!("this vault is of fleet {id}, the journal says {}: its volumes are another fleet's; give it its own back", journal.fleet);
+        let why = format!(
+            "this vault is of fleet {id}, the journal says {}: its volumes are another fleet's; give it its own back",
+            journal.fleet
+        );
         return halted(Verdict::Contradiction, "ForeignFleet", region, why);
     }
-    if journal.stage == Stage::Initialised && f.regions.iter().all(|(_, r)| f.vaults.get(r).is_some_and(|v| v.status.fleet.is_none())) {
+    if journal.stage == Stage::Initialised
+        && f.regions.iter().all(|(_, r)| f.vaults.get(r).is_some_and(|v| v.status.fleet.is_none()))
+    {
         let why = format!(
             "fleet {} was made and no vault knows it any more: its volumes are gone. Restore the volumes; no new keys are made over it",
             journal.fleet
@@ -45,7 +50,14 @@ pub fn decide(f: &Facts) -> Decision {
             );
             return halted(Verdict::Contradiction, "RootMismatch", &journal.fleet, why);
         }
-        Err(e) => return halted(Verdict::Contradiction, "RootMismatch", &journal.fleet, format!("the published root: {e}")),
+        Err(e) => {
+            return halted(
+                Verdict::Contradiction,
+                "RootMismatch",
+                &journal.fleet,
+                format!("the published root: {e}"),
+            );
+        }
     };
     match documents(f, journal, &root) {
         Documents::Go(d) => d,
@@ -64,10 +76,19 @@ pub fn decide(f: &Facts) -> Decision {
 fn begin(f: &Facts) -> Decision {
     let Some((_, first)) = f.regions.first() else { return waiting(Vec::new(), "Journal") };
     let new = |fleet: String, seed: &str, stage| {
-        only(Action::WriteJournal(Journal { fleet, seed: seed.to_owned(), vault_image: f.vault_image.clone(), stage }), "Journal")
+        only(
+            Action::WriteJournal(Journal {
+                fleet,
+                seed: seed.to_owned(),
+                vault_image: f.vault_image.clone(),
+                stage,
+            }),
+            "Journal",
+        )
     };
     // The vaults remember what the cluster has forgotten.
-    let known = f.vaults.iter().find_map(|(region, v)| Some((region, v.status.fleet.clone()?, v.status.root_held)));
+    let known =
+        f.vaults.iter().find_map(|(region, v)| Some((region, v.status.fleet.clone()?, v.status.root_held)));
     if let Some((_, fleet, _)) = known {
         let holder = f.vaults.iter().find(|(_, v)| v.status.root_held).map_or(first, |(r, _)| r);
         return new(fleet, holder, Stage::Initialised);
@@ -104,7 +125,10 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
         (Custody::Offline, Some(bytes)) => only(Action::PublishGivenRoot(bytes.clone()), "Root"),
         (Custody::Offline, None) => {
             let target = "fleet.root.offline.rootConfigMapRef".to_owned();
-            waiting(vec![Wait { check: "RootFile", target, message: "the public root file is not there".into() }], "Root")
+            waiting(
+                vec![Wait { check: "RootFile", target, message: "the public root file is not there".into() }],
+                "Root",
+            )
         }
         (Custody::InFleet, _) => {
             // Of a fleet that is made any vault has it; of a new one only the seed can.
@@ -119,7 +143,11 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
 }
 
 pub(super) fn starting(region: &str) -> Wait {
-    Wait { check: "VaultStarting", target: region.to_owned(), message: format!("the vault of {region} does not answer yet") }
+    Wait {
+        check: "VaultStarting",
+        target: region.to_owned(),
+        message: format!("the vault of {region} does not answer yet"),
+    }
 }
 
 fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(Kind, (u64, &Vec<u8>)); 2]) {
@@ -129,13 +157,23 @@ fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(K
             Kind::Policy => vault.status.policy,
         };
         if has.is_none_or(|n| n < *number) {
-            actions.push(Action::Install { region: region.to_owned(), kind: *kind, signed: (*signed).clone() });
+            actions.push(Action::Install {
+                region: region.to_owned(),
+                kind: *kind,
+                signed: (*signed).clone(),
+            });
         }
     }
 }
 
 /// Documents are signed and being installed: make the fleet, share the root, wait for whoever is late.
-fn carry_on(f: &Facts, journal: &Journal, mut actions: Vec<Action>, mut waits: Vec<Wait>, members: &[Slot]) -> Decision {
+fn carry_on(
+    f: &Facts,
+    journal: &Journal,
+    mut actions: Vec<Action>,
+    mut waits: Vec<Wait>,
+    members: &[Slot],
+) -> Decision {
     for (_, region) in &f.regions {
         match f.vaults.get(region) {
             None => waits.push(starting(region)),
@@ -155,13 +193,18 @@ fn carry_on(f: &Facts, journal: &Journal, mut actions: Vec<Action>, mut waits: V
             return Decision { actions, waits, verdict: Verdict::Made };
         }
         // Not before every vault has both documents: a voter without them would not know the others.
-        _ if !actions.is_empty() || f.vaults.len() < f.regions.len() => "Documents",
+        _ if actions.iter().any(|a| *a != Action::WithdrawRequest) || f.vaults.len() < f.regions.len() => {
+            "Documents"
+        }
         Stage::Begun => {
             actions.push(Action::Advance(Stage::Initialising));
             "Initialise"
         }
         Stage::Initialising => {
-            let known = f.vaults.values().any(|v| v.status.initialised && v.status.fleet.as_deref() == Some(&journal.fleet));
+            let known = f
+                .vaults
+                .values()
+                .any(|v| v.status.initialised && v.status.fleet.as_deref() == Some(&journal.fleet));
             actions.push(if known {
                 Action::Advance(Stage::Initialised)
             } else {
@@ -176,14 +219,18 @@ fn carry_on(f: &Facts, journal: &Journal, mut actions: Vec<Action>, mut waits: V
 fn not_ready(region: &str, v: &Vault) -> String {
     let worst = v.status.shards.iter().find(|s| s.phase != "verified");
     match worst {
-        Some(s) => format!("the vault of {region} is not ready: shard {} is {}; token: {}", s.shard, s.phase, v.status.token),
+        Some(s) => format!(
+            "the vault of {region} is not ready: shard {} is {}; token: {}",
+            s.shard, s.phase, v.status.token
+        ),
         None => format!("the vault of {region} is not ready: token: {}", v.status.token),
     }
 }
 
 fn hand_over(f: &Facts, members: &[Slot]) -> Vec<Action> {
     let Some((from, _)) = f.vaults.iter().find(|(_, v)| v.status.root_held) else { return Vec::new() };
-    let lacks = |region: &String| f.vaults.get(region).is_some_and(|v| !v.status.root_held && v.status.initialised);
+    let lacks =
+        |region: &String| f.vaults.get(region).is_some_and(|v| !v.status.root_held && v.status.initialised);
     let needy = f.regions.iter().filter(|(slot, region)| members.contains(slot) && lacks(region));
     needy.map(|(slot, to)| Action::HandRootOver { from: from.clone(), to: to.clone(), slot: *slot }).collect()
 }

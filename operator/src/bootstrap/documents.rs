@@ -54,7 +54,12 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
                 });
             }
             if !lasting(list.not_after, f.now) {
-                drafts.push(Draft::Admission(draft_admission(root, list.members.clone(), list.number + 1, f.now)));
+                drafts.push(Draft::Admission(draft_admission(
+                    root,
+                    list.members.clone(),
+                    list.number + 1,
+                    f.now,
+                )));
             }
         }
         Some((list, _)) if complete && admits(list, &found, f.now) => {}
@@ -77,18 +82,26 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     }
     let (mut actions, verdict) = sign(f, journal, root, drafts, &mut waits);
     match (list, rules) {
-        (Some((list, a)), Some((rules, p))) if verdict.is_none() || journal.stage != Stage::Begun => Documents::Current {
-            admission: (list.number, a),
-            policy: (rules.number, p),
-            members: same(&list, &found),
-            actions,
-            waits,
-        },
+        (Some((list, a)), Some((rules, p))) if verdict.is_none() || journal.stage != Stage::Begun => {
+            Documents::Current {
+                admission: (list.number, a),
+                policy: (rules.number, p),
+                members: same(&list, &found),
+                actions,
+                waits,
+            }
+        }
         (_, None) if f.wish.is_none() => {
             let target = "clientAuth.jwks".to_owned();
-            let message = "the issuer's keys are not there: make the ConfigMap that clientAuth.jwks.configMapRef names".into();
+            let message =
+                "the issuer's keys are not there: make the ConfigMap that clientAuth.jwks.configMapRef names"
+                    .into();
             waits.push(Wait { check: "IssuerKeys", target, message });
-            Documents::Go(Decision { actions: std::mem::take(&mut actions), waits, verdict: Verdict::Bootstrapping("Documents") })
+            Documents::Go(Decision {
+                actions: std::mem::take(&mut actions),
+                waits,
+                verdict: Verdict::Bootstrapping("Documents"),
+            })
         }
         _ => {
             let verdict = verdict.unwrap_or(Verdict::Bootstrapping("Documents"));
@@ -106,7 +119,11 @@ fn gather(f: &Facts) -> Result<(Vec<Member>, bool), Wait> {
     let tokens: Vec<_> =
         f.regions.iter().filter_map(|(slot, r)| Some((*slot, f.vaults.get(r)?.token.as_ref()?))).collect();
     let complete = tokens.len() == f.regions.len();
-    let odd = |e: crate::documents::PartsError| Wait { check: "VaultStarting", target: e.region.clone(), message: e.to_string() };
+    let odd = |e: crate::documents::PartsError| Wait {
+        check: "VaultStarting",
+        target: e.region.clone(),
+        message: e.to_string(),
+    };
     Ok((members(&tokens).map_err(odd)?, complete))
 }
 
@@ -119,9 +136,15 @@ fn same(list: &Admission, found: &[Member]) -> Vec<Slot> {
 }
 
 /// Has drafts signed by whoever keeps the root. The verdict is Some while people are asked.
-fn sign(f: &Facts, journal: &Journal, root: &Root, drafts: Vec<Draft>, waits: &mut Vec<Wait>) -> (Vec<Action>, Option<Verdict>) {
+fn sign(
+    f: &Facts,
+    journal: &Journal,
+    root: &Root,
+    drafts: Vec<Draft>,
+    waits: &mut Vec<Wait>,
+) -> (Vec<Action>, Option<Verdict>) {
     match f.custody {
-        _ if drafts.is_empty() && f.custody == Custody::Offline => (vec![Action::WithdrawRequest], None),
+        _ if drafts.is_empty() && f.requested => (vec![Action::WithdrawRequest], None),
         _ if drafts.is_empty() => (Vec::new(), None),
         Custody::InFleet => {
             let holder = f.vaults.iter().find(|(_, v)| v.status.root_held).map(|(r, _)| r.clone());
@@ -129,7 +152,8 @@ fn sign(f: &Facts, journal: &Journal, root: &Root, drafts: Vec<Draft>, waits: &m
                 waits.push(Wait {
                     check: "RootHolderAway",
                     target: journal.seed.clone(),
-                    message: "no vault that keeps the root answers: documents can't be signed until one does".into(),
+                    message: "no vault that keeps the root answers: documents can't be signed until one does"
+                        .into(),
                 });
                 return (Vec::new(), Some(Verdict::Bootstrapping("Documents")));
             };
@@ -152,7 +176,11 @@ fn sign(f: &Facts, journal: &Journal, root: &Root, drafts: Vec<Draft>, waits: &m
                 let message = "people must sign: the ConfigMap <name>-ceremony-request has the document, its fingerprints and the command".into();
                 waits.push(Wait { check, target: target.to_owned(), message });
             }
-            let verdict = if open.is_empty() { Verdict::Bootstrapping("Documents") } else { Verdict::AwaitingSignature };
+            let verdict = if open.is_empty() {
+                Verdict::Bootstrapping("Documents")
+            } else {
+                Verdict::AwaitingSignature
+            };
             if !open.is_empty() {
                 actions.push(Action::AskForSignatures(open));
             }
@@ -167,7 +195,8 @@ fn given(f: &Facts, root: &Root, draft: &Draft) -> Option<(Kind, Vec<u8>)> {
         Draft::Admission(wanted) => {
             let bytes = f.given.admission.as_ref()?;
             let list = admission(root, bytes, Some(f.now)).ok()?;
-            (list.number >= wanted.number && admits(&list, &wanted.members, f.now)).then(|| (Kind::Admission, bytes.clone()))
+            (list.number >= wanted.number && admits(&list, &wanted.members, f.now))
+                .then(|| (Kind::Admission, bytes.clone()))
         }
         Draft::Policy(wanted) => {
             let bytes = f.given.policy.as_ref()?;

@@ -57,6 +57,8 @@ pub struct Facts {
     pub given_root: Option<Vec<u8>>,
     /// The documents in force, as they are kept in the cluster.
     pub documents: Signed,
+    /// People are being asked to sign.
+    pub requested: bool,
     /// What people have signed (offline custody).
     pub given: Signed,
     /// Those that answer, by region.

@@ -1,0 +1,134 @@
+//! Decisions one by one.
+
+use super::crash_test::World;
+use super::{Action, Custody, Verdict, decide};
+use crate::journal::{Journal, Stage};
+
+#[test]
+fn the_journal_comes_before_anything_else() {
+    let world = World::new(Custody::InFleet);
+    let d = decide(&world.facts());
+    assert!(matches!(&d.actions[..], [Action::WriteJournal(j)] if j.stage == Stage::Begun && j.seed == "a"));
+}
+
+#[test]
+fn a_fleet_that_was_made_and_that_no_vault_knows_is_lost_and_nothing_is_done() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    for vault in world.vaults.values_mut() {
+        vault.lose_everything();
+    }
+    let d = decide(&world.facts());
+    assert_eq!((d.verdict, d.actions.len()), (Verdict::Lost, 0));
+    // One that is away may still know it: wait, and do nothing either.
+    world.vaults.get_mut("c").unwrap().up = false;
+    let d = decide(&world.facts());
+    assert_eq!(d.verdict, Verdict::Made);
+    assert!(
+        d.actions
+            .iter()
+            .all(|a| !matches!(a, Action::Initialise { .. } | Action::Sign { .. } | Action::Install { .. })),
+        "{:?}",
+        d.actions
+    );
+}
+
+#[test]
+fn a_vault_whose_keys_are_new_is_named_and_gets_no_documents() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("b").unwrap().lose_everything();
+    let d = decide(&world.facts());
+    assert!(d.actions.is_empty(), "{:?}", d.actions);
+    assert!(d.waits.iter().any(|w| w.check == "MemberChanged" && w.target == "b"), "{:?}", d.waits);
+}
+
+#[test]
+fn a_lost_journal_is_written_again_from_what_the_vaults_know() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let before = world.journal.take().unwrap();
+    world.run();
+    assert_eq!(
+        world.journal.as_ref().map(|j| (&j.fleet, j.stage)),
+        Some((&before.fleet, Stage::Initialised))
+    );
+}
+
+#[test]
+fn another_fleets_vault_stops_everything() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("b").unwrap().fleet = Some("ff".repeat(16));
+    let d = decide(&world.facts());
+    assert_eq!((d.verdict, d.actions.len()), (Verdict::Contradiction, 0));
+}
+
+#[test]
+fn a_replaced_root_stops_everything() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let other = Journal { fleet: "ee".repeat(16), ..world.journal.clone().unwrap() };
+    world.journal = Some(other);
+    for vault in world.vaults.values_mut() {
+        vault.fleet = Some("ee".repeat(16));
+    }
+    assert_eq!(decide(&world.facts()).verdict, Verdict::Contradiction);
+}
+
+#[test]
+fn a_changed_policy_is_signed_and_installed_with_the_next_number() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.wish.max = 5;
+    world.run();
+    assert!(world.vaults.values().all(|v| v.policy == Some(2) && v.admission == Some(1)));
+}
+
+#[test]
+fn documents_are_renewed_long_before_they_run_out() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.now.0 += 300 * 24 * 3_600_000;
+    world.run();
+    assert!(world.vaults.values().all(|v| v.policy == Some(2) && v.admission == Some(2)));
+}
+
+#[test]
+fn people_are_asked_once_and_what_they_sign_is_carried_on() {
+    let mut world = World::new(Custody::Offline);
+    world.run();
+    let d = decide(&world.facts());
+    assert_eq!(d.verdict, Verdict::AwaitingSignature);
+    let checks: Vec<_> = d.waits.iter().map(|w| w.check).collect();
+    assert!(checks.contains(&"AdmissionSignature") && checks.contains(&"PolicySignature"), "{checks:?}");
+    assert!(world.vaults.values().all(|v| !v.initialised));
+    world.people_sign();
+    world.run();
+    assert!(world.vaults.values().all(|v| v.initialised && v.admission == Some(1) && v.policy == Some(1)));
+    assert!(!world.requested, "nothing is asked of people any more");
+}
+
+/// What people sign must say what is wanted: a list of other members is not carried to the vaults.
+#[test]
+fn a_signed_list_that_says_something_else_is_not_taken() {
+    let mut world = World::new(Custody::Offline);
+    world.run();
+    world.people_sign();
+    world.vaults.get_mut("b").unwrap().lose_everything();
+    world.run();
+    assert_eq!(decide(&world.facts()).verdict, Verdict::AwaitingSignature);
+    assert!(world.vaults.values().all(|v| !v.initialised));
+}
+
+#[test]
+fn without_the_issuers_keys_the_wait_names_the_field() {
+    let mut world = World::new(Custody::InFleet);
+    world.keys = false;
+    world.run();
+    let d = decide(&world.facts());
+    assert!(d.waits.iter().any(|w| w.check == "IssuerKeys"), "{:?}", d.waits);
+    world.keys = true;
+    world.run();
+    assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
+}
