@@ -24,40 +24,40 @@ new_password() { printf '%s' "$1" >"$etc/password" && chown root:$user "$etc/pas
 new_certificate first
 new_password "it's \"a\" \\ test"
 
+# in_root [ARGUMENT…] : the entrypoint as the pod runs it. `exec`, so that a background job's pid is the server's own.
 in_root() {
-  env -i PATH=/usr/lib/postgresql/15/bin:/usr/bin PGDATA=/var/lib/postgresql/data/pgdata LANG=C.UTF-8 HOME=/tmp \
+  exec env -i PATH=/usr/lib/postgresql/15/bin:/usr/bin PGDATA=/var/lib/postgresql/data/pgdata LANG=C.UTF-8 HOME=/tmp PGPORT="$port" \
     BKV_POSTGRES_PASSWORD_FILE=/etc/bkv-postgres/password BKV_POSTGRES_TLS_DIR=/etc/bkv-postgres-tls \
     "$(command -v chroot)" --userspec=$user:$user --groups=$user "$root" /usr/bin/bkv-postgres "$@"
 }
+ready() { (in_root ready); }
+pause() { read -rt "$1" <> <(:) || true; }
 start() {
-  # `exec` twice, so that the pid is the server's own as in a pod.
-  (exec env -i PATH=/usr/lib/postgresql/15/bin:/usr/bin PGDATA=/var/lib/postgresql/data/pgdata LANG=C.UTF-8 HOME=/tmp \
-    BKV_POSTGRES_PASSWORD_FILE=/etc/bkv-postgres/password BKV_POSTGRES_TLS_DIR=/etc/bkv-postgres-tls \
-    "$(command -v chroot)" --userspec=$user:$user --groups=$user "$root" /usr/bin/bkv-postgres -c "port=$port" >"$root/log" 2>&1) &
+  (in_root -c "port=$port" >"$root/log" 2>&1) &
   server=$!
   local tries=0
-  until in_root_ready; do
+  until ready; do
     kill -0 "$server" 2>/dev/null || { cat "$root/log" >&2; exit 1; }
     tries=$((tries + 1))
     [ "$tries" -lt 300 ] || { echo "not ready in 60 s" >&2; cat "$root/log" >&2; exit 1; }
-    read -rt 0.2 <> <(:) || true
+    pause 0.2
   done
-}
-in_root_ready() {
-  env -i PGPORT="$port" PGDATA=/var/lib/postgresql/data/pgdata BKV_POSTGRES_TLS_DIR=/etc/bkv-postgres-tls \
-    "$(command -v chroot)" --userspec=$user:$user --groups=$user "$root" /usr/bin/bkv-postgres ready
 }
 stop() { kill "-$1" "$server"; wait "$server" 2>/dev/null || true; server=''; }
 sql() { # sql PASSWORD SSLMODE USER DATABASE STATEMENT
   PGPASSWORD=$1 psql -XAtq -v ON_ERROR_STOP=1 "host=127.0.0.1 port=$port sslmode=$2 user=$3 dbname=$4" -c "$5" 2>&1
 }
 ok() { echo "  ok  $1"; }
-want() { # want WHAT EXPECTED ACTUAL
+equal() { # equal WHAT EXPECTED ACTUAL
+  [ "$2" = "$3" ] || { echo "  NOT $1: expected '$2', got '$3'" >&2; exit 1; }
+  ok "$1"
+}
+want() { # want WHAT PART ACTUAL
   case $3 in *"$2"*) ok "$1" ;; *) echo "  NOT $1: expected '$2', got '$3'" >&2; exit 1 ;; esac
 }
 refused() { # refused WHAT CODE MESSAGE
   local output code=0
-  output=$(in_root 2>&1 </dev/null) || code=$?
+  output=$( (in_root -c "port=$port") 2>&1 </dev/null) || code=$?
   want "$1" "$3" "$output"
   [ "$code" -eq "$2" ] || { echo "  NOT $1: exit code $code instead of $2" >&2; exit 1; }
 }
@@ -65,31 +65,31 @@ served() { openssl s_client -starttls postgres -connect "127.0.0.1:$port" </dev/
 password="it's \"a\" \\ test"
 
 start
-want "first start, password with quotes, TLS" 1 "$(sql "$password" require bkv bkv 'select 1')"
-want "TLS 1.3" TLSv1.3 "$(sql "$password" require bkv bkv 'select version from pg_stat_ssl where pid = pg_backend_pid()')"
+equal "first start, password with quotes, TLS" 1 "$(sql "$password" require bkv bkv 'select 1')"
+equal "TLS 1.3" TLSv1.3 "$(sql "$password" require bkv bkv 'select version from pg_stat_ssl where pid = pg_backend_pid()')"
 want "no network without TLS" 'no encryption' "$(sql "$password" disable bkv bkv 'select 1' || true)"
 want "a wrong password is refused" 'password authentication failed' "$(sql wrong require bkv bkv 'select 1' || true)"
 want "no superuser over the network" 'no pg_hba.conf entry' "$(sql "$password" require postgres postgres 'select 1' || true)"
 want "role bkv can't run programs" 'must be superuser' "$(sql "$password" require bkv bkv "copy (select 1) to program 'true'" || true)"
-want "encoding and locale" 'UTF8|C.UTF-8' "$(sql "$password" require bkv bkv "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = 'bkv'")"
-want "time in UTC, and a client may say so" UTC "$(PGTZ=UTC sql "$password" require bkv bkv 'show timezone')"
+equal "encoding and locale" 'UTF8|C.UTF-8' "$(sql "$password" require bkv bkv "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = 'bkv'")"
+equal "time in UTC, and a client may say so" UTC "$(PGTZ=UTC sql "$password" require bkv bkv 'show timezone')"
 sql "$password" require bkv bkv 'create table kept(x int); insert into kept values (7)' >/dev/null
 if grep -q "it's" "$root/log"; then echo "  NOT the password is in no log" >&2; exit 1; fi
 ok "the password is in no log"
 
 new_certificate second
 touch "$tls/tls.crt"
-in_root_ready
-for _ in $(seq 50); do case $(served) in *second*) break ;; esac; read -rt 0.1 <> <(:) || true; done
+ready
+for _ in $(seq 50); do case $(served) in *second*) break ;; esac; pause 0.1; done
 want "the probe has a renewed certificate loaded" second "$(served)"
-want "data is still served" 7 "$(sql "$password" require bkv bkv 'select x from kept')"
+equal "data is still served" 7 "$(sql "$password" require bkv bkv 'select x from kept')"
 
 stop KILL
 # As fsGroup leaves a volume after it was mounted again.
 chmod 2770 "$data/pgdata"
 new_password other
 start
-want "start after a crash and after fsGroup, with a new password" 7 "$(sql other require bkv bkv 'select x from kept')"
+equal "start after a crash and after fsGroup, with a new password" 7 "$(sql other require bkv bkv 'select x from kept')"
 want "the old password is refused" 'password authentication failed' "$(sql "$password" require bkv bkv 'select 1' || true)"
 stop INT
 want "SIGINT stops it in order" 'database system is shut down' "$(cat "$root/log")"
@@ -114,5 +114,5 @@ refused "no password file" 66 'password is not there'
 new_password other
 mkdir -p "$data/pgdata.new/base" && chown -R $user "$data/pgdata.new"
 start
-want "a first start that was cut off is begun anew" 1 "$(sql other require bkv bkv 'select 1')"
+equal "a first start that was cut off is begun anew" 1 "$(sql other require bkv bkv 'select 1')"
 stop INT
