@@ -56,6 +56,10 @@ for what in "${wanted[@]}"; do
     # The image has no tool for tokens; the machine's own, brought into a copy of the root, drives the image's module and libraries.
     cp -r "$root" "$work/root/token"
     install -D "$(command -v softhsm2-util)" "$work/root/token/util"
+    # The tool's own needs; what the image has stays the image's.
+    while read -r library; do
+      [ -e "$work/root/token$library" ] || cp -L "$library" "$work/root/token$library"
+    done < <(ldd "$work/root/token/util" | sed -n 's/^.* => \(.*\) (0x.*$/\1/p')
     echo 'directories.tokendir = /tokens' >"$work/root/token/softhsm2.conf"
     install -d -o 65532 "$work/root/token/tokens"
     SOFTHSM2_CONF=/softhsm2.conf as_user "$work/root/token" /util --module /usr/lib/softhsm/libsofthsm2.so --init-token --free --label check \

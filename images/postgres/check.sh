@@ -6,8 +6,8 @@ root=$(realpath "$1")
 user=65532
 port=$((20000 + RANDOM % 20000))
 data=$root/var/lib/postgresql/data run=$root/run/postgresql etc=$root/etc/bkv-postgres tls=$root/etc/bkv-postgres-tls
-server=''
-cleanup() { if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; fi; }
+server='' launcher='' chroot=$(command -v chroot)
+cleanup() { if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; wait "$launcher" 2>/dev/null || true; fi; }
 trap cleanup EXIT
 
 install -d -o $user -g $user "$data" "$run"
@@ -24,26 +24,39 @@ new_password() { printf '%s' "$1" >"$etc/password" && chown root:$user "$etc/pas
 new_certificate first
 new_password "it's \"a\" \\ test"
 
-# in_root [ARGUMENT…] : the entrypoint as the pod runs it. `exec`, so that a background job's pid is the server's own.
+# in_root WRAPPER… -- [ARGUMENT…] : the entrypoint as the pod runs it, below a wrapper.
 in_root() {
-  exec env -i PATH=/usr/lib/postgresql/15/bin:/usr/bin PGDATA=/var/lib/postgresql/data/pgdata LANG=C.UTF-8 HOME=/tmp PGPORT="$port" \
+  local wrapper=()
+  while [ "$1" != -- ]; do wrapper+=("$1"); shift; done
+  shift
+  "${wrapper[@]}" env -i PATH=/usr/lib/postgresql/15/bin:/usr/bin PGDATA=/var/lib/postgresql/data/pgdata LANG=C.UTF-8 HOME=/tmp PGPORT="$port" \
     BKV_POSTGRES_PASSWORD_FILE=/etc/bkv-postgres/password BKV_POSTGRES_TLS_DIR=/etc/bkv-postgres-tls \
-    "$(command -v chroot)" --userspec=$user:$user --groups=$user "$root" /usr/bin/bkv-postgres "$@"
+    "$chroot" --userspec=$user:$user --groups=$user "$root" /usr/bin/bkv-postgres "$@"
 }
-ready() { (in_root ready); }
 pause() { read -rt "$1" <> <(:) || true; }
+# In a process namespace of its own, where it is process 1 as in a pod: lock files name that number.
 start() {
-  (in_root -c "port=$port" >"$root/log" 2>&1) &
-  server=$!
   local tries=0
-  until ready; do
-    kill -0 "$server" 2>/dev/null || { cat "$root/log" >&2; exit 1; }
+  in_root unshare --pid --fork --kill-child -- -c "port=$port" >"$root/log" 2>&1 &
+  launcher=$!
+  # The launcher is a shell, or `unshare` itself; the server is the one below that has root for its root.
+  until server=$(below "$launcher") && [ -n "$server" ] && ready; do
+    kill -0 "$launcher" 2>/dev/null || { cat "$root/log" >&2; exit 1; }
     tries=$((tries + 1))
     [ "$tries" -lt 300 ] || { echo "not ready in 60 s" >&2; cat "$root/log" >&2; exit 1; }
     pause 0.2
   done
 }
-stop() { kill "-$1" "$server"; wait "$server" 2>/dev/null || true; server=''; }
+# below PID : its descendant that is process 1 of another namespace.
+below() {
+  local child
+  # shellcheck disable=SC2013 # numbers on one line
+  for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+    if [ "$(awk '/^NSpid:/{print NF ":" $NF}' "/proc/$child/status" 2>/dev/null)" = 3:1 ]; then echo "$child"; else below "$child"; fi
+  done
+}
+ready() { in_root nsenter --pid --target "$server" -- ready; }
+stop() { kill "-$1" "$server"; wait "$launcher" 2>/dev/null || true; server=''; }
 sql() { # sql PASSWORD SSLMODE USER DATABASE STATEMENT
   PGPASSWORD=$1 psql -XAtq -v ON_ERROR_STOP=1 "host=127.0.0.1 port=$port sslmode=$2 user=$3 dbname=$4" -c "$5" 2>&1
 }
@@ -57,7 +70,7 @@ want() { # want WHAT PART ACTUAL
 }
 refused() { # refused WHAT CODE MESSAGE
   local output code=0
-  output=$( (in_root -c "port=$port") 2>&1 </dev/null) || code=$?
+  output=$(in_root unshare --pid --fork --kill-child -- -c "port=$port" 2>&1 </dev/null) || code=$?
   want "$1" "$3" "$output"
   [ "$code" -eq "$2" ] || { echo "  NOT $1: exit code $code instead of $2" >&2; exit 1; }
 }

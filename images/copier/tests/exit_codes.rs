@@ -1,5 +1,7 @@
 //! The program as the init containers run it: what it prints and how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
