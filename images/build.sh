@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # OCI archives of the project's images, without Docker: Debian's packages unpacked, only what the programs load, packed by buildah.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
 images=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib/needs.sh
 . "$images/lib/needs.sh"
@@ -52,8 +53,8 @@ for what in "${wanted[@]}"; do
 done
 
 need_tools
-target=$(cargo_target)
-bin_dir=$(realpath -m "${bin_dir:-$target/release}") out=$(realpath -m "${out:-$target/images}")
+bin_dir=$(realpath -m "${bin_dir:-$(cargo_target)/release}")
+out=$(realpath -m "${out:-$(cargo_target)/images}")
 epoch=${SOURCE_DATE_EPOCH:-0}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$images/../Cargo.toml")
 triple=$(uname -m)-linux-gnu

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # Builds the images twice and looks into them: same digests, the right user, no shell, nothing set-user-id, every program starts in its root, the
 # token module makes a token, Postgres does what its check says. Prints a table of sizes.
-# Usage: images/check.sh [--only WHAT,…] [--bin-dir DIR]
 set -euo pipefail
 cd "$(dirname "$0")"
 only=operator,vault,chatd,cli,postgres,copier build=()
 while [ $# -gt 0 ]; do
-  case $1 in
-    --only) only=$2; shift 2 ;;
-    --bin-dir) build=(--bin-dir "$(realpath "$2")"); shift 2 ;;
-    *) sed -n 's/^# //;4p' "$0" >&2; exit 64 ;;
+  case $1:${2:+value} in
+    --only:value) only=$2; shift 2 ;;
+    --bin-dir:value) build=(--bin-dir "$(realpath "$2")"); shift 2 ;;
+    *) echo "Usage: images/check.sh [--only WHAT,…] [--bin-dir DIR]" >&2; exit 64 ;;
   esac
 done
 IFS=, read -ra wanted <<<"$only"
@@ -43,7 +42,8 @@ for what in "${wanted[@]}"; do
   shell=()
   [ "$what" = postgres ] && shell=(--shell-allowed)
   read -r entrypoint size packed digest < <(./archive.py inspect "$archive" "$root" "${shell[@]}") || exit 1
-  ok "user 65532, nothing set-user-id, all root's, ${shell[0]:-no shell}"
+  if [ "$what" = postgres ]; then has='a shell, as it must'; else has='no shell'; fi
+  ok "user 65532, nothing set-user-id, all root's, $has"
   table+=("$(printf '%-9s %8s %8s  %s' "$what" "$size" "$packed" "$digest")")
   if [ "$what" = postgres ]; then
     postgres/check.sh "$root"
