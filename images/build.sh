@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # OCI archives of the project's images, without Docker: Debian's packages unpacked, only what the programs load, packed by buildah.
-set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
+set -euo pipefail
 images=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib/needs.sh
 . "$images/lib/needs.sh"
