@@ -24,6 +24,24 @@ demo: needs ## The whole story on real parts: register, back up, lose everything
 	$(CARGO) build --release -j$(JOBS) --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
 	scripts/demo.sh
 
+.PHONY: images
+images: needs ## OCI archives of all images, without Docker (as root); in target/images
+	$(CARGO) build --release -j$(JOBS) --workspace --bins
+	images/build.sh
+
+.PHONY: images-check
+images-check: needs ## Build the images twice and look into them
+	$(CARGO) build --release -j$(JOBS) --workspace --bins
+	images/check.sh
+
+.PHONY: kind-up
+kind-up: images ## A cluster by kind (needs Docker) with the chart and a vault of three regions
+	kind/up.sh
+
+.PHONY: kind-down
+kind-down: ## Remove that cluster
+	kind/down.sh
+
 .PHONY: fmt
 fmt: ## Format the sources
 	cargo fmt --all

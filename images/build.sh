@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# OCI archives of the project's images, without Docker: Debian's packages unpacked, only what the programs load, packed by buildah.
+# shellcheck source-path=SCRIPTDIR
+set -euo pipefail
+images=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib/needs.sh
+. "$images/lib/needs.sh"
+# shellcheck source=lib/debs.sh
+. "$images/lib/debs.sh"
+# shellcheck source=lib/root.sh
+. "$images/lib/root.sh"
+# shellcheck source=lib/programs.sh
+. "$images/lib/programs.sh"
+# shellcheck source=lib/oci.sh
+. "$images/lib/oci.sh"
+
+usage() {
+  cat <<'EOF'
+Usage: images/build.sh [--only WHAT,…] [--bin-dir DIR] [--out DIR] [--registry NAME] [--tag TAG]
+
+  --only      some of operator,vault,chatd,cli,postgres,copier (default: all)
+  --bin-dir   where the programs are (default: the release build)
+  --out       where bkv-WHAT.oci.tar go (default: target/images)
+  --registry  what the names begin with (default: localhost); the image is REGISTRY/bkv-WHAT:TAG
+  --tag       (default: dev)
+
+Needs root or `buildah unshare`. Packages are kept in $BKV_CACHE/debs. The same programs and packages give the same digests
+($SOURCE_DATE_EPOCH, default 0, is every file's time).
+EOF
+}
+
+only=operator,vault,chatd,cli,postgres,copier bin_dir='' out='' registry=localhost tag=dev
+while [ $# -gt 0 ]; do
+  case $1 in
+    --help | -h) usage; exit 0 ;;
+    --only | --bin-dir | --out | --registry | --tag)
+      [ -n "${2:-}" ] || { echo "$1 wants a value; see --help" >&2; exit 64; }
+      case $1 in
+        --only) only=$2 ;;
+        --bin-dir) bin_dir=$2 ;;
+        --out) out=$2 ;;
+        --registry) registry=$2 ;;
+        --tag) tag=$2 ;;
+      esac
+      shift 2
+      ;;
+    *) echo "unknown argument '$1'; see --help" >&2; exit 64 ;;
+  esac
+done
+IFS=, read -ra wanted <<<"$only"
+for what in "${wanted[@]}"; do
+  [ -f "$images/recipes/$what.sh" ] || { echo "no image is called '$what'; see --help" >&2; exit 64; }
+done
+
+need_tools
+bin_dir=$(realpath -m "${bin_dir:-$(cargo_target)/release}")
+out=$(realpath -m "${out:-$(cargo_target)/images}")
+epoch=${SOURCE_DATE_EPOCH:-0}
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$images/../Cargo.toml")
+triple=$(uname -m)-linux-gnu
+umask 022
+work=$(mktemp -d "${TMPDIR:-/tmp}/bkv-images.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export BUILDAH_ISOLATION=chroot
+
+for what in "${wanted[@]}"; do
+  # A recipe sees and leaves nothing of another: each has a shell of its own.
+  (
+    root=$work/$what/root tree=$work/$what/tree options=() packages=() entrypoint=''
+    mkdir -p "$root" "$tree"
+    # shellcheck source=/dev/null
+    . "$images/recipes/$what.sh"
+    root_base "$root"
+    if [ "${#packages[@]}" -gt 0 ]; then
+      debs=$(debs_fetch "${packages[@]}")
+      debs_unpack "$debs" "$tree"
+      fill
+      debs_record "$debs" "$tree" "$root"
+    else
+      fill
+    fi
+    oci_write "$root" "$out/bkv-$what.oci.tar" "$registry/bkv-$what" "$entrypoint" "${options[@]}"
+    printf '%-9s %s:%s  %s MB  %s\n' "$what" "$registry/bkv-$what" "$tag" "$(du -s --block-size=1MB --apparent-size "$root" | cut -f1)" \
+      "$out/bkv-$what.oci.tar"
+    rm -rf "${work:?}/$what"
+  )
+done

@@ -1,0 +1,108 @@
+//! One file, whole or not at all: written beside its place and renamed, so that a container killed midway leaves no half library to be loaded.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+const BUFFER: usize = 256 * 1024;
+
+/// A file was not copied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// The original can't be read.
+    #[error("{} can't be read", .path.display())]
+    Read {
+        /// The original.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The copy can't be written.
+    #[error("{} can't be written", .path.display())]
+    Write {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Copies `from` to `to` with `mode`, in place of a file that may be there. Returns the bytes copied.
+pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Result<u64, FileError> {
+    let read = |source| FileError::Read { path: from.to_owned(), source };
+    let write = |source| FileError::Write { path: to.to_owned(), source };
+    let mut original = File::open(from).map_err(read)?;
+    let beside = beside(to);
+    match fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(write(e)),
+        _ => {}
+    }
+    let mut copy =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(write)?;
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    loop {
+        let n = match original.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                let _ = fs::remove_file(&beside);
+                return Err(read(e));
+            }
+        };
+        if let Err(e) = copy.write_all(buffer.get(..n).unwrap_or_default()) {
+            let _ = fs::remove_file(&beside);
+            return Err(write(e));
+        }
+        total += n as u64;
+    }
+    copy.set_permissions(Permissions::from_mode(mode)).map_err(write)?;
+    fs::rename(&beside, to).map_err(|e| {
+        let _ = fs::remove_file(&beside);
+        write(e)
+    })?;
+    Ok(total)
+}
+
+fn beside(to: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(".copying");
+    to.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_mode_arrive_and_an_older_copy_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let content = vec![7; BUFFER * 2 + 1];
+        fs::write(&from, &content).unwrap();
+        fs::write(&to, "older").unwrap();
+        fs::write(dir.path().join(".to.copying"), "left by a crash").unwrap();
+        assert_eq!(copy(&from, &to, 0o555).unwrap(), content.len() as u64);
+        assert_eq!(fs::read(&to).unwrap(), content);
+        assert_eq!(to.metadata().unwrap().permissions().mode() & 0o7777, 0o555);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        copy(&from, &to, 0o555).unwrap();
+    }
+
+    #[test]
+    fn reading_and_writing_fail_apart_and_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::write(&from, "x").unwrap();
+        let missing = copy(&dir.path().join("none"), &dir.path().join("to"), 0o444);
+        assert!(matches!(missing, Err(FileError::Read { .. })));
+        assert!(matches!(copy(&from, &dir.path().join("no/to"), 0o444), Err(FileError::Write { .. })));
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        assert!(matches!(copy(&from, &dir.path().join("folder"), 0o444), Err(FileError::Write { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}

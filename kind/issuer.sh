@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A token issuer for trying things: an Ed25519 key in a folder. Whoever holds that key is everybody.
+# Usage: kind/issuer.sh configmap DIR            the key if there is none, and its public part as a ConfigMap `demo-issuer`, YAML on stdout
+#        kind/issuer.sh token DIR SUBJECT [TTL]  tokens as `bkv --token` reads them, good for TTL seconds (default 3600)
+set -euo pipefail
+usage() { sed -n '3,4s/^# //p' "$0" >&2; exit 64; }
+command -v openssl >/dev/null || { echo "missing: openssl" >&2; exit 69; }
+[ $# -ge 2 ] || usage
+issuer=https://issuer.bkv.localhost dir=$2
+
+base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+# The last 32 bytes of the DER are the key itself.
+public() { openssl pkey -in "$dir/key.pem" -pubout -outform DER | tail -c 32; }
+key_id() { public | head -c 9 | base64url; }
+
+case $1 in
+  configmap)
+    mkdir -p "$dir"
+    [ -e "$dir/key.pem" ] || (umask 077 && openssl genpkey -algorithm ed25519 -out "$dir/key.pem")
+    printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: demo-issuer}\ndata:\n  jwks.json: |\n'
+    printf '    {"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "%s", "x": "%s"}]}\n' "$(key_id)" "$(public | base64url)"
+    ;;
+  token)
+    [ $# -ge 3 ] || usage
+    case $3 in *[!A-Za-z0-9._@-]*) echo "a subject of letters, digits and . _ @ -" >&2; exit 64 ;; esac
+    [ -e "$dir/key.pem" ] || { echo "$dir/key.pem is not there: run '$0 configmap $dir' first" >&2; exit 66; }
+    now=$(date +%s) work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    sign() {
+      printf '%s.%s' "$(printf '{"alg":"EdDSA","typ":"JWT","kid":"%s"}' "$(key_id)" | base64url)" \
+        "$(printf '{"iss":"%s","sub":"%s","aud":"%s","iat":%d,"nbf":%d,"exp":%d}' "$issuer" "$2" "$1" "$now" "$now" "$((now + $3))" | base64url)" >"$work/input"
+      printf '%s.%s' "$(cat "$work/input")" "$(openssl pkeyutl -sign -inkey "$dir/key.pem" -rawin -in "$work/input" | base64url)"
+    }
+    printf '{"chatd": "%s", "vault": "%s"}\n' "$(sign chatd "$3" "${4:-3600}")" "$(sign vault "$3" "${4:-3600}")"
+    ;;
+  *) usage ;;
+esac
