@@ -15,6 +15,10 @@ promtool=$(monitoring/promtool.sh)
 
 "$promtool" check rules monitoring/rules.yaml
 "$promtool" test rules monitoring/tests/*.yaml
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" monitoring/check/panels.py >"$work/panels.yaml"
+"$promtool" check rules "$work/panels.yaml"
 "$python" monitoring/check/coverage.py
 "$python" monitoring/check/exposed.py
 if [ -n "${BKV_METRICS_DIR:-}" ]; then

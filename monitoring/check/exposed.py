@@ -3,7 +3,7 @@
 import re
 import sys
 
-from queries import GROUPING, MATCHER, ROOT, SELECTOR, TARGET_LABELS, base, metrics, queries
+from queries import GROUPING, MATCHER, ROOT, SELECTOR, TARGET_LABELS, base, closed, metrics, queries
 
 SOURCES = {
     "vault": ["services/vault/src"],
@@ -44,8 +44,8 @@ def sources():
                 yield f"{program}: {name} is not written in {', '.join(folders)}"
             where = text + text_of(metric.get("sources", []))
             labels = {} if whole else metric.get("labels", {})
-            closed = [(label, value) for label, all_ in labels.items() if all_ != "any" for value in all_]
-            missing = [(label, value) for label, value in closed if f'"{value}"' not in where]
+            every = [(label, value) for label in labels for value in closed(metric, label, program) or []]
+            missing = [(label, value) for label, value in every if f'"{value}"' not in where]
             if values and not [value for _, value in missing if value in values]:
                 yield f"{program}: {name} has {', '.join(values)} now: take its `awaited` out of metrics.yaml"
             for label, value in missing:
@@ -81,14 +81,14 @@ def asked():
             for label, operator, value in MATCHER.findall(matchers):
                 if label not in labels.keys() | TARGET_LABELS:
                     yield f"{where}: {name} has no label {label}"
-                closed = labels.get(label, "any")
+                known = closed(metric, label)
                 values = value.split("|") if "~" in operator else [value]
-                for one in values if closed != "any" else []:
-                    if one not in closed:
+                for one in values if known is not None else []:
+                    if one not in known:
                         yield f"{where}: {name}{{{label}}} is never “{one}”"
         for names in GROUPING.findall(query):
             for label in filter(None, (n.strip() for n in names.split(","))):
-                if label not in used | TARGET_LABELS | {"kind"}:
+                if label not in used | TARGET_LABELS:
                     yield f"{where}: nothing in it has the label {label}"
 
 

@@ -46,3 +46,14 @@ def base(name, known):
         if stem != name and known.get(stem, {}).get("type") == "histogram":
             return stem
     return name
+
+
+def closed(metric, label, program=None):
+    """The values that a label may have, written by one program or by any of them; None if it may have any, or there is no such label."""
+    values = metric.get("labels", {}).get(label, "any")
+    if values == "any":
+        return None
+    if isinstance(values, dict):
+        lists = [values.get(program, [])] if program else values.values()
+        return sorted({value for one in lists for value in one})
+    return values
