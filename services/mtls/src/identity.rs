@@ -45,6 +45,15 @@ impl Identity {
         Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
     }
 
+    /// From PEM texts in memory, for who has its key from a Secret and wants no file of it. It does not reload: make another one.
+    pub fn from_pem(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Arc<Self>, Error> {
+        // The names are for errors only.
+        let files = Files::in_directory(std::path::Path::new("(in memory)"));
+        let raw = [certificate, key, ca].map(|b| Zeroizing::new(b.to_vec()));
+        let loaded = loaded(&files, raw)?;
+        Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
+    }
+
     pub(crate) fn current(&self) -> Arc<Loaded> {
         Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -78,19 +87,17 @@ impl Identity {
 }
 
 fn read_all(f: &Files) -> Result<Loaded, Error> {
-    let (certificate, key, ca) = (files::read(&f.certificate)?, files::read(&f.key)?, files::read(&f.ca)?);
-    let (certified, not_after) = files::certified_key(&f.certificate, &certificate, &f.key, &key)?;
-    let roots = files::roots(&f.ca, &ca)?;
+    loaded(f, [files::read(&f.certificate)?, files::read(&f.key)?, files::read(&f.ca)?])
+}
+
+fn loaded(f: &Files, raw: [Zeroizing<Vec<u8>>; 3]) -> Result<Loaded, Error> {
+    let [certificate, key, ca] = &raw;
+    let (certified, not_after) = files::certified_key(&f.certificate, certificate, &f.key, key)?;
+    let roots = files::roots(&f.ca, ca)?;
     let role = |source| Error::Role { path: f.certificate.clone(), source };
     let leaf = certified.cert.first().ok_or_else(|| role(crate::role::RoleError::Missing))?;
     let name = RoleName::from_certificate(leaf).map_err(role)?;
-    Ok(Loaded {
-        key: Arc::new(certified),
-        roots: Arc::new(roots),
-        name,
-        not_after,
-        raw: [certificate, key, ca],
-    })
+    Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), name, not_after, raw })
 }
 
 async fn watch(

@@ -6,6 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+/// `iss` of the development issuer.
+pub const ISSUER: &str = "https://issuer.bkv.localhost";
+/// `aud` of tokens for the vaults of a development fleet.
+pub const VAULT_AUDIENCE: &str = "bkv-vault";
+/// `aud` of tokens for ChatD of a development fleet.
+pub const CHATD_AUDIENCE: &str = "bkv-chatd";
+
 /// The key can't be made or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the development issuer's key can't be made or read")]

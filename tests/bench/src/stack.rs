@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use bkv_tokens::dev::{DevIssuer, ISSUER};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,13 +26,6 @@ impl Pids {
     pub(crate) fn counted(&self) -> Vec<u32> {
         self.vaults.iter().chain(&self.chatd).copied().collect()
     }
-}
-
-/// One account's two tokens.
-#[derive(Deserialize)]
-pub(crate) struct Tokens {
-    pub chatd: String,
-    pub vault: String,
 }
 
 /// A running fleet; stopped and removed when dropped.
@@ -86,14 +79,12 @@ impl Stack {
         Ok(serde_json::from_slice(&out.stdout).unwrap_or(Value::Null))
     }
 
-    /// Tokens for somebody.
-    pub(crate) fn tokens(&self, subject: &str) -> Result<Tokens, BenchError> {
-        let said = self.dev(&["token", subject], &[])?;
-        serde_json::from_value(said).map_err(|e| BenchError::Command {
-            command: format!("dev token {subject}"),
-            code: 0,
-            said: e.to_string(),
-        })
+    /// The fleet's issuer.
+    pub(crate) fn issuer(&self) -> Result<DevIssuer, BenchError> {
+        let path = self.dir().join("issuer").join("key.pkcs8");
+        let key = fs::read(&path).map_err(BenchError::file(&path))?;
+        DevIssuer::from_pkcs8(ISSUER, &key)
+            .map_err(|e| BenchError::Profile { path: path.clone(), why: e.to_string() })
     }
 
     /// `kill`, `pause`, `resume` or `start`.

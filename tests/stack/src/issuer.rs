@@ -6,17 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+pub use bkv_tokens::dev::{CHATD_AUDIENCE as CHATD, ISSUER, VAULT_AUDIENCE as VAULT};
 use bkv_tokens::dev::{Claims, DevIssuer};
 use serde_json::{Value, json};
 
 use crate::Fleet;
-
-/// `iss` of `bkv dev`.
-pub const ISSUER: &str = "https://issuer.bkv.localhost";
-/// `aud` of ChatD's tokens.
-pub const CHATD: &str = "bkv-chatd";
-/// `aud` of the vaults' tokens.
-pub const VAULT: &str = "bkv-vault";
 
 /// The fleet's issuer: its key lies in the fleet's folder.
 pub struct Issuer(pub DevIssuer);

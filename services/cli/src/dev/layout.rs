@@ -9,12 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::process::Process;
 use crate::exit::{Exit, Failure, Outcome};
 
-/// `iss` of the development issuer.
-pub(crate) const ISSUER: &str = "https://issuer.bkv.localhost";
-/// `aud` of tokens for vaults.
-pub(crate) const VAULT_AUDIENCE: &str = "bkv-vault";
-/// `aud` of tokens for ChatD.
-pub(crate) const CHATD_AUDIENCE: &str = "bkv-chatd";
 /// Names for people.
 pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east", "af-south"];
 

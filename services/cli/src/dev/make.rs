@@ -7,11 +7,11 @@ use std::time::Duration;
 use bkv_hsm::softhsm;
 use bkv_mtls::issue::{RoleCa, write_private};
 use bkv_mtls::{Role, RoleName};
-use bkv_tokens::dev::DevIssuer;
+use bkv_tokens::dev::{CHATD_AUDIENCE, DevIssuer, ISSUER};
 use rand::RngCore as _;
 use zeroize::Zeroizing;
 
-use super::layout::{CHATD_AUDIENCE, ISSUER, Layout, RegionPlan};
+use super::layout::{Layout, RegionPlan};
 use crate::commands::make_root;
 use crate::exit::{Exit, Failure, Outcome};
 

@@ -10,14 +10,14 @@ mod up;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_tokens::dev::{CHATD_AUDIENCE, Claims, DevIssuer, ISSUER, VAULT_AUDIENCE};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::args::{DevCommand, RegionCommand};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
-use layout::{CHATD_AUDIENCE, ISSUER, Layout, VAULT_AUDIENCE};
+use layout::Layout;
 
 /// How long a program may take to end in order.
 const PATIENCE: Duration = Duration::from_secs(10);

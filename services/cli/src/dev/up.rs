@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Era, Hash, NodeId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_tokens::dev::{CHATD_AUDIENCE, ISSUER, VAULT_AUDIENCE};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use futures_util::future::join_all;
 use rustix::fs::{FlockOperation, flock};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::layout::{CHATD_AUDIENCE, ISSUER, Layout, RegionPlan, VAULT_AUDIENCE};
+use super::layout::{Layout, RegionPlan};
 use super::make::{self, Wishes};
 use super::{admin, postgres};
 use crate::exit::{Exit, Failure, Outcome};

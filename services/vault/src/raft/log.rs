@@ -16,8 +16,8 @@ use super::types::{
 };
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
-/// Entries kept in memory, bytes.
-const CACHE: usize = 8 << 20;
+/// Entries kept in memory, bytes: what followers that keep up are sent, and what is applied, is newer than this.
+const CACHE: usize = 1 << 20;
 
 /// A shard's log. Cheap to clone.
 #[derive(Clone)]

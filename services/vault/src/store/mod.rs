@@ -27,8 +27,8 @@ use writer::Writer;
 
 /// Everything is in one table: place → sealed value.
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-/// Pages kept in memory, bytes: bounds the store's memory whatever its size.
-const CACHE: usize = 64 << 20;
+/// Pages kept in memory, bytes: bounds the store's memory whatever its size. What is not here the system's own page cache has.
+const CACHE: usize = 16 << 20;
 
 /// One change. None removes.
 pub(crate) struct Change {

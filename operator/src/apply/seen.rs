@@ -1,0 +1,210 @@
+//! What lies in the cluster, as far as it is ours: a few bytes of metadata for each object, kept up to date by watches. Whole objects would be most of
+//! the operator's memory with hundreds of fleets.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+
+use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::kinds::{ALL, Kind};
+use crate::resource::BackupKeyVault;
+
+/// Which object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// The resource that it belongs to.
+    pub vault: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenObject {
+    /// Its uid.
+    pub uid: String,
+    /// The uid of its controller.
+    pub owner: Option<String>,
+    /// Rises with every change of its spec; None for kinds that have none.
+    pub generation: Option<i64>,
+    /// Changes with every change.
+    pub version: String,
+    /// What was applied.
+    pub hash: Option<String>,
+    /// It is being deleted.
+    pub going: bool,
+}
+
+#[derive(Default)]
+struct Inner {
+    objects: BTreeMap<Key, SeenObject>,
+    /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
+    listed: HashSet<(&'static str, String)>,
+}
+
+/// What lies in the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Seen {
+    inner: Arc<Mutex<Inner>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { inner: Arc::default(), changes: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<SeenObject> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// Takes over what the server has just answered, so that the next pass does not depend on how fast a watch is.
+    pub fn put(&self, key: Key, object: SeenObject) {
+        self.lock().objects.insert(key, object);
+    }
+
+    /// All objects of a resource.
+    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(Key, SeenObject)> {
+        let from = Key { namespace: namespace.into(), vault: vault.into(), kind: "", name: String::new() };
+        let inner = self.lock();
+        let range = inner.objects.range(from..);
+        let ours = range.take_while(|(k, _)| k.namespace == namespace && k.vault == vault);
+        ours.map(|(k, o)| (k.clone(), o.clone())).collect()
+    }
+
+    /// Does the cluster know the kind, and may we list it?
+    pub fn knows(&self, kind: &str) -> bool {
+        self.lock().listed.iter().any(|(k, _)| *k == kind)
+    }
+
+    /// Waits until every kind that each cluster has was listed in each of these namespaces.
+    pub async fn ready(&self, namespaces: &[String]) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let missing = {
+                let inner = self.lock();
+                let all = ALL.iter().filter(|k| k.always);
+                let mut pairs = all.flat_map(|k| namespaces.iter().map(move |n| (k.kind, n.clone())));
+                pairs.any(|pair| !inner.listed.contains(&pair))
+            };
+            if !missing || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self, kind: Kind, object: &PartialObjectMeta<DynamicObject>) -> Option<Key> {
+        let key = Key {
+            namespace: object.namespace()?,
+            vault: object.labels().get(VAULT_LABEL)?.clone(),
+            kind: kind.kind,
+            name: object.name_any(),
+        };
+        self.lock().objects.insert(key.clone(), SeenObject::of(&object.metadata));
+        Some(key)
+    }
+
+    fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+        let mut inner = self.lock();
+        inner.objects.retain(|k, _| {
+            let watched = k.kind == kind.kind && (namespace.is_empty() || k.namespace == namespace);
+            !watched || names.contains(&(k.namespace.clone(), k.name.clone()))
+        });
+        inner.listed.insert((kind.kind, namespace.to_owned()));
+        drop(inner);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Watches one kind in one namespace (empty: all) for ever; says which resource to look at.
+    pub async fn watch(
+        self,
+        client: Client,
+        kind: Kind,
+        namespace: String,
+        changed: mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>,
+    ) {
+        let resource = kind.resource();
+        let api: Api<PartialObjectMeta<DynamicObject>> = if namespace.is_empty() {
+            Api::all_with(client, &resource)
+        } else {
+            Api::namespaced_with(client, &namespace, &resource)
+        };
+        let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).any_semantic();
+        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let (mut names, mut failing) = (HashSet::new(), false);
+        let tell = |key: &Key| {
+            let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
+        };
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) => {
+                    failing = false;
+                    match event {
+                        Event::Init => names.clear(),
+                        Event::InitApply(o) => {
+                            names.insert((o.namespace().unwrap_or_default(), o.name_any()));
+                            self.take(kind, &o);
+                        }
+                        Event::InitDone => self.end_of_list(kind, &namespace, &names),
+                        Event::Apply(o) => {
+                            if let Some(key) = self.take(kind, &o) {
+                                tell(&key);
+                            }
+                        }
+                        Event::Delete(o) => {
+                            if let Some(key) = self.take(kind, &o) {
+                                self.lock().objects.remove(&key);
+                                tell(&key);
+                            }
+                        }
+                    }
+                }
+                Ok(None) => return,
+                // Said once per streak; a kind that the cluster does not know is no fault.
+                Err(e) if !failing => {
+                    failing = true;
+                    if kind.always {
+                        tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
+                    } else {
+                        tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl SeenObject {
+    /// From an object's metadata.
+    pub fn of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {
+        let owners = meta.owner_references.iter().flatten();
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            owner: owners.filter(|o| o.controller == Some(true)).map(|o| o.uid.clone()).next(),
+            generation: meta.generation,
+            version: meta.resource_version.clone().unwrap_or_default(),
+            hash: meta.annotations.as_ref().and_then(|a| a.get(HASH)).cloned(),
+            going: meta.deletion_timestamp.is_some(),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One pass over the planned objects of one resource.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::seen::{Key, Seen, SeenObject};
+use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::kinds::Kind;
+
+/// Whose objects.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The resource's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// An object as it should be.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// All that we say about it.
+    pub body: Value,
+    /// It bears our owner reference. Others outlive the resource.
+    pub owned: bool,
+}
+
+/// Something could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// An object of that name is somebody else's.
+    #[error(
+        "{kind} {name} exists and is not of this resource: rename the resource, or remove that object if nobody needs it"
+    )]
+    Collision {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// A quota is used up.
+    #[error("{kind} {name}: {why}; raise the ResourceQuota, or ask for less")]
+    Quota {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The server refuses the object: an admission rule, or a field that can't change.
+    #[error("{kind} {name} is refused: {why}")]
+    Refused {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The operator's role lacks something.
+    #[error("{kind} {name}: {why}; give the operator the roles of its chart")]
+    Forbidden {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The server is away, or in trouble: tried again.
+    #[error("{kind} {name}")]
+    Server {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+}
+
+impl ApplyError {
+    pub(crate) fn of(kind: &'static str, name: &str, error: kube::Error) -> Self {
+        let name = name.to_owned();
+        let kube::Error::Api(answer) = &error else {
+            return Self::Server { kind, name, source: error.into() };
+        };
+        let why = answer.message.clone();
+        match answer.code {
+            403 if why.contains("exceeded quota") => Self::Quota { kind, name, why },
+            // Without the verb it is an admission rule's word and not the authorizer's.
+            403 if why.contains("cannot ") => Self::Forbidden { kind, name, why },
+            400 | 403 | 413 | 422 => Self::Refused { kind, name, why },
+            _ => Self::Server { kind, name, source: error.into() },
+        }
+    }
+}
+
+/// Applies. Cheap to clone.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    seen: Seen,
+    /// Generation (or version) that an object had after we applied it: a change since then is somebody's drift and is undone.
+    applied: Arc<Mutex<HashMap<Key, (String, String)>>>,
+}
+
+impl Applier {
+    /// Over a client and what is seen.
+    pub fn new(client: Client, seen: Seen) -> Self {
+        Self { client, seen, applied: Arc::default() }
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
+    }
+
+    /// Applies what differs; true if something was written.
+    pub async fn apply(&self, owner: &Owner, wanted: Wanted) -> Result<bool, ApplyError> {
+        let Wanted { kind, name, mut body, owned } = wanted;
+        let key = Key {
+            namespace: owner.namespace.clone(),
+            vault: owner.name.clone(),
+            kind: kind.kind,
+            name: name.clone(),
+        };
+        let hash = hash(&body);
+        let failed = |e| ApplyError::of(kind.kind, &name, e);
+        let known = match self.seen.get(&key) {
+            Some(known) => Some(known),
+            // Not among the labelled ones: free, somebody else's, or so new that the watch does not have it yet.
+            None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
+                Some(found) if !ours(&found.metadata, owner) => {
+                    return Err(ApplyError::Collision { kind: kind.kind, name });
+                }
+                Some(found) => Some(SeenObject::of(&found.metadata)),
+                None => None,
+            },
+        };
+        if let Some(known) = &known {
+            if owned && known.owner.as_deref() != Some(owner.uid.as_str()) {
+                // Also one of a resource of the same name that is gone: the collector will take it.
+                return Err(ApplyError::Collision { kind: kind.kind, name });
+            }
+            if known.hash.as_deref() == Some(hash.as_str()) && !self.drifted(&key, &hash, known) {
+                return Ok(false);
+            }
+        }
+        if let Some(meta) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            let notes = meta.entry("annotations").or_insert_with(|| json!({}));
+            if let Some(notes) = notes.as_object_mut() {
+                notes.insert(HASH.to_owned(), hash.clone().into());
+            }
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        let done = self
+            .api(kind, &owner.namespace)
+            .patch(&name, &params, &Patch::Apply(&body))
+            .await
+            .map_err(failed)?;
+        let now = SeenObject::of(&done.metadata);
+        let mark = (hash, state(&now));
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark);
+        self.seen.put(key, now);
+        Ok(true)
+    }
+
+    fn drifted(&self, key: &Key, hash: &str, known: &SeenObject) -> bool {
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        // A controller's own writes (status, replicas of an autoscaler) raise the version but not the generation.
+        applied.get(key).is_some_and(|(h, state_then)| {
+            h == hash && known.generation.is_some() && *state_then != state(known)
+        })
+    }
+
+    /// Deletes what is ours and no longer planned; names what it deleted.
+    pub async fn prune(
+        &self,
+        owner: &Owner,
+        planned: &BTreeSet<(&'static str, String)>,
+    ) -> Result<Vec<String>, ApplyError> {
+        let mut gone = Vec::new();
+        for (key, object) in self.seen.of(&owner.namespace, &owner.name) {
+            let Some(kind) = Kind::named(key.kind).filter(|k| k.prune) else { continue };
+            let controlled = object.owner.as_deref() == Some(owner.uid.as_str());
+            if object.going || !controlled || planned.contains(&(key.kind, key.name.clone())) {
+                continue;
+            }
+            let only_this = Preconditions { uid: Some(object.uid.clone()), resource_version: None };
+            let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+            match self.api(kind, &owner.namespace).delete(&key.name, &params).await {
+                Ok(_) => gone.push(format!("{} {}", key.kind, key.name)),
+                Err(kube::Error::Api(e)) if e.code == 404 || e.code == 409 => {}
+                Err(e) => return Err(ApplyError::of(key.kind, &key.name, e)),
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, namespace: &str, vault: &str) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.retain(|k, _| k.namespace != namespace || k.vault != vault);
+    }
+}
+
+/// May this object be written to for this resource?
+fn ours(meta: &ObjectMeta, owner: &Owner) -> bool {
+    let label = |name: &str| meta.labels.as_ref().and_then(|l| l.get(name)).map(String::as_str);
+    label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(owner.name.as_str())
+}
+
+fn state(object: &SeenObject) -> String {
+    object.generation.map_or_else(|| object.version.clone(), |g| g.to_string())
+}
+
+fn hash(body: &Value) -> String {
+    // serde_json's maps are sorted, so the text is the same for the same content.
+    let digest = Sha256::digest(body.to_string().as_bytes());
+    hex::encode(digest.get(..8).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(kube::core::Status {
+            code,
+            message: message.into(),
+            ..kube::core::Status::default()
+        }))
+    }
+
+    #[test]
+    fn the_servers_words_become_what_a_person_can_act_on() {
+        let of = |code, message| ApplyError::of("Service", "demo-chatd", api(code, message));
+        assert!(matches!(of(403, "exceeded quota: q, requested: pods=1"), ApplyError::Quota { .. }));
+        assert!(matches!(
+            of(403, "User \"x\" cannot patch resource \"services\""),
+            ApplyError::Forbidden { .. }
+        ));
+        assert!(matches!(of(403, "violates PodSecurity \"restricted:latest\""), ApplyError::Refused { .. }));
+        assert!(matches!(
+            of(422, "spec: Forbidden: updates to statefulset spec"),
+            ApplyError::Refused { .. }
+        ));
+        assert!(matches!(of(500, "etcd"), ApplyError::Server { .. }));
+    }
+
+    #[test]
+    fn only_what_bears_our_labels_is_ours() {
+        let owner = Owner { namespace: "n".into(), name: "demo".into(), uid: "u".into() };
+        let with = |labels: &[(&str, &str)]| ObjectMeta {
+            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            ..ObjectMeta::default()
+        };
+        assert!(ours(&with(&[(MANAGED_BY, MANAGER), (VAULT_LABEL, "demo")]), &owner));
+        assert!(!ours(&with(&[(MANAGED_BY, MANAGER), (VAULT_LABEL, "other")]), &owner));
+        assert!(!ours(&with(&[(VAULT_LABEL, "demo")]), &owner) && !ours(&ObjectMeta::default(), &owner));
+    }
+
+    #[test]
+    fn the_hash_does_not_depend_on_the_order_of_fields() {
+        assert_eq!(hash(&json!({"a": 1, "b": 2})), hash(&json!({"b": 2, "a": 1})));
+        assert_ne!(hash(&json!({"a": 1})), hash(&json!({"a": 2})));
+    }
+}

@@ -1,0 +1,254 @@
+//! What the fleet's two signed documents ought to say. Pure: from the spec and the vaults' public parts to drafts, and from what is signed to whether
+//! it still says that.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::id::{Hash, NodeId, Slot, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_wire::documents::{DocumentError, Kind, Root, unsigned, write_admission, write_policy};
+
+use crate::vaults::VaultToken;
+
+/// Documents are valid from this long before they are made: clocks differ.
+const BACK: u64 = 3_600_000;
+/// And this long after.
+const VALID: u64 = 365 * 24 * 3_600_000;
+/// One that expires sooner is made anew.
+const RENEW: u64 = 120 * 24 * 3_600_000;
+/// The last try may stay open for a day: whoever loses the connection in it must be able to finish.
+const LAST_TRY_MS: u64 = 24 * 3_600_000;
+/// Any other attempt.
+const ATTEMPT_MS: u64 = 10 * 60_000;
+/// A registration waits for its confirmation.
+const STORE_MS: u64 = 10 * 60_000;
+/// OWASP's least for Argon2id (19 MiB, 2 passes, 1 lane).
+const KSF_FLOOR: KsfParams = KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 };
+/// Phones have to bear it.
+const KSF_CEILING: KsfParams = KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 };
+
+/// What of the spec is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyWish {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud` of the vaults' token.
+    pub vault_audience: String,
+    /// `aud` of ChatD's.
+    pub chatd_audience: String,
+    /// The issuer's keys.
+    pub jwks: JwksSource,
+    /// The enrolment claim.
+    pub enrolment_claim: Option<String>,
+    /// Tries between two successes.
+    pub max: u32,
+    /// Failures over a registration's life.
+    pub lifetime_failures: u32,
+    /// Waits, milliseconds.
+    pub waits_ms: Vec<u64>,
+    /// Raft groups.
+    pub shards: u16,
+    /// Clients say so.
+    pub development: bool,
+}
+
+impl PolicyWish {
+    /// The policy with a number, from now on.
+    pub fn draft(&self, root: &Root, number: u64, now: Time) -> Policy {
+        let (not_before, not_after) = validity(now);
+        Policy {
+            lineage: root.lineage(),
+            era: root.era,
+            number,
+            not_before,
+            not_after,
+            issuer: self.issuer.clone(),
+            vault_audience: self.vault_audience.clone(),
+            chatd_audience: self.chatd_audience.clone(),
+            jwks: self.jwks.clone(),
+            enrolment_claim: self.enrolment_claim.clone(),
+            attempts: AttemptPolicy {
+                max: self.max,
+                lifetime_failures: self.lifetime_failures,
+                waits_ms: self.waits_ms.clone(),
+                last_try_ms: LAST_TRY_MS,
+                attempt_ms: ATTEMPT_MS,
+            },
+            store_ms: STORE_MS,
+            ksf_floor: KSF_FLOOR,
+            ksf_ceiling: KSF_CEILING,
+            shards: self.shards,
+            hash: Hash([0; 32]),
+            development: self.development,
+        }
+    }
+
+    /// Does a signed policy say this, and long enough?
+    pub fn holds(&self, root: &Root, signed: &Policy, now: Time) -> bool {
+        let wanted = self.draft(root, signed.number, now);
+        let same = Policy {
+            not_before: signed.not_before,
+            not_after: signed.not_after,
+            hash: signed.hash,
+            ..wanted
+        } == *signed;
+        same && lasting(signed.not_after, now)
+    }
+}
+
+/// A vault's public parts do not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("vault {region} gives no usable `{field}`")]
+pub struct PartsError {
+    /// Which.
+    pub region: String,
+    /// What.
+    pub field: &'static str,
+}
+
+/// The members that the regions' tokens make, in the order of the slots.
+pub fn members(tokens: &[(Slot, &VaultToken)]) -> Result<Vec<Member>, PartsError> {
+    let bytes = |token: &VaultToken, text: &str, field| {
+        STANDARD.decode(text).map_err(|_| PartsError { region: token.region.clone(), field })
+    };
+    tokens
+        .iter()
+        .map(|(slot, token)| {
+            Ok(Member {
+                region: token.region.clone(),
+                slot: *slot,
+                node: NodeId(token.node),
+                identity: bytes(token, &token.identity, "identity")?,
+                delivery: bytes(token, &token.delivery, "delivery")?,
+            })
+        })
+        .collect()
+}
+
+/// The admission list of these members, from now on.
+pub fn admission(root: &Root, members: Vec<Member>, number: u64, now: Time) -> Admission {
+    let (not_before, not_after) = validity(now);
+    Admission {
+        lineage: root.lineage(),
+        era: root.era,
+        number,
+        not_before,
+        not_after,
+        threshold: u8::try_from(members.len() / 2 + 1).unwrap_or(u8::MAX),
+        members,
+        hash: Hash([0; 32]),
+    }
+}
+
+/// Does a signed list admit just these, and long enough?
+pub fn admits(signed: &Admission, members: &[Member], now: Time) -> bool {
+    signed.members == members && lasting(signed.not_after, now)
+}
+
+/// Is it valid for long enough that nothing has to be done?
+pub fn lasting(not_after: Time, now: Time) -> bool {
+    not_after.0 > now.0.saturating_add(RENEW)
+}
+
+/// A draft as it goes to whoever signs.
+pub fn to_sign(draft: &Draft) -> Result<Vec<u8>, DocumentError> {
+    Ok(match draft {
+        Draft::Admission(list) => unsigned(Kind::Admission, write_admission(list)?),
+        Draft::Policy(policy) => unsigned(Kind::Policy, write_policy(policy)?),
+    })
+}
+
+/// One of the two, not signed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draft {
+    /// Which vaults exist.
+    Admission(Admission),
+    /// What they enforce.
+    Policy(Policy),
+}
+
+fn validity(now: Time) -> (Time, Time) {
+    (Time(now.0.saturating_sub(BACK)), Time(now.0.saturating_add(VALID)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_core::id::{Era, FleetId};
+    use bkv_wire::documents::{RootKey, add_signature, policy};
+
+    use super::*;
+
+    const NOW: Time = Time(1_790_000_000_000);
+
+    fn wish() -> PolicyWish {
+        PolicyWish {
+            issuer: "https://issuer.example".into(),
+            vault_audience: "bkv-vault".into(),
+            chatd_audience: "bkv-chatd".into(),
+            jwks: JwksSource::Inline(r#"{"keys":[]}"#.into()),
+            enrolment_claim: None,
+            max: 10,
+            lifetime_failures: 100,
+            waits_ms: vec![0, 0, 60_000],
+            shards: 4,
+            development: false,
+        }
+    }
+
+    fn key() -> RootKey {
+        RootKey::from_seed(&zeroize::Zeroizing::new([7; 32]))
+    }
+
+    fn root() -> Root {
+        Root {
+            keys: vec![key().public()],
+            threshold: 1,
+            fleet: FleetId([9; 16]),
+            era: Era(1),
+            development: false,
+        }
+    }
+
+    fn signed(wish: &PolicyWish, number: u64, at: Time) -> Policy {
+        let bytes = to_sign(&Draft::Policy(wish.draft(&root(), number, at))).unwrap();
+        let bytes = add_signature(Kind::Policy, &bytes, &key()).unwrap();
+        policy(&root(), &bytes, Some(at)).unwrap()
+    }
+
+    #[test]
+    fn a_signed_policy_holds_until_the_wish_changes_or_it_runs_out() {
+        let good = signed(&wish(), 3, NOW);
+        assert!(wish().holds(&root(), &good, NOW));
+        for changed in [
+            PolicyWish { max: 5, ..wish() },
+            PolicyWish { waits_ms: vec![0], ..wish() },
+            PolicyWish { issuer: "https://other.example".into(), ..wish() },
+            PolicyWish { jwks: JwksSource::Url("https://issuer.example/jwks".into()), ..wish() },
+        ] {
+            assert!(!changed.holds(&root(), &good, NOW), "{changed:?}");
+        }
+        let later = Time(NOW.0 + VALID - RENEW);
+        assert!(wish().holds(&root(), &good, Time(later.0 - 1)) && !wish().holds(&root(), &good, later));
+    }
+
+    #[test]
+    fn members_keep_the_order_of_slots_and_bad_parts_are_named() {
+        let token = |region: &str, identity: &str| VaultToken {
+            region: region.into(),
+            node: 5,
+            identity: identity.into(),
+            delivery: "AAAA".into(),
+            fingerprints: crate::vaults::Fingerprints::default(),
+        };
+        let (a, b) = (token("a", "AQID"), token("b", "AQIE"));
+        let made = members(&[(Slot(1), &a), (Slot(2), &b)]).unwrap();
+        assert_eq!(
+            made.iter().map(|m| (m.slot.0, m.region.as_str())).collect::<Vec<_>>(),
+            [(1, "a"), (2, "b")]
+        );
+        assert_eq!(
+            members(&[(Slot(1), &token("a", "§"))]),
+            Err(PartsError { region: "a".into(), field: "identity" })
+        );
+    }
+}

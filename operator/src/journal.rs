@@ -1,0 +1,136 @@
+//! The journal of a fleet: the ConfigMap `<name>-fleet`, written before any effect and owned by nobody, so that it outlives the resource, a wiped
+//! status and a GitOps tool. Its existence means: a fleet of this id may hold people's keys. Pure: the edge reads and writes it.
+
+use std::collections::BTreeMap;
+
+/// How far the fleet has come. Only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The fleet has an id; nothing else is sure.
+    Begun,
+    /// Raft may have been initialised: from here on, keys may exist.
+    Initialising,
+    /// A vault has said that every shard knows the fleet.
+    Initialised,
+}
+
+impl Stage {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Initialising => "initialising",
+            Self::Initialised => "initialised",
+        }
+    }
+
+    fn read(word: &str) -> Option<Self> {
+        [Self::Begun, Self::Initialising, Self::Initialised].into_iter().find(|s| s.name() == word)
+    }
+}
+
+/// The journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The fleet's id, 32 hexadecimal digits. Of the root file with an offline root, else drawn once.
+    pub fleet: String,
+    /// The region whose vault makes the root (if it lies in the fleet) and initialises Raft.
+    pub seed: String,
+    /// The vault's image, as it was when the fleet was made: a new operator changes no pod.
+    pub vault_image: String,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// The journal can't be used, and guessing could make new keys over old ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// A field is missing or odd.
+    #[error("ConfigMap {name}: `{field}` {why}")]
+    Field {
+        /// Which ConfigMap.
+        name: String,
+        /// Which key.
+        field: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Journal {
+    /// Its ConfigMap's name.
+    pub fn name(resource: &str) -> String {
+        format!("{resource}-fleet")
+    }
+
+    /// As the ConfigMap's data.
+    pub fn write(&self) -> BTreeMap<String, String> {
+        [
+            ("fleet", self.fleet.clone()),
+            ("seed", self.seed.clone()),
+            ("vaultImage", self.vault_image.clone()),
+            ("stage", self.stage.name().to_owned()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into()
+    }
+
+    /// From the ConfigMap's data.
+    pub fn read(name: &str, data: &BTreeMap<String, String>) -> Result<Self, JournalError> {
+        let field = |field: &'static str| {
+            let missing = || JournalError::Field { name: name.to_owned(), field, why: "is missing" };
+            data.get(field).filter(|v| !v.is_empty()).cloned().ok_or_else(missing)
+        };
+        let odd = |field, why| JournalError::Field { name: name.to_owned(), field, why };
+        let fleet = field("fleet")?;
+        if fleet.len() != 32 || !fleet.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            return Err(odd("fleet", "is not 32 hexadecimal digits"));
+        }
+        let stage = Stage::read(&field("stage")?);
+        Ok(Self {
+            fleet,
+            seed: field("seed")?,
+            vault_image: field("vaultImage")?,
+            stage: stage.ok_or_else(|| odd("stage", "is not begun, initialising or initialised"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> Journal {
+        Journal {
+            fleet: "00112233445566778899aabbccddeeff".into(),
+            seed: "eu-west".into(),
+            vault_image: "registry/bkv-vault:1".into(),
+            stage: Stage::Initialising,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for stage in [Stage::Begun, Stage::Initialising, Stage::Initialised] {
+            let j = Journal { stage, ..journal() };
+            assert_eq!(Journal::read("demo-fleet", &j.write()), Ok(j));
+        }
+        assert!(Stage::Begun < Stage::Initialising && Stage::Initialising < Stage::Initialised);
+    }
+
+    #[test]
+    fn each_missing_or_odd_field_is_named_and_nothing_is_guessed() {
+        for key in ["fleet", "seed", "vaultImage", "stage"] {
+            let mut data = journal().write();
+            data.remove(key);
+            let error = Journal::read("demo-fleet", &data).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("demo-fleet"), "{error}");
+        }
+        for (key, value) in
+            [("fleet", "00"), ("fleet", "0011223344556677 899aabbccddeeff"), ("stage", "done")]
+        {
+            let mut data = journal().write();
+            data.insert(key.into(), value.into());
+            assert!(Journal::read("demo-fleet", &data).is_err(), "{key}={value}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Leaf certificates: one for each part of the fleet, with a role in its URI name, or DNS names for the web and the database.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
+};
+use zeroize::Zeroizing;
+
+use super::authority::Authority;
+use super::seen::SeenCertificate;
+use super::{BACKDATED, PkiError, renew_at};
+
+/// Whose certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// For people: the subject's common name.
+    pub common: String,
+    /// `bkv://role/…`, if it plays a role.
+    pub uri: Option<String>,
+    /// DNS names, if it is a server by name.
+    pub dns: Vec<String>,
+}
+
+impl Names {
+    /// As [`SeenCertificate::names`] has them.
+    fn sorted(&self) -> Vec<String> {
+        let uri = self.uri.iter().map(|u| format!("uri:{u}"));
+        let mut all: Vec<String> = self.dns.iter().map(|d| format!("dns:{d}")).chain(uri).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// What has to be done about a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafDue {
+    /// Issue it anew: there is none, it is in the last third of its life, its names differ, or another authority signed it.
+    Issue,
+    /// Only the authorities that it comes with have changed.
+    Trust,
+    /// Nothing.
+    Nothing,
+}
+
+/// Decides. `leaf`: as it lies in its Secret; `authority`: the one that signs; `trusted` as it lies beside the leaf and as it should be.
+pub fn leaf_due(
+    leaf: Option<&SeenCertificate>,
+    names: &Names,
+    authority: &SeenCertificate,
+    trusted: (&str, &str),
+    now: i64,
+) -> LeafDue {
+    let Some(leaf) = leaf else { return LeafDue::Issue };
+    let good = leaf.names == names.sorted()
+        && now < renew_at(leaf.not_before, leaf.not_after)
+        && leaf.authority.is_some()
+        && leaf.authority == authority.subject
+        // One that outlives its authority would be refused while it seems valid.
+        && leaf.not_after <= authority.not_after;
+    if !good {
+        LeafDue::Issue
+    } else if trusted.0 == trusted.1 {
+        LeafDue::Nothing
+    } else {
+        LeafDue::Trust
+    }
+}
+
+/// A leaf as it goes into a Secret.
+pub struct Leaf {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaf").finish_non_exhaustive()
+    }
+}
+
+/// Issues one; not longer valid than its authority.
+pub fn issue(
+    authority: &Authority,
+    names: &Names,
+    validity: Duration,
+    now: SystemTime,
+) -> Result<Leaf, PkiError> {
+    let fail = |e: rcgen::Error| PkiError::Make { name: names.common.clone(), why: e.to_string() };
+    let mut params = CertificateParams::new(names.dns.clone()).map_err(fail)?;
+    if let Some(uri) = &names.uri {
+        params.subject_alt_names.push(SanType::URI(Ia5String::try_from(uri.as_str()).map_err(fail)?));
+    }
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let start = (now - BACKDATED).duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ends = authority.seen().map_or(i64::MAX, |a| a.not_after);
+    let end = (start + BACKDATED + validity).min(Duration::from_secs(u64::try_from(ends).unwrap_or(0)));
+    params.not_before = epoch + start;
+    params.not_after = epoch + end;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, &names.common);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().map_err(fail)?;
+    let certificate = params.signed_by(&key, &authority.issuer(&names.common)?).map_err(fail)?.pem();
+    Ok(Leaf { certificate, key: Zeroizing::new(key.serialize_pem()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Authorities, read_chain};
+    use super::*;
+
+    fn names() -> Names {
+        Names {
+            common: "demo".into(),
+            uri: Some("bkv://role/chatd/demo".into()),
+            dns: vec!["demo-chatd.ns.svc".into(), "vault.example.org".into()],
+        }
+    }
+
+    fn seconds(t: SystemTime) -> i64 {
+        i64::try_from(t.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+    }
+
+    #[test]
+    fn a_leaf_is_issued_once_and_again_when_names_authority_or_age_say_so() {
+        let (now, hour) = (SystemTime::now(), Duration::from_hours(1));
+        let ours = Authorities::make("demo", 100 * hour, now).unwrap();
+        let other = Authorities::make("demo", 100 * hour, now).unwrap();
+        let leaf = issue(&ours.current, &names(), 12 * hour, now).unwrap();
+        let seen = read_chain(leaf.certificate.as_bytes()).unwrap().remove(0);
+        let authority = ours.current.seen().unwrap();
+        let due =
+            |leaf: Option<&SeenCertificate>, names: &Names, authority: &SeenCertificate, now: SystemTime| {
+                leaf_due(leaf, names, authority, ("a", "a"), seconds(now))
+            };
+        assert_eq!(due(Some(&seen), &names(), &authority, now), LeafDue::Nothing);
+        assert_eq!(leaf_due(Some(&seen), &names(), &authority, ("a", "ab"), seconds(now)), LeafDue::Trust);
+        assert_eq!(due(None, &names(), &authority, now), LeafDue::Issue);
+        assert_eq!(due(Some(&seen), &names(), &other.current.seen().unwrap(), now), LeafDue::Issue);
+        assert_eq!(due(Some(&seen), &Names { dns: Vec::new(), ..names() }, &authority, now), LeafDue::Issue);
+        assert_eq!(due(Some(&seen), &names(), &authority, now + 9 * hour), LeafDue::Issue);
+    }
+
+    #[test]
+    fn no_leaf_outlives_its_authority() {
+        let now = SystemTime::now();
+        let ours = Authorities::make("demo", Duration::from_hours(5), now).unwrap();
+        let leaf = issue(&ours.current, &names(), Duration::from_hours(50), now).unwrap();
+        let seen = read_chain(leaf.certificate.as_bytes()).unwrap().remove(0);
+        assert!(seen.not_after <= ours.current.seen().unwrap().not_after);
+    }
+
+    /// What the operator issues is what `bkv-mtls` takes for the role.
+    #[test]
+    fn the_role_is_read_from_it() {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject as _;
+        let now = SystemTime::now();
+        let ours = Authorities::make("demo", Duration::from_hours(5), now).unwrap();
+        let leaf = issue(&ours.current, &names(), Duration::from_hours(2), now).unwrap();
+        let der = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).unwrap();
+        let role = bkv_mtls::RoleName::from_certificate(&der).unwrap();
+        assert_eq!(role.to_uri(), "bkv://role/chatd/demo");
+    }
+}

@@ -1,0 +1,80 @@
+//! What the operator is told at its start: command line and environment, no secret among it.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::resource::PullPolicy;
+
+/// Turns `BackupKeyVault` resources into fleets of vaults with ChatD in front.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 stopped in order · 64 bad arguments · 69 the API server can't be reached · 70 a task ended that must not"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Watch resources and bring them about.
+    Run(RunArgs),
+    /// Print the CustomResourceDefinition as YAML.
+    Crd,
+    /// Ask an operator whether it is ready; for `helm test`. Exit 0: it is.
+    Check {
+        /// Its readiness address.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/readyz")]
+        url: String,
+    },
+}
+
+/// Options of `run`.
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    /// Watch this namespace; may be repeated. Without it: all of them.
+    #[arg(long = "namespace", value_name = "NAMESPACE", env = "BKV_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// The vault's image, for fleets that are made from now on.
+    #[arg(long, value_name = "IMAGE", env = "BKV_VAULT_IMAGE")]
+    pub vault_image: String,
+    /// ChatD's image.
+    #[arg(long, value_name = "IMAGE", env = "BKV_CHATD_IMAGE")]
+    pub chatd_image: String,
+    /// The managed Postgres' image.
+    #[arg(long, value_name = "IMAGE", env = "BKV_POSTGRES_IMAGE")]
+    pub postgres_image: String,
+    /// Image of the program that copies PKCS#11 modules out of their images.
+    #[arg(long, value_name = "IMAGE", env = "BKV_COPIER_IMAGE")]
+    pub copier_image: String,
+    /// When images are pulled.
+    #[arg(long, value_name = "POLICY", env = "BKV_PULL_POLICY", default_value = "IfNotPresent", value_parser = pull_policy)]
+    pub pull_policy: PullPolicy,
+    /// `/livez`, `/readyz`, `/metrics`, in the clear.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub health: SocketAddr,
+    /// Name of the Lease: who holds it writes.
+    #[arg(long, value_name = "NAME", default_value = "bkv-operator")]
+    pub lease_name: String,
+    /// Where the Lease lies and the operator runs.
+    #[arg(long, value_name = "NAMESPACE", env = "BKV_OPERATOR_NAMESPACE", default_value = "default")]
+    pub lease_namespace: String,
+    /// This replica's name in the Lease; default: the host's name and a random part.
+    #[arg(long, value_name = "NAME", env = "BKV_POD_NAME")]
+    pub identity: Option<String>,
+    /// Seconds between two looks at a resource that nothing has happened to.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub resync: u64,
+}
+
+fn pull_policy(word: &str) -> Result<PullPolicy, String> {
+    [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never]
+        .into_iter()
+        .find(|p| p.as_str() == word)
+        .ok_or_else(|| "Always, IfNotPresent or Never".into())
+}
