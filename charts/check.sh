@@ -14,6 +14,7 @@ case "${1:-}" in
   *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac
 
+export PYTHONDONTWRITEBYTECODE=1
 python=python3
 "$python" -c 'import yaml' 2>/dev/null || python=/usr/bin/python3
 if ! "$python" -c 'import yaml' 2>/dev/null; then

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 HELM=$(charts/tools.sh helm)
 KUBECTL=$(charts/tools.sh kubectl)
 export HELM KUBECTL
+export PYTHONDONTWRITEBYTECODE=1
 python=python3
 "$python" -c 'import yaml' 2>/dev/null || python=/usr/bin/python3
 

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+export PYTHONDONTWRITEBYTECODE=1
 python=python3
 "$python" -c 'import yaml' 2>/dev/null || python=/usr/bin/python3
 if ! "$python" -c 'import yaml' 2>/dev/null; then
