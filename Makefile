@@ -8,7 +8,7 @@ CARGO := cargo --locked
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  KEEP=1 make demo   leaves the stack up and says how to go on\n'
 
 .PHONY: needs
@@ -59,6 +59,14 @@ test: lint ## What CI runs: lints, unit, property and stack tests
 .PHONY: bench
 bench: needs ## Measure; table on the terminal and target/bench/results.json
 	scripts/bench.sh
+
+.PHONY: chart-check
+chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG also against that cluster
+	charts/check.sh
+
+.PHONY: monitoring-check
+monitoring-check: needs ## Alerts, their tests and runbooks, the dashboard, and that their metrics exist
+	monitoring/check.sh
 
 .PHONY: clean
 clean: ## Remove build products of this checkout

@@ -12,6 +12,7 @@ command -v cc >/dev/null                             || missing+=(build-essentia
 command -v cmake >/dev/null                          || missing+=(cmake)
 command -v pkg-config >/dev/null                     || missing+=(pkg-config)
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || missing+=(python3-yaml)
 
 if ! command -v cargo >/dev/null; then
   echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again." >&2
