@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::resource::PullPolicy;
+
 /// How far the fleet has come. Only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -35,10 +37,21 @@ pub struct Journal {
     pub fleet: String,
     /// The region whose vault makes the root (if it lies in the fleet) and initialises Raft.
     pub seed: String,
-    /// The vault's image, as it was when the fleet was made: a new operator changes no pod.
-    pub vault_image: String,
+    /// What vaults run from, as it was when the fleet was made: a new operator changes no pod of a vault.
+    pub pinned: Pinned,
     /// How far it has come.
     pub stage: Stage,
+}
+
+/// What stands in the pods of vaults and comes from the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The vault's image.
+    pub vault_image: String,
+    /// The copier's image.
+    pub copier_image: String,
+    /// When they are pulled.
+    pub pull_policy: PullPolicy,
 }
 
 /// The journal can't be used, and guessing could make new keys over old ones.
@@ -67,7 +80,9 @@ impl Journal {
         [
             ("fleet", self.fleet.clone()),
             ("seed", self.seed.clone()),
-            ("vaultImage", self.vault_image.clone()),
+            ("vaultImage", self.pinned.vault_image.clone()),
+            ("copierImage", self.pinned.copier_image.clone()),
+            ("pullPolicy", self.pinned.pull_policy.as_str().to_owned()),
             ("stage", self.stage.name().to_owned()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
@@ -89,7 +104,12 @@ impl Journal {
         Ok(Self {
             fleet,
             seed: field("seed")?,
-            vault_image: field("vaultImage")?,
+            pinned: Pinned {
+                vault_image: field("vaultImage")?,
+                copier_image: field("copierImage")?,
+                pull_policy: PullPolicy::named(&field("pullPolicy")?)
+                    .ok_or_else(|| odd("pullPolicy", "is not Always, IfNotPresent or Never"))?,
+            },
             stage: stage.ok_or_else(|| odd("stage", "is not begun, initialising or initialised"))?,
         })
     }
@@ -103,7 +123,11 @@ mod tests {
         Journal {
             fleet: "00112233445566778899aabbccddeeff".into(),
             seed: "eu-west".into(),
-            vault_image: "registry/bkv-vault:1".into(),
+            pinned: Pinned {
+                vault_image: "registry/bkv-vault:1".into(),
+                copier_image: "registry/bkv-copier:1".into(),
+                pull_policy: PullPolicy::IfNotPresent,
+            },
             stage: Stage::Initialising,
         }
     }
@@ -119,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_missing_or_odd_field_is_named_and_nothing_is_guessed() {
-        for key in ["fleet", "seed", "vaultImage", "stage"] {
+        for key in ["fleet", "seed", "vaultImage", "copierImage", "pullPolicy", "stage"] {
             let mut data = journal().write();
             data.remove(key);
             let error = Journal::read("demo-fleet", &data).unwrap_err().to_string();

@@ -1,13 +1,24 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
+//!
+//! `observe` says what is, `validate` what is wanted, `bootstrap` decides what a fleet needs next, `plan` which objects should exist, `status` what to
+//! answer: all of that is pure. Only `edge` talks to the API server and to vaults (by `apply`, `lease` and `vaults`).
 #![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod bootstrap;
 pub mod documents;
+mod edge;
 pub mod journal;
 pub mod kinds;
 pub mod lease;
+pub mod metrics;
+pub mod observe;
 pub mod pki;
+pub mod plan;
 pub mod resource;
 pub mod settings;
+pub mod status;
+pub mod validate;
 pub mod vaults;
+
+pub use edge::{RunError, run};

@@ -1,9 +1,102 @@
-//! `bkv-operator`.
+//! `bkv-operator`: see `--help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    match bkv_operator::resource::crd_yaml() {
-        Ok(y) => print!("{y}"),
-        Err(e) => eprintln!("{e}"),
+use std::process::ExitCode;
+
+use bkv_operator::settings::{Cli, Command, RunArgs};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match cli.command {
+        Command::Crd => match bkv_operator::resource::crd_yaml() {
+            Ok(yaml) => {
+                print!("{yaml}");
+                ExitCode::SUCCESS
+            }
+            Err(e) => ended(&e, 70),
+        },
+        Command::Check { url } => in_runtime(check(url)),
+        Command::Run(args) => {
+            let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "info,kube_runtime=off,kube_client=warn".into());
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_ansi(false)
+                .with_writer(std::io::stderr)
+                .init();
+            in_runtime(serve(args))
+        }
     }
+}
+
+fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    // Two threads: it waits for others most of the time, and each thread has buffers of its own.
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(e) => ended(&e, 70),
+    }
+}
+
+async fn serve(args: RunArgs) -> ExitCode {
+    let stop = CancellationToken::new();
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return ExitCode::from(70);
+    };
+    let signals = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        signals.cancel();
+    });
+    match bkv_operator::run(args, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e @ bkv_operator::RunError::Client(_)) => ended(&e, 69),
+        Err(e) => ended(&e, 70),
+    }
+}
+
+async fn check(url: String) -> ExitCode {
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(5)).no_proxy().build();
+    let asked = match client {
+        Ok(client) => client.get(&url).send().await,
+        Err(e) => return ended(&e, 70),
+    };
+    match asked {
+        Ok(a) if a.status().is_success() => {
+            println!("{url}: ready");
+            ExitCode::SUCCESS
+        }
+        Ok(a) => {
+            eprintln!("bkv-operator: {url} says {}", a.status());
+            ExitCode::from(69)
+        }
+        Err(e) => ended(&e, 69),
+    }
+}
+
+fn ended(e: &dyn std::error::Error, code: u8) -> ExitCode {
+    let mut words = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        words = format!("{words}: {e}");
+        source = e.source();
+    }
+    eprintln!("bkv-operator: {words}");
+    ExitCode::from(code)
 }

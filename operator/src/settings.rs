@@ -73,8 +73,5 @@ pub struct RunArgs {
 }
 
 fn pull_policy(word: &str) -> Result<PullPolicy, String> {
-    [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never]
-        .into_iter()
-        .find(|p| p.as_str() == word)
-        .ok_or_else(|| "Always, IfNotPresent or Never".into())
+    PullPolicy::named(word).ok_or_else(|| "Always, IfNotPresent or Never".into())
 }

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::{Action, Custody, Facts, Signed, Vault, Verdict, decide};
 use crate::documents::{Draft, PolicyWish, to_sign};
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, Pinned, Stage};
+use crate::resource::PullPolicy;
 use crate::vaults::{Fingerprints, VaultStatus, VaultToken};
 
 /// A vault of that world.
@@ -146,7 +147,11 @@ impl World {
             custody: self.custody,
             regions: vec![(Slot(1), "a".into()), (Slot(2), "b".into()), (Slot(3), "c".into())],
             wish: self.keys.then(|| self.wish.clone()),
-            vault_image: "vault:1".into(),
+            pinned: Pinned {
+                vault_image: "vault:1".into(),
+                copier_image: "copier:1".into(),
+                pull_policy: PullPolicy::Never,
+            },
             journal: self.journal.clone(),
             new_id: hex::encode([self.ids; 16]),
             root: self.root.clone(),

@@ -77,12 +77,7 @@ fn begin(f: &Facts) -> Decision {
     let Some((_, first)) = f.regions.first() else { return waiting(Vec::new(), "Journal") };
     let new = |fleet: String, seed: &str, stage| {
         only(
-            Action::WriteJournal(Journal {
-                fleet,
-                seed: seed.to_owned(),
-                vault_image: f.vault_image.clone(),
-                stage,
-            }),
+            Action::WriteJournal(Journal { fleet, seed: seed.to_owned(), pinned: f.pinned.clone(), stage }),
             "Journal",
         )
     };

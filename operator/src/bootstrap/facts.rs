@@ -6,7 +6,7 @@ use bkv_core::id::{Slot, Time};
 use bkv_wire::documents::Kind;
 
 use crate::documents::{Draft, PolicyWish};
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, Pinned, Stage};
 use crate::vaults::{VaultStatus, VaultToken};
 
 /// Who keeps the root.
@@ -45,8 +45,8 @@ pub struct Facts {
     pub regions: Vec<(Slot, String)>,
     /// What the policy ought to say. None: it can't be said yet (the issuer's keys are missing).
     pub wish: Option<PolicyWish>,
-    /// The vault's image, for a new fleet.
-    pub vault_image: String,
+    /// What the vaults of a new fleet run from.
+    pub pinned: Pinned,
     /// The journal, if there is one.
     pub journal: Option<Journal>,
     /// The id that a new fleet would get, 32 hexadecimal digits.

@@ -48,6 +48,11 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
+    /// From Kubernetes' spelling.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Always, Self::IfNotPresent, Self::Never].into_iter().find(|p| p.as_str() == word)
+    }
+
     /// As Kubernetes spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,204 @@
+//! Carries the bootstrap's actions out, one by one. Each can be repeated; the first that fails ends the pass.
+
+use std::collections::BTreeMap;
+
+use bkv_wire::documents::{Kind, Root, fingerprint};
+
+use super::store::{Store, documents, request};
+use super::world::{Memory, World};
+use crate::apply::ApplyError;
+use crate::bootstrap::{Action, Custody};
+use crate::documents::{Draft, to_sign};
+use crate::journal::Journal;
+use crate::validate::Fleet;
+use crate::vaults::{VaultClient, VaultError};
+
+/// An action failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ActionError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The document breaks a rule: the spec says something that can't be signed.
+    #[error("the {0} can't be made: {1}")]
+    Document(&'static str, String),
+    /// The vault went away between two looks.
+    #[error("vault {0} is not there any more")]
+    Gone(String),
+    /// A vault's root is another fleet's.
+    #[error(
+        "vault {region} has the root of fleet {found}, and not of {wanted}: its volume is another fleet's"
+    )]
+    Foreign { region: String, found: String, wanted: String },
+}
+
+fn client(memory: &Memory, region: &str) -> Result<VaultClient, ActionError> {
+    let found = memory.clients.get(region).map(|(_, c)| c.clone());
+    found.ok_or_else(|| ActionError::Gone(region.to_owned()))
+}
+
+/// Does one; true if something was changed.
+pub(super) async fn act(
+    world: &World,
+    fleet: &Fleet,
+    memory: &Memory,
+    journal: Option<&Journal>,
+    asked: &BTreeMap<String, Vec<u8>>,
+    action: Action,
+) -> Result<bool, ActionError> {
+    let store = Store::of(world, fleet);
+    let name = fleet.name.as_str();
+    match action {
+        Action::WriteJournal(journal) => store.make_journal(&journal).await?,
+        Action::Advance(stage) => {
+            if let Some(journal) = journal {
+                store.advance(&Journal { stage, ..journal.clone() }).await?;
+            }
+        }
+        Action::PublishRoot { region } => {
+            let answer = client(memory, &region)?.root().await?;
+            publish(&store, fleet, journal, &region, &answer.root).await?;
+        }
+        Action::PublishGivenRoot(root) => publish_bytes(&store, fleet, root).await?,
+        Action::Sign { region, draft } => {
+            let (kind, unsigned) = unsigned(&draft)?;
+            let signed = client(memory, &region)?.sign(kind, unsigned).await?;
+            keep(&store, name, kind, signed).await?;
+        }
+        Action::KeepSigned { kind, signed } => keep(&store, name, kind, signed).await?,
+        Action::AskForSignatures(drafts) => return ask(&store, name, &drafts, asked).await,
+        Action::WithdrawRequest => store.remove(&request(name)).await?,
+        Action::Install { region, kind, signed } => client(memory, &region)?.install(kind, signed).await?,
+        Action::Initialise { region } => client(memory, &region)?.init().await?,
+        Action::HandRootOver { from, to, slot } => {
+            let sealed = client(memory, &from)?.sealed_root().await?;
+            let Some(one) = sealed.members.iter().find(|m| m.slot == slot.0) else {
+                return Err(ActionError::Gone(to));
+            };
+            client(memory, &to)?.keep_root(&one.sealed).await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn publish(
+    store: &Store<'_>,
+    fleet: &Fleet,
+    journal: Option<&Journal>,
+    region: &str,
+    root: &str,
+) -> Result<(), ActionError> {
+    use base64::Engine as _;
+    let odd = |why: String| VaultError::Odd { region: region.to_owned(), why };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(root).map_err(|e| odd(e.to_string()))?;
+    let decoded = Root::decode(&bytes).map_err(|e| odd(e.to_string()))?;
+    let found = hex::encode(decoded.fleet.0);
+    let wanted = journal.map(|j| j.fleet.clone()).unwrap_or_default();
+    if found != wanted {
+        return Err(ActionError::Foreign { region: region.to_owned(), found, wanted });
+    }
+    publish_bytes(store, fleet, bytes).await
+}
+
+async fn publish_bytes(store: &Store<'_>, fleet: &Fleet, root: Vec<u8>) -> Result<(), ActionError> {
+    let print = fingerprint("root", &root);
+    let (text, bytes) = ([("fingerprint".to_owned(), print)].into(), [("root.bin".to_owned(), root)].into());
+    Ok(store.keep(&fleet.names().root(), text, bytes).await?)
+}
+
+fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), ActionError> {
+    let kind = match draft {
+        Draft::Admission(_) => Kind::Admission,
+        Draft::Policy(_) => Kind::Policy,
+    };
+    let bytes = to_sign(draft).map_err(|e| ActionError::Document(kind.name(), e.to_string()))?;
+    Ok((kind, bytes))
+}
+
+async fn keep(store: &Store<'_>, name: &str, kind: Kind, signed: Vec<u8>) -> Result<(), ActionError> {
+    let bytes = [(kind.name().to_owned(), signed)].into();
+    Ok(store.keep(&documents(name), BTreeMap::new(), bytes).await?)
+}
+
+/// Publishes what is to be signed, with the fingerprints to compare and the command to run. One that asks for the same already stays: people may be
+/// about to sign it.
+async fn ask(
+    store: &Store<'_>,
+    name: &str,
+    drafts: &[Draft],
+    asked: &BTreeMap<String, Vec<u8>>,
+) -> Result<bool, ActionError> {
+    let same = |draft: &Draft| {
+        let (key, shown) =
+            (file(draft), asked.get(file(draft)).and_then(|b| bkv_wire::documents::show(b).ok()));
+        let _ = key;
+        match (shown.map(|s| s.content), draft) {
+            (Some(bkv_wire::documents::Content::Admission(old)), Draft::Admission(new)) => {
+                old.number == new.number
+                    && old.members == new.members
+                    && crate::documents::lasting(old.not_after, new.not_before)
+            }
+            (Some(bkv_wire::documents::Content::Policy(old)), Draft::Policy(new)) => {
+                let dated = bkv_core::document::Policy {
+                    not_before: old.not_before,
+                    not_after: old.not_after,
+                    hash: old.hash,
+                    ..new.clone()
+                };
+                dated == old && crate::documents::lasting(old.not_after, new.not_before)
+            }
+            _ => false,
+        }
+    };
+    if drafts.len() == asked.len() && drafts.iter().all(same) {
+        return Ok(false);
+    }
+    let mut bytes = BTreeMap::new();
+    let mut lines = vec![
+        "Sign each file off the cluster, with as many root keys as the root wants, after comparing the fingerprints with what each region's people read off their vault:".to_owned(),
+    ];
+    for draft in drafts {
+        let (kind, unsigned) = unsigned(draft)?;
+        let file = file(draft);
+        lines.push(format!(
+            "  kubectl get configmap {} -o jsonpath='{{.binaryData.{}}}' | base64 -d > {file}",
+            request(name),
+            file.replace('.', "\\.")
+        ));
+        lines.push(format!("  bkv ceremony show {file}"));
+        lines.push(format!("  bkv ceremony sign --key root.key --in {file} --out {}.signed", kind.name()));
+        if let Draft::Admission(list) = draft {
+            for m in &list.members {
+                lines.push(format!(
+                    "    {}: identity {} delivery {}",
+                    m.region,
+                    fingerprint("identity", &m.identity),
+                    fingerprint("delivery", &m.delivery)
+                ));
+            }
+        }
+        bytes.insert(file.to_owned(), unsigned);
+    }
+    lines.push("Then put the results into the ConfigMap that fleet.root.offline.signedConfigMapRef names, under the keys `admission` and `policy` (kubectl create configmap … --from-file=admission=admission.signed --from-file=policy=policy.signed --dry-run=client -o yaml | kubectl apply --server-side -f -).".to_owned());
+    let text = [("how".to_owned(), lines.join("\n"))].into();
+    // A request of other files is replaced as a whole.
+    store.remove(&request(name)).await?;
+    store.keep(&request(name), text, bytes).await?;
+    Ok(true)
+}
+
+fn file(draft: &Draft) -> &'static str {
+    match draft {
+        Draft::Admission(_) => "admission.unsigned",
+        Draft::Policy(_) => "policy.unsigned",
+    }
+}
+
+/// Custody of a fleet's root.
+pub(super) fn custody(fleet: &Fleet) -> Custody {
+    match fleet.root {
+        crate::validate::RootCustody::InFleet => Custody::InFleet,
+        crate::validate::RootCustody::Offline { .. } => Custody::Offline,
+    }
+}

@@ -1,0 +1,241 @@
+//! Certificates: what `pki` says is due is done here, in Secrets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bkv_mtls::Identity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::secrets::{Content, Secrets};
+use super::world::{Certificates, Memory, World, now};
+use crate::apply::ApplyError;
+use crate::pki::{
+    Authorities, Authority, AuthorityDue, LeafDue, Names, PkiError, SeenCertificate, authority_due, issue,
+    leaf_due, read_chain,
+};
+use crate::plan::{CertificateRequest, certificates};
+use crate::resource::status::CertificateStatus;
+use crate::validate::{Fleet, Tls};
+
+/// Certificates are looked at again after this; a change of the spec is looked at at once.
+const AGAIN: Duration = Duration::from_mins(2);
+
+/// Certificates could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CertificateError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// cert-manager has not issued it yet.
+    #[error(
+        "Secret {0} is not there yet: cert-manager issues it; `kubectl describe certificate {0}` says what it waits for"
+    )]
+    Awaited(String),
+}
+
+/// Sees to all certificates, and gives what the admin doors need.
+pub(super) async fn ensure(
+    world: &World,
+    fleet: &Fleet,
+    memory: &mut Memory,
+) -> Result<Arc<Certificates>, CertificateError> {
+    if let Some((at, generation, known)) = &memory.pki
+        && at.elapsed() < AGAIN
+        && *generation == fleet.generation
+    {
+        return Ok(known.clone());
+    }
+    let secrets = Secrets::of(world, fleet);
+    let requests = certificates(fleet);
+    let seen = match &fleet.tls {
+        Tls::Builtin { ca_validity, leaf_validity } => {
+            builtin(&secrets, fleet, &requests, *ca_validity, *leaf_validity).await?
+        }
+        Tls::CertManager { .. } => awaited(&secrets, &requests).await?,
+    };
+    let known = Arc::new(seen);
+    memory.pki = Some((Instant::now(), fleet.generation, known.clone()));
+    Ok(known)
+}
+
+async fn builtin(
+    secrets: &Secrets<'_>,
+    fleet: &Fleet,
+    requests: &[CertificateRequest],
+    ca_validity: Duration,
+    leaf_validity: Duration,
+) -> Result<Certificates, CertificateError> {
+    let (clock, at) = (SystemTime::now(), now().as_second());
+    let name = format!("{}-ca", fleet.name);
+    let mut leaves = BTreeMap::new();
+    for request in requests {
+        let found = secrets.ours(&request.secret).await?;
+        leaves.insert(request.secret.clone(), found);
+    }
+    let found = secrets.ours(&name).await?;
+    let mut authorities = authorities(&name, found.as_ref())?;
+    let current = authorities.as_ref().and_then(|a| a.current.seen());
+    let next = authorities.as_ref().and_then(|a| a.next.as_ref()?.seen());
+    let old = authorities.as_ref().and_then(|a| read_chain(a.old.as_ref()?.as_bytes())?.into_iter().next());
+    let of_old = leaves
+        .values()
+        .flatten()
+        .filter_map(leaf)
+        .any(|l| old.as_ref().is_some_and(|o| l.authority == o.subject));
+    let due = authority_due(current.as_ref(), next.as_ref(), old.as_ref(), of_old, at);
+    authorities = match (due, authorities) {
+        (AuthorityDue::Nothing, a) => a,
+        (AuthorityDue::MakeNext, Some(a)) => Some(Authorities {
+            next: Some(Authority::generate(fleet.name.as_str(), ca_validity, clock)?),
+            ..a
+        }),
+        (AuthorityDue::Promote, Some(a)) => Some(a.promoted()),
+        (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, ..a }),
+        (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),
+    };
+    let Some(authorities) = authorities else { return Err(CertificateError::Awaited(name)) };
+    if due != AuthorityDue::Nothing {
+        tracing::info!(vault = %fleet.name, step = ?due, "certificate authority");
+        // Written before anything is signed by it.
+        write_authorities(secrets, &name, &authorities).await?;
+    }
+    let signer = authorities.current.seen().ok_or_else(|| CertificateError::Awaited(name.clone()))?;
+    let trusted = authorities.trusted();
+    let mut listed = Vec::new();
+    let mut admin = None;
+    for request in requests {
+        let names = Names { common: common(request), uri: request.uri(), dns: request.dns().to_vec() };
+        let found = leaves.get(&request.secret).and_then(Option::as_ref);
+        let kept_trust = found.and_then(|c| c.text("ca.crt")).unwrap_or_default();
+        let due = leaf_due(found.and_then(leaf).as_ref(), &names, &signer, (kept_trust, &trusted), at);
+        let (certificate, key) = match (due, found) {
+            (LeafDue::Trust | LeafDue::Nothing, Some(c)) => {
+                (text(c, "tls.crt").to_string(), text(c, "tls.key"))
+            }
+            _ => {
+                let made = issue(&authorities.current, &names, leaf_validity, clock)?;
+                (made.certificate, made.key)
+            }
+        };
+        if due != LeafDue::Nothing {
+            let data = [
+                ("tls.crt", certificate.as_bytes()),
+                ("tls.key", key.as_bytes()),
+                ("ca.crt", trusted.as_bytes()),
+            ];
+            secrets.write(&request.secret, "kubernetes.io/tls", data.into(), true).await?;
+        }
+        listed.extend(chain(&request.secret, certificate.as_bytes(), "Leaf"));
+        if matches!(&request.subject, crate::plan::Subject::Role { role: crate::plan::Role::Admin, .. }) {
+            admin = Some(identity(&request.secret, &certificate, &key, &trusted)?);
+        }
+    }
+    listed.extend(chain(&name, authorities.current.certificate.as_bytes(), "Authority"));
+    let (identity, mark) = admin.ok_or_else(|| CertificateError::Awaited(fleet.names().admin()))?;
+    Ok(Certificates { identity, mark, listed })
+}
+
+async fn awaited(
+    secrets: &Secrets<'_>,
+    requests: &[CertificateRequest],
+) -> Result<Certificates, CertificateError> {
+    let (mut listed, mut admin) = (Vec::new(), None);
+    for request in requests {
+        let awaited = || CertificateError::Awaited(request.secret.clone());
+        let (content, _) = secrets.read(&request.secret).await?.ok_or_else(awaited)?;
+        let certificate = content.text("tls.crt").ok_or_else(awaited)?;
+        listed.extend(chain(&request.secret, certificate.as_bytes(), "Leaf"));
+        if let Some(ca) = content.get("ca.crt") {
+            listed.extend(chain(&format!("{}/ca", request.secret), ca, "Authority"));
+        }
+        if matches!(&request.subject, crate::plan::Subject::Role { role: crate::plan::Role::Admin, .. }) {
+            let key = text(&content, "tls.key");
+            admin = Some(identity(
+                &request.secret,
+                certificate,
+                &key,
+                content.text("ca.crt").unwrap_or_default(),
+            )?);
+        }
+    }
+    let (identity, mark) = admin.ok_or_else(|| CertificateError::Awaited("admin".into()))?;
+    Ok(Certificates { identity, mark, listed })
+}
+
+fn identity(
+    secret: &str,
+    certificate: &str,
+    key: &str,
+    ca: &str,
+) -> Result<(Arc<Identity>, String), PkiError> {
+    let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes(), ca.as_bytes())
+        .map_err(|e| PkiError::Secret { secret: secret.to_owned(), why: e.to_string() })?;
+    use sha2::{Digest as _, Sha256};
+    let mark = hex::encode(Sha256::digest([certificate, ca].concat()));
+    Ok((identity, mark))
+}
+
+fn common(request: &CertificateRequest) -> String {
+    // A common name has room for 64 characters (RFC 5280, upper bounds).
+    request.secret.chars().take(64).collect()
+}
+
+fn text(content: &Content, key: &str) -> Zeroizing<String> {
+    Zeroizing::new(content.text(key).unwrap_or_default().to_owned())
+}
+
+fn leaf(content: &Content) -> Option<SeenCertificate> {
+    // Without its key it is no use.
+    content.get("tls.key").filter(|k| !k.is_empty())?;
+    read_chain(content.get("tls.crt")?)?.into_iter().next()
+}
+
+fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authorities>, PkiError> {
+    let Some(content) = content else { return Ok(None) };
+    let pair = |stem: &str| -> Option<Authority> {
+        let certificate = content.text(&format!("{stem}.crt"))?.to_owned();
+        let key = text(content, &format!("{stem}.key"));
+        read_chain(certificate.as_bytes())?;
+        (!key.is_empty()).then_some(Authority { certificate, key })
+    };
+    let unreadable =
+        || PkiError::Secret { secret: name.to_owned(), why: "tls.crt and tls.key do not read".into() };
+    let current = pair("tls").ok_or_else(unreadable)?;
+    let old = content.text("old.crt").filter(|c| read_chain(c.as_bytes()).is_some()).map(str::to_owned);
+    Ok(Some(Authorities { current, next: pair("next"), old }))
+}
+
+async fn write_authorities(secrets: &Secrets<'_>, name: &str, a: &Authorities) -> Result<(), ApplyError> {
+    let mut data: BTreeMap<&str, &[u8]> =
+        [("tls.crt", a.current.certificate.as_bytes()), ("tls.key", a.current.key.as_bytes())].into();
+    if let Some(next) = &a.next {
+        data.insert("next.crt", next.certificate.as_bytes());
+        data.insert("next.key", next.key.as_bytes());
+    }
+    if let Some(old) = &a.old {
+        data.insert("old.crt", old.as_bytes());
+    }
+    secrets.write(name, "kubernetes.io/tls", data, true).await
+}
+
+fn chain(name: &str, pem: &[u8], kind: &str) -> Vec<CertificateStatus> {
+    let links = read_chain(pem).unwrap_or_default();
+    links
+        .iter()
+        .enumerate()
+        .filter_map(|(i, link)| {
+            let name = if i == 0 { name.to_owned() } else { format!("{name}/{i}") };
+            let kind = if i == 0 { kind } else { "Authority" };
+            Some(CertificateStatus {
+                name,
+                kind: kind.to_owned(),
+                not_after: Time(Timestamp::from_second(link.not_after).ok()?),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,246 @@
+//! Secrets: read by name, made where the operator makes them, never listed. What they hold is wiped when it is dropped and never said.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt as _;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::world::World;
+use crate::apply::{ApplyError, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::status::Trouble;
+use crate::validate::{Fleet, Hsm, KeyOf, Pin, Postgres};
+
+/// A Secret's content; wiped when dropped.
+pub(super) struct Content(BTreeMap<String, Vec<u8>>);
+
+impl Content {
+    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
+        self.0.get(key).map(Vec::as_slice)
+    }
+
+    /// As text.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(|b| std::str::from_utf8(b).ok())
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(zeroize::Zeroize::zeroize);
+    }
+}
+
+/// Where a fleet's Secrets are.
+pub(super) struct Secrets<'a> {
+    api: Api<Secret>,
+    fleet: &'a Fleet,
+}
+
+impl<'a> Secrets<'a> {
+    pub(super) fn of(world: &World, fleet: &'a Fleet) -> Self {
+        Self { api: Api::namespaced(world.client.clone(), &fleet.namespace), fleet }
+    }
+
+    /// Its content, and whether it is ours.
+    pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, bool)>, ApplyError> {
+        let found = self.api.get_opt(name).await.map_err(|e| ApplyError::of("Secret", name, e))?;
+        Ok(found.map(|mut secret| {
+            let label = |name: &str| secret.labels().get(name).map(String::as_str);
+            let ours =
+                label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str());
+            let data = secret.data.take().unwrap_or_default();
+            (Content(data.into_iter().map(|(k, v)| (k, v.0)).collect()), ours)
+        }))
+    }
+
+    /// Only ours.
+    pub(super) async fn ours(&self, name: &str) -> Result<Option<Content>, ApplyError> {
+        match self.read(name).await? {
+            Some((_, false)) => Err(ApplyError::Collision { kind: "Secret", name: name.to_owned() }),
+            found => Ok(found.map(|(content, _)| content)),
+        }
+    }
+
+    /// Writes one. `owned`: it goes with the resource.
+    pub(super) async fn write(
+        &self,
+        name: &str,
+        kind: &str,
+        data: BTreeMap<&str, &[u8]>,
+        owned: bool,
+    ) -> Result<(), ApplyError> {
+        let labels = [
+            ("app.kubernetes.io/name", "bkv"),
+            ("app.kubernetes.io/instance", self.fleet.name.as_str()),
+            ("app.kubernetes.io/component", "pki"),
+            (MANAGED_BY, MANAGER),
+            (VAULT_LABEL, self.fleet.name.as_str()),
+        ];
+        let owner = OwnerReference {
+            api_version: "bkv.dev/v1alpha1".into(),
+            kind: "BackupKeyVault".into(),
+            name: self.fleet.name.to_string(),
+            uid: self.fleet.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        };
+        let mut secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(self.fleet.namespace.clone()),
+                labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+                owner_references: owned.then(|| vec![owner]),
+                ..ObjectMeta::default()
+            },
+            type_: Some(kind.to_owned()),
+            data: Some(data.into_iter().map(|(k, v)| (k.to_owned(), ByteString(v.to_vec()))).collect()),
+            ..Secret::default()
+        };
+        // Somebody else's is not written over. Applied also when it is made: keys that are left out later must go.
+        self.ours(name).await?;
+        let done = self.api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await;
+        if let Some(data) = secret.data.as_mut() {
+            data.values_mut().for_each(|v| v.0.zeroize());
+        }
+        done.map(drop).map_err(|e| ApplyError::of("Secret", name, e))
+    }
+
+    /// PINs: makes those that are the operator's to make (never after the fleet is made: a new PIN would not open an old token), and says what is wrong
+    /// with those that were given.
+    pub(super) async fn pins(&self, may_make: bool) -> Result<Vec<Trouble>, ApplyError> {
+        let mut troubles = Vec::new();
+        for region in &self.fleet.regions {
+            let made = self.fleet.names().pin(&region.name);
+            match &region.hsm {
+                Hsm::SoftHsm { pin: Pin::Made, .. } | Hsm::GcpKms { .. } => {
+                    let found = self.ours(&made).await?;
+                    if found.as_ref().is_some_and(|c| c.get("pin").is_some_and(|p| !p.is_empty())) {
+                    } else if may_make {
+                        let pin = digits()?;
+                        self.write(&made, "Opaque", [("pin", pin.as_bytes())].into(), false).await?;
+                    } else {
+                        troubles.push(Trouble::hard("PinSecret", made.clone(), format!(
+                            "Secret {made} with the PIN of region {} is gone: restore it; a new PIN would not open the token",
+                            region.name
+                        )));
+                    }
+                }
+                Hsm::SoftHsm { pin: Pin::Given(key), .. } | Hsm::AwsCloudHsm { pin: key, .. } => {
+                    troubles.extend(
+                        self.given(key, &format!("the PIN of region {}", region.name), "PinSecret").await?,
+                    );
+                }
+                Hsm::Pkcs11(module) => {
+                    troubles.extend(
+                        self.given(&module.pin, &format!("the PIN of region {}", region.name), "PinSecret")
+                            .await?,
+                    );
+                }
+            }
+        }
+        Ok(troubles)
+    }
+
+    async fn given(
+        &self,
+        key: &KeyOf,
+        what: &str,
+        check: &'static str,
+    ) -> Result<Option<Trouble>, ApplyError> {
+        let (name, wanted) = (&key.name, &key.key);
+        let trouble = |why: String| Some(Trouble::hard(check, name.clone(), why));
+        Ok(match self.read(name).await? {
+            None => {
+                trouble(format!("Secret {name} is not there: make it, with {what} under the key `{wanted}`"))
+            }
+            Some((content, _)) => match content.get(wanted) {
+                None => trouble(format!("Secret {name} has no key `{wanted}`: put {what} there")),
+                Some([]) => trouble(format!("Secret {name}: `{wanted}` is empty; put {what} there")),
+                Some(_) => None,
+            },
+        })
+    }
+
+    /// The database's Secrets; says what is wrong, whether an external one brings a CA, and the port in its URL.
+    pub(super) async fn database(&self) -> Result<(Vec<Trouble>, bool, Option<u16>), ApplyError> {
+        let names = self.fleet.names();
+        match &self.fleet.postgres {
+            Postgres::None | Postgres::CloudNativePg { .. } => Ok((Vec::new(), false, None)),
+            Postgres::External(key) => {
+                let trouble = self.given(key, "the database's URL", "PostgresSecret").await?;
+                let found = self.read(&key.name).await?.map(|(c, _)| c);
+                let ca = found.as_ref().is_some_and(|c| c.get("ca.crt").is_some());
+                let port = found
+                    .as_ref()
+                    .and_then(|c| c.text(&key.key))
+                    .and_then(|url| reqwest::Url::parse(url).ok()?.port());
+                Ok((trouble.into_iter().collect(), ca, port))
+            }
+            Postgres::Managed(_) => {
+                let (name, url) = (names.postgres(), names.postgres_url());
+                let found = self.ours(&name).await?;
+                let password = match found.as_ref().and_then(|c| c.text("password")).filter(|p| !p.is_empty())
+                {
+                    Some(password) => Zeroizing::new(password.to_owned()),
+                    None => {
+                        let password = letters()?;
+                        self.write(&name, "Opaque", [("password", password.as_bytes())].into(), true).await?;
+                        password
+                    }
+                };
+                let host = format!("{name}.{}.svc", self.fleet.namespace);
+                let text = Zeroizing::new(format!(
+                    "postgres://bkv:{}@{host}:5432/bkv?sslmode=verify-full&sslrootcert=/etc/bkv-postgres/ca.crt",
+                    password.as_str()
+                ));
+                let authority = self.read(&names.postgres_tls()).await?;
+                let ca = authority.as_ref().and_then(|(c, _)| c.text("ca.crt")).unwrap_or_default();
+                let kept = self.ours(&url).await?;
+                let same = kept
+                    .as_ref()
+                    .is_some_and(|c| c.text("url") == Some(text.as_str()) && c.text("ca.crt") == Some(ca));
+                if !same && !ca.is_empty() {
+                    self.write(
+                        &url,
+                        "Opaque",
+                        [("url", text.as_bytes()), ("ca.crt", ca.as_bytes())].into(),
+                        true,
+                    )
+                    .await?;
+                }
+                Ok((Vec::new(), true, None))
+            }
+        }
+    }
+}
+
+fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, ApplyError> {
+    let mut bytes = Zeroizing::new([0u8; N]);
+    SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| ApplyError::Refused {
+        kind: "Secret",
+        name: String::new(),
+        why: "the system gives no randomness".into(),
+    })?;
+    Ok(bytes)
+}
+
+/// A PIN of 24 digits: about 80 bits. (A remainder of 10 in a byte is off by less than a fiftieth of a bit.)
+fn digits() -> Result<Zeroizing<String>, ApplyError> {
+    let bytes = random::<24>()?;
+    Ok(Zeroizing::new(bytes.iter().map(|b| char::from(b'0' + b % 10)).collect()))
+}
+
+/// A password of 128 bits.
+fn letters() -> Result<Zeroizing<String>, ApplyError> {
+    Ok(Zeroizing::new(hex::encode(random::<16>()?.as_slice())))
+}
+
+/// A new fleet's id, 32 hexadecimal digits. Public.
+pub(super) fn new_id() -> Result<String, ApplyError> {
+    Ok(hex::encode(random::<16>()?.as_slice()))
+}

@@ -1,0 +1,139 @@
+//! The fleet's own ConfigMaps: journal, documents, ceremony request. They outlive the resource, so they are made once, written with care and never
+//! taken from somebody else.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+
+use super::world::World;
+use crate::apply::{ApplyError, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::journal::Journal;
+use crate::validate::Fleet;
+
+/// Name of the ConfigMap with the documents in force.
+pub(super) fn documents(name: &str) -> String {
+    format!("{name}-documents")
+}
+
+/// Name of the ConfigMap that asks people to sign.
+pub(super) fn request(name: &str) -> String {
+    format!("{name}-ceremony-request")
+}
+
+/// Where a fleet's ConfigMaps are.
+pub(super) struct Store<'a> {
+    api: Api<ConfigMap>,
+    fleet: &'a Fleet,
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn of(world: &World, fleet: &'a Fleet) -> Self {
+        Self { api: Api::namespaced(world.client.clone(), &fleet.namespace), fleet }
+    }
+
+    /// One by name, whoever made it.
+    pub(super) async fn any(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
+        self.api.get_opt(name).await.map_err(|e| ApplyError::of("ConfigMap", name, e))
+    }
+
+    /// One of ours. Somebody else's of that name is an error.
+    pub(super) async fn ours(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
+        let found = self.any(name).await?;
+        match found {
+            Some(map) if !self.is_ours(&map) => {
+                Err(ApplyError::Collision { kind: "ConfigMap", name: name.to_owned() })
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn is_ours(&self, map: &ConfigMap) -> bool {
+        let label = |name: &str| map.labels().get(name).map(String::as_str);
+        label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str())
+    }
+
+    fn meta(&self, name: &str) -> ObjectMeta {
+        let labels = [
+            ("app.kubernetes.io/name", "bkv"),
+            ("app.kubernetes.io/instance", self.fleet.name.as_str()),
+            ("app.kubernetes.io/component", "fleet"),
+            (MANAGED_BY, MANAGER),
+            (VAULT_LABEL, self.fleet.name.as_str()),
+        ];
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.fleet.namespace.clone()),
+            labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Makes the journal. One that is there is left as it is: the next pass reads it.
+    pub(super) async fn make_journal(&self, journal: &Journal) -> Result<(), ApplyError> {
+        let name = Journal::name(self.fleet.name.as_str());
+        let map =
+            ConfigMap { metadata: self.meta(&name), data: Some(journal.write()), ..ConfigMap::default() };
+        match self.api.create(&PostParams::default(), &map).await {
+            Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
+            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
+        }
+    }
+
+    /// Moves the journal on. Only from what was read: if it has changed meanwhile nothing is written, and the next pass decides anew.
+    pub(super) async fn advance(&self, journal: &Journal) -> Result<(), ApplyError> {
+        let name = Journal::name(self.fleet.name.as_str());
+        let Some(mut map) = self.ours(&name).await? else { return Ok(()) };
+        let found = map.data.as_ref().and_then(|d| Journal::read(&name, d).ok());
+        if found.is_none_or(|f| f.fleet != journal.fleet || f.stage >= journal.stage) {
+            return Ok(());
+        }
+        map.data = Some(journal.write());
+        match self.api.replace(&name, &PostParams::default(), &map).await {
+            Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
+            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
+        }
+    }
+
+    /// Keeps bytes under a key of one of our ConfigMaps; other keys stay.
+    pub(super) async fn keep(
+        &self,
+        name: &str,
+        text: BTreeMap<String, String>,
+        bytes: BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), ApplyError> {
+        self.ours(name).await?;
+        let map = ConfigMap {
+            metadata: self.meta(name),
+            data: Some(text).filter(|t| !t.is_empty()),
+            binary_data: Some(bytes.into_iter().map(|(k, v)| (k, ByteString(v))).collect()),
+            ..ConfigMap::default()
+        };
+        // A merge and not an apply: the two documents are kept one after the other.
+        let body = serde_json::to_value(&map).unwrap_or_default();
+        let done = match self.api.patch(name, &PatchParams::default(), &Patch::Merge(&body)).await {
+            Err(kube::Error::Api(e)) if e.code == 404 => self.api.create(&PostParams::default(), &map).await,
+            done => done,
+        };
+        done.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e))
+    }
+
+    /// Takes one of ours away.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), ApplyError> {
+        if self.ours(name).await?.is_none() {
+            return Ok(());
+        }
+        match self.api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(e)) if e.code == 404 => Ok(()),
+            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e)),
+        }
+    }
+}
+
+/// Bytes under a key, from either half of a ConfigMap. Text is taken as it is.
+pub(super) fn bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
+    let binary = map.binary_data.as_ref().and_then(|d| d.get(key)).map(|b| b.0.clone());
+    binary.or_else(|| map.data.as_ref()?.get(key).map(|t| t.clone().into_bytes()))
+}

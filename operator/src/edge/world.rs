@@ -1,0 +1,94 @@
+//! What every pass shares.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::runtime::events::Recorder;
+use tokio::time::Instant;
+
+use crate::apply::{Applier, Seen};
+use crate::metrics::Metrics;
+use crate::plan::{Embedded, Settings};
+use crate::resource::status::CertificateStatus;
+use crate::vaults::{VaultClient, VaultToken};
+
+/// What every pass shares.
+pub(super) struct World {
+    pub client: Client,
+    pub seen: Seen,
+    pub applier: Applier,
+    pub settings: Settings,
+    pub embedded: Embedded,
+    pub metrics: Metrics,
+    pub events: Recorder,
+    /// Between two looks at a resource that nothing has happened to.
+    pub resync: Duration,
+    memory: Mutex<HashMap<(String, String), Memory>>,
+}
+
+/// What is remembered of a resource between passes, to spare the API server and the tokens. Nothing here decides: losing it costs a few reads.
+#[derive(Default, Clone)]
+pub(super) struct Memory {
+    /// Public parts by region, with the pod that gave them: a pod that is replaced is asked again.
+    pub tokens: HashMap<String, (String, VaultToken)>,
+    /// Connections by region, with the pod and the certificate that they were made with.
+    pub clients: HashMap<String, (String, VaultClient)>,
+    /// When the certificates were looked at, for which generation, and what was seen.
+    pub pki: Option<(Instant, i64, Arc<Certificates>)>,
+}
+
+/// The certificates of a fleet as they were last seen.
+pub(super) struct Certificates {
+    /// For the admin doors.
+    pub identity: Arc<bkv_mtls::Identity>,
+    /// Tells identities apart.
+    pub mark: String,
+    /// For the status.
+    pub listed: Vec<CertificateStatus>,
+}
+
+impl World {
+    pub(super) fn new(
+        client: Client,
+        seen: Seen,
+        (settings, embedded): (Settings, Embedded),
+        metrics: Metrics,
+        events: Recorder,
+        resync: Duration,
+    ) -> Self {
+        let applier = Applier::new(client.clone(), seen.clone());
+        Self { client, seen, applier, settings, embedded, metrics, events, resync, memory: Mutex::default() }
+    }
+
+    /// What is remembered of a resource.
+    pub(super) fn recall(&self, namespace: &str, name: &str) -> Memory {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&(namespace.to_owned(), name.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Remembers it.
+    pub(super) fn remember(&self, namespace: &str, name: &str, what: Memory) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.insert((namespace.to_owned(), name.to_owned()), what);
+    }
+
+    /// The resource is gone.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(namespace.to_owned(), name.to_owned()));
+        self.applier.forget(namespace, name);
+        self.metrics.forget(namespace, name);
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn now() -> Timestamp {
+    // Whole seconds, as Kubernetes keeps times: else a status would differ from what was stored.
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

@@ -1,0 +1,47 @@
+//! What is: read from the API server and from the vaults, once for each pass. Nothing here decides or writes.
+
+mod pod;
+mod workload;
+
+pub use pod::{PodProblem, PodSeen, pod_seen};
+pub use workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};
+
+use std::collections::BTreeMap;
+
+use crate::bootstrap::{Signed, Vault};
+use crate::journal::{Journal, JournalError};
+
+/// What is.
+#[derive(Debug)]
+pub struct Observed {
+    /// The journal.
+    pub journal: Result<Option<Journal>, JournalError>,
+    /// The public root that is published.
+    pub root: Option<Vec<u8>>,
+    /// The public root that people gave.
+    pub given_root: Option<Vec<u8>>,
+    /// The documents in force.
+    pub documents: Signed,
+    /// What people have signed.
+    pub given: Signed,
+    /// What people are asked to sign: kind → document.
+    pub request: BTreeMap<String, Vec<u8>>,
+    /// The issuer's keys, if they come from a ConfigMap and it is there.
+    pub jwks: Option<String>,
+    /// Each region's pod.
+    pub pods: BTreeMap<String, PodSeen>,
+    /// Each region's StatefulSet.
+    pub sets: BTreeMap<String, WorkloadSeen>,
+    /// ChatD's Deployment.
+    pub chatd: Option<WorkloadSeen>,
+    /// The managed Postgres' StatefulSet.
+    pub postgres: Option<WorkloadSeen>,
+    /// Problems of pods that are not vaults: name → problem.
+    pub others: BTreeMap<String, PodProblem>,
+    /// Volume claims.
+    pub claims: Vec<ClaimSeen>,
+    /// The vaults that answer.
+    pub vaults: BTreeMap<String, Vault>,
+    /// Why the others do not, by region.
+    pub silent: BTreeMap<String, String>,
+}

@@ -1,0 +1,61 @@
+//! Each region in a few words, and the quorum. Numbers that move at each pass (leaders, lag) are metrics.
+
+use crate::observe::Observed;
+use crate::resource::status::{QuorumStatus, RegionHsmStatus, RegionStatus};
+use crate::validate::Fleet;
+
+/// Each region, in the order of the spec.
+pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<String>) -> Vec<RegionStatus> {
+    fleet
+        .regions
+        .iter()
+        .map(|r| {
+            let name = r.name.as_str();
+            let (pod, vault) = (o.pods.get(name), o.vaults.get(name));
+            let quarantined = vault.is_some_and(|v| {
+                v.status.shards.iter().any(|s| s.phase == "quarantined" || s.phase == "halted")
+            });
+            let phase = match (pod, vault) {
+                (None, _) => "Pending",
+                _ if quarantined => "Quarantined",
+                (_, Some(v)) if v.status.ready => "Voter",
+                (_, Some(v)) if v.status.admission.is_none() => "AwaitingAdmission",
+                (_, Some(_)) => "Joining",
+                (Some(p), None) if p.running && p.problem.is_none() => "Unreachable",
+                (Some(_), None) => "Starting",
+            };
+            let message = pod.and_then(|p| p.problem.as_ref()).map(|p| p.message.clone());
+            RegionStatus {
+                name: name.to_owned(),
+                phase: phase.to_owned(),
+                ready: vault.is_some_and(|v| v.status.ready),
+                template_hash: planned(name),
+                applied_template_hash: pod.and_then(|p| p.template_hash.clone()),
+                hsm: vault.map(|v| RegionHsmStatus {
+                    capabilities: v.status.capabilities.clone(),
+                    rollback_protection: v.status.rollback_protection.clone(),
+                    identity_fingerprint: v.token.as_ref().map(|t| t.fingerprints.identity.clone()),
+                }),
+                message: message.map(|m| m.chars().take(1_000).collect()),
+            }
+        })
+        .collect()
+}
+
+/// Who votes.
+pub fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let voters = fleet.regions.len();
+    let in_sync = fleet
+        .regions
+        .iter()
+        .filter(|r| o.vaults.get(r.name.as_str()).is_some_and(|v| v.status.ready))
+        .count();
+    let required = voters / 2 + 1;
+    QuorumStatus {
+        voters: count(voters),
+        required: count(required),
+        in_sync: count(in_sync),
+        tolerates: count(in_sync.saturating_sub(required)),
+    }
+}

@@ -1,0 +1,84 @@
+//! What is waited for: the decision's waits, and what pods, volumes, Secrets and the API server say. Each names its object and a remedy.
+
+use crate::bootstrap::Wait;
+use crate::observe::Observed;
+
+/// A wait, and whether it can end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is waited for.
+    pub wait: Wait,
+    /// Only a person ends it.
+    pub hard: bool,
+}
+
+impl Trouble {
+    /// One that ends by itself, or so it is hoped.
+    pub fn soft(check: &'static str, target: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { wait: Wait { check, target: target.into(), message: message.into() }, hard: false }
+    }
+
+    /// One that a person must end.
+    pub fn hard(check: &'static str, target: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { hard: true, ..Self::soft(check, target, message) }
+    }
+}
+
+/// Waits that only a person ends.
+const HARD: [&str; 9] = [
+    "FleetLost",
+    "ForeignFleet",
+    "RootMismatch",
+    "RootFile",
+    "IssuerKeys",
+    "MemberChanged",
+    "AdmissionSignature",
+    "PolicySignature",
+    "JournalUnreadable",
+];
+
+/// All troubles of a pass, the worst first, each check and target once.
+pub fn troubles(decided: &[Wait], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
+    let decided = decided.iter().map(|w| Trouble { wait: w.clone(), hard: HARD.contains(&w.check) });
+    let mut all: Vec<Trouble> =
+        more.iter().cloned().chain(decided).chain(of_pods(observed)).chain(of_claims(observed)).collect();
+    // A vault that does not answer because its pod can't start needs only the one word.
+    let explained: Vec<String> =
+        observed.pods.iter().filter(|(_, p)| p.problem.is_some()).map(|(r, _)| r.clone()).collect();
+    all.retain(|t| !(t.wait.check == "VaultStarting" && explained.contains(&t.wait.target)));
+    all.sort_by(|a, b| (!a.hard, a.wait.check, &a.wait.target).cmp(&(!b.hard, b.wait.check, &b.wait.target)));
+    all.dedup_by(|b, a| (a.wait.check, &a.wait.target) == (b.wait.check, &b.wait.target));
+    // As many as the schema takes.
+    all.truncate(16);
+    all
+}
+
+fn of_pods(o: &Observed) -> impl Iterator<Item = Trouble> {
+    let vaults = o.pods.values().filter_map(|p| Some((p.name.clone(), p.problem.clone()?)));
+    let others = o.others.iter().map(|(name, p)| (name.clone(), p.clone()));
+    let problems = vaults.chain(others).map(|(name, p)| Trouble {
+        wait: Wait { check: p.check, target: name, message: p.message },
+        hard: p.hard,
+    });
+    let missing = o.sets.iter().filter(|(_, s)| s.replicas > s.exist).map(|(region, _)| {
+        Trouble::soft(
+            "PodMissing",
+            region.clone(),
+            format!("the StatefulSet of {region} has no pod: a quota or an admission rule may forbid it; `kubectl describe statefulset` says which"),
+        )
+    });
+    let failed =
+        o.chatd.iter().filter_map(|c| c.failure.clone()).map(|why| Trouble::soft("PodMissing", "chatd", why));
+    problems.chain(missing).chain(failed).collect::<Vec<_>>().into_iter()
+}
+
+fn of_claims(o: &Observed) -> impl Iterator<Item = Trouble> {
+    let open = o.claims.iter().filter(|c| !c.bound);
+    open.map(|c| {
+        let class = c.class.as_deref().map_or("the cluster's default StorageClass (is there one?)".to_owned(), |c| format!("StorageClass {c} (is there one of that name?)"));
+        let message = format!("volume claim {} has no volume yet: {class} makes it when its pod finds a node; `kubectl describe pvc {}` says more", c.name, c.name);
+        Trouble::soft("VolumePending", c.name.clone(), message)
+    })
+    .collect::<Vec<_>>()
+    .into_iter()
+}
