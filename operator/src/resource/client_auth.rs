@@ -1,0 +1,68 @@
+//! Whose tokens clients show.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::KeyReference;
+
+/// The token issuer. It is part of the signed policy: vaults check tokens by what the root signed, not by what a cluster's admin edits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientAuth {
+    /// `iss` of every token, an https URL.
+    #[schemars(length(min = 9, max = 255))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("clientAuth.issuer must be an https URL"))]
+    pub issuer: String,
+    /// The issuer's public keys.
+    pub jwks: Jwks,
+    /// `aud` of the two tokens: one that ChatD sees, one that travels inside the encrypted channel.
+    #[serde(default)]
+    pub audiences: Audiences,
+    /// Claim that numbers an account's enrolments, if the issuer has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub enrolment_claim: Option<String>,
+}
+
+/// Where the issuer's keys come from: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.url), has(self.configMapRef)].exists_one(x, x)").message("exactly one of url, configMapRef must be set in clientAuth.jwks"))]
+pub struct Jwks {
+    /// An https URL; fetched by vaults and ChatD, the last good answer is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https://.+"))]
+    pub url: Option<String>,
+    /// A ConfigMap; default key `jwks.json`. Its content becomes part of the signed policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyReference>,
+}
+
+/// `aud` of the two tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.chatd != self.vault").message("the two audiences must differ: a token that ChatD sees must not spend attempts"))]
+pub struct Audiences {
+    /// Of the token that ChatD checks.
+    #[serde(default = "chatd")]
+    #[schemars(length(min = 1, max = 255))]
+    pub chatd: String,
+    /// Of the token that the vaults check.
+    #[serde(default = "vault")]
+    #[schemars(length(min = 1, max = 255))]
+    pub vault: String,
+}
+
+fn chatd() -> String {
+    "bkv-chatd".into()
+}
+
+fn vault() -> String {
+    "bkv-vault".into()
+}
+
+impl Default for Audiences {
+    fn default() -> Self {
+        Self { chatd: chatd(), vault: vault() }
+    }
+}

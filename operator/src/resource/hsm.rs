@@ -1,0 +1,166 @@
+//! Hardware tokens: which PKCS#11 module a vault loads, and how it gets there.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::KeyReference;
+
+/// Exactly one kind of token. Its keys never leave it, so the kind can't change in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("[has(self.softhsm), has(self.pkcs11), has(self.gcpKms), has(self.awsCloudHsm)].exists_one(x, x)")
+        .message("exactly one of softhsm, pkcs11, gcpKms, awsCloudHsm must be set"),
+    validation = Rule::new("has(self.softhsm) == has(oldSelf.softhsm) && has(self.pkcs11) == has(oldSelf.pkcs11) && has(self.gcpKms) == has(oldSelf.gcpKms) && has(self.awsCloudHsm) == has(oldSelf.awsCloudHsm)")
+        .message("the kind of HSM cannot change in place: its keys stay in the token that they were made in")
+        .reason(Reason::FieldValueForbidden)
+)]
+pub struct Hsm {
+    /// Software token, for tests: who has its volume and PIN has its keys. ProductionReady stays False.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softhsm: Option<SoftHsm>,
+    /// Any PKCS#11 module with ECDSA P-256 and HMAC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkcs11: Option<Pkcs11>,
+    /// Google Cloud KMS through kmsp11: a preset over pkcs11. Not yet seen on the real service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp_kms: Option<GcpKms>,
+    /// AWS CloudHSM through its PKCS#11 library: a preset over pkcs11. Not yet seen on the real service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws_cloud_hsm: Option<AwsCloudHsm>,
+}
+
+/// SoftHSM 2.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SoftHsm {
+    /// Secret with the PIN, 4 to 255 characters; default key `pin`. Without it the operator makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_secret_ref: Option<KeyReference>,
+    /// Size of the volume that the token lies on; apart from the vault's data, so that an old data volume meets a newer token.
+    #[serde(default = "token_storage")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
+    pub token_storage: String,
+}
+
+fn token_storage() -> String {
+    "128Mi".into()
+}
+
+/// A PKCS#11 module out of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// Image that carries the module; pin it by digest.
+    #[schemars(length(min = 1, max = 512))]
+    pub library_image: String,
+    /// How the module gets to the vault.
+    #[serde(default)]
+    pub library_delivery: LibraryDelivery,
+    /// The module's path in that image.
+    #[schemars(length(min = 2, max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
+    pub module_path: String,
+    /// Folders that are copied from the image; default: the folder of modulePath.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub library_dirs: Vec<String>,
+    /// Label of the token to use.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("tokenLabel is immutable").reason(Reason::FieldValueForbidden))]
+    pub token_label: String,
+    /// Secret with the user PIN; default key `pin`.
+    pub pin_secret_ref: KeyReference,
+    /// A configuration file of the module, from a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<MountedKey>,
+    /// A configuration file of the module that is secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_secret_ref: Option<MountedKey>,
+    /// Paths and switches of the module.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = Rule::new("self.all(e, !e.name.contains('PIN') && !e.name.contains('PASSWORD') && !e.name.contains('SECRET') && !e.name.contains('TOKEN_'))")
+            .message("env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef")
+    )]
+    pub env: Vec<ModuleEnv>,
+}
+
+/// How a module gets to the vault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LibraryDelivery {
+    /// An init container copies it into an emptyDir: works everywhere.
+    #[default]
+    Copy,
+    /// The image is mounted as a volume: containerd 2.1 or later.
+    ImageVolume,
+}
+
+/// A file out of a ConfigMap or Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountedKey {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The key in it; also the file's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+    /// Folder that it appears in.
+    #[serde(default = "module_config")]
+    #[schemars(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
+    pub mount_path: String,
+}
+
+fn module_config() -> String {
+    "/etc/bkv-module".into()
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModuleEnv {
+    /// Its name.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Z0-9_]*$"))]
+    pub name: String,
+    /// Its value; no secret.
+    #[schemars(length(max = 512))]
+    pub value: String,
+}
+
+/// Google Cloud KMS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GcpKms {
+    /// `projects/…/locations/…/keyRings/…`
+    #[schemars(length(max = 255), regex(pattern = r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("keyRing is immutable").reason(Reason::FieldValueForbidden))]
+    pub key_ring: String,
+    /// Image with kmsp11 at `/usr/lib/libkmsp11.so`; pin it by digest.
+    #[schemars(length(min = 1, max = 512))]
+    pub library_image: String,
+}
+
+/// AWS CloudHSM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwsCloudHsm {
+    /// `cluster-…`
+    #[schemars(regex(pattern = r"^cluster-[a-z0-9]{1,40}$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("clusterId is immutable").reason(Reason::FieldValueForbidden))]
+    pub cluster_id: String,
+    /// Addresses of its HSMs.
+    #[schemars(length(min = 1, max = 8), inner(length(max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub hsm_addresses: Vec<String>,
+    /// The cluster's own CA; default key `customerCA.crt`.
+    pub customer_ca_config_map_ref: KeyReference,
+    /// Secret with `user:password` of a crypto user; default key `pin`.
+    pub pin_secret_ref: KeyReference,
+    /// Image with the PKCS#11 library at `/opt/cloudhsm/lib/libcloudhsm_pkcs11.so`; pin it by digest.
+    #[schemars(length(min = 1, max = 512))]
+    pub library_image: String,
+}

@@ -1,0 +1,59 @@
+//! Images.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::NameReference;
+
+/// Images to run. What is not said is what the operator was released with, pinned in the fleet's journal when the fleet is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.vault) == has(oldSelf.vault)").message("images.vault cannot change yet: upgrades of vaults come with a later release").reason(Reason::FieldValueForbidden)
+)]
+pub struct Images {
+    /// The vault's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("images.vault cannot change yet: upgrades of vaults come with a later release").reason(Reason::FieldValueForbidden))]
+    pub vault: Option<String>,
+    /// ChatD's; a change rolls its Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub chatd: Option<String>,
+    /// The managed Postgres'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub postgres: Option<String>,
+    /// When images are pulled. Default: what the operator was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// Secrets for pulling.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub pull_secrets: Vec<NameReference>,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// Each time a pod starts.
+    Always,
+    /// When the node lacks it.
+    IfNotPresent,
+    /// Never: it must be on the node.
+    Never,
+}
+
+impl PullPolicy {
+    /// As Kubernetes spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Certificates.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::Period;
+
+/// Who issues certificates: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("[has(self.builtin), has(self.certManager)].exists_one(x, x)").message("exactly one of builtin, certManager must be set in tls"),
+    validation = Rule::new("has(self.builtin) == has(oldSelf.builtin)").message("the kind of tls cannot change in place in v1alpha1").reason(Reason::FieldValueForbidden)
+)]
+pub struct Tls {
+    /// A CA of the operator's own, renewed with an overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<BuiltinTls>,
+    /// cert-manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_manager: Option<CertManagerTls>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { builtin: Some(BuiltinTls::default()), cert_manager: None }
+    }
+}
+
+/// The operator's own CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("duration(self.leafValidity) >= duration('1h') && duration(self.leafValidity) <= duration('2160h')").message("tls.builtin.leafValidity must be between 1h and 2160h"),
+    validation = Rule::new("duration(self.caValidity) >= duration(self.leafValidity)").message("tls.builtin.caValidity must be at least leafValidity")
+)]
+pub struct BuiltinTls {
+    /// How long a CA is valid. A new one is trusted before it signs.
+    #[serde(default = "three_years")]
+    pub ca_validity: Period,
+    /// How long a certificate is valid; renewed after two thirds.
+    #[serde(default = "month")]
+    pub leaf_validity: Period,
+}
+
+fn three_years() -> Period {
+    "26280h".into()
+}
+
+fn month() -> Period {
+    "720h".into()
+}
+
+impl Default for BuiltinTls {
+    fn default() -> Self {
+        Self { ca_validity: three_years(), leaf_validity: month() }
+    }
+}
+
+/// cert-manager issues; it must copy URI names (role names are in them).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertManagerTls {
+    /// Which issuer.
+    pub issuer_ref: IssuerReference,
+    /// How long a certificate is valid.
+    #[serde(default = "month")]
+    pub leaf_validity: Period,
+}
+
+/// A reference to cert-manager's issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IssuerReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Its kind.
+    #[serde(default)]
+    pub kind: IssuerKind,
+}
+
+/// Kinds of issuers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IssuerKind {
+    /// In this namespace.
+    #[default]
+    Issuer,
+    /// Of the cluster.
+    ClusterIssuer,
+}
