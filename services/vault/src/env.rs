@@ -126,3 +126,32 @@ impl Listener for TcpListener {
         self.local_addr()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends: whoever waits for a machine that is gone must notice.
+    #[tokio::test]
+    async fn connections_give_up_on_a_machine_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        for stream in [near.unwrap(), far.unwrap().0] {
+            prepare(&stream).unwrap();
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 5_000);
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), GONE);
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    /// Anew at each connection, and no address at all is an error of that one connection only.
+    #[tokio::test]
+    async fn names_are_resolved_and_unknown_ones_are_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(Tcp.connect(&format!("localhost:{port}")).await.is_ok());
+        assert!(Tcp.connect("nowhere.invalid:1").await.is_err());
+    }
+}

@@ -58,8 +58,8 @@ const NOT_HELD: &str =
 
 /// For every other admitted vault.
 pub(super) async fn sealed(State(s): State<Shared>) -> Result<Json<Value>, Problem> {
-    let all = s.vault.seal_root_for_members().map_err(problem)?;
-    let each = |m: &crate::service::Sealed| json!({ "slot": m.slot, "region": m.region, "sealed": STANDARD.encode(&m.sealed) });
+    let all = s.vault.seal_root_for_members().map_err(|e| problem(&e))?;
+    let each = |m: &crate::service::Sealed| json!({ "slot": m.slot, "region": m.region, "sealed": STANDARD.encode(&m.ciphertext) });
     Ok(Json(json!({ "for": all.iter().map(each).collect::<Vec<_>>() })))
 }
 
@@ -75,12 +75,12 @@ pub(super) async fn take(State(s): State<Shared>, body: Bytes) -> Result<Json<Va
     };
     let given: HandOver = serde_json::from_slice(&body).map_err(|_| bad("no JSON of the right shape"))?;
     let sealed = STANDARD.decode(given.sealed).map_err(|_| bad("not base64"))?;
-    s.vault.take_root(&sealed).await.map_err(problem)?;
+    s.vault.take_root(&sealed).await.map_err(|e| problem(&e))?;
     Ok(Json(json!({ "held": true })))
 }
 
-fn problem(e: HandOverError) -> Problem {
-    let (status, remedy) = match &e {
+fn problem(e: &HandOverError) -> Problem {
+    let (status, remedy) = match e {
         HandOverError::NotHeld => (StatusCode::CONFLICT, NOT_HELD),
         HandOverError::NoDocuments | HandOverError::NotAdmitted => {
             (StatusCode::CONFLICT, "POST the signed admission list and policy first")

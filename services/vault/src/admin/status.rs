@@ -14,7 +14,7 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<Value> {
     let documents = vault.documents();
     let d = documents.as_ref().map(|d| &d.documents);
     let capabilities = vault.capabilities().await;
-    let fleet = vault.node.replicas().iter().find_map(|r| r.fleet()).map(|f| f.fleet.to_string());
+    let fleet = vault.node.replicas().iter().find_map(Replica::fleet).map(|f| f.fleet.to_string());
     let shards: Vec<Value> = vault.node.replicas().iter().map(|r| shard(vault, r)).collect();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -39,7 +39,7 @@ pub(crate) enum HandOverError {
 pub(crate) struct Sealed {
     pub(crate) slot: u8,
     pub(crate) region: String,
-    pub(crate) sealed: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
 }
 
 impl Vault {
@@ -77,7 +77,12 @@ impl Vault {
             Kind::Policy => d.policy.number,
         };
         let here = self.documents().map_or(0, |d| number(&d.documents));
-        let shards = self.node.replicas().iter().filter_map(|r| r.fleet()).map(|f| number(&f.documents));
+        let shards = self
+            .node
+            .replicas()
+            .iter()
+            .filter_map(crate::replica::Replica::fleet)
+            .map(|f| number(&f.documents));
         shards.max().unwrap_or(0).max(here)
     }
 
@@ -97,8 +102,8 @@ impl Vault {
         others
             .map(|m| {
                 let delivery = m.delivery.as_slice().try_into().map_err(|_| DeliveryError::Key)?;
-                let sealed = seal_root(&self.root, &key, m.slot, &delivery)?;
-                Ok(Sealed { slot: m.slot.0, region: m.region.clone(), sealed })
+                let ciphertext = seal_root(&self.root, &key, m.slot, &delivery)?;
+                Ok(Sealed { slot: m.slot.0, region: m.region.clone(), ciphertext })
             })
             .collect()
     }
