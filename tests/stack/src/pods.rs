@@ -2,6 +2,7 @@
 //! only. No `bkv dev` and no root key outside.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -40,8 +41,10 @@ pub struct Pod {
 /// A few regions in one folder; ended when dropped.
 pub struct Pods {
     dir: TempDir,
-    pods: Vec<Pod>,
+    regions: Vec<Pod>,
     issuer: DevIssuer,
+    /// Stands for `/etc/hosts` in the vaults' own mount namespaces; peers are then known by name only.
+    hosts: Option<PathBuf>,
     /// Everything that any admin port has answered.
     answers: RefCell<Vec<Vec<u8>>>,
 }
@@ -50,6 +53,19 @@ impl Pods {
     /// Certificates, PINs and configuration of these regions. `make_root`: lines for the first one's `vault.toml`.
     #[track_caller]
     pub fn new(names: &[&str], make_root: &str) -> Self {
+        Self::made(names, make_root, false)
+    }
+
+    /// The same, but each vault knows its peers as `<region>.bkv.test`, which resolves once [`Self::resolve`] says so. None if this machine does not let
+    /// a test have a mount namespace.
+    #[track_caller]
+    pub fn named(names: &[&str], make_root: &str) -> Option<Self> {
+        let tried =
+            Command::new("unshare").args(["--mount", "true"]).stderr(std::process::Stdio::null()).status();
+        tried.is_ok_and(|s| s.success()).then(|| Self::made(names, make_root, true))
+    }
+
+    fn made(names: &[&str], make_root: &str, named: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("bkv-pods.").tempdir().expect("a temporary folder");
         let held: Vec<TcpListener> =
             (0..names.len() * 4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
@@ -64,13 +80,15 @@ impl Pods {
             })
             .collect();
         let issuer = DevIssuer::generate("https://issuer.bkv.localhost").expect("an issuer");
-        let fleet = Self { dir, pods, issuer, answers: RefCell::default() };
+        let hosts = named.then(|| dir.path().join("hosts"));
+        let fleet = Self { dir, regions: pods, issuer, hosts, answers: RefCell::default() };
+        fleet.resolve(&[]);
         let ca = RoleCa::generate().expect("a CA");
         let role = |folder: PathBuf, role, name: &str| {
             ca.write_role(&folder, &RoleName::new(role, name).expect("a role"), DAY).expect("a certificate")
         };
         role(fleet.dir.path().join("admin"), Role::Admin, "operator");
-        for (i, pod) in fleet.pods.iter().enumerate() {
+        for (i, pod) in fleet.regions.iter().enumerate() {
             let at = fleet.folder(&pod.name);
             role(at.join("tls"), Role::Vault, &pod.name);
             write_private(&at.join("pin"), format!("{i}-pin-of-{}", pod.name).as_bytes()).expect("a PIN");
@@ -86,10 +104,13 @@ impl Pods {
     }
 
     fn config(&self, i: usize, make_root: &str) -> String {
-        let pod = &self.pods[i];
+        let pod = &self.regions[i];
         let [peer, relay, admin, health] = pod.ports;
-        let peers: String =
-            self.pods.iter().map(|p| format!("{} = \"127.0.0.1:{}\"\n", p.name, p.ports[0])).collect();
+        let mut peers = String::new();
+        for p in &self.regions {
+            let host = if self.hosts.is_some() { format!("{}.bkv.test", p.name) } else { "127.0.0.1".into() };
+            let _ = writeln!(peers, "{} = \"{host}:{}\"", p.name, p.ports[0]);
+        }
         let (root, make_root) = if i == 0 { ("data/root.bin", make_root) } else { ("root.bin", "") };
         format!(
             "region = \"{name}\"\ndata = \"data\"\nroot = \"{root}\"\nshards = {SHARDS}\n{make_root}\n[token]\n\
@@ -107,16 +128,50 @@ impl Pods {
 
     /// All regions' names.
     pub fn names(&self) -> Vec<String> {
-        self.pods.iter().map(|p| p.name.clone()).collect()
+        self.regions.iter().map(|p| p.name.clone()).collect()
     }
 
     #[track_caller]
     fn pod(&mut self, region: &str) -> &mut Pod {
-        self.pods.iter_mut().find(|p| p.name == region).expect("a region")
+        self.regions.iter_mut().find(|p| p.name == region).expect("a region")
+    }
+
+    /// What the vaults' resolver knows from now on: region and address.
+    pub fn resolve(&self, names: &[(&str, &str)]) {
+        let Some(hosts) = &self.hosts else { return };
+        let line = |(region, address): &(&str, &str)| format!("{address} {region}.bkv.test\n");
+        let lines: Vec<String> = names.iter().map(line).collect();
+        // In place: the file is mounted.
+        fs::write(hosts, format!("127.0.0.1 localhost\n{}", lines.concat())).expect("hosts");
+    }
+
+    /// Has the region listen for its peers at another address after its next start.
+    #[track_caller]
+    pub fn move_to(&self, region: &str, address: &str) {
+        let pod = self.regions.iter().find(|p| p.name == region).expect("a region");
+        let path = self.folder(region).join("vault.toml");
+        let text = fs::read_to_string(&path).expect("vault.toml");
+        let (from, to) = (
+            format!("peer = \"127.0.0.1:{}\"", pod.ports[0]),
+            format!("peer = \"{address}:{}\"", pod.ports[0]),
+        );
+        assert!(text.contains(&from));
+        fs::write(path, text.replace(&from, &to)).expect("vault.toml");
+    }
+
+    /// Is its process there?
+    #[track_caller]
+    pub fn runs(&mut self, region: &str) -> bool {
+        self.pod(region).process.as_mut().is_some_and(Program::runs)
     }
 
     fn command(&self, region: &str) -> Command {
         let mut command = program("bkv-vault");
+        if let Some(hosts) = &self.hosts {
+            let vault = command.get_program().to_owned();
+            command = program_in_hosts(hosts);
+            command.arg(vault);
+        }
         command.env("SOFTHSM2_CONF", self.folder(region).join("softhsm2.conf"));
         command
     }
@@ -153,14 +208,15 @@ impl Pods {
 
     /// What its log says so far.
     pub fn log(&self, region: &str) -> String {
-        let pod = self.pods.iter().find(|p| p.name == region);
+        let pod = self.regions.iter().find(|p| p.name == region);
         pod.and_then(|p| p.process.as_ref()).map(|p| p.text("err")).unwrap_or_default()
     }
 
     /// A question to the admin port; waits until the port is open.
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value)] // as the callers have it
     pub fn call(&self, region: &str, path: &str, body: Option<Vec<u8>>) -> (u16, Value) {
-        let pod = self.pods.iter().find(|p| p.name == region).expect("a region");
+        let pod = self.regions.iter().find(|p| p.name == region).expect("a region");
         let mut answer = None;
         wait(&format!("{region} to answer {path}; log: {}", self.log(region)), PATIENCE, || {
             answer =
@@ -177,7 +233,7 @@ impl Pods {
     /// The port of `/readyz` and `/metrics`.
     #[track_caller]
     pub fn health(&self, region: &str) -> u16 {
-        self.pods.iter().find(|p| p.name == region).expect("a region").ports[3]
+        self.regions.iter().find(|p| p.name == region).expect("a region").ports[3]
     }
 
     /// Waits until the region's status satisfies it.
@@ -200,7 +256,7 @@ impl Pods {
                 delivery: bytes("delivery"),
             }
         };
-        self.pods.iter().zip(1u8..).map(member).collect()
+        self.regions.iter().zip(1u8..).map(member).collect()
     }
 
     /// A list of these members, valid now.
@@ -248,7 +304,10 @@ impl Pods {
 
     /// Where these bytes can be seen: an admin port's answer (as they are, or in base64 or hex in its JSON), a log, or any file of any region.
     pub fn seen(&self, secret: &[u8]) -> Vec<String> {
-        let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
+        let mut hex = String::new();
+        for b in secret {
+            let _ = write!(hex, "{b:02x}");
+        }
         let mut places = Vec::new();
         for answer in self.answers.borrow().iter() {
             let json: Value = serde_json::from_slice(answer).unwrap_or_default();
@@ -267,7 +326,7 @@ impl Pods {
                 places.push(file.display().to_string());
             }
         }
-        for pod in &self.pods {
+        for pod in &self.regions {
             let log = self.log(&pod.name);
             if log.contains(&hex) || crate::contains(log.as_bytes(), secret) {
                 places.push(format!("log of {}", pod.name));
@@ -275,6 +334,21 @@ impl Pods {
         }
         places
     }
+}
+
+/// Runs what follows with this `/etc/hosts`, in the same process.
+fn program_in_hosts(hosts: &std::path::Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        "mount --bind \"$0\" /etc/hosts; exec \"$@\"",
+    ]);
+    command.arg(hosts).stdin(std::process::Stdio::null());
+    command
 }
 
 fn strings(json: &Value, found: &mut Vec<String>) {

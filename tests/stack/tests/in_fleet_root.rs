@@ -11,6 +11,7 @@ use bkv_core::document::Member;
 use bkv_core::id::{Slot, Time};
 use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::pods::{Pods, SHARDS};
+use bkv_stack_tests::program::skipped;
 use bkv_wire::delivery::DeliveryKey;
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use rustix::process::Signal;
@@ -43,8 +44,7 @@ fn install(pods: &Pods, region: &str, kind: Kind, signed: &[u8]) {
 
 /// All regions with tokens, started; the root as the seed gave it, put where the others pin it.
 #[track_caller]
-fn up() -> (Pods, Root) {
-    let mut pods = Pods::new(&REGIONS, &make_root());
+fn up(mut pods: Pods) -> (Pods, Root) {
     for region in REGIONS {
         pods.init_token(region).expect(0, &["made"]);
     }
@@ -68,22 +68,33 @@ fn up() -> (Pods, Root) {
 /// Seed makes the root → token parts → unsigned documents → signed at the seed → installed everywhere → init → ready.
 #[track_caller]
 fn made() -> (Pods, Root, Vec<Member>) {
-    let (pods, root) = up();
-    let members = pods.members();
-    let list =
-        unsigned(Kind::Admission, write_admission(&pods.admission(&root, 1, members.clone())).unwrap());
-    let policy = unsigned(Kind::Policy, write_policy(&pods.policy(&root, 1)).unwrap());
-    let (_, list) = sign(&pods, REGIONS[0], Kind::Admission, list);
-    let (_, policy) = sign(&pods, REGIONS[0], Kind::Policy, policy);
-    for region in REGIONS {
-        install(&pods, region, Kind::Admission, &list);
-        install(&pods, region, Kind::Policy, &policy);
-    }
+    let (pods, root) = up(Pods::new(&REGIONS, &make_root()));
+    let members = installed(&pods, &root);
     assert_eq!(pods.call(REGIONS[0], "/v1/init", Some(Vec::new())).0, 200);
+    all_ready(&pods);
+    (pods, root, members)
+}
+
+#[track_caller]
+fn all_ready(pods: &Pods) {
     for region in REGIONS {
         pods.wait_status(region, "ready", |s| s["ready"] == true);
     }
-    (pods, root, members)
+}
+
+/// Admission list and policy, signed at the seed.
+#[track_caller]
+fn installed(pods: &Pods, root: &Root) -> Vec<Member> {
+    let members = pods.members();
+    let list = unsigned(Kind::Admission, write_admission(&pods.admission(root, 1, members.clone())).unwrap());
+    let policy = unsigned(Kind::Policy, write_policy(&pods.policy(root, 1)).unwrap());
+    let (_, list) = sign(pods, REGIONS[0], Kind::Admission, list);
+    let (_, policy) = sign(pods, REGIONS[0], Kind::Policy, policy);
+    for region in REGIONS {
+        install(pods, region, Kind::Admission, &list);
+        install(pods, region, Kind::Policy, &policy);
+    }
+    members
 }
 
 #[track_caller]
@@ -210,6 +221,41 @@ fn a_seed_never_makes_a_second_root() {
     pods.start(seed);
     pods.ended(seed).expect(70, &["A second root is never made", "earlier life"]);
     assert!(!data.join("root.bin").exists());
+}
+
+/// Names of peers as a cluster has them: not there yet at the first start, and of another address after a restart.
+#[test]
+fn vaults_wait_for_names_and_follow_them() {
+    let Some(pods) = Pods::named(&REGIONS, &make_root()) else {
+        return skipped("names of peers", "this machine lets nobody have a mount namespace");
+    };
+    let (mut pods, root) = up(pods);
+    installed(&pods, &root);
+    for region in REGIONS {
+        let status = pods.call(region, "/v1/status", None).1;
+        assert!(status["ready"] == false && pods.runs(region), "{status}");
+    }
+    let here: Vec<(&str, &str)> = REGIONS.iter().map(|r| (*r, "127.0.0.1")).collect();
+    pods.resolve(&here);
+    assert_eq!(pods.call(REGIONS[0], "/v1/init", Some(Vec::new())).0, 200);
+    all_ready(&pods);
+    for (i, region) in REGIONS.iter().enumerate().skip(1) {
+        let address = format!("127.0.0.{}", i + 1);
+        pods.stop(region, Signal::KILL);
+        pods.move_to(region, &address);
+        let mut moved = here.clone();
+        moved[i].1 = &address;
+        pods.resolve(&moved);
+        pods.start(region);
+        all_ready(&pods);
+        pods.stop(region, Signal::KILL);
+        let config = pods.folder(region).join("vault.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace(&format!("peer = \"{address}:"), "peer = \"127.0.0.1:")).unwrap();
+        pods.resolve(&here);
+        pods.start(region);
+        all_ready(&pods);
+    }
 }
 
 /// The init container: makes the token once, and says with a code of its own why it can't.
