@@ -144,10 +144,11 @@ impl Vault {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the token can do: tried once, and again while it could not be asked.
+    /// What the token can do: tried once, and again while it could not be asked. Not waited for long: a dead token must not keep the status from saying so.
     pub(crate) async fn capabilities(&self) -> Option<&[Capability]> {
         let probe = || async { self.token.probe().await.map(|c| c.can) };
-        self.capabilities.get_or_try_init(probe).await.ok().map(Vec::as_slice)
+        let known = tokio::time::timeout(REGIONS, self.capabilities.get_or_try_init(probe)).await;
+        known.ok()?.ok().map(Vec::as_slice)
     }
 
     fn put_tokens(&self, verifier: Verifier) -> Arc<KeyRing> {
