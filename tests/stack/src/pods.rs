@@ -60,9 +60,7 @@ impl Pods {
     /// a test have a mount namespace.
     #[track_caller]
     pub fn named(names: &[&str], make_root: &str) -> Option<Self> {
-        let tried =
-            Command::new("unshare").args(["--mount", "true"]).stderr(std::process::Stdio::null()).status();
-        tried.is_ok_and(|s| s.success()).then(|| Self::made(names, make_root, true))
+        may_have_names().then(|| Self::made(names, make_root, true))
     }
 
     fn made(names: &[&str], make_root: &str, named: bool) -> Self {
@@ -336,8 +334,15 @@ impl Pods {
     }
 }
 
-/// Runs what follows with this `/etc/hosts`, in the same process.
-fn program_in_hosts(hosts: &std::path::Path) -> Command {
+/// Does this machine let a test have a mount namespace?
+pub fn may_have_names() -> bool {
+    let mut tried = Command::new("unshare");
+    tried.args(["--mount", "true"]).stderr(std::process::Stdio::null());
+    tried.status().is_ok_and(|s| s.success())
+}
+
+/// Runs what follows with this `/etc/hosts`, in the same process. The program is the first argument that the caller adds.
+pub fn program_in_hosts(hosts: &std::path::Path) -> Command {
     let mut command = Command::new("unshare");
     command.args([
         "--mount",
