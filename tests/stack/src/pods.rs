@@ -182,6 +182,20 @@ impl Pods {
         Program::start(command).end(PATIENCE)
     }
 
+    /// The init container, killed after so long; None if it had ended by then.
+    #[track_caller]
+    pub fn init_token_killed(&self, region: &str, after: Duration) -> Option<End> {
+        let mut command = self.command(region);
+        command.arg("init-token").arg("--config").arg(self.folder(region).join("vault.toml"));
+        let mut started = Program::start(command);
+        std::thread::sleep(after);
+        if !started.runs() {
+            return None;
+        }
+        started.signal(Signal::KILL);
+        Some(started.end(PATIENCE))
+    }
+
     /// The vault itself.
     #[track_caller]
     pub fn start(&mut self, region: &str) {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,7 @@ use bkv_core::id::{Slot, Time};
 use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::pods::{Pods, SHARDS};
 use bkv_stack_tests::program::skipped;
+use bkv_stack_tests::wait;
 use bkv_wire::delivery::DeliveryKey;
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use rustix::process::Signal;
@@ -221,6 +223,53 @@ fn a_seed_never_makes_a_second_root() {
     pods.start(seed);
     pods.ended(seed).expect(70, &["A second root is never made", "earlier life"]);
     assert!(!data.join("root.bin").exists());
+}
+
+/// Init container and first start are killed at many moments; what comes after goes on, with one token and one root.
+#[test]
+fn killed_at_any_moment_of_its_first_start_a_seed_comes_up_with_one_root() {
+    const ROUNDS: u32 = 24;
+    // How long both take here, undisturbed: the kills are spread over twice that.
+    let mut pods = Pods::new(&REGIONS[..1], &make_root());
+    let began = Instant::now();
+    pods.init_token(REGIONS[0]).expect(0, &["made"]);
+    let token_takes = began.elapsed();
+    pods.start(REGIONS[0]);
+    let began = Instant::now();
+    let file = pods.folder(REGIONS[0]).join("data/root.bin");
+    wait("a root", Duration::from_secs(30), || file.exists());
+    let root_takes = began.elapsed();
+    let (mut without, mut with, mut half_tokens) = (0, 0, 0);
+    for round in 0..ROUNDS {
+        let mut pods = Pods::new(&REGIONS[..1], &make_root());
+        let seed = REGIONS[0];
+        let tokens = pods.folder(seed).join("token-volume/tokens");
+        pods.init_token_killed(seed, token_takes * 2 * round / ROUNDS);
+        // A whole token or none; the child that makes it may live on a little, beside.
+        half_tokens += u32::from(pods.folder(seed).join("token-volume/.making-tokens").exists());
+        let made = tokens.exists();
+        pods.init_token(seed).expect(0, &[if made { "is there" } else { "made" }]);
+        assert_eq!(fs::read_dir(&tokens).unwrap().count(), 1, "round {round}");
+        pods.start(seed);
+        std::thread::sleep(root_takes * 2 * round / ROUNDS);
+        pods.stop(seed, Signal::KILL);
+        let file = pods.folder(seed).join("data/root.bin");
+        let seen = fs::read(&file).ok();
+        pods.start(seed);
+        let (status, answer) = pods.call(seed, "/v1/root", None);
+        assert_eq!((status, &answer["held"]), (200, &Value::Bool(true)), "round {round}: {answer}");
+        match seen {
+            Some(root) => {
+                assert_eq!(root, decoded(&answer["root"]), "round {round}");
+                with += 1;
+            }
+            None => without += 1,
+        }
+    }
+    eprintln!(
+        "killed {without} times before the root was there and {with} times after; {half_tokens} half tokens"
+    );
+    assert!(with > 0 && without > 0, "{without} before, {with} after: the schedule misses the moment");
 }
 
 /// Names of peers as a cluster has them: not there yet at the first start, and of another address after a restart.

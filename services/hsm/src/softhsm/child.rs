@@ -113,6 +113,13 @@ fn step(what: &'static str) -> impl Fn(Error) -> String {
 }
 
 fn child() -> Result<(), String> {
+    // A parent that is killed lets go of its lock: nobody may go on writing beside the next one. It waits for this process in the thread that started it.
+    let parent = rustix::process::getppid();
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|e| format!("PR_SET_PDEATHSIG: {e}"))?;
+    if rustix::process::getppid() != parent {
+        return Err("the parent is gone".into());
+    }
     let mut input = Zeroizing::new(Vec::with_capacity(8192));
     std::io::stdin().take(8192).read_to_end(&mut input).map_err(|e| format!("standard input: {e}"))?;
     // A parse error would quote its input, which has PINs.
