@@ -77,6 +77,14 @@ fn main() -> ExitCode {
     if init {
         return init_token(config);
     }
+    // Without a software token there is nothing to heal, and what is wrong with the file the token's own error says.
+    if let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE)
+        && let Ok(healed) = softhsm::heal(conf.as_ref())
+    {
+        for token in healed {
+            tracing::warn!(token = %token.display(), "SoftHSM's token.object was torn by a killed login and is put back from its copy");
+        }
+    }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +26,7 @@ use crate::program::{End, Program, program};
 use crate::{files, wait};
 
 const DAY: Duration = Duration::from_hours(24);
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Raft groups of each fleet.
 pub const SHARDS: u16 = 4;
 
@@ -229,14 +229,17 @@ impl Pods {
     #[allow(clippy::needless_pass_by_value)] // as the callers have it
     pub fn call(&self, region: &str, path: &str, body: Option<Vec<u8>>) -> (u16, Value) {
         let pod = self.regions.iter().find(|p| p.name == region).expect("a region");
-        let mut answer = None;
-        wait(&format!("{region} to answer {path}; log: {}", self.log(region)), PATIENCE, || {
-            answer =
-                crate::admin::ask(&self.dir.path().join("admin"), region, pod.ports[2], path, body.clone())
-                    .ok();
-            answer.is_some()
-        });
-        let (status, bytes) = answer.expect("an answer");
+        let admin = self.dir.path().join("admin");
+        let until = Instant::now() + PATIENCE;
+        let (status, bytes) = loop {
+            match crate::admin::ask(&admin, region, pod.ports[2], path, body.clone()) {
+                Ok(answer) => break answer,
+                Err(e) => {
+                    assert!(Instant::now() < until, "{region}, {path}: {e:?}; log: {}", self.log(region))
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
         let json = serde_json::from_slice(&bytes).unwrap_or_default();
         self.answers.borrow_mut().push(bytes);
         (status, json)

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::child::{self, Request};
 use super::conf::{self, at};
+use super::heal::{heal, keep_copies};
 use super::{SetupError, SoftHsm};
 use crate::config::read_pin;
 
@@ -67,6 +68,7 @@ pub fn ensure_token_by(
         so_pin: so_pin.map(str::to_owned),
     };
     if has_entries(&tokens)? {
+        heal(&wanted.conf)?;
         child::ask(command()?, &wanted.conf, &request(None))?;
         return Ok(Ensured::Found);
     }
@@ -78,6 +80,7 @@ pub fn ensure_token_by(
     let made: SoftHsm = conf::write(&beside, &text)?;
     let so_pin = random_pin()?;
     child::ask(command()?, &made.conf, &request(Some(&so_pin)))?;
+    keep_copies(&made.tokens)?;
     sync_all(&made.tokens)?;
     // Onto an empty directory or nothing: rename refuses anything else.
     fs::rename(&made.tokens, &tokens).map_err(at(&tokens))?;

@@ -7,9 +7,11 @@
 mod child;
 mod conf;
 mod ensure;
+mod heal;
 
 pub use child::{run_child, run_child_if_asked};
 pub use ensure::{Ensured, Wanted, ensure_token, ensure_token_by};
+pub use heal::heal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,5 +99,6 @@ pub fn init_token_by(
     let request =
         Request { module, label: label.to_owned(), pin: pin.to_owned(), so_pin: Some(so_pin.to_owned()) };
     child::ask(command, &made.conf, &request)?;
+    heal::keep_copies(&made.tokens)?;
     Ok(made)
 }

@@ -189,3 +189,20 @@ fn a_directory_with_somebody_elses_token_is_left_alone() {
     assert!(error.to_string().contains("one"), "{error}");
     assert_eq!(volume.files(), made);
 }
+
+/// What a kill in the middle of a login leaves: without the copy the token would be gone, keys and all.
+#[test]
+fn a_torn_token_object_is_put_back() {
+    let volume = Volume::new();
+    volume.ensure().unwrap();
+    let object = volume.files().into_iter().find(|p| p.ends_with("token.object")).unwrap();
+    let whole = std::fs::read(&object).unwrap();
+    for torn in [&[][..], &whole[..100], &vec![0; whole.len()]] {
+        std::fs::write(&object, torn).unwrap();
+        assert_eq!(softhsm::heal(&volume.wanted.conf).unwrap(), [object.parent().unwrap()]);
+        assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
+    }
+    std::fs::write(&object, b"").unwrap();
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found, "init-token heals too");
+    assert!(softhsm::heal(&volume.wanted.conf).unwrap().is_empty(), "a whole one is left alone");
+}
