@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bkv_wire::documents::{self, Content};
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use bytes::Bytes;
@@ -37,6 +38,21 @@ impl FleetCache {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fresh.clone(), Instant::now()));
         Some(fresh)
     }
+
+    /// Which one it is: asked for by the metrics, which alone would not know of a newer one while no client comes.
+    pub async fn number(&self, vaults: &Vaults) -> Option<u64> {
+        number(&self.get(vaults).await?)
+    }
+}
+
+/// As the vaults count it: the admission list's number plus the policy's. Unverified, like all that ChatD knows of the bundle.
+fn number(bundle: &[u8]) -> Option<u64> {
+    let bundle = o::Bundle::decode(bundle).ok()?;
+    let number = |document: &[u8]| match documents::show(document).ok()?.content {
+        Content::Admission(a) => Some(a.number),
+        Content::Policy(p) => Some(p.number),
+    };
+    Some(number(&bundle.admission)?.saturating_add(number(&bundle.policy)?))
 }
 
 async fn fetch(vaults: &Vaults) -> Option<Bytes> {

@@ -20,7 +20,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "The configuration names [listen] public and health, [web] cert and key, [tls] cert, key and ca (role chatd), [tokens] issuer, \
                   audience and keys, [vaults] region = \"host:port\", and optionally [postgres] url_file and [limits].\n\n\
-                  GET /v1/relay (WebSocket), /v1/fleet, /v1/account; /livez, /readyz, /metrics on the health address.\n\n\
+                  GET /v1/relay (WebSocket), /v1/fleet, /v1/account; /livez, /readyz, /metrics on the health address. Certificates, tokens.keys by file and \
+                  postgres.url_file are read again within 10 s of a change.\n\n\
+                  SIGTERM drains: /readyz says no, clients are told to go elsewhere, and it ends within 10 s.\n\n\
                   Exit codes: 0 drained and stopped · 64 bad configuration · 70 can't start"
 )]
 struct Args {

@@ -1,6 +1,7 @@
 //! What a monitoring system may see. Labels are closed sets: never an account or an address.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use bkv_mtls::Expiry;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// ChatD's metrics.
 #[derive(Debug, Clone)]
@@ -18,8 +19,10 @@ pub struct Metrics {
     pub lag: IntGauge,
     /// `bkv_jwks_refreshed_timestamp_seconds`
     pub jwks: IntGauge,
-    /// `bkv_certificate_not_after_timestamp_seconds`
-    pub certificate: IntGauge,
+    /// `bkv_certificate_not_after_timestamp_seconds{kind}`
+    certificate: IntGaugeVec,
+    /// `bkv_fleet_bundle_number`; absent before the first.
+    bundle: IntGaugeVec,
 }
 
 impl Metrics {
@@ -42,9 +45,19 @@ impl Metrics {
                 "bkv_jwks_refreshed_timestamp_seconds",
                 "When the issuer's keys were fetched last",
             )?,
-            certificate: IntGauge::new(
-                "bkv_certificate_not_after_timestamp_seconds",
-                "When the first certificate expires",
+            certificate: IntGaugeVec::new(
+                Opts::new(
+                    "bkv_certificate_not_after_timestamp_seconds",
+                    "When each link of the role certificate's and of the public certificate's chain expires",
+                ),
+                &["kind"],
+            )?,
+            bundle: IntGaugeVec::new(
+                Opts::new(
+                    "bkv_fleet_bundle_number",
+                    "Number of the admission list plus that of the policy: both only grow",
+                ),
+                &[],
             )?,
         };
         m.registry.register(Box::new(m.connections.clone()))?;
@@ -54,7 +67,32 @@ impl Metrics {
         m.registry.register(Box::new(m.lag.clone()))?;
         m.registry.register(Box::new(m.jwks.clone()))?;
         m.registry.register(Box::new(m.certificate.clone()))?;
+        m.registry.register(Box::new(m.bundle.clone()))?;
         Ok(m)
+    }
+
+    /// When the links of both chains expire.
+    pub fn expiry(&self, role: Expiry, web: Expiry) {
+        let links = [
+            ("leaf", Some(role.leaf)),
+            ("intermediate", role.intermediate),
+            ("ca", role.ca),
+            ("web_leaf", Some(web.leaf)),
+            ("web_intermediate", web.intermediate),
+        ];
+        for (kind, at) in links {
+            match at {
+                Some(at) => self.certificate.with_label_values(&[kind]).set(at),
+                None => {
+                    let _ = self.certificate.remove_label_values(&[kind]);
+                }
+            }
+        }
+    }
+
+    /// Which documents clients are given.
+    pub fn bundle(&self, number: u64) {
+        self.bundle.with_label_values::<&str>(&[]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// In Prometheus' text format.

@@ -16,7 +16,7 @@ use crate::vaults::Vaults;
 
 /// Leeway for token times, seconds.
 const LEEWAY: u64 = 60;
-/// How long clients may take to go when ChatD drains.
+/// How long clients may take to go when ChatD drains; and, after that, its own tasks to end. So it ends within twice this.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What went wrong at start; each says what to do.
@@ -93,7 +93,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
                 () = end.cancelled() => {}
                 () = async {
                     projection::connect(&p.url_file, &metadata, &metrics).await;
-                    projection::follow(vaults, metadata, metrics, end.clone()).await;
+                    tokio::join!(
+                        projection::follow_url(&p.url_file, &metadata),
+                        projection::follow(vaults, metadata.clone(), metrics, end.clone()),
+                    );
                 } => {}
             }
         });

@@ -293,7 +293,10 @@ pub async fn health(
     };
     let metrics = |State(s): State<Arc<Shared>>| async move {
         let (role, web) = &s.certificates;
-        s.metrics.certificate.set(role.not_after().min(web.not_after()));
+        s.metrics.expiry(role.expiry(), web.expiry());
+        if let Some(number) = s.fleet.number(&s.vaults).await {
+            s.metrics.bundle(number);
+        }
         s.metrics.lag.set(i64::try_from(s.metadata.lag().as_secs()).unwrap_or(i64::MAX));
         s.metrics.jwks.set(i64::try_from(s.tokens.keys().refreshed()).unwrap_or(0));
         s.metrics.text()

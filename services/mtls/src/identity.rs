@@ -14,7 +14,7 @@ use rustls::{SignatureScheme, pki_types::CertificateDer};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::files::{self, Files};
+use crate::files::{self, Expiry, Files};
 use crate::{Error, RoleName};
 
 /// What is in use now.
@@ -22,7 +22,7 @@ pub(crate) struct Loaded {
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) name: RoleName,
-    not_after: i64,
+    expiry: Expiry,
     raw: [Zeroizing<Vec<u8>>; 3],
 }
 
@@ -63,9 +63,14 @@ impl Identity {
         self.current().name.clone()
     }
 
+    /// When each link of the own chain expires.
+    pub fn expiry(&self) -> Expiry {
+        self.current().expiry
+    }
+
     /// When the first link of the own chain expires, in seconds since the Unix epoch.
     pub fn not_after(&self) -> i64 {
-        self.current().not_after
+        self.expiry().first()
     }
 
     /// Reads the files again; true if they had changed. On error nothing changes.
@@ -92,12 +97,13 @@ fn read_all(f: &Files) -> Result<Loaded, Error> {
 
 fn loaded(f: &Files, raw: [Zeroizing<Vec<u8>>; 3]) -> Result<Loaded, Error> {
     let [certificate, key, ca] = &raw;
-    let (certified, not_after) = files::certified_key(&f.certificate, certificate, &f.key, key)?;
+    let (certified, mut expiry) = files::certified_key(&f.certificate, certificate, &f.key, key)?;
+    expiry.ca = Some(files::ca_not_after(&f.ca, ca, &certified.cert, expiry.first())?);
     let roots = files::roots(&f.ca, ca)?;
     let role = |source| Error::Role { path: f.certificate.clone(), source };
     let leaf = certified.cert.first().ok_or_else(|| role(crate::role::RoleError::Missing))?;
     let name = RoleName::from_certificate(leaf).map_err(role)?;
-    Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), name, not_after, raw })
+    Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), name, expiry, raw })
 }
 
 async fn watch(
@@ -152,7 +158,7 @@ impl ResolvesClientCert for RoleResolver {
 pub struct WebIdentity {
     certificate: PathBuf,
     key: PathBuf,
-    loaded: RwLock<(Arc<CertifiedKey>, i64, [Zeroizing<Vec<u8>>; 2])>,
+    loaded: RwLock<(Arc<CertifiedKey>, Expiry, [Zeroizing<Vec<u8>>; 2])>,
 }
 
 impl fmt::Debug for WebIdentity {
@@ -171,15 +177,20 @@ impl WebIdentity {
     fn read(
         certificate: &std::path::Path,
         key: &std::path::Path,
-    ) -> Result<(Arc<CertifiedKey>, i64, [Zeroizing<Vec<u8>>; 2]), Error> {
+    ) -> Result<(Arc<CertifiedKey>, Expiry, [Zeroizing<Vec<u8>>; 2]), Error> {
         let (c, k) = (files::read(certificate)?, files::read(key)?);
-        let (certified, not_after) = files::certified_key(certificate, &c, key, &k)?;
-        Ok((Arc::new(certified), not_after, [c, k]))
+        let (certified, expiry) = files::certified_key(certificate, &c, key, &k)?;
+        Ok((Arc::new(certified), expiry, [c, k]))
+    }
+
+    /// When each link of the chain expires; its CA is the clients' affair.
+    pub fn expiry(&self) -> Expiry {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// When the first link of the chain expires, in seconds since the Unix epoch.
     pub fn not_after(&self) -> i64 {
-        self.loaded.read().unwrap_or_else(PoisonError::into_inner).1
+        self.expiry().first()
     }
 
     /// The chain in use, leaf first.

@@ -68,11 +68,15 @@ impl RoleCa {
     }
 
     fn with_key(key: KeyPair) -> Result<Self, IssueError> {
-        let mut params = params("bkv role CA", SystemTime::now() - HOUR, 87_600 * HOUR)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = ca_params(SystemTime::now() - HOUR, 87_600 * HOUR)?;
         let certificate = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// Another certificate of the same CA, which ends after `lifetime`: for tests of expiry.
+    #[cfg(test)]
+    pub(crate) fn until(&self, lifetime: Duration) -> Result<String, IssueError> {
+        Ok(ca_params(SystemTime::now() - HOUR, lifetime + HOUR)?.self_signed(self.issuer.key())?.pem())
     }
 
     /// The CA's certificate.
@@ -138,6 +142,13 @@ impl RoleCa {
 }
 
 const HOUR: Duration = Duration::from_hours(1);
+
+fn ca_params(from: SystemTime, lifetime: Duration) -> Result<CertificateParams, IssueError> {
+    let mut params = params("bkv role CA", from, lifetime)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
 
 fn params(common_name: &str, from: SystemTime, lifetime: Duration) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::new(Vec::new())?;

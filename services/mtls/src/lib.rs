@@ -18,6 +18,6 @@ mod mtls_test;
 
 pub use config::{ClientRole, ServerRole, https_server};
 pub use error::Error;
-pub use files::Files;
+pub use files::{Expiry, Files};
 pub use identity::{Identity, WebIdentity};
 pub use role::{Role, RoleName};

@@ -225,6 +225,99 @@ fn a_bad_new_file_keeps_the_last_good_and_errors_name_the_file() {
     assert!(vault.reload().unwrap_err().to_string().contains("ca.crt"));
 }
 
+/// Files as the kubelet mounts a Secret: `..data` is a link that changes in one step.
+fn swap(dir: &std::path::Path, version: &str, files: &[(&str, &str)]) {
+    let folder = dir.join(version);
+    for (name, text) in files {
+        write_private(&folder.join(name), text.as_bytes()).unwrap();
+        if !dir.join(name).exists() {
+            let _ = std::os::unix::fs::symlink(std::path::Path::new("..data").join(name), dir.join(name));
+        }
+    }
+    std::os::unix::fs::symlink(version, dir.join("..data_tmp")).unwrap();
+    std::fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_a_mounted_secret_that_is_swapped_is_picked_up_and_a_bad_one_is_not() {
+    let (ca, next) = (RoleCa::generate().unwrap(), RoleCa::generate().unwrap());
+    let name = RoleName::new(Role::Vault, "v").unwrap();
+    let issue = |ca: &RoleCa, days| ca.issue(&name, days * DAY).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let put = |version: &str, leaf: &crate::issue::Issued, bundle: &str| {
+        swap(
+            dir.path(),
+            version,
+            &[("tls.crt", &leaf.certificate), ("tls.key", &leaf.key), ("ca.crt", bundle)],
+        );
+    };
+    let first = issue(&ca, 1);
+    put("..1", &first, ca.certificate_pem());
+    let vault = Identity::load(Files::in_directory(dir.path())).unwrap();
+    let stop = CancellationToken::new();
+    let watcher = tokio::spawn(Arc::clone(&vault).watch(Duration::from_millis(5), stop.clone()));
+    let (_d, old) = identity(&ca, Role::Chatd, "c");
+    let (_d2, new) = identity(&next, Role::Chatd, "c");
+    let lets_in = |c: &Arc<Identity>| {
+        let (vault, c) = (server(&vault), client(c));
+        async move { talk(vault, c).await.is_ok() }
+    };
+    assert!(lets_in(&old).await && !lets_in(&new).await);
+    // A bundle of two while the CA is rotated: peers of either are let in (the new one's clients don't believe the old leaf yet).
+    let both = format!("{}{}", ca.certificate_pem(), next.certificate_pem());
+    put("..2", &first, &both);
+    wait_for(|| vault.current().roots.len() == 2).await;
+    let used = vault.expiry();
+    // A bad one: a key of another certificate, then nothing at all.
+    swap(
+        dir.path(),
+        "..3",
+        &[("tls.crt", &first.certificate), ("tls.key", &issue(&ca, 1).key), ("ca.crt", &both)],
+    );
+    assert!(matches!(vault.reload(), Err(Error::KeyMismatch { .. })));
+    assert!(lets_in(&old).await);
+    swap(dir.path(), "..4", &[]);
+    assert!(matches!(vault.reload(), Err(Error::Read { .. })));
+    assert!(lets_in(&old).await && vault.expiry() == used);
+    put("..5", &issue(&next, 2), &both);
+    wait_for(|| vault.expiry().leaf > used.leaf).await;
+    assert!(lets_in(&new).await);
+    put("..6", &issue(&next, 3), next.certificate_pem());
+    wait_for(|| vault.current().roots.len() == 1).await;
+    assert!(lets_in(&new).await && !lets_in(&old).await);
+    stop.cancel();
+    watcher.await.unwrap();
+}
+
+#[test]
+fn expiry_names_every_link_and_the_ca_that_issued() {
+    let (ca, other) = (RoleCa::generate().unwrap(), RoleCa::generate().unwrap());
+    let (dir, vault) = identity(&ca, Role::Vault, "v");
+    let soon = |at: i64, days: i64| {
+        let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+        (at - now.unwrap() - days * 86_400).abs() < 2 * 3600
+    };
+    let alone = vault.expiry();
+    assert!(
+        soon(alone.leaf, 1) && alone.intermediate.is_none() && soon(alone.ca.unwrap(), 3650),
+        "{alone:?}"
+    );
+    assert_eq!(vault.not_after(), alone.leaf);
+    // An old CA beside it in the file, which ends sooner, is nobody's trouble; as the issuer it is.
+    let old = other.until(2 * DAY).unwrap();
+    let both = format!("{old}{}", ca.certificate_pem());
+    write_private(&dir.path().join("ca.crt"), both.as_bytes()).unwrap();
+    assert!(vault.reload().unwrap());
+    assert_eq!(vault.expiry(), alone);
+    let issued = other.issue(&RoleName::new(Role::Vault, "v").unwrap(), 30 * DAY).unwrap();
+    write_private(&dir.path().join("tls.crt"), issued.certificate.as_bytes()).unwrap();
+    write_private(&dir.path().join("tls.key"), issued.key.as_bytes()).unwrap();
+    assert!(vault.reload().unwrap());
+    let under_old = vault.expiry();
+    assert!(soon(under_old.leaf, 30) && soon(under_old.ca.unwrap(), 2), "{under_old:?}");
+    assert_eq!(vault.not_after(), under_old.ca.unwrap());
+}
+
 #[test]
 fn private_files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -75,10 +75,12 @@ impl KeyRing {
     /// Keeps the keys fresh until cancelled. To be run in one owned task.
     pub async fn run(self: Arc<Self>, refresh: Refresh, stop: CancellationToken) {
         let mut last = Instant::now();
+        let every = self.source.every(refresh.every);
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep_until(last + refresh.every) => {}
+                () = sleep_until(last + every) => {}
                 () = self.wanted.notified() => {
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -87,8 +89,14 @@ impl KeyRing {
                 }
             }
             last = Instant::now();
-            if let Err(e) = self.refresh().await {
-                tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last ones stay in use");
+            match self.refresh().await {
+                Ok(()) => failing = false,
+                // Once per streak.
+                Err(e) if !failing => {
+                    failing = true;
+                    tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last ones stay in use");
+                }
+                Err(_) => {}
             }
         }
     }

@@ -8,6 +8,9 @@ use serde::Deserialize;
 use crate::KeysError;
 use crate::keys::{Keys, MAX_DOCUMENT};
 
+/// Between looks at a file.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// A JWKS's place. In configuration: exactly one of `inline`, `file`, `url`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +27,14 @@ impl KeySource {
     /// True if trouble with it may pass by itself, so that a process may start without keys.
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::Url(_))
+    }
+
+    /// How often it is fetched in any case: a file costs nothing to look at, and a mounted `ConfigMap` that drops a key must not be believed for long.
+    pub(crate) fn every(&self, wish: Duration) -> Duration {
+        match self {
+            Self::File(_) => wish.min(LOOK),
+            _ => wish,
+        }
     }
 
     /// Reads and parses. A URL is given 10 s, must stay https, and may send 256 KiB. The caller has installed rustls's crypto provider.

@@ -181,6 +181,38 @@ async fn an_unknown_key_fetches_the_file_again_and_a_bad_file_keeps_the_last_key
     task.await.unwrap();
 }
 
+/// A mounted ConfigMap is swapped behind a link, and nobody shows a token of an unknown key: a key that was taken out is refused all the same.
+#[tokio::test]
+async fn a_key_that_leaves_the_file_is_soon_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |version: &str, json: String| {
+        std::fs::create_dir(dir.path().join(version)).unwrap();
+        std::fs::write(dir.path().join(version).join("jwks.json"), json).unwrap();
+        std::os::unix::fs::symlink(version, dir.path().join("..data_tmp")).unwrap();
+        std::fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+    };
+    put("..1", DEV.jwks());
+    let path = dir.path().join("jwks.json");
+    std::os::unix::fs::symlink("..data/jwks.json", &path).unwrap();
+    let source = KeySource::File(path);
+    assert!(source.every(Refresh::default().every) <= Duration::from_secs(10));
+    let ring = KeyRing::load(source).await.unwrap();
+    let stop = CancellationToken::new();
+    let refresh = Refresh { every: Duration::from_millis(10), ..Refresh::default() };
+    let task = tokio::spawn(Arc::clone(&ring).run(refresh, stop.clone()));
+    let verifier = Verifier::new(settings(), ring);
+    assert!(verifier.verify(&DEV.sign(&good()), NOW).is_ok());
+    put("..2", DevIssuer::generate(ISSUER).unwrap().jwks());
+    let refused = async {
+        while verifier.verify(&DEV.sign(&good()), NOW).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    stop.cancel();
+    task.await.unwrap();
+}
+
 #[tokio::test]
 async fn sources_fail_early_unless_remote() {
     assert!(matches!(KeyRing::load(KeySource::Inline("{}".into())).await, Err(KeysError::Malformed(_))));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bkv_core::id::FleetId;
 use bkv_hsm::TokenConfig;
 use serde::Deserialize;
 
@@ -15,8 +16,11 @@ pub struct Config {
     pub region: String,
     /// Folder of the store. On another volume than a software token's directory.
     pub data: PathBuf,
-    /// The pinned root: a file from `bkv ceremony root`.
+    /// The pinned root: a file from `bkv ceremony root`, or from the vault that made an in-fleet root.
     pub root: PathBuf,
+    /// Makes the root here, once: the in-fleet root's seed region only. `root` then says where its public half goes.
+    #[serde(default)]
+    pub make_root: Option<MakeRoot>,
     /// The hardware token.
     pub token: TokenConfig,
     /// Where it listens.
@@ -31,6 +35,22 @@ pub struct Config {
     /// Timings.
     #[serde(default)]
     pub raft: Timings,
+}
+
+/// An in-fleet root to be made.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeRoot {
+    /// Its fleet's id, 32 hex digits: whoever makes the fleet draws it.
+    #[serde(deserialize_with = "fleet_id")]
+    pub fleet: FleetId,
+}
+
+fn fleet_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<FleetId, D::Error> {
+    let bad = || serde::de::Error::custom("32 hex digits, not all zero");
+    let text = String::deserialize(deserializer)?;
+    let bytes = hex::decode(text).map_err(|_| bad())?;
+    FleetId::try_from(bytes.as_slice()).ok().filter(|id| id.0 != [0; 16]).ok_or_else(bad)
 }
 
 /// Addresses.
@@ -255,6 +275,15 @@ ca = "ca.crt"
     }
 
     #[test]
+    fn a_seed_region_makes_the_root_of_the_named_fleet() {
+        assert!(Config::parse(GOOD, Path::new("/")).unwrap().make_root.is_none());
+        let text =
+            GOOD.replace("[listen]", "[make_root]\nfleet = \"000102030405060708090a0b0c0d0e0f\"\n[listen]");
+        let made = Config::parse(&text, Path::new("/")).unwrap().make_root.unwrap();
+        assert_eq!(made.fleet.0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
     fn every_bad_field_is_named() {
         let cases = [
             ("region = \"eu-west\"", "region = \"eu west\"", "region"),
@@ -265,6 +294,9 @@ ca = "ca.crt"
             ("us-east = \"10.0.0.2:7000\"", "us-east = \"10.0.0.2\"", "us-east"),
             ("pin_file = \"pin\"", "pin = \"1234\"", "pin"),
             ("ca = \"ca.crt\"", "", "ca"),
+            ("[listen]", "[make_root]\nfleet = \"00112233\"\n[listen]", "fleet"),
+            ("[listen]", "[make_root]\nfleet = \"00000000000000000000000000000000\"\n[listen]", "fleet"),
+            ("[listen]", "[make_root]\nkey = \"k\"\n[listen]", "key"),
             ("module = \"/usr", "module = \"usr", "token.module"),
             ("pin_file = \"pin\"", "pin_file = \"pin\"\npool = 0", "token.pool"),
             (

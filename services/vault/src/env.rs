@@ -4,8 +4,9 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -80,7 +81,21 @@ pub trait Listener: Send + Sync {
     fn address(&self) -> std::io::Result<SocketAddr>;
 }
 
-/// TCP without delay.
+/// A machine that went away resets nothing: without this a connection to it hangs until the kernel gives up, a quarter of an hour later, and its
+/// successor under the same name is not dialled. An idle one is probed after as long.
+const GONE: Duration = Duration::from_secs(5);
+
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(GONE.as_millis()).unwrap_or(5_000))?;
+    sockopt::set_tcp_keepidle(stream, GONE)?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
+    sockopt::set_tcp_keepcnt(stream, 5)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
+}
+
+/// TCP without delay. Names are resolved at each connection: whoever comes back may have another address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -88,7 +103,7 @@ impl Network for Tcp {
     fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            prepare(&stream)?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
@@ -102,12 +117,41 @@ impl Listener for TcpListener {
     fn accept(&self) -> Pending<'_, BoxStream> {
         Box::pin(async move {
             let (stream, _) = TcpListener::accept(self).await?;
-            stream.set_nodelay(true)?;
+            prepare(&stream)?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
 
     fn address(&self) -> std::io::Result<SocketAddr> {
         self.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends: whoever waits for a machine that is gone must notice.
+    #[tokio::test]
+    async fn connections_give_up_on_a_machine_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        for stream in [near.unwrap(), far.unwrap().0] {
+            prepare(&stream).unwrap();
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 5_000);
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), GONE);
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    /// Anew at each connection, and no address at all is an error of that one connection only.
+    #[tokio::test]
+    async fn names_are_resolved_and_unknown_ones_are_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(Tcp.connect(&format!("localhost:{port}")).await.is_ok());
+        assert!(Tcp.connect("nowhere.invalid:1").await.is_err());
     }
 }

@@ -78,11 +78,17 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     }
     catch_up(&m.elections, vault.node.elections());
     if let Ok(volume) = rustix::fs::statvfs(&vault.data) {
-        m.volume_free.set(i64::try_from(volume.f_bavail.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX));
+        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
+        m.volume_free.set(bytes(volume.f_bavail));
+        m.volume_size.set(bytes(volume.f_blocks));
     }
     if let Some(tokens) = vault.tokens() {
-        m.jwks.set(i64::try_from(tokens.keys().refreshed()).unwrap_or(0));
+        m.keys_refreshed(tokens.keys().refreshed());
     }
-    m.certificate.set(vault.role.not_after());
+    if let Some(d) = vault.documents() {
+        m.bundle(d.documents.admission.number, d.documents.policy.number);
+    }
+    m.shards_configured.set(i64::try_from(vault.node.replicas().len()).unwrap_or(0));
+    m.expiry(vault.role.expiry());
     m.text()
 }

@@ -10,7 +10,8 @@ use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_hsm::{Token, TokenError};
-use bkv_wire::delivery::DeliveryKey;
+use bkv_wire::delivery::{DeliveryError, DeliveryKey};
+use bkv_wire::documents::{Root, RootKey};
 use bkv_wire::toprf::{Commitments, Share};
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
@@ -79,6 +80,11 @@ impl TokenKeeper {
     /// This vault's place on the admission list.
     pub fn set_slot(&self, slot: Option<Slot>) {
         *self.slot.write().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    /// Opens the root's private half that another vault sealed to this one.
+    pub(crate) fn open_root(&self, root: &Root, slot: Slot, sealed: &[u8]) -> Result<RootKey, DeliveryError> {
+        self.delivery.get().ok_or(DeliveryError::Key)?.open_root(root, slot, sealed)
     }
 
     fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, Share)> {

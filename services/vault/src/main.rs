@@ -1,11 +1,12 @@
-//! `bkv-vault --config vault.toml`: one vault of the Backup Key Vault.
+//! `bkv-vault --config vault.toml`: one vault of the Backup Key Vault. `bkv-vault init-token` makes its software token before the first start.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bkv_hsm::softhsm::{self, Ensured, SetupError, Wanted};
 use bkv_vault::config::Config;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,29 +18,52 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "The configuration names everything else: region, data, root, [token], [listen], [peers], [tls]. Secrets are named by path, never \
                   written in it. SoftHSM reads SOFTHSM2_CONF from the environment.\n\nExit codes: 0 stopped in order · 64 bad configuration · 70 can't \
-                  start or go on"
+                  start or go on; of init-token also 65 the token refuses the PIN · 66 no usable PIN file"
 )]
 struct Args {
     /// Its configuration, TOML.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Only read and check the configuration.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the SoftHSM token of [token] in the directory that SOFTHSM2_CONF's file names, if there is none; one that is there is never made again.
+    InitToken {
+        /// The vault's configuration, TOML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = softhsm::run_child_if_asked() {
+        return code;
+    }
     // Before any secret is in memory: no core file may hold one.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let args = Args::parse();
+    let (path, init) = match (args.command, args.config) {
+        (Some(Command::InitToken { config }), _) => (config, true),
+        (None, Some(config)) => (config, false),
+        // clap has asked for one of the two.
+        (None, None) => return ExitCode::from(64),
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         // openraft says every call that an absent peer did not answer; what it ends by is said by `replica`.
         .unwrap_or_else(|_| "info,openraft=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
-    let config = match Config::read(&args.config) {
+    let config = match Config::read(&path) {
         Ok(config) => config,
         Err(e) => {
             eprintln!("bkv-vault: {e}");
@@ -47,8 +71,19 @@ fn main() -> ExitCode {
         }
     };
     if args.check {
-        println!("{}: good", args.config.display());
+        println!("{}: good", path.display());
         return ExitCode::SUCCESS;
+    }
+    if init {
+        return init_token(config);
+    }
+    // Without a software token there is nothing to heal, and what is wrong with the file the token's own error says.
+    if let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE)
+        && let Ok(healed) = softhsm::heal(conf.as_ref())
+    {
+        for token in healed {
+            tracing::warn!(token = %token.display(), "SoftHSM's token.object was torn by a killed login and is put back from its copy");
+        }
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -65,6 +100,32 @@ fn main() -> ExitCode {
             ExitCode::from(70)
         }
     }
+}
+
+fn init_token(config: Config) -> ExitCode {
+    let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE).map(PathBuf::from) else {
+        eprintln!(
+            "bkv-vault: {} is not set: it names the file that names the token's directory",
+            softhsm::CONF_VARIABLE
+        );
+        return ExitCode::from(64);
+    };
+    let label = config.token.token_label;
+    let (module, pin_file) = (config.token.module, config.token.pin_file);
+    match softhsm::ensure_token(&Wanted { module, label: label.clone(), pin_file, conf }) {
+        Ok(Ensured::Made) => println!("token {label:?} made"),
+        Ok(Ensured::Found) => println!("token {label:?} is there and takes the PIN"),
+        Err(e) => {
+            eprintln!("bkv-vault: {}", chain(&e));
+            return ExitCode::from(match e {
+                SetupError::NoDirectory(_) => 64,
+                SetupError::PinRefused { .. } => 65,
+                SetupError::Pin(_) => 66,
+                _ => 70,
+            });
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// An error with its sources, each said once.

@@ -31,10 +31,16 @@ pub struct Metrics {
     pub(crate) volume_free: IntGauge,
     /// `bkv_vault_clock_skew_seconds`
     pub(crate) skew: IntGauge,
-    /// `bkv_certificate_not_after_timestamp_seconds`
-    pub(crate) certificate: IntGauge,
-    /// `bkv_jwks_refreshed_timestamp_seconds`
-    pub(crate) jwks: IntGauge,
+    /// `bkv_vault_volume_size_bytes`
+    pub(crate) volume_size: IntGauge,
+    /// `bkv_vault_shards_configured`
+    pub(crate) shards_configured: IntGauge,
+    /// `bkv_certificate_not_after_timestamp_seconds{kind}`
+    pub(crate) certificate: IntGaugeVec,
+    /// `bkv_jwks_refreshed_timestamp_seconds`; absent before the first documents: 0 would be an alarm about nothing.
+    jwks: IntGaugeVec,
+    /// `bkv_fleet_bundle_number`; absent before the first documents.
+    bundle: IntGaugeVec,
 }
 
 impl Metrics {
@@ -88,11 +94,23 @@ impl Metrics {
             epoch_keys: gauge("bkv_vault_epoch_keys", "Epoch keys in the token")?,
             volume_free: gauge("bkv_vault_volume_free_bytes", "Free space of the store's volume")?,
             skew: gauge("bkv_vault_clock_skew_seconds", "The peers' median clock less this vault's")?,
-            certificate: gauge(
+            volume_size: gauge("bkv_vault_volume_size_bytes", "Size of the store's volume")?,
+            shards_configured: gauge("bkv_vault_shards_configured", "Shards of the fleet")?,
+            certificate: gauges(
                 "bkv_certificate_not_after_timestamp_seconds",
-                "When the role certificate's chain expires",
+                "When each link of the role certificate's chain expires",
+                &["kind"],
             )?,
-            jwks: gauge("bkv_jwks_refreshed_timestamp_seconds", "When the issuer's keys were fetched last")?,
+            jwks: gauges(
+                "bkv_jwks_refreshed_timestamp_seconds",
+                "When the issuer's keys were fetched last",
+                &[],
+            )?,
+            bundle: gauges(
+                "bkv_fleet_bundle_number",
+                "Number of the admission list plus that of the policy: both only grow",
+                &[],
+            )?,
             registry,
         };
         Ok(m)
@@ -101,6 +119,30 @@ impl Metrics {
     /// A metric that is kept elsewhere.
     pub fn also(&self, metric: impl Collector + 'static) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(metric))
+    }
+
+    /// When the issuer's keys were fetched last, in seconds since the Unix epoch.
+    pub(crate) fn keys_refreshed(&self, at: u64) {
+        self.jwks.with_label_values::<&str>(&[]).set(i64::try_from(at).unwrap_or(0));
+    }
+
+    /// Which documents are in force.
+    pub(crate) fn bundle(&self, admission: u64, policy: u64) {
+        let number = i64::try_from(admission.saturating_add(policy)).unwrap_or(i64::MAX);
+        self.bundle.with_label_values::<&str>(&[]).set(number);
+    }
+
+    /// When the links of the own chain expire.
+    pub(crate) fn expiry(&self, expiry: bkv_mtls::Expiry) {
+        let links = [("leaf", Some(expiry.leaf)), ("intermediate", expiry.intermediate), ("ca", expiry.ca)];
+        for (kind, at) in links {
+            match at {
+                Some(at) => self.certificate.with_label_values(&[kind]).set(at),
+                None => {
+                    let _ = self.certificate.remove_label_values(&[kind]);
+                }
+            }
+        }
     }
 
     /// In Prometheus' text format.

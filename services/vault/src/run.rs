@@ -9,7 +9,6 @@ use bkv_hsm::{Token, VaultName};
 use bkv_mtls::{Files, Identity, Role, RoleName, ServerRole};
 use bkv_wire::channel::ServerSettings;
 use bkv_wire::delivery::DeliveryKey;
-use bkv_wire::documents::Root;
 use bkv_wire::proto::peer as p;
 use bkv_wire::verifier::WireVerifier;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -23,9 +22,12 @@ use crate::metrics::Metrics;
 use crate::peer::Body;
 use crate::pin::RefusedPin;
 use crate::replica::{Env, Node, NodeConfig};
+use crate::root::{FirstStart, RootFile, establish};
 use crate::service::{Parts, Vault};
-use crate::store::DataKeys;
+use crate::store::{DataKeys, Store};
 use crate::{admin, health, relay};
+
+pub use crate::root::RootError;
 
 /// The storage epoch that is there from the first day; rotation comes later.
 pub(crate) const EPOCH: u64 = 1;
@@ -35,14 +37,9 @@ const SKEW_MS: i64 = 5_000;
 /// What went wrong at start; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The root file.
-    #[error("root {path}: {why}")]
-    Root {
-        /// Which.
-        path: String,
-        /// Why.
-        why: String,
-    },
+    /// The root.
+    #[error(transparent)]
+    Root(#[from] crate::root::RootError),
     /// The token.
     #[error("token: {0}")]
     Token(#[from] bkv_hsm::TokenError),
@@ -107,14 +104,9 @@ impl DataKeys for TokenKeys {
 
 /// Runs until `stop`; everything is ended in order.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
-    let root_error = |why: String| RunError::Root { path: config.root.display().to_string(), why };
-    let root = std::fs::read(&config.root).map_err(|e| root_error(e.to_string()))?;
-    let root = Root::decode(&root).map_err(|e| root_error(e.to_string()))?;
-    if root.development {
-        tracing::warn!(
-            "development root: its private key lies in the clear on a disk; this fleet protects nobody"
-        );
-    }
+    let make_root = config.make_root.map(|m| m.fleet);
+    // Before the token is touched: most of what can be wrong with it shows here.
+    let root_file = RootFile::read(&config.root, make_root.is_some())?;
     let identity = Identity::load(Files {
         certificate: config.tls.cert.clone(),
         key: config.tls.key.clone(),
@@ -141,6 +133,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         token => token?,
     };
     refused.forget();
+    let first = FirstStart::of(&config.data);
+    if make_root.is_some()
+        && root_file.found.is_none()
+        && matches!(token.identity_spki().await, Err(bkv_hsm::TokenError::NotProvisioned { .. }))
+    {
+        first.note()?;
+    }
     let ceremony = token.provision().await?;
     tracing::info!(made = ?ceremony.made, found = ?ceremony.found, "token keys");
     if !token.epochs().await?.contains(&EPOCH) {
@@ -159,9 +158,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         snapshot_entries: config.raft.snapshot_entries,
         snapshot_every: Duration::from_secs(config.raft.snapshot_every_s),
     };
-    let verifier = Arc::new(WireVerifier::new(root.clone()));
-    let keys = Arc::new(TokenKeys(token.clone()));
-    let node = Node::start(node_config, env.clone(), key.clone(), keys, keeper.clone(), verifier).await?;
+    let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
+    let store = Store::open(&config.data, &keys, env.random.as_ref())?;
+    let custody = establish(root_file, make_root, &store, &first, env.random.as_ref()).await?;
+    if custody.root().development {
+        tracing::warn!(
+            "development root: its private key lies in the clear on a disk; this fleet protects nobody"
+        );
+    }
+    let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
+    let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
     let delivery = delivery_key(&node).await?;
     let delivery_public = *delivery.public();
     keeper.set_delivery(delivery);
@@ -172,7 +178,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     metrics.epoch_keys.set(i64::try_from(token.epochs().await?.len()).unwrap_or(0));
     let parts = Parts {
         region: config.region.clone(),
-        root,
+        custody,
         node,
         token: token.clone(),
         keeper,

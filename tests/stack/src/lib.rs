@@ -14,6 +14,8 @@
 pub mod admin;
 pub mod canary;
 pub mod folder;
+pub mod pods;
+pub mod postgres;
 pub mod program;
 pub mod terminal;
 pub mod wire_tap;

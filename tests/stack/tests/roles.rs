@@ -179,9 +179,8 @@ fn rotate(fleet: &Fleet) {
     write_private(&chatd.join("web.key"), web.key.as_bytes()).unwrap();
     let soon = i64::try_from(bkv_stack_tests::issuer::now()).unwrap() + 91 * 86400;
     wait("the new certificates in the metric that alerts look at", Duration::from_secs(30), || {
-        health
-            .iter()
-            .all(|port| (1..soon).contains(&metric(*port, "bkv_certificate_not_after_timestamp_seconds")))
+        let leaf = "bkv_certificate_not_after_timestamp_seconds{kind=\"leaf\"}";
+        health.iter().all(|port| (1..soon).contains(&metric(*port, leaf)))
     });
     // 3: the old authority goes.
     for (home, _) in &homes {

@@ -3,6 +3,8 @@
 
 mod feed;
 mod store;
+mod url;
 
 pub use feed::follow;
 pub use store::{Metadata, connect};
+pub use url::follow_url;

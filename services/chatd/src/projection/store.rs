@@ -11,7 +11,7 @@ use bkv_core::effect::Event;
 use bkv_core::id::Route;
 use bkv_wire::proto::outer as o;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{Postgres, Row as _, Transaction};
 use tokio::time::timeout;
 
@@ -70,8 +70,8 @@ pub async fn connect(url_file: &Path, metadata: &Metadata, metrics: &Metrics) {
 
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    #[error("postgres.url_file: {0}")]
-    File(std::io::Error),
+    #[error(transparent)]
+    Url(#[from] super::url::UrlError),
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
     #[error("migrations: {0}")]
@@ -79,12 +79,11 @@ enum ConnectError {
 }
 
 async fn attempt(url_file: &Path) -> Result<PgPool, ConnectError> {
-    let url = std::fs::read_to_string(url_file).map_err(ConnectError::File)?;
-    let options: PgConnectOptions = url.trim().parse()?;
+    let (_, options) = super::url::read(url_file)?;
     let pool = PgPoolOptions::new()
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(2))
-        .connect_with(options.application_name("bkv-chatd"))
+        .connect_with(options)
         .await?;
     // sqlx takes an advisory lock, so that several ChatDs migrate one after the other.
     sqlx::migrate!("./migrations").run(&pool).await?;

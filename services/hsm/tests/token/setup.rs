@@ -75,3 +75,134 @@ fn connects_nowhere() {
     assert!(matches!(error, TokenError::ModuleStart { .. } | TokenError::NoToken { .. }), "{error}");
     println!("{error}");
 }
+
+/// A volume as a pod has it: a configuration that is given, and a token directory that is not there yet.
+struct Volume {
+    dir: tempfile::TempDir,
+    wanted: softhsm::Wanted,
+}
+
+impl Volume {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("softhsm2.conf");
+        let tokens = dir.path().join("volume/tokens");
+        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
+        std::fs::write(&conf, text).unwrap();
+        std::fs::set_permissions(&conf, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+        let pin_file = dir.path().join("pin");
+        let wanted =
+            softhsm::Wanted { module: softhsm::DEBIAN_MODULE.into(), label: "one".into(), pin_file, conf };
+        let volume = Self { dir, wanted };
+        volume.pin(PIN);
+        volume
+    }
+
+    fn pin(&self, pin: &str) {
+        let _ = std::fs::remove_file(&self.wanted.pin_file);
+        std::fs::write(&self.wanted.pin_file, pin).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+        std::fs::set_permissions(&self.wanted.pin_file, mode).unwrap();
+    }
+
+    fn ensure(&self) -> Result<softhsm::Ensured, SetupError> {
+        softhsm::ensure_token_by(|| Ok(child()), &self.wanted)
+    }
+
+    /// Every file of the volume. Not what is in them: SoftHSM itself notes each login in the token's flags.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let (mut found, mut folders) = (Vec::new(), vec![self.dir.path().join("volume")]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    assert!(!std::fs::read(&path).unwrap().windows(PIN.len()).any(|w| w == PIN.as_bytes()));
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+#[test]
+fn a_volume_gets_its_token_once() {
+    let volume = Volume::new();
+    let conf = std::fs::read(&volume.wanted.conf).unwrap();
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Made);
+    let made = volume.files();
+    let tokens = volume.dir.path().join("volume/tokens");
+    assert!(!made.is_empty() && made.iter().all(|path| path.starts_with(&tokens)));
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
+    assert_eq!(volume.files(), made, "a token that is there is not made again");
+    assert_eq!(std::fs::read(&volume.wanted.conf).unwrap(), conf);
+}
+
+#[test]
+fn a_wrong_or_missing_pin_for_a_token_that_is_there_is_told() {
+    let volume = Volume::new();
+    std::fs::remove_file(&volume.wanted.pin_file).unwrap_or_default();
+    assert!(matches!(volume.ensure(), Err(SetupError::Pin(_))));
+    assert!(!volume.dir.path().join("volume").exists(), "nothing is made without a PIN");
+    volume.pin(PIN);
+    volume.ensure().unwrap();
+    let made = volume.files();
+    volume.pin("another-pin");
+    let error = volume.ensure().unwrap_err();
+    assert!(matches!(&error, SetupError::PinRefused { .. }), "{error}");
+    assert!(!error.to_string().contains("another-pin"));
+    volume.pin("");
+    assert!(matches!(volume.ensure(), Err(SetupError::Pin(_))));
+    assert_eq!(volume.files(), made);
+    // However often a wrong one was offered.
+    volume.pin("another-pin");
+    for _ in 0..12 {
+        assert!(matches!(volume.ensure(), Err(SetupError::PinRefused { .. })));
+    }
+    volume.pin(PIN);
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
+}
+
+/// Killed in the middle of making it: what is left beside is not taken for a token, nor in the way.
+#[test]
+fn a_half_made_token_is_thrown_away() {
+    let volume = Volume::new();
+    let half = volume.dir.path().join("volume/.making-tokens/tokens/0123");
+    std::fs::create_dir_all(&half).unwrap();
+    std::fs::write(half.join("token.object"), b"half").unwrap();
+    std::fs::create_dir(volume.dir.path().join("volume/tokens")).unwrap();
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Made);
+    assert!(!volume.dir.path().join("volume/.making-tokens").exists());
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
+}
+
+#[test]
+fn a_directory_with_somebody_elses_token_is_left_alone() {
+    let mut volume = Volume::new();
+    volume.ensure().unwrap();
+    let made = volume.files();
+    volume.wanted.label = "two".into();
+    let error = volume.ensure().unwrap_err();
+    assert!(error.to_string().contains("one"), "{error}");
+    assert_eq!(volume.files(), made);
+}
+
+/// What a kill in the middle of a login leaves: without the copy the token would be gone, keys and all.
+#[test]
+fn a_torn_token_object_is_put_back() {
+    let volume = Volume::new();
+    volume.ensure().unwrap();
+    let object = volume.files().into_iter().find(|p| p.ends_with("token.object")).unwrap();
+    let whole = std::fs::read(&object).unwrap();
+    for torn in [&[][..], &whole[..100], &vec![0; whole.len()]] {
+        std::fs::write(&object, torn).unwrap();
+        assert_eq!(softhsm::heal(&volume.wanted.conf).unwrap(), [object.parent().unwrap()]);
+        assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
+    }
+    std::fs::write(&object, b"").unwrap();
+    assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found, "init-token heals too");
+    assert!(softhsm::heal(&volume.wanted.conf).unwrap().is_empty(), "a whole one is left alone");
+}

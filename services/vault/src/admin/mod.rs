@@ -1,6 +1,7 @@
-//! Administration: HTTPS with mutual TLS, role `admin` only. What an operator needs to bring a fleet up and to see how it is; nothing here shows or
-//! moves a secret, and documents are only carried: the root's signature decides.
+//! Administration: HTTPS with mutual TLS, role `admin` only. What an operator needs to bring a fleet up and to see how it is; nothing here shows a
+//! secret, and documents are only carried: the root's signature decides. An in-fleet root signs at this port's word: see `root`.
 
+mod root;
 mod status;
 
 pub(crate) use status::ready;
@@ -65,6 +66,9 @@ pub async fn listen(
     let app = Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/token", get(token))
+        .route("/v1/root", get(root::root))
+        .route("/v1/root/sign", post(root::sign))
+        .route("/v1/root/sealed", get(root::sealed).post(root::take))
         .route("/v1/admission", post(admission))
         .route("/v1/policy", post(policy))
         .route("/v1/init", post(init))

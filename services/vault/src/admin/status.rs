@@ -13,11 +13,17 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<Value> {
     let vault = &s.vault;
     let documents = vault.documents();
     let d = documents.as_ref().map(|d| &d.documents);
+    let capabilities = vault.capabilities().await;
+    let fleet = vault.node.replicas().iter().find_map(Replica::fleet).map(|f| f.fleet.to_string());
     let shards: Vec<Value> = vault.node.replicas().iter().map(|r| shard(vault, r)).collect();
     Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
         "region": vault.region,
         "node": vault.node.node().0,
         "ready": ready(vault),
+        "fleet": fleet,
+        "root_held": vault.custody.key().is_some(),
+        "capabilities": capabilities,
         "initialised": vault.node.replicas().iter().all(|r| r.fleet().is_some()),
         "shards": shards,
         "token": format!("{:?}", vault.token.health()),
@@ -68,6 +74,9 @@ fn notes(vault: &Vault, d: Option<&bkv_core::document::Documents>) -> Vec<&'stat
     let mut notes = Vec::new();
     if vault.root.development {
         notes.push("development root: its private key lies in the clear on a disk");
+    }
+    if vault.custody.key().is_some() {
+        notes.push("in-fleet root: whoever has the role `admin` can have documents signed, and so admit vaults of their own");
     }
     if d.is_some_and(|d| d.admission.members.len() == 1) {
         notes.push("single region: whoever has its root can test passwords offline");

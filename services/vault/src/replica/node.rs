@@ -31,7 +31,7 @@ use crate::raft::network::{Acknowledged, Net};
 use crate::raft::snapshot::{Head, Received, SnapshotData};
 use crate::raft::state::{AskVoters, State, Unfit, digest};
 use crate::raft::types::{Membership, Raft, entry_in, log_id_in, log_id_out, position, vote_in, vote_out};
-use crate::store::{Change, DataKeys, Place, Store, StoreError, Table};
+use crate::store::{DataKeys, Store, StoreError, VAULT};
 
 /// Entries whose time is further ahead of this clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
@@ -151,13 +151,6 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({})", self.inner.node)
     }
-}
-
-/// Rows of the vault itself lie in no shard.
-const VAULT: u16 = u16::MAX;
-
-fn vault_place(name: &str) -> Place {
-    Place::new(Table::Vault, VAULT, name.as_bytes())
 }
 
 /// Asks the other voters about an account, for snapshots.
@@ -323,13 +316,12 @@ impl Node {
 
     /// A small sealed value of the vault itself.
     pub fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.inner.store.get(&vault_place(name))?.map(|v| v.to_vec()))
+        Ok(self.inner.store.secret(name)?.map(|v| v.to_vec()))
     }
 
     /// Keeps a small sealed value; on disk when it returns.
     pub async fn put_secret(&self, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
-        self.inner.store.write(vec![Change::put(vault_place(name), value)], None);
-        self.inner.store.flush().await
+        self.inner.store.put_secret(name, value).await
     }
 
     /// Ends everything in order.
@@ -370,7 +362,7 @@ fn until(
 }
 
 async fn node_id(store: &Store, random: &dyn Random) -> Result<NodeId, StoreError> {
-    if let Some(row) = store.get(&vault_place("node"))? {
+    if let Some(row) = store.secret("node")? {
         let bytes =
             row.as_slice().try_into().map_err(|_| StoreError::Malformed("node".into(), "length".into()))?;
         return Ok(NodeId(u64::from_be_bytes(bytes)));
@@ -379,8 +371,7 @@ async fn node_id(store: &Store, random: &dyn Random) -> Result<NodeId, StoreErro
     random.fill(&mut bytes);
     // Never 0, and small enough for every JSON number.
     let id = (u64::from_be_bytes(bytes) >> 11) | 1;
-    store.write(vec![Change::put(vault_place("node"), id.to_be_bytes().to_vec())], None);
-    store.flush().await?;
+    store.put_secret("node", id.to_be_bytes().to_vec()).await?;
     Ok(NodeId(id))
 }
 

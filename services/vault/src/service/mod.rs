@@ -5,8 +5,10 @@ mod cache;
 mod documents;
 mod evaluate;
 mod peers;
+mod root;
 
 pub use documents::{DocumentsError, Installed};
+pub(crate) use root::{HandOverError, Sealed, SignError};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,7 +19,7 @@ use bkv_core::document::Documents;
 use bkv_core::id::{AccountId, Era, Lineage, NodeId, RegId, Route, Slot};
 use bkv_core::shard::Fleet;
 use bkv_core::{statement, view};
-use bkv_hsm::Token;
+use bkv_hsm::{Capability, Token};
 use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
 use bkv_wire::channel::ServerSettings;
@@ -31,6 +33,7 @@ use crate::env::{Clock, Random};
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Node, Replica};
+pub use crate::root::Custody;
 pub(crate) use boot::Boot;
 use cache::Cache;
 
@@ -41,6 +44,7 @@ pub(crate) const REGIONS: Duration = Duration::from_secs(2);
 pub struct Vault {
     pub(crate) region: String,
     pub(crate) root: Root,
+    pub(crate) custody: Custody,
     pub(crate) node: Node,
     pub(crate) token: Token,
     pub(crate) keeper: Arc<TokenKeeper>,
@@ -56,6 +60,7 @@ pub struct Vault {
     pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     tokens: RwLock<Option<Arc<Verifier>>>,
     cache: Cache,
+    capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     pub(crate) metrics: Metrics,
     /// Sees what a test must not have to believe: each touch of a share, each request.
     #[cfg(test)]
@@ -72,8 +77,8 @@ impl std::fmt::Debug for Vault {
 pub struct Parts {
     /// Its name for people.
     pub region: String,
-    /// Pinned.
-    pub root: Root,
+    /// Pinned, and perhaps held.
+    pub custody: Custody,
     /// Its replicas.
     pub node: Node,
     /// Provisioned.
@@ -101,7 +106,8 @@ impl Vault {
     pub fn new(parts: Parts) -> Arc<Self> {
         let vault = Arc::new(Self {
             region: parts.region,
-            root: parts.root,
+            root: parts.custody.root().clone(),
+            custody: parts.custody,
             node: parts.node,
             token: parts.token.clone(),
             keeper: parts.keeper,
@@ -116,6 +122,7 @@ impl Vault {
             half: Mutex::default(),
             tokens: RwLock::new(None),
             cache: Cache::default(),
+            capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
             #[cfg(test)]
             witness: std::sync::OnceLock::new(),
@@ -135,6 +142,13 @@ impl Vault {
 
     pub(crate) fn tokens(&self) -> Option<Arc<Verifier>> {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the token can do: tried once, and again while it could not be asked. Not waited for long: a dead token must not keep the status from saying so.
+    pub(crate) async fn capabilities(&self) -> Option<&[Capability]> {
+        let probe = || async { self.token.probe().await.map(|c| c.can) };
+        let known = tokio::time::timeout(REGIONS, self.capabilities.get_or_try_init(probe)).await;
+        known.ok()?.ok().map(Vec::as_slice)
     }
 
     fn put_tokens(&self, verifier: Verifier) -> Arc<KeyRing> {

@@ -150,7 +150,7 @@ impl Session {
                 (no(p::refused::Code::Unavailable, &why), End::Open)
             }
         };
-        let outcome = if matches!(answer, Answer::Refused(_)) { "refused" } else { "ok" };
+        let outcome = reply::outcome(&answer);
         self.vault.metrics.requests.with_label_values(&[name, outcome]).inc();
         let token = matches!(&answer, Answer::Refused(r) if r.code == i32::from(p::refused::Code::Token));
         let reply = p::Reply { id, more: false, result: Some(answer) };

@@ -18,6 +18,16 @@ pub(super) fn no(code: Code, detail: &str) -> Answer {
     })
 }
 
+/// As it is counted: `unavailable` is our own fault, `refused` is the rules' word.
+pub(super) fn outcome(answer: &Answer) -> &'static str {
+    let ours = [Code::Unavailable, Code::TooFewRegions].map(i32::from);
+    match answer {
+        Answer::Refused(r) if ours.contains(&r.code) => "unavailable",
+        Answer::Refused(_) => "refused",
+        _ => "ok",
+    }
+}
+
 /// One size, one content, whatever is wrong with the token.
 pub(super) fn token_refused() -> Answer {
     let padding = vec![0; TOKEN_PADDING].into();

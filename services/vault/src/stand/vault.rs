@@ -23,7 +23,7 @@ use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Env, Node, NodeConfig};
 use crate::run::{EPOCH, TokenKeys, chores, delivery_key};
-use crate::service::{Parts, Vault};
+use crate::service::{Custody, Parts, Vault};
 use crate::store::{DataKeys, Store};
 
 /// What stays when the process dies.
@@ -89,7 +89,7 @@ impl Machine {
                 keeper.set_delivery(delivery);
                 let vault = Vault::new(Parts {
                     region: name,
-                    root,
+                    custody: Custody::pinned(root),
                     node,
                     token,
                     keeper,

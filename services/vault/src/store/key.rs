@@ -28,7 +28,15 @@ pub enum Table {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(Vec<u8>);
 
+/// Rows of the vault itself lie in no shard.
+pub(crate) const VAULT: u16 = u16::MAX;
+
 impl Place {
+    /// A small value of the vault itself.
+    pub(crate) fn of_vault(name: &str) -> Self {
+        Self::new(Table::Vault, VAULT, name.as_bytes())
+    }
+
     pub(crate) fn new(table: Table, shard: u16, key: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(3 + key.len());
         bytes.push(table as u8);

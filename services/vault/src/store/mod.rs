@@ -9,6 +9,7 @@ mod seal;
 mod writer;
 
 pub use error::StoreError;
+pub(crate) use key::VAULT;
 pub use key::{Place, Table};
 pub use seal::DataKeys;
 
@@ -189,6 +190,17 @@ impl Store {
         });
         self.write(Vec::new(), Some(done));
         rx.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// A small sealed value of the vault itself.
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.get(&Place::of_vault(name))
+    }
+
+    /// Keeps a small sealed value; on disk when it returns.
+    pub(crate) async fn put_secret(&self, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
+        self.write(vec![Change::put(Place::of_vault(name), value)], None);
+        self.flush().await
     }
 
     /// Where an account's rows lie: a keyed hash, so that the disk names nobody.

@@ -93,7 +93,9 @@ impl Sealer {
         let mut out = Vec::with_capacity(HEAD + plain.len() + AES_256_GCM.tag_len());
         out.extend_from_slice(&self.boot.to_be_bytes());
         out.extend_from_slice(&counter.to_be_bytes());
-        let mut body = plain.to_vec();
+        // Room for the tag from the start: a buffer that grows leaves its plaintext behind.
+        let mut body = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
+        body.extend_from_slice(plain);
         key.seal_in_place_append_tag(nonce(&out)?, Aad::from(place.bytes()), &mut body)
             .map_err(|_| StoreError::Sealed(place.to_string()))?;
         out.append(&mut body);

@@ -1,6 +1,10 @@
 //! How a share reaches its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller gives info and
 //! associated data: they bind the share to record and slot, so that it opens in no other account, generation or region (S44).
 
+mod handover;
+
+pub use handover::seal_root;
+
 use std::fmt;
 
 use aws_lc_rs::agreement;
@@ -40,6 +44,9 @@ pub enum DeliveryError {
     /// It opened, and is no share.
     #[error("the sealed bytes are no share")]
     NotAShare(#[source] ToprfError),
+    /// It opened, and is not the root's private half.
+    #[error("the sealed bytes are not the private half of a pinned root key")]
+    NotTheRoot,
 }
 
 /// A region's delivery key pair. The public half is on the admission list.

@@ -1,0 +1,124 @@
+//! What a vault does with the root's private half: signs documents that it would install itself, and hands the half over, sealed.
+
+use bkv_core::id::Time;
+use bkv_wire::delivery::{DeliveryError, seal_root};
+use bkv_wire::documents::{self, Content, DocumentError, Kind, add_signature};
+
+use super::Vault;
+use crate::store::StoreError;
+
+/// A document is not signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    #[error("this vault does not hold the root's private half")]
+    NotHeld,
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("the document bears {0} signatures already; send it unsigned")]
+    Signed(usize),
+    #[error("the {kind} has number {got}, but number {seen} is in force: a new one needs a higher number")]
+    NotNewer { kind: &'static str, seen: u64, got: u64 },
+}
+
+/// The private half is not given or taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandOverError {
+    #[error("this vault does not hold the root's private half")]
+    NotHeld,
+    #[error("no admission list is in force here, so nobody is admitted")]
+    NoDocuments,
+    #[error("this vault is not on the admission list")]
+    NotAdmitted,
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One receiver's.
+pub(crate) struct Sealed {
+    pub(crate) slot: u8,
+    pub(crate) region: String,
+    pub(crate) ciphertext: Vec<u8>,
+}
+
+impl Vault {
+    /// Signs a document that this vault would install now. Who asks has the role `admin`, which is all that an in-fleet root demands: the checks keep
+    /// mistakes from being signed, not an administrator who means it.
+    pub(crate) fn sign_document(&self, kind: Kind, unsigned: &[u8]) -> Result<Vec<u8>, SignError> {
+        let key = self.custody.key().ok_or(SignError::NotHeld)?;
+        let shown = documents::show(unsigned)?;
+        if shown.signatures != 0 {
+            return Err(SignError::Signed(shown.signatures));
+        }
+        let signed = add_signature(kind, unsigned, &key)?;
+        let now = Some(Time(self.clock.now_ms()));
+        match kind {
+            Kind::Admission => documents::admission(&self.root, &signed, now).map(drop)?,
+            Kind::Policy => documents::policy(&self.root, &signed, now).map(drop)?,
+        }
+        let got = match &shown.content {
+            Content::Admission(a) => a.number,
+            Content::Policy(p) => p.number,
+        };
+        let seen = self.number_in_force(kind);
+        // Ed25519 signs the same bytes the same way: whoever asks again for what is in force, after a crash say, gets that again.
+        if got <= seen && !self.is_in_force(kind, &signed) {
+            return Err(SignError::NotNewer { kind: kind.name(), seen, got });
+        }
+        tracing::info!(kind = kind.name(), number = got, "signed a document with the in-fleet root");
+        Ok(signed)
+    }
+
+    /// Here, or in any shard: this vault may be behind.
+    fn number_in_force(&self, kind: Kind) -> u64 {
+        let number = |d: &bkv_core::document::Documents| match kind {
+            Kind::Admission => d.admission.number,
+            Kind::Policy => d.policy.number,
+        };
+        let here = self.documents().map_or(0, |d| number(&d.documents));
+        let shards = self
+            .node
+            .replicas()
+            .iter()
+            .filter_map(crate::replica::Replica::fleet)
+            .map(|f| number(&f.documents));
+        shards.max().unwrap_or(0).max(here)
+    }
+
+    fn is_in_force(&self, kind: Kind, signed: &[u8]) -> bool {
+        self.documents().is_some_and(|d| match kind {
+            Kind::Admission => d.documents.admission_signed == signed,
+            Kind::Policy => d.documents.policy_signed == signed,
+        })
+    }
+
+    /// The private half for each other admitted vault. Whoever carries this away has ciphertext.
+    pub(crate) fn seal_root_for_members(&self) -> Result<Vec<Sealed>, HandOverError> {
+        let key = self.custody.key().ok_or(HandOverError::NotHeld)?;
+        let installed = self.documents().ok_or(HandOverError::NoDocuments)?;
+        let me = self.node.node();
+        let others = installed.documents.admission.members.iter().filter(|m| m.node != me);
+        others
+            .map(|m| {
+                let delivery = m.delivery.as_slice().try_into().map_err(|_| DeliveryError::Key)?;
+                let ciphertext = seal_root(&self.root, &key, m.slot, &delivery)?;
+                Ok(Sealed { slot: m.slot.0, region: m.region.clone(), ciphertext })
+            })
+            .collect()
+    }
+
+    /// Takes it from another vault. Anybody can seal something to this vault's public key; only the pinned root's private half is kept.
+    pub(crate) async fn take_root(&self, sealed: &[u8]) -> Result<(), HandOverError> {
+        let slot = self.slot().ok_or(HandOverError::NotAdmitted)?;
+        let key = self.keeper.open_root(&self.root, slot, sealed)?;
+        if self.custody.key().is_some() {
+            return Ok(());
+        }
+        let (name, row) = self.custody.row(&key);
+        self.node.put_secret(name, row).await?;
+        self.custody.hold(key);
+        tracing::info!("holds the root's private half from now on");
+        Ok(())
+    }
+}
