@@ -74,12 +74,12 @@ await_node() {
   say "node$1 (${regions[$1]}) is ready"
 }
 
-# in_node NUMBER COMMAND…: with the node's mounts and network
+# in_node NUMBER COMMAND…: as if started in the node
 in_node() {
   local pid
   pid=$(alive_pid "node$1") || fail 69 "node$1 is down"
   shift
-  nsenter -t "$pid" --mount --net "$@"
+  nsenter -t "$pid" --mount --net --pid "$@"
 }
 
 ctr_in_node() {
