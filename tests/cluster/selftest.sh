@@ -64,14 +64,14 @@ spaces=none
 note_spaces() {
   local process
   # Those of a node's earlier lives are gone.
-  while read -r process _; do spaces+=" $(readlink "/proc/$process/ns/pid" || true)"; done < <(grep ' node' "$BKV_CLUSTER_DIR/processes")
+  while read -r process _; do spaces+=" $(readlink "/proc/$process/ns/pid" || echo none)"; done < <(grep ' node' "$BKV_CLUSTER_DIR/processes")
 }
 # Processes that name this run's folder, are in a node's PID namespace or in a node's cgroup
 processes() {
   local process
   for process in /proc/[0-9]*; do
     if grep -qF "$BKV_CLUSTER_DIR/" "$process/cmdline" || grep -q '/bkv-node' "$process/cgroup" ||
-      [[ " $spaces " == *" $(readlink "$process/ns/pid") "* ]]; then
+      [[ " $spaces " == *" $(readlink "$process/ns/pid" || echo unreadable) "* ]]; then
       echo "process ${process#/proc/} $(tr '\0' ' ' <"$process/cmdline" | cut -c1-80)"
     fi
   done 2>/dev/null
