@@ -10,6 +10,7 @@ up() { # NODES
   if [ "$nodes" -gt 0 ]; then
     needs_root "a cluster with nodes"
     needs_of_nodes
+    [ -e "$dir/settings" ] || require_no_other_cluster
     case $dir/:$built/ in /run/* | *:/run/*) fail 64 "a node has a /run of its own: choose a --dir and a BKV_CACHE elsewhere" ;; esac
   fi
   new_state "$nodes"
@@ -50,10 +51,12 @@ down() {
   if [ -e "$dir/processes" ]; then
     for name in $(started_names); do end "$name"; done
   fi
-  if [ "$nodes" -gt 0 ]; then
-    remove_network
+  # The bridge says whose the links and cgroups of these names are, so it goes last.
+  if is_our_bridge; then
+    remove_links
     for number in 1 2 3; do remove_node_cgroup "$number"; done
     [ ! -e "$dir/made-folders" ] || remove_fixed_folders
+    remove_bridge
   fi
   # Nothing of a run is mounted where the machine sees it; were it so, deleting would reach through it.
   if grep -qF " $dir/" /proc/self/mounts; then fail 70 "something is still mounted below $dir: $(grep -F " $dir/" /proc/self/mounts)"; fi

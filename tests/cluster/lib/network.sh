@@ -15,13 +15,16 @@ node_link() { echo "bkv-node$1"; }
 
 is_our_bridge() { [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$dir" ]; }
 
-make_bridge() {
+require_no_other_cluster() {
   if [ -e "/sys/class/net/$bridge" ]; then
     fail 75 "another cluster with nodes is up in $(cat "/sys/class/net/$bridge/ifalias"): there can be one on a machine."
   fi
   local taken
   taken=$(ip -4 route show | grep -E '^10\.(96|200|244)\.' || true)
   [ -z "$taken" ] || fail 69 "this machine has routes that the cluster would need: $taken"
+}
+
+make_bridge() {
   # Hardware addresses are fixed. A bridge would take the lowest of its links', and so another one when a node goes or comes; the
   # other nodes would then talk to the old one until they ask again, half a minute without the API server.
   ip link add "$bridge" address 02:00:0a:c8:00:01 type bridge || fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
@@ -52,12 +55,12 @@ route_services() {
   ip route del "$services" 2>/dev/null || true
 }
 
-remove_network() {
+remove_links() {
   local number
-  is_our_bridge || return 0
   for number in 1 2 3; do
     is_unplugged "$number" || ip link del "$(node_link "$number")" 2>/dev/null || true
   done
-  # Its routes go with it.
-  ip link del "$bridge"
 }
+
+# Its routes go with it.
+remove_bridge() { ip link del "$bridge"; }
