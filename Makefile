@@ -68,6 +68,18 @@ chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG a
 monitoring-check: needs ## Alerts, their tests and runbooks, the dashboard, and that their metrics exist
 	monitoring/check.sh
 
+.PHONY: cluster-build
+cluster-build: ## Build a Kubernetes made of processes for the tests (once, about ten minutes)
+	@tests/cluster/bin/cluster build
+
+.PHONY: cluster-up
+cluster-up: ## Three nodes in three regions; see tests/cluster/README.md
+	@tests/cluster/bin/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Take the cluster away again
+	@tests/cluster/bin/cluster down
+
 .PHONY: clean
 clean: ## Remove build products of this checkout
 	cargo clean
