@@ -13,7 +13,12 @@ node_address() { echo "10.200.0.1$1"; }
 node_pods() { echo "10.244.$1.0/24"; }
 node_link() { echo "bkv-node$1"; }
 
-is_our_bridge() { [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$dir" ]; }
+# Without an alias it is one whose `up` was killed between making and naming it; that `up` left a mark.
+is_our_bridge() {
+  local alias
+  alias=$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null) || return 1
+  [ "$alias" = "$dir" ] || { [ -z "$alias" ] && [ -e "$dir/makes-bridge" ]; }
+}
 
 require_no_other_cluster() {
   if [ -e "/sys/class/net/$bridge" ]; then
@@ -27,8 +32,13 @@ require_no_other_cluster() {
 make_bridge() {
   # Hardware addresses are fixed. A bridge would take the lowest of its links', and so another one when a node goes or comes; the
   # other nodes would then talk to the old one until they ask again, half a minute without the API server.
-  ip link add "$bridge" address 02:00:0a:c8:00:01 type bridge || fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
+  touch "$dir/makes-bridge"
+  if ! ip link add "$bridge" address 02:00:0a:c8:00:01 type bridge; then
+    rm "$dir/makes-bridge"
+    fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
+  fi
   ip link set "$bridge" alias "$dir"
+  rm "$dir/makes-bridge"
   ip addr add "$host_address/24" dev "$bridge"
   ip link set "$bridge" up
 }
