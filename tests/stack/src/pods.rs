@@ -235,7 +235,7 @@ impl Pods {
             match crate::admin::ask(&admin, region, pod.ports[2], path, body.clone()) {
                 Ok(answer) => break answer,
                 Err(e) => {
-                    assert!(Instant::now() < until, "{region}, {path}: {e:?}; log: {}", self.log(region))
+                    assert!(Instant::now() < until, "{region}, {path}: {e:?}; log: {}", self.log(region));
                 }
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -81,6 +81,9 @@ impl Store {
         std::fs::create_dir_all(folder)
             .map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
         let path = folder.join("vault.redb");
+        if !path.exists() {
+            make_whole(folder, &path)?;
+        }
         let db = Database::builder()
             .set_cache_size(CACHE)
             .create(&path)
@@ -211,6 +214,25 @@ impl Store {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes an empty database beside and renames it: one whose making was cut short would never be opened again.
+fn make_whole(folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let beside = folder.join("vault.redb.new");
+    let io = |e: std::io::Error| StoreError::Folder { path: folder.to_owned(), source: e.into() };
+    match std::fs::remove_file(&beside) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+        _ => {}
+    }
+    drop(
+        Database::builder()
+            .set_cache_size(CACHE)
+            .create(&beside)
+            .map_err(|e| StoreError::open(&beside, e))?,
+    );
+    std::fs::File::open(&beside).and_then(|f| f.sync_all()).map_err(io)?;
+    std::fs::rename(&beside, path).map_err(io)?;
+    std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(io)
 }
 
 /// A consistent view of the disk.

@@ -118,3 +118,12 @@ async fn s04_the_file_shows_nothing_of_rows_or_names() {
     let file = std::fs::read(dir.path().join("vault.redb")).unwrap();
     assert!(!file.windows(6).any(|w| w == b"canary"));
 }
+
+/// Killed while the file was made: what is left beside is thrown away.
+#[tokio::test]
+async fn a_store_whose_making_was_cut_short_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("vault.redb.new"), [0u8; 4096]).unwrap();
+    drop(open(dir.path()));
+    assert!(dir.path().join("vault.redb").exists() && !dir.path().join("vault.redb.new").exists());
+}
