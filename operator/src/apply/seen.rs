@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
@@ -16,6 +17,11 @@ use tokio::sync::watch;
 use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::kinds::{ALL, Kind};
 use crate::resource::BackupKeyVault;
+
+/// After a watch has failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// Whether a kind has come that the cluster did not know.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,7 +163,8 @@ impl Seen {
         loop {
             match events.try_next().await {
                 Ok(Some(event)) => {
-                    failing = false;
+                    // Each try begins with an Init, also one that then fails.
+                    failing &= matches!(event, Event::Init);
                     match event {
                         Event::Init => names.clear(),
                         Event::InitApply(o) => {
@@ -179,16 +186,21 @@ impl Seen {
                     }
                 }
                 Ok(None) => return,
-                // Said once per streak; a kind that the cluster does not know is no fault.
-                Err(e) if !failing => {
-                    failing = true;
-                    if kind.always {
-                        tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
-                    } else {
-                        tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
+                Err(e) => {
+                    // Said once per streak; a kind that the cluster does not know is no fault.
+                    match (failing, kind.always) {
+                        (true, _) => {}
+                        (false, true) => {
+                            tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
+                        }
+                        (false, false) => {
+                            tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
+                        }
                     }
+                    failing = true;
+                    // The watcher's own pause begins anew with each Init.
+                    tokio::time::sleep(if kind.always { RETRY } else { LOOK_AGAIN }).await;
                 }
-                Err(_) => {}
             }
         }
     }

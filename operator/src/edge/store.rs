@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 
+use serde_json::json;
+
 use super::world::World;
 use crate::apply::{ApplyError, MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::journal::Journal;
@@ -85,13 +87,14 @@ impl<'a> Store<'a> {
     /// Moves the journal on. Only from what was read: if it has changed meanwhile nothing is written, and the next pass decides anew.
     pub(super) async fn advance(&self, journal: &Journal) -> Result<(), ApplyError> {
         let name = Journal::name(self.fleet.name.as_str());
-        let Some(mut map) = self.ours(&name).await? else { return Ok(()) };
+        let Some(map) = self.ours(&name).await? else { return Ok(()) };
         let found = map.data.as_ref().and_then(|d| Journal::read(&name, d).ok());
         if found.is_none_or(|f| f.fleet != journal.fleet || f.stage >= journal.stage) {
             return Ok(());
         }
-        map.data = Some(journal.write());
-        match self.api.replace(&name, &PostParams::default(), &map).await {
+        // With the version that was read: a journal that has moved meanwhile is not moved back.
+        let body = json!({ "metadata": { "resourceVersion": map.metadata.resource_version }, "data": journal.write() });
+        match self.api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
             other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
         }

@@ -18,7 +18,6 @@ mod root;
 mod service;
 mod vault;
 
-
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Facts, Input, Kinds, Settings};
