@@ -1,0 +1,30 @@
+//! ChatD: account, configuration, Deployment, Service and how it is scaled and reached.
+
+mod access;
+mod config;
+mod database;
+mod deployment;
+mod scaling;
+
+use super::labels::{Component, Part};
+use super::{Input, Object, pod};
+
+/// Where clients reach the pod.
+pub(super) const PUBLIC: i32 = 8_443;
+
+pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
+    let part = Part::of(input.fleet, Component::Chatd);
+    let name = input.fleet.names().chatd();
+    let config = config::chatd_toml(input);
+    let mut all = vec![
+        pod::service_account(part, name, &std::collections::BTreeMap::new()),
+        config::config_map(input, part, config.clone()),
+        access::service(input, part),
+        deployment::deployment(input, part, &config),
+    ];
+    all.extend(access::ingress(input, part));
+    all.extend(access::http_route(input, part));
+    all.extend(scaling::autoscaler(input, part));
+    all.extend(scaling::budget(input, part));
+    all
+}

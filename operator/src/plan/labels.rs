@@ -1,0 +1,121 @@
+//! What stands in every object's metadata.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use serde_json::{Value, json};
+
+use crate::validate::{Fleet, RegionName};
+
+/// Field manager, and the value of `app.kubernetes.io/managed-by`.
+pub const MANAGED_BY: &str = "bkv-operator";
+/// Label with the resource's name.
+pub const VAULT_LABEL: &str = "bkv.dev/vault";
+const REGION_LABEL: &str = "bkv.dev/region";
+/// Annotation of StatefulSets and of their pods: the hash of the pod template.
+pub const TEMPLATE_HASH: &str = "bkv.dev/template-hash";
+/// Annotation of pods: the hash of the configuration that is read at the start only.
+pub(super) const CONFIG_HASH: &str = "bkv.dev/config-hash";
+
+/// `app.kubernetes.io/component`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Component {
+    Vault,
+    Chatd,
+    Postgres,
+    Fleet,
+    Pki,
+}
+
+impl Component {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Chatd => "chatd",
+            Self::Postgres => "postgres",
+            Self::Fleet => "fleet",
+            Self::Pki => "pki",
+        }
+    }
+}
+
+/// An object's part in the fleet: its labels follow from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) component: Component,
+    pub(super) region: Option<&'a RegionName>,
+}
+
+impl<'a> Part<'a> {
+    pub(super) const fn of(fleet: &'a Fleet, component: Component) -> Self {
+        Self { fleet, component, region: None }
+    }
+
+    pub(super) const fn vault(fleet: &'a Fleet, region: &'a RegionName) -> Self {
+        Self { fleet, component: Component::Vault, region: Some(region) }
+    }
+
+    /// What selects its pods. Immutable in StatefulSets and Deployments: never add to it.
+    pub(super) fn selector(self) -> BTreeMap<String, String> {
+        let region = self.region.map(|r| (REGION_LABEL, r.as_str()));
+        [
+            ("app.kubernetes.io/name", "bkv"),
+            ("app.kubernetes.io/component", self.component.name()),
+            (VAULT_LABEL, self.fleet.name.as_str()),
+        ]
+        .into_iter()
+        .chain(region)
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
+    }
+
+    pub(super) fn label_selector(self) -> LabelSelector {
+        LabelSelector { match_labels: Some(self.selector()), match_expressions: None }
+    }
+
+    pub(super) fn labels(self) -> BTreeMap<String, String> {
+        let mut labels = self.selector();
+        labels.insert("app.kubernetes.io/instance".into(), self.fleet.name.to_string());
+        labels.insert("app.kubernetes.io/managed-by".into(), MANAGED_BY.into());
+        labels
+    }
+
+    /// Owned by the resource, and gone with it.
+    pub(super) fn owned(self, name: &str) -> ObjectMeta {
+        ObjectMeta { owner_references: Some(vec![owner(self.fleet)]), ..self.outliving(name) }
+    }
+
+    /// Owned by nobody: it stays when the resource goes.
+    pub(super) fn outliving(self, name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.fleet.namespace.clone()),
+            labels: Some(self.labels()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// [`Part::owned`] for kinds that Kubernetes' own types lack.
+    pub(super) fn owned_json(self, name: &str, more: &BTreeMap<String, String>) -> Value {
+        let mut labels = self.labels();
+        labels.extend(more.clone());
+        json!({
+            "name": name,
+            "namespace": self.fleet.namespace,
+            "labels": labels,
+            "ownerReferences": [owner(self.fleet)],
+        })
+    }
+}
+
+fn owner(fleet: &Fleet) -> OwnerReference {
+    OwnerReference {
+        api_version: "bkv.dev/v1alpha1".into(),
+        kind: "BackupKeyVault".into(),
+        name: fleet.name.to_string(),
+        uid: fleet.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}

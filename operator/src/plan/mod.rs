@@ -1,0 +1,56 @@
+//! A [`Fleet`] becomes Kubernetes objects. Pure, and cannot fail: the same input gives the same objects, byte for byte. Secrets with key material are
+//! not among them: the edge makes those, and the objects name them.
+//!
+//! The pod template of a vault depends on the spec and on what the journal pinned, and on nothing else: a new operator must not restart vaults.
+
+mod certificates;
+mod chatd;
+mod embedded;
+mod hash;
+mod input;
+mod labels;
+mod monitoring;
+mod network;
+mod object;
+mod pod;
+mod postgres;
+mod root;
+mod service;
+mod vault;
+
+#[cfg(test)]
+mod golden_test;
+#[cfg(test)]
+mod plan_test;
+#[cfg(test)]
+mod restricted_test;
+#[cfg(test)]
+mod samples_test;
+
+pub use certificates::{CertificateRequest, Role, Subject, certificates};
+pub use embedded::{Embedded, EmbeddedError};
+pub use input::{Content, Facts, Input, Kinds, Settings};
+pub use labels::{MANAGED_BY, TEMPLATE_HASH, VAULT_LABEL};
+pub use object::{Object, Stage};
+pub use vault::{PinRequest, pins};
+
+/// All objects of the fleet, in the order in which they are to be applied.
+///
+/// Before the fleet is initialised there is no ChatD: it would only say that nothing works. The database may start at once, for it takes longest.
+pub fn objects(input: &Input<'_>) -> Vec<Object> {
+    let mut all: Vec<Object> = Vec::new();
+    all.extend(root::config_map(input));
+    for region in &input.fleet.regions {
+        all.extend(vault::objects(input, region));
+    }
+    all.extend(vault::budget(input));
+    all.extend(postgres::objects(input));
+    if input.journal.initialised {
+        all.extend(chatd::objects(input));
+    }
+    all.extend(network::objects(input));
+    all.extend(monitoring::objects(input));
+    all.extend(certificates::objects(input));
+    all.sort_by(|a, b| (a.stage, a.kind, &a.name).cmp(&(b.stage, b.kind, &b.name)));
+    all
+}

@@ -1,0 +1,85 @@
+//! What is made for Prometheus and Grafana, where the cluster knows those kinds.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+
+use super::labels::{Component, Part};
+use super::{Input, Object, Stage};
+
+const GROUP: &str = "monitoring.coreos.com/v1";
+
+pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
+    let (asked, kinds) = (&input.fleet.monitoring, input.kinds);
+    let monitor = (asked.pod_monitor && kinds.pod_monitor).then(|| pod_monitor(input));
+    let rule = (asked.prometheus_rule && kinds.prometheus_rule).then(|| prometheus_rule(input));
+    let dashboard = asked.dashboard.then(|| dashboard(input));
+    monitor.into_iter().chain(rule).chain(dashboard).collect()
+}
+
+/// Vaults and ChatD, with the labels that the alerts go by: `job`, `bkv`, `component`, `region`.
+fn pod_monitor(input: &Input<'_>) -> Object {
+    let part = Part::of(input.fleet, Component::Fleet);
+    let component = "__meta_kubernetes_pod_label_app_kubernetes_io_component";
+    let relabel = |source: &str, target: &str| json!({ "action": "replace", "sourceLabels": [source], "targetLabel": target });
+    let spec = json!({
+        "namespaceSelector": { "matchNames": [input.fleet.namespace] },
+        "selector": {
+            "matchLabels": { "app.kubernetes.io/name": "bkv", (super::VAULT_LABEL): input.fleet.name.as_str() },
+            "matchExpressions": [{
+                "key": "app.kubernetes.io/component",
+                "operator": "In",
+                "values": [Component::Chatd.name(), Component::Vault.name()],
+            }],
+        },
+        "podMetricsEndpoints": [{
+            "port": "health",
+            "path": "/metrics",
+            "interval": "30s",
+            "relabelings": [
+                relabel("__meta_kubernetes_pod_label_bkv_dev_vault", "bkv"),
+                relabel("__meta_kubernetes_pod_label_bkv_dev_region", "region"),
+                relabel(component, "component"),
+                {
+                    "action": "replace",
+                    "sourceLabels": [component],
+                    "regex": "(.+)",
+                    "replacement": "bkv-$1",
+                    "targetLabel": "job",
+                },
+            ],
+        }],
+    });
+    custom(input, part, "PodMonitor", "podmonitors", &spec)
+}
+
+fn prometheus_rule(input: &Input<'_>) -> Object {
+    let part = Part::of(input.fleet, Component::Fleet);
+    custom(input, part, "PrometheusRule", "prometheusrules", &json!({ "groups": input.embedded.groups }))
+}
+
+fn custom(
+    input: &Input<'_>,
+    part: Part<'_>,
+    kind: &'static str,
+    plural: &'static str,
+    spec: &Value,
+) -> Object {
+    let name = input.fleet.names().fleet();
+    let metadata = part.owned_json(&name, &input.fleet.monitoring.labels);
+    let body = json!({ "apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec });
+    Object { api_version: GROUP, kind, plural, name, stage: Stage::Monitoring, body }
+}
+
+fn dashboard(input: &Input<'_>) -> Object {
+    let name = input.fleet.names().dashboard();
+    let mut metadata = Part::of(input.fleet, Component::Fleet).owned(&name);
+    let labels = metadata.labels.get_or_insert_with(BTreeMap::new);
+    labels.extend(input.fleet.monitoring.labels.clone());
+    labels.insert("grafana_dashboard".into(), "1".into());
+    let file = format!("bkv-{}-{}.json", input.fleet.namespace, input.fleet.name);
+    let data = [(file, input.embedded.dashboard.clone())];
+    let map = ConfigMap { metadata, data: Some(data.into()), ..ConfigMap::default() };
+    Object::typed(Stage::ConfigMaps, name, &map)
+}

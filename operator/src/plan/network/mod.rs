@@ -1,0 +1,56 @@
+//! NetworkPolicies: only the parts that must talk to each other can, where the cluster's network enforces it. All traffic is authenticated besides.
+
+mod chatd;
+mod peers;
+mod postgres;
+mod token;
+mod vault;
+
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::labels::{Component, Part, VAULT_LABEL};
+use super::{Input, Object, Stage};
+
+pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
+    if !input.fleet.network_policy {
+        return Vec::new();
+    }
+    let mut all = vec![deny(input), vault::policy(input), chatd::policy(input)];
+    all.extend(postgres::policy(input));
+    all.extend(input.fleet.regions.iter().filter_map(|region| token::policy(input, region)));
+    all
+}
+
+/// What is not allowed below is forbidden, to each pod of the fleet, also to one of a kind that is not known yet.
+fn deny(input: &Input<'_>) -> Object {
+    let part = Part::of(input.fleet, Component::Fleet);
+    let labels = [(VAULT_LABEL.to_owned(), input.fleet.name.to_string())];
+    let all = LabelSelector { match_labels: Some(labels.into()), match_expressions: None };
+    policy(part, input.fleet.names().deny(), all, Some(Vec::new()), Some(Vec::new()))
+}
+
+/// A policy; a direction of which nothing is said is left to other policies.
+fn policy(
+    part: Part<'_>,
+    name: String,
+    pods: LabelSelector,
+    ingress: Option<Vec<NetworkPolicyIngressRule>>,
+    egress: Option<Vec<NetworkPolicyEgressRule>>,
+) -> Object {
+    let types = [("Ingress", ingress.is_some()), ("Egress", egress.is_some())];
+    let types = types.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned()).collect();
+    let policy = NetworkPolicy {
+        metadata: part.owned(&name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pods),
+            // An empty list and none mean the same once the type is named; none is what the API server gives back.
+            ingress: ingress.filter(|rules| !rules.is_empty()),
+            egress: egress.filter(|rules| !rules.is_empty()),
+            policy_types: Some(types),
+        }),
+    };
+    Object::typed(Stage::Policies, name, &policy)
+}

@@ -1,0 +1,60 @@
+//! Rules, in short words.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::super::labels::Part;
+
+/// Pods of a part, in the fleet's namespace.
+pub(super) fn pods(part: Part<'_>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer { pod_selector: Some(part.label_selector()), ..NetworkPolicyPeer::default() }
+}
+
+/// Any pod of the cluster.
+pub(super) fn cluster() -> NetworkPolicyPeer {
+    NetworkPolicyPeer { namespace_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() }
+}
+
+pub(super) fn labelled(label: &str, value: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some([(label.to_owned(), value.to_owned())].into()),
+        match_expressions: None,
+    }
+}
+
+/// One address.
+pub(super) fn address(address: IpAddr) -> NetworkPolicyPeer {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: format!("{address}/{bits}"), except: None }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+pub(super) fn port(protocol: &str, number: i32, end: Option<i32>) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: end }
+}
+
+pub(super) fn tcp(number: i32) -> Vec<NetworkPolicyPort> {
+    vec![port("TCP", number, None)]
+}
+
+/// From these, or from anywhere.
+pub(super) fn from(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule { from: peers, ports: Some(tcp(number)) }
+}
+
+/// To these, or to anywhere.
+pub(super) fn to(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: peers, ports: Some(tcp(number)) }
+}
+
+/// DNS. To anywhere: a cache on the node itself is no pod that could be selected.
+pub(super) fn dns() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53, None), port("TCP", 53, None)]) }
+}

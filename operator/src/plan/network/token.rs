@@ -1,0 +1,36 @@
+//! A vault's way to a token that is not in its pod.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+
+use super::super::labels::Part;
+use super::super::{Input, Object};
+use super::peers;
+use crate::validate::{Hsm, Region};
+
+/// Where Google's metadata servers give a pod its workload identity.
+const METADATA: [(Ipv4Addr, i32); 2] =
+    [(Ipv4Addr::new(169, 254, 169, 254), 80), (Ipv4Addr::new(169, 254, 169, 252), 988)];
+
+/// One more policy for the region's vault: policies add up.
+pub(super) fn policy(input: &Input<'_>, region: &Region) -> Option<Object> {
+    let rules = match &region.hsm {
+        Hsm::SoftHsm { .. } => return None,
+        // Which host and port a module talks to is known to its maker only. A module that can't reach its token would be hard to find out, so this
+        // vault may call anywhere; it is still called by nobody else.
+        Hsm::Pkcs11(_) => vec![NetworkPolicyEgressRule::default()],
+        Hsm::GcpKms { .. } => METADATA
+            .into_iter()
+            .map(|(address, port)| peers::to(Some(vec![peers::address(address.into())]), port))
+            .chain([peers::to(None, 443)])
+            .collect(),
+        Hsm::AwsCloudHsm { hsm_addresses, .. } => vec![NetworkPolicyEgressRule {
+            to: Some(hsm_addresses.iter().map(|a: &IpAddr| peers::address(*a)).collect()),
+            ports: Some(vec![peers::port("TCP", 2_223, Some(2_225))]),
+        }],
+    };
+    let part = Part::vault(input.fleet, &region.name);
+    let name = input.fleet.names().hsm(&region.name);
+    Some(super::policy(part, name, part.label_selector(), None, Some(rules)))
+}

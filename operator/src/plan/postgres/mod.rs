@@ -1,0 +1,23 @@
+//! The managed database: one small pod whose loss loses nothing that can't be rebuilt.
+
+mod stateful_set;
+
+use std::collections::BTreeMap;
+
+use super::labels::{Component, Part};
+use super::{Input, Object, pod, service};
+use crate::validate::Postgres;
+
+/// Where ChatD reaches it.
+pub(super) const PORT: i32 = 5_432;
+
+pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
+    let Postgres::Managed(storage) = &input.fleet.postgres else { return Vec::new() };
+    let part = Part::of(input.fleet, Component::Postgres);
+    let name = input.fleet.names().postgres();
+    vec![
+        pod::service_account(part, name.clone(), &BTreeMap::new()),
+        service::inside(part, name, vec![service::port("postgres", PORT)]),
+        stateful_set::stateful_set(input, part, storage),
+    ]
+}

@@ -1,0 +1,21 @@
+//! The public root, which vaults other than the seed pin. Pods that mount it wait until it is known.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::labels::{Component, Part};
+use super::{Input, Object, Stage};
+
+/// Owned by nobody: a fleet that is taken up again finds the root that its vaults pin.
+pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
+    let root = input.content.root.as_ref()?;
+    let name = input.fleet.names().root();
+    let fingerprint = bkv_wire::documents::fingerprint("root", root);
+    let map = ConfigMap {
+        metadata: Part::of(input.fleet, Component::Fleet).outliving(&name),
+        binary_data: Some([("root.bin".to_owned(), ByteString(root.clone()))].into()),
+        data: Some([("fingerprint".to_owned(), fingerprint)].into()),
+        immutable: None,
+    };
+    Some(Object::typed(Stage::ConfigMaps, name, &map))
+}

@@ -1,0 +1,30 @@
+//! The fleet's disruption budget.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::super::labels::{Component, Part};
+use super::super::{Input, Object, Stage};
+
+/// One budget for the whole fleet: one per region would let all regions go at once. `minAvailable` and not `maxUnavailable`: an evicted pod that can't
+/// come back must count as gone. With one region there is none, or its node could never be drained.
+pub(in super::super) fn budget(input: &Input<'_>) -> Option<Object> {
+    let voters = i32::try_from(input.fleet.regions.len()).unwrap_or(i32::MAX);
+    if voters < 2 {
+        return None;
+    }
+    let name = input.fleet.names().fleet();
+    let part = Part::of(input.fleet, Component::Vault);
+    let budget = PodDisruptionBudget {
+        metadata: part.owned(&name),
+        spec: Some(PodDisruptionBudgetSpec {
+            min_available: Some(IntOrString::Int(voters - 1)),
+            selector: Some(part.label_selector()),
+            // A vault that is up and not in sync may hold what others lack: it is not to be evicted beyond the budget.
+            unhealthy_pod_eviction_policy: Some("IfHealthyBudget".into()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    };
+    Some(Object::typed(Stage::Policies, name, &budget))
+}

@@ -1,0 +1,60 @@
+//! How a PKCS#11 module gets from its image to the vault.
+
+use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Volume};
+
+use super::super::{Input, pod};
+use super::module::{LIBRARY, Library};
+use crate::resource::{LibraryDelivery, PullPolicy};
+
+/// Volume with the module.
+pub(super) const MODULE: &str = "module";
+const COPIER: &str = "copier";
+const COPIER_FOLDER: &str = "/opt/bkv-copier";
+
+/// When a vault's images are pulled: never what the operator was started with, which may change.
+pub(super) fn pull_policy(input: &Input<'_>) -> PullPolicy {
+    input.fleet.images.pull_policy.unwrap_or(input.journal.pull_policy)
+}
+
+pub(super) fn volumes(input: &Input<'_>, library: &Library<'_>) -> Vec<Volume> {
+    match library.delivery {
+        LibraryDelivery::Copy => vec![pod::empty(COPIER, "16Mi"), pod::empty(MODULE, "1Gi")],
+        LibraryDelivery::ImageVolume => vec![Volume {
+            name: MODULE.into(),
+            image: Some(ImageVolumeSource {
+                reference: Some(library.image.to_owned()),
+                pull_policy: Some(pull_policy(input).as_str().into()),
+            }),
+            ..Volume::default()
+        }],
+    }
+}
+
+/// Our static program goes into an empty folder, then runs inside the library's image, which may hold nothing else that runs.
+pub(super) fn init_containers(input: &Input<'_>, library: &Library<'_>) -> Vec<Container> {
+    if library.delivery == LibraryDelivery::ImageVolume {
+        return Vec::new();
+    }
+    let container = |name: &str, image: &str| Container {
+        name: name.into(),
+        image: Some(image.to_owned()),
+        image_pull_policy: Some(pull_policy(input).as_str().into()),
+        resources: Some(pod::small()),
+        security_context: Some(pod::restricted()),
+        ..Container::default()
+    };
+    let copy = ["copy", "--to", LIBRARY].into_iter().chain(library.copied.iter().map(String::as_str));
+    vec![
+        Container {
+            args: Some(vec!["install".into(), COPIER_FOLDER.into()]),
+            volume_mounts: Some(vec![pod::mount(COPIER, COPIER_FOLDER)]),
+            ..container("copier", &input.journal.copier_image)
+        },
+        Container {
+            command: Some(vec![format!("{COPIER_FOLDER}/copier")]),
+            args: Some(copy.map(str::to_owned).collect()),
+            volume_mounts: Some(vec![pod::read_only(COPIER, COPIER_FOLDER), pod::mount(MODULE, LIBRARY)]),
+            ..container("library", library.image)
+        },
+    ]
+}

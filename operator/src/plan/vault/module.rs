@@ -1,0 +1,122 @@
+//! A region's token, whatever its kind, as one shape: which module, from which image, with which files.
+
+use std::collections::BTreeMap;
+
+use super::presets;
+use crate::resource::LibraryDelivery;
+use crate::validate::{Hsm, KeyOf, ModuleFile, Pkcs11, Quantity, Region};
+
+/// Where a library image's `/` is in the vault's container, whichever way it got there.
+pub(super) const LIBRARY: &str = "/opt/bkv-module";
+
+/// What a vault needs to know of its token.
+pub(super) struct Token<'a> {
+    /// The module's path in the vault's container.
+    pub(super) path: String,
+    /// The token's label.
+    pub(super) label: String,
+    /// Files of ours beside vault.toml.
+    pub(super) config: BTreeMap<String, String>,
+    /// Environment of the vault.
+    pub(super) env: BTreeMap<String, String>,
+    /// A volume for a software token.
+    pub(super) storage: Option<&'a Quantity>,
+    /// The image that the module comes in, if it is not the vault's own.
+    pub(super) library: Option<Library<'a>>,
+    /// Files of others: folder → what appears in it.
+    pub(super) folders: BTreeMap<&'a str, Vec<Source>>,
+}
+
+/// A module that comes in an image of its own.
+pub(super) struct Library<'a> {
+    /// The image.
+    pub(super) image: &'a str,
+    /// How it gets to the vault.
+    pub(super) delivery: LibraryDelivery,
+    /// What is copied.
+    pub(super) copied: Vec<String>,
+}
+
+/// A file out of a Secret or ConfigMap.
+pub(super) struct Source {
+    /// Out of a Secret.
+    pub(super) secret: bool,
+    /// Which key.
+    pub(super) from: KeyOf,
+    /// The file's name.
+    pub(super) file: String,
+}
+
+impl From<&ModuleFile> for Source {
+    fn from(file: &ModuleFile) -> Self {
+        Self { secret: file.secret, from: file.from.clone(), file: file.from.key.clone() }
+    }
+}
+
+pub(super) fn token(region: &Region) -> Token<'_> {
+    match &region.hsm {
+        Hsm::SoftHsm { token_storage, .. } => presets::softhsm(region, token_storage),
+        Hsm::Pkcs11(module) => pkcs11(module),
+        Hsm::GcpKms { key_ring, library_image } => presets::gcp_kms(key_ring, library_image.as_str()),
+        Hsm::AwsCloudHsm { hsm_addresses, customer_ca, library_image, .. } => {
+            presets::aws_cloud_hsm(hsm_addresses, customer_ca, library_image.as_str())
+        }
+    }
+}
+
+fn pkcs11(module: &Pkcs11) -> Token<'_> {
+    let mut env = module.env.clone();
+    // Libraries that the module needs and that lie beside it. Never a system's own folder: the vault would load another system's C library and not
+    // start. What is written in the spec wins.
+    let folders: Vec<String> = module
+        .library_dirs
+        .iter()
+        .filter(|dir| !of_the_system(dir))
+        .map(|dir| format!("{LIBRARY}{dir}"))
+        .collect();
+    if !folders.is_empty() {
+        env.entry("LD_LIBRARY_PATH".into()).or_insert_with(|| folders.join(":"));
+    }
+    let mut files: BTreeMap<&str, Vec<Source>> = BTreeMap::new();
+    for file in &module.files {
+        files.entry(&file.mount_path).or_default().push(file.into());
+    }
+    Token {
+        path: format!("{LIBRARY}{}", module.module_path),
+        label: module.token_label.clone(),
+        config: BTreeMap::new(),
+        env,
+        storage: None,
+        library: Some(Library {
+            image: module.library_image.as_str(),
+            delivery: module.delivery,
+            copied: module.library_dirs.clone(),
+        }),
+        folders: files,
+    }
+}
+
+/// `/lib`, `/usr/lib`, `/usr/lib64`, and what is right below them for an architecture.
+fn of_the_system(folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    let folder = folder.strip_prefix("/usr").unwrap_or(folder);
+    let below = folder.strip_prefix("/lib/").or_else(|| folder.strip_prefix("/lib64/"));
+    matches!(folder, "/lib" | "/lib64") || below.is_some_and(|b| b.contains("-linux-") && !b.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_the_system;
+
+    #[test]
+    fn folders_of_the_system_are_known() {
+        for folder in ["/lib", "/usr/lib/", "/usr/lib64", "/lib64", "/usr/lib/x86_64-linux-gnu"] {
+            assert!(of_the_system(folder), "{folder}");
+        }
+        for folder in
+            ["/opt/vendor/lib", "/usr/lib/vendor", "/usr/lib/x86_64-linux-gnu/vendor", "/usr/local/lib"]
+        {
+            assert!(!of_the_system(folder), "{folder}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! ChatD and how it is reached.
+
+use super::fleet::{Chatd, Expose, Parent, Scaling};
+use super::names;
+use super::refusal::{Findings, reason};
+use super::values;
+use crate::resource::{self as spec, GatewayExpose, IngressExpose, ServiceExpose, ServiceType};
+
+pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chatd> {
+    let default = values::resources_of(100, 128, 512);
+    let resources = values::resources(given.resources.as_ref(), default, "spec.chatd.resources", findings);
+    let scaling = scaling(given, findings);
+    let limits = &given.limits;
+    let at = |field| format!("spec.chatd.limits.{field}");
+    findings.range(&at("connectionsPerReplica"), limits.connections_per_replica, (1, 1_000_000));
+    findings.range(&at("connectionsPerAddress"), limits.connections_per_address, (1, 1_000_000));
+    findings.range(&at("framesPerSecond"), limits.frames_per_second, (1, 1_000));
+    let requests_cpu = resources.requests.get("cpu").is_some_and(|c| c.thousandths() > 0);
+    findings.want(
+        requests_cpu || given.autoscaling.is_none(),
+        "spec.chatd.resources",
+        reason::CONFLICT,
+        "autoscaling aims at a share of the requested CPU: set requests.cpu, or remove resources",
+    );
+    Some(Chatd {
+        scaling,
+        expose: expose(&given.expose, findings)?,
+        resources,
+        connections_per_replica: limits.connections_per_replica,
+        connections_per_address: limits.connections_per_address,
+        frames_per_second: limits.frames_per_second,
+    })
+}
+
+fn scaling(given: &spec::Chatd, findings: &mut Findings) -> Scaling {
+    let Some(auto) = &given.autoscaling else {
+        let replicas = given.replicas.unwrap_or(2);
+        findings.range("spec.chatd.replicas", replicas, (0, 100));
+        return Scaling::Replicas(replicas);
+    };
+    findings.want(
+        given.replicas.is_none(),
+        "spec.chatd.replicas",
+        reason::CONFLICT,
+        "replicas and autoscaling exclude each other: remove one",
+    );
+    let at = |field| format!("spec.chatd.autoscaling.{field}");
+    findings.range(&at("minReplicas"), auto.min_replicas, (1, 100));
+    findings.range(&at("maxReplicas"), auto.max_replicas, (auto.min_replicas.clamp(1, 100), 100));
+    findings.range(&at("targetCPUUtilization"), auto.target_cpu_utilization, (10, 100));
+    Scaling::Automatic { least: auto.min_replicas, most: auto.max_replicas, cpu: auto.target_cpu_utilization }
+}
+
+fn expose(given: &spec::Expose, findings: &mut Findings) -> Option<Expose> {
+    match (&given.service, &given.ingress, &given.gateway) {
+        (Some(service), None, None) => Some(by_service(service, findings)),
+        (None, Some(ingress), None) => by_ingress(ingress, findings),
+        (None, None, Some(gateway)) => Some(by_gateway(gateway, findings)),
+        _ => findings.refuse(
+            "spec.chatd.expose",
+            reason::EXACTLY_ONE,
+            "exactly one of service, ingress, gateway must be set",
+        ),
+    }
+}
+
+fn by_service(given: &ServiceExpose, findings: &mut Findings) -> Expose {
+    let at = |field: &str| format!("spec.chatd.expose.service.{field}");
+    if let Some(port) = given.node_port {
+        findings.range(&at("nodePort"), port, (30_000, 32_767));
+        findings.want(
+            given.kind != ServiceType::ClusterIP,
+            &at("nodePort"),
+            reason::CONFLICT,
+            "needs type NodePort or LoadBalancer",
+        );
+    }
+    Expose::Service {
+        kind: given.kind,
+        node_port: given.node_port,
+        annotations: values::annotations(given.annotations.as_ref(), &at("annotations"), findings),
+        host_names: values::hosts(&given.host_names, &at("hostNames"), findings),
+    }
+}
+
+fn by_ingress(given: &IngressExpose, findings: &mut Findings) -> Option<Expose> {
+    let at = |field: &str| format!("spec.chatd.expose.ingress.{field}");
+    if let Some(class) = &given.class_name {
+        values::object(class, &at("className"), findings);
+    }
+    values::object(&given.tls_secret_name, &at("tlsSecretName"), findings);
+    let annotations = values::annotations(given.annotations.as_ref(), &at("annotations"), findings);
+    Some(Expose::Ingress {
+        class_name: given.class_name.clone(),
+        host: values::host(&given.host, &at("host"), findings)?,
+        tls_secret: given.tls_secret_name.clone(),
+        annotations,
+    })
+}
+
+fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
+    let at = |field: &str| format!("spec.chatd.expose.gateway.{field}");
+    findings.range(&at("parentRefs"), given.parent_refs.len(), (1, 4));
+    findings.range(&at("hostnames"), given.hostnames.len(), (1, 8));
+    for (i, parent) in given.parent_refs.iter().enumerate() {
+        let at = at(&format!("parentRefs[{i}]"));
+        values::object(&parent.name, &format!("{at}.name"), findings);
+        for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
+            let good = value.as_deref().is_none_or(names::object_name);
+            findings.want(good, &format!("{at}.{field}"), reason::INVALID_NAME, "not a name of that kind");
+        }
+    }
+    let parents = given.parent_refs.iter().map(|p| Parent {
+        name: p.name.clone(),
+        namespace: p.namespace.clone(),
+        section_name: p.section_name.clone(),
+    });
+    Expose::Gateway {
+        parents: parents.collect(),
+        host_names: values::hosts(&given.hostnames, &at("hostnames"), findings),
+    }
+}

@@ -1,0 +1,233 @@
+//! Tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::fleet::{Hsm, KeyOf, ModuleFile, Pin, Pkcs11};
+use super::refusal::{Findings, reason};
+use super::values;
+use crate::resource::{self as spec, MountedKey};
+
+/// Places in the vault's container that a module's file must not hide.
+const OURS: [&str; 15] = [
+    "/bin",
+    "/dev",
+    "/etc/bkv",
+    "/etc/bkv-pin",
+    "/etc/bkv-root",
+    "/etc/bkv-tls",
+    "/etc/ssl",
+    "/lib",
+    "/lib64",
+    "/opt/bkv-module",
+    "/proc",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var/lib",
+];
+
+/// Parts of a variable's name that say that its value is a secret.
+const SECRET_NAMES: [&str; 4] = ["PIN", "PASSWORD", "SECRET", "TOKEN_"];
+
+pub(super) fn hsm(given: &spec::Hsm, field: &str, findings: &mut Findings) -> Option<Hsm> {
+    match (&given.softhsm, &given.pkcs11, &given.gcp_kms, &given.aws_cloud_hsm) {
+        (Some(soft), None, None, None) => softhsm(soft, &format!("{field}.softhsm"), findings),
+        (None, Some(module), None, None) => pkcs11(module, &format!("{field}.pkcs11"), findings),
+        (None, None, Some(kms), None) => gcp(kms, &format!("{field}.gcpKms"), findings),
+        (None, None, None, Some(aws)) => cloud_hsm(aws, &format!("{field}.awsCloudHsm"), findings),
+        _ => findings.refuse(
+            field,
+            reason::EXACTLY_ONE,
+            "exactly one of softhsm, pkcs11, gcpKms, awsCloudHsm must be set",
+        ),
+    }
+}
+
+fn softhsm(given: &spec::SoftHsm, field: &str, findings: &mut Findings) -> Option<Hsm> {
+    let pin = given.pin_secret_ref.as_ref().map_or(Pin::Made, |r| {
+        Pin::Given(values::key_of(r, "pin", &format!("{field}.pinSecretRef"), findings))
+    });
+    let token_storage =
+        values::size(&given.token_storage, "1Mi", &format!("{field}.tokenStorage"), findings)?;
+    Some(Hsm::SoftHsm { pin, token_storage })
+}
+
+fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<Hsm> {
+    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings);
+    let module_at = format!("{field}.modulePath");
+    path(&given.module_path, &module_at, findings);
+    let folder = given.module_path.rsplit_once('/').map_or("", |(f, _)| f);
+    findings.want(
+        !folder.is_empty() && !given.module_path.ends_with('/'),
+        &module_at,
+        reason::INVALID_VALUE,
+        "must be a file in a folder of its image, as /usr/lib/vendor/libmodule.so",
+    );
+    let dirs_at = format!("{field}.libraryDirs");
+    findings.range(&dirs_at, given.library_dirs.len(), (0, 8));
+    for (i, dir) in given.library_dirs.iter().enumerate() {
+        path(dir, &format!("{dirs_at}[{i}]"), findings);
+        // The whole image, with its programs, devices and secrets, is never what is meant.
+        let whole = dir.trim_end_matches('/').is_empty();
+        findings.want(!whole, &format!("{dirs_at}[{i}]"), reason::INVALID_VALUE, "must be a folder below /");
+    }
+    let mut library_dirs: Vec<String> = given.library_dirs.clone();
+    if library_dirs.is_empty() {
+        library_dirs.push(folder.to_owned());
+    }
+    let inside =
+        library_dirs.iter().any(|d| given.module_path.starts_with(&format!("{}/", d.trim_end_matches('/'))));
+    findings.want(
+        inside,
+        &dirs_at,
+        reason::CONFLICT,
+        "none of them holds modulePath: the module would not be copied; add its folder",
+    );
+    let label_at = format!("{field}.tokenLabel");
+    findings.range(&label_at, given.token_label.len(), (1, 32));
+    let pin = values::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
+    let files = files(given, field, findings);
+    let env = env(given, field, findings);
+    Some(Hsm::Pkcs11(Pkcs11 {
+        library_image: library_image?,
+        delivery: given.library_delivery,
+        module_path: given.module_path.clone(),
+        library_dirs,
+        token_label: given.token_label.clone(),
+        pin,
+        files,
+        env,
+    }))
+}
+
+fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<ModuleFile> {
+    let mut file = |from: &MountedKey, secret: bool, at: &str| {
+        let at = format!("{field}.{at}");
+        let mount_at = format!("{at}.mountPath");
+        path(&from.mount_path, &mount_at, findings);
+        let place = from.mount_path.trim_end_matches('/');
+        let within = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+        let hidden = OURS.into_iter().find(|ours| within(place, ours) || within(ours, place));
+        if let Some(ours) = hidden {
+            findings.refuse::<()>(
+                mount_at,
+                reason::CONFLICT,
+                format!("{place}/ would hide the vault's own {ours}: choose a folder below /etc or /opt, as /etc/bkv-module"),
+            );
+        }
+        ModuleFile {
+            secret,
+            from: values::key(&from.name, &from.key, &at, findings),
+            mount_path: place.to_owned(),
+        }
+    };
+    let open = given.config_map_ref.as_ref().map(|f| file(f, false, "configMapRef"));
+    let hidden = given.config_secret_ref.as_ref().map(|f| file(f, true, "configSecretRef"));
+    if let (Some(a), Some(b)) = (&open, &hidden)
+        && (a.mount_path == b.mount_path && a.from.key == b.from.key)
+    {
+        let message = "the same file as configMapRef: give one another key or mountPath";
+        findings.refuse::<()>(format!("{field}.configSecretRef"), reason::CONFLICT, message);
+    }
+    open.into_iter().chain(hidden).collect()
+}
+
+fn env(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> BTreeMap<String, String> {
+    let at = format!("{field}.env");
+    findings.range(&at, given.env.len(), (0, 16));
+    let mut seen = BTreeSet::new();
+    for (i, variable) in given.env.iter().enumerate() {
+        let at = format!("{at}[{i}].name");
+        let name = variable.name.as_str();
+        let good = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        findings.want(good, &at, reason::INVALID_NAME, "A to Z, 0 to 9 and '_', as KMS_CONFIG");
+        findings.want(seen.insert(name), &at, reason::CONFLICT, "is there twice");
+        // The environment is shown by `kubectl describe` and lies in /proc.
+        let secret = SECRET_NAMES.iter().any(|s| name.contains(s));
+        findings.want(
+            !secret,
+            &at,
+            reason::SECRET_IN_PLAIN_SIGHT,
+            "env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef",
+        );
+        let plain = variable.value.len() <= 512 && !variable.value.contains('\0');
+        findings.want(
+            plain,
+            &format!("{field}.env[{i}].value"),
+            reason::INVALID_VALUE,
+            "at most 512 characters",
+        );
+    }
+    given.env.iter().map(|v| (v.name.clone(), v.value.clone())).collect()
+}
+
+fn gcp(given: &spec::GcpKms, field: &str, findings: &mut Findings) -> Option<Hsm> {
+    let parts: Vec<&str> = given.key_ring.split('/').collect();
+    let good = matches!(parts.as_slice(), ["projects", p, "locations", l, "keyRings", k]
+        if [p, l, k].iter().all(|x| !x.is_empty() && x.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))));
+    findings.want(
+        good && given.key_ring.len() <= 255,
+        &format!("{field}.keyRing"),
+        reason::INVALID_VALUE,
+        "must be projects/<project>/locations/<location>/keyRings/<name>",
+    );
+    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
+    Some(Hsm::GcpKms { key_ring: given.key_ring.clone(), library_image })
+}
+
+fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) -> Option<Hsm> {
+    let id = given.cluster_id.strip_prefix("cluster-").unwrap_or_default();
+    findings.want(
+        (1..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+        &format!("{field}.clusterId"),
+        reason::INVALID_VALUE,
+        "must be the cluster's id, as cluster-abc123",
+    );
+    let at = format!("{field}.hsmAddresses");
+    findings.range(&at, given.hsm_addresses.len(), (1, 8));
+    let addresses = given.hsm_addresses.iter().enumerate();
+    let hsm_addresses: Vec<IpAddr> = addresses
+        .filter_map(|(i, text)| {
+            text.parse().ok().or_else(|| {
+                findings.refuse(
+                    format!("{at}[{i}]"),
+                    reason::INVALID_VALUE,
+                    format!("{text:?} is no IP address of an HSM"),
+                )
+            })
+        })
+        .collect();
+    let customer_ca: KeyOf = values::key_of(
+        &given.customer_ca_config_map_ref,
+        "customerCA.crt",
+        &format!("{field}.customerCaConfigMapRef"),
+        findings,
+    );
+    let pin = values::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
+    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
+    Some(Hsm::AwsCloudHsm {
+        cluster_id: given.cluster_id.clone(),
+        hsm_addresses,
+        customer_ca,
+        pin,
+        library_image,
+    })
+}
+
+/// An absolute path without surprises: what it names is plain to see.
+fn path(text: &str, field: &str, findings: &mut Findings) {
+    let good = text.len() <= 255
+        && text.starts_with('/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b))
+        && !text.split('/').any(|part| part == "." || part == "..")
+        && !text.contains("//");
+    findings.want(
+        good,
+        field,
+        reason::INVALID_VALUE,
+        "must be an absolute path of letters, digits, '.', '-', '_' and '/', without '..'",
+    );
+}

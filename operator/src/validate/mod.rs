@@ -1,0 +1,110 @@
+//! A resource becomes a [`Fleet`], or the list of all that is wrong with it. What CEL checks is checked again: an older CRD or a bypassed one must
+//! neither crash nor mislead what comes after. Pure: no I/O, no clock.
+
+mod chatd;
+mod fleet;
+mod hsm;
+mod names;
+mod note;
+mod object_names;
+mod parts;
+mod quantity;
+mod refusal;
+mod regions;
+mod values;
+
+#[cfg(test)]
+mod validate_test;
+
+pub use fleet::{
+    Attempts, Chatd, ClientAuth, Expose, Fleet, Hsm, Images, JwksSource, KeyOf, ModuleFile, Monitoring,
+    Parent, Pin, Pkcs11, Postgres, Region, Resources, RootCustody, Scaling, Tls, Volume,
+};
+pub use names::{FleetName, HostName, Image, RegionName};
+pub use note::Note;
+pub use object_names::ObjectNames;
+pub use quantity::Quantity;
+pub use refusal::{Refusal, reason};
+
+use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
+use refusal::Findings;
+
+/// Checks everything, and says all that is wrong at once.
+pub fn validate(resource: &BackupKeyVault) -> Result<Fleet, Vec<Refusal>> {
+    let mut findings = Findings::default();
+    match read(resource, &mut findings) {
+        Some(fleet) if findings.is_empty() => Ok(fleet),
+        _ => Err(findings.into_refusals()),
+    }
+}
+
+fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
+    let (meta, spec) = (&resource.metadata, &resource.spec);
+    let name = meta.name.as_deref().unwrap_or_default();
+    let name = FleetName::new(name).or_else(|| {
+        let message = format!(
+            "{name:?} must be a DNS label of at most 20 characters that starts with a letter: it is part of Service and StatefulSet names"
+        );
+        findings.refuse("metadata.name", reason::INVALID_NAME, message)
+    });
+    let mut given = |value: Option<&String>, field: &str| {
+        value.filter(|v| !v.is_empty()).cloned().or_else(|| {
+            findings.refuse(field, reason::INVALID_VALUE, "is missing: this is no object of the API server")
+        })
+    };
+    let namespace = given(meta.namespace.as_ref(), "metadata.namespace");
+    let uid = given(meta.uid.as_ref(), "metadata.uid");
+    let root = parts::root(&spec.fleet.root, findings);
+    let shared = hsm::hsm(&spec.hsm, "spec.hsm", findings);
+    let regions = regions::regions(&spec.regions, shared.as_ref(), findings);
+    findings.range("spec.shards", spec.shards, (1, 256));
+    findings.want(
+        spec.deletion_policy == DeletionPolicy::Retain,
+        "spec.deletionPolicy",
+        reason::NOT_SUPPORTED,
+        "Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them",
+    );
+    let attempts = parts::attempts(&spec.attempts, findings);
+    let client_auth = parts::client_auth(&spec.client_auth, findings);
+    let chatd = chatd::chatd(&spec.chatd, findings);
+    let postgres = parts::postgres(&spec.postgres, findings);
+    let tls = parts::tls(&spec.tls, findings);
+    let images = parts::images(&spec.images, findings);
+    let monitoring = parts::monitoring(&spec.monitoring, findings);
+    let root = root?;
+    let notes = notes(&root, &regions);
+    Some(Fleet {
+        name: name?,
+        namespace: namespace?,
+        uid: uid?,
+        generation: meta.generation.unwrap_or_default(),
+        root,
+        regions,
+        attempts,
+        client_auth: client_auth?,
+        shards: spec.shards,
+        chatd: chatd?,
+        postgres: postgres?,
+        tls: tls?,
+        images,
+        network_policy: spec.network_policy == NetworkPolicyMode::Managed,
+        monitoring,
+        paused: spec.paused,
+        notes,
+    })
+}
+
+fn notes(root: &RootCustody, regions: &[Region]) -> Vec<Note> {
+    let soft = regions.iter().any(|r| matches!(r.hsm, Hsm::SoftHsm { .. }));
+    let single = regions.len() == 1;
+    let together = !single && regions.iter().all(|r| r.node_selector.is_empty());
+    [
+        (Note::SoftwareToken, soft),
+        (Note::RootKeyInFleet, *root == RootCustody::InFleet),
+        (Note::SingleRegion, single),
+        (Note::RegionsShareNodes, together),
+    ]
+    .into_iter()
+    .filter_map(|(note, holds)| holds.then_some(note))
+    .collect()
+}

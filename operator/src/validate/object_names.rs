@@ -1,0 +1,142 @@
+//! What the objects of a fleet are called, in one place: the plan makes them, the edge makes Secrets, and validation finds two that would collide.
+
+use super::names::{FleetName, RegionName};
+
+/// Objects that a fleet has once: `<name>-<part>`. No region may be called so, whatever kind its object is: people would take one for the other.
+const PARTS: [&str; 18] = [
+    "chatd",
+    "chatd-tls",
+    "chatd-web",
+    "postgres",
+    "postgres-tls",
+    "postgres-url",
+    "fleet",
+    "root",
+    "ca",
+    "admin",
+    "vault",
+    "deny",
+    "alerts",
+    "dashboard",
+    "operator",
+    "pki",
+    "ceremony",
+    "ceremony-request",
+];
+
+/// What a region's objects end in.
+const ENDINGS: [&str; 5] = ["", "-relay", "-tls", "-pin", "-hsm"];
+
+/// The names of one fleet's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectNames<'a> {
+    fleet: &'a FleetName,
+}
+
+impl<'a> ObjectNames<'a> {
+    /// Of this fleet.
+    pub const fn new(fleet: &'a FleetName) -> Self {
+        Self { fleet }
+    }
+
+    fn part(self, part: &str) -> String {
+        format!("{}-{part}", self.fleet)
+    }
+
+    /// The fleet's own: budget, monitors.
+    pub fn fleet(self) -> String {
+        self.fleet.to_string()
+    }
+
+    /// A vault: StatefulSet, headless Service, ConfigMap, ServiceAccount.
+    pub fn vault(self, region: &RegionName) -> String {
+        self.part(region.as_str())
+    }
+
+    /// A vault's Service for ChatD.
+    pub fn relay(self, region: &RegionName) -> String {
+        self.part(&format!("{region}-relay"))
+    }
+
+    /// Secret: a vault's role certificate.
+    pub fn vault_tls(self, region: &RegionName) -> String {
+        self.part(&format!("{region}-tls"))
+    }
+
+    /// Secret: the PIN that the operator makes.
+    pub fn pin(self, region: &RegionName) -> String {
+        self.part(&format!("{region}-pin"))
+    }
+
+    /// NetworkPolicy: a vault's way to its token.
+    pub fn hsm(self, region: &RegionName) -> String {
+        self.part(&format!("{region}-hsm"))
+    }
+
+    /// NetworkPolicy of all vaults.
+    pub fn vaults(self) -> String {
+        self.part("vault")
+    }
+
+    /// NetworkPolicy: what is not allowed is forbidden.
+    pub fn deny(self) -> String {
+        self.part("deny")
+    }
+
+    /// ChatD: Deployment, Service, ConfigMap, ServiceAccount.
+    pub fn chatd(self) -> String {
+        self.part("chatd")
+    }
+
+    /// Secret: ChatD's role certificate.
+    pub fn chatd_tls(self) -> String {
+        self.part("chatd-tls")
+    }
+
+    /// Secret: ChatD's web certificate.
+    pub fn chatd_web(self) -> String {
+        self.part("chatd-web")
+    }
+
+    /// The managed database: StatefulSet, Service, ServiceAccount, Secret with its password.
+    pub fn postgres(self) -> String {
+        self.part("postgres")
+    }
+
+    /// Secret: the database's certificate.
+    pub fn postgres_tls(self) -> String {
+        self.part("postgres-tls")
+    }
+
+    /// Secret: the database's URL.
+    pub fn postgres_url(self) -> String {
+        self.part("postgres-url")
+    }
+
+    /// ConfigMap: the public root.
+    pub fn root(self) -> String {
+        self.part("root")
+    }
+
+    /// Secret: the operator's own role certificate, where cert-manager issues it.
+    pub fn admin(self) -> String {
+        self.part("admin")
+    }
+
+    /// ConfigMap: the dashboard.
+    pub fn dashboard(self) -> String {
+        self.part("dashboard")
+    }
+}
+
+/// Is the region called like one of the fleet's own parts?
+pub(super) fn is_part(region: &RegionName) -> bool {
+    PARTS.contains(&region.as_str())
+}
+
+/// An earlier region of which an object would be called like one of this region's.
+pub(super) fn collides<'a>(region: &RegionName, earlier: &'a [RegionName]) -> Option<&'a RegionName> {
+    let names = |r: &RegionName| ENDINGS.map(|e| format!("{r}{e}"));
+    let own = names(region);
+    earlier.iter().find(|other| names(other).iter().any(|n| own.contains(n)))
+}

@@ -1,0 +1,136 @@
+//! Regions, and what they are called.
+
+use k8s_openapi::api::core::v1::Toleration;
+
+use super::fleet::{Hsm, Region};
+use super::names::{self, RegionName};
+use super::object_names;
+use super::refusal::{Findings, reason};
+use super::{hsm, values};
+use crate::resource as spec;
+
+pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &mut Findings) -> Vec<Region> {
+    findings.want(
+        matches!(given.len(), 1 | 3 | 5 | 7),
+        "spec.regions",
+        reason::OUT_OF_RANGE,
+        "the number of regions must be odd (1, 3, 5 or 7): an even one tolerates no more losses and ties more often",
+    );
+    let mut earlier: Vec<RegionName> = Vec::new();
+    let mut read = Vec::new();
+    for (i, region) in given.iter().enumerate() {
+        let field = format!("spec.regions[{i}]");
+        let name = name(&region.name, &earlier, &format!("{field}.name"), findings);
+        earlier.extend(name.clone());
+        read.extend(one(region, name, i, shared, &field, findings));
+    }
+    read
+}
+
+fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings) -> Option<RegionName> {
+    let Some(name) = RegionName::new(text) else {
+        let message = format!(
+            "{text:?} is no region's name: 1 to 16 of a-z, 0-9 and '-', beginning with a letter, not ending in '-'"
+        );
+        return findings.refuse(field, reason::INVALID_NAME, message);
+    };
+    if object_names::is_part(&name) {
+        let message =
+            format!("{name} is what another part of the fleet is called: choose a place's name, as eu-west");
+        return findings.refuse(field, reason::NAME_COLLISION, message);
+    }
+    if let Some(other) = object_names::collides(&name, earlier) {
+        let message = if *other == name {
+            format!("{name} is there twice: each region has a name of its own")
+        } else {
+            format!("objects of {name} and of {other} would have one name: choose another name")
+        };
+        return findings.refuse(field, reason::NAME_COLLISION, message);
+    }
+    Some(name)
+}
+
+fn one(
+    given: &spec::Region,
+    name: Option<RegionName>,
+    index: usize,
+    shared: Option<&Hsm>,
+    field: &str,
+    findings: &mut Findings,
+) -> Option<Region> {
+    let storage = &given.storage;
+    let storage = values::volume(
+        &storage.size,
+        storage.class_name.as_deref(),
+        "1Gi",
+        &format!("{field}.storage"),
+        findings,
+    );
+    let default = values::resources_of(250, 256, 1024);
+    let resources =
+        values::resources(given.resources.as_ref(), default, &format!("{field}.resources"), findings);
+    let own = given.hsm.as_ref().map(|own| hsm::hsm(own, &format!("{field}.hsm"), findings));
+    let annotations = given.service_account_annotations.as_ref();
+    let annotations =
+        values::annotations(annotations, &format!("{field}.serviceAccountAnnotations"), findings);
+    let node_selector =
+        values::labels(given.node_selector.as_ref(), &format!("{field}.nodeSelector"), findings);
+    for (i, toleration) in given.tolerations.iter().enumerate() {
+        tolerates(toleration, &format!("{field}.tolerations[{i}]"), findings);
+    }
+    Some(Region {
+        slot: u8::try_from(index + 1).ok()?,
+        name: name?,
+        node_selector,
+        tolerations: given.tolerations.clone(),
+        storage: storage?,
+        resources,
+        hsm: own.unwrap_or_else(|| shared.cloned())?,
+        service_account_annotations: annotations,
+    })
+}
+
+/// The API server refuses the StatefulSet otherwise, with words about an object that nobody wrote.
+fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
+    let operator = given.operator.as_deref().unwrap_or("Equal");
+    let has_key = given.key.as_deref().is_some_and(|k| !k.is_empty());
+    let has_value = given.value.as_deref().is_some_and(|v| !v.is_empty());
+    findings.want(
+        matches!(operator, "Equal" | "Exists"),
+        &format!("{field}.operator"),
+        reason::INVALID_VALUE,
+        "must be Equal or Exists",
+    );
+    findings.want(
+        has_key || operator == "Exists",
+        &format!("{field}.key"),
+        reason::CONFLICT,
+        "without a key the operator must be Exists",
+    );
+    findings.want(
+        !(has_value && operator == "Exists"),
+        &format!("{field}.value"),
+        reason::CONFLICT,
+        "goes with operator Equal only",
+    );
+    findings.want(
+        given.key.as_deref().is_none_or(|k| k.is_empty() || names::qualified(k))
+            && given.value.as_deref().is_none_or(names::label_value),
+        field,
+        reason::INVALID_NAME,
+        "key and value must be words, as those of a label",
+    );
+    let effect = given.effect.as_deref().unwrap_or_default();
+    findings.want(
+        matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute"),
+        &format!("{field}.effect"),
+        reason::INVALID_VALUE,
+        "must be NoSchedule, PreferNoSchedule or NoExecute",
+    );
+    findings.want(
+        given.toleration_seconds.is_none() || effect == "NoExecute",
+        &format!("{field}.tolerationSeconds"),
+        reason::CONFLICT,
+        "goes with effect NoExecute only",
+    );
+}

@@ -1,0 +1,313 @@
+//! Each field wrong, one at a time; and what is not wrong.
+
+use serde_json::{Value, json};
+
+use super::{Hsm, Note, Refusal, reason, validate};
+use crate::resource::BackupKeyVault;
+
+fn good() -> Value {
+    json!({
+        "apiVersion": "bkv.dev/v1alpha1",
+        "kind": "BackupKeyVault",
+        "metadata": { "name": "main", "namespace": "vaults", "uid": "u", "generation": 3 },
+        "spec": {
+            "regions": [
+                { "name": "a", "nodeSelector": { "topology.kubernetes.io/region": "a" } },
+                { "name": "b" },
+                { "name": "c" },
+            ],
+            "hsm": { "softhsm": {} },
+            "clientAuth": { "issuer": "https://issuer.example", "jwks": { "url": "https://issuer.example/keys" } },
+        },
+    })
+}
+
+fn with(path: &str, value: Value) -> BackupKeyVault {
+    let mut all = good();
+    let (parent, last) = path.rsplit_once('/').unwrap();
+    let place =
+        parent.split('/').filter(|p| !p.is_empty()).fold(&mut all, |v, key| match key.parse::<usize>() {
+            Ok(i) => &mut v[i],
+            Err(_) => &mut v[key],
+        });
+    match last.parse::<usize>() {
+        Ok(i) => place[i] = value,
+        Err(_) => place[last] = value,
+    }
+    serde_json::from_value(all).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn refused(resource: &BackupKeyVault) -> Vec<Refusal> {
+    validate(resource).expect_err("it should be refused")
+}
+
+#[test]
+fn a_good_one_is_read() {
+    let fleet = validate(&serde_json::from_value(good()).unwrap()).unwrap();
+    assert_eq!(fleet.generation, 3);
+    assert_eq!(
+        fleet.regions.iter().map(|r| (r.slot, r.name.as_str())).collect::<Vec<_>>(),
+        [(1, "a"), (2, "b"), (3, "c")]
+    );
+    assert_eq!(fleet.attempts.waits.iter().sum::<u64>(), (60 + 600 + 3_600 * (1 + 6 + 24 + 48 + 96)) * 1_000);
+    assert_eq!(fleet.notes, [Note::SoftwareToken, Note::RootKeyInFleet]);
+    assert!(fleet.regions.iter().all(|r| matches!(r.hsm, Hsm::SoftHsm { .. })));
+}
+
+#[test]
+fn every_wrong_field_is_refused_by_its_name() {
+    use reason::{
+        CONFLICT, EXACTLY_ONE, INVALID_NAME, INVALID_PERIOD, INVALID_QUANTITY, INVALID_VALUE, NAME_COLLISION,
+        NOT_SUPPORTED, OUT_OF_RANGE, SECRET_IN_PLAIN_SIGHT,
+    };
+    let pkcs11 = |field: &str, value: Value| {
+        let mut module = json!({ "libraryImage": "i", "modulePath": "/opt/v/m.so", "tokenLabel": "t", "pinSecretRef": { "name": "p" } });
+        module[field] = value;
+        json!({ "pkcs11": module })
+    };
+    let cases = [
+        ("/metadata/name", json!("Main"), "metadata.name", INVALID_NAME),
+        ("/metadata/name", json!("a23456789012345678901"), "metadata.name", INVALID_NAME),
+        ("/metadata/uid", json!(""), "metadata.uid", INVALID_VALUE),
+        ("/spec/regions", json!([{ "name": "a" }, { "name": "b" }]), "spec.regions", OUT_OF_RANGE),
+        ("/spec/regions", json!([]), "spec.regions", OUT_OF_RANGE),
+        ("/spec/regions/1/name", json!("a"), "spec.regions[1].name", NAME_COLLISION),
+        ("/spec/regions/1/name", json!("a-relay"), "spec.regions[1].name", NAME_COLLISION),
+        ("/spec/regions/1/name", json!("a-tls"), "spec.regions[1].name", NAME_COLLISION),
+        ("/spec/regions/0/name", json!("b-pin"), "spec.regions[1].name", NAME_COLLISION),
+        ("/spec/regions/2/name", json!("chatd"), "spec.regions[2].name", NAME_COLLISION),
+        ("/spec/regions/2/name", json!("ceremony-request"), "spec.regions[2].name", NAME_COLLISION),
+        ("/spec/regions/2/name", json!("eu_west"), "spec.regions[2].name", INVALID_NAME),
+        ("/spec/regions/2/name", json!("a2345678901234567"), "spec.regions[2].name", INVALID_NAME),
+        (
+            "/spec/regions/1/storage",
+            json!({ "size": "many" }),
+            "spec.regions[1].storage.size",
+            INVALID_QUANTITY,
+        ),
+        (
+            "/spec/regions/1/storage",
+            json!({ "size": "1023Mi" }),
+            "spec.regions[1].storage.size",
+            INVALID_QUANTITY,
+        ),
+        (
+            "/spec/regions/1/storage",
+            json!({ "className": "A B" }),
+            "spec.regions[1].storage.className",
+            INVALID_NAME,
+        ),
+        (
+            "/spec/regions/1/resources",
+            json!({ "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } }),
+            "spec.regions[1].resources.requests.memory",
+            CONFLICT,
+        ),
+        (
+            "/spec/regions/1/resources",
+            json!({ "limits": { "cpu": "x" } }),
+            "spec.regions[1].resources.limits.cpu",
+            INVALID_QUANTITY,
+        ),
+        ("/spec/regions/1/nodeSelector", json!({ "a b": "c" }), "spec.regions[1].nodeSelector", INVALID_NAME),
+        (
+            "/spec/regions/1/tolerations",
+            json!([{ "operator": "Near" }]),
+            "spec.regions[1].tolerations[0].operator",
+            INVALID_VALUE,
+        ),
+        ("/spec/regions/1/hsm", json!({}), "spec.regions[1].hsm", EXACTLY_ONE),
+        ("/spec/hsm", json!({}), "spec.hsm", EXACTLY_ONE),
+        (
+            "/spec/hsm/softhsm",
+            json!({ "tokenStorage": "0" }),
+            "spec.hsm.softhsm.tokenStorage",
+            INVALID_QUANTITY,
+        ),
+        (
+            "/spec/hsm",
+            pkcs11("modulePath", json!("/opt/../m.so")),
+            "spec.hsm.pkcs11.modulePath",
+            INVALID_VALUE,
+        ),
+        ("/spec/hsm", pkcs11("modulePath", json!("/m.so")), "spec.hsm.pkcs11.modulePath", INVALID_VALUE),
+        ("/spec/hsm", pkcs11("libraryDirs", json!(["/opt/w"])), "spec.hsm.pkcs11.libraryDirs", CONFLICT),
+        ("/spec/hsm", pkcs11("libraryDirs", json!(["/"])), "spec.hsm.pkcs11.libraryDirs[0]", INVALID_VALUE),
+        ("/spec/hsm", pkcs11("tokenLabel", json!("")), "spec.hsm.pkcs11.tokenLabel", OUT_OF_RANGE),
+        ("/spec/hsm", pkcs11("libraryImage", json!("a b")), "spec.hsm.pkcs11.libraryImage", INVALID_VALUE),
+        (
+            "/spec/hsm",
+            pkcs11("env", json!([{ "name": "MY_PIN", "value": "1" }])),
+            "spec.hsm.pkcs11.env[0].name",
+            SECRET_IN_PLAIN_SIGHT,
+        ),
+        (
+            "/spec/hsm",
+            pkcs11("env", json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }])),
+            "spec.hsm.pkcs11.env[1].name",
+            CONFLICT,
+        ),
+        (
+            "/spec/hsm",
+            pkcs11("configMapRef", json!({ "name": "m", "key": "k", "mountPath": "/etc/bkv-tls/x" })),
+            "spec.hsm.pkcs11.configMapRef.mountPath",
+            CONFLICT,
+        ),
+        (
+            "/spec/hsm",
+            pkcs11("configSecretRef", json!({ "name": "m", "key": "k", "mountPath": "/etc" })),
+            "spec.hsm.pkcs11.configSecretRef.mountPath",
+            CONFLICT,
+        ),
+        (
+            "/spec/hsm",
+            json!({ "gcpKms": { "keyRing": "mine", "libraryImage": "i" } }),
+            "spec.hsm.gcpKms.keyRing",
+            INVALID_VALUE,
+        ),
+        (
+            "/spec/hsm",
+            json!({ "awsCloudHsm": { "clusterId": "cluster-1", "hsmAddresses": ["hsm.example"], "customerCaConfigMapRef": { "name": "m" }, "pinSecretRef": { "name": "p" }, "libraryImage": "i" } }),
+            "spec.hsm.awsCloudHsm.hsmAddresses[0]",
+            INVALID_VALUE,
+        ),
+        ("/spec/fleet", json!({ "root": {} }), "spec.fleet.root", EXACTLY_ONE),
+        ("/spec/attempts", json!({ "max": 21 }), "spec.attempts.max", OUT_OF_RANGE),
+        ("/spec/attempts", json!({ "lifetimeFailures": 9 }), "spec.attempts.lifetimeFailures", OUT_OF_RANGE),
+        ("/spec/attempts", json!({ "waits": ["1h"] }), "spec.attempts.waits", OUT_OF_RANGE),
+        ("/spec/attempts", json!({ "waits": ["168h", "1d"] }), "spec.attempts.waits[1]", INVALID_PERIOD),
+        (
+            "/spec/attempts",
+            json!({ "waits": [], "allowShortWaits": true }),
+            "spec.attempts.waits",
+            OUT_OF_RANGE,
+        ),
+        ("/spec/clientAuth/issuer", json!("http://issuer.example"), "spec.clientAuth.issuer", INVALID_VALUE),
+        ("/spec/clientAuth/jwks", json!({}), "spec.clientAuth.jwks", EXACTLY_ONE),
+        ("/spec/clientAuth/jwks/url", json!("http://a"), "spec.clientAuth.jwks.url", INVALID_VALUE),
+        (
+            "/spec/clientAuth/audiences",
+            json!({ "chatd": "x", "vault": "x" }),
+            "spec.clientAuth.audiences",
+            CONFLICT,
+        ),
+        ("/spec/clientAuth/enrolmentClaim", json!(""), "spec.clientAuth.enrolmentClaim", OUT_OF_RANGE),
+        ("/spec/shards", json!(0), "spec.shards", OUT_OF_RANGE),
+        (
+            "/spec/chatd",
+            json!({ "replicas": 2, "autoscaling": { "maxReplicas": 3 } }),
+            "spec.chatd.replicas",
+            CONFLICT,
+        ),
+        ("/spec/chatd", json!({ "replicas": -1 }), "spec.chatd.replicas", OUT_OF_RANGE),
+        (
+            "/spec/chatd",
+            json!({ "autoscaling": { "minReplicas": 4, "maxReplicas": 3 } }),
+            "spec.chatd.autoscaling.maxReplicas",
+            OUT_OF_RANGE,
+        ),
+        ("/spec/chatd", json!({ "expose": {} }), "spec.chatd.expose", EXACTLY_ONE),
+        (
+            "/spec/chatd",
+            json!({ "expose": { "service": { "nodePort": 30443 } } }),
+            "spec.chatd.expose.service.nodePort",
+            CONFLICT,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "expose": { "service": { "hostNames": ["ok.example", "10.0.0.1"] } } }),
+            "spec.chatd.expose.service.hostNames[1]",
+            INVALID_NAME,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "expose": { "ingress": { "host": "https://a", "tlsSecretName": "t" } } }),
+            "spec.chatd.expose.ingress.host",
+            INVALID_NAME,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "limits": { "framesPerSecond": 0 } }),
+            "spec.chatd.limits.framesPerSecond",
+            OUT_OF_RANGE,
+        ),
+        ("/spec/postgres", json!({}), "spec.postgres", EXACTLY_ONE),
+        (
+            "/spec/postgres",
+            json!({ "external": { "secretRef": { "name": "a b" } } }),
+            "spec.postgres.external.secretRef.name",
+            INVALID_NAME,
+        ),
+        ("/spec/tls", json!({}), "spec.tls", EXACTLY_ONE),
+        (
+            "/spec/tls",
+            json!({ "builtin": { "leafValidity": "30m" } }),
+            "spec.tls.builtin.leafValidity",
+            OUT_OF_RANGE,
+        ),
+        ("/spec/tls", json!({ "builtin": { "caValidity": "1h" } }), "spec.tls.builtin.caValidity", CONFLICT),
+        (
+            "/spec/tls",
+            json!({ "certManager": { "issuerRef": { "name": "i" }, "leafValidity": "soon" } }),
+            "spec.tls.certManager.leafValidity",
+            INVALID_PERIOD,
+        ),
+        ("/spec/images", json!({ "chatd": "" }), "spec.images.chatd", INVALID_VALUE),
+        (
+            "/spec/monitoring",
+            json!({ "labels": { "app.kubernetes.io/name": "x" } }),
+            "spec.monitoring.labels",
+            CONFLICT,
+        ),
+        ("/spec/deletionPolicy", json!("Destroy"), "spec.deletionPolicy", NOT_SUPPORTED),
+    ];
+    for (path, value, field, reason) in cases {
+        let refusals = refused(&with(path, value.clone()));
+        let found = refusals.iter().any(|r| r.field == field && r.reason == reason && !r.message.is_empty());
+        assert!(found, "{path} = {value}: {field} {reason} is not among {refusals:#?}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let mut bad = with("/spec/shards", json!(0));
+    bad.spec.chatd.replicas = Some(1_000);
+    bad.spec.postgres.managed = None;
+    let fields: Vec<_> = refused(&bad).into_iter().map(|r| r.field).collect();
+    assert_eq!(fields, ["spec.shards", "spec.chatd.replicas", "spec.postgres"]);
+}
+
+#[test]
+fn notes_say_why_it_is_not_for_production() {
+    let notes = |r: &BackupKeyVault| validate(r).unwrap().notes;
+    assert_eq!(
+        notes(&with("/spec/regions", json!([{ "name": "a" }]))),
+        [Note::SoftwareToken, Note::RootKeyInFleet, Note::SingleRegion]
+    );
+    assert_eq!(
+        notes(&with("/spec/regions", json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]))),
+        [Note::SoftwareToken, Note::RootKeyInFleet, Note::RegionsShareNodes]
+    );
+    let mut real = with(
+        "/spec/hsm",
+        json!({ "gcpKms": { "keyRing": "projects/p/locations/l/keyRings/k", "libraryImage": "i" } }),
+    );
+    real.spec.fleet.root = serde_json::from_value(
+        json!({ "offline": { "rootConfigMapRef": { "name": "r" }, "signedConfigMapRef": { "name": "s" } } }),
+    )
+    .unwrap();
+    assert_eq!(notes(&real), []);
+}
+
+#[test]
+fn a_regions_own_token_goes_before_the_fleets() {
+    let fleet = validate(&with(
+        "/spec/regions/1/hsm",
+        json!({ "gcpKms": { "keyRing": "projects/p/locations/l/keyRings/k", "libraryImage": "i" } }),
+    ))
+    .unwrap();
+    assert_eq!(
+        fleet.regions.iter().map(|r| r.hsm.kind()).collect::<Vec<_>>(),
+        ["softhsm", "gcpKms", "softhsm"]
+    );
+}
