@@ -25,7 +25,11 @@ mod plan_test;
 #[cfg(test)]
 mod restricted_test;
 #[cfg(test)]
+mod rules_test;
+#[cfg(test)]
 mod samples_test;
+#[cfg(test)]
+mod specs_test;
 
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
