@@ -1,14 +1,14 @@
 //! Alerts and dashboard, as the repository's `monitoring/` has them: read once at the start, so that planning can't fail.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What the operator carries with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
-    /// `groups` of a PrometheusRule.
-    pub(super) groups: Value,
+    /// The alerts about a fleet: the group `bkv`. Those about the operator are the chart's.
+    pub(super) group: Value,
     /// A Grafana dashboard.
-    pub(super) dashboard: String,
+    pub(super) dashboard: Map<String, Value>,
 }
 
 /// A file of the repository is not what it should be.
@@ -18,8 +18,8 @@ pub enum EmbeddedError {
     #[error("monitoring/rules.yaml can't be read")]
     Rules(#[source] serde_norway::Error),
     /// The alerts again.
-    #[error("monitoring/rules.yaml has no list `groups`")]
-    Groups,
+    #[error("monitoring/rules.yaml has no group `bkv`")]
+    Group,
     /// The dashboard.
     #[error("monitoring/dashboard.json can't be read")]
     Dashboard(#[source] serde_json::Error),
@@ -28,10 +28,11 @@ pub enum EmbeddedError {
 impl Embedded {
     /// Reads `rules.yaml` and `dashboard.json`.
     pub fn parse(rules: &str, dashboard: &str) -> Result<Self, EmbeddedError> {
-        let mut rules: Value = serde_norway::from_str(rules).map_err(EmbeddedError::Rules)?;
-        let groups = rules.get_mut("groups").map(Value::take).filter(Value::is_array);
-        serde_json::from_str::<Value>(dashboard).map_err(EmbeddedError::Dashboard)?;
-        Ok(Self { groups: groups.ok_or(EmbeddedError::Groups)?, dashboard: dashboard.to_owned() })
+        let rules: Value = serde_norway::from_str(rules).map_err(EmbeddedError::Rules)?;
+        let mut groups = rules.get("groups").and_then(Value::as_array).into_iter().flatten();
+        let group = groups.find(|g| g.get("name").is_some_and(|n| n == "bkv")).cloned();
+        let dashboard = serde_json::from_str(dashboard).map_err(EmbeddedError::Dashboard)?;
+        Ok(Self { group: group.ok_or(EmbeddedError::Group)?, dashboard })
     }
 }
 
@@ -41,10 +42,17 @@ mod tests {
 
     #[test]
     fn files_that_are_not_what_they_should_be_are_named() {
-        assert!(Embedded::parse("groups: [{name: bkv, rules: []}]", "{}").is_ok());
-        assert!(matches!(Embedded::parse("groups: {}", "{}"), Err(EmbeddedError::Groups)));
-        assert!(matches!(Embedded::parse("a: b", "{}"), Err(EmbeddedError::Groups)));
+        let two = "groups: [{name: other}, {name: bkv, rules: []}]";
+        assert_eq!(
+            Embedded::parse(two, "{}").unwrap().group,
+            serde_json::json!({"name": "bkv", "rules": []})
+        );
+        for bad in ["groups: {}", "groups: [{name: other}]", "a: b"] {
+            assert!(matches!(Embedded::parse(bad, "{}"), Err(EmbeddedError::Group)), "{bad}");
+        }
         assert!(matches!(Embedded::parse("a: [", "{}"), Err(EmbeddedError::Rules(_))));
-        assert!(matches!(Embedded::parse("groups: []", "{"), Err(EmbeddedError::Dashboard(_))));
+        for bad in ["{", "[]"] {
+            assert!(matches!(Embedded::parse(two, bad), Err(EmbeddedError::Dashboard(_))), "{bad}");
+        }
     }
 }

@@ -18,6 +18,19 @@ mod root;
 mod service;
 mod vault;
 
+#[cfg(test)]
+mod golden_test;
+#[cfg(test)]
+mod plan_test;
+#[cfg(test)]
+mod restricted_test;
+#[cfg(test)]
+mod rules_test;
+#[cfg(test)]
+mod samples_test;
+#[cfg(test)]
+mod specs_test;
+
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Facts, Input, Kinds, Settings};

@@ -1,6 +1,6 @@
 //! ChatD and how it is reached.
 
-use super::fleet::{Chatd, Expose, Parent, Scaling};
+use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
 use super::refusal::{Findings, reason};
 use super::values;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Toleration;
 
-use super::names::{FleetName, HostName, Image, RegionName};
+use super::front::Chatd;
+use super::names::{FleetName, Image, RegionName};
 use super::note::Note;
 use super::object_names::ObjectNames;
 use super::quantity::Quantity;
-use crate::resource::{IssuerKind, LibraryDelivery, PullPolicy, ServiceType};
+use super::token::Hsm;
+use crate::resource::{IssuerKind, PullPolicy};
 
 /// A fleet.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,93 +121,6 @@ pub struct Resources {
     pub limits: BTreeMap<&'static str, Quantity>,
 }
 
-/// A token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hsm {
-    /// SoftHSM 2.
-    SoftHsm {
-        /// Its PIN.
-        pin: Pin,
-        /// Size of its volume.
-        token_storage: Quantity,
-    },
-    /// A PKCS#11 module.
-    Pkcs11(Pkcs11),
-    /// Google Cloud KMS.
-    GcpKms {
-        /// The key ring.
-        key_ring: String,
-        /// Image with the module.
-        library_image: Image,
-    },
-    /// AWS CloudHSM.
-    AwsCloudHsm {
-        /// The cluster's id.
-        cluster_id: String,
-        /// Addresses of its HSMs.
-        hsm_addresses: Vec<std::net::IpAddr>,
-        /// ConfigMap with the cluster's own CA.
-        customer_ca: KeyOf,
-        /// Secret with `user:password`.
-        pin: KeyOf,
-        /// Image with the module.
-        library_image: Image,
-    },
-}
-
-impl Hsm {
-    /// As in the status.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::SoftHsm { .. } => "softhsm",
-            Self::Pkcs11(_) => "pkcs11",
-            Self::GcpKms { .. } => "gcpKms",
-            Self::AwsCloudHsm { .. } => "awsCloudHsm",
-        }
-    }
-}
-
-/// Where a PIN comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// The operator makes it.
-    Made,
-    /// A Secret.
-    Given(KeyOf),
-}
-
-/// A PKCS#11 module.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pkcs11 {
-    /// Image with the module.
-    pub library_image: Image,
-    /// How it gets to the vault.
-    pub delivery: LibraryDelivery,
-    /// Its path in that image.
-    pub module_path: String,
-    /// Folders to copy; never empty.
-    pub library_dirs: Vec<String>,
-    /// The token's label.
-    pub token_label: String,
-    /// Secret with the PIN.
-    pub pin: KeyOf,
-    /// Configuration files: whether it is a Secret, which key, in which folder.
-    pub files: Vec<ModuleFile>,
-    /// Environment.
-    pub env: BTreeMap<String, String>,
-}
-
-/// A configuration file of a module.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModuleFile {
-    /// Out of a Secret, else a ConfigMap.
-    pub secret: bool,
-    /// Which key; also the file's name.
-    pub from: KeyOf,
-    /// Folder that it appears in.
-    pub mount_path: String,
-}
-
 /// The attempt policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempts {
@@ -244,84 +159,6 @@ pub enum JwksSource {
     },
     /// A ConfigMap.
     ConfigMap(KeyOf),
-}
-
-/// ChatD.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chatd {
-    /// How many pods.
-    pub scaling: Scaling,
-    /// How clients reach it.
-    pub expose: Expose,
-    /// CPU and memory.
-    pub resources: Resources,
-    /// Connections of one pod.
-    pub connections_per_replica: u32,
-    /// Connections from one address.
-    pub connections_per_address: u32,
-    /// Frames a second of one account.
-    pub frames_per_second: u32,
-}
-
-/// How many pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scaling {
-    /// So many.
-    Replicas(i32),
-    /// As many as it takes.
-    Automatic {
-        /// At least.
-        least: i32,
-        /// At most.
-        most: i32,
-        /// Percent of the requested CPU.
-        cpu: i32,
-    },
-}
-
-/// How clients reach ChatD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expose {
-    /// A Service.
-    Service {
-        /// Its type.
-        kind: ServiceType,
-        /// A fixed node port.
-        node_port: Option<i32>,
-        /// Its annotations.
-        annotations: BTreeMap<String, String>,
-        /// Host names.
-        host_names: Vec<HostName>,
-    },
-    /// An Ingress.
-    Ingress {
-        /// Its class.
-        class_name: Option<String>,
-        /// Its host.
-        host: HostName,
-        /// Secret with its certificate.
-        tls_secret: String,
-        /// Its annotations.
-        annotations: BTreeMap<String, String>,
-    },
-    /// An HTTPRoute.
-    Gateway {
-        /// Its Gateways.
-        parents: Vec<Parent>,
-        /// Host names.
-        host_names: Vec<HostName>,
-    },
-}
-
-/// A Gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parent {
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: Option<String>,
-    /// Its listener.
-    pub section_name: Option<String>,
 }
 
 /// ChatD's database.

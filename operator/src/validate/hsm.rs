@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::fleet::{Hsm, KeyOf, ModuleFile, Pin, Pkcs11};
+use super::fleet::KeyOf;
 use super::refusal::{Findings, reason};
+use super::token::{Hsm, ModuleFile, Pin, Pkcs11};
 use super::values;
 use crate::resource::{self as spec, MountedKey};
 

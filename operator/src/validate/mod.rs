@@ -3,6 +3,7 @@
 
 mod chatd;
 mod fleet;
+mod front;
 mod hsm;
 mod names;
 mod note;
@@ -11,20 +12,23 @@ mod parts;
 mod quantity;
 mod refusal;
 mod regions;
+mod token;
 mod values;
 
 #[cfg(test)]
 mod validate_test;
 
 pub use fleet::{
-    Attempts, Chatd, ClientAuth, Expose, Fleet, Hsm, Images, JwksSource, KeyOf, ModuleFile, Monitoring,
-    Parent, Pin, Pkcs11, Postgres, Region, Resources, RootCustody, Scaling, Tls, Volume,
+    Attempts, ClientAuth, Fleet, Images, JwksSource, KeyOf, Monitoring, Postgres, Region, Resources,
+    RootCustody, Tls, Volume,
 };
+pub use front::{Chatd, Expose, Parent, Scaling};
 pub use names::{FleetName, HostName, Image, RegionName};
 pub use note::Note;
 pub use object_names::ObjectNames;
 pub use quantity::Quantity;
 pub use refusal::{Refusal, reason};
+pub use token::{Hsm, ModuleFile, Pin, Pkcs11};
 
 use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
 use refusal::Findings;

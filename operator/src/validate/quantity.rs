@@ -41,14 +41,14 @@ impl Quantity {
             .then(|| Self { text: text.to_owned(), thousandths })
     }
 
-    /// One of ours that is known to be good.
-    pub(super) fn binary(amount: u32, power: u32) -> Self {
-        let (suffix, shift) = match power {
-            1 => ("Ki", 10),
-            2 => ("Mi", 20),
-            _ => ("Gi", 30),
+    /// One of ours, written as the API server writes it back: otherwise what is stored would always seem to differ from what is planned.
+    pub(super) fn mebibytes(amount: u32) -> Self {
+        let text = if amount.is_multiple_of(1 << 10) {
+            format!("{}Gi", amount >> 10)
+        } else {
+            format!("{amount}Mi")
         };
-        Self { text: format!("{amount}{suffix}"), thousandths: (u128::from(amount) * 1_000) << shift }
+        Self { text, thousandths: (u128::from(amount) * 1_000) << 20 }
     }
 
     /// Thousandths of a core.
@@ -107,7 +107,8 @@ mod tests {
         ] {
             assert!(Quantity::parse(bad).is_none(), "{bad}");
         }
-        assert_eq!(Quantity::binary(128, 2), Quantity::parse("128Mi").unwrap());
+        assert_eq!(Quantity::mebibytes(128), Quantity::parse("128Mi").unwrap());
+        assert_eq!(Quantity::mebibytes(2048), Quantity::parse("2Gi").unwrap());
         assert_eq!(Quantity::millicores(250), Quantity::parse("250m").unwrap());
     }
 }

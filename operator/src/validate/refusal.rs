@@ -67,7 +67,7 @@ impl Findings {
     }
 
     /// Refuses unless `number` is in the range.
-    pub(super) fn range<T: PartialOrd + fmt::Display>(
+    pub(super) fn range<T: Copy + PartialOrd + fmt::Display>(
         &mut self,
         field: &str,
         number: T,

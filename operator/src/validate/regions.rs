@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::Toleration;
 
-use super::fleet::{Hsm, Region};
+use super::fleet::Region;
 use super::names::{self, RegionName};
 use super::object_names;
 use super::refusal::{Findings, reason};
+use super::token::Hsm;
 use super::{hsm, values};
 use crate::resource as spec;
 

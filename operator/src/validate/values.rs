@@ -91,9 +91,9 @@ pub(super) fn resources(
 /// What is requested and what is the limit of memory, where the spec says nothing.
 pub(super) fn resources_of(millicores: u32, mebibytes: u32, limit_mebibytes: u32) -> Resources {
     Resources {
-        requests: [("cpu", Quantity::millicores(millicores)), ("memory", Quantity::binary(mebibytes, 2))]
+        requests: [("cpu", Quantity::millicores(millicores)), ("memory", Quantity::mebibytes(mebibytes))]
             .into(),
-        limits: [("memory", Quantity::binary(limit_mebibytes, 2))].into(),
+        limits: [("memory", Quantity::mebibytes(limit_mebibytes))].into(),
     }
 }
 

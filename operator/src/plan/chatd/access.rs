@@ -12,7 +12,7 @@ use serde_json::json;
 use super::super::labels::Part;
 use super::super::{Input, Object, Stage, service};
 use crate::resource::ServiceType;
-use crate::validate::Expose;
+use crate::validate::{Expose, HostName};
 
 /// The Service's port for clients.
 const HTTPS: i32 = 443;
@@ -99,7 +99,7 @@ pub(super) fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
             reference
         })
         .collect();
-    let hosts: Vec<&str> = host_names.iter().map(|h| h.as_str()).collect();
+    let hosts: Vec<&str> = host_names.iter().map(HostName::as_str).collect();
     let body = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use super::labels::{Component, Part};
-use super::{Input, Object, Stage};
+use super::{Input, Object, Stage, hash};
 
 const GROUP: &str = "monitoring.coreos.com/v1";
 
@@ -44,7 +44,6 @@ fn pod_monitor(input: &Input<'_>) -> Object {
                 {
                     "action": "replace",
                     "sourceLabels": [component],
-                    "regex": "(.+)",
                     "replacement": "bkv-$1",
                     "targetLabel": "job",
                 },
@@ -56,7 +55,7 @@ fn pod_monitor(input: &Input<'_>) -> Object {
 
 fn prometheus_rule(input: &Input<'_>) -> Object {
     let part = Part::of(input.fleet, Component::Fleet);
-    custom(input, part, "PrometheusRule", "prometheusrules", &json!({ "groups": input.embedded.groups }))
+    custom(input, part, "PrometheusRule", "prometheusrules", &json!({ "groups": [input.embedded.group] }))
 }
 
 fn custom(
@@ -78,8 +77,16 @@ fn dashboard(input: &Input<'_>) -> Object {
     let labels = metadata.labels.get_or_insert_with(BTreeMap::new);
     labels.extend(input.fleet.monitoring.labels.clone());
     labels.insert("grafana_dashboard".into(), "1".into());
+    let mut dashboard = input.embedded.dashboard.clone();
+    // Grafana takes one dashboard of a uid: with one for all, a second fleet's would push the first one's out.
+    let fleet = (&input.fleet.namespace, input.fleet.name.as_str());
+    dashboard.insert("uid".into(), json!(format!("bkv-{}", hash::of(&fleet))));
+    if let Some(title) = dashboard.get("title").and_then(Value::as_str) {
+        let title = format!("{title} · {}/{}", fleet.0, fleet.1);
+        dashboard.insert("title".into(), json!(title));
+    }
     let file = format!("bkv-{}-{}.json", input.fleet.namespace, input.fleet.name);
-    let data = [(file, input.embedded.dashboard.clone())];
+    let data = [(file, format!("{:#}\n", Value::Object(dashboard)))];
     let map = ConfigMap { metadata, data: Some(data.into()), ..ConfigMap::default() };
     Object::typed(Stage::ConfigMaps, name, &map)
 }

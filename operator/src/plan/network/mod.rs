@@ -41,7 +41,7 @@ fn policy(
     egress: Option<Vec<NetworkPolicyEgressRule>>,
 ) -> Object {
     let types = [("Ingress", ingress.is_some()), ("Egress", egress.is_some())];
-    let types = types.into_iter().filter_map(|(name, there)| there.then(|| name.to_owned())).collect();
+    let types = types.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned()).collect();
     let policy = NetworkPolicy {
         metadata: part.owned(&name),
         spec: Some(NetworkPolicySpec {

@@ -40,18 +40,18 @@ pub(super) fn port(protocol: &str, number: i32, end: Option<i32>) -> NetworkPoli
     NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: end }
 }
 
-pub(super) fn tcp(number: i32) -> Option<Vec<NetworkPolicyPort>> {
-    Some(vec![port("TCP", number, None)])
+pub(super) fn tcp(number: i32) -> Vec<NetworkPolicyPort> {
+    vec![port("TCP", number, None)]
 }
 
 /// From these, or from anywhere.
 pub(super) fn from(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyIngressRule {
-    NetworkPolicyIngressRule { from: peers, ports: tcp(number) }
+    NetworkPolicyIngressRule { from: peers, ports: Some(tcp(number)) }
 }
 
 /// To these, or to anywhere.
 pub(super) fn to(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyEgressRule {
-    NetworkPolicyEgressRule { to: peers, ports: tcp(number) }
+    NetworkPolicyEgressRule { to: peers, ports: Some(tcp(number)) }
 }
 
 /// DNS. To anywhere: a cache on the node itself is no pod that could be selected.

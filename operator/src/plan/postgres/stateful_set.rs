@@ -54,7 +54,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
     let image = fleet.images.postgres.as_ref().map_or(settings.postgres_image.as_str(), |i| i.as_str());
     // The image's own probe: it has a renewed certificate loaded too.
     let ready = |period, failures| Probe {
-        exec: run(&["/usr/bin/bkv-postgres", "ready"]),
+        exec: Some(run(&["/usr/bin/bkv-postgres", "ready"])),
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         timeout_seconds: Some(5),
@@ -77,7 +77,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
             startup_probe: Some(ready(2, 150)),
             readiness_probe: Some(ready(5, 3)),
             lifecycle: Some(Lifecycle {
-                pre_stop: Some(LifecycleHandler { exec: run(&stop), ..LifecycleHandler::default() }),
+                pre_stop: Some(LifecycleHandler { exec: Some(run(&stop)), ..LifecycleHandler::default() }),
                 ..Lifecycle::default()
             }),
             security_context: Some(pod::restricted()),
@@ -100,8 +100,8 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
     }
 }
 
-fn run(command: &[&str]) -> Option<ExecAction> {
-    Some(ExecAction { command: Some(command.iter().map(|c| (*c).to_owned()).collect()) })
+fn run(command: &[&str]) -> ExecAction {
+    ExecAction { command: Some(command.iter().map(|c| (*c).to_owned()).collect()) }
 }
 
 fn resources() -> ResourceRequirements {

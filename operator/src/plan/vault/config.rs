@@ -33,7 +33,8 @@ struct MakeRoot<'a> {
 #[derive(Serialize)]
 struct Token<'a> {
     module: &'a str,
-    token_label: &'a str,
+    #[serde(rename = "token_label")]
+    label: &'a str,
     pin_file: &'static str,
 }
 
@@ -70,7 +71,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
         root: if seed { "/var/lib/bkv/root.bin" } else { "/etc/bkv-root/root.bin" },
         shards: fleet.shards,
         make_root: seed.then_some(MakeRoot { fleet: &input.journal.fleet_id }),
-        token: Token { module: &token.path, token_label: &token.label, pin_file: "/etc/bkv-pin/pin" },
+        token: Token { module: &token.path, label: &token.label, pin_file: "/etc/bkv-pin/pin" },
         listen: Listen {
             peer: listen(PEER),
             relay: listen(RELAY),

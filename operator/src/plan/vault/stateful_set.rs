@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::labels::{CONFIG_HASH, Component, Part, TEMPLATE_HASH};
@@ -103,7 +103,11 @@ fn init_containers(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec
     let mut all = token.library.as_ref().map(|l| library::init_containers(input, l)).unwrap_or_default();
     if token.storage.is_some() {
         let make = ["init-token", "--config", "/etc/bkv/vault.toml"];
-        all.push(Container { resources: Some(pod::small()), ..vault(input, region, token, "token", &make) });
+        let vault = vault(input, region, token, "token", &make);
+        // What it needs to make a token, and no more: neither the vault's data nor its certificate.
+        let needs = |m: &VolumeMount| matches!(m.name.as_str(), "config" | "pin" | "tmp" | "token");
+        let mounts = vault.volume_mounts.map(|all| all.into_iter().filter(needs).collect());
+        all.push(Container { resources: Some(pod::small()), volume_mounts: mounts, ..vault });
     }
     all
 }
