@@ -8,7 +8,7 @@ CARGO := cargo --locked
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  KEEP=1 make demo   leaves the stack up and says how to go on\n'
 
 .PHONY: needs
@@ -41,6 +41,18 @@ test: lint ## What CI runs: lints, unit, property and stack tests
 .PHONY: bench
 bench: needs ## Measure; table on the terminal and target/bench/results.json
 	scripts/bench.sh
+
+.PHONY: cluster-build
+cluster-build: ## Build a Kubernetes made of processes for the tests (once, about ten minutes)
+	@tests/cluster/bin/cluster build
+
+.PHONY: cluster-up
+cluster-up: ## Three nodes in three regions; see tests/cluster/README.md
+	@tests/cluster/bin/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Take the cluster away again
+	@tests/cluster/bin/cluster down
 
 .PHONY: clean
 clean: ## Remove build products of this checkout

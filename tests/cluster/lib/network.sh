@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# One bridge on the host; each node's network namespace hangs on it by a pair of links. Namespaces have no names: they end with
+# their node's processes, and the links with them. The bridge carries the run's folder as its alias, so that `down` of another
+# run leaves it alone.
+
+bridge=bkv0
+host_address=10.200.0.1
+api_service=10.96.0.1
+services=10.96.0.0/16
+
+node_numbers() { seq 1 "$nodes"; }
+node_address() { echo "10.200.0.1$1"; }
+node_pods() { echo "10.244.$1.0/24"; }
+node_link() { echo "bkv-node$1"; }
+
+is_our_bridge() { [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$dir" ]; }
+
+make_bridge() {
+  if [ -e "/sys/class/net/$bridge" ]; then
+    fail 75 "another cluster with nodes is up in $(cat "/sys/class/net/$bridge/ifalias"): there can be one on a machine."
+  fi
+  local taken
+  taken=$(ip -4 route show | grep -E '^10\.(96|200|244)\.' || true)
+  [ -z "$taken" ] || fail 69 "this machine has routes that the cluster would need: $taken"
+  ip link add "$bridge" type bridge || fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
+  ip link set "$bridge" alias "$dir"
+  ip addr add "$host_address/24" dev "$bridge"
+  ip link set "$bridge" up
+}
+
+# plug_in NUMBER PID: gives the namespace of PID its eth0
+plug_in() {
+  ip link add "$(node_link "$1")" type veth peer name eth0 netns "$2" &&
+    ip link set "$(node_link "$1")" master "$bridge" up &&
+    ip route replace "$(node_pods "$1")" via "$(node_address "$1")"
+}
+
+is_plugged_in() { [ "$(cat "/sys/class/net/$(node_link "$1")/operstate" 2>/dev/null)" = up ]; }
+is_unplugged() { [ ! -e "/sys/class/net/$(node_link "$1")" ]; }
+
+# From the host, service addresses are reached by the rules of a node; of the first that is there.
+route_services() {
+  local number
+  for number in $(node_numbers); do
+    if is_plugged_in "$number"; then
+      ip route replace "$services" via "$(node_address "$number")"
+      return 0
+    fi
+  done
+  ip route del "$services" 2>/dev/null || true
+}
+
+remove_network() {
+  local number
+  is_our_bridge || return 0
+  for number in 1 2 3; do
+    is_unplugged "$number" || ip link del "$(node_link "$number")" 2>/dev/null || true
+  done
+  # Its routes go with it.
+  ip link del "$bridge"
+}

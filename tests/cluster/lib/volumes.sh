@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# Volumes are folders of a node, bound to it as its disks would be. Not the controller manager's host-path volumes: those belong
+# to root and get no fsGroup, so a pod that is not root could not write to them. They can't grow.
+
+volumes_of_a_node=12
+
+# Every volume that is missing is made; one that was released is emptied and made anew.
+volumes() {
+  local number volume name folder known
+  kube get persistentvolumes -o 'jsonpath={range .items[?(@.status.phase=="Released")]}{.metadata.name}{"\n"}{end}' |
+    xargs -r "$built/bin/kubectl" --kubeconfig "$dir/kubeconfig" delete persistentvolumes --timeout=30s >/dev/null
+  known=$(kube get persistentvolumes -o name)
+  for number in $(node_numbers); do
+    for volume in $(seq 1 "$volumes_of_a_node"); do
+      name=node$number-volume$volume
+      grep -qx "persistentvolume/$name" <<<"$known" && continue
+      folder=$dir/node$number/volumes/$volume
+      rm -rf --one-file-system "$folder"
+      mkdir -p "$folder"
+      volume_manifest "$name" "$folder" "node$number"
+    done
+  done | apply_if_any
+}
+
+apply_if_any() {
+  local manifests
+  manifests=$(cat)
+  [ -z "$manifests" ] || kube apply -f - <<<"$manifests" >/dev/null
+  say "volumes: $volumes_of_a_node on each node, class standard, $(kube get persistentvolumes --no-headers 2>/dev/null | grep -c Available) are free"
+}
+
+volume_manifest() { # NAME FOLDER NODE
+  cat <<YAML
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: $1}
+spec:
+  capacity: {storage: 10Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: standard
+  local: {path: $2}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$3]}]
+YAML
+}

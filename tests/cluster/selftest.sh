@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Proves the cluster: three pods in three regions under `restricted`, each with a volume; exec, logs, services, names; a power
+# cut, a cut cable, a hung process; and after `down`, that nothing is left on the machine. About two minutes.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cluster=$here/bin/cluster
+BKV_CLUSTER_DIR=$(mktemp -d "${TMPDIR:-/tmp}/bkv-selftest.XXXXXX")
+export BKV_CLUSTER_DIR
+scratch=$(mktemp -d)
+kubectl() { "$cluster" kubectl -n selftest "$@"; }
+
+finish() {
+  local code=$?
+  [ "$code" -eq 0 ] || kubectl get pods,events -o wide 2>/dev/null | tail -40 >&2 || true
+  "$cluster" down >/dev/null || true
+  rm -rf "$scratch" "$BKV_CLUSTER_DIR"
+  [ "$code" -eq 0 ] || echo "selftest: FAILED" >&2
+}
+trap finish EXIT
+
+step() { printf '%(%H:%M:%S)T %s\n' -1 "$*"; }
+broken() {
+  echo "selftest: $*" >&2
+  exit 1
+}
+same() { [ "$2" = "$3" ] || broken "$1: expected '$3', got '$2'"; } # WHAT GOT EXPECTED
+within() {                                                          # SECONDS COMMAND…
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || broken "in vain: $*"
+    sleep 0.5
+  done
+}
+ready() { kubectl get pod "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'; }
+is_ready() { [ "$(ready "$1")" = True ]; }
+is_not_ready() { [ "$(ready "$1")" = False ]; }
+# probe N URL: what pod N gets from URL
+probe() { kubectl exec "probe-$1" -- /probe get "$2"; }
+starts() { probe "$1" http://localhost:8080/ | cut -d' ' -f2; }
+pod_on() { kubectl get pods -o "jsonpath={.items[?(@.spec.nodeName==\"node$1\")].metadata.name}"; }
+
+# What the machine has that a cluster could leave behind; sorted lines, to be compared.
+machine() {
+  ip -br link | awk '{ print "link", $1 }'
+  ip route | sed 's/^/route /'
+  ip netns | sed 's/^/netns /'
+  iptables-save 2>/dev/null | grep '^-A' | sed 's/^/iptables /' || true
+  awk '{ print "mount", $2, $3 }' /proc/self/mounts
+  find /sys/fs/cgroup -maxdepth 2 -name 'bkv*' | sed 's/^/cgroup /'
+  find /var/lib/kubelet /var/log/pods /var/log/containers /var/lib/cni /run/containerd /run/netns /etc/cni "$BKV_CLUSTER_DIR" \
+    2>/dev/null | sed 's/^/file /'
+  lsns -n -o TYPE,COMMAND 2>/dev/null | grep -E 'pause|containerd|kube' | sed 's/^/namespace /' || true
+}
+# Processes of this run: by their binaries, or by their view of this folder.
+processes() {
+  local link
+  for link in /proc/[0-9]*/exe; do
+    case $(readlink "$link" 2>/dev/null) in
+      */cluster/kubernetes-*/* | /pause | /probe | /coredns) tr '\0' ' ' <"${link%exe}cmdline" && echo ;;
+    esac
+  done 2>/dev/null | grep -F "${1:-}" || true
+}
+
+[ -z "$(processes /run/containerd/containerd.sock)" ] || broken "another cluster with nodes is up"
+rmdir "$BKV_CLUSTER_DIR"
+machine | sort >"$scratch/before"
+"$cluster" build
+
+step "an 'up' that is killed in the middle leaves nothing after 'down'"
+setsid "$cluster" up >"$scratch/killed.log" 2>&1 &
+killed=$!
+within 60 test -e "$BKV_CLUSTER_DIR/node2/kubelet.yaml"
+kill -KILL "$killed"
+wait "$killed" 2>/dev/null || true
+"$cluster" down
+machine | sort | diff "$scratch/before" - || broken "a killed 'up' left this behind"
+
+step "up"
+"$cluster" up
+code=0
+"$cluster" up 2>"$scratch/second" || code=$?
+same "exit code of a second up" "$code" 75
+"$cluster" status
+
+step "three pods, restricted, one in each region, a volume each"
+"$cluster" kubectl apply -f "$here/manifests/selftest.yaml"
+for number in 0 1 2; do within 90 is_ready "probe-$number"; done
+kubectl get pods -o wide
+same "nodes of the pods" "$(kubectl get pods -o 'jsonpath={.items[*].spec.nodeName}' | tr ' ' '\n' | sort -u | wc -l)" 3
+kubectl run refused --image=localhost/probe:local --restart=Never 2>"$scratch/refused" && broken "a pod that is not restricted was let in"
+grep -q 'violates PodSecurity "restricted' "$scratch/refused" || broken "refused for another reason: $(cat "$scratch/refused")"
+for number in 1 2 3; do kubectl create configmap "quota-$number" >/dev/null 2>"$scratch/quota" || break; done
+grep -q 'exceeded quota' "$scratch/quota" || broken "the quota of config maps does not hold"
+
+step "exec, logs, names, services"
+same "logs" "$(kubectl logs probe-0)" "probe-0 serves, start 1"
+for number in 0 1 2; do
+  same "by name" "$(probe "$number" "http://probe-$(((number + 1) % 3)).probe:8080/")" "probe-$(((number + 1) % 3)) 1"
+done
+address=$(kubectl get service probe-any -o 'jsonpath={.spec.clusterIP}')
+within 20 probe 0 http://probe-any.selftest.svc.cluster.local/
+curl --noproxy '*' -sf -m 5 "http://$address/" | grep -q '^probe-' || broken "the service can't be reached from the host"
+
+step "power cut of node2"
+victim=$(pod_on 2)
+"$cluster" node down 2
+within 60 is_not_ready "${victim}"
+for number in 0 1 2; do
+  [ "probe-$number" = "$victim" ] || within 10 probe "$number" "http://probe-any/"
+done
+"$cluster" node up 2
+within 90 is_ready "$victim"
+same "starts of $victim, counted on its volume" "$(starts "${victim#probe-}")" 2
+
+step "node3 cut off, and healed"
+victim=$(pod_on 3)
+"$cluster" partition 3
+within 60 is_not_ready "$victim"
+"$cluster" heal 3
+within 60 is_ready "$victim"
+same "starts of $victim, which ran on meanwhile" "$(starts "${victim#probe-}")" 1
+
+step "a hung process"
+other=$(pod_on 1)
+"$cluster" pause -n selftest "$victim"
+probe "${other#probe-}" "http://$victim.probe:8080/" 2>/dev/null && broken "a stopped process answered"
+"$cluster" resume -n selftest "$victim"
+within 10 probe "${other#probe-}" "http://$victim.probe:8080/"
+
+step "released volumes come back empty"
+kubectl delete statefulset probe --cascade=foreground --timeout=60s
+kubectl delete persistentvolumeclaims --all --timeout=60s
+"$cluster" volumes
+same "free volumes" "$("$cluster" kubectl get persistentvolumes --no-headers | grep -c Available)" 36
+kubectl get persistentvolumeclaims 2>&1 | grep -q 'No resources' || broken "claims are left"
+
+step "down"
+"$cluster" down
+[ -z "$(processes "$BKV_CLUSTER_DIR")" ] || broken "processes are left: $(processes "$BKV_CLUSTER_DIR")"
+[ -z "$(processes containerd-shim)" ] || broken "shims are left: $(processes containerd-shim)"
+machine | sort | diff "$scratch/before" - || broken "this was left behind"
+
+step "without nodes, two at a time"
+"$cluster" --dir "$scratch/one" up --nodes 0
+"$cluster" --dir "$scratch/two" up --nodes 0
+one() { "$cluster" --dir "$scratch/one" kubectl "$@"; }
+sample() { # NAME REGION SIZE
+  printf '{"apiVersion":"selftest.bkv.dev/v1","kind":"Sample","metadata":{"name":"%s"},"spec":{"region":"%s","size":%d}}' "$@" |
+    one apply -f -
+}
+one apply -f "$here/manifests/selftest-definition.yaml"
+one wait --for=condition=Established crd/samples.selftest.bkv.dev --timeout=20s
+within 10 sample first eu-west 2
+sample second us-east 2
+same "selected by a field" "$(one get samples --field-selector spec.region=us-east -o name)" sample.selftest.bkv.dev/second
+sample first eu-west 1 2>"$scratch/shrunk" && broken "a rule in CEL does not hold"
+grep -q "can't shrink" "$scratch/shrunk" || broken "refused for another reason: $(cat "$scratch/shrunk")"
+"$cluster" --dir "$scratch/one" down
+"$cluster" --dir "$scratch/two" kubectl get namespaces >/dev/null
+"$cluster" --dir "$scratch/two" down
+machine | sort | diff "$scratch/before" - || broken "this was left behind"
+step "selftest: passed"
