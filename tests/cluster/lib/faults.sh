@@ -10,8 +10,10 @@ node_down() { # NUMBER: power cut
 
 node_up() { # NUMBER
   is_alive "node$1" && fail 69 "node$1 is up already"
+  local since
+  since=$(now)
   start_node "$1"
-  await_node "$1"
+  await_node "$1" "$since"
   route_services
 }
 
@@ -26,8 +28,7 @@ partition() { # NUMBER
 heal() { # NUMBER
   is_alive "node$1" || fail 69 "node$1 is down"
   ip link set "$(node_link "$1")" up
-  # The bridge's routes of this node went with its link? No: they are the bridge's own. Only the way to the services moved.
-  wait_until 5 is_plugged_in "$1"
+  wait_until 5 is_plugged_in "$1" || fail 70 "the link of node$1 does not come up"
   route_services
   say "node$1 is connected again"
 }

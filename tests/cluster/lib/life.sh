@@ -2,13 +2,15 @@
 # The whole: up, down, status.
 
 up() { # NODES
-  local number
+  local number since
+  since=$(now)
   [[ $1 =~ ^[0-3]$ ]] || fail 64 "--nodes 0 to 3"
   nodes=$1
   is_built || build
   if [ "$nodes" -gt 0 ]; then
     needs_root "a cluster with nodes"
     needs_of_nodes
+    case $dir/:$built/ in /run/* | *:/run/*) fail 64 "a node has a /run of its own: choose a --dir and a BKV_CACHE elsewhere" ;; esac
   fi
   new_state "$nodes"
   trap 'on_up_end $?' EXIT
@@ -22,7 +24,7 @@ up() { # NODES
   if [ "$nodes" -gt 0 ]; then
     kube apply -f "$here/manifests/coredns.yaml" >/dev/null
     volumes
-    for number in $(node_numbers); do await_node "$number"; done
+    for number in $(node_numbers); do await_node "$number" "$since"; done
     route_services
     wait_until 90 dns_is_there || fail 70 "CoreDNS is not available: '$0 --dir $dir kubectl -n kube-system get pods'"
     say "DNS answers on every node"

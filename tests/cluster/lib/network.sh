@@ -22,7 +22,9 @@ make_bridge() {
   local taken
   taken=$(ip -4 route show | grep -E '^10\.(96|200|244)\.' || true)
   [ -z "$taken" ] || fail 69 "this machine has routes that the cluster would need: $taken"
-  ip link add "$bridge" type bridge || fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
+  # Hardware addresses are fixed. A bridge would take the lowest of its links', and so another one when a node goes or comes; the
+  # other nodes would then talk to the old one until they ask again, half a minute without the API server.
+  ip link add "$bridge" address 02:00:0a:c8:00:01 type bridge || fail 69 "no bridge can be made here; 'up --nodes 0' works without one."
   ip link set "$bridge" alias "$dir"
   ip addr add "$host_address/24" dev "$bridge"
   ip link set "$bridge" up
@@ -30,7 +32,7 @@ make_bridge() {
 
 # plug_in NUMBER PID: gives the namespace of PID its eth0
 plug_in() {
-  ip link add "$(node_link "$1")" type veth peer name eth0 netns "$2" &&
+  ip link add "$(node_link "$1")" type veth peer name eth0 address "02:00:0a:c8:00:1$1" netns "$2" &&
     ip link set "$(node_link "$1")" master "$bridge" up &&
     ip route replace "$(node_pods "$1")" via "$(node_address "$1")"
 }

@@ -6,7 +6,7 @@ regions=([1]=eu-west [2]=us-east [3]=ap-south)
 
 # Folders that the programs of a node want at fixed places. They are made on the machine if need be, empty, and only the node
 # sees something else in their place.
-fixed_folders=(/var/lib/kubelet /var/log/pods /var/log/containers /var/lib/cni /run/containerd)
+fixed_folders=(/var/lib/kubelet /var/log/pods /var/log/containers /var/lib/cni)
 
 make_fixed_folders() {
   local folder
@@ -40,6 +40,8 @@ fill() {
   printf '%s\n' "$text"
 }
 
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+
 start_node() { # NUMBER
   local number=$1 folder=$dir/node$1
   wait_until 10 is_unplugged "$number" || fail 70 "the link of node$number's last life is still there"
@@ -61,13 +63,17 @@ stop_node() { # NUMBER
   remove_node_cgroup "$1"
 }
 
+# node_is_ready NUMBER SINCE: and says so itself. After a power cut, the API server still has what the node said before it.
 node_is_ready() {
+  local status heard
   is_alive "node$1" || died "node$1"
-  [ "$(kube get node "node$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]
+  read -r status heard < <(kube get node "node$1" 2>/dev/null \
+    -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{"\n"}{end}') || return 1
+  [ "$status" = True ] && [[ ! $heard < $2 ]]
 }
 
-await_node() {
-  wait_until 90 node_is_ready "$1" || {
+await_node() { # NUMBER SINCE
+  wait_until 90 node_is_ready "$1" "$2" || {
     tail -n 15 "$dir/node$1/kubelet.log" >&2
     fail 70 "node$1 is not ready; its logs are $dir/node$1/*.log"
   }

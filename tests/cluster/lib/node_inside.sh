@@ -24,9 +24,11 @@ own_view() {
   mount --bind "$folder/pods" /var/log/pods
   mount --bind "$folder/containers" /var/log/containers
   mount --bind "$folder/cni-cache" /var/lib/cni
-  # What a restart of a machine forgets: sockets, running tasks, the pods' addresses.
-  mount -t tmpfs tmpfs /run/containerd
-  mount --make-rshared /run/containerd
+  # What a restart of a machine forgets: sockets, running tasks, the pods' addresses. All of /run, so that no folder of the machine
+  # is needed that somebody else may remove: with a folder, what is mounted on it goes, in every namespace.
+  mount -t tmpfs tmpfs /run
+  mount --make-rshared /run
+  mkdir /run/containerd
 }
 
 network() {

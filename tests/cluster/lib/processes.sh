@@ -10,7 +10,7 @@ start() {
   local name=$1 known
   shift
   known=$(record "$name")
-  env -i PATH="$PATH" HOME="$dir" XTABLES_LOCKFILE="$dir/xtables.lock" \
+  env -i PATH="$PATH" HOME="$dir" \
     setsid "${enter[@]}" "$BASH" "$here/lib/recorded.sh" "$dir/processes" "$name" "$@" \
     >>"$dir/log/$name.log" 2>&1 </dev/null 8>&- 9>&- &
   wait_until 10 is_recorded_anew "$name" "$known" || died "$name"
