@@ -33,8 +33,6 @@ pub fn crd_yaml() -> Result<String, serde_norway::Error> {
 /// - Kubernetes knows signed integers only, and warns of other formats at each `kubectl apply`.
 /// - A null is dropped before defaults and rules, as in a Pod. Were it kept, `external: null` would count as set in a rule like
 ///   'exactly one of', and the operator's types would have to tell it from an absent field.
-/// - An unknown field is for `fieldValidation` to refuse, or to be dropped. A type without fields forbids them by itself: there an object of a
-///   later release could not be written any more, not even its status.
 fn make_native(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     match schema.format.as_deref() {
@@ -48,10 +46,8 @@ fn make_native(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(child)) = &mut schema.items {
         make_native(child);
     }
-    match &mut schema.additional_properties {
-        Some(JSONSchemaPropsOrBool::Schema(child)) => make_native(child),
-        Some(JSONSchemaPropsOrBool::Bool(false)) => schema.additional_properties = None,
-        _ => {}
+    if let Some(JSONSchemaPropsOrBool::Schema(child)) = &mut schema.additional_properties {
+        make_native(child);
     }
 }
 

@@ -14,19 +14,19 @@ pub struct Place {
 /// Every place of a schema, the whole (an empty path) first.
 pub fn places(schema: &Value) -> Vec<Place> {
     let mut found = Vec::new();
-    walk(String::new(), schema, &mut found);
+    walk("", schema, &mut found);
     found
 }
 
-fn walk(path: String, schema: &Value, found: &mut Vec<Place>) {
-    found.push(Place { path: path.clone(), schema: schema.clone() });
+fn walk(path: &str, schema: &Value, found: &mut Vec<Place>) {
+    found.push(Place { path: path.to_owned(), schema: schema.clone() });
     for (name, child) in schema["properties"].as_object().into_iter().flatten() {
         let dot = if path.is_empty() { "" } else { "." };
-        walk(format!("{path}{dot}{name}"), child, found);
+        walk(&format!("{path}{dot}{name}"), child, found);
     }
     for (key, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
         if let Some(child) = schema.get(key).filter(|c| c.is_object()) {
-            walk(format!("{path}{mark}"), child, found);
+            walk(&format!("{path}{mark}"), child, found);
         }
     }
 }

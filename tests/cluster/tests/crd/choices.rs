@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{minimal, server};
 
-const WAYS: [&[&str]; 2] = [&["apply"], &["apply", "--server-side"]];
+const WAYS: [&[&str]; 2] = [&["apply", "-o", "json"], &["apply", "--server-side", "-o", "json"]];
 
 #[tokio::test]
 async fn a_choice_is_replaced_by_either_apply() {
@@ -31,7 +31,7 @@ async fn a_choice_is_replaced_by_either_apply() {
             let wanted = merged(&minimal(&name), &json!({ "spec": step }));
             let answer = server.kubectl_on(way, &wanted);
             assert!(answer.ok, "{way:?} of {step}: {}", answer.err);
-            let stored = read(server, &name);
+            let stored: Value = serde_json::from_str(&answer.out).unwrap();
             for field in ["/chatd/expose", "/postgres", "/clientAuth/jwks"] {
                 let (written, now) = (wanted["spec"].pointer(field), stored["spec"].pointer(field));
                 assert_eq!(names(written), names(now), "{way:?} of {step}: {field}");
@@ -39,10 +39,6 @@ async fn a_choice_is_replaced_by_either_apply() {
         }
         server.kubectl(&["delete", "bkv", &name]).clean();
     }
-}
-
-fn read(server: &bkv_cluster_tests::ApiServer, name: &str) -> Value {
-    serde_json::from_str(&server.kubectl(&["get", "bkv", name, "-o", "json"]).clean()).unwrap()
 }
 
 fn names(choice: Option<&Value>) -> Vec<String> {

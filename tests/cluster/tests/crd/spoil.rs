@@ -1,5 +1,7 @@
 //! What to write at a place so that exactly one limit of its schema is crossed, or just reached.
 
+use std::str::FromStr;
+
 use serde_json::{Value, json};
 
 /// A JSON pointer to a value in an object.
@@ -75,9 +77,9 @@ pub(crate) fn tries(schema: &Value, base: &Value, at: &Pointer) -> Vec<Try> {
         all.push(refuse("above the maximum", json!(most + 1), "should be less than or equal to"));
         all.push(accept("the maximum", vec![put(json!(most))]));
     }
-    if let Some(least) = schema["minimum"].as_f64() {
-        all.push(refuse("below the minimum", json!(least as i64 - 1), "should be greater than or equal to"));
-        all.push(accept("the minimum", vec![put(json!(least as i64))]));
+    if let Some(least) = number::<i64>(schema, "minimum") {
+        all.push(refuse("below the minimum", json!(least - 1), "should be greater than or equal to"));
+        all.push(accept("the minimum", vec![put(json!(least))]));
     }
     if let Some(most) = whole(schema, "maxItems") {
         all.push(refuse("more than maxItems", json!(vec![now[0].clone(); most + 1]), "must have at most"));
@@ -129,5 +131,10 @@ fn stretched(text: &str, most: usize) -> Vec<String> {
 }
 
 fn whole(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_f64().filter(|n| *n >= 0.0).map(|n| n as usize)
+    number(schema, key)
+}
+
+/// Limits are floating-point numbers in JSON, and whole ones all the same.
+fn number<T: FromStr>(schema: &Value, key: &str) -> Option<T> {
+    format!("{:.0}", schema[key].as_f64()?).parse().ok()
 }
