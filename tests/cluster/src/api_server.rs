@@ -5,7 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::discovery::{Scope, pinned_kind};
 use kube::{Client, Config};
 use serde_json::Value;
 
@@ -67,6 +69,24 @@ impl ApiServer {
         let config =
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("kubeconfig");
         Client::try_from(config).expect("client")
+    }
+
+    /// Server-side apply as a controller does it: unknown fields refused, other managers' fields taken over.
+    pub async fn apply(&self, object: &Value) -> kube::Result<DynamicObject> {
+        let client = self.client().await;
+        let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        let kind = object.types.as_ref().expect("apiVersion and kind");
+        let kind = GroupVersionKind::try_from(kind).expect("apiVersion and kind");
+        let (resource, abilities) = pinned_kind(&client, &kind).await?;
+        let api: Api<DynamicObject> = match (abilities.scope, &object.metadata.namespace) {
+            (Scope::Cluster, _) => Api::all_with(client, &resource),
+            (Scope::Namespaced, namespace) => {
+                Api::namespaced_with(client, namespace.as_deref().unwrap_or("default"), &resource)
+            }
+        };
+        let mut how = PatchParams::apply("bkv-tests").force();
+        how.field_validation = Some(ValidationDirective::Strict);
+        api.patch(object.metadata.name.as_deref().expect("a name"), &how, &Patch::Apply(&object)).await
     }
 
     /// `kubectl` as a person types it.

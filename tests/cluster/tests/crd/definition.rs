@@ -5,11 +5,14 @@ use crate::{await_established, definition, schema, server};
 #[tokio::test]
 async fn it_is_taken_without_a_warning_by_both_kinds_of_apply_again_and_again() {
     let server = server().await;
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds/backupkeyvaults.bkv.dev.yaml");
     for _ in 0..2 {
+        server.kubectl(&["apply", "-f", kept]).clean();
         // `clean` fails on warnings, too: of formats that Kubernetes does not know, of an annotation that is too long.
         server.kubectl_on(&["apply"], &definition()).clean();
         server.kubectl_on(&["apply", "--server-side", "--force-conflicts"], &definition()).clean();
     }
+    server.apply(&definition()).await.unwrap();
     await_established(server, "backupkeyvaults.bkv.dev");
     let conditions = server
         .kubectl(&["get", "crd", "backupkeyvaults.bkv.dev", "-o", "jsonpath={.status.conditions[*].type}"])
