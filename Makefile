@@ -56,6 +56,10 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny
 test: lint ## What CI runs: lints, unit, property and stack tests
 	scripts/test.sh
 
+.PHONY: crds
+crds: ## Write crds/ and docs/operator-fields.md anew from the operator's types
+	BKV_WRITE=1 $(CARGO) test -q -j$(JOBS) --workspace --test generated
+
 .PHONY: bench
 bench: needs ## Measure; table on the terminal and target/bench/results.json
 	scripts/bench.sh

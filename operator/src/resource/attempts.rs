@@ -10,11 +10,12 @@ use super::values::Period;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.lifetimeFailures >= self.max").message("attempts.lifetimeFailures must be at least attempts.max"),
-    validation = Rule::new("self.allowShortWaits || self.waits.map(w, duration(w)).sum() >= duration('168h')")
+    validation = Rule::new("self.waits.all(w, duration(w) <= duration('8760h'))").message("each of attempts.waits must be at most 8760h (a year)"),
+    validation = Rule::new("self.allowShortWaits || self.waits.exists(w, duration(w) > duration('8760h')) || self.waits.map(w, duration(w)).sum() >= duration('168h')")
         .message("attempts.waits must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it")
 )]
 pub struct Attempts {
-    /// Wrong guesses between two right ones until the key is destroyed.
+    /// Wrong guesses between two right ones until the key is destroyed. Nobody can bring it back.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 20))]
     pub max: u32,
@@ -22,12 +23,12 @@ pub struct Attempts {
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     pub lifetime_failures: u32,
-    /// How long to wait after the first, second … wrong guess; the last one repeats.
+    /// How long to wait after the first, second … wrong guess; the last one repeats. Together at least 168h: a week in which a victim can notice.
     #[serde(default = "waits")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub waits: Vec<Period>,
-    /// Waits may add up to less than a week. For tests.
+    /// Waits may add up to less than a week. For tests: with a stolen token a key is destroyed within minutes.
     #[serde(default)]
     pub allow_short_waits: bool,
 }

@@ -11,20 +11,21 @@ use super::values::{Labels, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("chatd.replicas and chatd.autoscaling exclude each other"))]
 pub struct Chatd {
-    /// Pods. Default 2; not together with autoscaling.
+    /// Number of pods. Default 2, so that one can be lost; 0 turns clients away and keeps the vaults running. Not together with autoscaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i32>,
-    /// A HorizontalPodAutoscaler instead.
+    /// A HorizontalPodAutoscaler chooses the number of pods, instead of `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// How clients reach it. Default: a Service of type ClusterIP.
-    #[serde(default)]
+    /// How clients reach it: exactly one of service, ingress, gateway. Default: a Service of type ClusterIP, which only clients in the cluster can reach.
+    // No default in the schema: one that is stored would stand beside the choice that is made later, and `kubectl apply` could not take it away.
+    #[serde(default, skip_serializing_if = "Expose::is_default")]
     pub expose: Expose,
-    /// CPU and memory. Default: 100m and 128Mi requested, 512Mi at most.
+    /// CPU and memory of each pod. Default: 100m and 128Mi requested, 512Mi at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// What one client may do.
+    /// What one pod and one client may do.
     #[serde(default)]
     pub limits: ChatdLimits,
 }
@@ -34,14 +35,14 @@ pub struct Chatd {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("chatd.autoscaling.minReplicas must not exceed maxReplicas"))]
 pub struct Autoscaling {
-    /// At least.
+    /// Pods that there are at least.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 100))]
     pub min_replicas: i32,
-    /// At most.
+    /// Pods that there are at most.
     #[schemars(range(min = 1, max = 100))]
     pub max_replicas: i32,
-    /// Percent of the requested CPU to aim at.
+    /// Percent of the requested CPU that the pods should use on average: above it pods are added, below it taken away.
     #[serde(rename = "targetCPUUtilization", default = "seventy")]
     #[schemars(range(min = 10, max = 100))]
     pub target_cpu_utilization: i32,
@@ -60,15 +61,21 @@ const fn seventy() -> i32 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.service), has(self.ingress), has(self.gateway)].exists_one(x, x)").message("exactly one of service, ingress, gateway must be set in chatd.expose"))]
 pub struct Expose {
-    /// A Service.
+    /// A Service: inside the cluster, on a port of every node, or with a load balancer. TLS ends in ChatD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceExpose>,
-    /// An Ingress before a ClusterIP Service. It must speak TLS to ChatD.
+    /// An Ingress before a ClusterIP Service. Its controller ends the clients' TLS and must speak TLS to ChatD (an annotation, for most).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressExpose>,
     /// An HTTPRoute of the Gateway API before a ClusterIP Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayExpose>,
+}
+
+impl Expose {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Expose {
@@ -82,20 +89,26 @@ impl Default for Expose {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.nodePort) || self.type != 'ClusterIP'").message("chatd.expose.service.nodePort needs type NodePort or LoadBalancer"))]
 pub struct ServiceExpose {
-    /// Its type.
+    /// ClusterIP: inside the cluster. NodePort: a port of every node. LoadBalancer: an address of the cloud.
     #[serde(rename = "type", default)]
     pub kind: ServiceType,
-    /// A fixed node port.
+    /// A fixed port of the nodes; default: Kubernetes chooses one. Needs type NodePort or LoadBalancer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 30_000, max = 32_767))]
     pub node_port: Option<i32>,
-    /// Its annotations.
+    /// Annotations of the Service: how a cloud's load balancer is told what to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub annotations: Option<Labels>,
-    /// Host names that clients use; they go into ChatD's certificate.
+    /// Host names that clients use. They go into ChatD's certificate; a client that uses another name refuses to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    #[schemars(
+        length(max = 8),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub host_names: Vec<String>,
 }
@@ -127,17 +140,20 @@ impl ServiceType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngressExpose {
-    /// Its class.
+    /// IngressClass; default: the cluster's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub class_name: Option<String>,
-    /// Its host name.
-    #[schemars(length(min = 1, max = 253))]
+    /// Host name that clients use.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub host: String,
-    /// Secret with its certificate.
+    /// Secret with the certificate that clients see (type kubernetes.io/tls).
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub tls_secret_name: String,
-    /// Its annotations: WebSocket time-outs, TLS towards ChatD.
+    /// Annotations of the Ingress: long WebSocket time-outs, TLS towards ChatD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub annotations: Option<Labels>,
@@ -147,12 +163,18 @@ pub struct IngressExpose {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayExpose {
-    /// Which Gateways.
+    /// Gateways that the route hangs on.
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub parent_refs: Vec<GatewayParent>,
-    /// Host names.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    /// Host names that clients use.
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hostnames: Vec<String>,
 }
@@ -161,16 +183,16 @@ pub struct GatewayExpose {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayParent {
-    /// Its name.
+    /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Its namespace; default: the resource's.
+    /// Namespace of the Gateway; default: that of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    /// One of its listeners.
+    /// One of its listeners; default: all that fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub section_name: Option<String>,
 }
 
@@ -178,7 +200,7 @@ pub struct GatewayParent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChatdLimits {
-    /// Connections of one pod.
+    /// Connections that one pod keeps open. Raise the memory limit with it.
     #[serde(default = "connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_replica: u32,
@@ -186,7 +208,7 @@ pub struct ChatdLimits {
     #[serde(default = "per_address")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address: u32,
-    /// Frames a second of one account.
+    /// Frames a second of one account; more close its connection.
     #[serde(default = "frames")]
     #[schemars(range(min = 1, max = 1_000))]
     pub frames_per_second: u32,

@@ -32,15 +32,20 @@ pub struct Hsm {
 }
 
 /// SoftHSM 2.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SoftHsm {
     /// Secret with the PIN, 4 to 255 characters; default key `pin`. Without it the operator makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_secret_ref: Option<KeyReference>,
-    /// Size of the volume that the token lies on; apart from the vault's data, so that an old data volume meets a newer token.
+    /// Size of the volume that the token lies on, at least 16Mi; apart from the vault's data, so that an old data volume meets a newer token. Can
+    /// grow, not shrink.
     #[serde(default = "token_storage")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
+    #[x_kube(
+        validation = Rule::new("quantity(self).compareTo(quantity('16Mi')) >= 0").message("softhsm.tokenStorage must be at least 16Mi"),
+        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("softhsm.tokenStorage can grow, not shrink").reason(Reason::FieldValueForbidden)
+    )]
     pub token_storage: String,
 }
 
@@ -53,12 +58,13 @@ fn token_storage() -> String {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pkcs11 {
     /// Image that carries the module; pin it by digest.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
-    /// How the module gets to the vault.
+    /// How the module gets to the vault. Copy: an init container copies it into an emptyDir, which works everywhere. ImageVolume: the image is mounted
+    /// as a volume (containerd 2.1 or later).
     #[serde(default)]
     pub library_delivery: LibraryDelivery,
-    /// The module's path in that image.
+    /// The module's path in that image: `/usr/lib/vendor/pkcs11.so`.
     #[schemars(length(min = 2, max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
     pub module_path: String,
     /// Folders that are copied from the image; default: the folder of modulePath.
@@ -66,19 +72,19 @@ pub struct Pkcs11 {
     #[schemars(length(max = 8), inner(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub library_dirs: Vec<String>,
-    /// Label of the token to use.
+    /// Label of the token to use. Immutable: the keys are in it.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("tokenLabel is immutable").reason(Reason::FieldValueForbidden))]
     pub token_label: String,
-    /// Secret with the user PIN; default key `pin`.
+    /// Secret with the user PIN; default key `pin`. It is mounted as a file, never put into the environment.
     pub pin_secret_ref: KeyReference,
-    /// A configuration file of the module, from a ConfigMap.
+    /// A configuration file of the module that is not secret, from a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<MountedKey>,
-    /// A configuration file of the module that is secret.
+    /// A configuration file of the module that is secret, from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_secret_ref: Option<MountedKey>,
-    /// Paths and switches of the module.
+    /// Environment variables of the vault that the module reads: paths and switches, no secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(
@@ -103,13 +109,13 @@ pub enum LibraryDelivery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MountedKey {
-    /// Its name.
+    /// Name of the object, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The key in it; also the file's name.
+    /// The key in it; also the name of the file.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
-    /// Folder that it appears in.
+    /// Folder that the file appears in.
     #[serde(default = "module_config")]
     #[schemars(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
     pub mount_path: String,
@@ -123,10 +129,10 @@ fn module_config() -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModuleEnv {
-    /// Its name.
+    /// Name of the variable.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Z0-9_]*$"))]
     pub name: String,
-    /// Its value; no secret.
+    /// Its value; it can be read by everybody who may read this resource, so no secret.
     #[schemars(length(max = 512))]
     pub value: String,
 }
@@ -135,12 +141,15 @@ pub struct ModuleEnv {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GcpKms {
-    /// `projects/…/locations/…/keyRings/…`
-    #[schemars(length(max = 255), regex(pattern = r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+$"))]
+    /// `projects/…/locations/…/keyRings/…`: the key ring that the vault's keys are made in. Immutable.
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^projects/[-.:a-zA-Z0-9]+/locations/[-a-z0-9]+/keyRings/[-_a-zA-Z0-9]+$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("keyRing is immutable").reason(Reason::FieldValueForbidden))]
     pub key_ring: String,
     /// Image with kmsp11 at `/usr/lib/libkmsp11.so`; pin it by digest.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
 }
 
@@ -148,12 +157,15 @@ pub struct GcpKms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AwsCloudHsm {
-    /// `cluster-…`
+    /// `cluster-…`: the cluster that the vault's keys are made in. Immutable.
     #[schemars(regex(pattern = r"^cluster-[a-z0-9]{1,40}$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("clusterId is immutable").reason(Reason::FieldValueForbidden))]
     pub cluster_id: String,
-    /// Addresses of its HSMs.
-    #[schemars(length(min = 1, max = 8), inner(length(max = 64)))]
+    /// Addresses of its HSMs, as the vault's pods reach them.
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(length(min = 1, max = 64), regex(pattern = r"^[-.:a-zA-Z0-9]+$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hsm_addresses: Vec<String>,
     /// The cluster's own CA; default key `customerCA.crt`.
@@ -161,6 +173,6 @@ pub struct AwsCloudHsm {
     /// Secret with `user:password` of a crypto user; default key `pin`.
     pub pin_secret_ref: KeyReference,
     /// Image with the PKCS#11 library at `/opt/cloudhsm/lib/libcloudhsm_pkcs11.so`; pin it by digest.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
 }

@@ -13,23 +13,23 @@ use super::values::NameReference;
     validation = Rule::new("has(self.vault) == has(oldSelf.vault)").message("images.vault cannot change yet: upgrades of vaults come with a later release").reason(Reason::FieldValueForbidden)
 )]
 pub struct Images {
-    /// The vault's.
+    /// The vault's image. It cannot change yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("images.vault cannot change yet: upgrades of vaults come with a later release").reason(Reason::FieldValueForbidden))]
     pub vault: Option<String>,
-    /// ChatD's; a change rolls its Deployment.
+    /// ChatD's image; a change rolls its Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub chatd: Option<String>,
-    /// The managed Postgres'.
+    /// The managed Postgres' image; a change restarts its pod, and answers are stale for that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub postgres: Option<String>,
-    /// When images are pulled. Default: what the operator was started with.
+    /// When a node pulls an image: Always, IfNotPresent or Never. Default: what the operator was started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,
-    /// Secrets for pulling.
+    /// Secrets for pulling from a registry that wants a login (type kubernetes.io/dockerconfigjson).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

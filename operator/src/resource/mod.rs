@@ -93,9 +93,9 @@ pub struct BackupKeyVaultSpec {
     /// refills nobody's guesses.
     #[serde(default)]
     pub attempts: Attempts,
-    /// Whose tokens clients show.
+    /// Whose tokens clients show: the issuer that your users log in with.
     pub client_auth: ClientAuth,
-    /// Raft groups that accounts are spread over. Fixed when the fleet is made.
+    /// Raft groups that accounts are spread over: more of them spread the work of leading over the regions more evenly. Fixed when the fleet is made.
     #[serde(default = "default_shards")]
     #[schemars(range(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("shards is immutable").reason(Reason::FieldValueForbidden))]
@@ -103,22 +103,24 @@ pub struct BackupKeyVaultSpec {
     /// The front end that clients connect to.
     #[serde(default)]
     pub chatd: Chatd,
-    /// Where ChatD keeps what it knows of keys (that one exists, its state, dates, tries). It can be rebuilt from the vaults at any time.
-    #[serde(default)]
+    /// Where ChatD keeps what it knows of keys (that one exists, its state, dates, tries). It can be rebuilt from the vaults at
+    /// any time. Exactly one of managed, external, cloudNativePG, none; default: managed.
+    // No default in the schema, for the reason that `chatd.expose` has none.
+    #[serde(default, skip_serializing_if = "Postgres::is_default")]
     pub postgres: Postgres,
     /// Certificates between ChatD, vaults and operator, and ChatD's own web certificate.
     #[serde(default)]
     pub tls: Tls,
-    /// Images to run; default: those that the operator was released with.
+    /// Images to run; default: those that the operator was released with, pinned when the fleet is made.
     #[serde(default)]
     pub images: Images,
-    /// NetworkPolicies that let only the listed parts talk to each other.
+    /// Managed: NetworkPolicies let only those parts talk to each other that must, where the cluster's network enforces it. None: none are made.
     #[serde(default)]
     pub network_policy: NetworkPolicyMode,
     /// What is made for Prometheus and Grafana, where the cluster knows those kinds.
     #[serde(default)]
     pub monitoring: Monitoring,
-    /// Observe and report only; change nothing.
+    /// The operator observes and reports only; it changes nothing. Vaults and ChatD run on.
     #[serde(default)]
     pub paused: bool,
     /// What deleting this resource does to the vaults' volumes. Retain: they stay, with every key on them.

@@ -9,13 +9,13 @@ use super::values::Labels;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Monitoring {
-    /// A PodMonitor for vaults and ChatD.
+    /// Make a PodMonitor, so that Prometheus reads the metrics of vaults and ChatD.
     #[serde(default)]
     pub pod_monitor: bool,
-    /// A PrometheusRule with the alerts.
+    /// Make a PrometheusRule with the alerts.
     #[serde(default)]
     pub prometheus_rule: bool,
-    /// A ConfigMap with the Grafana dashboard, labelled `grafana_dashboard: "1"`.
+    /// Make a ConfigMap with the Grafana dashboard, labelled `grafana_dashboard: "1"`.
     #[serde(default)]
     pub dashboard: bool,
     /// More labels on these objects, for whoever selects them.

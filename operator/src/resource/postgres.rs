@@ -11,18 +11,24 @@ use super::storage::DatabaseStorage;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.external), has(self.cloudNativePG), has(self.none)].exists_one(x, x)").message("exactly one of managed, external, cloudNativePG, none must be set in postgres"))]
 pub struct Postgres {
-    /// One small pod with a volume, run by the operator.
+    /// One small pod with a volume, run by the operator. No backups are made of it: it can be rebuilt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedPostgres>,
-    /// One that you run.
+    /// One that you run, by its connection URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalPostgres>,
     /// A cluster of the CloudNativePG operator in this namespace.
     #[serde(rename = "cloudNativePG", default, skip_serializing_if = "Option::is_none")]
     pub cloud_native_pg: Option<CloudNativePg>,
-    /// None: `/v1/account` always says `stale`.
+    /// None: ChatD knows nothing of keys beside what the vaults answer, and `/v1/account` always says `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoPostgres>,
+}
+
+impl Postgres {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Postgres {
@@ -40,7 +46,7 @@ pub struct NoPostgres {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManagedPostgres {
-    /// Its volume.
+    /// Its volume. Can grow, not shrink.
     #[serde(default)]
     pub storage: DatabaseStorage,
 }
@@ -57,7 +63,7 @@ pub struct ExternalPostgres {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UriSecret {
-    /// Its name.
+    /// Name of the Secret, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Key of the URL: `postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/etc/bkv-postgres/ca.crt`.
@@ -74,7 +80,7 @@ fn uri() -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CloudNativePg {
-    /// Name of the Cluster.
+    /// Name of the Cluster, in the namespace of this resource.
     #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub cluster: String,
 }

@@ -25,22 +25,22 @@ pub struct Region {
     /// A name for people, also on the signed admission list: `eu-west`.
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Which nodes are this region; usually `topology.kubernetes.io/region`.
+    /// Labels of the nodes that are this region, usually `topology.kubernetes.io/region`. Without it the vault may run on any node. Immutable: the volumes stay where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 8))]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Taints that its vault tolerates.
+    /// Taints of nodes that its vault tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tolerations: Vec<Toleration>,
-    /// Its vault's volume.
+    /// The volume of its vault: records, log and snapshots.
     #[serde(default)]
     pub storage: Storage,
     /// CPU and memory of its vault. Default: 250m and 256Mi requested, 1Gi at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Its own token instead of the fleet's `hsm`.
+    /// A token of its own instead of `spec.hsm`. It cannot be added or removed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsm: Option<Hsm>,
     /// Annotations of its ServiceAccount: how a cloud's workload identity is bound.

@@ -16,21 +16,21 @@ pub struct BackupKeyVaultStatus {
     /// In a word: Pending, Bootstrapping, AwaitingSignature, Ready, Degraded, Unavailable, Refused, FleetLost, Paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The words of the whole: see docs/operator.md for each type and reason.
+    /// What is true of the fleet now: docs/operator.md says what each type and reason means and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Which fleet this is.
+    /// Which fleet this is: fixed once it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
-    /// Who votes.
+    /// How many vaults vote, and how many more may be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumStatus>,
-    /// What runs.
+    /// Which versions run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionStatus>,
-    /// Each region.
+    /// Each region and the vault in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 14))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -38,20 +38,20 @@ pub struct BackupKeyVaultStatus {
     /// The tokens, all together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsm: Option<HsmStatus>,
-    /// What is under way.
+    /// What the operator is doing, step by step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
-    /// What is waited for, and why.
+    /// What the operator waits for, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["check".into(), "target".into()]))]
     pub waits: Vec<WaitStatus>,
-    /// Every link of every chain.
+    /// Every certificate of every chain, and until when it is valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub certificates: Vec<CertificateStatus>,
-    /// The front end.
+    /// ChatD, the front end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chatd: Option<ChatdStatus>,
 }
@@ -60,17 +60,17 @@ pub struct BackupKeyVaultStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetStatus {
-    /// Its id, 32 hexadecimal digits.
+    /// The fleet's id, 32 hexadecimal digits.
     pub id: String,
-    /// InFleet or Offline.
+    /// Who keeps the root key: InFleet or Offline.
     pub root_custody: String,
     /// What people compare with the root that their apps pin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_fingerprint: Option<String>,
-    /// The admission list in force.
+    /// Number of the admission list in force: which vaults belong to the fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission_number: Option<u64>,
-    /// The policy in force.
+    /// Number of the policy in force: attempts, waits and whose tokens count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_number: Option<u64>,
 }
@@ -79,13 +79,13 @@ pub struct FleetStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumStatus {
-    /// On the admission list.
+    /// Vaults on the admission list that vote.
     pub voters: u32,
-    /// A majority of them.
+    /// A majority of them: with fewer nothing can be recovered.
     pub required: u32,
-    /// Up, verified and applied.
+    /// Vaults that are up, verified, and have applied what the others have.
     pub in_sync: u32,
-    /// How many more may be lost.
+    /// How many more may be lost before nothing can be recovered.
     pub tolerates: u32,
 }
 
@@ -93,10 +93,10 @@ pub struct QuorumStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
-    /// Of the vaults; `mixed` if they differ.
+    /// Version of the vaults; `mixed` if they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
-    /// Of the operator that wrote this.
+    /// Version of the operator that wrote this.
     pub operator: String,
 }
 
@@ -104,22 +104,22 @@ pub struct VersionStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionStatus {
-    /// Its name.
+    /// Name of the region, as in the spec.
     pub name: String,
-    /// Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined.
+    /// Where its vault is on its way: Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined.
     pub phase: String,
-    /// Serves in every shard.
+    /// Its vault serves in every shard.
     pub ready: bool,
-    /// Hash of the pod template that the plan has.
+    /// Hash of the pod template that its vault should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_hash: Option<String>,
-    /// Hash of the one that its pod runs.
+    /// Hash of the pod template that its vault runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_template_hash: Option<String>,
-    /// Its token.
+    /// The hardware token of its vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsm: Option<RegionHsmStatus>,
-    /// Why it is not ready.
+    /// Why it is not ready, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
@@ -129,15 +129,15 @@ pub struct RegionStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionHsmStatus {
-    /// What it was seen to do.
+    /// What the token was seen to do: EcdsaP256, Hmac, DataObjects and so on.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<String>,
-    /// TokenAnchor or MajorityOnly: what tells an old disk.
+    /// How a disk that was put back is noticed. TokenAnchor: the token counts, so even one vault notices. MajorityOnly: the other vaults do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_protection: Option<String>,
-    /// Of its identity key; as on the admission list.
+    /// Fingerprint of the identity key that the token made, as on the admission list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_fingerprint: Option<String>,
 }
@@ -146,7 +146,7 @@ pub struct RegionHsmStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HsmStatus {
-    /// softhsm, pkcs11, gcpKms, awsCloudHsm or mixed.
+    /// Kind of the tokens: softhsm, pkcs11, gcpKms, awsCloudHsm, or mixed.
     pub kind: String,
 }
 
@@ -154,9 +154,9 @@ pub struct HsmStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// Its id.
+    /// Id of the operation.
     pub id: String,
-    /// Bootstrap, Policy, Admission.
+    /// Its kind: Bootstrap, Policy or Admission.
     pub kind: String,
     /// The step it is at.
     pub step: String,
@@ -171,12 +171,12 @@ pub struct OperationStatus {
 pub struct WaitStatus {
     /// What is checked: a constant of docs/operator.md.
     pub check: String,
-    /// On what.
+    /// The object that is waited for: a region, a Secret, a ConfigMap.
     pub target: String,
-    /// In words, with what to do.
+    /// What is waited for in words, and what to do.
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// Since when.
+    /// Since when it is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }
@@ -187,9 +187,9 @@ pub struct WaitStatus {
 pub struct CertificateStatus {
     /// The Secret that holds it; `/ca` behind it for the authority.
     pub name: String,
-    /// Authority or Leaf.
+    /// Authority: it signs others. Leaf: it names a vault, ChatD or the operator.
     pub kind: String,
-    /// Not valid after.
+    /// It is not valid after this time.
     pub not_after: Time,
 }
 
@@ -197,10 +197,10 @@ pub struct CertificateStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatdStatus {
-    /// Where clients in the cluster find it.
+    /// Address at which clients in the cluster find it.
     pub address: String,
-    /// Pods that serve.
+    /// Pods that serve now.
     pub ready_replicas: i32,
-    /// Pods wanted.
+    /// Pods that there should be.
     pub replicas: i32,
 }

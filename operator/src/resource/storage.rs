@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className)").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
 pub struct Storage {
-    /// About 4 KiB a record with everything beside it, twice for growth. Can grow, not shrink.
+    /// Size of the volume, at least 1Gi. A record takes about 4 KiB with everything beside it; have twice that for growth. Can grow, not shrink.
     #[serde(default = "ten_gi")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     #[x_kube(
@@ -16,7 +16,7 @@ pub struct Storage {
         validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("storage can grow, not shrink").reason(Reason::FieldValueForbidden)
     )]
     pub size: String,
-    /// StorageClass; default: the cluster's own.
+    /// StorageClass; default: the cluster's own. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
@@ -38,12 +38,15 @@ impl Default for Storage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className)").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
 pub struct DatabaseStorage {
-    /// About half a KiB a key. Can grow, not shrink.
+    /// Size of the volume, at least 1Gi. A key takes about half a KiB. Can grow, not shrink.
     #[serde(default = "five_gi")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
-    #[x_kube(validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("storage can grow, not shrink").reason(Reason::FieldValueForbidden))]
+    #[x_kube(
+        validation = Rule::new("quantity(self).compareTo(quantity('1Gi')) >= 0").message("storage.size must be at least 1Gi"),
+        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("storage can grow, not shrink").reason(Reason::FieldValueForbidden)
+    )]
     pub size: String,
-    /// StorageClass; default: the cluster's own.
+    /// StorageClass; default: the cluster's own. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]

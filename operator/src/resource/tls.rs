@@ -14,10 +14,10 @@ use super::values::Period;
     validation = Rule::new("has(self.builtin) == has(oldSelf.builtin)").message("the kind of tls cannot change in place in v1alpha1").reason(Reason::FieldValueForbidden)
 )]
 pub struct Tls {
-    /// A CA of the operator's own, renewed with an overlap.
+    /// A CA of the operator's own, renewed with an overlap. Its key lies in the Secret `<name>-ca`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<BuiltinTls>,
-    /// cert-manager.
+    /// cert-manager issues them: certificates come from the issuer that you name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManagerTls>,
 }
@@ -33,13 +33,14 @@ impl Default for Tls {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("duration(self.leafValidity) >= duration('1h') && duration(self.leafValidity) <= duration('2160h')").message("tls.builtin.leafValidity must be between 1h and 2160h"),
-    validation = Rule::new("duration(self.caValidity) >= duration(self.leafValidity)").message("tls.builtin.caValidity must be at least leafValidity")
+    validation = Rule::new("duration(self.caValidity) >= duration(self.leafValidity)").message("tls.builtin.caValidity must be at least leafValidity"),
+    validation = Rule::new("duration(self.caValidity) <= duration('87600h')").message("tls.builtin.caValidity must be at most 87600h (ten years)")
 )]
 pub struct BuiltinTls {
-    /// How long a CA is valid. A new one is trusted before it signs.
+    /// How long a CA is valid, at most 87600h. It is renewed in time; everybody trusts the new one before it signs.
     #[serde(default = "three_years")]
     pub ca_validity: Period,
-    /// How long a certificate is valid; renewed after two thirds.
+    /// How long a certificate is valid, 1h to 2160h; renewed after two thirds.
     #[serde(default = "month")]
     pub leaf_validity: Period,
 }
@@ -59,12 +60,13 @@ impl Default for BuiltinTls {
 }
 
 /// cert-manager issues; it must copy URI names (role names are in them).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("duration(self.leafValidity) >= duration('1h') && duration(self.leafValidity) <= duration('2160h')").message("tls.certManager.leafValidity must be between 1h and 2160h"))]
 pub struct CertManagerTls {
-    /// Which issuer.
+    /// The issuer that signs. It must copy URI names into certificates: the roles are in them.
     pub issuer_ref: IssuerReference,
-    /// How long a certificate is valid.
+    /// How long a certificate is valid, 1h to 2160h; cert-manager renews it.
     #[serde(default = "month")]
     pub leaf_validity: Period,
 }
@@ -73,10 +75,10 @@ pub struct CertManagerTls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerReference {
-    /// Its name.
+    /// Name of the Issuer or ClusterIssuer.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Its kind.
+    /// Issuer: in the namespace of this resource. ClusterIssuer: of the whole cluster.
     #[serde(default)]
     pub kind: IssuerKind,
 }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Annotations or labels.
 pub type Labels = BTreeMap<String, String>;
 
-/// A length of time as Go and CEL write it: `90s`, `10m`, `168h`.
+/// A length of time as Go and CEL write it: `90s`, `10m`, `168h`. Five digits: a longer one would overflow CEL's duration, and people would
+/// read of a type conversion and not of the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Period(pub String);
@@ -51,7 +53,7 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": 32, "pattern": "^([0-9]{1,6}(ms|s|m|h)){1,4}$" })
+        json_schema!({ "type": "string", "maxLength": 28, "pattern": "^([0-9]{1,5}(ms|s|m|h)){1,4}$" })
     }
 }
 
@@ -59,7 +61,7 @@ impl JsonSchema for Period {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyReference {
-    /// Its name.
+    /// Name of the object, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The key in it. Default: the one that its purpose suggests (`pin`, `jwks.json`, `root.bin`, `uri`).
@@ -79,19 +81,20 @@ impl KeyReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NameReference {
-    /// Its name.
+    /// Name of the object, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 
 /// CPU and memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || ((!has(self.requests.cpu) || !has(self.limits.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0) && (!has(self.requests.memory) || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0))").message("resources.requests must not exceed resources.limits: no pod could be made of it"))]
 pub struct Resources {
-    /// What the scheduler sets aside.
+    /// What the scheduler sets aside for the pod; a node with less to give is not chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Amounts>,
-    /// What it may not exceed.
+    /// What the pod may not exceed: above the CPU limit it is slowed down, above the memory limit it is killed and starts again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Amounts>,
 }
@@ -100,11 +103,11 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Amounts {
-    /// Cores: `500m`, `2`.
+    /// Cores: `500m` is half a core, `2` are two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     pub cpu: Option<String>,
-    /// Bytes: `256Mi`.
+    /// Bytes: `256Mi`, `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     pub memory: Option<String>,

@@ -1,0 +1,149 @@
+//! An API server with its controllers, on free ports of the loopback: `cluster up --nodes 0`.
+
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::discovery::{Scope, pinned_kind};
+use kube::{Client, Config};
+use serde_json::Value;
+
+/// What `kubectl` said.
+#[derive(Debug)]
+pub struct Answer {
+    /// Exit code 0.
+    pub ok: bool,
+    /// What it printed.
+    pub out: String,
+    /// What it complained of, warnings too.
+    pub err: String,
+}
+
+impl Answer {
+    /// Its output, if it succeeded and warned of nothing; else the test fails.
+    #[track_caller]
+    pub fn clean(self) -> String {
+        assert!(self.ok && self.err.is_empty(), "kubectl: {}\n{}", self.err, self.out);
+        self.out
+    }
+}
+
+/// Up until it is dropped, or until the test process ends in whatever way.
+pub struct ApiServer {
+    folder: PathBuf,
+    /// Waits until the pipe that it reads closes, which the kernel does also when a test is killed or when a `static` is never dropped.
+    guardian: Child,
+}
+
+impl ApiServer {
+    /// Brings one up; builds the programs first if they are missing.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("bkv-api-server-").tempdir().expect("a folder").keep();
+        let guardian = Command::new("sh")
+            .args(["-c", r#"read -r _; "$0" --dir "$1" down; rmdir "$1""#])
+            .arg(program())
+            .arg(&folder)
+            .process_group(0) // Ctrl-C is for the tests
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh");
+        let this = Self { folder, guardian };
+        let up = this.command().args(["up", "--nodes", "0"]).output().expect("cluster up");
+        assert!(
+            up.status.success(),
+            "no API server for this test:\n{}{}",
+            String::from_utf8_lossy(&up.stdout),
+            String::from_utf8_lossy(&up.stderr)
+        );
+        this
+    }
+
+    /// A client with all rights. It belongs to the runtime that asks.
+    pub async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(self.folder.join("kubeconfig")).expect("kubeconfig");
+        let config =
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("kubeconfig");
+        Client::try_from(config).expect("client")
+    }
+
+    /// Server-side apply as a controller does it: unknown fields refused, other managers' fields taken over.
+    pub async fn apply(&self, object: &Value) -> kube::Result<DynamicObject> {
+        let client = self.client().await;
+        let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        let kind = object.types.as_ref().expect("apiVersion and kind");
+        let kind = GroupVersionKind::try_from(kind).expect("apiVersion and kind");
+        let (resource, abilities) = pinned_kind(&client, &kind).await?;
+        let api: Api<DynamicObject> = match (abilities.scope, &object.metadata.namespace) {
+            (Scope::Cluster, _) => Api::all_with(client, &resource),
+            (Scope::Namespaced, namespace) => {
+                Api::namespaced_with(client, namespace.as_deref().unwrap_or("default"), &resource)
+            }
+        };
+        let mut how = PatchParams::apply("bkv-tests").force();
+        how.field_validation = Some(ValidationDirective::Strict);
+        api.patch(object.metadata.name.as_deref().expect("a name"), &how, &Patch::Apply(&object)).await
+    }
+
+    /// `kubectl` as a person types it.
+    pub fn kubectl(&self, arguments: &[&str]) -> Answer {
+        self.kubectl_with(arguments, None)
+    }
+
+    /// `kubectl … -f -` with an object on its standard input.
+    pub fn kubectl_on(&self, arguments: &[&str], object: &Value) -> Answer {
+        let mut all = arguments.to_vec();
+        all.extend(["-f", "-"]);
+        self.kubectl_with(&all, Some(object))
+    }
+
+    /// `kubectl` remembers for a while which kinds there are. After a new definition it must ask again.
+    pub fn forget_kinds(&self) {
+        let _gone_already = std::fs::remove_dir_all(self.folder.join("kubectl-cache"));
+    }
+
+    fn kubectl_with(&self, arguments: &[&str], input: Option<&Value>) -> Answer {
+        let mut child = self
+            .command()
+            .arg("kubectl")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cluster kubectl");
+        let mut stdin = child.stdin.take().expect("piped");
+        if let Some(object) = input {
+            stdin.write_all(object.to_string().as_bytes()).expect("kubectl reads");
+        }
+        drop(stdin);
+        let output = child.wait_with_output().expect("kubectl ends");
+        Answer {
+            ok: output.status.success(),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(&self.folder);
+        command
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        // The closed pipe is the word to go.
+        drop(self.guardian.stdin.take());
+        let _ended = self.guardian.wait();
+    }
+}
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bin/cluster")
+}

@@ -1,0 +1,72 @@
+//! The resource definition on a real API server: what it takes, what it refuses and with which words, what people see of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing
+)]
+
+mod ask;
+mod choices;
+mod definition;
+mod limits;
+mod rules;
+mod shown;
+mod spoil;
+mod stored;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bkv_cluster_tests::{ApiServer, Place, places};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// The server of this process, with the resource definition in it.
+async fn server() -> &'static ApiServer {
+    static SERVER: OnceCell<ApiServer> = OnceCell::const_new();
+    SERVER
+        .get_or_init(|| async {
+            let server = tokio::task::spawn_blocking(ApiServer::start).await.unwrap();
+            server.kubectl_on(&["apply"], &definition()).clean();
+            await_established(&server, "backupkeyvaults.bkv.dev");
+            server
+        })
+        .await
+}
+
+fn await_established(server: &ApiServer, name: &str) {
+    let waited = server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", name]);
+    assert!(waited.ok, "{}", waited.err); // not `clean`: it tells of its own watch that ends
+    // `explain` reads what is published a moment later, and kubectl what it remembers of before.
+    let group = name.split_once('.').unwrap().1;
+    let published = format!("/openapi/v3/apis/{group}/v1alpha1");
+    let late = Instant::now() + Duration::from_secs(30);
+    while !server.kubectl(&["get", "--raw", &published]).ok {
+        assert!(Instant::now() < late, "{published} is not published");
+    }
+    server.forget_kinds();
+}
+
+fn definition() -> Value {
+    serde_json::to_value(bkv_operator::resource::crd()).unwrap()
+}
+
+/// Every place of the resource's schema.
+fn schema() -> Vec<Place> {
+    places(&definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+}
+
+fn file(name: &str) -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_norway::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The least that a person must write.
+fn minimal(name: &str) -> Value {
+    let mut object = file("minimal.yaml");
+    object["metadata"] = json!({ "name": name, "namespace": "default" });
+    object
+}
