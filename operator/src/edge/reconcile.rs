@@ -450,6 +450,7 @@ async fn write(
 }
 
 /// What to do after a pass that failed: pauses grow by the number of failures in the queue's own backoff.
+#[allow(clippy::needless_pass_by_value)] // the controller hands them over so
 pub(super) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, world: Arc<World>) -> Next {
     let step = match error {
         PassError::Apply(_) => "apply",
