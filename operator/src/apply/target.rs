@@ -174,16 +174,16 @@ impl Applier {
         let now = SeenObject::of(&done.metadata);
         let mark = (hash, state(&now));
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark);
+        let wrote = known.is_none_or(|before| before.version != now.version);
         self.seen.put(key, now);
-        Ok(true)
+        Ok(wrote)
     }
 
+    /// Has somebody else changed it? After a start nothing is known, so everything is applied once: what has not changed is no write to the server.
+    /// For kinds without a generation any change counts, also one that was not ours to undo: applying the same again changes nothing then.
     fn drifted(&self, key: &Key, hash: &str, known: &SeenObject) -> bool {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        // A controller's own writes (status, replicas of an autoscaler) raise the version but not the generation.
-        applied.get(key).is_some_and(|(h, state_then)| {
-            h == hash && known.generation.is_some() && *state_then != state(known)
-        })
+        applied.get(key).is_none_or(|(h, then)| h != hash || *then != state(known))
     }
 
     /// Deletes what is ours and no longer planned; names what it deleted.
@@ -194,7 +194,9 @@ impl Applier {
     ) -> Result<Vec<String>, ApplyError> {
         let mut gone = Vec::new();
         for (key, object) in self.seen.of(&owner.namespace, &owner.name) {
-            let Some(kind) = Kind::named(key.kind).filter(|k| k.prune) else { continue };
+            // A kind that is not listed yet was not planned either.
+            let known = |k: &Kind| k.prune && (k.always || self.seen.knows(k.kind));
+            let Some(kind) = Kind::named(key.kind).filter(known) else { continue };
             let controlled = object.owner.as_deref() == Some(owner.uid.as_str());
             if object.going || !controlled || planned.contains(&(key.kind, key.name.clone())) {
                 continue;

@@ -38,6 +38,8 @@ const SOON: Duration = Duration::from_millis(300);
 const WHILE_WORKING: Duration = Duration::from_secs(2);
 /// ChatD's health port.
 const CHATD_HEALTH: u16 = 9090;
+/// More is no answer of ChatD.
+const MOST_METRICS: usize = 1 << 20;
 /// A wait that lasts longer is a stall.
 const PATIENCE: i64 = 600;
 
@@ -86,8 +88,8 @@ async fn pass(
     let mut troubles = Vec::new();
     let mut changed = false;
     // Certificates and Secrets come first: pods wait for them.
-    let certificates = if fleet.paused && memory.pki.is_none() {
-        None
+    let certificates = if fleet.paused {
+        memory.pki.as_ref().map(|(_, _, known)| known.clone())
     } else {
         match pki::ensure(world, fleet, memory).await {
             Ok(known) => Some(known),
@@ -101,11 +103,14 @@ async fn pass(
             }
         }
     };
-    let made = matches!(&observed.journal, Ok(Some(j)) if j.stage != Stage::Begun);
+    // Only while there can be no token that an earlier PIN opens.
+    let new = matches!(&observed.journal, Ok(None))
+        || matches!(&observed.journal, Ok(Some(j)) if j.stage == Stage::Begun);
+    let may_make = new && observed.claims.iter().all(|c| !c.bound);
     let (mut external_ca, mut external_port) = (false, None);
     if !fleet.paused {
         let secrets = Secrets::of(world, fleet);
-        match secrets.pins(!made).await {
+        match secrets.pins(may_make).await {
             Ok(found) => troubles.extend(found),
             Err(e) => troubles.push(trouble(e)?),
         }
@@ -142,8 +147,9 @@ async fn pass(
                     Err(e) => troubles.push(trouble(e)?),
                 }
             }
-            // Only after a whole plan: a half one would take away what it did not come to.
-            if troubles.is_empty() {
+            // Only after a whole plan, and of a fleet that is made: a half one would take away what it did not come to.
+            let whole = journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
+            if troubles.is_empty() && whole {
                 let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
                 let gone = world.applier.prune(&owner, &keep).await?;
                 changed |= !gone.is_empty();
@@ -235,6 +241,9 @@ fn decided(
             ));
         }
     };
+    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(o, j)) {
+        return Ok((None, halt));
+    }
     let settings = &world.settings;
     let facts = Facts {
         custody: custody(fleet),
@@ -250,6 +259,7 @@ fn decided(
             pull_policy: fleet.images.pull_policy.unwrap_or(settings.pull_policy),
         },
         journal: journal.clone(),
+        remains: !o.sets.is_empty() || !o.claims.is_empty(),
         new_id: new_id()?,
         root: o.root.clone(),
         given_root: o.given_root.clone(),
@@ -260,6 +270,18 @@ fn decided(
         now: Millis(u64::try_from(at).unwrap_or(0)),
     };
     Ok((journal, decide(&facts)))
+}
+
+/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness.
+fn journal_changed(o: &Observed, journal: &Journal) -> Option<Decision> {
+    let image = &journal.pinned.vault_image;
+    let (region, other) =
+        o.sets.iter().find_map(|(r, s)| Some((r, s.image.as_ref().filter(|i| *i != image)?)))?;
+    let message = format!(
+        "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
+    );
+    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
+    Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
 }
 
 fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
@@ -338,8 +360,15 @@ async fn database(world: &World, fleet: &Fleet, o: &Observed) -> Option<bool> {
     }
     for address in &o.chatd_pods {
         let url = format!("http://{}/metrics", std::net::SocketAddr::new(*address, CHATD_HEALTH));
-        let Ok(answer) = world.http.get(url).send().await else { continue };
-        let Ok(text) = answer.text().await else { continue };
+        let Ok(mut answer) = world.http.get(url).send().await else { continue };
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MOST_METRICS {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&body);
         let up = text.lines().find_map(|l| l.strip_prefix("bkv_chatd_postgres_up "));
         return up.map(|v| v.trim() == "1");
     }

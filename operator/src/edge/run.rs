@@ -113,11 +113,13 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     metrics.leader.set(0);
     stop.cancel();
     tasks.close();
+    if done.is_err() {
+        // The lease may be another's already: no pass may go on beside it, so the process ends at once.
+        return done;
+    }
     let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
     // Only now: nothing of ours writes any more.
-    if done.is_ok() {
-        election.release().await;
-    }
+    election.release().await;
     done
 }
 

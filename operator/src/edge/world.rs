@@ -38,8 +38,8 @@ pub(super) struct Memory {
     pub tokens: HashMap<String, (String, VaultToken)>,
     /// Connections by region, with the pod and the certificate that they were made with.
     pub clients: HashMap<String, (String, VaultClient)>,
-    /// When the certificates were looked at, for which generation, and what was seen.
-    pub pki: Option<(Instant, i64, Arc<Certificates>)>,
+    /// When the certificates were looked at, for which resource and generation, and what was seen.
+    pub pki: Option<(Instant, (String, i64), Arc<Certificates>)>,
 }
 
 /// The certificates of a fleet as they were last seen.
@@ -63,8 +63,12 @@ impl World {
     ) -> Self {
         let applier = Applier::new(client.clone(), seen.clone());
         // A builder without TLS or proxies can't fail; the default client has no time-out, which costs patience and no more.
-        let http =
-            reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build().unwrap_or_default();
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(3))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap_or_default();
         Self {
             client,
             seen,

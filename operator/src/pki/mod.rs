@@ -5,7 +5,7 @@ mod authority;
 mod leaf;
 mod seen;
 
-pub use authority::{Authorities, Authority, AuthorityDue, authority_due};
+pub use authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
 pub use leaf::{Leaf, LeafDue, Names, issue, leaf_due};
 pub use seen::{SeenCertificate, read_chain};
 
