@@ -208,7 +208,7 @@ fn what_must_not_be_signed_is_refused_with_words() {
     let mut t = Terminal::bkv(&ask);
     t.sees("policy 2");
     t.answer("[y/N] ", "n");
-    t.end().expect(66, &["not confirmed"]);
+    t.end().expect(2, &["not confirmed"]);
     assert!(!table.path("asked").exists());
     let mut t = Terminal::bkv(&ask);
     t.answer("[y/N] ", "y");

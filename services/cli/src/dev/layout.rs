@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::make::Wishes;
 use super::process::Process;
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -20,8 +21,26 @@ pub(crate) struct Plan {
     pub chatd: u16,
     pub chatd_health: u16,
     pub postgres: bool,
+    /// What its policy was made of.
+    #[serde(default)]
+    pub policy: PolicyPlan,
     /// The fleet was made: documents are installed and the shards are initialised.
     pub made: bool,
+}
+
+/// The part of the policy that `bkv dev up` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyPlan {
+    pub waits_ms: Vec<u64>,
+    pub last_try_ms: u64,
+    pub lifetime_failures: u32,
+    pub no_ksf: bool,
+}
+
+impl Default for PolicyPlan {
+    fn default() -> Self {
+        Self { waits_ms: vec![0], last_try_ms: 10_000, lifetime_failures: 100, no_ksf: false }
+    }
 }
 
 /// One region's ports.
@@ -59,7 +78,8 @@ impl Layout {
     }
 
     /// A new one, with ports that are free now.
-    pub(crate) fn make(dir: &Path, regions: u8, shards: u16, postgres: bool) -> Outcome<Self> {
+    pub(crate) fn make(dir: &Path, wishes: &Wishes) -> Outcome<Self> {
+        let (regions, shards) = (wishes.regions.unwrap_or(3), wishes.shards.unwrap_or(4));
         if ![1, 3, 5].contains(&regions) {
             return Err(Failure::new(Exit::Config, format!("--regions {regions}")).remedy("1, 3 or 5."));
         }
@@ -83,8 +103,15 @@ impl Layout {
                 health: next()?,
             });
         }
-        let plan =
-            Plan { regions: plans, shards, chatd: next()?, chatd_health: next()?, postgres, made: false };
+        let plan = Plan {
+            regions: plans,
+            shards,
+            chatd: next()?,
+            chatd_health: next()?,
+            postgres: !wishes.no_postgres,
+            policy: wishes.policy(),
+            made: false,
+        };
         let layout = Self { dir, plan };
         layout.save()?;
         Ok(layout)
