@@ -210,7 +210,7 @@ fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
     fs::create_dir(at("out")).unwrap();
     let to = at("out/restored");
     let foreign = bob.run(&["restore", &at("cloud-a"), "--to", &to], "home", None).expect(65);
-    assert!(foreign.json["message"].as_str().unwrap().contains("another backup"), "{foreign:?}");
+    assert!(foreign.json["message"].as_str().unwrap().contains("another account's"), "{foreign:?}");
     let args = ["restore", &at("cloud-a"), "--to", &to];
     let foreign = bob.run(&args, "new", Some(bkv_stack_tests::RIGHT)).expect(65);
     assert!(foreign.json["message"].as_str().unwrap().contains("account"), "{foreign:?}");

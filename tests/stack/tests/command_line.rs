@@ -328,6 +328,10 @@ fn an_expired_token_is_refused_and_a_fresh_one_taken() {
     }
     fs::write(&alice.token, good.to_string()).unwrap();
     assert_eq!(alice.tries_left(), 10);
+    // One region has no threshold, and who asks is told; no wait is no time.
+    let status = alice.run(&["status"], "home", None).expect(0).json;
+    assert_eq!(status["single_region"], true, "{status}");
+    assert!(status["next_allowed_ms"].is_null(), "{status}");
 }
 
 /// S18: the wait is told with its time, also by another device; it costs nothing to come too early.
@@ -463,6 +467,20 @@ fn bad_wishes_for_a_local_fleet_are_named() {
     assert!(message(&answer).contains("subject"), "{answer:?}");
     // Up again is no harm; what was lost of its files is named.
     fleet.dev(&["up"], &[]).expect(0);
+    fleet.dev(&["up"], &["--regions", "1", "--shards", "4", "--no-postgres"]).expect(0);
+    // What is fixed is not ignored in silence.
+    for (options, words) in [
+        (&["--regions", "3"][..], "--regions: the fleet in this folder has 1"),
+        (&["--shards", "8"], "--shards: the fleet in this folder has 4"),
+        (&["--waits-ms", "0,1000"], "--waits-ms"),
+        (&["--last-try-ms", "1"], "--last-try-ms"),
+        (&["--lifetime-failures", "7"], "--lifetime-failures"),
+    ] {
+        refused(fleet.dev(&["up"], options), 64, &[words, "fixed when it is made", "--dir"]);
+    }
+    // `up` returns when every shard is led.
+    let status = fleet.dev(&["status"], &[]).expect(0).json;
+    assert_eq!(status["regions"][0]["leads"].as_array().map(Vec::len), Some(4), "{status}");
     fs::write(fleet.dir().join("plan.json.kept"), fs::read(fleet.dir().join("plan.json")).unwrap()).unwrap();
     fs::write(fleet.dir().join("plan.json"), "{").unwrap();
     let answer = fleet.dev(&["status"], &[]).expect(64);

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use super::make::Wishes;
@@ -12,6 +13,11 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// Names for people.
 pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east", "af-south"];
+
+/// Below those that systems give to outgoing connections: between this choice and the programs' start no connection of anybody can take one.
+const PORTS: std::ops::Range<u16> = 15_000..29_000;
+/// How many of them are tried.
+const ASKED: usize = 1000;
 
 /// `plan.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,8 +93,10 @@ impl Layout {
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         let wanted = usize::from(regions) * 4 + 2;
         // Held until all are known, so that none is given twice.
-        let held: Vec<TcpListener> =
-            (0..wanted).filter_map(|_| TcpListener::bind("127.0.0.1:0").ok()).collect();
+        let held: Vec<TcpListener> = (0..ASKED)
+            .filter_map(|_| TcpListener::bind(("127.0.0.1", rand::rngs::OsRng.gen_range(PORTS))).ok())
+            .take(wanted)
+            .collect();
         let mut ports = held.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port());
         let mut next = || {
             ports.next().ok_or_else(|| Failure::new(Exit::CantCreate, "not enough free ports on 127.0.0.1"))
