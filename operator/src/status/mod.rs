@@ -4,10 +4,12 @@
 pub mod conditions;
 mod findings;
 mod regions;
+mod unread;
 mod waits;
 mod write;
 
 pub use findings::findings;
 pub use regions::{quorum, regions};
+pub use unread::unread;
 pub use waits::{Trouble, troubles};
 pub use write::{Pass, status};
