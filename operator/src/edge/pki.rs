@@ -19,6 +19,7 @@ use crate::pki::{
 };
 use crate::plan::{CertificateRequest, certificates};
 use crate::resource::status::CertificateStatus;
+use crate::status::Trouble;
 use crate::validate::{Fleet, Tls};
 
 /// Certificates are looked at again after this; a change of the spec is looked at at once.
@@ -36,6 +37,18 @@ pub(super) enum CertificateError {
         "Secret {0} is not there yet: cert-manager issues it; `kubectl describe certificate {0}` says what it waits for"
     )]
     Awaited(String),
+}
+
+impl CertificateError {
+    /// As something that is waited for.
+    pub(super) fn trouble(&self, fleet: &Fleet) -> Trouble {
+        match self {
+            Self::Pki(PkiError::Authority { secret, .. }) => {
+                Trouble::hard("Certificate", secret.clone(), self.to_string())
+            }
+            _ => Trouble::soft("Certificate", fleet.names().admin(), self.to_string()),
+        }
+    }
 }
 
 /// Sees to all certificates, and gives what the admin doors need.
@@ -200,8 +213,8 @@ fn text(content: &Content, key: &str) -> Zeroizing<String> {
 
 fn leaf(content: &Content) -> Option<SeenCertificate> {
     // Without its key it is no use.
-    content.get("tls.key").filter(|k| !k.is_empty())?;
-    read_chain(content.get("tls.crt")?)?.into_iter().next()
+    let key = content.text("tls.key")?;
+    read_chain(content.get("tls.crt")?)?.into_iter().next().filter(|c| c.is_of(key))
 }
 
 fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authorities>, PkiError> {
@@ -209,11 +222,14 @@ fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authoriti
     let pair = |stem: &str| -> Option<Authority> {
         let certificate = content.text(&format!("{stem}.crt"))?.to_owned();
         let key = text(content, &format!("{stem}.key"));
-        read_chain(certificate.as_bytes())?;
-        (!key.is_empty()).then_some(Authority { certificate, key })
+        let seen = read_chain(certificate.as_bytes())?.into_iter().next()?;
+        // Found out now, and not when something has to be signed.
+        seen.is_of(&key).then_some(Authority { certificate, key })
     };
-    let unreadable =
-        || PkiError::Secret { secret: name.to_owned(), why: "tls.crt and tls.key do not read".into() };
+    let unreadable = || PkiError::Authority {
+        secret: name.to_owned(),
+        why: "tls.crt and tls.key are no certificate and its key".into(),
+    };
     let current = pair("tls").ok_or_else(unreadable)?;
     let old = content.text("old.crt").filter(|c| read_chain(c.as_bytes()).is_some()).map(str::to_owned);
     let since = content.text("since").and_then(|t| t.parse().ok());

@@ -35,6 +35,17 @@ impl Drop for Content {
     }
 }
 
+/// Whose a Secret is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This resource's.
+    Ours,
+    /// Of a resource of the same name that was deleted: the collector will take it.
+    Leaving,
+    /// Somebody else's.
+    Others,
+}
+
 /// Where a fleet's Secrets are.
 pub(super) struct Secrets<'a> {
     api: Api<Secret>,
@@ -46,22 +57,30 @@ impl<'a> Secrets<'a> {
         Self { api: Api::namespaced(world.client.clone(), &fleet.namespace), fleet }
     }
 
-    /// Its content, and whether it is ours.
-    pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, bool)>, ApplyError> {
+    /// Its content, and whose it is.
+    pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, Whose)>, ApplyError> {
         let found = self.api.get_opt(name).await.map_err(|e| ApplyError::of("Secret", name, e))?;
         Ok(found.map(|mut secret| {
             let label = |name: &str| secret.labels().get(name).map(String::as_str);
             let ours =
                 label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str());
+            let owner = secret.owner_references().iter().find(|o| o.controller == Some(true));
+            let whose = match owner {
+                _ if !ours => Whose::Others,
+                Some(o) if o.uid != self.fleet.uid && o.kind == "BackupKeyVault" => Whose::Leaving,
+                Some(o) if o.uid != self.fleet.uid => Whose::Others,
+                _ => Whose::Ours,
+            };
             let data = secret.data.take().unwrap_or_default();
-            (Content(data.into_iter().map(|(k, v)| (k, v.0)).collect()), ours)
+            (Content(data.into_iter().map(|(k, v)| (k, v.0)).collect()), whose)
         }))
     }
 
     /// Only ours.
     pub(super) async fn ours(&self, name: &str) -> Result<Option<Content>, ApplyError> {
         match self.read(name).await? {
-            Some((_, false)) => Err(ApplyError::Collision { kind: "Secret", name: name.to_owned() }),
+            Some((_, Whose::Others)) => Err(ApplyError::Collision { kind: "Secret", name: name.to_owned() }),
+            Some((_, Whose::Leaving)) => Err(ApplyError::Leaving { kind: "Secret", name: name.to_owned() }),
             found => Ok(found.map(|(content, _)| content)),
         }
     }

@@ -30,6 +30,16 @@ pub enum PkiError {
         /// Why.
         why: String,
     },
+    /// The authority does not read. A new one would cut off everybody who trusts it, so none is made without a person's word.
+    #[error(
+        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: a new authority is made, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
+    )]
+    Authority {
+        /// Which.
+        secret: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// Renewed once this share of its life is over.

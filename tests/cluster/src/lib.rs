@@ -1,4 +1,5 @@
-//! What tests on a real Kubernetes share: an API server of their own, and a walk over a resource definition's schema.
+//! What tests on a real Kubernetes share: an API server of their own, the operator as a process with no more rights than its chart gives it, what it asked
+//! the server for, and a walk over a resource definition's schema.
 //!
 //! Nothing here skips: where the API server can't be brought up, the test fails and says why.
 #![forbid(unsafe_code)]
@@ -11,10 +12,16 @@
     clippy::indexing_slicing
 )]
 
+mod account;
 mod api_server;
+mod asked;
+mod operator;
 mod patch;
 mod schema;
 
+pub use account::Account;
 pub use api_server::{Answer, ApiServer};
+pub use asked::{Request, requests};
+pub use operator::{Operator, binary};
 pub use patch::{merged, without_nulls};
 pub use schema::{Place, places};
