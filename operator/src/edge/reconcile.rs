@@ -221,8 +221,7 @@ async fn pass(
         (false, false) if memory.moved.is_some_and(|m| m.elapsed() < LIVELY) => {
             WHILE_WORKING.max(world.resync / 10)
         }
-        (false, false) => world.resync,
-        (false, true) => world.resync,
+        (false, _) => world.resync,
     }))
 }
 
