@@ -58,8 +58,12 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny
 	scripts/deny.sh
 
 .PHONY: test
-test: lint ## What CI runs: lints, unit, property and stack tests
+test: lint ## What CI runs: lints, unit, property, stack and cluster tests
 	scripts/test.sh
+
+.PHONY: test-fast
+test-fast: needs ## The same without lints, images and everything that needs a Kubernetes
+	scripts/test.sh --fast
 
 .PHONY: crds
 crds: ## Write crds/ and docs/operator-fields.md anew from the operator's types

@@ -82,7 +82,7 @@ impl Election {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(e) => {
-                    tracing::warn!(lease = self.name, error = %e, "can't look at the lease; tried again")
+                    tracing::warn!(lease = self.name, error = %e, "can't look at the lease; tried again");
                 }
             }
             sleep(RENEW).await;
@@ -90,15 +90,12 @@ impl Election {
     }
 
     async fn try_acquire(&self, last: &mut Option<String>, since: &mut Instant) -> Result<bool, kube::Error> {
-        let found = match self.api.get_opt(&self.name).await? {
-            Some(found) => found,
-            None => {
-                let new = Lease {
-                    metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-                    spec: Some(self.spec(None)),
-                };
-                return lost_race(self.api.create(&PostParams::default(), &new).await);
-            }
+        let Some(found) = self.api.get_opt(&self.name).await? else {
+            let new = Lease {
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                spec: Some(self.spec(None)),
+            };
+            return lost_race(self.api.create(&PostParams::default(), &new).await);
         };
         if last.as_ref() != found.metadata.resource_version.as_ref() {
             last.clone_from(&found.metadata.resource_version);

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
                 .with_ansi(false)
                 .with_writer(std::io::stderr)
                 .init();
-            in_runtime(serve(args))
+            in_runtime(serve(*args))
         }
     }
 }

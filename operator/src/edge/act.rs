@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bkv_wire::documents::{Kind, Root, fingerprint};
 
-use super::store::{Store, documents, request};
+use super::store::{Store, bytes, documents, request};
 use super::world::{Memory, World};
 use crate::apply::ApplyError;
 use crate::bootstrap::{Action, Custody};
@@ -64,6 +64,8 @@ pub(super) async fn act(
         Action::Sign { region, draft } => {
             let (kind, unsigned) = unsigned(&draft)?;
             let signed = client(memory, &region)?.sign(kind, unsigned).await?;
+            // By another root than the published one: the vault has lost its volumes and made a new one. Kept, it would be signed again for ever.
+            verified(&store, fleet, &region, kind, &signed).await?;
             keep(&store, name, kind, signed).await?;
         }
         Action::KeepSigned { kind, signed } => keep(&store, name, kind, signed).await?,
@@ -105,6 +107,25 @@ async fn publish_bytes(store: &Store<'_>, fleet: &Fleet, root: Vec<u8>) -> Resul
     let print = fingerprint("root", &root);
     let (text, bytes) = ([("fingerprint".to_owned(), print)].into(), [("root.bin".to_owned(), root)].into());
     Ok(store.keep(&fleet.names().root(), text, bytes).await?)
+}
+
+async fn verified(
+    store: &Store<'_>,
+    fleet: &Fleet,
+    region: &str,
+    kind: Kind,
+    signed: &[u8],
+) -> Result<(), ActionError> {
+    let odd = |why: String| ActionError::Vault(VaultError::Odd { region: region.to_owned(), why });
+    let published = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, "root.bin"));
+    let root = Root::decode(&published.unwrap_or_default()).map_err(|e| odd(e.to_string()))?;
+    let done = match kind {
+        Kind::Admission => bkv_wire::documents::admission(&root, signed, None).map(drop),
+        Kind::Policy => bkv_wire::documents::policy(&root, signed, None).map(drop),
+    };
+    done.map_err(|e| {
+        odd(format!("it signs by another root than the published one ({e}): its volumes are new; give it its own back, or begin again under another name"))
+    })
 }
 
 fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), ActionError> {

@@ -113,14 +113,12 @@ async fn builtin(
         let found = leaves.get(&request.secret).and_then(Option::as_ref);
         let kept_trust = found.and_then(|c| c.text("ca.crt")).unwrap_or_default();
         let due = leaf_due(found.and_then(leaf).as_ref(), &names, &signer, (kept_trust, &trusted), at);
-        let (certificate, key) = match (due, found) {
-            (LeafDue::Trust | LeafDue::Nothing, Some(c)) => {
-                (text(c, "tls.crt").to_string(), text(c, "tls.key"))
-            }
-            _ => {
-                let made = issue(&authorities.current, &names, leaf_validity, clock)?;
-                (made.certificate, made.key)
-            }
+        let kept = found.filter(|_| due != LeafDue::Issue);
+        let (certificate, key) = if let Some(c) = kept {
+            (text(c, "tls.crt").to_string(), text(c, "tls.key"))
+        } else {
+            let made = issue(&authorities.current, &names, leaf_validity, clock)?;
+            (made.certificate, made.key)
         };
         if due != LeafDue::Nothing {
             let data = [

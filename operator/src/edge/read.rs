@@ -63,6 +63,10 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         }
         JwksSource::Url { .. } => None,
     };
+    let served_jwks = match jwks {
+        Some(_) => None,
+        None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get("jwks.json").cloned()),
+    };
     let (pods, sets) = (list::<Pod>(world, fleet).await?, list::<StatefulSet>(world, fleet).await?);
     let deployments = list::<Deployment>(world, fleet).await?;
     let claims = list::<PersistentVolumeClaim>(world, fleet).await?;
@@ -70,6 +74,9 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
     let names = fleet.names();
     let seen: Vec<(Option<String>, PodSeen)> =
         pods.iter().map(|p| (region(p.labels()), pod_seen(p))).collect();
+    let is_chatd = |p: &&Pod| p.labels().get(COMPONENT).is_some_and(|c| c == "chatd");
+    let chatd_pods =
+        pods.iter().filter(is_chatd).map(pod_seen).filter(|p| p.running).filter_map(|p| p.address);
     let others = seen
         .iter()
         .filter(|(r, _)| r.is_none())
@@ -82,10 +89,12 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         given,
         request: asked.and_then(|m| m.binary_data).into_iter().flatten().map(|(k, v)| (k, v.0)).collect(),
         jwks,
+        served_jwks,
         others: others.collect(),
         pods: seen.into_iter().filter_map(|(r, p)| Some((r?, p))).collect(),
         sets: sets.iter().filter_map(|s| Some((region(s.labels())?, stateful_set_seen(s)))).collect(),
         chatd: deployments.iter().find(|d| d.name_any() == names.chatd()).map(deployment_seen),
+        chatd_pods: chatd_pods.collect(),
         postgres: sets
             .iter()
             .find(|s| s.labels().get(COMPONENT).is_some_and(|c| c == "postgres"))

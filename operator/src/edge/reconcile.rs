@@ -36,6 +36,8 @@ use crate::validate::{Fleet, JwksSource, Postgres, Refusal, RootCustody, validat
 const SOON: Duration = Duration::from_millis(300);
 /// While something is on its way.
 const WHILE_WORKING: Duration = Duration::from_secs(2);
+/// ChatD's health port.
+const CHATD_HEALTH: u16 = 9090;
 /// A wait that lasts longer is a stall.
 const PATIENCE: i64 = 600;
 
@@ -121,7 +123,7 @@ async fn pass(
     let (journal, decision) = decided(world, fleet, &observed, at.as_millisecond())?;
     let content = Content {
         root: observed.root.clone(),
-        jwks: observed.jwks.clone(),
+        jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
         external_uri_ca: external_ca,
         external_port,
     };
@@ -165,7 +167,7 @@ async fn pass(
             }
         }
     }
-    let database = database(fleet, &observed).await;
+    let database = database(world, fleet, &observed).await;
     let after = after(
         world,
         fleet,
@@ -329,11 +331,17 @@ async fn apply(world: &World, owner: &Owner, object: &Object) -> Result<bool, Ap
     Ok(wrote)
 }
 
-/// Does ChatD reach a database that is not ours? Its own metric says so.
-async fn database(fleet: &Fleet, o: &Observed) -> Option<bool> {
-    if !matches!(fleet.postgres, Postgres::External(_) | Postgres::CloudNativePg { .. }) || o.chatd.is_none()
-    {
+/// Does ChatD reach a database that is not ours? Its own metric says so. Every pod is asked, the first that answers counts.
+async fn database(world: &World, fleet: &Fleet, o: &Observed) -> Option<bool> {
+    if !matches!(fleet.postgres, Postgres::External(_) | Postgres::CloudNativePg { .. }) {
         return None;
+    }
+    for address in &o.chatd_pods {
+        let url = format!("http://{}/metrics", std::net::SocketAddr::new(*address, CHATD_HEALTH));
+        let Ok(answer) = world.http.get(url).send().await else { continue };
+        let Ok(text) = answer.text().await else { continue };
+        let up = text.lines().find_map(|l| l.strip_prefix("bkv_chatd_postgres_up "));
+        return up.map(|v| v.trim() == "1");
     }
     None
 }
@@ -442,6 +450,7 @@ async fn write(
 }
 
 /// What to do after a pass that failed: pauses grow by the number of failures in the queue's own backoff.
+#[allow(clippy::needless_pass_by_value)] // the controller hands them over so
 pub(super) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, world: Arc<World>) -> Next {
     let step = match error {
         PassError::Apply(_) => "apply",

@@ -32,7 +32,7 @@ const AT_ONCE: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The first look at every object may take this long.
-const FIRST_LOOK: Duration = Duration::from_secs(60);
+const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// At the end passes under way may take this long.
 const GRACE: Duration = Duration::from_secs(15);
 

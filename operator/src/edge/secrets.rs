@@ -105,7 +105,9 @@ impl<'a> Secrets<'a> {
         self.ours(name).await?;
         let done = self.api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await;
         if let Some(data) = secret.data.as_mut() {
-            data.values_mut().for_each(|v| v.0.zeroize());
+            for value in data.values_mut() {
+                value.0.zeroize();
+            }
         }
         done.map(drop).map_err(|e| ApplyError::of("Secret", name, e))
     }
@@ -184,14 +186,13 @@ impl<'a> Secrets<'a> {
             Postgres::Managed(_) => {
                 let (name, url) = (names.postgres(), names.postgres_url());
                 let found = self.ours(&name).await?;
-                let password = match found.as_ref().and_then(|c| c.text("password")).filter(|p| !p.is_empty())
-                {
-                    Some(password) => Zeroizing::new(password.to_owned()),
-                    None => {
-                        let password = letters()?;
-                        self.write(&name, "Opaque", [("password", password.as_bytes())].into(), true).await?;
-                        password
-                    }
+                let kept = found.as_ref().and_then(|c| c.text("password")).filter(|p| !p.is_empty());
+                let password = if let Some(password) = kept {
+                    Zeroizing::new(password.to_owned())
+                } else {
+                    let password = letters()?;
+                    self.write(&name, "Opaque", [("password", password.as_bytes())].into(), true).await?;
+                    password
                 };
                 let host = format!("{name}.{}.svc", self.fleet.namespace);
                 let text = Zeroizing::new(format!(

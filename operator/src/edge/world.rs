@@ -24,6 +24,8 @@ pub(super) struct World {
     pub embedded: Embedded,
     pub metrics: Metrics,
     pub events: Recorder,
+    /// For metrics of ChatD, in the clear.
+    pub http: reqwest::Client,
     /// Between two looks at a resource that nothing has happened to.
     pub resync: Duration,
     memory: Mutex<HashMap<(String, String), Memory>>,
@@ -60,7 +62,21 @@ impl World {
         resync: Duration,
     ) -> Self {
         let applier = Applier::new(client.clone(), seen.clone());
-        Self { client, seen, applier, settings, embedded, metrics, events, resync, memory: Mutex::default() }
+        // A builder without TLS or proxies can't fail; the default client has no time-out, which costs patience and no more.
+        let http =
+            reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build().unwrap_or_default();
+        Self {
+            client,
+            seen,
+            applier,
+            settings,
+            embedded,
+            metrics,
+            events,
+            http,
+            resync,
+            memory: Mutex::default(),
+        }
     }
 
     /// What is remembered of a resource.

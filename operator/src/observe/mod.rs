@@ -7,6 +7,7 @@ pub use pod::{PodProblem, PodSeen, pod_seen};
 pub use workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::bootstrap::{Signed, Vault};
 use crate::journal::{Journal, JournalError};
@@ -28,12 +29,16 @@ pub struct Observed {
     pub request: BTreeMap<String, Vec<u8>>,
     /// The issuer's keys, if they come from a ConfigMap and it is there.
     pub jwks: Option<String>,
+    /// The issuer's keys that ChatD has now: what it keeps if the ConfigMap they came from is gone.
+    pub served_jwks: Option<String>,
     /// Each region's pod.
     pub pods: BTreeMap<String, PodSeen>,
     /// Each region's StatefulSet.
     pub sets: BTreeMap<String, WorkloadSeen>,
     /// ChatD's Deployment.
     pub chatd: Option<WorkloadSeen>,
+    /// Addresses of ChatD's pods that run.
+    pub chatd_pods: Vec<IpAddr>,
     /// The managed Postgres' StatefulSet.
     pub postgres: Option<WorkloadSeen>,
     /// Problems of pods that are not vaults: name → problem.

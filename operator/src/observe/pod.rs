@@ -124,6 +124,7 @@ fn last_words(log: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // JSON written in place
 mod tests {
     use serde_json::{Value, json};
 
