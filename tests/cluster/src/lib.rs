@@ -1,4 +1,5 @@
-//! What tests on a real Kubernetes share: an API server of their own, and a walk over a resource definition's schema.
+//! What tests on a real Kubernetes share: an API server of their own, a whole cluster with our images, people who use a vault in it, and a walk over a
+//! resource definition's schema.
 //!
 //! Nothing here skips: where the API server can't be brought up, the test fails and says why.
 #![forbid(unsafe_code)]
@@ -11,10 +12,18 @@
     clippy::indexing_slicing
 )]
 
+mod answer;
 mod api_server;
+mod cluster;
 mod patch;
+mod people;
 mod schema;
+mod way;
 
-pub use api_server::{Answer, ApiServer};
+pub use answer::Answer;
+pub use api_server::ApiServer;
+pub use cluster::{Cluster, bin_dir, project};
 pub use patch::{merged, without_nulls};
+pub use people::{Loop, Person, Recovery};
 pub use schema::{Place, places};
+pub use way::Way;
