@@ -38,13 +38,13 @@ pub struct SoftHsm {
     /// Secret with the PIN, 4 to 255 characters; default key `pin`. Without it the operator makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_secret_ref: Option<KeyReference>,
-    /// Size of the volume that the token lies on, at least 16Mi; apart from the vault's data, so that an old data volume meets a newer token. Can
-    /// grow, not shrink.
+    /// Size of the volume that the token lies on, at least 16Mi; apart from the vault's data, so that an old data volume meets a newer token. Cannot
+    /// change yet.
     #[serde(default = "token_storage")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     #[x_kube(
         validation = Rule::new("quantity(self).compareTo(quantity('16Mi')) >= 0").message("softhsm.tokenStorage must be at least 16Mi"),
-        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("softhsm.tokenStorage can grow, not shrink").reason(Reason::FieldValueForbidden)
+        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) == 0").message("softhsm.tokenStorage cannot change yet: growing volumes comes with a later release").reason(Reason::FieldValueForbidden)
     )]
     pub token_storage: String,
 }

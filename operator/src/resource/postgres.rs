@@ -46,7 +46,7 @@ pub struct NoPostgres {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManagedPostgres {
-    /// Its volume. Can grow, not shrink.
+    /// Its volume. Cannot change yet.
     #[serde(default)]
     pub storage: DatabaseStorage,
 }

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className)").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
 pub struct Storage {
-    /// Size of the volume, at least 1Gi. A record takes about 4 KiB with everything beside it; have twice that for growth. Can grow, not shrink.
+    /// Size of the volume, at least 1Gi. A record takes about 4 KiB with everything beside it; have twice that for growth. Cannot change yet.
     #[serde(default = "ten_gi")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     #[x_kube(
         validation = Rule::new("quantity(self).compareTo(quantity('1Gi')) >= 0").message("storage.size must be at least 1Gi"),
-        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("storage can grow, not shrink").reason(Reason::FieldValueForbidden)
+        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) == 0").message("storage.size cannot change yet: growing volumes comes with a later release").reason(Reason::FieldValueForbidden)
     )]
     pub size: String,
     /// StorageClass; default: the cluster's own. Immutable.
@@ -38,12 +38,12 @@ impl Default for Storage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className)").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
 pub struct DatabaseStorage {
-    /// Size of the volume, at least 1Gi. A key takes about half a KiB. Can grow, not shrink.
+    /// Size of the volume, at least 1Gi. A key takes about half a KiB. Cannot change yet.
     #[serde(default = "five_gi")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     #[x_kube(
         validation = Rule::new("quantity(self).compareTo(quantity('1Gi')) >= 0").message("storage.size must be at least 1Gi"),
-        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("storage can grow, not shrink").reason(Reason::FieldValueForbidden)
+        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) == 0").message("storage.size cannot change yet: growing volumes comes with a later release").reason(Reason::FieldValueForbidden)
     )]
     pub size: String,
     /// StorageClass; default: the cluster's own. Immutable.

@@ -3,6 +3,7 @@
 
 pub mod conditions;
 mod findings;
+pub mod reference;
 mod regions;
 mod waits;
 mod write;

@@ -1,5 +1,6 @@
 //! What is waited for: the decision's waits, and what pods, volumes, Secrets and the API server say. Each names its object and a remedy.
 
+use super::reference::only_by_people;
 use crate::bootstrap::Wait;
 use crate::observe::Observed;
 
@@ -24,24 +25,17 @@ impl Trouble {
     }
 }
 
-/// Waits that only a person ends.
-const HARD: [&str; 9] = [
-    "FleetLost",
-    "ForeignFleet",
-    "RootMismatch",
-    "RootFile",
-    "IssuerKeys",
-    "MemberChanged",
-    "AdmissionSignature",
-    "PolicySignature",
-    "JournalUnreadable",
-];
-
 /// All troubles of a pass, the worst first, each check and target once.
 pub fn troubles(decided: &[Wait], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
-    let decided = decided.iter().map(|w| Trouble { wait: w.clone(), hard: HARD.contains(&w.check) });
-    let mut all: Vec<Trouble> =
-        more.iter().cloned().chain(decided).chain(of_pods(observed)).chain(of_claims(observed)).collect();
+    let decided = decided.iter().map(|w| Trouble { wait: w.clone(), hard: only_by_people(w.check) });
+    let mut all: Vec<Trouble> = more
+        .iter()
+        .cloned()
+        .chain(decided)
+        .chain(of_pods(observed))
+        .chain(of_claims(observed))
+        .chain(of_templates(observed))
+        .collect();
     // A vault that does not answer because its pod can't start needs only the one word.
     let explained: Vec<String> =
         observed.pods.iter().filter(|(_, p)| p.problem.is_some()).map(|(r, _)| r.clone()).collect();
@@ -70,6 +64,24 @@ fn of_pods(o: &Observed) -> impl Iterator<Item = Trouble> {
     let failed =
         o.chatd.iter().filter_map(|c| c.failure.clone()).map(|why| Trouble::soft("PodMissing", "chatd", why));
     problems.chain(missing).chain(failed).collect::<Vec<_>>().into_iter()
+}
+
+/// Vaults are not restarted on the operator's own account: who must is told so.
+fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
+    let behind = o.pods.iter().filter_map(|(region, pod)| {
+        let wanted = o.sets.get(region)?.template_hash.as_ref()?;
+        (pod.template_hash.as_ref()? != wanted && pod.running).then_some((region, pod))
+    });
+    behind
+        .map(|(region, pod)| {
+            let message = format!(
+                "pod {} runs an older template than the spec asks for: delete it once every region is in sync, one region after another",
+                pod.name
+            );
+            Trouble::soft("PodOutdated", region.clone(), message)
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn of_claims(o: &Observed) -> impl Iterator<Item = Trouble> {

@@ -2,6 +2,7 @@
 //! `make crds` runs this with `BKV_WRITE=1`; otherwise a file that differs fails.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod conditions;
 mod fields;
 
 use std::path::PathBuf;
@@ -17,6 +18,11 @@ fn the_definition_is_that_of_the_types() {
 #[test]
 fn the_reference_is_that_of_the_types() {
     same("docs/operator-fields.md", &fields::reference(&bkv_operator::resource::crd()));
+}
+
+#[test]
+fn the_reference_of_conditions_is_that_of_the_sources() {
+    same("docs/operator-conditions.md", &conditions::reference());
 }
 
 fn same(name: &str, generated: &str) {
