@@ -66,7 +66,7 @@ pub(super) async fn reconcile(resource: Arc<BackupKeyVault>, world: Arc<World>) 
             Ok(Next::requeue(world.resync))
         }
         Ok(fleet) => {
-            let mut memory = world.recall(&namespace, &name);
+            let mut memory = world.recall(&namespace, &name, &fleet.uid);
             let done = pass(&world, &resource, &fleet, &before, &mut memory).await;
             world.remember(&namespace, &name, memory);
             done

@@ -185,12 +185,19 @@ async fn lead(
         let stream =
             futures_util::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|x| (x, r)) });
         let stopped = stop.clone();
+        let of_gone = world.clone();
         let controller = Controller::new(api, watcher::Config::default().any_semantic())
             .with_config(controller::Config::default().concurrency(AT_ONCE).debounce(DEBOUNCE))
             .reconcile_on(stream)
             .graceful_shutdown_on(async move { stopped.cancelled().await })
             .run(reconcile, failed, world.clone())
-            .for_each(|_| std::future::ready(()));
+            .for_each(move |done| {
+                // Without a finalizer a resource is simply gone; the collector's work on its objects brings us here.
+                if let Err(controller::Error::ObjectNotFound(gone)) = done {
+                    of_gone.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                }
+                std::future::ready(())
+            });
         controllers.push(tasks.spawn(controller));
     }
     tasks.spawn(fan.run(changes, stop.clone()));

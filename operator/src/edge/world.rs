@@ -34,6 +34,8 @@ pub(super) struct World {
 /// What is remembered of a resource between passes, to spare the API server and the tokens. Nothing here decides: losing it costs a few reads.
 #[derive(Default, Clone)]
 pub(super) struct Memory {
+    /// Of which resource: one that is made anew under an old name shares nothing with it.
+    pub uid: String,
     /// Public parts by region, with the pod that gave them: a pod that is replaced is asked again.
     pub tokens: HashMap<String, (String, VaultToken)>,
     /// Connections by region, with the pod and the certificate that they were made with.
@@ -80,9 +82,10 @@ impl World {
     }
 
     /// What is remembered of a resource.
-    pub(super) fn recall(&self, namespace: &str, name: &str) -> Memory {
+    pub(super) fn recall(&self, namespace: &str, name: &str, uid: &str) -> Memory {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&(namespace.to_owned(), name.to_owned())).cloned().unwrap_or_default()
+        let known = memory.get(&(namespace.to_owned(), name.to_owned())).filter(|m| m.uid == uid).cloned();
+        known.unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
     }
 
     /// Remembers it.

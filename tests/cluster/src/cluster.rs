@@ -58,6 +58,11 @@ impl Cluster {
         this
     }
 
+    /// Everything of the run is below it, and goes with it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// `cluster …`
     pub fn cluster(&self, arguments: &[&str]) -> Answer {
         Answer::of(Command::new(program()).arg("--dir").arg(&self.folder).args(arguments), None)

@@ -18,7 +18,7 @@ const NAME: &str = "vow";
 /// Exit codes of `bkv`.
 const WRONG_PASSWORD: i32 = 10;
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let desk = stage.folder.path().join("desk");
     std::fs::create_dir_all(&desk).unwrap();
@@ -111,6 +111,7 @@ pub fn tell(stage: &mut Stage) -> String {
     });
     assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&9.into(), &1.into()), "{says}");
     assert_eq!(read()["status"]["fleet"], before.0, "another policy or list is in force");
+    stage.leave(NAMESPACE);
     "an edit of the resource asks for a signature, and changes no rule of the vaults".into()
 }
 

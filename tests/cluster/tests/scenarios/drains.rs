@@ -6,7 +6,7 @@ use super::stage::Stage;
 
 const NODES: [(&str, &str); 2] = [("node1", "eu-west"), ("node3", "ap-south")];
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.heals(Duration::from_secs(60));
     let uid = |region: &str| stage.vault(region)["metadata"]["uid"].clone();
     let before = NODES.map(|(_, region)| uid(region));

@@ -13,7 +13,7 @@ use super::stage::{MADE, Stage};
 
 const ADMIN: u16 = 7300;
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     let pods = stage.cluster.list(PEOPLE, "pods", MADE);
     for pod in &pods {
         let (name, spec) = (&pod["metadata"]["name"], &pod["spec"]);

@@ -7,10 +7,10 @@ use bkv_cluster_tests::{Cluster, Loop, project};
 use super::resource::{self, PEOPLE};
 use super::stage::{SYSTEM, Stage, namespace, person};
 
-pub fn tell() -> (Stage, String) {
+pub(crate) fn tell() -> (Stage, String) {
     let cluster = Cluster::start();
     let folder = tempfile::Builder::new().prefix("bkv-people-").tempdir().unwrap();
-    let issuer = folder.path().join("issuer");
+    let issuer = cluster.folder().join("issuer");
     namespace(&cluster, &issuer, SYSTEM);
     namespace(&cluster, &issuer, PEOPLE);
     let chart = project().join("charts/bkv").display().to_string();
@@ -37,13 +37,14 @@ pub fn tell() -> (Stage, String) {
         resource::settled(&resource::read(&cluster, PEOPLE, "demo"))
     });
     let ready = applied.elapsed();
-    let alice = person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), "alice");
+    let alice =
+        person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &format!("alice-{}", std::process::id()));
     let registered = alice.register();
     assert!(registered.ok, "{registered:?}");
     assert!(alice.recover("password").ok);
-    let people = Loop::start(alice.clone());
+    let people = Loop::start(alice);
     people.went_on(&cluster, applied, 2);
     people.no_try_was_spent();
-    let stage = Stage { people, alice, cluster, issuer, folder };
+    let stage = Stage { people, cluster, issuer, folder };
     (stage, format!("from apply to Ready in {:.1} s; registered and recovered", ready.as_secs_f32()))
 }

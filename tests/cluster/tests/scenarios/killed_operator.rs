@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::resource;
+use super::resource::{self, REGIONS};
 use super::stage::{SYSTEM, Stage};
 
-pub const NAMESPACE: &str = "killed";
+const NAMESPACE: &str = "killed";
 const FLEETS: [&str; 3] = ["one", "two", "three"];
-pub const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let since = Instant::now();
     for name in FLEETS {
@@ -50,6 +49,7 @@ pub fn tell(stage: &mut Stage) -> String {
         let again = ada.recover("password");
         assert!(again.ok, "{again:?}");
     }
+    stage.leave(NAMESPACE);
     format!("{kills} kills at the steps {met:?}; all Ready after {:.0} s", took.as_secs_f32())
 }
 

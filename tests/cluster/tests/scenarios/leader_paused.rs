@@ -8,12 +8,12 @@ use super::stage::Stage;
 /// A recovery that is begun in the moment of the stop must end within this.
 const GAP: Duration = Duration::from_secs(20);
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.heals(Duration::from_secs(60));
     let (leader, shards) = leader(stage);
     let since = Instant::now();
     stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);
-    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 6);
+    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 12);
     stage.cluster.must(&["resume", "-n", PEOPLE, &leader]);
     assert!(longest < GAP, "a person waited for {longest:?}");
     stage.heals(Duration::from_secs(90));

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::killed_operator::REGIONS;
-use super::resource;
+use super::resource::{self, REGIONS};
 use super::stage::Stage;
 
 const NAMESPACE: &str = "lost";
 const NAME: &str = "gone";
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let cluster = &stage.cluster;
     cluster.apply(NAMESPACE, &resource::small(NAME, &REGIONS, &json!({})));
@@ -44,6 +43,7 @@ pub fn tell(stage: &mut Stage) -> String {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{NAME}-{region}-0:9090/proxy/readyz");
         assert!(!cluster.kubectl(&["get", "--raw", &path]).ok, "the empty vault of {region} serves");
     }
+    stage.leave(NAMESPACE);
     "nothing was made anew".into()
 }
 

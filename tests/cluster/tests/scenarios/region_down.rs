@@ -8,7 +8,7 @@ use super::stage::Stage;
 /// A recovery that meets the dead region on its way must end within this.
 const LONGEST: Duration = Duration::from_secs(25);
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.heals(Duration::from_secs(60));
     let since = Instant::now();
     stage.cluster.must(&["node", "down", "3"]);

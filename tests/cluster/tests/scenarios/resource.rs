@@ -4,16 +4,19 @@ use bkv_cluster_tests::{Cluster, merged, project};
 use serde_json::{Value, json};
 
 /// Where the fleet `demo` lives.
-pub const PEOPLE: &str = "people";
+pub(crate) const PEOPLE: &str = "people";
+
+/// As the nodes are labelled.
+pub(crate) const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 
 /// The fleet of `kind/demo.yaml`, as it is.
-pub fn demo() -> Value {
+pub(crate) fn demo() -> Value {
     let text = std::fs::read_to_string(project().join("kind/demo.yaml")).expect("kind/demo.yaml");
     serde_norway::from_str(&text).expect("kind/demo.yaml")
 }
 
 /// The same under another name, smaller, and without a port of its own; `patch` goes over its spec.
-pub fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
+pub(crate) fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
     let regions: Vec<Value> = regions
         .iter()
         .map(|r| {
@@ -21,6 +24,7 @@ pub fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
                 "name": r,
                 "nodeSelector": { "topology.kubernetes.io/region": r },
                 "storage": { "size": "1Gi", "className": "standard" },
+                "resources": { "requests": { "cpu": "10m", "memory": "32Mi" } },
             })
         })
         .collect();
@@ -42,12 +46,12 @@ pub fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
 }
 
 /// The resource as it is now.
-pub fn read(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+pub(crate) fn read(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     cluster.get(namespace, "bkv", name)
 }
 
 /// `True`, `False`, `Unknown`, or nothing; and the reason.
-pub fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a str) {
+pub(crate) fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a str) {
     let all = resource["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = all.iter().find(|c| c["type"] == kind);
     let field = |name: &str| found.and_then(|c| c[name].as_str()).unwrap_or_default();
@@ -55,13 +59,13 @@ pub fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a str) {
 }
 
 /// Fails the look unless the condition has that status and, if one is given, that reason.
-pub fn wants(resource: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
+pub(crate) fn wants(resource: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
     let has = condition(resource, kind);
     if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(told(resource)) }
 }
 
 /// Ready, every region in sync, nothing waited for.
-pub fn settled(resource: &Value) -> Result<(), String> {
+pub(crate) fn settled(resource: &Value) -> Result<(), String> {
     let quiet = resource["status"]["waits"].as_array().is_none_or(Vec::is_empty);
     if resource["status"]["phase"] == "Ready" && quiet && condition(resource, "Reconciling").0 == "False" {
         Ok(())
@@ -71,7 +75,7 @@ pub fn settled(resource: &Value) -> Result<(), String> {
 }
 
 /// What a person would look at first.
-pub fn told(resource: &Value) -> String {
+pub(crate) fn told(resource: &Value) -> String {
     let status = &resource["status"];
     let mut lines = vec![format!("phase {}", status["phase"])];
     for wait in status["waits"].as_array().into_iter().flatten() {

@@ -10,47 +10,56 @@ use bkv_cluster_tests::{Answer, Cluster, Loop, Person, Way, project};
 use serde_json::{Value, json};
 
 use super::resource::{self, PEOPLE};
+use super::secrets;
 
 /// Where the operator lives.
-pub const SYSTEM: &str = "bkv-system";
+pub(crate) const SYSTEM: &str = "bkv-system";
 /// Everything that carries our labels.
-pub const OURS: &str = "statefulsets,deployments,services,serviceaccounts,configmaps,secrets,poddisruptionbudgets,networkpolicies,pods,persistentvolumeclaims";
+pub(crate) const OURS: &str = "statefulsets,deployments,services,serviceaccounts,configmaps,secrets,poddisruptionbudgets,networkpolicies,pods,persistentvolumeclaims";
 /// What an object bears that the operator made.
-pub const MADE: &str = "app.kubernetes.io/managed-by=bkv-operator";
+pub(crate) const MADE: &str = "app.kubernetes.io/managed-by=bkv-operator";
 
-pub struct Stage {
-    pub people: Loop,
-    pub alice: Person,
-    pub cluster: Cluster,
+pub(crate) struct Stage {
+    pub(crate) people: Loop,
+    pub(crate) cluster: Cluster,
     /// Folder of the issuer's key.
-    pub issuer: PathBuf,
-    pub folder: tempfile::TempDir,
+    pub(crate) issuer: PathBuf,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// A namespace that lets only restricted pods in, with the issuer's public keys in it.
-    pub fn namespace(&self, name: &str) {
+    pub(crate) fn namespace(&self, name: &str) {
         namespace(&self.cluster, &self.issuer, name);
     }
 
+    /// Done with a namespace: no secret of it may have been seen anywhere; then all of it goes, and its volumes are free again.
+    #[track_caller]
+    pub(crate) fn leave(&self, name: &str) {
+        secrets::nowhere(&self.cluster, name);
+        self.cluster.kubectl(&["-n", name, "delete", "bkv", "--all"]).good();
+        self.cluster.kubectl(&["delete", "namespace", name, "--timeout=90s"]).good();
+        self.cluster.must(&["volumes"]);
+    }
+
     /// `demo` as it is now.
-    pub fn demo(&self) -> Value {
+    pub(crate) fn demo(&self) -> Value {
         resource::read(&self.cluster, PEOPLE, "demo")
     }
 
     /// Waits until `demo` is as it should be.
     #[track_caller]
-    pub fn heals(&self, patience: Duration) {
+    pub(crate) fn heals(&self, patience: Duration) {
         self.cluster.until("demo heals", patience, || resource::settled(&self.demo()));
     }
 
     /// A way to ChatD of a fleet, and somebody who uses it.
-    pub fn person(&self, namespace: &str, vault: &str, name: &str) -> Person {
+    pub(crate) fn person(&self, namespace: &str, vault: &str, name: &str) -> Person {
         person(&self.cluster, &self.issuer, self.folder.path(), (namespace, vault), name)
     }
 
     /// Writes to the API server that the operators say they have made. (Of a replica that started anew they begin at 0.)
-    pub fn writes(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for pod in self.operators() {
             let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
@@ -64,7 +73,7 @@ impl Stage {
     }
 
     /// Names of the operator's pods that run.
-    pub fn operators(&self) -> Vec<String> {
+    pub(crate) fn operators(&self) -> Vec<String> {
         let pods = self.cluster.list(SYSTEM, "pods", "app.kubernetes.io/name=bkv-operator");
         let runs =
             |p: &&Value| p["status"]["phase"] == "Running" && p["metadata"]["deletionTimestamp"].is_null();
@@ -72,7 +81,7 @@ impl Stage {
     }
 
     /// Kind and name → resource version, of everything that the operator made in a namespace, and of the resources.
-    pub fn versions(&self, namespace: &str) -> BTreeMap<String, String> {
+    pub(crate) fn versions(&self, namespace: &str) -> BTreeMap<String, String> {
         let mut all = self.cluster.list(namespace, OURS, MADE);
         all.extend(self.cluster.list(namespace, "bkv", ""));
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
@@ -84,12 +93,12 @@ impl Stage {
     }
 
     /// The vault's pod of a region of `demo`.
-    pub fn vault(&self, region: &str) -> Value {
+    pub(crate) fn vault(&self, region: &str) -> Value {
         self.cluster.get(PEOPLE, "pod", &format!("demo-{region}-0"))
     }
 }
 
-pub fn namespace(cluster: &Cluster, issuer: &std::path::Path, name: &str) {
+pub(crate) fn namespace(cluster: &Cluster, issuer: &std::path::Path, name: &str) {
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
     let object =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
@@ -99,7 +108,7 @@ pub fn namespace(cluster: &Cluster, issuer: &std::path::Path, name: &str) {
     cluster.apply(name, &serde_norway::from_str(&keys).expect("YAML"));
 }
 
-pub fn person(
+pub(crate) fn person(
     cluster: &Cluster,
     issuer: &std::path::Path,
     folder: &std::path::Path,

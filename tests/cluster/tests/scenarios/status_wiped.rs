@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.heals(Duration::from_secs(60));
     let (before, versions, since) = (stage.demo(), stage.versions(PEOPLE), Instant::now());
     let wipe = r#"[{"op": "replace", "path": "/status", "value": {}}]"#;

@@ -9,25 +9,27 @@ use crate::stage::Stage;
 
 /// One mistake.
 #[derive(Default)]
-pub struct Case {
+pub(crate) struct Case {
     /// The resource's name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Over the spec of a good one.
-    pub spec: Value,
+    pub(crate) spec: Value,
+    /// Another StorageClass.
+    pub(crate) class: Option<&'static str>,
     /// Objects that are there before it.
-    pub before: Vec<Value>,
+    pub(crate) before: Vec<Value>,
     /// What happens once it is applied.
-    pub later: Option<fn(&Stage, &str, &str)>,
+    pub(crate) later: Option<fn(&Stage, &str, &str)>,
     /// What must hold at the end.
-    pub after: Option<fn(&Stage, &str)>,
+    pub(crate) after: Option<fn(&Stage, &str)>,
     /// The reason that must be given.
-    pub check: &'static str,
-    /// A part of the object's name that must be given.
-    pub target: &'static str,
+    pub(crate) check: &'static str,
+    /// A part of the object's name that must be given; empty: it is no wait, for all else goes on, but a condition only.
+    pub(crate) target: &'static str,
     /// Words of the message: what, and what to do.
-    pub words: &'static [&'static str],
+    pub(crate) words: &'static [&'static str],
     /// The condition, and its status.
-    pub condition: (&'static str, &'static str),
+    pub(crate) condition: (&'static str, &'static str),
 }
 
 fn secret(name: &str, key: &str, value: &str) -> Value {
@@ -50,13 +52,13 @@ fn module(image: &str, path: &str) -> Value {
 const STALLED: (&str, &str) = ("Stalled", "True");
 const HSM: (&str, &str) = ("HsmReady", "False");
 
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     vec![
         Case {
             name: "image",
             spec: json!({ "images": { "vault": "localhost/bkv-nowhere:1", "pullPolicy": "IfNotPresent" } }),
             check: "ImageUnavailable",
-            target: "image-eu-west-0",
+            target: "image-",
             words: &["localhost/bkv-nowhere:1", "look at its name"],
             condition: STALLED,
             ..Case::default()
@@ -66,7 +68,7 @@ pub fn all() -> Vec<Case> {
             spec: pin("nowhere"),
             check: "PinSecret",
             target: "nowhere",
-            words: &["nowhere", "eu-west"],
+            words: &["nowhere", "make it, with the PIN"],
             condition: HSM,
             ..Case::default()
         },
@@ -86,7 +88,7 @@ pub fn all() -> Vec<Case> {
             spec: pin("changed-pin"),
             later: Some(change_pin),
             check: "ContainerEnds",
-            target: "pin-wrong-eu-west-0",
+            target: "pin-wrong-",
             words: &["ends with 65", "PIN"],
             condition: HSM,
             ..Case::default()
@@ -96,7 +98,7 @@ pub fn all() -> Vec<Case> {
             before: vec![secret("good-pin", "pin", "some-pin-of-a-module")],
             spec: module("localhost/bkv-vault:dev", "/usr/lib/softhsm/nowhere.so"),
             check: "ContainerEnds",
-            target: "module-path-eu-west-0",
+            target: "module-path-",
             words: &["nowhere.so"],
             condition: HSM,
             ..Case::default()
@@ -105,20 +107,16 @@ pub fn all() -> Vec<Case> {
             name: "library",
             spec: module("localhost/bkv-chatd:dev", "/usr/lib/softhsm/libsofthsm2.so"),
             check: "ContainerEnds",
-            target: "library-eu-west-0",
+            target: "library-",
             words: &["container library", "/usr/lib/softhsm"],
             condition: HSM,
             ..Case::default()
         },
         Case {
             name: "class",
-            spec: json!({ "regions": [{
-                "name": "eu-west",
-                "nodeSelector": { "topology.kubernetes.io/region": "eu-west" },
-                "storage": { "size": "1Gi", "className": "nowhere" },
-            }] }),
+            class: Some("nowhere"),
             check: "VolumePending",
-            target: "class-eu-west-0",
+            target: "class-",
             words: &["StorageClass nowhere", "kubectl describe pvc"],
             condition: ("StorageReady", "False"),
             ..Case::default()
@@ -137,13 +135,13 @@ pub fn all() -> Vec<Case> {
             before: vec![json!({
                 "apiVersion": "v1",
                 "kind": "Service",
-                "metadata": { "name": "collision-eu-west", "labels": { "whose": "somebody" } },
+                "metadata": { "name": "collision-chatd", "labels": { "whose": "somebody" } },
                 "spec": { "ports": [{ "port": 1 }] },
             })],
             after: Some(untouched),
             spec: json!({}),
             check: "NameCollision",
-            target: "Service collision-eu-west",
+            target: "Service collision-chatd",
             words: &["not of this resource", "rename"],
             condition: STALLED,
             ..Case::default()
@@ -155,10 +153,10 @@ pub fn all() -> Vec<Case> {
                 "url",
                 "postgres://bkv:some-password@demo-postgres.people.svc:5432/bkv?sslmode=require",
             )],
-            spec: json!({ "postgres": { "none": null, "external": { "uriSecretRef": { "name": "refusing", "key": "url" } } } }),
-            check: "DatabaseUnavailable",
-            target: "refusing",
-            words: &["password"],
+            spec: json!({ "postgres": { "none": null, "external": { "secretRef": { "name": "refusing" } } } }),
+            check: "Unavailable",
+            target: "",
+            words: &["look at its address, user, password"],
             condition: ("PostgresReady", "False"),
             ..Case::default()
         },
@@ -190,13 +188,21 @@ fn change_pin(stage: &Stage, namespace: &str, name: &str) {
     });
     cluster.apply(namespace, &secret("changed-pin", "pin", "second-pin-of-this-token"));
     cluster
-        .kubectl(&["-n", namespace, "delete", "pod", &format!("{name}-eu-west-0"), "--grace-period=1"])
+        .kubectl(&[
+            "-n",
+            namespace,
+            "delete",
+            "pod",
+            "-l",
+            &format!("bkv.dev/vault={name}"),
+            "--grace-period=1",
+        ])
         .good();
 }
 
 /// Somebody else's object is as it was.
 fn untouched(stage: &Stage, namespace: &str) {
-    let service = stage.cluster.get(namespace, "service", "collision-eu-west");
+    let service = stage.cluster.get(namespace, "service", "collision-chatd");
     assert_eq!(service["spec"]["ports"][0]["port"], 1, "{service}");
     assert_eq!(service["metadata"]["labels"], json!({ "whose": "somebody" }), "{service}");
 }

@@ -6,22 +6,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::resource;
+use super::resource::{self, REGIONS};
 use super::stage::Stage;
-pub use cases::Case;
+pub(crate) use cases::Case;
 
 const NAMESPACE: &str = "bad";
 /// How long nothing may be written once everything is said.
 const QUIET: Duration = Duration::from_secs(30);
 
-pub fn tell(stage: &mut Stage) -> String {
+pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let cases = cases::all();
-    for case in &cases {
+    for (number, case) in cases.iter().enumerate() {
         for object in &case.before {
             stage.cluster.apply(NAMESPACE, object);
         }
-        stage.cluster.apply(NAMESPACE, &resource::small(case.name, &["eu-west"], &case.spec));
+        // Spread over the nodes, which have only so many volumes.
+        let mut made = resource::small(case.name, &[REGIONS[number % REGIONS.len()]], &case.spec);
+        if let Some(class) = case.class {
+            made["spec"]["regions"][0]["storage"]["className"] = class.into();
+        }
+        stage.cluster.apply(NAMESPACE, &made);
     }
     for case in &cases {
         if let Some(later) = case.later {
@@ -42,9 +47,7 @@ pub fn tell(stage: &mut Stage) -> String {
             after(stage, NAMESPACE);
         }
     }
-    for case in &cases {
-        stage.cluster.kubectl(&["-n", NAMESPACE, "delete", "bkv", case.name]).good();
-    }
+    stage.leave(NAMESPACE);
     format!(
         "{} mistakes, each with a reason, an object and a remedy; then no write for {} s",
         cases.len(),
@@ -55,14 +58,15 @@ pub fn tell(stage: &mut Stage) -> String {
 /// The wait is there, it names the object and a remedy, and the condition that it belongs to has its reason.
 fn said(stage: &Stage, case: &Case) -> Result<(), String> {
     let now = resource::read(&stage.cluster, NAMESPACE, case.name);
-    let waits = now["status"]["waits"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let wait = waits.iter().find(|w| w["check"] == case.check).ok_or_else(|| resource::told(&now))?;
-    let text = |field: &str| wait[field].as_str().unwrap_or_default().to_owned();
+    let (kind, status) = case.condition;
+    let (list, field) = if case.target.is_empty() { ("conditions", "reason") } else { ("waits", "check") };
+    let all = now["status"][list].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = all.iter().find(|w| w[field] == case.check).ok_or_else(|| resource::told(&now))?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     let (target, message) = (text("target"), text("message"));
     if !target.contains(case.target) || !case.words.iter().all(|w| message.contains(w)) {
         return Err(format!("{target}: {message}, and not {} with {:?}", case.target, case.words));
     }
-    let (kind, status) = case.condition;
     resource::wants(&now, kind, status, case.check)
 }
 
