@@ -9,7 +9,7 @@ CARGO := cargo --locked
 .PHONY: help
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\n  KEEP=1 make demo   leaves the stack up and says how to go on\n'
+	@printf '\n  KEEP=1 make demo (or cluster-demo) leaves what it made up and says how to go on\n'
 
 .PHONY: needs
 needs: ## Install what is missing from Debian's packages (says what first)
@@ -23,6 +23,11 @@ build: needs ## Build everything in release
 demo: needs ## The whole story on real parts: register, back up, lose everything, restore, break things
 	$(CARGO) build --release -j$(JOBS) --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
 	scripts/demo.sh
+
+.PHONY: cluster-demo
+cluster-demo: needs ## The platform's story on a real Kubernetes (as root): install, ask for a vault, use it, lose a region
+	$(CARGO) build --release -j$(JOBS) --workspace --bins
+	scripts/cluster-demo.sh
 
 .PHONY: images
 images: needs ## OCI archives of all images, without Docker (as root); in target/images

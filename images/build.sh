@@ -16,23 +16,25 @@ images=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
   cat <<'EOF'
-Usage: images/build.sh [--only WHAT,…] [--bin-dir DIR] [--out DIR] [--registry NAME] [--tag TAG]
+Usage: images/build.sh [--only WHAT,…] [--bin-dir DIR] [--out DIR] [--registry NAME] [--tag TAG] [--changed]
 
   --only      some of operator,vault,chatd,cli,postgres,copier (default: all)
   --bin-dir   where the programs are (default: the release build)
   --out       where bkv-WHAT.oci.tar go (default: target/images)
   --registry  what the names begin with (default: localhost); the image is REGISTRY/bkv-WHAT:TAG
   --tag       (default: dev)
+  --changed   leave out what is newer than its program and than these recipes
 
 Needs root or `buildah unshare`. Packages are kept in $BKV_CACHE/debs. The same programs and packages give the same digests
 ($SOURCE_DATE_EPOCH, default 0, is every file's time).
 EOF
 }
 
-only=operator,vault,chatd,cli,postgres,copier bin_dir='' out='' registry=localhost tag=dev
+only=operator,vault,chatd,cli,postgres,copier bin_dir='' out='' registry=localhost tag=dev changed=''
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) usage; exit 0 ;;
+    --changed) changed=1; shift ;;
     --only | --bin-dir | --out | --registry | --tag)
       [ -n "${2:-}" ] || { echo "$1 wants a value; see --help" >&2; exit 64; }
       case $1 in
@@ -65,6 +67,14 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 export BUILDAH_ISOLATION=chroot
 
+# is_current ARCHIVE PROGRAM: nothing that it is made of is newer. Whose programs a folder holds is not seen: each has an --out of its own.
+is_current() {
+  [ -e "$1" ] || return 1
+  local sources=("$images")
+  if [ -e "$bin_dir/$2" ]; then sources+=("$bin_dir/$2"); fi
+  [ -z "$(find "${sources[@]}" -type f -newer "$1" -print -quit)" ]
+}
+
 for what in "${wanted[@]}"; do
   # A recipe sees and leaves nothing of another: each has a shell of its own.
   (
@@ -72,6 +82,7 @@ for what in "${wanted[@]}"; do
     mkdir -p "$root" "$tree"
     # shellcheck source=/dev/null
     . "$images/recipes/$what.sh"
+    if [ -n "$changed" ] && is_current "$out/bkv-$what.oci.tar" "${entrypoint##*/}"; then exit 0; fi
     root_base "$root"
     if [ "${#packages[@]}" -gt 0 ]; then
       debs=$(debs_fetch "${packages[@]}")

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A token issuer for trying things: an Ed25519 key in a folder. Whoever holds that key is everybody.
 # Usage: kind/issuer.sh configmap DIR            the key if there is none, and its public part as a ConfigMap `demo-issuer`, YAML on stdout
-#        kind/issuer.sh token DIR SUBJECT [TTL]  tokens as `bkv --token` reads them, good for TTL seconds (default 3600)
+#        kind/issuer.sh token DIR SUBJECT [TTL]  tokens as `bkv --token` reads them, good for TTL seconds (default 3600), for the audiences that a
+#                                                resource has unless it says otherwise: bkv-chatd, bkv-vault
 set -euo pipefail
-usage() { sed -n '3,4s/^# //p' "$0" >&2; exit 64; }
+usage() { sed -n '3,5s/^# //p' "$0" >&2; exit 64; }
 command -v openssl >/dev/null || { echo "missing: openssl" >&2; exit 69; }
 [ $# -ge 2 ] || usage
 issuer=https://issuer.bkv.localhost dir=$2
@@ -31,7 +32,7 @@ case $1 in
         "$(printf '{"iss":"%s","sub":"%s","aud":"%s","iat":%d,"nbf":%d,"exp":%d}' "$issuer" "$2" "$1" "$now" "$now" "$((now + $3))" | base64url)" >"$work/input"
       printf '%s.%s' "$(cat "$work/input")" "$(openssl pkeyutl -sign -inkey "$dir/key.pem" -rawin -in "$work/input" | base64url)"
     }
-    printf '{"chatd": "%s", "vault": "%s"}\n' "$(sign chatd "$3" "${4:-3600}")" "$(sign vault "$3" "${4:-3600}")"
+    printf '{"chatd": "%s", "vault": "%s"}\n' "$(sign bkv-chatd "$3" "${4:-3600}")" "$(sign bkv-vault "$3" "${4:-3600}")"
     ;;
   *) usage ;;
 esac

@@ -88,7 +88,8 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
         | "RegistryUnavailable" => Some(PodProblem {
             check: "ImageUnavailable",
             message: format!(
-                "pod {pod}, container {}: image {} can't be had ({reason}); look at its name, the registry and images.pullSecrets",
+                // Not the kubelet's own word: it changes between two of them at every try, and each change would be a write.
+                "pod {pod}, container {}: image {} can't be had; look at its name, the registry and images.pullSecrets (`kubectl describe pod {pod}` has the registry's words)",
                 c.name, c.image
             ),
             hard: true,

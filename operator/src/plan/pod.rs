@@ -19,6 +19,9 @@ use crate::validate::{self, KeyOf, Resources};
 /// User and group of all our images.
 const USER: i64 = 65_532;
 
+/// The end of a container's log becomes its message when it fails, and so reaches the resource's status. Our programs print no secret.
+pub(super) const LAST_WORDS: &str = "FallbackToLogsOnError";
+
 /// An account without rights: no token of it gets into the pod.
 pub(super) fn service_account(
     part: Part<'_>,

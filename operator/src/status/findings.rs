@@ -46,7 +46,8 @@ pub fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
 }
 
 fn first<'t>(troubles: &'t [Trouble], checks: &[&str]) -> Option<&'t Trouble> {
-    troubles.iter().find(|t| checks.contains(&t.wait.check))
+    // In the order of the checks: a PIN that is missing also ends a container, and is the better word.
+    checks.iter().find_map(|check| troubles.iter().find(|t| t.wait.check == *check))
 }
 
 fn words(t: &Trouble) -> String {

@@ -1,6 +1,5 @@
 //! An API server with its controllers, on free ports of the loopback: `cluster up --nodes 0`.
 
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,30 +11,11 @@ use kube::{Client, Config};
 use rustix::process::Pid;
 use serde_json::Value;
 
-/// What `kubectl` said.
-#[derive(Debug)]
-pub struct Answer {
-    /// Exit code 0.
-    pub ok: bool,
-    /// What it printed.
-    pub out: String,
-    /// What it complained of, warnings too.
-    pub err: String,
-}
-
-impl Answer {
-    /// Its output, if it succeeded and warned of nothing; else the test fails.
-    #[track_caller]
-    pub fn clean(self) -> String {
-        assert!(self.ok && self.err.is_empty(), "kubectl: {}\n{}", self.err, self.out);
-        self.out
-    }
-}
+use crate::Answer;
 
 /// Up until it is dropped, or until the test process ends in whatever way.
 pub struct ApiServer {
     folder: PathBuf,
-    /// Waits until the pipe that it reads closes, which the kernel does also when a test is killed or when a `static` is never dropped.
     guardian: Child,
 }
 
@@ -43,16 +23,7 @@ impl ApiServer {
     /// Brings one up; builds the programs first if they are missing.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("bkv-api-server-").tempdir().expect("a folder").keep();
-        let guardian = Command::new("sh")
-            .args(["-c", r#"read -r _; "$0" --dir "$1" down; rmdir "$1""#])
-            .arg(program())
-            .arg(&folder)
-            .process_group(0) // Ctrl-C is for the tests
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh");
+        let guardian = guardian(&folder);
         let this = Self { folder, guardian };
         let up = this.command().args(["up", "--nodes", "0"]).env("BKV_CLUSTER_AUDIT", "1").output();
         let up = up.expect("cluster up");
@@ -123,26 +94,9 @@ impl ApiServer {
     }
 
     fn kubectl_with(&self, arguments: &[&str], input: Option<&Value>) -> Answer {
-        let mut child = self
-            .command()
-            .arg("kubectl")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("cluster kubectl");
-        let mut stdin = child.stdin.take().expect("piped");
-        if let Some(object) = input {
-            stdin.write_all(object.to_string().as_bytes()).expect("kubectl reads");
-        }
-        drop(stdin);
-        let output = child.wait_with_output().expect("kubectl ends");
-        Answer {
-            ok: output.status.success(),
-            out: String::from_utf8(output.stdout).expect("text"),
-            err: String::from_utf8(output.stderr).expect("text"),
-        }
+        let mut command = self.command();
+        command.arg("kubectl").args(arguments);
+        Answer::of(&mut command, input.map(ToString::to_string).as_deref())
     }
 
     fn command(&self) -> Command {
@@ -160,6 +114,21 @@ impl Drop for ApiServer {
     }
 }
 
-fn program() -> PathBuf {
+/// Takes the cluster of a folder down once the pipe that it reads closes, which the kernel does also when a test is killed or when a `static` is never
+/// dropped.
+pub(crate) fn guardian(folder: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", r#"read -r _; "$0" --dir "$1" down; rmdir "$1""#])
+        .arg(program())
+        .arg(folder)
+        .process_group(0) // Ctrl-C is for the tests
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh")
+}
+
+pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bin/cluster")
 }

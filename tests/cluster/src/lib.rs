@@ -1,5 +1,5 @@
 //! What tests on a real Kubernetes share: an API server of their own, the operator as a process with no more rights than its chart gives it, what it asked
-//! the server for, and a walk over a resource definition's schema.
+//! the server for, a walk over a resource definition's schema; a whole cluster with our images, and people who use a vault in it.
 //!
 //! Nothing here skips: where the API server can't be brought up, the test fails and says why.
 #![forbid(unsafe_code)]
@@ -13,15 +13,23 @@
 )]
 
 mod account;
+mod answer;
 mod api_server;
 mod asked;
+mod cluster;
 mod operator;
 mod patch;
+mod people;
 mod schema;
+mod way;
 
 pub use account::Account;
-pub use api_server::{Answer, ApiServer};
+pub use answer::Answer;
+pub use api_server::ApiServer;
 pub use asked::{Request, requests};
+pub use cluster::{Cluster, bin_dir, project};
 pub use operator::{Operator, binary};
 pub use patch::{merged, without_nulls};
+pub use people::{Loop, Person, Recovery};
 pub use schema::{Place, places};
+pub use way::Way;

@@ -62,6 +62,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
             readiness_probe: Some(pod::health("/readyz", 2, 3, 2)),
             liveness_probe: Some(pod::health("/livez", 10, 6, 5)),
             security_context: Some(pod::restricted()),
+            termination_message_policy: Some(pod::LAST_WORDS.into()),
             volume_mounts: Some(mounts),
             ..Container::default()
         }],

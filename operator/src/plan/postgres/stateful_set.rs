@@ -81,6 +81,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
                 ..Lifecycle::default()
             }),
             security_context: Some(pod::restricted()),
+            termination_message_policy: Some(pod::LAST_WORDS.into()),
             volume_mounts: Some(vec![
                 pod::mount("data", "/var/lib/postgresql/data"),
                 pod::mount("run", "/run/postgresql"),

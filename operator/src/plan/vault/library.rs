@@ -41,6 +41,7 @@ pub(super) fn init_containers(input: &Input<'_>, library: &Library<'_>) -> Vec<C
         image_pull_policy: Some(pull_policy(input).as_str().into()),
         resources: Some(pod::small()),
         security_context: Some(pod::restricted()),
+        termination_message_policy: Some(pod::LAST_WORDS.into()),
         ..Container::default()
     };
     let copy = ["copy", "--to", LIBRARY].into_iter().chain(library.copied.iter().map(String::as_str));

@@ -124,6 +124,7 @@ fn vault(input: &Input<'_>, region: &Region, token: &Token<'_>, name: &str, args
             .filter(|e| !e.is_empty()),
         volume_mounts: Some(volumes::mounts(input, region, token)),
         security_context: Some(pod::restricted()),
+        termination_message_policy: Some(pod::LAST_WORDS.into()),
         ..Container::default()
     }
 }

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# The platform's story on a real Kubernetes of three nodes, each command printed and run: install the operator, ask for a vault, use it, lose a region.
+# Leaves nothing behind, on Ctrl-C too; KEEP=1 leaves the cluster up and says how to go on. BIN_DIR names other programs than the release build's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+sources=$PWD
+target=$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+bin=$(realpath "${BIN_DIR:-$target/release}")
+cluster=$sources/tests/cluster/bin/cluster
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'; else bold='' dim='' green='' off=''; fi
+
+# Builds are not part of the story.
+[ -x "$bin/bkv" ] || { echo "$bin/bkv is not there: 'make build' first, or name another folder by BIN_DIR." >&2; exit 66; }
+"$cluster" build
+images=$bin/images
+images/build.sh --changed --only operator,vault,chatd,postgres,copier --bin-dir "$bin" --out "$images"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/bkv-cluster-demo.XXXXXX")
+forward=''
+quiet_end() { # PID
+  [ -z "$1" ] || { kill "$1" 2>/dev/null && wait "$1" 2>/dev/null; } || true
+}
+cleanup() {
+  local code=$?
+  trap '' INT TERM
+  trap - EXIT
+  quiet_end "$forward"
+  quiet_end "${watch:-}"
+  if [ "${KEEP:-}" = 1 ] && [ "$code" -eq 0 ]; then
+    cat <<EOF
+
+The cluster is up; its kubeconfig is $work/cluster/kubeconfig. To go on:
+  eval "\$($cluster --dir $work/cluster env)"       # kubectl and helm, and which cluster they talk to
+  export PATH=$bin:\$PATH BKV_FLEET=$work/fleet.toml
+  kubectl config set-context --current --namespace bkv
+  kubectl port-forward service/demo-chatd 8443:443 &
+  kind/issuer.sh token $work/issuer bob > bob.token
+  bkv register --token bob.token --state bob
+  $cluster --dir $work/cluster --help             # how to break it
+  $cluster --dir $work/cluster down && rm -rf $work
+EOF
+    exit 0
+  fi
+  if [ "$code" -ne 0 ] && [ "$code" -lt 130 ]; then explain >&2 || true; fi
+  [ ! -e "$work/cluster/settings" ] || "$cluster" --dir "$work/cluster" down >/dev/null || true
+  rm -rf "$work"
+  exit "$code"
+}
+# What a person would look at.
+explain() {
+  echo
+  echo "It did not go as it should. What the resource says:"
+  kubectl get bkv demo -o jsonpath='{range .status.waits[*]}  {.check} {.target}: {.message}{"\n"}{end}{range .status.conditions[?(@.status!="True")]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}'
+  kubectl get pods -o wide
+  kubectl logs deployment/bkv-operator --tail=20
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+started=$SECONDS
+shown=()
+chapter() { printf '\n%s── %s%s\n' "$bold" "$1" "$off"; since=$SECONDS; }
+run() { printf '%s$ %s%s\n' "$dim" "$*" "$off"; "$@"; }
+show() { shown+=("$(printf '%4s s  %s' "$((SECONDS - since))" "$1")"); printf '%s✓ %s%s\n' "$green" "$1" "$off"; }
+# A local port that leads to ChatD's Service; made anew after a region is gone, for it may have led there.
+open_way() {
+  quiet_end "$forward"
+  : >"$work/forward.log"
+  kubectl port-forward service/demo-chatd 8443:443 >>"$work/forward.log" 2>&1 &
+  forward=$!
+  printf '%s$ kubectl port-forward service/demo-chatd 8443:443 &%s\n' "$dim" "$off"
+  local late=$((SECONDS + 20))
+  until grep -q '^Forwarding' "$work/forward.log"; do
+    kill -0 "$forward" 2>/dev/null && [ "$SECONDS" -lt "$late" ] || { cat "$work/forward.log" >&2; exit 69; }
+    read -rt 0.1 <> <(:) || true
+  done
+}
+conditions() {
+  printf '%s$ kubectl get bkv demo -o jsonpath=… (its conditions)%s\n' "$dim" "$off"
+  kubectl get bkv demo -o go-template='{{range .status.conditions}}{{printf "  %-18s %-8s %-16s %s\n" .type .status .reason .message}}{{end}}' | cut -c 1-150
+}
+
+chapter 'A Kubernetes of three nodes, one for each region'
+run "$cluster" --dir "$work/cluster" up
+eval "$("$cluster" --dir "$work/cluster" env)"
+printf '%s$ cluster load bkv-{operator,vault,chatd,postgres,copier}.oci.tar%s\n' "$dim" "$off"
+"$cluster" --dir "$work/cluster" load "$images"/bkv-{operator,vault,chatd,postgres,copier}.oci.tar >/dev/null
+run kubectl get nodes -L topology.kubernetes.io/region
+show 'a real cluster: API server, three kubelets, pods'
+
+chapter 'The operator, into a namespace that lets only restricted pods in'
+run kubectl create namespace bkv
+run kubectl label namespace bkv pod-security.kubernetes.io/enforce=restricted
+run kubectl config set-context --current --namespace bkv
+run helm install bkv charts/bkv --namespace bkv --set image.tag=dev --set image.pullPolicy=Never --set replicas=2 --wait --timeout 2m --hide-notes
+show 'the operator runs, with the least rights that work'
+
+chapter 'One resource: three regions, a token in each'
+printf '%s$ kind/issuer.sh configmap issuer | kubectl apply -f -%s\n' "$dim" "$off"
+kind/issuer.sh configmap "$work/issuer" | kubectl apply -f -
+run kubectl apply -f kind/demo.yaml
+printf '%s$ kubectl get bkv -w%s\n' "$dim" "$off"
+kubectl get bkv -w 2>/dev/null &
+watch=$!
+kubectl wait bkv/demo --for=condition=Ready --timeout=3m >/dev/null
+kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Ready --timeout=1m >/dev/null
+quiet_end "$watch"
+watch=''
+run kubectl get pods -o wide
+show 'from a resource to a fleet that serves'
+
+chapter 'Alice registers, and backs up a folder'
+cd "$work"
+export PATH="$bin:$PATH" BKV_FLEET=$work/fleet.toml
+install -m 600 /dev/null password
+printf 'quiet otter paints the north window' >password
+printf '%s$ kubectl get configmap demo-root … >root.bin; kubectl get secret demo-chatd-web … >ca.pem%s\n' "$dim" "$off"
+kubectl get configmap demo-root -o jsonpath='{.binaryData.root\.bin}' | base64 -d >root.bin
+kubectl get secret demo-chatd-web -o jsonpath='{.data.ca\.crt}' | base64 -d >ca.pem
+printf 'chatd = "https://localhost:8443"\nroot = "root.bin"\nchatd_ca = "ca.pem"\n' >fleet.toml
+run cat fleet.toml
+open_way
+"$sources/kind/issuer.sh" token issuer alice >alice.token
+run bkv register --token alice.token --state phone --password-file password
+cp -r "$sources/docs" photos
+mkdir cloud
+run bkv backup photos --to cloud --token alice.token --state phone
+show 'the key lies in three regions, the backup in a cloud folder'
+
+chapter 'The phone is gone; a new one restores'
+mv photos originals
+run rm -rf phone
+run bkv restore cloud --to photos --token alice.token --state new-phone --password-file password
+run diff -r originals photos
+show 'restored through the Service of ChatD, byte by byte'
+
+chapter 'A region goes dark: the power cut of a whole node'
+run "$cluster" --dir "$work/cluster" node down 1
+# Services answer for a dead node's pods until the cluster has noticed.
+run kubectl wait node/node1 --for=condition=Ready=Unknown --timeout=60s
+run kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Degraded --timeout=60s
+run kubectl get bkv
+conditions
+open_way
+rm -rf photos new-phone
+run bkv restore cloud --to photos --token alice.token --state newer-phone --password-file password
+run diff -r originals photos
+run bkv status --token alice.token --state newer-phone
+show 'two of three regions are enough, and no try was spent'
+
+chapter 'It comes back'
+run "$cluster" --dir "$work/cluster" node up 1
+run kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Ready --timeout=2m
+conditions
+show 'healed without a hand'
+
+chapter 'What was shown'
+for line in "${shown[@]}"; do printf '  ✓ %s\n' "$line"; done
+printf '\n  in %s s\n' "$((SECONDS - started))"

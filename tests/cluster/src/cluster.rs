@@ -1,0 +1,145 @@
+//! Three nodes with our images on them: `cluster up`, `images/build.sh`, `cluster load`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Answer;
+use crate::api_server::{guardian, program};
+
+/// What runs in the cluster.
+const IMAGES: [&str; 5] = ["operator", "vault", "chatd", "postgres", "copier"];
+
+/// The folder with `bkv`, `bkv-vault`, `bkv-chatd` and `bkv-operator`: `BKV_BIN_DIR`, or the one beside the test's own program.
+pub fn bin_dir() -> PathBuf {
+    std::env::var_os("BKV_BIN_DIR").map_or_else(
+        || {
+            let own = std::env::current_exe().expect("the test's own path");
+            own.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned()
+        },
+        PathBuf::from,
+    )
+}
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project's folder")
+}
+
+/// A cluster of three nodes. Up until it is dropped, or until the test process ends in whatever way.
+pub struct Cluster {
+    folder: PathBuf,
+    /// None: somebody else's, which `BKV_CLUSTER_DIR` names.
+    guardian: Option<Child>,
+}
+
+impl Cluster {
+    /// Brings one up with our images in it, or takes the one that `BKV_CLUSTER_DIR` names (for work on a single scenario: it stays). Never skips.
+    pub fn start() -> Self {
+        let given = std::env::var_os("BKV_CLUSTER_DIR").map(PathBuf::from);
+        let this = if let Some(folder) = given {
+            Self { folder, guardian: None }
+        } else {
+            let folder =
+                tempfile::Builder::new().prefix("bkv-scenarios-").tempdir().expect("a folder").keep();
+            Self { guardian: Some(guardian(&folder)), folder }
+        };
+        let images = images();
+        if !this.cluster(&["status"]).ok {
+            this.must(&["up"]);
+        }
+        let archives: Vec<String> =
+            IMAGES.iter().map(|i| images.join(format!("bkv-{i}.oci.tar")).display().to_string()).collect();
+        let mut load = vec!["load"];
+        load.extend(archives.iter().map(String::as_str));
+        this.must(&load);
+        this
+    }
+
+    /// Everything of the run is below it, and goes with it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `cluster …`
+    pub fn cluster(&self, arguments: &[&str]) -> Answer {
+        Answer::of(Command::new(program()).arg("--dir").arg(&self.folder).args(arguments), None)
+    }
+
+    /// The same, and it must succeed.
+    #[track_caller]
+    pub fn must(&self, arguments: &[&str]) -> String {
+        let answer = self.cluster(arguments);
+        assert!(answer.ok, "cluster {arguments:?}:\n{}{}", answer.out, answer.err);
+        answer.out
+    }
+
+    /// `kubectl …`
+    pub fn kubectl(&self, arguments: &[&str]) -> Answer {
+        let mut all = vec!["kubectl"];
+        all.extend(arguments);
+        self.cluster(&all)
+    }
+
+    /// `kubectl apply -f -` of an object or a list of them, in a namespace. It must succeed.
+    #[track_caller]
+    pub fn apply(&self, namespace: &str, object: &Value) {
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(&self.folder).args(["kubectl", "-n", namespace, "apply", "-f", "-"]);
+        Answer::of(&mut command, Some(&object.to_string())).good();
+    }
+
+    /// One object; null if it is not there.
+    pub fn get(&self, namespace: &str, kind: &str, name: &str) -> Value {
+        let answer = self.kubectl(&["-n", namespace, "get", kind, name, "--ignore-not-found", "-o", "json"]);
+        if answer.out.trim().is_empty() { Value::Null } else { answer.json() }
+    }
+
+    /// Objects of some kinds, by a label or all (an empty selector).
+    pub fn list(&self, namespace: &str, kinds: &str, selector: &str) -> Vec<Value> {
+        let answer = self.kubectl(&["-n", namespace, "get", kinds, "-l", selector, "-o", "json"]);
+        answer.json()["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until `look` gives something; fails the test after `patience` with the last thing that `look` said.
+    #[track_caller]
+    pub fn until<T>(&self, what: &str, patience: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+        let started = Instant::now();
+        loop {
+            let last = match look() {
+                Ok(found) => return found,
+                Err(last) => last,
+            };
+            assert!(started.elapsed() < patience, "{what}: not within {patience:?}; at last: {last}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut guardian) = self.guardian.take() {
+            // The closed pipe is the word to go.
+            drop(guardian.stdin.take());
+            let _ended = guardian.wait();
+        }
+    }
+}
+
+/// Archives of the programs in [`bin_dir`], made anew only if something changed.
+fn images() -> PathBuf {
+    let programs = bin_dir();
+    let out = programs.join("images");
+    let mut build = Command::new(project().join("images/build.sh"));
+    build
+        .args(["--changed", "--only", &IMAGES.join(",")])
+        .arg("--bin-dir")
+        .arg(&programs)
+        .arg("--out")
+        .arg(&out);
+    let built = Answer::of(&mut build, None);
+    assert!(built.ok, "no images:\n{}{}", built.out, built.err);
+    out
+}

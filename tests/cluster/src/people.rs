@@ -1,0 +1,168 @@
+//! People who use a vault: the stock `bkv`, as they would type it, and a loop of recoveries that runs while things are broken.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::{Answer, Cluster, bin_dir, project};
+
+/// The right password of everybody.
+const RIGHT: &str = "quiet otter paints the north window";
+
+/// Somebody with an account.
+#[derive(Clone, Debug)]
+pub struct Person {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Person {
+    /// Somebody whose profile says: ChatD at this local port, root and authority as the fleet published them. `issuer` is the folder of `kind/issuer.sh`.
+    pub fn new(
+        cluster: &Cluster,
+        (namespace, vault): (&str, &str),
+        port: u16,
+        issuer: &Path,
+        folder: &Path,
+        name: &str,
+    ) -> Self {
+        let folder = folder.join(format!("{namespace}-{vault}-{name}"));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let field = |kind: &str, object: &str, key: &str| {
+            let found = cluster.get(namespace, kind, object);
+            let text =
+                found.pointer(key).and_then(Value::as_str).unwrap_or_else(|| panic!("{object} has no {key}"));
+            STANDARD.decode(text).expect("base64")
+        };
+        let write = |file: &str, content: &[u8]| std::fs::write(folder.join(file), content).expect("written");
+        write("root.bin", &field("configmap", &format!("{vault}-root"), "/binaryData/root.bin"));
+        write("ca.pem", &field("secret", &format!("{vault}-chatd-web"), "/data/ca.crt"));
+        let profile =
+            format!("chatd = \"https://localhost:{port}\"\nroot = \"root.bin\"\nchatd_ca = \"ca.pem\"\n");
+        write("fleet.toml", profile.as_bytes());
+        write("password", RIGHT.as_bytes());
+        write("wrong", b"noisy otter paints the north window");
+        let this = Self { folder, name: name.to_owned() };
+        this.log_in(issuer);
+        this
+    }
+
+    /// New tokens, good for an hour, of an issuer whose key is in that folder.
+    pub fn log_in(&self, issuer: &Path) {
+        let mut command = Command::new(project().join("kind/issuer.sh"));
+        let tokens = Answer::of(command.arg("token").arg(issuer).arg(&self.name), None).good();
+        std::fs::write(self.folder.join("token"), tokens).expect("written");
+    }
+
+    fn bkv(&self, arguments: &[&str], device: &str) -> Answer {
+        let mut command = Command::new(bin_dir().join("bkv"));
+        command.arg("--json").args(arguments).current_dir(&self.folder);
+        command.args(["--fleet", "fleet.toml", "--token", "token", "--state", device]);
+        Answer::of(&mut command, None)
+    }
+
+    /// `bkv register`
+    pub fn register(&self) -> Answer {
+        self.bkv(&["register", "--password-file", "password"], "phone")
+    }
+
+    /// `bkv recover` on a device that has never seen the key.
+    pub fn recover(&self, password_file: &str) -> Answer {
+        let _none = std::fs::remove_dir_all(self.folder.join("new-phone"));
+        self.bkv(&["recover", "--password-file", password_file], "new-phone")
+    }
+
+    /// `bkv status`, which must succeed.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.bkv(&["status"], "other-phone").json()
+    }
+}
+
+/// One recovery of the loop.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// When it began.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Exit code of `bkv`, and its words if that was not 0.
+    pub ended: Result<(), (Option<i32>, String)>,
+}
+
+/// Recoveries, one after the other, until it is dropped.
+pub struct Loop {
+    person: Person,
+    done: Arc<Mutex<Vec<Recovery>>>,
+    /// Held during a recovery: in the midst of one a try is spent, until its end gives it back.
+    turn: Arc<Mutex<()>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Between two recoveries.
+const PAUSE: Duration = Duration::from_millis(400);
+
+impl Loop {
+    /// Starts it for somebody who is registered.
+    pub fn start(person: Person) -> Self {
+        let (done, stop) = (Arc::<Mutex<Vec<Recovery>>>::default(), Arc::new(AtomicBool::new(false)));
+        let turn = Arc::<Mutex<()>>::default();
+        let (of_thread, told, who, its_turn) = (done.clone(), stop.clone(), person.clone(), turn.clone());
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                let held = its_turn.lock().expect("nobody panics with it");
+                let at = Instant::now();
+                let answer = who.recover("password");
+                drop(held);
+                let ended = if answer.ok { Ok(()) } else { Err((answer.code, answer.err + &answer.out)) };
+                let one = Recovery { at, took: at.elapsed(), ended };
+                of_thread.lock().expect("nobody panics with it").push(one);
+                std::thread::sleep(PAUSE);
+            }
+        });
+        Self { person, done, turn, stop, thread: Some(thread) }
+    }
+
+    /// Recoveries that began since then and have ended.
+    pub fn since(&self, then: Instant) -> Vec<Recovery> {
+        self.done.lock().expect("nobody panics with it").iter().filter(|r| r.at >= then).cloned().collect()
+    }
+
+    /// All that began since then succeeded, at least `least` of them; waits for those. Gives their number and the longest.
+    #[track_caller]
+    pub fn went_on(&self, cluster: &Cluster, then: Instant, least: usize) -> (usize, Duration) {
+        let all = cluster.until("recoveries", Duration::from_mins(1), || {
+            let all = self.since(then);
+            if all.len() >= least { Ok(all) } else { Err(format!("{} of {least}: {all:?}", all.len())) }
+        });
+        for one in &all {
+            assert!(one.ended.is_ok(), "a recovery failed after {:?}: {:?}", one.took, one.ended);
+        }
+        (all.len(), all.iter().map(|r| r.took).max().unwrap_or_default())
+    }
+
+    /// Nobody's tries were spent: no failure since the registration, ten tries left, as the vaults sign it.
+    #[track_caller]
+    pub fn no_try_was_spent(&self) {
+        let _held = self.turn.lock().expect("nobody panics with it");
+        let says = self.person.status();
+        assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&10.into(), &0.into()), "{says}");
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Bad input on real pods, all at once. Each becomes a wait with its object and a remedy, a condition, an event; and then the operator is quiet.
+
+mod cases;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::resource::{self, REGIONS};
+use super::stage::Stage;
+pub(crate) use cases::Case;
+
+const NAMESPACE: &str = "bad";
+/// How long nothing may be written once everything is said.
+const QUIET: Duration = Duration::from_secs(30);
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.namespace(NAMESPACE);
+    let cases = cases::all();
+    for (number, case) in cases.iter().enumerate() {
+        for object in &case.before {
+            stage.cluster.apply(NAMESPACE, object);
+        }
+        // Spread over the nodes, which have only so many volumes.
+        let mut made = resource::small(case.name, &[REGIONS[number % REGIONS.len()]], &case.spec);
+        if let Some(class) = case.class {
+            made["spec"]["regions"][0]["storage"]["className"] = class.into();
+        }
+        stage.cluster.apply(NAMESPACE, &made);
+    }
+    for case in &cases {
+        if let Some(later) = case.later {
+            later(stage, NAMESPACE, case.name);
+        }
+    }
+    for case in &cases {
+        stage.cluster.until(case.name, Duration::from_secs(150), || said(stage, case));
+        let events = stage.cluster.list(NAMESPACE, "events", "");
+        let told = events.iter().any(|e| {
+            e["involvedObject"]["name"] == case.name && e["reason"] == case.check && e["type"] == "Warning"
+        });
+        assert!(told, "{}: no event says {}", case.name, case.check);
+    }
+    quiet(stage, &cases);
+    for case in &cases {
+        if let Some(after) = case.after {
+            after(stage, NAMESPACE);
+        }
+    }
+    stage.leave(NAMESPACE);
+    format!(
+        "{} mistakes, each with a reason, an object and a remedy; then no write for {} s",
+        cases.len(),
+        QUIET.as_secs()
+    )
+}
+
+/// The wait is there, it names the object and a remedy, and the condition that it belongs to has its reason.
+fn said(stage: &Stage, case: &Case) -> Result<(), String> {
+    let now = resource::read(&stage.cluster, NAMESPACE, case.name);
+    let (kind, status) = case.condition;
+    let (list, field) = if case.target.is_empty() { ("conditions", "reason") } else { ("waits", "check") };
+    let all = now["status"][list].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = all.iter().find(|w| w[field] == case.check).ok_or_else(|| resource::told(&now))?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    let (target, message) = (text("target"), text("message"));
+    if !target.contains(case.target) || !case.words.iter().all(|w| message.contains(w)) {
+        return Err(format!("{target}: {message}, and not {} with {:?}", case.target, case.words));
+    }
+    resource::wants(&now, kind, status, case.check)
+}
+
+fn quiet(stage: &Stage, cases: &[Case]) {
+    let look = || -> Vec<Value> {
+        cases
+            .iter()
+            .map(|c| {
+                let now = resource::read(&stage.cluster, NAMESPACE, c.name);
+                json!([now["metadata"]["name"], now["metadata"]["resourceVersion"], resource::told(&now)])
+            })
+            .collect()
+    };
+    // Restarts of a pod are still being counted when its end is said; a while later nothing is new.
+    stage.cluster.until("quiet", Duration::from_secs(150), || {
+        let before = (look(), stage.writes());
+        std::thread::sleep(QUIET);
+        let now = (look(), stage.writes());
+        if now == before {
+            return Ok(());
+        }
+        let changed: Vec<_> = before.0.iter().zip(&now.0).filter(|(a, b)| a != b).collect();
+        Err(format!("{changed:?}"))
+    });
+}

@@ -1,0 +1,36 @@
+//! Scenario 7: two people drain two nodes at once. The budget of the fleet lets one vault go and refuses the second.
+
+use std::time::{Duration, Instant};
+
+use super::stage::Stage;
+
+const NODES: [(&str, &str); 2] = [("node1", "eu-west"), ("node3", "ap-south")];
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.heals(Duration::from_secs(60));
+    let uid = |region: &str| stage.vault(region)["metadata"]["uid"].clone();
+    let before = NODES.map(|(_, region)| uid(region));
+    let since = Instant::now();
+    let cluster = &stage.cluster;
+    let drain = |node| {
+        cluster.kubectl(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=15s"])
+    };
+    let answers = std::thread::scope(|s| {
+        NODES.map(|(node, _)| s.spawn(move || drain(node))).map(|d| d.join().unwrap())
+    });
+    let stayed: Vec<bool> = NODES.iter().zip(&before).map(|((_, region), b)| uid(region) == *b).collect();
+    assert_eq!(stayed.iter().filter(|s| **s).count(), 1, "one vault may go and one must stay: {answers:?}");
+    for (answer, stayed) in answers.iter().zip(&stayed) {
+        let refused = answer.err.contains("would violate the pod's disruption budget");
+        assert_eq!((answer.ok, refused), (!stayed, *stayed), "{answer:?}");
+    }
+    let (recoveries, longest) = stage.people.went_on(cluster, since, 5);
+    for (node, _) in NODES {
+        cluster.kubectl(&["uncordon", node]).good();
+    }
+    stage.heals(Duration::from_secs(120));
+    format!(
+        "the second drain was refused; {recoveries} recoveries, the longest {:.1} s",
+        longest.as_secs_f32()
+    )
+}

@@ -1,0 +1,50 @@
+//! Scenario 1: the chart into one namespace, a resource into another that lets only restricted pods in, Ready, and people use it.
+
+use std::time::{Duration, Instant};
+
+use bkv_cluster_tests::{Cluster, Loop, project};
+
+use super::resource::{self, PEOPLE};
+use super::stage::{SYSTEM, Stage, namespace, person};
+
+pub(crate) fn tell() -> (Stage, String) {
+    let cluster = Cluster::start();
+    let folder = tempfile::Builder::new().prefix("bkv-people-").tempdir().unwrap();
+    let issuer = cluster.folder().join("issuer");
+    namespace(&cluster, &issuer, SYSTEM);
+    namespace(&cluster, &issuer, PEOPLE);
+    let chart = project().join("charts/bkv").display().to_string();
+    let settings = "scope=cluster,replicas=2,image.tag=dev,image.pullPolicy=Never";
+    cluster.must(&[
+        "helm",
+        "upgrade",
+        "--install",
+        "bkv",
+        &chart,
+        "-n",
+        SYSTEM,
+        "--set",
+        settings,
+        "--wait",
+        "--timeout",
+        "2m",
+    ]);
+    cluster.must(&["helm", "test", "bkv", "-n", SYSTEM, "--timeout", "1m"]);
+
+    let applied = Instant::now();
+    cluster.apply(PEOPLE, &resource::demo());
+    cluster.until("demo is Ready", Duration::from_secs(180), || {
+        resource::settled(&resource::read(&cluster, PEOPLE, "demo"))
+    });
+    let ready = applied.elapsed();
+    let alice =
+        person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &format!("alice-{}", std::process::id()));
+    let registered = alice.register();
+    assert!(registered.ok, "{registered:?}");
+    assert!(alice.recover("password").ok);
+    let people = Loop::start(alice);
+    people.went_on(&cluster, applied, 2);
+    people.no_try_was_spent();
+    let stage = Stage { people, cluster, issuer, folder };
+    (stage, format!("from apply to Ready in {:.1} s; registered and recovered", ready.as_secs_f32()))
+}

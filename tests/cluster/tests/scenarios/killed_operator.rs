@@ -1,0 +1,97 @@
+//! Scenario 2: the operator is killed at each step of three fleets' making. Each ends Ready, with the id, the root and the keys that it began with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::resource::{self, REGIONS};
+use super::stage::{SYSTEM, Stage};
+
+const NAMESPACE: &str = "killed";
+const FLEETS: [&str; 3] = ["one", "two", "three"];
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.namespace(NAMESPACE);
+    let since = Instant::now();
+    for name in FLEETS {
+        stage.cluster.apply(NAMESPACE, &resource::small(name, &REGIONS, &json!({})));
+    }
+    let (mut met, mut kills) = (BTreeSet::new(), 0);
+    // What must never change once it is there.
+    let mut fixed = BTreeMap::<String, Value>::new();
+    stage.cluster.until("all are Ready", Duration::from_secs(240), || {
+        let mut new = false;
+        for map in stage.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator") {
+            for (fact, value) in facts(&map) {
+                match fact.strip_prefix("step ") {
+                    // The first fleet that gets there is enough; they go side by side.
+                    Some(step) => new |= met.insert(step.to_owned()),
+                    None => {
+                        let kept = fixed.entry(fact.clone()).or_insert_with(|| value.clone());
+                        assert_eq!(*kept, value, "{fact} changed");
+                    }
+                }
+            }
+        }
+        if new {
+            kill(stage, kills);
+            kills += 1;
+        }
+        FLEETS.iter().try_for_each(|name| resource::settled(&resource::read(&stage.cluster, NAMESPACE, name)))
+    });
+    let took = since.elapsed();
+    assert!(met.len() >= 5, "only these steps were met: {met:?}");
+    assert_eq!(fixed.len(), 2 * FLEETS.len(), "{fixed:?}");
+    for name in FLEETS {
+        let ada = stage.person(NAMESPACE, name, "ada");
+        assert!(ada.register().ok);
+        let again = ada.recover("password");
+        assert!(again.ok, "{again:?}");
+    }
+    stage.leave(NAMESPACE);
+    format!("{kills} kills at the steps {met:?}; all Ready after {:.0} s", took.as_secs_f32())
+}
+
+/// In turn: kill -9 in place, which keeps the lease, and the loss of all operators' pods, after which it has to run out.
+fn kill(stage: &Stage, number: usize) {
+    if number.is_multiple_of(2) {
+        for pod in stage.operators() {
+            let _gone_already = stage.cluster.cluster(&["kill", "-n", SYSTEM, &pod]);
+        }
+    } else {
+        let label = "app.kubernetes.io/name=bkv-operator";
+        let delete =
+            ["-n", SYSTEM, "delete", "pod", "-l", label, "--grace-period=0", "--force", "--wait=false"];
+        stage.cluster.kubectl(&delete).good();
+    }
+}
+
+/// Steps that a fleet's ConfigMap shows, and what of it may never change.
+fn facts(map: &Value) -> Vec<(String, Value)> {
+    let name = map["metadata"]["name"].as_str().unwrap();
+    let Some((vault, what)) = name.rsplit_once('-').filter(|(v, _)| FLEETS.contains(v)) else {
+        return Vec::new();
+    };
+    match what {
+        "fleet" => {
+            let stage = map["data"]["stage"].as_str().unwrap_or_default();
+            vec![
+                (format!("{vault} id"), map["data"]["fleet"].clone()),
+                (format!("step {stage}"), Value::Null),
+            ]
+        }
+        "root" => {
+            let root = map["binaryData"]["root.bin"].clone();
+            if root.is_null() {
+                return Vec::new();
+            }
+            vec![(format!("{vault} root"), root), ("step root".into(), Value::Null)]
+        }
+        "documents" => {
+            let all = map["binaryData"].as_object();
+            all.into_iter().flatten().map(|(key, _)| (format!("step {key}"), Value::Null)).collect()
+        }
+        _ => Vec::new(),
+    }
+}

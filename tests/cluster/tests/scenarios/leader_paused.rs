@@ -1,0 +1,37 @@
+//! Scenario 6: the vault that leads hangs (SIGSTOP): connections stay open, nothing answers. Others take over; how long are people without?
+
+use std::time::{Duration, Instant};
+
+use super::resource::PEOPLE;
+use super::stage::Stage;
+
+/// A recovery that is begun in the moment of the stop must end within this.
+const GAP: Duration = Duration::from_secs(20);
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.heals(Duration::from_secs(60));
+    let (leader, shards) = leader(stage);
+    let since = Instant::now();
+    stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);
+    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 12);
+    stage.cluster.must(&["resume", "-n", PEOPLE, &leader]);
+    assert!(longest < GAP, "a person waited for {longest:?}");
+    stage.heals(Duration::from_secs(90));
+    format!(
+        "{leader} led {shards} shards; {recoveries} recoveries, the longest {:.1} s",
+        longest.as_secs_f32()
+    )
+}
+
+/// The pod that leads most shards, by its own metrics.
+fn leader(stage: &Stage) -> (String, u64) {
+    let pods = ["eu-west", "us-east", "ap-south"].map(|r| format!("demo-{r}-0"));
+    let leads = |pod: &String| {
+        let path = format!("/api/v1/namespaces/{PEOPLE}/pods/{pod}:9090/proxy/metrics");
+        let text = stage.cluster.kubectl(&["get", "--raw", &path]).good();
+        let line = text.lines().find_map(|l| l.strip_prefix("bkv_vault_shards{role=\"leader\"} "));
+        line.and_then(|n| n.trim().parse().ok())
+            .unwrap_or_else(|| panic!("{pod} does not say what it leads:\n{text}"))
+    };
+    pods.map(|p| (leads(&p), p)).into_iter().max().map(|(n, p)| (p, n)).unwrap()
+}

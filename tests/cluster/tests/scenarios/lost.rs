@@ -1,0 +1,52 @@
+//! Scenario 4: all volumes of a fleet are gone. It is said, loudly, and no new keys are made over what people have backed up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::resource::{self, REGIONS};
+use super::stage::Stage;
+
+const NAMESPACE: &str = "lost";
+const NAME: &str = "gone";
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.namespace(NAMESPACE);
+    let cluster = &stage.cluster;
+    cluster.apply(NAMESPACE, &resource::small(NAME, &REGIONS, &json!({})));
+    let read = || resource::read(cluster, NAMESPACE, NAME);
+    cluster.until("Ready", Duration::from_secs(120), || resource::settled(&read()));
+    let kept = || {
+        ["fleet", "root", "documents"]
+            .map(|m| content(&cluster.get(NAMESPACE, "configmap", &format!("{NAME}-{m}"))))
+    };
+    let before = kept();
+    assert!(before.iter().all(|c| !c[0].is_null() || !c[1].is_null()), "{before:?}");
+
+    let vaults = "bkv.dev/vault=gone,app.kubernetes.io/component=vault";
+    cluster.kubectl(&["-n", NAMESPACE, "delete", "pvc", "-l", vaults, "--wait=false"]).good();
+    cluster.kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", vaults, "--grace-period=0", "--force"]).good();
+    cluster.until("FleetLost", Duration::from_secs(120), || {
+        let now = read();
+        resource::wants(&now, "FleetInitialized", "False", "FleetLost")?;
+        resource::wants(&now, "Ready", "False", "FleetLost")?;
+        resource::wants(&now, "Stalled", "True", "FleetLost")
+    });
+    let events = cluster.list(NAMESPACE, "events", "");
+    assert!(events.iter().any(|e| e["reason"] == "FleetLost" && e["type"] == "Warning"), "no event");
+    // It stays so: nothing is made anew while one looks on.
+    let version = read()["metadata"]["resourceVersion"].clone();
+    std::thread::sleep(Duration::from_secs(15));
+    assert_eq!(read()["metadata"]["resourceVersion"], version, "the operator writes on");
+    assert_eq!(kept(), before, "journal, root or documents were made anew");
+    for region in REGIONS {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{NAME}-{region}-0:9090/proxy/readyz");
+        assert!(!cluster.kubectl(&["get", "--raw", &path]).ok, "the empty vault of {region} serves");
+    }
+    stage.leave(NAMESPACE);
+    "nothing was made anew".into()
+}
+
+fn content(map: &Value) -> [Value; 2] {
+    [map["data"].clone(), map["binaryData"].clone()]
+}

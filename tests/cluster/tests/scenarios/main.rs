@@ -1,0 +1,81 @@
+//! A fleet on real pods, and what can happen to it, one file a story. One cluster for all; they run in order, and a loop of recoveries runs through those
+//! that break the fleet `demo`. After each of them nobody's tries may have been spent.
+//!
+//! `BKV_SCENARIOS=rest,drains` runs only those (`install` always runs), `BKV_CLUSTER_DIR` uses a cluster that is up: for work on one story.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing
+)]
+
+mod bad;
+mod ceremony;
+mod drains;
+mod hardened;
+mod install;
+mod killed_operator;
+mod leader_paused;
+mod lost;
+mod postgres_gone;
+mod region_down;
+mod resource;
+mod rest;
+mod secrets;
+mod stage;
+mod status_wiped;
+
+use std::time::Instant;
+
+use stage::Stage;
+
+/// A story, and its name.
+type Scenario = (&'static str, fn(&mut Stage) -> String);
+
+/// What is told, in this order. The words that each gives back are for the table.
+const ALL: [Scenario; 12] = [
+    ("hardened", hardened::tell),
+    ("rest", rest::tell),
+    ("status_wiped", status_wiped::tell),
+    ("leader_paused", leader_paused::tell),
+    ("drains", drains::tell),
+    ("region_down", region_down::tell),
+    ("postgres_gone", postgres_gone::tell),
+    ("bad", bad::tell),
+    ("ceremony", ceremony::tell),
+    ("killed_operator", killed_operator::tell),
+    ("lost", lost::tell),
+    ("secrets", secrets::tell),
+];
+
+#[test]
+fn scenarios() {
+    let wanted = std::env::var("BKV_SCENARIOS").ok();
+    let wanted: Option<Vec<&str>> = wanted.as_deref().map(|w| w.split(',').collect());
+    for word in wanted.iter().flatten() {
+        assert!(ALL.iter().any(|(name, _)| name == word), "no scenario is called {word}");
+    }
+    let begun = Instant::now();
+    let (mut stage, installed) = install::tell();
+    let mut table = vec![("install", begun.elapsed(), installed)];
+    for (name, tell) in ALL {
+        if wanted.as_ref().is_some_and(|w| !w.contains(&name)) {
+            println!("{name}: skipped, BKV_SCENARIOS names others");
+            continue;
+        }
+        println!("── {name}");
+        let since = Instant::now();
+        let words = tell(&mut stage);
+        stage.people.no_try_was_spent();
+        println!("   {words}");
+        table.push((name, since.elapsed(), words));
+    }
+    println!(
+        "\n  NetworkPolicy: skipped, this cluster's network does not enforce it (tests/cluster/README.md)"
+    );
+    for (name, took, words) in table {
+        println!("  {name:<16} {:>5.1} s  {words}", took.as_secs_f32());
+    }
+    println!("  in {:.0} s", begun.elapsed().as_secs_f32());
+}

@@ -1,0 +1,88 @@
+//! `BackupKeyVault`s to apply, and what to read off them.
+
+use bkv_cluster_tests::{Cluster, merged, project};
+use serde_json::{Value, json};
+
+/// Where the fleet `demo` lives.
+pub(crate) const PEOPLE: &str = "people";
+
+/// As the nodes are labelled.
+pub(crate) const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
+
+/// The fleet of `kind/demo.yaml`, as it is.
+pub(crate) fn demo() -> Value {
+    let text = std::fs::read_to_string(project().join("kind/demo.yaml")).expect("kind/demo.yaml");
+    serde_norway::from_str(&text).expect("kind/demo.yaml")
+}
+
+/// The same under another name, smaller, and without a port of its own; `patch` goes over its spec.
+pub(crate) fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
+    let regions: Vec<Value> = regions
+        .iter()
+        .map(|r| {
+            json!({
+                "name": r,
+                "nodeSelector": { "topology.kubernetes.io/region": r },
+                "storage": { "size": "1Gi", "className": "standard" },
+                "resources": { "requests": { "cpu": "10m", "memory": "32Mi" } },
+            })
+        })
+        .collect();
+    let spec = merged(
+        &demo()["spec"],
+        &json!({
+            "regions": regions,
+            "shards": 4,
+            "chatd": { "replicas": 1, "expose": { "service": { "type": null, "nodePort": null } } },
+            "postgres": { "managed": null, "none": {} },
+        }),
+    );
+    json!({
+        "apiVersion": "bkv.dev/v1alpha1",
+        "kind": "BackupKeyVault",
+        "metadata": { "name": name },
+        "spec": merged(&spec, patch),
+    })
+}
+
+/// The resource as it is now.
+pub(crate) fn read(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+    cluster.get(namespace, "bkv", name)
+}
+
+/// `True`, `False`, `Unknown`, or nothing; and the reason.
+pub(crate) fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a str) {
+    let all = resource["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = all.iter().find(|c| c["type"] == kind);
+    let field = |name: &str| found.and_then(|c| c[name].as_str()).unwrap_or_default();
+    (field("status"), field("reason"))
+}
+
+/// Fails the look unless the condition has that status and, if one is given, that reason.
+pub(crate) fn wants(resource: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
+    let has = condition(resource, kind);
+    if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(told(resource)) }
+}
+
+/// Ready, every region in sync, nothing waited for.
+pub(crate) fn settled(resource: &Value) -> Result<(), String> {
+    let quiet = resource["status"]["waits"].as_array().is_none_or(Vec::is_empty);
+    if resource["status"]["phase"] == "Ready" && quiet && condition(resource, "Reconciling").0 == "False" {
+        Ok(())
+    } else {
+        Err(told(resource))
+    }
+}
+
+/// What a person would look at first.
+pub(crate) fn told(resource: &Value) -> String {
+    let status = &resource["status"];
+    let mut lines = vec![format!("phase {}", status["phase"])];
+    for wait in status["waits"].as_array().into_iter().flatten() {
+        lines.push(format!("waits for {} of {}: {}", wait["check"], wait["target"], wait["message"]));
+    }
+    for c in status["conditions"].as_array().into_iter().flatten().filter(|c| c["status"] != "True") {
+        lines.push(format!("{} {} {}: {}", c["type"], c["status"], c["reason"], c["message"]));
+    }
+    lines.join("\n  ")
+}

@@ -1,0 +1,20 @@
+//! Nothing happens, and nothing is written: not for a minute, while people recover all the time.
+
+use std::time::{Duration, Instant};
+
+use super::resource::PEOPLE;
+use super::stage::Stage;
+
+const REST: Duration = Duration::from_secs(61);
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.heals(Duration::from_secs(60));
+    let (since, versions, writes) = (Instant::now(), stage.versions(PEOPLE), stage.writes());
+    assert!(versions.len() > 20 && versions.contains_key("BackupKeyVault demo"), "{versions:?}");
+    assert!(writes.values().sum::<u64>() > 0, "the operators' metrics are empty");
+    std::thread::sleep(REST); // that nothing happens can't be waited for otherwise
+    assert_eq!(stage.versions(PEOPLE), versions, "an object was written to at rest");
+    assert_eq!(stage.writes(), writes, "the operator wrote at rest");
+    let (recoveries, _) = stage.people.went_on(&stage.cluster, since, 10);
+    format!("{} objects, no write in {} s; {recoveries} recoveries", versions.len(), REST.as_secs())
+}

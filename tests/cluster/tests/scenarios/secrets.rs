@@ -1,0 +1,77 @@
+//! S37: no secret is in an argument, a variable, an event, a condition, a ConfigMap or a log, after everything that has happened.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bkv_cluster_tests::Cluster;
+
+use super::resource::PEOPLE;
+use super::stage::{SYSTEM, Stage};
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    // Other namespaces were looked at when they were left.
+    let (people, system) = (nowhere(&stage.cluster, PEOPLE), nowhere(&stage.cluster, SYSTEM));
+    assert!(people.0 > 20 && people.1 > 5 && system.1 > 1, "{people:?} {system:?}: that is little");
+    format!(
+        "{} secrets of `{PEOPLE}` are in none of {} logs, nor in any object",
+        people.0,
+        people.1 + system.1
+    )
+}
+
+/// Fails the test if a secret of a namespace is in an object or log of it, or in the operator's log. Gives how many secrets and logs there are.
+#[track_caller]
+pub(crate) fn nowhere(cluster: &Cluster, namespace: &str) -> (usize, usize) {
+    let mut secrets = BTreeMap::new();
+    for secret in cluster.list(namespace, "secrets", "") {
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        for (key, value) in secret["data"].as_object().into_iter().flatten() {
+            let bytes = STANDARD.decode(value.as_str().unwrap()).unwrap();
+            secrets.extend(parts(key, &bytes).into_iter().map(|part| (part, format!("{name}/{key}"))));
+        }
+    }
+    let kinds = "pods,configmaps,statefulsets,deployments,services,bkv,events";
+    let objects = cluster.kubectl(&["-n", namespace, "get", kinds, "-o", "json"]).good();
+    let mut logs = logs(cluster, namespace);
+    if namespace != SYSTEM {
+        logs.extend(self::logs(cluster, SYSTEM));
+    }
+    for (secret, from) in &secrets {
+        assert!(!objects.contains(secret.as_str()), "{from} is in an object");
+        for (whose, log) in &logs {
+            assert!(!log.contains(secret.as_str()), "{from} is in the log of {whose}");
+        }
+    }
+    (secrets.len(), logs.len())
+}
+
+/// What the containers of all pods have said, those before a restart too.
+fn logs(cluster: &Cluster, namespace: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for pod in cluster.list(namespace, "pods", "") {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        let how = ["-n", namespace, "logs", name, "--all-containers", "--ignore-errors"];
+        for more in [&[][..], &["--previous"]] {
+            let said = cluster.kubectl(&[&how[..], more].concat());
+            if !said.out.is_empty() {
+                all.push((name.to_owned(), said.out));
+            }
+        }
+    }
+    all
+}
+
+/// What of a Secret's value is secret, in the forms that it could be seen in. Certificates are public.
+fn parts(key: &str, bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    if key.ends_with(".crt") || text.len() < 8 || key == "release" {
+        return Vec::new();
+    }
+    if key.ends_with(".key") {
+        // Each line of the base64 inside.
+        return text.lines().filter(|l| l.len() > 40 && !l.starts_with('-')).map(str::to_owned).collect();
+    }
+    let inner = text.split_once("bkv:").and_then(|(_, rest)| rest.split_once('@')).map(|(p, _)| p.to_owned());
+    [Some(STANDARD.encode(bytes)), inner, Some(text)].into_iter().flatten().collect()
+}

@@ -1,0 +1,37 @@
+//! Scenario 3: the status is a cache. Wiped, as a restore from a backup does it, it is made anew from what is, and nothing else is touched.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::resource::{self, PEOPLE};
+use super::stage::Stage;
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.heals(Duration::from_secs(60));
+    let (before, versions, since) = (stage.demo(), stage.versions(PEOPLE), Instant::now());
+    let wipe = r#"[{"op": "replace", "path": "/status", "value": {}}]"#;
+    let patched = stage.cluster.kubectl(&[
+        "-n",
+        PEOPLE,
+        "patch",
+        "bkv",
+        "demo",
+        "--subresource=status",
+        "--type=json",
+        "-p",
+        wipe,
+    ]);
+    patched.good();
+    stage.cluster.until("the status is back", Duration::from_secs(30), || resource::settled(&stage.demo()));
+    let took = since.elapsed();
+    let lasting = |o: &Value| {
+        (o["status"]["fleet"].clone(), o["status"]["quorum"].clone(), o["status"]["regions"].clone())
+    };
+    assert_eq!(lasting(&stage.demo()), lasting(&before), "the new status says something else");
+    let mut now = stage.versions(PEOPLE);
+    now.insert("BackupKeyVault demo".into(), versions["BackupKeyVault demo"].clone());
+    assert_eq!(now, versions, "more than the status was written");
+    stage.people.went_on(&stage.cluster, since, 1);
+    format!("whole again after {:.1} s", took.as_secs_f32())
+}
