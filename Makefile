@@ -58,16 +58,12 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny
 	scripts/deny.sh
 
 .PHONY: test
-test: lint ## What CI runs: lints, unit, property, stack and cluster tests
+test: lint ## What CI runs: lints, unit, property and stack tests
 	scripts/test.sh
 
-.PHONY: test-fast
-test-fast: needs ## The same without lints, images and everything that needs a Kubernetes
-	scripts/test.sh --fast
-
-.PHONY: crds
-crds: ## Write crds/ and docs/operator-fields.md anew from the operator's types
-	BKV_WRITE=1 $(CARGO) test -q -j$(JOBS) --workspace --test generated
+.PHONY: test-cluster
+test-cluster: needs ## Everything that needs a Kubernetes (built by itself), images, helm or promtool; as root
+	scripts/test.sh --cluster
 
 .PHONY: bench
 bench: needs ## Measure; table on the terminal and target/bench/results.json

@@ -64,31 +64,31 @@ mod tests {
 
     use super::*;
 
-    fn seen(entries: Value) -> SeenObject {
+    fn seen(entries: &Value) -> SeenObject {
         let meta = json!({ "uid": "u", "managedFields": entries });
         SeenObject::of(&serde_json::from_value(meta).unwrap())
     }
 
-    fn entry(manager: &str, operation: &str, part: &str, second: u8, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, part: &str, second: u8, fields: &Value) -> Value {
         json!({ "manager": manager, "operation": operation, "subresource": part, "time": format!("2026-01-01T00:00:{second:02}Z"), "fieldsV1": fields })
     }
 
     #[test]
     fn whoever_takes_a_field_from_us_is_noticed_and_whoever_writes_a_status_is_not() {
-        let ours = |fields: Value| entry(MANAGER, "Apply", "", 10, fields);
+        let ours = |fields: &Value| entry(MANAGER, "Apply", "", 10, fields);
         let both = json!({ "f:data": { "f:a": {}, "f:b": {} } });
-        let alone = seen(json!([ours(both.clone())]));
+        let alone = seen(&json!([ours(&both)]));
         assert!(alone.fields != 0);
-        let status = entry("kube-controller-manager", "Update", "status", 20, json!({}));
-        assert_eq!(seen(json!([ours(both.clone()), status])), alone);
+        let status = entry("kube-controller-manager", "Update", "status", 20, &json!({}));
+        assert_eq!(seen(&json!([ours(&both), status])), alone);
         // What was written before ours was applied over.
-        let before = entry("kubectl-edit", "Update", "", 9, json!({}));
-        assert_eq!(seen(json!([ours(both.clone()), before])), alone);
-        let edit = entry("kubectl-edit", "Update", "", 20, json!({ "f:data": { "f:b": {} } }));
-        let edited = seen(json!([ours(json!({ "f:data": { "f:a": {} } })), edit]));
+        let before = entry("kubectl-edit", "Update", "", 9, &json!({}));
+        assert_eq!(seen(&json!([ours(&both), before])), alone);
+        let edit = entry("kubectl-edit", "Update", "", 20, &json!({ "f:data": { "f:b": {} } }));
+        let edited = seen(&json!([ours(&json!({ "f:data": { "f:a": {} } })), edit]));
         assert!(edited.fields != alone.fields);
         // Who writes under our name takes nothing from us; the time tells.
-        let forged = seen(json!([entry(MANAGER, "Apply", "", 20, both)]));
+        let forged = seen(&json!([entry(MANAGER, "Apply", "", 20, &both)]));
         assert!(forged.fields != alone.fields);
     }
 }

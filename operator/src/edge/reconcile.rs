@@ -77,9 +77,10 @@ pub(super) async fn reconcile(resource: Arc<BackupKeyVault>, world: Arc<World>) 
         Ok(fleet) => {
             let mut memory = world.recall(&namespace, &name, &uid);
             let before = memory.completed(before);
+            let began = Instant::now();
             let done = pass(&world, &resource, &fleet, &before, &mut memory).await;
             world.remember(&namespace, &name, memory);
-            done
+            done.map(|pause| Next::requeue(world.fair(pause, began.elapsed())))
         }
     }
 }
@@ -90,7 +91,7 @@ async fn pass(
     fleet: &Fleet,
     before: &BackupKeyVaultStatus,
     memory: &mut Memory,
-) -> Result<Next, PassError> {
+) -> Result<Duration, PassError> {
     let at = now();
     let mut observed = match read::cluster(world, fleet).await {
         Ok(observed) => observed,
@@ -99,7 +100,7 @@ async fn pass(
             let after = unread(before, fleet.generation, &trouble(e)?, &Time(at));
             write(world, resource, before, &after, memory).await?;
             world.metrics.show(&fleet.namespace, fleet.name.as_str(), &after);
-            return Ok(Next::requeue(world.resync));
+            return Ok(world.resync);
         }
     };
     let mut troubles = Vec::new();
@@ -214,7 +215,7 @@ async fn pass(
     }
     let settled =
         after.conditions.iter().any(|c| c.type_ == READY && c.status == "True") && after.waits.is_empty();
-    Ok(Next::requeue(match (changed, settled) {
+    Ok(match (changed, settled) {
         (true, false) => SOON,
         (true, true) => WHILE_WORKING,
         // What has not moved for long waits for a person; and pods, volumes and workloads wake us when they change.
@@ -222,7 +223,7 @@ async fn pass(
             WHILE_WORKING.max(world.resync / 10)
         }
         (false, _) => world.resync,
-    }))
+    })
 }
 
 /// A fault of one object is a trouble of the resource; a server that is away is an error of the pass.

@@ -29,7 +29,7 @@ use crate::resource::BackupKeyVault;
 use crate::settings::RunArgs;
 
 /// Passes at once.
-const AT_ONCE: u16 = 8;
+pub(super) const AT_ONCE: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The first look at every object may take this long.

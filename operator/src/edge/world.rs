@@ -9,6 +9,7 @@ use kube::Client;
 use kube::runtime::events::Recorder;
 use tokio::time::Instant;
 
+use super::run::AT_ONCE;
 use crate::apply::{Applier, Seen};
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, Settings};
@@ -126,6 +127,13 @@ impl World {
         memory.insert((namespace.to_owned(), name.to_owned()), what);
     }
 
+    /// A pause that leaves half of the passes to others. The controller's queue takes whatever comes to hand: with hundreds of resources, those that
+    /// want to be looked at again at once would keep others from ever being looked at.
+    pub(super) fn fair(&self, pause: Duration, pass: Duration) -> Duration {
+        let many = self.memory.lock().unwrap_or_else(PoisonError::into_inner).len();
+        pause.max(fair(many, pass))
+    }
+
     /// The resource is gone.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         self.memory
@@ -137,9 +145,26 @@ impl World {
     }
 }
 
+fn fair(many: usize, pass: Duration) -> Duration {
+    pass.saturating_mul(u32::try_from(many).unwrap_or(u32::MAX)) / (u32::from(AT_ONCE) / 2)
+}
+
 /// Milliseconds since the Unix epoch.
 pub(super) fn now() -> Timestamp {
     // Whole seconds, as Kubernetes keeps times: else a status would differ from what was stored.
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_resources_leave_room_for_those_that_were_not_looked_at_yet() {
+        let pass = Duration::from_millis(400);
+        assert_eq!(fair(1, pass), Duration::from_millis(100), "one resource does not wait for itself");
+        // 500 that are looked at every 50 s take 4 s of passes a second: half of 8 at once.
+        assert_eq!(fair(500, pass), Duration::from_secs(50));
+    }
 }

@@ -24,7 +24,12 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 31] = [
+pub const CHECKS: [Check; 32] = [
+    soft(
+        "BeingCollected",
+        "An object is still that of a resource of the same name that was deleted.",
+        "Wait: the collector takes it within moments.",
+    ),
     hard(
         "DocumentsGone",
         "The cluster has lost its copy of a signed document, and no vault that answers has one.",

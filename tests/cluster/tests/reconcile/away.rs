@@ -35,7 +35,7 @@ impl Kept<'_> {
             if found.is_ok_and(|f| f.is_some()) {
                 break;
             }
-            assert!(since.elapsed() < Duration::from_secs(60), "{}", self.operator.words());
+            assert!(since.elapsed() < Duration::from_mins(1), "{}", self.operator.words());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!(

@@ -57,7 +57,7 @@ async fn the_root_file_is_waited_for_and_gives_the_fleet_its_id() {
         .await;
     place.until_started().await;
     let journal = place.get("ConfigMap", "demo-fleet").await.unwrap();
-    let id: String = Root::decode(&bytes).unwrap().fleet.0.iter().map(|b| format!("{b:02x}")).collect();
+    let id = hex::encode(Root::decode(&bytes).unwrap().fleet.0);
     assert_eq!(journal["data"]["fleet"], id);
     let published = place.until_there("ConfigMap", "demo-root").await;
     assert_eq!(published["binaryData"]["root.bin"], STANDARD.encode(&bytes), "as people gave it");

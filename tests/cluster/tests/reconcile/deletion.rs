@@ -94,7 +94,7 @@ async fn made_again_at_once_it_gets_all_its_objects() {
     ];
     for (kind, name) in wanted {
         place
-            .eventually(&format!("{kind} {name} of the new resource"), 30, async || {
+            .eventually(&format!("{kind} {name} of the new resource"), PATIENCE, async || {
                 let found =
                     place.get(kind, name).await.map(|o| o["metadata"]["ownerReferences"][0]["uid"].clone());
                 if found.as_ref() == Some(&uid) { Ok(()) } else { Err(found) }

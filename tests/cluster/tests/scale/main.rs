@@ -23,7 +23,7 @@ use bkv_operator::resource::BackupKeyVault;
 
 /// With nothing to do for so long it is at rest: it looks more often for two minutes after something has moved.
 const UNTIL_REST: Duration = Duration::from_secs(140);
-const AT_REST: Duration = Duration::from_secs(60);
+const AT_REST: Duration = Duration::from_mins(1);
 /// Memory of an operator with this many resources.
 const GOAL_MEMORY: f64 = 30.0;
 
@@ -90,7 +90,7 @@ async fn many_resources() {
     let mut done = 0;
     while done < many {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(since.elapsed() < Duration::from_secs(1_200), "{done} of {many}: {}", operator.words());
+        assert!(since.elapsed() < Duration::from_mins(20), "{done} of {many}: {}", operator.words());
         let all = vaults.list(&ListParams::default()).await.unwrap();
         done = all.items.iter().filter(|v| looked_at(v)).count();
         println!(

@@ -81,7 +81,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .cluster
         .kubectl(&["-n", NAMESPACE, "patch", "bkv", NAME, "--type=merge", "-p", &edit.to_string()])
         .good();
-    stage.cluster.until("people are asked", Duration::from_secs(60), || {
+    stage.cluster.until("people are asked", Duration::from_mins(1), || {
         let now = read();
         let asked =
             now["status"]["waits"].as_array().into_iter().flatten().any(|w| w["check"] == "PolicySignature");
@@ -105,7 +105,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .good();
     stage.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
     mia.log_in(&stage.issuer);
-    let says = stage.cluster.until("the own token", Duration::from_secs(60), || {
+    let says = stage.cluster.until("the own token", Duration::from_mins(1), || {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mia.status()))
             .map_err(|_| "refused".to_owned())
     });

@@ -20,7 +20,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let (mut met, mut kills) = (BTreeSet::new(), 0);
     // What must never change once it is there.
     let mut fixed = BTreeMap::<String, Value>::new();
-    stage.cluster.until("all are Ready", Duration::from_secs(240), || {
+    stage.cluster.until("all are Ready", Duration::from_mins(4), || {
         let mut new = false;
         for map in stage.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator") {
             for (fact, value) in facts(&map) {
