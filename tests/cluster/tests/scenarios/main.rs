@@ -2,6 +2,7 @@
 //! that break the fleet `demo`. After each of them nobody's tries may have been spent.
 //!
 //! `BKV_SCENARIOS=rest,drains` runs only those (`install` always runs), `BKV_CLUSTER_DIR` uses a cluster that is up: for work on one story.
+#![allow(clippy::case_sensitive_file_extension_comparisons, clippy::single_match_else)] // keys of Secrets are no file names
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
