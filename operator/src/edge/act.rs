@@ -188,7 +188,10 @@ async fn ask(
             file.replace('.', "\\.")
         ));
         lines.push(format!("  bkv ceremony show {file}"));
-        lines.push(format!("  bkv ceremony sign --key root.key --in {file} --out {}.signed", kind.name()));
+        lines.push(format!(
+            "  bkv ceremony sign --key root.key --root root.bin --output {}.signed {file}",
+            kind.name()
+        ));
         if let Draft::Admission(list) = draft {
             for m in &list.members {
                 lines.push(format!(
