@@ -73,6 +73,10 @@ crds: ## Write crds/ and docs/operator-fields.md anew from the operator's types
 bench: needs ## Measure; table on the terminal and target/bench/results.json
 	scripts/bench.sh
 
+.PHONY: bench-operator
+bench-operator: needs ## The operator with 500 resources: time, memory, requests at rest; into target/bench/operator.json
+	scripts/bench_operator.sh
+
 .PHONY: chart-check
 chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG also against that cluster
 	charts/check.sh

@@ -39,13 +39,13 @@ trap 'exit 143' TERM
 started=$SECONDS
 shown=()
 chapter() { printf '\n%s── %s%s\n' "$bold" "$1" "$off"; }
-run() { printf '%s$ %s%s\n' "$dim" "$*" "$off"; "$@"; }
+# Each command is one line of shell, printed as it is run: typed by hand in the same folder it does the same.
+run() { printf '%s$ %s%s\n' "$dim" "$1" "$off"; eval "$1"; }
 # Runs a command that must fail with this exit code: a refusal is part of the story.
 refuse() {
   local want=$1 got=0
-  shift
-  printf '%s$ %s%s\n' "$dim" "$*" "$off"
-  "$@" || got=$?
+  printf '%s$ %s%s\n' "$dim" "$2" "$off"
+  eval "$2" || got=$?
   if [ "$got" -ne "$want" ]; then
     echo "expected exit code $want, got $got" >&2
     exit 1
@@ -53,79 +53,79 @@ refuse() {
   printf '%s(exit code %s, as it should be)%s\n' "$dim" "$got" "$off"
 }
 show() { shown+=("$1"); printf '%s✓ %s%s\n' "$green" "$1" "$off"; }
-password() { install -m 600 /dev/null "$work/$1"; printf '%s' "$2" >"$work/$1"; }
 
-export BKV_FLEET=$stack/fleet.toml
 cd "$work"
-password right 'quiet otter paints the north window'
-password wrong 'noisy otter paints the north window'
+chapter 'What is typed by hand begins here'
+run "cd $work"
+run "export PATH=$bin:\$PATH"
+run "export BKV_FLEET=$stack/fleet.toml"
+run 'umask 077'
+run "printf '%s' 'quiet otter paints the north window' > right"
+run "printf '%s' 'noisy otter paints the north window' > wrong"
+run 'umask 022'
 
 chapter 'A fleet of three regions, ChatD and Postgres on this machine'
-run bkv dev up --dir "$stack"
-run bkv dev status --dir "$stack"
+run 'bkv dev up --dir stack'
+run 'bkv dev status --dir stack'
 show 'three regions, each with its own HSM token, agreed by Raft'
 
 chapter 'Alice registers under a password'
-bkv dev token alice --dir "$stack" >alice.token
-run bkv register --token alice.token --state phone --password-file right
+run 'bkv dev token alice --dir stack > alice.token'
+run 'bkv register --token alice.token --state phone --password-file right'
 show 'a random key lies in the vault, under a password that no region can test'
 
 chapter "She backs up this project's sources and a file of 256 MiB into a folder that plays the cloud drive"
-mkdir -p cloud original
-(cd "$sources" && git ls-files -z | tar --null -T - -cf -) | tar -xf - -C original
-head -c $((256 << 20)) /dev/urandom >original/film.bin
-run bkv backup original --to cloud --token alice.token --state phone
-(cd original && find . -type f -print0 | sort -z | xargs -0 sha256sum) >before.sums
+run 'mkdir cloud original'
+run "(cd $sources && git ls-files -z | tar --null -T - -cf -) | tar -xf - -C original"
+run 'head -c 256M /dev/urandom > original/film.bin'
+run 'bkv backup original --to cloud --token alice.token --state phone'
+run '(cd original && find . -type f -print0 | sort -z | xargs -0 sha256sum) > before.sums'
 show 'a directory went into the cloud folder, encrypted as it was read'
 
 chapter 'Phone and files are gone'
-run rm -rf original phone
+run 'rm -rf original phone'
 
 chapter 'A new phone, with nothing but the account token and the password'
-run bkv restore cloud --to restored --token alice.token --state new-phone --password-file right
-(cd restored && find . -type f -print0 | sort -z | xargs -0 sha256sum) >after.sums
-run cmp before.sums after.sums
+run 'bkv restore cloud --to restored --token alice.token --state new-phone --password-file right'
+run '(cd restored && find . -type f -print0 | sort -z | xargs -0 sha256sum) > after.sums'
+run 'cmp before.sums after.sums'
 show 'everything lost, everything restored, byte by byte'
 
 chapter 'A region dies (kill -9); the password still works'
-run bkv dev region kill eu-west --dir "$stack"
-rm -rf restored new-phone
-run bkv restore cloud --to restored --token alice.token --state new-phone --password-file right
-(cd restored && find . -type f -print0 | sort -z | xargs -0 sha256sum) >after.sums
-run cmp before.sums after.sums
-run bkv dev region start eu-west --dir "$stack"
+run 'bkv dev region kill eu-west --dir stack'
+run 'rm -rf restored new-phone'
+run 'bkv restore cloud --to restored --token alice.token --state new-phone --password-file right'
+run '(cd restored && find . -type f -print0 | sort -z | xargs -0 sha256sum) > after.sums'
+run 'cmp before.sums after.sums'
+run 'bkv dev region start eu-west --dir stack'
 show 'two of three regions are enough'
 
 chapter 'Wrong passwords count down; the number of tries left is signed by the vaults'
-for _ in 1 2; do refuse 10 bkv recover --token alice.token --state other-phone --password-file wrong; done
-run bkv status --token alice.token --state other-phone
-run bkv recover --token alice.token --state other-phone --password-file right
+for _ in 1 2; do refuse 10 'bkv recover --token alice.token --state other-phone --password-file wrong'; done
+run 'bkv status --token alice.token --state other-phone'
+run 'bkv recover --token alice.token --state other-phone --password-file right'
 show 'wrong passwords are counted, the right one resets the count'
 
 chapter 'Mallory guesses until the key is destroyed'
-bkv dev token mallory --dir "$stack" >mallory.token
-run bkv register --token mallory.token --state mallory --password-file right
-printf '%s$ for i in 1 … 10; do bkv recover --password-file wrong; done%s\n' "$dim" "$off"
-for i in 1 2 3 4 5 6 7 8 9 10; do
-  got=0
-  bkv recover --yes --token mallory.token --state thief --password-file wrong >thief.out 2>&1 || got=$?
-  printf '  %2s: exit code %s  %s\n' "$i" "$got" "$(head -n 1 thief.out)"
-done
-refuse 12 bkv recover --token mallory.token --state thief --password-file right
+run 'bkv dev token mallory --dir stack > mallory.token'
+run 'bkv register --token mallory.token --state mallory --password-file right'
+for _ in 1 2 3 4 5 6 7 8 9; do refuse 10 'bkv recover --token mallory.token --state thief --password-file wrong'; done
+refuse 12 'bkv recover --yes --token mallory.token --state thief --password-file wrong'
+refuse 12 'bkv recover --token mallory.token --state thief --password-file right'
 show 'after ten wrong guesses even the right password is refused, for good'
 
 chapter 'Sixty-four digits instead of a password: no vault has any part in it'
-run bkv key new --state digits
-bkv key show --state digits --plain >digits.key
-run bkv dev region kill eu-west --dir "$stack"
-run bkv dev region kill us-east --dir "$stack"
-run bkv dev region kill ap-south --dir "$stack"
-mkdir -p cloud2
-run bkv backup restored/docs --to cloud2 --state digits
-rm -rf digits
-run bkv key enter --state digits2 --key-file digits.key
-run bkv restore cloud2 --to restored2 --state digits2
-run diff -r restored/docs restored2
+run 'bkv key new --state digits'
+run 'bkv key show --state digits --plain > digits.key'
+run 'bkv dev region kill eu-west --dir stack'
+run 'bkv dev region kill us-east --dir stack'
+run 'bkv dev region kill ap-south --dir stack'
+run 'mkdir cloud2'
+run 'bkv backup restored/docs --to cloud2 --state digits'
+run 'rm -rf digits'
+run 'bkv key enter --state digits2 --key-file digits.key'
+run 'bkv restore cloud2 --to restored2 --state digits2'
+run 'diff -r restored/docs restored2'
 show 'the 64-digit key backs up and restores with every vault stopped'
 
 chapter 'What was shown'

@@ -46,7 +46,7 @@ pub const CLAIM: Kind = Kind {
 };
 
 /// All that are watched.
-pub const ALL: [Kind; 16] = [
+pub const ALL: [Kind; 15] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Service", "services"),
@@ -62,7 +62,6 @@ pub const ALL: [Kind; 16] = [
     optional("cert-manager.io", "v1", "Certificate", "certificates"),
     optional("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     optional("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
-    optional("postgresql.cnpg.io", "v1", "Cluster", "clusters"),
 ];
 
 impl Kind {

@@ -78,10 +78,12 @@ impl Election {
     pub async fn acquire(&self) {
         let (mut last, mut since) = (None, Instant::now());
         loop {
-            match self.try_acquire(&mut last, &mut since).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(e) => {
+            // A question that is never answered must not keep it waiting for ever.
+            match timeout(DEADLINE, self.try_acquire(&mut last, &mut since)).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Err(_) => tracing::warn!(lease = self.name, "the API server does not answer; tried again"),
+                Ok(Err(e)) => {
                     tracing::warn!(lease = self.name, error = %e, "can't look at the lease; tried again");
                 }
             }

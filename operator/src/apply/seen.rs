@@ -14,7 +14,8 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
-use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
+use super::object::SeenObject;
+use super::{MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::kinds::{ALL, Kind};
 use crate::resource::BackupKeyVault;
 
@@ -34,23 +35,6 @@ pub struct Key {
     pub kind: &'static str,
     /// Its name.
     pub name: String,
-}
-
-/// What is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenObject {
-    /// Its uid.
-    pub uid: String,
-    /// The uid of its controller.
-    pub owner: Option<String>,
-    /// Rises with every change of its spec; None for kinds that have none.
-    pub generation: Option<i64>,
-    /// Changes with every change.
-    pub version: String,
-    /// What was applied.
-    pub hash: Option<String>,
-    /// It is being deleted.
-    pub going: bool,
 }
 
 #[derive(Default)]
@@ -202,21 +186,6 @@ impl Seen {
                     tokio::time::sleep(if kind.always { RETRY } else { LOOK_AGAIN }).await;
                 }
             }
-        }
-    }
-}
-
-impl SeenObject {
-    /// From an object's metadata.
-    pub fn of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {
-        let owners = meta.owner_references.iter().flatten();
-        Self {
-            uid: meta.uid.clone().unwrap_or_default(),
-            owner: owners.filter(|o| o.controller == Some(true)).map(|o| o.uid.clone()).next(),
-            generation: meta.generation,
-            version: meta.resource_version.clone().unwrap_or_default(),
-            hash: meta.annotations.as_ref().and_then(|a| a.get(HASH)).cloned(),
-            going: meta.deletion_timestamp.is_some(),
         }
     }
 }

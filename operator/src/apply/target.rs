@@ -9,7 +9,8 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditi
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::seen::{Key, Seen, SeenObject};
+use super::object::SeenObject;
+use super::seen::{Key, Seen};
 use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::kinds::Kind;
 
@@ -45,6 +46,16 @@ pub enum ApplyError {
         "{kind} {name} exists and is not of this resource: rename the resource, or remove that object if nobody needs it"
     )]
     Collision {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// It belongs to a resource of the same name that was deleted, and goes by itself.
+    #[error(
+        "{kind} {name} is of a deleted resource of the same name: waiting until the garbage collector has taken it"
+    )]
+    Leaving {
         /// Kind.
         kind: &'static str,
         /// Name.
@@ -114,8 +125,8 @@ impl ApplyError {
 pub struct Applier {
     client: Client,
     seen: Seen,
-    /// Generation (or version) that an object had after we applied it: a change since then is somebody's drift and is undone.
-    applied: Arc<Mutex<HashMap<Key, (String, String)>>>,
+    /// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
+    applied: Arc<Mutex<HashMap<Key, (String, u64)>>>,
 }
 
 impl Applier {
@@ -152,8 +163,11 @@ impl Applier {
         };
         if let Some(known) = &known {
             if owned && known.owner.as_deref() != Some(owner.uid.as_str()) {
-                // Also one of a resource of the same name that is gone: the collector will take it.
-                return Err(ApplyError::Collision { kind: kind.kind, name });
+                return Err(if known.of_us {
+                    ApplyError::Leaving { kind: kind.kind, name }
+                } else {
+                    ApplyError::Collision { kind: kind.kind, name }
+                });
             }
             if known.hash.as_deref() == Some(hash.as_str()) && !self.drifted(&key, &hash, known) {
                 return Ok(false);
@@ -172,18 +186,18 @@ impl Applier {
             .await
             .map_err(failed)?;
         let now = SeenObject::of(&done.metadata);
-        let mark = (hash, state(&now));
+        let wrote = known.is_none_or(|before| before.fields != now.fields);
+        let mark = (hash, now.fields);
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark);
         self.seen.put(key, now);
-        Ok(true)
+        Ok(wrote)
     }
 
+    /// Has somebody else changed it?
     fn drifted(&self, key: &Key, hash: &str, known: &SeenObject) -> bool {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        // A controller's own writes (status, replicas of an autoscaler) raise the version but not the generation.
-        applied.get(key).is_some_and(|(h, state_then)| {
-            h == hash && known.generation.is_some() && *state_then != state(known)
-        })
+        // After a start nothing is known, so everything is applied once: what has not changed is no write to the server.
+        applied.get(key).is_none_or(|(h, fields)| h != hash || *fields != known.fields)
     }
 
     /// Deletes what is ours and no longer planned; names what it deleted.
@@ -194,7 +208,9 @@ impl Applier {
     ) -> Result<Vec<String>, ApplyError> {
         let mut gone = Vec::new();
         for (key, object) in self.seen.of(&owner.namespace, &owner.name) {
-            let Some(kind) = Kind::named(key.kind).filter(|k| k.prune) else { continue };
+            // A kind that is not listed yet was not planned either.
+            let known = |k: &Kind| k.prune && (k.always || self.seen.knows(k.kind));
+            let Some(kind) = Kind::named(key.kind).filter(known) else { continue };
             let controlled = object.owner.as_deref() == Some(owner.uid.as_str());
             if object.going || !controlled || planned.contains(&(key.kind, key.name.clone())) {
                 continue;
@@ -221,10 +237,6 @@ impl Applier {
 fn ours(meta: &ObjectMeta, owner: &Owner) -> bool {
     let label = |name: &str| meta.labels.as_ref().and_then(|l| l.get(name)).map(String::as_str);
     label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(owner.name.as_str())
-}
-
-fn state(object: &SeenObject) -> String {
-    object.generation.map_or_else(|| object.version.clone(), |g| g.to_string())
 }
 
 fn hash(body: &Value) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bkv_core::document::JwksSource;
 use bkv_core::id::{Era, FleetId, Slot, Time};
-use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, policy};
+use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, fingerprint, policy};
 use zeroize::Zeroizing;
 
 use super::{Action, Custody, Facts, Signed, Vault, Verdict, decide};
@@ -50,11 +50,13 @@ pub(super) struct World {
     pub journal: Option<Journal>,
     pub vaults: BTreeMap<String, Sim>,
     pub requested: bool,
-    root: Option<Vec<u8>>,
-    documents: Signed,
+    pub remains: bool,
+    pub root: Option<Vec<u8>>,
+    pub documents: Signed,
     given: Signed,
     request: Vec<Draft>,
     ids: u8,
+    signed: Vec<(Kind, Vec<u8>)>,
     /// Every root that was ever made and every fleet that was initialised.
     pub made: (Vec<[u8; 32]>, Vec<String>),
 }
@@ -105,11 +107,13 @@ impl World {
                 .map(|(n, v)| (n.to_owned(), v))
                 .into(),
             requested: false,
+            remains: false,
             root: None,
             documents: Signed::default(),
             given: Signed::default(),
             request: Vec::new(),
             ids: 0,
+            signed: Vec::new(),
             made: (Vec::new(), Vec::new()),
         }
     }
@@ -118,6 +122,12 @@ impl World {
         let fleet: [u8; 16] = hex::decode(fleet).unwrap().try_into().unwrap();
         let development = self.custody == Custody::InFleet;
         Root { keys: vec![key(seed).public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development }
+    }
+
+    /// As a vault that has this root shows it.
+    fn print(&self, seed: [u8; 32]) -> String {
+        let fleet = self.journal.as_ref().map_or_else(|| "00".repeat(16), |j| j.fleet.clone());
+        fingerprint("root", &self.root_of(seed, &fleet).encode())
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -139,6 +149,10 @@ impl World {
                 admission: v.admission,
                 policy: v.policy,
                 root_held: v.root.is_some(),
+                root: v
+                    .root
+                    .map(|k| self.print(k))
+                    .or_else(|| self.root.as_ref().map(|b| fingerprint("root", b))),
                 ..VaultStatus::default()
             };
             (region.clone(), Vault { status, token: Some(token) })
@@ -153,6 +167,7 @@ impl World {
                 pull_policy: PullPolicy::Never,
             },
             journal: self.journal.clone(),
+            remains: self.remains,
             new_id: hex::encode([self.ids; 16]),
             root: self.root.clone(),
             given_root: (self.custody == Custody::Offline)
@@ -178,6 +193,7 @@ impl World {
     }
 
     fn keep(&mut self, kind: Kind, signed: Vec<u8>) {
+        self.signed.push((kind, signed.clone()));
         match kind {
             Kind::Admission => self.documents.admission = Some(signed),
             Kind::Policy => self.documents.policy = Some(signed),
@@ -230,6 +246,11 @@ impl World {
                 self.requested = true;
             }
             Action::WithdrawRequest => self.requested = false,
+            // Every vault that has it has the newest: the sim keeps what it signed last.
+            Action::Recover { kind, .. } => {
+                let signed = self.signed.iter().rev().find(|(k, _)| k == kind).map(|(_, b)| b.clone());
+                self.keep(*kind, signed.unwrap());
+            }
             Action::KeepSigned { kind, signed } => self.keep(*kind, signed.clone()),
             Action::Install { region, kind, signed } => {
                 let root = Root::decode(self.root.as_ref().unwrap()).unwrap();

@@ -63,9 +63,10 @@ pub fn decide(f: &Facts) -> Decision {
         Documents::Go(d) => d,
         Documents::Current { admission, policy, members, mut actions, waits } => {
             let current = [(Kind::Admission, admission), (Kind::Policy, policy)];
-            for (slot, region) in &f.regions {
-                let Some(vault) = f.vaults.get(region).filter(|_| members.contains(slot)) else { continue };
-                install(&mut actions, region, vault, &current);
+            for (_, region) in &members {
+                if let Some(vault) = f.vaults.get(region) {
+                    install(&mut actions, region, vault, &current);
+                }
             }
             carry_on(f, journal, actions, waits, &members)
         }
@@ -76,34 +77,31 @@ pub fn decide(f: &Facts) -> Decision {
 fn begin(f: &Facts) -> Decision {
     let Some((_, first)) = f.regions.first() else { return waiting(Vec::new(), "Journal") };
     let new = |fleet: String, seed: &str, stage| {
-        only(
-            Action::WriteJournal(Journal { fleet, seed: seed.to_owned(), pinned: f.pinned.clone(), stage }),
-            "Journal",
-        )
+        let journal = Journal { fleet, seed: seed.to_owned(), pinned: f.pinned.clone(), stage };
+        only(Action::WriteJournal(journal), "Journal")
     };
-    // The vaults remember what the cluster has forgotten.
-    let known =
-        f.vaults.iter().find_map(|(region, v)| Some((region, v.status.fleet.clone()?, v.status.root_held)));
-    if let Some((_, fleet, _)) = known {
-        let holder = f.vaults.iter().find(|(_, v)| v.status.root_held).map_or(first, |(r, _)| r);
-        return new(fleet, holder, Stage::Initialised);
+    // The vaults remember what the cluster has forgotten; and a published root says that there was a fleet.
+    if let Some(fleet) = f.vaults.values().find_map(|v| v.status.fleet.clone()) {
+        return new(fleet, f.holder().unwrap_or(first), Stage::Initialised);
+    }
+    if let Some(root) = f.root.as_ref().and_then(|b| Root::decode(b).ok()) {
+        return new(hex::encode(root.fleet.0), f.holder().unwrap_or(first), Stage::Initialising);
+    }
+    if f.remains {
+        let why = "volumes or workloads of an earlier fleet of this name are there and its journal is not: restore the ConfigMap, or remove them if nobody needs a key in them";
+        return halted(Verdict::Contradiction, "JournalGone", "journal", why.into());
     }
     match (f.custody, &f.given_root) {
         (Custody::InFleet, _) => new(f.new_id.clone(), first, Stage::Begun),
-        (Custody::Offline, None) => halted(
-            Verdict::AwaitingSignature,
-            "RootFile",
-            "fleet.root.offline.rootConfigMapRef",
-            "the public root file is not there: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
-        ),
-        (Custody::Offline, Some(bytes)) => match Root::decode(bytes) {
-            Ok(root) => new(hex::encode(root.fleet.0), first, Stage::Begun),
-            Err(e) => halted(
-                Verdict::AwaitingSignature,
-                "RootFile",
-                "fleet.root.offline.rootConfigMapRef",
-                format!("that is no root file of `bkv ceremony root`: {e}"),
-            ),
+        (Custody::Offline, given) => match given.as_ref().map(|b| Root::decode(b)) {
+            Some(Ok(root)) => new(hex::encode(root.fleet.0), first, Stage::Begun),
+            other => {
+                let why = match other {
+                    Some(Err(e)) => format!("that is no root file of `bkv ceremony root`: {e}"),
+                    _ => "the public root file is not there: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
+                };
+                halted(Verdict::AwaitingSignature, "RootFile", "fleet.root.offline.rootConfigMapRef", why)
+            }
         },
     }
 }
@@ -128,7 +126,7 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
         (Custody::InFleet, _) => {
             // Of a fleet that is made any vault has it; of a new one only the seed can.
             let made = f.vaults.iter().find(|(_, v)| v.status.fleet.is_some()).map(|(r, _)| r);
-            let source = if journal.stage == Stage::Begun { Some(&journal.seed) } else { made };
+            let source = if f.stage(journal) == Stage::Begun { Some(&journal.seed) } else { made };
             match source.filter(|r| f.vaults.contains_key(*r)) {
                 Some(region) => only(Action::PublishRoot { region: region.clone() }, "Root"),
                 None => waiting(vec![starting(&journal.seed)], "Root"),
@@ -167,18 +165,23 @@ fn carry_on(
     journal: &Journal,
     mut actions: Vec<Action>,
     mut waits: Vec<Wait>,
-    members: &[Slot],
+    members: &[(Slot, String)],
 ) -> Decision {
+    let made = journal.stage == Stage::Initialised;
     for (_, region) in &f.regions {
         match f.vaults.get(region) {
             None => waits.push(starting(region)),
-            Some(v) if !v.status.ready && journal.stage == Stage::Initialised => waits.push(Wait {
-                check: "VaultNotReady",
-                target: region.clone(),
-                message: not_ready(region, v),
-            }),
+            Some(v) if !v.status.ready && made => {
+                let message = not_ready(region, v);
+                waits.push(Wait { check: "VaultNotReady", target: region.clone(), message });
+            }
             Some(_) => {}
         }
+    }
+    let knows = |v: &Vault| v.status.fleet.as_deref() == Some(&journal.fleet);
+    if made && !f.vaults.values().any(knows) {
+        let message = "no vault that answers knows the fleet; those that do not answer may. Bring them back before anything else".into();
+        waits.push(Wait { check: "FleetUnconfirmed", target: journal.fleet.clone(), message });
     }
     let step = match journal.stage {
         Stage::Initialised => {
@@ -196,10 +199,7 @@ fn carry_on(
             "Initialise"
         }
         Stage::Initialising => {
-            let known = f
-                .vaults
-                .values()
-                .any(|v| v.status.initialised && v.status.fleet.as_deref() == Some(&journal.fleet));
+            let known = f.vaults.values().any(|v| v.status.initialised && knows(v));
             actions.push(if known {
                 Action::Advance(Stage::Initialised)
             } else {
@@ -212,20 +212,23 @@ fn carry_on(
 }
 
 fn not_ready(region: &str, v: &Vault) -> String {
-    let worst = v.status.shards.iter().find(|s| s.phase != "verified");
-    match worst {
-        Some(s) => format!(
-            "the vault of {region} is not ready: shard {} is {}; token: {}",
-            s.shard, s.phase, v.status.token
-        ),
-        None => format!("the vault of {region} is not ready: token: {}", v.status.token),
+    let token = &v.status.token;
+    match v.status.shards.iter().find(|s| s.phase != "verified") {
+        Some(s) => {
+            format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase)
+        }
+        None => format!("the vault of {region} is not ready: token: {token}"),
     }
 }
 
-fn hand_over(f: &Facts, members: &[Slot]) -> Vec<Action> {
-    let Some((from, _)) = f.vaults.iter().find(|(_, v)| v.status.root_held) else { return Vec::new() };
-    let lacks =
-        |region: &String| f.vaults.get(region).is_some_and(|v| !v.status.root_held && v.status.initialised);
-    let needy = f.regions.iter().filter(|(slot, region)| members.contains(slot) && lacks(region));
+/// To members that obey the published root and lack its private half.
+fn hand_over(f: &Facts, members: &[(Slot, String)]) -> Vec<Action> {
+    let Some(from) = f.holder() else { return Vec::new() };
+    let ours = f.vaults.get(from).and_then(|v| v.status.root.clone());
+    let lacks = |region: &String| {
+        let status = f.vaults.get(region).map(|v| &v.status);
+        status.is_some_and(|s| !s.root_held && s.initialised && s.root == ours)
+    };
+    let needy = members.iter().filter(|(_, region)| lacks(region));
     needy.map(|(slot, to)| Action::HandRootOver { from: from.clone(), to: to.clone(), slot: *slot }).collect()
 }

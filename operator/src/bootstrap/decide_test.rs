@@ -1,7 +1,10 @@
 //! Decisions one by one.
 
 use super::crash_test::World;
-use super::{Action, Custody, Verdict, decide};
+use bkv_wire::documents::Kind;
+
+use super::{Action, Custody, Signed, Verdict, decide};
+use crate::documents::Draft;
 use crate::journal::{Journal, Stage};
 
 #[test]
@@ -131,4 +134,90 @@ fn without_the_issuers_keys_the_wait_names_the_field() {
     world.keys = true;
     world.run();
     assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
+}
+
+/// Whoever can delete a ConfigMap or set the journal back must not have a vault of their own admitted.
+#[test]
+fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fleet() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("c").unwrap().lose_everything();
+    world.documents = Signed::default();
+    world.journal.as_mut().unwrap().stage = Stage::Begun;
+    let d = decide(&world.facts());
+    assert!(
+        matches!(&d.actions[..], [Action::Recover { region, kind: Kind::Admission }] if region != "c"),
+        "{:?}",
+        d.actions
+    );
+    world.run();
+    assert!(
+        world.vaults["c"].admission.is_none() && world.vaults["c"].root.is_none(),
+        "the newcomer gets nothing"
+    );
+    let d = decide(&world.facts());
+    assert!(d.waits.iter().any(|w| w.check == "MemberChanged" && w.target == "c"), "{:?}", d.waits);
+}
+
+#[test]
+fn without_journal_and_vaults_a_published_root_or_old_volumes_stop_a_new_fleet() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let fleet = world.journal.take().unwrap().fleet;
+    for vault in world.vaults.values_mut() {
+        vault.up = false;
+    }
+    let d = decide(&world.facts());
+    assert!(
+        matches!(&d.actions[..], [Action::WriteJournal(j)] if j.fleet == fleet && j.stage == Stage::Initialising),
+        "{:?}",
+        d.actions
+    );
+    (world.root, world.remains) = (None, true);
+    let d = decide(&world.facts());
+    assert_eq!((d.verdict, d.waits[0].check, d.actions.len()), (Verdict::Contradiction, "JournalGone", 0));
+}
+
+/// A vault that has lost its volumes and made a root of its own, or that lies, is not asked to sign and not given the root.
+#[test]
+fn a_vault_with_another_root_is_no_holder() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("a").unwrap().root = Some([99; 32]);
+    world.wish.max = 7;
+    let d = decide(&world.facts());
+    assert!(
+        d.actions.iter().any(|a| matches!(a, Action::Sign { region, .. } if region != "a")),
+        "{:?}",
+        d.actions
+    );
+}
+
+#[test]
+fn a_vault_that_says_a_huge_number_does_not_use_the_numbers_up() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("c").unwrap().policy = Some(u64::MAX);
+    world.wish.max = 7;
+    let d = decide(&world.facts());
+    let drafted = d.actions.iter().find_map(|a| match a {
+        Action::Sign { draft, .. } => match &**draft {
+            Draft::Policy(p) => Some(p.number),
+            Draft::Admission(_) => None,
+        },
+        _ => None,
+    });
+    assert_eq!(drafted, Some(2));
+}
+
+/// The order of regions in the spec is the author's own; slots are the list's.
+#[test]
+fn regions_keep_their_slots_when_the_spec_is_sorted_anew() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let mut facts = world.facts();
+    facts.regions =
+        [(1, "c"), (2, "b"), (3, "a")].map(|(s, r)| (bkv_core::id::Slot(s), r.to_owned())).to_vec();
+    let d = decide(&facts);
+    assert!(d.waits.is_empty() && d.actions.is_empty(), "{d:?}");
 }

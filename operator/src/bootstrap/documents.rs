@@ -9,6 +9,9 @@ use super::facts::{Action, Custody, Decision, Facts, Verdict, Wait};
 use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
 use crate::journal::{Journal, Stage};
 
+/// Numbers that a vault may be ahead by and still be believed.
+const NUMBERS_AHEAD: u64 = 1_000;
+
 /// How it stands with the documents.
 pub(super) enum Documents<'a> {
     /// They are not both there: this has to be done first.
@@ -19,8 +22,8 @@ pub(super) enum Documents<'a> {
         admission: (u64, &'a Vec<u8>),
         /// Number and bytes.
         policy: (u64, &'a Vec<u8>),
-        /// Slots whose vault is the one that the list admits.
-        members: Vec<Slot>,
+        /// Regions whose vault is the one that the list admits, with their slots.
+        members: Vec<(Slot, String)>,
         /// A renewal, beside everything else.
         actions: Vec<Action>,
         waits: Vec<Wait>,
@@ -31,17 +34,31 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     // What does not verify is as good as not there. Dates are the vaults' business; ours is to renew in time.
     let list = f.documents.admission.as_ref().and_then(|b| Some((admission(root, b, None).ok()?, b)));
     let rules = f.documents.policy.as_ref().and_then(|b| Some((policy(root, b, None).ok()?, b)));
+    let begun = f.stage(journal) == Stage::Begun;
     let mut waits = Vec::new();
-    let (found, complete) = match gather(f) {
+    if !begun {
+        // Never made anew: whoever took them away could have members of their own choosing signed.
+        let missing = [(Kind::Admission, list.is_none()), (Kind::Policy, rules.is_none())];
+        if let Some((kind, _)) = missing.into_iter().find(|(_, missing)| *missing) {
+            return Documents::Go(recover(f, journal, kind));
+        }
+    }
+    let (found, complete) = match gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun)) {
         Ok(found) => found,
         Err(wait) => return Documents::Go(waiting(vec![wait])),
     };
     let mut drafts = Vec::new();
-    let floor = |of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
-        f.vaults.values().filter_map(|v| of(&v.status)).max().unwrap_or(0)
+    // Of what vaults say only so much is believed that one that lies can't use the numbers up.
+    let above = |known: u64, of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
+        let said = f.vaults.values().filter_map(|v| of(&v.status));
+        said.filter(|n| *n <= known.saturating_add(NUMBERS_AHEAD))
+            .max()
+            .unwrap_or(0)
+            .max(known)
+            .saturating_add(1)
     };
     match &list {
-        Some((list, _)) if journal.stage != Stage::Begun => {
+        Some((list, _)) if !begun => {
             // From now on a vault is added or replaced by people's decision only: whoever can swap a volume must not become a member.
             for m in changed(list, &found) {
                 waits.push(Wait {
@@ -54,17 +71,13 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
                 });
             }
             if !lasting(list.not_after, f.now) {
-                drafts.push(Draft::Admission(draft_admission(
-                    root,
-                    list.members.clone(),
-                    list.number + 1,
-                    f.now,
-                )));
+                let number = list.number.saturating_add(1);
+                drafts.push(Draft::Admission(draft_admission(root, list.members.clone(), number, f.now)));
             }
         }
         Some((list, _)) if complete && admits(list, &found, f.now) => {}
         _ if complete => {
-            let number = list.as_ref().map_or(0, |(l, _)| l.number).max(floor(|s| s.admission)) + 1;
+            let number = above(list.as_ref().map_or(0, |(l, _)| l.number), |s| s.admission);
             drafts.push(Draft::Admission(draft_admission(root, found.clone(), number, f.now)));
         }
         _ => {
@@ -75,22 +88,20 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     match (&f.wish, &rules) {
         (Some(wish), Some((rules, _))) if wish.holds(root, rules, f.now) => {}
         (Some(wish), _) => {
-            let number = rules.as_ref().map_or(0, |(p, _)| p.number).max(floor(|s| s.policy)) + 1;
+            let number = above(rules.as_ref().map_or(0, |(p, _)| p.number), |s| s.policy);
             drafts.push(Draft::Policy(wish.draft(root, number, f.now)));
         }
         (None, _) => {}
     }
     let (mut actions, verdict) = sign(f, journal, root, drafts, &mut waits);
     match (list, rules) {
-        (Some((list, a)), Some((rules, p))) if verdict.is_none() || journal.stage != Stage::Begun => {
-            Documents::Current {
-                admission: (list.number, a),
-                policy: (rules.number, p),
-                members: same(&list, &found),
-                actions,
-                waits,
-            }
-        }
+        (Some((list, a)), Some((rules, p))) if verdict.is_none() || !begun => Documents::Current {
+            admission: (list.number, a),
+            policy: (rules.number, p),
+            members: same(&list, &found),
+            actions,
+            waits,
+        },
         (_, None) if f.wish.is_none() => {
             let target = "clientAuth.jwks".to_owned();
             let message =
@@ -114,10 +125,36 @@ fn waiting(waits: Vec<Wait>) -> Decision {
     Decision { actions: Vec::new(), waits, verdict: Verdict::Bootstrapping("Documents") }
 }
 
-/// The members as the answering vaults' tokens make them, and whether those are all regions.
-fn gather(f: &Facts) -> Result<(Vec<Member>, bool), Wait> {
+/// The cluster has lost its copy of a document in force: a vault of the fleet has one, and the root's signature on it is checked before it is kept.
+fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
+    let has = |v: &super::facts::Vault| match kind {
+        Kind::Admission => v.status.admission.is_some(),
+        Kind::Policy => v.status.policy.is_some(),
+    };
+    let stranger = |v: &super::facts::Vault| v.status.fleet.as_ref().is_some_and(|id| *id != journal.fleet);
+    match f.vaults.iter().find(|(_, v)| has(v) && !stranger(v)) {
+        Some((region, _)) => Decision {
+            actions: vec![Action::Recover { region: region.clone(), kind }],
+            waits: Vec::new(),
+            verdict: Verdict::Bootstrapping("Documents"),
+        },
+        None => waiting(vec![Wait {
+            check: "DocumentsGone",
+            target: kind.name().to_owned(),
+            message: "the cluster has lost its copy of the signed document, and no vault that answers has one: bring a vault back, or restore the ConfigMap <name>-documents".into(),
+        }]),
+    }
+}
+
+/// The members as the answering vaults' tokens make them, and whether those are all regions. A region that is on the list keeps its slot, wherever the
+/// spec has it now.
+fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Wait> {
+    let slot = |slot: Slot, region: &str| {
+        let listed = list.and_then(|l| l.members.iter().find(|m| m.region == region));
+        listed.map_or(slot, |m| m.slot)
+    };
     let tokens: Vec<_> =
-        f.regions.iter().filter_map(|(slot, r)| Some((*slot, f.vaults.get(r)?.token.as_ref()?))).collect();
+        f.regions.iter().filter_map(|(s, r)| Some((slot(*s, r), f.vaults.get(r)?.token.as_ref()?))).collect();
     let complete = tokens.len() == f.regions.len();
     let odd = |e: crate::documents::PartsError| Wait {
         check: "VaultStarting",
@@ -131,8 +168,8 @@ fn changed<'m>(list: &Admission, found: &'m [Member]) -> Vec<&'m Member> {
     found.iter().filter(|m| !list.members.contains(m)).collect()
 }
 
-fn same(list: &Admission, found: &[Member]) -> Vec<Slot> {
-    found.iter().filter(|m| list.members.contains(m)).map(|m| m.slot).collect()
+fn same(list: &Admission, found: &[Member]) -> Vec<(Slot, String)> {
+    found.iter().filter(|m| list.members.contains(m)).map(|m| (m.slot, m.region.clone())).collect()
 }
 
 /// Has drafts signed by whoever keeps the root. The verdict is Some while people are asked.
@@ -147,8 +184,7 @@ fn sign(
         _ if drafts.is_empty() && f.requested => (vec![Action::WithdrawRequest], None),
         _ if drafts.is_empty() => (Vec::new(), None),
         Custody::InFleet => {
-            let holder = f.vaults.iter().find(|(_, v)| v.status.root_held).map(|(r, _)| r.clone());
-            let Some(region) = holder else {
+            let Some(region) = f.holder().cloned() else {
                 waits.push(Wait {
                     check: "RootHolderAway",
                     target: journal.seed.clone(),

@@ -49,6 +49,8 @@ pub struct Facts {
     pub pinned: Pinned,
     /// The journal, if there is one.
     pub journal: Option<Journal>,
+    /// Volumes or workloads of an earlier fleet of this name lie in the cluster.
+    pub remains: bool,
     /// The id that a new fleet would get, 32 hexadecimal digits.
     pub new_id: String,
     /// The public root that is published.
@@ -65,6 +67,22 @@ pub struct Facts {
     pub vaults: BTreeMap<String, Vault>,
     /// Now.
     pub now: Time,
+}
+
+impl Facts {
+    /// How far the fleet has come, as far as anybody knows: what the vaults say outweighs a journal that was set back.
+    pub fn stage(&self, journal: &Journal) -> Stage {
+        let known = self.vaults.values().any(|v| v.status.fleet.as_deref() == Some(&journal.fleet));
+        if known { journal.stage.max(Stage::Initialising) } else { journal.stage }
+    }
+
+    /// The first vault that keeps the private half of the published root. One that only says so (it has lost its volumes and made another root, or it
+    /// lies) is passed over.
+    pub fn holder(&self) -> Option<&String> {
+        let published = self.root.as_ref().map(|b| bkv_wire::documents::fingerprint("root", b))?;
+        let mut vaults = self.vaults.iter();
+        vaults.find(|(_, v)| v.status.root_held && v.status.root.as_ref() == Some(&published)).map(|(r, _)| r)
+    }
 }
 
 /// Something to do. Each can be repeated without harm.
@@ -92,6 +110,13 @@ pub enum Action {
     AskForSignatures(Vec<Draft>),
     /// Nothing is asked of people any more.
     WithdrawRequest,
+    /// Ask a vault for the document in force, and keep it: the cluster has lost its copy.
+    Recover {
+        /// Which vault.
+        region: String,
+        /// Which document.
+        kind: Kind,
+    },
     /// Keep what people have signed.
     KeepSigned {
         /// Which.

@@ -68,6 +68,12 @@ pub(super) async fn act(
             verified(&store, fleet, &region, kind, &signed).await?;
             keep(&store, name, kind, signed).await?;
         }
+        Action::Recover { region, kind } => {
+            let found = client(memory, &region)?.in_force(kind).await?;
+            let signed = found.ok_or_else(|| ActionError::Gone(region.clone()))?;
+            verified(&store, fleet, &region, kind, &signed).await?;
+            keep(&store, name, kind, signed).await?;
+        }
         Action::KeepSigned { kind, signed } => keep(&store, name, kind, signed).await?,
         Action::AskForSignatures(drafts) => return ask(&store, name, &drafts, asked).await,
         Action::WithdrawRequest => store.remove(&request(name)).await?,
@@ -124,7 +130,7 @@ async fn verified(
         Kind::Policy => bkv_wire::documents::policy(&root, signed, None).map(drop),
     };
     done.map_err(|e| {
-        odd(format!("it signs by another root than the published one ({e}): its volumes are new; give it its own back, or begin again under another name"))
+        odd(format!("its documents are of another root than the published one ({e}): its volumes are new; give it its own back, or begin again under another name"))
     })
 }
 
@@ -189,7 +195,7 @@ async fn ask(
         ));
         lines.push(format!("  bkv ceremony show {file}"));
         lines.push(format!(
-            "  bkv ceremony sign --key root.key --root root.bin --output {}.signed {file}",
+            "  bkv ceremony sign {file} --key root.key --root root.bin --output {}.signed",
             kind.name()
         ));
         if let Draft::Admission(list) = draft {

@@ -9,6 +9,9 @@ mod reconcile;
 mod run;
 mod secrets;
 mod store;
+mod tell;
+mod unreadable;
+mod watched;
 mod world;
 
 pub use run::{RunError, run};

@@ -14,11 +14,12 @@ use super::secrets::{Content, Secrets};
 use super::world::{Certificates, Memory, World, now};
 use crate::apply::ApplyError;
 use crate::pki::{
-    Authorities, Authority, AuthorityDue, LeafDue, Names, PkiError, SeenCertificate, authority_due, issue,
-    leaf_due, read_chain,
+    Authorities, Authority, AuthorityDue, LeafDue, Names, PkiError, SeenAuthorities, SeenCertificate,
+    authority_due, issue, leaf_due, read_chain,
 };
 use crate::plan::{CertificateRequest, certificates};
 use crate::resource::status::CertificateStatus;
+use crate::status::Trouble;
 use crate::validate::{Fleet, Tls};
 
 /// Certificates are looked at again after this; a change of the spec is looked at at once.
@@ -38,15 +39,27 @@ pub(super) enum CertificateError {
     Awaited(String),
 }
 
+impl CertificateError {
+    /// As something that is waited for.
+    pub(super) fn trouble(&self, fleet: &Fleet) -> Trouble {
+        match self {
+            Self::Pki(PkiError::Authority { secret, .. }) => {
+                Trouble::hard("Certificate", secret.clone(), self.to_string())
+            }
+            _ => Trouble::soft("Certificate", fleet.names().admin(), self.to_string()),
+        }
+    }
+}
+
 /// Sees to all certificates, and gives what the admin doors need.
 pub(super) async fn ensure(
     world: &World,
     fleet: &Fleet,
     memory: &mut Memory,
 ) -> Result<Arc<Certificates>, CertificateError> {
-    if let Some((at, generation, known)) = &memory.pki
+    if let Some((at, about, known)) = &memory.pki
         && at.elapsed() < AGAIN
-        && *generation == fleet.generation
+        && *about == (fleet.uid.clone(), fleet.generation)
     {
         return Ok(known.clone());
     }
@@ -59,7 +72,7 @@ pub(super) async fn ensure(
         Tls::CertManager { .. } => awaited(&secrets, &requests).await?,
     };
     let known = Arc::new(seen);
-    memory.pki = Some((Instant::now(), fleet.generation, known.clone()));
+    memory.pki = Some((Instant::now(), (fleet.uid.clone(), fleet.generation), known.clone()));
     Ok(known)
 }
 
@@ -82,20 +95,31 @@ async fn builtin(
     let current = authorities.as_ref().and_then(|a| a.current.seen());
     let next = authorities.as_ref().and_then(|a| a.next.as_ref()?.seen());
     let old = authorities.as_ref().and_then(|a| read_chain(a.old.as_ref()?.as_bytes())?.into_iter().next());
-    let of_old = leaves
-        .values()
-        .flatten()
-        .filter_map(leaf)
+    let found_leaves: Vec<&Content> = leaves.values().flatten().collect();
+    let of_old = found_leaves
+        .iter()
+        .filter_map(|c| leaf(c))
         .any(|l| old.as_ref().is_some_and(|o| l.authority == o.subject));
-    let due = authority_due(current.as_ref(), next.as_ref(), old.as_ref(), of_old, at);
+    let spread = authorities.as_ref().and_then(|a| a.next.as_ref()).is_some_and(|next| {
+        found_leaves.iter().all(|c| c.text("ca.crt").is_some_and(|ca| ca.contains(&next.certificate)))
+    });
+    let lies = SeenAuthorities {
+        current: current.as_ref(),
+        next: next.as_ref(),
+        old: old.as_ref(),
+        since: authorities.as_ref().and_then(|a| a.since),
+    };
+    let due = authority_due(lies, spread, of_old, at);
     authorities = match (due, authorities) {
         (AuthorityDue::Nothing, a) => a,
         (AuthorityDue::MakeNext, Some(a)) => Some(Authorities {
             next: Some(Authority::generate(fleet.name.as_str(), ca_validity, clock)?),
+            since: None,
             ..a
         }),
+        (AuthorityDue::Mark, Some(a)) => Some(Authorities { since: Some(at), ..a }),
         (AuthorityDue::Promote, Some(a)) => Some(a.promoted()),
-        (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, ..a }),
+        (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, since: None, ..a }),
         (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),
     };
     let Some(authorities) = authorities else { return Err(CertificateError::Awaited(name)) };
@@ -189,8 +213,8 @@ fn text(content: &Content, key: &str) -> Zeroizing<String> {
 
 fn leaf(content: &Content) -> Option<SeenCertificate> {
     // Without its key it is no use.
-    content.get("tls.key").filter(|k| !k.is_empty())?;
-    read_chain(content.get("tls.crt")?)?.into_iter().next()
+    let key = content.text("tls.key")?;
+    read_chain(content.get("tls.crt")?)?.into_iter().next().filter(|c| c.is_of(key))
 }
 
 fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authorities>, PkiError> {
@@ -198,14 +222,18 @@ fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authoriti
     let pair = |stem: &str| -> Option<Authority> {
         let certificate = content.text(&format!("{stem}.crt"))?.to_owned();
         let key = text(content, &format!("{stem}.key"));
-        read_chain(certificate.as_bytes())?;
-        (!key.is_empty()).then_some(Authority { certificate, key })
+        let seen = read_chain(certificate.as_bytes())?.into_iter().next()?;
+        // Found out now, and not when something has to be signed.
+        seen.is_of(&key).then_some(Authority { certificate, key })
     };
-    let unreadable =
-        || PkiError::Secret { secret: name.to_owned(), why: "tls.crt and tls.key do not read".into() };
+    let unreadable = || PkiError::Authority {
+        secret: name.to_owned(),
+        why: "tls.crt and tls.key are no certificate and its key".into(),
+    };
     let current = pair("tls").ok_or_else(unreadable)?;
     let old = content.text("old.crt").filter(|c| read_chain(c.as_bytes()).is_some()).map(str::to_owned);
-    Ok(Some(Authorities { current, next: pair("next"), old }))
+    let since = content.text("since").and_then(|t| t.parse().ok());
+    Ok(Some(Authorities { current, next: pair("next"), old, since }))
 }
 
 async fn write_authorities(secrets: &Secrets<'_>, name: &str, a: &Authorities) -> Result<(), ApplyError> {
@@ -217,6 +245,10 @@ async fn write_authorities(secrets: &Secrets<'_>, name: &str, a: &Authorities) -
     }
     if let Some(old) = &a.old {
         data.insert("old.crt", old.as_bytes());
+    }
+    let since = a.since.map(|s| s.to_string());
+    if let Some(since) = &since {
+        data.insert("since", since.as_bytes());
     }
     secrets.write(name, "kubernetes.io/tls", data, true).await
 }

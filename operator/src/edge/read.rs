@@ -91,7 +91,12 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         jwks,
         served_jwks,
         others: others.collect(),
-        pods: seen.into_iter().filter_map(|(r, p)| Some((r?, p))).collect(),
+        // By its name too: a label alone is soon forged.
+        pods: seen
+            .into_iter()
+            .filter_map(|(r, p)| Some((r?, p)))
+            .filter(|(r, p)| p.name == format!("{name}-{r}-0"))
+            .collect(),
         sets: sets.iter().filter_map(|s| Some((region(s.labels())?, stateful_set_seen(s)))).collect(),
         chatd: deployments.iter().find(|d| d.name_any() == names.chatd()).map(deployment_seen),
         chatd_pods: chatd_pods.collect(),
@@ -144,6 +149,9 @@ pub(super) async fn vaults(
     }
     for (name, uid, status, token) in join_all(asked).await {
         match status {
+            Ok(status) if status.region != name || token.as_ref().is_some_and(|t| t.region != name) => {
+                o.silent.insert(name, format!("the vault says that it is of region {}", status.region));
+            }
             Ok(status) => {
                 if let Some(token) = &token {
                     memory.tokens.insert(name.clone(), (uid, token.clone()));

@@ -9,18 +9,19 @@ use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time as Millis};
 use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::runtime::controller::Action as Next;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
+use tokio::time::Instant;
 
 use super::act::{act, custody};
 use super::announce;
 use super::pki::{self, CertificateError};
 use super::read;
 use super::secrets::{Secrets, new_id};
-use super::world::{Memory, World, now};
-use crate::apply::{ApplyError, MANAGER, Owner, Wanted};
+use super::tell;
+use super::world::{Dropped, Memory, World, now};
+use crate::apply::{ApplyError, Owner, Wanted};
 use crate::bootstrap::{Decision, Facts, Verdict, Wait, decide};
 use crate::documents::PolicyWish;
 use crate::journal::{Journal, Pinned, Stage};
@@ -29,7 +30,7 @@ use crate::observe::Observed;
 use crate::plan::{self, Content, Input, Kinds, Object};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::conditions::{ACCEPTED, Finding, READY, RECONCILING, STALLED, merge};
-use crate::status::{Pass, Trouble, status};
+use crate::status::{Pass, Trouble, status, unread};
 use crate::validate::{Fleet, JwksSource, Postgres, Refusal, RootCustody, validate};
 
 /// After something was done there is usually more.
@@ -38,6 +39,10 @@ const SOON: Duration = Duration::from_millis(300);
 const WHILE_WORKING: Duration = Duration::from_secs(2);
 /// ChatD's health port.
 const CHATD_HEALTH: u16 = 9090;
+/// More is no answer of ChatD.
+const MOST_METRICS: usize = 1 << 20;
+/// For so long after something has moved the next look comes soon.
+const LIVELY: Duration = Duration::from_mins(2);
 /// A wait that lasts longer is a stall.
 const PATIENCE: i64 = 600;
 
@@ -53,6 +58,7 @@ pub(super) enum PassError {
 /// One pass.
 pub(super) async fn reconcile(resource: Arc<BackupKeyVault>, world: Arc<World>) -> Result<Next, PassError> {
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let uid = resource.uid().unwrap_or_default();
     if resource.metadata.deletion_timestamp.is_some() {
         // Retain: what holds keys is owned by nobody and stays; the collector takes the rest.
         world.forget(&namespace, &name);
@@ -61,12 +67,16 @@ pub(super) async fn reconcile(resource: Arc<BackupKeyVault>, world: Arc<World>) 
     let before = resource.status.clone().unwrap_or_default();
     match validate(&resource) {
         Err(refusals) => {
+            let mut memory = world.recall(&namespace, &name, &uid);
+            let before = memory.completed(before);
             let after = refused(&resource, &before, &refusals);
-            write(&world, &resource, &before, &after).await?;
-            Ok(Next::requeue(world.resync))
+            let written = write(&world, &resource, &before, &after, &mut memory).await;
+            world.remember(&namespace, &name, memory);
+            written.map(|()| Next::requeue(world.resync))
         }
         Ok(fleet) => {
-            let mut memory = world.recall(&namespace, &name, &fleet.uid);
+            let mut memory = world.recall(&namespace, &name, &uid);
+            let before = memory.completed(before);
             let done = pass(&world, &resource, &fleet, &before, &mut memory).await;
             world.remember(&namespace, &name, memory);
             done
@@ -82,12 +92,21 @@ async fn pass(
     memory: &mut Memory,
 ) -> Result<Next, PassError> {
     let at = now();
-    let mut observed = read::cluster(world, fleet).await?;
+    let mut observed = match read::cluster(world, fleet).await {
+        Ok(observed) => observed,
+        Err(e) => {
+            // Somebody else's ConfigMap in the place of the journal, or no right to look: nothing is done on half a view.
+            let after = unread(before, fleet.generation, &trouble(e)?, &Time(at));
+            write(world, resource, before, &after, memory).await?;
+            world.metrics.show(&fleet.namespace, fleet.name.as_str(), &after);
+            return Ok(Next::requeue(world.resync));
+        }
+    };
     let mut troubles = Vec::new();
     let mut changed = false;
     // Certificates and Secrets come first: pods wait for them.
-    let certificates = if fleet.paused && memory.pki.is_none() {
-        None
+    let certificates = if fleet.paused {
+        memory.pki.as_ref().map(|(_, _, known)| known.clone())
     } else {
         match pki::ensure(world, fleet, memory).await {
             Ok(known) => Some(known),
@@ -96,16 +115,20 @@ async fn pass(
                 None
             }
             Err(e) => {
-                troubles.push(Trouble::soft("Certificate", fleet.names().admin(), e.to_string()));
-                None
+                // The ones from before still open the doors: a fleet that serves is not called down for this.
+                troubles.push(e.trouble(fleet));
+                memory.pki.as_ref().map(|(_, _, known)| known.clone())
             }
         }
     };
-    let made = matches!(&observed.journal, Ok(Some(j)) if j.stage != Stage::Begun);
+    // Only while there can be no token that an earlier PIN opens.
+    let new = matches!(&observed.journal, Ok(None))
+        || matches!(&observed.journal, Ok(Some(j)) if j.stage == Stage::Begun);
+    let may_make = new && observed.claims.iter().all(|c| !c.bound);
     let (mut external_ca, mut external_port) = (false, None);
     if !fleet.paused {
         let secrets = Secrets::of(world, fleet);
-        match secrets.pins(!made).await {
+        match secrets.pins(may_make).await {
             Ok(found) => troubles.extend(found),
             Err(e) => troubles.push(trouble(e)?),
         }
@@ -142,8 +165,9 @@ async fn pass(
                     Err(e) => troubles.push(trouble(e)?),
                 }
             }
-            // Only after a whole plan: a half one would take away what it did not come to.
-            if troubles.is_empty() {
+            // Only after a whole plan, and of a fleet that is made: a half one would take away what it did not come to.
+            let whole = journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
+            if troubles.is_empty() && whole {
                 let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
                 let gone = world.applier.prune(&owner, &keep).await?;
                 changed |= !gone.is_empty();
@@ -183,15 +207,21 @@ async fn pass(
             now: Time(at),
         },
     );
-    write(world, resource, before, &after).await?;
+    write(world, resource, before, &after, memory).await?;
     world.metrics.show(&fleet.namespace, fleet.name.as_str(), &after);
+    if changed || *before != after {
+        memory.moved = Some(Instant::now());
+    }
     let settled =
         after.conditions.iter().any(|c| c.type_ == READY && c.status == "True") && after.waits.is_empty();
     Ok(Next::requeue(match (changed, settled) {
         (true, false) => SOON,
         (true, true) => WHILE_WORKING,
-        (false, false) => WHILE_WORKING.max(world.resync / 10),
-        (false, true) => world.resync,
+        // What has not moved for long waits for a person; and pods, volumes and workloads wake us when they change.
+        (false, false) if memory.moved.is_some_and(|m| m.elapsed() < LIVELY) => {
+            WHILE_WORKING.max(world.resync / 10)
+        }
+        (false, _) => world.resync,
     }))
 }
 
@@ -210,6 +240,9 @@ fn trouble(e: ApplyError) -> Result<Trouble, ApplyError> {
         }
         ApplyError::Forbidden { kind, name, .. } => {
             Trouble::hard("RoleMissing", target(kind, name), e.to_string())
+        }
+        ApplyError::Leaving { kind, name } => {
+            Trouble::soft("BeingCollected", target(kind, name), e.to_string())
         }
         ApplyError::Server { .. } => return Err(e),
     })
@@ -235,6 +268,9 @@ fn decided(
             ));
         }
     };
+    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(o, j)) {
+        return Ok((None, halt));
+    }
     let settings = &world.settings;
     let facts = Facts {
         custody: custody(fleet),
@@ -250,6 +286,7 @@ fn decided(
             pull_policy: fleet.images.pull_policy.unwrap_or(settings.pull_policy),
         },
         journal: journal.clone(),
+        remains: !o.sets.is_empty() || !o.claims.is_empty(),
         new_id: new_id()?,
         root: o.root.clone(),
         given_root: o.given_root.clone(),
@@ -260,6 +297,18 @@ fn decided(
         now: Millis(u64::try_from(at).unwrap_or(0)),
     };
     Ok((journal, decide(&facts)))
+}
+
+/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness.
+fn journal_changed(o: &Observed, journal: &Journal) -> Option<Decision> {
+    let image = &journal.pinned.vault_image;
+    let (region, other) =
+        o.sets.iter().find_map(|(r, s)| Some((r, s.image.as_ref().filter(|i| *i != image)?)))?;
+    let message = format!(
+        "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
+    );
+    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
+    Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
 }
 
 fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
@@ -338,8 +387,15 @@ async fn database(world: &World, fleet: &Fleet, o: &Observed) -> Option<bool> {
     }
     for address in &o.chatd_pods {
         let url = format!("http://{}/metrics", std::net::SocketAddr::new(*address, CHATD_HEALTH));
-        let Ok(answer) = world.http.get(url).send().await else { continue };
-        let Ok(text) = answer.text().await else { continue };
+        let Ok(mut answer) = world.http.get(url).send().await else { continue };
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MOST_METRICS {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&body);
         let up = text.lines().find_map(|l| l.strip_prefix("bkv_chatd_postgres_up "));
         return up.map(|v| v.trim() == "1");
     }
@@ -430,20 +486,22 @@ async fn write(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     after: &BackupKeyVaultStatus,
+    memory: &mut Memory,
 ) -> Result<(), PassError> {
     if before == after {
         return Ok(());
     }
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<BackupKeyVault> = Api::namespaced(world.client.clone(), &namespace);
-    let body = json!({
-        "apiVersion": BackupKeyVault::api_version(&()),
-        "kind": BackupKeyVault::kind(&()),
-        "metadata": { "name": resource.name_any() },
-        "status": after,
-    });
-    let params = PatchParams::apply(MANAGER).force();
-    api.patch_status(&resource.name_any(), &params, &Patch::Apply(&body)).await.map_err(PassError::Status)?;
+    let kept = tell::status(&api, &resource.name_any(), after).await.map_err(PassError::Status)?;
+    if kept == *after {
+        memory.dropped = None;
+    } else {
+        if memory.dropped.is_none() {
+            tell::about_the_definition(world, &resource.object_ref(&())).await;
+        }
+        memory.dropped = Some(Arc::new(Dropped { at: Instant::now(), kept, given: after.clone() }));
+    }
     world.metrics.writes.with_label_values(&["BackupKeyVault"]).inc();
     announce::changes(world, &resource.object_ref(&()), before, after).await;
     Ok(())

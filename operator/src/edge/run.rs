@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, controller, watcher};
+use kube::runtime::{Controller, controller};
 use kube::{Client, Config};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::health::{self, Health};
 use super::reconcile::{failed, reconcile};
+use super::watched::watched;
 use super::world::World;
 use crate::apply::Seen;
 use crate::kinds::ALL;
@@ -34,7 +35,9 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The first look at every object may take this long.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// At the end passes under way may take this long.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(10);
+/// One question to the API server, while nothing else is done yet.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The operator can't run, or not any more.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,9 @@ pub enum RunError {
     /// A task that must not end has ended.
     #[error("the task `{0}` has ended")]
     Ended(&'static str),
+    /// A pass does not end.
+    #[error("a pass did not end within {} s of the word to stop", GRACE.as_secs())]
+    Hangs,
 }
 
 /// Runs until `stop`.
@@ -70,8 +76,10 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let client = Client::try_from(config).map_err(|e| RunError::Client(e.into()))?;
     let ready = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
-    let doors =
-        health::serve(args.health, Health { metrics: metrics.clone(), ready: ready.clone() }, stop.clone());
+    // They close last: a probe that fails while passes end would look like a fault, and closing ends the others.
+    let closing = CancellationToken::new();
+    let health = Health { metrics: metrics.clone(), ready: ready.clone() };
+    let doors = health::serve(args.health, health, closing.clone());
     let mut doors = tokio::spawn(doors);
     let identity = args.identity.clone().unwrap_or_else(own_name);
     let election = Election::new(
@@ -80,8 +88,12 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
         &identity,
     );
     while !ready.load(Ordering::Relaxed) {
-        match client.apiserver_version().await {
-            Ok(v) => {
+        let asked = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            asked = tokio::time::timeout(ANSWER, client.apiserver_version()) => asked,
+        };
+        match asked {
+            Ok(Ok(v)) => {
                 tracing::info!(
                     server = v.git_version,
                     operator = env!("CARGO_PKG_VERSION"),
@@ -89,7 +101,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
                 );
                 ready.store(true, Ordering::Relaxed);
             }
-            Err(e) => tracing::warn!(error = %e, "the API server does not answer; tried again"),
+            Ok(Err(e)) => tracing::warn!(error = %e, "the API server does not answer; tried again"),
+            Err(_) => tracing::warn!("the API server takes too long to answer; tried again"),
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -108,17 +121,34 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let done = tokio::select! {
         d = &mut doors => Err(door(args.health, d)),
         lost = election.keep() => Err(lost.into()),
-        ended = work => ended,
+        ended = in_time(work, &stop) => ended,
     };
     metrics.leader.set(0);
     stop.cancel();
-    tasks.close();
-    let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
-    // Only now: nothing of ours writes any more.
+    // Without the lease nothing may be finished: another may have begun, and what hangs in a request could still reach the server.
     if done.is_ok() {
+        tasks.close();
+        let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
+        // Only now: nothing of ours writes any more.
         election.release().await;
     }
+    closing.cancel();
     done
+}
+
+/// Told to stop, passes under way get some time and no more: one may hang in a request that is never answered.
+async fn in_time(
+    work: impl Future<Output = Result<(), RunError>>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = work => ended,
+        () = too_long => Err(RunError::Hangs),
+    }
 }
 
 fn door(
@@ -175,26 +205,22 @@ async fn lead(
     let mut fan = Fan { senders: Vec::new() };
     let mut controllers = Vec::new();
     for namespace in &namespaces {
-        let api: Api<BackupKeyVault> = if namespace.is_empty() {
-            Api::all(client.clone())
-        } else {
-            Api::namespaced(client.clone(), namespace)
-        };
         let (sender, receiver) = mpsc::unbounded_channel();
         fan.senders.push((namespace.clone(), sender));
         let stream =
             futures_util::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|x| (x, r)) });
         let stopped = stop.clone();
-        let of_gone = world.clone();
-        let controller = Controller::new(api, watcher::Config::default().any_semantic())
+        let (store, resources) = watched(client.clone(), namespace);
+        let gone = world.clone();
+        let controller = Controller::for_stream(resources, store)
             .with_config(controller::Config::default().concurrency(AT_ONCE).debounce(DEBOUNCE))
             .reconcile_on(stream)
             .graceful_shutdown_on(async move { stopped.cancelled().await })
             .run(reconcile, failed, world.clone())
             .for_each(move |done| {
-                // Without a finalizer a resource is simply gone; the collector's work on its objects brings us here.
-                if let Err(controller::Error::ObjectNotFound(gone)) = done {
-                    of_gone.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                // A resource that was deleted is only noticed by its absence.
+                if let Err(controller::Error::ObjectNotFound(what)) = done {
+                    gone.forget(what.namespace.as_deref().unwrap_or_default(), &what.name);
                 }
                 std::future::ready(())
             });

@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::world::World;
@@ -35,6 +35,17 @@ impl Drop for Content {
     }
 }
 
+/// Whose a Secret is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This resource's.
+    Ours,
+    /// Of a resource of the same name that was deleted: the collector will take it.
+    Leaving,
+    /// Somebody else's.
+    Others,
+}
+
 /// Where a fleet's Secrets are.
 pub(super) struct Secrets<'a> {
     api: Api<Secret>,
@@ -46,24 +57,46 @@ impl<'a> Secrets<'a> {
         Self { api: Api::namespaced(world.client.clone(), &fleet.namespace), fleet }
     }
 
-    /// Its content, and whether it is ours.
-    pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, bool)>, ApplyError> {
+    /// Its content, and whose it is.
+    pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, Whose)>, ApplyError> {
         let found = self.api.get_opt(name).await.map_err(|e| ApplyError::of("Secret", name, e))?;
         Ok(found.map(|mut secret| {
             let label = |name: &str| secret.labels().get(name).map(String::as_str);
             let ours =
                 label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str());
+            let owner = secret.owner_references().iter().find(|o| o.controller == Some(true));
+            let whose = match owner {
+                _ if !ours => Whose::Others,
+                Some(o) if o.uid != self.fleet.uid && o.kind == "BackupKeyVault" => Whose::Leaving,
+                Some(o) if o.uid != self.fleet.uid => Whose::Others,
+                _ => Whose::Ours,
+            };
             let data = secret.data.take().unwrap_or_default();
-            (Content(data.into_iter().map(|(k, v)| (k, v.0)).collect()), ours)
+            (Content(data.into_iter().map(|(k, v)| (k, v.0)).collect()), whose)
         }))
     }
 
     /// Only ours.
     pub(super) async fn ours(&self, name: &str) -> Result<Option<Content>, ApplyError> {
         match self.read(name).await? {
-            Some((_, false)) => Err(ApplyError::Collision { kind: "Secret", name: name.to_owned() }),
+            Some((_, Whose::Others)) => Err(ApplyError::Collision { kind: "Secret", name: name.to_owned() }),
+            Some((_, Whose::Leaving)) => Err(ApplyError::Leaving { kind: "Secret", name: name.to_owned() }),
             found => Ok(found.map(|(content, _)| content)),
         }
+    }
+
+    /// Makes one that must never be made twice (a PIN opens one token, and no other): if it is there by now, the next pass reads it.
+    pub(super) async fn make(
+        &self,
+        name: &str,
+        data: BTreeMap<&str, &[u8]>,
+        owned: bool,
+    ) -> Result<(), ApplyError> {
+        let mut secret = self.secret(name, "Opaque", data, owned);
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let done = self.api.create(&params, &secret).await;
+        wipe(&mut secret);
+        done.map(drop).map_err(|e| ApplyError::of("Secret", name, e))
     }
 
     /// Writes one. `owned`: it goes with the resource.
@@ -74,6 +107,15 @@ impl<'a> Secrets<'a> {
         data: BTreeMap<&str, &[u8]>,
         owned: bool,
     ) -> Result<(), ApplyError> {
+        let mut secret = self.secret(name, kind, data, owned);
+        // Somebody else's is not written over. Applied also when it is made: keys that are left out later must go.
+        self.ours(name).await?;
+        let done = self.api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await;
+        wipe(&mut secret);
+        done.map(drop).map_err(|e| ApplyError::of("Secret", name, e))
+    }
+
+    fn secret(&self, name: &str, kind: &str, data: BTreeMap<&str, &[u8]>, owned: bool) -> Secret {
         let labels = [
             ("app.kubernetes.io/name", "bkv"),
             ("app.kubernetes.io/instance", self.fleet.name.as_str()),
@@ -89,7 +131,7 @@ impl<'a> Secrets<'a> {
             controller: Some(true),
             block_owner_deletion: Some(true),
         };
-        let mut secret = Secret {
+        Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(self.fleet.namespace.clone()),
@@ -100,16 +142,7 @@ impl<'a> Secrets<'a> {
             type_: Some(kind.to_owned()),
             data: Some(data.into_iter().map(|(k, v)| (k.to_owned(), ByteString(v.to_vec()))).collect()),
             ..Secret::default()
-        };
-        // Somebody else's is not written over. Applied also when it is made: keys that are left out later must go.
-        self.ours(name).await?;
-        let done = self.api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await;
-        if let Some(data) = secret.data.as_mut() {
-            for value in data.values_mut() {
-                value.0.zeroize();
-            }
         }
-        done.map(drop).map_err(|e| ApplyError::of("Secret", name, e))
     }
 
     /// PINs: makes those that are the operator's to make (never after the fleet is made: a new PIN would not open an old token), and says what is wrong
@@ -124,7 +157,7 @@ impl<'a> Secrets<'a> {
                     if found.as_ref().is_some_and(|c| c.get("pin").is_some_and(|p| !p.is_empty())) {
                     } else if may_make {
                         let pin = digits()?;
-                        self.write(&made, "Opaque", [("pin", pin.as_bytes())].into(), false).await?;
+                        self.make(&made, [("pin", pin.as_bytes())].into(), false).await?;
                     } else {
                         troubles.push(Trouble::hard("PinSecret", made.clone(), format!(
                             "Secret {made} with the PIN of region {} is gone: restore it; a new PIN would not open the token",
@@ -191,7 +224,7 @@ impl<'a> Secrets<'a> {
                     Zeroizing::new(password.to_owned())
                 } else {
                     let password = letters()?;
-                    self.write(&name, "Opaque", [("password", password.as_bytes())].into(), true).await?;
+                    self.make(&name, [("password", password.as_bytes())].into(), true).await?;
                     password
                 };
                 let host = format!("{name}.{}.svc", self.fleet.namespace);
@@ -217,6 +250,12 @@ impl<'a> Secrets<'a> {
                 Ok((Vec::new(), true, None))
             }
         }
+    }
+}
+
+fn wipe(secret: &mut Secret) {
+    for value in secret.data.iter_mut().flat_map(BTreeMap::values_mut) {
+        value.0.zeroize();
     }
 }
 

@@ -78,7 +78,7 @@ impl<'a> Store<'a> {
         let name = Journal::name(self.fleet.name.as_str());
         let map =
             ConfigMap { metadata: self.meta(&name), data: Some(journal.write()), ..ConfigMap::default() };
-        match self.api.create(&PostParams::default(), &map).await {
+        match self.api.create(&made(), &map).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
             other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
         }
@@ -94,7 +94,7 @@ impl<'a> Store<'a> {
         }
         // With the version that was read: a journal that has moved meanwhile is not moved back.
         let body = json!({ "metadata": { "resourceVersion": map.metadata.resource_version }, "data": journal.write() });
-        match self.api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
+        match self.api.patch(&name, &changed(), &Patch::Merge(&body)).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
             other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
         }
@@ -116,8 +116,8 @@ impl<'a> Store<'a> {
         };
         // A merge and not an apply: the two documents are kept one after the other.
         let body = serde_json::to_value(&map).unwrap_or_default();
-        let done = match self.api.patch(name, &PatchParams::default(), &Patch::Merge(&body)).await {
-            Err(kube::Error::Api(e)) if e.code == 404 => self.api.create(&PostParams::default(), &map).await,
+        let done = match self.api.patch(name, &changed(), &Patch::Merge(&body)).await {
+            Err(kube::Error::Api(e)) if e.code == 404 => self.api.create(&made(), &map).await,
             done => done,
         };
         done.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e))
@@ -133,6 +133,14 @@ impl<'a> Store<'a> {
             other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e)),
         }
     }
+}
+
+fn made() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn changed() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Bytes under a key, from either half of a ConfigMap. Text is taken as it is.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::apply::{Applier, Seen};
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, Settings};
+use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::CertificateStatus;
 use crate::vaults::{VaultClient, VaultToken};
 
@@ -31,17 +32,34 @@ pub(super) struct World {
     memory: Mutex<HashMap<(String, String), Memory>>,
 }
 
+/// A status of which the server did not keep everything. Without this each pass would write it again.
+pub(super) struct Dropped {
+    /// When it was written.
+    pub at: Instant,
+    /// What the server kept.
+    pub kept: BackupKeyVaultStatus,
+    /// What it was given.
+    pub given: BackupKeyVaultStatus,
+}
+
+/// By then the definition may be another.
+const TRY_AGAIN: Duration = Duration::from_mins(10);
+
 /// What is remembered of a resource between passes, to spare the API server and the tokens. Nothing here decides: losing it costs a few reads.
 #[derive(Default, Clone)]
 pub(super) struct Memory {
-    /// Of which resource: one that is made anew under an old name shares nothing with it.
+    /// Of this resource, and not of one of the same name before it.
     pub uid: String,
+    /// When something was last on the move.
+    pub moved: Option<Instant>,
+    /// Under a definition that lacks fields.
+    pub dropped: Option<Arc<Dropped>>,
     /// Public parts by region, with the pod that gave them: a pod that is replaced is asked again.
     pub tokens: HashMap<String, (String, VaultToken)>,
     /// Connections by region, with the pod and the certificate that they were made with.
     pub clients: HashMap<String, (String, VaultClient)>,
-    /// When the certificates were looked at, for which generation, and what was seen.
-    pub pki: Option<(Instant, i64, Arc<Certificates>)>,
+    /// When the certificates were looked at, for which resource and generation, and what was seen.
+    pub pki: Option<(Instant, (String, i64), Arc<Certificates>)>,
 }
 
 /// The certificates of a fleet as they were last seen.
@@ -52,6 +70,16 @@ pub(super) struct Certificates {
     pub mark: String,
     /// For the status.
     pub listed: Vec<CertificateStatus>,
+}
+
+impl Memory {
+    /// A status as we gave it, if this is what the server kept of it.
+    pub(super) fn completed(&self, stored: BackupKeyVaultStatus) -> BackupKeyVaultStatus {
+        match &self.dropped {
+            Some(d) if d.kept == stored && d.at.elapsed() < TRY_AGAIN => d.given.clone(),
+            _ => stored,
+        }
+    }
 }
 
 impl World {
@@ -65,8 +93,12 @@ impl World {
     ) -> Self {
         let applier = Applier::new(client.clone(), seen.clone());
         // A builder without TLS or proxies can't fail; the default client has no time-out, which costs patience and no more.
-        let http =
-            reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build().unwrap_or_default();
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(3))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap_or_default();
         Self {
             client,
             seen,
@@ -84,8 +116,8 @@ impl World {
     /// What is remembered of a resource.
     pub(super) fn recall(&self, namespace: &str, name: &str, uid: &str) -> Memory {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.get(&(namespace.to_owned(), name.to_owned())).filter(|m| m.uid == uid).cloned();
-        known.unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
+        let known = memory.get(&(namespace.to_owned(), name.to_owned())).filter(|m| m.uid == uid);
+        known.cloned().unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
     }
 
     /// Remembers it.

@@ -16,6 +16,8 @@ pub struct WorkloadSeen {
     pub exist: i32,
     /// Hash of its pod template.
     pub template_hash: Option<String>,
+    /// Image of its first container.
+    pub image: Option<String>,
     /// Why its controller can't make pods: quota, admission.
     pub failure: Option<String>,
 }
@@ -24,12 +26,14 @@ pub struct WorkloadSeen {
 pub fn stateful_set_seen(set: &StatefulSet) -> WorkloadSeen {
     let spec = set.spec.clone().unwrap_or_default();
     let status = set.status.clone().unwrap_or_default();
+    let image = spec.template.spec.as_ref().and_then(|p| p.containers.first()?.image.clone());
     let notes = spec.template.metadata.and_then(|m| m.annotations);
     WorkloadSeen {
         replicas: spec.replicas.unwrap_or(1),
         ready: status.ready_replicas.unwrap_or(0),
         exist: status.replicas,
         template_hash: notes.and_then(|a| a.get(TEMPLATE_HASH).cloned()),
+        image,
         failure: None,
     }
 }
@@ -45,6 +49,7 @@ pub fn deployment_seen(deployment: &Deployment) -> WorkloadSeen {
         ready: status.ready_replicas.unwrap_or(0),
         exist: status.replicas.unwrap_or(0),
         template_hash: None,
+        image: None,
         failure: failed.and_then(|c| c.message.clone()),
     }
 }

@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 use super::seen::{SeenCertificate, read_chain};
 use super::{BACKDATED, PkiError, renew_at};
 
-/// How long a new authority is only trusted, so that every mounted Secret has it before anything is signed by it (the kubelet refreshes within
-/// about a minute and a half, the programs look each half minute).
-pub(crate) const TRUSTED_FIRST: i64 = 600;
+/// After every leaf has it, a new authority is only trusted for so long, seconds: every mounted Secret has it before anything is signed by it (the
+/// kubelet refreshes within about a minute and a half, the programs look every few seconds). An old one stays trusted for as long after its last leaf.
+pub(crate) const OVERLAP: i64 = 600;
 
 /// What has to be done about the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,38 +21,50 @@ pub enum AuthorityDue {
     Make,
     /// It is in the last third of its life: make the next one, trusted only.
     MakeNext,
+    /// From now on the overlap counts: every leaf has the next one, or none is of the old one any more.
+    Mark,
     /// The next one has been trusted for long enough: it signs from now on; the old one stays trusted.
     Promote,
-    /// Nothing is signed by the old one any more.
+    /// The old one has not been used for long enough.
     Retire,
     /// Nothing.
     Nothing,
 }
 
-/// Decides. `next` and `old`: as they lie in the Secret. `of_old`: is any leaf still signed by the old one?
-pub fn authority_due(
-    current: Option<&SeenCertificate>,
-    next: Option<&SeenCertificate>,
-    old: Option<&SeenCertificate>,
-    of_old: bool,
-    now: i64,
-) -> AuthorityDue {
-    let Some(current) = current else { return AuthorityDue::Make };
-    if let Some(next) = next {
-        let made = next.not_before.saturating_add(BACKDATED.as_secs().cast_signed());
-        return if now >= made.saturating_add(TRUSTED_FIRST) {
-            AuthorityDue::Promote
-        } else {
-            AuthorityDue::Nothing
-        };
+/// The authorities as they lie in the Secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeenAuthorities<'a> {
+    /// Signs.
+    pub current: Option<&'a SeenCertificate>,
+    /// Trusted, does not sign yet.
+    pub next: Option<&'a SeenCertificate>,
+    /// Trusted, signs no more.
+    pub old: Option<&'a SeenCertificate>,
+    /// Since when the overlap counts, seconds since the epoch.
+    pub since: Option<i64>,
+}
+
+/// Decides. `spread`: every leaf comes with the next authority; `of_old`: some leaf is still signed by the old one. Not by the clock alone: an operator
+/// that was away must not let something be signed by an authority that nobody has heard of.
+pub fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now: i64) -> AuthorityDue {
+    let Some(current) = seen.current else { return AuthorityDue::Make };
+    let overlap = |ready: bool, then: AuthorityDue| match seen.since {
+        _ if !ready => AuthorityDue::Nothing,
+        None => AuthorityDue::Mark,
+        Some(since) if now >= since.saturating_add(OVERLAP) => then,
+        Some(_) => AuthorityDue::Nothing,
+    };
+    if seen.next.is_some() {
+        return overlap(spread, AuthorityDue::Promote);
     }
-    if old.is_some() && !of_old {
-        return AuthorityDue::Retire;
+    if seen.old.is_some() {
+        return overlap(!of_old, AuthorityDue::Retire);
     }
     if now >= renew_at(current.not_before, current.not_after) {
-        return AuthorityDue::MakeNext;
+        AuthorityDue::MakeNext
+    } else {
+        AuthorityDue::Nothing
     }
-    AuthorityDue::Nothing
 }
 
 /// The authorities of a fleet as they lie in its Secret `<name>-ca`.
@@ -63,6 +75,8 @@ pub struct Authorities {
     pub next: Option<Authority>,
     /// Trusted, signs no more: its certificate.
     pub old: Option<String>,
+    /// Since when the overlap counts, seconds since the epoch.
+    pub since: Option<i64>,
 }
 
 /// One authority.
@@ -118,7 +132,7 @@ impl Authority {
 impl Authorities {
     /// A first one.
     pub fn make(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
-        Ok(Self { current: Authority::generate(name, validity, now)?, next: None, old: None })
+        Ok(Self { current: Authority::generate(name, validity, now)?, next: None, old: None, since: None })
     }
 
     /// Every authority that is to be trusted, PEM: the one that signs first.
@@ -131,7 +145,9 @@ impl Authorities {
     #[must_use]
     pub fn promoted(self) -> Self {
         match self.next {
-            Some(next) => Self { old: Some(self.current.certificate), current: next, next: None },
+            Some(next) => {
+                Self { old: Some(self.current.certificate), current: next, next: None, since: None }
+            }
             None => self,
         }
     }
@@ -154,19 +170,24 @@ mod tests {
 
     #[test]
     fn a_new_authority_is_trusted_before_it_signs_and_the_old_one_until_nothing_is_left_of_it() {
-        let current = seen(0, 9_000_000);
-        let due = |next: Option<&SeenCertificate>, old, of_old, now| {
-            authority_due(Some(&current), next, old, of_old, now)
-        };
-        assert_eq!(authority_due(None, None, None, false, 0), AuthorityDue::Make);
-        assert_eq!(due(None, None, false, 5_999_999), AuthorityDue::Nothing);
-        assert_eq!(due(None, None, false, 6_000_000), AuthorityDue::MakeNext);
-        // Made at 6,000,000, so valid from an hour before.
-        let next = seen(6_000_000 - 3_600, 15_000_000);
-        assert_eq!(due(Some(&next), None, false, 6_000_000 + TRUSTED_FIRST - 1), AuthorityDue::Nothing);
-        assert_eq!(due(Some(&next), None, false, 6_000_000 + TRUSTED_FIRST), AuthorityDue::Promote);
-        assert_eq!(due(None, Some(&current), true, 1), AuthorityDue::Nothing);
-        assert_eq!(due(None, Some(&current), false, 1), AuthorityDue::Retire);
+        let (current, other) = (seen(0, 9_000_000), seen(5_000_000, 15_000_000));
+        let at = SeenAuthorities { current: Some(&current), ..SeenAuthorities::default() };
+        assert_eq!(authority_due(SeenAuthorities::default(), false, false, 0), AuthorityDue::Make);
+        assert_eq!(authority_due(at, false, false, 5_999_999), AuthorityDue::Nothing);
+        assert_eq!(authority_due(at, false, false, 6_000_000), AuthorityDue::MakeNext);
+        // However long ago it was made: not before every leaf has it, and then for the overlap.
+        let next = SeenAuthorities { next: Some(&other), ..at };
+        assert_eq!(authority_due(next, false, false, 8_999_999), AuthorityDue::Nothing);
+        assert_eq!(authority_due(next, true, false, 8_000_000), AuthorityDue::Mark);
+        let next = SeenAuthorities { since: Some(8_000_000), ..next };
+        assert_eq!(authority_due(next, true, false, 8_000_000 + OVERLAP - 1), AuthorityDue::Nothing);
+        assert_eq!(authority_due(next, true, false, 8_000_000 + OVERLAP), AuthorityDue::Promote);
+        let old = SeenAuthorities { old: Some(&other), ..at };
+        assert_eq!(authority_due(old, true, true, 1), AuthorityDue::Nothing);
+        assert_eq!(authority_due(old, true, false, 1), AuthorityDue::Mark);
+        let old = SeenAuthorities { since: Some(1), ..old };
+        assert_eq!(authority_due(old, true, false, OVERLAP), AuthorityDue::Nothing);
+        assert_eq!(authority_due(old, true, false, 1 + OVERLAP), AuthorityDue::Retire);
     }
 
     #[test]

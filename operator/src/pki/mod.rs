@@ -5,7 +5,7 @@ mod authority;
 mod leaf;
 mod seen;
 
-pub use authority::{Authorities, Authority, AuthorityDue, authority_due};
+pub use authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
 pub use leaf::{Leaf, LeafDue, Names, issue, leaf_due};
 pub use seen::{SeenCertificate, read_chain};
 
@@ -25,6 +25,16 @@ pub enum PkiError {
     /// What lies in a Secret does not read.
     #[error("Secret {secret}: {why}; delete it to have it made anew")]
     Secret {
+        /// Which.
+        secret: String,
+        /// Why.
+        why: String,
+    },
+    /// The authority does not read. A new one would cut off everybody who trusts it, so none is made without a person's word.
+    #[error(
+        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: a new authority is made, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
+    )]
+    Authority {
         /// Which.
         secret: String,
         /// Why.

@@ -22,6 +22,16 @@ pub struct SeenCertificate {
     pub names: Vec<String>,
 }
 
+impl SeenCertificate {
+    /// Is this its private key (PEM)?
+    pub fn is_of(&self, key: &str) -> bool {
+        use rcgen::PublicKeyData as _;
+        use sha2::{Digest as _, Sha256};
+        rcgen::KeyPair::from_pem(key)
+            .is_ok_and(|pair| hex::encode(Sha256::digest(pair.subject_public_key_info())) == self.key)
+    }
+}
+
 /// Every certificate of a PEM text; None: it holds none, or one that does not read.
 pub fn read_chain(pem: &[u8]) -> Option<Vec<SeenCertificate>> {
     let mut chain = Vec::new();

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::labels::{Component, Part};
 use super::{Input, Object, Stage};
-use crate::resource::IssuerKind;
 use crate::validate::{Expose, Fleet, Postgres, Tls};
 
 /// A role, as `services/mtls` knows it.
@@ -127,13 +126,13 @@ fn hosts(fleet: &Fleet) -> Vec<String> {
 
 /// cert-manager's Certificates, if it is to issue and the cluster knows it.
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
-    let Tls::CertManager { issuer, kind, leaf_validity } = &input.fleet.tls else { return Vec::new() };
+    let Tls::CertManager { issuer, leaf_validity } = &input.fleet.tls else { return Vec::new() };
     if !input.kinds.certificate {
         return Vec::new();
     }
     let issuer = json!({
         "group": "cert-manager.io",
-        "kind": match kind { IssuerKind::Issuer => "Issuer", IssuerKind::ClusterIssuer => "ClusterIssuer" },
+        "kind": "Issuer",
         "name": issuer,
     });
     certificates(input.fleet).iter().map(|c| object(input.fleet, c, &issuer, *leaf_validity)).collect()

@@ -66,7 +66,7 @@ pub(super) const CASES: [(&str, &str); 5] = [
     autoscaling: {minReplicas: 3, maxReplicas: 12}
     expose: {gateway: {parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [chat.example.org]}}
   postgres: {cloudNativePG: {cluster: metadata}}
-  tls: {certManager: {issuerRef: {name: internal, kind: ClusterIssuer}}}
+  tls: {certManager: {issuerRef: {name: internal}}}
   clientAuth: {issuer: 'https://issuer.example.org', jwks: {url: 'https://issuer.example.org/keys'}}
 ",
     ),

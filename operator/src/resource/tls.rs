@@ -75,20 +75,8 @@ pub struct CertManagerTls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerReference {
-    /// Name of the Issuer or ClusterIssuer.
+    /// Name of an Issuer in this namespace, used by this fleet alone: whoever may ask it for a certificate can play any role in the fleet. So no
+    /// ClusterIssuer.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Issuer: in the namespace of this resource. ClusterIssuer: of the whole cluster.
-    #[serde(default)]
-    pub kind: IssuerKind,
-}
-
-/// Kinds of issuers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum IssuerKind {
-    /// In this namespace.
-    #[default]
-    Issuer,
-    /// Of the cluster.
-    ClusterIssuer,
 }

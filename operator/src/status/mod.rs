@@ -5,10 +5,12 @@ pub mod conditions;
 mod findings;
 pub mod reference;
 mod regions;
+mod unread;
 mod waits;
 mod write;
 
 pub use findings::findings;
 pub use regions::{quorum, regions};
+pub use unread::unread;
 pub use waits::{Trouble, troubles};
 pub use write::{Pass, status};

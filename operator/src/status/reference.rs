@@ -24,7 +24,27 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 27] = [
+pub const CHECKS: [Check; 31] = [
+    hard(
+        "DocumentsGone",
+        "The cluster has lost its copy of a signed document, and no vault that answers has one.",
+        "Bring a vault back, or restore the ConfigMap `<name>-documents`.",
+    ),
+    soft(
+        "FleetUnconfirmed",
+        "The fleet was made, and no vault that answers knows it.",
+        "Bring the vaults back that do not answer, before anything else.",
+    ),
+    hard(
+        "JournalChanged",
+        "The journal names another vault image than the StatefulSets run.",
+        "Somebody has edited the ConfigMap `<name>-fleet`: restore it. Nothing is done meanwhile.",
+    ),
+    hard(
+        "JournalGone",
+        "Volumes or workloads of an earlier fleet of this name are there, and its journal is not.",
+        "Restore the ConfigMap `<name>-fleet`, or remove them if nobody needs a key in them.",
+    ),
     hard(
         "AdmissionSignature",
         "The admission list waits for the offline root.",

@@ -1,8 +1,12 @@
 //! What is waited for: the decision's waits, and what pods, volumes, Secrets and the API server say. Each names its object and a remedy.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::reference::only_by_people;
 use crate::bootstrap::Wait;
 use crate::observe::Observed;
+use crate::resource::BackupKeyVaultStatus;
+use crate::resource::status::WaitStatus;
 
 /// A wait, and whether it can end by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,4 +97,20 @@ fn of_claims(o: &Observed) -> impl Iterator<Item = Trouble> {
     })
     .collect::<Vec<_>>()
     .into_iter()
+}
+
+/// Troubles as the status tells them: one that was there before keeps its time.
+pub(super) fn waits(before: &BackupKeyVaultStatus, troubles: &[Trouble], now: &Time) -> Vec<WaitStatus> {
+    troubles
+        .iter()
+        .map(|t| {
+            let old = before.waits.iter().find(|w| w.check == t.wait.check && w.target == t.wait.target);
+            WaitStatus {
+                check: t.wait.check.to_owned(),
+                target: t.wait.target.clone(),
+                message: t.wait.message.chars().take(1_000).collect(),
+                since: old.and_then(|w| w.since.clone()).or_else(|| Some(now.clone())),
+            }
+        })
+        .collect()
 }

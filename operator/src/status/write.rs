@@ -7,13 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::conditions::{self as c, Finding, merge};
 use super::findings::findings;
 use super::regions::{quorum, regions};
-use super::waits::{Trouble, troubles};
+use super::waits::{Trouble, troubles, waits};
 use crate::bootstrap::{Decision, Verdict};
 use crate::journal::Journal;
 use crate::observe::Observed;
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::{
-    CertificateStatus, ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus, WaitStatus,
+    CertificateStatus, ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus,
 };
 use crate::validate::{Fleet, RootCustody};
 
@@ -79,13 +79,20 @@ pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStat
         observed_generation: Some(p.fleet.generation),
         phase: Some(phase.to_owned()),
         conditions: merge(&before.conditions, all, Some(p.fleet.generation), &p.now),
-        fleet: p.journal.map(|j| FleetStatus {
-            id: j.fleet.clone(),
-            root_custody: if p.fleet.root == RootCustody::InFleet { "InFleet" } else { "Offline" }.to_owned(),
-            root_fingerprint: p.root_fingerprint.clone(),
-            admission_number: p.numbers.0,
-            policy_number: p.numbers.1,
-        }),
+        // Where the journal does not read, the id that was said before helps whoever restores it.
+        fleet: p.journal.map_or_else(
+            || before.fleet.clone(),
+            |j| {
+                Some(FleetStatus {
+                    id: j.fleet.clone(),
+                    root_custody: if p.fleet.root == RootCustody::InFleet { "InFleet" } else { "Offline" }
+                        .to_owned(),
+                    root_fingerprint: p.root_fingerprint.clone(),
+                    admission_number: p.numbers.0,
+                    policy_number: p.numbers.1,
+                })
+            },
+        ),
         quorum: Some(q),
         version: Some(VersionStatus { running: running(p.observed), operator: p.version.to_owned() }),
         regions: regions(p.fleet, p.observed, p.templates),
@@ -135,19 +142,4 @@ fn operation(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> Option<OperationSta
         step: step.to_owned(),
         since: same.and_then(|o| o.since.clone()).or_else(|| Some(p.now.clone())),
     })
-}
-
-fn waits(before: &BackupKeyVaultStatus, troubles: &[Trouble], now: &Time) -> Vec<WaitStatus> {
-    troubles
-        .iter()
-        .map(|t| {
-            let old = before.waits.iter().find(|w| w.check == t.wait.check && w.target == t.wait.target);
-            WaitStatus {
-                check: t.wait.check.to_owned(),
-                target: t.wait.target.clone(),
-                message: t.wait.message.chars().take(1_000).collect(),
-                since: old.and_then(|w| w.since.clone()).or_else(|| Some(now.clone())),
-            }
-        })
-        .collect()
 }

@@ -11,7 +11,7 @@ use super::note::Note;
 use super::object_names::ObjectNames;
 use super::quantity::Quantity;
 use super::token::Hsm;
-use crate::resource::{IssuerKind, PullPolicy};
+use crate::resource::PullPolicy;
 
 /// A fleet.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,8 +191,6 @@ pub enum Tls {
     CertManager {
         /// The issuer's name.
         issuer: String,
-        /// The issuer's kind.
-        kind: IssuerKind,
         /// How long a certificate is valid.
         leaf_validity: Duration,
     },

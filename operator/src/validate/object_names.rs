@@ -3,7 +3,8 @@
 use super::names::{FleetName, RegionName};
 
 /// Objects that a fleet has once: `<name>-<part>`. No region may be called so, whatever kind its object is: people would take one for the other.
-const PARTS: [&str; 18] = [
+const PARTS: [&str; 19] = [
+    "documents",
     "chatd",
     "chatd-tls",
     "chatd-web",

@@ -154,8 +154,7 @@ pub(super) fn tls(given: &spec::Tls, findings: &mut Findings) -> Option<Tls> {
             let leaf_validity = leaf(&manager.leaf_validity, "spec.tls.certManager.leafValidity");
             let issuer = manager.issuer_ref.name.clone();
             values::object(&issuer, "spec.tls.certManager.issuerRef.name", findings);
-            let kind = manager.issuer_ref.kind;
-            Some(Tls::CertManager { issuer, kind, leaf_validity: leaf_validity? })
+            Some(Tls::CertManager { issuer, leaf_validity: leaf_validity? })
         }
         _ => findings.refuse(
             "spec.tls",

@@ -25,6 +25,9 @@ pub struct VaultStatus {
     /// The token's health, in words.
     #[serde(default)]
     pub token: String,
+    /// Fingerprint of the public root that it obeys.
+    #[serde(default)]
+    pub root: Option<String>,
     /// This vault keeps the private half of an in-fleet root.
     #[serde(default)]
     pub root_held: bool,

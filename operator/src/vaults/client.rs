@@ -76,6 +76,7 @@ impl VaultClient {
             .connect_timeout(CONNECT)
             .timeout(ASK)
             .pool_max_idle_per_host(1)
+            .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(|e| unreachable(e.to_string()))?;
@@ -110,6 +111,19 @@ impl VaultClient {
         let path = format!("/v1/root/sign?kind={}", kind.name());
         let answer: Signed = self.post(&path, unsigned, ASK).await?;
         STANDARD.decode(answer.signed).map_err(|e| self.odd(&e))
+    }
+
+    /// The signed document in force there; None: it has none.
+    pub async fn in_force(&self, kind: Kind) -> Result<Option<Vec<u8>>, VaultError> {
+        #[derive(Deserialize)]
+        struct Signed {
+            signed: String,
+        }
+        match self.get::<Signed>(&format!("/v1/{}", kind.name())).await {
+            Ok(answer) => STANDARD.decode(answer.signed).map(Some).map_err(|e| self.odd(&e)),
+            Err(VaultError::Refused { status: 404, .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Hands it a signed document.

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use bkv_core::id::Route;
 use bkv_core::statement;
 use bkv_mtls::{Identity, WebIdentity};
-use bkv_tokens::Verifier;
+use bkv_tokens::{TokenError, Verifier};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +30,8 @@ use crate::projection::Metadata;
 use crate::relay;
 use crate::vaults::Vaults;
 
+/// What is answered to a token of this fleet that has run out.
+const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The most a client's frame may hold.
 const MAX_FRAME: usize = 64 << 10;
@@ -120,10 +122,11 @@ impl Shared {
 
     /// Whose token is this? The route follows from it and from nothing that the client says.
     async fn route(&self, headers: &HeaderMap) -> Result<Route, Response> {
-        let refused = || {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "token refused\n")
+        let answer = |challenge: &'static str| {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], "token refused\n")
                 .into_response()
         };
+        let refused = || answer("Bearer");
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|v| v.to_str().ok())
@@ -134,7 +137,11 @@ impl Shared {
             Ok(s) => Ok(statement::route(&s.issuer, &s.subject)),
             Err(e) => {
                 tracing::debug!(reason = e.reason(), "token refused");
-                Err(refused())
+                // Judged after the signature: only who was given this token learns that it has run out (RFC 6750, section 3.1).
+                Err(match e {
+                    TokenError::Expired => answer(EXPIRED),
+                    _ => refused(),
+                })
             }
         }
     }

@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
     name = "bkv",
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
+    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
                   15 wrong key · 16 fleet not trusted · 17 a region answered wrongly · 18 clock wrong · 19 password refused\n\
+                  20 a key is registered already · 21 the state is another account's\n\
                   64 bad configuration · 65 backup damaged, foreign or rolled back · 66 input missing or unreadable\n\
                   69 vault or ChatD unreachable · 73 can't write the output · 77 token refused · 130 interrupted\n\n\
                   Passwords, keys and tokens are never arguments: they come from a prompt, a file or a file descriptor."
@@ -31,12 +32,25 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a random backup key and lay it under a password in the vault.
+    ///
+    /// On a device that has the account's key already this sets a new password for that key, without asking for the old one: the key itself is the proof. After
+    /// `bkv delete` it makes a new key, and puts the deleted one aside. A device with a 64-digit key is refused: that key is never sent anywhere.
     Register(Register),
     /// Get the key back with the password, and keep it in this device's state.
+    ///
+    /// Refused, before any try is spent, where the state holds a 64-digit key or another account's.
     Recover(Recover),
     /// Encrypt a folder into one file in another (a cloud drive's, say).
+    ///
+    /// Kept are files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and set-group-id
+    /// bits. Hard links become files of their own. Pipes, sockets and devices are left out and said. If the backups' own folder lies in the folder that is
+    /// backed up, it is left out and said. A killed backup leaves a file ending in `.partial`; the next one of the same name takes it away.
     Backup(Backup),
     /// Decrypt a backup; nothing appears at the destination before all of it is proved genuine.
+    ///
+    /// Everything that can be checked without the vault is checked before a try is spent. With this device's own key and a token, the vault is asked which
+    /// backup is the newest; if it can't be, that is said. A restore that is killed leaves a folder beside the destination, ending in `.restoring`, readable
+    /// for you only; the next restore to the same destination takes it away.
     Restore(Restore),
     /// What the vaults say of your key: signed by them, over a fresh nonce.
     Status(Online),
@@ -45,7 +59,7 @@ pub(crate) enum Command {
     Password(PasswordCommand),
     /// Remove your key from the vault, for good.
     Delete(Delete),
-    /// The 64 digits that can stand in for a password.
+    /// The 64 hexadecimal digits that can stand in for a password.
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show a backup's header without its key.
@@ -72,13 +86,14 @@ pub(crate) struct Online {
     pub token: PathBuf,
     #[command(flatten)]
     pub device: Device,
-    /// Give up after this many seconds. Repeating within that time never costs a try.
+    /// Give up after this many seconds. Within that time the same attempt is repeated, which costs one try at most; one that has begun when time is up may
+    /// have cost its try, and the error says so. A right password gives all tries back.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub timeout: u64,
 }
 
 /// The same, where a backup can also be made without any vault.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct MaybeOnline {
     /// The fleet's profile. Not needed with a 64-digit key.
     #[arg(long, env = "BKV_FLEET", hide_env_values = true, value_name = "FILE")]
@@ -94,7 +109,7 @@ pub(crate) struct MaybeOnline {
 }
 
 /// What this device remembers.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Device {
     /// Folder of this device's state: its key, the newest fleet documents seen, the newest backup. [default: ~/.local/state/bkv]
     #[arg(long, env = "BKV_STATE", hide_env_values = true, value_name = "DIR")]
@@ -153,7 +168,7 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A `.bkv` file, or a folder: the newest backup in it is taken.
+    /// A `.bkv` file, or a folder: its newest backup of this account and key is taken, others are passed over and named.
     pub from: PathBuf,
     /// Where to put what was backed up. Must not exist yet.
     #[arg(long, value_name = "PATH")]
@@ -203,7 +218,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         device: Device,
     },
-    /// Show this device's key as 64 digits. Whoever sees them can read every backup.
+    /// Show this device's key as 64 hexadecimal digits. Whoever sees them can read every backup.
     Show {
         #[command(flatten)]
         device: Device,
@@ -211,7 +226,7 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         plain: bool,
     },
-    /// Enter 64 digits on a new device.
+    /// Enter 64 hexadecimal digits (0-9, a-f) on a new device.
     Enter {
         #[command(flatten)]
         device: Device,
@@ -275,21 +290,21 @@ pub(crate) enum DevCommand {
     Up {
         #[command(flatten)]
         dir: DevDir,
-        /// Number of regions: 1, 3 or 5.
-        #[arg(long, default_value_t = 3)]
-        regions: u8,
-        /// Number of shards; fixed when the fleet is made.
-        #[arg(long, default_value_t = 4)]
-        shards: u16,
-        /// Milliseconds to wait after the 1st, 2nd … failure. A real fleet's are minutes to days.
-        #[arg(long, value_delimiter = ',', default_value = "0")]
-        waits_ms: Vec<u64>,
-        /// How long the last try may stay open, milliseconds. A real fleet's is a day.
-        #[arg(long, default_value_t = 10_000)]
-        last_try_ms: u64,
-        /// Failures after which an account locks, counted from its registration.
-        #[arg(long, default_value_t = 100)]
-        lifetime_failures: u32,
+        /// Number of regions: 1, 3 or 5. Fixed when the fleet is made, as all of these are. [default: 3]
+        #[arg(long)]
+        regions: Option<u8>,
+        /// Number of shards. [default: 4]
+        #[arg(long)]
+        shards: Option<u16>,
+        /// Milliseconds to wait after the 1st, 2nd … failure. A real fleet's are minutes to days. [default: 0]
+        #[arg(long, value_delimiter = ',')]
+        waits_ms: Option<Vec<u64>>,
+        /// How long the last try may stay open, milliseconds. A real fleet's is a day. [default: 10000]
+        #[arg(long)]
+        last_try_ms: Option<u64>,
+        /// Failures after which an account locks, counted from its registration. [default: 100]
+        #[arg(long)]
+        lifetime_failures: Option<u32>,
         /// Without Postgres: metadata is always stale.
         #[arg(long)]
         no_postgres: bool,

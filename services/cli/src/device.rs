@@ -76,6 +76,26 @@ impl Kept {
         bytes.ok_or_else(|| broken("series"))
     }
 
+    /// All of it reads: a state that is broken in one field is noticed before a try is spent on replacing it, or a password asked for.
+    fn check(&self) -> Outcome {
+        self.key()?;
+        self.account()?;
+        self.lineage()?;
+        self.series()?;
+        if !self.hash.is_empty() && self.newest().is_none() {
+            return Err(broken("hash"));
+        }
+        Ok(())
+    }
+
+    /// Takes over what is known of the newest backup, unless a newer one is known here.
+    pub(crate) fn saw(&mut self, sequence: u64, hash: &[u8; 32]) {
+        if sequence >= self.sequence {
+            self.sequence = sequence;
+            self.hash = hex::encode(hash);
+        }
+    }
+
     /// The newest backup known here.
     pub(crate) fn newest(&self) -> Option<(u64, [u8; 32])> {
         let hash: [u8; 32] = hex::decode(&self.hash).ok()?.try_into().ok()?;
@@ -92,6 +112,14 @@ fn broken(field: &str) -> Failure {
     Failure::new(Exit::Config, format!("this device's state: `{field}` does not read"))
         .remedy("Restore the folder from before, or start with an empty one and recover the key.")
 }
+
+fn unwritable(what: String) -> Failure {
+    Failure::new(Exit::CantCreate, what)
+        .remedy("Make the folder of this device's state writable, or use another with --state.")
+}
+
+/// Keys that are put aside, at most: beyond that something goes round in circles.
+const ASIDE: u32 = 1000;
 
 /// The folder.
 #[derive(Debug)]
@@ -114,8 +142,23 @@ impl DeviceState {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .map_err(|e| Failure::new(Exit::CantCreate, format!("can't make {}: {e}", folder.display())))?;
+            .map_err(|e| unwritable(format!("can't make {}: {e}", folder.display())))?;
         Ok(Self(folder))
+    }
+
+    /// For a command that will keep something there: one that can't is told before it asks a password or spends a try.
+    pub(crate) fn open_for_writing(device: &Device) -> Outcome<Self> {
+        let state = Self::open(device)?;
+        let probe = state.0.join(format!(".writable.{}", std::process::id()));
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&probe)
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|e| unwritable(format!("can't write in {}: {e}", state.0.display())))?;
+        Ok(state)
     }
 
     /// Where the SDK remembers the newest documents it saw.
@@ -135,10 +178,35 @@ impl DeviceState {
                 return Err(Failure::new(
                     Exit::NoInput,
                     format!("can't read {}: {e}", self.path().display()),
-                ));
+                )
+                .remedy("Make it readable, or use another folder with --state."));
             }
         };
-        serde_json::from_slice(&text).map(Some).map_err(|_| broken("device.json"))
+        let kept: Kept = serde_json::from_slice(&text).map_err(|_| broken("device.json"))?;
+        kept.check()?;
+        Ok(Some(kept))
+    }
+
+    /// Keeps a copy of the present key in a folder of its own, which `--state` can name: what was backed up under it stays readable. None: there is none.
+    pub(crate) fn put_aside(&self) -> Outcome<Option<PathBuf>> {
+        if self.load()?.is_none() {
+            return Ok(None);
+        }
+        for n in 1..=ASIDE {
+            let folder = self.0.join(format!("earlier-{n}"));
+            match fs::DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(unwritable(format!("can't make {}: {e}", folder.display()))),
+            }
+            let aside = Self(folder.clone());
+            // A link to the same file, not a copy: the present one is replaced by a rename and never written into.
+            fs::hard_link(self.path(), aside.path())
+                .and_then(|()| fs::File::open(&folder)?.sync_all())
+                .map_err(|e| unwritable(format!("can't write in {}: {e}", folder.display())))?;
+            return Ok(Some(folder));
+        }
+        Err(unwritable(format!("{} holds too many earlier keys", self.0.display())))
     }
 
     /// The key of this device, or a word on how to get one.
@@ -150,9 +218,7 @@ impl DeviceState {
     }
 
     pub(crate) fn save(&self, kept: &Kept) -> Outcome {
-        let failed = |e: std::io::Error| {
-            Failure::new(Exit::CantCreate, format!("can't write {}: {e}", self.path().display()))
-        };
+        let failed = |e: std::io::Error| unwritable(format!("can't write {}: {e}", self.path().display()));
         let text = Zeroizing::new(
             serde_json::to_vec(kept).map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?,
         );
@@ -195,6 +261,49 @@ mod tests {
         let read = device.require().unwrap();
         assert!(read.key().unwrap() == kept().key().unwrap());
         assert_eq!(read.newest(), None);
+    }
+
+    #[test]
+    fn a_key_that_is_put_aside_is_a_state_of_its_own_and_outlives_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = state(dir.path());
+        assert_eq!(device.put_aside().unwrap(), None);
+        device.save(&kept()).unwrap();
+        let aside = device.put_aside().unwrap().unwrap();
+        device
+            .save(&Kept::new(Mode::Password, &BackupKey::from_bytes(&[8; 32]), &[1; 32], &[2; 32], [3; 16]))
+            .unwrap();
+        assert!(state(&aside).require().unwrap().key().unwrap() == kept().key().unwrap());
+        assert!(device.require().unwrap().key().unwrap() == BackupKey::from_bytes(&[8; 32]));
+        assert_ne!(device.put_aside().unwrap(), Some(aside));
+    }
+
+    #[test]
+    fn a_state_that_is_broken_in_one_field_does_not_load_and_the_field_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = state(dir.path());
+        device.save(&kept()).unwrap();
+        let good: serde_json::Value = serde_json::from_slice(&fs::read(device.path()).unwrap()).unwrap();
+        for field in ["key", "account", "lineage", "series", "hash"] {
+            let mut bad = good.clone();
+            bad[field] = "zz".into();
+            fs::write(device.path(), bad.to_string()).unwrap();
+            let e = device.load().err().unwrap();
+            assert_eq!(e.exit, Exit::Config);
+            assert!(e.message.contains(field), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_written_is_said_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let e = DeviceState::open_for_writing(&Device { state: Some(file) }).unwrap_err();
+        assert_eq!(e.exit, Exit::CantCreate);
+        assert!(e.remedy.unwrap().contains("--state"));
+        DeviceState::open_for_writing(&Device { state: Some(dir.path().join("new")) }).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 0);
     }
 
     proptest! {

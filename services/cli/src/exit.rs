@@ -5,6 +5,8 @@
 #[repr(u8)]
 pub(crate) enum Exit {
     Unexpected = 1,
+    /// Not confirmed, or a command line that can't be meant.
+    Usage = 2,
     WrongPassword = 10,
     Wait = 11,
     Gone = 12,
@@ -15,6 +17,8 @@ pub(crate) enum Exit {
     RegionWrong = 17,
     ClockWrong = 18,
     PasswordRefused = 19,
+    KeyExists = 20,
+    OtherAccount = 21,
     Config = 64,
     Damaged = 65,
     NoInput = 66,
@@ -29,6 +33,7 @@ impl Exit {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
             Self::WrongPassword => "wrong-password",
             Self::Wait => "wait",
             Self::Gone => "gone",
@@ -39,6 +44,8 @@ impl Exit {
             Self::RegionWrong => "region-wrong",
             Self::ClockWrong => "clock-wrong",
             Self::PasswordRefused => "password-refused",
+            Self::KeyExists => "key-exists",
+            Self::OtherAccount => "other-account",
             Self::Config => "config",
             Self::Damaged => "damaged",
             Self::NoInput => "no-input",

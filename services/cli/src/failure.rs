@@ -1,13 +1,20 @@
 //! Errors of the SDK and of the stream as exit codes, one to one.
 
-use bkv_client::{Error, Whose};
+use bkv_client::{Error, MemoryError, Whose};
 use bkv_stream::Error as StreamError;
 
 use crate::exit::{Exit, Failure};
+use crate::words::time;
+
+/// By this device's clock: close enough to tell a wait from none.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
-        let exit = match &e {
+        let exit = match e.cause() {
             Error::WrongPassword { .. } => Exit::WrongPassword,
             Error::Destroyed | Error::Deleted => Exit::Gone,
             Error::Locked => Exit::Locked,
@@ -16,24 +23,41 @@ impl From<Error> for Failure {
                 Exit::Wait
             }
             Error::VaultUnreachable(_) | Error::ChatdUnreachable(_) => Exit::Unavailable,
-            Error::TokenRefused(_) => Exit::TokenRefused,
+            Error::TokenRefused(_) | Error::TokenExpired => Exit::TokenRefused,
             Error::FleetNotTrusted(_) => Exit::FleetNotTrusted,
             Error::RegionAnsweredWrongly(_) => Exit::RegionWrong,
             Error::ClockWrong { .. } => Exit::ClockWrong,
             Error::PasswordRefused(_) => Exit::PasswordRefused,
             Error::NotOwner => Exit::WrongKey,
             Error::OlderManifest => Exit::Damaged,
-            Error::Memory(_) => Exit::Config,
-            Error::KeyExists | Error::Refused { .. } | Error::Local(_) => Exit::Unexpected,
+            Error::Memory(MemoryError::Io { .. }) => Exit::CantCreate,
+            Error::Memory(MemoryError::Broken { .. }) => Exit::Config,
+            Error::KeyExists => Exit::KeyExists,
+            Error::Unfinished { .. } | Error::Refused { .. } | Error::Local(_) => Exit::Unexpected,
         };
-        let failure = Self::new(exit, e.to_string()).remedy(e.remedy());
-        match &e {
+        let mut failure = Self::new(exit, e.to_string()).remedy(e.remedy());
+        if let Error::Unfinished { counted, .. } = &e {
+            failure = failure.detail("try_counted", counted.word());
+        }
+        match e.cause() {
             Error::WrongPassword { tries_left, next_allowed } => {
-                failure.detail("tries_left", *tries_left).detail("next_allowed_ms", next_allowed.map(|t| t.0))
+                let next = next_allowed.filter(|t| t.0 > now_ms());
+                if let Some(next) = next {
+                    failure.message = format!("{}; the next may begin at {}", failure.message, time(next.0));
+                }
+                failure.detail("tries_left", *tries_left).detail("next_allowed_ms", next.map(|t| t.0))
             }
-            Error::Wait { until } | Error::LastTryOpen { until } => failure.detail("until_ms", until.0),
+            Error::Wait { until } => {
+                failure.message = format!("no attempt is allowed before {}", time(until.0));
+                failure.detail("until_ms", until.0)
+            }
+            Error::LastTryOpen { until } => {
+                failure.message = format!("the last try is open on another device until {}", time(until.0));
+                failure.detail("until_ms", until.0)
+            }
             Error::LastTryDeclined => failure
                 .remedy("Add --yes to use the last try. If the password is wrong, the key is destroyed."),
+            Error::TokenExpired => failure.detail("by", "chatd"),
             Error::TokenRefused(whose) => {
                 failure.detail("by", if *whose == Whose::Chatd { "chatd" } else { "vault" })
             }
@@ -83,6 +107,9 @@ impl From<StreamError> for Failure {
                 Exit::Damaged,
                 "Whoever made this archive had the key and meant harm, or its program is broken.",
             ),
+            S::InTheWay { .. } => {
+                (Exit::CantCreate, "A backup uses that name until it is whole; nothing was touched.")
+            }
             S::Busy { .. } => (Exit::CantCreate, "Wait for the other backup to end."),
             S::BadOption(_) | S::TooLong => (Exit::NoInput, "Nothing was left behind."),
             S::File { doing: "open" | "read", .. } => {

@@ -71,6 +71,7 @@ fn every_exit_code_is_in_the_help() {
     let help = help.render_long_help().to_string();
     for exit in [
         Exit::Unexpected,
+        Exit::Usage,
         Exit::WrongPassword,
         Exit::Wait,
         Exit::Gone,
@@ -81,6 +82,8 @@ fn every_exit_code_is_in_the_help() {
         Exit::RegionWrong,
         Exit::ClockWrong,
         Exit::PasswordRefused,
+        Exit::KeyExists,
+        Exit::OtherAccount,
         Exit::Config,
         Exit::Damaged,
         Exit::NoInput,

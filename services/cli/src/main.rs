@@ -15,6 +15,7 @@ mod output;
 mod profile;
 mod progress;
 mod secret_input;
+mod words;
 
 use std::process::ExitCode;
 

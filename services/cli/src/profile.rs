@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_client::{
-    Client, FileMemory, Fleet, OsRandom, Root, Runtime, Timing, TokioClock, Trust, WebSocketTransport,
-    Zeroizing,
+    Client, FileMemory, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust,
+    WebSocketTransport, Zeroizing,
 };
 use serde::Deserialize;
 
@@ -47,6 +47,17 @@ fn read(path: &Path, what: &str) -> Outcome<Vec<u8>> {
     })
 }
 
+/// Of what the file holds nothing is shown.
+fn no_tokens(path: &Path) -> Failure {
+    Failure::new(Exit::NoInput, format!("{}: not the account's tokens", path.display()))
+        .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
+}
+
+/// As far as this side can say: ChatD and the vault judge it.
+fn looks_like_a_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// A client for this account on this device.
 pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, Runtime)> {
     let text = read(&online.fleet, "the fleet's profile")?;
@@ -62,11 +73,13 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
         None => Trust::System,
     };
     let text = Zeroizing::new(read(&online.token, "the tokens")?);
-    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| {
-        config(&online.token, "not the account's tokens")
-            .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
-    })?;
+    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| no_tokens(&online.token))?;
+    if ![&tokens.chatd, &tokens.vault].into_iter().all(|t| looks_like_a_token(t)) {
+        return Err(no_tokens(&online.token));
+    }
     let memory = FileMemory::new(device.memory_path());
+    // A memory that is broken is found now, and not after an attempt has begun.
+    memory.load().map_err(bkv_client::Error::from)?;
     let fleet = Arc::new(Fleet::new(root, memory));
     let chatd = Zeroizing::new(tokens.chatd);
     let transport = WebSocketTransport::new(&profile.chatd, &trust, &chatd)

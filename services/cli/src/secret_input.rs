@@ -2,9 +2,10 @@
 //! machine could see them.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::path::Path;
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -40,7 +41,8 @@ pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroi
         (None, None) => prompt(what, twice)?,
     };
     if text.is_empty() {
-        return Err(Failure::new(Exit::NoInput, format!("the {what} is empty")));
+        return Err(Failure::new(Exit::NoInput, format!("nothing was given for the {what}"))
+            .remedy("Nothing was changed; try again."));
     }
     Ok(text)
 }
@@ -66,9 +68,7 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
             .remedy(format!("Give a file or a descriptor: see `--help` for the {what}'s options.")));
     }
     let ask = |text: String| {
-        rpassword::prompt_password(text)
-            .map(Zeroizing::new)
-            .map_err(|e| Failure::new(Exit::NoInput, format!("can't ask for the {what}: {e}")))
+        ask_unseen(&text).map_err(|e| Failure::new(Exit::NoInput, format!("can't ask for the {what}: {e}")))
     };
     let first = ask(format!("{}: ", capitalised(what)))?;
     if twice && *ask(format!("{} again: ", capitalised(what)))? != *first {
@@ -76,6 +76,50 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
             .remedy("Nothing was changed; try again."));
     }
     Ok(first)
+}
+
+/// Asks on the terminal itself, whatever the outputs are. Its echo is off before the question is there to be answered: who types ahead of a slow program
+/// would else see the password.
+fn ask_unseen(question: &str) -> std::io::Result<Zeroizing<String>> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let echo = EchoOff::on(&terminal)?;
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
+    let mut line = Zeroizing::new(String::new());
+    // Reserved once: a buffer that grows leaves copies behind.
+    line.reserve(usize::try_from(MAX).unwrap_or(0));
+    let read = BufReader::with_capacity(1, &terminal).take(MAX).read_line(&mut line);
+    drop(echo);
+    terminal.write_all(b"\n")?;
+    if read? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let trimmed = line.strip_suffix('\n').map_or(line.as_str(), |t| t.strip_suffix('\r').unwrap_or(t)).len();
+    line.truncate(trimmed);
+    Ok(line)
+}
+
+/// The terminal without echo; as before when dropped.
+struct EchoOff {
+    terminal: File,
+    before: Termios,
+}
+
+impl EchoOff {
+    fn on(terminal: &File) -> std::io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Now, &quiet)?;
+        Ok(Self { terminal: terminal.try_clone()?, before })
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing any more.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 fn capitalised(word: &str) -> String {

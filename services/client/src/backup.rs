@@ -6,7 +6,7 @@ use bkv_stream::header::{Expect, Header, Known, Manifest};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::memory::{Memory, Remembered};
+use crate::memory::{Memory, MemoryError, Remembered};
 use crate::receipt::Receipt;
 use crate::runtime::Runtime;
 use crate::{BackupKey, Fleet};
@@ -43,10 +43,11 @@ pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> 
     Expect { lineage: Some(lineage.0), account: Some(account.0), known: newest, ..Expect::default() }
 }
 
-/// The newest backup that anybody knows of: the vault (as the owner named it) or this device.
-pub fn newest(named: Option<Named>, remembered: &Remembered) -> Option<Known> {
+/// The account's newest backup that anybody knows of: the vault (as the owner named it) or this device.
+pub fn newest(account: &AccountId, named: Option<Named>, remembered: &Remembered) -> Option<Known> {
     let named = named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 });
     let mine = hash_from_hex(&remembered.manifest_hash)
+        .filter(|_| remembered.manifest_account == account.to_string())
         .map(|hash| Known { sequence: remembered.manifest_sequence, hash });
     // Of two with the same number the vault's counts: the owner signed it.
     match (named, mine) {
@@ -60,16 +61,24 @@ impl Client {
     /// After a backup is safely where it belongs: remembers it on this device, then names it at the vault.
     pub async fn backed_up(&self, key: &BackupKey, header: &Header) -> Result<Receipt, Error> {
         let (sequence, hash) = (header.manifest().sequence, Hash(*header.hash()));
-        remember(self.fleet(), sequence, &hash)?;
-        self.set_manifest(key, Named { sequence, hash }).await
+        let newest = Named { sequence, hash };
+        remember(self.fleet(), &AccountId(header.manifest().account), &newest)?;
+        self.set_manifest(key, newest).await
     }
 }
 
-fn remember(fleet: &Fleet, sequence: u64, hash: &Hash) -> Result<(), Error> {
+/// Keeps what the account's newest backup is, unless a newer one is known.
+pub(crate) fn remember(fleet: &Fleet, account: &AccountId, newest: &Named) -> Result<(), MemoryError> {
     let memory: &dyn Memory = fleet.memory();
     let seen = memory.load()?;
-    if sequence >= seen.manifest_sequence {
-        memory.save(&Remembered { manifest_sequence: sequence, manifest_hash: hash.to_string(), ..seen })?;
+    let account = account.to_string();
+    if seen.manifest_account != account || newest.sequence >= seen.manifest_sequence {
+        memory.save(&Remembered {
+            manifest_account: account,
+            manifest_sequence: newest.sequence,
+            manifest_hash: newest.hash.to_string(),
+            ..seen
+        })?;
     }
     Ok(())
 }

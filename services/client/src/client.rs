@@ -54,6 +54,13 @@ pub struct Client {
     token: Arc<Zeroizing<String>>,
 }
 
+/// A request that travels in the same flight as `Open`: only what may be sent unseen.
+pub(crate) struct Pipelined<'a> {
+    pub(crate) operation: Operation,
+    /// Set to whether it may have reached the vault, however this ends.
+    pub(crate) left: &'a mut bool,
+}
+
 /// What `Open` gave.
 pub(crate) struct Entered {
     pub(crate) trusted: Arc<Trusted>,
@@ -111,11 +118,11 @@ impl Client {
         Ok(Status::new(&entered.trusted, entered.survey, &agreed, offset))
     }
 
-    /// A fresh channel with `Open` answered. `first` travels in the same flight: only what may be sent unseen.
+    /// A fresh channel with `Open` answered.
     pub(crate) async fn enter(
         &self,
         attest: bool,
-        first: Option<Operation>,
+        first: Option<Pipelined<'_>>,
     ) -> Result<(Session, Entered), Fault> {
         let trusted = self.fleet.trusted(&self.runtime).await?;
         let limit = self.timing.reply;
@@ -123,8 +130,14 @@ impl Client {
         let nonce: [u8; 32] = self.runtime.bytes();
         let token = self.token.as_str().to_owned();
         let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest }))?;
+        let (first, left) = first.map(|p| (p.operation, p.left)).unzip();
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
-        let answer = match session.reply(&self.runtime, open, limit).await {
+        let answer = session.reply(&self.runtime, open, limit).await;
+        if let Some(left) = left {
+            // A vault that refuses `Open` looks at nothing behind it.
+            *left |= session.may_have_asked() && !matches!(answer, Err(Fault::Refused(_)));
+        }
+        let answer = match answer {
             Err(Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted))) => {
                 return Err(self.maybe_newer(&trusted).await);
             }

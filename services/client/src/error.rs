@@ -1,5 +1,7 @@
 //! What can go wrong, told apart: each with what the person (or whoever runs the fleet) can do about it.
 
+use std::borrow::Cow;
+
 use bkv_core::id::{Slot, Time};
 use bkv_wire::documents::DocumentError;
 use bkv_wire::password::{PasswordError, Weak};
@@ -53,11 +55,30 @@ pub struct WrongAnswer {
     pub what: String,
 }
 
-/// Why an operation ended without success. None of them but [`Error::WrongPassword`] has cost a try.
+/// Whether an attempt without an outcome is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// The message that begins it had left, and nobody answered: the vault may have written it down, and may commit it later.
+    Perhaps,
+    /// The vault answered it, and what came after did not arrive.
+    Yes,
+}
+
+impl Counted {
+    /// Its word for programs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Perhaps => "perhaps",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+/// Why an operation ended without success. None of them but [`Error::WrongPassword`] and [`Error::Unfinished`] has cost a try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The password does not fit.
-    #[error("wrong password; {tries_left} tries left")]
+    #[error("wrong password; {} left", tries(*tries_left))]
     WrongPassword {
         /// As t regions signed it.
         tries_left: u32,
@@ -112,8 +133,11 @@ pub enum Error {
     /// A token was not taken.
     #[error("{0} refused the token")]
     TokenRefused(Whose),
+    /// ChatD's token has run out. (The vault says "refused" to every fault of its own.)
+    #[error("the token for ChatD has expired")]
+    TokenExpired,
     /// The fleet is not the pinned one, or shows old or unsigned documents.
-    #[error("the fleet is not trusted: {0}")]
+    #[error("the fleet is not trusted: its servers could not prove that they belong to it ({0})")]
     FleetNotTrusted(Distrust),
     /// Regions answered wrongly, and too few others were left.
     #[error("answered wrongly: {0}")]
@@ -135,6 +159,14 @@ pub enum Error {
         /// For a log.
         detail: String,
     },
+    /// A recovery ended without an outcome after its attempt had begun, or may have.
+    #[error("{cause}")]
+    Unfinished {
+        /// Is the try counted?
+        counted: Counted,
+        /// What ended it.
+        cause: Box<Error>,
+    },
     /// This device's memory can't be read or written.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -143,10 +175,64 @@ pub enum Error {
     Local(String),
 }
 
+/// "1 try", "2 tries".
+fn tries(n: u32) -> String {
+    if n == 1 { "1 try".into() } else { format!("{n} tries") }
+}
+
 impl Error {
-    /// What to do now.
-    pub const fn remedy(&self) -> &'static str {
+    /// What happened, whether or not an attempt was under way.
+    pub fn cause(&self) -> &Self {
         match self {
+            Self::Unfinished { cause, .. } => cause,
+            other => other,
+        }
+    }
+
+    /// The same, as the end of an attempt: what says nothing of the try by itself gets said whether it is counted.
+    pub(crate) fn of_attempt(self, counted: Option<Counted>) -> Self {
+        let silent = matches!(
+            self,
+            Self::VaultUnreachable(_)
+                | Self::ChatdUnreachable(_)
+                | Self::RegionAnsweredWrongly(_)
+                | Self::FleetNotTrusted(_)
+                | Self::TokenRefused(_)
+                | Self::TokenExpired
+                | Self::ClockWrong { .. }
+                | Self::LastTryDeclined
+                | Self::Superseded
+                | Self::Refused { .. }
+                | Self::Memory(_)
+                | Self::Local(_)
+        );
+        match counted.filter(|_| silent) {
+            Some(counted) => Self::Unfinished { counted, cause: Box::new(self) },
+            None => self,
+        }
+    }
+
+    /// What to do now.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let Self::Unfinished { counted, cause } = self else { return Cow::Borrowed(self.advice()) };
+        let first = match &**cause {
+            Self::FleetNotTrusted(_) | Self::TokenRefused(_) | Self::TokenExpired => cause.advice(),
+            Self::RegionAnsweredWrongly(_) => "Tell the fleet's operator which region it was.",
+            Self::ClockWrong { .. } => "Set this device's clock.",
+            _ => "Try again later.",
+        };
+        let tried = match counted {
+            Counted::Perhaps => "A try may have been spent by that: the message that begins one had left.",
+            Counted::Yes => "A try was spent by that.",
+        };
+        Cow::Owned(format!(
+            "{first} {tried} A right password gives all tries back; if it was the last one, set a new password from a device that still has the key."
+        ))
+    }
+
+    const fn advice(&self) -> &'static str {
+        match self {
+            Self::Unfinished { .. } => "Try again later.",
             Self::WrongPassword { tries_left: 1, .. } => {
                 "One try is left. If it is wrong, the key is destroyed. Use a device that still has the key to set a new password instead."
             }
@@ -161,7 +247,7 @@ impl Error {
                 "Nothing is destroyed. A device that still has the key unlocks the account by registering it again (`bkv register` there), under the same or a new password; a change of password can't, since it proves the old one first. Without such a device nobody can unlock it."
             }
             Self::KeyExists => {
-                "Recover with the password, or give the key that is registered to overwrite it."
+                "Get it back with its password (`bkv recover`), or register on a device that has the key, which sets a new password."
             }
             Self::Wait { .. } => {
                 "Wait until then; the waits grow with every wrong password and end with a right one."
@@ -175,17 +261,16 @@ impl Error {
             Self::Superseded => "Another device tried at the same time. Try again when it is done.",
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",
             Self::OlderManifest => "Look for the newer backup, or make a new one.",
-            Self::VaultUnreachable(_) => {
-                "Try again later. No try was spent by that: the same attempt is repeated or closed by itself."
-            }
+            Self::VaultUnreachable(_) => "Try again later. No try was spent.",
             Self::ChatdUnreachable(_) => {
                 "Check the network and the address in the fleet's profile, then try again. No try was spent."
             }
+            Self::TokenExpired => "Sign in again: it gives fresh tokens.",
             Self::TokenRefused(_) => {
                 "Sign in again to get a fresh token for this account, and check that it is made for this fleet."
             }
             Self::FleetNotTrusted(_) => {
-                "Do not type the password again. Check that the profile is the one that the fleet's operator gave you, and tell the operator."
+                "Do not type the password again, and check that the profile is the one that you were given. For the fleet's operator: the words in parentheses say what was wrong; the root file of this profile must be the one that signed the documents in force."
             }
             Self::RegionAnsweredWrongly(_) => {
                 "No try was spent. Tell the fleet's operator which region it was; try again later."

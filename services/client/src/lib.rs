@@ -27,7 +27,7 @@ mod websocket;
 
 pub use attested::{RegionStatus, Status};
 pub use client::{Client, Timing};
-pub use error::{Distrust, Error, Whose, WrongAnswer};
+pub use error::{Counted, Distrust, Error, Whose, WrongAnswer};
 pub use fleet::{Fleet, Trusted};
 pub use harden::harden;
 pub use memory::{FileMemory, Memory, MemoryError, Remembered, VolatileMemory};

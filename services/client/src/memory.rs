@@ -16,6 +16,8 @@ pub struct Remembered {
     pub admission: u64,
     /// Policy.
     pub policy: u64,
+    /// Whose newest backup this is, hexadecimal: another account's number says nothing.
+    pub manifest_account: String,
     /// Sequence of the newest backup, 0 if none.
     pub manifest_sequence: u64,
     /// Its hash, hexadecimal, empty if none.
@@ -131,7 +133,7 @@ mod tests {
             let broken = matches!(memory.load(), Err(MemoryError::Broken { .. }));
             prop_assert!(broken || is_json);
             prop_assert_eq!(std::fs::read(dir.path().join("memory.json")).unwrap(), bytes);
-            let good = Remembered { lineage: "ab".into(), admission: 3, policy: 4, manifest_sequence: 5, manifest_hash: "cd".into() };
+            let good = Remembered { lineage: "ab".into(), admission: 3, policy: 4, manifest_account: "ef".into(), manifest_sequence: 5, manifest_hash: "cd".into() };
             memory.save(&good).unwrap();
             prop_assert_eq!(memory.load().unwrap(), good);
             let text = std::fs::read(dir.path().join("memory.json")).unwrap();

@@ -51,6 +51,7 @@ impl From<TransportError> for Fault {
                 Self::Repeat(Cause::Chatd(e.to_string()))
             }
             TransportError::TokenRefused => Self::Final(Error::TokenRefused(Whose::Chatd)),
+            TransportError::TokenExpired => Self::Final(Error::TokenExpired),
             TransportError::Misconfigured(why) => Self::Final(Error::ChatdUnreachable(why)),
         }
     }
@@ -69,7 +70,11 @@ impl Fault {
         Err(match code {
             Code::Token => Error::TokenRefused(Whose::Vault),
             Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {
-                return Ok(Cause::Vault(format!("{}: {}", code.as_str_name(), printable(&refused.detail))));
+                let why = match code {
+                    Code::TooFewRegions => "too few regions answered: ",
+                    _ => "",
+                };
+                return Ok(Cause::Vault(format!("{why}{}", printable(&refused.detail))));
             }
             Code::NoKey => Error::NoKey,
             Code::Destroyed | Code::Exhausted => Error::Destroyed,

@@ -103,10 +103,7 @@ impl Session {
                     self.take_in(id)?;
                 }
                 Some(Body::Reset(reset)) => {
-                    return Err(Fault::Repeat(Cause::Vault(format!(
-                        "reset: {}",
-                        reset.reason().as_str_name()
-                    ))));
+                    return Err(Fault::Repeat(Cause::Vault(words(reset.reason()).into())));
                 }
                 Some(Body::Close(_)) => {
                     return Err(Fault::Repeat(Cause::Vault("the stream was closed".into())));
@@ -130,6 +127,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether what was asked may have left: nothing does before the handshake is done, so ChatD's "nobody leads" comes before that.
+    pub(crate) fn may_have_asked(&self) -> bool {
+        self.channel.is_ready()
+    }
+
     /// Keying material that only this channel's two ends know.
     pub(crate) fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], Fault> {
         self.channel.exporter(label, context).map_err(channel_fault)
@@ -138,6 +140,20 @@ impl Session {
     /// The identity of the vault at the other end.
     pub(crate) fn peer(&self) -> Option<&[u8]> {
         self.channel.peer_spki()
+    }
+}
+
+/// Why a stream was reset, for people. ChatD's word, not the vault's.
+fn words(reason: outer::reset::Reason) -> &'static str {
+    use outer::reset::Reason;
+    match reason {
+        Reason::NoLeader => "too few of its regions answer: no majority, so nobody leads",
+        Reason::LeaderMoved => "another region has taken over",
+        Reason::VaultLost => "the region that answered is gone",
+        Reason::Draining => "ChatD is being restarted",
+        Reason::Overloaded => "too much is going on there",
+        Reason::Idle => "the stream was idle for too long",
+        Reason::Protocol | Reason::Unspecified => "the stream was cut",
     }
 }
 

@@ -16,6 +16,9 @@ pub enum TransportError {
     /// ChatD did not take its token (401, 403). Not worth repeating with the same.
     #[error("ChatD refused the token")]
     TokenRefused,
+    /// ChatD's token has run out. A fresh one is needed.
+    #[error("ChatD's token has expired")]
+    TokenExpired,
     /// ChatD's web certificate is not trusted, or the address is none. Not worth repeating.
     #[error("{0}")]
     Misconfigured(String),

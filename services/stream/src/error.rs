@@ -92,6 +92,12 @@ pub enum Error {
         /// The destination.
         path: PathBuf,
     },
+    /// A file has the name that a backup uses until it is whole, and is none that a backup left behind.
+    #[error("{path} is in the way and was not written by a backup; move it away", path = path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another backup writes the same file right now.
     #[error("another backup is writing {path}; wait for it to end", path = path.display())]
     Busy {

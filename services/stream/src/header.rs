@@ -13,10 +13,12 @@ use crate::{
     segment::{DEFAULT_SEGMENT_U32, Options},
 };
 
-const MAGIC: &[u8; 4] = b"BKVB";
+pub(crate) const MAGIC: &[u8; 4] = b"BKVB";
 const VERSION: u8 = 1;
 /// Longest manifest in bytes; a longer one is refused before anything is allocated for it.
 pub const MAX_MANIFEST: usize = 4096;
+/// Digits of an identifier that errors show.
+const SHOWN: usize = 16;
 /// Longest file name in bytes.
 pub const MAX_NAME: usize = 1024;
 
@@ -253,15 +255,24 @@ fn same<T: PartialEq>(
 ) -> Result<()> {
     match expected {
         Some(value) if value != found => {
-            Err(Error::ForeignStream { field, found: show(found), expected: show(value) })
+            let (found, expected) =
+                (shorten(&show(found), &show(value)), shorten(&show(value), &show(found)));
+            Err(Error::ForeignStream { field, found, expected })
         }
         _ => Ok(()),
     }
 }
 
-/// The first eight bytes: enough for a person to compare.
+/// Sixteen digits are enough for a person to compare, unless the two agree in them: then all are shown.
+fn shorten(value: &str, other: &str) -> String {
+    match (value.get(..SHOWN), other.get(..SHOWN)) {
+        (Some(a), Some(b)) if a != b => a.to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
-    let nibbles = bytes.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 

@@ -27,6 +27,22 @@ fn s29_each_field_is_compared_and_named() {
     };
     assert_eq!(foreign(Expect { lineage: Some([9; 32]), ..Expect::default() }), "lineage");
     assert_eq!(foreign(Expect { account: Some([9; 32]), ..Expect::default() }), "account");
+    // Two that agree in what is shown of others are shown whole.
+    let mut close = [1; 32];
+    close[31] = 2;
+    match (
+        Expect { account: Some(close), ..Expect::default() }.check(&header),
+        Expect { account: Some([9; 32]), ..Expect::default() }.check(&header),
+    ) {
+        (
+            Err(Error::ForeignStream { found, expected, .. }),
+            Err(Error::ForeignStream { found: short, .. }),
+        ) => {
+            assert_ne!(found, expected);
+            assert_eq!((found.len(), short.len()), (64, 16));
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(foreign(Expect { backup: Some([9; 16]), ..Expect::default() }), "backup id");
     assert_eq!(foreign(Expect { sequence: Some(8), ..Expect::default() }), "sequence");
     assert_eq!(foreign(Expect { file_name: Some("other".into()), ..Expect::default() }), "file name");

@@ -47,9 +47,11 @@ start_etcd() {
 }
 
 start_api_server() {
-  local endpoints=lease
+  local endpoints=lease audit=()
   # A Service may not point at the loopback; nobody is there to use it either.
   [ "$nodes" -gt 0 ] || endpoints=none
+  # Who asked for what, without contents: what a test says about somebody's requests is read there.
+  [ -z "${BKV_CLUSTER_AUDIT:-}" ] || audit=(--audit-policy-file="$here/config/audit.yaml" --audit-log-path="$dir/log/audit.json")
   # All admission plugins that are on by default stay on: quota, PodSecurity, the CEL policies, limits.
   # Aggregator routing: webhooks are called at their pods, whatever the host's own way to the services is.
   start kube-apiserver "$built/bin/kube-apiserver" \
@@ -68,7 +70,7 @@ start_api_server() {
     --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \
     --requestheader-extra-headers-prefix=X-Remote-Extra- \
     --proxy-client-cert-file="$certificates/front-proxy-client.crt" \
-    --proxy-client-key-file="$certificates/front-proxy-client.key"
+    --proxy-client-key-file="$certificates/front-proxy-client.key" "${audit[@]}"
 }
 
 start_controller_manager() {

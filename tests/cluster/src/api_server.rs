@@ -8,6 +8,7 @@ use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, Valida
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::discovery::{Scope, pinned_kind};
 use kube::{Client, Config};
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::Answer;
@@ -24,7 +25,8 @@ impl ApiServer {
         let folder = tempfile::Builder::new().prefix("bkv-api-server-").tempdir().expect("a folder").keep();
         let guardian = guardian(&folder);
         let this = Self { folder, guardian };
-        let up = this.command().args(["up", "--nodes", "0"]).output().expect("cluster up");
+        let up = this.command().args(["up", "--nodes", "0"]).env("BKV_CLUSTER_AUDIT", "1").output();
+        let up = up.expect("cluster up");
         assert!(
             up.status.success(),
             "no API server for this test:\n{}{}",
@@ -32,6 +34,20 @@ impl ApiServer {
             String::from_utf8_lossy(&up.stderr)
         );
         this
+    }
+
+    /// Everything of this run lies in it: `kubeconfig`, `log/`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The process of that name: `kube-apiserver`, `etcd`.
+    pub fn process(&self, name: &str) -> Pid {
+        let recorded = std::fs::read_to_string(self.folder.join("processes")).expect("processes");
+        let newest =
+            recorded.lines().rfind(|l| l.ends_with(&format!(" {name}"))).expect("a process of that name");
+        let pid = newest.split(' ').next().and_then(|pid| pid.parse().ok());
+        pid.and_then(Pid::from_raw).expect("a process id")
     }
 
     /// A client with all rights. It belongs to the runtime that asks.

@@ -1,5 +1,5 @@
-//! What tests on a real Kubernetes share: an API server of their own, a whole cluster with our images, people who use a vault in it, and a walk over a
-//! resource definition's schema.
+//! What tests on a real Kubernetes share: an API server of their own or a whole cluster with our images, the operator as a process with no more rights
+//! than its chart gives it, what it asked the server for, people who use a vault, and a walk over a resource definition's schema.
 //!
 //! Nothing here skips: where the API server can't be brought up, the test fails and says why.
 #![forbid(unsafe_code)]
@@ -12,17 +12,23 @@
     clippy::indexing_slicing
 )]
 
+mod account;
 mod answer;
 mod api_server;
+mod asked;
 mod cluster;
+mod operator;
 mod patch;
 mod people;
 mod schema;
 mod way;
 
+pub use account::Account;
 pub use answer::Answer;
 pub use api_server::ApiServer;
+pub use asked::{Request, requests};
 pub use cluster::{Cluster, bin_dir, project};
+pub use operator::{Operator, binary};
 pub use patch::{merged, without_nulls};
 pub use people::{Loop, Person, Recovery};
 pub use schema::{Place, places};

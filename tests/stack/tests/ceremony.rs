@@ -204,11 +204,11 @@ fn what_must_not_be_signed_is_refused_with_words() {
 
     // Without --yes it is asked for; nobody to ask is no.
     let ask = ["ceremony", "sign", &paper, "--key", &key, "--root", &root, "--output", &table.at("asked")];
-    bkv(ask).expect(66);
+    bkv(ask).expect(2);
     let mut t = Terminal::bkv(&ask);
     t.sees("policy 2");
     t.answer("[y/N] ", "n");
-    t.end().expect(66, &["not confirmed"]);
+    t.end().expect(2, &["not confirmed"]);
     assert!(!table.path("asked").exists());
     let mut t = Terminal::bkv(&ask);
     t.answer("[y/N] ", "y");

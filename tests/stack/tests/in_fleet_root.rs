@@ -185,6 +185,11 @@ fn only_acceptable_documents_are_signed_and_only_where_the_root_is_held() {
     let mut old = pods.policy(&root, 2);
     old.not_after = Time(old.not_before.0 + 1000);
     assert_eq!(sign(&pods, seed, Kind::Policy, policy(old)).0, 422, "in the past");
+    let far = policy(pods.policy(&root, 2_000));
+    assert_eq!(sign(&pods, seed, Kind::Policy, far).0, 422, "so far ahead that it would be the last");
+    let mut long = pods.policy(&root, 2);
+    long.not_after = Time(long.not_before.0 + 3 * 366 * 24 * 3_600_000);
+    assert_eq!(sign(&pods, seed, Kind::Policy, policy(long)).0, 422, "for good");
     let foreign = RootKey::from_seed(&Zeroizing::new([1; 32]));
     let elsewhere = Root { keys: vec![foreign.public()], ..root.clone() };
     assert_eq!(sign(&pods, seed, Kind::Policy, policy(pods.policy(&elsewhere, 2))).0, 422, "another fleet's");

@@ -1,7 +1,8 @@
 //! A vault's volumes and where they are mounted.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, ProjectedVolumeSource, SecretProjection, Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 
 use super::super::{Input, pod};
@@ -17,13 +18,17 @@ pub(super) fn volumes(input: &Input<'_>, region: &Region, token: &Token<'_>) -> 
         None => pod::secret("pin", &names.pin(&region.name), None),
     };
     let mut all = vec![
-        pod::config("config", &names.vault(&region.name), None),
+        pod::config(
+            "config",
+            &names.vault(&region.name),
+            Some(named(config::files(input, region).into_keys())),
+        ),
         pod::secret("tls", &names.vault_tls(&region.name), None),
         pin,
         pod::empty("tmp", "64Mi"),
     ];
     if !config::is_seed(input, region) {
-        all.push(pod::config("root", &names.root(), None));
+        all.push(pod::config("root", &names.root(), Some(named(["root.bin".to_owned()]))));
     }
     if let Some(library) = &token.library {
         all.extend(library::volumes(input, library));
@@ -56,6 +61,11 @@ pub(super) fn mounts(input: &Input<'_>, region: &Region, token: &Token<'_>) -> V
         all.push(pod::read_only(&format!("module-config-{i}"), place));
     }
     all
+}
+
+/// Only what was meant: whoever can add a key to the ConfigMap must not put a file into the pod.
+fn named(keys: impl IntoIterator<Item = String>) -> Vec<KeyToPath> {
+    keys.into_iter().map(|key| KeyToPath { path: key.clone(), key, mode: None }).collect()
 }
 
 /// Several files from several places in one folder. A name that is empty is the vault's own ConfigMap.

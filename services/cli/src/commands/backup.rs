@@ -1,19 +1,23 @@
 //! `bkv backup`: a folder into one encrypted file of the cloud folder, then the newest backup's name to the vault.
 
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use bkv_stream::archive::{PackOptions, backup_folder};
+use bkv_stream::archive::{Identity, PackOptions, backup_folder};
 use bkv_stream::{Cancel, Compression, Control, Manifest, Options};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::restore::ASK;
+use super::whose;
 use crate::args::{Backup, MaybeOnline, Online};
-use crate::device::{DeviceState, Mode};
+use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::failure::now_ms;
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
+use crate::words::count;
 
 /// What an online command needs, if all of it was given.
 pub(crate) fn online(m: MaybeOnline) -> Outcome<Online> {
@@ -50,8 +54,37 @@ pub(crate) fn cancel_on_interrupt() -> std::sync::Arc<Cancel> {
     cancel
 }
 
+/// What must not be packed because it is where backups go: each one would hold all before it.
+fn own_place(source: &Path, to: &Path) -> Vec<Identity> {
+    let identity = |path: &Path| std::fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let (Ok(source), Ok(to)) = (source.canonicalize(), to.canonicalize()) else { return Vec::new() };
+    if !to.starts_with(&source) {
+        return Vec::new();
+    }
+    if to != source {
+        return identity(&to).into_iter().collect();
+    }
+    // A folder that is backed up into itself: all of it but the backups.
+    let entries = std::fs::read_dir(&to).into_iter().flatten().flatten().map(|e| e.path());
+    let own =
+        |p: &PathBuf| p.to_string_lossy().ends_with(".bkv") || p.to_string_lossy().ends_with(".bkv.partial");
+    entries.filter(own).filter_map(|p| identity(&p)).collect()
+}
+
+/// A backup under a password is made out to the account: so not with somebody else's token. Without an answer it is made all the same.
+async fn same_account(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcome {
+    let mut m = m.clone();
+    m.timeout = m.timeout.min(ASK.as_secs());
+    let (Some(_), Some(_), Mode::Password) = (&m.fleet, &m.token, kept.mode) else { return Ok(()) };
+    let (client, _) = profile::client(&online(m)?, device)?;
+    match client.account().await {
+        Ok((account, lineage)) => whose::check(kept, &account, &lineage, Exit::OtherAccount),
+        Err(_) => Ok(()), // naming the backup at its end will say why
+    }
+}
+
 pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
-    let device = DeviceState::open(&a.online.device)?;
+    let device = DeviceState::open_for_writing(&a.online.device)?;
     let mut kept = device.require()?;
     let key = kept.key()?;
     let name = match &a.name {
@@ -74,8 +107,8 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         return Err(Failure::new(Exit::CantCreate, format!("{} is not a folder", a.to.display()))
             .remedy("Make it first, or check the path."));
     }
-    let now =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
+    same_account(&a.online, &device, &kept).await?;
+    let now = now_ms();
     let mut sequence = kept.sequence.saturating_add(1);
     let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
     // A backup whose number was not kept here any more (a crash just after it, another device of the same name): never written over.
@@ -88,12 +121,13 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         manifest.compression = Compression::Zstd;
     }
     let target: PathBuf = named(sequence);
+    let leave_out = own_place(&a.source, &a.to);
     let (source, file, skip) = (a.source.clone(), target.clone(), a.skip_unreadable);
     let progress = Progress::new(out, "Backing up", None);
     let cancel = cancel_on_interrupt();
     let packed = tokio::task::spawn_blocking(move || {
         let control = Control { progress: &progress, cancel: &cancel };
-        let options = PackOptions { skip_unreadable: skip, replace: false };
+        let options = PackOptions { skip_unreadable: skip, replace: false, leave_out };
         let packed =
             backup_folder(&source, &file, &key, manifest, Options::default().workers, &options, control);
         progress.end();
@@ -103,8 +137,25 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     kept.sequence = sequence;
     kept.hash = hex::encode(report.header.hash());
     device.save(&kept)?;
-    for (path, why) in &report.packed.skipped {
+    if let Some(path) = &report.taken_over {
+        out.note(&format!("Removed {}: a backup that was killed had left it.", path.display()));
+    }
+    let packed = &report.packed;
+    let skipped: Vec<(&Path, String)> =
+        (packed.skipped.iter().map(|(p, why)| (p.as_path(), why.to_string())))
+            .chain(packed.special.iter().map(|p| (p.as_path(), "a pipe, socket or device".to_owned())))
+            .chain(
+                packed
+                    .left_out
+                    .iter()
+                    .map(|p| (p.as_path(), "backups go there, and none holds the others".to_owned())),
+            )
+            .collect();
+    for (path, why) in &skipped {
         out.note(&format!("left out: {}: {why}", path.display()));
+    }
+    for path in &packed.changed {
+        out.note(&format!("changed while it was read: {}: it is in the backup as it was", path.display()));
     }
     let mut named = false;
     if kept.mode == Mode::Password {
@@ -117,8 +168,12 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
             )),
         }
     }
-    let text =
-        format!("{} files, {} in {}", report.packed.files, bytes(report.packed.bytes), target.display());
+    let text = format!(
+        "{}, {} in {}",
+        count(report.packed.files, "file"),
+        bytes(report.packed.bytes),
+        target.display()
+    );
     out.result(
         &text,
         facts([
@@ -129,7 +184,11 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
             ("named_at_vault", named.into()),
             (
                 "skipped",
-                json!(report.packed.skipped.iter().map(|(p, _)| p.display().to_string()).collect::<Vec<_>>()),
+                skipped
+                    .iter()
+                    .map(|(p, why)| json!({ "path": p.display().to_string(), "reason": why }))
+                    .collect::<Vec<_>>()
+                    .into(),
             ),
         ]),
     );

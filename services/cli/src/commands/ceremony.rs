@@ -136,7 +136,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             }
             out.note(&text);
             if !yes && !secret_input::confirm("Compare the fingerprints with what each vault shows. Sign?") {
-                return Err(Failure::new(Exit::NoInput, "not confirmed")
+                return Err(Failure::new(Exit::Usage, "not confirmed")
                     .remedy("Add --yes to sign without being asked."));
             }
             let signed =

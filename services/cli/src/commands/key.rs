@@ -25,7 +25,7 @@ fn series() -> [u8; 16] {
 pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
     match command {
         KeyCommand::New { device } => {
-            let device = DeviceState::open(&device)?;
+            let device = DeviceState::open_for_writing(&device)?;
             if device.load()?.is_some() {
                 return Err(Failure::new(Exit::CantCreate, "this device has a key already").remedy(
                     "Use another folder with --state; overwriting it could make its backups unreadable.",
@@ -34,7 +34,7 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             let key = BackupKey::generate()?;
             device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?;
             out.result(
-                "A new key is on this device, and nowhere else. `bkv key show` shows it: write its 64 digits down and keep them safe.",
+                "A new key is on this device, and nowhere else. `bkv key show` shows it: write its 64 hexadecimal digits (0-9, a-f) down and keep them safe.",
                 facts([("made", true.into())]),
             );
         }
@@ -50,7 +50,7 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             }
         }
         KeyCommand::Enter { device, key_file, key_fd } => {
-            let device = DeviceState::open(&device)?;
+            let device = DeviceState::open_for_writing(&device)?;
             let text = secret_input::read(
                 Source { file: key_file.as_deref(), fd: key_fd },
                 "key's 64 digits",

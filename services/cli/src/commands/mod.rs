@@ -1,10 +1,15 @@
 //! One file a command, or a few that belong together.
 
+mod account;
 mod backup;
 mod ceremony;
+mod choose;
+mod inspect;
 mod key;
-mod online;
+mod recover;
+mod register;
 mod restore;
+mod whose;
 
 pub(crate) use ceremony::make_root;
 
@@ -15,14 +20,14 @@ use crate::output::Output;
 pub(crate) async fn run(cli: Cli) -> Outcome {
     let out = Output { json: cli.json, quiet: cli.quiet };
     match cli.command {
-        Command::Register(a) => online::register(out, a).await,
-        Command::Recover(a) => online::recover(out, a).await,
-        Command::Status(a) => online::status(out, a).await,
-        Command::Password(a) => online::password(out, a).await,
-        Command::Delete(a) => online::delete(out, a).await,
+        Command::Register(a) => register::register(out, a).await,
+        Command::Recover(a) => recover::recover(out, a).await,
+        Command::Status(a) => account::status(out, a).await,
+        Command::Password(a) => account::password(out, a).await,
+        Command::Delete(a) => account::delete(out, a).await,
         Command::Backup(a) => backup::run(out, a).await,
         Command::Restore(a) => restore::run(out, a).await,
-        Command::Inspect { file } => restore::inspect(out, &file),
+        Command::Inspect { file } => inspect::inspect(out, &file),
         Command::Key(a) => key::run(out, a),
         Command::Ceremony(a) => ceremony::run(out, a),
         Command::Dev(a) => crate::dev::run(out, a).await,

@@ -1,63 +1,84 @@
 //! `bkv restore`: the key from this device or by password, the newest backup of the folder, nothing at the destination before all is proved.
+//! Everything that this device can see by itself is looked at before the vault is asked, and everything that the vault says for nothing before a try is spent.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bkv_client::backup::newest;
-use bkv_client::{BackupKey, Remembered};
-use bkv_stream::archive::restore_folder;
-use bkv_stream::{Control, Expect, Known, Options, inspect as read_header};
+use bkv_client::backup::{expect, newest};
+use bkv_client::{AccountId, BackupKey, Error, Lineage, Remembered, State};
+use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
+use bkv_stream::{Control, Expect, Known, Options};
 
 use super::backup::{cancel_on_interrupt, online};
-use super::online::{fetch, notes};
-use crate::args::Restore;
-use crate::device::{DeviceState, Mode};
+use super::choose::{Chosen, Found, find};
+use super::recover::{ask_password, fetch};
+use super::whose;
+use crate::args::{MaybeOnline, Online, Restore};
+use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
-use crate::secret_input::{self, Source};
+use crate::words::count;
 
-/// What must be known to restore.
-struct Secrets {
+/// How long the vault is asked for what a restore can do without.
+pub(crate) const ASK: Duration = Duration::from_secs(5);
+
+/// What is restored, and with what.
+struct Ready {
     key: BackupKey,
     expect: Expect,
+    chosen: Chosen,
 }
 
 pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let device = DeviceState::open(&a.online.device)?;
-    let file = if a.from.is_dir() { newest_in(&a.from)? } else { a.from.clone() };
-    let (to, allow_older) = (a.to.clone(), a.allow_older);
-    let mut secrets = secrets(out, a, &device).await?;
-    if allow_older {
-        secrets.expect.known = None;
+    let kept = device.load()?;
+    for folder in clear_leftovers(&a.to) {
+        out.note(&format!("Removed {}: a restore that was killed had left it.", folder.display()));
     }
+    check_destination(&a.to)?;
+    let found = find(&a.from)?;
+    let to = a.to.clone();
+    let ready = match kept {
+        Some(kept) => with_key(out, a, &device, &kept, &found).await?,
+        None => with_password(out, a, &found).await?,
+    };
+    for (path, whose) in &ready.chosen.passed_over {
+        out.note(&format!("passed over: {}: {whose}", path.display()));
+    }
+    let file = ready.chosen.file.clone();
     let length = std::fs::metadata(&file).ok().map(|m| m.len());
     let progress = Progress::new(out, "Restoring", length);
     let cancel = cancel_on_interrupt();
-    let source = file.clone();
     let restored = tokio::task::spawn_blocking(move || {
         let control = Control { progress: &progress, cancel: &cancel };
-        let restored =
-            restore_folder(&source, &to, &secrets.key, &secrets.expect, Options::default().workers, control);
+        let Ready { key, expect, chosen } = ready;
+        let restored = restore_folder(&chosen.file, &to, &key, &expect, Options::default().workers, control);
         progress.end();
         restored
     });
     let report = restored.await.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))??;
+    let sequence = report.header.manifest().sequence;
     if let Some(mut kept) = device.load()?
-        && report.header.manifest().sequence > kept.sequence
+        && sequence > kept.sequence
     {
-        kept.sequence = report.header.manifest().sequence;
-        kept.hash = hex::encode(report.header.hash());
-        device.save(&kept)?;
+        kept.saw(sequence, report.header.hash());
+        if let Err(e) = device.save(&kept) {
+            // What was asked for is done.
+            out.note(&format!("Which backup is the newest could not be kept: {e}"));
+        }
     }
-    let text =
-        format!("{} files, {} from {}", report.unpacked.files, bytes(report.unpacked.bytes), file.display());
+    let text = format!(
+        "{}, {} from {}",
+        count(report.unpacked.files, "file"),
+        bytes(report.unpacked.bytes),
+        file.display()
+    );
     out.result(
         &text,
         facts([
             ("file", file.display().to_string().into()),
-            ("sequence", report.header.manifest().sequence.into()),
+            ("sequence", sequence.into()),
             ("files", report.unpacked.files.into()),
             ("bytes", report.unpacked.bytes.into()),
         ]),
@@ -65,91 +86,90 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     Ok(())
 }
 
-async fn secrets(out: Output, a: Restore, device: &DeviceState) -> Outcome<Secrets> {
-    if let Some(kept) = device.load()? {
-        let known = kept.newest().map(|(sequence, hash)| Known { sequence, hash });
-        if known.is_none() && kept.mode == Mode::Digits {
-            out.note("This device has not seen a backup yet: if an older one is served, nobody can notice.");
-        }
+/// The key is on this device. The vault may know of a newer backup than this device has seen; it is asked if it can be.
+async fn with_key(
+    out: Output,
+    a: Restore,
+    device: &DeviceState,
+    kept: &Kept,
+    found: &Found,
+) -> Outcome<Ready> {
+    let key = kept.key()?;
+    let known = kept.newest().map(|(sequence, hash)| Known { sequence, hash });
+    let mut must = match kept.mode {
         // With digits the key alone says whose a backup is: it may come from a device that had it under a password, and a typo must show as a wrong key.
-        let expect = match kept.mode {
-            Mode::Digits => Expect { known, ..Expect::default() },
-            Mode::Password => Expect {
-                lineage: Some(kept.lineage()?),
-                account: Some(kept.account()?),
-                known,
-                ..Expect::default()
-            },
-        };
-        return Ok(Secrets { key: kept.key()?, expect });
-    }
-    let (source, yes) = (a.password, a.yes);
-    let online = online(a.online)?;
-    let (client, runtime) = profile::client(&online, device)?;
-    let password = secret_input::read(
-        Source { file: source.password_file.as_deref(), fd: source.password_fd },
-        "password",
-        false,
-    )?;
-    let recovered = fetch(&client, &runtime, device, &password, yes).await?;
-    notes(out, &recovered);
-    let lineage = client.trusted().await?.admission().lineage;
-    let known = newest(recovered.manifest, &Remembered::default());
-    let expect = bkv_client::backup::expect(&lineage, &recovered.account, known);
-    Ok(Secrets { key: recovered.key, expect })
-}
-
-/// The file with the highest sequence in its header. Headers are not proved yet; that comes when the file is opened.
-fn newest_in(folder: &Path) -> Outcome<PathBuf> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", folder.display())))?;
-    let mut best: Option<(u64, PathBuf)> = None;
-    let mut unreadable = Vec::new();
-    for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "bkv")) {
-        let header = File::open(&path).ok().and_then(|mut f| read_header(&mut f).ok());
-        let Some(header) = header else {
-            unreadable.push(path.display().to_string());
-            continue;
-        };
-        let sequence = header.manifest().sequence;
-        if best.as_ref().is_none_or(|(s, _)| sequence > *s) {
-            best = Some((sequence, path));
+        Mode::Digits => Expect { known, ..Expect::default() },
+        Mode::Password => expect(&Lineage(kept.lineage()?), &AccountId(kept.account()?), known),
+    };
+    if kept.mode == Mode::Password
+        && let Some(online) = given(&a.online)
+    {
+        match ask_newest(&online, device, kept).await? {
+            Ok(named) if named.is_some_and(|n| known.is_none_or(|k| n.sequence > k.sequence)) => must.known = named,
+            Ok(_) => {}
+            Err(e) => out.note(&format!(
+                "The vault could not be asked which backup is the newest ({e}): only what this device has seen is known."
+            )),
         }
     }
-    if let Some((_, path)) = best {
-        return Ok(path);
+    if must.known.is_none() {
+        out.note("This device has not seen a backup yet: if an older one is served, nobody can notice.");
     }
-    if !unreadable.is_empty() {
-        return Err(Failure::new(
-            Exit::Damaged,
-            format!("no backup in {} has a header that reads: {}", folder.display(), unreadable.join(", ")),
-        )
-        .remedy("Fetch them again; nothing was written."));
+    if a.allow_older {
+        must.known = None;
     }
-    Err(Failure::new(Exit::NoInput, format!("no backup in {}", folder.display()))
-        .remedy("Backups end in .bkv: is this the right folder?"))
+    let chosen = found.choose(&must, Some(&key))?;
+    must.check(&chosen.header)?;
+    Ok(Ready { key, expect: must, chosen })
 }
 
-pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {
-    let mut file = File::open(path)
-        .map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display())))?;
-    let header = read_header(&mut file)?;
-    let m = header.manifest();
-    let text = format!(
-        "sequence     {}\nbackup       {}\nmade         {} (ms since 1970)\naccount      {}\nThis header is proved only when the backup is opened with its key.",
-        m.sequence,
-        hex::encode(m.backup),
-        m.created_ms,
-        hex::encode(m.account)
-    );
-    out.result(
-        &text,
-        facts([
-            ("sequence", m.sequence.into()),
-            ("backup", hex::encode(m.backup).into()),
-            ("created_ms", m.created_ms.into()),
-            ("account", hex::encode(m.account).into()),
-        ]),
-    );
-    Ok(())
+/// Both were given. The time is short: a restore goes on without an answer.
+fn given(m: &MaybeOnline) -> Option<Online> {
+    Some(Online {
+        fleet: m.fleet.clone()?,
+        token: m.token.clone()?,
+        device: m.device.clone(),
+        timeout: m.timeout.min(ASK.as_secs()),
+    })
+}
+
+/// What the vault names as the newest; the inner error is one to go on without.
+async fn ask_newest(
+    online: &Online,
+    device: &DeviceState,
+    kept: &Kept,
+) -> Outcome<Result<Option<Known>, Error>> {
+    let (client, _) = profile::client(online, device)?;
+    let status = match client.status().await {
+        Ok(status) => status,
+        Err(e) => return Ok(Err(e)),
+    };
+    let lineage = client.trusted().await?.admission().lineage;
+    whose::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
+    Ok(Ok(newest(&status.account, status.manifest, &Remembered::default())))
+}
+
+/// The key is in the vault. What it says of the account costs nothing, so it is asked first which backups there can be.
+async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
+    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let online = online(a.online)?;
+    let (client, runtime) = profile::client(&online, &device)?;
+    let lineage = client.trusted().await?.admission().lineage;
+    let status = client.status().await?;
+    match status.state {
+        State::None => return Err(Error::NoKey.into()),
+        State::Deleted => return Err(Error::Deleted.into()),
+        State::Destroyed => return Err(Error::Destroyed.into()),
+        State::Live | State::LastTry | State::Locked => {}
+    }
+    let known =
+        |named| if a.allow_older { None } else { newest(&status.account, named, &Remembered::default()) };
+    let before = expect(&lineage, &status.account, known(status.manifest));
+    before.check(&found.choose(&before, None)?.header)?;
+    let password = ask_password(&a.password, "password", false)?;
+    let recovered = fetch(out, &client, &runtime, &device, None, &password, a.yes).await?;
+    let must = expect(&lineage, &recovered.account, known(recovered.manifest));
+    let chosen = found.choose(&must, Some(&recovered.key))?;
+    must.check(&chosen.header)?;
+    Ok(Ready { key: recovered.key, expect: must, chosen })
 }

@@ -4,13 +4,20 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
+use super::make::Wishes;
 use super::process::Process;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Names for people.
 pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east", "af-south"];
+
+/// Below those that systems give to outgoing connections: between this choice and the programs' start no connection of anybody can take one.
+const PORTS: std::ops::Range<u16> = 15_000..29_000;
+/// How many of them are tried.
+const ASKED: usize = 1000;
 
 /// `plan.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,8 +27,26 @@ pub(crate) struct Plan {
     pub chatd: u16,
     pub chatd_health: u16,
     pub postgres: bool,
+    /// What its policy was made of.
+    #[serde(default)]
+    pub policy: PolicyPlan,
     /// The fleet was made: documents are installed and the shards are initialised.
     pub made: bool,
+}
+
+/// The part of the policy that `bkv dev up` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyPlan {
+    pub waits_ms: Vec<u64>,
+    pub last_try_ms: u64,
+    pub lifetime_failures: u32,
+    pub no_ksf: bool,
+}
+
+impl Default for PolicyPlan {
+    fn default() -> Self {
+        Self { waits_ms: vec![0], last_try_ms: 10_000, lifetime_failures: 100, no_ksf: false }
+    }
 }
 
 /// One region's ports.
@@ -59,7 +84,8 @@ impl Layout {
     }
 
     /// A new one, with ports that are free now.
-    pub(crate) fn make(dir: &Path, regions: u8, shards: u16, postgres: bool) -> Outcome<Self> {
+    pub(crate) fn make(dir: &Path, wishes: &Wishes) -> Outcome<Self> {
+        let (regions, shards) = (wishes.regions.unwrap_or(3), wishes.shards.unwrap_or(4));
         if ![1, 3, 5].contains(&regions) {
             return Err(Failure::new(Exit::Config, format!("--regions {regions}")).remedy("1, 3 or 5."));
         }
@@ -67,8 +93,10 @@ impl Layout {
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         let wanted = usize::from(regions) * 4 + 2;
         // Held until all are known, so that none is given twice.
-        let held: Vec<TcpListener> =
-            (0..wanted).filter_map(|_| TcpListener::bind("127.0.0.1:0").ok()).collect();
+        let held: Vec<TcpListener> = (0..ASKED)
+            .filter_map(|_| TcpListener::bind(("127.0.0.1", rand::rngs::OsRng.gen_range(PORTS))).ok())
+            .take(wanted)
+            .collect();
         let mut ports = held.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port());
         let mut next = || {
             ports.next().ok_or_else(|| Failure::new(Exit::CantCreate, "not enough free ports on 127.0.0.1"))
@@ -83,8 +111,15 @@ impl Layout {
                 health: next()?,
             });
         }
-        let plan =
-            Plan { regions: plans, shards, chatd: next()?, chatd_health: next()?, postgres, made: false };
+        let plan = Plan {
+            regions: plans,
+            shards,
+            chatd: next()?,
+            chatd_health: next()?,
+            postgres: !wishes.no_postgres,
+            policy: wishes.policy(),
+            made: false,
+        };
         let layout = Self { dir, plan };
         layout.save()?;
         Ok(layout)

@@ -40,7 +40,7 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
                 waits_ms,
                 last_try_ms,
                 lifetime_failures,
-                postgres: !no_postgres,
+                no_postgres,
                 no_ksf: bench_no_ksf,
             };
             up::up(out, &dir.dir, &wishes).await
@@ -70,7 +70,7 @@ fn down(out: Output, layout: &Layout) {
 
 async fn status(out: Output, layout: &Layout) -> Outcome {
     let mut regions: Vec<Value> = Vec::new();
-    let mut lines = vec!["region       pid      ready  leads   health".to_owned()];
+    let mut lines = vec!["region       pid      ready  leads   metrics".to_owned()];
     for r in &layout.plan.regions {
         let pid = layout.vault_process(&r.name).pid().map(|p| p.as_raw_nonzero().get());
         let answer = match pid {

@@ -39,9 +39,11 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
     }
     out.note("This is a development fleet: its root key lies in the clear, waits are short, tokens are software. It protects nobody.");
     let mut layout = if dir.join("plan.json").exists() {
-        Layout::open(dir)?
+        let layout = Layout::open(dir)?;
+        wishes.fit(&layout.plan)?;
+        layout
     } else {
-        let layout = Layout::make(dir, wishes.regions, wishes.shards, wishes.postgres)?;
+        let layout = Layout::make(dir, wishes)?;
         out.note("Making root, issuer, certificates and a software token for each region.");
         if let Err(e) = make::files(&layout) {
             // Half a fleet would be in the way of the next try.
@@ -63,7 +65,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
     let until = Instant::now() + PATIENCE;
     if !layout.plan.made {
         out.note("Vaults make their keys; the root signs the admission list and the policy.");
-        ceremony(&layout, wishes, until).await?;
+        ceremony(&layout, until).await?;
         layout.plan.made = true;
         layout.save()?;
     }
@@ -136,7 +138,8 @@ fn odd(region: &str, field: &str) -> Failure {
     Failure::new(Exit::Unexpected, format!("vault {region} says nothing usable for `{field}`"))
 }
 
-async fn ceremony(layout: &Layout, wishes: &Wishes, until: Instant) -> Outcome {
+async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
+    let wishes = &layout.plan.policy;
     let unexpected = |e: &dyn std::fmt::Display| Failure::new(Exit::Unexpected, e.to_string());
     let root = fs::read(layout.root()).map_err(|e| unexpected(&e))?;
     let root = Root::decode(&root).map_err(|e| unexpected(&e))?;
@@ -213,6 +216,33 @@ async fn ceremony(layout: &Layout, wishes: &Wishes, until: Instant) -> Outcome {
     Ok(())
 }
 
+/// Waits until each shard is led by one region: until then `bkv dev status` would show fewer than there are.
+async fn leaders(layout: &Layout, until: Instant) -> Outcome {
+    loop {
+        let mut led = vec![0u32; usize::from(layout.plan.shards)];
+        for region in &layout.plan.regions {
+            let status = patiently(layout, region, "/v1/status", until).await?;
+            for shard in status.get("shards").and_then(Value::as_array).into_iter().flatten() {
+                let number = shard.get("shard").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+                if shard.get("leads") == Some(&Value::Bool(true))
+                    && let Some(count) = number.and_then(|n| led.get_mut(n))
+                {
+                    *count += 1;
+                }
+            }
+        }
+        if led.iter().all(|count| *count == 1) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Failure::new(Exit::Unavailable, "not every shard has a leader").remedy(
+                "`bkv dev status` shows which region leads what; the logs are in the fleet's folder.",
+            ));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn ready(layout: &Layout, until: Instant) -> Outcome {
     for region in &layout.plan.regions {
         loop {
@@ -230,6 +260,7 @@ async fn ready(layout: &Layout, until: Instant) -> Outcome {
             sleep(Duration::from_millis(50)).await;
         }
     }
+    leaders(layout, until).await?;
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
     let http = http.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?;
     let url = format!("http://127.0.0.1:{}/readyz", layout.plan.chatd_health);

@@ -9,9 +9,11 @@ use bkv_wire::proto::inner::{self as p};
 use bkv_wire::toprf::{self, Blinded, Commitments, Hardened, Verified};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, WrongAnswer};
+use crate::error::{Counted, Error, WrongAnswer};
 use crate::runtime::Runtime;
 
+/// Lives in this process only, and ends with it. To go on after a restart the blinding factor inside `blinded` would have to be on a disk: with it and B,
+/// which the vaults know, whoever reads that disk can test passwords against B offline. A try that a crash costs is the better loss.
 pub(super) struct Attempt {
     pub(super) id: AttemptId,
     cancel: Zeroizing<[u8; 32]>,
@@ -20,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) stage: Stage,
     /// The last try may be used.
     pub(super) agreed: bool,
+    /// `Begin` may have reached a vault: whether it was charged is not known before an answer.
+    pub(super) left: bool,
     /// The vault answered `Begin`: it is charged, repeating is free.
     pub(super) begun: bool,
     /// Answers whose proofs held, all to one statement.
@@ -72,6 +76,7 @@ impl Attempt {
             blinded,
             stage: Stage::Blind,
             agreed: false,
+            left: false,
             begun: false,
             answers: Answers::default(),
             wrong: Vec::new(),
@@ -103,6 +108,18 @@ impl Attempt {
             }),
             Stage::Wrong(_) => Operation::GiveUp(p::GiveUp { attempt, cancel: self.cancel.to_vec().into() }),
         }))
+    }
+
+    /// How an error has to speak of the try that this attempt is.
+    ///
+    /// Closing it (`GiveUp`) when time is up would mend nothing: it gives no try back, and a last one it would end at once, which until its deadline a device
+    /// that has the key can still rescue.
+    pub(super) fn counted(&self) -> Option<Counted> {
+        match (self.begun, self.left) {
+            (true, _) => Some(Counted::Yes),
+            (false, true) => Some(Counted::Perhaps),
+            (false, false) => None,
+        }
     }
 
     /// What the person is to be told if KE2 did not open: the tries that t regions signed.

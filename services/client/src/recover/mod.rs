@@ -10,8 +10,9 @@ use bkv_core::record::Record;
 use bkv_stream::BackupKey;
 use bkv_wire::password::Prepared;
 
-use crate::client::{Client, Entered};
+use crate::client::{Client, Entered, Pipelined};
 use crate::error::{Error, WrongAnswer};
+use crate::memory::MemoryError;
 use crate::receipt::Receipt;
 use crate::retry::{Cause, Fault, Retry};
 use attempt::{Attempt, Stage};
@@ -66,6 +67,8 @@ pub enum Note {
     Wrong(WrongAnswer),
     /// Many attempts have failed since the key was registered, so it was registered anew under the same password: the count starts again.
     Renewed(Receipt),
+    /// This device's memory could not keep which backup is the newest: it would not notice an older one that is served later.
+    NotRemembered(MemoryError),
     /// That was due, and failed. The key is as safe as before; the next recovery tries again.
     RenewalFailed(Error),
 }
@@ -97,7 +100,8 @@ impl std::fmt::Debug for Recovered {
 }
 
 impl Client {
-    /// Proves the password and gives the key back. Costs one try if, and only if, `Begin` was taken; the right password gives it back.
+    /// Proves the password and gives the key back. Costs one try if, and only if, `Begin` was taken; the right password gives all of them back. What ends
+    /// between the two is [`Error::Unfinished`], which says whether the try is counted.
     ///
     /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
@@ -112,9 +116,15 @@ impl Client {
             let wrong = attempt.wrong_password();
             if let Err(e) = retry.pause(fault).await {
                 let told = matches!(e, Error::WrongPassword { .. } | Error::Destroyed);
-                return Err(wrong.filter(|_| !told).unwrap_or(e));
+                return Err(wrong.filter(|_| !told).unwrap_or_else(|| e.of_attempt(attempt.counted())));
             }
         };
+        // S29: from here on this device too knows which backup is the newest, with no vault in reach.
+        if let Some(newest) = &recovered.manifest
+            && let Err(e) = crate::backup::remember(&self.fleet, &recovered.account, newest)
+        {
+            recovered.notes.push(Note::NotRemembered(e));
+        }
         let limit = recovered.record.attempts.lifetime_failures;
         if !options.no_renewal && recovered.lifetime_failures > limit / 2 {
             let renewed = self.renew(password, &recovered.key, recovered.record.ksf).await;
@@ -134,7 +144,11 @@ impl Client {
     ) -> Result<Recovered, Fault> {
         // `Begin` may charge the last try, so unless that is agreed it waits for the vault's word on how many are left.
         let eager = attempt.agreed || attempt.begun || matches!(options.last_try, LastTry::Use);
-        let first = if eager { attempt.request(&self.runtime)? } else { None };
+        let request = if eager { attempt.request(&self.runtime)? } else { None };
+        let blind = matches!(attempt.stage, Stage::Blind);
+        let mut elsewhere = false;
+        let left = if blind { &mut attempt.left } else { &mut elsewhere };
+        let first = request.map(|operation| Pipelined { operation, left });
         let (mut session, entered) = self.enter(false, first).await?;
         let mut pending = entered.pipelined;
         if !eager {
@@ -144,7 +158,10 @@ impl Client {
             let id = match pending.take() {
                 Some(id) => id,
                 None => match attempt.request(&self.runtime)? {
-                    Some(request) => session.ask(request)?,
+                    Some(request) => {
+                        attempt.left |= matches!(attempt.stage, Stage::Blind);
+                        session.ask(request)?
+                    }
                     None => return Err(crate::session::unexpected()),
                 },
             };

@@ -103,7 +103,10 @@ impl WebSocketTransport {
             .read_buffer_size(32 << 10);
         match tokio_tungstenite::client_async_with_config(request, tls, Some(config)).await {
             Ok((socket, _)) => Ok(Link::start(socket)),
-            Err(WsError::Http(answer)) => Err(status(answer.status().as_u16())),
+            Err(WsError::Http(answer)) => {
+                let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
+                Err(status(answer.status().as_u16(), challenge))
+            }
             Err(e) => Err(lost(&e)),
         }
     }
@@ -136,7 +139,8 @@ impl Transport for WebSocketTransport {
             .await
             .map_err(unreachable)?;
         if answer.status() != StatusCode::OK {
-            return Err(status(answer.status().as_u16()));
+            let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
+            return Err(status(answer.status().as_u16(), challenge));
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
@@ -196,8 +200,10 @@ fn wrong(why: String) -> TransportError {
     TransportError::Misconfigured(why)
 }
 
-fn status(code: u16) -> TransportError {
+/// ChatD's answer; `challenge` is its WWW-Authenticate (RFC 6750, section 3), which tells a token that has run out from a wrong one.
+fn status(code: u16, challenge: Option<&str>) -> TransportError {
     match code {
+        401 if challenge.is_some_and(|c| c.contains("expired")) => TransportError::TokenExpired,
         401 | 403 => TransportError::TokenRefused,
         404 => wrong("ChatD has no such path: is the address right?".into()),
         code => TransportError::Unreachable(format!("ChatD answered {code}")),

@@ -53,13 +53,20 @@ async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     let series = Series::new(&stand.runtime(), lineage, account);
     let first = Header::new(series.next(None, 1)).unwrap();
     client.backed_up(&key, &first).await.unwrap();
-    let known = newest(None, &client.fleet().memory().load().unwrap());
+    let known = newest(&account, None, &client.fleet().memory().load().unwrap());
     let second = Header::new(series.next(known, 2)).unwrap();
     client.backed_up(&key, &second).await.unwrap();
-    let new_device = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    let phone = stand.client();
+    let new_device = phone.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    // The new device keeps it: it notices also when no vault is in reach.
+    let kept = newest(&account, None, &phone.fleet().memory().load().unwrap()).unwrap();
+    assert_eq!((kept.sequence, kept.hash), (2, *second.hash()));
+    // Of another account that says nothing.
+    let other = bkv_client::AccountId([9; 32]);
+    assert_eq!(newest(&other, None, &phone.fleet().memory().load().unwrap()), None);
     let named = new_device.manifest.unwrap();
     assert_eq!((named.sequence, named.hash), (2, Hash(*second.hash())));
-    let must_be = expect(&lineage, &account, newest(Some(named), &Default::default()));
+    let must_be = expect(&lineage, &account, newest(&account, Some(named), &Default::default()));
     assert!(must_be.check(&second).is_ok());
     assert!(matches!(must_be.check(&first), Err(bkv_stream::Error::Rollback { found: 1, known: 2 })));
 }

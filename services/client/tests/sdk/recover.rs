@@ -1,7 +1,7 @@
 //! Recover: what leaves the client, who is believed, and that nothing but a wrong password costs a try.
 
 use bkv_client::{
-    BackupKey, Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, State,
+    BackupKey, Counted, Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, State,
     TransportError, Whose,
 };
 use bkv_wire::proto::inner::request::Operation;
@@ -146,7 +146,7 @@ async fn chatd_away_for_a_while_is_waited_for_and_away_for_good_is_named() {
     stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     stand.state().unreachable.extend((0..1000).map(|_| away()));
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    assert!(matches!(e, Error::ChatdUnreachable(_)), "{e:?}");
+    assert!(matches!(e.cause(), Error::ChatdUnreachable(_)), "{e:?}");
     stand.state().unreachable = [TransportError::TokenRefused].into();
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
     assert_eq!(e, Error::TokenRefused(Whose::Chatd));
@@ -190,6 +190,51 @@ async fn s45_a_region_that_answers_wrongly_is_named_routed_around_and_costs_no_t
     }
 }
 
+/// What an error says of the try is what the vault holds: none before `Begin` has left, "perhaps" until it is answered, spent from then on.
+#[tokio::test]
+async fn an_attempt_without_an_outcome_says_whether_its_try_is_counted() {
+    // Cuts of all requests from the nth on: 0 is `Open`, then `Begin`, `KeyExchange`, `Finish`; the eager one sends the first two at once.
+    for (options, nth, cut, counted, charged) in [
+        (RecoverOptions::default(), 0, Cut::Before, None, 0),
+        (RecoverOptions::default(), 0, Cut::After, None, 0),
+        (RecoverOptions::default(), 1, Cut::Before, Some(Counted::Perhaps), 0),
+        (RecoverOptions::default(), 1, Cut::Silent, Some(Counted::Perhaps), 1),
+        (RecoverOptions::default(), 1, Cut::After, Some(Counted::Perhaps), 1),
+        (RecoverOptions::default(), 2, Cut::Before, Some(Counted::Yes), 1),
+        (eager(), 0, Cut::Before, Some(Counted::Perhaps), 0),
+        (eager(), 1, Cut::After, Some(Counted::Perhaps), 1),
+        (eager(), 2, Cut::Before, Some(Counted::Yes), 1),
+    ] {
+        let (stand, _) = registered().await;
+        for later in nth..400 {
+            stand.state().cut(later, cut);
+        }
+        let e = stand.client().recover(PASSWORD, options).await.unwrap_err();
+        let says = match &e {
+            Error::Unfinished { counted, .. } => Some(*counted),
+            _ => None,
+        };
+        let case = format!("{options:?} {nth} {cut:?}: {e:?}");
+        assert!(matches!(e.cause(), Error::VaultUnreachable(_)), "{case}");
+        assert_eq!((says, stand.state().charged), (counted, charged), "{case}");
+        let word = match counted {
+            None => "No try was spent",
+            Some(Counted::Perhaps) => "may have been spent",
+            Some(Counted::Yes) => "A try was spent",
+        };
+        assert!(e.remedy().contains(word), "{case}: {}", e.remedy());
+    }
+    // Nobody leads: ChatD says so before the handshake is done, and nothing has left.
+    let (stand, _) = registered().await;
+    stand.state().nobody_leads = true;
+    let e = stand.client().recover(PASSWORD, eager()).await.unwrap_err();
+    assert!(
+        matches!(&e, Error::VaultUnreachable(why) if why.contains("too few of its regions answer")),
+        "{e:?}"
+    );
+    assert_eq!(stand.state().charged, 0);
+}
+
 #[tokio::test]
 async fn a_silent_region_is_done_without() {
     let (stand, _) = registered().await;
@@ -197,7 +242,7 @@ async fn a_silent_region_is_done_without() {
     assert_eq!(stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap().notes, vec![]);
     stand.state().lies.insert(2, Lie::Silent);
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    assert!(matches!(e, Error::VaultUnreachable(_)), "{e:?}");
+    assert!(matches!(e.cause(), Error::VaultUnreachable(_)), "{e:?}");
 }
 
 /// S44: with two regions lying nothing made from the password leaves. (An attempt is charged, as a leader can always do; the same attempt goes
@@ -208,7 +253,7 @@ async fn s44_without_t_proofs_nothing_made_from_the_password_leaves() {
         let (stand, _) = registered().await;
         stand.state().lies.extend([(1, lie), (3, lie)]);
         let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-        assert!(matches!(e, Error::RegionAnsweredWrongly(_)), "{lie:?}: {e:?}");
+        assert!(matches!(e.cause(), Error::RegionAnsweredWrongly(_)), "{lie:?}: {e:?}");
         let state = stand.state();
         assert_eq!(state.made_from_password(), 0, "{lie:?}");
         assert_eq!((state.charged, state.evaluated.len()), (1, 1), "{lie:?}: repeated, not begun anew");
@@ -225,7 +270,7 @@ async fn s44_the_same_region_twice_is_not_two_regions() {
         state.lies.extend([(1, Lie::Silent), (3, Lie::Silent)]);
     }
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    assert!(matches!(e, Error::VaultUnreachable(_)), "{e:?}");
+    assert!(matches!(e.cause(), Error::VaultUnreachable(_)), "{e:?}");
     assert_eq!(stand.state().made_from_password(), 0);
 }
 
@@ -237,7 +282,7 @@ async fn s44_other_commitments_than_the_regions_signed_end_it() {
     let (_, own) = bkv_wire::toprf::OprfKey::random(&mut rng).split(2, 3, &mut rng).unwrap();
     stand.state().own_commitments = Some(own.encoded().to_vec());
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    assert!(matches!(e, Error::RegionAnsweredWrongly(_)), "{e:?}");
+    assert!(matches!(e.cause(), Error::RegionAnsweredWrongly(_)), "{e:?}");
     assert_eq!(stand.state().made_from_password(), 0);
 }
 
@@ -250,7 +295,7 @@ async fn s44_answers_to_two_stories_are_never_combined_and_the_leader_is_named()
         state.lies.insert(3, Lie::Silent); // one answer to each story
     }
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    let Error::RegionAnsweredWrongly(wrong) = e else { panic!("{e:?}") };
+    let Error::RegionAnsweredWrongly(wrong) = e.cause() else { panic!("{e:?}") };
     assert!(wrong.what.contains("two stories"), "{wrong}");
     assert_eq!(stand.state().made_from_password(), 0);
 }
@@ -265,7 +310,7 @@ async fn s21_stretching_outside_the_signed_policy_is_refused_before_anything_lea
         let (stand, _) = registered().await;
         stand.state().ksf_lie = Some(ksf);
         let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-        assert!(matches!(e, Error::FleetNotTrusted(Distrust::Stretching(_))), "{e:?}");
+        assert!(matches!(e.cause(), Error::FleetNotTrusted(Distrust::Stretching(_))), "{e:?}");
         assert_eq!(stand.state().made_from_password(), 0);
     }
 }
@@ -275,7 +320,10 @@ async fn a_record_other_than_the_signed_one_is_refused_and_the_leader_named() {
     let (stand, _) = registered().await;
     stand.state().swap_record = true;
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
-    assert!(matches!(&e, Error::RegionAnsweredWrongly(w) if w.what.contains("another record")), "{e:?}");
+    assert!(
+        matches!(e.cause(), Error::RegionAnsweredWrongly(w) if w.what.contains("another record")),
+        "{e:?}"
+    );
 }
 
 #[tokio::test]

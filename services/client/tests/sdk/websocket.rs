@@ -173,8 +173,12 @@ async fn s11_a_connection_lost_in_the_middle_costs_no_try() {
 #[tokio::test]
 async fn what_chatd_answers_is_told_apart() {
     for (answer, token) in [
-        ("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", true),
-        ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", false),
+        ("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", Some(TransportError::TokenRefused)),
+        (
+            "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer error=\"invalid_token\", error_description=\"expired\"\r\ncontent-length: 0\r\n\r\n",
+            Some(TransportError::TokenExpired),
+        ),
+        ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", None),
     ] {
         let chatd = chatd().await;
         chatd.answer(answer);
@@ -182,7 +186,10 @@ async fn what_chatd_answers_is_told_apart() {
             chatd.transport().open().await.err().unwrap(),
             chatd.transport().get("/v1/fleet").await.unwrap_err(),
         ] {
-            assert_eq!(e == TransportError::TokenRefused, token, "{e:?}");
+            match &token {
+                Some(token) => assert_eq!(e, *token),
+                None => assert!(matches!(e, TransportError::Unreachable(_)), "{e:?}"),
+            }
         }
     }
     let chatd = chatd().await;

@@ -72,8 +72,6 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-// As the function under test.
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn backup(
     source: &Path,
     target: &Path,
@@ -201,15 +199,98 @@ fn a_partial_file_of_a_crash_is_taken_over_and_a_running_one_is_not() {
     let (source, target) = (temp.path().join("src"), temp.path().join("b"));
     fs::create_dir(&source).unwrap();
     let partial = temp.path().join("b.partial");
+    // Anything else of that name is not ours to empty.
     fs::write(&partial, vec![1; 9000]).unwrap();
+    let error = backup(&source, &target, Compression::None, &PackOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::InTheWay { .. }), "{error:?}");
+    assert_eq!(fs::read(&partial).unwrap(), vec![1; 9000]);
+    fs::write(&partial, [&b"BKVB"[..], &[1; 9000]].concat()).unwrap();
     let held = fs::File::open(&partial).unwrap();
     held.lock().unwrap();
     let error = backup(&source, &target, Compression::None, &PackOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error:?}");
     drop(held);
-    backup(&source, &target, Compression::None, &PackOptions::default()).unwrap();
+    let report = backup(&source, &target, Compression::None, &PackOptions::default()).unwrap();
+    assert_eq!(report.taken_over, Some(partial));
     restore(&target, &temp.path().join("out")).unwrap();
     assert_eq!(names(temp.path()), ["b", "out", "src"]);
+}
+
+#[test]
+fn what_a_killed_restore_left_is_taken_away_and_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let out = temp.path().join("out");
+    let folder = |name: &str, mode: u32| {
+        let path = temp.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("plain"), b"text").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let left = folder("out.0123456789abcdef.restoring", 0o700);
+    let busy = folder("out.1111111111111111.restoring", 0o700);
+    let held = fs::File::open(&busy).unwrap();
+    held.lock().unwrap();
+    // Not of this destination, not of this form, open to others, a link, a file.
+    for (name, mode) in [
+        ("other.0123456789abcdef.restoring", 0o700),
+        ("out.0123456789ABCDEF.restoring", 0o700),
+        ("out.0123456789abcde.restoring", 0o700),
+        ("out.restoring", 0o700),
+        ("out.2222222222222222.restoring", 0o755),
+    ] {
+        folder(name, mode);
+    }
+    symlink("other.0123456789abcdef.restoring", temp.path().join("out.3333333333333333.restoring")).unwrap();
+    fs::write(temp.path().join("out.4444444444444444.restoring"), b"file").unwrap();
+    let before = names(temp.path());
+    assert_eq!(clear_leftovers(&out), [left]);
+    let mut expected = before;
+    expected.retain(|n| n != "out.0123456789abcdef.restoring");
+    assert_eq!(names(temp.path()), expected);
+    drop(held);
+    assert_eq!(clear_leftovers(&out), [busy]);
+    // A restore that is at work is nobody's leftover.
+    let staging = super::staging::Staging::create(&out).unwrap();
+    assert_eq!(clear_leftovers(&out), Vec::<std::path::PathBuf>::new());
+    assert!(staging.path().exists());
+}
+
+#[test]
+fn a_destination_is_tried_before_anything_is_asked_for() {
+    let temp = tempfile::tempdir().unwrap();
+    check_destination(&temp.path().join("free")).unwrap();
+    fs::write(temp.path().join("there"), b"").unwrap();
+    assert!(matches!(check_destination(&temp.path().join("there")), Err(Error::DestinationExists { .. })));
+    assert!(matches!(check_destination(&temp.path().join("no/such")), Err(Error::File { .. })));
+    assert_eq!(names(temp.path()), ["there"]);
+}
+
+/// The place for backups may lie inside what is backed up: each backup would hold all earlier ones.
+#[test]
+fn what_is_named_is_left_out_and_said() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, file) = (temp.path().join("src"), temp.path().join("b"));
+    fs::create_dir_all(source.join("cloud")).unwrap();
+    fs::write(source.join("cloud/old.bkv"), b"old").unwrap();
+    fs::write(source.join("one"), b"1").unwrap();
+    let made = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        source.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    );
+    made.unwrap();
+    let meta = fs::metadata(source.join("cloud")).unwrap();
+    let options = PackOptions { leave_out: vec![(meta.dev(), meta.ino())], ..PackOptions::default() };
+    let report = backup(&source, &file, Compression::None, &options).unwrap().packed;
+    assert_eq!(
+        (report.files, report.left_out, report.special),
+        (1, vec![source.join("cloud")], vec![source.join("pipe")])
+    );
+    restore(&file, &temp.path().join("out")).unwrap();
+    assert_eq!(names(&temp.path().join("out")), ["one"]);
 }
 
 /// Files that vanish between listing and opening are unreadable for everyone, root too.

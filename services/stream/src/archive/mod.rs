@@ -1,9 +1,13 @@
 //! A folder as one backup file, and back. A restore shows nothing at its destination before the last segment is
 //! authenticated (S28); a backup shows nothing under its name before it is whole and on the disk.
 //!
+//! What a killed process leaves behind is a partial file or a staging folder; the next one takes it away if it is provably that
+//! and nobody works in it ([`clear_leftovers`]).
+//!
 //! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like), times in whole seconds.
 //! Hard links become files of their own. Owners, extended attributes and special files are not kept.
 
+mod leftovers;
 mod pack;
 mod partial;
 mod staging;
@@ -11,7 +15,9 @@ mod unpack;
 
 use std::path::{Path, PathBuf};
 
-pub use pack::{PackOptions, PackReport, pack};
+pub use leftovers::clear_leftovers;
+pub use pack::{Identity, PackOptions, PackReport, pack};
+pub use staging::check_destination;
 pub use unpack::{UnpackReport, unpack};
 
 use crate::{
@@ -33,6 +39,8 @@ pub struct BackupReport {
     pub header: Header,
     /// What was packed and what was left out.
     pub packed: PackReport,
+    /// What a killed backup of the same name had left behind; it is gone.
+    pub taken_over: Option<PathBuf>,
 }
 
 /// Packs and encrypts the folder `source` into the file `target`. `content` of the manifest is set here; `compression` is
@@ -52,6 +60,7 @@ pub fn backup_folder(
     manifest.content = Content::Tar;
     let compression = manifest.compression;
     let partial = Partial::create(target)?;
+    let taken_over = partial.taken_over();
     let at = |error: Error| partial.locate(error);
     let mut writer = BackupWriter::new(partial.file(), key, manifest, workers).map_err(at)?;
     // The file itself may lie inside the folder.
@@ -68,7 +77,7 @@ pub fn backup_folder(
     };
     let (_, header) = writer.finish().map_err(at)?;
     partial.publish(target)?;
-    Ok(BackupReport { header, packed })
+    Ok(BackupReport { header, packed, taken_over })
 }
 
 /// What a restore did.

@@ -16,13 +16,18 @@ use crate::{
     progress::Control,
 };
 
+/// A file or folder as the system tells it from others: device and inode.
+pub type Identity = (u64, u64);
+
 /// How a folder is packed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PackOptions {
     /// Leave out what cannot be read, and report it, instead of stopping.
     pub skip_unreadable: bool,
     /// Replace a backup file of the same name once the new one is whole.
     pub replace: bool,
+    /// Leave these out, with all that is in them: the place for backups, say, when it lies inside what is backed up.
+    pub leave_out: Vec<Identity>,
 }
 
 /// What was packed.
@@ -36,14 +41,16 @@ pub struct PackReport {
     pub skipped: Vec<(PathBuf, io::Error)>,
     /// Sockets, pipes and devices: never kept.
     pub special: Vec<PathBuf>,
+    /// What [`PackOptions::leave_out`] named.
+    pub left_out: Vec<PathBuf>,
     /// Files that were written to after their last packed byte (only with `skip_unreadable`): as they were, not as they are.
     pub changed: Vec<PathBuf>,
 }
 
 struct Packer<'a, W: Write> {
     tar: Builder<W>,
-    options: PackOptions,
-    skip: Option<(u64, u64)>,
+    options: &'a PackOptions,
+    skip: Option<Identity>,
     control: Control<'a>,
     total: u64,
     report: PackReport,
@@ -54,7 +61,7 @@ pub fn pack(
     root: &Path,
     sink: impl Write,
     options: &PackOptions,
-    skip: Option<(u64, u64)>,
+    skip: Option<Identity>,
     control: Control<'_>,
 ) -> Result<PackReport> {
     let meta = fs::metadata(root).map_err(|source| Error::Unreadable { path: root.to_owned(), source })?;
@@ -64,7 +71,7 @@ pub fn pack(
     let total = measure(root, control)?;
     let mut tar = Builder::new(sink);
     tar.sparse(false);
-    let mut packer = Packer { tar, options: *options, skip, control, total, report: PackReport::default() };
+    let mut packer = Packer { tar, options, skip, control, total, report: PackReport::default() };
     packer.folder(root, Path::new("."), &meta)?;
     packer.tar.into_inner().map_err(Error::from_io)?.flush().map_err(Error::from_io)?;
     Ok(packer.report)
@@ -101,6 +108,10 @@ impl<W: Write> Packer<'_, W> {
         let Some(meta) = self.readable(path, fs::symlink_metadata(path))? else { return Ok(()) };
         let kind = meta.file_type();
         if self.skip == Some((meta.dev(), meta.ino())) {
+            return Ok(());
+        }
+        if self.options.leave_out.contains(&(meta.dev(), meta.ino())) {
+            self.report.left_out.push(path.to_owned());
             return Ok(());
         }
         if kind.is_dir() {

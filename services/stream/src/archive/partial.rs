@@ -2,26 +2,30 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
+    io::Read,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{beside, parent};
 use crate::error::{Error, Result};
+use crate::header::MAGIC;
 
 /// Removed on drop unless published.
 pub(super) struct Partial {
     path: PathBuf,
     file: File,
     published: std::cell::Cell<bool>,
+    /// Bytes of a killed backup lay here.
+    took_over: bool,
 }
 
 impl Partial {
-    /// A partial file that a crash left is taken over; one that another process holds is an error.
+    /// A partial file that a killed backup left is taken over; one that another process holds, or that no backup wrote, is an error and stays as it is.
     pub(super) fn create(target: &Path) -> Result<Self> {
         let path = beside(target, ".partial");
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
         options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(&path).map_err(|error| Error::at("create", &path, error))?;
         match file.try_lock() {
@@ -35,8 +39,20 @@ impl Partial {
         if !fs::symlink_metadata(&path).and_then(|named| Ok(same(named, file.metadata()?))).unwrap_or(false) {
             return Err(Error::Busy { path });
         }
+        // The lock says that nobody writes it now, its beginning that a backup did: anything else of that name is not ours to empty.
+        let took_over = match begins_like_a_backup(&file) {
+            Ok(None) => false,
+            Ok(Some(true)) => true,
+            Ok(Some(false)) => return Err(Error::InTheWay { path }),
+            Err(error) => return Err(Error::at("read", &path, error)),
+        };
         file.set_len(0).map_err(|error| Error::at("write", &path, error))?;
-        Ok(Self { path, file, published: std::cell::Cell::new(false) })
+        Ok(Self { path, file, published: std::cell::Cell::new(false), took_over })
+    }
+
+    /// The file of a killed backup that this one took the place of.
+    pub(super) fn taken_over(&self) -> Option<PathBuf> {
+        self.took_over.then(|| self.path.clone())
     }
 
     pub(super) fn file(&self) -> &File {
@@ -72,6 +88,15 @@ impl Drop for Partial {
             drop(fs::remove_file(&self.path));
         }
     }
+}
+
+/// None: nothing is in it. A backup's first write is its whole header, so fewer bytes than its magic were written by somebody else.
+fn begins_like_a_backup(file: &File) -> std::io::Result<Option<bool>> {
+    let mut beginning = Vec::new();
+    let mut reader = file;
+    reader.take(MAGIC.len() as u64).read_to_end(&mut beginning)?;
+    std::io::Seek::rewind(&mut reader)?;
+    Ok((!beginning.is_empty()).then(|| beginning == MAGIC))
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<()> {

@@ -1,32 +1,51 @@
 //! The hidden folder beside the destination in which a restore grows until it is whole.
 
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use rustix::fs::OFlags;
 
 use super::{beside, parent, partial::sync_folder};
 use crate::error::{Error, Result};
+
+/// Names that are tried.
+const TRIES: u8 = 8;
+/// What a staging folder's name ends with, behind the destination's name, a dot, sixteen random digits and another dot.
+pub(super) const SUFFIX: &str = ".restoring";
 
 /// Removed on drop unless it took the destination's name.
 pub(super) struct Staging {
     path: PathBuf,
     destination: PathBuf,
+    /// Locked for as long as this process works in it: a lock ends with its process, so a folder without one was left behind.
+    folder: File,
     done: bool,
+}
+
+/// Could a restore put something there? Tries it as far as the folder beside it, and leaves nothing.
+pub fn check_destination(destination: &Path) -> Result<()> {
+    Staging::create(destination).map(drop)
 }
 
 impl Staging {
     pub(super) fn create(destination: &Path) -> Result<Self> {
         check_free(destination)?;
-        let mut random = [0; 8];
-        SystemRandom::new().fill(&mut random).map_err(|_| Error::Crypto)?;
-        let path = beside(destination, &format!(".{:016x}.restoring", u64::from_be_bytes(random)));
-        // Only the owner may look in: what is in it is not yet under its own permissions.
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| Error::at("create", &path, error))?;
-        Ok(Self { path, destination: destination.to_owned(), done: false })
+        for _ in 0..TRIES {
+            let mut random = [0; 8];
+            SystemRandom::new().fill(&mut random).map_err(|_| Error::Crypto)?;
+            let path = beside(destination, &format!(".{:016x}{SUFFIX}", u64::from_be_bytes(random)));
+            // Only the owner may look in: what is in it is not yet under its own permissions.
+            DirBuilder::new().mode(0o700).create(&path).map_err(|error| Error::at("create", &path, error))?;
+            // Between the two somebody may have taken it for a leftover: then it is theirs, and another is made.
+            if let Some(folder) = lock(&path) {
+                return Ok(Self { path, destination: destination.to_owned(), folder, done: false });
+            }
+        }
+        Err(Error::DestinationExists { path: destination.to_owned() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -35,8 +54,7 @@ impl Staging {
 
     /// Everything to the disk, then the name. A folder's rename replaces nothing but an empty folder.
     pub(super) fn publish(mut self) -> Result<()> {
-        let folder = File::open(&self.path).map_err(|error| Error::at("open", &self.path, error))?;
-        sync_all(&folder).map_err(|error| Error::at("write", &self.destination, error))?;
+        sync_all(&self.folder).map_err(|error| Error::at("write", &self.destination, error))?;
         check_free(&self.destination)?;
         fs::rename(&self.path, &self.destination)
             .map_err(|error| Error::at("rename to", &self.destination, error))?;
@@ -56,6 +74,25 @@ fn sync_all(_folder: &File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The folder, locked, if it is still the one of that name and nobody else holds it.
+pub(super) fn lock(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed());
+    let folder = options.open(path).ok()?;
+    folder.try_lock().ok()?;
+    let (ours, named) = (folder.metadata().ok()?, fs::symlink_metadata(path).ok()?);
+    ((ours.dev(), ours.ino()) == (named.dev(), named.ino())).then_some(folder)
+}
+
+/// Takes a staging folder away, whatever permissions it has come to.
+pub(super) fn remove(path: &Path) {
+    if fs::remove_dir_all(path).is_err() {
+        // A folder restored as read-only can't be emptied by its owner before it is writable again.
+        open_up(path);
+        drop(fs::remove_dir_all(path));
+    }
+}
+
 fn check_free(destination: &Path) -> Result<()> {
     match fs::symlink_metadata(destination) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -71,10 +108,8 @@ fn check_free(destination: &Path) -> Result<()> {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.done && fs::remove_dir_all(&self.path).is_err() {
-            // A folder restored as read-only can't be emptied by its owner before it is writable again.
-            open_up(&self.path);
-            drop(fs::remove_dir_all(&self.path));
+        if !self.done {
+            remove(&self.path);
         }
     }
 }

@@ -69,8 +69,8 @@ pub async fn listen(
         .route("/v1/root", get(root::root))
         .route("/v1/root/sign", post(root::sign))
         .route("/v1/root/sealed", get(root::sealed).post(root::take))
-        .route("/v1/admission", post(admission))
-        .route("/v1/policy", post(policy))
+        .route("/v1/admission", get(admission_in_force).post(admission))
+        .route("/v1/policy", get(policy_in_force).post(policy))
         .route("/v1/init", post(init))
         .route("/v1/step-down", post(step_down))
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT))
@@ -121,6 +121,26 @@ async fn token(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Probl
         },
         "capabilities": capabilities,
     })))
+}
+
+/// The signed list in force, as everybody may see it: who has lost their copy gets it from here and checks it against the root.
+async fn admission_in_force(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Problem> {
+    in_force(&s, |d| &d.admission_signed)
+}
+
+/// The signed policy in force.
+async fn policy_in_force(State(s): State<Shared>) -> Result<Json<serde_json::Value>, Problem> {
+    in_force(&s, |d| &d.policy_signed)
+}
+
+fn in_force(
+    s: &Shared,
+    which: impl Fn(&bkv_core::document::Documents) -> &Vec<u8>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let none =
+        || Problem(StatusCode::NOT_FOUND, "documents", "none is in force here".into(), "POST both first");
+    let installed = s.vault.documents().ok_or_else(none)?;
+    Ok(Json(json!({ "signed": STANDARD.encode(which(&installed.documents)) })))
 }
 
 async fn admission(State(s): State<Shared>, body: Bytes) -> Result<Json<serde_json::Value>, Problem> {

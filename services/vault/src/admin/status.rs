@@ -22,6 +22,8 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<Value> {
         "node": vault.node.node().0,
         "ready": ready(vault),
         "fleet": fleet,
+        // Of the public half: whose root this vault obeys.
+        "root": fingerprint("root", vault.custody.file()),
         "root_held": vault.custody.key().is_some(),
         "capabilities": capabilities,
         "initialised": vault.node.replicas().iter().all(|r| r.fleet().is_some()),

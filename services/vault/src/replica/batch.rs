@@ -10,7 +10,7 @@ use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Committed, ProposeError, ShardStatus};
+use super::{Committed, ProposeError, ShardStatus, stopping};
 use crate::env::Clock;
 use crate::raft::state::NOT_APPLIED;
 use crate::raft::types::{Payload, Raft};
@@ -95,7 +95,10 @@ async fn commit(
         Err(openraft::error::RaftError::APIError(ClientWriteError::ForwardToLeader(f))) => {
             Err(ProposeError::NotLeader(f.leader_id.map(NodeId)))
         }
-        Err(e) => Err(ProposeError::Unavailable(e.to_string())),
+        Err(e) => {
+            tracing::warn!(error = %e, "an entry could not be written");
+            Err(stopping())
+        }
     };
     match result {
         Ok((applied, index)) => {

@@ -177,6 +177,11 @@ impl std::fmt::Debug for Replica {
     }
 }
 
+/// Raft has ended here; this process says why in its log, and ends.
+pub(crate) fn stopping() -> ProposeError {
+    ProposeError::Unavailable("this vault is stopping".into())
+}
+
 fn late() -> ProposeError {
     ProposeError::Unavailable("no answer in time".into())
 }
@@ -200,7 +205,9 @@ impl Replica {
         sent.map_err(|_| ProposeError::Unavailable("shutting down".into()))?;
         timeout_at(deadline, rx)
             .await
-            .map_err(|_| late())?
+            .map_err(|_| {
+                ProposeError::Unavailable("a majority of the regions did not confirm in time".into())
+            })?
             .map_err(|_| ProposeError::Unavailable("shutting down".into()))?
     }
 
@@ -219,7 +226,12 @@ impl Replica {
             openraft::error::RaftError::APIError(openraft::error::CheckIsLeaderError::ForwardToLeader(f)) => {
                 ProposeError::NotLeader(f.leader_id.map(NodeId))
             }
-            e => ProposeError::Unavailable(e.to_string()),
+            openraft::error::RaftError::APIError(openraft::error::CheckIsLeaderError::QuorumNotEnough(q)) => {
+                let regions = self.admitted.get().map_or(0, |list| list.members.len());
+                let silent = regions.saturating_sub(q.got.len());
+                ProposeError::Unavailable(format!("{silent} of {regions} regions do not answer"))
+            }
+            openraft::error::RaftError::Fatal(_) => stopping(),
         })
     }
 

@@ -38,6 +38,10 @@ const AHEAD_MS: u64 = 30_000;
 /// See [`NodeConfig::snapshot_every`].
 const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
 
+/// A leader that has heard no majority for so long takes no proposals and says that nobody leads: an entry that it only wrote down could be committed
+/// long after the client was told that nothing came of it. Several elections long, so that a hiccup is not taken for a loss.
+const UNHEARD_MS: u64 = 1500;
+
 /// How long a shutdown waits for the last task that holds the store.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -395,8 +399,10 @@ async fn heartbeat(inner: Arc<Inner>) {
         for r in &inner.replicas {
             r.resume_if_alone();
             let raft = r.raft.borrow().clone();
+            // Also while no majority answers, or it would never be heard again.
             if let Some(raft) = raft
-                && r.status.borrow().lead
+                && r.raft_leads()
+                && r.status.borrow().phase == Phase::Verified
                 && !r.is_stepping_down()
             {
                 let _ = raft.trigger().heartbeat().await;
@@ -501,10 +507,12 @@ async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal
     let shard = replica.state.shard;
     let mut led = false;
     loop {
-        let (leader, lead, term, last) = {
+        let (leader, lead, heard, term, last) = {
             let m = metrics.borrow_and_update();
             let lead = m.state == ServerState::Leader;
-            (m.current_leader.map(NodeId), lead, m.current_term, m.last_log_index.unwrap_or(0))
+            let heard = !lead || m.millis_since_quorum_ack.is_none_or(|ms| ms < UNHEARD_MS);
+            let leader = m.current_leader.map(NodeId).filter(|_| heard);
+            (leader, lead, heard, m.current_term, m.last_log_index.unwrap_or(0))
         };
         if goal.is_some_and(|g| position(replica.state.log.last().as_ref().map(|l| &l.0)) >= g) {
             goal = None;
@@ -523,7 +531,7 @@ async fn watch_raft(inner: &Arc<Inner>, replica: &Replica, raft: &Raft, mut goal
             (None, Some(g)) => Phase::CatchingUp { until: g.index },
             (None, None) => Phase::Verified,
         };
-        let lead = lead && phase == Phase::Verified && !replica.is_stepping_down();
+        let lead = lead && heard && phase == Phase::Verified && !replica.is_stepping_down();
         let status = ShardStatus { phase, leader, lead, term, applied: replica.applied(), last };
         replica.status.send_if_modified(|s| {
             // The indices alone change with every entry; nobody needs to be woken for them.

@@ -18,7 +18,18 @@ pub(crate) enum SignError {
     Signed(usize),
     #[error("the {kind} has number {got}, but number {seen} is in force: a new one needs a higher number")]
     NotNewer { kind: &'static str, seen: u64, got: u64 },
+    #[error(
+        "the {kind} has number {got}, but number {seen} is in force: at most {NUMBERS_AHEAD} more are signed at once"
+    )]
+    TooFar { kind: &'static str, seen: u64, got: u64 },
+    #[error("the {0} would be in force for more than two years")]
+    TooLong(&'static str),
 }
+
+/// Numbers only grow: one that is far ahead would be the last that can ever be signed.
+const NUMBERS_AHEAD: u64 = 1_000;
+/// Nor may a document stay in force for good.
+const LONGEST_MS: u64 = 2 * 366 * 24 * 3_600_000;
 
 /// The private half is not given or taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +68,20 @@ impl Vault {
             Kind::Admission => documents::admission(&self.root, &signed, now).map(drop)?,
             Kind::Policy => documents::policy(&self.root, &signed, now).map(drop)?,
         }
-        let got = match &shown.content {
-            Content::Admission(a) => a.number,
-            Content::Policy(p) => p.number,
+        let (got, ends) = match &shown.content {
+            Content::Admission(a) => (a.number, a.not_after.0),
+            Content::Policy(p) => (p.number, p.not_after.0),
         };
+        if ends > self.clock.now_ms().saturating_add(LONGEST_MS) {
+            return Err(SignError::TooLong(kind.name()));
+        }
         let seen = self.number_in_force(kind);
         // Ed25519 signs the same bytes the same way: whoever asks again for what is in force, after a crash say, gets that again.
         if got <= seen && !self.is_in_force(kind, &signed) {
             return Err(SignError::NotNewer { kind: kind.name(), seen, got });
+        }
+        if got > seen.saturating_add(NUMBERS_AHEAD) {
+            return Err(SignError::TooFar { kind: kind.name(), seen, got });
         }
         tracing::info!(kind = kind.name(), number = got, "signed a document with the in-fleet root");
         Ok(signed)

@@ -112,6 +112,8 @@ pub struct State {
     pub no_acknowledgement: HashSet<u8>,
     pub stranger: Option<ServerSettings>,
     pub unreachable: VecDeque<TransportError>,
+    /// ChatD finds no leader.
+    pub nobody_leads: bool,
     replayed: Option<p::Attestations>,
     // what happened
     pub requests: u64,
@@ -170,6 +172,7 @@ impl State {
             no_acknowledgement: HashSet::new(),
             stranger: None,
             unreachable: VecDeque::new(),
+            nobody_leads: false,
             replayed: None,
             requests: 0,
             connections: 0,

@@ -90,6 +90,11 @@ impl Duplex for Stream {
     async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
         let Some(Body::Data(data)) = frame.body else { return Ok(()) };
         self.stand.state().relayed.extend_from_slice(&data);
+        if self.stand.state().nobody_leads {
+            let reason = outer::reset::Reason::NoLeader.into();
+            self.out.push_back(Body::Reset(outer::Reset { reason }));
+            return Ok(());
+        }
         let fed = self.server.feed(&data);
         while fed.is_ok() && !self.cut {
             let Ok(Some(message)) = self.server.next_message() else { break };

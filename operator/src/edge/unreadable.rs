@@ -1,0 +1,47 @@
+//! A resource that this release can't read: it says so itself, and nothing about its fleet is touched.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{ApiResource, Resource as _};
+use serde_json::json;
+
+use super::world::now;
+use crate::apply::MANAGER;
+use crate::resource::BackupKeyVault;
+use crate::status::conditions::{ACCEPTED, Finding, READY, STALLED, merge};
+
+/// Writes its status.
+pub(super) async fn say(client: Client, odd: InvalidObject) {
+    let (place, name) = (odd.metadata.namespace.unwrap_or_default(), odd.metadata.name.unwrap_or_default());
+    let words = format!(
+        "this release of the operator can't read the resource: {}; remove that, or run the operator that the definition came with",
+        odd.error
+    );
+    tracing::warn!(
+        namespace = place,
+        vault = name,
+        error = odd.error,
+        "a resource does not read; left as it is"
+    );
+    let findings = vec![
+        Finding::no(ACCEPTED, "Unreadable", words.clone()),
+        Finding::unknown(READY, "Unreadable", "the fleet is left as it is, and not looked at"),
+        Finding::yes(STALLED, "Unreadable", words),
+    ];
+    let conditions = merge(&[], findings, odd.metadata.generation, &Time(now()));
+    let status = json!({ "observedGeneration": odd.metadata.generation, "phase": "Refused", "conditions": conditions });
+    let body = json!({
+        "apiVersion": BackupKeyVault::api_version(&()),
+        "kind": BackupKeyVault::kind(&()),
+        "metadata": { "name": name },
+        "status": status,
+    });
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client, &place, &ApiResource::erase::<BackupKeyVault>(&()));
+    let params = PatchParams::apply(MANAGER).force();
+    if let Err(e) = api.patch_status(&name, &params, &Patch::Apply(&body)).await {
+        tracing::warn!(namespace = place, vault = name, error = %e, "its status can't be written");
+    }
+}

@@ -1,0 +1,68 @@
+//! The status of a fleet whose ConfigMaps and workloads could not be read: what was known of it stays, and why it can't be looked at is said.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::conditions::{ACCEPTED, Finding, READY, RECONCILING, STALLED, merge};
+use super::waits::{Trouble, waits};
+use crate::resource::BackupKeyVaultStatus;
+
+/// The status, given the one before.
+pub fn unread(
+    before: &BackupKeyVaultStatus,
+    generation: i64,
+    trouble: &Trouble,
+    now: &Time,
+) -> BackupKeyVaultStatus {
+    let (check, message) = (trouble.wait.check, trouble.wait.message.clone());
+    // A fleet that was seen may serve on; one that never was, does not.
+    let ready = if before.fleet.is_some() { Finding::unknown } else { Finding::no };
+    let findings = vec![
+        Finding::yes(ACCEPTED, "Accepted", "the spec can be carried out"),
+        ready(READY, check, message.clone()),
+        Finding::no(RECONCILING, check, "nothing is done until the fleet can be looked at"),
+        Finding::yes(STALLED, check, message),
+    ];
+    let mut conditions = merge(&before.conditions, findings, Some(generation), now);
+    let others = before.conditions.iter().filter(|c| !conditions.iter().any(|n| n.type_ == c.type_));
+    let others: Vec<_> = others.cloned().collect();
+    conditions.extend(others);
+    BackupKeyVaultStatus {
+        observed_generation: Some(generation),
+        phase: before.phase.clone().or_else(|| Some("Pending".to_owned())),
+        conditions,
+        waits: waits(before, std::slice::from_ref(trouble), now),
+        ..before.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_was_known_stays_and_the_trouble_is_said_the_same_way_each_time() {
+        let at = |s| Time(Timestamp::from_second(s).unwrap());
+        let trouble = Trouble::hard("NameCollision", "ConfigMap demo-fleet", "theirs");
+        let first = unread(&BackupKeyVaultStatus::default(), 1, &trouble, &at(10));
+        assert_eq!(first, unread(&first, 1, &trouble, &at(20)), "nothing is written at rest");
+        let of = |s: &BackupKeyVaultStatus, kind: &str| {
+            let c = s.conditions.iter().find(|c| c.type_ == kind).unwrap();
+            (c.status.clone(), c.reason.clone())
+        };
+        assert_eq!(of(&first, READY), ("False".into(), "NameCollision".into()));
+        assert_eq!(of(&first, STALLED), ("True".into(), "NameCollision".into()));
+        let mut seen = first.clone();
+        seen.fleet = Some(crate::resource::status::FleetStatus::default());
+        seen.conditions.extend(merge(
+            &[],
+            vec![Finding::yes("QuorumHealthy", "AllInSync", "")],
+            Some(1),
+            &at(5),
+        ));
+        let after = unread(&seen, 2, &trouble, &at(20));
+        assert_eq!(of(&after, READY).0, "Unknown");
+        assert_eq!(of(&after, "QuorumHealthy").0, "True");
+    }
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Measures the operator with many resources (BKV_SCALE, 500 if not told) on an API server without nodes. The release operator if it was built
+# (`make build`), else a debug one, whose figures are for comparison only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs="${JOBS:-$(nproc)}"
+target="$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')"
+if [ -z "${BKV_BIN_DIR:-}" ] && [ -x "$target/release/bkv-operator" ]; then export BKV_BIN_DIR="$target/release"; fi
+if [ -z "${BKV_BIN_DIR:-}" ]; then cargo --locked build -j"$jobs" --workspace --bin bkv-operator; fi
+exec cargo --locked test -j"$jobs" --workspace --test scale -- --ignored --nocapture

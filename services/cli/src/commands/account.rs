@@ -1,0 +1,141 @@
+//! Commands about what the vault holds for the account: status, change of password, deletion.
+
+use bkv_client::State;
+use serde_json::{Value, json};
+
+use super::recover::{ask_password, destroyed, options, series};
+use super::whose;
+use crate::args::{Delete, Online, PasswordCommand};
+use crate::device::{DeviceState, Kept, Mode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::profile;
+use crate::secret_input::{self, Source};
+use crate::words::time;
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::None => "no key",
+        State::Live => "live",
+        State::LastTry => "last try open",
+        State::Locked => "locked",
+        State::Destroyed => "destroyed",
+        State::Deleted => "deleted",
+    }
+}
+
+pub(crate) async fn status(out: Output, a: Online) -> Outcome {
+    let device = DeviceState::open(&a.device)?;
+    let known = device.load()?;
+    let (client, _) = profile::client(&a, &device)?;
+    let list = client.trusted().await?.admission().clone();
+    let s = client.status().await?;
+    if let Some(kept) = known.as_ref().filter(|k| k.mode == Mode::Password) {
+        whose::check(kept, &s.account, &list.lineage, Exit::OtherAccount)?;
+    }
+    // By the vault's clock: a wait that is over is none.
+    let vault_now = i128::from(crate::failure::now_ms()) + i128::from(s.clock_offset_ms);
+    let next_allowed = Some(s.next_allowed.0).filter(|t| i128::from(*t) > vault_now);
+    let agreeing: Vec<String> = s.agreeing.iter().map(|r| r.region.clone()).collect();
+    let differing: Vec<String> = s.differing.iter().map(|r| r.region.clone()).collect();
+    let mut lines = vec![
+        format!("key          {}", word(s.state)),
+        format!("tries left   {}", s.tries_left),
+        format!("failures     {} since it was registered", s.lifetime_failures),
+    ];
+    if let Some(next) = next_allowed {
+        lines.push(format!("next try at  {}", time(next)));
+    }
+    if let Some(m) = s.manifest {
+        lines.push(format!("newest       backup {}", m.sequence));
+    }
+    lines.push(format!("signed by    {}", agreeing.join(", ")));
+    for (what, who) in [("differing", &differing), ("silent", &s.silent)] {
+        if !who.is_empty() {
+            lines.push(format!("{what:<12} {}", who.join(", ")));
+        }
+    }
+    if let [only] = &list.members[..] {
+        lines.push(format!(
+            "One region ({}): it has no threshold. Whoever has root there can test passwords offline.",
+            only.region
+        ));
+    }
+    if s.development {
+        lines.push("A development fleet: its root lies in the clear on a disk. It protects nobody.".into());
+    }
+    let regions: Vec<Value> =
+        s.agreeing.iter().map(|r| json!({ "name": r.region, "index": r.says.index })).collect();
+    out.result(
+        &lines.join("\n"),
+        facts([
+            ("state", word(s.state).into()),
+            ("tries_left", s.tries_left.into()),
+            ("next_allowed_ms", next_allowed.into()),
+            ("generation", s.generation.0.into()),
+            ("lifetime_failures", s.lifetime_failures.into()),
+            ("newest_backup", s.manifest.map(|m| m.sequence).into()),
+            ("regions", regions.into()),
+            ("single_region", (list.members.len() == 1).into()),
+            ("differing", differing.into()),
+            ("silent", s.silent.into()),
+            ("clock_offset_ms", s.clock_offset_ms.into()),
+            ("development", s.development.into()),
+        ]),
+    );
+    Ok(())
+}
+
+pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
+    let PasswordCommand::Change { online, password: old, new_password_file, new_password_fd } = a;
+    let device = DeviceState::open_for_writing(&online.device)?;
+    let known = device.load()?;
+    let (client, runtime) = profile::client(&online, &device)?;
+    if let Some(kept) = known.as_ref().filter(|k| k.mode == Mode::Password) {
+        whose::same_account(&client, kept, Exit::OtherAccount).await?;
+    }
+    let old = ask_password(&old, "old password", false)?;
+    let new = secret_input::read(
+        Source { file: new_password_file.as_deref(), fd: new_password_fd },
+        "new password",
+        true,
+    )?;
+    let done = client.change_password(&old, &new, &[], options(false)).await.map_err(destroyed)?;
+    let lineage = client.trusted().await?.admission().lineage.0;
+    if known.is_none() {
+        device.save(&Kept::new(Mode::Password, &done.key, &done.account.0, &lineage, series(&runtime)))?;
+    }
+    out.result(
+        "The password is changed; the key and its backups stay the same.",
+        facts([("changed", true.into()), ("generation", done.generation.0.into())]),
+    );
+    Ok(())
+}
+
+pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
+    let device = DeviceState::open(&a.online.device)?;
+    let kept = device.require()?;
+    if kept.mode == Mode::Digits {
+        return Err(Failure::new(
+            Exit::WrongKey,
+            "this device's state holds a 64-digit key: no vault has it",
+        )
+        .remedy("Name the state of a device that has the account's key, with --state."));
+    }
+    let (client, _) = profile::client(&a.online, &device)?;
+    whose::same_account(&client, &kept, Exit::OtherAccount).await?;
+    if !a.yes
+        && !secret_input::confirm(
+            "Remove the key from the vault for good? Backups can then only be read by a device that has the key.",
+        )
+    {
+        return Err(
+            Failure::new(Exit::Usage, "not confirmed").remedy("Add --yes to delete without being asked.")
+        );
+    }
+    client.delete(&kept.key()?).await?;
+    out.result(
+        "Deleted from the vault. This device still has the key, and reads its backups; registering again makes a new one.",
+        facts([("deleted", true.into())]));
+    Ok(())
+}

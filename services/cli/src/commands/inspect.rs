@@ -1,0 +1,37 @@
+//! `bkv inspect`: a backup's header, without its key.
+
+use std::fs::File;
+use std::path::Path;
+
+use bkv_stream::inspect as read_header;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::words::time;
+
+pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {
+    let mut file = File::open(path).map_err(|e| {
+        Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display()))
+            .remedy("Check the path and that you may read it.")
+    })?;
+    let header = read_header(&mut file)?;
+    let m = header.manifest();
+    let text = format!(
+        "sequence     {}\nbackup       {}\nmade         {}\naccount      {}\nThis header is proved only when the backup is opened with its key.",
+        m.sequence,
+        hex::encode(m.backup),
+        time(m.created_ms),
+        hex::encode(m.account)
+    );
+    out.result(
+        &text,
+        facts([
+            ("sequence", m.sequence.into()),
+            ("backup", hex::encode(m.backup).into()),
+            ("created", time(m.created_ms).into()),
+            ("created_ms", m.created_ms.into()),
+            ("account", hex::encode(m.account).into()),
+        ]),
+    );
+    Ok(())
+}

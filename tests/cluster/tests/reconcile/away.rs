@@ -1,0 +1,167 @@
+//! The API server goes away and comes back. A server of its own for each test.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bkv_cluster_tests::{ApiServer, Operator};
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
+
+use crate::{Place, definition, server_with};
+
+/// A Deployment's pod: the operator is started again whenever it ends.
+struct Kept<'a> {
+    place: &'a Place<'a>,
+    operator: Operator,
+    ends: u32,
+}
+
+impl Kept<'_> {
+    fn see_to(&mut self) {
+        if let Some(ended) = self.operator.ended(Duration::ZERO) {
+            assert_eq!(ended.code(), Some(70), "{}", self.operator.words());
+            self.ends += 1;
+            self.operator = self.place.operator();
+        }
+    }
+
+    async fn works_again(&mut self, what: &str) {
+        let since = Instant::now();
+        loop {
+            self.see_to();
+            // The server may still be on its way up.
+            let found = self.place.api("ConfigMap").get_opt("demo-eu-west").await;
+            if found.is_ok_and(|f| f.is_some()) {
+                break;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "{}", self.operator.words());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        println!(
+            "{what}: mended {:?} after the server was back, the process ended {} times",
+            since.elapsed(),
+            self.ends
+        );
+    }
+}
+
+async fn begun<'a>(server: &'a ApiServer, place: &'a Place<'a>) -> Kept<'a> {
+    let kept = Kept { place, operator: place.operator(), ends: 0 };
+    place.demo(json!({})).await;
+    place.until_started().await;
+    assert!(server.kubectl(&["get", "--raw", "/readyz"]).ok);
+    kept
+}
+
+/// It hangs: connections stay open and nobody answers. The leader can't renew, so it must give up before another could think that it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_ends_the_leader_in_time() {
+    let server = server_with(Some(definition())).await;
+    let place = Place::on(&server, "hanging").await;
+    let mut kept = begun(&server, &place).await;
+    let process = server.process("kube-apiserver");
+    kill_process(process, Signal::STOP).unwrap();
+    let since = Instant::now();
+    let ended = kept.operator.ended(Duration::from_secs(15));
+    let took = since.elapsed();
+    let ended = ended.unwrap_or_else(|| {
+        kill_process(process, Signal::CONT).unwrap();
+        panic!("it did not give up: {}", kept.operator.words())
+    });
+    assert_eq!(ended.code(), Some(70), "{}", kept.operator.words());
+    assert!(kept.operator.words().contains("lease"), "it says why: {}", kept.operator.words());
+    println!("gave up after {took:?}");
+    // The next one waits without ending, says that it is not ready, and can be told to stop meanwhile.
+    kept.operator = place.operator();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(kept.operator.ask("/readyz").map(|(code, _)| code), Some(503));
+    assert_eq!(kept.operator.ask("/livez").map(|(code, _)| code), Some(200));
+    kept.operator.signal(Signal::TERM);
+    let stopped = kept.operator.ended(Duration::from_secs(5));
+    kept.operator = place.operator();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let alive = kept.operator.ended(Duration::ZERO).is_none();
+    kill_process(process, Signal::CONT).unwrap();
+    assert_eq!(stopped.and_then(|s| s.code()), Some(0), "it stops while it waits");
+    assert!(alive, "no loop of ends: {}", kept.operator.words());
+    place
+        .eventually("an answer", 60, async || {
+            place.api("ConfigMap").delete("demo-eu-west", &kube::api::DeleteParams::default()).await.map(drop)
+        })
+        .await;
+    kept.works_again("hanging server").await;
+    assert_eq!(kept.ends, 0);
+}
+
+/// A short absence: shorter than the leader's patience.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_absence_is_sat_out() {
+    let server = server_with(Some(definition())).await;
+    let place = Place::on(&server, "short").await;
+    let mut kept = begun(&server, &place).await;
+    let process = server.process("kube-apiserver");
+    kill_process(process, Signal::STOP).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    kill_process(process, Signal::CONT).unwrap();
+    place
+        .eventually("an answer", 60, async || {
+            place.api("ConfigMap").delete("demo-eu-west", &kube::api::DeleteParams::default()).await.map(drop)
+        })
+        .await;
+    kept.works_again("short absence").await;
+    assert_eq!(kept.ends, 0, "{}", kept.operator.words());
+}
+
+/// Ends its process when it is dropped or when the test is killed.
+struct Replacement {
+    server: Child,
+    guardian: Child,
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        let _ended = (self.server.kill(), self.guardian.kill());
+        let _ended = (self.server.wait(), self.guardian.wait());
+    }
+}
+
+/// It is killed, and another comes up on the same data a while later: connections are refused meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_replaced_is_found_again() {
+    let server = server_with(Some(definition())).await;
+    let place = Place::on(&server, "replaced").await;
+    let mut kept = begun(&server, &place).await;
+    let process = server.process("kube-apiserver");
+    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", process.as_raw_nonzero())).unwrap();
+    let words: Vec<&str> = line.trim_end_matches('\0').split('\0').collect();
+    kill_process(process, Signal::KILL).unwrap();
+    let gone = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < gone {
+        kept.see_to();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(kept.ends <= 1, "no loop of ends: {}", kept.operator.words());
+    let again = Command::new(words[0])
+        .args(&words[1..])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let guardian = Command::new("sh")
+        .args(["-c", "read -r _; kill -KILL \"$0\"", &again.id().to_string()])
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _replacement = Replacement { server: again, guardian };
+    place
+        .eventually("an answer", 60, async || {
+            place.api("ConfigMap").delete("demo-eu-west", &kube::api::DeleteParams::default()).await.map(drop)
+        })
+        .await;
+    kept.works_again("replaced server").await;
+    assert!(kept.ends <= 1, "{}", kept.operator.words());
+}

@@ -1,0 +1,78 @@
+//! An offline root with the real command, as far as it goes without vaults: people make it, the operator carries it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bkv_cluster_tests::binary;
+use bkv_wire::documents::Root;
+use serde_json::{Value, json};
+
+use crate::Place;
+use crate::place::PATIENCE;
+use crate::rest::quiet;
+
+fn bkv(folder: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(binary("bkv")).args(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn offline() -> Value {
+    json!({ "fleet": { "root": { "inFleet": null, "offline": {
+        "rootConfigMapRef": { "name": "root", "key": "root.bin" }, "signedConfigMapRef": { "name": "signed" },
+    } } } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_file_is_waited_for_and_gives_the_fleet_its_id() {
+    let place = Place::new("ceremony").await;
+    let operator = place.operator();
+    let folder = tempfile::tempdir().unwrap();
+    place.demo(offline()).await;
+    let words = place.until("Stalled", "True", "RootFile").await;
+    assert!(words.contains("bkv ceremony root"), "{words}");
+    assert_eq!(place.status().await["phase"], "AwaitingSignature");
+    quiet(&place).await;
+    assert!(place.get("ConfigMap", "demo-fleet").await.is_none(), "no id is drawn");
+    assert!(place.get("StatefulSet", "demo-eu-west").await.is_none());
+
+    place.put("ConfigMap", "root", json!({ "data": { "root.bin": "no root" } })).await;
+    place
+        .eventually("a word about it", PATIENCE, async || {
+            let (_, reason, words) = place.condition("Stalled").await;
+            if reason == "RootFile" && words.contains("that is no root file") { Ok(()) } else { Err(words) }
+        })
+        .await;
+
+    bkv(folder.path(), &["ceremony", "root", "--key", "root.key", "--root", "root.bin"]);
+    let bytes = std::fs::read(folder.path().join("root.bin")).unwrap();
+    place
+        .put(
+            "ConfigMap",
+            "root",
+            json!({ "data": null, "binaryData": { "root.bin": STANDARD.encode(&bytes) } }),
+        )
+        .await;
+    place.until_started().await;
+    let journal = place.get("ConfigMap", "demo-fleet").await.unwrap();
+    let id: String = Root::decode(&bytes).unwrap().fleet.0.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(journal["data"]["fleet"], id);
+    let published = place.until_there("ConfigMap", "demo-root").await;
+    assert_eq!(published["binaryData"]["root.bin"], STANDARD.encode(&bytes), "as people gave it");
+    let toml = place.get("ConfigMap", "demo-eu-west").await.unwrap()["data"]["vault.toml"].clone();
+    assert!(!toml.as_str().unwrap().contains("make_root"), "{toml}");
+
+    // Another root later is another fleet: said, and nothing is done. (While an operator looks on, it is put right as any other edit.)
+    drop(operator);
+    bkv(folder.path(), &["ceremony", "root", "--key", "other.key", "--root", "other.bin"]);
+    let other = std::fs::read(folder.path().join("other.bin")).unwrap();
+    place
+        .edit("ConfigMap", "demo-root", json!({ "binaryData": { "root.bin": STANDARD.encode(&other) } }))
+        .await;
+    let _next = place.operator();
+    let words = place.until("Stalled", "True", "RootMismatch").await;
+    assert!(words.contains("restore it"), "{words}");
+    assert_eq!(place.get("ConfigMap", "demo-fleet").await.unwrap()["data"]["fleet"], id);
+}

@@ -1,0 +1,123 @@
+//! Certificates of the builtin authority as they lie in Secrets.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::Place;
+use crate::place::PATIENCE;
+use crate::rest::quiet;
+
+fn encoded(text: &str) -> Value {
+    STANDARD.encode(text).into()
+}
+
+/// Certificates are looked at every two minutes: a change of the spec makes the operator look at once.
+async fn looked_at(place: &Place<'_>, spec: Value) {
+    let generation = place.demo(spec).await["metadata"]["generation"].clone();
+    place
+        .eventually("a pass over the new spec", PATIENCE, async || {
+            let seen = place.status().await["observedGeneration"].clone();
+            if seen == generation { Ok(()) } else { Err(seen) }
+        })
+        .await;
+}
+
+/// The shortest life that the API server takes: not renewed at once and not again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
+    let place = Place::new("short-leaves").await;
+    let _operator = place.operator();
+    let spec = |shards: u16| json!({ "tls": { "builtin": { "leafValidity": "1h" } }, "attempts": { "max": shards } });
+    place.demo(spec(10)).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let names = ["demo-admin", "demo-eu-west-tls", "demo-chatd-tls", "demo-chatd-web", "demo-postgres-tls"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(place.get("Secret", name).await.unwrap()["metadata"]["resourceVersion"].clone());
+    }
+    for max in [9, 8] {
+        looked_at(&place, spec(max)).await;
+        quiet(&place).await;
+    }
+    for (name, before) in names.iter().zip(before) {
+        assert_eq!(place.get("Secret", name).await.unwrap()["metadata"]["resourceVersion"], before, "{name}");
+    }
+    assert_eq!(place.condition("CertificatesValid").await.0, "True");
+}
+
+/// Expired, garbage, of another authority, without its key: issued anew, and only that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_that_is_no_use_is_issued_anew() {
+    let place = Place::new("bad-leaves").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let expired = {
+        let mut params = rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    let spoilt = [
+        ("demo-admin", json!({ "tls.crt": encoded(&expired) })),
+        ("demo-eu-west-tls", json!({ "tls.crt": encoded("garbage"), "tls.key": encoded("garbage") })),
+        ("demo-chatd-tls", json!({ "tls.key": encoded("") })),
+        ("demo-postgres-tls", json!({ "tls.key": encoded("garbage") })),
+    ];
+    for (name, data) in &spoilt {
+        place.edit("Secret", name, json!({ "data": data })).await;
+    }
+    let untouched =
+        place.get("Secret", "demo-chatd-web").await.unwrap()["metadata"]["resourceVersion"].clone();
+    looked_at(&place, json!({ "attempts": { "max": 9 } })).await;
+    for (name, _) in &spoilt {
+        let data = place.get("Secret", name).await.unwrap()["data"].clone();
+        let text =
+            |key: &str| String::from_utf8(STANDARD.decode(data[key].as_str().unwrap()).unwrap()).unwrap();
+        assert!(
+            text("tls.crt").starts_with("-----BEGIN CERTIFICATE") && text("tls.crt") != expired,
+            "{name}"
+        );
+        assert!(text("tls.key").starts_with("-----BEGIN PRIVATE KEY"), "{name}: {}", text("tls.key").len());
+    }
+    let now = place.get("Secret", "demo-chatd-web").await.unwrap()["metadata"]["resourceVersion"].clone();
+    assert_eq!(now, untouched);
+    assert_eq!(place.condition("CertificatesValid").await.0, "True");
+}
+
+/// A new authority would cut everybody off who trusts the old one, so it is never made silently over one that does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_does_not_read_is_said_and_not_replaced() {
+    let place = Place::new("bad-authority").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let good = place.get("Secret", "demo-ca").await.unwrap()["data"].clone();
+    // A certificate that reads with a key that does not: it must be found out before something has to be signed.
+    for (n, data) in [json!({ "tls.key": encoded("garbage") }), json!({ "tls.crt": encoded("garbage") })]
+        .into_iter()
+        .enumerate()
+    {
+        place.edit("Secret", "demo-ca", json!({ "data": data })).await;
+        let spoilt = place.get("Secret", "demo-ca").await.unwrap()["metadata"]["resourceVersion"].clone();
+        looked_at(&place, json!({ "attempts": { "max": 9 - n } })).await;
+        let (status, reason, words) = place.condition("CertificatesValid").await;
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Missing"), "{words}");
+        assert!(words.contains("demo-ca") && words.contains("restore it"), "{words}");
+        place.until("Stalled", "True", "Certificate").await;
+        quiet(&place).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(
+            place.get("Secret", "demo-ca").await.unwrap()["metadata"]["resourceVersion"],
+            spoilt,
+            "left for people"
+        );
+        place.edit("Secret", "demo-ca", json!({ "data": good })).await;
+        place.until("CertificatesValid", "True", "Valid").await;
+    }
+}

@@ -1,0 +1,75 @@
+//! Objects of the planned names that are somebody else's: never adopted, never written over, said, and gone on when they are gone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Place;
+use crate::place::PATIENCE;
+
+async fn collides(namespace: &str, kind: &'static str, name: &str, body: Value) {
+    let place = Place::new(namespace).await;
+    let foreign = place.put(kind, name, body).await;
+    let operator = place.operator();
+    place.demo(json!({})).await;
+    let words = place.until("Stalled", "True", "NameCollision").await;
+    assert!(words.contains(kind) && words.contains(name), "the object is named: {words}");
+    assert!(words.contains("rename the resource, or remove that object"), "the remedy is named: {words}");
+    assert_eq!(place.condition("Ready").await.0, "False");
+    place
+        .eventually("an event", PATIENCE, async || {
+            let events = place.events().await;
+            if events.iter().any(|e| e == "NameCollision") { Ok(()) } else { Err(events) }
+        })
+        .await;
+    crate::rest::quiet(&place).await;
+    let before = place.written().len();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(place.written().len(), before, "no loop: {:?}", &place.written()[before..]);
+    let now = place.get(kind, name).await.expect("still there");
+    // Its own controller may write to its status.
+    for part in ["/metadata/uid", "/metadata/labels", "/metadata/annotations", "/spec", "/data"] {
+        assert_eq!(now.pointer(part), foreign.pointer(part), "untouched");
+    }
+    place.delete(kind, name).await;
+    place.until_started().await;
+    assert_eq!(
+        place.until("Stalled", "False", "Moving").await,
+        "nothing is waited for that does not come by itself"
+    );
+    place.until_there(kind, name).await;
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_journal() {
+    collides("foreign-fleet", "ConfigMap", "demo-fleet", json!({ "data": { "a": "b" } })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_authority() {
+    collides("foreign-ca", "Secret", "demo-ca", json!({ "stringData": { "tls.key": "theirs" } })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_pin() {
+    collides("foreign-pin", "Secret", "demo-eu-west-pin", json!({ "stringData": { "pin": "theirs" } })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_stateful_set() {
+    let labels = json!({ "a": "b" });
+    let set = json!({ "spec": {
+        "replicas": 0, "serviceName": "x", "selector": { "matchLabels": labels },
+        "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "x", "image": "x" }] } },
+    } });
+    collides("foreign-set", "StatefulSet", "demo-eu-west", set).await;
+}
+
+/// Labels of another resource's object are another resource's.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_service_of_another_resource() {
+    let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "other" });
+    let service = json!({ "metadata": { "labels": labels }, "spec": { "ports": [{ "port": 1 }] } });
+    collides("foreign-service", "Service", "demo-eu-west-relay", service).await;
+}

@@ -1,0 +1,97 @@
+//! The resource definition is missing, or of another release than the operator. A server of its own for each test.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::place::{PATIENCE, define};
+use crate::rest::quiet;
+use crate::{Place, definition, server_with};
+
+fn properties<'a>(definition: &'a mut Value, of: &str) -> &'a mut serde_json::Map<String, Value> {
+    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/{of}/properties");
+    definition.pointer_mut(&path).and_then(Value::as_object_mut).unwrap()
+}
+
+/// Without it the operator waits, says so and what to do, and begins when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_definition_the_operator_waits_and_says_so() {
+    let server = server_with(None).await;
+    let place = Place::on(&server, "missing").await;
+    let mut operator = place.operator();
+    place
+        .eventually("the words", PATIENCE, async || {
+            let words = operator.words();
+            let said = words.contains("backupkeyvaults.bkv.dev") && words.contains("bkv-operator crd");
+            if said { Ok(()) } else { Err(words) }
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(operator.ended(Duration::ZERO).is_none(), "{}", operator.words());
+    assert!(operator.words().lines().count() < 12, "said, and not again and again: {}", operator.words());
+    define(&server, &definition()).await;
+    place.demo(json!({})).await;
+    place.until_started().await;
+}
+
+/// An older one lacks fields that this operator writes: the server drops them. Nothing loops, and what can be said is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_definition_makes_no_loop() {
+    let mut older = definition();
+    for field in ["waits", "operation", "certificates", "regions"] {
+        properties(&mut older, "status").remove(field).unwrap();
+    }
+    for field in ["networkPolicy", "monitoring", "attempts"] {
+        properties(&mut older, "spec").remove(field).unwrap();
+    }
+    older["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
+    let server = server_with(Some(older)).await;
+    let place = Place::on(&server, "older").await;
+    let operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_there("StatefulSet", "demo-eu-west").await;
+    place.until("Accepted", "True", "Accepted").await;
+    assert_eq!(place.condition("Ready").await.0, "False");
+    quiet(&place).await;
+    let before = place.written().len();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(place.written().len(), before, "{:?}", &place.written()[before..]);
+    assert!(operator.words().contains("older than the operator"), "{}", operator.words());
+    // With the right one everything is said: an upgrade of the chart brings both.
+    define(&server, &definition()).await;
+    drop(operator);
+    let _next = place.operator();
+    place.until_started().await;
+}
+
+/// A newer one has fields and words that this operator does not know. One such resource must not stop the work on all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_does_not_read_stops_nobody_else() {
+    let mut newer = definition();
+    properties(&mut newer, "spec").insert("novelty".into(), json!({ "type": "string" }));
+    let server = server_with(Some(newer)).await;
+    let place = Place::on(&server, "newer").await;
+    let operator = place.operator();
+    let spec = place.demo(json!({})).await["spec"].clone();
+    let mut odd = spec;
+    odd["novelty"] = "x".into();
+    place.put("BackupKeyVault", "odd", json!({ "spec": odd })).await;
+    place
+        .eventually("a word about it", PATIENCE, async || {
+            let words = operator.words();
+            if words.contains("odd") && words.contains("novelty") { Ok(()) } else { Err(words) }
+        })
+        .await;
+    // An operator that begins when it is already there.
+    drop(operator);
+    let operator = place.operator();
+    place.until_started().await;
+    place.demo(json!({ "networkPolicy": "None" })).await;
+    place.until_gone("NetworkPolicy", "demo-vault").await;
+    assert!(place.get("ConfigMap", "odd-fleet").await.is_none());
+    let status = place.get("BackupKeyVault", "odd").await.unwrap()["status"].clone();
+    let (accepted, reason, words) = crate::place::condition(&status, "Accepted");
+    assert_eq!((accepted.as_str(), reason.as_str()), ("False", "Unreadable"), "{words}");
+    assert!(words.contains("novelty"), "{words}");
+    drop(operator);
+}

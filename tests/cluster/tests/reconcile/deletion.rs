@@ -1,0 +1,107 @@
+//! The resource is deleted: Retain. What keys depend on stays, and a resource of the same name goes on with the same fleet.
+
+use serde_json::json;
+
+use crate::Place;
+use crate::place::PATIENCE;
+use crate::rest::quiet;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
+    let place = Place::new("retain").await;
+    let operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    // As the operator makes it once vaults answer.
+    let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "demo" });
+    place
+        .put(
+            "ConfigMap",
+            "demo-documents",
+            json!({ "metadata": { "labels": labels }, "data": { "note": "x" } }),
+        )
+        .await;
+    place.until_waiting("VolumePending").await;
+    quiet(&place).await;
+    let kept = [
+        ("PersistentVolumeClaim", "data-demo-eu-west-0"),
+        ("PersistentVolumeClaim", "token-demo-eu-west-0"),
+        ("ConfigMap", "demo-fleet"),
+        ("ConfigMap", "demo-documents"),
+        ("Secret", "demo-eu-west-pin"),
+    ];
+    let mut versions = Vec::new();
+    for (kind, name) in kept {
+        versions.push(place.get(kind, name).await.expect(name)["metadata"]["uid"].clone());
+    }
+    let id = place.status().await["fleet"]["id"].clone();
+    assert!(operator.metric("bkv_operator_condition", "bkv=\"demo\"").is_some_and(|n| n > 0.0));
+
+    place.delete("BackupKeyVault", "demo").await;
+    for (kind, name) in [
+        ("StatefulSet", "demo-eu-west"),
+        ("Service", "demo-eu-west"),
+        ("ConfigMap", "demo-eu-west"),
+        ("Secret", "demo-ca"),
+        ("Secret", "demo-eu-west-tls"),
+        ("NetworkPolicy", "demo-vault"),
+        ("StatefulSet", "demo-postgres"),
+    ] {
+        place.until_gone(kind, name).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    for ((kind, name), uid) in kept.iter().zip(&versions) {
+        assert_eq!(&place.get(kind, name).await.expect(name)["metadata"]["uid"], uid, "{name}");
+    }
+    // Alerts about a resource that is gone would ring for ever.
+    place
+        .eventually("silence about it", PATIENCE, async || {
+            let (_, text) = operator.ask("/metrics").unwrap();
+            let left: Vec<String> =
+                text.lines().filter(|l| l.contains("bkv=\"demo\"")).map(str::to_owned).collect();
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
+
+    place.demo(json!({})).await;
+    place.until_there("StatefulSet", "demo-eu-west").await;
+    place.until_there("Secret", "demo-ca").await;
+    place.until_there("Secret", "demo-eu-west-tls").await;
+    place.until_started().await;
+    assert_eq!(place.status().await["fleet"]["id"], id, "the same fleet");
+    for ((kind, name), uid) in kept.iter().zip(&versions) {
+        assert_eq!(&place.get(kind, name).await.expect(name)["metadata"]["uid"], uid, "{name}");
+    }
+}
+
+/// Made again at once, while the collector is still at work on what the old one owned.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_again_at_once_it_gets_all_its_objects() {
+    let place = Place::new("again-at-once").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let id = place.status().await["fleet"]["id"].clone();
+    place.delete("BackupKeyVault", "demo").await;
+    let uid = place.demo(json!({})).await["metadata"]["uid"].clone();
+    let wanted = [
+        ("StatefulSet", "demo-eu-west"),
+        ("Service", "demo-eu-west"),
+        ("Secret", "demo-ca"),
+        ("Secret", "demo-eu-west-tls"),
+        ("Secret", "demo-postgres"),
+    ];
+    for (kind, name) in wanted {
+        place
+            .eventually(&format!("{kind} {name} of the new resource"), 30, async || {
+                let found =
+                    place.get(kind, name).await.map(|o| o["metadata"]["ownerReferences"][0]["uid"].clone());
+                if found.as_ref() == Some(&uid) { Ok(()) } else { Err(found) }
+            })
+            .await;
+    }
+    place.until_started().await;
+    assert_eq!(place.status().await["fleet"]["id"], id);
+    assert!(!place.events().await.contains(&"NameCollision".to_owned()), "nobody has to do anything");
+}

@@ -1,0 +1,119 @@
+//! The journal: what is known of a fleet when nothing else is.
+
+use serde_json::json;
+
+use crate::Place;
+use crate::place::PATIENCE;
+use crate::rest::quiet;
+
+/// Nobody has seen a vault yet: a journal that is deleted is begun anew, and nothing is lost by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_before_any_effect_it_is_begun_anew() {
+    let place = Place::new("journal-deleted").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let before = place.get("ConfigMap", "demo-fleet").await.unwrap();
+    assert_eq!(before["data"]["stage"], "begun");
+    place.delete("ConfigMap", "demo-fleet").await;
+    let after = place.until_there("ConfigMap", "demo-fleet").await;
+    assert_ne!(after["data"]["fleet"], before["data"]["fleet"]);
+    let id = after["data"]["fleet"].clone();
+    place
+        .eventually("the new id everywhere", PATIENCE, async || {
+            let toml = place.get("ConfigMap", "demo-eu-west").await.unwrap()["data"]["vault.toml"].clone();
+            let said = place.status().await["fleet"]["id"].clone();
+            if said == id && toml.as_str().unwrap().contains(id.as_str().unwrap()) {
+                Ok(())
+            } else {
+                Err((said, toml))
+            }
+        })
+        .await;
+}
+
+/// Guessing could make new keys over old ones: nothing is done, and the person is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_it_stops_everything() {
+    let place = Place::new("journal-unreadable").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let good = place.get("ConfigMap", "demo-fleet").await.unwrap()["data"].clone();
+    place.edit("ConfigMap", "demo-fleet", json!({ "data": { "stage": "done" } })).await;
+    let words = place.until("Stalled", "True", "JournalUnreadable").await;
+    assert!(
+        words.contains("demo-fleet") && words.contains("stage") && words.contains("restore it"),
+        "{words}"
+    );
+    // Nothing is made, mended or pruned meanwhile.
+    place.delete("StatefulSet", "demo-eu-west").await;
+    place.edit("ConfigMap", "demo-eu-west", json!({ "data": { "vault.toml": "x" } })).await;
+    place.demo(json!({ "networkPolicy": "None" })).await;
+    quiet(&place).await;
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    assert!(place.get("StatefulSet", "demo-eu-west").await.is_none());
+    assert!(place.get("NetworkPolicy", "demo-vault").await.is_some());
+    assert_eq!(place.get("ConfigMap", "demo-eu-west").await.unwrap()["data"]["vault.toml"], "x");
+    assert_eq!(
+        place.get("ConfigMap", "demo-fleet").await.unwrap()["data"]["stage"],
+        "done",
+        "left for people"
+    );
+    assert_eq!(place.condition("Ready").await.0, "False");
+    // Mended, it goes on with the same fleet.
+    place.edit("ConfigMap", "demo-fleet", json!({ "data": good })).await;
+    place.until_there("StatefulSet", "demo-eu-west").await;
+    place.until_gone("NetworkPolicy", "demo-vault").await;
+    place.until("Stalled", "False", "Moving").await;
+    assert_eq!(place.status().await["fleet"]["id"], good["fleet"]);
+}
+
+/// `initialising` was written and nobody knows how far it came: it never goes back, and the PIN of a token that may hold keys is not made anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_stage_never_goes_back_and_a_lost_pin_is_said_and_not_made() {
+    let place = Place::new("journal-stage").await;
+    place.journal("initialising").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    let wait = place.until_waiting("PinSecret").await;
+    assert!(wait["message"].as_str().unwrap().contains("restore it"), "{wait}");
+    place.until("Stalled", "True", "PinSecret").await;
+    quiet(&place).await;
+    assert!(place.get("Secret", "demo-eu-west-pin").await.is_none());
+    assert_eq!(place.get("ConfigMap", "demo-fleet").await.unwrap()["data"]["stage"], "initialising");
+}
+
+/// Paused: looked at and reported, nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_nothing_is_written_but_the_status() {
+    let place = Place::new("paused").await;
+    let operator = place.operator();
+    place.demo(json!({ "paused": true })).await;
+    place.until("Reconciling", "False", "Paused").await;
+    quiet(&place).await;
+    let wrong = |r: &&bkv_cluster_tests::Request| {
+        !["backupkeyvaults/status", "events"].contains(&r.resource.as_str())
+    };
+    let written = place.written();
+    assert!(!written.iter().any(|r| wrong(&r)), "{written:?}");
+    // One that runs is left alone too.
+    place.demo(json!({ "paused": false })).await;
+    place.until_started().await;
+    quiet(&place).await;
+    place.demo(json!({ "paused": true, "networkPolicy": "None" })).await;
+    place.until("Reconciling", "False", "Paused").await;
+    let from = place.written().len();
+    place.delete("StatefulSet", "demo-eu-west").await;
+    place.edit("ConfigMap", "demo-eu-west", json!({ "data": { "vault.toml": "x" } })).await;
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    let written = place.written();
+    assert!(!written[from..].iter().any(|r| wrong(&r)), "{:?}", &written[from..]);
+    assert_eq!(place.status().await["phase"], "Paused");
+    place.demo(json!({ "networkPolicy": "None" })).await;
+    place.until_there("StatefulSet", "demo-eu-west").await;
+    place.until_gone("NetworkPolicy", "demo-vault").await;
+    drop(operator);
+}

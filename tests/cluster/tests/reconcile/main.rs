@@ -1,0 +1,26 @@
+//! The operator as a process against a real API server without nodes: what it makes, mends, leaves alone and says. Pods exist there but never run, so
+//! a fleet gets as far as its first vault; what comes after is tested on clusters with nodes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing
+)]
+
+mod away;
+mod ceremony;
+mod certificates;
+mod collisions;
+mod definitions;
+mod deletion;
+mod drift;
+mod journal;
+mod leaders;
+mod objects;
+mod place;
+mod refused;
+mod rest;
+mod secrets;
+
+pub(crate) use place::{Place, definition, server_with};

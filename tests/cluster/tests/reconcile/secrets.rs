@@ -1,0 +1,48 @@
+//! Secrets that people give.
+
+use serde_json::json;
+
+use crate::Place;
+use crate::place::PATIENCE;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
+    let place = Place::new("external").await;
+    let _operator = place.operator();
+    place
+        .demo(json!({ "postgres": { "external": { "secretRef": { "name": "database", "uriKey": "url" } } } }))
+        .await;
+    let says = async |words: &str| {
+        place
+            .eventually(words, PATIENCE, async || {
+                let (status, reason, message) = place.condition("Stalled").await;
+                let good = status == "True" && reason == "PostgresSecret" && message.contains(words);
+                if good && message.contains("database") { Ok(()) } else { Err((status, reason, message)) }
+            })
+            .await;
+    };
+    says("is not there").await;
+    place.put("Secret", "database", json!({ "stringData": { "other": "x" } })).await;
+    says("has no key `url`").await;
+    place.put("Secret", "database", json!({ "stringData": { "url": "" } })).await;
+    says("`url` is empty").await;
+    let url = "postgres://bkv:never-said-aloud@database.example:6543/bkv?sslmode=verify-full";
+    place.put("Secret", "database", json!({ "stringData": { "url": url } })).await;
+    place.until("Stalled", "False", "Moving").await;
+    assert!(place.get("StatefulSet", "demo-postgres").await.is_none(), "none of ours is made");
+    let status = place.status().await.to_string();
+    assert!(!status.contains("never-said-aloud") && !_operator.words().contains("never-said-aloud"));
+    let events = place.all("Event").await;
+    assert!(!json!(events).to_string().contains("never-said-aloud"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_pin_is_waited_for_until_it_is_whole() {
+    let place = Place::new("given-pin").await;
+    let _operator = place.operator();
+    place.demo(json!({ "hsm": { "softhsm": { "pinSecretRef": { "name": "pin", "key": "pin" } } } })).await;
+    assert!(place.until("Stalled", "True", "PinSecret").await.contains("Secret pin is not there"));
+    place.put("Secret", "pin", json!({ "stringData": { "pin": "123456789012" } })).await;
+    place.until("Stalled", "False", "Moving").await;
+    assert!(place.get("Secret", "demo-eu-west-pin").await.is_none(), "none of ours is made");
+}

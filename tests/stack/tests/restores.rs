@@ -1,0 +1,202 @@
+//! What a restore looks at before it asks the vault, and what it knows of the newest backup.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bkv_stack_tests::folder::names;
+use bkv_stack_tests::program::{Program, program};
+use bkv_stack_tests::{Account, Answer, Fleet, RIGHT, wait};
+
+const WRONG: &str = "wrong password entirely";
+
+fn at(fleet: &Fleet, name: &str) -> String {
+    fleet.path(name).to_str().unwrap().to_owned()
+}
+
+fn backup(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str) -> PathBuf {
+    let answer =
+        account.run(&["backup", &at(fleet, "original"), "--to", &at(fleet, cloud)], device, None).expect(0);
+    assert_eq!(answer.json["named_at_vault"], true, "{answer:?}");
+    PathBuf::from(answer.json["file"].as_str().unwrap())
+}
+
+fn text(a: &Answer) -> String {
+    format!("{} {}", a.json, a.stderr)
+}
+
+fn folders(fleet: &Fleet, all: &[&str]) {
+    for folder in all {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    fs::write(fleet.path("original/a"), "one").unwrap();
+}
+
+/// Whatever is wrong with what was typed is found before an attempt begins, with a wrong password as with the right one.
+#[test]
+fn what_can_be_seen_from_here_is_seen_before_a_try_is_spent() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
+    folders(&fleet, &["original", "cloud", "others", "garbage", "empty", "taken"]);
+    let mine = backup(&fleet, &alice, "home", "cloud");
+    let theirs = backup(&fleet, &bob, "home", "others");
+    fs::write(fleet.path("garbage/a.bkv"), "not a backup at all").unwrap();
+    fs::write(fleet.path("taken/file"), "").unwrap();
+    let (mine, theirs) = (mine.to_str().unwrap().to_owned(), theirs.to_str().unwrap().to_owned());
+    let file = at(&fleet, "taken/file");
+    for (from, to, code) in [
+        (at(&fleet, "cloud"), at(&fleet, "taken"), 73),
+        (at(&fleet, "cloud"), file.clone(), 73),
+        (at(&fleet, "cloud"), at(&fleet, "no/such/parent"), 73),
+        (at(&fleet, "cloud"), format!("{file}/below"), 73),
+        (at(&fleet, "absent"), at(&fleet, "out"), 66),
+        (at(&fleet, "absent.bkv"), at(&fleet, "out"), 66),
+        (at(&fleet, "empty"), at(&fleet, "out"), 66),
+        (at(&fleet, "garbage"), at(&fleet, "out"), 65),
+        (at(&fleet, "garbage/a.bkv"), at(&fleet, "out"), 65),
+        (theirs, at(&fleet, "out"), 65),
+        (at(&fleet, "others"), at(&fleet, "out"), 65),
+    ] {
+        let answer = alice.run(&["restore", &from, "--to", &to, "--yes"], "new", Some(WRONG)).expect(code);
+        assert!(answer.json["remedy"].is_string(), "{answer:?}");
+    }
+    let status = alice.run(&["status"], "home", None).expect(0).json;
+    assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
+    alice.run(&["restore", &mine, "--to", &at(&fleet, "out"), "--yes"], "new", Some(RIGHT)).expect(0);
+}
+
+/// S29: what the vault said at a recovery is kept: a later restore on that device notices an older backup with no vault in reach. And a device that has the key
+/// but not the news asks, and says when it could not.
+#[test]
+fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let alice = fleet.registered("alice");
+    folders(&fleet, &["original", "cloud"]);
+    let first = backup(&fleet, &alice, "home", "cloud");
+    alice.recover("old", RIGHT).expect(0);
+    let second = backup(&fleet, &alice, "home", "cloud");
+    let third = backup(&fleet, &alice, "home", "cloud");
+    alice.recover("phone", RIGHT).expect(0);
+    // The storage hides what came after the second.
+    fs::rename(&third, fleet.path("hidden")).unwrap();
+    let state = |device: &str| alice.state(device).to_str().unwrap().to_owned();
+    let offline = |device: &str, from: &PathBuf, to: &str| {
+        bkv_stack_tests::bkv([
+            "restore",
+            from.to_str().unwrap(),
+            "--to",
+            &at(&fleet, to),
+            "--state",
+            &state(device),
+        ])
+    };
+    let rolled = offline("phone", &second, "a").expect(65);
+    assert!(text(&rolled).contains("rolled back"), "{rolled:?}");
+    // The other one saw the first only. Alone it can't know; with a token it asks.
+    offline("old", &second, "b").expect(0);
+    let cloud = at(&fleet, "cloud");
+    let rolled = alice.run(&["restore", &cloud, "--to", &at(&fleet, "c")], "old", None).expect(65);
+    assert!(text(&rolled).contains("rolled back"), "{rolled:?}");
+    alice.run(&["restore", &cloud, "--to", &at(&fleet, "d"), "--allow-older"], "old", None).expect(0);
+    offline("old", &first, "e").expect(65);
+    // Out of reach: it goes on, and says so.
+    fleet.region("kill", "eu-west");
+    let answer =
+        alice.run(&["restore", &cloud, "--to", &at(&fleet, "f"), "--timeout", "2"], "old", None).expect(0);
+    assert!(answer.stderr.contains("could not be asked which backup is the newest"), "{answer:?}");
+}
+
+/// A folder that several accounts share: each gets its own newest, and the others are named.
+#[test]
+fn backups_of_others_in_the_folder_are_passed_over_and_named() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
+    folders(&fleet, &["original", "cloud"]);
+    backup(&fleet, &bob, "home", "cloud");
+    let bobs = backup(&fleet, &bob, "home", "cloud");
+    fs::rename(&bobs, fleet.path("cloud/bobs-newest.bkv")).unwrap();
+    fs::rename(fleet.path("cloud/original-000001.bkv"), fleet.path("cloud/bobs.bkv")).unwrap();
+    let mine = backup(&fleet, &alice, "home", "cloud");
+    for (device, password, to) in [("home", None, "a"), ("new", Some(RIGHT), "b")] {
+        let answer = alice
+            .run(&["restore", &at(&fleet, "cloud"), "--to", &at(&fleet, to)], device, password)
+            .expect(0);
+        assert_eq!(answer.json["file"], mine.to_str().unwrap());
+        for name in ["bobs.bkv", "bobs-newest.bkv"] {
+            assert!(answer.stderr.contains(&format!("{name}: another account's")), "{answer:?}");
+        }
+    }
+}
+
+/// kill -9 in the middle leaves a folder with plaintext or half a backup: the next run of the same command names it and takes it away.
+#[test]
+fn what_a_killed_backup_or_restore_left_is_taken_away_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
+    for folder in ["original", "cloud", "out"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::write(at("original/large"), bkv_stack_tests::folder::bytes(200 << 20)).unwrap();
+    bkv_stack_tests::bkv(["key", "new", "--state", &at("state")]).expect(0);
+    let killed = |args: &[String], folder: &str, ending: &str| {
+        let mut command = program("bkv");
+        command.args(args);
+        let running = Program::start(command);
+        let left = || names(&dir.path().join(folder)).into_iter().find(|n| n.ends_with(ending));
+        wait(&format!("something ending in {ending}"), Duration::from_secs(20), || left().is_some());
+        running.signal(rustix::process::Signal::KILL);
+        assert_eq!(running.end(Duration::from_secs(10)).code, -1, "it had ended before it was killed");
+        left().expect("it was left behind")
+    };
+    let words = |w: &[&str]| w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let backup = words(&["backup", &at("original"), "--to", &at("cloud"), "--state", &at("state")]);
+    let left = killed(&backup, "cloud", ".partial");
+    let answer = bkv_stack_tests::bkv(&backup).expect(0);
+    assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
+    assert_eq!(names(&dir.path().join("cloud")), ["original-000001.bkv"]);
+    let restore = words(&["restore", &at("cloud"), "--to", &at("out/back"), "--state", &at("state")]);
+    let left = killed(&restore, "out", ".restoring");
+    let answer = bkv_stack_tests::bkv(&restore).expect(0);
+    assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
+    assert_eq!(names(&dir.path().join("out")), ["back"]);
+}
+
+/// What is left out is said and listed: pipes, sockets, and the place where backups go.
+#[test]
+fn what_a_backup_leaves_out_is_listed_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
+    fs::create_dir_all(at("original/cloud")).unwrap();
+    fs::write(at("original/a"), "text").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("original/socket")).unwrap();
+    bkv_stack_tests::bkv(["key", "new", "--state", &at("state")]).expect(0);
+    for sequence in 1..=2 {
+        let answer = bkv_stack_tests::bkv([
+            "backup",
+            &at("original"),
+            "--to",
+            &at("original/cloud"),
+            "--state",
+            &at("state"),
+        ])
+        .expect(0);
+        assert_eq!(
+            (answer.json["files"].as_u64(), answer.json["sequence"].as_u64()),
+            (Some(1), Some(sequence))
+        );
+        let skipped = answer.json["skipped"].as_array().unwrap();
+        assert_eq!(skipped.len(), 2, "{answer:?}");
+        for (path, reason) in [("original/socket", "socket"), ("original/cloud", "backups go there")] {
+            let entry = skipped.iter().find(|s| s["path"].as_str().unwrap().ends_with(path)).expect(path);
+            assert!(entry["reason"].as_str().unwrap().contains(reason), "{answer:?}");
+            assert!(answer.stderr.contains(&format!("left out: {}", at(path))), "{answer:?}");
+        }
+    }
+    // Into itself: everything but the backups.
+    let itself = ["backup", &at("original"), "--to", &at("original"), "--name", "x", "--state", &at("state")];
+    for _ in 0..2 {
+        let answer = bkv_stack_tests::bkv(itself).expect(0);
+        assert_eq!(answer.json["files"], 3, "a, and the two of the folder inside: {answer:?}");
+    }
+}
