@@ -139,7 +139,7 @@ impl Loop {
     /// All that began since then succeeded, at least `least` of them; waits for those. Gives their number and the longest.
     #[track_caller]
     pub fn went_on(&self, cluster: &Cluster, then: Instant, least: usize) -> (usize, Duration) {
-        let all = cluster.until("recoveries", Duration::from_secs(60), || {
+        let all = cluster.until("recoveries", Duration::from_mins(1), || {
             let all = self.since(then);
             if all.len() >= least { Ok(all) } else { Err(format!("{} of {least}: {all:?}", all.len())) }
         });

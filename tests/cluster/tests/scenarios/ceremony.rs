@@ -49,7 +49,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
             let bytes = STANDARD.decode(document.as_str().unwrap()).unwrap();
             std::fs::write(desk.join(format!("{kind}.unsigned")), bytes).unwrap();
         }
-        how = asked["data"]["how"].as_str().unwrap_or_default().to_owned();
+        asked["data"]["how"].as_str().unwrap_or_default().clone_into(&mut how);
         Ok(())
     });
     // The very commands that the request tells.
@@ -94,7 +94,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .cluster
         .kubectl(&["-n", NAMESPACE, "patch", "bkv", NAME, "--type=merge", "-p", &edit.to_string()])
         .good();
-    stage.cluster.until("people are asked", Duration::from_secs(60), || {
+    stage.cluster.until("people are asked", Duration::from_mins(1), || {
         let now = read();
         let asked =
             now["status"]["waits"].as_array().into_iter().flatten().any(|w| w["check"] == "PolicySignature");
@@ -118,7 +118,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .good();
     stage.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
     mia.log_in(&stage.issuer);
-    let says = stage.cluster.until("the own token", Duration::from_secs(60), || {
+    let says = stage.cluster.until("the own token", Duration::from_mins(1), || {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mia.status()))
             .map_err(|_| "refused".to_owned())
     });

@@ -7,7 +7,7 @@ use super::stage::Stage;
 const NODES: [(&str, &str); 2] = [("node1", "eu-west"), ("node3", "ap-south")];
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_secs(60));
+    stage.heals(Duration::from_mins(1));
     let uid = |region: &str| stage.vault(region)["metadata"]["uid"].clone();
     let before = NODES.map(|(_, region)| uid(region));
     let since = Instant::now();
@@ -28,7 +28,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     for (node, _) in NODES {
         cluster.kubectl(&["uncordon", node]).good();
     }
-    stage.heals(Duration::from_secs(120));
+    stage.heals(Duration::from_mins(2));
     format!(
         "the second drain was refused; {recoveries} recoveries, the longest {:.1} s",
         longest.as_secs_f32()

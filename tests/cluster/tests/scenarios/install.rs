@@ -33,7 +33,7 @@ pub(crate) fn tell() -> (Stage, String) {
 
     let applied = Instant::now();
     cluster.apply(PEOPLE, &resource::demo());
-    cluster.until("demo is Ready", Duration::from_secs(180), || {
+    cluster.until("demo is Ready", Duration::from_mins(3), || {
         resource::settled(&resource::read(&cluster, PEOPLE, "demo"))
     });
     let ready = applied.elapsed();

@@ -9,7 +9,7 @@ use super::stage::Stage;
 const GAP: Duration = Duration::from_secs(20);
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_secs(60));
+    stage.heals(Duration::from_mins(1));
     let (leader, shards) = leader(stage);
     let since = Instant::now();
     stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);

@@ -15,7 +15,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let cluster = &stage.cluster;
     cluster.apply(NAMESPACE, &resource::small(NAME, &REGIONS, &json!({})));
     let read = || resource::read(cluster, NAMESPACE, NAME);
-    cluster.until("Ready", Duration::from_secs(120), || resource::settled(&read()));
+    cluster.until("Ready", Duration::from_mins(2), || resource::settled(&read()));
     let kept = || {
         ["fleet", "root", "documents"]
             .map(|m| content(&cluster.get(NAMESPACE, "configmap", &format!("{NAME}-{m}"))))
@@ -26,7 +26,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let vaults = "bkv.dev/vault=gone,app.kubernetes.io/component=vault";
     cluster.kubectl(&["-n", NAMESPACE, "delete", "pvc", "-l", vaults, "--wait=false"]).good();
     cluster.kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", vaults, "--grace-period=0", "--force"]).good();
-    cluster.until("FleetLost", Duration::from_secs(120), || {
+    cluster.until("FleetLost", Duration::from_mins(2), || {
         let now = read();
         resource::wants(&now, "FleetInitialized", "False", "FleetLost")?;
         resource::wants(&now, "Ready", "False", "FleetLost")?;

@@ -9,10 +9,10 @@ use super::stage::Stage;
 const LONGEST: Duration = Duration::from_secs(25);
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_secs(60));
+    stage.heals(Duration::from_mins(1));
     let since = Instant::now();
     stage.cluster.must(&["node", "down", "3"]);
-    stage.cluster.until("Degraded", Duration::from_secs(60), || {
+    stage.cluster.until("Degraded", Duration::from_mins(1), || {
         let demo = stage.demo();
         resource::wants(&demo, "QuorumHealthy", "True", "Degraded")?;
         resource::wants(&demo, "Ready", "True", "Serving")
@@ -29,7 +29,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.people.no_try_was_spent();
     stage.cluster.must(&["node", "up", "3"]);
     let back = Instant::now();
-    stage.heals(Duration::from_secs(120));
+    stage.heals(Duration::from_mins(2));
     format!(
         "said after {:.0} s; {recoveries} recoveries, the longest {:.1} s; healed {:.0} s after the power was back",
         noticed.as_secs_f32(),

@@ -8,7 +8,7 @@ use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_secs(60));
+    stage.heals(Duration::from_mins(1));
     let (before, versions, since) = (stage.demo(), stage.versions(PEOPLE), Instant::now());
     let wipe = r#"[{"op": "replace", "path": "/status", "value": {}}]"#;
     let patched = stage.cluster.kubectl(&[
