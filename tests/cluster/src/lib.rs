@@ -1,5 +1,5 @@
-//! What tests on a real Kubernetes share: an API server of their own, the operator as a process with no more rights than its chart gives it, what it asked
-//! the server for, a walk over a resource definition's schema; a whole cluster with our images, and people who use a vault in it.
+//! What tests on a real Kubernetes share: an API server of their own or a whole cluster with our images, the operator as a process with no more rights
+//! than its chart gives it, what it asked the server for, people who use a vault, and a walk over a resource definition's schema.
 //!
 //! Nothing here skips: where the API server can't be brought up, the test fails and says why.
 #![forbid(unsafe_code)]

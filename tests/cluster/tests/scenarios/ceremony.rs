@@ -37,6 +37,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let read = || resource::read(&stage.cluster, NAMESPACE, NAME);
 
     // What a person does who follows the request.
+    let mut how = String::new();
     stage.cluster.until("a request", Duration::from_secs(90), || {
         let asked = stage.cluster.get(NAMESPACE, "configmap", "vow-ceremony-request");
         let both = ["admission", "policy"].map(|k| asked["binaryData"][format!("{k}.unsigned")].clone());
@@ -45,12 +46,24 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
             return Err("it lacks a document".to_owned());
         }
         for (kind, document) in ["admission", "policy"].iter().zip(both) {
-            std::fs::write(desk.join(kind), STANDARD.decode(document.as_str().unwrap()).unwrap()).unwrap();
+            let bytes = STANDARD.decode(document.as_str().unwrap()).unwrap();
+            std::fs::write(desk.join(format!("{kind}.unsigned")), bytes).unwrap();
         }
+        asked["data"]["how"].as_str().unwrap_or_default().clone_into(&mut how);
         Ok(())
     });
-    for kind in ["admission", "policy"] {
-        ceremony(&["sign", "--key", "root.key", "--in", kind, "--out", &format!("{kind}.signed")]);
+    // The very commands that the request tells.
+    let told: Vec<Vec<&str>> = how
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("bkv ceremony "))
+        .map(|command| command.split_whitespace().collect())
+        .collect();
+    assert_eq!(told.len(), 4, "{how}");
+    for mut command in told {
+        if command[0] == "sign" {
+            command.push("--yes"); // the question is for people
+        }
+        ceremony(&command);
     }
     let signed = config_map(
         "vow-signed",

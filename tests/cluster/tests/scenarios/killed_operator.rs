@@ -24,13 +24,12 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         let mut new = false;
         for map in stage.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator") {
             for (fact, value) in facts(&map) {
-                match fact.strip_prefix("step ") {
-                    // The first fleet that gets there is enough; they go side by side.
-                    Some(step) => new |= met.insert(step.to_owned()),
-                    None => {
-                        let kept = fixed.entry(fact.clone()).or_insert_with(|| value.clone());
-                        assert_eq!(*kept, value, "{fact} changed");
-                    }
+                // The first fleet that gets there is enough; they go side by side.
+                if let Some(step) = fact.strip_prefix("step ") {
+                    new |= met.insert(step.to_owned());
+                } else {
+                    let kept = fixed.entry(fact.clone()).or_insert_with(|| value.clone());
+                    assert_eq!(*kept, value, "{fact} changed");
                 }
             }
         }

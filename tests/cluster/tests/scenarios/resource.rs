@@ -41,7 +41,7 @@ pub(crate) fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
         "apiVersion": "bkv.dev/v1alpha1",
         "kind": "BackupKeyVault",
         "metadata": { "name": name },
-        "spec": merged(&spec, patch),
+        "spec": if patch.is_null() { spec } else { merged(&spec, patch) },
     })
 }
 

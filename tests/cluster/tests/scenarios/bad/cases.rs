@@ -150,7 +150,7 @@ pub(crate) fn all() -> Vec<Case> {
             name: "postgres",
             before: vec![secret(
                 "refusing",
-                "url",
+                "uri",
                 "postgres://bkv:some-password@demo-postgres.people.svc:5432/bkv?sslmode=require",
             )],
             spec: json!({ "postgres": { "none": null, "external": { "secretRef": { "name": "refusing" } } } }),
