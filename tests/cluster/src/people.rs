@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -97,38 +97,53 @@ pub struct Recovery {
     pub ended: Result<(), (Option<i32>, String)>,
 }
 
-/// Recoveries, one after the other, until it is dropped.
+/// Recoveries of several people, each in turn and some at once, until it is dropped. One account lies in one shard: a few of them reach most leaders.
 pub struct Loop {
-    person: Person,
+    people: Vec<Person>,
     done: Arc<Mutex<Vec<Recovery>>>,
-    /// Held during a recovery: in the midst of one a try is spent, until its end gives it back.
-    turn: Arc<Mutex<()>>,
+    /// Read-held during a recovery: in the midst of one a try is spent, until its end gives it back.
+    turn: Arc<RwLock<()>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
+/// Recoveries at once.
+const AT_ONCE: usize = 2;
 /// Between two recoveries.
 const PAUSE: Duration = Duration::from_millis(400);
 
 impl Loop {
-    /// Starts it for somebody who is registered.
-    pub fn start(person: Person) -> Self {
+    /// Starts it for people who are registered.
+    pub fn start(people: Vec<Person>) -> Self {
         let (done, stop) = (Arc::<Mutex<Vec<Recovery>>>::default(), Arc::new(AtomicBool::new(false)));
-        let turn = Arc::<Mutex<()>>::default();
-        let (of_thread, told, who, its_turn) = (done.clone(), stop.clone(), person.clone(), turn.clone());
-        let thread = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                let held = its_turn.lock().expect("nobody panics with it");
-                let at = Instant::now();
-                let answer = who.recover("password");
-                drop(held);
-                let ended = if answer.ok { Ok(()) } else { Err((answer.code, answer.err + &answer.out)) };
-                let one = Recovery { at, took: at.elapsed(), ended };
-                of_thread.lock().expect("nobody panics with it").push(one);
-                std::thread::sleep(PAUSE);
-            }
-        });
-        Self { person, done, turn, stop, thread: Some(thread) }
+        let turn = Arc::<RwLock<()>>::default();
+        let share = people.len().div_ceil(AT_ONCE).max(1);
+        let walk = |some: &[Person]| {
+            let (done, stop, turn, some) = (done.clone(), stop.clone(), turn.clone(), some.to_vec());
+            std::thread::spawn(move || {
+                for who in some.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let held = turn.read().expect("nobody panics with it");
+                    let at = Instant::now();
+                    let answer = who.recover("password");
+                    drop(held);
+                    let ended = if answer.ok { Ok(()) } else { Err((answer.code, answer.err + &answer.out)) };
+                    let one = Recovery { at, took: at.elapsed(), ended };
+                    done.lock().expect("nobody panics with it").push(one);
+                    std::thread::sleep(PAUSE);
+                }
+            })
+        };
+        let threads = people.chunks(share).map(walk).collect();
+        Self { people, done, turn, stop, threads }
+    }
+
+    /// How many recoveries it takes until everybody had a turn that began after now.
+    pub fn round(&self) -> usize {
+        // Walks may be of different speed: three rounds of the fastest for one of the slowest.
+        3 * self.people.len()
     }
 
     /// Recoveries that began since then and have ended.
@@ -152,16 +167,18 @@ impl Loop {
     /// Nobody's tries were spent: no failure since the registration, ten tries left, as the vaults sign it.
     #[track_caller]
     pub fn no_try_was_spent(&self) {
-        let _held = self.turn.lock().expect("nobody panics with it");
-        let says = self.person.status();
-        assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&10.into(), &0.into()), "{says}");
+        let _held = self.turn.write().expect("nobody panics with it");
+        for person in &self.people {
+            let says = person.status();
+            assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&10.into(), &0.into()), "{says}");
+        }
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ended = thread.join();
         }
     }

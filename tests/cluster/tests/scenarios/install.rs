@@ -7,6 +7,9 @@ use bkv_cluster_tests::{Cluster, Loop, project};
 use super::resource::{self, PEOPLE};
 use super::stage::{SYSTEM, Stage, namespace, person};
 
+/// Accounts are spread over 16 shards, of which each region leads about a third: among ten, hardly ever does none meet a certain leader.
+const PEOPLE_AT_LEAST: usize = 10;
+
 pub(crate) fn tell() -> (Stage, String) {
     let cluster = Cluster::start();
     let folder = tempfile::Builder::new().prefix("bkv-people-").tempdir().unwrap();
@@ -37,12 +40,14 @@ pub(crate) fn tell() -> (Stage, String) {
         resource::settled(&resource::read(&cluster, PEOPLE, "demo"))
     });
     let ready = applied.elapsed();
-    let alice =
-        person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &format!("alice-{}", std::process::id()));
-    let registered = alice.register();
-    assert!(registered.ok, "{registered:?}");
-    assert!(alice.recover("password").ok);
-    let people = Loop::start(alice);
+    let people = (0..PEOPLE_AT_LEAST).map(|number| {
+        let name = format!("person-{}-{number}", std::process::id());
+        let somebody = person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &name);
+        let registered = somebody.register();
+        assert!(registered.ok, "{registered:?}");
+        somebody
+    });
+    let people = Loop::start(people.collect());
     people.went_on(&cluster, applied, 2);
     people.no_try_was_spent();
     let stage = Stage { people, cluster, issuer, folder };

@@ -13,7 +13,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let (leader, shards) = leader(stage);
     let since = Instant::now();
     stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);
-    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 12);
+    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, stage.people.round());
     stage.cluster.must(&["resume", "-n", PEOPLE, &leader]);
     assert!(longest < GAP, "a person waited for {longest:?}");
     stage.heals(Duration::from_secs(90));

@@ -34,10 +34,14 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     });
     let events = cluster.list(NAMESPACE, "events", "");
     assert!(events.iter().any(|e| e["reason"] == "FleetLost" && e["type"] == "Warning"), "no event");
-    // It stays so: nothing is made anew while one looks on.
-    let version = read()["metadata"]["resourceVersion"].clone();
-    std::thread::sleep(Duration::from_secs(15));
-    assert_eq!(read()["metadata"]["resourceVersion"], version, "the operator writes on");
+    // It stays so: once the last word is said about pods and volumes, nothing is written while one looks on.
+    cluster.until("the operator writes no more", Duration::from_mins(1), || {
+        let version = read()["metadata"]["resourceVersion"].clone();
+        std::thread::sleep(Duration::from_secs(15));
+        let now = read();
+        if now["metadata"]["resourceVersion"] == version { Ok(()) } else { Err(resource::told(&now)) }
+    });
+    resource::wants(&read(), "Stalled", "True", "FleetLost").unwrap();
     assert_eq!(kept(), before, "journal, root or documents were made anew");
     for region in REGIONS {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{NAME}-{region}-0:9090/proxy/readyz");
