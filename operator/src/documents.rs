@@ -6,7 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
-use bkv_wire::documents::{DocumentError, Kind, Root, unsigned, write_admission, write_policy};
+use bkv_wire::documents::{
+    Content, DocumentError, Kind, Root, show, unsigned, write_admission, write_policy,
+};
 
 use crate::vaults::VaultToken;
 
@@ -167,6 +169,33 @@ pub enum Draft {
     Policy(Policy),
 }
 
+impl Draft {
+    /// Which of the two.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Admission(_) => Kind::Admission,
+            Self::Policy(_) => Kind::Policy,
+        }
+    }
+
+    /// Would signing `asked` (unsigned, drawn up earlier) do as well? Then it is left: people may be about to sign it.
+    pub fn does_as_well(&self, asked: &[u8]) -> bool {
+        match (show(asked).map(|s| s.content), self) {
+            (Ok(Content::Admission(old)), Self::Admission(new)) => {
+                old.number == new.number
+                    && old.members == new.members
+                    && lasting(old.not_after, new.not_before)
+            }
+            (Ok(Content::Policy(old)), Self::Policy(new)) => {
+                let (not_before, not_after, hash) = (old.not_before, old.not_after, old.hash);
+                let dated = Policy { not_before, not_after, hash, ..new.clone() };
+                dated == old && lasting(old.not_after, new.not_before)
+            }
+            _ => false,
+        }
+    }
+}
+
 fn validity(now: Time) -> (Time, Time) {
     (Time(now.0.saturating_sub(BACK)), Time(now.0.saturating_add(VALID)))
 }
@@ -229,6 +258,18 @@ mod tests {
         }
         let later = Time(NOW.0 + VALID - RENEW);
         assert!(wish().holds(&root(), &good, Time(later.0 - 1)) && !wish().holds(&root(), &good, later));
+    }
+
+    #[test]
+    fn a_request_stays_while_it_asks_for_the_same_and_lasts() {
+        let draft = |wish: &PolicyWish, number, at| Draft::Policy(wish.draft(&root(), number, at));
+        let asked = to_sign(&draft(&wish(), 2, NOW)).unwrap();
+        let later = Time(NOW.0 + 3_600_000);
+        assert!(draft(&wish(), 2, later).does_as_well(&asked));
+        assert!(!draft(&wish(), 3, later).does_as_well(&asked), "another number");
+        assert!(!draft(&PolicyWish { max: 5, ..wish() }, 2, later).does_as_well(&asked), "another content");
+        assert!(!draft(&wish(), 2, Time(NOW.0 + VALID)).does_as_well(&asked), "it has run out");
+        assert!(!draft(&wish(), 2, later).does_as_well(b"\xff"));
     }
 
     #[test]

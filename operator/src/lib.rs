@@ -10,6 +10,7 @@ pub mod documents;
 mod edge;
 pub mod journal;
 pub mod kinds;
+pub mod labels;
 pub mod lease;
 pub mod metrics;
 pub mod observe;

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use sha2::{Digest as _, Sha256};
 
-use super::{HASH, MANAGER};
+use crate::labels::{APPLIED_HASH, MANAGER};
 
 /// What is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl SeenObject {
             fields: ours
                 .and_then(|m| m.fields_v1.as_ref())
                 .map_or(0, |f| short_hash(&format!("{since:?}{}", f.0))),
-            hash: meta.annotations.as_ref().and_then(|a| a.get(HASH)).cloned(),
+            hash: meta.annotations.as_ref().and_then(|a| a.get(APPLIED_HASH)).cloned(),
             going: meta.deletion_timestamp.is_some(),
         }
     }

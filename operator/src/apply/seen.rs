@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use super::object::SeenObject;
-use super::{MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::kinds::{ALL, Kind};
+use crate::labels::{MANAGED_BY, MANAGER, VAULT};
 use crate::resource::BackupKeyVault;
 
 /// After a watch has failed.
@@ -105,7 +105,7 @@ impl Seen {
     fn take(&self, kind: Kind, object: &PartialObjectMeta<DynamicObject>) -> Option<Key> {
         let key = Key {
             namespace: object.namespace()?,
-            vault: object.labels().get(VAULT_LABEL)?.clone(),
+            vault: object.labels().get(VAULT)?.clone(),
             kind: kind.kind,
             name: object.name_any(),
         };

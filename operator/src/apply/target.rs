@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
@@ -11,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::object::SeenObject;
 use super::seen::{Key, Seen};
-use super::{HASH, MANAGED_BY, MANAGER, VAULT_LABEL};
 use crate::kinds::Kind;
+use crate::labels::{APPLIED_HASH, MANAGER, ours};
 
 /// Whose objects.
 #[derive(Clone, Debug)]
@@ -154,7 +153,7 @@ impl Applier {
             Some(known) => Some(known),
             // Not among the labelled ones: free, somebody else's, or so new that the watch does not have it yet.
             None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
-                Some(found) if !ours(&found.metadata, owner) => {
+                Some(found) if !ours(&found.metadata, &owner.name) => {
                     return Err(ApplyError::Collision { kind: kind.kind, name });
                 }
                 Some(found) => Some(SeenObject::of(&found.metadata)),
@@ -176,7 +175,7 @@ impl Applier {
         if let Some(meta) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             let notes = meta.entry("annotations").or_insert_with(|| json!({}));
             if let Some(notes) = notes.as_object_mut() {
-                notes.insert(HASH.to_owned(), hash.clone().into());
+                notes.insert(APPLIED_HASH.to_owned(), hash.clone().into());
             }
         }
         let params = PatchParams::apply(MANAGER).force();
@@ -233,12 +232,6 @@ impl Applier {
     }
 }
 
-/// May this object be written to for this resource?
-fn ours(meta: &ObjectMeta, owner: &Owner) -> bool {
-    let label = |name: &str| meta.labels.as_ref().and_then(|l| l.get(name)).map(String::as_str);
-    label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(owner.name.as_str())
-}
-
 fn hash(body: &Value) -> String {
     // serde_json's maps are sorted, so the text is the same for the same content.
     let digest = Sha256::digest(body.to_string().as_bytes());
@@ -271,18 +264,6 @@ mod tests {
             ApplyError::Refused { .. }
         ));
         assert!(matches!(of(500, "etcd"), ApplyError::Server { .. }));
-    }
-
-    #[test]
-    fn only_what_bears_our_labels_is_ours() {
-        let owner = Owner { namespace: "n".into(), name: "demo".into(), uid: "u".into() };
-        let with = |labels: &[(&str, &str)]| ObjectMeta {
-            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-            ..ObjectMeta::default()
-        };
-        assert!(ours(&with(&[(MANAGED_BY, MANAGER), (VAULT_LABEL, "demo")]), &owner));
-        assert!(!ours(&with(&[(MANAGED_BY, MANAGER), (VAULT_LABEL, "other")]), &owner));
-        assert!(!ours(&with(&[(VAULT_LABEL, "demo")]), &owner) && !ours(&ObjectMeta::default(), &owner));
     }
 
     #[test]

@@ -201,10 +201,7 @@ impl World {
     }
 
     fn sign(draft: &Draft, seed: [u8; 32]) -> (Kind, Vec<u8>) {
-        let kind = match draft {
-            Draft::Admission(_) => Kind::Admission,
-            Draft::Policy(_) => Kind::Policy,
-        };
+        let kind = draft.kind();
         (kind, add_signature(kind, &to_sign(draft).unwrap(), &key(seed)).unwrap())
     }
 

@@ -149,6 +149,26 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// For logs, metrics and waits: a closed set.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::WriteJournal(_) => "WriteJournal",
+            Self::Advance(_) => "Advance",
+            Self::PublishRoot { .. } => "PublishRoot",
+            Self::PublishGivenRoot(_) => "PublishGivenRoot",
+            Self::Sign { .. } => "Sign",
+            Self::AskForSignatures(_) => "AskForSignatures",
+            Self::WithdrawRequest => "WithdrawRequest",
+            Self::Recover { .. } => "Recover",
+            Self::KeepSigned { .. } => "KeepSigned",
+            Self::Install { .. } => "Install",
+            Self::Initialise { .. } => "Initialise",
+            Self::HandRootOver { .. } => "HandRootOver",
+        }
+    }
+}
+
 /// Something that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {

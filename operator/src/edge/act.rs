@@ -135,10 +135,7 @@ async fn verified(
 }
 
 fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), ActionError> {
-    let kind = match draft {
-        Draft::Admission(_) => Kind::Admission,
-        Draft::Policy(_) => Kind::Policy,
-    };
+    let kind = draft.kind();
     let bytes = to_sign(draft).map_err(|e| ActionError::Document(kind.name(), e.to_string()))?;
     Ok((kind, bytes))
 }
@@ -156,28 +153,7 @@ async fn ask(
     drafts: &[Draft],
     asked: &BTreeMap<String, Vec<u8>>,
 ) -> Result<bool, ActionError> {
-    let same = |draft: &Draft| {
-        let (key, shown) =
-            (file(draft), asked.get(file(draft)).and_then(|b| bkv_wire::documents::show(b).ok()));
-        let _ = key;
-        match (shown.map(|s| s.content), draft) {
-            (Some(bkv_wire::documents::Content::Admission(old)), Draft::Admission(new)) => {
-                old.number == new.number
-                    && old.members == new.members
-                    && crate::documents::lasting(old.not_after, new.not_before)
-            }
-            (Some(bkv_wire::documents::Content::Policy(old)), Draft::Policy(new)) => {
-                let dated = bkv_core::document::Policy {
-                    not_before: old.not_before,
-                    not_after: old.not_after,
-                    hash: old.hash,
-                    ..new.clone()
-                };
-                dated == old && crate::documents::lasting(old.not_after, new.not_before)
-            }
-            _ => false,
-        }
-    };
+    let same = |draft: &Draft| asked.get(file(draft)).is_some_and(|unsigned| draft.does_as_well(unsigned));
     if drafts.len() == asked.len() && drafts.iter().all(same) {
         return Ok(false);
     }
@@ -218,10 +194,10 @@ async fn ask(
     Ok(true)
 }
 
-fn file(draft: &Draft) -> &'static str {
-    match draft {
-        Draft::Admission(_) => "admission.unsigned",
-        Draft::Policy(_) => "policy.unsigned",
+const fn file(draft: &Draft) -> &'static str {
+    match draft.kind() {
+        Kind::Admission => "admission.unsigned",
+        Kind::Policy => "policy.unsigned",
     }
 }
 

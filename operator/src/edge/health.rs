@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,6 +13,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+
+/// After a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the doors say.
 #[derive(Clone)]
@@ -34,9 +38,14 @@ pub(super) async fn serve(
         .with_state(health);
     let listener = TcpListener::bind(address).await?;
     loop {
-        let (stream, _) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            a = listener.accept() => match a { Ok(a) => a, Err(_) => continue },
+            a = listener.accept() => a,
+        };
+        // Out of descriptors, most likely: a pause, or this would spin.
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
         };
         let (app, stop) = (app.clone(), stop.clone());
         tokio::spawn(async move {

@@ -12,15 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::store::{Store, bytes, documents, request};
 use super::world::{Certificates, Memory, World};
-use crate::apply::{ApplyError, VAULT_LABEL};
+use crate::apply::ApplyError;
 use crate::bootstrap::{Signed, Vault};
 use crate::journal::Journal;
+use crate::labels::{COMPONENT, REGION, VAULT};
 use crate::observe::{Observed, PodSeen, claim_seen, deployment_seen, pod_seen, stateful_set_seen};
 use crate::validate::{Fleet, JwksSource, RootCustody};
 use crate::vaults::VaultClient;
-
-const REGION_LABEL: &str = "bkv.dev/region";
-const COMPONENT: &str = "app.kubernetes.io/component";
 
 async fn list<K>(world: &World, fleet: &Fleet) -> Result<Vec<K>, ApplyError>
 where
@@ -31,7 +29,7 @@ where
     <K as kube::Resource>::DynamicType: Default,
 {
     let api: Api<K> = Api::namespaced(world.client.clone(), &fleet.namespace);
-    let ours = ListParams::default().labels(&format!("{VAULT_LABEL}={}", fleet.name));
+    let ours = ListParams::default().labels(&format!("{VAULT}={}", fleet.name));
     let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or("object");
     let found = api.list(&ours).await.map_err(|e| ApplyError::of(kind, "(list)", e))?;
     Ok(found.items)
@@ -70,7 +68,7 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
     let (pods, sets) = (list::<Pod>(world, fleet).await?, list::<StatefulSet>(world, fleet).await?);
     let deployments = list::<Deployment>(world, fleet).await?;
     let claims = list::<PersistentVolumeClaim>(world, fleet).await?;
-    let region = |labels: &BTreeMap<String, String>| labels.get(REGION_LABEL).cloned();
+    let region = |labels: &BTreeMap<String, String>| labels.get(REGION).cloned();
     let names = fleet.names();
     let seen: Vec<(Option<String>, PodSeen)> =
         pods.iter().map(|p| (region(p.labels()), pod_seen(p))).collect();

@@ -151,7 +151,7 @@ async fn pass(
         external_uri_ca: external_ca,
         external_port,
     };
-    let planned = journal.as_ref().map(|j| objects(world, fleet, j, &content)).unwrap_or_default();
+    let planned = journal.as_ref().map(|j| objects(world, fleet, j, &observed, &content)).unwrap_or_default();
     let harmless = !matches!(decision.verdict, Verdict::Lost | Verdict::Contradiction);
     if !fleet.paused {
         if harmless && journal.is_some() {
@@ -166,17 +166,17 @@ async fn pass(
                     Err(e) => troubles.push(trouble(e)?),
                 }
             }
-            // Only after a whole plan, and of a fleet that is made: a half one would take away what it did not come to.
-            let whole = journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
-            if troubles.is_empty() && whole {
+            // Only after a whole plan: a half one would take away what it did not come to.
+            if troubles.is_empty() {
                 let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
-                let gone = world.applier.prune(&owner, &keep).await?;
-                changed |= !gone.is_empty();
+                match world.applier.prune(&owner, &keep).await {
+                    Ok(gone) => changed |= !gone.is_empty(),
+                    Err(e) => troubles.push(trouble(e)?),
+                }
             }
         }
         for action in decision.actions.clone() {
-            let step =
-                format!("{action:?}").chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
+            let step = action.name();
             match act(world, fleet, memory, journal.as_ref(), &observed.request, action).await {
                 Ok(wrote) => {
                     if wrote {
@@ -185,7 +185,7 @@ async fn pass(
                     changed |= wrote;
                 }
                 Err(e) => {
-                    world.metrics.errors.with_label_values(&[step.as_str()]).inc();
+                    world.metrics.errors.with_label_values(&[step]).inc();
                     troubles.push(Trouble::soft("StepFailed", step, e.to_string()));
                     break;
                 }
@@ -332,14 +332,15 @@ fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
     })
 }
 
-fn objects(world: &World, fleet: &Fleet, journal: &Journal, content: &Content) -> Vec<Object> {
+fn objects(world: &World, fleet: &Fleet, journal: &Journal, o: &Observed, content: &Content) -> Vec<Object> {
     let facts = plan::Facts {
         fleet_id: journal.fleet.clone(),
         seed: journal.seed.clone(),
         vault_image: journal.pinned.vault_image.clone(),
         copier_image: journal.pinned.copier_image.clone(),
         pull_policy: journal.pinned.pull_policy,
-        initialised: journal.stage == Stage::Initialised,
+        // Also where it is there already: a journal that was set back must not take away what people connect to.
+        initialised: journal.stage == Stage::Initialised || o.chatd.is_some(),
     };
     let kinds = Kinds {
         pod_monitor: world.seen.knows("PodMonitor"),

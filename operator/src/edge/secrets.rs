@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::world::World;
-use crate::apply::{ApplyError, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::apply::ApplyError;
+use crate::labels::{MANAGER, ours};
+use crate::plan::{Component, Part};
 use crate::status::Trouble;
-use crate::validate::{Fleet, Hsm, KeyOf, Pin, Postgres};
+use crate::validate::{Fleet, Hsm, KeyOf, Pin, Pkcs11, Postgres};
 
 /// A Secret's content; wiped when dropped.
 pub(super) struct Content(BTreeMap<String, Vec<u8>>);
@@ -61,9 +62,7 @@ impl<'a> Secrets<'a> {
     pub(super) async fn read(&self, name: &str) -> Result<Option<(Content, Whose)>, ApplyError> {
         let found = self.api.get_opt(name).await.map_err(|e| ApplyError::of("Secret", name, e))?;
         Ok(found.map(|mut secret| {
-            let label = |name: &str| secret.labels().get(name).map(String::as_str);
-            let ours =
-                label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str());
+            let ours = ours(&secret.metadata, self.fleet.name.as_str());
             let owner = secret.owner_references().iter().find(|o| o.controller == Some(true));
             let whose = match owner {
                 _ if !ours => Whose::Others,
@@ -116,29 +115,9 @@ impl<'a> Secrets<'a> {
     }
 
     fn secret(&self, name: &str, kind: &str, data: BTreeMap<&str, &[u8]>, owned: bool) -> Secret {
-        let labels = [
-            ("app.kubernetes.io/name", "bkv"),
-            ("app.kubernetes.io/instance", self.fleet.name.as_str()),
-            ("app.kubernetes.io/component", "pki"),
-            (MANAGED_BY, MANAGER),
-            (VAULT_LABEL, self.fleet.name.as_str()),
-        ];
-        let owner = OwnerReference {
-            api_version: "bkv.dev/v1alpha1".into(),
-            kind: "BackupKeyVault".into(),
-            name: self.fleet.name.to_string(),
-            uid: self.fleet.uid.clone(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        };
+        let part = Part::of(self.fleet, Component::Pki);
         Secret {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(self.fleet.namespace.clone()),
-                labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-                owner_references: owned.then(|| vec![owner]),
-                ..ObjectMeta::default()
-            },
+            metadata: if owned { part.owned(name) } else { part.outliving(name) },
             type_: Some(kind.to_owned()),
             data: Some(data.into_iter().map(|(k, v)| (k.to_owned(), ByteString(v.to_vec()))).collect()),
             ..Secret::default()
@@ -150,31 +129,26 @@ impl<'a> Secrets<'a> {
     pub(super) async fn pins(&self, may_make: bool) -> Result<Vec<Trouble>, ApplyError> {
         let mut troubles = Vec::new();
         for region in &self.fleet.regions {
-            let made = self.fleet.names().pin(&region.name);
+            let (made, what) =
+                (self.fleet.names().pin(&region.name), format!("the PIN of region {}", region.name));
             match &region.hsm {
                 Hsm::SoftHsm { pin: Pin::Made, .. } | Hsm::GcpKms { .. } => {
                     let found = self.ours(&made).await?;
-                    if found.as_ref().is_some_and(|c| c.get("pin").is_some_and(|p| !p.is_empty())) {
-                    } else if may_make {
+                    let good = found.is_some_and(|c| c.get("pin").is_some_and(|p| !p.is_empty()));
+                    if !good && may_make {
                         let pin = digits()?;
                         self.make(&made, [("pin", pin.as_bytes())].into(), false).await?;
-                    } else {
-                        troubles.push(Trouble::hard("PinSecret", made.clone(), format!(
-                            "Secret {made} with the PIN of region {} is gone: restore it; a new PIN would not open the token",
-                            region.name
-                        )));
+                    } else if !good {
+                        let why = format!(
+                            "Secret {made} with {what} is gone: restore it; a new PIN would not open the token"
+                        );
+                        troubles.push(Trouble::hard("PinSecret", made, why));
                     }
                 }
-                Hsm::SoftHsm { pin: Pin::Given(key), .. } | Hsm::AwsCloudHsm { pin: key, .. } => {
-                    troubles.extend(
-                        self.given(key, &format!("the PIN of region {}", region.name), "PinSecret").await?,
-                    );
-                }
-                Hsm::Pkcs11(module) => {
-                    troubles.extend(
-                        self.given(&module.pin, &format!("the PIN of region {}", region.name), "PinSecret")
-                            .await?,
-                    );
+                Hsm::SoftHsm { pin: Pin::Given(key), .. }
+                | Hsm::AwsCloudHsm { pin: key, .. }
+                | Hsm::Pkcs11(Pkcs11 { pin: key, .. }) => {
+                    troubles.extend(self.given(key, &what, "PinSecret").await?);
                 }
             }
         }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-
 use serde_json::json;
 
 use super::world::World;
-use crate::apply::{ApplyError, MANAGED_BY, MANAGER, VAULT_LABEL};
+use crate::apply::ApplyError;
 use crate::journal::Journal;
+use crate::labels::{MANAGER, ours};
+use crate::plan::{Component, Part};
 use crate::validate::Fleet;
 
 /// Name of the ConfigMap with the documents in force.
@@ -45,32 +45,15 @@ impl<'a> Store<'a> {
     pub(super) async fn ours(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
         let found = self.any(name).await?;
         match found {
-            Some(map) if !self.is_ours(&map) => {
+            Some(map) if !ours(&map.metadata, self.fleet.name.as_str()) => {
                 Err(ApplyError::Collision { kind: "ConfigMap", name: name.to_owned() })
             }
             found => Ok(found),
         }
     }
 
-    fn is_ours(&self, map: &ConfigMap) -> bool {
-        let label = |name: &str| map.labels().get(name).map(String::as_str);
-        label(MANAGED_BY) == Some(MANAGER) && label(VAULT_LABEL) == Some(self.fleet.name.as_str())
-    }
-
     fn meta(&self, name: &str) -> ObjectMeta {
-        let labels = [
-            ("app.kubernetes.io/name", "bkv"),
-            ("app.kubernetes.io/instance", self.fleet.name.as_str()),
-            ("app.kubernetes.io/component", "fleet"),
-            (MANAGED_BY, MANAGER),
-            (VAULT_LABEL, self.fleet.name.as_str()),
-        ];
-        ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(self.fleet.namespace.clone()),
-            labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-            ..ObjectMeta::default()
-        }
+        Part::of(self.fleet, Component::Fleet).outliving(name)
     }
 
     /// Makes the journal. One that is there is left as it is: the next pass reads it.

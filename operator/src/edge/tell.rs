@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::announce;
 use super::world::World;
-use crate::apply::MANAGER;
+use crate::labels::MANAGER;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::conditions::ACCEPTED;
 

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, Resource as _};
 use serde_json::json;
 
 use super::world::now;
-use crate::apply::MANAGER;
+use crate::labels::MANAGER;
 use crate::resource::BackupKeyVault;
 use crate::status::conditions::{ACCEPTED, Finding, READY, STALLED, merge};
 

@@ -149,7 +149,7 @@ fn fair(many: usize, pass: Duration) -> Duration {
     pass.saturating_mul(u32::try_from(many).unwrap_or(u32::MAX)) / (u32::from(AT_ONCE) / 2)
 }
 
-/// Milliseconds since the Unix epoch.
+/// The time of a pass.
 pub(super) fn now() -> Timestamp {
     // Whole seconds, as Kubernetes keeps times: else a status would differ from what was stored.
     let now = Timestamp::now();

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::labels::TEMPLATE_HASH;
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodSeen {
@@ -34,8 +36,6 @@ pub struct PodProblem {
     pub hard: bool,
 }
 
-/// Annotation of a pod template: its hash.
-pub(super) const TEMPLATE_HASH: &str = "bkv.dev/template-hash";
 /// Of a container's last words.
 const WORDS: usize = 500;
 

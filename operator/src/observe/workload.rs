@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::pod::TEMPLATE_HASH;
+use crate::labels::TEMPLATE_HASH;
 
 /// A StatefulSet or Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

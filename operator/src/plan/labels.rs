@@ -5,21 +5,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
+use crate::labels::{COMPONENT, MANAGED_BY, MANAGER, REGION, VAULT};
 use crate::validate::{Fleet, RegionName};
 
-/// Field manager, and the value of `app.kubernetes.io/managed-by`.
-pub const MANAGED_BY: &str = "bkv-operator";
-/// Label with the resource's name.
-pub const VAULT_LABEL: &str = "bkv.dev/vault";
-const REGION_LABEL: &str = "bkv.dev/region";
-/// Annotation of StatefulSets and of their pods: the hash of the pod template.
-pub const TEMPLATE_HASH: &str = "bkv.dev/template-hash";
 /// Annotation of pods: the hash of the configuration that is read at the start only.
 pub(super) const CONFIG_HASH: &str = "bkv.dev/config-hash";
 
 /// `app.kubernetes.io/component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Component {
+pub(crate) enum Component {
     Vault,
     Chatd,
     Postgres,
@@ -41,14 +35,14 @@ impl Component {
 
 /// An object's part in the fleet: its labels follow from it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part<'a> {
+pub(crate) struct Part<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) component: Component,
     pub(super) region: Option<&'a RegionName>,
 }
 
 impl<'a> Part<'a> {
-    pub(super) const fn of(fleet: &'a Fleet, component: Component) -> Self {
+    pub(crate) const fn of(fleet: &'a Fleet, component: Component) -> Self {
         Self { fleet, component, region: None }
     }
 
@@ -58,11 +52,11 @@ impl<'a> Part<'a> {
 
     /// What selects its pods. Immutable in StatefulSets and Deployments: never add to it.
     pub(super) fn selector(self) -> BTreeMap<String, String> {
-        let region = self.region.map(|r| (REGION_LABEL, r.as_str()));
+        let region = self.region.map(|r| (REGION, r.as_str()));
         [
             ("app.kubernetes.io/name", "bkv"),
-            ("app.kubernetes.io/component", self.component.name()),
-            (VAULT_LABEL, self.fleet.name.as_str()),
+            (COMPONENT, self.component.name()),
+            (VAULT, self.fleet.name.as_str()),
         ]
         .into_iter()
         .chain(region)
@@ -77,17 +71,17 @@ impl<'a> Part<'a> {
     pub(super) fn labels(self) -> BTreeMap<String, String> {
         let mut labels = self.selector();
         labels.insert("app.kubernetes.io/instance".into(), self.fleet.name.to_string());
-        labels.insert("app.kubernetes.io/managed-by".into(), MANAGED_BY.into());
+        labels.insert(MANAGED_BY.into(), MANAGER.into());
         labels
     }
 
     /// Owned by the resource, and gone with it.
-    pub(super) fn owned(self, name: &str) -> ObjectMeta {
+    pub(crate) fn owned(self, name: &str) -> ObjectMeta {
         ObjectMeta { owner_references: Some(vec![owner(self.fleet)]), ..self.outliving(name) }
     }
 
     /// Owned by nobody: it stays when the resource goes.
-    pub(super) fn outliving(self, name: &str) -> ObjectMeta {
+    pub(crate) fn outliving(self, name: &str) -> ObjectMeta {
         ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(self.fleet.namespace.clone()),

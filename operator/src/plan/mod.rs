@@ -34,7 +34,7 @@ mod specs_test;
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Facts, Input, Kinds, Settings};
-pub use labels::{MANAGED_BY, TEMPLATE_HASH, VAULT_LABEL};
+pub(crate) use labels::{Component, Part};
 pub use object::{Object, Stage};
 pub use vault::{PinRequest, pins};
 

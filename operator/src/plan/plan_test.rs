@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::rules_test::{check, parsers_accept, templates};
 use super::samples_test::{CASES, World, fleet, resource};
 use super::specs_test::specs;
-use super::{Object, Stage, TEMPLATE_HASH, certificates};
+use super::{Object, Stage, certificates};
+use crate::labels::TEMPLATE_HASH;
 use crate::resource::PullPolicy;
 use crate::validate::{Postgres, validate};
 

@@ -26,7 +26,7 @@ fn pod_monitor(input: &Input<'_>) -> Object {
     let spec = json!({
         "namespaceSelector": { "matchNames": [input.fleet.namespace] },
         "selector": {
-            "matchLabels": { "app.kubernetes.io/name": "bkv", (super::VAULT_LABEL): input.fleet.name.as_str() },
+            "matchLabels": { "app.kubernetes.io/name": "bkv", (crate::labels::VAULT): input.fleet.name.as_str() },
             "matchExpressions": [{
                 "key": "app.kubernetes.io/component",
                 "operator": "In",

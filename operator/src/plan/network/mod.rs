@@ -11,8 +11,9 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::labels::{Component, Part, VAULT_LABEL};
+use super::labels::{Component, Part};
 use super::{Input, Object, Stage};
+use crate::labels::VAULT;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     if !input.fleet.network_policy {
@@ -27,7 +28,7 @@ pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
 /// What is not allowed below is forbidden, to each pod of the fleet, also to one of a kind that is not known yet.
 fn deny(input: &Input<'_>) -> Object {
     let part = Part::of(input.fleet, Component::Fleet);
-    let labels = [(VAULT_LABEL.to_owned(), input.fleet.name.to_string())];
+    let labels = [(VAULT.to_owned(), input.fleet.name.to_string())];
     let all = LabelSelector { match_labels: Some(labels.into()), match_expressions: None };
     policy(part, input.fleet.names().deny(), all, Some(Vec::new()), Some(Vec::new()))
 }

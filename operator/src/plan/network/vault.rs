@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 
-use super::super::labels::{Component, MANAGED_BY, Part};
+use super::super::labels::{Component, Part};
 use super::super::vault::{ADMIN, HEALTH, PEER, RELAY};
 use super::super::{Input, Object};
 use super::peers;
+use crate::labels::MANAGER;
 use crate::validate::JwksSource;
 
 pub(super) fn policy(input: &Input<'_>) -> Object {
@@ -17,7 +18,7 @@ pub(super) fn policy(input: &Input<'_>) -> Object {
             "kubernetes.io/metadata.name",
             &input.settings.operator_namespace,
         )),
-        pod_selector: Some(peers::labelled("app.kubernetes.io/name", MANAGED_BY)),
+        pod_selector: Some(peers::labelled("app.kubernetes.io/name", MANAGER)),
         ip_block: None,
     };
     let ingress = vec![
