@@ -58,11 +58,15 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny
 	scripts/deny.sh
 
 .PHONY: test
-test: lint ## What CI runs: lints, unit, property and stack tests
+test: lint ## What CI runs: lints, unit, property and stack tests, and all on a Kubernetes of its own (as root)
 	scripts/test.sh
 
+.PHONY: test-fast
+test-fast: lint ## The same without Kubernetes
+	scripts/test.sh --fast
+
 .PHONY: test-cluster
-test-cluster: needs ## Everything that needs a Kubernetes (built by itself), images, helm or promtool; as root
+test-cluster: needs ## Only what needs a Kubernetes, images, helm or promtool (as root)
 	scripts/test.sh --cluster
 
 .PHONY: bench

@@ -1,14 +1,25 @@
 #!/usr/bin/env bash
-# Unit, property and stack tests; the stack tests run the real programs, so those are built first. With --cluster instead: everything that needs a
-# Kubernetes, images, helm or promtool.
+# The tests. They run the real programs, so those are built first.
+#   scripts/test.sh             all of them; as root, since the cluster's nodes are namespaces of the kernel
+#   scripts/test.sh --fast      unit, property and stack tests: all that needs no Kubernetes
+#   scripts/test.sh --cluster   the rest: alerts and chart, resource definition, operator, scenarios on real pods, images
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="${JOBS:-$(nproc)}"
-part=stack
-[ "${1:-}" = --cluster ] && part=cluster
+case "${1:-}" in
+  '') parts=(stack cluster) ;;
+  --fast) parts=(stack) ;;
+  --cluster) parts=(cluster) ;;
+  *) echo "test.sh: ${1} is not known: --fast, --cluster, or nothing for all" >&2 && exit 64 ;;
+esac
+if [ "${parts[-1]}" = cluster ] && [ "$(id -u)" != 0 ]; then
+  # Now, and not after twenty minutes.
+  echo "test.sh: the tests on Kubernetes make namespaces, bridges and mounts: run 'sudo env PATH=\$PATH make test', or 'make test-fast' without them" >&2
+  exit 77
+fi
 
 # The Kubernetes binaries take longest when there is no cache of them: in the background, beside the first build.
-if [ "$part" = cluster ]; then
+if [ "${parts[-1]}" = cluster ]; then
   said="$(mktemp)"
   trap 'rm -f "$said"' EXIT
   tests/cluster/bin/cluster build >"$said" 2>&1 &
@@ -18,27 +29,42 @@ cargo --locked build -j"$jobs" --workspace --bins
 metadata="$(cargo --locked metadata --format-version 1 --no-deps)"
 BKV_BIN_DIR="$(python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])' <<<"$metadata")/debug"
 export BKV_BIN_DIR
-# By their names and not by leaving a package out: that would build libraries with other features, and so all of them again.
-mapfile -t tests < <(python3 -c '
+
+# Arguments for cargo: the test targets of a part. By their names and not by leaving a package out: that would build libraries with other features,
+# and so all of them again.
+targets() {
+  python3 -c '
 import json, sys
 for package in json.load(sys.stdin)["packages"]:
     if (package["name"] == "bkv-cluster-tests") == (sys.argv[1] == "cluster"):
         for target in package["targets"]:
             # The bench of many resources is no test of right or wrong.
             if "test" in target["kind"] and target["name"] != "scale":
-                print("--test"); print(target["name"])' "$part" <<<"$metadata")
+                print("--test"); print(target["name"])' "$1" <<<"$metadata"
+}
+
+stack() {
+  mapfile -t tests < <(targets stack)
+  cargo --locked test -j"$jobs" --workspace --no-fail-fast --lib --bins "${tests[@]}"
+}
+
+cluster() {
+  local failed=0
+  mapfile -t tests < <(targets cluster)
+  if ! wait "$kubernetes"; then
+    cat "$said" >&2
+    return 1
+  fi
+  charts/check.sh || failed=$?
+  monitoring/check.sh || failed=$?
+  cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" || failed=$?
+  images/check.sh --bin-dir "$BKV_BIN_DIR" || failed=$?
+  return "$failed"
+}
 
 # All of them, also after one has failed: a second failure is worth knowing.
-if [ "$part" = stack ]; then
-  exec cargo --locked test -j"$jobs" --workspace --no-fail-fast --lib --bins "${tests[@]}"
-fi
-if ! wait "$kubernetes"; then
-  cat "$said" >&2
-  exit 1
-fi
 failed=0
-charts/check.sh || failed=$?
-monitoring/check.sh || failed=$?
-cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" || failed=$?
-images/check.sh --bin-dir "$BKV_BIN_DIR" || failed=$?
+for part in "${parts[@]}"; do
+  "$part" || failed=$?
+done
 exit "$failed"

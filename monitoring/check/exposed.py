@@ -19,12 +19,6 @@ def text_of(folders):
     return "\n".join(re.sub(r"^\s*//.*$", "", f.read_text(), flags=re.MULTILINE) for f in files)
 
 
-def awaited(metric):
-    """(the metric is, these values are) not written yet."""
-    word = metric.get("awaited", [])
-    return (True, []) if word is True else (False, word)
-
-
 def sources():
     """Each metric is written by its programs, with each of its label values; and they write no other."""
     for program, folders in SOURCES.items():
@@ -34,25 +28,13 @@ def sources():
         text = text_of(folders)
         mine = {n: m for n, m in KNOWN.items() if program in m["of"]}
         for name, metric in mine.items():
-            whole, values = awaited(metric)
-            there = f'"{name}"' in text
-            if whole and there:
-                yield f"{program}: {name} is written now: take its `awaited` out of metrics.yaml"
-            elif whole:
-                print(f"awaited: {program} does not write {name} yet")
-            elif not there:
+            if f'"{name}"' not in text:
                 yield f"{program}: {name} is not written in {', '.join(folders)}"
             where = text + text_of(metric.get("sources", []))
-            labels = {} if whole else metric.get("labels", {})
-            every = [(label, value) for label in labels for value in closed(metric, label, program) or []]
-            missing = [(label, value) for label, value in every if f'"{value}"' not in where]
-            if values and not [value for _, value in missing if value in values]:
-                yield f"{program}: {name} has {', '.join(values)} now: take its `awaited` out of metrics.yaml"
-            for label, value in missing:
-                if value in values:
-                    print(f'awaited: {program} does not write {name}{{{label}="{value}"}} yet')
-                else:
-                    yield f'{program}: nothing writes {name}{{{label}="{value}"}}'
+            for label in metric.get("labels", {}):
+                for value in closed(metric, label, program) or []:
+                    if f'"{value}"' not in where:
+                        yield f'{program}: nothing writes {name}{{{label}="{value}"}}'
         for name in sorted(set(re.findall(r'"(bkv_[a-z0-9_]+)"', text)) - mine.keys()):
             # Only what looks like a metric's name; Rust names crates and modules in the same way.
             if re.match(r"bkv_(vault|chatd|operator|fleet|certificate|jwks)_\w+", name):

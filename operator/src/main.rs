@@ -30,8 +30,12 @@ fn main() -> ExitCode {
         },
         Command::Check { url } => in_runtime(check(url)),
         Command::Run(args) => {
-            let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "info,kube_runtime=off,kube_client=warn".into());
+            // The libraries tell of each retry of a watch, also of kinds that this cluster need not know; what matters of it is told by `apply::seen`.
+            // Whoever wants them names them.
+            let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+            let filter =
+                tracing_subscriber::EnvFilter::try_new(format!("kube_runtime=off,kube_client=warn,{wanted}"))
+                    .unwrap_or_else(|_| "info".into());
             tracing_subscriber::fmt()
                 .with_env_filter(filter)
                 .with_ansi(false)

@@ -20,7 +20,7 @@ pub struct Metrics {
     certificates: GaugeVec,
     /// Passes that failed, by step.
     pub errors: IntCounterVec,
-    /// Writes to the API server, by kind of object.
+    /// Requests to the API server that may write, by resource.
     pub writes: IntCounterVec,
     checks: std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<(String, String, String)>>>,
 }
@@ -57,8 +57,8 @@ impl Metrics {
         )?;
         registry.register(Box::new(errors.clone()))?;
         let writes = IntCounterVec::new(
-            Opts::new("bkv_operator_writes_total", "Writes to the API server, by kind"),
-            &["kind"],
+            Opts::new("bkv_operator_writes_total", "Requests to the API server that may write, by resource"),
+            &["resource"],
         )?;
         registry.register(Box::new(writes.clone()))?;
         Ok(Self {

@@ -176,6 +176,7 @@ impl World {
             given: self.given.clone(),
             requested: self.requested,
             vaults: vaults.collect(),
+            silent: BTreeMap::new(),
             now: self.now,
         }
     }

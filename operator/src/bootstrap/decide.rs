@@ -129,17 +129,32 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
             let source = if f.stage(journal) == Stage::Begun { Some(&journal.seed) } else { made };
             match source.filter(|r| f.vaults.contains_key(*r)) {
                 Some(region) => only(Action::PublishRoot { region: region.clone() }, "Root"),
-                None => waiting(vec![starting(&journal.seed)], "Root"),
+                None => waiting(vec![away(f, &journal.seed)], "Root"),
             }
         }
     }
 }
 
-pub(super) fn starting(region: &str) -> Wait {
-    Wait {
-        check: "VaultStarting",
-        target: region.to_owned(),
-        message: format!("the vault of {region} does not answer yet"),
+/// A vault that does not answer, or not with all that is needed. In a fleet that is made, one whose pod runs should: a person may have to look.
+pub(super) fn away(f: &Facts, region: &str) -> Wait {
+    let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
+    let target = region.to_owned();
+    match f.silent.get(region) {
+        Some(why) if made => Wait {
+            check: "VaultSilent",
+            target,
+            message: format!("its pod runs and does not answer the operator: {why}"),
+        },
+        Some(why) => Wait {
+            check: "VaultStarting",
+            target,
+            message: format!("the vault of {region} does not answer yet: {why}"),
+        },
+        None => Wait {
+            check: "VaultStarting",
+            target,
+            message: format!("the vault of {region} does not answer yet"),
+        },
     }
 }
 
@@ -170,7 +185,7 @@ fn carry_on(
     let made = journal.stage == Stage::Initialised;
     for (_, region) in &f.regions {
         match f.vaults.get(region) {
-            None => waits.push(starting(region)),
+            None => waits.push(away(f, region)),
             Some(v) if !v.status.ready && made => {
                 let message = not_ready(region, v);
                 waits.push(Wait { check: "VaultNotReady", target: region.clone(), message });

@@ -221,3 +221,22 @@ fn regions_keep_their_slots_when_the_spec_is_sorted_anew() {
     let d = decide(&facts);
     assert!(d.waits.is_empty() && d.actions.is_empty(), "{d:?}");
 }
+
+/// One that starts is left in peace; one of a fleet that is made, whose pod runs and that says nothing, is somebody's business.
+#[test]
+fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_silent_after() {
+    let silent = |world: &mut World| {
+        world.vaults.get_mut("b").unwrap().up = false;
+        let mut facts = world.facts();
+        facts.silent.insert("b".into(), "connection refused".into());
+        decide(&facts).waits
+    };
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let waits = silent(&mut world);
+    assert_eq!((waits[0].check, waits[0].target.as_str()), ("VaultSilent", "b"));
+    assert!(waits[0].message.contains("connection refused"), "{waits:?}");
+    world.journal.as_mut().unwrap().stage = Stage::Initialising;
+    let waits = silent(&mut world);
+    assert_eq!((waits[0].check, waits[0].target.as_str()), ("VaultStarting", "b"));
+}

@@ -4,7 +4,7 @@ use bkv_core::document::{Admission, Member, Policy};
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root, admission, policy};
 
-use super::decide::starting;
+use super::decide::away;
 use super::facts::{Action, Custody, Decision, Facts, Verdict, Wait};
 use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
 use crate::journal::{Journal, Stage};
@@ -82,7 +82,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         }
         _ => {
             let late = f.regions.iter().filter(|(_, r)| f.vaults.get(r).is_none_or(|v| v.token.is_none()));
-            return Documents::Go(waiting(late.map(|(_, r)| starting(r)).collect()));
+            return Documents::Go(waiting(late.map(|(_, r)| away(f, r)).collect()));
         }
     }
     match (&f.wish, &rules) {

@@ -65,6 +65,8 @@ pub struct Facts {
     pub given: Signed,
     /// Those that answer, by region.
     pub vaults: BTreeMap<String, Vault>,
+    /// Why others do not although their pods run, by region.
+    pub silent: BTreeMap<String, String>,
     /// Now.
     pub now: Time,
 }

@@ -10,12 +10,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
 /// After a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections at once. Everybody in the cluster may knock, and each costs memory that the operator is limited in.
+const AT_ONCE: usize = 64;
+/// A connection says what it wants within this, each time, or is closed.
+const HEADERS: Duration = Duration::from_secs(10);
 
 /// What the doors say.
 #[derive(Clone)]
@@ -37,7 +42,9 @@ pub(super) async fn serve(
         .route("/metrics", get(|State(h): State<Health>| async move { h.metrics.text() }))
         .with_state(health);
     let listener = TcpListener::bind(address).await?;
+    let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return Ok(()) };
         let accepted = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             a = listener.accept() => a,
@@ -51,11 +58,14 @@ pub(super) async fn serve(
         tokio::spawn(async move {
             let service = hyper_util::service::TowerToHyperService::new(app);
             let io = hyper_util::rt::TokioIo::new(stream);
-            let serve = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADERS);
+            let serve = http.serve_connection(io, service);
             tokio::select! {
                 () = stop.cancelled() => {}
                 _ = serve => {}
             }
+            drop(place);
         });
     }
 }

@@ -2,14 +2,21 @@
 
 mod act;
 mod announce;
+mod client;
+mod database;
+mod facts;
 mod health;
+mod pass;
 mod pki;
+mod planned;
 mod read;
 mod reconcile;
+mod report;
 mod run;
 mod secrets;
 mod store;
 mod tell;
+mod trouble;
 mod unreadable;
 mod watched;
 mod world;

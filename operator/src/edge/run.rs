@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client::client;
 use super::health::{self, Health};
 use super::reconcile::{failed, reconcile};
 use super::watched::watched;
@@ -73,7 +74,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
         include_str!("../../../monitoring/dashboard.json"),
     )?;
     let config = Config::infer().await.map_err(|e| RunError::Client(e.into()))?;
-    let client = Client::try_from(config).map_err(|e| RunError::Client(e.into()))?;
+    let client = client(config, metrics.writes.clone()).map_err(|e| RunError::Client(e.into()))?;
     let ready = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
     // They close last: a probe that fails while passes end would look like a fault, and closing ends the others.

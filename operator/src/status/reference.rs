@@ -24,7 +24,7 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 32] = [
+pub const CHECKS: [Check; 33] = [
     soft(
         "BeingCollected",
         "An object is still that of a resource of the same name that was deleted.",
@@ -157,6 +157,11 @@ pub const CHECKS: [Check; 32] = [
         "VaultNotReady",
         "A vault answers and does not serve in every shard.",
         "Usually it catches up. `kubectl logs` of its pod; the runbooks.",
+    ),
+    soft(
+        "VaultSilent",
+        "The fleet is made, a vault's pod runs, and it does not answer the operator, or not as that region's vault.",
+        "The message has the last error. Look at the pod's log; then at network policies and at the certificates in its Secret `<name>-<region>-tls`.",
     ),
     soft("VaultStarting", "A vault does not answer yet.", "Describe its pod."),
     soft("VolumePending", "A volume claim has no volume.", "Is there a StorageClass of that name, and room?"),

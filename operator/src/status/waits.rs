@@ -43,7 +43,8 @@ pub fn troubles(decided: &[Wait], observed: &Observed, more: &[Trouble]) -> Vec<
     // A vault that does not answer because its pod can't start needs only the one word.
     let explained: Vec<String> =
         observed.pods.iter().filter(|(_, p)| p.problem.is_some()).map(|(r, _)| r.clone()).collect();
-    all.retain(|t| !(t.wait.check == "VaultStarting" && explained.contains(&t.wait.target)));
+    let unanswered = ["VaultStarting", "VaultSilent"];
+    all.retain(|t| !(unanswered.contains(&t.wait.check) && explained.contains(&t.wait.target)));
     all.sort_by(|a, b| (!a.hard, a.wait.check, &a.wait.target).cmp(&(!b.hard, b.wait.check, &b.wait.target)));
     all.dedup_by(|b, a| (a.wait.check, &a.wait.target) == (b.wait.check, &b.wait.target));
     // As many as the schema takes.

@@ -35,23 +35,31 @@ impl Person {
     ) -> Self {
         let folder = folder.join(format!("{namespace}-{vault}-{name}"));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let field = |kind: &str, object: &str, key: &str| {
-            let found = cluster.get(namespace, kind, object);
-            let text =
-                found.pointer(key).and_then(Value::as_str).unwrap_or_else(|| panic!("{object} has no {key}"));
-            STANDARD.decode(text).expect("base64")
-        };
+        let published = cluster.get(namespace, "configmap", &format!("{vault}-root"));
+        let root =
+            STANDARD.decode(published["binaryData"]["root.bin"].as_str().expect("a root")).expect("base64");
         let write = |file: &str, content: &[u8]| std::fs::write(folder.join(file), content).expect("written");
-        write("root.bin", &field("configmap", &format!("{vault}-root"), "/binaryData/root.bin"));
-        write("ca.pem", &field("secret", &format!("{vault}-chatd-web"), "/data/ca.crt"));
+        write("root.bin", &root);
         let profile =
             format!("chatd = \"https://localhost:{port}\"\nroot = \"root.bin\"\nchatd_ca = \"ca.pem\"\n");
         write("fleet.toml", profile.as_bytes());
         write("password", RIGHT.as_bytes());
         write("wrong", b"noisy otter paints the north window");
         let this = Self { folder, name: name.to_owned() };
+        this.trust(cluster, (namespace, vault));
         this.log_in(issuer);
         this
+    }
+
+    /// Trusts the authorities of ChatD's certificate as they are now, as an app that was updated would.
+    pub fn trust(&self, cluster: &Cluster, (namespace, vault): (&str, &str)) {
+        let found = cluster.get(namespace, "secret", &format!("{vault}-chatd-web"));
+        let authorities =
+            STANDARD.decode(found["data"]["ca.crt"].as_str().expect("its authority")).expect("base64");
+        let (new, file) = (self.folder.join("ca.pem.new"), self.folder.join("ca.pem"));
+        std::fs::write(&new, authorities).expect("written");
+        // Renamed: the loop may read it at this moment.
+        std::fs::rename(new, file).expect("renamed");
     }
 
     /// New tokens, good for an hour, of an issuer whose key is in that folder.
@@ -138,6 +146,11 @@ impl Loop {
         };
         let threads = people.chunks(share).map(walk).collect();
         Self { people, done, turn, stop, threads }
+    }
+
+    /// Everybody trusts the authorities of ChatD's certificate as they are now.
+    pub fn trust(&self, cluster: &Cluster, fleet: (&str, &str)) {
+        self.people.iter().for_each(|p| p.trust(cluster, fleet));
     }
 
     /// How many recoveries it takes until everybody had a turn that began after now.

@@ -62,7 +62,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
         ));
     }
     if s.development {
-        lines.push("A development fleet: its root lies in the clear on a disk. It protects nobody.".into());
+        lines.push("A development fleet: its root was not made in a ceremony, and its waits may be short. Keep no key in it that you can't lose.".into());
     }
     let regions: Vec<Value> =
         s.agreeing.iter().map(|r| json!({ "name": r.region, "index": r.says.index })).collect();

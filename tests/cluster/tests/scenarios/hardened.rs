@@ -37,7 +37,8 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
 
     let vault = stage.vault("us-east");
     let address = format!("{}:{ADMIN}", vault["status"]["podIP"].as_str().unwrap());
-    let admin = knock(stage, &address, Some("demo-admin"), &["-tls1_3"]);
+    let held = |secret: &str| stage.cluster.get(PEOPLE, "secret", secret);
+    let admin = knock(stage, &address, Some(&held("demo-admin")), &["-tls1_3"]);
     assert!(
         admin.out.contains("200 OK") && admin.out.contains("\"region\""),
         "the admin is not let in: {admin:?}"
@@ -49,19 +50,18 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         (None, "-tls1_3"),
         (Some("demo-admin"), "-tls1_2"),
     ] {
-        let refused = knock(stage, &address, whose, &[options]);
+        let refused = knock(stage, &address, whose.map(held).as_ref(), &[options]);
         assert!(!refused.out.contains("200 OK"), "{whose:?} with {options} is let in: {refused:?}");
     }
     format!("{} pods; the admin's door refuses other roles, nobody, and TLS 1.2", pods.len())
 }
 
 /// Asks for the vault's status with the certificate of a Secret, as whoever had stolen that Secret would.
-fn knock(stage: &Stage, address: &str, whose: Option<&str>, options: &[&str]) -> Answer {
+pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, options: &[&str]) -> Answer {
     let folder = stage.folder.path();
     let mut command = Command::new("timeout");
     command.args(["5", "openssl", "s_client", "-quiet", "-ign_eof", "-connect", address]).args(options);
-    if let Some(secret) = whose {
-        let held = stage.cluster.get(PEOPLE, "secret", secret);
+    if let Some(held) = stolen {
         let certificate = file(folder, "stolen.crt", &held["data"]["tls.crt"]);
         let key = file(folder, "stolen.key", &held["data"]["tls.key"]);
         command.args(["-cert", &certificate, "-key", &key]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::resource::PEOPLE;
+use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
 /// A recovery that is begun in the moment of the stop must end within this.
@@ -14,6 +14,13 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let since = Instant::now();
     stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);
     let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, stage.people.round());
+    let region = leader.trim_start_matches("demo-").trim_end_matches("-0");
+    stage.cluster.until("the silence is said", Duration::from_mins(1), || {
+        let demo = stage.demo();
+        let waits = demo["status"]["waits"].as_array();
+        let said = waits.into_iter().flatten().any(|w| w["check"] == "VaultSilent" && w["target"] == region);
+        if said { Ok(()) } else { Err(resource::told(&demo)) }
+    });
     stage.cluster.must(&["resume", "-n", PEOPLE, &leader]);
     assert!(longest < GAP, "a person waited for {longest:?}");
     stage.heals(Duration::from_secs(90));

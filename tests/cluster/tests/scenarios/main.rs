@@ -23,6 +23,8 @@ mod postgres_gone;
 mod region_down;
 mod resource;
 mod rest;
+mod rotation;
+mod scraped;
 mod secrets;
 mod stage;
 mod status_wiped;
@@ -35,14 +37,16 @@ use stage::Stage;
 type Scenario = (&'static str, fn(&mut Stage) -> String);
 
 /// What is told, in this order. The words that each gives back are for the table.
-const ALL: [Scenario; 12] = [
+const ALL: [Scenario; 14] = [
     ("hardened", hardened::tell),
     ("rest", rest::tell),
+    ("scraped", scraped::tell),
     ("status_wiped", status_wiped::tell),
     ("leader_paused", leader_paused::tell),
     ("drains", drains::tell),
     ("region_down", region_down::tell),
     ("postgres_gone", postgres_gone::tell),
+    ("rotation", rotation::tell),
     ("bad", bad::tell),
     ("ceremony", ceremony::tell),
     ("killed_operator", killed_operator::tell),

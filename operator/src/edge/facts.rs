@@ -1,0 +1,99 @@
+//! What the next actions are decided from, as it lies in the cluster; and the decision.
+
+use bkv_core::document::JwksSource as SignedJwks;
+use bkv_core::id::{Slot, Time};
+
+use super::act::custody;
+use super::secrets::new_id;
+use super::world::World;
+use crate::apply::ApplyError;
+use crate::bootstrap::{Decision, Facts, Verdict, Wait, decide};
+use crate::documents::PolicyWish;
+use crate::journal::{Journal, Pinned};
+use crate::observe::Observed;
+use crate::validate::{Fleet, JwksSource, RootCustody};
+
+/// The journal, if it can be trusted, and what is to be done. `at`: milliseconds since the epoch.
+pub(super) fn decided(
+    world: &World,
+    fleet: &Fleet,
+    o: &Observed,
+    at: i64,
+) -> Result<(Option<Journal>, Decision), ApplyError> {
+    let journal = match &o.journal {
+        Ok(journal) => journal.clone(),
+        Err(e) => {
+            let wait = Wait {
+                check: "JournalUnreadable",
+                target: Journal::name(fleet.name.as_str()),
+                message: format!("{e}; restore it from a backup: guessing could make new keys over old ones"),
+            };
+            return Ok((
+                None,
+                Decision { actions: Vec::new(), waits: vec![wait], verdict: Verdict::Contradiction },
+            ));
+        }
+    };
+    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(o, j)) {
+        return Ok((None, halt));
+    }
+    let settings = &world.settings;
+    let facts = Facts {
+        custody: custody(fleet),
+        regions: fleet.regions.iter().map(|r| (Slot(r.slot), r.name.to_string())).collect(),
+        wish: wish(fleet, o.jwks.as_deref()),
+        pinned: Pinned {
+            vault_image: fleet
+                .images
+                .vault
+                .as_ref()
+                .map_or_else(|| settings.vault_image.clone(), ToString::to_string),
+            copier_image: settings.copier_image.clone(),
+            pull_policy: fleet.images.pull_policy.unwrap_or(settings.pull_policy),
+        },
+        journal: journal.clone(),
+        remains: !o.sets.is_empty() || !o.claims.is_empty(),
+        new_id: new_id()?,
+        root: o.root.clone(),
+        given_root: o.given_root.clone(),
+        documents: o.documents.clone(),
+        given: o.given.clone(),
+        requested: !o.request.is_empty(),
+        vaults: o.vaults.clone(),
+        silent: o.silent.clone(),
+        now: Time(u64::try_from(at).unwrap_or(0)),
+    };
+    Ok((journal, decide(&facts)))
+}
+
+/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness.
+fn journal_changed(o: &Observed, journal: &Journal) -> Option<Decision> {
+    let image = &journal.pinned.vault_image;
+    let (region, other) =
+        o.sets.iter().find_map(|(r, s)| Some((r, s.image.as_ref().filter(|i| *i != image)?)))?;
+    let message = format!(
+        "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
+    );
+    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
+    Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
+}
+
+fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
+    let auth = &fleet.client_auth;
+    let jwks = match &auth.jwks {
+        JwksSource::Url { url, .. } => SignedJwks::Url(url.clone()),
+        JwksSource::ConfigMap(_) => SignedJwks::Inline(keys?.to_owned()),
+    };
+    Some(PolicyWish {
+        issuer: auth.issuer.clone(),
+        vault_audience: auth.vault_audience.clone(),
+        chatd_audience: auth.chatd_audience.clone(),
+        jwks,
+        enrolment_claim: auth.enrolment_claim.clone(),
+        max: fleet.attempts.max,
+        lifetime_failures: fleet.attempts.lifetime_failures,
+        waits_ms: fleet.attempts.waits.clone(),
+        shards: fleet.shards,
+        development: fleet.root == RootCustody::InFleet,
+    })
+}

@@ -1,0 +1,96 @@
+//! The planned objects of one resource: planned, applied one by one, and what is no longer planned taken away.
+
+use std::collections::BTreeSet;
+
+use super::trouble::trouble;
+use super::world::World;
+use crate::apply::{ApplyError, Owner, Wanted};
+use crate::journal::{Journal, Stage};
+use crate::kinds::Kind;
+use crate::observe::Observed;
+use crate::plan::{self, Content, Input, Kinds, Object};
+use crate::status::Trouble;
+use crate::validate::Fleet;
+
+/// The plan.
+pub(super) fn objects(
+    world: &World,
+    fleet: &Fleet,
+    journal: &Journal,
+    o: &Observed,
+    content: &Content,
+) -> Vec<Object> {
+    let facts = plan::Facts {
+        fleet_id: journal.fleet.clone(),
+        seed: journal.seed.clone(),
+        vault_image: journal.pinned.vault_image.clone(),
+        copier_image: journal.pinned.copier_image.clone(),
+        pull_policy: journal.pinned.pull_policy,
+        // Also where it is there already: a journal that was set back must not take away what people connect to.
+        initialised: journal.stage == Stage::Initialised || o.chatd.is_some(),
+    };
+    let kinds = Kinds {
+        pod_monitor: world.seen.knows("PodMonitor"),
+        prometheus_rule: world.seen.knows("PrometheusRule"),
+        http_route: world.seen.knows("HTTPRoute"),
+        certificate: world.seen.knows("Certificate"),
+    };
+    plan::objects(&Input {
+        fleet,
+        settings: &world.settings,
+        journal: &facts,
+        content,
+        embedded: &world.embedded,
+        kinds,
+    })
+}
+
+/// Applies what differs; true if something was written. A fault of one object is a trouble, and the others go on.
+pub(super) async fn carry_out(
+    world: &World,
+    fleet: &Fleet,
+    planned: &[Object],
+    troubles: &mut Vec<Trouble>,
+) -> Result<bool, ApplyError> {
+    let owner =
+        Owner { namespace: fleet.namespace.clone(), name: fleet.name.to_string(), uid: fleet.uid.clone() };
+    let mut changed = false;
+    for object in planned {
+        match apply(world, &owner, object).await {
+            Ok(wrote) => changed |= wrote,
+            Err(e) => troubles.push(trouble(e)?),
+        }
+    }
+    // Only after a whole plan: a half one would take away what it did not come to.
+    if troubles.is_empty() {
+        let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
+        match world.applier.prune(&owner, &keep).await {
+            Ok(gone) => changed |= !gone.is_empty(),
+            Err(e) => troubles.push(trouble(e)?),
+        }
+    }
+    Ok(changed)
+}
+
+async fn apply(world: &World, owner: &Owner, object: &Object) -> Result<bool, ApplyError> {
+    let Some(kind) = Kind::named(object.kind) else {
+        return Err(ApplyError::Refused {
+            kind: object.kind,
+            name: object.name.clone(),
+            why: "the operator does not know this kind".into(),
+        });
+    };
+    let owned = object.body.pointer("/metadata/ownerReferences").is_some();
+    let wanted = Wanted { kind, name: object.name.clone(), body: object.body.clone(), owned };
+    let wrote = world.applier.apply(owner, wanted).await?;
+    if wrote {
+        tracing::info!(
+            namespace = owner.namespace,
+            vault = owner.name,
+            kind = kind.kind,
+            object = object.name,
+            "applied"
+        );
+    }
+    Ok(wrote)
+}

@@ -1,0 +1,180 @@
+//! S34, scenario 14: the authority and every leaf are replaced while people recover: no pod starts anew, no recovery fails, and at the end a stolen leaf of
+//! the old authority opens nothing. Years pass by ageing what lies in the Secret: the first authority is made one that is near its end, and the overlap is
+//! made to have begun long ago, once everybody has what it waits for.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bkv_cluster_tests::Answer;
+use serde_json::{Value, json};
+
+use super::hardened::knock;
+use super::resource::{PEOPLE, REGIONS};
+use super::stage::{MADE, Stage};
+
+const AUTHORITY: &str = "demo-ca";
+const LEAVES: [&str; 7] = [
+    "demo-admin",
+    "demo-chatd-tls",
+    "demo-chatd-web",
+    "demo-postgres-tls",
+    "demo-eu-west-tls",
+    "demo-us-east-tls",
+    "demo-ap-south-tls",
+];
+/// A Secret that has changed is in every pod, and its program has looked: the kubelet syncs every 10 s here, programs look every 5 s.
+const MOUNTED: Duration = Duration::from_secs(40);
+/// The operator looks at certificates when the spec changes, and every two minutes.
+const LOOKED: Duration = Duration::from_secs(30);
+
+pub(crate) fn tell(stage: &mut Stage) -> String {
+    stage.heals(Duration::from_mins(1));
+    let (since, pods) = (Instant::now(), starts(stage));
+    let stolen = stage.cluster.get(PEOPLE, "secret", "demo-admin");
+    let first = field(stage, AUTHORITY, "tls.crt");
+
+    let aged = aged(&field(stage, AUTHORITY, "tls.key"));
+    edit(stage, &json!({ "tls.crt": STANDARD.encode(&aged) }));
+    let mut specs = Specs::default();
+    specs.until(stage, "the next authority is trusted everywhere", |stage| {
+        let next = maybe(stage, AUTHORITY, "next.crt")?;
+        LEAVES.iter().all(|leaf| field(stage, leaf, "ca.crt").contains(&next)).then_some(())
+    });
+    let next = field(stage, AUTHORITY, "next.crt");
+    specs.until(stage, "the overlap counts", |stage| maybe(stage, AUTHORITY, "since").map(drop));
+    std::thread::sleep(MOUNTED); // what the ten minutes of the overlap are for
+    stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
+
+    edit(stage, &json!({ "since": STANDARD.encode("1") }));
+    specs.until(stage, "the next authority signs", |stage| {
+        (field(stage, AUTHORITY, "tls.crt") == next).then_some(())
+    });
+    stage.cluster.until("every program shows its new leaf", Duration::from_mins(1), || shown(stage));
+    specs.until(stage, "nothing of the old authority is left", |stage| {
+        maybe(stage, AUTHORITY, "since").map(drop)
+    });
+    edit(stage, &json!({ "since": STANDARD.encode("1") }));
+    specs.until(stage, "the old authority is trusted no more", |stage| {
+        maybe(stage, AUTHORITY, "old.crt").is_none().then_some(())
+    });
+    for leaf in LEAVES {
+        let trusted = field(stage, leaf, "ca.crt");
+        assert!(trusted == next && trusted != first, "{leaf} comes with more than the new authority");
+    }
+    std::thread::sleep(MOUNTED);
+    stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
+    let vault = stage.vault("us-east");
+    let address = format!("{}:7300", vault["status"]["podIP"].as_str().unwrap());
+    let refused = knock(stage, &address, Some(&stolen), &["-tls1_3"]);
+    assert!(!refused.out.contains("200 OK"), "a leaf of the retired authority is let in: {refused:?}");
+
+    stage.heals(Duration::from_mins(1));
+    assert_eq!(starts(stage), pods, "a pod was replaced, or a program started anew");
+    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 20);
+    format!(
+        "authority and {} leaves replaced; {recoveries} recoveries, the longest {:.1} s",
+        LEAVES.len(),
+        longest.as_secs_f32()
+    )
+}
+
+/// Changes of the spec that change nothing else: each makes the operator look at certificates.
+#[derive(Default)]
+struct Specs(u32);
+
+impl Specs {
+    fn until(&mut self, stage: &Stage, what: &str, look: impl Fn(&Stage) -> Option<()>) {
+        for _ in 0..4 {
+            self.0 += 1;
+            let validity = format!("{}h", 720 - self.0);
+            let spec = json!({ "spec": { "tls": { "builtin": { "leafValidity": validity } } } });
+            patch(stage, "bkv", "demo", &spec);
+            let begun = Instant::now();
+            while begun.elapsed() < LOOKED {
+                if look(stage).is_some() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+        panic!("{what}: not after four looks of the operator");
+    }
+}
+
+/// Pod → its uid, and how often its containers have started.
+fn starts(stage: &Stage) -> BTreeMap<String, (String, u64)> {
+    let count = |pod: &Value| {
+        let all = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        all.map(|c| c["restartCount"].as_u64().unwrap()).sum()
+    };
+    let of = |pod: &Value| {
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        (text(&pod["metadata"]["name"]), (text(&pod["metadata"]["uid"]), count(pod)))
+    };
+    stage.cluster.list(PEOPLE, "pods", MADE).iter().map(of).collect()
+}
+
+fn maybe(stage: &Stage, secret: &str, key: &str) -> Option<String> {
+    let held = stage.cluster.get(PEOPLE, "secret", secret);
+    let text = held["data"][key].as_str()?;
+    Some(String::from_utf8(STANDARD.decode(text).expect("base64")).expect("PEM"))
+}
+
+fn field(stage: &Stage, secret: &str, key: &str) -> String {
+    maybe(stage, secret, key).unwrap_or_else(|| panic!("Secret {secret} has no {key}"))
+}
+
+fn edit(stage: &Stage, data: &Value) {
+    patch(stage, "secret", AUTHORITY, &json!({ "data": data }));
+}
+
+fn patch(stage: &Stage, kind: &str, name: &str, patch: &Value) {
+    let patch = patch.to_string();
+    stage.cluster.kubectl(&["-n", PEOPLE, "patch", kind, name, "--type=merge", "-p", &patch]).good();
+}
+
+/// The same authority by the same key, made two years ago and with two months to live: due for its successor.
+fn aged(key: &str) -> String {
+    let key = rcgen::KeyPair::from_pem(key).expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    let now = rcgen::date_time_ymd(1970, 1, 1)
+        + std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    params.not_before = now - Duration::from_hours(24 * 730);
+    params.not_after = now + Duration::from_hours(24 * 60);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "demo role CA");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    params.self_signed(&key).expect("signed").pem()
+}
+
+/// Each program shows at its door the certificate that lies in its Secret now.
+fn shown(stage: &Stage) -> Result<(), String> {
+    let doors = |component: &str, port: u16, options: &'static str, secret: &str| -> Vec<_> {
+        let selector = format!("{MADE},app.kubernetes.io/component={component}");
+        let pods = stage.cluster.list(PEOPLE, "pods", &selector);
+        let address = |p: &Value| p["status"]["podIP"].as_str().map(|ip| format!("{ip}:{port}"));
+        pods.iter().filter_map(address).map(|a| (a, options, secret.to_owned())).collect()
+    };
+    let mut all = doors("chatd", 8443, "", "demo-chatd-web");
+    all.extend(doors("postgres", 5432, "-starttls postgres", "demo-postgres-tls"));
+    for region in REGIONS {
+        let pod = stage.vault(region);
+        let ip = pod["status"]["podIP"].as_str().ok_or("no address")?;
+        all.push((format!("{ip}:7300"), "", format!("demo-{region}-tls")));
+    }
+    for (address, options, secret) in all {
+        let mut command = Command::new("timeout");
+        command.args(["5", "openssl", "s_client", "-connect", &address]).args(options.split_whitespace());
+        let answer = Answer::of(&mut command, Some(""));
+        let wanted = field(stage, &secret, "tls.crt");
+        let leaf = wanted.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
+        if !answer.out.contains(leaf.trim()) {
+            return Err(format!("{address} does not show what lies in {secret}"));
+        }
+    }
+    Ok(())
+}
