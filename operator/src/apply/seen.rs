@@ -37,9 +37,36 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    fn resource(&self) -> (String, String) {
+        (self.namespace.clone(), self.vault.clone())
+    }
+
+    fn object(&self) -> (&'static str, Box<str>) {
+        (self.kind, self.name.as_str().into())
+    }
+}
+
+/// One object as it was seen last, and as it was when it was applied.
+#[derive(Clone, Copy)]
+struct Entry {
+    object: SeenObject,
+    applied: Option<Applied>,
+}
+
+/// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Hash of what was applied.
+    pub hash: u64,
+    /// [`SeenObject::fields`] right after it.
+    pub fields: u64,
+}
+
 #[derive(Default)]
 struct Inner {
-    objects: BTreeMap<Key, SeenObject>,
+    /// Namespace and resource → kind and name → object. In two steps, so that the names of hundreds of resources are not kept with each of their objects.
+    objects: BTreeMap<(String, String), BTreeMap<(&'static str, Box<str>), Entry>>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
 }
@@ -62,23 +89,31 @@ impl Seen {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One object.
-    pub fn get(&self, key: &Key) -> Option<SeenObject> {
-        self.lock().objects.get(key).cloned()
+    /// One object, and what was applied to it.
+    pub fn get(&self, key: &Key) -> Option<(SeenObject, Option<Applied>)> {
+        let inner = self.lock();
+        let entry = inner.objects.get(&key.resource())?.get(&key.object())?;
+        Some((entry.object, entry.applied))
     }
 
     /// Takes over what the server has just answered, so that the next pass does not depend on how fast a watch is.
-    pub fn put(&self, key: Key, object: SeenObject) {
-        self.lock().objects.insert(key, object);
+    pub fn put(&self, key: &Key, object: SeenObject, applied: Applied) {
+        let entry = Entry { object, applied: Some(applied) };
+        self.lock().objects.entry(key.resource()).or_default().insert(key.object(), entry);
     }
 
-    /// All objects of a resource.
-    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(Key, SeenObject)> {
-        let from = Key { namespace: namespace.into(), vault: vault.into(), kind: "", name: String::new() };
+    /// Kinds and names of all objects of a resource.
+    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(&'static str, String, SeenObject)> {
         let inner = self.lock();
-        let range = inner.objects.range(from..);
-        let ours = range.take_while(|(k, _)| k.namespace == namespace && k.vault == vault);
-        ours.map(|(k, o)| (k.clone(), o.clone())).collect()
+        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
+        ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
+    }
+
+    /// What was applied to a resource's objects counts no more: the resource is gone.
+    pub fn forget(&self, namespace: &str, vault: &str) {
+        let mut inner = self.lock();
+        let ours = inner.objects.get_mut(&(namespace.to_owned(), vault.to_owned()));
+        ours.into_iter().flatten().for_each(|(_, entry)| entry.applied = None);
     }
 
     /// Does the cluster know the kind, and may we list it?
@@ -109,15 +144,36 @@ impl Seen {
             kind: kind.kind,
             name: object.name_any(),
         };
-        self.lock().objects.insert(key.clone(), SeenObject::of(&object.metadata));
+        let seen = SeenObject::of(&object.metadata);
+        let mut inner = self.lock();
+        let ours = inner.objects.entry(key.resource()).or_default();
+        ours.entry(key.object())
+            .and_modify(|e| e.object = seen)
+            .or_insert(Entry { object: seen, applied: None });
+        drop(inner);
         Some(key)
+    }
+
+    fn remove(&self, key: &Key) {
+        let mut inner = self.lock();
+        let resource = key.resource();
+        if let Some(ours) = inner.objects.get_mut(&resource) {
+            ours.remove(&key.object());
+            if ours.is_empty() {
+                inner.objects.remove(&resource);
+            }
+        }
     }
 
     fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
-        inner.objects.retain(|k, _| {
-            let watched = k.kind == kind.kind && (namespace.is_empty() || k.namespace == namespace);
-            !watched || names.contains(&(k.namespace.clone(), k.name.clone()))
+        inner.objects.retain(|(place, _), ours| {
+            if namespace.is_empty() || place == namespace {
+                ours.retain(|(k, name), _| {
+                    *k != kind.kind || names.contains(&(place.clone(), name.to_string()))
+                });
+            }
+            !ours.is_empty()
         });
         inner.listed.insert((kind.kind, namespace.to_owned()));
         drop(inner);
@@ -163,7 +219,7 @@ impl Seen {
                         }
                         Event::Delete(o) => {
                             if let Some(key) = self.take(kind, &o) {
-                                self.lock().objects.remove(&key);
+                                self.remove(&key);
                                 tell(&key);
                             }
                         }
