@@ -1,28 +1,15 @@
-//! What lies in the cluster, as far as it is ours: a few bytes of metadata for each object, kept up to date by watches. Whole objects would be most of
-//! the operator's memory with hundreds of fleets.
+//! What lies in the cluster, as far as it is ours: a few bytes for each object, kept up to date by watches. Whole objects would be most of the operator's
+//! memory with hundreds of fleets, and asking for them at each pass most of the API server's work.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
-use kube::{Client, ResourceExt as _};
-use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use super::object::SeenObject;
+use super::target::ApplyError;
 use crate::kinds::{ALL, Kind};
-use crate::labels::{MANAGED_BY, MANAGER, VAULT};
-use crate::resource::BackupKeyVault;
-
-/// After a watch has failed.
-const RETRY: Duration = Duration::from_secs(1);
-/// Whether a kind has come that the cluster did not know.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+use crate::observe::ChildSeen;
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,11 +35,15 @@ impl Key {
 }
 
 /// One object as it was seen last, and as it was when it was applied.
-#[derive(Clone, Copy)]
 struct Entry {
     object: SeenObject,
     applied: Option<Applied>,
+    /// Its state, where that is the fleet's too.
+    child: Option<ChildSeen>,
 }
+
+/// Kind → name → what is seen of it.
+pub type Children = BTreeMap<&'static str, BTreeMap<String, ChildSeen>>;
 
 /// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +60,8 @@ struct Inner {
     objects: BTreeMap<(String, String), BTreeMap<(&'static str, Box<str>), Entry>>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
+    /// Watches that fail now, and their words.
+    silent: HashMap<(&'static str, String), String>,
 }
 
 /// What lies in the cluster. Cheap to clone.
@@ -98,8 +91,10 @@ impl Seen {
 
     /// Takes over what the server has just answered, so that the next pass does not depend on how fast a watch is.
     pub fn put(&self, key: &Key, object: SeenObject, applied: Applied) {
-        let entry = Entry { object, applied: Some(applied) };
-        self.lock().objects.entry(key.resource()).or_default().insert(key.object(), entry);
+        let mut inner = self.lock();
+        let ours = inner.objects.entry(key.resource()).or_default();
+        let child = ours.remove(&key.object()).and_then(|e| e.child);
+        ours.insert(key.object(), Entry { object, applied: Some(applied), child });
     }
 
     /// Kinds and names of all objects of a resource.
@@ -107,6 +102,36 @@ impl Seen {
         let inner = self.lock();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
         ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
+    }
+
+    /// Pods, workloads and volume claims of a resource: kind → name → what matters of it. An error while one of those kinds can't be watched: what was seen
+    /// may be long past.
+    pub fn children(&self, namespace: &str, vault: &str) -> Result<Children, ApplyError> {
+        let inner = self.lock();
+        let silent = |(kind, place): &&(&str, String)| {
+            (place.is_empty() || place == namespace) && Kind::named(kind).is_some_and(|k| k.child)
+        };
+        if let Some((kind, place)) = inner.silent.keys().find(silent) {
+            let why = inner.silent.get(&(*kind, place.clone())).cloned().unwrap_or_default();
+            return Err(ApplyError::Unseen { kind, why });
+        }
+        let mut children = Children::default();
+        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
+        for ((kind, name), entry) in ours.into_iter().flatten() {
+            if let Some(child) = &entry.child {
+                children.entry(kind).or_default().insert(name.to_string(), child.clone());
+            }
+        }
+        Ok(children)
+    }
+
+    /// A watch has failed, with these words; none: it is well.
+    pub(super) fn silent(&self, kind: Kind, namespace: &str, words: Option<String>) {
+        let (mut inner, key) = (self.lock(), (kind.kind, namespace.to_owned()));
+        match words {
+            Some(words) => inner.silent.insert(key, words),
+            None => inner.silent.remove(&key),
+        };
     }
 
     /// What was applied to a resource's objects counts no more: the resource is gone.
@@ -137,24 +162,16 @@ impl Seen {
         }
     }
 
-    fn take(&self, kind: Kind, object: &PartialObjectMeta<DynamicObject>) -> Option<Key> {
-        let key = Key {
-            namespace: object.namespace()?,
-            vault: object.labels().get(VAULT)?.clone(),
-            kind: kind.kind,
-            name: object.name_any(),
-        };
-        let seen = SeenObject::of(&object.metadata);
+    /// Takes over what a watch says.
+    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
-        ours.entry(key.object())
-            .and_modify(|e| e.object = seen)
-            .or_insert(Entry { object: seen, applied: None });
-        drop(inner);
-        Some(key)
+        let applied = ours.get(&key.object()).and_then(|e| e.applied);
+        ours.insert(key.object(), Entry { object, applied, child });
     }
 
-    fn remove(&self, key: &Key) {
+    /// It is gone.
+    pub(super) fn remove(&self, key: &Key) {
         let mut inner = self.lock();
         let resource = key.resource();
         if let Some(ours) = inner.objects.get_mut(&resource) {
@@ -165,7 +182,8 @@ impl Seen {
         }
     }
 
-    fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+    /// A list is complete: what it did not name is gone.
+    pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
         inner.objects.retain(|(place, _), ours| {
             if namespace.is_empty() || place == namespace {
@@ -178,70 +196,5 @@ impl Seen {
         inner.listed.insert((kind.kind, namespace.to_owned()));
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
-    }
-
-    /// Watches one kind in one namespace (empty: all) for ever; says which resource to look at.
-    pub async fn watch(
-        self,
-        client: Client,
-        kind: Kind,
-        namespace: String,
-        changed: mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>,
-    ) {
-        let resource = kind.resource();
-        let api: Api<PartialObjectMeta<DynamicObject>> = if namespace.is_empty() {
-            Api::all_with(client, &resource)
-        } else {
-            Api::namespaced_with(client, &namespace, &resource)
-        };
-        let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).any_semantic();
-        let mut events = watcher::watcher(api, config).default_backoff().boxed();
-        let (mut names, mut failing) = (HashSet::new(), false);
-        let tell = |key: &Key| {
-            let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
-        };
-        loop {
-            match events.try_next().await {
-                Ok(Some(event)) => {
-                    // Each try begins with an Init, also one that then fails.
-                    failing &= matches!(event, Event::Init);
-                    match event {
-                        Event::Init => names.clear(),
-                        Event::InitApply(o) => {
-                            names.insert((o.namespace().unwrap_or_default(), o.name_any()));
-                            self.take(kind, &o);
-                        }
-                        Event::InitDone => self.end_of_list(kind, &namespace, &names),
-                        Event::Apply(o) => {
-                            if let Some(key) = self.take(kind, &o) {
-                                tell(&key);
-                            }
-                        }
-                        Event::Delete(o) => {
-                            if let Some(key) = self.take(kind, &o) {
-                                self.remove(&key);
-                                tell(&key);
-                            }
-                        }
-                    }
-                }
-                Ok(None) => return,
-                Err(e) => {
-                    // Said once per streak; a kind that the cluster does not know is no fault.
-                    match (failing, kind.always) {
-                        (true, _) => {}
-                        (false, true) => {
-                            tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
-                        }
-                        (false, false) => {
-                            tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
-                        }
-                    }
-                    failing = true;
-                    // The watcher's own pause begins anew with each Init.
-                    tokio::time::sleep(if kind.always { RETRY } else { LOOK_AGAIN }).await;
-                }
-            }
-        }
     }
 }

@@ -88,6 +88,16 @@ pub enum ApplyError {
         /// The server's words.
         why: String,
     },
+    /// Objects of this kind can't be watched now, so what is known of them may be old: nothing is done on it.
+    #[error(
+        "objects of kind {kind} can't be watched: {why}; if that is forbidden, give the operator the roles of its chart"
+    )]
+    Unseen {
+        /// Kind.
+        kind: &'static str,
+        /// The watch's words.
+        why: String,
+    },
     /// The server is away, or in trouble: tried again.
     #[error("{kind} {name}")]
     Server {

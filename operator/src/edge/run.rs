@@ -21,7 +21,7 @@ use super::health::{self, Health};
 use super::reconcile::{failed, reconcile};
 use super::watched::watched;
 use super::world::World;
-use crate::apply::Seen;
+use crate::apply::{Seen, watch};
 use crate::kinds::ALL;
 use crate::lease::{Election, LeaseLost};
 use crate::metrics::Metrics;
@@ -176,7 +176,7 @@ async fn lead(
     let namespaces = if args.namespaces.is_empty() { vec![String::new()] } else { args.namespaces.clone() };
     for namespace in &namespaces {
         for kind in ALL {
-            let watch = seen.clone().watch(client.clone(), kind, namespace.clone(), changed.clone());
+            let watch = watch(seen.clone(), client.clone(), kind, namespace.clone(), changed.clone());
             let stop = stop.clone();
             tasks.spawn(async move {
                 tokio::select! {
