@@ -162,12 +162,14 @@ impl Seen {
         }
     }
 
-    /// Takes over what a watch says.
-    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) {
+    /// Takes over what a watch says; true if that is news. What we have just applied ourselves is none.
+    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
-        let applied = ours.get(&key.object()).and_then(|e| e.applied);
-        ours.insert(key.object(), Entry { object, applied, child });
+        let before = ours.remove(&key.object());
+        let news = before.as_ref().is_none_or(|b| b.object != object || b.child != child);
+        ours.insert(key.object(), Entry { object, applied: before.and_then(|b| b.applied), child });
+        news
     }
 
     /// It is gone.
@@ -196,5 +198,55 @@ impl Seen {
         inner.listed.insert((kind.kind, namespace.to_owned()));
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen_object(second: u8) -> SeenObject {
+        let time = format!("2026-01-01T00:00:{second:02}Z");
+        let ours = json!({ "manager": crate::labels::MANAGER, "operation": "Apply", "time": time, "fieldsV1": { "f:data": {} } });
+        SeenObject::of(&serde_json::from_value(json!({ "managedFields": [ours] })).unwrap())
+    }
+
+    #[test]
+    fn what_was_applied_by_us_is_no_news_and_what_others_change_is() {
+        let key = |name: &str| Key {
+            namespace: "n".into(),
+            vault: "demo".into(),
+            kind: "Service",
+            name: name.into(),
+        };
+        let (seen, a) = (Seen::default(), key("a"));
+        seen.put(&a, seen_object(1), Applied { hash: 7, fields: seen_object(1).fields });
+        assert!(!seen.take(&a, seen_object(1), None));
+        assert!(seen.take(&a, seen_object(2), None), "somebody has changed it");
+        assert_eq!(
+            seen.get(&a).unwrap().1.map(|applied| applied.hash),
+            Some(7),
+            "what was applied is remembered"
+        );
+        assert!(seen.take(&key("b"), seen_object(1), None));
+        assert_eq!(seen.of("n", "demo").len(), 2);
+        let service = Kind::named("Service").unwrap();
+        seen.end_of_list(service, "", &[("n".to_owned(), "b".to_owned())].into());
+        assert!(seen.get(&a).is_none() && seen.get(&key("b")).is_some());
+        assert!(seen.knows("Service") && !seen.knows("PodMonitor"));
+    }
+
+    #[test]
+    fn nothing_is_told_of_children_while_one_of_their_kinds_can_not_be_watched() {
+        let (seen, pod) = (Seen::default(), Kind::named("Pod").unwrap());
+        assert!(seen.children("n", "demo").unwrap().is_empty());
+        seen.silent(pod, "n", Some("forbidden".into()));
+        assert!(matches!(seen.children("n", "demo"), Err(ApplyError::Unseen { kind: "Pod", .. })));
+        assert!(seen.children("elsewhere", "demo").is_ok());
+        seen.silent(pod, "n", None);
+        seen.silent(Kind::named("Service").unwrap(), "", Some("away".into()));
+        assert!(seen.children("n", "demo").is_ok());
     }
 }

@@ -66,8 +66,7 @@ async fn follow<K: Resource>(
     let take = |object: K| {
         let key = key(kind, &object)?;
         let metadata = SeenObject::of(object.meta());
-        seen.take(&key, metadata, state(object));
-        Some(key)
+        seen.take(&key, metadata, state(object)).then_some(key)
     };
     loop {
         match events.try_next().await {
@@ -85,8 +84,8 @@ async fn follow<K: Resource>(
                     }
                     Event::InitDone => seen.end_of_list(kind, &namespace, &names),
                     Event::Apply(o) => {
-                        if let Some(key) = take(o) {
-                            tell(&key);
+                        if let Some(news) = take(o) {
+                            tell(&news);
                         }
                     }
                     Event::Delete(o) => {
