@@ -46,7 +46,7 @@ pub const CLAIM: Kind = Kind {
 };
 
 /// All that are watched.
-pub const ALL: [Kind; 15] = [
+pub const ALL: [Kind; 16] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Service", "services"),
@@ -59,6 +59,7 @@ pub const ALL: [Kind; 15] = [
     CLAIM,
     optional("networking.k8s.io", "v1", "Ingress", "ingresses"),
     optional("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    optional("gateway.networking.k8s.io", "v1", "BackendTLSPolicy", "backendtlspolicies"),
     optional("cert-manager.io", "v1", "Certificate", "certificates"),
     optional("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     optional("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),

@@ -6,5 +6,5 @@ mod seen;
 mod target;
 
 pub use object::SeenObject;
-pub use seen::{Key, Seen};
+pub use seen::{Absence, Key, Seen};
 pub use target::{Applier, ApplyError, Owner, Wanted};

@@ -1,7 +1,7 @@
 //! What lies in the cluster, as far as it is ours: a few bytes of metadata for each object, kept up to date by watches. Whole objects would be most of
 //! the operator's memory with hundreds of fleets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,11 +37,36 @@ pub struct Key {
     pub name: String,
 }
 
+/// Why a kind is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// The cluster does not know it.
+    Unknown,
+    /// We may not list it.
+    Forbidden,
+}
+
+impl Absence {
+    fn of(error: &watcher::Error) -> Option<Self> {
+        use watcher::Error as E;
+        let (E::InitialListFailed(e) | E::WatchStartFailed(e) | E::WatchFailed(e)) = error else {
+            return None;
+        };
+        match e {
+            kube::Error::Api(answer) if answer.code == 404 => Some(Self::Unknown),
+            kube::Error::Api(answer) if answer.code == 403 => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     objects: BTreeMap<Key, SeenObject>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
+    /// Kinds that can't be listed, and why.
+    absent: HashMap<(&'static str, String), Absence>,
 }
 
 /// What lies in the cluster. Cheap to clone.
@@ -86,15 +111,25 @@ impl Seen {
         self.lock().listed.iter().any(|(k, _)| *k == kind)
     }
 
-    /// Waits until every kind that each cluster has was listed in each of these namespaces.
+    /// Why the kind is not known, if it is so.
+    pub fn absence(&self, kind: &str) -> Option<Absence> {
+        let inner = self.lock();
+        let known = inner.listed.iter().any(|(k, _)| *k == kind);
+        inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
+    }
+
+    /// Waits until every kind that each cluster has was listed in each of these namespaces, and it is known of every other one whether it can be: what is
+    /// planned must not depend on which watch is the faster.
     pub async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
         loop {
             let missing = {
                 let inner = self.lock();
-                let all = ALL.iter().filter(|k| k.always);
-                let mut pairs = all.flat_map(|k| namespaces.iter().map(move |n| (k.kind, n.clone())));
-                pairs.any(|pair| !inner.listed.contains(&pair))
+                let mut pairs = ALL.iter().flat_map(|k| namespaces.iter().map(move |n| (k, n.clone())));
+                pairs.any(|(k, n)| {
+                    let pair = (k.kind, n);
+                    !inner.listed.contains(&pair) && (k.always || !inner.absent.contains_key(&pair))
+                })
             };
             if !missing || changes.changed().await.is_err() {
                 return;
@@ -120,6 +155,19 @@ impl Seen {
             !watched || names.contains(&(k.namespace.clone(), k.name.clone()))
         });
         inner.listed.insert((kind.kind, namespace.to_owned()));
+        inner.absent.remove(&(kind.kind, namespace.to_owned()));
+        drop(inner);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// The kind has gone, or our right to it, or they were never there: nothing of it is planned, and nothing of it is deleted.
+    fn left_out(&self, kind: Kind, namespace: &str, why: Absence) {
+        let mut inner = self.lock();
+        inner
+            .objects
+            .retain(|k, _| k.kind != kind.kind || !(namespace.is_empty() || k.namespace == namespace));
+        inner.listed.remove(&(kind.kind, namespace.to_owned()));
+        inner.absent.insert((kind.kind, namespace.to_owned()), why);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
@@ -171,19 +219,23 @@ impl Seen {
                 }
                 Ok(None) => return,
                 Err(e) => {
+                    let absence = Absence::of(&e).filter(|_| !kind.always);
                     // Said once per streak; a kind that the cluster does not know is no fault.
-                    match (failing, kind.always) {
+                    match (failing, absence) {
                         (true, _) => {}
-                        (false, true) => {
+                        (false, None) => {
                             tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
                         }
-                        (false, false) => {
+                        (false, Some(_)) => {
                             tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
                         }
                     }
                     failing = true;
+                    if let Some(why) = absence {
+                        self.left_out(kind, &namespace, why);
+                    }
                     // The watcher's own pause begins anew with each Init.
-                    tokio::time::sleep(if kind.always { RETRY } else { LOOK_AGAIN }).await;
+                    tokio::time::sleep(if absence.is_some() { LOOK_AGAIN } else { RETRY }).await;
                 }
             }
         }

@@ -6,6 +6,8 @@ mod client;
 mod database;
 mod facts;
 mod health;
+mod issued;
+mod left_out;
 mod pass;
 mod pki;
 mod planned;
