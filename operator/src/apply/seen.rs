@@ -21,8 +21,6 @@ use crate::resource::BackupKeyVault;
 
 /// After a watch has failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Whether a kind has come that the cluster did not know.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,12 +170,14 @@ impl Seen {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Watches one kind in one namespace (empty: all) for ever; says which resource to look at.
+    /// Watches one kind in one namespace (empty: all) for ever; says which resource to look at. `look_again`: between two looks whether a kind has come
+    /// that the cluster did not know.
     pub async fn watch(
         self,
         client: Client,
         kind: Kind,
         namespace: String,
+        look_again: Duration,
         changed: mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>,
     ) {
         let resource = kind.resource();
@@ -187,7 +187,8 @@ impl Seen {
             Api::namespaced_with(client, &namespace, &resource)
         };
         let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).any_semantic();
-        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let begin = || watcher::watcher(api.clone(), config.clone()).default_backoff().boxed();
+        let mut events = begin();
         let (mut names, mut failing) = (HashSet::new(), false);
         let tell = |key: &Key| {
             let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
@@ -231,11 +232,15 @@ impl Seen {
                         }
                     }
                     failing = true;
-                    if let Some(why) = absence {
-                        self.left_out(kind, &namespace, why);
-                    }
                     // The watcher's own pause begins anew with each Init.
-                    tokio::time::sleep(if absence.is_some() { LOOK_AGAIN } else { RETRY }).await;
+                    let Some(why) = absence else {
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    };
+                    self.left_out(kind, &namespace, why);
+                    tokio::time::sleep(look_again).await;
+                    // From a list on: where it stood, a kind that has come again would be watched and never listed.
+                    events = begin();
                 }
             }
         }

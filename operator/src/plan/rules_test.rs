@@ -89,9 +89,8 @@ fn selectors_have_pods(objects: &[Object]) {
         let spec = &object.body["spec"];
         let selector = match object.kind {
             "Service" => &spec["selector"],
-            "PodDisruptionBudget" => &spec["selector"]["matchLabels"],
+            "PodDisruptionBudget" | "PodMonitor" => &spec["selector"]["matchLabels"],
             "NetworkPolicy" => &spec["podSelector"]["matchLabels"],
-            "PodMonitor" => &spec["selector"]["matchLabels"],
             _ => continue,
         };
         let selector = selector.as_object().unwrap();
@@ -113,7 +112,7 @@ fn pointers_point(objects: &[Object]) {
                 for component in wanted {
                     let of = |t: &Value| t["metadata"]["labels"]["app.kubernetes.io/component"] == *component;
                     for (o, template) in templates(objects).filter(|(_, t)| of(t)) {
-                        let mut all = containers(template).into_iter().map(|c| c["ports"].clone());
+                        let mut all = containers(template).map(|c| c["ports"].clone());
                         let has =
                             |p: Value| p.as_array().is_some_and(|p| p.iter().any(|p| p["name"] == *port));
                         assert!(all.any(has), "{} has no port {port}", o.name);

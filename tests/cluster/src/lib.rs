@@ -17,6 +17,7 @@ mod answer;
 mod api_server;
 mod asked;
 mod cluster;
+pub mod definitions;
 mod operator;
 mod patch;
 mod people;

@@ -68,6 +68,12 @@ impl<'a> Place<'a> {
         Self { server, account: Account::make(server, namespace).await, client: server.client().await }
     }
 
+    /// Where the operator has the rights that these of the chart's `integrations` give.
+    pub(crate) async fn with(server: &'a ApiServer, namespace: &str, integrations: &[&str]) -> Self {
+        let account = Account::make_with(server, namespace, integrations).await;
+        Self { server, account, client: server.client().await }
+    }
+
     /// An operator that looks every five seconds.
     pub(crate) fn operator(&self) -> Operator {
         self.operator_called("one")
@@ -99,6 +105,13 @@ impl<'a> Place<'a> {
     pub(crate) async fn all(&self, kind: &str) -> Vec<Value> {
         let found = self.api(kind).list(&ListParams::default()).await.unwrap();
         found.items.into_iter().map(|o| serde_json::to_value(o).unwrap()).collect()
+    }
+
+    /// What the status waits for under this check.
+    pub(crate) async fn waits(&self, check: &str) -> Vec<Value> {
+        let status = self.status().await;
+        let all = status["waits"].as_array().cloned().unwrap_or_default();
+        all.into_iter().filter(|w| w["check"] == check).collect()
     }
 
     /// Makes or changes an object as a person does.
