@@ -14,6 +14,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
+use super::absence::Absence;
 use super::object::SeenObject;
 use crate::kinds::{ALL, Kind};
 use crate::labels::{MANAGED_BY, MANAGER, VAULT};
@@ -35,34 +36,13 @@ pub struct Key {
     pub name: String,
 }
 
-/// Why a kind is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// The cluster does not know it.
-    Unknown,
-    /// We may not list it.
-    Forbidden,
-}
-
-impl Absence {
-    fn of(error: &watcher::Error) -> Option<Self> {
-        use watcher::Error as E;
-        let (E::InitialListFailed(e) | E::WatchStartFailed(e) | E::WatchFailed(e)) = error else {
-            return None;
-        };
-        match e {
-            kube::Error::Api(answer) if answer.code == 404 => Some(Self::Unknown),
-            kube::Error::Api(answer) if answer.code == 403 => Some(Self::Forbidden),
-            _ => None,
-        }
-    }
-}
-
 #[derive(Default)]
 struct Inner {
     objects: BTreeMap<Key, SeenObject>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
+    /// Kinds of which a list was asked for once, and an answer came, whichever.
+    tried: HashSet<(&'static str, String)>,
     /// Kinds that can't be listed, and why.
     absent: HashMap<(&'static str, String), Absence>,
 }
@@ -116,8 +96,8 @@ impl Seen {
         inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
     }
 
-    /// Waits until every kind that each cluster has was listed in each of these namespaces, and it is known of every other one whether it can be: what is
-    /// planned must not depend on which watch is the faster.
+    /// Waits until every kind that each cluster has was listed in each of these namespaces, and every other one was asked for: what is planned must not
+    /// depend on which watch is the faster. Somebody else's kind that is broken must not hold the rest up.
     pub async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
         loop {
@@ -125,8 +105,8 @@ impl Seen {
                 let inner = self.lock();
                 let mut pairs = ALL.iter().flat_map(|k| namespaces.iter().map(move |n| (k, n.clone())));
                 pairs.any(|(k, n)| {
-                    let pair = (k.kind, n);
-                    !inner.listed.contains(&pair) && (k.always || !inner.absent.contains_key(&pair))
+                    let answered = if k.always { &inner.listed } else { &inner.tried };
+                    !answered.contains(&(k.kind, n))
                 })
             };
             if !missing || changes.changed().await.is_err() {
@@ -153,19 +133,23 @@ impl Seen {
             !watched || names.contains(&(k.namespace.clone(), k.name.clone()))
         });
         inner.listed.insert((kind.kind, namespace.to_owned()));
+        inner.tried.insert((kind.kind, namespace.to_owned()));
         inner.absent.remove(&(kind.kind, namespace.to_owned()));
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// The kind has gone, or our right to it, or they were never there: nothing of it is planned, and nothing of it is deleted.
-    fn left_out(&self, kind: Kind, namespace: &str, why: Absence) {
+    /// The kind can't be listed. Has it gone, or our right to it, or were they never there, then nothing of it is planned, and nothing of it is deleted.
+    fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>) {
         let mut inner = self.lock();
-        inner
-            .objects
-            .retain(|k, _| k.kind != kind.kind || !(namespace.is_empty() || k.namespace == namespace));
-        inner.listed.remove(&(kind.kind, namespace.to_owned()));
-        inner.absent.insert((kind.kind, namespace.to_owned()), why);
+        let pair = (kind.kind, namespace.to_owned());
+        if let Some(why) = absence {
+            let elsewhere = |key: &Key| !namespace.is_empty() && key.namespace != namespace;
+            inner.objects.retain(|key, _| key.kind != kind.kind || elsewhere(key));
+            inner.listed.remove(&pair);
+            inner.absent.insert(pair.clone(), why);
+        }
+        inner.tried.insert(pair);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
@@ -233,11 +217,11 @@ impl Seen {
                     }
                     failing = true;
                     // The watcher's own pause begins anew with each Init.
-                    let Some(why) = absence else {
+                    self.failed(kind, &namespace, absence);
+                    if absence.is_none() {
                         tokio::time::sleep(RETRY).await;
                         continue;
-                    };
-                    self.left_out(kind, &namespace, why);
+                    }
                     tokio::time::sleep(look_again).await;
                     // From a list on: where it stood, a kind that has come again would be watched and never listed.
                     events = begin();

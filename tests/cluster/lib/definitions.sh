@@ -4,7 +4,7 @@
 
 # MODULE@VERSION, its digest as a go.sum has it, the folder in it, and the files (patterns with blanks between).
 definition_sources=(
-  'github.com/cert-manager/cert-manager@v1.21.2 h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68= deploy/crds *cert-manager.io_*.yaml'
+  'github.com/cert-manager/cert-manager@v1.21.2 h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68= deploy/crds cert-manager.io_*.yaml'
   # The standard channel. 1.7 asks for a newer Go than Kubernetes does.
   'sigs.k8s.io/gateway-api@v1.6.3 h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc= config/crd/standard *_httproutes.yaml *_gateways.yaml *_backendtlspolicies.yaml'
   'github.com/prometheus-operator/prometheus-operator@v0.85.0 h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s= example/prometheus-operator-crd *_podmonitors.yaml *_prometheusrules.yaml'

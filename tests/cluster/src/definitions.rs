@@ -1,6 +1,7 @@
 //! Resource definitions of other projects, as they release them: `cluster definitions` fetches them once.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -31,12 +32,24 @@ fn read(text: &str) -> Value {
     serde_norway::from_str(text).expect("YAML")
 }
 
-/// Installs a project's definitions, and waits until the server serves them.
+/// Installs a project's definitions.
 pub async fn install(server: &ApiServer, project: &str) {
     for definition in definitions(project) {
-        let name = definition["metadata"]["name"].as_str().expect("a name").to_owned();
-        server.apply(&definition).await.unwrap_or_else(|e| panic!("{name}: {e}"));
-        let waited = server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", &name]);
-        assert!(waited.ok, "{}", waited.err);
+        define(server, &definition).await;
+    }
+}
+
+/// Installs one, or puts it over the one before, and waits until the server serves it. (`kubectl wait` fails on one that has no condition yet.)
+pub async fn define(server: &ApiServer, definition: &Value) {
+    let name = definition["metadata"]["name"].as_str().expect("a name").to_owned();
+    let late = Instant::now() + Duration::from_secs(30);
+    loop {
+        let seen = server.apply(definition).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let conditions = seen.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        if conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True") {
+            return;
+        }
+        assert!(Instant::now() < late, "{name} is not served within 30 s: {conditions:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

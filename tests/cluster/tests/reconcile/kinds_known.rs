@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
-use bkv_cluster_tests::{ApiServer, merged};
+use bkv_cluster_tests::{Answer, ApiServer, merged};
 use bkv_operator::plan::{self, Content, Embedded, Facts, Input, Kinds, Object, Settings};
 use bkv_operator::resource::{BackupKeyVault, PullPolicy};
 use bkv_operator::validate::validate;
@@ -227,4 +227,15 @@ async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
     place.demo(merged(&everything(), &json!({ "networkPolicy": "None" }))).await;
     place.until_gone("NetworkPolicy", "demo-vault").await;
     assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+}
+
+/// The chart makes a monitor and alerts of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_chart_makes_of_these_kinds_fits_too() {
+    let server = server().await;
+    let mut check = std::process::Command::new(bkv_cluster_tests::project().join("charts/check.sh"));
+    check.env("KUBECONFIG", server.folder().join("kubeconfig"));
+    let said = tokio::task::block_in_place(|| Answer::of(&mut check, None)).good();
+    assert!(said.contains("objects judged by the API server: good"), "{said}");
+    assert!(!said.contains("skipped"), "every kind is known here: {said}");
 }

@@ -11,6 +11,7 @@
 mod away;
 mod ceremony;
 mod cert_manager;
+mod cert_manager_real;
 mod certificates;
 mod collisions;
 mod definitions;

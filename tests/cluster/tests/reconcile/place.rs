@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bkv_cluster_tests::definitions::define;
 use bkv_cluster_tests::{Account, ApiServer, Operator, Request, merged, requests};
 use bkv_operator::kinds::Kind;
 use kube::Client;
@@ -29,14 +30,6 @@ pub(crate) async fn server_with(definition: Option<Value>) -> ApiServer {
         define(&server, &definition).await;
     }
     server
-}
-
-/// Puts the definition in, or over the one before.
-pub(crate) async fn define(server: &ApiServer, definition: &Value) {
-    server.apply(definition).await.unwrap();
-    let name = definition["metadata"]["name"].as_str().unwrap();
-    let waited = server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", name]);
-    assert!(waited.ok, "{}", waited.err);
 }
 
 /// As it is released.
