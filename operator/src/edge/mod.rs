@@ -14,6 +14,7 @@ mod planned;
 mod read;
 mod reconcile;
 mod report;
+mod route;
 mod run;
 mod secrets;
 mod store;

@@ -15,6 +15,7 @@ use super::planned;
 use super::read;
 use super::reconcile::PassError;
 use super::report::{Seen, after, write};
+use super::route;
 use super::secrets::Secrets;
 use super::trouble::trouble;
 use super::world::{Certificates, Memory, World, now};
@@ -83,6 +84,7 @@ pub(super) async fn pass(
         changed |= actions(world, fleet, memory, journal.as_ref(), &observed, &decision, &mut troubles).await;
     }
     troubles.extend(left_out::troubles(world, fleet));
+    troubles.extend(route::troubles(world, fleet, &planned).await);
     let after = after(
         world,
         fleet,

@@ -24,7 +24,7 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 34] = [
+pub const CHECKS: [Check; 35] = [
     soft(
         "BeingCollected",
         "An object is still that of a resource of the same name that was deleted.",
@@ -147,6 +147,11 @@ pub const CHECKS: [Check; 34] = [
         "RootMismatch",
         "The published root is not that of the journal's fleet.",
         "One of the two ConfigMaps was replaced: restore it.",
+    ),
+    soft(
+        "RouteNotServed",
+        "A Gateway has not taken up the route before ChatD, or refuses it; the message has its words.",
+        "Look at the Gateway: its name and namespace, its controller, and whether a listener allows routes of this namespace.",
     ),
     soft(
         "StepFailed",

@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bkv_operator::pki::read_chain;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::Place;
-use crate::kinds_known::{ALL, server};
+use crate::kinds_known::{ALL, rests, server};
 use crate::place::PATIENCE;
 
 fn exposed(parents: &Value) -> Value {
@@ -74,4 +75,46 @@ async fn what_gateway_api_refuses_is_said_in_its_words() {
         .await;
     place.until_there("HTTPRoute", "demo-chatd").await;
     place.until("Stalled", "False", "Moving").await;
+}
+
+/// A route that is there and that no Gateway serves looks like one that works.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_says_of_the_route_is_shown() {
+    let place = Place::with(server().await, "gateway-says", &ALL).await;
+    let _operator = place.operator();
+    place.made().await;
+    place.demo(exposed(&json!([{ "name": "public", "namespace": "gateways" }]))).await;
+    let said = async |words: &str| {
+        place
+            .eventually(words, PATIENCE, async || {
+                let waits = place.waits("RouteNotServed").await;
+                let found = waits.iter().find(|w| w["target"] == "public");
+                let good = found.and_then(|w| w["message"].as_str()).is_some_and(|m| m.contains(words));
+                if good { Ok(()) } else { Err(waits) }
+            })
+            .await;
+    };
+    said("has not taken up HTTPRoute demo-chatd yet").await;
+    let says = async |status: &str, reason: &str| {
+        let condition = json!({
+            "type": "Accepted", "status": status, "reason": reason, "message": "no listener allows it",
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let parent = json!({
+            "parentRef": { "name": "public", "namespace": "gateways" },
+            "controllerName": "example.org/gateways", "conditions": [condition],
+        });
+        let patch = Patch::Merge(json!({ "status": { "parents": [parent] } }));
+        place.api("HTTPRoute").patch_status("demo-chatd", &PatchParams::default(), &patch).await.unwrap();
+    };
+    says("False", "NotAllowedByListeners").await;
+    said("does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener allows it").await;
+    rests(&place).await;
+    says("True", "Accepted").await;
+    place
+        .eventually("no wait for the route", PATIENCE, async || {
+            let waits = place.waits("RouteNotServed").await;
+            if waits.is_empty() { Ok(()) } else { Err(waits) }
+        })
+        .await;
 }
