@@ -55,7 +55,7 @@ cluster() {
     cat "$said" >&2
     return 1
   fi
-  charts/check.sh || failed=$?
+  charts/on_api_server.sh || failed=$?
   monitoring/check.sh || failed=$?
   cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" || failed=$?
   images/check.sh --bin-dir "$BKV_BIN_DIR" || failed=$?

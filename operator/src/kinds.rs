@@ -15,12 +15,14 @@ pub struct Kind {
     pub plural: &'static str,
     /// Every cluster has it. Others are looked for, and what needs them is left out where they are missing.
     pub always: bool,
+    /// Its state is the fleet's state: it is watched as a whole, and not its metadata alone.
+    pub child: bool,
     /// What is no longer planned is deleted. Never so for what may hold keys.
     pub prune: bool,
 }
 
 const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
-    Kind { group, version, kind, plural, always: true, prune: true }
+    Kind { group, version, kind, plural, always: true, child: false, prune: true }
 }
 
 const fn optional(
@@ -29,12 +31,12 @@ const fn optional(
     kind: &'static str,
     plural: &'static str,
 ) -> Kind {
-    Kind { group, version, kind, plural, always: false, prune: true }
+    Kind { group, version, kind, plural, always: false, child: false, prune: true }
 }
 
 /// A pod: made by others, watched because its state is the fleet's.
 pub const POD: Kind =
-    Kind { group: "", version: "v1", kind: "Pod", plural: "pods", always: true, prune: false };
+    Kind { group: "", version: "v1", kind: "Pod", plural: "pods", always: true, child: true, prune: false };
 /// A volume claim: made by StatefulSets; holds keys.
 pub const CLAIM: Kind = Kind {
     group: "",
@@ -42,16 +44,21 @@ pub const CLAIM: Kind = Kind {
     kind: "PersistentVolumeClaim",
     plural: "persistentvolumeclaims",
     always: true,
+    child: true,
     prune: false,
 };
+
+const fn workload(kind: &'static str, plural: &'static str) -> Kind {
+    Kind { group: "apps", version: "v1", kind, plural, always: true, child: true, prune: true }
+}
 
 /// All that are watched.
 pub const ALL: [Kind; 16] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Service", "services"),
-    kind("apps", "v1", "StatefulSet", "statefulsets"),
-    kind("apps", "v1", "Deployment", "deployments"),
+    workload("StatefulSet", "statefulsets"),
+    workload("Deployment", "deployments"),
     kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),

@@ -5,8 +5,10 @@ mod absence;
 mod object;
 mod seen;
 mod target;
+mod watch;
 
 pub use absence::Absence;
 pub use object::SeenObject;
-pub use seen::{Key, Seen};
+pub use seen::{Applied, Children, Key, Seen};
 pub use target::{Applier, ApplyError, Owner, Wanted};
+pub use watch::{Changed, watch};

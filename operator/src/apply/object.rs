@@ -6,26 +6,24 @@ use sha2::{Digest as _, Sha256};
 use crate::labels::{APPLIED_HASH, MANAGER};
 
 /// What is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenObject {
-    /// Its uid.
-    pub uid: String,
-    /// The uid of its controller.
-    pub owner: Option<String>,
+    /// Hash of the uid of its controller.
+    pub owner: Option<u64>,
     /// Its controller is a resource of ours, this one or another.
     pub of_us: bool,
     /// Hash of the set of fields that are ours, as the server keeps it: whoever changes or removes one of them takes it out of the set. Unlike a
     /// generation every kind has it, and a controller's own writes (status, replicas of an autoscaler) leave it as it is. With the time of our last
     /// change: who writes under our manager's name takes nothing out, but the time moves.
     pub fields: u64,
-    /// What was applied.
-    pub hash: Option<String>,
+    /// Hash of what was applied, from its annotation.
+    pub hash: Option<u64>,
     /// It is being deleted.
     pub going: bool,
 }
 
-/// Told apart are the states of one object, so 64 bits are plenty.
-fn short_hash(text: &str) -> u64 {
+/// Told apart are the states of one object and the few owners it may have had, so 64 bits are plenty.
+pub(super) fn short_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(0, |all, byte| (all << 8) | u64::from(*byte))
 }
@@ -46,13 +44,16 @@ impl SeenObject {
         let ours = entries().find(of_ours);
         let since = ours.and_then(|m| m.time.as_ref()).map(|t| t.0);
         Self {
-            uid: meta.uid.clone().unwrap_or_default(),
-            owner: controller.map(|o| o.uid.clone()),
+            owner: controller.map(|o| short_hash(&o.uid)),
             of_us: controller.is_some_and(|o| o.kind == "BackupKeyVault"),
             fields: ours
                 .and_then(|m| m.fields_v1.as_ref())
                 .map_or(0, |f| short_hash(&format!("{since:?}{}", f.0))),
-            hash: meta.annotations.as_ref().and_then(|a| a.get(APPLIED_HASH)).cloned(),
+            hash: meta
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(APPLIED_HASH))
+                .and_then(|text| u64::from_str_radix(text, 16).ok()),
             going: meta.deletion_timestamp.is_some(),
         }
     }

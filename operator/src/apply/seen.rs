@@ -1,27 +1,16 @@
-//! What lies in the cluster, as far as it is ours: a few bytes of metadata for each object, kept up to date by watches. Whole objects would be most of
-//! the operator's memory with hundreds of fleets.
+//! What lies in the cluster, as far as it is ours: a few bytes for each object, kept up to date by watches. Whole objects would be most of the operator's
+//! memory with hundreds of fleets, and asking for them at each pass most of the API server's work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
-use kube::{Client, ResourceExt as _};
-use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use super::absence::Absence;
 use super::object::SeenObject;
+use super::target::ApplyError;
 use crate::kinds::{ALL, Kind};
-use crate::labels::{MANAGED_BY, MANAGER, VAULT};
-use crate::resource::BackupKeyVault;
-
-/// After a watch has failed.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::observe::ChildSeen;
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,15 +25,48 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    fn resource(&self) -> (String, String) {
+        (self.namespace.clone(), self.vault.clone())
+    }
+
+    fn object(&self) -> (&'static str, Box<str>) {
+        (self.kind, self.name.as_str().into())
+    }
+}
+
+/// One object as it was seen last, and as it was when it was applied.
+struct Entry {
+    object: SeenObject,
+    applied: Option<Applied>,
+    /// Its state, where that is the fleet's too.
+    child: Option<ChildSeen>,
+}
+
+/// Kind → name → what is seen of it.
+pub type Children = BTreeMap<&'static str, BTreeMap<String, ChildSeen>>;
+
+/// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Hash of what was applied.
+    pub hash: u64,
+    /// [`SeenObject::fields`] right after it.
+    pub fields: u64,
+}
+
 #[derive(Default)]
 struct Inner {
-    objects: BTreeMap<Key, SeenObject>,
+    /// Namespace and resource → kind and name → object. In two steps, so that the names of hundreds of resources are not kept with each of their objects.
+    objects: BTreeMap<(String, String), BTreeMap<(&'static str, Box<str>), Entry>>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
     /// Kinds of which a list was asked for once, and an answer came, whichever.
     tried: HashSet<(&'static str, String)>,
     /// Kinds that can't be listed, and why.
     absent: HashMap<(&'static str, String), Absence>,
+    /// Watches that fail now, and their words.
+    silent: HashMap<(&'static str, String), String>,
 }
 
 /// What lies in the cluster. Cheap to clone.
@@ -65,23 +87,63 @@ impl Seen {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One object.
-    pub fn get(&self, key: &Key) -> Option<SeenObject> {
-        self.lock().objects.get(key).cloned()
+    /// One object, and what was applied to it.
+    pub fn get(&self, key: &Key) -> Option<(SeenObject, Option<Applied>)> {
+        let inner = self.lock();
+        let entry = inner.objects.get(&key.resource())?.get(&key.object())?;
+        Some((entry.object, entry.applied))
     }
 
     /// Takes over what the server has just answered, so that the next pass does not depend on how fast a watch is.
-    pub fn put(&self, key: Key, object: SeenObject) {
-        self.lock().objects.insert(key, object);
+    pub fn put(&self, key: &Key, object: SeenObject, applied: Applied) {
+        let mut inner = self.lock();
+        let ours = inner.objects.entry(key.resource()).or_default();
+        let child = ours.remove(&key.object()).and_then(|e| e.child);
+        ours.insert(key.object(), Entry { object, applied: Some(applied), child });
     }
 
-    /// All objects of a resource.
-    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(Key, SeenObject)> {
-        let from = Key { namespace: namespace.into(), vault: vault.into(), kind: "", name: String::new() };
+    /// Kinds and names of all objects of a resource.
+    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(&'static str, String, SeenObject)> {
         let inner = self.lock();
-        let range = inner.objects.range(from..);
-        let ours = range.take_while(|(k, _)| k.namespace == namespace && k.vault == vault);
-        ours.map(|(k, o)| (k.clone(), o.clone())).collect()
+        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
+        ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
+    }
+
+    /// Pods, workloads and volume claims of a resource: kind → name → what matters of it. An error while one of those kinds can't be watched: what was seen
+    /// may be long past.
+    pub fn children(&self, namespace: &str, vault: &str) -> Result<Children, ApplyError> {
+        let inner = self.lock();
+        let silent = |(kind, place): &&(&str, String)| {
+            (place.is_empty() || place == namespace) && Kind::named(kind).is_some_and(|k| k.child)
+        };
+        if let Some((kind, place)) = inner.silent.keys().find(silent) {
+            let why = inner.silent.get(&(*kind, place.clone())).cloned().unwrap_or_default();
+            return Err(ApplyError::Unseen { kind, why });
+        }
+        let mut children = Children::default();
+        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
+        for ((kind, name), entry) in ours.into_iter().flatten() {
+            if let Some(child) = &entry.child {
+                children.entry(kind).or_default().insert(name.to_string(), child.clone());
+            }
+        }
+        Ok(children)
+    }
+
+    /// A watch has failed, with these words; none: it is well.
+    pub(super) fn silent(&self, kind: Kind, namespace: &str, words: Option<String>) {
+        let (mut inner, key) = (self.lock(), (kind.kind, namespace.to_owned()));
+        match words {
+            Some(words) => inner.silent.insert(key, words),
+            None => inner.silent.remove(&key),
+        };
+    }
+
+    /// What was applied to a resource's objects counts no more: the resource is gone.
+    pub fn forget(&self, namespace: &str, vault: &str) {
+        let mut inner = self.lock();
+        let ours = inner.objects.get_mut(&(namespace.to_owned(), vault.to_owned()));
+        ours.into_iter().flatten().for_each(|(_, entry)| entry.applied = None);
     }
 
     /// Does the cluster know the kind, and may we list it?
@@ -115,22 +177,36 @@ impl Seen {
         }
     }
 
-    fn take(&self, kind: Kind, object: &PartialObjectMeta<DynamicObject>) -> Option<Key> {
-        let key = Key {
-            namespace: object.namespace()?,
-            vault: object.labels().get(VAULT)?.clone(),
-            kind: kind.kind,
-            name: object.name_any(),
-        };
-        self.lock().objects.insert(key.clone(), SeenObject::of(&object.metadata));
-        Some(key)
+    /// Takes over what a watch says.
+    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) {
+        let mut inner = self.lock();
+        let ours = inner.objects.entry(key.resource()).or_default();
+        let applied = ours.get(&key.object()).and_then(|e| e.applied);
+        ours.insert(key.object(), Entry { object, applied, child });
     }
 
-    fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+    /// It is gone.
+    pub(super) fn remove(&self, key: &Key) {
         let mut inner = self.lock();
-        inner.objects.retain(|k, _| {
-            let watched = k.kind == kind.kind && (namespace.is_empty() || k.namespace == namespace);
-            !watched || names.contains(&(k.namespace.clone(), k.name.clone()))
+        let resource = key.resource();
+        if let Some(ours) = inner.objects.get_mut(&resource) {
+            ours.remove(&key.object());
+            if ours.is_empty() {
+                inner.objects.remove(&resource);
+            }
+        }
+    }
+
+    /// A list is complete: what it did not name is gone.
+    pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+        let mut inner = self.lock();
+        inner.objects.retain(|(place, _), ours| {
+            if namespace.is_empty() || place == namespace {
+                ours.retain(|(k, name), _| {
+                    *k != kind.kind || names.contains(&(place.clone(), name.to_string()))
+                });
+            }
+            !ours.is_empty()
         });
         inner.listed.insert((kind.kind, namespace.to_owned()));
         inner.tried.insert((kind.kind, namespace.to_owned()));
@@ -140,93 +216,21 @@ impl Seen {
     }
 
     /// The kind can't be listed. Has it gone, or our right to it, or were they never there, then nothing of it is planned, and nothing of it is deleted.
-    fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>) {
+    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>) {
         let mut inner = self.lock();
         let pair = (kind.kind, namespace.to_owned());
         if let Some(why) = absence {
-            let elsewhere = |key: &Key| !namespace.is_empty() && key.namespace != namespace;
-            inner.objects.retain(|key, _| key.kind != kind.kind || elsewhere(key));
+            inner.objects.retain(|(place, _), ours| {
+                if namespace.is_empty() || place == namespace {
+                    ours.retain(|(k, _), _| *k != kind.kind);
+                }
+                !ours.is_empty()
+            });
             inner.listed.remove(&pair);
             inner.absent.insert(pair.clone(), why);
         }
         inner.tried.insert(pair);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
-    }
-
-    /// Watches one kind in one namespace (empty: all) for ever; says which resource to look at. `look_again`: between two looks whether a kind has come
-    /// that the cluster did not know.
-    pub async fn watch(
-        self,
-        client: Client,
-        kind: Kind,
-        namespace: String,
-        look_again: Duration,
-        changed: mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>,
-    ) {
-        let resource = kind.resource();
-        let api: Api<PartialObjectMeta<DynamicObject>> = if namespace.is_empty() {
-            Api::all_with(client, &resource)
-        } else {
-            Api::namespaced_with(client, &namespace, &resource)
-        };
-        let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).any_semantic();
-        let begin = || watcher::watcher(api.clone(), config.clone()).default_backoff().boxed();
-        let mut events = begin();
-        let (mut names, mut failing) = (HashSet::new(), false);
-        let tell = |key: &Key| {
-            let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
-        };
-        loop {
-            match events.try_next().await {
-                Ok(Some(event)) => {
-                    // Each try begins with an Init, also one that then fails.
-                    failing &= matches!(event, Event::Init);
-                    match event {
-                        Event::Init => names.clear(),
-                        Event::InitApply(o) => {
-                            names.insert((o.namespace().unwrap_or_default(), o.name_any()));
-                            self.take(kind, &o);
-                        }
-                        Event::InitDone => self.end_of_list(kind, &namespace, &names),
-                        Event::Apply(o) => {
-                            if let Some(key) = self.take(kind, &o) {
-                                tell(&key);
-                            }
-                        }
-                        Event::Delete(o) => {
-                            if let Some(key) = self.take(kind, &o) {
-                                self.lock().objects.remove(&key);
-                                tell(&key);
-                            }
-                        }
-                    }
-                }
-                Ok(None) => return,
-                Err(e) => {
-                    let absence = Absence::of(&e).filter(|_| !kind.always);
-                    // Said once per streak; a kind that the cluster does not know is no fault.
-                    match (failing, absence) {
-                        (true, _) => {}
-                        (false, None) => {
-                            tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
-                        }
-                        (false, Some(_)) => {
-                            tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
-                        }
-                    }
-                    failing = true;
-                    // The watcher's own pause begins anew with each Init.
-                    self.failed(kind, &namespace, absence);
-                    if absence.is_none() {
-                        tokio::time::sleep(RETRY).await;
-                        continue;
-                    }
-                    tokio::time::sleep(look_again).await;
-                    // From a list on: where it stood, a kind that has come again would be watched and never listed.
-                    events = begin();
-                }
-            }
-        }
     }
 }

@@ -1,15 +1,13 @@
 //! One pass over the planned objects of one resource.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 
-use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::object::SeenObject;
-use super::seen::{Key, Seen};
+use super::object::{SeenObject, short_hash};
+use super::seen::{Applied, Key, Seen};
 use crate::kinds::Kind;
 use crate::labels::{APPLIED_HASH, MANAGER, ours};
 
@@ -90,6 +88,16 @@ pub enum ApplyError {
         /// The server's words.
         why: String,
     },
+    /// Objects of this kind can't be watched now, so what is known of them may be old: nothing is done on it.
+    #[error(
+        "objects of kind {kind} can't be watched: {why}; if that is forbidden, give the operator the roles of its chart"
+    )]
+    Unseen {
+        /// Kind.
+        kind: &'static str,
+        /// The watch's words.
+        why: String,
+    },
     /// The server is away, or in trouble: tried again.
     #[error("{kind} {name}")]
     Server {
@@ -124,14 +132,12 @@ impl ApplyError {
 pub struct Applier {
     client: Client,
     seen: Seen,
-    /// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
-    applied: Arc<Mutex<HashMap<Key, (String, u64)>>>,
 }
 
 impl Applier {
     /// Over a client and what is seen.
     pub fn new(client: Client, seen: Seen) -> Self {
-        Self { client, seen, applied: Arc::default() }
+        Self { client, seen }
     }
 
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
@@ -149,33 +155,34 @@ impl Applier {
         };
         let hash = hash(&body);
         let failed = |e| ApplyError::of(kind.kind, &name, e);
-        let known = match self.seen.get(&key) {
-            Some(known) => Some(known),
+        let (known, applied) = match self.seen.get(&key) {
+            Some((known, applied)) => (Some(known), applied),
             // Not among the labelled ones: free, somebody else's, or so new that the watch does not have it yet.
             None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
                 Some(found) if !ours(&found.metadata, &owner.name) => {
                     return Err(ApplyError::Collision { kind: kind.kind, name });
                 }
-                Some(found) => Some(SeenObject::of(&found.metadata)),
-                None => None,
+                Some(found) => (Some(SeenObject::of(&found.metadata)), None),
+                None => (None, None),
             },
         };
         if let Some(known) = &known {
-            if owned && known.owner.as_deref() != Some(owner.uid.as_str()) {
+            if owned && known.owner != Some(short_hash(&owner.uid)) {
                 return Err(if known.of_us {
                     ApplyError::Leaving { kind: kind.kind, name }
                 } else {
                     ApplyError::Collision { kind: kind.kind, name }
                 });
             }
-            if known.hash.as_deref() == Some(hash.as_str()) && !self.drifted(&key, &hash, known) {
+            // After a start nothing is known of what was applied, so everything is, once: what has not changed is no write to the server.
+            if known.hash == Some(hash) && applied == Some(Applied { hash, fields: known.fields }) {
                 return Ok(false);
             }
         }
         if let Some(meta) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             let notes = meta.entry("annotations").or_insert_with(|| json!({}));
             if let Some(notes) = notes.as_object_mut() {
-                notes.insert(APPLIED_HASH.to_owned(), hash.clone().into());
+                notes.insert(APPLIED_HASH.to_owned(), format!("{hash:016x}").into());
             }
         }
         let params = PatchParams::apply(MANAGER).force();
@@ -186,17 +193,8 @@ impl Applier {
             .map_err(failed)?;
         let now = SeenObject::of(&done.metadata);
         let wrote = known.is_none_or(|before| before.fields != now.fields);
-        let mark = (hash, now.fields);
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark);
-        self.seen.put(key, now);
+        self.seen.put(&key, now, Applied { hash, fields: now.fields });
         Ok(wrote)
-    }
-
-    /// Has somebody else changed it?
-    fn drifted(&self, key: &Key, hash: &str, known: &SeenObject) -> bool {
-        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        // After a start nothing is known, so everything is applied once: what has not changed is no write to the server.
-        applied.get(key).is_none_or(|(h, fields)| h != hash || *fields != known.fields)
     }
 
     /// Deletes what is ours and no longer planned; names what it deleted. `kinds`: those that the plan was made with. One that came since then was not
@@ -208,34 +206,45 @@ impl Applier {
         kinds: impl Fn(&Kind) -> bool,
     ) -> Result<Vec<String>, ApplyError> {
         let mut gone = Vec::new();
-        for (key, object) in self.seen.of(&owner.namespace, &owner.name) {
-            let Some(kind) = Kind::named(key.kind).filter(|k| k.prune && kinds(k)) else { continue };
-            let controlled = object.owner.as_deref() == Some(owner.uid.as_str());
-            if object.going || !controlled || planned.contains(&(key.kind, key.name.clone())) {
+        for (kind, name, object) in self.seen.of(&owner.namespace, &owner.name) {
+            let Some(kind) = Kind::named(kind).filter(|k| k.prune && kinds(k)) else { continue };
+            let controlled = object.owner == Some(short_hash(&owner.uid));
+            if object.going || !controlled || planned.contains(&(kind.kind, name.clone())) {
                 continue;
             }
-            let only_this = Preconditions { uid: Some(object.uid.clone()), resource_version: None };
-            let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
-            match self.api(kind, &owner.namespace).delete(&key.name, &params).await {
-                Ok(_) => gone.push(format!("{} {}", key.kind, key.name)),
-                Err(kube::Error::Api(e)) if e.code == 404 || e.code == 409 => {}
-                Err(e) => return Err(ApplyError::of(key.kind, &key.name, e)),
+            if self.take_away(owner, kind, &name).await.map_err(|e| ApplyError::of(kind.kind, &name, e))? {
+                gone.push(format!("{} {name}", kind.kind));
             }
         }
         Ok(gone)
     }
 
+    /// Deletes one, if it is still the one that was looked at; true if it did.
+    async fn take_away(&self, owner: &Owner, kind: Kind, name: &str) -> kube::Result<bool> {
+        let api = self.api(kind, &owner.namespace);
+        let Some(found) = api.get_metadata_opt(name).await? else { return Ok(false) };
+        let ours = found.owner_references().iter().any(|o| o.controller == Some(true) && o.uid == owner.uid);
+        if !ours {
+            return Ok(false);
+        }
+        let only_this = Preconditions { uid: found.metadata.uid, resource_version: None };
+        let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+        match api.delete(name, &params).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(e)) if e.code == 404 || e.code == 409 => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Forgets a resource that is gone.
     pub fn forget(&self, namespace: &str, vault: &str) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.retain(|k, _| k.namespace != namespace || k.vault != vault);
+        self.seen.forget(namespace, vault);
     }
 }
 
-fn hash(body: &Value) -> String {
+fn hash(body: &Value) -> u64 {
     // serde_json's maps are sorted, so the text is the same for the same content.
-    let digest = Sha256::digest(body.to_string().as_bytes());
-    hex::encode(digest.get(..8).unwrap_or_default())
+    short_hash(&body.to_string())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::read;
 use super::reconcile::PassError;
 use super::report::{Seen, after, write};
 use super::route;
-use super::secrets::Secrets;
+use super::secrets::{Database, Secrets};
 use super::trouble::trouble;
 use super::world::{Certificates, Memory, World, now};
 use crate::apply::ApplyError;
@@ -58,7 +58,7 @@ pub(super) async fn pass(
     let mut troubles = Vec::new();
     // Certificates and Secrets come first: pods wait for them.
     let certificates = certificates(world, fleet, memory, &mut troubles).await?;
-    let database = secrets(world, fleet, &observed, &mut troubles).await?;
+    let database = secrets(world, fleet, memory, &observed, &mut troubles).await?;
     if let Some(known) = &certificates {
         read::vaults(fleet, known, memory, &mut observed).await;
     }
@@ -136,26 +136,23 @@ async fn certificates(
     })
 }
 
-/// What an external database's Secret says.
-#[derive(Default)]
-struct Database {
-    /// It brings a CA.
-    authority: bool,
-    /// The port in its URL.
-    port: Option<u16>,
-}
-
 /// Sees to PINs and the database's Secrets.
 async fn secrets(
     world: &World,
     fleet: &Fleet,
+    memory: &mut Memory,
     observed: &Observed,
     troubles: &mut Vec<Trouble>,
 ) -> Result<Database, ApplyError> {
-    let mut database = Database::default();
-    if fleet.paused {
+    if let Some((at, generation, database)) = memory.secrets
+        && (fleet.paused || (generation == fleet.generation && at.elapsed() < world.resync))
+    {
         return Ok(database);
     }
+    if fleet.paused {
+        return Ok(Database::default());
+    }
+    let before = troubles.len();
     // Only while there can be no token that an earlier PIN opens.
     let new = match &observed.journal {
         Ok(None) => true,
@@ -168,13 +165,16 @@ async fn secrets(
         Ok(found) => troubles.extend(found),
         Err(e) => troubles.push(trouble(e)?),
     }
+    let mut database = Database::default();
     match secrets.database().await {
-        Ok((found, authority, port)) => {
+        Ok((found, seen)) => {
             troubles.extend(found);
-            database = Database { authority, port };
+            database = seen;
         }
         Err(e) => troubles.push(trouble(e)?),
     }
+    // What is amiss is looked at each time.
+    memory.secrets = (troubles.len() == before).then(|| (Instant::now(), fleet.generation, database));
     Ok(database)
 }
 

@@ -1,39 +1,19 @@
-//! Reads what is: ConfigMaps, workloads, pods, claims of one fleet, and what its vaults say.
+//! Reads what is: ConfigMaps of one fleet by name, its workloads, pods and claims as the watches have them, and what its vaults say.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
-use serde::de::DeserializeOwned;
 
 use super::store::{Store, bytes, documents, request};
 use super::world::{Certificates, Memory, World};
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Children};
 use crate::bootstrap::{Signed, Vault};
 use crate::journal::Journal;
-use crate::labels::{COMPONENT, REGION, VAULT};
-use crate::observe::{Observed, PodSeen, claim_seen, deployment_seen, pod_seen, stateful_set_seen};
-use crate::validate::{Fleet, JwksSource, RootCustody};
+use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
+use crate::validate::{Fleet, JwksSource, ObjectNames, RootCustody};
 use crate::vaults::VaultClient;
-
-async fn list<K>(world: &World, fleet: &Fleet) -> Result<Vec<K>, ApplyError>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    <K as kube::Resource>::DynamicType: Default,
-{
-    let api: Api<K> = Api::namespaced(world.client.clone(), &fleet.namespace);
-    let ours = ListParams::default().labels(&format!("{VAULT}={}", fleet.name));
-    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or("object");
-    let found = api.list(&ours).await.map_err(|e| ApplyError::of(kind, "(list)", e))?;
-    Ok(found.items)
-}
 
 /// Everything but the vaults' words.
 pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, ApplyError> {
@@ -65,20 +45,7 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         Some(_) => None,
         None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get("jwks.json").cloned()),
     };
-    let (pods, sets) = (list::<Pod>(world, fleet).await?, list::<StatefulSet>(world, fleet).await?);
-    let deployments = list::<Deployment>(world, fleet).await?;
-    let claims = list::<PersistentVolumeClaim>(world, fleet).await?;
-    let region = |labels: &BTreeMap<String, String>| labels.get(REGION).cloned();
-    let names = fleet.names();
-    let seen: Vec<(Option<String>, PodSeen)> =
-        pods.iter().map(|p| (region(p.labels()), pod_seen(p))).collect();
-    let is_chatd = |p: &&Pod| p.labels().get(COMPONENT).is_some_and(|c| c == "chatd");
-    let chatd_pods =
-        pods.iter().filter(is_chatd).map(pod_seen).filter(|p| p.running).filter_map(|p| p.address);
-    let others = seen
-        .iter()
-        .filter(|(r, _)| r.is_none())
-        .filter_map(|(_, p)| Some((p.name.clone(), p.problem.clone()?)));
+    let seen = Objects::of(&world.seen.children(&fleet.namespace, name)?, fleet.names());
     Ok(Observed {
         journal,
         root,
@@ -88,24 +55,60 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         request: asked.and_then(|m| m.binary_data).into_iter().flatten().map(|(k, v)| (k, v.0)).collect(),
         jwks,
         served_jwks,
-        others: others.collect(),
-        // By its name too: a label alone is soon forged.
-        pods: seen
-            .into_iter()
-            .filter_map(|(r, p)| Some((r?, p)))
-            .filter(|(r, p)| p.name == format!("{name}-{r}-0"))
-            .collect(),
-        sets: sets.iter().filter_map(|s| Some((region(s.labels())?, stateful_set_seen(s)))).collect(),
-        chatd: deployments.iter().find(|d| d.name_any() == names.chatd()).map(deployment_seen),
-        chatd_pods: chatd_pods.collect(),
-        postgres: sets
-            .iter()
-            .find(|s| s.labels().get(COMPONENT).is_some_and(|c| c == "postgres"))
-            .map(stateful_set_seen),
-        claims: claims.iter().map(claim_seen).collect(),
+        pods: seen.vaults,
+        sets: seen.sets,
+        chatd: seen.chatd,
+        chatd_pods: seen.chatd_pods,
+        postgres: seen.postgres,
+        others: seen.others,
+        claims: seen.claims,
         vaults: BTreeMap::new(),
         silent: BTreeMap::new(),
     })
+}
+
+/// The objects of a fleet, sorted by what they are to it.
+#[derive(Default)]
+struct Objects {
+    vaults: BTreeMap<String, PodSeen>,
+    sets: BTreeMap<String, WorkloadSeen>,
+    chatd: Option<WorkloadSeen>,
+    chatd_pods: Vec<IpAddr>,
+    postgres: Option<WorkloadSeen>,
+    others: BTreeMap<String, PodProblem>,
+    claims: Vec<ClaimSeen>,
+}
+
+impl Objects {
+    fn of(children: &Children, names: ObjectNames<'_>) -> Self {
+        let mut all = Self::default();
+        for (name, seen) in children.values().flatten() {
+            // By its name too: a label alone is soon forged.
+            let of_region = |region: &str, end: &str| *name == format!("{}-{region}{end}", names.fleet());
+            let component = seen.component.as_deref().unwrap_or_default();
+            match (&seen.child, &seen.region) {
+                (Child::Pod(pod), Some(region)) if of_region(region, "-0") => {
+                    all.vaults.insert(region.clone(), pod.clone());
+                }
+                (Child::Pod(pod), None) => {
+                    if component == "chatd" && pod.running {
+                        all.chatd_pods.extend(pod.address);
+                    }
+                    if let Some(problem) = &pod.problem {
+                        all.others.insert(pod.name.clone(), problem.clone());
+                    }
+                }
+                (Child::Set(set), Some(region)) if of_region(region, "") => {
+                    all.sets.insert(region.clone(), set.clone());
+                }
+                (Child::Set(set), None) if component == "postgres" => all.postgres = Some(set.clone()),
+                (Child::Deployment(d), _) if *name == names.chatd() => all.chatd = Some(d.clone()),
+                (Child::Claim(claim), _) => all.claims.push(claim.clone()),
+                (Child::Pod(_) | Child::Set(_) | Child::Deployment(_), _) => {}
+            }
+        }
+        all
+    }
 }
 
 /// Asks every vault whose pod runs, all at once.

@@ -40,6 +40,7 @@ pub(super) async fn reconcile(resource: Arc<BackupKeyVault>, world: Arc<World>) 
             let before = memory.completed(before);
             let after = refused(&resource, &before, &refusals);
             let written = write(&world, &resource, &before, &after, &mut memory).await;
+            world.metrics.show(&namespace, &name, &after);
             world.remember(&namespace, &name, memory);
             written.map(|()| Next::requeue(world.resync))
         }

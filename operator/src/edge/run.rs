@@ -21,7 +21,7 @@ use super::health::{self, Health};
 use super::reconcile::{failed, reconcile};
 use super::watched::watched;
 use super::world::World;
-use crate::apply::Seen;
+use crate::apply::{Seen, watch};
 use crate::kinds::ALL;
 use crate::lease::{Election, LeaseLost};
 use crate::metrics::Metrics;
@@ -178,7 +178,7 @@ async fn lead(
         for kind in ALL {
             // Whether a kind has come that the cluster did not know.
             let again = Duration::from_secs(args.resync.saturating_mul(2)).min(Duration::from_mins(1));
-            let watch = seen.clone().watch(client.clone(), kind, namespace.clone(), again, changed.clone());
+            let watch = watch(seen.clone(), client.clone(), kind, namespace.clone(), again, changed.clone());
             let stop = stop.clone();
             tasks.spawn(async move {
                 tokio::select! {

@@ -47,6 +47,15 @@ pub(super) enum Whose {
     Others,
 }
 
+/// What the plan must know of an external database's Secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Database {
+    /// It brings a CA.
+    pub authority: bool,
+    /// The port in its URL.
+    pub port: Option<u16>,
+}
+
 /// Where a fleet's Secrets are.
 pub(super) struct Secrets<'a> {
     api: Api<Secret>,
@@ -175,20 +184,20 @@ impl<'a> Secrets<'a> {
         })
     }
 
-    /// The database's Secrets; says what is wrong, whether an external one brings a CA, and the port in its URL.
-    pub(super) async fn database(&self) -> Result<(Vec<Trouble>, bool, Option<u16>), ApplyError> {
+    /// The database's Secrets; says what is wrong, and what the plan must know.
+    pub(super) async fn database(&self) -> Result<(Option<Trouble>, Database), ApplyError> {
         let names = self.fleet.names();
         match &self.fleet.postgres {
-            Postgres::None | Postgres::CloudNativePg { .. } => Ok((Vec::new(), false, None)),
+            Postgres::None | Postgres::CloudNativePg { .. } => Ok((None, Database::default())),
             Postgres::External(key) => {
                 let trouble = self.given(key, "the database's URL", "PostgresSecret").await?;
                 let found = self.read(&key.name).await?.map(|(c, _)| c);
-                let ca = found.as_ref().is_some_and(|c| c.get("ca.crt").is_some());
+                let authority = found.as_ref().is_some_and(|c| c.get("ca.crt").is_some());
                 let port = found
                     .as_ref()
                     .and_then(|c| c.text(&key.key))
                     .and_then(|url| reqwest::Url::parse(url).ok()?.port());
-                Ok((trouble.into_iter().collect(), ca, port))
+                Ok((trouble, Database { authority, port }))
             }
             Postgres::Managed(_) => {
                 let (name, url) = (names.postgres(), names.postgres_url());
@@ -221,7 +230,7 @@ impl<'a> Secrets<'a> {
                     )
                     .await?;
                 }
-                Ok((Vec::new(), true, None))
+                Ok((None, Database { authority: true, port: None }))
             }
         }
     }

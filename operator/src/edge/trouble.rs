@@ -22,6 +22,9 @@ pub(super) fn trouble(e: ApplyError) -> Result<Trouble, ApplyError> {
         ApplyError::Leaving { kind, name } => {
             Trouble::soft("BeingCollected", target(kind, name), e.to_string())
         }
-        ApplyError::Server { .. } => return Err(e),
+        ApplyError::Unseen { kind, why } if why.contains("forbidden") => {
+            Trouble::hard("RoleMissing", *kind, e.to_string())
+        }
+        ApplyError::Unseen { .. } | ApplyError::Server { .. } => return Err(e),
     })
 }

@@ -10,6 +10,7 @@ use kube::runtime::events::Recorder;
 use tokio::time::Instant;
 
 use super::run::AT_ONCE;
+use super::secrets::Database;
 use crate::apply::{Applier, Seen};
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, Settings};
@@ -59,6 +60,8 @@ pub(super) struct Memory {
     pub tokens: HashMap<String, (String, VaultToken)>,
     /// Connections by region, with the pod and the certificate that they were made with.
     pub clients: HashMap<String, (String, VaultClient)>,
+    /// When PINs and the database's Secrets were last found good, for which generation, and what the plan must know of them.
+    pub secrets: Option<(Instant, i64, Database)>,
     /// When the certificates were looked at, for which resource and generation, and what was seen.
     pub pki: Option<(Instant, (String, i64), Arc<Certificates>)>,
 }

@@ -1,9 +1,11 @@
 //! What is: read from the API server and from the vaults, once for each pass. Nothing here decides or writes.
 
+mod child;
 mod pod;
 mod route;
 mod workload;
 
+pub use child::{Child, ChildSeen, child_seen};
 pub use pod::{PodProblem, PodSeen, pod_seen};
 pub use route::{RouteFault, route_faults};
 pub use workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};

@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_secs(5);
 /// Initialising elects in every shard.
 const INIT: Duration = Duration::from_secs(40);
+/// A connection that nobody has used for so long is closed.
+const IDLE: Duration = Duration::from_secs(15);
 /// More is no answer of a vault.
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -76,6 +78,8 @@ impl VaultClient {
             .connect_timeout(CONNECT)
             .timeout(ASK)
             .pool_max_idle_per_host(1)
+            // At rest nobody asks for a minute, and the buffers of an open connection are most of what is remembered of a vault.
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

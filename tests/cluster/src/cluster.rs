@@ -1,13 +1,14 @@
-//! Three nodes with our images on them: `cluster up`, `images/build.sh`, `cluster load`.
+//! Three nodes with our images on them: `cluster up`, `images/build.sh`, `cluster load`; or somebody else's, by its kubeconfig.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::Answer;
 use crate::api_server::{guardian, program};
+use crate::{Answer, Door};
 
 /// What runs in the cluster.
 const IMAGES: [&str; 5] = ["operator", "vault", "chatd", "postgres", "copier"];
@@ -28,23 +29,38 @@ pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project's folder")
 }
 
-/// A cluster of three nodes. Up until it is dropped, or until the test process ends in whatever way.
+/// A cluster of three nodes.
 pub struct Cluster {
     folder: PathBuf,
-    /// None: somebody else's, which `BKV_CLUSTER_DIR` names.
-    guardian: Option<Child>,
+    whose: Whose,
+}
+
+enum Whose {
+    /// Made for this test: up until it is dropped, or until the test process ends in whatever way.
+    Ours(Child),
+    /// One of `bin/cluster` that `BKV_CLUSTER_DIR` names, for work on a single scenario: it stays.
+    Named,
+    /// Any other, such as kind's, by the kubeconfig that `BKV_KUBECONFIG` names. Our images are on its nodes already.
+    Given { kubeconfig: PathBuf, _folder: tempfile::TempDir },
 }
 
 impl Cluster {
-    /// Brings one up with our images in it, or takes the one that `BKV_CLUSTER_DIR` names (for work on a single scenario: it stays). Never skips.
+    /// Brings one up with our images in it, or takes the one that was named. Never skips.
     pub fn start() -> Self {
-        let given = std::env::var_os("BKV_CLUSTER_DIR").map(PathBuf::from);
-        let this = if let Some(folder) = given {
-            Self { folder, guardian: None }
+        if let Some(kubeconfig) = std::env::var_os("BKV_KUBECONFIG") {
+            let folder = tempfile::Builder::new().prefix("bkv-scenarios-").tempdir().expect("a folder");
+            let kubeconfig = PathBuf::from(kubeconfig);
+            return Self {
+                folder: folder.path().to_owned(),
+                whose: Whose::Given { kubeconfig, _folder: folder },
+            };
+        }
+        let this = if let Some(folder) = std::env::var_os("BKV_CLUSTER_DIR") {
+            Self { folder: folder.into(), whose: Whose::Named }
         } else {
             let folder =
                 tempfile::Builder::new().prefix("bkv-scenarios-").tempdir().expect("a folder").keep();
-            Self { guardian: Some(guardian(&folder)), folder }
+            Self { whose: Whose::Ours(guardian(&folder)), folder }
         };
         let images = images();
         if !this.cluster(&["status"]).ok {
@@ -63,9 +79,32 @@ impl Cluster {
         &self.folder
     }
 
+    /// Its nodes are processes of this machine: their power can be cut, and programs in them be stopped.
+    pub fn breakable(&self) -> bool {
+        !matches!(self.whose, Whose::Given { .. })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        match (&self.whose, arguments) {
+            (Whose::Given { kubeconfig, .. }, [program @ ("kubectl" | "helm"), rest @ ..]) => {
+                let mut command = Command::new(program);
+                command.env("KUBECONFIG", kubeconfig).args(rest);
+                command
+            }
+            (Whose::Given { .. }, _) => {
+                panic!("only a cluster of bin/cluster can do `{}`", arguments.join(" "))
+            }
+            _ => {
+                let mut command = Command::new(program());
+                command.arg("--dir").arg(&self.folder).args(arguments);
+                command
+            }
+        }
+    }
+
     /// `cluster …`
     pub fn cluster(&self, arguments: &[&str]) -> Answer {
-        Answer::of(Command::new(program()).arg("--dir").arg(&self.folder).args(arguments), None)
+        Answer::of(&mut self.command(arguments), None)
     }
 
     /// The same, and it must succeed.
@@ -86,9 +125,20 @@ impl Cluster {
     /// `kubectl apply -f -` of an object or a list of them, in a namespace. It must succeed.
     #[track_caller]
     pub fn apply(&self, namespace: &str, object: &Value) {
-        let mut command = Command::new(program());
-        command.arg("--dir").arg(&self.folder).args(["kubectl", "-n", namespace, "apply", "-f", "-"]);
+        let mut command = self.command(&["kubectl", "-n", namespace, "apply", "-f", "-"]);
         Answer::of(&mut command, Some(&object.to_string())).good();
+    }
+
+    /// A way to a port of `pod/…` or `service/…`.
+    pub fn door(&self, namespace: &str, what: &str, port: u16) -> Door {
+        if let Whose::Given { kubeconfig, .. } = &self.whose {
+            return Door::forwarded(kubeconfig, namespace, what, port);
+        }
+        let (kind, name) = what.split_once('/').expect("kind/name");
+        let found = self.get(namespace, kind, name);
+        let address = found.pointer("/status/podIP").or_else(|| found.pointer("/spec/clusterIP"));
+        let address = address.and_then(Value::as_str).unwrap_or_else(|| panic!("{what} has no address"));
+        Door::straight(SocketAddr::new(address.parse().expect("an address"), port))
     }
 
     /// One object; null if it is not there.
@@ -120,7 +170,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(mut guardian) = self.guardian.take() {
+        if let Whose::Ours(guardian) = &mut self.whose {
             // The closed pipe is the word to go.
             drop(guardian.stdin.take());
             let _ended = guardian.wait();

@@ -1,47 +1,37 @@
 //! A port of this machine that leads to a Service of the cluster. A connection that the Service sends to a pod that is gone is tried again.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// Open until the test process ends.
-pub struct Way {
-    /// The local port.
-    pub port: u16,
-    to: Arc<Mutex<SocketAddr>>,
-}
+use crate::Door;
 
 const CONNECT: Duration = Duration::from_millis(700);
 const TRIES: usize = 20;
+/// After a try that was refused at once.
+const PAUSE: Duration = Duration::from_millis(200);
 
-impl Way {
-    /// To an address and port.
-    pub fn to(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
-        let to = Arc::new(Mutex::new(address));
-        let target = to.clone();
-        std::thread::spawn(move || {
-            for inward in listener.incoming().flatten() {
-                let address = *target.lock().expect("nobody panics with it");
-                std::thread::spawn(move || {
-                    for _ in 0..TRIES {
-                        if let Ok(outward) = TcpStream::connect_timeout(&address, CONNECT) {
-                            join(&inward, &outward);
-                            return;
-                        }
+/// Opens one; gives its port. Open until the test process ends.
+pub fn way(door: Door) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        // All of it, or it would be shut by now.
+        let door = door;
+        let address = door.address;
+        for inward in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                for _ in 0..TRIES {
+                    match TcpStream::connect_timeout(&address, CONNECT) {
+                        Ok(outward) => return join(&inward, &outward),
+                        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::thread::sleep(PAUSE),
+                        Err(_) => {}
                     }
-                });
-            }
-        });
-        Self { port, to }
-    }
-
-    /// Leads elsewhere from now on.
-    pub fn lead_to(&self, address: SocketAddr) {
-        *self.to.lock().expect("nobody panics with it") = address;
-    }
+                }
+            });
+        }
+    });
+    port
 }
 
 fn join(a: &TcpStream, b: &TcpStream) {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::resource::PEOPLE;
 use super::stage::{MADE, Stage};
 
-const ADMIN: u16 = 7300;
+/// Of every vault's pod.
+pub(crate) const ADMIN: u16 = 7300;
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
     let pods = stage.cluster.list(PEOPLE, "pods", MADE);
@@ -35,8 +36,8 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         "S36: the policies are not there"
     );
 
-    let vault = stage.vault("us-east");
-    let address = format!("{}:{ADMIN}", vault["status"]["podIP"].as_str().unwrap());
+    let door = stage.cluster.door(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    let address = door.address.to_string();
     let held = |secret: &str| stage.cluster.get(PEOPLE, "secret", secret);
     let admin = knock(stage, &address, Some(&held("demo-admin")), &["-tls1_3"]);
     assert!(

@@ -1,7 +1,8 @@
 //! A fleet on real pods, and what can happen to it, one file a story. One cluster for all; they run in order, and a loop of recoveries runs through those
 //! that break the fleet `demo`. After each of them nobody's tries may have been spent.
 //!
-//! `BKV_SCENARIOS=rest,drains` runs only those (`install` always runs), `BKV_CLUSTER_DIR` uses a cluster that is up: for work on one story.
+//! `BKV_SCENARIOS=rest,drains` runs only those (`install` always runs), `BKV_CLUSTER_DIR` uses a cluster of `bin/cluster` that is up: for work on one
+//! story. `BKV_KUBECONFIG` names the kubeconfig of any other cluster, such as kind's.
 #![allow(clippy::case_sensitive_file_extension_comparisons, clippy::single_match_else)] // keys of Secrets are no file names
 #![allow(
     clippy::unwrap_used,
@@ -54,6 +55,9 @@ const ALL: [Scenario; 14] = [
     ("secrets", secrets::tell),
 ];
 
+/// They cut a node's power or stop a program in it.
+const NEED_OUR_NODES: [&str; 2] = ["leader_paused", "region_down"];
+
 #[test]
 fn scenarios() {
     let wanted = std::env::var("BKV_SCENARIOS").ok();
@@ -67,6 +71,10 @@ fn scenarios() {
     for (name, tell) in ALL {
         if wanted.as_ref().is_some_and(|w| !w.contains(&name)) {
             println!("{name}: skipped, BKV_SCENARIOS names others");
+            continue;
+        }
+        if NEED_OUR_NODES.contains(&name) && !stage.cluster.breakable() {
+            println!("{name}: skipped, only a cluster of tests/cluster has nodes that can be broken so");
             continue;
         }
         println!("── {name}");

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use bkv_cluster_tests::Answer;
 use serde_json::{Value, json};
 
-use super::hardened::knock;
-use super::resource::{PEOPLE, REGIONS};
+use super::hardened::{ADMIN, knock};
+use super::resource::PEOPLE;
 use super::stage::{MADE, Stage};
 
 const AUTHORITY: &str = "demo-ca";
@@ -66,9 +66,8 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     }
     std::thread::sleep(MOUNTED);
     stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
-    let vault = stage.vault("us-east");
-    let address = format!("{}:7300", vault["status"]["podIP"].as_str().unwrap());
-    let refused = knock(stage, &address, Some(&stolen), &["-tls1_3"]);
+    let door = stage.cluster.door(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    let refused = knock(stage, &door.address.to_string(), Some(&stolen), &["-tls1_3"]);
     assert!(!refused.out.contains("200 OK"), "a leaf of the retired authority is let in: {refused:?}");
 
     stage.heals(Duration::from_mins(1));
@@ -153,28 +152,26 @@ fn aged(key: &str) -> String {
 
 /// Each program shows at its door the certificate that lies in its Secret now.
 fn shown(stage: &Stage) -> Result<(), String> {
-    let doors = |component: &str, port: u16, options: &'static str, secret: &str| -> Vec<_> {
-        let selector = format!("{MADE},app.kubernetes.io/component={component}");
-        let pods = stage.cluster.list(PEOPLE, "pods", &selector);
-        let address = |p: &Value| p["status"]["podIP"].as_str().map(|ip| format!("{ip}:{port}"));
-        pods.iter().filter_map(address).map(|a| (a, options, secret.to_owned())).collect()
-    };
-    let mut all = doors("chatd", 8443, "", "demo-chatd-web");
-    all.extend(doors("postgres", 5432, "-starttls postgres", "demo-postgres-tls"));
-    for region in REGIONS {
-        let pod = stage.vault(region);
-        let ip = pod["status"]["podIP"].as_str().ok_or("no address")?;
-        all.push((format!("{ip}:7300"), "", format!("demo-{region}-tls")));
-    }
-    for (address, options, secret) in all {
+    let pods = stage.cluster.list(PEOPLE, "pods", MADE);
+    for pod in &pods {
+        let label = |name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default();
+        let (port, options, secret) = match label("app.kubernetes.io/component") {
+            "chatd" => (8443, "", "demo-chatd-web".to_owned()),
+            "postgres" => (5432, "-starttls postgres", "demo-postgres-tls".to_owned()),
+            "vault" => (ADMIN, "", format!("demo-{}-tls", label("bkv.dev/region"))),
+            other => return Err(format!("a pod of {other:?}")),
+        };
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let door = stage.cluster.door(PEOPLE, &format!("pod/{name}"), port);
+        let address = door.address.to_string();
         let mut command = Command::new("timeout");
         command.args(["5", "openssl", "s_client", "-connect", &address]).args(options.split_whitespace());
         let answer = Answer::of(&mut command, Some(""));
         let wanted = field(stage, &secret, "tls.crt");
         let leaf = wanted.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         if !answer.out.contains(leaf.trim()) {
-            return Err(format!("{address} does not show what lies in {secret}"));
+            return Err(format!("{name} does not show what lies in {secret}"));
         }
     }
-    Ok(())
+    if pods.len() >= LEAVES.len() - 1 { Ok(()) } else { Err(format!("{} pods", pods.len())) }
 }

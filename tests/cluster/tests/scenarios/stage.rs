@@ -1,12 +1,11 @@
 //! What the stories share: the cluster, the operator in it, the fleet `demo`, and people who use it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bkv_cluster_tests::{Answer, Cluster, Loop, Person, Way, project};
+use bkv_cluster_tests::{Answer, Cluster, Loop, Person, project, way};
 use serde_json::{Value, json};
 
 use super::resource::{self, PEOPLE};
@@ -39,7 +38,9 @@ impl Stage {
         secrets::nowhere(&self.cluster, name);
         self.cluster.kubectl(&["-n", name, "delete", "bkv", "--all"]).good();
         self.cluster.kubectl(&["delete", "namespace", name, "--timeout=90s"]).good();
-        self.cluster.must(&["volumes"]);
+        if self.cluster.breakable() {
+            self.cluster.must(&["volumes"]);
+        }
     }
 
     /// `demo` as it is now.
@@ -115,8 +116,6 @@ pub(crate) fn person(
     (namespace, vault): (&str, &str),
     name: &str,
 ) -> Person {
-    let service = cluster.get(namespace, "service", &format!("{vault}-chatd"));
-    let address = service["spec"]["clusterIP"].as_str().expect("an address").parse().expect("an address");
-    let way = Way::to(SocketAddr::new(address, 443));
-    Person::new(cluster, (namespace, vault), way.port, issuer, folder, name)
+    let door = cluster.door(namespace, &format!("service/{vault}-chatd"), 443);
+    Person::new(cluster, (namespace, vault), way(door), issuer, folder, name)
 }

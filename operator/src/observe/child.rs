@@ -1,0 +1,75 @@
+//! An object whose state is the fleet's state, as it comes from a watch: what matters of it, and whose it is. Pure.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+
+use super::{ClaimSeen, PodSeen, WorkloadSeen, claim_seen, deployment_seen, pod_seen, stateful_set_seen};
+use crate::labels::{COMPONENT, REGION};
+
+/// What is seen of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildSeen {
+    /// The region of its label; only what belongs to a vault has one.
+    pub region: Option<String>,
+    /// The part of the fleet of its label.
+    pub component: Option<String>,
+    /// Its state.
+    pub child: Child,
+}
+
+/// Its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// A pod.
+    Pod(PodSeen),
+    /// A StatefulSet.
+    Set(WorkloadSeen),
+    /// A Deployment.
+    Deployment(WorkloadSeen),
+    /// A volume claim.
+    Claim(ClaimSeen),
+}
+
+/// Reads one. None: of another kind, or it does not read as one.
+pub fn child_seen(kind: &str, object: DynamicObject) -> Option<ChildSeen> {
+    let label = |name: &str| object.labels().get(name).cloned();
+    let (region, component) = (label(REGION), label(COMPONENT));
+    let child = match kind {
+        "Pod" => Child::Pod(pod_seen(&object.try_parse::<Pod>().ok()?)),
+        "StatefulSet" => Child::Set(stateful_set_seen(&object.try_parse::<StatefulSet>().ok()?)),
+        "Deployment" => Child::Deployment(deployment_seen(&object.try_parse::<Deployment>().ok()?)),
+        "PersistentVolumeClaim" => {
+            Child::Claim(claim_seen(&object.try_parse::<PersistentVolumeClaim>().ok()?))
+        }
+        _ => return None,
+    };
+    Some(ChildSeen { region, component, child })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_watched_object_is_read_by_its_kind() {
+        let object = |kind: &str| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "v1", "kind": kind,
+                "metadata": { "name": "demo-a-0", "namespace": "n", "labels": { REGION: "a", COMPONENT: "vault" } },
+                "spec": { "storageClassName": "fast" },
+                "status": { "phase": "Bound" },
+            }))
+            .unwrap()
+        };
+        let claim = child_seen("PersistentVolumeClaim", object("PersistentVolumeClaim")).unwrap();
+        assert_eq!((claim.region.as_deref(), claim.component.as_deref()), (Some("a"), Some("vault")));
+        assert!(
+            matches!(claim.child, Child::Claim(c) if c.bound && c.name == "demo-a-0" && c.class.as_deref() == Some("fast"))
+        );
+        assert!(child_seen("Service", object("Service")).is_none());
+    }
+}

@@ -1,0 +1,60 @@
+//! A way from this machine to a port of a pod or Service.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Open until it is dropped, or until the test process ends in whatever way.
+pub struct Door {
+    /// Where to knock.
+    pub address: SocketAddr,
+    forward: Option<Child>,
+}
+
+const OPENS_WITHIN: Duration = Duration::from_secs(20);
+
+impl Door {
+    /// Addresses of pods and Services can be reached from this machine.
+    pub(crate) fn straight(address: SocketAddr) -> Self {
+        Self { address, forward: None }
+    }
+
+    /// By `kubectl port-forward`, again and again: it ends when its pod does.
+    pub(crate) fn forwarded(kubeconfig: &Path, namespace: &str, what: &str, port: u16) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = free.local_addr().expect("its address");
+        drop(free);
+        let forward =
+            r#"while :; do kubectl port-forward -n "$0" "$1" "$2"; sleep 0.2; done & read -r _; kill -- -$$"#;
+        let child = Command::new("sh")
+            .args(["-c", forward, namespace, what, &format!("{}:{port}", address.port())])
+            .env("KUBECONFIG", kubeconfig)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh");
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(
+                begun.elapsed() < OPENS_WITHIN,
+                "no way to {what} in {namespace} by kubectl port-forward"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Self { address, forward: Some(child) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.forward.take() {
+            // The closed pipe is the word to go.
+            drop(child.stdin.take());
+            let _ended = child.wait();
+        }
+    }
+}
