@@ -53,7 +53,7 @@ const fn workload(kind: &'static str, plural: &'static str) -> Kind {
 }
 
 /// All that are watched.
-pub const ALL: [Kind; 15] = [
+pub const ALL: [Kind; 16] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Service", "services"),
@@ -66,6 +66,7 @@ pub const ALL: [Kind; 15] = [
     CLAIM,
     optional("networking.k8s.io", "v1", "Ingress", "ingresses"),
     optional("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    optional("gateway.networking.k8s.io", "v1", "BackendTLSPolicy", "backendtlspolicies"),
     optional("cert-manager.io", "v1", "Certificate", "certificates"),
     optional("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     optional("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),

@@ -44,7 +44,7 @@
 {{- end }}
 {{- if .gateway }}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
+  resources: [httproutes, backendtlspolicies]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 {{- if .certManager }}

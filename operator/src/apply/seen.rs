@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::absence::Absence;
 use super::object::SeenObject;
 use super::target::ApplyError;
 use crate::kinds::{ALL, Kind};
@@ -60,6 +61,10 @@ struct Inner {
     objects: BTreeMap<(String, String), BTreeMap<(&'static str, Box<str>), Entry>>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
     listed: HashSet<(&'static str, String)>,
+    /// Kinds of which a list was asked for once, and an answer came, whichever.
+    tried: HashSet<(&'static str, String)>,
+    /// Kinds that can't be listed, and why.
+    absent: HashMap<(&'static str, String), Absence>,
     /// Watches that fail now, and their words.
     silent: HashMap<(&'static str, String), String>,
 }
@@ -146,15 +151,25 @@ impl Seen {
         self.lock().listed.iter().any(|(k, _)| *k == kind)
     }
 
-    /// Waits until every kind that each cluster has was listed in each of these namespaces.
+    /// Why the kind is not known, if it is so.
+    pub fn absence(&self, kind: &str) -> Option<Absence> {
+        let inner = self.lock();
+        let known = inner.listed.iter().any(|(k, _)| *k == kind);
+        inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
+    }
+
+    /// Waits until every kind that each cluster has was listed in each of these namespaces, and every other one was asked for: what is planned must not
+    /// depend on which watch is the faster. Somebody else's kind that is broken must not hold the rest up.
     pub async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
         loop {
             let missing = {
                 let inner = self.lock();
-                let all = ALL.iter().filter(|k| k.always);
-                let mut pairs = all.flat_map(|k| namespaces.iter().map(move |n| (k.kind, n.clone())));
-                pairs.any(|pair| !inner.listed.contains(&pair))
+                let mut pairs = ALL.iter().flat_map(|k| namespaces.iter().map(move |n| (k, n.clone())));
+                pairs.any(|(k, n)| {
+                    let answered = if k.always { &inner.listed } else { &inner.tried };
+                    !answered.contains(&(k.kind, n))
+                })
             };
             if !missing || changes.changed().await.is_err() {
                 return;
@@ -196,6 +211,27 @@ impl Seen {
             !ours.is_empty()
         });
         inner.listed.insert((kind.kind, namespace.to_owned()));
+        inner.tried.insert((kind.kind, namespace.to_owned()));
+        inner.absent.remove(&(kind.kind, namespace.to_owned()));
+        drop(inner);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// The kind can't be listed. Has it gone, or our right to it, or were they never there, then nothing of it is planned, and nothing of it is deleted.
+    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>) {
+        let mut inner = self.lock();
+        let pair = (kind.kind, namespace.to_owned());
+        if let Some(why) = absence {
+            inner.objects.retain(|(place, _), ours| {
+                if namespace.is_empty() || place == namespace {
+                    ours.retain(|(k, _), _| *k != kind.kind);
+                }
+                !ours.is_empty()
+            });
+            inner.listed.remove(&pair);
+            inner.absent.insert(pair.clone(), why);
+        }
+        inner.tried.insert(pair);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }

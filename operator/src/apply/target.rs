@@ -197,17 +197,17 @@ impl Applier {
         Ok(wrote)
     }
 
-    /// Deletes what is ours and no longer planned; names what it deleted.
+    /// Deletes what is ours and no longer planned; names what it deleted. `kinds`: those that the plan was made with. One that came since then was not
+    /// planned either.
     pub async fn prune(
         &self,
         owner: &Owner,
         planned: &BTreeSet<(&'static str, String)>,
+        kinds: impl Fn(&Kind) -> bool,
     ) -> Result<Vec<String>, ApplyError> {
         let mut gone = Vec::new();
         for (kind, name, object) in self.seen.of(&owner.namespace, &owner.name) {
-            // A kind that is not listed yet was not planned either.
-            let known = |k: &Kind| k.prune && (k.always || self.seen.knows(k.kind));
-            let Some(kind) = Kind::named(kind).filter(known) else { continue };
+            let Some(kind) = Kind::named(kind).filter(|k| k.prune && kinds(k)) else { continue };
             let controlled = object.owner == Some(short_hash(&owner.uid));
             if object.going || !controlled || planned.contains(&(kind.kind, name.clone())) {
                 continue;

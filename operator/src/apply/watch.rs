@@ -11,6 +11,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt as _};
 use tokio::sync::mpsc;
 
+use super::absence::Absence;
 use super::object::SeenObject;
 use super::seen::{Key, Seen};
 use crate::kinds::Kind;
@@ -20,16 +21,21 @@ use crate::resource::BackupKeyVault;
 
 /// After a watch has failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Whether a kind has come that the cluster did not know.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Objects in one answer to the first list: of hundreds of fleets all at once would be megabytes, of which the allocator keeps what it had to have once.
 const PAGE: u32 = 50;
 
 /// Whom to tell.
 pub type Changed = mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>;
 
-/// Watches one kind in one namespace (empty: all) for ever.
-pub async fn watch(seen: Seen, client: Client, kind: Kind, namespace: String, changed: Changed) {
+/// Watches one kind in one namespace (empty: all) for ever. `look_again`: between two looks whether a kind has come that the cluster did not know.
+pub async fn watch(
+    seen: Seen,
+    client: Client,
+    kind: Kind,
+    namespace: String,
+    look_again: Duration,
+    changed: Changed,
+) {
     let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).page_size(PAGE);
     let resource = kind.resource();
     if kind.child {
@@ -39,26 +45,28 @@ pub async fn watch(seen: Seen, client: Client, kind: Kind, namespace: String, ch
             Api::namespaced_with(client, &namespace, &resource)
         };
         let state = move |o: DynamicObject| child_seen(kind.kind, o);
-        follow(seen, kind, namespace, changed, watcher::watcher(api, config), state).await;
+        let events = || watcher::watcher(api.clone(), config.clone());
+        follow(seen, kind, namespace, (look_again, changed), events, state).await;
     } else {
         let api: Api<PartialObjectMeta<DynamicObject>> = if namespace.is_empty() {
             Api::all_with(client, &resource)
         } else {
             Api::namespaced_with(client, &namespace, &resource)
         };
-        follow(seen, kind, namespace, changed, watcher::watcher(api, config), |_| None).await;
+        let events = || watcher::watcher(api.clone(), config.clone());
+        follow(seen, kind, namespace, (look_again, changed), events, |_| None).await;
     }
 }
 
-async fn follow<K: Resource>(
+async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>(
     seen: Seen,
     kind: Kind,
     namespace: String,
-    changed: Changed,
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    (look_again, changed): (Duration, Changed),
+    begin: impl Fn() -> S,
     state: impl Fn(K) -> Option<ChildSeen>,
 ) {
-    let mut events = events.default_backoff().boxed();
+    let mut events = begin().default_backoff().boxed();
     let (mut names, mut failing) = (HashSet::new(), false);
     let tell = |key: &Key| {
         let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
@@ -98,20 +106,28 @@ async fn follow<K: Resource>(
             }
             Ok(None) => return,
             Err(e) => {
+                let absence = Absence::of(&e).filter(|_| !kind.always);
                 // Said once per streak; a kind that the cluster does not know is no fault.
-                match (failing, kind.always) {
+                match (failing, absence) {
                     (true, _) => {}
-                    (false, true) => {
+                    (false, None) => {
                         tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
                     }
-                    (false, false) => {
+                    (false, Some(_)) => {
                         tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
                     }
                 }
                 failing = true;
                 seen.silent(kind, &namespace, Some(e.to_string()));
+                seen.failed(kind, &namespace, absence);
                 // The watcher's own pause begins anew with each Init.
-                tokio::time::sleep(if kind.always { RETRY } else { LOOK_AGAIN }).await;
+                if absence.is_none() {
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                tokio::time::sleep(look_again).await;
+                // From a list on: where it stood, a kind that has come again would be watched and never listed.
+                events = begin().default_backoff().boxed();
             }
         }
     }

@@ -9,11 +9,13 @@ use tokio::time::Instant;
 use super::act::act;
 use super::database;
 use super::facts::decided;
+use super::left_out;
 use super::pki::{self, CertificateError};
 use super::planned;
 use super::read;
 use super::reconcile::PassError;
 use super::report::{Seen, after, write};
+use super::route;
 use super::secrets::{Database, Secrets};
 use super::trouble::trouble;
 use super::world::{Certificates, Memory, World, now};
@@ -21,7 +23,7 @@ use crate::apply::ApplyError;
 use crate::bootstrap::{Decision, Verdict};
 use crate::journal::{Journal, Stage};
 use crate::observe::Observed;
-use crate::plan::Content;
+use crate::plan::{Content, Kinds};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::conditions::READY;
 use crate::status::{Trouble, unread};
@@ -66,17 +68,23 @@ pub(super) async fn pass(
         jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
         external_uri_ca: database.authority,
         external_port: database.port,
+        web_authority: certificates.as_ref().and_then(|c| c.web_authority.clone()),
     };
-    let planned =
-        journal.as_ref().map(|j| planned::objects(world, fleet, j, &observed, &content)).unwrap_or_default();
+    let kinds = Kinds::of(|kind| world.seen.knows(kind));
+    let planned = journal
+        .as_ref()
+        .map(|j| planned::objects(world, fleet, j, &observed, (&content, kinds)))
+        .unwrap_or_default();
     let mut changed = false;
     if !fleet.paused {
         let harmless = !matches!(decision.verdict, Verdict::Lost | Verdict::Contradiction);
         if harmless && journal.is_some() {
-            changed |= planned::carry_out(world, fleet, &planned, &mut troubles).await?;
+            changed |= planned::carry_out(world, fleet, &planned, kinds, &mut troubles).await?;
         }
         changed |= actions(world, fleet, memory, journal.as_ref(), &observed, &decision, &mut troubles).await;
     }
+    troubles.extend(left_out::troubles(world, fleet));
+    troubles.extend(route::troubles(world, fleet, &planned).await);
     let after = after(
         world,
         fleet,
@@ -112,7 +120,10 @@ async fn certificates(
         return Ok(known(memory));
     }
     Ok(match pki::ensure(world, fleet, memory).await {
-        Ok(known) => Some(known),
+        Ok((known, flaws)) => {
+            troubles.extend(flaws);
+            known
+        }
         Err(CertificateError::Apply(e)) => {
             troubles.push(trouble(e)?);
             None

@@ -1,4 +1,4 @@
-//! Certificates: what `pki` says is due is done here, in Secrets.
+//! Certificates: what `pki` says is due is done here, in Secrets. Those that cert-manager issues: `issued`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::issued::issued;
 use super::secrets::{Content, Secrets};
 use super::world::{Certificates, Memory, World, now};
 use crate::apply::ApplyError;
@@ -32,11 +33,9 @@ pub(super) enum CertificateError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// cert-manager has not issued it yet.
-    #[error(
-        "Secret {0} is not there yet: cert-manager issues it; `kubectl describe certificate {0}` says what it waits for"
-    )]
-    Awaited(String),
+    /// It was not made, and nothing says why.
+    #[error("Secret {0} could not be made; tried again")]
+    NotMade(String),
 }
 
 impl CertificateError {
@@ -51,29 +50,34 @@ impl CertificateError {
     }
 }
 
-/// Sees to all certificates, and gives what the admin doors need.
+/// Sees to all certificates, and gives what the admin doors need and what is wrong with some.
 pub(super) async fn ensure(
     world: &World,
     fleet: &Fleet,
     memory: &mut Memory,
-) -> Result<Arc<Certificates>, CertificateError> {
+) -> Result<(Option<Arc<Certificates>>, Vec<Trouble>), CertificateError> {
     if let Some((at, about, known)) = &memory.pki
         && at.elapsed() < AGAIN
         && *about == (fleet.uid.clone(), fleet.generation)
     {
-        return Ok(known.clone());
+        return Ok((Some(known.clone()), Vec::new()));
     }
     let secrets = Secrets::of(world, fleet);
     let requests = certificates(fleet);
-    let seen = match &fleet.tls {
+    let (seen, flaws) = match &fleet.tls {
         Tls::Builtin { ca_validity, leaf_validity } => {
-            builtin(&secrets, fleet, &requests, *ca_validity, *leaf_validity).await?
+            (Some(builtin(&secrets, fleet, &requests, *ca_validity, *leaf_validity).await?), Vec::new())
         }
-        Tls::CertManager { .. } => awaited(&secrets, &requests).await?,
+        Tls::CertManager { .. } => issued(&secrets, fleet, &requests).await?,
     };
-    let known = Arc::new(seen);
-    memory.pki = Some((Instant::now(), (fleet.uid.clone(), fleet.generation), known.clone()));
-    Ok(known)
+    let Some(known) = seen.map(Arc::new) else {
+        // The ones from before still open the doors.
+        return Ok((memory.pki.as_ref().map(|(_, _, known)| known.clone()), flaws));
+    };
+    // What is no good is looked at again at every pass.
+    let about = if flaws.is_empty() { (fleet.uid.clone(), fleet.generation) } else { (String::new(), 0) };
+    memory.pki = Some((Instant::now(), about, known.clone()));
+    Ok((Some(known), flaws))
 }
 
 async fn builtin(
@@ -122,18 +126,18 @@ async fn builtin(
         (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, since: None, ..a }),
         (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),
     };
-    let Some(authorities) = authorities else { return Err(CertificateError::Awaited(name)) };
+    let Some(authorities) = authorities else { return Err(CertificateError::NotMade(name)) };
     if due != AuthorityDue::Nothing {
         tracing::info!(vault = %fleet.name, step = ?due, "certificate authority");
         // Written before anything is signed by it.
         write_authorities(secrets, &name, &authorities).await?;
     }
-    let signer = authorities.current.seen().ok_or_else(|| CertificateError::Awaited(name.clone()))?;
+    let signer = authorities.current.seen().ok_or_else(|| CertificateError::NotMade(name.clone()))?;
     let trusted = authorities.trusted();
     let mut listed = Vec::new();
     let mut admin = None;
     for request in requests {
-        let names = Names { common: common(request), uri: request.uri(), dns: request.dns().to_vec() };
+        let names = names(request);
         let found = leaves.get(&request.secret).and_then(Option::as_ref);
         let kept_trust = found.and_then(|c| c.text("ca.crt")).unwrap_or_default();
         let due = leaf_due(found.and_then(leaf).as_ref(), &names, &signer, (kept_trust, &trusted), at);
@@ -158,38 +162,11 @@ async fn builtin(
         }
     }
     listed.extend(chain(&name, authorities.current.certificate.as_bytes(), "Authority"));
-    let (identity, mark) = admin.ok_or_else(|| CertificateError::Awaited(fleet.names().admin()))?;
-    Ok(Certificates { identity, mark, listed })
+    let (identity, mark) = admin.ok_or_else(|| CertificateError::NotMade(fleet.names().admin()))?;
+    Ok(Certificates { identity, mark, listed, web_authority: Some(trusted) })
 }
 
-async fn awaited(
-    secrets: &Secrets<'_>,
-    requests: &[CertificateRequest],
-) -> Result<Certificates, CertificateError> {
-    let (mut listed, mut admin) = (Vec::new(), None);
-    for request in requests {
-        let awaited = || CertificateError::Awaited(request.secret.clone());
-        let (content, _) = secrets.read(&request.secret).await?.ok_or_else(awaited)?;
-        let certificate = content.text("tls.crt").ok_or_else(awaited)?;
-        listed.extend(chain(&request.secret, certificate.as_bytes(), "Leaf"));
-        if let Some(ca) = content.get("ca.crt") {
-            listed.extend(chain(&format!("{}/ca", request.secret), ca, "Authority"));
-        }
-        if matches!(&request.subject, crate::plan::Subject::Role { role: crate::plan::Role::Admin, .. }) {
-            let key = text(&content, "tls.key");
-            admin = Some(identity(
-                &request.secret,
-                certificate,
-                &key,
-                content.text("ca.crt").unwrap_or_default(),
-            )?);
-        }
-    }
-    let (identity, mark) = admin.ok_or_else(|| CertificateError::Awaited("admin".into()))?;
-    Ok(Certificates { identity, mark, listed })
-}
-
-fn identity(
+pub(super) fn identity(
     secret: &str,
     certificate: &str,
     key: &str,
@@ -202,9 +179,10 @@ fn identity(
     Ok((identity, mark))
 }
 
-fn common(request: &CertificateRequest) -> String {
+pub(super) fn names(request: &CertificateRequest) -> Names {
     // A common name has room for 64 characters (RFC 5280, upper bounds).
-    request.secret.chars().take(64).collect()
+    let common = request.secret.chars().take(64).collect();
+    Names { common, uri: request.uri(), dns: request.dns().to_vec() }
 }
 
 fn text(content: &Content, key: &str) -> Zeroizing<String> {
@@ -253,7 +231,7 @@ async fn write_authorities(secrets: &Secrets<'_>, name: &str, a: &Authorities) -
     secrets.write(name, "kubernetes.io/tls", data, true).await
 }
 
-fn chain(name: &str, pem: &[u8], kind: &str) -> Vec<CertificateStatus> {
+pub(super) fn chain(name: &str, pem: &[u8], kind: &str) -> Vec<CertificateStatus> {
     let links = read_chain(pem).unwrap_or_default();
     links
         .iter()

@@ -18,7 +18,7 @@ pub(super) fn objects(
     fleet: &Fleet,
     journal: &Journal,
     o: &Observed,
-    content: &Content,
+    (content, kinds): (&Content, Kinds),
 ) -> Vec<Object> {
     let facts = plan::Facts {
         fleet_id: journal.fleet.clone(),
@@ -28,12 +28,6 @@ pub(super) fn objects(
         pull_policy: journal.pinned.pull_policy,
         // Also where it is there already: a journal that was set back must not take away what people connect to.
         initialised: journal.stage == Stage::Initialised || o.chatd.is_some(),
-    };
-    let kinds = Kinds {
-        pod_monitor: world.seen.knows("PodMonitor"),
-        prometheus_rule: world.seen.knows("PrometheusRule"),
-        http_route: world.seen.knows("HTTPRoute"),
-        certificate: world.seen.knows("Certificate"),
     };
     plan::objects(&Input {
         fleet,
@@ -45,11 +39,12 @@ pub(super) fn objects(
     })
 }
 
-/// Applies what differs; true if something was written. A fault of one object is a trouble, and the others go on.
+/// Applies what differs; true if something was written. A fault of one object is a trouble, and the others go on. `kinds`: those of the plan.
 pub(super) async fn carry_out(
     world: &World,
     fleet: &Fleet,
     planned: &[Object],
+    kinds: Kinds,
     troubles: &mut Vec<Trouble>,
 ) -> Result<bool, ApplyError> {
     let owner =
@@ -64,7 +59,7 @@ pub(super) async fn carry_out(
     // Only after a whole plan: a half one would take away what it did not come to.
     if troubles.is_empty() {
         let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
-        match world.applier.prune(&owner, &keep).await {
+        match world.applier.prune(&owner, &keep, |kind| kinds.has(kind)).await {
             Ok(gone) => changed |= !gone.is_empty(),
             Err(e) => troubles.push(trouble(e)?),
         }

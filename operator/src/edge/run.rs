@@ -176,7 +176,9 @@ async fn lead(
     let namespaces = if args.namespaces.is_empty() { vec![String::new()] } else { args.namespaces.clone() };
     for namespace in &namespaces {
         for kind in ALL {
-            let watch = watch(seen.clone(), client.clone(), kind, namespace.clone(), changed.clone());
+            // Whether a kind has come that the cluster did not know.
+            let again = Duration::from_secs(args.resync.saturating_mul(2)).min(Duration::from_mins(1));
+            let watch = watch(seen.clone(), client.clone(), kind, namespace.clone(), again, changed.clone());
             let stop = stop.clone();
             tasks.spawn(async move {
                 tokio::select! {

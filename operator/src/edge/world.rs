@@ -74,6 +74,8 @@ pub(super) struct Certificates {
     pub mark: String,
     /// For the status.
     pub listed: Vec<CertificateStatus>,
+    /// PEM: who signs ChatD's web certificate.
+    pub web_authority: Option<String>,
 }
 
 impl Memory {

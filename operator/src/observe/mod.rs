@@ -2,10 +2,12 @@
 
 mod child;
 mod pod;
+mod route;
 mod workload;
 
 pub use child::{Child, ChildSeen, child_seen};
 pub use pod::{PodProblem, PodSeen, pod_seen};
+pub use route::{RouteFault, route_faults};
 pub use workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};
 
 use std::collections::BTreeMap;

@@ -165,6 +165,8 @@ mod tests {
             authority: None,
             subject: None,
             names: Vec::new(),
+            serves: true,
+            calls: true,
         }
     }
 

@@ -2,10 +2,12 @@
 //! A new authority is trusted everywhere before it signs anything, and the old one stays trusted until nothing of it is left.
 
 mod authority;
+mod flaw;
 mod leaf;
 mod seen;
 
 pub use authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
+pub use flaw::{Files, Flaw, flaw};
 pub use leaf::{Leaf, LeafDue, Names, issue, leaf_due};
 pub use seen::{SeenCertificate, read_chain};
 

@@ -20,6 +20,10 @@ pub struct SeenCertificate {
     pub subject: Option<String>,
     /// URI, DNS and IP names, sorted.
     pub names: Vec<String>,
+    /// Good for a server; also if it says nothing of what it is good for.
+    pub serves: bool,
+    /// Good for a client; likewise.
+    pub calls: bool,
 }
 
 impl SeenCertificate {
@@ -63,7 +67,10 @@ fn seen(c: &X509Certificate<'_>) -> SeenCertificate {
         .map(|s| s.value.general_names.iter().filter_map(name).collect())
         .unwrap_or_default();
     names.sort();
+    let uses = c.extended_key_usage().ok().flatten().map(|e| e.value);
     SeenCertificate {
+        serves: uses.is_none_or(|u| u.any || u.server_auth),
+        calls: uses.is_none_or(|u| u.any || u.client_auth),
         not_before: c.validity().not_before.timestamp(),
         not_after: c.validity().not_after.timestamp(),
         key: hex::encode(Sha256::digest(c.public_key().raw)),

@@ -177,5 +177,22 @@ fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &Value, validity:
 /// As Go writes a duration, which is how cert-manager's server keeps it: written otherwise, each apply would differ from what is stored.
 fn go(period: Duration) -> String {
     let seconds = period.as_secs();
-    format!("{}h{}m{}s", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        (_, _) => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (seconds, text) in [(2_592_000, "720h0m0s"), (1_200, "20m0s"), (59, "59s"), (3_661, "1h1m1s")] {
+            assert_eq!(go(Duration::from_secs(seconds)), text);
+        }
+    }
 }

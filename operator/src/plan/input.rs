@@ -1,6 +1,7 @@
 //! What a plan is made of.
 
 use super::embedded::Embedded;
+use super::kinds::Kinds;
 use crate::resource::PullPolicy;
 use crate::validate::Fleet;
 
@@ -68,17 +69,6 @@ pub struct Content {
     pub external_uri_ca: bool,
     /// The port in the URL of an external database, for the NetworkPolicy; 5432 without.
     pub external_port: Option<u16>,
-}
-
-/// Kinds that the cluster knows, by discovery.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
-    /// monitoring.coreos.com/v1 PodMonitor.
-    pub pod_monitor: bool,
-    /// monitoring.coreos.com/v1 PrometheusRule.
-    pub prometheus_rule: bool,
-    /// gateway.networking.k8s.io/v1 HTTPRoute.
-    pub http_route: bool,
-    /// cert-manager.io/v1 Certificate.
-    pub certificate: bool,
+    /// PEM: who signs ChatD's web certificate, for a Gateway before it.
+    pub web_authority: Option<String>,
 }

@@ -8,6 +8,7 @@ mod chatd;
 mod embedded;
 mod hash;
 mod input;
+mod kinds;
 mod labels;
 mod monitoring;
 mod network;
@@ -33,7 +34,8 @@ mod specs_test;
 
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
-pub use input::{Content, Facts, Input, Kinds, Settings};
+pub use input::{Content, Facts, Input, Settings};
+pub use kinds::{Kinds, Needed, needed};
 pub(crate) use labels::{Component, Part};
 pub use object::{Object, Stage};
 pub use vault::{PinRequest, pins};

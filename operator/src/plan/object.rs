@@ -19,7 +19,7 @@ pub enum Stage {
     Policies,
     /// Monitors and alerts.
     Monitoring,
-    /// Ingress, HTTPRoute, HorizontalPodAutoscaler.
+    /// Ingress, HTTPRoute, BackendTLSPolicy, HorizontalPodAutoscaler.
     Access,
     /// StatefulSets and Deployments.
     Workloads,

@@ -52,6 +52,7 @@ pub(super) fn check(world: &World) {
         selects(&object.body["spec"]["selector"]["matchLabels"], template, &object.name);
     }
     selectors_have_pods(&objects);
+    pointers_point(&objects);
     references_exist(world, &objects);
 }
 
@@ -88,7 +89,7 @@ fn selectors_have_pods(objects: &[Object]) {
         let spec = &object.body["spec"];
         let selector = match object.kind {
             "Service" => &spec["selector"],
-            "PodDisruptionBudget" => &spec["selector"]["matchLabels"],
+            "PodDisruptionBudget" | "PodMonitor" => &spec["selector"]["matchLabels"],
             "NetworkPolicy" => &spec["podSelector"]["matchLabels"],
             _ => continue,
         };
@@ -96,6 +97,41 @@ fn selectors_have_pods(objects: &[Object]) {
         assert!(!selector.is_empty(), "{} selects everything", object.name);
         let found = pods.iter().any(|labels| selector.iter().all(|(k, v)| labels[k] == *v));
         assert!(found, "{} {} selects nothing", object.kind, object.name);
+    }
+}
+
+/// Objects of other projects point at names that are there: nobody says a word about one that points at nothing.
+fn pointers_point(objects: &[Object]) {
+    let named = |kind: &str, name: &Value| objects.iter().find(|o| o.kind == kind && o.name == *name);
+    for object in objects {
+        let spec = &object.body["spec"];
+        match object.kind {
+            "PodMonitor" => {
+                let port = &spec["podMetricsEndpoints"][0]["port"];
+                let wanted = spec["selector"]["matchExpressions"][0]["values"].as_array().unwrap();
+                for component in wanted {
+                    let of = |t: &Value| t["metadata"]["labels"]["app.kubernetes.io/component"] == *component;
+                    for (o, template) in templates(objects).filter(|(_, t)| of(t)) {
+                        let mut all = containers(template).map(|c| c["ports"].clone());
+                        let has =
+                            |p: Value| p.as_array().is_some_and(|p| p.iter().any(|p| p["name"] == *port));
+                        assert!(all.any(has), "{} has no port {port}", o.name);
+                    }
+                }
+            }
+            "HTTPRoute" => {
+                let backend = &spec["rules"][0]["backendRefs"][0];
+                let service = named("Service", &backend["name"]).expect("a Service");
+                let ports = service.body["spec"]["ports"].as_array().unwrap();
+                assert!(ports.iter().any(|p| p["port"] == backend["port"]), "{service:?}");
+            }
+            "BackendTLSPolicy" => {
+                assert!(named("Service", &spec["targetRefs"][0]["name"]).is_some());
+                let authority = named("ConfigMap", &spec["validation"]["caCertificateRefs"][0]["name"]);
+                assert!(authority.unwrap().body["data"]["ca.crt"].is_string());
+            }
+            _ => {}
+        }
     }
 }
 

@@ -136,13 +136,14 @@ impl World {
                 jwks: Some(r#"{"keys":[]}"#.into()),
                 external_uri_ca: true,
                 external_port: Some(6432),
+                web_authority: Some("-----BEGIN CERTIFICATE-----\n".into()),
             },
             embedded: Embedded::parse(
                 "groups:\n- name: bkv\n  rules:\n  - {alert: BkvHsmDown, expr: 'min by (namespace, bkv, region) (bkv_vault_hsm_up) == 0', for: 1m}\n",
                 r#"{"title": "Backup Key Vault"}"#,
             )
             .unwrap(),
-            kinds: Kinds { pod_monitor: true, prometheus_rule: true, http_route: true, certificate: true },
+            kinds: Kinds::of(|_| true),
         }
     }
 

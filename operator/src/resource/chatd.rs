@@ -67,7 +67,7 @@ pub struct Expose {
     /// An Ingress before a ClusterIP Service. Its controller ends the clients' TLS and must speak TLS to ChatD (an annotation, for most).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressExpose>,
-    /// An HTTPRoute of the Gateway API before a ClusterIP Service.
+    /// An HTTPRoute of the Gateway API before a ClusterIP Service, with a BackendTLSPolicy (Gateway API 1.4 or newer): ChatD speaks only TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayExpose>,
 }

@@ -24,7 +24,7 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 33] = [
+pub const CHECKS: [Check; 35] = [
     soft(
         "BeingCollected",
         "An object is still that of a resource of the same name that was deleted.",
@@ -57,8 +57,8 @@ pub const CHECKS: [Check; 33] = [
     ),
     soft(
         "Certificate",
-        "A certificate is not there yet, or what lies in its Secret does not read.",
-        "cert-manager: describe the Certificate. Builtin: the message names the Secret; delete it to have it made anew.",
+        "A certificate is not there yet, or what lies in its Secret is no good: it does not read, or lacks its role, its names, its uses or its authority.",
+        "cert-manager: as the message says, describe the Certificate or mend the issuer. Builtin: the message names the Secret; delete it to have it made anew.",
     ),
     soft(
         "ContainerEnds",
@@ -90,6 +90,11 @@ pub const CHECKS: [Check; 33] = [
         "JournalUnreadable",
         "The ConfigMap `<name>-fleet` does not read.",
         "Restore it from a backup. Guessing could make new keys over old ones.",
+    ),
+    hard(
+        "KindUnknown",
+        "The spec asks for an object of a kind that the cluster does not know. All else goes on.",
+        "Install the project that the message names (it is looked for every minute), or take the field away.",
     ),
     hard(
         "MemberChanged",
@@ -142,6 +147,11 @@ pub const CHECKS: [Check; 33] = [
         "RootMismatch",
         "The published root is not that of the journal's fleet.",
         "One of the two ConfigMaps was replaced: restore it.",
+    ),
+    soft(
+        "RouteNotServed",
+        "A Gateway has not taken up the route before ChatD, or refuses it; the message has its words.",
+        "Look at the Gateway: its name and namespace, its controller, and whether a listener allows routes of this namespace.",
     ),
     soft(
         "StepFailed",
@@ -270,7 +280,7 @@ pub const CONDITIONS: [Type; 12] = [
         meaning: "Every link of every chain is valid for long enough.",
         reasons: &[
             ("Valid", "It is."),
-            ("Missing", "One can't be had."),
+            ("Missing", "One can't be had, or is no good."),
             ("Expiring", "One ends within three days and was not renewed."),
             ("NotMade", "Unknown: there are none yet."),
         ],

@@ -3,9 +3,10 @@
 use super::names::{FleetName, RegionName};
 
 /// Objects that a fleet has once: `<name>-<part>`. No region may be called so, whatever kind its object is: people would take one for the other.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 20] = [
     "documents",
     "chatd",
+    "chatd-ca",
     "chatd-tls",
     "chatd-web",
     "postgres",
@@ -97,6 +98,11 @@ impl<'a> ObjectNames<'a> {
     /// Secret: ChatD's web certificate.
     pub fn chatd_web(self) -> String {
         self.part("chatd-web")
+    }
+
+    /// ConfigMap: who signs ChatD's web certificate.
+    pub fn chatd_ca(self) -> String {
+        self.part("chatd-ca")
     }
 
     /// The managed database: StatefulSet, Service, ServiceAccount, Secret with its password.

@@ -36,17 +36,26 @@ fn rules(part: &str) -> Value {
 impl Account {
     /// Makes namespace, account, roles and a kubeconfig.
     pub async fn make(server: &ApiServer, namespace: &str) -> Self {
+        Self::make_with(server, namespace, &[]).await
+    }
+
+    /// The same, with the rights that these of the chart's `integrations` give.
+    pub async fn make_with(server: &ApiServer, namespace: &str, integrations: &[&str]) -> Self {
         let apply = async |object: Value| {
             server.apply(&object).await.unwrap_or_else(|e| panic!("{object}: {e}"));
         };
         let meta = |name: &str| json!({ "name": name, "namespace": namespace });
         apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } })).await;
         apply(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(NAME) })).await;
-        for (name, part) in [(NAME, "/rules"), ("bkv-operator-lease", "/lease")] {
+        let mut own = rules("/rules");
+        for integration in integrations {
+            let more = rules(&format!("/integrations/{integration}"));
+            own.as_array_mut().expect("a list").extend(more.as_array().expect("a list").clone());
+        }
+        for (name, rules) in [(NAME, own), ("bkv-operator-lease", rules("/lease"))] {
             let group = "rbac.authorization.k8s.io";
             let api = format!("{group}/v1");
-            apply(json!({ "apiVersion": api, "kind": "Role", "metadata": meta(name), "rules": rules(part) }))
-                .await;
+            apply(json!({ "apiVersion": api, "kind": "Role", "metadata": meta(name), "rules": rules })).await;
             apply(json!({
                 "apiVersion": api, "kind": "RoleBinding", "metadata": meta(name),
                 "roleRef": { "apiGroup": group, "kind": "Role", "name": name },

@@ -1,4 +1,4 @@
-//! How clients reach ChatD: its Service, and an Ingress or HTTPRoute before it. TLS goes through to ChatD either way.
+//! How clients reach ChatD: its Service, and an Ingress before it, which speaks TLS to ChatD too. A Gateway: see `gateway`.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,14 @@ use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
     IngressSpec, IngressTLS, ServiceBackendPort,
 };
-use serde_json::json;
 
 use super::super::labels::Part;
 use super::super::{Input, Object, Stage, service};
 use crate::resource::ServiceType;
-use crate::validate::{Expose, HostName};
+use crate::validate::Expose;
 
 /// The Service's port for clients.
-const HTTPS: i32 = 443;
+pub(super) const HTTPS: i32 = 443;
 
 pub(super) fn service(input: &Input<'_>, part: Part<'_>) -> Object {
     let name = input.fleet.names().chatd();
@@ -47,6 +46,9 @@ pub(super) fn ingress(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
     let Expose::Ingress { class_name, host, tls_secret, annotations } = &input.fleet.chatd.expose else {
         return None;
     };
+    if !input.kinds.ingress {
+        return None;
+    }
     let name = input.fleet.names().chatd();
     let mut metadata = part.owned(&name);
     metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
@@ -75,50 +77,4 @@ pub(super) fn ingress(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         status: None,
     };
     Some(Object::typed(Stage::Access, name, &ingress))
-}
-
-pub(super) fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
-    let Expose::Gateway { parents, host_names } = &input.fleet.chatd.expose else { return None };
-    if !input.kinds.http_route {
-        return None;
-    }
-    let name = input.fleet.names().chatd();
-    let parents: Vec<_> = parents
-        .iter()
-        .map(|parent| {
-            let mut reference = json!({
-                "group": "gateway.networking.k8s.io",
-                "kind": "Gateway",
-                "name": parent.name,
-            });
-            for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
-                if let (Some(value), Some(map)) = (value, reference.as_object_mut()) {
-                    map.insert(field.into(), json!(value));
-                }
-            }
-            reference
-        })
-        .collect();
-    let hosts: Vec<&str> = host_names.iter().map(HostName::as_str).collect();
-    let body = json!({
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": part.owned_json(&name, &BTreeMap::new()),
-        "spec": {
-            "parentRefs": parents,
-            "hostnames": hosts,
-            "rules": [{
-                "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
-                "backendRefs": [{ "group": "", "kind": "Service", "name": name, "port": HTTPS, "weight": 1 }],
-            }],
-        },
-    });
-    Some(Object {
-        api_version: "gateway.networking.k8s.io/v1",
-        kind: "HTTPRoute",
-        plural: "httproutes",
-        name,
-        stage: Stage::Access,
-        body,
-    })
 }

@@ -4,6 +4,7 @@ mod access;
 mod config;
 mod database;
 mod deployment;
+mod gateway;
 mod scaling;
 
 use super::labels::{Component, Part};
@@ -23,7 +24,7 @@ pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
         deployment::deployment(input, part, &config),
     ];
     all.extend(access::ingress(input, part));
-    all.extend(access::http_route(input, part));
+    all.extend(gateway::objects(input, part));
     all.extend(scaling::autoscaler(input, part));
     all.extend(scaling::budget(input, part));
     all

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bkv_cluster_tests::definitions::define;
 use serde_json::{Value, json};
 
-use crate::place::{PATIENCE, define};
+use crate::place::PATIENCE;
 use crate::rest::quiet;
 use crate::{Place, definition, server_with};
 

@@ -10,12 +10,18 @@
 
 mod away;
 mod ceremony;
+mod cert_manager;
+mod cert_manager_real;
 mod certificates;
 mod collisions;
 mod definitions;
 mod deletion;
 mod drift;
+mod gateway;
+mod issuer;
 mod journal;
+mod kinds_come;
+mod kinds_known;
 mod leaders;
 mod objects;
 mod place;

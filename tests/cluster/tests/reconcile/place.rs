@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bkv_cluster_tests::definitions::define;
 use bkv_cluster_tests::{Account, ApiServer, Operator, Request, merged, requests};
 use bkv_operator::kinds::Kind;
 use kube::Client;
@@ -29,14 +30,6 @@ pub(crate) async fn server_with(definition: Option<Value>) -> ApiServer {
         define(&server, &definition).await;
     }
     server
-}
-
-/// Puts the definition in, or over the one before.
-pub(crate) async fn define(server: &ApiServer, definition: &Value) {
-    server.apply(definition).await.unwrap();
-    let name = definition["metadata"]["name"].as_str().unwrap();
-    let waited = server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", name]);
-    assert!(waited.ok, "{}", waited.err);
 }
 
 /// As it is released.
@@ -66,6 +59,12 @@ impl Place<'static> {
 impl<'a> Place<'a> {
     pub(crate) async fn on(server: &'a ApiServer, namespace: &str) -> Self {
         Self { server, account: Account::make(server, namespace).await, client: server.client().await }
+    }
+
+    /// Where the operator has the rights that these of the chart's `integrations` give.
+    pub(crate) async fn with(server: &'a ApiServer, namespace: &str, integrations: &[&str]) -> Self {
+        let account = Account::make_with(server, namespace, integrations).await;
+        Self { server, account, client: server.client().await }
     }
 
     /// An operator that looks every five seconds.
@@ -99,6 +98,13 @@ impl<'a> Place<'a> {
     pub(crate) async fn all(&self, kind: &str) -> Vec<Value> {
         let found = self.api(kind).list(&ListParams::default()).await.unwrap();
         found.items.into_iter().map(|o| serde_json::to_value(o).unwrap()).collect()
+    }
+
+    /// What the status waits for under this check.
+    pub(crate) async fn waits(&self, check: &str) -> Vec<Value> {
+        let status = self.status().await;
+        let all = status["waits"].as_array().cloned().unwrap_or_default();
+        all.into_iter().filter(|w| w["check"] == check).collect()
     }
 
     /// Makes or changes an object as a person does.

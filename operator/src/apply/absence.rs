@@ -1,0 +1,47 @@
+//! Kinds of other projects that can't be listed.
+
+use kube::runtime::watcher;
+
+/// Why a kind is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// The cluster does not know it.
+    Unknown,
+    /// We may not list it.
+    Forbidden,
+}
+
+impl Absence {
+    /// What the answer to a list or watch says about the kind, if it does.
+    pub(super) fn of(error: &watcher::Error) -> Option<Self> {
+        use watcher::Error as E;
+        let (E::InitialListFailed(e) | E::WatchStartFailed(e) | E::WatchFailed(e)) = error else {
+            return None;
+        };
+        match e {
+            kube::Error::Api(answer) if answer.code == 404 => Some(Self::Unknown),
+            kube::Error::Api(answer) if answer.code == 403 => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_servers_word_about_the_kind_counts() {
+        let answer = |code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            kube::Error::Api(Box::new(status))
+        };
+        let listed = |code| Absence::of(&watcher::Error::InitialListFailed(answer(code)));
+        assert_eq!(listed(404), Some(Absence::Unknown));
+        assert_eq!(listed(403), Some(Absence::Forbidden));
+        // Its conversion webhook is broken, or the server is: it may be there.
+        assert_eq!(listed(500), None);
+        assert_eq!(Absence::of(&watcher::Error::WatchStartFailed(answer(404))), Some(Absence::Unknown));
+        assert_eq!(Absence::of(&watcher::Error::NoResourceVersion), None);
+    }
+}

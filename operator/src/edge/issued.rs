@@ -1,0 +1,77 @@
+//! Certificates that cert-manager issues: read from its Secrets and judged, never written.
+
+use super::pki::{CertificateError, chain, identity, names};
+use super::secrets::{Content, Secrets};
+use super::world::Certificates;
+use crate::pki::{Files, Flaw, flaw};
+use crate::plan::{CertificateRequest, Role, Subject};
+use crate::status::Trouble;
+use crate::validate::Fleet;
+
+/// Those that are good, if the operator's own is among them; and what is wrong with the others. One that is no good must not keep the operator from the
+/// doors of all vaults.
+pub(super) async fn issued(
+    secrets: &Secrets<'_>,
+    fleet: &Fleet,
+    requests: &[CertificateRequest],
+) -> Result<(Option<Certificates>, Vec<Trouble>), CertificateError> {
+    let (mut listed, mut troubles) = (Vec::new(), Vec::new());
+    let (mut admin, mut web_authority) = (None, None);
+    for request in requests {
+        let secret = &request.secret;
+        let found = secrets.read(secret).await?.map(|(content, _)| content);
+        if let Some(content) = &found {
+            listed.extend(chain(secret, content.get("tls.crt").unwrap_or_default(), "Leaf"));
+            let authority = content.get("ca.crt").unwrap_or_default();
+            listed.extend(chain(&format!("{secret}/ca"), authority, "Authority"));
+        }
+        let content = match judged(request, found) {
+            Ok(content) => content,
+            Err(trouble) => {
+                troubles.push(trouble);
+                continue;
+            }
+        };
+        let text = |key: &str| content.text(key).unwrap_or_default();
+        if matches!(&request.subject, Subject::Role { role: Role::Admin, .. }) {
+            match identity(secret, text("tls.crt"), text("tls.key"), text("ca.crt")) {
+                Ok(found) => admin = Some(found),
+                Err(e) => troubles.push(Trouble::soft("Certificate", secret.clone(), e.to_string())),
+            }
+        }
+        if *secret == fleet.names().chatd_web() {
+            web_authority = Some(text("ca.crt").to_owned());
+        }
+    }
+    let known = admin.map(|(identity, mark)| Certificates { identity, mark, listed, web_authority });
+    Ok((known, troubles))
+}
+
+fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Content, Trouble> {
+    let secret = &request.secret;
+    let soft = |message: String| Trouble::soft("Certificate", secret.clone(), message);
+    let look = format!("`kubectl describe certificate {secret}` says what it waits for");
+    let Some(content) = content.filter(|c| c.get("tls.crt").is_some_and(|pem| !pem.is_empty())) else {
+        return Err(soft(format!("Secret {secret} has no certificate yet: cert-manager issues it; {look}")));
+    };
+    let files = Files {
+        certificate: content.get("tls.crt").unwrap_or_default(),
+        key: content.text("tls.key").unwrap_or_default(),
+        authority: content.get("ca.crt").unwrap_or_default(),
+    };
+    match flaw(files, &names(request)) {
+        None => Ok(content),
+        Some(bad) if bad.is_of_the_issuer() => {
+            let message = format!(
+                "Secret {secret}: {bad}; mend the issuer, then delete the Secret: cert-manager issues it anew"
+            );
+            Err(Trouble::hard("Certificate", secret.clone(), message))
+        }
+        Some(bad @ Flaw::Names { .. }) => {
+            Err(soft(format!("Secret {secret}: {bad} yet: cert-manager issues it anew; {look}")))
+        }
+        Some(bad) => Err(soft(format!(
+            "Secret {secret}: {bad}; delete the Secret if it stays so: cert-manager issues it anew; {look}"
+        ))),
+    }
+}

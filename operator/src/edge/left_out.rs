@@ -1,0 +1,35 @@
+//! What the spec asks for and is left out, because the cluster does not know the kind or the operator may not make it.
+
+use super::world::World;
+use crate::apply::Absence;
+use crate::kinds::Kind;
+use crate::plan::needed;
+use crate::status::Trouble;
+use crate::validate::Fleet;
+
+/// All else goes on meanwhile. The watches look again every minute.
+pub(super) fn troubles(world: &World, fleet: &Fleet) -> Vec<Trouble> {
+    let absent = needed(fleet).into_iter().filter_map(|n| Some((n, world.seen.absence(n.kind)?)));
+    absent
+        .map(|(n, absence)| {
+            let version = Kind::named(n.kind).map(|k| format!("{}/{}", k.group, k.version)).unwrap_or_default();
+            let (field, kind) = (n.field, n.kind);
+            match absence {
+                Absence::Unknown => {
+                    let message = format!(
+                        "{field} asks for a {kind}, and this cluster does not know {kind} of {version}: install {}, or take the field away",
+                        n.project
+                    );
+                    Trouble::hard("KindUnknown", kind, message)
+                }
+                Absence::Forbidden => {
+                    let message = format!(
+                        "{field} asks for a {kind}, and the operator may not list those: set integrations.{} of its chart to true, or take the field away",
+                        n.integration
+                    );
+                    Trouble::hard("RoleMissing", kind, message)
+                }
+            }
+        })
+        .collect()
+}

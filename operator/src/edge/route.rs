@@ -1,0 +1,24 @@
+//! Does a Gateway serve the route before ChatD? Only it can say so.
+
+use kube::api::{Api, DynamicObject};
+
+use super::world::World;
+use crate::kinds::Kind;
+use crate::observe::route_faults;
+use crate::plan::Object;
+use crate::status::Trouble;
+use crate::validate::Fleet;
+
+/// What Gateways say of a route that was planned. A route that can't be read now is looked at again at the next pass.
+pub(super) async fn troubles(world: &World, fleet: &Fleet, planned: &[Object]) -> Vec<Trouble> {
+    let Some((route, kind)) =
+        planned.iter().find(|o| o.kind == "HTTPRoute").and_then(|o| Some((o, Kind::named(o.kind)?)))
+    else {
+        return Vec::new();
+    };
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(world.client.clone(), &fleet.namespace, &kind.resource());
+    let Ok(Some(found)) = api.get_opt(&route.name).await else { return Vec::new() };
+    let faults = route_faults(&serde_json::to_value(&found).unwrap_or_default());
+    faults.into_iter().map(|f| Trouble::soft("RouteNotServed", f.gateway, f.message)).collect()
+}

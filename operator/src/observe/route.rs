@@ -1,0 +1,109 @@
+//! What Gateways say of an HTTPRoute. One that is not taken, or taken and refused, is there all the same, and nobody gets through.
+
+use serde_json::Value;
+
+/// What keeps people out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteFault {
+    /// The Gateway.
+    pub gateway: String,
+    /// What it says, and what to do.
+    pub message: String,
+}
+
+/// For each Gateway that the route hangs on and that does not serve it.
+pub fn route_faults(route: &Value) -> Vec<RouteFault> {
+    list(route.pointer("/spec/parentRefs")).filter_map(|parent| fault(route, parent)).collect()
+}
+
+fn fault(route: &Value, parent: &Value) -> Option<RouteFault> {
+    let (gateway, name) = (text(parent.get("name")), text(route.pointer("/metadata/name")));
+    let said: Vec<&Value> = list(route.pointer("/status/parents"))
+        .filter(|s| s.get("parentRef").is_some_and(|of| same(route, of, parent)))
+        .collect();
+    if said.is_empty() {
+        let message = format!(
+            "Gateway {gateway} has not taken up HTTPRoute {name} yet: is there a Gateway of that name, and does a controller serve it?"
+        );
+        return Some(RouteFault { gateway, message });
+    }
+    // Of several controllers that have a word about it one is enough.
+    let refusals: Option<Vec<&Value>> = said.into_iter().map(refusal).collect();
+    let condition = refusals?.into_iter().next()?;
+    let (reason, words) = (text(condition.get("reason")), text(condition.get("message")));
+    let message = format!("Gateway {gateway} does not serve HTTPRoute {name}: {reason}: {words}");
+    Some(RouteFault { gateway, message })
+}
+
+fn same(route: &Value, one: &Value, other: &Value) -> bool {
+    // A controller may write down the namespace that is meant where none is named.
+    let place =
+        |parent: &Value| text(parent.get("namespace").or_else(|| route.pointer("/metadata/namespace")));
+    one.get("name") == other.get("name")
+        && one.get("sectionName") == other.get("sectionName")
+        && place(one) == place(other)
+}
+
+fn refusal(status: &Value) -> Option<&Value> {
+    list(status.get("conditions")).find(|c| {
+        let kind = c.get("type").and_then(Value::as_str);
+        matches!(kind, Some("Accepted" | "ResolvedRefs")) && c.get("status").is_some_and(|s| s == "False")
+    })
+}
+
+fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    value.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text(value: Option<&Value>) -> String {
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn route(parents: &Value) -> Value {
+        json!({
+            "metadata": { "name": "demo-chatd", "namespace": "vaults" },
+            "spec": { "parentRefs": [{ "name": "public", "sectionName": "https" }, { "name": "inner", "namespace": "other" }] },
+            "status": { "parents": parents },
+        })
+    }
+
+    fn said(parent: &Value, accepted: &str, resolved: &str) -> Value {
+        json!({ "parentRef": parent, "conditions": [
+            { "type": "Accepted", "status": accepted, "reason": "NotAllowedByListeners", "message": "no listener" },
+            { "type": "ResolvedRefs", "status": resolved, "reason": "BackendNotFound", "message": "no Service" },
+        ] })
+    }
+
+    #[test]
+    fn each_gateway_that_does_not_serve_the_route_is_named_with_its_words() {
+        let public = json!({ "name": "public", "sectionName": "https", "namespace": "vaults" });
+        let inner = json!({ "name": "inner", "namespace": "other" });
+        assert_eq!(
+            route_faults(&route(&json!([said(&public, "True", "True"), said(&inner, "True", "True")]))),
+            []
+        );
+        let found = route_faults(&route(&json!([said(&public, "False", "True")])));
+        assert_eq!(found.len(), 2);
+        assert!(
+            found[0]
+                .message
+                .contains("public does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener")
+        );
+        assert!(found[1].gateway == "inner" && found[1].message.contains("has not taken up"));
+        // The word about another listener of it is no word about this one.
+        let found = route_faults(&route(&json!([
+            said(&json!({ "name": "public" }), "True", "True"),
+            said(&inner, "True", "False")
+        ])));
+        assert!(
+            found[0].message.contains("has not taken up") && found[1].message.contains("BackendNotFound")
+        );
+        assert_eq!(route_faults(&json!({})), []);
+    }
+}

@@ -1,0 +1,91 @@
+//! A Gateway before ChatD: the route, and that TLS is spoken to ChatD too. Without that word a Gateway sends plain HTTP, which ChatD does not take: the
+//! Service's `appProtocol` is heeded by few.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+
+use super::super::labels::Part;
+use super::super::{Input, Object, Stage};
+use super::access::HTTPS;
+use crate::validate::{Expose, HostName};
+
+const GROUP: &str = "gateway.networking.k8s.io";
+const VERSION: &str = "gateway.networking.k8s.io/v1";
+
+pub(super) fn objects(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
+    let route = input.kinds.http_route.then(|| http_route(input, part)).flatten();
+    let policy = if input.kinds.backend_tls_policy { backend_tls(input, part) } else { Vec::new() };
+    route.into_iter().chain(policy).collect()
+}
+
+fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
+    let Expose::Gateway { parents, host_names } = &input.fleet.chatd.expose else { return None };
+    let name = input.fleet.names().chatd();
+    let parents: Vec<_> = parents
+        .iter()
+        .map(|parent| {
+            let mut reference = json!({
+                "group": GROUP,
+                "kind": "Gateway",
+                "name": parent.name,
+            });
+            for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
+                if let (Some(value), Some(map)) = (value, reference.as_object_mut()) {
+                    map.insert(field.into(), json!(value));
+                }
+            }
+            reference
+        })
+        .collect();
+    let hosts: Vec<&str> = host_names.iter().map(HostName::as_str).collect();
+    let body = json!({
+        "apiVersion": VERSION,
+        "kind": "HTTPRoute",
+        "metadata": part.owned_json(&name, &BTreeMap::new()),
+        "spec": {
+            "parentRefs": parents,
+            "hostnames": hosts,
+            "rules": [{
+                "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
+                "backendRefs": [{ "group": "", "kind": "Service", "name": name, "port": HTTPS, "weight": 1 }],
+            }],
+        },
+    });
+    Some(object("HTTPRoute", "httproutes", name, body))
+}
+
+/// Whom the Gateway believes to be ChatD: who has the Service's name in a certificate of this authority. A Gateway reads ConfigMaps and no Secrets.
+fn backend_tls(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
+    let (Expose::Gateway { .. }, Some(authority)) = (&input.fleet.chatd.expose, &input.content.web_authority)
+    else {
+        return Vec::new();
+    };
+    let (name, authorities) = (input.fleet.names().chatd(), input.fleet.names().chatd_ca());
+    let map = ConfigMap {
+        metadata: part.owned(&authorities),
+        data: Some([("ca.crt".to_owned(), authority.clone())].into()),
+        ..ConfigMap::default()
+    };
+    let body = json!({
+        "apiVersion": VERSION,
+        "kind": "BackendTLSPolicy",
+        "metadata": part.owned_json(&name, &BTreeMap::new()),
+        "spec": {
+            "targetRefs": [{ "group": "", "kind": "Service", "name": name }],
+            "validation": {
+                "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": authorities }],
+                "hostname": format!("{name}.{}.svc", input.fleet.namespace),
+            },
+        },
+    });
+    vec![
+        Object::typed(Stage::ConfigMaps, authorities, &map),
+        object("BackendTLSPolicy", "backendtlspolicies", name, body),
+    ]
+}
+
+fn object(kind: &'static str, plural: &'static str, name: String, body: Value) -> Object {
+    Object { api_version: VERSION, kind, plural, name, stage: Stage::Access, body }
+}

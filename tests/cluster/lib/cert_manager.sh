@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# cert-manager's controllers as one program: the real ones, for the tests of what they make of our Certificates. Built when it is first asked for.
+
+cert_manager_program() {
+  printf '%s/cluster/cert-manager-%.12s' "$cache" "$(cd "$here" && cat cert-manager/* | sha256sum)"
+}
+
+# Prints its path. Progress goes to standard error.
+cert_manager() {
+  local program
+  program=$(cert_manager_program)
+  if [ ! -e "$program" ]; then
+    command -v go >/dev/null || fail 69 "Go is missing (1.26 or newer): see https://go.dev/dl, then run this again."
+    mkdir -p "$cache/cluster"
+    exec 7>"$cache/cluster/cert-manager.lock"
+    flock 7
+  fi
+  if [ ! -e "$program" ]; then
+    say "Go: cert-manager's controllers (cold: two to four minutes)" >&2
+    (cd "$here/cert-manager" && go_build -ldflags '-s -w' -o "$program.half" .) >&2
+    mv -T "$program.half" "$program"
+  fi
+  echo "$program"
+}

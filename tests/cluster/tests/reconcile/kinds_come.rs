@@ -1,0 +1,83 @@
+//! Other projects' definitions come after the resource, and go again. A server of its own.
+
+use bkv_cluster_tests::definitions::{GATEWAY_API, PROMETHEUS_OPERATOR, install};
+use serde_json::{Value, json};
+
+use crate::kinds_known::{ALL, rests};
+use crate::{Place, definition, server_with};
+
+/// Seconds. The operator looks every ten, the server takes its time to take up a definition.
+const LOOK: u64 = 60;
+
+fn spec(network: &str) -> Value {
+    json!({
+        "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org"], "parentRefs": [{ "name": "public" }] } } },
+        "monitoring": { "podMonitor": true, "prometheusRule": true },
+        "networkPolicy": network,
+    })
+}
+
+async fn unknown(place: &Place<'_>) -> Vec<String> {
+    let mut kinds: Vec<_> =
+        place.waits("KindUnknown").await.iter().map(|w| w["target"].as_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    kinds
+}
+
+async fn until_unknown(place: &Place<'_>, wanted: &[&str]) {
+    place
+        .eventually(&format!("only {wanted:?} unknown"), LOOK, async || {
+            let found = unknown(place).await;
+            if found == wanted { Ok(()) } else { Err(found) }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_does_not_know_is_said_and_made_when_it_comes() {
+    let server = server_with(Some(definition())).await;
+    let place = Place::with(&server, "come", &ALL).await;
+    let operator = place.operator();
+    place.made().await;
+    place.demo(spec("Managed")).await;
+    place.until_there("Deployment", "demo-chatd").await;
+    until_unknown(&place, &["BackendTLSPolicy", "HTTPRoute", "PodMonitor", "PrometheusRule"]).await;
+    place.until("Stalled", "True", "KindUnknown").await;
+    let waits = place.waits("KindUnknown").await;
+    for (kind, field, project) in [
+        ("HTTPRoute", "spec.chatd.expose.gateway", "install Gateway API"),
+        ("PodMonitor", "spec.monitoring.podMonitor", "install the Prometheus operator"),
+    ] {
+        let message = waits.iter().find(|w| w["target"] == kind).unwrap()["message"].as_str().unwrap();
+        assert!(message.contains(field) && message.contains(project), "{message}");
+    }
+    // All else goes on.
+    place.demo(spec("None")).await;
+    place.until_gone("NetworkPolicy", "demo-vault").await;
+    rests(&place).await;
+
+    install(&server, GATEWAY_API).await;
+    until_unknown(&place, &["PodMonitor", "PrometheusRule"]).await;
+    place.until_there("HTTPRoute", "demo-chatd").await;
+    place.until_there("BackendTLSPolicy", "demo-chatd").await;
+    install(&server, PROMETHEUS_OPERATOR).await;
+    until_unknown(&place, &[]).await;
+    place.until_there("PodMonitor", "demo").await;
+    place.until_there("PrometheusRule", "demo").await;
+    place.until("Stalled", "False", "Moving").await;
+    rests(&place).await;
+    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+
+    // Somebody takes a project away, and its objects with it.
+    let gone = server.kubectl(&["delete", "crd", "podmonitors.monitoring.coreos.com"]);
+    assert!(gone.ok, "{}", gone.err);
+    until_unknown(&place, &["PodMonitor"]).await;
+    place.demo(spec("Managed")).await;
+    place.until_there("NetworkPolicy", "demo-vault").await;
+    rests(&place).await;
+    assert!(place.get("HTTPRoute", "demo-chatd").await.is_some());
+    install(&server, PROMETHEUS_OPERATOR).await;
+    until_unknown(&place, &[]).await;
+    place.until_there("PodMonitor", "demo").await;
+    rests(&place).await;
+}

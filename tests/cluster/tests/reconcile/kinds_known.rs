@@ -1,0 +1,241 @@
+//! Objects of other projects' kinds, on a server that has the real definitions of those kinds.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
+use bkv_cluster_tests::{Answer, ApiServer, merged};
+use bkv_operator::plan::{self, Content, Embedded, Facts, Input, Kinds, Object, Settings};
+use bkv_operator::resource::{BackupKeyVault, PullPolicy};
+use bkv_operator::validate::validate;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::rest::quiet;
+use crate::{Place, definition, server_with};
+
+/// All that the chart can give.
+pub(crate) const ALL: [&str; 4] = ["ingress", "gateway", "certManager", "prometheusOperator"];
+
+/// One server with the definitions of all these projects.
+pub(crate) async fn server() -> &'static ApiServer {
+    static SERVER: OnceCell<ApiServer> = OnceCell::const_new();
+    let start = async || {
+        let server = server_with(Some(definition())).await;
+        for project in [CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR] {
+            install(&server, project).await;
+        }
+        server
+    };
+    SERVER.get_or_init(start).await
+}
+
+/// Waits for rest, and sees that it lasts for two more looks of the operator.
+pub(crate) async fn rests(place: &Place<'_>) {
+    quiet(place).await;
+    let (written, asked) = (place.written().len(), place.asked().len());
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let all = place.written();
+    assert_eq!(all.len(), written, "{:?}", &all[written..]);
+    assert!(place.asked().len() > asked, "it looked meanwhile");
+}
+
+/// What the operator plans for a resource as it lies in the server, of kinds that not every cluster has.
+fn planned(resource: &Value) -> Vec<Object> {
+    let resource: BackupKeyVault = serde_json::from_value(resource.clone()).unwrap();
+    let fleet = validate(&resource).unwrap();
+    let image = || "registry.example/image:1".to_owned();
+    let settings = Settings {
+        vault_image: image(),
+        chatd_image: image(),
+        postgres_image: image(),
+        copier_image: image(),
+        pull_policy: PullPolicy::IfNotPresent,
+        version: "1.0.0".into(),
+        operator_namespace: fleet.namespace.clone(),
+    };
+    let journal = Facts {
+        fleet_id: "00112233445566778899aabbccddeeff".into(),
+        seed: fleet.regions[0].name.to_string(),
+        vault_image: image(),
+        copier_image: image(),
+        pull_policy: PullPolicy::IfNotPresent,
+        initialised: true,
+    };
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |file: &str| std::fs::read_to_string(root.join("monitoring").join(file)).unwrap();
+    let embedded = Embedded::parse(&read("rules.yaml"), &read("dashboard.json")).unwrap();
+    let content = Content { web_authority: Some("x".into()), ..Content::default() };
+    let input = Input {
+        fleet: &fleet,
+        settings: &settings,
+        journal: &journal,
+        content: &content,
+        embedded: &embedded,
+        kinds: Kinds::of(|_| true),
+    };
+    let mut all = plan::objects(&input);
+    all.retain(|o| bkv_operator::kinds::Kind::named(o.kind).is_some_and(|k| !k.always));
+    all
+}
+
+/// Everything that is planned is in what the server keeps. A field that the definition does not know is dropped without a word.
+fn is_kept(planned: &Value, kept: &Value, place: &str) {
+    match (planned, kept) {
+        (Value::Object(planned), Value::Object(_)) => {
+            for (key, value) in planned {
+                is_kept(value, &kept[key], &format!("{place}.{key}"));
+            }
+        }
+        (Value::Array(planned), Value::Array(all)) => {
+            assert_eq!(planned.len(), all.len(), "{place}");
+            for (n, value) in planned.iter().enumerate() {
+                is_kept(value, &all[n], &format!("{place}[{n}]"));
+            }
+        }
+        (planned, kept) => assert_eq!(planned, kept, "{place}"),
+    }
+}
+
+/// `--dry-run=server --validate=strict`: unknown fields are refused. None: taken.
+fn refusal(place: &Place<'_>, object: &Value) -> Option<String> {
+    let how = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
+    let said = place.server.kubectl_on(&how, object);
+    (!said.ok).then_some(said.err)
+}
+
+/// Takes what is planned, strictly; and would refuse it with a field that is unknown or of another type, anywhere.
+async fn fits(place: &Place<'_>, object: &Object) {
+    let name = format!("{} {}", object.kind, object.name);
+    assert_eq!(refusal(place, &object.body), None, "{name}");
+    let unknown = merged(&object.body, &json!({ "spec": { "nobodyKnowsThis": 1 } }));
+    let words = refusal(place, &unknown).unwrap_or_else(|| panic!("{name}: an unknown field was taken"));
+    assert!(words.contains("nobodyKnowsThis"), "{name}: {words}");
+    let field = object.body["spec"].as_object().unwrap().keys().next().unwrap().clone();
+    let wrong = merged(&object.body, &json!({ "spec": { field.as_str(): 7 } }));
+    let words = refusal(place, &wrong).unwrap_or_else(|| panic!("{name}: a wrong `{field}` was taken"));
+    assert!(words.contains(&field), "{name}: {words}");
+    let live = place.until_there(object.kind, &object.name).await;
+    is_kept(&object.body["spec"], &live["spec"], &name);
+    is_kept(&object.body["metadata"]["labels"], &live["metadata"]["labels"], &name);
+}
+
+fn everything() -> Value {
+    json!({
+        "chatd": { "expose": { "gateway": {
+            "hostnames": ["vault.example.org"],
+            "parentRefs": [{ "name": "public", "namespace": "gateways", "sectionName": "https" }],
+        } } },
+        "monitoring": { "podMonitor": true, "prometheusRule": true, "labels": { "release": "prometheus" } },
+    })
+}
+
+fn kinds(objects: &[Object]) -> BTreeSet<&'static str> {
+    objects.iter().map(|o| o.kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
+    let place = Place::with(server().await, "known", &ALL).await;
+    let operator = place.operator();
+    place.made().await;
+    let objects = planned(&place.demo(everything()).await);
+    assert_eq!(
+        kinds(&objects),
+        ["HTTPRoute", "BackendTLSPolicy", "PodMonitor", "PrometheusRule"].into(),
+        "these are looked at here"
+    );
+    for object in &objects {
+        fits(&place, object).await;
+    }
+    place.until_started().await;
+    for check in ["KindUnknown", "RoleMissing", "ObjectRefused"] {
+        assert_eq!(place.waits(check).await, Vec::<Value>::new());
+    }
+    rests(&place).await;
+    // What nobody asks for any more goes, each for itself.
+    place.demo(merged(&everything(), &json!({ "monitoring": { "podMonitor": false } }))).await;
+    place.until_gone("PodMonitor", "demo").await;
+    assert!(place.get("PrometheusRule", "demo").await.is_some());
+    place.demo(json!({})).await;
+    for object in objects {
+        place.until_gone(object.kind, &object.name).await;
+    }
+    place.until_gone("ConfigMap", "demo-chatd-ca").await;
+    assert!(place.get("Service", "demo-chatd").await.is_some());
+    rests(&place).await;
+    // And comes again, also from the next operator.
+    place.demo(everything()).await;
+    place.until_there("PodMonitor", "demo").await;
+    place.until_there("BackendTLSPolicy", "demo-chatd").await;
+    quiet(&place).await;
+    let version = place.get("HTTPRoute", "demo-chatd").await.unwrap()["metadata"]["uid"].clone();
+    drop(operator);
+    let next = place.operator();
+    place.eventually("a leader", 30, async || next.leads().then_some(()).ok_or(())).await;
+    rests(&place).await;
+    assert_eq!(place.get("HTTPRoute", "demo-chatd").await.unwrap()["metadata"]["uid"], version);
+}
+
+/// An alert or a scrape that matches nothing is noticed by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there() {
+    let place = Place::with(server().await, "monitored", &ALL).await;
+    let _operator = place.operator();
+    place.made().await;
+    place.demo(json!({ "monitoring": { "podMonitor": true, "prometheusRule": true } })).await;
+    let monitor = place.until_there("PodMonitor", "demo").await["spec"].clone();
+    for (kind, name) in [("StatefulSet", "demo-eu-west"), ("Deployment", "demo-chatd")] {
+        let template = place.until_there(kind, name).await["spec"]["template"].clone();
+        let labels = &template["metadata"]["labels"];
+        for (key, value) in monitor["selector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(labels[key], *value, "{name}");
+        }
+        let among = &monitor["selector"]["matchExpressions"][0];
+        let label = &labels[among["key"].as_str().unwrap()];
+        assert!(among["values"].as_array().unwrap().contains(label), "{name}: {label}");
+        let port = &monitor["podMetricsEndpoints"][0]["port"];
+        let ports = &template["spec"]["containers"][0]["ports"];
+        assert!(ports.as_array().unwrap().iter().any(|p| p["name"] == *port), "{name}: {ports}");
+    }
+    let rule = place.until_there("PrometheusRule", "demo").await;
+    let kept = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    assert!(kept.len() > 10 && kept.iter().all(|r| r["alert"].is_string() && r["expr"].is_string()));
+}
+
+/// The chart's values give the rights. Without them it is said which, and nothing else waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
+    let place = Place::on(server().await, "no-right").await;
+    let operator = place.operator();
+    place.made().await;
+    place.demo(everything()).await;
+    place.until_there("Deployment", "demo-chatd").await;
+    place.until("Stalled", "True", "RoleMissing").await;
+    let waits = place.waits("RoleMissing").await;
+    for (kind, value) in [
+        ("HTTPRoute", "integrations.gateway"),
+        ("BackendTLSPolicy", "integrations.gateway"),
+        ("PodMonitor", "integrations.prometheusOperator"),
+        ("PrometheusRule", "integrations.prometheusOperator"),
+    ] {
+        let wait = waits.iter().find(|w| w["target"] == kind).unwrap_or_else(|| panic!("{kind}: {waits:?}"));
+        assert!(wait["message"].as_str().unwrap().contains(value), "{wait}");
+    }
+    rests(&place).await;
+    // What is left out holds nothing up: the rest is pruned as ever.
+    place.demo(merged(&everything(), &json!({ "networkPolicy": "None" }))).await;
+    place.until_gone("NetworkPolicy", "demo-vault").await;
+    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+}
+
+/// The chart makes a monitor and alerts of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_chart_makes_of_these_kinds_fits_too() {
+    let server = server().await;
+    let mut check = std::process::Command::new(bkv_cluster_tests::project().join("charts/check.sh"));
+    check.env("KUBECONFIG", server.folder().join("kubeconfig"));
+    let said = tokio::task::block_in_place(|| Answer::of(&mut check, None)).good();
+    assert!(said.contains("objects judged by the API server: good"), "{said}");
+    assert!(!said.contains("skipped"), "every kind is known here: {said}");
+}
