@@ -57,7 +57,8 @@ cluster() {
   fi
   charts/on_api_server.sh || failed=$?
   monitoring/check.sh || failed=$?
-  cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" || failed=$?
+  # They wait for a server most of the time, so more of them than there are processors.
+  cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" -- --test-threads 4 || failed=$?
   images/check.sh --bin-dir "$BKV_BIN_DIR" || failed=$?
   return "$failed"
 }
