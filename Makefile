@@ -77,6 +77,11 @@ bench: needs ## Measure; table on the terminal and target/bench/results.json
 bench-operator: needs ## The operator with 500 resources: time, memory, requests at rest; into target/bench/operator.json
 	scripts/bench_operator.sh
 
+.PHONY: crds
+crds: needs ## Write what is generated from the resource's types: definition, reference pages, the chart's copies
+	BKV_WRITE=1 $(CARGO) test -j$(JOBS) --workspace --test generated
+	charts/check.sh --write
+
 .PHONY: chart-check
 chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG also against that cluster
 	charts/check.sh
