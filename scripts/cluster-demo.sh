@@ -48,6 +48,8 @@ EOF
 }
 # What a person would look at.
 explain() {
+  # Without our cluster it would ask whichever the caller's own settings name.
+  [ -e "$work/cluster/kubeconfig" ] || return 0
   echo
   echo "It did not go as it should. What the resource says:"
   kubectl get bkv demo -o jsonpath='{range .status.waits[*]}  {.check} {.target}: {.message}{"\n"}{end}{range .status.conditions[?(@.status!="True")]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}'

@@ -23,6 +23,17 @@ fn halted(verdict: Verdict, check: &'static str, target: &str, message: String) 
 /// The next actions.
 pub fn decide(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
+    let decision = next(f, journal);
+    match decision.verdict {
+        // What is published anew over a fleet that is made does not unmake it.
+        Verdict::Bootstrapping(_) if journal.stage == Stage::Initialised => {
+            Decision { verdict: Verdict::Made, ..decision }
+        }
+        _ => decision,
+    }
+}
+
+fn next(f: &Facts, journal: &Journal) -> Decision {
     if let Some((region, id)) = stranger(f, journal) {
         let why = format!(
             "this vault is of fleet {id}, the journal says {}: its volumes are another fleet's; give it its own back",
@@ -187,8 +198,14 @@ fn carry_on(
         match f.vaults.get(region) {
             None => waits.push(away(f, region)),
             Some(v) if !v.status.ready && made => {
-                let message = not_ready(region, v);
+                let message = not_ready(region, v, f.regions.len() / 2 + 1);
                 waits.push(Wait { check: "VaultNotReady", target: region.clone(), message });
+            }
+            Some(v) if v.status.issuer_keys_read == Some(0) && made => {
+                let message = format!(
+                    "the vault of {region} could never read the issuer's keys, so it refuses every token: is the URL of clientAuth.jwks right, and may pods reach it? The vault's log has the error"
+                );
+                waits.push(Wait { check: "IssuerKeysAway", target: region.clone(), message });
             }
             Some(_) => {}
         }
@@ -226,14 +243,22 @@ fn carry_on(
     Decision { actions, waits, verdict: Verdict::Bootstrapping(step) }
 }
 
-fn not_ready(region: &str, v: &Vault) -> String {
+/// `majority`: of the fleet.
+fn not_ready(region: &str, v: &Vault, majority: usize) -> String {
     let token = &v.status.token;
-    match v.status.shards.iter().find(|s| s.phase != "verified") {
-        Some(s) => {
-            format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase)
-        }
-        None => format!("the vault of {region} is not ready: token: {token}"),
+    let Some(s) = v.status.shards.iter().find(|s| s.phase != "verified") else {
+        return format!("the vault of {region} is not ready: token: {token}");
+    };
+    let unheard: Vec<&str> =
+        s.waits_for.as_array().into_iter().flatten().filter_map(|r| r.as_str()).collect();
+    if s.phase == "joining" && !unheard.is_empty() {
+        // With a region away a restart of another one ends here.
+        return format!(
+            "the vault of {region} has started and must hear that its disk is the newest, from {majority} others that serve or from all; not heard from: {}. Bring them back: nothing else lets it vote (token: {token})",
+            unheard.join(", ")
+        );
     }
+    format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase)
 }
 
 /// To members that obey the published root and lack its private half.

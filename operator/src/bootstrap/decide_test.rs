@@ -240,3 +240,47 @@ fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_s
     let waits = silent(&mut world);
     assert_eq!((waits[0].check, waits[0].target.as_str()), ("VaultStarting", "b"));
 }
+
+/// With a region away, a restart of another one waits for it: that has to be said, for nothing else helps.
+#[test]
+fn a_vault_that_started_says_whom_it_must_hear_from() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    world.vaults.get_mut("c").unwrap().up = false;
+    let mut facts = world.facts();
+    let b = &mut facts.vaults.get_mut("b").unwrap().status;
+    b.ready = false;
+    b.shards =
+        serde_json::from_value(serde_json::json!([{ "shard": 0, "phase": "joining", "waits_for": ["c"] }]))
+            .unwrap();
+    let waits = decide(&facts).waits;
+    let said = waits.iter().find(|w| w.check == "VaultNotReady").unwrap();
+    assert!(said.message.contains("from 2 others that serve or from all; not heard from: c."), "{said:?}");
+}
+
+/// The published root was deleted: it is published again, and meanwhile nobody is told that there is no fleet.
+#[test]
+fn what_is_published_anew_does_not_unmake_a_fleet() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let mut facts = world.facts();
+    facts.root = None;
+    let d = decide(&facts);
+    assert!(matches!(&d.actions[..], [Action::PublishRoot { .. }]), "{d:?}");
+    assert_eq!(d.verdict, Verdict::Made);
+}
+
+/// Keys by a URL that nobody can reach: everything looks well, and every token is refused.
+#[test]
+fn a_vault_that_never_read_the_issuers_keys_is_named() {
+    let mut world = World::new(Custody::InFleet);
+    world.run();
+    let mut facts = world.facts();
+    facts.vaults.get_mut("a").unwrap().status.issuer_keys_read = Some(0);
+    facts.vaults.get_mut("b").unwrap().status.issuer_keys_read = Some(1_700_000_000);
+    let waits = decide(&facts).waits;
+    assert_eq!(
+        waits.iter().map(|w| (w.check, w.target.as_str())).collect::<Vec<_>>(),
+        [("IssuerKeysAway", "a")]
+    );
+}

@@ -4,13 +4,15 @@ use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
 use super::act::custody;
+use super::planned::template_hash;
 use super::secrets::new_id;
 use super::world::World;
 use crate::apply::ApplyError;
 use crate::bootstrap::{Decision, Facts, Verdict, Wait, decide};
 use crate::documents::PolicyWish;
 use crate::journal::{Journal, Pinned};
-use crate::observe::Observed;
+use crate::observe::{Observed, WorkloadSeen};
+use crate::plan::Object;
 use crate::validate::{Fleet, JwksSource, RootCustody};
 
 /// The journal, if it can be trusted, and what is to be done. `at`: milliseconds since the epoch.
@@ -18,6 +20,7 @@ pub(super) fn decided(
     world: &World,
     fleet: &Fleet,
     o: &Observed,
+    plan: &dyn Fn(&Journal) -> Vec<Object>,
     at: i64,
 ) -> Result<(Option<Journal>, Decision), ApplyError> {
     let journal = match &o.journal {
@@ -34,7 +37,7 @@ pub(super) fn decided(
             ));
         }
     };
-    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(o, j)) {
+    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(fleet, o, j, plan)) {
         return Ok((None, halt));
     }
     let settings = &world.settings;
@@ -66,15 +69,31 @@ pub(super) fn decided(
     Ok((journal, decide(&facts)))
 }
 
-/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness.
-fn journal_changed(o: &Observed, journal: &Journal) -> Option<Decision> {
+/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness. A StatefulSet whose image alone was edited
+/// still bears the hash of the template that this journal gives: then the journal is as it was, and the StatefulSet is mended like any other drift.
+fn journal_changed(
+    fleet: &Fleet,
+    o: &Observed,
+    journal: &Journal,
+    plan: &dyn Fn(&Journal) -> Vec<Object>,
+) -> Option<Decision> {
     let image = &journal.pinned.vault_image;
-    let (region, other) =
-        o.sets.iter().find_map(|(r, s)| Some((r, s.image.as_ref().filter(|i| *i != image)?)))?;
+    let other = |(r, s): (&'_ String, &'_ WorkloadSeen)| -> Option<(String, String, Option<String>)> {
+        let runs = s.image.clone().filter(|i| i != image)?;
+        Some((r.clone(), runs, s.template_hash.clone()))
+    };
+    let others: Vec<_> = o.sets.iter().filter_map(other).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let planned = plan(journal);
+    let (region, other, _) = others
+        .into_iter()
+        .find(|(region, _, hash)| hash.is_none() || *hash != template_hash(&planned, fleet, region))?;
     let message = format!(
         "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
     );
-    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
+    let waits = vec![Wait { check: "JournalChanged", target: region, message }];
     Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
 }
 

@@ -62,7 +62,6 @@ pub(super) async fn pass(
     if let Some(known) = &certificates {
         read::vaults(fleet, known, memory, &mut observed).await;
     }
-    let (journal, decision) = decided(world, fleet, &observed, at.as_millisecond())?;
     let content = Content {
         root: observed.root.clone(),
         jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
@@ -71,10 +70,9 @@ pub(super) async fn pass(
         web_authority: certificates.as_ref().and_then(|c| c.web_authority.clone()),
     };
     let kinds = Kinds::of(|kind| world.seen.knows(kind));
-    let planned = journal
-        .as_ref()
-        .map(|j| planned::objects(world, fleet, j, &observed, (&content, kinds)))
-        .unwrap_or_default();
+    let plan = |journal: &Journal| planned::objects(world, fleet, journal, &observed, (&content, kinds));
+    let (journal, decision) = decided(world, fleet, &observed, &plan, at.as_millisecond())?;
+    let planned = journal.as_ref().map(plan).unwrap_or_default();
     let mut changed = false;
     if !fleet.paused {
         let harmless = !matches!(decision.verdict, Verdict::Lost | Verdict::Contradiction);
@@ -83,6 +81,8 @@ pub(super) async fn pass(
         }
         changed |= actions(world, fleet, memory, journal.as_ref(), &observed, &decision, &mut troubles).await;
     }
+    troubles
+        .extend(observed.jwks_fault.clone().map(|why| Trouble::hard("IssuerKeys", "clientAuth.jwks", why)));
     troubles.extend(left_out::troubles(world, fleet));
     troubles.extend(route::troubles(world, fleet, &planned).await);
     let after = after(

@@ -228,7 +228,8 @@ async fn write_authorities(secrets: &Secrets<'_>, name: &str, a: &Authorities) -
     if let Some(since) = &since {
         data.insert("since", since.as_bytes());
     }
-    secrets.write(name, "kubernetes.io/tls", data, true).await
+    // It outlives the resource: clients have pinned it, and whoever deletes a resource and applies it again must not lose them.
+    secrets.write(name, "kubernetes.io/tls", data, false).await
 }
 
 pub(super) fn chain(name: &str, pem: &[u8], kind: &str) -> Vec<CertificateStatus> {

@@ -39,6 +39,14 @@ pub(super) fn objects(
     })
 }
 
+/// The hash of the pod template that a region's StatefulSet is planned with.
+pub(super) fn template_hash(planned: &[Object], fleet: &Fleet, region: &str) -> Option<String> {
+    let name = format!("{}-{region}", fleet.name);
+    let set = planned.iter().find(|o| o.kind == "StatefulSet" && o.name == name)?;
+    let note = set.body.pointer("/spec/template/metadata/annotations/bkv.dev~1template-hash")?;
+    note.as_str().map(str::to_owned)
+}
+
 /// Applies what differs; true if something was written. A fault of one object is a trouble, and the others go on. `kinds`: those of the plan.
 pub(super) async fn carry_out(
     world: &World,

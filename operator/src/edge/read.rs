@@ -12,7 +12,7 @@ use crate::apply::{ApplyError, Children};
 use crate::bootstrap::{Signed, Vault};
 use crate::journal::Journal;
 use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
-use crate::validate::{Fleet, JwksSource, ObjectNames, RootCustody};
+use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 use crate::vaults::VaultClient;
 
 /// Everything but the vaults' words.
@@ -35,11 +35,12 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
             given = Signed { admission: bytes(&map, "admission"), policy: bytes(&map, "policy") };
         }
     }
-    let jwks = match &fleet.client_auth.jwks {
+    let (jwks, jwks_fault) = match &fleet.client_auth.jwks {
         JwksSource::ConfigMap(key) => {
-            store.any(&key.name).await?.and_then(|m| m.data?.get(&key.key).cloned())
+            let found = store.any(&key.name).await?.and_then(|m| m.data?.get(&key.key).cloned());
+            usable(key, found)
         }
-        JwksSource::Url { .. } => None,
+        JwksSource::Url { .. } => (None, None),
     };
     let served_jwks = match jwks {
         Some(_) => None,
@@ -54,6 +55,7 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         given,
         request: asked.and_then(|m| m.binary_data).into_iter().flatten().map(|(k, v)| (k, v.0)).collect(),
         jwks,
+        jwks_fault,
         served_jwks,
         pods: seen.vaults,
         sets: seen.sets,
@@ -65,6 +67,21 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         vaults: BTreeMap::new(),
         silent: BTreeMap::new(),
     })
+}
+
+/// The issuer's keys, if vaults could use them: a policy that was signed with others is refused by every vault, and can't be taken back.
+fn usable(key: &KeyOf, found: Option<String>) -> (Option<String>, Option<String>) {
+    let Some(text) = found else { return (None, None) };
+    match bkv_tokens::keys::Keys::parse(text.as_bytes()) {
+        Ok(_) => (Some(text), None),
+        Err(e) => {
+            let fault = format!(
+                "ConfigMap {}, key `{}`: {e}: put the issuer's signing keys there, as its jwks_uri serves them",
+                key.name, key.key
+            );
+            (None, Some(fault))
+        }
+    }
 }
 
 /// The objects of a fleet, sorted by what they are to it.

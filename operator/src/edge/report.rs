@@ -10,6 +10,7 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
 use super::announce;
+use super::planned::template_hash;
 use super::reconcile::PassError;
 use super::tell;
 use super::world::{Dropped, Memory, World, now};
@@ -54,14 +55,7 @@ pub(super) fn after(
     let overdue = |w: &&WaitStatus| {
         w.since.as_ref().is_some_and(|t| t.0.as_second().saturating_add(PATIENCE) < s.now.0.as_second())
     };
-    let templates = |region: &str| {
-        let set = s
-            .planned
-            .iter()
-            .find(|o| o.kind == "StatefulSet" && o.name == format!("{}-{region}", fleet.name))?;
-        let note = set.body.pointer("/spec/template/metadata/annotations/bkv.dev~1template-hash")?;
-        note.as_str().map(str::to_owned)
-    };
+    let templates = |region: &str| template_hash(s.planned, fleet, region);
     status(
         before,
         &Pass {

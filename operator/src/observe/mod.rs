@@ -31,8 +31,10 @@ pub struct Observed {
     pub given: Signed,
     /// What people are asked to sign: kind → document.
     pub request: BTreeMap<String, Vec<u8>>,
-    /// The issuer's keys, if they come from a ConfigMap and it is there.
+    /// The issuer's keys, if they come from a ConfigMap and it holds some.
     pub jwks: Option<String>,
+    /// That ConfigMap is there, and what it holds is no use: why.
+    pub jwks_fault: Option<String>,
     /// The issuer's keys that ChatD has now: what it keeps if the ConfigMap they came from is gone.
     pub served_jwks: Option<String>,
     /// Each region's pod.

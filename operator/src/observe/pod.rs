@@ -53,7 +53,8 @@ pub fn pod_seen(pod: &Pod) -> PodSeen {
         running: running && !going,
         ready: condition("Ready").is_some_and(|c| c.status == "True") && !going,
         template_hash: pod.metadata.annotations.as_ref().and_then(|a| a.get(TEMPLATE_HASH)).cloned(),
-        problem: problem(pod),
+        // One that is going is replaced: what it ended with is nobody's concern any more.
+        problem: problem(pod).filter(|_| !going),
     }
 }
 
@@ -107,10 +108,16 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
             if c.state.as_ref().is_some_and(|s| s.running.is_some()) && c.ready {
                 return None;
             }
-            let words = last_words(last.message.as_deref().unwrap_or_default());
+            let code = last.exit_code;
+            let words = match code {
+                // Its last line was said in good health.
+                137 => "it was killed: out of memory, or by hand".to_owned(),
+                255 => "its node was lost, or started anew".to_owned(),
+                _ => last_words(last.message.as_deref().unwrap_or_default()),
+            };
             Some(PodProblem {
                 check: "ContainerEnds",
-                message: format!("pod {pod}, container {} ends with {}: {words}", c.name, last.exit_code),
+                message: format!("pod {pod}, container {} ends with {code}: {words}", c.name),
                 // 64 to 66: configuration, PIN, missing file; only a person mends those.
                 hard: (64..=66).contains(&last.exit_code) || c.restart_count >= 3,
             })

@@ -16,7 +16,7 @@ pub struct BackupKeyVaultStatus {
     /// In a word: Pending, Bootstrapping, AwaitingSignature, Ready, Degraded, Unavailable, Refused, FleetLost, Paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// What is true of the fleet now: docs/operator.md says what each type and reason means and what to do.
+    /// What is true of the fleet now: docs/operator-conditions.md says what each type and reason means and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -169,7 +169,7 @@ pub struct OperationStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitStatus {
-    /// What is checked: a constant of docs/operator.md.
+    /// What is checked: a constant of docs/operator-conditions.md.
     pub check: String,
     /// The object that is waited for: a region, a Secret, a ConfigMap.
     pub target: String,

@@ -17,7 +17,9 @@ pub fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
     let made = p.decision.verdict == Verdict::Made;
     let chatd = chatd(p);
     let healthy = q.in_sync >= q.required;
-    let serving = made && healthy && chatd.status == "True";
+    let answering = &p.observed.vaults;
+    let no_keys = !answering.is_empty() && answering.values().all(|v| v.status.issuer_keys_read == Some(0));
+    let serving = made && healthy && chatd.status == "True" && !no_keys;
     let mut all = vec![
         ready(p, serving, healthy, &chatd, troubles),
         reconciling(p, serving, troubles),
@@ -74,7 +76,14 @@ fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: 
         Verdict::Made if !healthy => {
             Finding::no(c::READY, "NoMajority", "fewer than a majority of the regions are in sync")
         }
-        Verdict::Made => Finding::no(c::READY, "ChatdNotReady", chatd.message.clone()),
+        Verdict::Made if chatd.status != "True" => {
+            Finding::no(c::READY, "ChatdNotReady", chatd.message.clone())
+        }
+        Verdict::Made => Finding::no(
+            c::READY,
+            "IssuerKeysAway",
+            "no vault could ever read the issuer's keys: every token is refused",
+        ),
     }
 }
 
@@ -124,8 +133,14 @@ fn initialized(p: &Pass<'_>) -> Finding {
 }
 
 fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
+    // Of vaults: a ChatD that can't start says nothing about tokens.
+    let vault = |t: &&Trouble| {
+        matches!(t.wait.check, "PinSecret" | "MemberChanged")
+            || p.observed.pods.values().any(|pod| pod.name == t.wait.target)
+    };
+    let of_vaults: Vec<Trouble> = troubles.iter().filter(vault).cloned().collect();
     if let Some(t) = first(
-        troubles,
+        &of_vaults,
         &["PinSecret", "ContainerEnds", "ContainerNotMade", "ImageUnavailable", "MemberChanged"],
     ) {
         return Finding::no(c::HSM_READY, t.wait.check, words(t));
@@ -157,7 +172,7 @@ fn certificates(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
 }
 
 fn storage(troubles: &[Trouble]) -> Finding {
-    match first(troubles, &["VolumePending", "FleetLost"]) {
+    match first(troubles, &["VolumeGoing", "VolumePending", "FleetLost"]) {
         Some(t) => Finding::no(c::STORAGE_READY, t.wait.check, words(t)),
         None => Finding::yes(c::STORAGE_READY, "Bound", "every volume claim has its volume"),
     }

@@ -24,7 +24,7 @@ const fn hard(name: &'static str, meaning: &'static str, remedy: &'static str) -
 }
 
 /// All checks.
-pub const CHECKS: [Check; 35] = [
+pub const CHECKS: [Check; 37] = [
     soft(
         "BeingCollected",
         "An object is still that of a resource of the same name that was deleted.",
@@ -63,7 +63,7 @@ pub const CHECKS: [Check; 35] = [
     soft(
         "ContainerEnds",
         "A container ends with an error; its last words are in the message. Codes 64 to 66 and repeated ends count as hard.",
-        "As its words say: configuration, PIN, or module.",
+        "As its words say: configuration, PIN, or module. Killed (137) and lost with its node (255) mend themselves, if memory and nodes suffice.",
     ),
     hard(
         "ContainerNotMade",
@@ -79,12 +79,17 @@ pub const CHECKS: [Check; 35] = [
     hard(
         "ImageUnavailable",
         "An image can't be had.",
-        "Look at its name, the registry, and `images.pullSecrets`.",
+        "Look at its name, the registry, and `images.pullSecrets`. The vault's image is fixed from the first apply on: in a fleet that was never made, [begin again](operator.md#begin-again).",
     ),
     hard(
         "IssuerKeys",
-        "The ConfigMap with the issuer's keys is missing, so that the policy can't be made.",
-        "Make it, under the name and key of `clientAuth.jwks.configMapRef`.",
+        "The ConfigMap with the issuer's keys is missing or holds none that can be used. A new fleet waits for it; one that is made goes on with the keys from before.",
+        "Put the issuer's JWKS there, under the name and key of `clientAuth.jwks.configMapRef`.",
+    ),
+    soft(
+        "IssuerKeysAway",
+        "A vault could never read the issuer's keys by their URL, so it refuses every token.",
+        "Look at `clientAuth.jwks.url`, at network policies and at the vault's log. The issuer may be away; it is asked again.",
     ),
     hard(
         "JournalUnreadable",
@@ -161,12 +166,17 @@ pub const CHECKS: [Check; 35] = [
     soft(
         "Unschedulable",
         "A pod finds no node.",
-        "Look at the region's `nodeSelector` and `tolerations`, its nodes, and where its volumes are.",
+        "Look at the region's `nodeSelector` and `tolerations`, its nodes, and where its volumes are. `nodeSelector` is fixed from the first apply on: in a fleet that was never made, [begin again](operator.md#begin-again).",
     ),
     soft(
         "VaultNotReady",
         "A vault answers and does not serve in every shard.",
         "Usually it catches up. `kubectl logs` of its pod; the runbooks.",
+    ),
+    hard(
+        "VolumeGoing",
+        "A volume claim with keys is being deleted; it goes when its pod does.",
+        "Keep the pod running, and save what is on the volume before anything else. Replacing a member comes with a later release.",
     ),
     soft(
         "VaultSilent",
@@ -174,7 +184,11 @@ pub const CHECKS: [Check; 35] = [
         "The message has the last error. Look at the pod's log; then at network policies and at the certificates in its Secret `<name>-<region>-tls`.",
     ),
     soft("VaultStarting", "A vault does not answer yet.", "Describe its pod."),
-    soft("VolumePending", "A volume claim has no volume.", "Is there a StorageClass of that name, and room?"),
+    soft(
+        "VolumePending",
+        "A volume claim has no volume.",
+        "Is there a StorageClass of that name, and room? The name is fixed from the first apply on: in a fleet that was never made, [begin again](operator.md#begin-again).",
+    ),
     soft(
         "PodOutdated",
         "A pod runs an older template than the spec asks for. Vaults are never restarted on the operator's own account.",
@@ -220,6 +234,7 @@ pub const CONDITIONS: [Type; 12] = [
             ("AwaitingSignature", "People must sign first."),
             ("NoMajority", "Fewer than a majority of regions are in sync."),
             ("ChatdNotReady", "No ChatD pod is ready."),
+            ("IssuerKeysAway", "No vault could ever read the issuer's keys: every token is refused."),
             ("FleetLost", "The fleet was made and no vault knows it any more."),
             ("Contradiction", "What lies in the cluster contradicts itself; nothing is done."),
             ("Refused", "The spec is refused."),
@@ -288,7 +303,10 @@ pub const CONDITIONS: [Type; 12] = [
     Type {
         name: c::STORAGE_READY,
         meaning: "Every volume claim has its volume.",
-        reasons: &[("Bound", "They have."), ("VolumePending, FleetLost", "See the table below.")],
+        reasons: &[
+            ("Bound", "They have."),
+            ("VolumeGoing, VolumePending, FleetLost", "See the table below."),
+        ],
     },
     Type {
         name: c::POSTGRES_READY,

@@ -90,14 +90,17 @@ fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
 }
 
 fn of_claims(o: &Observed) -> impl Iterator<Item = Trouble> {
+    let going = o.claims.iter().filter(|c| c.going && c.bound).map(|c| {
+        let message = format!("volume claim {} is being deleted and goes with its pod. If it is a vault's, its region's keys lie on it: do not restart that pod before what is on it was saved; replacing a member comes with a later release", c.name);
+        Trouble::hard("VolumeGoing", c.name.clone(), message)
+    });
     let open = o.claims.iter().filter(|c| !c.bound);
-    open.map(|c| {
+    let open = open.map(|c| {
         let class = c.class.as_deref().map_or("the cluster's default StorageClass (is there one?)".to_owned(), |c| format!("StorageClass {c} (is there one of that name?)"));
         let message = format!("volume claim {} has no volume yet: {class} makes it when its pod finds a node; `kubectl describe pvc {}` says more", c.name, c.name);
         Trouble::soft("VolumePending", c.name.clone(), message)
-    })
-    .collect::<Vec<_>>()
-    .into_iter()
+    });
+    going.chain(open).collect::<Vec<_>>().into_iter()
 }
 
 /// Troubles as the status tells them: one that was there before keeps its time.

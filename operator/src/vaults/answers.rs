@@ -37,6 +37,9 @@ pub struct VaultStatus {
     /// What tells an old disk.
     #[serde(default)]
     pub rollback_protection: Option<String>,
+    /// When the issuer's keys were last read, seconds since the epoch; 0: never, so that every token is refused. None: there is no policy yet.
+    #[serde(default)]
+    pub issuer_keys_read: Option<u64>,
     /// Of the program.
     #[serde(default)]
     pub version: Option<String>,
@@ -52,6 +55,9 @@ pub struct ShardStatus {
     pub shard: u16,
     /// joining, catching-up, verified, quarantined, halted.
     pub phase: String,
+    /// While it is joining: the regions that it has not heard from.
+    #[serde(default)]
+    pub waits_for: serde_json::Value,
     /// It leads.
     #[serde(default)]
     pub leads: bool,

@@ -30,6 +30,8 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<Value> {
         "shards": shards,
         "token": format!("{:?}", vault.token.health()),
         "fingerprints": { "delivery": fingerprint("delivery", &vault.delivery_public) },
+        // 0: never, so that every token is refused.
+        "issuer_keys_read": vault.tokens().map(|t| t.keys().refreshed()),
         "admission": d.map(|d| d.admission.number),
         "policy": d.map(|d| d.policy.number),
         "rollback_protection": "MajorityOnly",

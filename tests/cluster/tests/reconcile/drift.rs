@@ -98,6 +98,33 @@ async fn a_planned_object_that_is_deleted_is_made_again() {
     }
 }
 
+/// Somebody runs another image in a vault's StatefulSet: it is put back, and nobody else is blamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_edited_by_hand_is_put_back() {
+    let place = Place::new("edited-image").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let image = "/spec/template/spec/containers/0/image";
+    let before = place.get("StatefulSet", "demo-eu-west").await.unwrap().pointer(image).unwrap().clone();
+    let other = json!([{ "name": "vault", "image": "registry.example/evil:1" }]);
+    place
+        .edit(
+            "StatefulSet",
+            "demo-eu-west",
+            json!({ "spec": { "template": { "spec": { "containers": other } } } }),
+        )
+        .await;
+    place
+        .eventually("the image again", PATIENCE, async || {
+            let now = place.get("StatefulSet", "demo-eu-west").await.unwrap().pointer(image).unwrap().clone();
+            if now == before { Ok(()) } else { Err(now) }
+        })
+        .await;
+    assert!(place.waits("JournalChanged").await.is_empty());
+}
+
 /// What may hold keys is never pruned, whatever its labels say.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_longer_planned_goes_and_what_holds_keys_stays() {

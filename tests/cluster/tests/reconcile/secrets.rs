@@ -1,4 +1,4 @@
-//! Secrets that people give.
+//! Secrets and the issuer's keys: what people give.
 
 use serde_json::json;
 
@@ -45,4 +45,20 @@ async fn a_given_pin_is_waited_for_until_it_is_whole() {
     place.put("Secret", "pin", json!({ "stringData": { "pin": "123456789012" } })).await;
     place.until("Stalled", "False", "Moving").await;
     assert!(place.get("Secret", "demo-eu-west-pin").await.is_none(), "none of ours is made");
+}
+
+/// A policy with keys that are none would be signed once and refused by every vault for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuers_keys_that_are_none_are_said_and_never_signed() {
+    let place = Place::new("issuer-keys").await;
+    let _operator = place.operator();
+    place.put("ConfigMap", "keys", json!({ "data": { "jwks.json": "{\"nokeys\":1}" } })).await;
+    let jwks = json!({ "url": null, "configMapRef": { "name": "keys", "key": "jwks.json" } });
+    place.demo(json!({ "clientAuth": { "jwks": jwks } })).await;
+    let said = place.until("Stalled", "True", "IssuerKeys").await;
+    assert!(said.contains("ConfigMap keys") && said.contains("not a JWKS"), "{said}");
+    let key = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    let keys = json!({ "keys": [key] }).to_string();
+    place.edit("ConfigMap", "keys", json!({ "data": { "jwks.json": keys } })).await;
+    place.until("Stalled", "False", "Moving").await;
 }
