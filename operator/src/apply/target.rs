@@ -40,7 +40,7 @@ pub struct Wanted {
 pub enum ApplyError {
     /// An object of that name is somebody else's.
     #[error(
-        "{kind} {name} exists and is not of this resource; its labels and owner say whose it is. Rename this resource; remove that object only if you know that nobody needs it: a PIN or a volume of another vault is its keys"
+        "{kind} {name} exists and is not of this resource (its labels and owner say whose it is): rename the resource, or remove that object if you know that nobody needs it. A PIN of another vault is its keys"
     )]
     Collision {
         /// Kind.

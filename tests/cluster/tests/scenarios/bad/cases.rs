@@ -131,6 +131,21 @@ pub(crate) fn all() -> Vec<Case> {
             ..Case::default()
         },
         Case {
+            name: "issuer-none",
+            before: vec![json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": { "name": "no-keys" },
+                "data": { "jwks.json": "{\"nokeys\": 1}" },
+            })],
+            spec: json!({ "clientAuth": { "jwks": { "configMapRef": { "name": "no-keys" } } } }),
+            check: "IssuerKeys",
+            target: "jwks",
+            words: &["ConfigMap no-keys", "not a JWKS"],
+            condition: STALLED,
+            ..Case::default()
+        },
+        Case {
             name: "collision",
             before: vec![json!({
                 "apiVersion": "v1",
