@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bkv_cluster_tests::definitions::define;
 use bkv_cluster_tests::{Account, ApiServer, Operator, Request, binary, requests};
 use futures_util::{StreamExt as _, stream};
 use kube::api::{Api, ListParams, PostParams};
@@ -23,6 +24,8 @@ use bkv_operator::resource::BackupKeyVault;
 
 /// After ten minutes a fleet that waits for its vaults is called stalled, once: from then on nothing happens any more.
 const UNTIL_REST: Duration = Duration::from_mins(25);
+/// It looks more often for two minutes after something has moved.
+const LIVELY: Duration = Duration::from_secs(140);
 const AT_REST: Duration = Duration::from_mins(1);
 /// Memory of an operator with this many resources.
 const GOAL_MEMORY: f64 = 30.0;
@@ -74,15 +77,7 @@ fn megabytes(kilobytes: u64) -> f64 {
 async fn many_resources() {
     let (many, regions) = (told("BKV_SCALE", 500), told("BKV_SCALE_REGIONS", 3));
     let server = tokio::task::spawn_blocking(ApiServer::start).await.unwrap();
-    server.apply(&serde_json::to_value(bkv_operator::resource::crd()).unwrap()).await.unwrap();
-    let waited = server.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd",
-        "backupkeyvaults.bkv.dev",
-    ]);
-    assert!(waited.ok, "{}", waited.err);
+    define(&server, &serde_json::to_value(bkv_operator::resource::crd()).unwrap()).await;
     let account = Account::make(&server, "scale").await;
     let vaults: Api<BackupKeyVault> = Api::namespaced(server.client().await, "scale");
     stream::iter(0..many)
@@ -118,6 +113,7 @@ async fn many_resources() {
         println!("{:>4.0} s: {moving} of {many} are not at rest yet", since.elapsed().as_secs_f64());
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
+    tokio::time::sleep(LIVELY).await;
     let before = requests(&server, &account.user).len();
     let time = Instant::now();
     tokio::time::sleep(AT_REST).await;
