@@ -55,6 +55,13 @@ pub struct Applied {
     pub fields: u64,
 }
 
+/// Why a kind is not seen now.
+#[derive(Clone)]
+struct Blind {
+    why: String,
+    forbidden: bool,
+}
+
 #[derive(Default)]
 struct Inner {
     /// Namespace and resource → kind and name → object. In two steps, so that the names of hundreds of resources are not kept with each of their objects.
@@ -65,8 +72,8 @@ struct Inner {
     tried: HashSet<(&'static str, String)>,
     /// Kinds that can't be listed, and why.
     absent: HashMap<(&'static str, String), Absence>,
-    /// Watches that fail now, and their words.
-    silent: HashMap<(&'static str, String), String>,
+    /// Watches of children that fail now: the error, as a pass meets it.
+    blind: HashMap<(&'static str, String), Blind>,
 }
 
 /// What lies in the cluster. Cheap to clone.
@@ -113,12 +120,9 @@ impl Seen {
     /// may be long past.
     pub fn children(&self, namespace: &str, vault: &str) -> Result<Children, ApplyError> {
         let inner = self.lock();
-        let silent = |(kind, place): &&(&str, String)| {
-            (place.is_empty() || place == namespace) && Kind::named(kind).is_some_and(|k| k.child)
-        };
-        if let Some((kind, place)) = inner.silent.keys().find(silent) {
-            let why = inner.silent.get(&(*kind, place.clone())).cloned().unwrap_or_default();
-            return Err(ApplyError::Unseen { kind, why });
+        let blind = inner.blind.iter().find(|((_, place), _)| place.is_empty() || place == namespace);
+        if let Some(((kind, _), Blind { why, forbidden })) = blind {
+            return Err(ApplyError::Unseen { kind, why: why.clone(), forbidden: *forbidden });
         }
         let mut children = Children::default();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
@@ -128,15 +132,6 @@ impl Seen {
             }
         }
         Ok(children)
-    }
-
-    /// A watch has failed, with these words; none: it is well.
-    pub(super) fn silent(&self, kind: Kind, namespace: &str, words: Option<String>) {
-        let (mut inner, key) = (self.lock(), (kind.kind, namespace.to_owned()));
-        match words {
-            Some(words) => inner.silent.insert(key, words),
-            None => inner.silent.remove(&key),
-        };
     }
 
     /// What was applied to a resource's objects counts no more: the resource is gone.
@@ -213,15 +208,21 @@ impl Seen {
         inner.listed.insert((kind.kind, namespace.to_owned()));
         inner.tried.insert((kind.kind, namespace.to_owned()));
         inner.absent.remove(&(kind.kind, namespace.to_owned()));
+        inner.blind.remove(&(kind.kind, namespace.to_owned()));
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// The kind can't be listed. Has it gone, or our right to it, or were they never there, then nothing of it is planned, and nothing of it is deleted.
-    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>) {
+    /// The kind can't be watched now, with these words. If it is one that a cluster may lack, and has gone, or our right to it has, then nothing of it is
+    /// planned and nothing of it is deleted.
+    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
         let mut inner = self.lock();
         let pair = (kind.kind, namespace.to_owned());
-        if let Some(why) = absence {
+        if kind.child {
+            let forbidden = absence == Some(Absence::Forbidden);
+            inner.blind.insert(pair.clone(), Blind { why, forbidden });
+        }
+        if let Some(why) = absence.filter(|_| !kind.always) {
             inner.objects.retain(|(place, _), ours| {
                 if namespace.is_empty() || place == namespace {
                     ours.retain(|(k, _), _| *k != kind.kind);
@@ -278,11 +279,12 @@ mod tests {
     fn nothing_is_told_of_children_while_one_of_their_kinds_can_not_be_watched() {
         let (seen, pod) = (Seen::default(), Kind::named("Pod").unwrap());
         assert!(seen.children("n", "demo").unwrap().is_empty());
-        seen.silent(pod, "n", Some("forbidden".into()));
-        assert!(matches!(seen.children("n", "demo"), Err(ApplyError::Unseen { kind: "Pod", .. })));
+        seen.failed(pod, "n", Some(Absence::Forbidden), "no".into());
+        let told = seen.children("n", "demo");
+        assert!(matches!(told, Err(ApplyError::Unseen { kind: "Pod", forbidden: true, .. })), "{told:?}");
         assert!(seen.children("elsewhere", "demo").is_ok());
-        seen.silent(pod, "n", None);
-        seen.silent(Kind::named("Service").unwrap(), "", Some("away".into()));
+        seen.end_of_list(pod, "n", &HashSet::new());
+        seen.failed(Kind::named("Service").unwrap(), "", None, "away".into());
         assert!(seen.children("n", "demo").is_ok());
     }
 }

@@ -89,14 +89,14 @@ pub enum ApplyError {
         why: String,
     },
     /// Objects of this kind can't be watched now, so what is known of them may be old: nothing is done on it.
-    #[error(
-        "objects of kind {kind} can't be watched: {why}; if that is forbidden, give the operator the roles of its chart"
-    )]
+    #[error("objects of kind {kind} can't be watched: {why}{}", if *forbidden { "; give the operator the roles of its chart" } else { "" })]
     Unseen {
         /// Kind.
         kind: &'static str,
         /// The watch's words.
         why: String,
+        /// The operator's role lacks it.
+        forbidden: bool,
     },
     /// The server is away, or in trouble: tried again.
     #[error("{kind} {name}")]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt as _};
@@ -66,8 +65,8 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
     begin: impl Fn() -> S,
     state: impl Fn(K) -> Option<ChildSeen>,
 ) {
-    let mut events = begin().default_backoff().boxed();
-    let (mut names, mut failing) = (HashSet::new(), false);
+    let mut events = begin().boxed();
+    let (mut names, mut failing, mut listed) = (HashSet::new(), false, false);
     let tell = |key: &Key| {
         let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
     };
@@ -78,56 +77,49 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
     };
     loop {
         match events.try_next().await {
-            Ok(Some(event)) => {
-                // Each try begins with an Init, also one that then fails.
-                if failing && !matches!(event, Event::Init) {
-                    failing = false;
-                    seen.silent(kind, &namespace, None);
+            Ok(Some(Event::Init)) => names.clear(),
+            Ok(Some(Event::InitApply(o))) => {
+                names.insert((o.namespace().unwrap_or_default(), o.name_any()));
+                // Of the first list everything is news, and every resource is looked at anyway.
+                if let Some(news) = take(o).filter(|_| listed) {
+                    tell(&news);
                 }
-                match event {
-                    Event::Init => names.clear(),
-                    Event::InitApply(o) => {
-                        names.insert((o.namespace().unwrap_or_default(), o.name_any()));
-                        take(o);
-                    }
-                    Event::InitDone => seen.end_of_list(kind, &namespace, &names),
-                    Event::Apply(o) => {
-                        if let Some(news) = take(o) {
-                            tell(&news);
-                        }
-                    }
-                    Event::Delete(o) => {
-                        if let Some(key) = key(kind, &o) {
-                            seen.remove(&key);
-                            tell(&key);
-                        }
-                    }
+            }
+            Ok(Some(Event::InitDone)) => {
+                seen.end_of_list(kind, &namespace, &names);
+                (failing, listed) = (false, true);
+            }
+            Ok(Some(Event::Apply(o))) => {
+                if let Some(news) = take(o) {
+                    tell(&news);
+                }
+            }
+            Ok(Some(Event::Delete(o))) => {
+                if let Some(key) = key(kind, &o) {
+                    seen.remove(&key);
+                    tell(&key);
                 }
             }
             Ok(None) => return,
             Err(e) => {
-                let absence = Absence::of(&e).filter(|_| !kind.always);
+                let absence = Absence::of(&e);
+                let left_out = absence.is_some() && !kind.always;
                 // Said once per streak; a kind that the cluster does not know is no fault.
-                match (failing, absence) {
+                match (failing, left_out) {
                     (true, _) => {}
-                    (false, None) => {
+                    (false, false) => {
                         tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
                     }
-                    (false, Some(_)) => {
+                    (false, true) => {
                         tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
                     }
                 }
                 failing = true;
-                seen.silent(kind, &namespace, Some(e.to_string()));
-                seen.failed(kind, &namespace, absence);
-                // The watcher's own pause begins anew with each Init.
-                if absence.is_none() {
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-                tokio::time::sleep(look_again).await;
-                // From a list on: where it stood, a kind that has come again would be watched and never listed.
-                events = begin().default_backoff().boxed();
+                seen.failed(kind, &namespace, absence, e.to_string());
+                tokio::time::sleep(if left_out { look_again } else { RETRY }).await;
+                // From a list on, always: a watch that goes on where it stood says nothing until something changes, so that nobody would know it is well
+                // again; and a kind that has come again would never be listed.
+                events = begin().boxed();
             }
         }
     }
@@ -140,4 +132,54 @@ fn key<K: Resource>(kind: Kind, object: &K) -> Option<Key> {
         kind: kind.kind,
         name: object.name_any(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream;
+    use serde_json::json;
+
+    use super::*;
+
+    type Pod = PartialObjectMeta<DynamicObject>;
+
+    fn pod(name: &str) -> Pod {
+        let labels = json!({ VAULT: "demo" });
+        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "n", "labels": labels } }))
+            .unwrap()
+    }
+
+    /// A connection breaks in a quiet cluster: no event ever comes, and it must be known all the same that the watch is well again.
+    #[tokio::test]
+    async fn a_watch_that_broke_is_well_again_without_any_event() {
+        let (seen, tries) = (Seen::default(), AtomicUsize::new(0));
+        let begin = || {
+            let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+            let last = if first { Some(Err(watcher::Error::NoResourceVersion)) } else { None };
+            let mut list = vec![Ok(Event::Init), Ok(Event::InitApply(pod("a")))];
+            // Made while nobody watched.
+            list.extend((!first).then(|| Ok(Event::InitApply(pod("b")))));
+            list.push(Ok(Event::InitDone));
+            stream::iter(list.into_iter().chain(last)).chain(stream::pending())
+        };
+        let (changed, mut changes) = mpsc::unbounded_channel();
+        let kind = Kind::named("Pod").unwrap();
+        let watch = follow(seen.clone(), kind, String::new(), (RETRY, changed), begin, |_: Pod| None);
+        let told = async {
+            let told = changes.recv().await.unwrap();
+            // Before the first failure nothing is told; in the second list only what is new.
+            assert_eq!((told.name.as_str(), tries.load(Ordering::Relaxed)), ("demo", 2));
+            while seen.children("n", "demo").is_err() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(seen.of("n", "demo").len(), 2);
+        };
+        let late = tokio::time::timeout(Duration::from_secs(20), told);
+        tokio::select! {
+            () = watch => panic!("it watches for ever"),
+            done = late => done.unwrap(),
+        }
+    }
 }

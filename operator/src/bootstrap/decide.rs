@@ -149,24 +149,12 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
 /// A vault that does not answer, or not with all that is needed. In a fleet that is made, one whose pod runs should: a person may have to look.
 pub(super) fn away(f: &Facts, region: &str) -> Wait {
     let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
-    let target = region.to_owned();
-    match f.silent.get(region) {
-        Some(why) if made => Wait {
-            check: "VaultSilent",
-            target,
-            message: format!("its pod runs and does not answer the operator: {why}"),
-        },
-        Some(why) => Wait {
-            check: "VaultStarting",
-            target,
-            message: format!("the vault of {region} does not answer yet: {why}"),
-        },
-        None => Wait {
-            check: "VaultStarting",
-            target,
-            message: format!("the vault of {region} does not answer yet"),
-        },
-    }
+    let (check, message) = match f.silent.get(region) {
+        Some(why) if made => ("VaultSilent", format!("its pod runs and does not answer the operator: {why}")),
+        Some(why) => ("VaultStarting", format!("the vault of {region} does not answer yet: {why}")),
+        None => ("VaultStarting", format!("the vault of {region} does not answer yet")),
+    };
+    Wait { check, target: region.to_owned(), message }
 }
 
 fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(Kind, (u64, &Vec<u8>)); 2]) {

@@ -78,22 +78,21 @@ fn journal_changed(
     plan: &dyn Fn(&Journal) -> Vec<Object>,
 ) -> Option<Decision> {
     let image = &journal.pinned.vault_image;
-    let other = |(r, s): (&'_ String, &'_ WorkloadSeen)| -> Option<(String, String, Option<String>)> {
-        let runs = s.image.clone().filter(|i| i != image)?;
-        Some((r.clone(), runs, s.template_hash.clone()))
-    };
-    let others: Vec<_> = o.sets.iter().filter_map(other).collect();
+    let others: Vec<_> =
+        o.sets.iter().filter(|(_, s)| s.image.as_ref().is_some_and(|i| i != image)).collect();
     if others.is_empty() {
         return None;
     }
     let planned = plan(journal);
-    let (region, other, _) = others
-        .into_iter()
-        .find(|(region, _, hash)| hash.is_none() || *hash != template_hash(&planned, fleet, region))?;
+    let of_another = |(region, set): &(&String, &WorkloadSeen)| {
+        set.template_hash.is_none() || set.template_hash != template_hash(&planned, fleet, region)
+    };
+    let (region, set) = others.into_iter().find(of_another)?;
+    let other = set.image.as_deref().unwrap_or_default();
     let message = format!(
         "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
     );
-    let waits = vec![Wait { check: "JournalChanged", target: region, message }];
+    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
     Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
 }
 

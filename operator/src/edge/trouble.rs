@@ -22,7 +22,7 @@ pub(super) fn trouble(e: ApplyError) -> Result<Trouble, ApplyError> {
         ApplyError::Leaving { kind, name } => {
             Trouble::soft("BeingCollected", target(kind, name), e.to_string())
         }
-        ApplyError::Unseen { kind, why } if why.contains("forbidden") => {
+        ApplyError::Unseen { kind, forbidden: true, .. } => {
             Trouble::hard("RoleMissing", *kind, e.to_string())
         }
         ApplyError::Unseen { .. } | ApplyError::Server { .. } => return Err(e),

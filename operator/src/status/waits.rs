@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::reference::only_by_people;
 use crate::bootstrap::Wait;
-use crate::observe::Observed;
+use crate::observe::{ClaimSeen, Observed};
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::WaitStatus;
 
@@ -37,7 +37,7 @@ pub fn troubles(decided: &[Wait], observed: &Observed, more: &[Trouble]) -> Vec<
         .cloned()
         .chain(decided)
         .chain(of_pods(observed))
-        .chain(of_claims(observed))
+        .chain(of_claims(&observed.claims))
         .chain(of_templates(observed))
         .collect();
     // A vault that does not answer because its pod can't start needs only the one word.
@@ -89,12 +89,12 @@ fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
         .into_iter()
 }
 
-fn of_claims(o: &Observed) -> impl Iterator<Item = Trouble> {
-    let going = o.claims.iter().filter(|c| c.going && c.bound).map(|c| {
+fn of_claims(claims: &[ClaimSeen]) -> impl Iterator<Item = Trouble> {
+    let going = claims.iter().filter(|c| c.going && c.bound).map(|c| {
         let message = format!("volume claim {} is being deleted and goes with its pod. If it is a vault's, its region's keys lie on it: do not restart that pod before what is on it was saved; replacing a member comes with a later release", c.name);
         Trouble::hard("VolumeGoing", c.name.clone(), message)
     });
-    let open = o.claims.iter().filter(|c| !c.bound);
+    let open = claims.iter().filter(|c| !c.bound);
     let open = open.map(|c| {
         let class = c.class.as_deref().map_or("the cluster's default StorageClass (is there one?)".to_owned(), |c| format!("StorageClass {c} (is there one of that name?)"));
         let message = format!("volume claim {} has no volume yet: {class} makes it when its pod finds a node; `kubectl describe pvc {}` says more", c.name, c.name);
@@ -117,4 +117,20 @@ pub(super) fn waits(before: &BackupKeyVaultStatus, troubles: &[Trouble], now: &T
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_goes_is_said_while_there_is_time() {
+        let claim = |bound, going| ClaimSeen { name: "data-demo-a-0".into(), bound, class: None, going };
+        let said = |bound, going| {
+            of_claims(&[claim(bound, going)]).map(|t| (t.wait.check, t.hard)).collect::<Vec<_>>()
+        };
+        assert_eq!(said(true, false), []);
+        assert_eq!(said(false, false), [("VolumePending", false)]);
+        assert_eq!(said(true, true), [("VolumeGoing", true)]);
+    }
 }

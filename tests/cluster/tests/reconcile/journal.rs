@@ -86,6 +86,26 @@ async fn its_stage_never_goes_back_and_a_lost_pin_is_said_and_not_made() {
     assert_eq!(place.get("ConfigMap", "demo-fleet").await.unwrap()["data"]["stage"], "initialising");
 }
 
+/// Who may edit ConfigMaps and nothing else must not choose what the vaults run.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_image_in_the_journal_stops_everything() {
+    let place = Place::new("journal-image").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let image = "/spec/template/spec/containers/0/image";
+    let before = place.get("StatefulSet", "demo-eu-west").await.unwrap().pointer(image).unwrap().clone();
+    place
+        .edit("ConfigMap", "demo-fleet", json!({ "data": { "vaultImage": "registry.example/evil:1" } }))
+        .await;
+    let said = place.until("Stalled", "True", "JournalChanged").await;
+    assert!(said.contains("registry.example/evil:1"), "{said}");
+    quiet(&place).await;
+    let now = place.get("StatefulSet", "demo-eu-west").await.unwrap().pointer(image).unwrap().clone();
+    assert_eq!(now, before);
+}
+
 /// Paused: looked at and reported, nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_nothing_is_written_but_the_status() {
