@@ -14,7 +14,7 @@ impl Client {
         account_names: &[&str],
         options: RecoverOptions<'_>,
     ) -> Result<Registered, Error> {
-        bkv_wire::password::Prepared::new(new)?.check_new(account_names)?;
+        bkv_crypto::password::Prepared::new(new)?.check_new(account_names)?;
         let recovered = self.recover(old, RecoverOptions { no_renewal: true, ..options }).await?;
         let register = RegisterOptions {
             key: Some(&recovered.key),

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use bkv_core::id::{Slot, Time};
+use bkv_crypto::password::{PasswordError, Weak};
 use bkv_wire::documents::DocumentError;
-use bkv_wire::password::{PasswordError, Weak};
 
 use crate::memory::MemoryError;
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bkv_core::document::{Admission, BootKey, Documents, Policy};
 use bkv_core::id::{Signature, Slot, Time};
+use bkv_crypto::ed25519;
 use bkv_wire::boot::{self, BootError};
 use bkv_wire::channel::ClientSettings;
 use bkv_wire::documents::{self, DocumentError, Root};
-use bkv_wire::ed25519;
 use bkv_wire::proto::{inner, outer};
 use prost::Message as _;
 

@@ -1,18 +1,16 @@
-//! What lies under keys that only the client has: the backup key in the record, the reply to `Finish`; and the owner key.
+//! The backup key under the client's export key, and the owner key that follows from the backup key.
 //!
 //! ```text
 //! record.ciphertext = AES-256-GCM(HKDF-SHA-256(export key, "bkv/backup-key/1"), nonce 0, AAD, backup key)
 //!               AAD = framed("bkv/backup-key/1", lineage, era, account, generation)
-//! Finished.sealed   = AES-256-GCM(HKDF-SHA-256(ikm session key, salt exporter, "bkv/reply/1"), nonce 0, AAD attempt id, FinishedBody)
-//!          exporter = TLS exporter of the channel that carries the reply, label "EXPORTER-bkv-reply", empty context
 //! owner key         = Ed25519 with seed HKDF-SHA-256(backup key, "bkv/owner/1" ‖ lineage ‖ account)
 //! ```
-//! Every one of these keys encrypts one message, so the nonce is constant.
+//! Each export key encrypts one backup key, so the nonce is constant.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bkv_core::hash::framed;
 use bkv_core::id::{AccountId, Era, Generation, Lineage, PublicKey, Signature};
-use bkv_wire::opaque::{ExportKey, SessionKey};
+use bkv_crypto::opaque::ExportKey;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -20,12 +18,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::Error;
 
-/// Label of the TLS exporter that goes into the key of `Finished`.
-pub(crate) const REPLY_EXPORTER: &[u8] = b"EXPORTER-bkv-reply";
-
-fn one_time(secret: &[u8], salt: Option<&[u8]>, info: &[u8]) -> Result<LessSafeKey, Error> {
+fn one_time(secret: &[u8], info: &[u8]) -> Result<LessSafeKey, Error> {
     let mut key = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(salt, secret).expand(info, key.as_mut_slice()).map_err(|_| local())?;
+    Hkdf::<Sha256>::new(None, secret).expand(info, key.as_mut_slice()).map_err(|_| local())?;
     Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| local())?))
 }
 
@@ -46,7 +41,7 @@ pub(crate) fn seal_key(
     generation: Generation,
     key: &[u8; 32],
 ) -> Result<Vec<u8>, Error> {
-    let under = one_time(export.expose(), None, b"bkv/backup-key/1")?;
+    let under = one_time(export.expose(), b"bkv/backup-key/1")?;
     let mut sealed = Vec::with_capacity(48);
     sealed.extend_from_slice(key);
     let aad = Aad::from(key_aad(lineage, era, account, generation));
@@ -66,25 +61,11 @@ pub(crate) fn open_key(
     generation: Generation,
     sealed: &[u8],
 ) -> Option<Zeroizing<[u8; 32]>> {
-    let under = one_time(export.expose(), None, b"bkv/backup-key/1").ok()?;
+    let under = one_time(export.expose(), b"bkv/backup-key/1").ok()?;
     let mut buffer = Zeroizing::new(sealed.to_vec());
     let aad = Aad::from(key_aad(lineage, era, account, generation));
     let key = under.open_in_place(Nonce::assume_unique_for_key([0; 12]), aad, &mut buffer).ok()?;
     <[u8; 32]>::try_from(&*key).ok().map(Zeroizing::new)
-}
-
-/// The body of `Finished`. None: not by who has the session key at the other end of this channel.
-pub(crate) fn open_reply(
-    session: &SessionKey,
-    exporter: &[u8; 32],
-    attempt: &[u8],
-    sealed: &[u8],
-) -> Option<Vec<u8>> {
-    let under = one_time(session.expose(), Some(exporter), b"bkv/reply/1").ok()?;
-    let mut buffer = sealed.to_vec();
-    let body =
-        under.open_in_place(Nonce::assume_unique_for_key([0; 12]), Aad::from(attempt), &mut buffer).ok()?;
-    Some(body.to_vec())
 }
 
 /// Signs overwrites, deletion and the newest backup's name. Follows from the backup key, so every device that has the key has it.

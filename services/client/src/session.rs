@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bkv_wire::channel::{ChannelError, ClientChannel};
+use bkv_wire::channel::{Channel, ChannelError};
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
@@ -23,7 +23,7 @@ const MAX_WAITING: usize = 64;
 
 pub(crate) struct Session {
     stream: Box<dyn Duplex>,
-    channel: ClientChannel,
+    channel: Channel,
     last_id: u64,
     waiting: VecDeque<p::Reply>,
 }
@@ -35,7 +35,7 @@ impl Session {
         trusted: &Trusted,
         limit: Duration,
     ) -> Result<Self, Fault> {
-        let channel = ClientChannel::new(&trusted.settings).map_err(channel_fault)?;
+        let channel = Channel::client(&trusted.settings).map_err(channel_fault)?;
         let Some(stream) = within(&*runtime.clock, limit, runtime.transport.open()).await else {
             return Err(Fault::Repeat(Cause::Chatd("no connection in time".into())));
         };

@@ -9,10 +9,10 @@ use bkv_core::id::{AccountId, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
+use bkv_crypto::delivery::{DeliveryError, DeliveryKey};
+use bkv_crypto::toprf::{Commitments, Share};
 use bkv_hsm::{Token, TokenError};
-use bkv_wire::delivery::{DeliveryError, DeliveryKey};
-use bkv_wire::documents::{Root, RootKey};
-use bkv_wire::toprf::{Commitments, Share};
+use bkv_wire::documents::{HandoverError, Root, RootKey, open_root};
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
@@ -83,8 +83,8 @@ impl TokenKeeper {
     }
 
     /// Opens the root's private half that another vault sealed to this one.
-    pub(crate) fn open_root(&self, root: &Root, slot: Slot, sealed: &[u8]) -> Result<RootKey, DeliveryError> {
-        self.delivery.get().ok_or(DeliveryError::Key)?.open_root(root, slot, sealed)
+    pub(crate) fn open_root(&self, root: &Root, slot: Slot, sealed: &[u8]) -> Result<RootKey, HandoverError> {
+        open_root(self.delivery.get().ok_or(DeliveryError::Key)?, root, slot, sealed)
     }
 
     fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, Share)> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bkv_core::command::{Command, Expire};
 use bkv_core::id::Time;
+use bkv_crypto::delivery::DeliveryKey;
 use bkv_hsm::{Token, VaultName};
 use bkv_mtls::{Files, Identity, Role, RoleName, ServerRole};
 use bkv_wire::channel::ServerSettings;
-use bkv_wire::delivery::DeliveryKey;
 use bkv_wire::proto::peer as p;
 use bkv_wire::verifier::WireVerifier;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -245,7 +245,7 @@ async fn step_down(vault: &Vault) {
 }
 
 pub(crate) async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
-    let other = |e: bkv_wire::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
+    let other = |e: bkv_crypto::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
     if let Some(kept) = node.secret("delivery")? {
         let kept = Zeroizing::new(kept);
         let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(

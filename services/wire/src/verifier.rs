@@ -4,9 +4,10 @@ use bkv_core::command::{Acknowledgement, NewDocuments};
 use bkv_core::document::{Admission, Documents};
 use bkv_core::id::{Element, Era, Lineage, PublicKey, Signature, Time};
 use bkv_core::verify::Verifier;
+use bkv_crypto::{ed25519, opaque, toprf};
 
+use crate::boot;
 use crate::documents::{self, Root};
-use crate::{boot, ed25519, opaque, toprf};
 
 /// [`Verifier`] for a fleet with this root. A pure function of its arguments and the root.
 #[derive(Clone, Debug)]

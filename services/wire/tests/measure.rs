@@ -1,6 +1,5 @@
-//! What the cryptography of one recovery costs, in microseconds of wall time on one thread, best of twelve batches. Not a test of anything:
-//! `cargo test --release -p bkv-wire --features bench-identity-ksf --test measure -- --ignored --nocapture`
-#![cfg(feature = "bench-identity-ksf")]
+//! What one handshake of the inner channel costs, in microseconds of wall time on one thread, best of twelve batches. Not a test of anything:
+//! `cargo test --release -p bkv-wire --test measure -- --ignored --nocapture`
 #![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
 
 use std::hint::black_box;
@@ -9,11 +8,7 @@ use std::time::Instant;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use bkv_wire::channel::{ClientChannel, ClientSettings, ServerChannel, ServerSettings};
-use bkv_wire::core::id::Slot;
-use bkv_wire::opaque::{KsfParams, Server, Stretch, login_start, register_start, verify_ke3_signature};
-use bkv_wire::toprf::{OprfKey, blind, evaluate};
-use rand::rngs::OsRng;
+use bkv_wire::channel::{Channel, ClientSettings, ServerSettings};
 use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -35,62 +30,6 @@ fn measure<T>(name: &str, mut call: impl FnMut() -> T) {
 
 #[test]
 #[ignore = "measures, needs --release"]
-fn measure_one_recovery() {
-    let rng = &mut OsRng;
-    let (pw, seed, cx) = (b"correct horse battery staple", [1; 32], [2; 32]);
-    let key = OprfKey::random(rng);
-    let (shares, commitments) = key.split(2, 3, rng).unwrap();
-    let hardened = key.evaluate_whole(pw).unwrap();
-    let none = KsfParams { memory_kib: 0, passes: 0, lanes: 0 };
-    let stretch = Stretch::within(none, &none, &none).unwrap();
-    let z = [3; 32];
-    let server = Server::new(&z).unwrap();
-    let (state, request) = register_start(&hardened, rng).unwrap();
-    let upload = state.finish(&hardened, &server.register(&request).unwrap(), &stretch, rng).unwrap().upload;
-
-    measure("client: blind", || blind(pw, &mut OsRng).unwrap());
-    let blinded = blind(pw, rng).unwrap();
-    let publics: Vec<_> =
-        (1u8..).zip(&shares).map(|(i, s)| s.check(Slot(i), &commitments).unwrap()).collect();
-    let slots = [Slot(1), Slot(2)];
-    let answer =
-        |i: usize| evaluate(&shares[i], &publics[i], slots[i], &seed, &cx, blinded.element()).unwrap();
-    measure("region: evaluate and prove", || answer(0));
-    let answers = [answer(0), answer(1)];
-    measure("client: verify 2 proofs, combine, finish", || {
-        let verified = [0, 1].map(|i| blinded.verify(&commitments, slots[i], &cx, &answers[i]).unwrap());
-        blinded.finish(pw, &commitments, &verified).unwrap()
-    });
-    measure("client: KE1", || login_start(&hardened, &mut OsRng).unwrap());
-    measure("leader: server keys from z", || Server::new(&z).unwrap());
-    let (_, ke1) = login_start(&hardened, rng).unwrap();
-    measure("leader: KE1 -> KE2 (server keys at hand)", || server.answer(&seed, &upload, &cx, &ke1).unwrap());
-
-    let many = BATCHES * CALLS as usize + 1;
-    let mut logins: Vec<_> = (0..many)
-        .map(|_| {
-            let (state, ke1) = login_start(&hardened, rng).unwrap();
-            let (leader, ke2) = server.answer(&seed, &upload, &cx, &ke1).unwrap();
-            (state, ke1, leader, ke2)
-        })
-        .collect();
-    let (state, ke1, leader, ke2) = logins.pop().unwrap();
-    let ke3 = state.finish(&hardened, &ke2, &cx, &stretch, rng).unwrap().ke3;
-    leader.finish(&ke3, &cx).unwrap();
-    measure("client: KE2 -> KE3, export key (identity KSF)", || {
-        let (state, _, _, ke2) = logins.pop().unwrap();
-        state.finish(&hardened, &ke2, &cx, &stretch, &mut OsRng).unwrap()
-    });
-    measure("replica: KE3, signature only", || verify_ke3_signature(&upload, &cx, &ke1, &ke2, &ke3).unwrap());
-    let mut leaders: Vec<_> =
-        (0..many).map(|_| server.answer(&seed, &upload, &cx, &ke1).unwrap().0).collect();
-    measure("leader: KE3, signature and MAC (state kept)", || {
-        leaders.pop().unwrap().finish(&ke3, &cx).unwrap()
-    });
-}
-
-#[test]
-#[ignore = "measures, needs --release"]
 fn measure_one_handshake() {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
     let key =
@@ -100,7 +39,7 @@ fn measure_one_handshake() {
     let server = ServerSettings::new(Arc::new(server)).unwrap();
     let client = ClientSettings::new(vec![spki]).unwrap();
     measure("channel: handshake and a message, both ends", || {
-        let (mut c, mut s) = (ClientChannel::new(&client).unwrap(), ServerChannel::new(&server).unwrap());
+        let (mut c, mut s) = (Channel::client(&client).unwrap(), Channel::server(&server).unwrap());
         c.send(&[7; 200]).unwrap();
         while s.next_message().unwrap().is_none() {
             s.feed(&c.take_outgoing()).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::id::Time;
-use bkv_wire::channel::{ClientChannel, ClientSettings};
+use bkv_wire::channel::{Channel, ClientSettings};
 use bkv_wire::documents::{self, Root};
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
@@ -199,14 +199,14 @@ pub enum Answer {
 /// The inner channel on one stream.
 pub struct Inner {
     stream: u64,
-    channel: ClientChannel,
+    channel: Channel,
     id: u64,
 }
 
 impl Inner {
     /// Opens a stream and shakes hands.
     pub async fn open(raw: &mut Raw, stream: u64, settings: &ClientSettings) -> Result<Self, Option<Body>> {
-        let mut channel = ClientChannel::new(settings).expect("a channel");
+        let mut channel = Channel::client(settings).expect("a channel");
         raw.send(stream, Body::Open(o::Open::default())).await;
         raw.send(stream, Body::Data(channel.take_outgoing().into())).await;
         let mut inner = Self { stream, channel, id: 0 };

@@ -10,12 +10,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bkv_core::document::Member;
 use bkv_core::id::{Slot, Time};
+use bkv_crypto::delivery::DeliveryKey;
 use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::pods::{Pods, SHARDS};
 use bkv_stack_tests::program::skipped;
 use bkv_stack_tests::wait;
-use bkv_wire::delivery::DeliveryKey;
-use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
+use bkv_wire::documents::{
+    Kind, Root, RootKey, add_signature, open_root, unsigned, write_admission, write_policy,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -159,7 +161,7 @@ fn an_in_fleet_root_is_made_used_and_handed_over_and_never_shown() {
     install(&pods, REGIONS[1], Kind::Admission, &list);
     let (_, answer) = pods.call(REGIONS[1], "/v1/root/sealed", None);
     let sealed = answer["for"].as_array().unwrap().iter().find(|s| s["slot"] == 3).unwrap();
-    let key: RootKey = own.open_root(&root, Slot(3), &decoded(&sealed["sealed"])).unwrap();
+    let key: RootKey = open_root(&own, &root, Slot(3), &decoded(&sealed["sealed"])).unwrap();
     assert_eq!(key.public(), root.keys[0]);
     // Who looks for it sees it nowhere; and would, if it were there.
     assert_eq!(pods.seen(key.seed().as_slice()), Vec::<String>::new());

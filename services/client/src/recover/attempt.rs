@@ -2,11 +2,11 @@
 
 use bkv_core::id::{AttemptId, Slot};
 use bkv_core::statement::{self, Attempt as Statement};
-use bkv_wire::opaque::{ClientLogin, LoggedIn, Stretch};
-use bkv_wire::password::Prepared;
+use bkv_crypto::opaque::{ClientLogin, LoggedIn, Stretch};
+use bkv_crypto::password::Prepared;
+use bkv_crypto::toprf::{self, Blinded, Commitments, Hardened, Verified};
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
-use bkv_wire::toprf::{self, Blinded, Commitments, Hardened, Verified};
 use zeroize::Zeroizing;
 
 use crate::error::{Counted, Error, WrongAnswer};
@@ -138,7 +138,7 @@ impl Exchange {
     pub(super) fn ke1(&mut self, runtime: &Runtime) -> Result<&[u8], Error> {
         let started = match self.login.take() {
             Some(started) => started,
-            None => bkv_wire::opaque::login_start(&self.hardened, &mut runtime.rng())
+            None => bkv_crypto::opaque::login_start(&self.hardened, &mut runtime.rng())
                 .map_err(|e| Error::Local(e.to_string()))?,
         };
         Ok(&self.login.insert(started).1)

@@ -4,11 +4,11 @@
 use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot};
 use bkv_core::record::KsfParams;
 use bkv_core::statement::{self, Attempt as Statement};
-use bkv_wire::opaque::Stretch;
+use bkv_crypto::opaque::Stretch;
+use bkv_crypto::toprf::{Commitments, Evaluation, Proof};
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
-use bkv_wire::toprf::{Commitments, Evaluation, Proof};
 
 use super::attempt::{Answers, Attempt, Exchange, Stage};
 use crate::client::{Client, Entered};

@@ -4,8 +4,9 @@ use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
 use bkv_core::record::Record;
 use bkv_core::statement;
+use bkv_crypto::opaque::OpaqueError;
+use bkv_crypto::reply;
 use bkv_stream::BackupKey;
-use bkv_wire::opaque::OpaqueError;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::{self as p};
 use prost::Message as _;
@@ -16,7 +17,7 @@ use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::receipt::{self, What};
 use crate::retry::Fault;
-use crate::sealed::{self, REPLY_EXPORTER};
+use crate::sealed;
 use crate::session::{Session, unexpected};
 
 impl Client {
@@ -74,11 +75,10 @@ impl Client {
         let Stage::Proved(proved) = &attempt.stage else { return Err(unexpected()) };
         let leader = entered.leader(session);
         let wrong = |what: &str| Fault::from(entered.trusted.wrong(leader, what));
-        let exporter = session.exporter(REPLY_EXPORTER, &[])?;
-        let body =
-            sealed::open_reply(&proved.logged_in.session_key, &exporter, &attempt.id.0, &finished.sealed)
-                .and_then(|body| p::FinishedBody::decode(&body[..]).ok())
-                .ok_or_else(|| wrong("its reply to Finish does not open"))?;
+        let exporter = session.exporter(reply::EXPORTER, &[])?;
+        let body = reply::open(&proved.logged_in.session_key, &exporter, &attempt.id.0, &finished.sealed)
+            .and_then(|body| p::FinishedBody::decode(&body[..]).ok())
+            .ok_or_else(|| wrong("its reply to Finish does not open"))?;
         // t regions signed H(record): this is the one, or the leader swapped it.
         let record = Record::decode(&body.record)
             .ok()

@@ -7,8 +7,8 @@ mod finish;
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::AccountId;
 use bkv_core::record::Record;
+use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
-use bkv_wire::password::Prepared;
 
 use crate::client::{Client, Entered, Pipelined};
 use crate::error::{Error, WrongAnswer};

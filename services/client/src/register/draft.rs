@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bkv_core::id::{Generation, Hash, RegId, Slot};
 use bkv_core::record::{KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::statement;
-use bkv_wire::delivery;
-use bkv_wire::opaque::{self, ClientRegistration, Stretch};
-use bkv_wire::password::Prepared;
+use bkv_crypto::delivery;
+use bkv_crypto::opaque::{self, ClientRegistration, Stretch};
+use bkv_crypto::password::Prepared;
+use bkv_crypto::toprf::{Commitments, Hardened, OprfKey, Share};
 use bkv_wire::proto::inner::{self as p};
-use bkv_wire::toprf::{Commitments, Hardened, OprfKey, Share};
 
 use crate::client::Entered;
 use crate::error::{Distrust, Error};

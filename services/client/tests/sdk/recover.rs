@@ -279,7 +279,7 @@ async fn s44_the_same_region_twice_is_not_two_regions() {
 async fn s44_other_commitments_than_the_regions_signed_end_it() {
     let (stand, _) = registered().await;
     let mut rng = rand::rngs::OsRng;
-    let (_, own) = bkv_wire::toprf::OprfKey::random(&mut rng).split(2, 3, &mut rng).unwrap();
+    let (_, own) = bkv_crypto::toprf::OprfKey::random(&mut rng).split(2, 3, &mut rng).unwrap();
     stand.state().own_commitments = Some(own.encoded().to_vec());
     let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
     assert!(matches!(e.cause(), Error::RegionAnsweredWrongly(_)), "{e:?}");

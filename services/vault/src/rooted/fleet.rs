@@ -14,7 +14,7 @@ use bkv_core::effect::Outcome;
 use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
-use bkv_wire::delivery::DeliveryKey;
+use bkv_crypto::delivery::DeliveryKey;
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::verifier::WireVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};

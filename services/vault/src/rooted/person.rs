@@ -10,10 +10,10 @@ use bkv_core::id::{
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Operation, Owned};
+use bkv_crypto::delivery;
+use bkv_crypto::opaque::{self, Registered, Server, Stretch};
+use bkv_crypto::toprf::{self, Hardened, OprfKey};
 use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
-use bkv_wire::opaque::{self, Server, Stretch};
-use bkv_wire::toprf::{self, Hardened, OprfKey};
-use bkv_wire::{delivery, opaque::Registered};
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand::RngCore as _;
 use rand::rngs::OsRng;

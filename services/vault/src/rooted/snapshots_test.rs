@@ -56,7 +56,7 @@ async fn scene(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Scene {
 }
 
 fn success(begin: &Begin, f: &Finish) -> Success {
-    let (transcript, signature) = bkv_wire::opaque::success_proof(&f.ke1, &f.ke2, &f.ke3).unwrap();
+    let (transcript, signature) = bkv_crypto::opaque::success_proof(&f.ke1, &f.ke2, &f.ke3).unwrap();
     Success {
         ordinal: begin.ordinal,
         attempt: begin.attempt,

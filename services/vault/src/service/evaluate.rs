@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, AttemptId};
 use bkv_core::{statement, view};
+use bkv_crypto::toprf::{self, Commitments};
 use bkv_wire::proto::inner as p;
-use bkv_wire::toprf::{self, Commitments};
 use tokio::time::Instant;
 
 use super::Vault;

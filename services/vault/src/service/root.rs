@@ -1,8 +1,8 @@
 //! What a vault does with the root's private half: signs documents that it would install itself, and hands the half over, sealed.
 
 use bkv_core::id::Time;
-use bkv_wire::delivery::{DeliveryError, seal_root};
-use bkv_wire::documents::{self, Content, DocumentError, Kind, add_signature};
+use bkv_crypto::delivery::DeliveryError;
+use bkv_wire::documents::{self, Content, DocumentError, HandoverError, Kind, add_signature, seal_root};
 
 use super::Vault;
 use crate::store::StoreError;
@@ -41,7 +41,7 @@ pub(crate) enum HandOverError {
     #[error("this vault is not on the admission list")]
     NotAdmitted,
     #[error(transparent)]
-    Delivery(#[from] DeliveryError),
+    Delivery(#[from] HandoverError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -118,7 +118,8 @@ impl Vault {
         let others = installed.documents.admission.members.iter().filter(|m| m.node != me);
         others
             .map(|m| {
-                let delivery = m.delivery.as_slice().try_into().map_err(|_| DeliveryError::Key)?;
+                let delivery =
+                    m.delivery.as_slice().try_into().map_err(|_| HandoverError::from(DeliveryError::Key))?;
                 let ciphertext = seal_root(&self.root, &key, m.slot, &delivery)?;
                 Ok(Sealed { slot: m.slot.0, region: m.region.clone(), ciphertext })
             })

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bkv_core::account::Account;
 use bkv_core::command::{Begin, Command, Finish, GiveUp};
 use bkv_core::effect::{Outcome, Refusal};
@@ -10,7 +9,8 @@ use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::{statement, view};
-use bkv_wire::opaque::{Server, ServerState, SessionKey};
+use bkv_crypto::opaque::{Server, ServerState, SessionKey};
+use bkv_crypto::reply;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
@@ -18,11 +18,8 @@ use bkv_wire::proto::peer;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use hkdf::Hkdf;
 use prost::Message as _;
-use sha2::Sha256;
 use tokio::time::{Instant, sleep_until};
-use zeroize::Zeroizing;
 
 use super::reply::{no, refused};
 use super::{Login, Session};
@@ -34,8 +31,6 @@ use crate::service::REGIONS;
 const HEDGE: Duration = Duration::from_millis(60);
 /// How often a Begin is proposed again because another took the ordinal.
 const AGAIN: usize = 4;
-/// TLS exporter label of the key that `Finished` is sealed with.
-const REPLY_EXPORTER: &[u8] = b"EXPORTER-bkv-reply";
 
 type Evaluated = (u8, Result<p::Evaluation, String>);
 
@@ -278,25 +273,12 @@ impl Session {
             manifest_hash: account.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
             lifetime: account.lifetime,
         };
-        let unavailable = |_| ProposeError::Unavailable("the reply can't be sealed".into());
         let exporter = self
             .channel
-            .exporter(REPLY_EXPORTER, b"")
+            .exporter(reply::EXPORTER, b"")
             .map_err(|e| ProposeError::Unavailable(e.to_string()))?;
-        let mut under = Zeroizing::new([0u8; 32]);
-        Hkdf::<Sha256>::new(Some(&exporter), key.expose())
-            .expand(b"bkv/reply/1", under.as_mut_slice())
-            .map_err(|_| ProposeError::Unavailable("the reply can't be sealed".into()))?;
-        let under = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, under.as_slice()).map_err(unavailable)?);
-        let mut sealed = body.encode_to_vec();
-        // The key seals one message only: its exporter is this channel's, its session key this attempt's.
-        under
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key([0; 12]),
-                Aad::from(&attempt.0),
-                &mut sealed,
-            )
-            .map_err(unavailable)?;
+        let sealed = reply::seal(key, &exporter, &attempt.0, body.encode_to_vec())
+            .map_err(|e| ProposeError::Unavailable(e.to_string()))?;
         let receipt = self.vault.receipt(
             &fleet,
             &id,

@@ -17,8 +17,8 @@ use bkv_core::id::{AccountId, AttemptId, RegId, Route};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::statement;
-use bkv_wire::channel::ServerChannel;
-use bkv_wire::opaque::ServerState;
+use bkv_crypto::opaque::ServerState;
+use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
@@ -73,7 +73,7 @@ struct Login {
 pub(crate) struct Session {
     vault: Arc<Vault>,
     route: Route,
-    channel: ServerChannel,
+    channel: Channel,
     known: Option<Known>,
     starts: HashMap<RegId, Start>,
     login: Option<(AttemptId, Login)>,
@@ -82,7 +82,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
-        let channel = ServerChannel::new(&vault.channel).ok()?;
+        let channel = Channel::server(&vault.channel).ok()?;
         Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
     }
 

@@ -5,7 +5,7 @@ use bkv_core::effect::Outcome;
 use bkv_core::id::{Hash, OperationId, RegId, Signature, Slot, Time};
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
-use bkv_wire::opaque::Server;
+use bkv_crypto::opaque::Server;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;

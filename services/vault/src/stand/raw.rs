@@ -5,12 +5,12 @@ use std::time::Duration;
 use bkv_client::{Duplex, Transport as _};
 use bkv_core::id::{AttemptId, Element};
 use bkv_core::statement;
-use bkv_wire::channel::{ClientChannel, ClientSettings};
+use bkv_crypto::toprf;
+use bkv_wire::channel::{Channel, ClientSettings};
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use bkv_wire::proto::outer::{Frame, frame::Body};
-use bkv_wire::toprf;
 use prost::Message as _;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use super::wire::Wire;
 
 pub(crate) struct Raw {
     stream: Box<dyn Duplex>,
-    channel: ClientChannel,
+    channel: Channel,
     last: u64,
 }
 
@@ -63,7 +63,7 @@ impl Raw {
         }
         let settings = ClientSettings::new(accepted).unwrap();
         let stream = wire.open().await.map_err(|e| broken(&e))?;
-        let channel = ClientChannel::new(&settings).unwrap();
+        let channel = Channel::client(&settings).unwrap();
         let mut raw = Self { stream, channel, last: 0 };
         let token = stand.token(subject);
         let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false });

@@ -10,9 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::frame::MAX_WAITING;
-use super::{
-    ChannelError, ClientChannel, ClientSettings, MAX_MESSAGE, ServerChannel, ServerSettings, padded_len,
-};
+use super::{Channel, ChannelError, ClientSettings, MAX_MESSAGE, ServerSettings, padded_len};
 
 /// An identity in software, in the place of the token's.
 fn identity() -> (ServerSettings, Vec<u8>) {
@@ -24,14 +22,14 @@ fn identity() -> (ServerSettings, Vec<u8>) {
     (ServerSettings::new(Arc::new(certified)).unwrap(), spki)
 }
 
-fn ends() -> (ClientChannel, ServerChannel, Vec<u8>) {
+fn ends() -> (Channel, Channel, Vec<u8>) {
     let (server, spki) = identity();
     let client = ClientSettings::new(vec![vec![1, 2, 3], spki.clone()]).unwrap();
-    (ClientChannel::new(&client).unwrap(), ServerChannel::new(&server).unwrap(), spki)
+    (Channel::client(&client).unwrap(), Channel::server(&server).unwrap(), spki)
 }
 
 /// Carries bytes to and fro, `cut` at a time, until neither has anything to say.
-fn carry(c: &mut ClientChannel, s: &mut ServerChannel, cut: usize) -> Result<(), ChannelError> {
+fn carry(c: &mut Channel, s: &mut Channel, cut: usize) -> Result<(), ChannelError> {
     loop {
         let (up, down) = (c.take_outgoing(), s.take_outgoing());
         if up.is_empty() && down.is_empty() {
@@ -42,7 +40,7 @@ fn carry(c: &mut ClientChannel, s: &mut ServerChannel, cut: usize) -> Result<(),
     }
 }
 
-fn ready() -> (ClientChannel, ServerChannel) {
+fn ready() -> (Channel, Channel) {
     let (mut c, mut s, _) = ends();
     carry(&mut c, &mut s, usize::MAX).unwrap();
     (c, s)
@@ -100,8 +98,8 @@ fn the_exporter_is_the_channels_own() {
 #[test]
 fn s26_a_key_that_is_not_admitted_is_refused() {
     let ((server, _), (_, expected)) = (identity(), identity());
-    let mut c = ClientChannel::new(&ClientSettings::new(vec![expected]).unwrap()).unwrap();
-    let mut s = ServerChannel::new(&server).unwrap();
+    let mut c = Channel::client(&ClientSettings::new(vec![expected]).unwrap()).unwrap();
+    let mut s = Channel::server(&server).unwrap();
     c.send(b"secret of the client").unwrap();
     s.feed(&c.take_outgoing()).unwrap();
     assert_eq!(c.feed(&s.take_outgoing()).unwrap_err(), ChannelError::NotAdmitted);
@@ -121,8 +119,8 @@ fn s26_a_stolen_public_key_is_of_no_use() {
     let key =
         any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()))).unwrap();
     let liar = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key);
-    let mut s = ServerChannel::new(&ServerSettings::new(Arc::new(liar)).unwrap()).unwrap();
-    let mut c = ClientChannel::new(&ClientSettings::new(vec![spki]).unwrap()).unwrap();
+    let mut s = Channel::server(&ServerSettings::new(Arc::new(liar)).unwrap()).unwrap();
+    let mut c = Channel::client(&ClientSettings::new(vec![spki]).unwrap()).unwrap();
     let refused = carry(&mut c, &mut s, usize::MAX).unwrap_err();
     assert!(matches!(refused, ChannelError::Handshake(_)), "{refused}");
 }

@@ -2,15 +2,12 @@
 //! (RFC 7250) that is on the root-signed admission list; X25519MLKEM768 is preferred; there are no tickets, no resumption, no early data, so every
 //! session has fresh keys and nothing in it can be replayed. No I/O here: bytes in, bytes out.
 
-mod client;
+mod endpoint;
 mod frame;
-mod pipe;
-mod server;
 mod settings;
 
-pub use client::ClientChannel;
+pub use endpoint::Channel;
 pub use frame::{MAX_MESSAGE, padded_len};
-pub use server::ServerChannel;
 pub use settings::{ALPN, ClientSettings, ServerSettings};
 
 /// What ended a channel. None of them can be retried on the same channel.

@@ -6,12 +6,14 @@
 
 mod body;
 mod error;
+mod handover;
 mod root;
 mod show;
 mod signing;
 
 pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
 pub use error::DocumentError;
+pub use handover::{HandoverError, open_root, seal_root};
 pub use root::Root;
 pub use show::{Content, Shown, show};
 pub use signing::{RootKey, add_signature, fingerprint, unsigned};
@@ -101,7 +103,7 @@ fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, Docu
         };
         if root.keys.contains(&key)
             && !good.contains(&key)
-            && crate::ed25519::verify(&key.0, &message, &signature.0)
+            && bkv_crypto::ed25519::verify(&key.0, &message, &signature.0)
         {
             good.push(key);
         }

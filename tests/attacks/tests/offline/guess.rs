@@ -3,9 +3,9 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bkv_core::hash::framed;
 use bkv_core::record::Record;
-use bkv_wire::opaque::{self, Server, Stretch};
-use bkv_wire::password::Prepared;
-use bkv_wire::toprf::{Hardened, OprfKey};
+use bkv_crypto::opaque::{self, Server, Stretch};
+use bkv_crypto::password::Prepared;
+use bkv_crypto::toprf::{Hardened, OprfKey};
 use curve25519_dalek::scalar::Scalar;
 use rand::rngs::OsRng;
 use sha2::{Digest as _, Sha512};

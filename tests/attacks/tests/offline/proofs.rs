@@ -19,7 +19,7 @@ struct Seen {
     s: Scalar,
 }
 
-fn seen(attempt: &Attempt, slot: Slot, e: &bkv_wire::toprf::Evaluation) -> Seen {
+fn seen(attempt: &Attempt, slot: Slot, e: &bkv_crypto::toprf::Evaluation) -> Seen {
     let s = &attempt.statement;
     let context = statement::proof_context(s, slot).0;
     let public = commitments(s).public_share(slot).unwrap();

@@ -7,9 +7,9 @@ use bkv_core::account::Account;
 use bkv_core::command::Command;
 use bkv_core::id::{AccountId, Ordinal, Slot};
 use bkv_core::statement;
+use bkv_crypto::toprf::{self, Commitments, Evaluation, Share};
 use bkv_vault::config::Config;
 use bkv_vault::forensics::Seized;
-use bkv_wire::toprf::{self, Commitments, Evaluation, Share};
 
 /// The folder, in the attacker's environment.
 pub(crate) const VARIABLE: &str = "BKV_SEIZED";

@@ -2,7 +2,7 @@
 
 use bkv_core::command::Command;
 use bkv_core::statement::share_info;
-use bkv_wire::delivery::DeliveryKey;
+use bkv_crypto::delivery::DeliveryKey;
 
 use crate::seized::vaults;
 

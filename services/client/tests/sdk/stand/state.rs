@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bkv_client::{Manifest, State as Word, TransportError};
 use bkv_core::document::{Admission, Policy};
 use bkv_core::id::*;
 use bkv_core::record::{KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::statement::{self, Attested, Owned};
+use bkv_crypto::ed25519;
+use bkv_crypto::opaque::{Server, verify_ke3_signature};
+use bkv_crypto::toprf::{self, Commitments, Share};
 use bkv_wire::channel::ServerSettings;
-use bkv_wire::ed25519;
-use bkv_wire::opaque::{Server, verify_ke3_signature};
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
-use bkv_wire::toprf::{self, Commitments, Share};
 use ed25519_dalek::Signer as _;
 use prost::Message as _;
 use rand::RngCore as _;
@@ -690,14 +689,8 @@ impl State {
             manifest_hash: self.manifest.map_or(vec![], |m| m.hash.0.to_vec()).into(),
             lifetime: self.lifetime,
         };
-        let mut key = [0; 32];
-        hkdf::Hkdf::<sha2::Sha256>::new(Some(&exporter()), session.expose())
-            .expand(b"bkv/reply/1", &mut key)
-            .unwrap();
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap());
-        let mut sealed = body.encode_to_vec();
-        let nonce = Nonce::assume_unique_for_key([0; 12]);
-        key.seal_in_place_append_tag(nonce, Aad::from(&f.attempt[..]), &mut sealed).unwrap();
+        let sealed =
+            bkv_crypto::reply::seal(&session, &exporter(), &f.attempt, body.encode_to_vec()).unwrap();
         let receipt = self.receipt(leader, "recovered", &f.attempt);
         Answer::Finished(p::Finished { sealed: sealed.into(), receipt })
     }

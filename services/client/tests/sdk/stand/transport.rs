@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use bkv_client::{Duplex, Transport, TransportError};
-use bkv_wire::channel::ServerChannel;
+use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner::{self as p};
 use bkv_wire::proto::outer::{self, Frame, frame::Body};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ pub struct Wire(pub Stand);
 
 struct Stream {
     stand: Stand,
-    server: ServerChannel,
+    server: Channel,
     leader: usize,
     opened: bool,
     cut: bool,
@@ -33,7 +33,7 @@ impl Transport for Wire {
             return Err(e);
         }
         let settings = state.stranger.clone().unwrap_or_else(|| state.regions[state.leader].settings.clone());
-        let server = ServerChannel::new(&settings).unwrap();
+        let server = Channel::server(&settings).unwrap();
         let (leader, stand) = (state.leader, self.0.clone());
         Ok(Box::new(Stream { stand, server, leader, opened: false, cut: false, out: VecDeque::new() }))
     }

@@ -12,7 +12,7 @@ macro_rules! secret {
         pub struct $name([u8; 64]);
 
         impl $name {
-            pub(super) fn take(bytes: &mut [u8]) -> Result<Self, super::OpaqueError> {
+            pub(crate) fn take(bytes: &mut [u8]) -> Result<Self, super::OpaqueError> {
                 let key = <[u8; 64]>::try_from(&*bytes).map(Self).map_err(|_| super::OpaqueError::Library);
                 bytes.zeroize();
                 key

@@ -1,10 +1,6 @@
 //! How a share reaches its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller gives info and
 //! associated data: they bind the share to record and slot, so that it opens in no other account, generation or region (S44).
 
-mod handover;
-
-pub use handover::seal_root;
-
 use std::fmt;
 
 use aws_lc_rs::agreement;
@@ -44,9 +40,6 @@ pub enum DeliveryError {
     /// It opened, and is no share.
     #[error("the sealed bytes are no share")]
     NotAShare(#[source] ToprfError),
-    /// It opened, and is not the root's private half.
-    #[error("the sealed bytes are not the private half of a pinned root key")]
-    NotTheRoot,
 }
 
 /// A region's delivery key pair. The public half is on the admission list.
@@ -86,10 +79,20 @@ impl DeliveryKey {
         if sealed.enc.len() != ENC_LEN || sealed.ct.len() != CT_LEN {
             return Err(DeliveryError::Length { enc: sealed.enc.len(), ct: sealed.ct.len() });
         }
-        let enc = EncapsulatedSecret(sealed.enc.clone());
-        let opened =
-            HPKE.open(&enc, info, aad, &sealed.ct, &self.private).map_err(|_| DeliveryError::Open)?;
-        Share::from_slice(&Zeroizing::new(opened)).map_err(DeliveryError::NotAShare)
+        let opened = self.open_bytes(&sealed.enc, info, aad, &sealed.ct)?;
+        Share::from_slice(&opened).map_err(DeliveryError::NotAShare)
+    }
+
+    /// Opens what [`seal_bytes`] sealed to this key under the same `info` and `aad`.
+    pub fn open_bytes(
+        &self,
+        enc: &[u8],
+        info: &[u8],
+        aad: &[u8],
+        ct: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, DeliveryError> {
+        let enc = EncapsulatedSecret(enc.to_vec());
+        HPKE.open(&enc, info, aad, ct, &self.private).map(Zeroizing::new).map_err(|_| DeliveryError::Open)
     }
 }
 
@@ -101,10 +104,20 @@ pub fn seal(
     aad: &[u8],
     share: &Share,
 ) -> Result<SealedShare, DeliveryError> {
+    let (enc, ct) = seal_bytes(public, info, aad, share.to_bytes().as_slice())?;
+    Ok(SealedShare { slot, enc, ct })
+}
+
+/// Seals any secret to a delivery key: encapsulated key and ciphertext. `info` must name what is sealed, so that it is not taken for a share.
+pub fn seal_bytes(
+    public: &[u8; 32],
+    info: &[u8],
+    aad: &[u8],
+    secret: &[u8],
+) -> Result<(Vec<u8>, Vec<u8>), DeliveryError> {
     let key = HpkePublicKey(public.to_vec());
-    let (enc, ct) =
-        HPKE.seal(info, aad, share.to_bytes().as_slice(), &key).map_err(|_| DeliveryError::Seal)?;
-    Ok(SealedShare { slot, enc: enc.0, ct })
+    let (enc, ct) = HPKE.seal(info, aad, secret, &key).map_err(|_| DeliveryError::Seal)?;
+    Ok((enc.0, ct))
 }
 
 impl fmt::Debug for DeliveryKey {

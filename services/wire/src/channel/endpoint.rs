@@ -1,26 +1,43 @@
-//! What both ends share: records in, records out, messages out of the plaintext.
+//! One end of the channel, client or vault: records in, records out, messages out of the plaintext.
 
+use std::fmt;
 use std::io::{Read, Write};
 
-use rustls::{CertificateError, Connection, Error};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConnection, Connection, Error, ServerConnection};
 
-use super::{ChannelError, frame};
+use super::{ChannelError, ClientSettings, ServerSettings, frame};
 
-pub(super) struct Pipe {
+/// One end of a session between a client and a vault.
+pub struct Channel {
     connection: Connection,
     waiting: Vec<u8>,
     failed: Option<ChannelError>,
     closed: bool,
 }
 
-impl Pipe {
-    pub(super) fn new(mut connection: Connection) -> Self {
-        connection.set_buffer_limit(None); // our own limits hold: one frame a `send`
+impl Channel {
+    /// The client's end. Begins a handshake: [`Self::take_outgoing`] has its first bytes.
+    pub fn client(settings: &ClientSettings) -> Result<Self, ChannelError> {
+        // Neither sent (there is no SNI) nor checked: the key is the name.
+        let name = ServerName::try_from("vault").map_err(|e| ChannelError::Settings(e.to_string()))?;
+        let connection = ClientConnection::new(settings.0.clone(), name);
+        Ok(Self::new(connection.map_err(|e| ChannelError::Settings(e.to_string()))?.into()))
+    }
+
+    /// The vault's end. Waits for the client's first bytes. The client stays anonymous here: the token in its first message names the account.
+    pub fn server(settings: &ServerSettings) -> Result<Self, ChannelError> {
+        let connection = ServerConnection::new(settings.0.clone());
+        Ok(Self::new(connection.map_err(|e| ChannelError::Settings(e.to_string()))?.into()))
+    }
+
+    fn new(mut connection: Connection) -> Self {
+        connection.set_buffer_limit(None); // MAX_MESSAGE and MAX_WAITING are the limits
         Self { connection, waiting: Vec::new(), failed: None, closed: false }
     }
 
-    /// Takes bytes from the other side. After an error, what `take_outgoing` still gives is the alert that tells the other side why.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ChannelError> {
+    /// Takes bytes from the other side. After an error, send what [`Self::take_outgoing`] still returns (the TLS alert), and end.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ChannelError> {
         self.usable()?;
         while !bytes.is_empty() && !self.closed {
             if let Err(e) = self.connection.read_tls(&mut bytes) {
@@ -53,7 +70,8 @@ impl Pipe {
         }
     }
 
-    pub(super) fn take_outgoing(&mut self) -> Vec<u8> {
+    /// What must go to the other side now; empty if nothing.
+    pub fn take_outgoing(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.connection.wants_write() {
             // Writing to a Vec can't fail; should rustls refuse, there is nothing more to send.
@@ -64,7 +82,8 @@ impl Pipe {
         out
     }
 
-    pub(super) fn send(&mut self, message: &[u8]) -> Result<(), ChannelError> {
+    /// Queues one message, at most [`super::MAX_MESSAGE`] bytes. Before the handshake is complete it waits.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), ChannelError> {
         self.usable()?;
         if self.closed {
             return Err(ChannelError::Closed);
@@ -76,7 +95,8 @@ impl Pipe {
         }
     }
 
-    pub(super) fn next_message(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+    /// The next whole message, None if more bytes are needed, [`ChannelError::Closed`] if none will come.
+    pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
         self.usable()?;
         match frame::decode(&mut self.waiting) {
             Err(e) => self.fail(e),
@@ -85,28 +105,39 @@ impl Pipe {
         }
     }
 
-    pub(super) fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ChannelError> {
+    /// RFC 8446 §7.5: a key that only the two ends of this channel know.
+    pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ChannelError> {
         self.usable()?;
         self.connection
             .export_keying_material([0; 32], label, Some(context))
             .map_err(|_| ChannelError::NotReady)
     }
 
-    pub(super) fn close(&mut self) {
+    /// Sends close_notify; nothing more is sent after it.
+    pub fn close(&mut self) {
         self.connection.send_close_notify();
         self.closed = true;
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    /// The handshake is complete.
+    pub fn is_ready(&self) -> bool {
         self.failed.is_none() && !self.connection.is_handshaking()
     }
 
-    pub(super) const fn is_closed(&self) -> bool {
+    /// Closed by either side, or failed.
+    pub const fn is_closed(&self) -> bool {
         self.closed || self.failed.is_some()
     }
 
-    pub(super) const fn connection(&self) -> &Connection {
-        &self.connection
+    /// The vault's identity, as SubjectPublicKeyInfo (DER): one of the accepted. None at the vault's end and before the handshake is complete.
+    pub fn peer_spki(&self) -> Option<&[u8]> {
+        let key = self.connection.peer_certificates()?.first()?;
+        self.is_ready().then_some(key.as_ref())
+    }
+
+    /// The negotiated key exchange, for metrics; None before that.
+    pub fn key_exchange(&self) -> Option<String> {
+        self.connection.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()))
     }
 
     fn usable(&self) -> Result<(), ChannelError> {
@@ -116,6 +147,12 @@ impl Pipe {
     fn fail<T>(&mut self, error: ChannelError) -> Result<T, ChannelError> {
         self.failed = Some(error.clone());
         Err(error)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("ready", &self.is_ready()).finish_non_exhaustive()
     }
 }
 
