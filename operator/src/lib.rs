@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod conditions;
 pub mod documents;
 mod edge;
 pub mod journal;

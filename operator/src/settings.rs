@@ -64,7 +64,7 @@ pub struct RunArgs {
     /// Where the Lease lies and the operator runs.
     #[arg(long, value_name = "NAMESPACE", env = "BKV_OPERATOR_NAMESPACE", default_value = "default")]
     pub lease_namespace: String,
-    /// This replica's name in the Lease; default: the host's name and a random part.
+    /// This replica's name in the Lease. Default: the host's name and the process id.
     #[arg(long, value_name = "NAME", env = "BKV_POD_NAME")]
     pub identity: Option<String>,
     /// Seconds between two looks at a resource that nothing has happened to.

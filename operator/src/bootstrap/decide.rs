@@ -4,19 +4,20 @@ use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root};
 
 use super::documents::{Documents, documents};
-use super::facts::{Action, Custody, Decision, Facts, Vault, Verdict, Wait};
+use super::facts::{Action, Custody, Decision, Facts, Vault, Verdict};
+use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Stage};
 
 fn only(action: Action, step: &'static str) -> Decision {
     Decision { actions: vec![action], waits: Vec::new(), verdict: Verdict::Bootstrapping(step) }
 }
 
-fn waiting(waits: Vec<Wait>, step: &'static str) -> Decision {
+fn waiting(waits: Vec<Trouble>, step: &'static str) -> Decision {
     Decision { actions: Vec::new(), waits, verdict: Verdict::Bootstrapping(step) }
 }
 
-fn halted(verdict: Verdict, check: &'static str, target: &str, message: String) -> Decision {
-    let wait = Wait { check, target: target.to_owned(), message };
+fn halted(verdict: Verdict, check: Check, target: &str, message: String) -> Decision {
+    let wait = Trouble { check, target: target.to_owned(), message };
     Decision { actions: Vec::new(), waits: vec![wait], verdict }
 }
 
@@ -39,7 +40,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
             "this vault is of fleet {id}, the journal says {}: its volumes are another fleet's; give it its own back",
             journal.fleet
         );
-        return halted(Verdict::Contradiction, "ForeignFleet", region, why);
+        return halted(Verdict::Contradiction, Check::ForeignFleet, region, why);
     }
     if journal.stage == Stage::Initialised
         && f.regions.iter().all(|(_, r)| f.vaults.get(r).is_some_and(|v| v.status.fleet.is_none()))
@@ -48,7 +49,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
             "fleet {} was made and no vault knows it any more: its volumes are gone. Restore the volumes; no new keys are made over it",
             journal.fleet
         );
-        return halted(Verdict::Lost, "FleetLost", &journal.fleet, why);
+        return halted(Verdict::Lost, Check::FleetLost, &journal.fleet, why);
     }
     let Some(bytes) = &f.root else { return publish_root(f, journal) };
     let root = match Root::decode(bytes) {
@@ -59,12 +60,12 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
                 hex::encode(root.fleet.0),
                 journal.fleet
             );
-            return halted(Verdict::Contradiction, "RootMismatch", &journal.fleet, why);
+            return halted(Verdict::Contradiction, Check::RootMismatch, &journal.fleet, why);
         }
         Err(e) => {
             return halted(
                 Verdict::Contradiction,
-                "RootMismatch",
+                Check::RootMismatch,
                 &journal.fleet,
                 format!("the published root: {e}"),
             );
@@ -100,7 +101,7 @@ fn begin(f: &Facts) -> Decision {
     }
     if f.remains {
         let why = "volumes or workloads of an earlier fleet of this name are there and its journal is not: restore the ConfigMap, or remove them if nobody needs a key in them";
-        return halted(Verdict::Contradiction, "JournalGone", "journal", why.into());
+        return halted(Verdict::Contradiction, Check::JournalGone, "journal", why.into());
     }
     match (f.custody, &f.given_root) {
         (Custody::InFleet, _) => new(f.new_id.clone(), first, Stage::Begun),
@@ -111,7 +112,12 @@ fn begin(f: &Facts) -> Decision {
                     Some(Err(e)) => format!("that is no root file of `bkv ceremony root`: {e}"),
                     _ => "the public root file is not there: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
                 };
-                halted(Verdict::AwaitingSignature, "RootFile", "fleet.root.offline.rootConfigMapRef", why)
+                halted(
+                    Verdict::AwaitingSignature,
+                    Check::RootFile,
+                    "fleet.root.offline.rootConfigMapRef",
+                    why,
+                )
             }
         },
     }
@@ -130,7 +136,11 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
         (Custody::Offline, None) => {
             let target = "fleet.root.offline.rootConfigMapRef".to_owned();
             waiting(
-                vec![Wait { check: "RootFile", target, message: "the public root file is not there".into() }],
+                vec![Trouble {
+                    check: Check::RootFile,
+                    target,
+                    message: "the public root file is not there".into(),
+                }],
                 "Root",
             )
         }
@@ -147,14 +157,16 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
 }
 
 /// A vault that does not answer, or not with all that is needed. In a fleet that is made, one whose pod runs should: a person may have to look.
-pub(super) fn away(f: &Facts, region: &str) -> Wait {
+pub(super) fn away(f: &Facts, region: &str) -> Trouble {
     let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
     let (check, message) = match f.silent.get(region) {
-        Some(why) if made => ("VaultSilent", format!("its pod runs and does not answer the operator: {why}")),
-        Some(why) => ("VaultStarting", format!("the vault of {region} does not answer yet: {why}")),
-        None => ("VaultStarting", format!("the vault of {region} does not answer yet")),
+        Some(why) if made => {
+            (Check::VaultSilent, format!("its pod runs and does not answer the operator: {why}"))
+        }
+        Some(why) => (Check::VaultStarting, format!("the vault of {region} does not answer yet: {why}")),
+        None => (Check::VaultStarting, format!("the vault of {region} does not answer yet")),
     };
-    Wait { check, target: region.to_owned(), message }
+    Trouble { check, target: region.to_owned(), message }
 }
 
 fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(Kind, (u64, &Vec<u8>)); 2]) {
@@ -178,7 +190,7 @@ fn carry_on(
     f: &Facts,
     journal: &Journal,
     mut actions: Vec<Action>,
-    mut waits: Vec<Wait>,
+    mut waits: Vec<Trouble>,
     members: &[(Slot, String)],
 ) -> Decision {
     let made = journal.stage == Stage::Initialised;
@@ -187,13 +199,13 @@ fn carry_on(
             None => waits.push(away(f, region)),
             Some(v) if !v.status.ready && made => {
                 let message = not_ready(region, v, f.regions.len() / 2 + 1);
-                waits.push(Wait { check: "VaultNotReady", target: region.clone(), message });
+                waits.push(Trouble { check: Check::VaultNotReady, target: region.clone(), message });
             }
             Some(v) if v.status.issuer_keys_read == Some(0) && made => {
                 let message = format!(
                     "the vault of {region} could never read the issuer's keys, so it refuses every token: is the URL of clientAuth.jwks right, and may pods reach it? The vault's log has the error"
                 );
-                waits.push(Wait { check: "IssuerKeysAway", target: region.clone(), message });
+                waits.push(Trouble { check: Check::IssuerKeysAway, target: region.clone(), message });
             }
             Some(_) => {}
         }
@@ -201,7 +213,7 @@ fn carry_on(
     let knows = |v: &Vault| v.status.fleet.as_deref() == Some(&journal.fleet);
     if made && !f.vaults.values().any(knows) {
         let message = "no vault that answers knows the fleet; those that do not answer may. Bring them back before anything else".into();
-        waits.push(Wait { check: "FleetUnconfirmed", target: journal.fleet.clone(), message });
+        waits.push(Trouble { check: Check::FleetUnconfirmed, target: journal.fleet.clone(), message });
     }
     let step = match journal.stage {
         Stage::Initialised => {

@@ -4,6 +4,7 @@ use super::crash_test::World;
 use bkv_wire::documents::Kind;
 
 use super::{Action, Custody, Signed, Verdict, decide};
+use crate::conditions::Check;
 use crate::documents::Draft;
 use crate::journal::{Journal, Stage};
 
@@ -43,7 +44,7 @@ fn a_vault_whose_keys_are_new_is_named_and_gets_no_documents() {
     world.vaults.get_mut("b").unwrap().lose_everything();
     let d = decide(&world.facts());
     assert!(d.actions.is_empty(), "{:?}", d.actions);
-    assert!(d.waits.iter().any(|w| w.check == "MemberChanged" && w.target == "b"), "{:?}", d.waits);
+    assert!(d.waits.iter().any(|w| w.check == Check::MemberChanged && w.target == "b"), "{:?}", d.waits);
 }
 
 #[test]
@@ -104,7 +105,10 @@ fn people_are_asked_once_and_what_they_sign_is_carried_on() {
     let d = decide(&world.facts());
     assert_eq!(d.verdict, Verdict::AwaitingSignature);
     let checks: Vec<_> = d.waits.iter().map(|w| w.check).collect();
-    assert!(checks.contains(&"AdmissionSignature") && checks.contains(&"PolicySignature"), "{checks:?}");
+    assert!(
+        checks.contains(&Check::AdmissionSignature) && checks.contains(&Check::PolicySignature),
+        "{checks:?}"
+    );
     assert!(world.vaults.values().all(|v| !v.initialised));
     world.people_sign();
     world.run();
@@ -130,7 +134,7 @@ fn without_the_issuers_keys_the_wait_names_the_field() {
     world.keys = false;
     world.run();
     let d = decide(&world.facts());
-    assert!(d.waits.iter().any(|w| w.check == "IssuerKeys"), "{:?}", d.waits);
+    assert!(d.waits.iter().any(|w| w.check == Check::IssuerKeys), "{:?}", d.waits);
     world.keys = true;
     world.run();
     assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
@@ -156,7 +160,7 @@ fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fl
         "the newcomer gets nothing"
     );
     let d = decide(&world.facts());
-    assert!(d.waits.iter().any(|w| w.check == "MemberChanged" && w.target == "c"), "{:?}", d.waits);
+    assert!(d.waits.iter().any(|w| w.check == Check::MemberChanged && w.target == "c"), "{:?}", d.waits);
 }
 
 #[test]
@@ -175,7 +179,10 @@ fn without_journal_and_vaults_a_published_root_or_old_volumes_stop_a_new_fleet()
     );
     (world.root, world.remains) = (None, true);
     let d = decide(&world.facts());
-    assert_eq!((d.verdict, d.waits[0].check, d.actions.len()), (Verdict::Contradiction, "JournalGone", 0));
+    assert_eq!(
+        (d.verdict, d.waits[0].check, d.actions.len()),
+        (Verdict::Contradiction, Check::JournalGone, 0)
+    );
 }
 
 /// A vault that has lost its volumes and made a root of its own, or that lies, is not asked to sign and not given the root.
@@ -234,11 +241,11 @@ fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_s
     let mut world = World::new(Custody::InFleet);
     world.run();
     let waits = silent(&mut world);
-    assert_eq!((waits[0].check, waits[0].target.as_str()), ("VaultSilent", "b"));
+    assert_eq!((waits[0].check, waits[0].target.as_str()), (Check::VaultSilent, "b"));
     assert!(waits[0].message.contains("connection refused"), "{waits:?}");
     world.journal.as_mut().unwrap().stage = Stage::Initialising;
     let waits = silent(&mut world);
-    assert_eq!((waits[0].check, waits[0].target.as_str()), ("VaultStarting", "b"));
+    assert_eq!((waits[0].check, waits[0].target.as_str()), (Check::VaultStarting, "b"));
 }
 
 /// With a region away, a restart of another one waits for it: that has to be said, for nothing else helps.
@@ -254,7 +261,7 @@ fn a_vault_that_started_says_whom_it_must_hear_from() {
         serde_json::from_value(serde_json::json!([{ "shard": 0, "phase": "joining", "waits_for": ["c"] }]))
             .unwrap();
     let waits = decide(&facts).waits;
-    let said = waits.iter().find(|w| w.check == "VaultNotReady").unwrap();
+    let said = waits.iter().find(|w| w.check == Check::VaultNotReady).unwrap();
     assert!(said.message.contains("from 2 others that serve or from all; not heard from: c."), "{said:?}");
 }
 
@@ -281,6 +288,6 @@ fn a_vault_that_never_read_the_issuers_keys_is_named() {
     let waits = decide(&facts).waits;
     assert_eq!(
         waits.iter().map(|w| (w.check, w.target.as_str())).collect::<Vec<_>>(),
-        [("IssuerKeysAway", "a")]
+        [(Check::IssuerKeysAway, "a")]
     );
 }

@@ -5,7 +5,8 @@ use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root, admission, policy};
 
 use super::decide::away;
-use super::facts::{Action, Custody, Decision, Facts, Verdict, Wait};
+use super::facts::{Action, Custody, Decision, Facts, Verdict};
+use crate::conditions::{Check, Trouble};
 use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
 use crate::journal::{Journal, Stage};
 
@@ -26,7 +27,7 @@ pub(super) enum Documents<'a> {
         members: Vec<(Slot, String)>,
         /// A renewal, beside everything else.
         actions: Vec<Action>,
-        waits: Vec<Wait>,
+        waits: Vec<Trouble>,
     },
 }
 
@@ -61,8 +62,8 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         Some((list, _)) if !begun => {
             // From now on a vault is added or replaced by people's decision only: whoever can swap a volume must not become a member.
             for m in changed(list, &found) {
-                waits.push(Wait {
-                    check: "MemberChanged",
+                waits.push(Trouble {
+                    check: Check::MemberChanged,
                     target: m.region.clone(),
                     message: format!(
                         "the vault of {} has other keys than the admission list says: its token or volume is new. Give it its own back; replacing a member comes with a later release",
@@ -107,7 +108,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
             let message =
                 "the issuer's keys are not there: make the ConfigMap that clientAuth.jwks.configMapRef names"
                     .into();
-            waits.push(Wait { check: "IssuerKeys", target, message });
+            waits.push(Trouble { check: Check::IssuerKeys, target, message });
             Documents::Go(Decision {
                 actions: std::mem::take(&mut actions),
                 waits,
@@ -121,7 +122,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     }
 }
 
-fn waiting(waits: Vec<Wait>) -> Decision {
+fn waiting(waits: Vec<Trouble>) -> Decision {
     Decision { actions: Vec::new(), waits, verdict: Verdict::Bootstrapping("Documents") }
 }
 
@@ -138,8 +139,8 @@ fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
             waits: Vec::new(),
             verdict: Verdict::Bootstrapping("Documents"),
         },
-        None => waiting(vec![Wait {
-            check: "DocumentsGone",
+        None => waiting(vec![Trouble {
+            check: Check::DocumentsGone,
             target: kind.name().to_owned(),
             message: "the cluster has lost its copy of the signed document, and no vault that answers has one: bring a vault back, or restore the ConfigMap <name>-documents".into(),
         }]),
@@ -148,7 +149,7 @@ fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
 
 /// The members as the answering vaults' tokens make them, and whether those are all regions. A region that is on the list keeps its slot, wherever the
 /// spec has it now.
-fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Wait> {
+fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Trouble> {
     let slot = |slot: Slot, region: &str| {
         let listed = list.and_then(|l| l.members.iter().find(|m| m.region == region));
         listed.map_or(slot, |m| m.slot)
@@ -156,8 +157,8 @@ fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Wa
     let tokens: Vec<_> =
         f.regions.iter().filter_map(|(s, r)| Some((slot(*s, r), f.vaults.get(r)?.token.as_ref()?))).collect();
     let complete = tokens.len() == f.regions.len();
-    let odd = |e: crate::documents::PartsError| Wait {
-        check: "VaultStarting",
+    let odd = |e: crate::documents::PartsError| Trouble {
+        check: Check::VaultStarting,
         target: e.region.clone(),
         message: e.to_string(),
     };
@@ -178,15 +179,15 @@ fn sign(
     journal: &Journal,
     root: &Root,
     drafts: Vec<Draft>,
-    waits: &mut Vec<Wait>,
+    waits: &mut Vec<Trouble>,
 ) -> (Vec<Action>, Option<Verdict>) {
     match f.custody {
         _ if drafts.is_empty() && f.requested => (vec![Action::WithdrawRequest], None),
         _ if drafts.is_empty() => (Vec::new(), None),
         Custody::InFleet => {
             let Some(region) = f.holder().cloned() else {
-                waits.push(Wait {
-                    check: "RootHolderAway",
+                waits.push(Trouble {
+                    check: Check::RootHolderAway,
                     target: journal.seed.clone(),
                     message: "no vault that keeps the root answers: documents can't be signed until one does"
                         .into(),
@@ -206,11 +207,11 @@ fn sign(
             }
             for draft in &open {
                 let (check, target) = match draft {
-                    Draft::Admission(_) => ("AdmissionSignature", "admission"),
-                    Draft::Policy(_) => ("PolicySignature", "policy"),
+                    Draft::Admission(_) => (Check::AdmissionSignature, "admission"),
+                    Draft::Policy(_) => (Check::PolicySignature, "policy"),
                 };
                 let message = "people must sign: the ConfigMap <name>-ceremony-request has the document, its fingerprints and the command".into();
-                waits.push(Wait { check, target: target.to_owned(), message });
+                waits.push(Trouble { check, target: target.to_owned(), message });
             }
             let verdict = if open.is_empty() {
                 Verdict::Bootstrapping("Documents")

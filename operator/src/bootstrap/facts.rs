@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bkv_core::id::{Slot, Time};
 use bkv_wire::documents::Kind;
 
+use crate::conditions::Trouble;
 use crate::documents::{Draft, PolicyWish};
 use crate::journal::{Journal, Pinned, Stage};
 use crate::vaults::{VaultStatus, VaultToken};
@@ -171,17 +172,6 @@ impl Action {
     }
 }
 
-/// Something that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// A constant of docs/operator.md.
-    pub check: &'static str,
-    /// On what.
-    pub target: String,
-    /// In words, with what to do.
-    pub message: String,
-}
-
 /// Where the fleet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -203,7 +193,7 @@ pub struct Decision {
     /// To be done, in order; the first that fails ends the pass.
     pub actions: Vec<Action>,
     /// What is waited for.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<Trouble>,
     /// Where the fleet stands.
     pub verdict: Verdict,
 }

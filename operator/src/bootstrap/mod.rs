@@ -8,7 +8,7 @@ mod documents;
 mod facts;
 
 pub use decide::decide;
-pub use facts::{Action, Custody, Decision, Facts, Signed, Vault, Verdict, Wait};
+pub use facts::{Action, Custody, Decision, Facts, Signed, Vault, Verdict};
 
 #[cfg(test)]
 mod crash_test;

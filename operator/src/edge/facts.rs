@@ -8,7 +8,8 @@ use super::planned::template_hash;
 use super::secrets::new_id;
 use super::world::World;
 use crate::apply::ApplyError;
-use crate::bootstrap::{Decision, Facts, Verdict, Wait, decide};
+use crate::bootstrap::{Decision, Facts, Verdict, decide};
+use crate::conditions::{Check, Trouble};
 use crate::documents::PolicyWish;
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
@@ -26,8 +27,8 @@ pub(super) fn decided(
     let journal = match &o.journal {
         Ok(journal) => journal.clone(),
         Err(e) => {
-            let wait = Wait {
-                check: "JournalUnreadable",
+            let wait = Trouble {
+                check: Check::JournalUnreadable,
                 target: Journal::name(fleet.name.as_str()),
                 message: format!("{e}; restore it from a backup: guessing could make new keys over old ones"),
             };
@@ -92,7 +93,7 @@ fn journal_changed(
     let message = format!(
         "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
     );
-    let waits = vec![Wait { check: "JournalChanged", target: region.clone(), message }];
+    let waits = vec![Trouble { check: Check::JournalChanged, target: region.clone(), message }];
     Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })
 }
 

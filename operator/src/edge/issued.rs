@@ -3,9 +3,9 @@
 use super::pki::{CertificateError, chain, identity, names};
 use super::secrets::{Content, Secrets};
 use super::world::Certificates;
+use crate::conditions::{Check, Trouble};
 use crate::pki::{Files, Flaw, flaw};
 use crate::plan::{CertificateRequest, Role, Subject};
-use crate::status::Trouble;
 use crate::validate::Fleet;
 
 /// Those that are good, if the operator's own is among them; and what is wrong with the others. One that is no good must not keep the operator from the
@@ -36,7 +36,7 @@ pub(super) async fn issued(
         if matches!(&request.subject, Subject::Role { role: Role::Admin, .. }) {
             match identity(secret, text("tls.crt"), text("tls.key"), text("ca.crt")) {
                 Ok(found) => admin = Some(found),
-                Err(e) => troubles.push(Trouble::soft("Certificate", secret.clone(), e.to_string())),
+                Err(e) => troubles.push(Trouble::new(Check::Certificate, secret.clone(), e.to_string())),
             }
         }
         if *secret == fleet.names().chatd_web() {
@@ -49,7 +49,7 @@ pub(super) async fn issued(
 
 fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Content, Trouble> {
     let secret = &request.secret;
-    let soft = |message: String| Trouble::soft("Certificate", secret.clone(), message);
+    let soft = |message: String| Trouble::new(Check::Certificate, secret.clone(), message);
     let look = format!("`kubectl describe certificate {secret}` says what it waits for");
     let Some(content) = content.filter(|c| c.get("tls.crt").is_some_and(|pem| !pem.is_empty())) else {
         return Err(soft(format!("Secret {secret} has no certificate yet: cert-manager issues it; {look}")));
@@ -65,7 +65,7 @@ fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Cont
             let message = format!(
                 "Secret {secret}: {bad}; mend the issuer, then delete the Secret: cert-manager issues it anew"
             );
-            Err(Trouble::hard("Certificate", secret.clone(), message))
+            Err(Trouble::new(Check::CertificateRefused, secret.clone(), message))
         }
         Some(bad @ Flaw::Names { .. }) => {
             Err(soft(format!("Secret {secret}: {bad} yet: cert-manager issues it anew; {look}")))

@@ -2,9 +2,9 @@
 
 use super::world::World;
 use crate::apply::Absence;
+use crate::conditions::{Check, Trouble};
 use crate::kinds::Kind;
 use crate::plan::needed;
-use crate::status::Trouble;
 use crate::validate::Fleet;
 
 /// All else goes on meanwhile. The watches look again every minute.
@@ -20,14 +20,14 @@ pub(super) fn troubles(world: &World, fleet: &Fleet) -> Vec<Trouble> {
                         "{field} asks for a {kind}, and this cluster does not know {kind} of {version}: install {}, or take the field away",
                         n.project
                     );
-                    Trouble::hard("KindUnknown", kind, message)
+                    Trouble::new(Check::KindUnknown, kind, message)
                 }
                 Absence::Forbidden => {
                     let message = format!(
                         "{field} asks for a {kind}, and the operator may not list those: set integrations.{} of its chart to true, or take the field away",
                         n.integration
                     );
-                    Trouble::hard("RoleMissing", kind, message)
+                    Trouble::new(Check::RoleMissing, kind, message)
                 }
             }
         })

@@ -21,12 +21,12 @@ use super::trouble::trouble;
 use super::world::{Certificates, Memory, World, now};
 use crate::apply::ApplyError;
 use crate::bootstrap::{Decision, Verdict};
+use crate::conditions::{Check, Condition, Status, Trouble};
 use crate::journal::{Journal, Stage};
 use crate::observe::Observed;
 use crate::plan::{Content, Kinds};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
-use crate::status::conditions::READY;
-use crate::status::{Trouble, unread};
+use crate::status::unread;
 use crate::validate::Fleet;
 
 /// After something was done there is usually more.
@@ -81,8 +81,9 @@ pub(super) async fn pass(
         }
         changed |= actions(world, fleet, memory, journal.as_ref(), &observed, &decision, &mut troubles).await;
     }
-    troubles
-        .extend(observed.jwks_fault.clone().map(|why| Trouble::hard("IssuerKeys", "clientAuth.jwks", why)));
+    troubles.extend(
+        observed.jwks_fault.clone().map(|why| Trouble::new(Check::IssuerKeys, "clientAuth.jwks", why)),
+    );
     troubles.extend(left_out::troubles(world, fleet));
     troubles.extend(route::troubles(world, fleet, &planned).await);
     let after = after(
@@ -200,7 +201,7 @@ async fn actions(
             }
             Err(e) => {
                 world.metrics.errors.with_label_values(&[step]).inc();
-                troubles.push(Trouble::soft("StepFailed", step, e.to_string()));
+                troubles.push(Trouble::new(Check::StepFailed, step, e.to_string()));
                 break;
             }
         }
@@ -210,7 +211,10 @@ async fn actions(
 
 /// Before the next look.
 fn pause(world: &World, memory: &Memory, changed: bool, after: &BackupKeyVaultStatus) -> Duration {
-    let ready = after.conditions.iter().any(|c| c.type_ == READY && c.status == "True");
+    let ready = after
+        .conditions
+        .iter()
+        .any(|c| c.type_ == Condition::Ready.name() && c.status == Status::True.name());
     match (changed, ready && after.waits.is_empty()) {
         (true, false) => SOON,
         (true, true) => WHILE_WORKING,

@@ -14,13 +14,13 @@ use super::issued::issued;
 use super::secrets::{Content, Secrets};
 use super::world::{Certificates, Memory, World, now};
 use crate::apply::ApplyError;
+use crate::conditions::{Check, Trouble};
 use crate::pki::{
     Authorities, Authority, AuthorityDue, LeafDue, Names, PkiError, SeenAuthorities, SeenCertificate,
     authority_due, issue, leaf_due, read_chain,
 };
 use crate::plan::{CertificateRequest, certificates};
 use crate::resource::status::CertificateStatus;
-use crate::status::Trouble;
 use crate::validate::{Fleet, Tls};
 
 /// Certificates are looked at again after this; a change of the spec is looked at at once.
@@ -43,9 +43,9 @@ impl CertificateError {
     pub(super) fn trouble(&self, fleet: &Fleet) -> Trouble {
         match self {
             Self::Pki(PkiError::Authority { secret, .. }) => {
-                Trouble::hard("Certificate", secret.clone(), self.to_string())
+                Trouble::new(Check::CertificateRefused, secret.clone(), self.to_string())
             }
-            _ => Trouble::soft("Certificate", fleet.names().admin(), self.to_string()),
+            _ => Trouble::new(Check::Certificate, fleet.names().admin(), self.to_string()),
         }
     }
 }

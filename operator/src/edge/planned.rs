@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::trouble::trouble;
 use super::world::World;
 use crate::apply::{ApplyError, Owner, Wanted};
+use crate::conditions::Trouble;
 use crate::journal::{Journal, Stage};
 use crate::kinds::Kind;
 use crate::observe::Observed;
 use crate::plan::{self, Content, Input, Kinds, Object};
-use crate::status::Trouble;
 use crate::validate::Fleet;
 
 /// The plan.

@@ -15,13 +15,13 @@ use super::reconcile::PassError;
 use super::tell;
 use super::world::{Dropped, Memory, World, now};
 use crate::bootstrap::Decision;
+use crate::conditions::{Reason, Trouble};
 use crate::journal::Journal;
 use crate::observe::Observed;
 use crate::plan::Object;
 use crate::resource::status::{CertificateStatus, WaitStatus};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
-use crate::status::conditions::{ACCEPTED, Finding, READY, RECONCILING, STALLED, merge};
-use crate::status::{Pass, Trouble, status};
+use crate::status::{Finding, Pass, merge, status};
 use crate::validate::{Fleet, Refusal};
 
 /// A wait that lasts longer is a stall, seconds.
@@ -88,13 +88,13 @@ pub(super) fn refused(
     refusals: &[Refusal],
 ) -> BackupKeyVaultStatus {
     let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-    let reason = refusals.first().map_or("Refused", |r| r.reason);
+    let reason = refusals.first().map_or(Reason::InvalidValue, |r| r.reason);
     let words = words.join("; ");
     let findings = vec![
-        Finding::no(ACCEPTED, reason, words.clone()),
-        Finding::no(READY, "Refused", "the spec is refused: the fleet is left as it is"),
-        Finding::no(RECONCILING, "Refused", "nothing is done until the spec is mended"),
-        Finding::yes(STALLED, reason, words),
+        Finding::of(reason, words.clone()),
+        Finding::of(Reason::Refused, "the spec is refused: the fleet is left as it is"),
+        Finding::of(Reason::ReconcilingRefused, "the operator changes nothing until the spec is valid"),
+        Finding::stalled(reason, words),
     ];
     let generation = resource.metadata.generation;
     BackupKeyVaultStatus {

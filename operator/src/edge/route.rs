@@ -3,10 +3,10 @@
 use kube::api::{Api, DynamicObject};
 
 use super::world::World;
+use crate::conditions::{Check, Trouble};
 use crate::kinds::Kind;
 use crate::observe::route_faults;
 use crate::plan::Object;
-use crate::status::Trouble;
 use crate::validate::Fleet;
 
 /// What Gateways say of a route that was planned. A route that can't be read now is looked at again at the next pass.
@@ -20,5 +20,5 @@ pub(super) async fn troubles(world: &World, fleet: &Fleet, planned: &[Object]) -
         Api::namespaced_with(world.client.clone(), &fleet.namespace, &kind.resource());
     let Ok(Some(found)) = api.get_opt(&route.name).await else { return Vec::new() };
     let faults = route_faults(&serde_json::to_value(&found).unwrap_or_default());
-    faults.into_iter().map(|f| Trouble::soft("RouteNotServed", f.gateway, f.message)).collect()
+    faults.into_iter().map(|f| Trouble::new(Check::RouteNotServed, f.gateway, f.message)).collect()
 }

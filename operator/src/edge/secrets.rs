@@ -11,9 +11,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::world::World;
 use crate::apply::ApplyError;
+use crate::conditions::{Check, Trouble};
 use crate::labels::{MANAGER, ours};
 use crate::plan::{Component, Part};
-use crate::status::Trouble;
 use crate::validate::{Fleet, Hsm, KeyOf, Pin, Pkcs11, Postgres};
 
 /// A Secret's content; wiped when dropped.
@@ -151,27 +151,22 @@ impl<'a> Secrets<'a> {
                         let why = format!(
                             "Secret {made} with {what} is gone: restore it; a new PIN would not open the token"
                         );
-                        troubles.push(Trouble::hard("PinSecret", made, why));
+                        troubles.push(Trouble::new(Check::PinSecret, made, why));
                     }
                 }
                 Hsm::SoftHsm { pin: Pin::Given(key), .. }
                 | Hsm::AwsCloudHsm { pin: key, .. }
                 | Hsm::Pkcs11(Pkcs11 { pin: key, .. }) => {
-                    troubles.extend(self.given(key, &what, "PinSecret").await?);
+                    troubles.extend(self.given(key, &what, Check::PinSecret).await?);
                 }
             }
         }
         Ok(troubles)
     }
 
-    async fn given(
-        &self,
-        key: &KeyOf,
-        what: &str,
-        check: &'static str,
-    ) -> Result<Option<Trouble>, ApplyError> {
+    async fn given(&self, key: &KeyOf, what: &str, check: Check) -> Result<Option<Trouble>, ApplyError> {
         let (name, wanted) = (&key.name, &key.key);
-        let trouble = |why: String| Some(Trouble::hard(check, name.clone(), why));
+        let trouble = |why: String| Some(Trouble::new(check, name.clone(), why));
         Ok(match self.read(name).await? {
             None => {
                 trouble(format!("Secret {name} is not there: make it, with {what} under the key `{wanted}`"))
@@ -190,7 +185,7 @@ impl<'a> Secrets<'a> {
         match &self.fleet.postgres {
             Postgres::None | Postgres::CloudNativePg { .. } => Ok((None, Database::default())),
             Postgres::External(key) => {
-                let trouble = self.given(key, "the database's URL", "PostgresSecret").await?;
+                let trouble = self.given(key, "the database's URL", Check::PostgresSecret).await?;
                 let found = self.read(&key.name).await?.map(|(c, _)| c);
                 let authority = found.as_ref().is_some_and(|c| c.get("ca.crt").is_some());
                 let port = found

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::announce;
 use super::world::World;
+use crate::conditions::Condition;
 use crate::labels::MANAGER;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
-use crate::status::conditions::ACCEPTED;
 
 /// Fields of the status that come and go: a merge must name those that are to go.
 const COME_AND_GO: [&str; 10] = [
@@ -64,5 +64,13 @@ fn complete(status: &BackupKeyVaultStatus) -> Value {
 pub(super) async fn about_the_definition(world: &World, about: &ObjectReference) {
     let words = "the resource definition is older than the operator and drops a part of the status: apply what `bkv-operator crd` prints";
     tracing::warn!(namespace = about.namespace, vault = about.name, "{words}");
-    announce::publish(world, about, EventType::Warning, "DefinitionOutdated", ACCEPTED, words).await;
+    announce::publish(
+        world,
+        about,
+        EventType::Warning,
+        "DefinitionOutdated",
+        Condition::Accepted.name(),
+        words,
+    )
+    .await;
 }

@@ -8,9 +8,10 @@ use kube::core::{ApiResource, Resource as _};
 use serde_json::json;
 
 use super::world::now;
+use crate::conditions::Reason;
 use crate::labels::MANAGER;
 use crate::resource::BackupKeyVault;
-use crate::status::conditions::{ACCEPTED, Finding, READY, STALLED, merge};
+use crate::status::{Finding, merge};
 
 /// Writes its status.
 pub(super) async fn say(client: Client, odd: InvalidObject) {
@@ -26,9 +27,9 @@ pub(super) async fn say(client: Client, odd: InvalidObject) {
         "a resource does not read; left as it is"
     );
     let findings = vec![
-        Finding::no(ACCEPTED, "Unreadable", words.clone()),
-        Finding::unknown(READY, "Unreadable", "the fleet is left as it is, and not looked at"),
-        Finding::yes(STALLED, "Unreadable", words),
+        Finding::of(Reason::Unreadable, words.clone()),
+        Finding::of(Reason::ReadyUnreadable, "the fleet is left as it is, and not looked at"),
+        Finding::of(Reason::StalledUnreadable, words),
     ];
     let conditions = merge(&[], findings, odd.metadata.generation, &Time(now()));
     let status = json!({ "observedGeneration": odd.metadata.generation, "phase": "Refused", "conditions": conditions });

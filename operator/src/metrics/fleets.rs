@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::TextEncoder;
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use strum::VariantArray as _;
 
+use crate::conditions::Condition;
 use crate::resource::BackupKeyVaultStatus;
-use crate::status::conditions::TYPES;
 
 /// What is exposed of one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,8 @@ struct Shown {
 
 impl Shown {
     fn of(status: &BackupKeyVaultStatus) -> Self {
-        let condition = |kind: &'static str| {
+        let condition = |kind: &Condition| {
+            let kind = kind.name();
             let found = status.conditions.iter().find(|c| c.type_ == kind)?;
             Some((kind, found.status == "True"))
         };
@@ -38,7 +40,7 @@ impl Shown {
             *waits.entry(wait.check.as_str().into()).or_insert(0) += 1;
         }
         Self {
-            conditions: TYPES.into_iter().filter_map(condition).collect(),
+            conditions: Condition::VARIANTS.iter().filter_map(condition).collect(),
             waits,
             quorum: status.quorum.map(|q| [q.voters, q.required, q.in_sync, q.tolerates]),
             certificates: [("Leaf", "leaf"), ("Authority", "ca")].into_iter().filter_map(first).collect(),

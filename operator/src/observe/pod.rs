@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::conditions::Check;
 use crate::labels::TEMPLATE_HASH;
 
 /// A pod.
@@ -28,12 +29,10 @@ pub struct PodSeen {
 /// What is wrong with a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodProblem {
-    /// A constant of docs/operator.md.
-    pub check: &'static str,
-    /// In words.
+    /// The check of the wait.
+    pub check: Check,
+    /// What is wrong, for people.
     pub message: String,
-    /// It does not mend itself: a person must do something.
-    pub hard: bool,
 }
 
 /// Of a container's last words.
@@ -66,11 +65,10 @@ fn problem(pod: &Pod) -> Option<PodProblem> {
     if let Some(c) = unscheduled {
         let why = c.message.clone().unwrap_or_default();
         return Some(PodProblem {
-            check: "Unschedulable",
+            check: Check::Unschedulable,
             message: format!(
                 "pod {name} finds no node: {why}; look at the region's nodeSelector, its nodes and its volumes"
             ),
-            hard: false,
         });
     }
     let inits = status.init_container_statuses.iter().flatten();
@@ -87,18 +85,16 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
         | "ErrImageNeverPull"
         | "InvalidImageName"
         | "RegistryUnavailable" => Some(PodProblem {
-            check: "ImageUnavailable",
+            check: Check::ImageUnavailable,
             message: format!(
                 // Not the kubelet's own word: it changes between two of them at every try, and each change would be a write.
                 "pod {pod}, container {}: image {} can't be had; look at its name, the registry and images.pullSecrets (`kubectl describe pod {pod}` has the registry's words)",
                 c.name, c.image
             ),
-            hard: true,
         }),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(PodProblem {
-            check: "ContainerNotMade",
+            check: Check::ContainerNotMade,
             message: format!("pod {pod}, container {}: {why}", c.name),
-            hard: true,
         }),
         _ => {
             let ended = c.state.as_ref().and_then(|s| s.terminated.as_ref());
@@ -116,10 +112,13 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
                 _ => last_words(last.message.as_deref().unwrap_or_default()),
             };
             Some(PodProblem {
-                check: "ContainerEnds",
+                // 64 to 66: configuration, PIN, missing file. Only a person mends those.
+                check: if (64..=66).contains(&last.exit_code) || c.restart_count >= 3 {
+                    Check::ContainerKeepsEnding
+                } else {
+                    Check::ContainerEnds
+                },
                 message: format!("pod {pod}, container {} ends with {code}: {words}", c.name),
-                // 64 to 66: configuration, PIN, missing file; only a person mends those.
-                hard: (64..=66).contains(&last.exit_code) || c.restart_count >= 3,
             })
         }
     }
@@ -147,25 +146,25 @@ mod tests {
         json!({ "containerStatuses": [{ "name": "vault", "image": "x/vault:1", "imageID": "", "ready": false, "restartCount": restarts, "state": state, "lastState": last }] })
     }
 
-    fn check(status: Value) -> Option<(&'static str, bool)> {
-        pod_seen(&pod(status)).problem.map(|p| (p.check, p.hard))
+    fn check(status: Value) -> Option<Check> {
+        pod_seen(&pod(status)).problem.map(|p| p.check)
     }
 
     #[test]
     fn what_kubernetes_says_becomes_one_check_each() {
         let unscheduled =
             json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes" }] });
-        assert_eq!(check(unscheduled), Some(("Unschedulable", false)));
+        assert_eq!(check(unscheduled), Some(Check::Unschedulable));
         for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"] {
             let status = container(json!({ "waiting": { "reason": reason } }), json!({}), 0);
-            assert_eq!(check(status), Some(("ImageUnavailable", true)), "{reason}");
+            assert_eq!(check(status), Some(Check::ImageUnavailable), "{reason}");
         }
         let status = container(
             json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "secret \"p\" not found" } }),
             json!({}),
             0,
         );
-        assert_eq!(check(status), Some(("ContainerNotMade", true)));
+        assert_eq!(check(status), Some(Check::ContainerNotMade));
         assert_eq!(
             check(container(json!({ "waiting": { "reason": "ContainerCreating" } }), json!({}), 0)),
             None
@@ -178,7 +177,7 @@ mod tests {
         let ended = json!({ "terminated": { "exitCode": 66, "message": "one\nbkv-vault: token.pin_file: /etc/bkv-pin/pin is not there\n\n" } });
         let status = container(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), ended, 1);
         let problem = pod_seen(&pod(status)).problem.unwrap();
-        assert_eq!((problem.check, problem.hard), ("ContainerEnds", true));
+        assert_eq!(problem.check, Check::ContainerKeepsEnding);
         assert!(
             problem.message.ends_with("with 66: bkv-vault: token.pin_file: /etc/bkv-pin/pin is not there"),
             "{}",

@@ -1,16 +1,17 @@
 //! From what is and what was decided to the resource's status. Pure; the same input gives the same status, so that a pass in which nothing happened
 //! writes nothing.
 
-pub mod conditions;
+mod finding;
 mod findings;
-pub mod reference;
+mod pass;
 mod regions;
+mod summary;
 mod unread;
 mod waits;
-mod write;
 
-pub use findings::findings;
+pub use finding::{Finding, merge};
+pub use pass::Pass;
 pub use regions::{quorum, regions};
+pub use summary::status;
 pub use unread::unread;
-pub use waits::{Trouble, troubles};
-pub use write::{Pass, status};
+pub use waits::troubles;

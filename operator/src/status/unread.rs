@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{ACCEPTED, Finding, READY, RECONCILING, STALLED, merge};
-use super::waits::{Trouble, waits};
+use super::finding::{Finding, merge};
+use super::waits::waits;
+use crate::conditions::{Condition, Reason, Status, Trouble};
 use crate::resource::BackupKeyVaultStatus;
 
 /// The status, given the one before.
@@ -13,14 +14,19 @@ pub fn unread(
     trouble: &Trouble,
     now: &Time,
 ) -> BackupKeyVaultStatus {
-    let (check, message) = (trouble.wait.check, trouble.wait.message.clone());
+    let (check, message) = (trouble.check, trouble.message.clone());
     // A fleet that was seen may serve on; one that never was, does not.
-    let ready = if before.fleet.is_some() { Finding::unknown } else { Finding::no };
+    let ready = if before.fleet.is_some() { Status::Unknown } else { Status::False };
     let findings = vec![
-        Finding::yes(ACCEPTED, "Accepted", "the spec can be carried out"),
-        ready(READY, check, message.clone()),
-        Finding::no(RECONCILING, check, "nothing is done until the fleet can be looked at"),
-        Finding::yes(STALLED, check, message),
+        Finding::of(Reason::Accepted, "the spec is valid"),
+        Finding::because_of(check, Condition::Ready, ready, message.clone()),
+        Finding::because_of(
+            check,
+            Condition::Reconciling,
+            Status::False,
+            "the operator changes nothing until it can read the fleet's objects",
+        ),
+        Finding::because_of(check, Condition::Stalled, Status::True, message),
     ];
     let mut conditions = merge(&before.conditions, findings, Some(generation), now);
     let others = before.conditions.iter().filter(|c| !conditions.iter().any(|n| n.type_ == c.type_));
@@ -40,29 +46,25 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+    use crate::conditions::Check;
 
     #[test]
     fn what_was_known_stays_and_the_trouble_is_said_the_same_way_each_time() {
         let at = |s| Time(Timestamp::from_second(s).unwrap());
-        let trouble = Trouble::hard("NameCollision", "ConfigMap demo-fleet", "theirs");
+        let trouble = Trouble::new(Check::NameCollision, "ConfigMap demo-fleet", "theirs");
         let first = unread(&BackupKeyVaultStatus::default(), 1, &trouble, &at(10));
         assert_eq!(first, unread(&first, 1, &trouble, &at(20)), "nothing is written at rest");
         let of = |s: &BackupKeyVaultStatus, kind: &str| {
             let c = s.conditions.iter().find(|c| c.type_ == kind).unwrap();
             (c.status.clone(), c.reason.clone())
         };
-        assert_eq!(of(&first, READY), ("False".into(), "NameCollision".into()));
-        assert_eq!(of(&first, STALLED), ("True".into(), "NameCollision".into()));
+        assert_eq!(of(&first, "Ready"), ("False".into(), "NameCollision".into()));
+        assert_eq!(of(&first, "Stalled"), ("True".into(), "NameCollision".into()));
         let mut seen = first.clone();
         seen.fleet = Some(crate::resource::status::FleetStatus::default());
-        seen.conditions.extend(merge(
-            &[],
-            vec![Finding::yes("QuorumHealthy", "AllInSync", "")],
-            Some(1),
-            &at(5),
-        ));
+        seen.conditions.extend(merge(&[], vec![Finding::of(Reason::AllInSync, "")], Some(1), &at(5)));
         let after = unread(&seen, 2, &trouble, &at(20));
-        assert_eq!(of(&after, READY).0, "Unknown");
+        assert_eq!(of(&after, "Ready").0, "Unknown");
         assert_eq!(of(&after, "QuorumHealthy").0, "True");
     }
 }

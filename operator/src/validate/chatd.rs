@@ -2,8 +2,9 @@
 
 use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
-use super::refusal::{Findings, reason};
+use super::refusal::Findings;
 use super::values;
+use crate::conditions::Reason;
 use crate::resource::{self as spec, GatewayExpose, IngressExpose, ServiceExpose, ServiceType};
 
 pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chatd> {
@@ -19,7 +20,7 @@ pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chat
     findings.want(
         requests_cpu || given.autoscaling.is_none(),
         "spec.chatd.resources",
-        reason::CONFLICT,
+        Reason::Conflict,
         "autoscaling aims at a share of the requested CPU: set requests.cpu, or remove resources",
     );
     Some(Chatd {
@@ -41,7 +42,7 @@ fn scaling(given: &spec::Chatd, findings: &mut Findings) -> Scaling {
     findings.want(
         given.replicas.is_none(),
         "spec.chatd.replicas",
-        reason::CONFLICT,
+        Reason::Conflict,
         "replicas and autoscaling exclude each other: remove one",
     );
     let at = |field| format!("spec.chatd.autoscaling.{field}");
@@ -58,7 +59,7 @@ fn expose(given: &spec::Expose, findings: &mut Findings) -> Option<Expose> {
         (None, None, Some(gateway)) => Some(by_gateway(gateway, findings)),
         _ => findings.refuse(
             "spec.chatd.expose",
-            reason::EXACTLY_ONE,
+            Reason::ExactlyOne,
             "exactly one of service, ingress, gateway must be set",
         ),
     }
@@ -71,7 +72,7 @@ fn by_service(given: &ServiceExpose, findings: &mut Findings) -> Expose {
         findings.want(
             given.kind != ServiceType::ClusterIP,
             &at("nodePort"),
-            reason::CONFLICT,
+            Reason::Conflict,
             "needs type NodePort or LoadBalancer",
         );
     }
@@ -107,7 +108,7 @@ fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
         values::object(&parent.name, &format!("{at}.name"), findings);
         for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
             let good = value.as_deref().is_none_or(names::object_name);
-            findings.want(good, &format!("{at}.{field}"), reason::INVALID_NAME, "not a name of that kind");
+            findings.want(good, &format!("{at}.{field}"), Reason::InvalidName, "not a name of that kind");
         }
     }
     let parents = given.parent_refs.iter().map(|p| Parent {

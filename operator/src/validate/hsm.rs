@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::fleet::KeyOf;
-use super::refusal::{Findings, reason};
+use super::refusal::Findings;
 use super::token::{Hsm, ModuleFile, Pin, Pkcs11};
 use super::values;
+use crate::conditions::Reason;
 use crate::resource::{self as spec, MountedKey};
 
 /// Places in the vault's container that a module's file must not hide.
@@ -39,7 +40,7 @@ pub(super) fn hsm(given: &spec::Hsm, field: &str, findings: &mut Findings) -> Op
         (None, None, None, Some(aws)) => cloud_hsm(aws, &format!("{field}.awsCloudHsm"), findings),
         _ => findings.refuse(
             field,
-            reason::EXACTLY_ONE,
+            Reason::ExactlyOne,
             "exactly one of softhsm, pkcs11, gcpKms, awsCloudHsm must be set",
         ),
     }
@@ -62,7 +63,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
     findings.want(
         !folder.is_empty() && !given.module_path.ends_with('/'),
         &module_at,
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be a file in a folder of its image, as /usr/lib/vendor/libmodule.so",
     );
     let dirs_at = format!("{field}.libraryDirs");
@@ -71,7 +72,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
         path(dir, &format!("{dirs_at}[{i}]"), findings);
         // The whole image, with its programs, devices and secrets, is never what is meant.
         let whole = dir.trim_end_matches('/').is_empty();
-        findings.want(!whole, &format!("{dirs_at}[{i}]"), reason::INVALID_VALUE, "must be a folder below /");
+        findings.want(!whole, &format!("{dirs_at}[{i}]"), Reason::InvalidValue, "must be a folder below /");
     }
     let mut library_dirs: Vec<String> = given.library_dirs.clone();
     if library_dirs.is_empty() {
@@ -82,7 +83,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
     findings.want(
         inside,
         &dirs_at,
-        reason::CONFLICT,
+        Reason::Conflict,
         "none of them holds modulePath: the module would not be copied; add its folder",
     );
     let label_at = format!("{field}.tokenLabel");
@@ -113,7 +114,7 @@ fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<Modu
         if let Some(ours) = hidden {
             findings.refuse::<()>(
                 mount_at,
-                reason::CONFLICT,
+                Reason::Conflict,
                 format!("{place}/ would hide the vault's own {ours}: choose a folder below /etc or /opt, as /etc/bkv-module"),
             );
         }
@@ -129,7 +130,7 @@ fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<Modu
         && (a.mount_path == b.mount_path && a.from.key == b.from.key)
     {
         let message = "the same file as configMapRef: give one another key or mountPath";
-        findings.refuse::<()>(format!("{field}.configSecretRef"), reason::CONFLICT, message);
+        findings.refuse::<()>(format!("{field}.configSecretRef"), Reason::Conflict, message);
     }
     open.into_iter().chain(hidden).collect()
 }
@@ -144,21 +145,21 @@ fn env(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> BTreeMap<S
         let good = name.len() <= 64
             && name.starts_with(|c: char| c.is_ascii_uppercase())
             && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        findings.want(good, &at, reason::INVALID_NAME, "A to Z, 0 to 9 and '_', as KMS_CONFIG");
-        findings.want(seen.insert(name), &at, reason::CONFLICT, "is there twice");
+        findings.want(good, &at, Reason::InvalidName, "A to Z, 0 to 9 and '_', as KMS_CONFIG");
+        findings.want(seen.insert(name), &at, Reason::Conflict, "is there twice");
         // The environment is shown by `kubectl describe` and lies in /proc.
         let secret = SECRET_NAMES.iter().any(|s| name.contains(s));
         findings.want(
             !secret,
             &at,
-            reason::SECRET_IN_PLAIN_SIGHT,
+            Reason::SecretInPlainSight,
             "env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef",
         );
         let plain = variable.value.len() <= 512 && !variable.value.contains('\0');
         findings.want(
             plain,
             &format!("{field}.env[{i}].value"),
-            reason::INVALID_VALUE,
+            Reason::InvalidValue,
             "at most 512 characters",
         );
     }
@@ -172,7 +173,7 @@ fn gcp(given: &spec::GcpKms, field: &str, findings: &mut Findings) -> Option<Hsm
     findings.want(
         good && given.key_ring.len() <= 255,
         &format!("{field}.keyRing"),
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be projects/<project>/locations/<location>/keyRings/<name>",
     );
     let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
@@ -184,7 +185,7 @@ fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) ->
     findings.want(
         (1..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
         &format!("{field}.clusterId"),
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be the cluster's id, as cluster-abc123",
     );
     let at = format!("{field}.hsmAddresses");
@@ -195,7 +196,7 @@ fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) ->
             text.parse().ok().or_else(|| {
                 findings.refuse(
                     format!("{at}[{i}]"),
-                    reason::INVALID_VALUE,
+                    Reason::InvalidValue,
                     format!("{text:?} is no IP address of an HSM"),
                 )
             })
@@ -228,7 +229,7 @@ fn path(text: &str, field: &str, findings: &mut Findings) {
     findings.want(
         good,
         field,
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be an absolute path of letters, digits, '.', '-', '_' and '/', without '..'",
     );
 }

@@ -27,9 +27,10 @@ pub use names::{FleetName, HostName, Image, RegionName};
 pub use note::Note;
 pub use object_names::ObjectNames;
 pub use quantity::Quantity;
-pub use refusal::{Refusal, reason};
+pub use refusal::Refusal;
 pub use token::{Hsm, ModuleFile, Pin, Pkcs11};
 
+use crate::conditions::Reason;
 use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
 use refusal::Findings;
 
@@ -49,11 +50,11 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
         let message = format!(
             "{name:?} must be a DNS label of at most 20 characters that starts with a letter: it is part of Service and StatefulSet names"
         );
-        findings.refuse("metadata.name", reason::INVALID_NAME, message)
+        findings.refuse("metadata.name", Reason::InvalidName, message)
     });
     let mut given = |value: Option<&String>, field: &str| {
         value.filter(|v| !v.is_empty()).cloned().or_else(|| {
-            findings.refuse(field, reason::INVALID_VALUE, "is missing: this is no object of the API server")
+            findings.refuse(field, Reason::InvalidValue, "is missing: this is no object of the API server")
         })
     };
     let namespace = given(meta.namespace.as_ref(), "metadata.namespace");
@@ -65,7 +66,7 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
     findings.want(
         spec.deletion_policy == DeletionPolicy::Retain,
         "spec.deletionPolicy",
-        reason::NOT_SUPPORTED,
+        Reason::NotSupported,
         "Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them",
     );
     let attempts = parts::attempts(&spec.attempts, findings);

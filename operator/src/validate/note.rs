@@ -1,5 +1,7 @@
 //! What works but is not for production: said in the condition `ProductionReady`, refused never.
 
+use crate::conditions::Reason;
+
 /// Why a fleet is not for production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
@@ -15,12 +17,12 @@ pub enum Note {
 
 impl Note {
     /// As the condition's reason.
-    pub const fn reason(self) -> &'static str {
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::SoftwareToken => "SoftwareToken",
-            Self::RootKeyInFleet => "RootKeyInFleet",
-            Self::SingleRegion => "SingleRegion",
-            Self::RegionsShareNodes => "RegionsShareNodes",
+            Self::SoftwareToken => Reason::SoftwareToken,
+            Self::RootKeyInFleet => Reason::RootKeyInFleet,
+            Self::SingleRegion => Reason::SingleRegion,
+            Self::RegionsShareNodes => Reason::RegionsShareNodes,
         }
     }
 

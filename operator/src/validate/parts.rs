@@ -2,8 +2,9 @@
 
 use super::fleet::{Attempts, ClientAuth, Images, JwksSource, Monitoring, Postgres, RootCustody, Tls};
 use super::names;
-use super::refusal::{Findings, reason};
+use super::refusal::Findings;
 use super::values;
+use crate::conditions::Reason;
 use crate::resource as spec;
 
 /// A week: the shortest that all waits together may be.
@@ -23,7 +24,7 @@ pub(super) fn root(given: &spec::RootCustody, findings: &mut Findings) -> Option
         }
         _ => findings.refuse(
             "spec.fleet.root",
-            reason::EXACTLY_ONE,
+            Reason::ExactlyOne,
             "exactly one of inFleet, offline must be set",
         ),
     }
@@ -45,7 +46,7 @@ pub(super) fn attempts(given: &spec::Attempts, findings: &mut Findings) -> Attem
     findings.want(
         !all_read || given.allow_short_waits || waits.iter().sum::<u64>() >= WEEK,
         "spec.attempts.waits",
-        reason::OUT_OF_RANGE,
+        Reason::OutOfRange,
         "must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it",
     );
     Attempts { max: given.max, lifetime_failures: given.lifetime_failures, waits }
@@ -56,26 +57,26 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
     findings.want(
         given.issuer.len() <= 255 && values::https_port(&given.issuer).is_some(),
         &at("issuer"),
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be an https URL, exactly as the tokens' iss, without user or password",
     );
     let audiences = &given.audiences;
     for (field, value) in [("chatd", &audiences.chatd), ("vault", &audiences.vault)] {
         let good = (1..=255).contains(&value.len()) && !value.contains(char::is_control);
         let at = at(&format!("audiences.{field}"));
-        findings.want(good, &at, reason::INVALID_VALUE, "1 to 255 characters on one line");
+        findings.want(good, &at, Reason::InvalidValue, "1 to 255 characters on one line");
     }
     findings.want(
         audiences.chatd != audiences.vault,
         &at("audiences"),
-        reason::CONFLICT,
+        Reason::Conflict,
         "the two audiences must differ: a token that ChatD sees must not spend attempts",
     );
     let claim = given.enrolment_claim.as_deref();
     findings.want(
         claim.is_none_or(|c| (1..=64).contains(&c.len())),
         &at("enrolmentClaim"),
-        reason::OUT_OF_RANGE,
+        Reason::OutOfRange,
         "1 to 64 characters",
     );
     let jwks = match (&given.jwks.url, &given.jwks.config_map_ref) {
@@ -83,7 +84,7 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
             Some(port) => Some(JwksSource::Url { url: url.clone(), port }),
             None => findings.refuse(
                 at("jwks.url"),
-                reason::INVALID_VALUE,
+                Reason::InvalidValue,
                 "must be an https URL of at most 512 characters, without user or password",
             ),
         },
@@ -93,7 +94,7 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
             &at("jwks.configMapRef"),
             findings,
         ))),
-        _ => findings.refuse(at("jwks"), reason::EXACTLY_ONE, "exactly one of url, configMapRef must be set"),
+        _ => findings.refuse(at("jwks"), Reason::ExactlyOne, "exactly one of url, configMapRef must be set"),
     };
     Some(ClientAuth {
         issuer: given.issuer.clone(),
@@ -126,7 +127,7 @@ pub(super) fn postgres(given: &spec::Postgres, findings: &mut Findings) -> Optio
         (None, None, None, Some(_)) => Some(Postgres::None),
         _ => findings.refuse(
             "spec.postgres",
-            reason::EXACTLY_ONE,
+            Reason::ExactlyOne,
             "exactly one of managed, external, cloudNativePG, none must be set",
         ),
     }
@@ -138,7 +139,7 @@ pub(super) fn tls(given: &spec::Tls, findings: &mut Findings) -> Option<Tls> {
         if (HOUR..=2_160 * HOUR).contains(&validity.as_secs()) {
             return Some(validity);
         }
-        findings.refuse(field, reason::OUT_OF_RANGE, "must be between 1h and 2160h")
+        findings.refuse(field, Reason::OutOfRange, "must be between 1h and 2160h")
     };
     match (&given.builtin, &given.cert_manager) {
         (Some(builtin), None) => {
@@ -147,7 +148,7 @@ pub(super) fn tls(given: &spec::Tls, findings: &mut Findings) -> Option<Tls> {
             let ca_validity = values::duration(&builtin.ca_validity, field, findings);
             let (leaf_validity, ca_validity) = (leaf_validity?, ca_validity?);
             let lasts = ca_validity >= leaf_validity;
-            findings.want(lasts, field, reason::CONFLICT, "must be at least leafValidity");
+            findings.want(lasts, field, Reason::Conflict, "must be at least leafValidity");
             Some(Tls::Builtin { ca_validity, leaf_validity })
         }
         (None, Some(manager)) => {
@@ -156,11 +157,9 @@ pub(super) fn tls(given: &spec::Tls, findings: &mut Findings) -> Option<Tls> {
             values::object(&issuer, "spec.tls.certManager.issuerRef.name", findings);
             Some(Tls::CertManager { issuer, leaf_validity: leaf_validity? })
         }
-        _ => findings.refuse(
-            "spec.tls",
-            reason::EXACTLY_ONE,
-            "exactly one of builtin, certManager must be set",
-        ),
+        _ => {
+            findings.refuse("spec.tls", Reason::ExactlyOne, "exactly one of builtin, certManager must be set")
+        }
     }
 }
 
@@ -186,7 +185,7 @@ pub(super) fn monitoring(given: &spec::Monitoring, findings: &mut Findings) -> M
         findings.want(
             !ours && names::qualified(key),
             "spec.monitoring.labels",
-            reason::CONFLICT,
+            Reason::Conflict,
             "bkv.dev/… and app.kubernetes.io/… are set by the operator",
         );
     }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use crate::conditions::Reason;
+
 /// A field that can't be used. The fleet is left as it is until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Which: `spec.regions[1].storage.size`.
     pub field: String,
-    /// A constant of [`reason`].
-    pub reason: &'static str,
+    /// Its reason: one of the condition `Accepted`.
+    pub reason: Reason,
     /// What is wrong, and the remedy.
     pub message: String,
 }
@@ -17,30 +19,6 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }
-}
-
-/// Why a field is refused.
-pub mod reason {
-    /// Not a name of the kind that is needed.
-    pub const INVALID_NAME: &str = "InvalidName";
-    /// Two of our objects would have one name.
-    pub const NAME_COLLISION: &str = "NameCollision";
-    /// No Kubernetes quantity, or too little.
-    pub const INVALID_QUANTITY: &str = "InvalidQuantity";
-    /// No length of time.
-    pub const INVALID_PERIOD: &str = "InvalidPeriod";
-    /// Outside what is possible.
-    pub const OUT_OF_RANGE: &str = "OutOfRange";
-    /// None or several of alternatives.
-    pub const EXACTLY_ONE: &str = "ExactlyOne";
-    /// Two fields that don't go together.
-    pub const CONFLICT: &str = "Conflict";
-    /// A URL, path or image that can't be one.
-    pub const INVALID_VALUE: &str = "InvalidValue";
-    /// A secret where it would be seen.
-    pub const SECRET_IN_PLAIN_SIGHT: &str = "SecretInPlainSight";
-    /// Comes with a later release.
-    pub const NOT_SUPPORTED: &str = "NotSupported";
 }
 
 /// Gathers refusals, so that a person sees all of them at once and not one after another.
@@ -52,7 +30,7 @@ impl Findings {
     pub(super) fn refuse<T>(
         &mut self,
         field: impl Into<String>,
-        reason: &'static str,
+        reason: Reason,
         message: impl Into<String>,
     ) -> Option<T> {
         self.0.push(Refusal { field: field.into(), reason, message: message.into() });
@@ -60,7 +38,7 @@ impl Findings {
     }
 
     /// Refuses unless `good`.
-    pub(super) fn want(&mut self, good: bool, field: &str, reason: &'static str, message: &str) {
+    pub(super) fn want(&mut self, good: bool, field: &str, reason: Reason, message: &str) {
         if !good {
             self.refuse::<()>(field, reason, message);
         }
@@ -76,7 +54,7 @@ impl Findings {
         if number < least || number > most {
             self.refuse::<()>(
                 field,
-                reason::OUT_OF_RANGE,
+                Reason::OutOfRange,
                 format!("{number} is not possible: {least} to {most}"),
             );
         }

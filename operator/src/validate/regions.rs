@@ -5,16 +5,17 @@ use k8s_openapi::api::core::v1::Toleration;
 use super::fleet::Region;
 use super::names::{self, RegionName};
 use super::object_names;
-use super::refusal::{Findings, reason};
+use super::refusal::Findings;
 use super::token::Hsm;
 use super::{hsm, values};
+use crate::conditions::Reason;
 use crate::resource as spec;
 
 pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &mut Findings) -> Vec<Region> {
     findings.want(
         matches!(given.len(), 1 | 3 | 5 | 7),
         "spec.regions",
-        reason::OUT_OF_RANGE,
+        Reason::OutOfRange,
         "the number of regions must be odd (1, 3, 5 or 7): an even one tolerates no more losses and ties more often",
     );
     let mut earlier: Vec<RegionName> = Vec::new();
@@ -33,12 +34,12 @@ fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings
         let message = format!(
             "{text:?} is no region's name: 1 to 16 of a-z, 0-9 and '-', beginning with a letter, not ending in '-'"
         );
-        return findings.refuse(field, reason::INVALID_NAME, message);
+        return findings.refuse(field, Reason::InvalidName, message);
     };
     if object_names::is_part(&name) {
         let message =
             format!("{name} is what another part of the fleet is called: choose a place's name, as eu-west");
-        return findings.refuse(field, reason::NAME_COLLISION, message);
+        return findings.refuse(field, Reason::NameCollision, message);
     }
     if let Some(other) = object_names::collides(&name, earlier) {
         let message = if *other == name {
@@ -46,7 +47,7 @@ fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings
         } else {
             format!("objects of {name} and of {other} would have one name: choose another name")
         };
-        return findings.refuse(field, reason::NAME_COLLISION, message);
+        return findings.refuse(field, Reason::NameCollision, message);
     }
     Some(name)
 }
@@ -99,39 +100,39 @@ fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
     findings.want(
         matches!(operator, "Equal" | "Exists"),
         &format!("{field}.operator"),
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be Equal or Exists",
     );
     findings.want(
         has_key || operator == "Exists",
         &format!("{field}.key"),
-        reason::CONFLICT,
+        Reason::Conflict,
         "without a key the operator must be Exists",
     );
     findings.want(
         !(has_value && operator == "Exists"),
         &format!("{field}.value"),
-        reason::CONFLICT,
+        Reason::Conflict,
         "goes with operator Equal only",
     );
     findings.want(
         given.key.as_deref().is_none_or(|k| k.is_empty() || names::qualified(k))
             && given.value.as_deref().is_none_or(names::label_value),
         field,
-        reason::INVALID_NAME,
+        Reason::InvalidName,
         "key and value must be words, as those of a label",
     );
     let effect = given.effect.as_deref().unwrap_or_default();
     findings.want(
         matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute"),
         &format!("{field}.effect"),
-        reason::INVALID_VALUE,
+        Reason::InvalidValue,
         "must be NoSchedule, PreferNoSchedule or NoExecute",
     );
     findings.want(
         given.toleration_seconds.is_none() || effect == "NoExecute",
         &format!("{field}.tolerationSeconds"),
-        reason::CONFLICT,
+        Reason::Conflict,
         "goes with effect NoExecute only",
     );
 }

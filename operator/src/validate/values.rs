@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::fleet::{KeyOf, Resources, Volume};
 use super::names::{self, HostName, Image};
 use super::quantity::Quantity;
-use super::refusal::{Findings, reason};
+use super::refusal::Findings;
+use crate::conditions::Reason;
 use crate::resource::{self as spec, KeyReference, Labels, Period};
 
 pub(super) fn quantity(text: &str, field: &str, findings: &mut Findings) -> Option<Quantity> {
     Quantity::parse(text).or_else(|| {
         let message = format!("{text:?} is no quantity: write it as 500m, 2 or 10Gi");
-        findings.refuse(field, reason::INVALID_QUANTITY, message)
+        findings.refuse(field, Reason::InvalidQuantity, message)
     })
 }
 
@@ -24,7 +25,7 @@ pub(super) fn size(text: &str, least: &str, field: &str, findings: &mut Findings
         return Some(size);
     }
     let message = format!("{text} is no size for a volume: whole bytes, and at least {least}");
-    findings.refuse(field, reason::INVALID_QUANTITY, message)
+    findings.refuse(field, Reason::InvalidQuantity, message)
 }
 
 pub(super) fn volume(
@@ -57,7 +58,7 @@ pub(super) fn resources(
                 let amount = quantity(text?, &at, findings)?;
                 if what == "memory" && amount.thousandths() % 1_000 != 0 {
                     let message = format!("{amount} is part of a byte: write memory as 256Mi");
-                    findings.refuse::<()>(at, reason::INVALID_QUANTITY, message);
+                    findings.refuse::<()>(at, Reason::InvalidQuantity, message);
                 }
                 Some((what, amount))
             })
@@ -80,7 +81,7 @@ pub(super) fn resources(
         if let Some(limit) = read.limits.get(what).filter(|l| l.thousandths() < request.thousandths()) {
             findings.refuse::<()>(
                 format!("{field}.requests.{what}"),
-                reason::CONFLICT,
+                Reason::Conflict,
                 format!("{request} is more than the limit of {limit}: no pod could be made; raise the limit or lower the request"),
             );
         }
@@ -101,7 +102,7 @@ pub(super) fn milliseconds(period: &Period, field: &str, findings: &mut Findings
     // A century, so that sums and dates stay in their types.
     period.milliseconds().filter(|ms| *ms <= 100 * 365 * 86_400_000).or_else(|| {
         let message = format!("{:?} is no length of time: write it as 90s, 10m or 168h", period.0);
-        findings.refuse(field, reason::INVALID_PERIOD, message)
+        findings.refuse(field, Reason::InvalidPeriod, message)
     })
 }
 
@@ -114,7 +115,7 @@ pub(super) fn object(name: &str, field: &str, findings: &mut Findings) {
     findings.want(
         names::object_name(name),
         field,
-        reason::INVALID_NAME,
+        Reason::InvalidName,
         "not the name of an object: lower case letters, digits, '-' and '.', at most 253",
     );
 }
@@ -128,7 +129,7 @@ pub(super) fn key(name: &str, key: &str, field: &str, findings: &mut Findings) -
     findings.want(
         names::data_key(key),
         &format!("{field}.key"),
-        reason::INVALID_NAME,
+        Reason::InvalidName,
         "not a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'",
     );
     KeyOf { name: name.to_owned(), key: key.to_owned() }
@@ -138,7 +139,7 @@ pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Op
     Image::new(reference).or_else(|| {
         findings.refuse(
             field,
-            reason::INVALID_VALUE,
+            Reason::InvalidValue,
             format!("{reference:?} is no image: registry/name:tag or registry/name@sha256:…"),
         )
     })
@@ -147,7 +148,7 @@ pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Op
 pub(super) fn host(name: &str, field: &str, findings: &mut Findings) -> Option<HostName> {
     HostName::new(name).or_else(|| {
         let message = format!("{name:?} is no DNS name: write it as chat.example.org, without scheme, port or capitals; an IP address is none");
-        findings.refuse(field, reason::INVALID_NAME, message)
+        findings.refuse(field, Reason::InvalidName, message)
     })
 }
 
@@ -169,7 +170,7 @@ pub(super) fn annotations(
     for key in given.keys().filter(|k| !names::qualified(k)) {
         findings.refuse::<()>(
             field,
-            reason::INVALID_NAME,
+            Reason::InvalidName,
             format!("{key:?} is no key of an annotation: example.org/name"),
         );
     }
@@ -186,7 +187,7 @@ pub(super) fn labels(
     for (key, value) in given.iter().filter(|(k, v)| !names::qualified(k) || !names::label_value(v)) {
         findings.refuse::<()>(
             field,
-            reason::INVALID_NAME,
+            Reason::InvalidName,
             format!("{key:?}: {value:?} is no label: example.org/name and a word of at most 63 characters"),
         );
     }

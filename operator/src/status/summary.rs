@@ -1,69 +1,23 @@
 //! The whole status of one pass.
 
-use std::collections::HashSet;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-use super::conditions::{self as c, Finding, merge};
+use super::finding::{Finding, merge};
 use super::findings::findings;
+use super::pass::Pass;
 use super::regions::{quorum, regions};
-use super::waits::{Trouble, troubles, waits};
-use crate::bootstrap::{Decision, Verdict};
-use crate::journal::Journal;
+use super::waits::{troubles, waits};
+use crate::bootstrap::Verdict;
+use crate::conditions::{Condition, Reason, Status};
 use crate::observe::Observed;
 use crate::resource::BackupKeyVaultStatus;
-use crate::resource::status::{
-    CertificateStatus, ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus,
-};
+use crate::resource::status::{ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus};
 use crate::validate::{Fleet, RootCustody};
-
-/// What a pass saw and did.
-pub struct Pass<'a> {
-    /// What was asked for.
-    pub fleet: &'a Fleet,
-    /// What is.
-    pub observed: &'a Observed,
-    /// What was decided.
-    pub decision: &'a Decision,
-    /// The journal as it is now.
-    pub journal: Option<&'a Journal>,
-    /// What could not be done, and what is missing.
-    pub troubles: &'a [Trouble],
-    /// Every certificate.
-    pub certificates: &'a [CertificateStatus],
-    /// Fingerprint of the published root.
-    pub root_fingerprint: Option<String>,
-    /// Numbers of the documents in force.
-    pub numbers: (Option<u64>, Option<u64>),
-    /// Does ChatD reach its database? None: it was not asked.
-    pub database: Option<bool>,
-    /// Hash of each region's pod template as planned.
-    pub templates: &'a dyn Fn(&str) -> Option<String>,
-    /// Waits that have lasted longer than they may: check and target.
-    pub overdue: HashSet<(String, String)>,
-    /// The operator's version.
-    pub version: &'a str,
-    /// Now.
-    pub now: Time,
-}
-
-impl Pass<'_> {
-    /// Is a certificate past the point at which it should have been renewed? One that is issued for less than the margin is not late by itself.
-    pub(super) fn renewal_is_late(&self, certificate: &CertificateStatus) -> bool {
-        use crate::validate::Tls;
-        let (Tls::Builtin { leaf_validity, .. } | Tls::CertManager { leaf_validity, .. }) = &self.fleet.tls;
-        let life = i64::try_from(leaf_validity.as_secs()).unwrap_or(i64::MAX);
-        let left = certificate.not_after.0.as_second().saturating_sub(self.now.0.as_second());
-        certificate.kind == "Authority" || left < life / 6
-    }
-}
 
 /// The status, given the one before: what has not changed keeps its times.
 pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStatus {
     let troubles = troubles(&p.decision.waits, p.observed, p.troubles);
-    let mut all = vec![Finding::yes(c::ACCEPTED, "Accepted", "the spec can be carried out")];
+    let mut all = vec![Finding::of(Reason::Accepted, "the spec is valid")];
     all.extend(findings(p, &troubles));
-    let is = |kind: &str| all.iter().any(|f| f.kind == kind && f.status == "True");
+    let ready = all.iter().any(|f| f.condition == Condition::Ready && f.status == Status::True);
     let q = quorum(p.fleet, p.observed);
     let phase = match p.decision.verdict {
         _ if p.fleet.paused => "Paused",
@@ -71,8 +25,8 @@ pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStat
         Verdict::Contradiction => "Contradiction",
         Verdict::AwaitingSignature => "AwaitingSignature",
         Verdict::Bootstrapping(_) => "Bootstrapping",
-        Verdict::Made if is(c::READY) && q.in_sync == q.voters => "Ready",
-        Verdict::Made if is(c::READY) => "Degraded",
+        Verdict::Made if ready && q.in_sync == q.voters => "Ready",
+        Verdict::Made if ready => "Degraded",
         Verdict::Made => "Unavailable",
     };
     BackupKeyVaultStatus {
