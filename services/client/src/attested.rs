@@ -126,7 +126,7 @@ fn verify(
         record: Hash::try_from(&a.record[..]).map_err(|_| wrong("its attestation is malformed"))?,
         index: a.index,
         manifest,
-        lifetime: a.lifetime,
+        lifetime_failures: a.lifetime_failures,
     };
     trusted.check(a.slot, &a.certificate, &statement::attestation(&says), &a.signature, clock)?;
     Ok(says)
@@ -157,7 +157,7 @@ impl Status {
             tries_left: agreed.tries_left,
             next_allowed: agreed.next_allowed,
             manifest: agreed.manifest,
-            lifetime_failures: agreed.lifetime,
+            lifetime_failures: agreed.lifetime_failures,
             agreeing: agreeing.into_iter().map(named).collect(),
             differing: differing.into_iter().map(named).collect(),
             silent: list.members.iter().filter(|m| !spoke(m.slot)).map(|m| m.region.clone()).collect(),

@@ -31,7 +31,7 @@ pub use error::{Counted, Distrust, Error, Whose, WrongAnswer};
 pub use fleet::{Fleet, Trusted};
 pub use harden::harden;
 pub use memory::{FileMemory, Memory, MemoryError, Remembered, VolatileMemory};
-pub use receipt::{Receipt, What};
+pub use receipt::Receipt;
 pub use recover::{LastTry, LastTryWarning, Note, RecoverOptions, Recovered};
 pub use register::{RegisterOptions, Registered};
 #[cfg(feature = "tokio")]
@@ -46,6 +46,7 @@ pub use bkv_core::account::{Manifest, State};
 pub use bkv_core::document::{Admission, Policy};
 pub use bkv_core::id::{AccountId, Generation, Lineage, Slot, Time};
 pub use bkv_core::record::KsfParams;
+pub use bkv_core::statement::ReceiptKind;
 pub use bkv_stream::BackupKey;
 pub use bkv_wire::documents::Root;
 pub use zeroize::Zeroizing;

@@ -2,7 +2,7 @@
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
-use bkv_core::statement::{self, Owned};
+use bkv_core::statement::{self, Owned, ReceiptKind};
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
@@ -10,7 +10,7 @@ use bkv_wire::proto::inner::{self as p};
 
 use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::receipt::{self, Receipt, What};
+use crate::receipt::{self, Receipt};
 use crate::retry::{Fault, Retry};
 use crate::sealed::{OwnerKey, owner_key};
 use crate::session::unexpected;
@@ -22,7 +22,7 @@ impl Client {
     /// Removes the key from the vault for good.
     pub async fn delete(&self, key: &BackupKey) -> Result<Receipt, Error> {
         let delete = |owner| Operation::Delete(p::Delete { owner: Some(owner) });
-        self.owned(key, statement::Operation::Delete, What::Deleted, &delete).await
+        self.owned(key, statement::Operation::Delete, ReceiptKind::Deleted, &delete).await
     }
 
     /// Names the newest backup, so that a new device notices when it is shown an older one.
@@ -31,7 +31,7 @@ impl Client {
             let hash = manifest.hash.0.to_vec().into();
             Operation::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
         };
-        self.owned(key, statement::Operation::SetManifest(&manifest), What::Manifest, &set).await
+        self.owned(key, statement::Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await
     }
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
@@ -49,13 +49,13 @@ impl Client {
         &self,
         key: &BackupKey,
         what: statement::Operation<'_>,
-        word: What,
+        kind: ReceiptKind,
         message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
     ) -> Result<Receipt, Error> {
         let mut signed = None;
         let mut retry = Retry::new(&self.runtime, &self.timing);
         loop {
-            match self.owned_once(key, &what, word, message, &mut signed).await {
+            match self.owned_once(key, &what, kind, message, &mut signed).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(fault) => retry.pause(fault).await?,
             }
@@ -66,7 +66,7 @@ impl Client {
         &self,
         key: &BackupKey,
         what: &statement::Operation<'_>,
-        word: What,
+        kind: ReceiptKind,
         message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
         signed: &mut Option<p::OwnerSignature>,
     ) -> Result<Receipt, Fault> {
@@ -89,7 +89,7 @@ impl Client {
         let id = session.ask(message(signature))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
-        receipt::verify(&entered.trusted, entered.clock, &entered.account, word, &reference, done.receipt)
+        receipt::verify(&entered.trusted, entered.clock, &entered.account, kind, &reference, done.receipt)
     }
 
     /// Signs an operation for the live generation. Its expiry is by the vault's clock: entry times judge it.

@@ -1,40 +1,12 @@
 //! Receipts: a region's signed word that a change was applied. Kept, they convict a vault that later denies it.
 
 use bkv_core::id::{AccountId, Generation, Ordinal, Slot, Time};
-use bkv_core::statement;
+use bkv_core::statement::{self, ReceiptKind};
 use bkv_wire::proto::inner as p;
 
 use crate::fleet::{Trusted, VaultClock};
 use crate::retry::Fault;
 use crate::session::unexpected;
-
-/// What was applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A registration is live.
-    Registered,
-    /// The password was proved.
-    Recovered,
-    /// An attempt was closed.
-    GivenUp,
-    /// The key is gone.
-    Deleted,
-    /// The newest backup was named.
-    Manifest,
-}
-
-impl What {
-    /// The word in the statement.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Recovered => "recovered",
-            Self::GivenUp => "given-up",
-            Self::Deleted => "deleted",
-            Self::Manifest => "manifest",
-        }
-    }
-}
 
 /// A verified receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +16,7 @@ pub struct Receipt {
     /// Its place on the admission list.
     pub slot: Slot,
     /// For what.
-    pub what: What,
+    pub kind: ReceiptKind,
     /// After the change.
     pub generation: Generation,
     /// After the change.
@@ -66,13 +38,13 @@ pub(crate) fn verify(
     trusted: &Trusted,
     clock: VaultClock,
     account: &AccountId,
-    what: What,
+    kind: ReceiptKind,
     reference: &[u8],
     receipt: Option<p::Receipt>,
 ) -> Result<Receipt, Fault> {
     let r = receipt.ok_or_else(unexpected)?;
     let slot = Slot(u8::try_from(r.slot).unwrap_or(0));
-    if r.what != what.word() || r.reference != reference {
+    if ReceiptKind::named(&r.what) != Some(kind) || r.reference != reference {
         return Err(trusted.wrong(slot, "gave a receipt for something else").into());
     }
     let list = trusted.admission();
@@ -84,7 +56,7 @@ pub(crate) fn verify(
         account,
         generation,
         ordinal,
-        &r.what,
+        kind,
         &r.reference,
         r.index,
         at,
@@ -93,7 +65,7 @@ pub(crate) fn verify(
     Ok(Receipt {
         region: list.member(slot).map(|m| m.region.clone()).unwrap_or_default(),
         slot,
-        what,
+        kind,
         generation,
         ordinal,
         reference: r.reference.to_vec(),

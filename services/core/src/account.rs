@@ -23,7 +23,7 @@ pub struct Account {
     pub last_success: Option<Success>,
     /// Failures over the life of this generation: charged at Begin, given back by that attempt's own Finish and by no other; 0 after a registration.
     #[n(4)]
-    pub lifetime: u32,
+    pub lifetime_failures: u32,
     /// The attempt that is open.
     #[n(5)]
     pub pending: Option<Pending>,
@@ -213,6 +213,29 @@ pub enum State {
 }
 
 impl Account {
+    /// An account of which nothing is registered yet.
+    pub const fn new(route: Route, created: Time, changed: u64) -> Self {
+        Self {
+            route,
+            generation: Generation(0),
+            ordinal: Ordinal(0),
+            last_success: None,
+            lifetime_failures: 0,
+            pending: None,
+            live: None,
+            stored: None,
+            next_allowed: Time(0),
+            manifest: None,
+            ended: None,
+            last_operation: None,
+            created,
+            changed,
+            finished: None,
+            finished_seed: None,
+            failed: Vec::new(),
+        }
+    }
+
     /// max(0, budget − (ordinal − `last_success`.ordinal)). A refill is a claim that carries its own proof.
     pub fn tries_left(&self) -> u32 {
         let Some(live) = &self.live else { return 0 };
@@ -234,7 +257,9 @@ impl Account {
     pub fn state(&self) -> State {
         match (&self.live, &self.ended) {
             (Some(_), _) if self.pending.as_ref().is_some_and(|p| p.last) => State::LastTry,
-            (Some(live), _) if self.lifetime >= live.record.attempts.lifetime_failures => State::Locked,
+            (Some(live), _) if self.lifetime_failures >= live.record.attempts.lifetime_failures => {
+                State::Locked
+            }
             (Some(_), _) => State::Live,
             (None, Some(Ended { cause: Cause::Exhausted, .. })) => State::Destroyed,
             (None, Some(Ended { cause: Cause::Deleted, .. })) => State::Deleted,

@@ -82,6 +82,31 @@ pub enum Refusal {
     Element,
 }
 
+/// What one command did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Applied {
+    /// For whoever asked.
+    pub outcome: Outcome,
+    /// For the edge.
+    pub effects: Vec<Effect>,
+}
+
+impl Applied {
+    /// Nothing changed, and this is why.
+    pub(crate) fn refused(why: Refusal) -> Self {
+        Self { outcome: Outcome::Refused(why), effects: Vec::new() }
+    }
+
+    /// Nothing needed to change: the same was done before.
+    pub(crate) fn again() -> Self {
+        Self { outcome: Outcome::Done, effects: Vec::new() }
+    }
+
+    pub(crate) fn done(effects: Vec<Effect>) -> Self {
+        Self { outcome: Outcome::Done, effects }
+    }
+}
+
 /// Work for the edge, in order, in the same disk transaction as the state.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {

@@ -10,13 +10,10 @@ mod apply;
 pub mod command;
 pub mod document;
 pub mod effect;
+pub mod fleet;
 pub mod hash;
 pub mod id;
 pub mod join;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod parser_test;
 pub mod record;
 pub mod secret;
 pub mod shard;

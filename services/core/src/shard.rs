@@ -5,11 +5,12 @@ use minicbor::{Decode, Encode};
 use crate::account::Account;
 use crate::apply;
 use crate::command::Command;
-use crate::document::Documents;
-use crate::effect::{Effect, Outcome, Refusal};
-use crate::id::{AccountId, Era, FleetId, Lineage, Time};
-use crate::secret::Secret32;
+use crate::effect::Refusal;
+use crate::id::{AccountId, Time};
 use crate::verify::Verifier;
+
+pub use crate::effect::Applied;
+pub use crate::fleet::{At, Fleet};
 
 /// What a shard knows beside its accounts.
 #[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
@@ -22,38 +23,6 @@ pub struct Shard {
     pub time: Time,
 }
 
-/// Whom the shard belongs to.
-#[derive(Clone, PartialEq, Debug, Encode, Decode)]
-pub struct Fleet {
-    /// Made at fleet init.
-    #[n(0)]
-    pub fleet: FleetId,
-    /// Made at fleet init.
-    #[n(1)]
-    pub lineage: Lineage,
-    /// Of this fleet.
-    #[n(2)]
-    pub era: Era,
-    /// This shard's number.
-    #[n(3)]
-    pub shard: u16,
-    /// The key of account ids.
-    #[n(4)]
-    pub index: Secret32,
-    /// In force.
-    #[n(5)]
-    pub documents: Documents,
-}
-
-/// Where a command stands in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct At {
-    /// Raft index of the entry.
-    pub index: u64,
-    /// Entry time, never lower than the one before.
-    pub time: Time,
-}
-
 /// Accounts by id: the edge's store, with the changes of the batch so far in it.
 pub trait Accounts {
     /// Why reading can fail.
@@ -62,31 +31,6 @@ pub trait Accounts {
     fn get(&mut self, id: &AccountId) -> Result<Option<Account>, Self::Error>;
     /// Replaces it.
     fn put(&mut self, id: &AccountId, account: Account) -> Result<(), Self::Error>;
-}
-
-/// What one command did.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Applied {
-    /// For whoever asked.
-    pub outcome: Outcome,
-    /// For the edge.
-    pub effects: Vec<Effect>,
-}
-
-impl Applied {
-    /// Nothing changed, and this is why.
-    pub(crate) fn refused(why: Refusal) -> Self {
-        Self { outcome: Outcome::Refused(why), effects: Vec::new() }
-    }
-
-    /// Nothing needed to change: the same was done before.
-    pub(crate) fn again() -> Self {
-        Self { outcome: Outcome::Done, effects: Vec::new() }
-    }
-
-    pub(crate) fn done(effects: Vec<Effect>) -> Self {
-        Self { outcome: Outcome::Done, effects }
-    }
 }
 
 impl Shard {
@@ -105,8 +49,8 @@ impl Shard {
         verifier: &dyn Verifier,
     ) -> Result<Applied, A::Error> {
         match command {
-            Command::Init(c) => return Ok(apply::fleet::init(self, at, c, verifier)),
-            Command::Documents(c) => return Ok(apply::fleet::documents(self, at, c, verifier)),
+            Command::Init(c) => return Ok(apply::fleet::init(&mut self.fleet, at, c, verifier)),
+            Command::Documents(c) => return Ok(apply::fleet::documents(&mut self.fleet, at, c, verifier)),
             _ => {}
         }
         let Some(fleet) = &self.fleet else { return Ok(Applied::refused(Refusal::NotInitialised)) };

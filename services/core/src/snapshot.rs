@@ -3,9 +3,10 @@
 
 use crate::account::{Account, Success};
 use crate::command::NewDocuments;
+use crate::fleet::Fleet;
 use crate::id::{AccountId, AttemptId, Hash};
 use crate::record::Record;
-use crate::shard::{Fleet, Shard};
+use crate::shard::Shard;
 use crate::statement;
 use crate::verify::Verifier;
 
@@ -43,7 +44,7 @@ pub enum Contradiction {
     Success,
     /// Fewer failures over the registration's life than follow from the rest, or more.
     #[error("fewer lifetime failures")]
-    Lifetime,
+    LifetimeFailures,
     /// Attempts that have failed here are forgotten: their ids would be charged again there and refused here.
     #[error("failed attempts are forgotten")]
     Failed,
@@ -120,8 +121,12 @@ pub fn judge(
     }
     let Some(m) = mine else {
         // Nothing to compare with; but a registration begins with no failures, and each attempt since adds one that only its own success takes away.
-        let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime));
-        return if theirs.is_none_or(counted) { Verdict::Install } else { Verdict::Halt(C::Lifetime) };
+        let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime_failures));
+        return if theirs.is_none_or(counted) {
+            Verdict::Install
+        } else {
+            Verdict::Halt(C::LifetimeFailures)
+        };
     };
     let Some(t) = theirs else { return Verdict::Halt(C::Missing) };
     if t.generation < m.generation {
@@ -194,8 +199,10 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     // An attempt gives back at most its own charge, so of what is charged here only the open one's can be gone.
     let given_back = u32::from(newer.is_some() && m.pending.is_some());
     let begun = u32::try_from(t.ordinal.0 - m.ordinal.0).unwrap_or(u32::MAX);
-    if t.lifetime.saturating_add(given_back) < m.lifetime || t.lifetime > m.lifetime.saturating_add(begun) {
-        return Err(C::Lifetime);
+    if t.lifetime_failures.saturating_add(given_back) < m.lifetime_failures
+        || t.lifetime_failures > m.lifetime_failures.saturating_add(begun)
+    {
+        return Err(C::LifetimeFailures);
     }
     if t.next_allowed < m.next_allowed && newer.is_none() {
         return Err(C::NextAllowed);

@@ -208,7 +208,7 @@ pub struct Attested {
     /// The newest backup's sequence and hash, zero if none.
     pub manifest: Option<Manifest>,
     /// Lifetime failures.
-    pub lifetime: u32,
+    pub lifetime_failures: u32,
 }
 
 /// See [`Attested`].
@@ -233,13 +233,13 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
             &[u8::from(a.manifest.is_some())],
             &sequence.to_be_bytes(),
             &hash.0,
-            &a.lifetime.to_be_bytes(),
+            &a.lifetime_failures.to_be_bytes(),
         ],
     )
 }
 
-#[allow(clippy::too_many_arguments)] // the statement's fields, each once
 /// What an identity signs about its boot key (ECDSA P-256 with SHA-256, in the token).
+#[allow(clippy::too_many_arguments)] // the statement's fields, each once
 pub fn boot_certificate(
     lineage: &Lineage,
     era: Era,
@@ -265,8 +265,45 @@ pub fn boot_certificate(
     )
 }
 
+/// What a receipt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptKind {
+    /// A registration is live.
+    Registered,
+    /// The password was proved.
+    Recovered,
+    /// An attempt was closed.
+    GivenUp,
+    /// The key is gone.
+    Deleted,
+    /// The newest backup was named.
+    Manifest,
+}
+
+impl ReceiptKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Registered, Self::Recovered, Self::GivenUp, Self::Deleted, Self::Manifest];
+
+    /// Its name in the statement and in the message.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Recovered => "recovered",
+            Self::GivenUp => "given-up",
+            Self::Deleted => "deleted",
+            Self::Manifest => "manifest",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Signed by a boot key: a change was applied, for this account, at this log index.
 #[allow(clippy::too_many_arguments)] // the statement's fields, each once
-/// A boot key's word that a change was applied: what, for whom, at which log index.
 pub fn receipt(
     lineage: &Lineage,
     era: Era,
@@ -274,7 +311,7 @@ pub fn receipt(
     account: &AccountId,
     generation: Generation,
     ordinal: Ordinal,
-    what: &str,
+    kind: ReceiptKind,
     reference: &[u8],
     index: u64,
     at: Time,
@@ -288,7 +325,7 @@ pub fn receipt(
             &account.0,
             &generation.0.to_be_bytes(),
             &ordinal.0.to_be_bytes(),
-            what.as_bytes(),
+            kind.name().as_bytes(),
             reference,
             &index.to_be_bytes(),
             &at.0.to_be_bytes(),

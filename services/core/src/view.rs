@@ -1,8 +1,8 @@
 //! What the edge may say of an account: derived, never stored.
 
 use crate::account::{Account, State};
+use crate::fleet::Fleet;
 use crate::id::{AccountId, Generation, Ordinal, Slot, Time};
-use crate::shard::Fleet;
 use crate::statement::{Attempt, Attested};
 
 /// The statement of the pending attempt, as every region must see it; None if nothing is pending.
@@ -48,6 +48,6 @@ pub fn attested(
         record: account.map_or(crate::id::Hash([0; 32]), Account::record_hash),
         index,
         manifest: account.and_then(|a| a.manifest),
-        lifetime: account.map_or(0, |a| a.lifetime),
+        lifetime_failures: account.map_or(0, |a| a.lifetime_failures),
     }
 }

@@ -3,7 +3,7 @@
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
 use bkv_core::record::Record;
-use bkv_core::statement;
+use bkv_core::statement::{self, ReceiptKind};
 use bkv_crypto::opaque::OpaqueError;
 use bkv_crypto::reply;
 use bkv_stream::BackupKey;
@@ -15,7 +15,7 @@ use super::attempt::{Attempt, Proved, Stage, tries_left};
 use super::{Note, Recovered};
 use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::receipt::{self, What};
+use crate::receipt;
 use crate::retry::Fault;
 use crate::sealed;
 use crate::session::{Session, unexpected};
@@ -106,13 +106,21 @@ impl Client {
             &entered.trusted,
             entered.clock,
             &account,
-            What::Recovered,
+            ReceiptKind::Recovered,
             &attempt.id.0,
             finished.receipt,
         )?;
         let notes = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
         let key = BackupKey::from_bytes(&key);
-        Ok(Recovered { key, account, receipt, manifest, lifetime_failures: body.lifetime, notes, record })
+        Ok(Recovered {
+            key,
+            account,
+            receipt,
+            manifest,
+            lifetime_failures: body.lifetime_failures,
+            notes,
+            record,
+        })
     }
 
     /// Closes a wrong attempt and asks when the next may begin. Gives what the person is to be told.

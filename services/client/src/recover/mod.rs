@@ -190,7 +190,7 @@ fn consider_last_try(entered: &Entered, attempt: &mut Attempt, last: &LastTry<'_
         });
     };
     if says.state == State::Live && says.tries_left == 1 {
-        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime };
+        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime_failures };
         let agreed = match last {
             LastTry::Decline => false,
             LastTry::Use => true,

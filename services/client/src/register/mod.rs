@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bkv_core::account::State;
 use bkv_core::id::{AccountId, Generation, Hash};
 use bkv_core::record::KsfParams;
-use bkv_core::statement;
+use bkv_core::statement::{self, ReceiptKind};
 use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::refused::Code;
@@ -21,18 +21,18 @@ use zeroize::Zeroizing;
 use crate::client::{Client, Entered};
 use crate::error::{Error, WrongAnswer};
 use crate::fleet::Trusted;
-use crate::receipt::{self, Receipt, What};
+use crate::receipt::{self, Receipt};
 use crate::retry::{Cause, Fault, Retry};
 use crate::sealed;
 use crate::session::{Session, unexpected};
 use draft::Draft;
 
-/// What to register.
+/// ReceiptKind to register.
 #[derive(Default)]
 pub struct RegisterOptions<'a> {
     /// The key to lay under the password; None: a new one. Whoever gives the registered key may overwrite what is live (S16).
     pub key: Option<&'a BackupKey>,
-    /// What an attacker knows of the account (user name, e-mail address, phone number): refused as passwords.
+    /// ReceiptKind an attacker knows of the account (user name, e-mail address, phone number): refused as passwords.
     pub account_names: Vec<&'a str>,
     /// Stretching; None: the policy's floor. Must be within the policy.
     pub ksf: Option<KsfParams>,
@@ -205,7 +205,7 @@ impl Client {
             &entered.trusted,
             entered.clock,
             &entered.account,
-            What::Registered,
+            ReceiptKind::Registered,
             &reference,
             done.receipt,
         )

@@ -19,7 +19,7 @@ async fn s16_delete_needs_the_owner_and_is_done_once() {
             stand.state().cut(1, cut);
         }
         let receipt = stand.client().delete(&BackupKey::from_bytes(&key)).await.unwrap();
-        assert_eq!(receipt.what.word(), "deleted");
+        assert_eq!(receipt.kind.name(), "deleted");
         assert_eq!(stand.state().word(), State::Deleted);
         let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
         assert_ne!(e, Error::LastTryDeclined);

@@ -28,7 +28,7 @@ async fn the_right_password_gives_the_key_and_the_try_back() {
     for options in [RecoverOptions::default(), eager()] {
         let recovered = stand.client().recover(PASSWORD, options).await.unwrap();
         assert_eq!(recovered.key.as_bytes(), &key);
-        assert_eq!(recovered.receipt.what.word(), "recovered");
+        assert_eq!(recovered.receipt.kind.name(), "recovered");
         assert_eq!(recovered.notes, vec![]);
         assert_eq!(stand.state().tries_left(), 3);
     }
@@ -329,15 +329,15 @@ async fn a_record_other_than_the_signed_one_is_refused_and_the_leader_named() {
 #[tokio::test]
 async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failure_of_that_is_only_a_note() {
     let (stand, key) = registered().await;
-    stand.state().lifetime = 12;
+    stand.state().lifetime_failures = 12;
     let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert!(matches!(&recovered.notes[..], [Note::Renewed(_)]), "{:?}", recovered.notes);
-    let now = |s: &crate::stand::State| (s.generation, s.lifetime);
+    let now = |s: &crate::stand::State| (s.generation, s.lifetime_failures);
     assert_eq!(now(&stand.state()), (2, 0));
     // Once is enough.
     let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert_eq!((&recovered.notes[..], stand.state().generation), (&[][..], 2));
-    stand.state().lifetime = 12;
+    stand.state().lifetime_failures = 12;
     stand.state().no_acknowledgement.extend([1, 2, 3]);
     let recovered = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert!(
@@ -353,7 +353,7 @@ async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failur
 async fn a_locked_account_is_unlocked_by_the_device_that_has_the_key_and_by_nobody_else() {
     const OTHER: &str = "nine orange lanterns drift";
     let (stand, key) = registered().await;
-    stand.state().lifetime = 20;
+    stand.state().lifetime_failures = 20;
     let locked = |e: Error| {
         assert!(matches!(e, Error::Locked), "{e:?}");
         assert!(e.remedy().contains("`bkv register`"), "{}", e.remedy());

@@ -11,7 +11,7 @@ async fn a_first_registration_is_confirmed_and_its_receipt_verified() {
     let stand = Stand::new();
     let done = stand.client().register(PASSWORD, RegisterOptions::default()).await.unwrap();
     assert_eq!((done.generation.0, done.not_acknowledged.len(), done.wrong.len()), (1, 0, 0));
-    assert_eq!(done.receipt.what.word(), "registered");
+    assert_eq!(done.receipt.kind.name(), "registered");
     assert_eq!(stand.state().word(), State::Live);
 }
 

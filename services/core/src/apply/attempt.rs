@@ -29,7 +29,7 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
         return Err(Refusal::Stale);
     }
     let policy = &live.record.attempts;
-    if account.lifetime >= policy.lifetime_failures {
+    if account.lifetime_failures >= policy.lifetime_failures {
         return Err(Refusal::Locked);
     }
     if account.tries_left() == 0 {
@@ -47,7 +47,7 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
         effects.push(step.event(&account, EventKind::Failed));
     }
     account.ordinal = c.ordinal;
-    account.lifetime = account.lifetime.saturating_add(1);
+    account.lifetime_failures = account.lifetime_failures.saturating_add(1);
     account.next_allowed = step.at.time.plus(policy.wait_after(account.failures()));
     let last = account.tries_left() == 0;
     account.pending = Some(Pending {
@@ -159,7 +159,7 @@ pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Ch
     account.finished = Some(c.attempt);
     account.finished_seed = Some(pending.seed.clone());
     account.pending = None;
-    account.lifetime = account.lifetime.saturating_sub(1);
+    account.lifetime_failures = account.lifetime_failures.saturating_sub(1);
     account.next_allowed = step.at.time;
     debug_assert!(account.success_ordinal() <= account.ordinal && account.ordinal > Ordinal(0));
     let effects = vec![step.event(&account, EventKind::Recovered)];

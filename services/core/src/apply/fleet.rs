@@ -2,13 +2,13 @@
 
 use crate::command::{Init, NewDocuments};
 use crate::document::Documents;
-use crate::effect::Refusal;
-use crate::shard::{Applied, At, Fleet, Shard};
+use crate::effect::{Applied, Refusal};
+use crate::fleet::{At, Fleet};
 use crate::verify::Verifier;
 
 /// The first entry. Repeating it for the same fleet is free; another fleet's is refused, so that keys are never made anew over old ones.
-pub(crate) fn init(shard: &mut Shard, at: At, c: &Init, verifier: &dyn Verifier) -> Applied {
-    if let Some(fleet) = &shard.fleet {
+pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn Verifier) -> Applied {
+    if let Some(fleet) = shard {
         let same = fleet.fleet == c.fleet
             && fleet.lineage == c.lineage
             && fleet.era == c.era
@@ -18,7 +18,7 @@ pub(crate) fn init(shard: &mut Shard, at: At, c: &Init, verifier: &dyn Verifier)
     let Some(documents) = verifier.documents(&c.lineage, c.era, &c.documents, at.time) else {
         return Applied::refused(Refusal::Documents);
     };
-    shard.fleet = Some(Fleet {
+    *shard = Some(Fleet {
         fleet: c.fleet,
         lineage: c.lineage,
         era: c.era,
@@ -30,8 +30,13 @@ pub(crate) fn init(shard: &mut Shard, at: At, c: &Init, verifier: &dyn Verifier)
 }
 
 /// Newer documents. Both numbers may stay or grow; one that stays must stay the very same document.
-pub(crate) fn documents(shard: &mut Shard, at: At, c: &NewDocuments, verifier: &dyn Verifier) -> Applied {
-    let Some(fleet) = &mut shard.fleet else { return Applied::refused(Refusal::NotInitialised) };
+pub(crate) fn documents(
+    shard: &mut Option<Fleet>,
+    at: At,
+    c: &NewDocuments,
+    verifier: &dyn Verifier,
+) -> Applied {
+    let Some(fleet) = shard else { return Applied::refused(Refusal::NotInitialised) };
     let Some(new) = verifier.documents(&fleet.lineage, fleet.era, c, at.time) else {
         return Applied::refused(Refusal::Documents);
     };

@@ -8,8 +8,8 @@ pub(crate) mod register;
 
 use crate::account::{Account, Cause, Ended, Live};
 use crate::effect::{Effect, Event, EventKind, Outcome, Refusal};
+use crate::fleet::{At, Fleet};
 use crate::id::{AccountId, Time};
-use crate::shard::{At, Fleet};
 use crate::verify::Verifier;
 
 /// What all of them need to know.

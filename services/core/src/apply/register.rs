@@ -10,7 +10,7 @@ use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
 use crate::command::{Confirm, OwnerSignature, Store};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::id::{Generation, Ordinal, Slot, Time};
+use crate::id::{Generation, Ordinal, Slot};
 use crate::record::{KsfParams, Record, shares_hash};
 use crate::statement::{self, Operation, Owned};
 
@@ -33,7 +33,7 @@ pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Chan
         let signature = c.owner.as_ref().ok_or(Refusal::Owner)?;
         check_owner(step, live, signature, &Operation::Register(&hash))?;
     }
-    let mut account = before.unwrap_or_else(|| fresh(step, c));
+    let mut account = before.unwrap_or_else(|| Account::new(c.route, step.at.time, step.at.index));
     let mut effects = Vec::new();
     if let Some(old) = account.stored.take() {
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
@@ -69,8 +69,8 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
         return Err(Refusal::Stale);
     }
     let (lineage, era) = (&step.fleet.lineage, step.fleet.era);
-    let word = statement::confirm(lineage, era, &step.id, stored.base, &c.reg_id, &stored.hash);
-    if !step.verifier.signature(&stored.record.owner, &word, &c.signature) {
+    let statement = statement::confirm(lineage, era, &step.id, stored.base, &c.reg_id, &stored.hash);
+    if !step.verifier.signature(&stored.record.owner, &statement, &c.signature) {
         return Err(Refusal::Owner);
     }
     check_acknowledgements(step, &stored, c)?;
@@ -82,7 +82,7 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     account.generation = stored.record.generation;
     account.ordinal = Ordinal(0);
     account.last_success = None;
-    account.lifetime = 0;
+    account.lifetime_failures = 0;
     account.pending = None;
     account.finished = None;
     account.finished_seed = None;
@@ -100,28 +100,6 @@ fn content(account: &Account, c: &Store) -> Option<(crate::id::Hash, crate::id::
     let stored = account.stored.as_ref().map(|s| (s.record.reg_id, s.hash, s.shares));
     let live = account.live.as_ref().map(|l| (l.record.reg_id, l.hash, l.shares));
     stored.into_iter().chain(live).find(|(id, ..)| *id == c.record.reg_id).map(|(_, h, s)| (h, s))
-}
-
-fn fresh(step: &Step<'_>, c: &Store) -> Account {
-    Account {
-        route: c.route,
-        generation: Generation(0),
-        ordinal: Ordinal(0),
-        last_success: None,
-        lifetime: 0,
-        pending: None,
-        live: None,
-        stored: None,
-        next_allowed: Time(0),
-        manifest: None,
-        ended: None,
-        last_operation: None,
-        created: step.at.time,
-        changed: step.at.index,
-        finished: None,
-        finished_seed: None,
-        failed: Vec::new(),
-    }
 }
 
 /// Every rule that a record must keep: a leader can't smuggle in a softer policy, another fleet's record, or shares that nobody can open.
@@ -176,7 +154,7 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
     let admission = &step.fleet.documents.admission;
     let mut slots: Vec<Slot> = Vec::new();
     for ack in &c.acknowledgements {
-        let word = statement::acknowledgement(
+        let statement = statement::acknowledgement(
             &step.fleet.lineage,
             step.fleet.era,
             &c.reg_id,
@@ -184,7 +162,9 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
             &stored.hash,
             &stored.shares,
         );
-        if slots.contains(&ack.slot) || !step.verifier.acknowledgement(admission, ack, &word, step.at.time) {
+        if slots.contains(&ack.slot)
+            || !step.verifier.acknowledgement(admission, ack, &statement, step.at.time)
+        {
             return Err(Refusal::Proof);
         }
         slots.push(ack.slot);
@@ -202,7 +182,7 @@ pub(crate) fn check_owner(
     if step.is_past(signature.expires) {
         return Err(Refusal::Expired);
     }
-    let word = statement::owner(
+    let statement = statement::owner(
         &Owned {
             lineage: &step.fleet.lineage,
             era: step.fleet.era,
@@ -213,7 +193,7 @@ pub(crate) fn check_owner(
         },
         what,
     );
-    if step.verifier.signature(&live.record.owner, &word, &signature.signature) {
+    if step.verifier.signature(&live.record.owner, &statement, &signature.signature) {
         Ok(())
     } else {
         Err(Refusal::Owner)

@@ -85,25 +85,8 @@ mod tests {
     use super::*;
 
     fn account(ordinal: u64) -> Arc<Account> {
-        Arc::new(Account {
-            route: Route([0; 32]),
-            generation: Generation(1),
-            ordinal: Ordinal(ordinal),
-            last_success: None,
-            lifetime: 0,
-            pending: None,
-            live: None,
-            stored: None,
-            next_allowed: Time(0),
-            manifest: None,
-            ended: None,
-            last_operation: None,
-            created: Time(0),
-            changed: 0,
-            finished: None,
-            finished_seed: None,
-            failed: Vec::new(),
-        })
+        let new = Account::new(Route([0; 32]), Time(0), 0);
+        Arc::new(Account { generation: Generation(1), ordinal: Ordinal(ordinal), ..new })
     }
 
     fn id(n: usize) -> AccountId {

@@ -202,7 +202,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     ),
     (
         "fewer failures over the life",
-        |_, rows, _, _| row(rows, ALICE).lifetime = 0,
+        |_, rows, _, _| row(rows, ALICE).lifetime_failures = 0,
         "fewer lifetime failures",
     ),
     (

@@ -18,7 +18,8 @@ use bkv_core::account::Account;
 use bkv_core::document::Documents;
 use bkv_core::id::{AccountId, Era, Lineage, NodeId, RegId, Route, Slot};
 use bkv_core::shard::Fleet;
-use bkv_core::{statement, view};
+use bkv_core::statement::{self, ReceiptKind};
+use bkv_core::view;
 use bkv_hsm::{Capability, Token};
 use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
@@ -186,31 +187,31 @@ impl Vault {
         fleet: &Fleet,
         id: &AccountId,
         account: &Account,
-        what: &str,
+        kind: ReceiptKind,
         reference: &[u8],
         index: u64,
         at: bkv_core::id::Time,
     ) -> Option<p::Receipt> {
         let slot = self.slot()?;
         let (lineage, era): (&Lineage, Era) = (&fleet.lineage, fleet.era);
-        let word = statement::receipt(
+        let statement = statement::receipt(
             lineage,
             era,
             slot,
             id,
             account.generation,
             account.ordinal,
-            what,
+            kind,
             reference,
             index,
             at,
         );
-        let (certificate, signature) = self.sign(&word)?;
+        let (certificate, signature) = self.sign(&statement)?;
         Some(p::Receipt {
             slot: u32::from(slot.0),
             generation: account.generation.0,
             ordinal: account.ordinal.0,
-            what: what.into(),
+            what: kind.name().into(),
             reference: reference.to_vec().into(),
             index,
             at_ms: at.0,
@@ -244,7 +245,7 @@ impl Vault {
             index: a.index,
             manifest_sequence: a.manifest.map_or(0, |m| m.sequence),
             manifest_hash: a.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
-            lifetime: a.lifetime,
+            lifetime_failures: a.lifetime_failures,
             certificate,
             signature,
         })

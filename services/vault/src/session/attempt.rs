@@ -8,7 +8,8 @@ use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
-use bkv_core::{statement, view};
+use bkv_core::statement::{self, ReceiptKind};
+use bkv_core::view;
 use bkv_crypto::opaque::{Server, ServerState, SessionKey};
 use bkv_crypto::reply;
 use bkv_wire::proto::inner as p;
@@ -212,7 +213,7 @@ impl Session {
         let command = GiveUp { account: id, attempt, cancel: Secret32::new(cancel) };
         let committed = self.propose(Command::GiveUp(command), deadline).await?;
         self.vault.forget(&id, &attempt);
-        self.done("given-up", &attempt.0, &committed)
+        self.done(ReceiptKind::GivenUp, &attempt.0, &committed)
     }
 
     pub(super) async fn finish(&mut self, f: p::Finish, deadline: Instant) -> Result<Answer, ProposeError> {
@@ -271,7 +272,7 @@ impl Session {
             record: live.record.encode().into(),
             manifest_sequence: account.manifest.map_or(0, |m| m.sequence),
             manifest_hash: account.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
-            lifetime: account.lifetime,
+            lifetime_failures: account.lifetime_failures,
         };
         let exporter = self
             .channel
@@ -283,7 +284,7 @@ impl Session {
             &fleet,
             &id,
             &account,
-            "recovered",
+            ReceiptKind::Recovered,
             &attempt.0,
             committed.index,
             committed.time,

@@ -16,7 +16,7 @@ use bkv_core::effect::Outcome;
 use bkv_core::id::{AccountId, AttemptId, RegId, Route};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
-use bkv_core::statement;
+use bkv_core::statement::{self, ReceiptKind};
 use bkv_crypto::opaque::ServerState;
 use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner as p;
@@ -281,14 +281,19 @@ impl Session {
     }
 
     /// The receipt for a change that `committed` made (or found made).
-    fn done(&self, what: &str, reference: &[u8], committed: &Committed) -> Result<Answer, ProposeError> {
+    fn done(
+        &self,
+        kind: ReceiptKind,
+        reference: &[u8],
+        committed: &Committed,
+    ) -> Result<Answer, ProposeError> {
         let (id, _, fleet) = self.known()?;
         if let Outcome::Refused(why) = &committed.outcome {
             return Ok(refused(*why));
         }
         let Some(account) = self.account()? else { return Ok(no(p::refused::Code::NoKey, "")) };
         let receipt =
-            self.vault.receipt(&fleet, &id, &account, what, reference, committed.index, committed.time);
+            self.vault.receipt(&fleet, &id, &account, kind, reference, committed.index, committed.time);
         Ok(Answer::Done(p::Done { receipt }))
     }
 }

@@ -3,6 +3,7 @@
 use bkv_core::account::Manifest;
 use bkv_core::command::{Command, Delete, SetManifest};
 use bkv_core::id::Hash;
+use bkv_core::statement::ReceiptKind;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
@@ -27,13 +28,13 @@ impl Session {
         let committed = self
             .propose(Command::SetManifest(SetManifest { account: id, manifest, owner }), deadline)
             .await?;
-        self.done("manifest", &owner.operation.0, &committed)
+        self.done(ReceiptKind::Manifest, &owner.operation.0, &committed)
     }
 
     pub(super) async fn delete(&self, d: &p::Delete, deadline: Instant) -> Result<Answer, ProposeError> {
         let (id, ..) = self.known()?;
         let Some(Ok(owner)) = d.owner.as_ref().map(owner) else { return Ok(no(Code::Malformed, "delete")) };
         let committed = self.propose(Command::Delete(Delete { account: id, owner }), deadline).await?;
-        self.done("deleted", &owner.operation.0, &committed)
+        self.done(ReceiptKind::Deleted, &owner.operation.0, &committed)
     }
 }

@@ -5,6 +5,7 @@ use bkv_core::effect::Outcome;
 use bkv_core::id::{Hash, OperationId, RegId, Signature, Slot, Time};
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::statement::ReceiptKind;
 use bkv_crypto::opaque::Server;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
@@ -143,7 +144,7 @@ impl Session {
         let command = Confirm { account: id, reg_id, record, acknowledgements, signature };
         let committed: Committed = self.propose(Command::Confirm(command), deadline).await?;
         self.starts.remove(&reg_id);
-        self.done("registered", &c.reg_id, &committed)
+        self.done(ReceiptKind::Registered, &c.reg_id, &committed)
     }
 }
 

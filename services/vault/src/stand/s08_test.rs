@@ -113,7 +113,7 @@ mod body {
             assert!(client.recover(RIGHT, RecoverOptions::default()).await.unwrap().key == key);
             stand.settle().await;
             let account = stand.account(0, ANNA).unwrap();
-            assert_eq!((account.ordinal.0, account.lifetime), (ordinal + 1, 0), "answer {nth}");
+            assert_eq!((account.ordinal.0, account.lifetime_failures), (ordinal + 1, 0), "answer {nth}");
             ordinal = account.ordinal.0;
             if wire.answers.load(Ordering::SeqCst) < nth {
                 assert!(nth > 3);
@@ -136,7 +136,7 @@ mod body {
             assert!(trying.await.unwrap().unwrap().key == key);
             stand.settle().await;
             let account = stand.account(0, ANNA).unwrap();
-            assert_eq!((account.ordinal.0, account.lifetime), (ordinal + 1, 0), "cut after {bytes}");
+            assert_eq!((account.ordinal.0, account.lifetime_failures), (ordinal + 1, 0), "cut after {bytes}");
             ordinal = account.ordinal.0;
         }
         stand.audit_durability(&stand.witness.touches()).await;

@@ -249,7 +249,10 @@ mod body {
                 ordinal += 1;
                 stand.settle().await;
                 let account = stand.account(i, ANNA).unwrap();
-                assert_eq!((account.ordinal.0, account.tries_left(), account.lifetime), (ordinal, 10, 0));
+                assert_eq!(
+                    (account.ordinal.0, account.tries_left(), account.lifetime_failures),
+                    (ordinal, 10, 0)
+                );
             }
         }
         stand.audit_durability(&stand.witness.touches()).await;

@@ -86,7 +86,7 @@ pub struct State {
     pub generation: u64,
     pub ordinal: u64,
     pub success: u64,
-    pub lifetime: u32,
+    pub lifetime_failures: u32,
     pub manifest: Option<Manifest>,
     pub ended: Option<Word>,
     live: Option<Kept>,
@@ -149,7 +149,7 @@ impl State {
             generation: 0,
             ordinal: 0,
             success: 0,
-            lifetime: 0,
+            lifetime_failures: 0,
             manifest: None,
             ended: None,
             live: None,
@@ -213,7 +213,7 @@ impl State {
     pub fn word(&self) -> Word {
         match (&self.live, self.ended) {
             (Some(_), _) if self.pending.is_some() && self.tries_left() == 0 => Word::LastTry,
-            (Some(l), _) if self.lifetime >= l.record.attempts.lifetime_failures => Word::Locked,
+            (Some(l), _) if self.lifetime_failures >= l.record.attempts.lifetime_failures => Word::Locked,
             (Some(_), _) => Word::Live,
             (None, Some(word)) => word,
             (None, None) => Word::None,
@@ -247,7 +247,7 @@ impl State {
                 record: self.live.as_ref().map_or(Hash([0; 32]), |l| l.record.hash()),
                 index: u64::from(slot.0),
                 manifest: self.manifest,
-                lifetime: self.lifetime,
+                lifetime_failures: self.lifetime_failures,
             };
             let (certificate, signature) = self.sign(*slot, &statement::attestation(&a));
             p::Attestation {
@@ -263,7 +263,7 @@ impl State {
                 index: a.index,
                 manifest_sequence: a.manifest.map_or(0, |m| m.sequence),
                 manifest_hash: a.manifest.map_or(vec![], |m| m.hash.0.to_vec()).into(),
-                lifetime: a.lifetime,
+                lifetime_failures: a.lifetime_failures,
                 certificate,
                 signature,
             }
@@ -273,7 +273,7 @@ impl State {
         all
     }
 
-    fn receipt(&self, leader: usize, what: &str, reference: &[u8]) -> Option<p::Receipt> {
+    fn receipt(&self, leader: usize, what: statement::ReceiptKind, reference: &[u8]) -> Option<p::Receipt> {
         let slot = self.regions[leader].slot;
         let s = statement::receipt(
             &self.admission.lineage,
@@ -292,7 +292,7 @@ impl State {
             slot: slot.0.into(),
             generation: self.generation,
             ordinal: self.ordinal,
-            what: what.into(),
+            what: what.name().into(),
             reference: reference.to_vec().into(),
             index: 9,
             at_ms: START,
@@ -301,7 +301,7 @@ impl State {
         })
     }
 
-    fn done(&self, leader: usize, what: &str, reference: &[u8]) -> Answer {
+    fn done(&self, leader: usize, what: statement::ReceiptKind, reference: &[u8]) -> Answer {
         Answer::Done(p::Done { receipt: self.receipt(leader, what, reference) })
     }
 
@@ -347,17 +347,23 @@ impl State {
                     leader,
                     &m.owner.unwrap(),
                     &statement::Operation::SetManifest(&named),
-                    "manifest",
+                    statement::ReceiptKind::Manifest,
                     |s| {
                         s.manifest = Some(named);
                     },
                 )]
             }
             Operation::Delete(d) => {
-                vec![self.owned(leader, &d.owner.unwrap(), &statement::Operation::Delete, "deleted", |s| {
-                    s.live = None;
-                    s.ended = Some(Word::Deleted);
-                })]
+                vec![self.owned(
+                    leader,
+                    &d.owner.unwrap(),
+                    &statement::Operation::Delete,
+                    statement::ReceiptKind::Deleted,
+                    |s| {
+                        s.live = None;
+                        s.ended = Some(Word::Deleted);
+                    },
+                )]
             }
         };
         let last = answers.len() - 1;
@@ -400,7 +406,7 @@ impl State {
         leader: usize,
         o: &p::OwnerSignature,
         what: &statement::Operation<'_>,
-        word: &str,
+        word: statement::ReceiptKind,
         apply: impl Fn(&mut Self),
     ) -> Answer {
         if !self.operations.contains(&o.operation[..]) {
@@ -483,7 +489,7 @@ impl State {
     fn confirm(&mut self, leader: usize, c: &p::Confirm) -> Answer {
         let reg_id = RegId::try_from(&c.reg_id[..]).unwrap();
         if self.live.as_ref().is_some_and(|l| l.record.reg_id == reg_id) {
-            return self.done(leader, "registered", &c.reg_id);
+            return self.done(leader, statement::ReceiptKind::Registered, &c.reg_id);
         }
         let Some(stored) = self.stored.clone().filter(|s| s.record.reg_id == reg_id) else {
             return no(Code::NoAttempt);
@@ -506,10 +512,11 @@ impl State {
                 statement::acknowledgement(&r.lineage, r.era, &reg_id, slot, &r.hash(), &stored.shares_hash);
             assert_eq!(self.sign(slot, &s).1, a.signature);
         }
-        (self.generation, self.ordinal, self.success, self.lifetime) = (self.generation + 1, 0, 0, 0);
+        (self.generation, self.ordinal, self.success, self.lifetime_failures) =
+            (self.generation + 1, 0, 0, 0);
         (self.live, self.stored, self.pending, self.finished, self.ended) =
             (Some(stored), None, None, None, None);
-        self.done(leader, "registered", &c.reg_id)
+        self.done(leader, statement::ReceiptKind::Registered, &c.reg_id)
     }
 
     fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
@@ -533,7 +540,7 @@ impl State {
             self.dead.insert(old.attempt);
         }
         self.ordinal += 1;
-        self.lifetime += 1;
+        self.lifetime_failures += 1;
         self.charged += 1;
         self.pending = Some(Pending {
             attempt,
@@ -676,7 +683,7 @@ impl State {
         let session = login.finish(&f.ke3, &context.0).unwrap();
         if self.pending.take().is_some() {
             self.success = open.ordinal;
-            self.lifetime -= 1;
+            self.lifetime_failures -= 1;
         }
         self.finished = Some(open.clone());
         let mut record = live.record.clone();
@@ -687,11 +694,11 @@ impl State {
             record: record.encode().into(),
             manifest_sequence: self.manifest.map_or(0, |m| m.sequence),
             manifest_hash: self.manifest.map_or(vec![], |m| m.hash.0.to_vec()).into(),
-            lifetime: self.lifetime,
+            lifetime_failures: self.lifetime_failures,
         };
         let sealed =
             bkv_crypto::reply::seal(&session, &exporter(), &f.attempt, body.encode_to_vec()).unwrap();
-        let receipt = self.receipt(leader, "recovered", &f.attempt);
+        let receipt = self.receipt(leader, statement::ReceiptKind::Recovered, &f.attempt);
         Answer::Finished(p::Finished { sealed: sealed.into(), receipt })
     }
 
@@ -709,6 +716,6 @@ impl State {
             self.live = None;
             self.ended = Some(Word::Destroyed);
         }
-        self.done(leader, "given-up", &g.attempt)
+        self.done(leader, statement::ReceiptKind::GivenUp, &g.attempt)
     }
 }

@@ -4,22 +4,22 @@
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 
-use crate::account::{Account, Manifest, Success};
-use crate::command::{
+use bkv_core::account::{Account, Manifest, Success};
+use bkv_core::command::{
     Acknowledgement, Batch, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, NewDocuments,
 };
-use crate::command::{OwnerSignature, SetManifest, Store};
-use crate::document::{Admission, Policy};
-use crate::effect::Event;
-use crate::id::{
+use bkv_core::command::{OwnerSignature, SetManifest, Store};
+use bkv_core::document::{Admission, Policy};
+use bkv_core::effect::Event;
+use bkv_core::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
     RegId, Route, Signature, Slot, Time,
 };
-use crate::record::{AttemptPolicy, KsfParams, Record, SealedShare};
-use crate::secret::Secret32;
-use crate::shard::Shard;
+use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_core::shard::Shard;
 
-pub(crate) fn record() -> Record {
+pub(super) fn record() -> Record {
     Record {
         lineage: Lineage([1; 32]),
         era: Era(1),
@@ -46,7 +46,7 @@ pub(crate) fn record() -> Record {
 }
 
 /// One of each command. No two neighbours alike, so that two fields in each other's place would show.
-pub(crate) fn batch() -> Batch {
+pub(super) fn batch() -> Batch {
     let account = AccountId([2; 32]);
     let owner =
         OwnerSignature { operation: OperationId([8; 16]), expires: Time(9), signature: Signature([9; 64]) };

@@ -1,11 +1,11 @@
 //! A verifier whose signatures are hashes of key and message (a 'public' key signs too), and a fleet of three regions under it.
 
-use crate::command::{Acknowledgement, NewDocuments};
-use crate::document::{Admission, Documents, JwksSource, Member, Policy};
-use crate::hash::{framed, tagged};
-use crate::id::{Element, Era, Hash, Lineage, NodeId, PublicKey, Signature, Slot, Time};
-use crate::record::{AttemptPolicy, KsfParams};
-use crate::verify::Verifier;
+use bkv_core::command::{Acknowledgement, NewDocuments};
+use bkv_core::document::{Admission, Documents, JwksSource, Member, Policy};
+use bkv_core::hash::{framed, tagged};
+use bkv_core::id::{Element, Era, Hash, Lineage, NodeId, PublicKey, Signature, Slot, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_core::verify::Verifier;
 
 pub(super) const LINEAGE: Lineage = Lineage([7; 32]);
 pub(super) const ERA: Era = Era(1);

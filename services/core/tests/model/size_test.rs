@@ -2,12 +2,12 @@
 
 use super::case::Case;
 use super::encoding_test::account;
-use crate::account::{Account, Live, Pending, Success};
-use crate::command::{Command, Store};
-use crate::effect::Outcome;
-use crate::id::{AttemptId, Element, Generation, Hash, Time};
-use crate::parser_test::{batch, record};
-use crate::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use super::parser_test::{batch, record};
+use bkv_core::account::{Account, Live, Pending, Success};
+use bkv_core::command::{Command, Store};
+use bkv_core::effect::Outcome;
+use bkv_core::id::{AttemptId, Element, Generation, Hash, Time};
+use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 
 /// KE1 ‖ KE2 without the server's signature, in our suite.
 const TRANSCRIPT: usize = 96 + 384 - 64;
@@ -43,7 +43,7 @@ fn typical() -> Record {
 fn worst() -> Record {
     Record {
         generation: Generation(u64::MAX - 1),
-        era: crate::id::Era(u32::MAX),
+        era: bkv_core::id::Era(u32::MAX),
         admission: u64::MAX,
         policy: u64::MAX,
         threshold: u8::try_from(MAX_REGIONS / 2 + 1).unwrap(),
@@ -93,7 +93,7 @@ fn the_largest_account_is_bounded() {
     let (mut live, mut stored) = (row.live.take().unwrap(), row.stored.take().unwrap());
     (live.record, stored.record) = (worst(), worst());
     (live.since, stored.expires, stored.base) = (Time(u64::MAX), Time(u64::MAX), Generation(u64::MAX));
-    let far = crate::id::Ordinal(u64::MAX);
+    let far = bkv_core::id::Ordinal(u64::MAX);
     let pending = Pending {
         ordinal: far,
         success_before: far,
@@ -106,7 +106,7 @@ fn the_largest_account_is_bounded() {
     let row = Account {
         generation: Generation(u64::MAX),
         ordinal: far,
-        lifetime: u32::MAX,
+        lifetime_failures: u32::MAX,
         next_allowed: Time(u64::MAX),
         created: Time(u64::MAX),
         changed: u64::MAX,
@@ -146,7 +146,7 @@ fn no_use_of_an_account_makes_it_grow_without_end() {
 #[test]
 fn the_largest_entry_of_one_client_is_bounded() {
     let Some(Command::Store(store)) = batch().commands.into_iter().nth(2) else { unreachable!() };
-    let share = SealedShare { slot: crate::id::Slot(255), enc: vec![0xff; 64], ct: vec![0xff; 96] };
+    let share = SealedShare { slot: bkv_core::id::Slot(255), enc: vec![0xff; 64], ct: vec![0xff; 96] };
     let store = Store { record: worst(), shares: vec![share; MAX_REGIONS], ..*store };
     println!("{} bytes", len(&store));
     assert!(len(&store) <= 5120, "{} bytes", len(&store));

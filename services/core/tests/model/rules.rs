@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response};
-use crate::account::{Account, Cause, Manifest, State};
-use crate::command::{Command, Confirm, OwnerSignature, Store};
-use crate::document::Documents;
-use crate::id::{
+use bkv_core::account::{Account, Cause, Manifest, State};
+use bkv_core::command::{Command, Confirm, OwnerSignature, Store};
+use bkv_core::document::Documents;
+use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time,
 };
-use crate::record::{AttemptPolicy, Record, shares_hash};
-use crate::statement::{self, Operation, Owned};
-use crate::verify::Verifier as _;
+use bkv_core::record::{AttemptPolicy, Record, shares_hash};
+use bkv_core::statement::{self, Operation, Owned};
+use bkv_core::verify::Verifier as _;
 
 /// What the model answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +68,7 @@ pub(super) struct Seen {
     ordinal: u64,
     success: u64,
     left: u32,
-    lifetime: u32,
+    lifetime_failures: u32,
     next_allowed: Time,
     open: Option<(AttemptId, Element, Time)>,
     live: Option<RegId>,
@@ -161,7 +161,7 @@ impl Person {
             ordinal: self.tries.len() as u64,
             success: proved as u64,
             left: self.left(),
-            lifetime: self.failures,
+            lifetime_failures: self.failures,
             next_allowed: self.not_before,
             open: self.open().map(|t| (t.id, t.b, t.until)),
             live: self.key.as_ref().map(|k| k.reg_id),
@@ -180,7 +180,7 @@ pub(super) fn seen(account: Option<&Account>) -> Seen {
         ordinal: a.ordinal.0,
         success: a.success_ordinal().0,
         left: a.tries_left(),
-        lifetime: a.lifetime,
+        lifetime_failures: a.lifetime_failures,
         next_allowed: a.next_allowed,
         open: a.pending.as_ref().map(|p| (p.attempt, p.blinded, p.deadline)),
         live: a.live.as_ref().map(|l| l.record.reg_id),
@@ -393,18 +393,20 @@ impl Person {
         else {
             return Said::No;
         };
-        let word = statement::confirm(&LINEAGE, ERA, who, Generation(self.generation), &c.reg_id, &c.record);
+        let statement =
+            statement::confirm(&LINEAGE, ERA, who, Generation(self.generation), &c.reg_id, &c.record);
         let owner: PublicKey = w.record.owner;
         let mut regions = BTreeSet::new();
         let all_good = c.acknowledgements.iter().all(|a| {
-            let word = statement::acknowledgement(&LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares);
-            regions.insert(a.slot) && Fake.acknowledgement(&documents.admission, a, &word, time)
+            let statement =
+                statement::acknowledgement(&LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares);
+            regions.insert(a.slot) && Fake.acknowledgement(&documents.admission, a, &statement, time)
         });
         let fine = time <= w.until
             && w.record.generation.0 == self.generation + 1
             && all_good
             && regions.len() >= usize::from(w.record.threshold)
-            && Fake.signature(&owner, &word, &c.signature);
+            && Fake.signature(&owner, &statement, &c.signature);
         if !fine {
             return Said::No;
         }

@@ -6,11 +6,11 @@ use super::fake::Fake;
 use super::machine::{Machine, account};
 use super::op::{attempt_id, attempts, op};
 use super::schedule_test::run;
-use crate::account::{Account, Live, Success};
-use crate::id::{Element, Hash, Ordinal, PublicKey, Route, Signature, Time};
-use crate::secret::Secret32;
-use crate::shard::Fleet;
-use crate::snapshot::{Verdict, judge};
+use bkv_core::account::{Account, Live, Success};
+use bkv_core::id::{Element, Hash, Ordinal, PublicKey, Route, Signature, Time};
+use bkv_core::secret::Secret32;
+use bkv_core::shard::Fleet;
+use bkv_core::snapshot::{Verdict, judge};
 
 /// How a rooted leader changes an honest account. Each is a lie whatever else is changed with it.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
             if let Some(p) = &mut t.pending {
                 p.success_before = ordinal;
             }
-            t.lifetime = t.lifetime.saturating_sub(1);
+            t.lifetime_failures = t.lifetime_failures.saturating_sub(1);
             (t.finished, t.last_success) = (Some(success.attempt), Some(success));
             true
         }
@@ -115,8 +115,8 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
             true
         }
         // The open attempt's own charge may be gone with its success.
-        Lie::Lifetime(n) if m.lifetime > 1 => {
-            t.lifetime = n % (m.lifetime - 1);
+        Lie::Lifetime(n) if m.lifetime_failures > 1 => {
+            t.lifetime_failures = n % (m.lifetime_failures - 1);
             true
         }
         Lie::NextAllowed(n) if m.next_allowed.0 > 0 && t.success_ordinal() == known => {
@@ -182,7 +182,7 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
 }
 
 /// The first account after each entry of a schedule.
-fn history(policy: &crate::record::AttemptPolicy, ops: &[super::op::Op]) -> (Fleet, Vec<Account>) {
+fn history(policy: &bkv_core::record::AttemptPolicy, ops: &[super::op::Op]) -> (Fleet, Vec<Account>) {
     let (mut seen, mut fleet) = (Vec::new(), None);
     run(policy, ops, |m: &Machine| {
         seen.extend(m.account(0).cloned());

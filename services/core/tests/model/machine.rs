@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use super::fake::{ERA, Fake, LINEAGE, documents};
-use crate::account::{Account, State};
-use crate::command::{Command, Init};
-use crate::effect::{Effect, EventKind, Outcome};
-use crate::id::{AccountId, AttemptId, Element, FleetId, RegId, Time};
-use crate::record::AttemptPolicy;
-use crate::secret::Secret32;
-use crate::shard::{Accounts, Applied, At, Fleet, Shard};
+use bkv_core::account::{Account, State};
+use bkv_core::command::{Command, Init};
+use bkv_core::effect::{Effect, EventKind, Outcome};
+use bkv_core::id::{AccountId, AttemptId, Element, FleetId, RegId, Time};
+use bkv_core::record::AttemptPolicy;
+use bkv_core::secret::Secret32;
+use bkv_core::shard::{Accounts, Applied, At, Fleet, Shard};
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(super) struct Memory(pub(super) BTreeMap<AccountId, Account>);
@@ -165,16 +165,21 @@ impl Machine {
         assert!(new_generation || was.live.is_some() || now.live.is_none(), "S13: nothing lives again");
 
         // S15: a refill, or a failure given back, is Finish's alone. A new registration begins with none.
-        assert!(same_generation || now.lifetime == 0, "a registration that begins with failures");
+        assert!(same_generation || now.lifetime_failures == 0, "a registration that begins with failures");
         assert!(
-            u64::from(now.lifetime) >= now.failures(),
+            u64::from(now.lifetime_failures) >= now.failures(),
             "failures since the last success that are not counted"
         );
-        assert!(u64::from(now.lifetime) <= now.ordinal.0, "more failures than attempts");
-        let refilled = now.lifetime < was.lifetime || now.success_ordinal() != was.success_ordinal();
+        assert!(u64::from(now.lifetime_failures) <= now.ordinal.0, "more failures than attempts");
+        let refilled =
+            now.lifetime_failures < was.lifetime_failures || now.success_ordinal() != was.success_ordinal();
         if same_generation && refilled {
             assert!(matches!(command, Command::Finish(_)), "S15: {command:?}");
-            assert_eq!(now.lifetime + 1, was.lifetime, "S15: only its own charge is given back");
+            assert_eq!(
+                now.lifetime_failures + 1,
+                was.lifetime_failures,
+                "S15: only its own charge is given back"
+            );
             assert_eq!(now.last_success.as_ref().map(|s| s.attempt), was.pending.as_ref().map(|p| p.attempt));
             *watched = Watched::default();
         }

@@ -4,15 +4,15 @@ use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
 use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
 use super::machine::account;
 use super::op::{self, By, blinded, owner_key};
-use crate::account::State;
-use crate::command::{Acknowledgement, Command, Confirm, Store};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::id::{Element, Generation, Hash, Lineage, Slot};
-use crate::record::{AttemptPolicy, Record, SealedShare, shares_hash};
-use crate::statement::{self, Operation};
+use bkv_core::account::State;
+use bkv_core::command::{Acknowledgement, Command, Confirm, Store};
+use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
+use bkv_core::id::{Element, Generation, Hash, Lineage, Slot};
+use bkv_core::record::{AttemptPolicy, Record, SealedShare, shares_hash};
+use bkv_core::statement::{self, Operation};
 
 fn erased(case: &Case, reg: u8) -> bool {
-    let reg_id = crate::id::RegId([reg + 1; 16]);
+    let reg_id = bkv_core::id::RegId([reg + 1; 16]);
     case.effects.contains(&Effect::EraseSecrets { account: account(WHO), reg_id })
 }
 
@@ -24,7 +24,7 @@ fn confirmation(stored: &Store) -> Confirm {
 /// What the region at `slot` signs about what was stored.
 fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowledgement {
     let hash = stored.record.hash();
-    let word = statement::acknowledgement(
+    let statement = statement::acknowledgement(
         &LINEAGE,
         ERA,
         &stored.record.reg_id,
@@ -33,7 +33,7 @@ fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowle
         &shares_hash(shares),
     );
     let key = boot_key(&[slot; 91]);
-    Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &word) }
+    Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
 }
 
 #[test]
@@ -46,7 +46,10 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
     assert!(case.effects.iter().any(|e| matches!(e, Effect::KeepSecrets { z, .. } if *z == store.z)));
     assert_eq!(case.told(), [], "nobody needs to hear of it");
     let now = case.account();
-    assert_eq!((&now.live, now.ordinal, now.lifetime), (&before.live, before.ordinal, before.lifetime));
+    assert_eq!(
+        (&now.live, now.ordinal, now.lifetime_failures),
+        (&before.live, before.ordinal, before.lifetime_failures)
+    );
     assert_eq!(now.stored.as_ref().unwrap().expires, case.clock.plus(200));
     // The old password goes on meanwhile.
     assert_eq!(case.begin(2, 1), charged(2));
@@ -211,8 +214,8 @@ fn s12_only_the_new_records_own_owner_confirms() {
     assert_eq!(case.confirm(2, 5), no(Refusal::Owner));
     let hash = store.record.hash();
     let signed = |key, base, hash: &Hash| {
-        let word = statement::confirm(&LINEAGE, ERA, &account(WHO), base, &store.record.reg_id, hash);
-        Command::Confirm(Confirm { signature: sign(&key, &word), ..confirmation(&store) })
+        let statement = statement::confirm(&LINEAGE, ERA, &account(WHO), base, &store.record.reg_id, hash);
+        Command::Confirm(Confirm { signature: sign(&key, &statement), ..confirmation(&store) })
     };
     let (old, new) = (owner_key(WHO, 0), owner_key(WHO, 1));
     for (what, c) in [
@@ -260,7 +263,7 @@ fn where_nothing_lives_there_is_nothing_to_overwrite() {
         case.register(3, By::Nobody);
         let a = case.account();
         assert_eq!((a.state(), a.generation.0, a.tries_left()), (State::Live, generation + 1, 3));
-        assert_eq!((a.ended, a.lifetime), (None, 0));
+        assert_eq!((a.ended, a.lifetime_failures), (None, 0));
     }
 }
 
@@ -281,9 +284,13 @@ fn a_registration_starts_the_lifetime_failures_at_zero() {
     assert_eq!(case.store(&theirs), no(Refusal::Owner), "nobody else unlocks it");
     let store = case.storing(1, By::Owner);
     assert_eq!(case.store(&store), Outcome::Done);
-    assert_eq!((case.state(), case.account().lifetime), (State::Locked, 3), "not before it is confirmed");
+    assert_eq!(
+        (case.state(), case.account().lifetime_failures),
+        (State::Locked, 3),
+        "not before it is confirmed"
+    );
     assert_eq!(case.confirm(2, 0), Outcome::Done);
-    assert_eq!((case.state(), case.account().lifetime), (State::Live, 0));
+    assert_eq!((case.state(), case.account().lifetime_failures), (State::Live, 0));
     assert_eq!(case.begin(4, 1), charged(1));
     assert_eq!(case.finish(4), Outcome::Done);
     // Destroyed again and again: never locked at birth.
@@ -291,7 +298,7 @@ fn a_registration_starts_the_lifetime_failures_at_zero() {
         case.last_try(50);
         assert_eq!(case.give_up(50), Outcome::Done);
         case.register(reg, By::Nobody);
-        assert_eq!((case.state(), case.account().lifetime), (State::Live, 0));
+        assert_eq!((case.state(), case.account().lifetime_failures), (State::Live, 0));
     }
 }
 
@@ -346,7 +353,7 @@ fn s07_a_response_to_nothing_stores_nothing() {
     store.request.clear();
     assert_eq!(case.store(&store), no(Refusal::Proof));
     let mut other_z = case.storing(0, By::Nobody);
-    other_z.z = crate::secret::Secret32::new([1; 32]);
+    other_z.z = bkv_core::secret::Secret32::new([1; 32]);
     assert_eq!(case.store(&other_z), no(Refusal::Proof));
 }
 

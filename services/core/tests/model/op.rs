@@ -5,18 +5,18 @@ use proptest::prelude::*;
 use super::fake::{ERA, LINEAGE, REGIONS, boot_key, documents, login, response, sign};
 use super::machine::account;
 use super::rules::Model;
-use crate::account::Manifest;
-use crate::command::{
+use bkv_core::account::Manifest;
+use bkv_core::command::{
     Acknowledgement, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, OwnerSignature, SetManifest,
     Store,
 };
-use crate::id::{
+use bkv_core::id::{
     AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route, Signature, Slot,
     Time,
 };
-use crate::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
-use crate::secret::Secret32;
-use crate::statement::{self, Operation, Owned};
+use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
+use bkv_core::secret::Secret32;
+use bkv_core::statement::{self, Operation, Owned};
 
 /// How an owner's signature is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,8 +245,8 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
     let acknowledgement = |slot: u8| {
         let key = boot_key(&[slot; 91]);
         let (about, of) = if harm == 1 { (Hash([0; 32]), shares) } else { (hash, shares) };
-        let word = statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of);
-        Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &word) }
+        let statement = statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of);
+        Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
     };
     let mut acknowledgements: Vec<_> = (1..=acks).map(acknowledgement).collect();
     match harm {
@@ -256,13 +256,13 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
         _ => {}
     }
     let key = if harm == 5 { PublicKey([2; 32]) } else { record.owner };
-    let word = statement::confirm(&LINEAGE, ERA, &record.account, base, &record.reg_id, &hash);
+    let statement = statement::confirm(&LINEAGE, ERA, &record.account, base, &record.reg_id, &hash);
     Command::Confirm(Confirm {
         account: record.account,
         reg_id: record.reg_id,
         record: if harm == 6 { Hash([3; 32]) } else { hash },
         acknowledgements,
-        signature: sign(&key, &word),
+        signature: sign(&key, &statement),
     })
 }
 

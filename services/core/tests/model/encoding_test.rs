@@ -8,18 +8,18 @@ use std::collections::BTreeSet;
 use minicbor::{Decode, Encode};
 
 use super::golden::{STATEMENTS, STORED};
-use crate::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
-use crate::command::{Begin, Command};
-use crate::effect::{Event, EventKind};
-use crate::hash::framed;
-use crate::id::{
+use super::parser_test::{batch, record};
+use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
+use bkv_core::command::{Begin, Command};
+use bkv_core::effect::{Event, EventKind};
+use bkv_core::hash::framed;
+use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
     RegId, Route, Signature, Slot, Time,
 };
-use crate::parser_test::{batch, record};
-use crate::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
-use crate::secret::Secret32;
-use crate::statement::{self as s, Attempt, Attested, Operation, Owned};
+use bkv_core::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
+use bkv_core::secret::Secret32;
+use bkv_core::statement::{self as s, Attempt, Attested, Operation, Owned};
 
 const LINEAGE: Lineage = Lineage([0xa1; 32]);
 const ACCOUNT: AccountId = AccountId([0xa2; 32]);
@@ -58,7 +58,7 @@ pub(super) fn account() -> Account {
             transcript: vec![0x44; 416],
             signature: Signature([0x45; 64]),
         }),
-        lifetime: 2,
+        lifetime_failures: 2,
         pending: Some(Pending {
             attempt: AttemptId([0x46; 16]),
             ordinal: Ordinal(4),
@@ -172,7 +172,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         record: RECORD,
         index: 11,
         manifest: Some(MANIFEST),
-        lifetime: 12,
+        lifetime_failures: 12,
     };
     let (key, beta) = (PublicKey([0xb8; 32]), Element([0xb9; 32]));
     let (id, b) = (&attempt.attempt, &attempt.blinded);
@@ -191,7 +191,18 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         ("boot_certificate", s::boot_certificate(&LINEAGE, era, NodeId(14), slot, 15, &key, at, Time(16))),
         (
             "receipt",
-            s::receipt(&LINEAGE, era, slot, &ACCOUNT, generation, Ordinal(6), "done", b"ref", 17, at),
+            s::receipt(
+                &LINEAGE,
+                era,
+                slot,
+                &ACCOUNT,
+                generation,
+                Ordinal(6),
+                s::ReceiptKind::GivenUp,
+                b"ref",
+                17,
+                at,
+            ),
         ),
         ("event", s::event(&LINEAGE, era, slot, 18, 19, b"event")),
         ("share_info", s::share_info(&RECORD, slot)),
@@ -236,7 +247,7 @@ fn what_is_signed_or_hashed_has_these_bytes() {
 /// A statement that is added has to be added here.
 #[test]
 fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
-    let source = include_str!("../statement.rs");
+    let source = include_str!("../../src/statement.rs");
     let code: String = source.lines().filter(|l| !l.starts_with("///")).collect();
     let made = source.lines().filter_map(|l| l.strip_prefix("pub fn ")?.split('(').next());
     let made: BTreeSet<&str> = made.collect();
@@ -308,4 +319,14 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     // What decides must be there.
     let torn = bytes(&begin);
     assert_eq!(read::<Begin>(&[&[torn[0] - 1], &torn[1..torn.len() - 34]].concat()), None);
+}
+
+#[test]
+fn a_receipt_keeps_the_names_of_its_kinds() {
+    let names = s::ReceiptKind::ALL.map(s::ReceiptKind::name);
+    assert_eq!(names, ["registered", "recovered", "given-up", "deleted", "manifest"]);
+    for kind in s::ReceiptKind::ALL {
+        assert_eq!(s::ReceiptKind::named(kind.name()), Some(kind));
+    }
+    assert_eq!(s::ReceiptKind::named("done"), None);
 }

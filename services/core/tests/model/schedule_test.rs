@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use super::machine::{Machine, account};
 use super::op::{By, Op, attempts, command, op};
 use super::rules::{Model, Said, seen};
-use crate::command::Command;
-use crate::effect::{Outcome, Refusal};
-use crate::id::Time;
-use crate::record::AttemptPolicy;
+use bkv_core::command::Command;
+use bkv_core::effect::{Outcome, Refusal};
+use bkv_core::id::Time;
+use bkv_core::record::AttemptPolicy;
 
 /// What happened in a schedule, so that a test can say that it reached what it is about.
 #[derive(Default, Debug)]
@@ -68,7 +68,7 @@ pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Mach
         for (id, a) in &one.memory.0 {
             let bytes = minicbor::to_vec(a).unwrap();
             assert_eq!(bytes, minicbor::to_vec(&two.memory.0[id]).unwrap(), "two replicas differ");
-            assert_eq!(&minicbor::decode::<crate::account::Account>(&bytes).unwrap(), a, "round trip");
+            assert_eq!(&minicbor::decode::<bkv_core::account::Account>(&bytes).unwrap(), a, "round trip");
         }
         reached.count(&command, &applied.outcome);
         past.push(command);

@@ -3,12 +3,12 @@
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
 use super::machine::account;
 use super::op::{self, By, attempt_id, blinded};
-use crate::account::{Cause, State};
-use crate::command::{Begin, Command, GiveUp};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::id::{Hash, Ordinal, Time};
-use crate::record::AttemptPolicy;
-use crate::secret::Secret32;
+use bkv_core::account::{Cause, State};
+use bkv_core::command::{Begin, Command, GiveUp};
+use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
+use bkv_core::id::{Hash, Ordinal, Time};
+use bkv_core::record::AttemptPolicy;
+use bkv_core::secret::Secret32;
 
 fn has_floor(case: &Case) -> bool {
     case.effects.iter().any(|e| matches!(e, Effect::Floor { .. }))
@@ -44,7 +44,7 @@ fn s08_a_begin_is_charged_once_and_asks_for_its_floor() {
     assert_eq!(case.begin(1, 7), charged(1));
     assert_eq!((case.told(), has_floor(&case)), (vec![EventKind::Attempt], true));
     let a = case.account().clone();
-    assert_eq!((a.tries_left(), a.ordinal.0, a.lifetime, a.state()), (2, 1, 1, State::Live));
+    assert_eq!((a.tries_left(), a.ordinal.0, a.lifetime_failures, a.state()), (2, 1, 1, State::Live));
     let p = a.pending.unwrap();
     assert_eq!((p.attempt, p.blinded, p.ordinal, p.last), (attempt_id(1), blinded(7), Ordinal(1), false));
     assert_eq!((p.deadline, p.success_before), (case.clock.plus(100), Ordinal(0)));
@@ -135,7 +135,7 @@ fn a_later_attempt_supersedes_an_open_one_whose_id_is_refused_from_then_on() {
     assert_eq!(case.begin(1, 1), no(Refusal::NoAttempt));
     assert_eq!(case.give_up(1), no(Refusal::NoAttempt));
     assert_eq!(case.say(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(Refusal::NoAttempt));
-    assert_eq!((case.account().tries_left(), case.account().lifetime), (1, 2));
+    assert_eq!((case.account().tries_left(), case.account().lifetime_failures), (1, 2));
     assert_eq!(case.finish(2), Outcome::Done);
 }
 
@@ -179,7 +179,7 @@ fn s09_exactly_the_budget_is_possible_and_the_last_may_succeed() {
     assert_eq!(case.told(), [EventKind::Recovered]);
     assert_eq!((case.state(), case.account().tries_left()), (State::Live, 3));
     assert_eq!(case.account().next_allowed, case.clock, "a success ends the waits");
-    assert_eq!(case.account().lifetime, 2, "S15: and forgives no earlier failure");
+    assert_eq!(case.account().lifetime_failures, 2, "S15: and forgives no earlier failure");
 }
 
 #[test]
@@ -244,7 +244,11 @@ fn s15_at_the_lifetime_limit_it_locks_and_destroys_nothing() {
         case.fail(attempt);
         case.begin(attempt + 100, 1);
         assert_eq!(case.finish(attempt + 100), Outcome::Done);
-        assert_eq!(case.account().lifetime, u32::from(attempt), "S15: a success forgives only itself");
+        assert_eq!(
+            case.account().lifetime_failures,
+            u32::from(attempt),
+            "S15: a success forgives only itself"
+        );
     }
     case.fail(3);
     assert_eq!(case.begin(4, 1), charged(6));
@@ -252,7 +256,7 @@ fn s15_at_the_lifetime_limit_it_locks_and_destroys_nothing() {
     assert_eq!(case.begin(4, 1), again(6), "the open attempt is still its own");
     let mut proved = case.clone();
     assert_eq!(proved.finish(4), Outcome::Done);
-    assert_eq!((proved.state(), proved.account().lifetime), (State::Live, 3));
+    assert_eq!((proved.state(), proved.account().lifetime_failures), (State::Live, 3));
     assert_eq!(case.begin(5, 1), no(Refusal::Locked), "also in an open attempt's place");
     assert_eq!(case.give_up(4), Outcome::Done);
     assert_eq!((case.state(), case.account().tries_left()), (State::Locked, 1));
@@ -319,7 +323,7 @@ fn s11_finish_again_is_free_and_needs_its_proof() {
     case.begin(2, 1);
     assert_eq!(case.finish(2), Outcome::Done);
     let before = case.account().clone();
-    assert_eq!(before.lifetime, 1);
+    assert_eq!(before.lifetime_failures, 1);
     for _ in 0..3 {
         assert_eq!(case.finish(2), Outcome::Done);
         assert!(case.effects.is_empty());

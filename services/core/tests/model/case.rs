@@ -6,12 +6,12 @@ use super::fake::{ERA, LINEAGE, login, sign};
 use super::machine::{Machine, account};
 use super::op::{self, By, attempt_id, client_key};
 use super::rules::{Model, Said, seen};
-use crate::account::{Account, State};
-use crate::command::{Command, Finish, Store};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::id::{Element, Generation, Ordinal, Signature, Time};
-use crate::record::AttemptPolicy;
-use crate::statement;
+use bkv_core::account::{Account, State};
+use bkv_core::command::{Command, Finish, Store};
+use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
+use bkv_core::id::{Element, Generation, Ordinal, Signature, Time};
+use bkv_core::record::AttemptPolicy;
+use bkv_core::statement;
 
 /// Whose account the cases are about.
 pub(super) const WHO: u8 = 0;

@@ -4,14 +4,14 @@ use super::case::{Case, WHO, charged, policy};
 use super::fake::{Fake, documents};
 use super::machine::account;
 use super::op::{self, By};
-use crate::account::{Account, Cause, Live, Stored, Success};
-use crate::command::NewDocuments;
-use crate::effect::Outcome;
-use crate::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Route, Signature};
-use crate::record::AttemptPolicy;
-use crate::secret::Secret32;
-use crate::shard::{Fleet, Shard};
-use crate::snapshot::{Contradiction as C, Verdict, judge, judge_documents, judge_head};
+use bkv_core::account::{Account, Cause, Live, Stored, Success};
+use bkv_core::command::NewDocuments;
+use bkv_core::effect::Outcome;
+use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Route, Signature};
+use bkv_core::record::AttemptPolicy;
+use bkv_core::secret::Secret32;
+use bkv_core::shard::{Fleet, Shard};
+use bkv_core::snapshot::{Contradiction as C, Verdict, judge, judge_documents, judge_head};
 
 const HALT: fn(C) -> Verdict = Verdict::Halt;
 
@@ -108,9 +108,9 @@ fn s43_each_contradiction_is_noticed_and_named() {
         ("the oldest one forgotten", C::Failed, |t| t.failed = t.failed[1..].to_vec()),
         ("another in its place", C::Failed, |t| t.failed[1] = op::attempt_id(9)),
         ("more than the budget", C::Failed, |t| t.failed.resize(10, op::attempt_id(9))),
-        ("no failures", C::Lifetime, |t| t.lifetime = 0),
-        ("one failure less", C::Lifetime, |t| t.lifetime -= 1),
-        ("a failure more", C::Lifetime, |t| t.lifetime += 1),
+        ("no failures", C::LifetimeFailures, |t| t.lifetime_failures = 0),
+        ("one failure less", C::LifetimeFailures, |t| t.lifetime_failures -= 1),
+        ("a failure more", C::LifetimeFailures, |t| t.lifetime_failures += 1),
         ("no wait", C::NextAllowed, |t| t.next_allowed.0 -= 1),
         ("an older manifest", C::Manifest, |t| t.manifest.as_mut().unwrap().sequence = 2),
         ("another manifest", C::Manifest, |t| t.manifest.as_mut().unwrap().hash = Hash([9; 32])),
@@ -142,7 +142,7 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     let open = scene();
     let mut theirs = open.account().clone();
     claim(&mut theirs, genuine(&open, 4));
-    theirs.lifetime -= 1;
+    theirs.lifetime_failures -= 1;
     assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::Success), "with another's seed");
     theirs.finished_seed = open.account().pending.as_ref().map(|p| p.seed.clone());
     assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), Verdict::Install);
@@ -150,8 +150,8 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     assert_eq!(failed.give_up(4), Outcome::Done);
     assert_eq!(judged(&open, Some(failed.account()), Some(&theirs)), HALT(C::Success));
     // Two charges given back for one proof.
-    theirs.lifetime -= 1;
-    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::Lifetime));
+    theirs.lifetime_failures -= 1;
+    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::LifetimeFailures));
     // And when the next one is open already.
     let mut later = failed.clone();
     later.clock = later.clock.max(later.account().next_allowed);
@@ -234,8 +234,8 @@ fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
         (C::Success, |t| t.last_success.as_mut().unwrap().signature.0[0] ^= 1),
         (C::Success, |t| claim(t, forged(t, 4))),
         (C::Inconsistent, |t| t.finished = None),
-        (C::Lifetime, |t| t.lifetime = 1), // two have failed since the success
-        (C::Lifetime, |t| t.lifetime = 5), // of four
+        (C::LifetimeFailures, |t| t.lifetime_failures = 1), // two have failed since the success
+        (C::LifetimeFailures, |t| t.lifetime_failures = 5), // of four
     ];
     for (why, lie) in lies {
         let mut theirs = case.account().clone();
