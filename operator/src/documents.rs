@@ -1,8 +1,6 @@
 //! What the fleet's two signed documents ought to say. Pure: from the spec and the vaults' public parts to drafts, and from what is signed to whether
 //! it still says that.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
@@ -98,33 +96,16 @@ impl PolicyWish {
     }
 }
 
-/// A vault's public parts do not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("vault {region} gives no usable `{field}`")]
-pub struct PartsError {
-    /// Which.
-    pub region: String,
-    /// What.
-    pub field: &'static str,
-}
-
 /// The members that the regions' tokens make, in the order of the slots.
-pub fn members(tokens: &[(Slot, &VaultToken)]) -> Result<Vec<Member>, PartsError> {
-    let bytes = |token: &VaultToken, text: &str, field| {
-        STANDARD.decode(text).map_err(|_| PartsError { region: token.region.clone(), field })
+pub fn members(tokens: &[(Slot, &VaultToken)]) -> Vec<Member> {
+    let member = |(slot, token): &(Slot, &VaultToken)| Member {
+        region: token.region.clone(),
+        slot: *slot,
+        node: NodeId(token.node),
+        identity: token.identity.clone(),
+        delivery: token.delivery.clone(),
     };
-    tokens
-        .iter()
-        .map(|(slot, token)| {
-            Ok(Member {
-                region: token.region.clone(),
-                slot: *slot,
-                node: NodeId(token.node),
-                identity: bytes(token, &token.identity, "identity")?,
-                delivery: bytes(token, &token.delivery, "delivery")?,
-            })
-        })
-        .collect()
+    tokens.iter().map(member).collect()
 }
 
 /// The admission list of these members, from now on.
@@ -273,23 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn members_keep_the_order_of_slots_and_bad_parts_are_named() {
-        let token = |region: &str, identity: &str| VaultToken {
+    fn members_keep_the_order_of_slots() {
+        let token = |region: &str| VaultToken {
             region: region.into(),
             node: 5,
-            identity: identity.into(),
-            delivery: "AAAA".into(),
+            identity: vec![1, 2, 3],
+            delivery: vec![0, 0, 0],
             fingerprints: crate::vaults::Fingerprints::default(),
+            capabilities: None,
         };
-        let (a, b) = (token("a", "AQID"), token("b", "AQIE"));
-        let made = members(&[(Slot(1), &a), (Slot(2), &b)]).unwrap();
+        let (a, b) = (token("a"), token("b"));
+        let made = members(&[(Slot(1), &a), (Slot(2), &b)]);
         assert_eq!(
             made.iter().map(|m| (m.slot.0, m.region.as_str())).collect::<Vec<_>>(),
             [(1, "a"), (2, "b")]
-        );
-        assert_eq!(
-            members(&[(Slot(1), &token("a", "§"))]),
-            Err(PartsError { region: "a".into(), field: "identity" })
         );
     }
 }

@@ -132,14 +132,13 @@ impl World {
 
     pub(super) fn facts(&self) -> Facts {
         let vaults = self.vaults.iter().filter(|(_, v)| v.up).map(|(region, v)| {
-            use base64::Engine as _;
-            let b64 = |b: &[u8]| base64::engine::general_purpose::STANDARD.encode(b);
             let token = VaultToken {
                 region: region.clone(),
                 node: u64::from(v.keys),
-                identity: b64(&point(v.keys)),
-                delivery: b64(&[v.keys; 32]),
+                identity: point(v.keys),
+                delivery: vec![v.keys; 32],
                 fingerprints: Fingerprints::default(),
+                capabilities: None,
             };
             let status = VaultStatus {
                 region: region.clone(),

@@ -7,6 +7,7 @@ use super::documents::{Documents, documents};
 use super::facts::{Action, Custody, Decision, Facts, Vault, Verdict};
 use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Stage};
+use crate::vaults::Phase;
 
 fn only(action: Action, step: &'static str) -> Decision {
     Decision { actions: vec![action], waits: Vec::new(), verdict: Verdict::Bootstrapping(step) }
@@ -245,20 +246,20 @@ fn carry_on(
 
 /// `majority`: of the fleet.
 fn not_ready(region: &str, v: &Vault, majority: usize) -> String {
-    let token = &v.status.token;
-    let Some(s) = v.status.shards.iter().find(|s| s.phase != "verified") else {
+    let token = v.status.token_words();
+    let Some(s) = v.status.shards.iter().find(|s| s.phase != Phase::Verified) else {
         return format!("the vault of {region} is not ready: token: {token}");
     };
-    let unheard: Vec<&str> =
-        s.waits_for.as_array().into_iter().flatten().filter_map(|r| r.as_str()).collect();
-    if s.phase == "joining" && !unheard.is_empty() {
+    if let Phase::Joining(unheard) = &s.phase
+        && !unheard.is_empty()
+    {
         // With a region away a restart of another one ends here.
         return format!(
             "the vault of {region} has started and must hear that its disk is the newest, from {majority} others that serve or from all; not heard from: {}. Bring them back: nothing else lets it vote (token: {token})",
             unheard.join(", ")
         );
     }
-    format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase)
+    format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase.name())
 }
 
 /// To members that obey the published root and lack its private half.

@@ -44,10 +44,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
             return Documents::Go(recover(f, journal, kind));
         }
     }
-    let (found, complete) = match gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun)) {
-        Ok(found) => found,
-        Err(wait) => return Documents::Go(waiting(vec![wait])),
-    };
+    let (found, complete) = gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun));
     let mut drafts = Vec::new();
     // Of what vaults say only so much is believed that one that lies can't use the numbers up.
     let above = |known: u64, of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
@@ -149,7 +146,7 @@ fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
 
 /// The members as the answering vaults' tokens make them, and whether those are all regions. A region that is on the list keeps its slot, wherever the
 /// spec has it now.
-fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Trouble> {
+fn gather(f: &Facts, list: Option<&Admission>) -> (Vec<Member>, bool) {
     let slot = |slot: Slot, region: &str| {
         let listed = list.and_then(|l| l.members.iter().find(|m| m.region == region));
         listed.map_or(slot, |m| m.slot)
@@ -157,12 +154,7 @@ fn gather(f: &Facts, list: Option<&Admission>) -> Result<(Vec<Member>, bool), Tr
     let tokens: Vec<_> =
         f.regions.iter().filter_map(|(s, r)| Some((slot(*s, r), f.vaults.get(r)?.token.as_ref()?))).collect();
     let complete = tokens.len() == f.regions.len();
-    let odd = |e: crate::documents::PartsError| Trouble {
-        check: Check::VaultStarting,
-        target: e.region.clone(),
-        message: e.to_string(),
-    };
-    Ok((members(&tokens).map_err(odd)?, complete))
+    (members(&tokens), complete)
 }
 
 fn changed<'m>(list: &Admission, found: &'m [Member]) -> Vec<&'m Member> {

@@ -58,7 +58,7 @@ pub(super) async fn act(
         }
         Action::PublishRoot { region } => {
             let answer = client(memory, &region)?.root().await?;
-            publish(&store, fleet, journal, &region, &answer.root).await?;
+            publish(&store, fleet, journal, &region, answer.root).await?;
         }
         Action::PublishGivenRoot(root) => publish_bytes(&store, fleet, root).await?,
         Action::Sign { region, draft } => {
@@ -78,13 +78,13 @@ pub(super) async fn act(
         Action::AskForSignatures(drafts) => return ask(&store, name, &drafts, asked).await,
         Action::WithdrawRequest => store.remove(&request(name)).await?,
         Action::Install { region, kind, signed } => client(memory, &region)?.install(kind, signed).await?,
-        Action::Initialise { region } => client(memory, &region)?.init().await?,
+        Action::Initialise { region } => client(memory, &region)?.init().await.map(drop)?,
         Action::HandRootOver { from, to, slot } => {
             let sealed = client(memory, &from)?.sealed_root().await?;
             let Some(one) = sealed.members.iter().find(|m| m.slot == slot.0) else {
                 return Err(ActionError::Gone(to));
             };
-            client(memory, &to)?.keep_root(&one.sealed).await?;
+            client(memory, &to)?.keep_root(one.sealed.clone()).await?;
         }
     }
     Ok(true)
@@ -95,18 +95,16 @@ async fn publish(
     fleet: &Fleet,
     journal: Option<&Journal>,
     region: &str,
-    root: &str,
+    root: Vec<u8>,
 ) -> Result<(), ActionError> {
-    use base64::Engine as _;
     let odd = |why: String| VaultError::Odd { region: region.to_owned(), why };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(root).map_err(|e| odd(e.to_string()))?;
-    let decoded = Root::decode(&bytes).map_err(|e| odd(e.to_string()))?;
+    let decoded = Root::decode(&root).map_err(|e| odd(e.to_string()))?;
     let found = hex::encode(decoded.fleet.0);
     let wanted = journal.map(|j| j.fleet.clone()).unwrap_or_default();
     if found != wanted {
         return Err(ActionError::Foreign { region: region.to_owned(), found, wanted });
     }
-    publish_bytes(store, fleet, bytes).await
+    publish_bytes(store, fleet, root).await
 }
 
 async fn publish_bytes(store: &Store<'_>, fleet: &Fleet, root: Vec<u8>) -> Result<(), ActionError> {

@@ -13,7 +13,7 @@ use crate::bootstrap::{Signed, Vault};
 use crate::journal::Journal;
 use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
-use crate::vaults::VaultClient;
+use crate::vaults;
 
 /// Everything but the vaults' words.
 pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, ApplyError> {
@@ -146,7 +146,7 @@ pub(super) async fn vaults(
         let mark = format!("{}/{address}/{}", pod.uid, certificates.mark);
         let known = memory.clients.get(name).filter(|(m, _)| *m == mark).map(|(_, c)| c.clone());
         let client =
-            match known.map_or_else(|| VaultClient::new(name, address, certificates.identity.clone()), Ok) {
+            match known.map_or_else(|| vaults::client(name, address, certificates.identity.clone()), Ok) {
                 Ok(client) => client,
                 Err(e) => {
                     o.silent.insert(name.to_owned(), e.to_string());

@@ -6,6 +6,7 @@ use super::regions::quorum;
 use crate::bootstrap::Verdict;
 use crate::conditions::{Check, Condition, Reason, Status, Trouble};
 use crate::validate::Postgres;
+use crate::vaults::TokenHealth;
 
 /// A certificate that ends sooner than this is a fault: renewal should have happened long before.
 const CERTIFICATE_MARGIN: i64 = 3 * 86_400;
@@ -138,9 +139,9 @@ fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
     ) {
         return Finding::because_of(t.check, Condition::HsmReady, Status::False, words(t));
     }
-    let bad = p.observed.vaults.iter().find(|(_, v)| v.status.token != "Up");
+    let bad = p.observed.vaults.iter().find(|(_, v)| v.status.token != TokenHealth::Up);
     match bad {
-        Some((region, v)) => Finding::of(Reason::TokenDown, format!("{region}: {}", v.status.token)),
+        Some((region, v)) => Finding::of(Reason::TokenDown, format!("{region}: {}", v.status.token_words())),
         None if p.observed.vaults.len() == p.fleet.regions.len() => {
             Finding::of(Reason::AllUp, "every region's token answers")
         }

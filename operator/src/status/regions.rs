@@ -3,6 +3,7 @@
 use crate::observe::Observed;
 use crate::resource::status::{QuorumStatus, RegionHsmStatus, RegionStatus};
 use crate::validate::Fleet;
+use crate::vaults::{Phase, VaultStatus};
 
 /// Each region, in the order of the spec.
 pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<String>) -> Vec<RegionStatus> {
@@ -13,7 +14,7 @@ pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<Str
             let name = r.name.as_str();
             let (pod, vault) = (o.pods.get(name), o.vaults.get(name));
             let quarantined = vault.is_some_and(|v| {
-                v.status.shards.iter().any(|s| s.phase == "quarantined" || s.phase == "halted")
+                v.status.shards.iter().any(|s| matches!(s.phase, Phase::Quarantined(_) | Phase::Halted(_)))
             });
             let phase = match (pod, vault) {
                 (None, _) => "Pending",
@@ -32,14 +33,18 @@ pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<Str
                 template_hash: planned(name),
                 applied_template_hash: pod.and_then(|p| p.template_hash.clone()),
                 hsm: vault.map(|v| RegionHsmStatus {
-                    capabilities: v.status.capabilities.clone(),
-                    rollback_protection: v.status.rollback_protection.clone(),
-                    identity_fingerprint: v.token.as_ref().map(|t| t.fingerprints.identity.clone()),
+                    capabilities: capabilities(&v.status),
+                    rollback_protection: v.status.rollback_protection.name().map(str::to_owned),
+                    identity_fingerprint: v.token.as_ref().and_then(|t| t.fingerprints.identity.clone()),
                 }),
                 message: message.map(|m| m.chars().take(1_000).collect()),
             }
         })
         .collect()
+}
+
+fn capabilities(status: &VaultStatus) -> Vec<String> {
+    status.capabilities.iter().flatten().map(|c| c.name().to_owned()).collect()
 }
 
 /// Who votes.

@@ -1,7 +1,23 @@
-//! The vaults' admin API: HTTPS with mutual TLS, the server judged by its role and region and not by a name or an address.
+//! The vaults' administration ports, as pods have them. Types and client are `bkv-admin-api`'s.
 
-mod answers;
-mod client;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-pub use answers::{Fingerprints, RootAnswer, SealedRoot, SealedRoots, ShardStatus, VaultStatus, VaultToken};
-pub use client::{VaultClient, VaultError};
+use bkv_mtls::Identity;
+
+pub use bkv_admin_api::{
+    Capability, Fingerprints, Phase, ShardStatus, TokenHealth, VaultClient, VaultError, VaultStatus,
+    VaultToken,
+};
+
+/// The administration port of every vault's pod.
+pub(crate) const ADMIN_PORT: u16 = 7300;
+
+/// A client for the vault of `region` in the pod at `address`.
+pub(crate) fn client(
+    region: &str,
+    address: IpAddr,
+    identity: Arc<Identity>,
+) -> Result<VaultClient, VaultError> {
+    VaultClient::new(region, SocketAddr::new(address, ADMIN_PORT), identity)
+}

@@ -1,10 +1,11 @@
-//! A vault's admin port as whoever administers the fleet uses it, with the certificate that `bkv dev` made for that.
+//! A vault's administration port, with the administrator's certificate that `bkv dev` issued.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
 
-use bkv_mtls::{ClientRole, Files, Identity, Role};
+use bkv_admin_api::{VaultClient, VaultError};
+use bkv_mtls::{Files, Identity};
 use serde_json::Value;
 
 use crate::Fleet;
@@ -23,8 +24,7 @@ pub fn call(fleet: &Fleet, region: &str, path: &str, body: Option<Vec<u8>>) -> (
     (status, serde_json::from_slice(&answer).unwrap_or_default())
 }
 
-/// What a region's admin port on this machine answers to whoever has the role certificate in `folder`: HTTP status and bytes; the error if it can't be
-/// reached.
+/// What a region's administration port on this machine answers to the holder of the role certificate in `folder`: HTTP status and bytes.
 #[track_caller]
 pub fn ask(
     folder: &Path,
@@ -32,24 +32,10 @@ pub fn ask(
     port: u16,
     path: &str,
     body: Option<Vec<u8>>,
-) -> Result<(u16, Vec<u8>), reqwest::Error> {
+) -> Result<(u16, Vec<u8>), VaultError> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let identity = Identity::load(Files::in_directory(folder)).expect("admin's certificate");
-    let tls = ClientRole::new(identity, Role::Vault).named(region).build().expect("TLS");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.as_ref().clone())
-            .timeout(Duration::from_secs(40))
-            .no_proxy()
-            .build()
-            .expect("a client");
-        let url = format!("https://127.0.0.1:{port}{path}");
-        let request = match body {
-            Some(body) => http.post(url).body(body),
-            None => http.get(url),
-        };
-        let answer = request.send().await?;
-        Ok((answer.status().as_u16(), answer.bytes().await?.to_vec()))
-    })
+    let client = VaultClient::new(region, (Ipv4Addr::LOCALHOST, port).into(), identity)?;
+    runtime.block_on(client.call(path, body))
 }

@@ -1,62 +1,58 @@
-//! The vaults' admin API, as the operator uses it too: HTTPS, role `admin`, the server judged by role and region.
+//! The vaults' administration ports, with the certificate that `bkv dev` issued for itself.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use bkv_mtls::{ClientRole, Files, Identity, Role};
-use serde_json::Value;
+use bkv_admin_api::{VaultClient, VaultError};
+use bkv_mtls::{Files, Identity};
+use tokio::time::{Instant, sleep};
 
 use super::layout::{Layout, RegionPlan};
 use crate::exit::{Exit, Failure, Outcome};
 
-fn failed(region: &str, e: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Unavailable, format!("vault {region}: {e}"))
-}
+const PAUSE: Duration = Duration::from_millis(50);
 
-fn http(layout: &Layout, region: &RegionPlan) -> Outcome<reqwest::Client> {
-    let identity =
-        Identity::load(Files::in_directory(&layout.admin())).map_err(|e| failed(&region.name, e))?;
-    let tls = ClientRole::new(identity, Role::Vault)
-        .named(&region.name)
-        .build()
-        .map_err(|e| failed(&region.name, e))?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.as_ref().clone())
-        .timeout(Duration::from_secs(40))
-        .connect_timeout(Duration::from_secs(2))
-        .no_proxy()
-        .build()
-        .map_err(|e| failed(&region.name, e))
-}
-
-fn url(region: &RegionPlan, path: &str) -> String {
-    format!("https://127.0.0.1:{}{path}", region.admin)
-}
-
-async fn answer(region: &RegionPlan, request: reqwest::RequestBuilder) -> Outcome<Value> {
-    let answer = request.send().await.map_err(|e| failed(&region.name, chain(&e)))?;
-    let status = answer.status();
-    let body: Value = answer.json().await.map_err(|e| failed(&region.name, e))?;
-    if status.is_success() {
-        return Ok(body);
+fn unavailable(e: VaultError) -> Failure {
+    match e {
+        VaultError::Refused { region, problem, .. } => {
+            let message = format!("vault {region}: {}: {}", problem.field, problem.error);
+            Failure::new(Exit::Unavailable, message).remedy(problem.remedy)
+        }
+        e => Failure::new(Exit::Unavailable, e.to_string()),
     }
-    let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Err(failed(&region.name, format!("{}: {}", word("field"), word("error"))).remedy(word("remedy")))
 }
 
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
+pub(crate) fn client(layout: &Layout, region: &RegionPlan) -> Outcome<VaultClient> {
+    let identity = Identity::load(Files::in_directory(&layout.admin()))
+        .map_err(|e| Failure::new(Exit::Unavailable, format!("vault {}: {e}", region.name)))?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, region.admin));
+    VaultClient::new(&region.name, address, identity).map_err(unavailable)
+}
+
+/// Repeats a request until the vault does it, for as long as its process runs. A request that the vault refuses as wrong is not repeated.
+pub(crate) async fn patiently<T>(
+    layout: &Layout,
+    region: &RegionPlan,
+    until: Instant,
+    ask: impl AsyncFn(&VaultClient) -> Result<T, VaultError>,
+) -> Outcome<T> {
+    let client = client(layout, region)?;
+    loop {
+        let error = match ask(&client).await {
+            Ok(answer) => return Ok(answer),
+            Err(e) => e,
+        };
+        let process = layout.vault_process(&region.name);
+        if process.pid().is_none() {
+            let message = format!("vault {} ended:\n{}", region.name, process.last_words());
+            return Err(
+                Failure::new(Exit::Unexpected, message).remedy(format!("Its log: {}", process.log.display()))
+            );
+        }
+        let wrong = matches!(error, VaultError::Refused { status: 400..=499, .. });
+        if wrong || Instant::now() >= until {
+            return Err(unavailable(error));
+        }
+        sleep(PAUSE).await;
     }
-    words
-}
-
-pub(crate) async fn get(layout: &Layout, region: &RegionPlan, path: &str) -> Outcome<Value> {
-    answer(region, http(layout, region)?.get(url(region, path)).timeout(Duration::from_secs(3))).await
-}
-
-pub(crate) async fn post(layout: &Layout, region: &RegionPlan, path: &str, body: Vec<u8>) -> Outcome<Value> {
-    answer(region, http(layout, region)?.post(url(region, path)).body(body)).await
 }

@@ -74,20 +74,12 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
     for r in &layout.plan.regions {
         let pid = layout.vault_process(&r.name).pid().map(|p| p.as_raw_nonzero().get());
         let answer = match pid {
-            Some(_) => admin::get(layout, r, "/v1/status").await.ok(),
+            Some(_) => admin::client(layout, r)?.status().await.ok(),
             None => None,
         };
-        let field = |name: &str| answer.as_ref().and_then(|a| a.get(name)).cloned().unwrap_or(Value::Null);
-        let leads: Vec<Value> = field("shards")
-            .as_array()
-            .map(|s| {
-                s.iter()
-                    .filter(|s| s.get("leads") == Some(&Value::Bool(true)))
-                    .filter_map(|s| s.get("shard").cloned())
-                    .collect()
-            })
-            .unwrap_or_default();
-        let ready = field("ready") == Value::Bool(true);
+        let shards = answer.as_ref().map(|a| &a.shards);
+        let leads: Vec<u16> = shards.into_iter().flatten().filter(|s| s.leads).map(|s| s.shard).collect();
+        let ready = answer.as_ref().is_some_and(|a| a.ready);
         lines.push(format!(
             "{:<12} {:<8} {:<6} {:<7} http://127.0.0.1:{}/metrics",
             r.name,
@@ -97,7 +89,7 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
             r.health
         ));
         regions.push(json!({
-            "name": r.name, "pid": pid, "ready": ready, "leads": leads, "shards": field("shards"), "notes": field("notes"),
+            "name": r.name, "pid": pid, "ready": ready, "leads": leads, "shards": shards, "notes": answer.as_ref().map(|a| &a.notes),
             "relay": r.relay, "peer": r.peer, "admin": r.admin, "health": r.health,
         }));
     }

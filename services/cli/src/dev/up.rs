@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use bkv_admin_api::VaultClient;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Era, Hash, NodeId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
@@ -14,13 +13,13 @@ use bkv_tokens::dev::{CHATD_AUDIENCE, ISSUER, VAULT_AUDIENCE};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use futures_util::future::join_all;
 use rustix::fs::{FlockOperation, flock};
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
+use super::admin::patiently;
 use super::layout::{Layout, RegionPlan};
 use super::make::{self, Wishes};
-use super::{admin, postgres};
+use super::postgres;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 
@@ -111,33 +110,6 @@ fn start_chatd(layout: &Layout) -> Outcome {
     layout.chatd_process().start(command)
 }
 
-/// Asks until there is an answer; a vault that has ended says its last words.
-async fn patiently(layout: &Layout, region: &RegionPlan, path: &str, until: Instant) -> Outcome<Value> {
-    loop {
-        match admin::get(layout, region, path).await {
-            Ok(answer) => return Ok(answer),
-            Err(e) => {
-                let process = layout.vault_process(&region.name);
-                if process.pid().is_none() {
-                    return Err(Failure::new(
-                        Exit::Unexpected,
-                        format!("vault {} ended:\n{}", region.name, process.last_words()),
-                    )
-                    .remedy(format!("Its log: {}", process.log.display())));
-                }
-                if Instant::now() >= until {
-                    return Err(e);
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
-fn odd(region: &str, field: &str) -> Failure {
-    Failure::new(Exit::Unexpected, format!("vault {region} says nothing usable for `{field}`"))
-}
-
 async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     let wishes = &layout.plan.policy;
     let unexpected = |e: &dyn std::fmt::Display| Failure::new(Exit::Unexpected, e.to_string());
@@ -147,21 +119,16 @@ async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     let seed: Zeroizing<[u8; 32]> =
         Zeroizing::new(seed.as_slice().try_into().map_err(|_| unexpected(&"root.key: length"))?);
     let key = RootKey::from_seed(&seed);
-    let asked = join_all(layout.plan.regions.iter().map(|r| patiently(layout, r, "/v1/token", until))).await;
+    let asked = layout.plan.regions.iter().map(|r| patiently(layout, r, until, VaultClient::token));
     let mut members = Vec::new();
-    for ((region, answer), slot) in layout.plan.regions.iter().zip(asked).zip(1u8..) {
-        let answer = answer?;
-        let bytes = |field: &str| {
-            let text = answer.get(field).and_then(Value::as_str);
-            text.and_then(|t| STANDARD.decode(t).ok()).ok_or_else(|| odd(&region.name, field))
-        };
-        let node = answer.get("node").and_then(Value::as_u64).ok_or_else(|| odd(&region.name, "node"))?;
+    for (answer, slot) in join_all(asked).await.into_iter().zip(1u8..) {
+        let token = answer?;
         members.push(Member {
-            region: region.name.clone(),
+            region: token.region,
             slot: Slot(slot),
-            node: NodeId(node),
-            identity: bytes("identity")?,
-            delivery: bytes("delivery")?,
+            node: NodeId(token.node),
+            identity: token.identity,
+            delivery: token.delivery,
         });
     }
     let now =
@@ -208,11 +175,12 @@ async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     let (list, policy) =
         (sign(Kind::Admission, write_admission(&list))?, sign(Kind::Policy, write_policy(&policy))?);
     for region in &layout.plan.regions {
-        admin::post(layout, region, "/v1/admission", list.clone()).await?;
-        admin::post(layout, region, "/v1/policy", policy.clone()).await?;
+        for (kind, signed) in [(Kind::Admission, &list), (Kind::Policy, &policy)] {
+            patiently(layout, region, until, async |c| c.install(kind, signed.clone()).await).await?;
+        }
     }
     let seed = layout.plan.regions.first().ok_or_else(|| unexpected(&"no region"))?;
-    admin::post(layout, seed, "/v1/init", Vec::new()).await?;
+    patiently(layout, seed, until, VaultClient::init).await?;
     Ok(())
 }
 
@@ -221,12 +189,9 @@ async fn leaders(layout: &Layout, until: Instant) -> Outcome {
     loop {
         let mut led = vec![0u32; usize::from(layout.plan.shards)];
         for region in &layout.plan.regions {
-            let status = patiently(layout, region, "/v1/status", until).await?;
-            for shard in status.get("shards").and_then(Value::as_array).into_iter().flatten() {
-                let number = shard.get("shard").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-                if shard.get("leads") == Some(&Value::Bool(true))
-                    && let Some(count) = number.and_then(|n| led.get_mut(n))
-                {
+            let status = patiently(layout, region, until, VaultClient::status).await?;
+            for shard in status.shards.iter().filter(|s| s.leads) {
+                if let Some(count) = led.get_mut(usize::from(shard.shard)) {
                     *count += 1;
                 }
             }
@@ -246,14 +211,14 @@ async fn leaders(layout: &Layout, until: Instant) -> Outcome {
 async fn ready(layout: &Layout, until: Instant) -> Outcome {
     for region in &layout.plan.regions {
         loop {
-            let status = patiently(layout, region, "/v1/status", until).await?;
-            if status.get("ready") == Some(&Value::Bool(true)) {
+            let status = patiently(layout, region, until, VaultClient::status).await?;
+            if status.ready {
                 break;
             }
             if Instant::now() >= until {
                 return Err(Failure::new(
                     Exit::Unavailable,
-                    format!("vault {} is not ready: {status}", region.name),
+                    format!("vault {} is not ready: {status:?}", region.name),
                 )
                 .remedy(format!("Its log: {}", layout.vault_process(&region.name).log.display())));
             }

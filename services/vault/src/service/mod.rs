@@ -4,11 +4,13 @@ mod boot;
 mod cache;
 mod documents;
 mod evaluate;
+mod making;
 mod peers;
 mod root;
 
 pub use documents::{DocumentsError, Installed};
-pub(crate) use root::{HandOverError, Sealed, SignError};
+pub(crate) use making::MakeFleetError;
+pub(crate) use root::{HandOverError, SignError};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -1,0 +1,90 @@
+//! One connection, with deadlines: a client that passed mutual TLS and then goes silent must not hold it for ever.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+
+/// From the handshake, or from the last answer, until the next request's headers are complete. Longer than the clients keep an idle connection.
+const HEADERS: Duration = Duration::from_secs(30);
+/// For one request with its body and answer. Longer than making a fleet may take.
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// Serves until the client closes the connection or misses a deadline.
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router) {
+    let service = hyper_util::service::TowerToHyperService::new(app);
+    // Without a timer hyper ignores every timeout.
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    if let Err(e) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error = %e, "an administration connection ended");
+    }
+}
+
+/// Ends a request that takes too long: a client could send its body one byte a minute.
+pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, Refusal> {
+    timeout(REQUEST, next.run(request)).await.map_err(|_| {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request",
+            "it took too long",
+            "repeat it; send the body at once",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn app() -> Router {
+        Router::new()
+            .route("/", post(|body: Bytes| async move { body }))
+            .layer(axum::middleware::from_fn(deadline))
+    }
+
+    /// What the server has answered when it closes the connection, and how long that took.
+    async fn until_closed(sent: &[u8]) -> (String, Duration) {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let serving = tokio::spawn(serve(server, app()));
+        client.write_all(sent).await.unwrap();
+        let begun = Instant::now();
+        let mut answer = String::new();
+        timeout(10 * REQUEST, client.read_to_string(&mut answer)).await.expect("the server closes").unwrap();
+        serving.await.unwrap();
+        (answer, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_closed() {
+        for silent in [
+            &b""[..],
+            b"POST / HTTP/1.1\r\nHost: v",
+            b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n",
+        ] {
+            let (_, after) = until_closed(silent).await;
+            assert!(after < 2 * HEADERS, "{after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_refused() {
+        let (answer, after) =
+            until_closed(b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 9\r\n\r\nabc").await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(after < REQUEST + 2 * HEADERS, "{after:?}");
+    }
+}

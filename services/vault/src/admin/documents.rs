@@ -1,0 +1,51 @@
+//! Admission list and policy: the signed ones in force, and new ones.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bkv_admin_api::{Installed, Signed};
+use bkv_core::document::Documents;
+use bkv_wire::documents::Kind;
+
+use super::Shared;
+use super::refusal::Refusal;
+
+/// An operator that lost its copy reads it here and checks it against the root.
+pub(super) async fn admission(State(s): State<Shared>) -> Result<Json<Signed>, Refusal> {
+    in_force(&s, |d| &d.admission_signed)
+}
+
+pub(super) async fn policy(State(s): State<Shared>) -> Result<Json<Signed>, Refusal> {
+    in_force(&s, |d| &d.policy_signed)
+}
+
+fn in_force(s: &Shared, which: impl Fn(&Documents) -> &Vec<u8>) -> Result<Json<Signed>, Refusal> {
+    let installed = s.vault.documents().ok_or_else(|| {
+        Refusal::new(StatusCode::NOT_FOUND, "documents", "none is in force here", "POST both first")
+    })?;
+    Ok(Json(Signed { signed: which(&installed.documents).clone() }))
+}
+
+pub(super) async fn install_admission(
+    State(s): State<Shared>,
+    body: Bytes,
+) -> Result<Json<Installed>, Refusal> {
+    install(&s, Kind::Admission, body).await
+}
+
+pub(super) async fn install_policy(State(s): State<Shared>, body: Bytes) -> Result<Json<Installed>, Refusal> {
+    install(&s, Kind::Policy, body).await
+}
+
+async fn install(s: &Shared, kind: Kind, body: Bytes) -> Result<Json<Installed>, Refusal> {
+    match s.vault.install(kind, body.to_vec(), &s.stop).await {
+        Ok(number) => Ok(Json(Installed { kind: kind.name().into(), number })),
+        Err(e) => Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            kind.name(),
+            e,
+            "have it signed by the pinned root with `bkv ceremony sign`; numbers only grow",
+        )),
+    }
+}
