@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use strum::VariantArray as _;
 use tokio::sync::watch;
 
 use super::absence::Absence;
 use super::object::SeenObject;
 use super::target::ApplyError;
-use crate::kinds::{ALL, Kind};
+use crate::kinds::Kind;
 use crate::observe::ChildSeen;
 
 /// Which object.
@@ -20,7 +21,7 @@ pub struct Key {
     /// The resource that it belongs to.
     pub vault: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: Kind,
     /// Its name.
     pub name: String,
 }
@@ -30,7 +31,7 @@ impl Key {
         (self.namespace.clone(), self.vault.clone())
     }
 
-    fn object(&self) -> (&'static str, Box<str>) {
+    fn object(&self) -> (Kind, Box<str>) {
         (self.kind, self.name.as_str().into())
     }
 }
@@ -44,7 +45,7 @@ struct Entry {
 }
 
 /// Kind → name → what is seen of it.
-pub type Children = BTreeMap<&'static str, BTreeMap<String, ChildSeen>>;
+pub type Children = BTreeMap<Kind, BTreeMap<String, ChildSeen>>;
 
 /// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +66,15 @@ struct Blind {
 #[derive(Default)]
 struct Inner {
     /// Namespace and resource → kind and name → object. In two steps, so that the names of hundreds of resources are not kept with each of their objects.
-    objects: BTreeMap<(String, String), BTreeMap<(&'static str, Box<str>), Entry>>,
+    objects: BTreeMap<(String, String), BTreeMap<(Kind, Box<str>), Entry>>,
     /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
-    listed: HashSet<(&'static str, String)>,
+    listed: HashSet<(Kind, String)>,
     /// Kinds of which a list was asked for once, and an answer came, whichever.
-    tried: HashSet<(&'static str, String)>,
+    tried: HashSet<(Kind, String)>,
     /// Kinds that can't be listed, and why.
-    absent: HashMap<(&'static str, String), Absence>,
+    absent: HashMap<(Kind, String), Absence>,
     /// Watches of children that fail now: the error, as a pass meets it.
-    blind: HashMap<(&'static str, String), Blind>,
+    blind: HashMap<(Kind, String), Blind>,
 }
 
 /// What lies in the cluster. Cheap to clone.
@@ -110,7 +111,7 @@ impl Seen {
     }
 
     /// Kinds and names of all objects of a resource.
-    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(&'static str, String, SeenObject)> {
+    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(Kind, String, SeenObject)> {
         let inner = self.lock();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
         ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
@@ -122,13 +123,13 @@ impl Seen {
         let inner = self.lock();
         let blind = inner.blind.iter().find(|((_, place), _)| place.is_empty() || place == namespace);
         if let Some(((kind, _), Blind { why, forbidden })) = blind {
-            return Err(ApplyError::Unseen { kind, why: why.clone(), forbidden: *forbidden });
+            return Err(ApplyError::Unseen { kind: kind.name(), why: why.clone(), forbidden: *forbidden });
         }
         let mut children = Children::default();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
         for ((kind, name), entry) in ours.into_iter().flatten() {
             if let Some(child) = &entry.child {
-                children.entry(kind).or_default().insert(name.to_string(), child.clone());
+                children.entry(*kind).or_default().insert(name.to_string(), child.clone());
             }
         }
         Ok(children)
@@ -142,12 +143,12 @@ impl Seen {
     }
 
     /// Does the cluster know the kind, and may we list it?
-    pub fn knows(&self, kind: &str) -> bool {
+    pub fn knows(&self, kind: Kind) -> bool {
         self.lock().listed.iter().any(|(k, _)| *k == kind)
     }
 
     /// Why the kind is not known, if it is so.
-    pub fn absence(&self, kind: &str) -> Option<Absence> {
+    pub fn absence(&self, kind: Kind) -> Option<Absence> {
         let inner = self.lock();
         let known = inner.listed.iter().any(|(k, _)| *k == kind);
         inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
@@ -160,10 +161,11 @@ impl Seen {
         loop {
             let missing = {
                 let inner = self.lock();
-                let mut pairs = ALL.iter().flat_map(|k| namespaces.iter().map(move |n| (k, n.clone())));
+                let mut pairs =
+                    Kind::VARIANTS.iter().flat_map(|k| namespaces.iter().map(move |n| (*k, n.clone())));
                 pairs.any(|(k, n)| {
-                    let answered = if k.always { &inner.listed } else { &inner.tried };
-                    !answered.contains(&(k.kind, n))
+                    let answered = if k.optional() { &inner.tried } else { &inner.listed };
+                    !answered.contains(&(k, n))
                 })
             };
             if !missing || changes.changed().await.is_err() {
@@ -199,16 +201,14 @@ impl Seen {
         let mut inner = self.lock();
         inner.objects.retain(|(place, _), ours| {
             if namespace.is_empty() || place == namespace {
-                ours.retain(|(k, name), _| {
-                    *k != kind.kind || names.contains(&(place.clone(), name.to_string()))
-                });
+                ours.retain(|(k, name), _| *k != kind || names.contains(&(place.clone(), name.to_string())));
             }
             !ours.is_empty()
         });
-        inner.listed.insert((kind.kind, namespace.to_owned()));
-        inner.tried.insert((kind.kind, namespace.to_owned()));
-        inner.absent.remove(&(kind.kind, namespace.to_owned()));
-        inner.blind.remove(&(kind.kind, namespace.to_owned()));
+        inner.listed.insert((kind, namespace.to_owned()));
+        inner.tried.insert((kind, namespace.to_owned()));
+        inner.absent.remove(&(kind, namespace.to_owned()));
+        inner.blind.remove(&(kind, namespace.to_owned()));
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
@@ -217,15 +217,15 @@ impl Seen {
     /// planned and nothing of it is deleted.
     pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
         let mut inner = self.lock();
-        let pair = (kind.kind, namespace.to_owned());
-        if kind.child {
+        let pair = (kind, namespace.to_owned());
+        if kind.child() {
             let forbidden = absence == Some(Absence::Forbidden);
             inner.blind.insert(pair.clone(), Blind { why, forbidden });
         }
-        if let Some(why) = absence.filter(|_| !kind.always) {
+        if let Some(why) = absence.filter(|_| kind.optional()) {
             inner.objects.retain(|(place, _), ours| {
                 if namespace.is_empty() || place == namespace {
-                    ours.retain(|(k, _), _| *k != kind.kind);
+                    ours.retain(|(k, _), _| *k != kind);
                 }
                 !ours.is_empty()
             });
@@ -255,7 +255,7 @@ mod tests {
         let key = |name: &str| Key {
             namespace: "n".into(),
             vault: "demo".into(),
-            kind: "Service",
+            kind: Kind::Service,
             name: name.into(),
         };
         let (seen, a) = (Seen::default(), key("a"));
@@ -269,22 +269,22 @@ mod tests {
         );
         assert!(seen.take(&key("b"), seen_object(1), None));
         assert_eq!(seen.of("n", "demo").len(), 2);
-        let service = Kind::named("Service").unwrap();
+        let service = Kind::Service;
         seen.end_of_list(service, "", &[("n".to_owned(), "b".to_owned())].into());
         assert!(seen.get(&a).is_none() && seen.get(&key("b")).is_some());
-        assert!(seen.knows("Service") && !seen.knows("PodMonitor"));
+        assert!(seen.knows(Kind::Service) && !seen.knows(Kind::PodMonitor));
     }
 
     #[test]
     fn nothing_is_told_of_children_while_one_of_their_kinds_can_not_be_watched() {
-        let (seen, pod) = (Seen::default(), Kind::named("Pod").unwrap());
+        let (seen, pod) = (Seen::default(), Kind::Pod);
         assert!(seen.children("n", "demo").unwrap().is_empty());
         seen.failed(pod, "n", Some(Absence::Forbidden), "no".into());
         let told = seen.children("n", "demo");
         assert!(matches!(told, Err(ApplyError::Unseen { kind: "Pod", forbidden: true, .. })), "{told:?}");
         assert!(seen.children("elsewhere", "demo").is_ok());
         seen.end_of_list(pod, "n", &HashSet::new());
-        seen.failed(Kind::named("Service").unwrap(), "", None, "away".into());
+        seen.failed(Kind::Service, "", None, "away".into());
         assert!(seen.children("n", "demo").is_ok());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::object::{SeenObject, short_hash};
 use super::seen::{Applied, Key, Seen};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Kinds};
 use crate::labels::{APPLIED_HASH, MANAGER, ours};
 
 /// Whose objects.
@@ -147,20 +147,16 @@ impl Applier {
     /// Applies what differs; true if something was written.
     pub async fn apply(&self, owner: &Owner, wanted: Wanted) -> Result<bool, ApplyError> {
         let Wanted { kind, name, mut body, owned } = wanted;
-        let key = Key {
-            namespace: owner.namespace.clone(),
-            vault: owner.name.clone(),
-            kind: kind.kind,
-            name: name.clone(),
-        };
+        let key =
+            Key { namespace: owner.namespace.clone(), vault: owner.name.clone(), kind, name: name.clone() };
         let hash = hash(&body);
-        let failed = |e| ApplyError::of(kind.kind, &name, e);
+        let failed = |e| ApplyError::of(kind.name(), &name, e);
         let (known, applied) = match self.seen.get(&key) {
             Some((known, applied)) => (Some(known), applied),
             // Not among the labelled ones: free, somebody else's, or so new that the watch does not have it yet.
             None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
                 Some(found) if !ours(&found.metadata, &owner.name) => {
-                    return Err(ApplyError::Collision { kind: kind.kind, name });
+                    return Err(ApplyError::Collision { kind: kind.name(), name });
                 }
                 Some(found) => (Some(SeenObject::of(&found.metadata)), None),
                 None => (None, None),
@@ -169,9 +165,9 @@ impl Applier {
         if let Some(known) = &known {
             if owned && known.owner != Some(short_hash(&owner.uid)) {
                 return Err(if known.of_us {
-                    ApplyError::Leaving { kind: kind.kind, name }
+                    ApplyError::Leaving { kind: kind.name(), name }
                 } else {
-                    ApplyError::Collision { kind: kind.kind, name }
+                    ApplyError::Collision { kind: kind.name(), name }
                 });
             }
             // After a start nothing is known of what was applied, so everything is, once: what has not changed is no write to the server.
@@ -202,18 +198,20 @@ impl Applier {
     pub async fn prune(
         &self,
         owner: &Owner,
-        planned: &BTreeSet<(&'static str, String)>,
-        kinds: impl Fn(&Kind) -> bool,
+        planned: &BTreeSet<(Kind, String)>,
+        kinds: &Kinds,
     ) -> Result<Vec<String>, ApplyError> {
         let mut gone = Vec::new();
         for (kind, name, object) in self.seen.of(&owner.namespace, &owner.name) {
-            let Some(kind) = Kind::named(kind).filter(|k| k.prune && kinds(k)) else { continue };
-            let controlled = object.owner == Some(short_hash(&owner.uid));
-            if object.going || !controlled || planned.contains(&(kind.kind, name.clone())) {
+            if !kind.prunable() || !kinds.contains(&kind) {
                 continue;
             }
-            if self.take_away(owner, kind, &name).await.map_err(|e| ApplyError::of(kind.kind, &name, e))? {
-                gone.push(format!("{} {name}", kind.kind));
+            let controlled = object.owner == Some(short_hash(&owner.uid));
+            if object.going || !controlled || planned.contains(&(kind, name.clone())) {
+                continue;
+            }
+            if self.take_away(owner, kind, &name).await.map_err(|e| ApplyError::of(kind.name(), &name, e))? {
+                gone.push(format!("{kind} {name}"));
             }
         }
         Ok(gone)

@@ -37,13 +37,13 @@ pub async fn watch(
 ) {
     let config = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}")).page_size(PAGE);
     let resource = kind.resource();
-    if kind.child {
+    if kind.child() {
         let api: Api<DynamicObject> = if namespace.is_empty() {
             Api::all_with(client, &resource)
         } else {
             Api::namespaced_with(client, &namespace, &resource)
         };
-        let state = move |o: DynamicObject| child_seen(kind.kind, o);
+        let state = move |o: DynamicObject| child_seen(kind, o);
         let events = || watcher::watcher(api.clone(), config.clone());
         follow(seen, kind, namespace, (look_again, changed), events, state).await;
     } else {
@@ -103,15 +103,15 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
             Ok(None) => return,
             Err(e) => {
                 let absence = Absence::of(&e);
-                let left_out = absence.is_some() && !kind.always;
+                let left_out = absence.is_some() && kind.optional();
                 // Said once per streak; a kind that the cluster does not know is no fault.
                 match (failing, left_out) {
                     (true, _) => {}
                     (false, false) => {
-                        tracing::warn!(kind = kind.kind, error = %e, "can't watch; tried again");
+                        tracing::warn!(kind = kind.name(), error = %e, "can't watch; tried again");
                     }
                     (false, true) => {
-                        tracing::info!(kind = kind.kind, "not known here, or not allowed: left out");
+                        tracing::info!(kind = kind.name(), "not known here, or not allowed: left out");
                     }
                 }
                 failing = true;
@@ -129,7 +129,7 @@ fn key<K: Resource>(kind: Kind, object: &K) -> Option<Key> {
     Some(Key {
         namespace: object.namespace()?,
         vault: object.labels().get(VAULT)?.clone(),
-        kind: kind.kind,
+        kind,
         name: object.name_any(),
     })
 }
@@ -165,7 +165,7 @@ mod tests {
             stream::iter(list.into_iter().chain(last)).chain(stream::pending())
         };
         let (changed, mut changes) = mpsc::unbounded_channel();
-        let kind = Kind::named("Pod").unwrap();
+        let kind = Kind::Pod;
         let watch = follow(seen.clone(), kind, String::new(), (RETRY, changed), begin, |_: Pod| None);
         let told = async {
             let told = changes.recv().await.unwrap();

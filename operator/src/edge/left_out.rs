@@ -3,7 +3,6 @@
 use super::world::World;
 use crate::apply::Absence;
 use crate::conditions::{Check, Trouble};
-use crate::kinds::Kind;
 use crate::plan::needed;
 use crate::validate::Fleet;
 
@@ -12,7 +11,7 @@ pub(super) fn troubles(world: &World, fleet: &Fleet) -> Vec<Trouble> {
     let absent = needed(fleet).into_iter().filter_map(|n| Some((n, world.seen.absence(n.kind)?)));
     absent
         .map(|(n, absence)| {
-            let version = Kind::named(n.kind).map(|k| format!("{}/{}", k.group, k.version)).unwrap_or_default();
+            let version = n.kind.api_version();
             let (field, kind) = (n.field, n.kind);
             match absence {
                 Absence::Unknown => {
@@ -20,14 +19,14 @@ pub(super) fn troubles(world: &World, fleet: &Fleet) -> Vec<Trouble> {
                         "{field} asks for a {kind}, and this cluster does not know {kind} of {version}: install {}, or take the field away",
                         n.project
                     );
-                    Trouble::new(Check::KindUnknown, kind, message)
+                    Trouble::new(Check::KindUnknown, kind.name(), message)
                 }
                 Absence::Forbidden => {
                     let message = format!(
                         "{field} asks for a {kind}, and the operator may not list those: set integrations.{} of its chart to true, or take the field away",
                         n.integration
                     );
-                    Trouble::new(Check::RoleMissing, kind, message)
+                    Trouble::new(Check::RoleMissing, kind.name(), message)
                 }
             }
         })

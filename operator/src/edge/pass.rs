@@ -23,8 +23,9 @@ use crate::apply::ApplyError;
 use crate::bootstrap::{Decision, Verdict};
 use crate::conditions::{Check, Condition, Status, Trouble};
 use crate::journal::{Journal, Stage};
+use crate::kinds::Kind;
 use crate::observe::Observed;
-use crate::plan::{Content, Kinds};
+use crate::plan::Content;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::unread;
 use crate::validate::Fleet;
@@ -69,15 +70,15 @@ pub(super) async fn pass(
         external_port: database.port,
         web_authority: certificates.as_ref().and_then(|c| c.web_authority.clone()),
     };
-    let kinds = Kinds::of(|kind| world.seen.knows(kind));
-    let plan = |journal: &Journal| planned::objects(world, fleet, journal, &observed, (&content, kinds));
+    let kinds = Kind::known(|kind| world.seen.knows(kind));
+    let plan = |journal: &Journal| planned::objects(world, fleet, journal, &observed, (&content, &kinds));
     let (journal, decision) = decided(world, fleet, &observed, &plan, at.as_millisecond())?;
     let planned = journal.as_ref().map(plan).unwrap_or_default();
     let mut changed = false;
     if !fleet.paused {
         let harmless = !matches!(decision.verdict, Verdict::Lost | Verdict::Contradiction);
         if harmless && journal.is_some() {
-            changed |= planned::carry_out(world, fleet, &planned, kinds, &mut troubles).await?;
+            changed |= planned::carry_out(world, fleet, &planned, &kinds, &mut troubles).await?;
         }
         changed |= actions(world, fleet, memory, journal.as_ref(), &observed, &decision, &mut troubles).await;
     }

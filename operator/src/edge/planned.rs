@@ -7,9 +7,9 @@ use super::world::World;
 use crate::apply::{ApplyError, Owner, Wanted};
 use crate::conditions::Trouble;
 use crate::journal::{Journal, Stage};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Kinds};
 use crate::observe::Observed;
-use crate::plan::{self, Content, Input, Kinds, Object};
+use crate::plan::{self, Content, Input, Object};
 use crate::validate::Fleet;
 
 /// The plan.
@@ -18,7 +18,7 @@ pub(super) fn objects(
     fleet: &Fleet,
     journal: &Journal,
     o: &Observed,
-    (content, kinds): (&Content, Kinds),
+    (content, kinds): (&Content, &Kinds),
 ) -> Vec<Object> {
     let facts = plan::Facts {
         fleet_id: journal.fleet.clone(),
@@ -42,7 +42,7 @@ pub(super) fn objects(
 /// The hash of the pod template that a region's StatefulSet is planned with.
 pub(super) fn template_hash(planned: &[Object], fleet: &Fleet, region: &str) -> Option<String> {
     let name = format!("{}-{region}", fleet.name);
-    let set = planned.iter().find(|o| o.kind == "StatefulSet" && o.name == name)?;
+    let set = planned.iter().find(|o| o.kind == Kind::StatefulSet && o.name == name)?;
     let note = set.body.pointer("/spec/template/metadata/annotations/bkv.dev~1template-hash")?;
     note.as_str().map(str::to_owned)
 }
@@ -52,7 +52,7 @@ pub(super) async fn carry_out(
     world: &World,
     fleet: &Fleet,
     planned: &[Object],
-    kinds: Kinds,
+    kinds: &Kinds,
     troubles: &mut Vec<Trouble>,
 ) -> Result<bool, ApplyError> {
     let owner =
@@ -67,7 +67,7 @@ pub(super) async fn carry_out(
     // Only after a whole plan: a half one would take away what it did not come to.
     if troubles.is_empty() {
         let keep: BTreeSet<_> = planned.iter().map(|o| (o.kind, o.name.clone())).collect();
-        match world.applier.prune(&owner, &keep, |kind| kinds.has(kind)).await {
+        match world.applier.prune(&owner, &keep, kinds).await {
             Ok(gone) => changed |= !gone.is_empty(),
             Err(e) => troubles.push(trouble(e)?),
         }
@@ -76,21 +76,14 @@ pub(super) async fn carry_out(
 }
 
 async fn apply(world: &World, owner: &Owner, object: &Object) -> Result<bool, ApplyError> {
-    let Some(kind) = Kind::named(object.kind) else {
-        return Err(ApplyError::Refused {
-            kind: object.kind,
-            name: object.name.clone(),
-            why: "the operator does not know this kind".into(),
-        });
-    };
     let owned = object.body.pointer("/metadata/ownerReferences").is_some();
-    let wanted = Wanted { kind, name: object.name.clone(), body: object.body.clone(), owned };
+    let wanted = Wanted { kind: object.kind, name: object.name.clone(), body: object.body.clone(), owned };
     let wrote = world.applier.apply(owner, wanted).await?;
     if wrote {
         tracing::info!(
             namespace = owner.namespace,
             vault = owner.name,
-            kind = kind.kind,
+            kind = object.kind.name(),
             object = object.name,
             "applied"
         );

@@ -11,13 +11,9 @@ use crate::validate::Fleet;
 
 /// What Gateways say of a route that was planned. A route that can't be read now is looked at again at the next pass.
 pub(super) async fn troubles(world: &World, fleet: &Fleet, planned: &[Object]) -> Vec<Trouble> {
-    let Some((route, kind)) =
-        planned.iter().find(|o| o.kind == "HTTPRoute").and_then(|o| Some((o, Kind::named(o.kind)?)))
-    else {
-        return Vec::new();
-    };
+    let Some(route) = planned.iter().find(|o| o.kind == Kind::HttpRoute) else { return Vec::new() };
     let api: Api<DynamicObject> =
-        Api::namespaced_with(world.client.clone(), &fleet.namespace, &kind.resource());
+        Api::namespaced_with(world.client.clone(), &fleet.namespace, &route.kind.resource());
     let Ok(Some(found)) = api.get_opt(&route.name).await else { return Vec::new() };
     let faults = route_faults(&serde_json::to_value(&found).unwrap_or_default());
     faults.into_iter().map(|f| Trouble::new(Check::RouteNotServed, f.gateway, f.message)).collect()

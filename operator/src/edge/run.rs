@@ -12,6 +12,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
 use kube::{Client, Config};
+use strum::VariantArray as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +23,7 @@ use super::reconcile::{failed, reconcile};
 use super::watched::watched;
 use super::world::World;
 use crate::apply::{Seen, watch};
-use crate::kinds::ALL;
+use crate::kinds::Kind;
 use crate::lease::{Election, LeaseLost};
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, EmbeddedError, Settings};
@@ -175,7 +176,7 @@ async fn lead(
     let (changed, changes) = mpsc::unbounded_channel::<ObjectRef<BackupKeyVault>>();
     let namespaces = if args.namespaces.is_empty() { vec![String::new()] } else { args.namespaces.clone() };
     for namespace in &namespaces {
-        for kind in ALL {
+        for kind in Kind::VARIANTS.iter().copied() {
             // Whether a kind has come that the cluster did not know.
             let again = Duration::from_secs(args.resync.saturating_mul(2)).min(Duration::from_mins(1));
             let watch = watch(seen.clone(), client.clone(), kind, namespace.clone(), again, changed.clone());

@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 
 use super::{ClaimSeen, PodSeen, WorkloadSeen, claim_seen, deployment_seen, pod_seen, stateful_set_seen};
+use crate::kinds::Kind;
 use crate::labels::{COMPONENT, REGION};
 
 /// What is seen of it.
@@ -33,14 +34,14 @@ pub enum Child {
 }
 
 /// Reads one. None: of another kind, or it does not read as one.
-pub fn child_seen(kind: &str, object: DynamicObject) -> Option<ChildSeen> {
+pub fn child_seen(kind: Kind, object: DynamicObject) -> Option<ChildSeen> {
     let label = |name: &str| object.labels().get(name).cloned();
     let (region, component) = (label(REGION), label(COMPONENT));
     let child = match kind {
-        "Pod" => Child::Pod(pod_seen(&object.try_parse::<Pod>().ok()?)),
-        "StatefulSet" => Child::Set(stateful_set_seen(&object.try_parse::<StatefulSet>().ok()?)),
-        "Deployment" => Child::Deployment(deployment_seen(&object.try_parse::<Deployment>().ok()?)),
-        "PersistentVolumeClaim" => {
+        Kind::Pod => Child::Pod(pod_seen(&object.try_parse::<Pod>().ok()?)),
+        Kind::StatefulSet => Child::Set(stateful_set_seen(&object.try_parse::<StatefulSet>().ok()?)),
+        Kind::Deployment => Child::Deployment(deployment_seen(&object.try_parse::<Deployment>().ok()?)),
+        Kind::PersistentVolumeClaim => {
             Child::Claim(claim_seen(&object.try_parse::<PersistentVolumeClaim>().ok()?))
         }
         _ => return None,
@@ -56,20 +57,20 @@ mod tests {
 
     #[test]
     fn a_watched_object_is_read_by_its_kind() {
-        let object = |kind: &str| -> DynamicObject {
+        let object = |kind: Kind| -> DynamicObject {
             serde_json::from_value(json!({
-                "apiVersion": "v1", "kind": kind,
+                "apiVersion": "v1", "kind": kind.name(),
                 "metadata": { "name": "demo-a-0", "namespace": "n", "labels": { REGION: "a", COMPONENT: "vault" } },
                 "spec": { "storageClassName": "fast" },
                 "status": { "phase": "Bound" },
             }))
             .unwrap()
         };
-        let claim = child_seen("PersistentVolumeClaim", object("PersistentVolumeClaim")).unwrap();
+        let claim = child_seen(Kind::PersistentVolumeClaim, object(Kind::PersistentVolumeClaim)).unwrap();
         assert_eq!((claim.region.as_deref(), claim.component.as_deref()), (Some("a"), Some("vault")));
         assert!(
             matches!(claim.child, Child::Claim(c) if c.bound && c.name == "demo-a-0" && c.class.as_deref() == Some("fast"))
         );
-        assert!(child_seen("Service", object("Service")).is_none());
+        assert!(child_seen(Kind::Service, object(Kind::Service)).is_none());
     }
 }

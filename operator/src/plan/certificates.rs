@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::labels::{Component, Part};
-use super::{Input, Object, Stage};
+use super::part::{Component, Part};
+use super::{Input, Object};
+use crate::kinds::Kind;
 use crate::validate::{Expose, Fleet, Postgres, Tls};
 
 /// A role, as `services/mtls` knows it.
@@ -127,7 +128,7 @@ fn hosts(fleet: &Fleet) -> Vec<String> {
 /// cert-manager's Certificates, if it is to issue and the cluster knows it.
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let Tls::CertManager { issuer, leaf_validity } = &input.fleet.tls else { return Vec::new() };
-    if !input.kinds.certificate {
+    if !input.kinds.contains(&Kind::Certificate) {
         return Vec::new();
     }
     let issuer = json!({
@@ -159,19 +160,8 @@ fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &Value, validity:
             None => map.insert("dnsNames".into(), json!(request.dns())),
         };
     }
-    Object {
-        api_version: "cert-manager.io/v1",
-        kind: "Certificate",
-        plural: "certificates",
-        name: request.secret.clone(),
-        stage: Stage::Certificates,
-        body: json!({
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Certificate",
-            "metadata": part.owned_json(&request.secret, &BTreeMap::new()),
-            "spec": spec,
-        }),
-    }
+    let metadata = part.owned_json(&request.secret, &BTreeMap::new());
+    Object::of(Kind::Certificate, request.secret.clone(), &json!({ "metadata": metadata, "spec": spec }))
 }
 
 /// As Go writes a duration, which is how cert-manager's server keeps it: written otherwise, each apply would differ from what is stored.

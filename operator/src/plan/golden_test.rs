@@ -17,7 +17,7 @@ fn planned(spec: &str) -> BTreeMap<String, String> {
         .objects()
         .iter()
         .map(|o| {
-            let file = format!("{}-{}.yaml", o.kind.to_lowercase(), o.name);
+            let file = format!("{}-{}.yaml", o.kind.name().to_lowercase(), o.name);
             (file, serde_norway::to_string(&o.body).unwrap())
         })
         .collect();

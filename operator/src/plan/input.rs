@@ -1,7 +1,7 @@
 //! What a plan is made of.
 
 use super::embedded::Embedded;
-use super::kinds::Kinds;
+use crate::kinds::Kinds;
 use crate::resource::PullPolicy;
 use crate::validate::Fleet;
 
@@ -18,8 +18,8 @@ pub struct Input<'a> {
     pub content: &'a Content,
     /// What the operator carries with it.
     pub embedded: &'a Embedded,
-    /// Kinds that the cluster knows beside its own.
-    pub kinds: Kinds,
+    /// Kinds that the cluster knows.
+    pub kinds: &'a Kinds,
 }
 
 /// What the operator was started with.

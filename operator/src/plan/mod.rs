@@ -8,11 +8,11 @@ mod chatd;
 mod embedded;
 mod hash;
 mod input;
-mod kinds;
-mod labels;
 mod monitoring;
+mod needed;
 mod network;
 mod object;
+mod part;
 mod pod;
 mod postgres;
 mod root;
@@ -35,9 +35,9 @@ mod specs_test;
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Facts, Input, Settings};
-pub use kinds::{Kinds, Needed, needed};
-pub(crate) use labels::{Component, Part};
-pub use object::{Object, Stage};
+pub use needed::{Needed, needed};
+pub use object::Object;
+pub(crate) use part::{Component, Part};
 pub use vault::{PinRequest, pins};
 
 /// All objects of the fleet, in the order in which they are to be applied.
@@ -57,6 +57,6 @@ pub fn objects(input: &Input<'_>) -> Vec<Object> {
     all.extend(network::objects(input));
     all.extend(monitoring::objects(input));
     all.extend(certificates::objects(input));
-    all.sort_by(|a, b| (a.stage, a.kind, &a.name).cmp(&(b.stage, b.kind, &b.name)));
+    all.sort_by(|a, b| (a.stage(), a.kind.name(), &a.name).cmp(&(b.stage(), b.kind.name(), &b.name)));
     all
 }

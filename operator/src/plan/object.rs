@@ -1,58 +1,62 @@
 //! An object that should exist.
 
-use k8s_openapi::Resource;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// When an object is applied: what others need comes first, pods come last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// ServiceAccounts.
-    ServiceAccounts,
-    /// ConfigMaps.
-    ConfigMaps,
-    /// cert-manager's Certificates.
-    Certificates,
-    /// Services.
-    Services,
-    /// Budgets and NetworkPolicies: before the pods that they are about.
-    Policies,
-    /// Monitors and alerts.
-    Monitoring,
-    /// Ingress, HTTPRoute, BackendTLSPolicy, HorizontalPodAutoscaler.
-    Access,
-    /// StatefulSets and Deployments.
-    Workloads,
-}
+use crate::kinds::Kind;
 
 /// An object that should exist: complete for server-side apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// `apps/v1`.
-    pub api_version: &'static str,
-    /// `StatefulSet`.
-    pub kind: &'static str,
-    /// `statefulsets`: as in its path.
-    pub plural: &'static str,
+    /// Its kind.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// When it is applied.
-    pub stage: Stage,
     /// All of it.
     pub body: Value,
 }
 
+/// When an object is applied. Other objects' dependencies come first, pods come last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    ServiceAccounts,
+    ConfigMaps,
+    Certificates,
+    Services,
+    /// Before the pods that they select.
+    Policies,
+    Monitoring,
+    Access,
+    Workloads,
+}
+
 impl Object {
-    /// Of a type that Kubernetes has.
-    pub(super) fn typed<T: Resource + Serialize>(stage: Stage, name: String, object: &T) -> Self {
-        Self {
-            api_version: T::API_VERSION,
-            kind: T::KIND,
-            plural: T::URL_PATH_SEGMENT,
-            name,
-            stage,
-            // Kubernetes' types are JSON objects: there is nothing in them that JSON can't say.
-            body: serde_json::to_value(object).unwrap_or_default(),
+    /// An object of `kind`. `body` needs no `apiVersion` and `kind`.
+    pub(super) fn of<T: Serialize>(kind: Kind, name: String, body: &T) -> Self {
+        // Kubernetes' types always serialise to JSON objects.
+        let mut body = serde_json::to_value(body).unwrap_or_default();
+        if let Some(fields) = body.as_object_mut() {
+            fields.entry("apiVersion").or_insert_with(|| json!(kind.api_version()));
+            fields.entry("kind").or_insert_with(|| json!(kind.name()));
+        }
+        Self { kind, name, body }
+    }
+
+    /// When it is applied.
+    pub(super) const fn stage(&self) -> Stage {
+        match self.kind {
+            Kind::ServiceAccount => Stage::ServiceAccounts,
+            Kind::ConfigMap => Stage::ConfigMaps,
+            Kind::Certificate => Stage::Certificates,
+            Kind::Service => Stage::Services,
+            Kind::PodDisruptionBudget | Kind::NetworkPolicy => Stage::Policies,
+            Kind::PodMonitor | Kind::PrometheusRule => Stage::Monitoring,
+            Kind::Ingress | Kind::HttpRoute | Kind::BackendTlsPolicy | Kind::HorizontalPodAutoscaler => {
+                Stage::Access
+            }
+            Kind::StatefulSet | Kind::Deployment | Kind::Pod | Kind::PersistentVolumeClaim => {
+                Stage::Workloads
+            }
         }
     }
 }

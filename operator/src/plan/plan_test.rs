@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
+use super::object::Stage;
 use super::rules_test::{check, parsers_accept, templates};
 use super::samples_test::{CASES, World, fleet, resource};
 use super::specs_test::specs;
-use super::{Object, Stage, certificates};
+use super::{Object, certificates};
+use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
 use crate::resource::PullPolicy;
 use crate::validate::{Postgres, validate};
@@ -36,7 +38,7 @@ fn only_one_vault_makes_the_root_and_the_others_wait_for_it() {
     let config = |world: &World, region: &str| -> toml::Table {
         let objects = world.objects();
         let map =
-            objects.iter().find(|o| o.kind == "ConfigMap" && o.name == format!("main-{region}")).unwrap();
+            objects.iter().find(|o| o.kind == Kind::ConfigMap && o.name == format!("main-{region}")).unwrap();
         map.body["data"]["vault.toml"].as_str().unwrap().parse().unwrap()
     };
     let world = World::case(CASES[0].1);
@@ -67,7 +69,7 @@ fn a_vaults_pod_depends_on_the_spec_and_the_journal_only() {
         other.settings.pull_policy = PullPolicy::Never;
         other.settings.version = "9.9.9".into();
         other.settings.operator_namespace = "elsewhere".into();
-        other.kinds = super::Kinds::default();
+        other.kinds = Kind::known(|_| false);
         other.content = super::Content::default();
         other.journal.initialised = false;
         other.embedded = super::Embedded::parse("groups: [{name: bkv}]", "{}").unwrap();
@@ -88,9 +90,10 @@ fn nothing_that_serves_clients_is_there_before_the_fleet_is_initialised() {
         let mut world = World::case(spec);
         world.journal.initialised = false;
         let objects = world.objects();
-        let workloads = objects.iter().filter(|o| o.kind == "Deployment" || o.stage == Stage::Access).count();
+        let workloads =
+            objects.iter().filter(|o| o.kind == Kind::Deployment || o.stage() == Stage::Access).count();
         assert_eq!(workloads, 0);
-        let database = objects.iter().any(|o| o.kind == "StatefulSet" && o.name == "main-postgres");
+        let database = objects.iter().any(|o| o.kind == Kind::StatefulSet && o.name == "main-postgres");
         assert_eq!(database, matches!(world.fleet.postgres, Postgres::Managed(_)));
         assert_eq!(vault_templates(&objects).len(), world.fleet.regions.len());
     }
@@ -100,9 +103,8 @@ fn nothing_that_serves_clients_is_there_before_the_fleet_is_initialised() {
 fn kinds_that_the_cluster_lacks_are_left_out() {
     for (_, spec) in CASES {
         let mut world = World::case(spec);
-        world.kinds = super::Kinds::default();
-        let known = |kind: &str| crate::kinds::Kind::named(kind).is_some_and(|k| k.always);
-        assert!(world.objects().iter().all(|o| known(o.kind)));
+        world.kinds = Kind::known(|_| false);
+        assert!(world.objects().iter().all(|o| !o.kind.optional()));
     }
 }
 
@@ -110,8 +112,8 @@ fn kinds_that_the_cluster_lacks_are_left_out() {
 fn replicas_and_an_autoscaler_never_meet() {
     for (_, spec) in CASES {
         let objects = World::case(spec).objects();
-        let scaled = objects.iter().any(|o| o.kind == "HorizontalPodAutoscaler");
-        let chatd = objects.iter().find(|o| o.kind == "Deployment").unwrap();
+        let scaled = objects.iter().any(|o| o.kind == Kind::HorizontalPodAutoscaler);
+        let chatd = objects.iter().find(|o| o.kind == Kind::Deployment).unwrap();
         assert_eq!(chatd.body["spec"]["replicas"].is_null(), scaled);
     }
 }
@@ -120,7 +122,7 @@ fn replicas_and_an_autoscaler_never_meet() {
 fn a_change_of_chatds_configuration_rolls_it_and_new_keys_do_not() {
     let template = |world: &World| {
         let objects = world.objects();
-        templates(&objects).find(|(o, _)| o.kind == "Deployment").map(|(_, t)| t.clone()).unwrap()
+        templates(&objects).find(|(o, _)| o.kind == Kind::Deployment).map(|(_, t)| t.clone()).unwrap()
     };
     let world = World::case(CASES[0].1);
     let mut keys = World::case(CASES[0].1);
@@ -136,7 +138,7 @@ fn a_change_of_chatds_configuration_rolls_it_and_new_keys_do_not() {
 fn the_budget_keeps_all_but_one() {
     let budget = |spec: &str| {
         let objects = World::case(spec).objects();
-        let budget = objects.iter().find(|o| o.kind == "PodDisruptionBudget" && o.name == "main");
+        let budget = objects.iter().find(|o| o.kind == Kind::PodDisruptionBudget && o.name == "main");
         budget.map(|b| b.body["spec"]["minAvailable"].clone())
     };
     assert_eq!(budget(CASES[0].1), Some(2.into()));

@@ -12,8 +12,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::labels::Part;
-use super::{Object, Stage};
+use super::Object;
+use super::part::Part;
+use crate::kinds::Kind;
 use crate::validate::{self, KeyOf, Resources};
 
 /// User and group of all our images.
@@ -35,7 +36,7 @@ pub(super) fn service_account(
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };
-    Object::typed(Stage::ServiceAccounts, name, &account)
+    Object::of(Kind::ServiceAccount, name, &account)
 }
 
 /// The base of a pod: who it runs as, and what it does without.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::kinds::Kind;
+
 /// What of a pod template the standard forbids; and what we want beyond it.
 pub(super) fn violations(template: &Value) -> Vec<String> {
     let spec = &template["spec"];
@@ -51,7 +53,7 @@ pub(super) fn containers(template: &Value) -> impl Iterator<Item = &Value> {
 #[test]
 fn the_check_itself_finds_what_is_forbidden() {
     let world = super::samples_test::World::case(super::samples_test::CASES[0].1);
-    let set = world.objects().into_iter().find(|o| o.kind == "StatefulSet").unwrap();
+    let set = world.objects().into_iter().find(|o| o.kind == Kind::StatefulSet).unwrap();
     let good = set.body["spec"]["template"].clone();
     assert_eq!(violations(&good), Vec::<String>::new());
     let breaks: [fn(&mut Value); 6] = [

@@ -3,8 +3,9 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::labels::{Component, Part};
-use super::{Input, Object, Stage};
+use super::part::{Component, Part};
+use super::{Input, Object};
+use crate::kinds::Kind;
 
 /// Owned by nobody: a fleet that is taken up again finds the root that its vaults pin.
 pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
@@ -17,5 +18,5 @@ pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
         data: Some([("fingerprint".to_owned(), fingerprint)].into()),
         immutable: None,
     };
-    Some(Object::typed(Stage::ConfigMaps, name, &map))
+    Some(Object::of(Kind::ConfigMap, name, &map))
 }

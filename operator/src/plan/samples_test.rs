@@ -1,6 +1,7 @@
 //! Resources that tests plan: one for each folder of `operator/golden`.
 
-use super::{Content, Embedded, Facts, Input, Kinds, Object, Settings, objects};
+use super::{Content, Embedded, Facts, Input, Object, Settings, objects};
+use crate::kinds::{Kind, Kinds};
 use crate::resource::{BackupKeyVault, PullPolicy};
 use crate::validate::{Fleet, validate};
 
@@ -143,7 +144,7 @@ impl World {
                 r#"{"title": "Backup Key Vault"}"#,
             )
             .unwrap(),
-            kinds: Kinds::of(|_| true),
+            kinds: Kind::known(|_| true),
         }
     }
 
@@ -158,7 +159,7 @@ impl World {
             journal: &self.journal,
             content: &self.content,
             embedded: &self.embedded,
-            kinds: self.kinds,
+            kinds: &self.kinds,
         }
     }
 

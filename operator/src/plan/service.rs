@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::labels::Part;
-use super::{Object, Stage};
+use super::Object;
+use super::part::Part;
+use crate::kinds::Kind;
 
 /// One port of a Service, to the container's port of the same name.
 pub(super) fn port(name: &str, number: i32) -> ServicePort {
@@ -43,5 +44,5 @@ pub(super) fn headless(part: Part<'_>, name: String, ports: Vec<ServicePort>) ->
 
 fn of(part: Part<'_>, name: String, spec: ServiceSpec) -> Object {
     let service = Service { metadata: part.owned(&name), spec: Some(spec), status: None };
-    Object::typed(Stage::Services, name, &service)
+    Object::of(Kind::Service, name, &service)
 }

@@ -8,8 +8,9 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, IngressTLS, ServiceBackendPort,
 };
 
-use super::super::labels::Part;
-use super::super::{Input, Object, Stage, service};
+use super::super::part::Part;
+use super::super::{Input, Object, service};
+use crate::kinds::Kind;
 use crate::resource::ServiceType;
 use crate::validate::Expose;
 
@@ -39,14 +40,14 @@ pub(super) fn service(input: &Input<'_>, part: Part<'_>) -> Object {
         }),
         status: None,
     };
-    Object::typed(Stage::Services, name, &service)
+    Object::of(Kind::Service, name, &service)
 }
 
 pub(super) fn ingress(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
     let Expose::Ingress { class_name, host, tls_secret, annotations } = &input.fleet.chatd.expose else {
         return None;
     };
-    if !input.kinds.ingress {
+    if !input.kinds.contains(&Kind::Ingress) {
         return None;
     }
     let name = input.fleet.names().chatd();
@@ -76,5 +77,5 @@ pub(super) fn ingress(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         }),
         status: None,
     };
-    Some(Object::typed(Stage::Access, name, &ingress))
+    Some(Object::of(Kind::Ingress, name, &ingress))
 }

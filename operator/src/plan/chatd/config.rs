@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 
-use super::super::labels::Part;
+use super::super::part::Part;
 use super::super::vault::{self, HEALTH, RELAY};
-use super::super::{Input, Object, Stage};
+use super::super::{Input, Object};
 use super::PUBLIC;
+use crate::kinds::Kind;
 use crate::validate::{JwksSource, Postgres};
 
 #[derive(Serialize)]
@@ -106,5 +107,5 @@ pub(super) fn config_map(input: &Input<'_>, part: Part<'_>, config: String) -> O
         data.insert("jwks.json".into(), jwks.clone());
     }
     let map = ConfigMap { metadata: part.owned(&name), data: Some(data), ..ConfigMap::default() };
-    Object::typed(Stage::ConfigMaps, name, &map)
+    Object::of(Kind::ConfigMap, name, &map)
 }

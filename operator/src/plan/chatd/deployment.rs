@@ -5,10 +5,11 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Volume, Vo
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::labels::{CONFIG_HASH, Part};
+use super::super::part::{CONFIG_HASH, Part};
 use super::super::vault::HEALTH;
-use super::super::{Input, Object, Stage, hash, pod};
+use super::super::{Input, Object, hash, pod};
 use super::{PUBLIC, database};
+use crate::kinds::Kind;
 use crate::validate::Scaling;
 
 pub(super) fn deployment(input: &Input<'_>, part: Part<'_>, config: &str) -> Object {
@@ -42,7 +43,7 @@ pub(super) fn deployment(input: &Input<'_>, part: Part<'_>, config: &str) -> Obj
         }),
         status: None,
     };
-    Object::typed(Stage::Workloads, name, &deployment)
+    Object::of(Kind::Deployment, name, &deployment)
 }
 
 fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {

@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::labels::Part;
-use super::super::{Input, Object, Stage};
+use super::super::part::Part;
+use super::super::{Input, Object};
 use super::access::HTTPS;
+use crate::kinds::Kind;
 use crate::validate::{Expose, HostName};
 
 const GROUP: &str = "gateway.networking.k8s.io";
-const VERSION: &str = "gateway.networking.k8s.io/v1";
 
 pub(super) fn objects(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
-    let route = input.kinds.http_route.then(|| http_route(input, part)).flatten();
-    let policy = if input.kinds.backend_tls_policy { backend_tls(input, part) } else { Vec::new() };
+    let route = input.kinds.contains(&Kind::HttpRoute).then(|| http_route(input, part)).flatten();
+    let policy =
+        if input.kinds.contains(&Kind::BackendTlsPolicy) { backend_tls(input, part) } else { Vec::new() };
     route.into_iter().chain(policy).collect()
 }
 
@@ -41,8 +42,6 @@ fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         .collect();
     let hosts: Vec<&str> = host_names.iter().map(HostName::as_str).collect();
     let body = json!({
-        "apiVersion": VERSION,
-        "kind": "HTTPRoute",
         "metadata": part.owned_json(&name, &BTreeMap::new()),
         "spec": {
             "parentRefs": parents,
@@ -53,7 +52,7 @@ fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
             }],
         },
     });
-    Some(object("HTTPRoute", "httproutes", name, body))
+    Some(Object::of(Kind::HttpRoute, name, &body))
 }
 
 /// Whom the Gateway believes to be ChatD: who has the Service's name in a certificate of this authority. A Gateway reads ConfigMaps and no Secrets.
@@ -69,8 +68,6 @@ fn backend_tls(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
         ..ConfigMap::default()
     };
     let body = json!({
-        "apiVersion": VERSION,
-        "kind": "BackendTLSPolicy",
         "metadata": part.owned_json(&name, &BTreeMap::new()),
         "spec": {
             "targetRefs": [{ "group": "", "kind": "Service", "name": name }],
@@ -80,12 +77,5 @@ fn backend_tls(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
             },
         },
     });
-    vec![
-        Object::typed(Stage::ConfigMaps, authorities, &map),
-        object("BackendTLSPolicy", "backendtlspolicies", name, body),
-    ]
-}
-
-fn object(kind: &'static str, plural: &'static str, name: String, body: Value) -> Object {
-    Object { api_version: VERSION, kind, plural, name, stage: Stage::Access, body }
+    vec![Object::of(Kind::ConfigMap, authorities, &map), Object::of(Kind::BackendTlsPolicy, name, &body)]
 }

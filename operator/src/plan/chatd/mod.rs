@@ -7,7 +7,7 @@ mod deployment;
 mod gateway;
 mod scaling;
 
-use super::labels::{Component, Part};
+use super::part::{Component, Part};
 use super::{Input, Object, pod};
 
 /// Where clients reach the pod.

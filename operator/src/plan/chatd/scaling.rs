@@ -7,8 +7,9 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::labels::Part;
-use super::super::{Input, Object, Stage};
+use super::super::part::Part;
+use super::super::{Input, Object};
+use crate::kinds::Kind;
 use crate::validate::Scaling;
 
 pub(super) fn autoscaler(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
@@ -40,7 +41,7 @@ pub(super) fn autoscaler(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         },
         status: None,
     };
-    Some(Object::typed(Stage::Access, name, &autoscaler))
+    Some(Object::of(Kind::HorizontalPodAutoscaler, name, &autoscaler))
 }
 
 /// One pod at a time. With a single pod there is none: its node could never be drained.
@@ -64,5 +65,5 @@ pub(super) fn budget(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         }),
         status: None,
     };
-    Some(Object::typed(Stage::Policies, name, &budget))
+    Some(Object::of(Kind::PodDisruptionBudget, name, &budget))
 }

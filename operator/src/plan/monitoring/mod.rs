@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use super::labels::{Component, Part};
-use super::{Input, Object, Stage, hash};
-
-const GROUP: &str = "monitoring.coreos.com/v1";
+use super::part::{Component, Part};
+use super::{Input, Object, hash};
+use crate::kinds::Kind;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let (asked, kinds) = (&input.fleet.monitoring, input.kinds);
-    let monitor = (asked.pod_monitor && kinds.pod_monitor).then(|| pod_monitor(input));
-    let rule = (asked.prometheus_rule && kinds.prometheus_rule).then(|| prometheus_rule(input));
+    let monitor = (asked.pod_monitor && kinds.contains(&Kind::PodMonitor)).then(|| pod_monitor(input));
+    let rule =
+        (asked.prometheus_rule && kinds.contains(&Kind::PrometheusRule)).then(|| prometheus_rule(input));
     let dashboard = asked.dashboard.then(|| dashboard(input));
     monitor.into_iter().chain(rule).chain(dashboard).collect()
 }
@@ -50,25 +50,18 @@ fn pod_monitor(input: &Input<'_>) -> Object {
             ],
         }],
     });
-    custom(input, part, "PodMonitor", "podmonitors", &spec)
+    custom(input, part, Kind::PodMonitor, &spec)
 }
 
 fn prometheus_rule(input: &Input<'_>) -> Object {
     let part = Part::of(input.fleet, Component::Fleet);
-    custom(input, part, "PrometheusRule", "prometheusrules", &json!({ "groups": [input.embedded.group] }))
+    custom(input, part, Kind::PrometheusRule, &json!({ "groups": [input.embedded.group] }))
 }
 
-fn custom(
-    input: &Input<'_>,
-    part: Part<'_>,
-    kind: &'static str,
-    plural: &'static str,
-    spec: &Value,
-) -> Object {
+fn custom(input: &Input<'_>, part: Part<'_>, kind: Kind, spec: &Value) -> Object {
     let name = input.fleet.names().fleet();
     let metadata = part.owned_json(&name, &input.fleet.monitoring.labels);
-    let body = json!({ "apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec });
-    Object { api_version: GROUP, kind, plural, name, stage: Stage::Monitoring, body }
+    Object::of(kind, name, &json!({ "metadata": metadata, "spec": spec }))
 }
 
 fn dashboard(input: &Input<'_>) -> Object {
@@ -88,5 +81,5 @@ fn dashboard(input: &Input<'_>) -> Object {
     let file = format!("bkv-{}-{}.json", input.fleet.namespace, input.fleet.name);
     let data = [(file, format!("{:#}\n", Value::Object(dashboard)))];
     let map = ConfigMap { metadata, data: Some(data.into()), ..ConfigMap::default() };
-    Object::typed(Stage::ConfigMaps, name, &map)
+    Object::of(Kind::ConfigMap, name, &map)
 }

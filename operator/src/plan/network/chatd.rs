@@ -1,7 +1,7 @@
 //! What ChatD may hear and say.
 
 use super::super::chatd::PUBLIC;
-use super::super::labels::{Component, Part};
+use super::super::part::{Component, Part};
 use super::super::vault::{HEALTH, RELAY};
 use super::super::{Input, Object, postgres};
 use super::{peers, vault};

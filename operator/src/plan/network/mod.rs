@@ -11,8 +11,9 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::labels::{Component, Part};
-use super::{Input, Object, Stage};
+use super::part::{Component, Part};
+use super::{Input, Object};
+use crate::kinds::Kind;
 use crate::labels::VAULT;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
@@ -53,5 +54,5 @@ fn policy(
             policy_types: Some(types),
         }),
     };
-    Object::typed(Stage::Policies, name, &policy)
+    Object::of(Kind::NetworkPolicy, name, &policy)
 }

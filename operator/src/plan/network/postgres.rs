@@ -1,6 +1,6 @@
 //! What the managed database may hear: ChatD. It says nothing of its own.
 
-use super::super::labels::{Component, Part};
+use super::super::part::{Component, Part};
 use super::super::postgres::PORT;
 use super::super::{Input, Object};
 use super::peers;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 
-use super::super::labels::Part;
+use super::super::part::Part;
 use super::super::{Input, Object};
 use super::peers;
 use crate::validate::{Hsm, Region};

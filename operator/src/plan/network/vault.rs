@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 
-use super::super::labels::{Component, Part};
+use super::super::part::{Component, Part};
 use super::super::vault::{ADMIN, HEALTH, PEER, RELAY};
 use super::super::{Input, Object};
 use super::peers;

@@ -4,7 +4,7 @@ mod stateful_set;
 
 use std::collections::BTreeMap;
 
-use super::labels::{Component, Part};
+use super::part::{Component, Part};
 use super::{Input, Object, pod, service};
 use crate::validate::Postgres;
 

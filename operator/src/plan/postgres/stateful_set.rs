@@ -9,9 +9,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::labels::Part;
-use super::super::{Input, Object, Stage, pod};
+use super::super::part::Part;
+use super::super::{Input, Object, pod};
 use super::PORT;
+use crate::kinds::Kind;
 use crate::validate::Volume;
 
 const DATA: &str = "/var/lib/postgresql/data/pgdata";
@@ -46,7 +47,7 @@ pub(super) fn stateful_set(input: &Input<'_>, part: Part<'_>, storage: &Volume) 
         }),
         status: None,
     };
-    Object::typed(Stage::Workloads, name, &set)
+    Object::of(Kind::StatefulSet, name, &set)
 }
 
 fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {

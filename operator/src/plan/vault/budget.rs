@@ -3,8 +3,9 @@
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::labels::{Component, Part};
-use super::super::{Input, Object, Stage};
+use super::super::part::{Component, Part};
+use super::super::{Input, Object};
+use crate::kinds::Kind;
 
 /// One budget for the whole fleet: one per region would let all regions go at once. `minAvailable` and not `maxUnavailable`: an evicted pod that can't
 /// come back must count as gone. With one region there is none, or its node could never be drained.
@@ -26,5 +27,5 @@ pub(in super::super) fn budget(input: &Input<'_>) -> Option<Object> {
         }),
         status: None,
     };
-    Some(Object::typed(Stage::Policies, name, &budget))
+    Some(Object::of(Kind::PodDisruptionBudget, name, &budget))
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 
-use super::super::labels::Part;
-use super::super::{Input, Object, Stage};
+use super::super::part::Part;
+use super::super::{Input, Object};
 use super::{ADMIN, HEALTH, PEER, RELAY, address, module};
+use crate::kinds::Kind;
 use crate::validate::{Region, RootCustody};
 
 #[derive(Serialize)]
@@ -90,5 +91,5 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
 
 pub(super) fn config_map(part: Part<'_>, name: String, data: BTreeMap<String, String>) -> Object {
     let map = ConfigMap { metadata: part.owned(&name), data: Some(data), ..ConfigMap::default() };
-    Object::typed(Stage::ConfigMaps, name, &map)
+    Object::of(Kind::ConfigMap, name, &map)
 }

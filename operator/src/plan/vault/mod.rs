@@ -10,7 +10,7 @@ mod volumes;
 
 pub(super) use budget::budget;
 
-use super::labels::Part;
+use super::part::Part;
 use super::{Input, Object, pod, service};
 use crate::validate::{Fleet, Hsm, ObjectNames, Pin, Region};
 

@@ -8,10 +8,11 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::labels::{CONFIG_HASH, Component, Part};
-use super::super::{Input, Object, Stage, hash, pod};
+use super::super::part::{CONFIG_HASH, Component, Part};
+use super::super::{Input, Object, hash, pod};
 use super::module::{self, Token};
 use super::{ADMIN, HEALTH, PEER, RELAY, library, volumes};
+use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
 use crate::validate::Region;
 
@@ -51,7 +52,7 @@ pub(super) fn stateful_set(input: &Input<'_>, region: &Region, config: &BTreeMap
         }),
         status: None,
     };
-    Object::typed(Stage::Workloads, name, &set)
+    Object::of(Kind::StatefulSet, name, &set)
 }
 
 fn template(

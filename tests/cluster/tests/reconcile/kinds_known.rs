@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
 use bkv_cluster_tests::{Answer, ApiServer, merged};
-use bkv_operator::plan::{self, Content, Embedded, Facts, Input, Kinds, Object, Settings};
+use bkv_operator::kinds::Kind;
+use bkv_operator::plan::{self, Content, Embedded, Facts, Input, Object, Settings};
 use bkv_operator::resource::{BackupKeyVault, PullPolicy};
 use bkv_operator::validate::validate;
 use serde_json::{Value, json};
@@ -72,10 +73,10 @@ fn planned(resource: &Value) -> Vec<Object> {
         journal: &journal,
         content: &content,
         embedded: &embedded,
-        kinds: Kinds::of(|_| true),
+        kinds: &Kind::known(|_| true),
     };
     let mut all = plan::objects(&input);
-    all.retain(|o| bkv_operator::kinds::Kind::named(o.kind).is_some_and(|k| !k.always));
+    all.retain(|o| o.kind.optional());
     all
 }
 
@@ -115,7 +116,7 @@ async fn fits(place: &Place<'_>, object: &Object) {
     let wrong = merged(&object.body, &json!({ "spec": { field.as_str(): 7 } }));
     let words = refusal(place, &wrong).unwrap_or_else(|| panic!("{name}: a wrong `{field}` was taken"));
     assert!(words.contains(&field), "{name}: {words}");
-    let live = place.until_there(object.kind, &object.name).await;
+    let live = place.until_there(object.kind.name(), &object.name).await;
     is_kept(&object.body["spec"], &live["spec"], &name);
     is_kept(&object.body["metadata"]["labels"], &live["metadata"]["labels"], &name);
 }
@@ -131,7 +132,7 @@ fn everything() -> Value {
 }
 
 fn kinds(objects: &[Object]) -> BTreeSet<&'static str> {
-    objects.iter().map(|o| o.kind).collect()
+    objects.iter().map(|o| o.kind.name()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +160,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
     assert!(place.get("PrometheusRule", "demo").await.is_some());
     place.demo(json!({})).await;
     for object in objects {
-        place.until_gone(object.kind, &object.name).await;
+        place.until_gone(object.kind.name(), &object.name).await;
     }
     place.until_gone("ConfigMap", "demo-chatd-ca").await;
     assert!(place.get("Service", "demo-chatd").await.is_some());

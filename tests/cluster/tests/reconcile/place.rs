@@ -85,7 +85,7 @@ impl<'a> Place<'a> {
             "Secret" => other("", "v1", kind, "secrets"),
             "Lease" => other("coordination.k8s.io", "v1", kind, "leases"),
             "Event" => other("events.k8s.io", "v1", kind, "events"),
-            _ => Kind::named(kind).expect("a kind of the operator").resource(),
+            _ => kind.parse::<Kind>().expect("a kind of the operator").resource(),
         };
         Api::namespaced_with(self.client.clone(), &self.account.namespace, &resource)
     }
@@ -112,7 +112,7 @@ impl<'a> Place<'a> {
         let (api, version) = match kind {
             "BackupKeyVault" => (self.api(kind), "bkv.dev/v1alpha1".to_owned()),
             "Secret" => (self.api(kind), "v1".to_owned()),
-            _ => (self.api(kind), Kind::named(kind).unwrap().resource().api_version),
+            _ => (self.api(kind), kind.parse::<Kind>().unwrap().api_version()),
         };
         let object = merged(
             &json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": self.account.namespace } }),
