@@ -6,7 +6,7 @@ use bkv_core::statement::{self, Attested};
 use bkv_wire::proto::inner as p;
 
 use crate::error::{Error, WrongAnswer};
-use crate::fleet::{Fault, Trusted, VaultClock};
+use crate::trusted::{CheckError, Trusted, VaultClock};
 
 /// What one region said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Survey {
             match verify(trusted, clock, account, nonce, a) {
                 Ok(good) if survey.good.iter().all(|g| g.slot != good.slot) => survey.good.push(good),
                 Ok(_) => {} // the same region twice counts once
-                Err(Fault::Wrong(w)) => survey.wrong.push(w),
-                Err(Fault::Final(e)) => return Err(e),
+                Err(CheckError::Wrong(w)) => survey.wrong.push(w),
+                Err(CheckError::Final(e)) => return Err(e),
             }
         }
         Ok(survey)
@@ -98,9 +98,9 @@ fn verify(
     account: &AccountId,
     nonce: &[u8; 32],
     a: &p::Attestation,
-) -> Result<Attested, Fault> {
+) -> Result<Attested, CheckError> {
     let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
-    let wrong = |what: &str| Fault::Wrong(trusted.wrong(slot, what));
+    let wrong = |what: &str| CheckError::Wrong(trusted.wrong(slot, what));
     if a.nonce[..] != nonce[..] {
         return Err(wrong("its attestation is not over this nonce: an old one was played again"));
     }

@@ -1,7 +1,6 @@
 //! The client of one account: opens sessions and keeps at it until the deadline.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bkv_core::document::Admission;
 use bkv_core::id::{AccountId, Slot, Time};
@@ -13,37 +12,13 @@ use zeroize::Zeroizing;
 
 use crate::attested::{Status, Survey, whole};
 use crate::error::{Distrust, Error};
-use crate::fleet::{Fleet, Trusted, VaultClock};
-use crate::retry::{Cause, Fault, Retry};
+use crate::fault::{Cause, Fault, unexpected};
+use crate::fleet::Fleet;
+use crate::retry::Retry;
 use crate::runtime::Runtime;
-use crate::session::{Session, unexpected};
-
-/// How long to wait for what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timing {
-    /// For a whole operation, repetitions included.
-    pub deadline: Duration,
-    /// For one answer; then the same is repeated over a new stream.
-    pub reply: Duration,
-    /// Before the first repetition; doubles, with jitter.
-    pub first_pause: Duration,
-    /// The most between two repetitions.
-    pub longest_pause: Duration,
-    /// For the last regions' acknowledgements of a registration, once t are there.
-    pub acknowledgements: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(30),
-            reply: Duration::from_secs(4),
-            first_pause: Duration::from_millis(30),
-            longest_pause: Duration::from_secs(1),
-            acknowledgements: Duration::from_millis(500),
-        }
-    }
-}
+use crate::session::Session;
+use crate::timing::Timing;
+use crate::trusted::{Trusted, VaultClock};
 
 /// One account at one fleet. Cheap to clone.
 #[derive(Clone)]
@@ -91,24 +66,17 @@ impl Client {
 
     /// The fleet's documents, fetched and checked if need be.
     pub async fn trusted(&self) -> Result<Arc<Trusted>, Error> {
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        loop {
-            match self.fleet.trusted(&self.runtime).await {
-                Ok(trusted) => return Ok(trusted),
-                Err(fault) => retry.pause(fault).await?,
-            }
-        }
+        self.retry().run(|| self.fleet.trusted(&self.runtime)).await
     }
 
     /// What at least t regions sign of the account, over a fresh nonce.
     pub async fn status(&self) -> Result<Status, Error> {
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        loop {
-            match self.status_once().await {
-                Ok(status) => return Ok(status),
-                Err(fault) => retry.pause(fault).await?,
-            }
-        }
+        self.retry().run(|| self.status_once()).await
+    }
+
+    /// Repetitions of one operation, from now on.
+    pub(crate) fn retry(&self) -> Retry<'_> {
+        Retry::new(&self.runtime, &self.timing)
     }
 
     async fn status_once(&self) -> Result<Status, Fault> {

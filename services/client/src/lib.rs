@@ -7,13 +7,14 @@
 
 mod attested;
 pub mod backup;
-mod change;
 mod client;
 mod error;
+mod fault;
 mod fleet;
 mod harden;
 mod memory;
 mod owner;
+mod password_change;
 mod receipt;
 mod recover;
 mod register;
@@ -21,14 +22,16 @@ mod retry;
 mod runtime;
 mod sealed;
 mod session;
+mod timing;
 mod transport;
+mod trusted;
 #[cfg(feature = "tokio")]
 mod websocket;
 
 pub use attested::{RegionStatus, Status};
-pub use client::{Client, Timing};
+pub use client::Client;
 pub use error::{Counted, Distrust, Error, Whose, WrongAnswer};
-pub use fleet::{Fleet, Trusted};
+pub use fleet::Fleet;
 pub use harden::harden;
 pub use memory::{FileMemory, Memory, MemoryError, Remembered, VolatileMemory};
 pub use receipt::Receipt;
@@ -38,7 +41,9 @@ pub use register::{RegisterOptions, Registered};
 pub use runtime::TokioClock;
 pub use runtime::{Clock, OsRandom, Random, Runtime};
 pub use sealed::{OwnerKey, owner_key};
+pub use timing::Timing;
 pub use transport::{Duplex, Transport, TransportError};
+pub use trusted::Trusted;
 #[cfg(feature = "tokio")]
 pub use websocket::{Trust, WebSocketTransport};
 

@@ -2,18 +2,17 @@
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
-use bkv_core::statement::{self, Owned, ReceiptKind};
+use bkv_core::statement::{self, Operation, Owned, ReceiptKind};
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::reply::Result as Answer;
-use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::request::Operation as Request;
 use bkv_wire::proto::inner::{self as p};
 
 use crate::client::{Client, Entered};
 use crate::error::Error;
+use crate::fault::{Fault, unexpected};
 use crate::receipt::{self, Receipt};
-use crate::retry::{Fault, Retry};
 use crate::sealed::{OwnerKey, owner_key};
-use crate::session::unexpected;
 
 /// How long an owner's signature holds: long enough for every repetition, short enough that a hidden one is soon void.
 const VALID_MS: u64 = 10 * 60 * 1000;
@@ -21,53 +20,48 @@ const VALID_MS: u64 = 10 * 60 * 1000;
 impl Client {
     /// Removes the key from the vault for good.
     pub async fn delete(&self, key: &BackupKey) -> Result<Receipt, Error> {
-        let delete = |owner| Operation::Delete(p::Delete { owner: Some(owner) });
-        self.owned(key, statement::Operation::Delete, ReceiptKind::Deleted, &delete).await
+        let delete = |owner| Request::Delete(p::Delete { owner: Some(owner) });
+        self.owned(key, Operation::Delete, ReceiptKind::Deleted, &delete).await
     }
 
     /// Names the newest backup, so that a new device notices when it is shown an older one.
     pub async fn set_manifest(&self, key: &BackupKey, manifest: Manifest) -> Result<Receipt, Error> {
         let set = |owner| {
             let hash = manifest.hash.0.to_vec().into();
-            Operation::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
+            Request::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
         };
-        self.owned(key, statement::Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await
+        self.owned(key, Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await
     }
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
     pub async fn account(&self) -> Result<(AccountId, Lineage), Error> {
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        loop {
-            match self.enter(false, None).await {
-                Ok((_, entered)) => return Ok((entered.account, entered.trusted.admission().lineage)),
-                Err(fault) => retry.pause(fault).await?,
-            }
-        }
+        let (_, entered) = self.retry().run(|| self.enter(false, None)).await?;
+        Ok((entered.account, entered.trusted.admission().lineage))
     }
 
     async fn owned(
         &self,
         key: &BackupKey,
-        what: statement::Operation<'_>,
+        what: Operation<'_>,
         kind: ReceiptKind,
-        message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
+        message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
     ) -> Result<Receipt, Error> {
         let mut signed = None;
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        loop {
-            match self.owned_once(key, &what, kind, message, &mut signed).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(fault) => retry.pause(fault).await?,
-            }
-        }
+        let what = &what;
+        self.retry()
+            .run_with(&mut signed, |signed| async move {
+                let ended = self.owned_once(key, what, kind, message, signed).await;
+                (signed, ended)
+            })
+            .await
     }
 
     async fn owned_once(
         &self,
         key: &BackupKey,
-        what: &statement::Operation<'_>,
+        what: &Operation<'_>,
         kind: ReceiptKind,
-        message: &(dyn Fn(p::OwnerSignature) -> Operation + Send + Sync),
+        message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
         signed: &mut Option<p::OwnerSignature>,
     ) -> Result<Receipt, Fault> {
         let (mut session, entered) = self.enter(signed.is_none(), None).await?;
@@ -98,7 +92,7 @@ impl Client {
         entered: &Entered,
         generation: Generation,
         owner: &OwnerKey,
-        what: &statement::Operation<'_>,
+        what: &Operation<'_>,
     ) -> p::OwnerSignature {
         let list = entered.trusted.admission();
         let operation = OperationId(self.runtime.bytes());

@@ -4,9 +4,8 @@ use bkv_core::id::{AccountId, Generation, Ordinal, Slot, Time};
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_wire::proto::inner as p;
 
-use crate::fleet::{Trusted, VaultClock};
-use crate::retry::Fault;
-use crate::session::unexpected;
+use crate::fault::{Fault, unexpected};
+use crate::trusted::{Trusted, VaultClock};
 
 /// A verified receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,107 +1,16 @@
-//! Repeating the same until it works or time is up. What is repeated keeps its ids, so a repetition never costs a try.
+//! Repeats an operation until it works or time is up. What is repeated keeps its ids, so a repetition never costs a try.
 
 use std::time::Duration;
 
-use bkv_core::id::Time;
-use bkv_wire::proto::inner::refused::Code;
-use bkv_wire::proto::inner::{self as p};
+use futures_util::FutureExt as _;
 
-use crate::client::Timing;
-use crate::error::{Error, Whose, WrongAnswer};
+use crate::error::Error;
+use crate::fault::{Cause, Fault};
 use crate::runtime::Runtime;
-use crate::transport::TransportError;
+use crate::timing::Timing;
 
-/// Why one go at an operation ended.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// Worth repeating.
-    Repeat(Cause),
-    /// The vault said no.
-    Refused(p::Refused),
-    /// Not worth repeating.
-    Final(Error),
-}
-
-/// Why it is worth repeating.
-#[derive(Debug)]
-pub(crate) enum Cause {
-    Chatd(String),
-    Vault(String),
-    Wrong(WrongAnswer),
-    /// We hold a newer bundle now.
-    NewerBundle,
-}
-
-impl From<Error> for Fault {
-    fn from(e: Error) -> Self {
-        Self::Final(e)
-    }
-}
-
-impl From<WrongAnswer> for Fault {
-    fn from(w: WrongAnswer) -> Self {
-        Self::Repeat(Cause::Wrong(w))
-    }
-}
-
-impl From<TransportError> for Fault {
-    fn from(e: TransportError) -> Self {
-        match e {
-            TransportError::Unreachable(_) | TransportError::Lost(_) => {
-                Self::Repeat(Cause::Chatd(e.to_string()))
-            }
-            TransportError::TokenRefused => Self::Final(Error::TokenRefused(Whose::Chatd)),
-            TransportError::TokenExpired => Self::Final(Error::TokenExpired),
-            TransportError::Misconfigured(why) => Self::Final(Error::ChatdUnreachable(why)),
-        }
-    }
-}
-
-impl Fault {
-    /// What a refusal means if the operation has no better use for it.
-    pub(crate) fn settle(self) -> Result<Cause, Error> {
-        let refused = match self {
-            Self::Repeat(cause) => return Ok(cause),
-            Self::Final(e) => return Err(e),
-            Self::Refused(r) => r,
-        };
-        let until = Time(refused.until_ms);
-        let code = refused.code();
-        Err(match code {
-            Code::Token => Error::TokenRefused(Whose::Vault),
-            Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {
-                let why = match code {
-                    Code::TooFewRegions => "too few regions answered: ",
-                    _ => "",
-                };
-                return Ok(Cause::Vault(format!("{why}{}", printable(&refused.detail))));
-            }
-            Code::NoKey => Error::NoKey,
-            Code::Destroyed | Code::Exhausted => Error::Destroyed,
-            Code::Deleted => Error::Deleted,
-            Code::Locked => Error::Locked,
-            Code::Wait => Error::Wait { until },
-            Code::LastTryOpen => Error::LastTryOpen { until },
-            Code::NoAttempt => Error::Superseded,
-            Code::Owner => Error::NotOwner,
-            Code::OldManifest => Error::OlderManifest,
-            Code::Unspecified
-            | Code::Malformed
-            | Code::Conflict
-            | Code::Proof
-            | Code::Expired
-            | Code::Record
-            | Code::Element => {
-                Error::Refused { code: code.as_str_name(), detail: printable(&refused.detail) }
-            }
-        })
-    }
-}
-
-/// A vault's words go to a terminal: nothing that steers one, and not too many.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
+/// How often newer documents are taken over without a pause.
+const MAX_BUNDLES: u8 = 3;
 
 /// Back-off with jitter until a deadline.
 pub(crate) struct Retry<'a> {
@@ -118,15 +27,43 @@ impl<'a> Retry<'a> {
         Self { runtime, timing, deadline, delay: timing.first_pause, bundles: 0 }
     }
 
-    /// Waits before the next go, or says why there is none.
-    pub(crate) async fn pause(&mut self, fault: Fault) -> Result<(), Error> {
+    /// Repeats `once` until it succeeds, fails for good, or the deadline is near.
+    pub(crate) async fn run<T, F>(self, mut once: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        self.run_with(&mut (), |unit| once().map(|ended| (unit, ended))).await
+    }
+
+    /// The same for an operation with a state that outlives its repetitions: `once` takes it and returns it.
+    pub(crate) async fn run_with<'s, S, T, F>(
+        mut self,
+        mut state: &'s mut S,
+        mut once: impl FnMut(&'s mut S) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = (&'s mut S, Result<T, Fault>)>,
+    {
+        loop {
+            let ended;
+            (state, ended) = once(state).await;
+            match ended {
+                Ok(done) => return Ok(done),
+                Err(fault) => self.pause(fault).await?,
+            }
+        }
+    }
+
+    /// Waits before the next repetition. Fails if there is none: the fault is final, or the wait would end after the deadline.
+    async fn pause(&mut self, fault: Fault) -> Result<(), Error> {
         let cause = fault.settle()?;
-        if matches!(cause, Cause::NewerBundle) && self.bundles < 3 {
+        if matches!(cause, Cause::NewerBundle) && self.bundles < MAX_BUNDLES {
             self.bundles += 1;
             return Ok(());
         }
-        let quarter = u32::from_le_bytes(self.runtime.bytes::<4>()) % 1024;
-        let wait = self.delay / 2 + (self.delay / 2) * quarter / 1024;
+        let half = self.delay / 2;
+        let jitter = half * (u32::from_le_bytes(self.runtime.bytes()) % 1024) / 1024;
+        let wait = half + jitter;
         if self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),

@@ -11,10 +11,10 @@ use bkv_wire::proto::outer::{self, frame::Body};
 use prost::Message as _;
 
 use crate::error::{Distrust, Error};
-use crate::fleet::Trusted;
-use crate::retry::{Cause, Fault};
+use crate::fault::{Cause, Fault, unexpected};
 use crate::runtime::{Runtime, within};
 use crate::transport::Duplex;
+use crate::trusted::Trusted;
 
 /// The version of the messages that is spoken.
 const PROTOCOL: u32 = 1;
@@ -159,11 +159,6 @@ fn words(reason: outer::reset::Reason) -> &'static str {
 
 fn frame(body: Body) -> outer::Frame {
     outer::Frame { stream: 0, body: Some(body) }
-}
-
-/// The vault answered something that does not belong there.
-pub(crate) fn unexpected() -> Fault {
-    Fault::Repeat(Cause::Vault("an answer that does not belong there".into()))
 }
 
 fn channel_fault(e: ChannelError) -> Fault {

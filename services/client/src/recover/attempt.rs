@@ -128,6 +128,14 @@ impl Attempt {
         Some(Error::WrongPassword { tries_left: tries_left(statement), next_allowed: None })
     }
 
+    /// The error for the person. A password that is known to be wrong is reported as such, whether or not the attempt could be closed.
+    pub(super) fn explain(&self, e: Error) -> Error {
+        match self.wrong_password() {
+            Some(wrong) if !matches!(e, Error::WrongPassword { .. } | Error::Destroyed) => wrong,
+            _ => e.of_attempt(self.counted()),
+        }
+    }
+
     pub(super) fn wrong_last(&self) -> bool {
         matches!(&self.stage, Stage::Wrong(statement) if tries_left(statement) == 0)
     }

@@ -1,7 +1,7 @@
 //! From B to pw': t regions' answers, each signed over the same attempt and each with a proof that it was made with the registered share.
 //! Before t proofs have held, nothing made from the password exists outside this process (S44).
 
-use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot};
+use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot, WrongLength};
 use bkv_core::record::KsfParams;
 use bkv_core::statement::{self, Attempt as Statement};
 use bkv_crypto::opaque::Stretch;
@@ -13,14 +13,23 @@ use bkv_wire::proto::inner::{self as p};
 use super::attempt::{Answers, Attempt, Exchange, Stage};
 use crate::client::{Client, Entered};
 use crate::error::{Distrust, Error, WrongAnswer};
-use crate::fleet;
-use crate::retry::{Cause, Fault};
-use crate::session::{Session, unexpected};
+use crate::fault::{Cause, Fault, unexpected};
+use crate::session::Session;
+use crate::trusted::CheckError;
 
 /// How often the leader is asked for more answers in one session before a new one is tried.
 const ASK_AGAIN: usize = 2;
 /// How often a leader may change its story before it is named.
 const MAX_STORIES: u8 = 3;
+
+/// What is wrong with a `Begun`.
+#[derive(Debug, thiserror::Error)]
+enum BegunError {
+    #[error("sent {sent} commitments, the admission list says {threshold}")]
+    Commitments { sent: usize, threshold: u8 },
+    #[error(transparent)]
+    Field(#[from] WrongLength),
+}
 
 impl Client {
     /// Gathers answers to `Begin` (request `id`) until t have held, then makes pw' of them.
@@ -81,7 +90,7 @@ impl Attempt {
     fn take(&mut self, entered: &Entered, leader: Slot, begun: &p::Begun) -> Result<(), Fault> {
         let statement = match self.statement(entered, begun) {
             Ok(statement) => statement,
-            Err(what) => return Err(entered.trusted.wrong(leader, what).into()),
+            Err(e) => return Err(entered.trusted.wrong(leader, e.to_string()).into()),
         };
         if self.answers.statement.as_ref().is_none_or(|(known, _)| *known != statement) {
             // Honest regions sign one statement for one attempt. Never mix two: start collecting anew, and bear in mind who told it.
@@ -103,22 +112,18 @@ impl Attempt {
             }
             match self.check(entered, e) {
                 Ok(()) => {}
-                Err(fleet::Fault::Wrong(wrong)) => self.accuse(wrong),
-                Err(fleet::Fault::Final(e)) => return Err(e.into()),
+                Err(CheckError::Wrong(wrong)) => self.accuse(wrong),
+                Err(CheckError::Final(e)) => return Err(e.into()),
             }
         }
         Ok(())
     }
 
     /// What each region must have signed: our own id and B, this account and fleet, and what the leader says of the record.
-    fn statement(&self, entered: &Entered, b: &p::Begun) -> Result<Statement, String> {
+    fn statement(&self, entered: &Entered, b: &p::Begun) -> Result<Statement, BegunError> {
         let list = entered.trusted.admission();
         if b.commitments.len() != entered.trusted.threshold() {
-            return Err(format!(
-                "sent {} commitments, the admission list says {}",
-                b.commitments.len(),
-                list.threshold
-            ));
+            return Err(BegunError::Commitments { sent: b.commitments.len(), threshold: list.threshold });
         }
         let commitments: Result<Vec<Element>, _> =
             b.commitments.iter().map(|c| Element::try_from(&c[..])).collect();
@@ -131,20 +136,20 @@ impl Attempt {
             success: Ordinal(b.success),
             attempt: self.id,
             blinded: *self.blinded.element(),
-            record: Hash::try_from(&b.record[..]).map_err(|e| e.to_string())?,
-            commitments: commitments.map_err(|e| e.to_string())?,
+            record: Hash::try_from(&b.record[..])?,
+            commitments: commitments?,
             ksf: KsfParams { memory_kib: b.ksf_memory_kib, passes: b.ksf_passes, lanes: b.ksf_lanes },
             budget: b.budget,
         })
     }
 
-    fn check(&mut self, entered: &Entered, e: &p::Evaluation) -> Result<(), fleet::Fault> {
+    fn check(&mut self, entered: &Entered, e: &p::Evaluation) -> Result<(), CheckError> {
         let Some((statement, commitments)) = &self.answers.statement else { return Ok(()) };
         let slot = Slot(u8::try_from(e.slot).unwrap_or(0));
         if self.answers.verified.iter().any(|(s, _)| *s == slot) {
             return Ok(()); // the same region twice is one region
         }
-        let wrong = |what: String| fleet::Fault::Wrong(entered.trusted.wrong(slot, what));
+        let wrong = |what: String| CheckError::Wrong(entered.trusted.wrong(slot, what));
         let beta = Element::try_from(&e.beta[..]).map_err(|e| wrong(e.to_string()))?;
         let proof = Proof::from_slice(&e.proof).map_err(|e| wrong(e.to_string()))?;
         let signed = statement::evaluation(statement, slot, &beta);

@@ -15,10 +15,10 @@ use super::attempt::{Attempt, Proved, Stage, tries_left};
 use super::{Note, Recovered};
 use crate::client::{Client, Entered};
 use crate::error::Error;
+use crate::fault::{Fault, unexpected};
 use crate::receipt;
-use crate::retry::Fault;
 use crate::sealed;
-use crate::session::{Session, unexpected};
+use crate::session::Session;
 
 impl Client {
     /// KE2 for the KE1 of request `id`.

@@ -12,9 +12,9 @@ use bkv_stream::BackupKey;
 
 use crate::client::{Client, Entered, Pipelined};
 use crate::error::{Error, WrongAnswer};
+use crate::fault::{Cause, Fault, unexpected};
 use crate::memory::MemoryError;
 use crate::receipt::Receipt;
-use crate::retry::{Cause, Fault, Retry};
 use attempt::{Attempt, Stage};
 
 /// Said before an attempt that leaves none.
@@ -106,19 +106,15 @@ impl Client {
     /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
         let mut attempt = Attempt::new(&self.runtime, Prepared::new(password)?)?;
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        let mut recovered = loop {
-            let fault = match self.recover_once(&mut attempt, &options).await {
-                Ok(recovered) => break recovered,
-                Err(fault) => fault,
-            };
-            // The password is known to be wrong: that is the news, whether or not the attempt could be closed.
-            let wrong = attempt.wrong_password();
-            if let Err(e) = retry.pause(fault).await {
-                let told = matches!(e, Error::WrongPassword { .. } | Error::Destroyed);
-                return Err(wrong.filter(|_| !told).unwrap_or_else(|| e.of_attempt(attempt.counted())));
-            }
-        };
+        let with = &options;
+        let ended = self
+            .retry()
+            .run_with(&mut attempt, |attempt| async move {
+                let ended = self.recover_once(attempt, with).await;
+                (attempt, ended)
+            })
+            .await;
+        let mut recovered = ended.map_err(|e| attempt.explain(e))?;
         // S29: from here on this device too knows which backup is the newest, with no vault in reach.
         if let Some(newest) = &recovered.manifest
             && let Err(e) = crate::backup::remember(&self.fleet, &recovered.account, newest)
@@ -162,7 +158,7 @@ impl Client {
                         attempt.left |= matches!(attempt.stage, Stage::Blind);
                         session.ask(request)?
                     }
-                    None => return Err(crate::session::unexpected()),
+                    None => return Err(unexpected()),
                 },
             };
             match attempt.stage {

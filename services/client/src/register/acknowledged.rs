@@ -9,9 +9,9 @@ use bkv_wire::proto::inner::{self as p};
 use super::draft::Draft;
 use crate::client::{Client, Entered};
 use crate::error::WrongAnswer;
-use crate::fleet;
-use crate::retry::{Cause, Fault};
-use crate::session::{Session, unexpected};
+use crate::fault::{Cause, Fault, unexpected};
+use crate::session::Session;
+use crate::trusted::CheckError;
 
 impl Client {
     /// Sends the draft and gathers acknowledgements: all n if they come soon, t if not. The client believes t regions, never one: a leader
@@ -40,9 +40,9 @@ impl Client {
             for a in all.acknowledgements.into_iter().take(usize::from(u8::MAX)) {
                 match draft.check(entered, a) {
                     Ok(()) => {}
-                    Err(fleet::Fault::Wrong(w)) if wrong.contains(&w) => {}
-                    Err(fleet::Fault::Wrong(w)) => wrong.push(w),
-                    Err(fleet::Fault::Final(e)) => return Err(e.into()),
+                    Err(CheckError::Wrong(w)) if wrong.contains(&w) => {}
+                    Err(CheckError::Wrong(w)) => wrong.push(w),
+                    Err(CheckError::Final(e)) => return Err(e.into()),
                 }
             }
             if draft.acknowledgements.len() >= n || (!more && enough(draft)) {
@@ -60,7 +60,7 @@ impl Client {
 
 impl Draft {
     /// Takes an acknowledgement of this record and these shares by an admitted region.
-    fn check(&mut self, entered: &Entered, a: p::Acknowledgement) -> Result<(), fleet::Fault> {
+    fn check(&mut self, entered: &Entered, a: p::Acknowledgement) -> Result<(), CheckError> {
         let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
         let r = &self.record;
         let statement =

@@ -13,10 +13,10 @@ use bkv_wire::proto::inner::{self as p};
 
 use crate::client::Entered;
 use crate::error::{Distrust, Error};
-use crate::fleet::Trusted;
-use crate::retry::Fault;
+use crate::fault::{Fault, unexpected};
 use crate::runtime::Runtime;
 use crate::sealed::{self, OwnerKey};
+use crate::trusted::Trusted;
 
 /// Between request and response. The whole OPRF key exists here only, and is dropped with it.
 pub(super) struct Begun {
@@ -70,7 +70,7 @@ impl Begun {
         let ksf = ksf.unwrap_or(policy.ksf_floor);
         let stretch = Stretch::within(ksf, &policy.ksf_floor, &policy.ksf_ceiling)
             .map_err(|e| Error::from(Distrust::Stretching(e.to_string())))?;
-        let reg_id = RegId::try_from(&started.reg_id[..]).map_err(|_| crate::session::unexpected())?;
+        let reg_id = RegId::try_from(&started.reg_id[..]).map_err(|_| unexpected())?;
         let registered = self
             .opaque
             .finish(&self.hardened, &started.response, &stretch, &mut runtime.rng())

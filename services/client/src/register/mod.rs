@@ -20,11 +20,11 @@ use zeroize::Zeroizing;
 
 use crate::client::{Client, Entered};
 use crate::error::{Error, WrongAnswer};
-use crate::fleet::Trusted;
+use crate::fault::{Cause, Fault, unexpected};
 use crate::receipt::{self, Receipt};
-use crate::retry::{Cause, Fault, Retry};
 use crate::sealed;
-use crate::session::{Session, unexpected};
+use crate::session::Session;
+use crate::trusted::Trusted;
 use draft::Draft;
 
 /// ReceiptKind to register.
@@ -111,13 +111,12 @@ impl Client {
         let bytes = key.map(BackupKey::as_bytes).or(fresh.as_deref());
         let key = BackupKey::from_bytes(bytes.ok_or_else(|| Error::Local("no key".into()))?);
         let mut registration = Registration { password, key, key_given, ksf, draft: None, wrong: vec![] };
-        let mut retry = Retry::new(&self.runtime, &self.timing);
-        loop {
-            match self.register_once(&mut registration).await {
-                Ok(registered) => return Ok(registered),
-                Err(fault) => retry.pause(fault).await?,
-            }
-        }
+        self.retry()
+            .run_with(&mut registration, |registration| async move {
+                let ended = self.register_once(registration).await;
+                (registration, ended)
+            })
+            .await
     }
 
     async fn register_once(&self, r: &mut Registration) -> Result<Registered, Fault> {

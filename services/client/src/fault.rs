@@ -1,0 +1,105 @@
+//! Why one go at an operation ended, and whether the same is worth repeating.
+
+use bkv_core::id::Time;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::{self as p};
+
+use crate::error::{Error, Whose, WrongAnswer};
+use crate::transport::TransportError;
+
+/// Why one go at an operation ended.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Worth repeating.
+    Repeat(Cause),
+    /// The vault said no.
+    Refused(p::Refused),
+    /// Not worth repeating.
+    Final(Error),
+}
+
+/// Why it is worth repeating.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Chatd(String),
+    Vault(String),
+    Wrong(WrongAnswer),
+    /// We hold a newer bundle now.
+    NewerBundle,
+}
+
+impl From<Error> for Fault {
+    fn from(e: Error) -> Self {
+        Self::Final(e)
+    }
+}
+
+impl From<WrongAnswer> for Fault {
+    fn from(w: WrongAnswer) -> Self {
+        Self::Repeat(Cause::Wrong(w))
+    }
+}
+
+impl From<TransportError> for Fault {
+    fn from(e: TransportError) -> Self {
+        match e {
+            TransportError::Unreachable(_) | TransportError::Lost(_) => {
+                Self::Repeat(Cause::Chatd(e.to_string()))
+            }
+            TransportError::TokenRefused => Self::Final(Error::TokenRefused(Whose::Chatd)),
+            TransportError::TokenExpired => Self::Final(Error::TokenExpired),
+            TransportError::Misconfigured(why) => Self::Final(Error::ChatdUnreachable(why)),
+        }
+    }
+}
+
+impl Fault {
+    /// What a refusal means if the operation has no better use for it.
+    pub(crate) fn settle(self) -> Result<Cause, Error> {
+        let refused = match self {
+            Self::Repeat(cause) => return Ok(cause),
+            Self::Final(e) => return Err(e),
+            Self::Refused(r) => r,
+        };
+        let until = Time(refused.until_ms);
+        let code = refused.code();
+        Err(match code {
+            Code::Token => Error::TokenRefused(Whose::Vault),
+            Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {
+                let why = match code {
+                    Code::TooFewRegions => "too few regions answered: ",
+                    _ => "",
+                };
+                return Ok(Cause::Vault(format!("{why}{}", printable(&refused.detail))));
+            }
+            Code::NoKey => Error::NoKey,
+            Code::Destroyed | Code::Exhausted => Error::Destroyed,
+            Code::Deleted => Error::Deleted,
+            Code::Locked => Error::Locked,
+            Code::Wait => Error::Wait { until },
+            Code::LastTryOpen => Error::LastTryOpen { until },
+            Code::NoAttempt => Error::Superseded,
+            Code::Owner => Error::NotOwner,
+            Code::OldManifest => Error::OlderManifest,
+            Code::Unspecified
+            | Code::Malformed
+            | Code::Conflict
+            | Code::Proof
+            | Code::Expired
+            | Code::Record
+            | Code::Element => {
+                Error::Refused { code: code.as_str_name(), detail: printable(&refused.detail) }
+            }
+        })
+    }
+}
+
+/// The vault answered something that does not belong here.
+pub(crate) fn unexpected() -> Fault {
+    Fault::Repeat(Cause::Vault("an answer that does not belong there".into()))
+}
+
+/// The vault's text is shown in a terminal: removes control characters, which could steer it, and all after 200 characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}

@@ -1,0 +1,30 @@
+//! Deadlines and pauses of a client.
+
+use std::time::Duration;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// For a whole operation, repetitions included.
+    pub deadline: Duration,
+    /// For one answer; then the same is repeated over a new stream.
+    pub reply: Duration,
+    /// Before the first repetition; doubles, with jitter.
+    pub first_pause: Duration,
+    /// The most between two repetitions.
+    pub longest_pause: Duration,
+    /// For the last regions' acknowledgements of a registration, once t are there.
+    pub acknowledgements: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            reply: Duration::from_secs(4),
+            first_pause: Duration::from_millis(30),
+            longest_pause: Duration::from_secs(1),
+            acknowledgements: Duration::from_millis(500),
+        }
+    }
+}
