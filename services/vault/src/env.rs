@@ -1,4 +1,4 @@
-//! The world outside, as traits: clock, randomness, network. The disk is redb's own `StorageBackend`, the runtime openraft's `AsyncRuntime`.
+//! The world outside, as traits: clock, randomness, network, and an observer. The disk is redb's own `StorageBackend`, the runtime openraft's `AsyncRuntime`.
 //! The real ones are here; a simulation brings its own and drives the same code.
 
 use std::future::Future;
@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bkv_core::id::Slot;
+use bkv_core::statement::Attempt;
+use bkv_wire::proto::inner::request::Operation;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +59,21 @@ impl Random for OsRandom {
         rand::rngs::OsRng.fill_bytes(buffer);
     }
 }
+
+/// Sees what a vault does with requests and shares, at the moment when it does it. A simulation checks there what the disks hold; a vault in service has
+/// [`NoObserver`].
+pub trait Observer: Send + Sync + 'static {
+    /// A request was decrypted and is about to be carried out.
+    fn decrypted(&self, _operation: &Operation) {}
+    /// This region is about to evaluate an attempt with its share.
+    fn evaluating(&self, _slot: Slot, _attempt: &Attempt) {}
+}
+
+/// Sees nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
 
 /// A byte stream to somebody.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -14,15 +14,11 @@ pub mod keeper;
 pub mod metrics;
 pub mod peer;
 mod pin;
-mod raft;
+pub mod raft;
 pub mod relay;
 pub mod replica;
 mod root;
-#[cfg(test)]
-mod rooted;
 pub mod run;
 pub mod service;
-mod session;
-#[cfg(test)]
-mod stand;
+pub mod session;
 pub mod store;

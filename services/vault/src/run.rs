@@ -30,7 +30,7 @@ use crate::{admin, health, relay};
 pub use crate::root::RootError;
 
 /// The storage epoch that is there from the first day; rotation comes later.
-pub(crate) const EPOCH: u64 = 1;
+pub const EPOCH: u64 = 1;
 /// A leader whose clock is further from the majority's median steps aside.
 const SKEW_MS: i64 = 5_000;
 
@@ -94,7 +94,7 @@ pub enum RunError {
 }
 
 /// Data keys from the token.
-pub(crate) struct TokenKeys(pub(crate) Token);
+pub struct TokenKeys(pub Token);
 
 impl DataKeys for TokenKeys {
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
@@ -189,6 +189,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         role: identity.clone(),
         data: config.data.clone(),
         metrics,
+        observer: Arc::new(crate::env::NoObserver),
     };
     let vault = Vault::new(parts);
     let tasks = TaskTracker::new();
@@ -244,7 +245,8 @@ async fn step_down(vault: &Vault) {
     }
 }
 
-pub(crate) async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
+/// The key that shares are sealed to: from the store, or made and kept there at the first start.
+pub async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
     let other = |e: bkv_crypto::delivery::DeliveryError| RunError::Other(format!("delivery key: {e}"));
     if let Some(kept) = node.secret("delivery")? {
         let kept = Zeroizing::new(kept);
@@ -259,7 +261,7 @@ pub(crate) async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
 }
 
 /// What has to be done now and then: deadlines, boot keys, clocks, documents that some shard does not have yet.
-pub(crate) async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
+pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0u32;
@@ -341,4 +343,24 @@ pub(crate) fn median_offset(mut offsets: Vec<i64>, members: usize) -> Option<i64
 
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S40: who is off is judged by a majority; of two that disagree the one that is ahead gives way, because the other refuses its entries.
+    #[test]
+    fn s40_the_majoritys_median_decides_and_in_doubt_the_one_ahead_gives_way() {
+        let hour = 3_600_000;
+        assert_eq!(median_offset(vec![1, -2], 3), Some(0));
+        assert_eq!(median_offset(vec![hour, hour + 9], 3), Some(hour));
+        assert_eq!(median_offset(vec![-hour, 5], 3), Some(0), "one other alone is off");
+        assert_eq!(median_offset(vec![hour], 3), Some(0), "this one is behind, or the other is ahead");
+        assert_eq!(median_offset(vec![-hour], 3), Some(-hour), "this one is ahead, or the other is behind");
+        assert_eq!(median_offset(vec![], 3), None);
+        assert_eq!(median_offset(vec![], 1), Some(0));
+        assert_eq!(median_offset(vec![-hour, -hour], 5), Some(-hour));
+        assert_eq!(median_offset(vec![hour], 5), None);
+    }
 }

@@ -26,13 +26,15 @@ const QUEUE: usize = 4096;
 
 /// Answers calls of peers.
 #[async_trait::async_trait]
-pub(crate) trait Incoming: Send + Sync + 'static {
+pub trait Incoming: Send + Sync + 'static {
+    /// The answer to a call that is not about Raft.
     async fn call(&self, from: NodeId, body: Body) -> Body;
+    /// The answer to a call about Raft.
     async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer;
 }
 
 /// Listens until cancelled. Gives the address, for tests that ask for port 0.
-pub(crate) async fn listen(
+pub async fn listen(
     network: &dyn Network,
     address: SocketAddr,
     key: Arc<CertifiedKey>,

@@ -5,7 +5,7 @@ mod link;
 mod listen;
 mod tls;
 
-pub(crate) use listen::{Incoming, listen};
+pub use listen::{Incoming, listen};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -54,14 +54,15 @@ pub enum PeerError {
 
 /// The admission list in force here; None before the first.
 #[derive(Clone, Default)]
-pub(crate) struct Admitted(Arc<RwLock<Option<Arc<Admission>>>>);
+pub struct Admitted(Arc<RwLock<Option<Arc<Admission>>>>);
 
 impl Admitted {
     pub(crate) fn get(&self) -> Option<Arc<Admission>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set(&self, list: Arc<Admission>) {
+    /// Puts a list in force.
+    pub fn set(&self, list: Arc<Admission>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
     }
 
@@ -98,7 +99,8 @@ impl std::fmt::Debug for Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(
+    /// No connection yet: each is made by the first call to its peer.
+    pub fn new(
         admitted: Admitted,
         key: Arc<CertifiedKey>,
         addresses: BTreeMap<String, String>,
@@ -118,7 +120,7 @@ impl Peers {
     }
 
     /// Calls a peer's Raft; calls that are under way at the same moment share a frame.
-    pub(crate) async fn raft(
+    pub async fn raft(
         &self,
         node: NodeId,
         call: p::RaftCall,

@@ -21,7 +21,7 @@ const CACHE: usize = 1 << 20;
 
 /// A shard's log. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Log {
+pub struct Log {
     shard: u16,
     store: Store,
     inner: Arc<Mutex<Inner>>,
@@ -61,7 +61,7 @@ fn floor_place(shard: u16) -> Place {
 
 impl Log {
     /// Reads what the store has of the shard's log.
-    pub(crate) fn open(shard: u16, store: Store) -> Result<Self, StoreError> {
+    pub fn open(shard: u16, store: Store) -> Result<Self, StoreError> {
         let mut inner = Inner::default();
         if let Some(row) = store.get(&purged_place(shard))? {
             inner.purged = Some(read_tail(&row)?);
@@ -94,7 +94,7 @@ impl Log {
     }
 
     /// The end of the log and the chain hash there.
-    pub(crate) fn last(&self) -> Option<(LogId, Hash)> {
+    pub fn last(&self) -> Option<(LogId, Hash)> {
         self.lock().last
     }
 

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 
 /// What openraft passes around.
 #[derive(Debug)]
-pub(crate) enum SnapshotData {
+pub enum SnapshotData {
     /// Our own state: read from the store when somebody needs it.
     Local,
     /// Somebody else's.
@@ -21,7 +21,7 @@ pub(crate) enum SnapshotData {
 
 /// A snapshot as it came in.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub struct Received {
     /// Beside the accounts.
     pub head: Head,
     /// All accounts.
@@ -32,7 +32,7 @@ pub(crate) struct Received {
 
 /// What a snapshot begins with.
 #[derive(Clone, Debug, Encode, Decode)]
-pub(crate) struct Head {
+pub struct Head {
     /// The shard beside its accounts.
     #[n(0)]
     pub shard: Shard,
@@ -53,7 +53,7 @@ pub(crate) struct Head {
 /// One account with the secrets of its registrations. z travels in the clear inside the vaults' TLS and is masked anew; shares travel as the
 /// client sealed them.
 #[derive(Clone, Debug, Encode, Decode)]
-pub(crate) struct Row {
+pub struct Row {
     /// Whose.
     #[n(0)]
     pub id: AccountId,
@@ -67,7 +67,7 @@ pub(crate) struct Row {
 
 /// Secrets of one registration on the way to another vault.
 #[derive(Clone, Debug, Encode, Decode)]
-pub(crate) struct RowSecrets {
+pub struct RowSecrets {
     /// Which.
     #[n(0)]
     pub reg_id: RegId,

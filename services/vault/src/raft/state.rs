@@ -37,7 +37,7 @@ const EVENTS: usize = 16_384;
 
 /// A shard's state. Cheap to clone: openraft has one, the replica that answers questions another.
 #[derive(Clone)]
-pub(crate) struct State {
+pub struct State {
     pub(crate) shard: u16,
     pub(crate) store: Store,
     pub(crate) log: Log,
@@ -58,7 +58,7 @@ pub(crate) struct State {
 
 /// What t voters say of an account, directly.
 #[async_trait::async_trait]
-pub(crate) trait AskVoters: Send + Sync {
+pub trait AskVoters: Send + Sync {
     /// Do t voters say that the account is exactly this?
     async fn agree(&self, shard: u16, id: &AccountId, digest: &Hash) -> bool;
 }
@@ -114,7 +114,7 @@ const fn cursor(index: u64, n: u64) -> u64 {
 }
 
 /// What an account is, in 32 bytes: voters are asked whether theirs is the same.
-pub(crate) fn digest(account: Option<&Account>) -> Hash {
+pub fn digest(account: Option<&Account>) -> Hash {
     let bytes = account.map(cbor).unwrap_or_default();
     bkv_core::hash::tagged("bkv/account-digest/1", &[&bytes])
 }
@@ -151,7 +151,8 @@ impl Accounts for Work<'_> {
 }
 
 impl State {
-    pub(crate) fn open(
+    /// Reads what the store has of the shard's state.
+    pub fn open(
         log: Log,
         shard: u16,
         store: Store,
@@ -206,6 +207,16 @@ impl State {
         })
     }
 
+    /// The store under it.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The shard's log.
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -227,7 +238,7 @@ impl State {
     }
 
     /// The account as applied.
-    pub(crate) fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
+    pub fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
         let begun = match self.recent.get(id) {
             Ok(account) => return Ok(Some(account)),
             Err(begun) => begun,
@@ -255,7 +266,7 @@ impl State {
     }
 
     /// The newest floor of an account.
-    pub(crate) fn floor(&self, id: &AccountId) -> Result<Option<Floor>, StoreError> {
+    pub fn floor(&self, id: &AccountId) -> Result<Option<Floor>, StoreError> {
         self.store.get(&self.floor_place(id))?.map(|row| read("floor", &row)).transpose()
     }
 
@@ -432,7 +443,7 @@ impl State {
     }
 
     /// The head in a view of the disk, for a snapshot; the fleet is in it.
-    pub(crate) fn snapshot_head(&self, view: &View) -> Result<Option<Head>, StoreError> {
+    pub fn snapshot_head(&self, view: &View) -> Result<Option<Head>, StoreError> {
         let Some(row) = view.get(&head_place(self.shard))? else { return Ok(None) };
         let mut head: Head = read("head", &row)?;
         if let Some(row) = view.get(&fleet_place(self.shard))? {
@@ -442,7 +453,7 @@ impl State {
     }
 
     /// Rows of a snapshot from a view: accounts with their secrets, z unmasked for the way.
-    pub(crate) fn snapshot_rows(
+    pub fn snapshot_rows(
         &self,
         view: &View,
         after: Option<AccountId>,

@@ -17,7 +17,7 @@ use crate::raft::snapshot::SnapshotData;
 
 openraft::declare_raft_types!(
     /// One Raft group: entries are batches of commands.
-    pub(crate) TypeConfig:
+    pub TypeConfig:
         D = Payload,
         R = Applied,
         NodeId = u64,
@@ -28,19 +28,19 @@ openraft::declare_raft_types!(
 );
 
 /// An entry of the log.
-pub(crate) type Entry = openraft::Entry<TypeConfig>;
+pub type Entry = openraft::Entry<TypeConfig>;
 /// A place in the log.
-pub(crate) type LogId = openraft::LogId<u64>;
+pub type LogId = openraft::LogId<u64>;
 /// A vote.
-pub(crate) type Vote = openraft::Vote<u64>;
+pub type Vote = openraft::Vote<u64>;
 /// The group.
-pub(crate) type Raft = openraft::Raft<TypeConfig>;
+pub type Raft = openraft::Raft<TypeConfig>;
 /// Who votes.
-pub(crate) type Membership = openraft::Membership<u64, EmptyNode>;
+pub type Membership = openraft::Membership<u64, EmptyNode>;
 
 /// The CBOR of a [`bkv_core::command::Batch`]. Holds secrets (z, seeds), so its `Debug` shows only a length.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Payload(pub Bytes);
+pub struct Payload(pub Bytes);
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +50,7 @@ impl fmt::Debug for Payload {
 
 /// What applying an entry gave: one outcome a command.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Applied {
+pub struct Applied {
     /// In the order of the commands.
     pub outcomes: Vec<Outcome>,
     /// Entry time.
@@ -62,7 +62,8 @@ pub(crate) struct Applied {
 #[error("malformed {0}")]
 pub(crate) struct Malformed(pub &'static str);
 
-pub(crate) fn log_id_out(id: &LogId) -> p::LogId {
+/// A place in the log as a message.
+pub fn log_id_out(id: &LogId) -> p::LogId {
     p::LogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
 }
 
@@ -70,7 +71,8 @@ pub(crate) fn log_id_in(id: &p::LogId) -> LogId {
     LogId::new(CommittedLeaderId::new(id.term, id.node), id.index)
 }
 
-pub(crate) fn vote_out(v: &Vote) -> p::Vote {
+/// A vote as a message.
+pub fn vote_out(v: &Vote) -> p::Vote {
     p::Vote { term: v.leader_id.term, node: v.leader_id.node_id, committed: v.committed }
 }
 
@@ -90,7 +92,8 @@ pub(crate) fn ballot(v: Option<&Vote>) -> Ballot {
     })
 }
 
-pub(crate) fn membership_out(m: &Membership) -> p::Membership {
+/// A membership as a message.
+pub fn membership_out(m: &Membership) -> p::Membership {
     p::Membership {
         joint: m
             .get_joint_config()
@@ -107,7 +110,8 @@ pub(crate) fn membership_in(m: &p::Membership) -> Membership {
     Membership::new(configs, nodes)
 }
 
-pub(crate) fn entry_out(e: &Entry) -> p::Entry {
+/// An entry as a message, and as it lies in the log.
+pub fn entry_out(e: &Entry) -> p::Entry {
     let payload = match &e.payload {
         EntryPayload::Blank => p::entry::Payload::Blank(true),
         EntryPayload::Normal(b) => p::entry::Payload::Batch(b.0.clone()),
@@ -127,7 +131,7 @@ pub(crate) fn entry_in(e: p::Entry) -> Result<Entry, Malformed> {
 }
 
 /// hᵢ = H(hᵢ₋₁, the entry as it travels): two logs with the same hash at a place have the same history before it.
-pub(crate) fn chain(before: &Hash, entry: &Entry) -> Hash {
+pub fn chain(before: &Hash, entry: &Entry) -> Hash {
     tagged("bkv/chain/1", &[&before.0, &entry_out(entry).encode_to_vec()])
 }
 

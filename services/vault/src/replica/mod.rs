@@ -3,8 +3,6 @@
 mod batch;
 mod join;
 mod node;
-#[cfg(test)]
-mod replica_test;
 mod staging;
 
 pub use node::{Env, Node, NodeConfig, NodeError};
@@ -190,6 +188,16 @@ impl Replica {
     /// Which.
     pub const fn shard(&self) -> ShardId {
         ShardId(self.state.shard)
+    }
+
+    /// The state machine under it.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its Raft group; None until joining has decided that it may run.
+    pub fn raft(&self) -> Option<Raft> {
+        self.raft.borrow().clone()
     }
 
     /// How it is, and whenever that changes.

@@ -16,7 +16,7 @@ use crate::replica::Replica;
 
 impl Vault {
     /// Evaluates the pending attempt. The same attempt gives the same bytes, however often it is asked; any other is refused with a word why.
-    pub(crate) async fn evaluate(
+    pub async fn evaluate(
         &self,
         replica: &Replica,
         id: &AccountId,
@@ -49,10 +49,7 @@ impl Vault {
         let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
         let public = commitments.public_share(slot).map_err(|e| e.to_string())?;
         let context = statement::proof_context(&word, slot);
-        #[cfg(test)]
-        if let Some(witness) = self.witness.get() {
-            witness.touched(slot, &word);
-        }
+        self.observer.evaluating(slot, &word);
         let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &word.blinded)
             .map_err(|e| e.to_string())?;
         let (certificate, signature) =

@@ -32,7 +32,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use crate::env::{Clock, Random};
+use crate::env::{Clock, Observer, Random};
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Node, Replica};
@@ -65,9 +65,7 @@ pub struct Vault {
     cache: Cache,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     pub(crate) metrics: Metrics,
-    /// Sees what a test must not have to believe: each touch of a share, each request.
-    #[cfg(test)]
-    pub(crate) witness: std::sync::OnceLock<Arc<crate::stand::Witness>>,
+    pub(crate) observer: Arc<dyn Observer>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -102,6 +100,8 @@ pub struct Parts {
     pub data: PathBuf,
     /// Where it counts.
     pub metrics: Metrics,
+    /// Sees requests and evaluations; [`crate::env::NoObserver`] in service.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Vault {
@@ -127,11 +127,20 @@ impl Vault {
             cache: Cache::default(),
             capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
-            #[cfg(test)]
-            witness: std::sync::OnceLock::new(),
+            observer: parts.observer,
         });
         vault.node.set_service(Arc::new(peers::Answers(Arc::downgrade(&vault))));
         vault
+    }
+
+    /// Its replicas.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The public half of its delivery key.
+    pub const fn delivery_public(&self) -> &[u8; 32] {
+        &self.delivery_public
     }
 
     /// The documents in force here; None before the first.
@@ -299,7 +308,7 @@ impl Vault {
     }
 
     /// The account id of a subject: only vaults can compute it.
-    pub(crate) fn account_id(fleet: &Fleet, subject: &bkv_tokens::Subject) -> AccountId {
+    pub fn account_id(fleet: &Fleet, subject: &bkv_tokens::Subject) -> AccountId {
         let input =
             statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
         // A key of 32 bytes is always accepted.

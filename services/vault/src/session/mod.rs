@@ -41,7 +41,7 @@ const REQUESTS: u32 = 256;
 const KEYS: Duration = Duration::from_millis(500);
 
 /// What the outside should know of a request's end.
-pub(crate) enum End {
+pub enum End {
     /// Go on.
     Open,
     /// This vault does not lead the account's shard.
@@ -70,7 +70,8 @@ struct Login {
     state: ServerState,
 }
 
-pub(crate) struct Session {
+/// One client's conversation.
+pub struct Session {
     vault: Arc<Vault>,
     route: Route,
     channel: Channel,
@@ -81,13 +82,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
+    /// Before the first byte. None: the channel can't be made.
+    pub fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
         let channel = Channel::server(&vault.channel).ok()?;
         Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
     }
 
     /// Bytes that came in; gives bytes to send and whether to go on.
-    pub(crate) async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
+    pub async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
         if self.channel.feed(bytes).is_err() {
             return (self.channel.take_outgoing(), End::Close);
         }
@@ -128,10 +130,7 @@ impl Session {
             );
             return End::Close;
         }
-        #[cfg(test)]
-        if let Some(witness) = self.vault.witness.get() {
-            witness.asked(&operation);
-        }
+        self.vault.observer.decrypted(&operation);
         let name = reply::name(&operation);
         let timer = self.vault.metrics.duration.with_label_values(&[name]).start_timer();
         let result = self.operation(operation).await;

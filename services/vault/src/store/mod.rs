@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// The disk as it is now, whatever is written later: call [`Self::flush`] first.
-    pub(crate) fn view(&self) -> Result<View, StoreError> {
+    pub fn view(&self) -> Result<View, StoreError> {
         Ok(View { tx: self.db.db.begin_read()?, sealer: self.sealer.clone() })
     }
 
@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Waits until everything handed in so far is on disk.
-    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+    pub async fn flush(&self) -> Result<(), StoreError> {
         let (tx, rx) = tokio::sync::oneshot::channel();
         let done: Done = Box::new(move |result| {
             let _ = tx.send(result);
@@ -236,7 +236,7 @@ fn make_whole(folder: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 /// A consistent view of the disk.
-pub(crate) struct View {
+pub struct View {
     tx: redb::ReadTransaction,
     sealer: Arc<Sealer>,
 }

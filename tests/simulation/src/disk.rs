@@ -10,11 +10,11 @@ use redb::StorageBackend;
 type Io<T> = std::io::Result<T>;
 
 /// What is on a disk and would be there after all power was lost.
-pub(crate) type Image = Arc<Vec<u8>>;
+pub type Image = Arc<Vec<u8>>;
 
 /// What is wrong with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     None,
     /// No space is left: writes fail.
     Full,
@@ -30,7 +30,7 @@ pub(crate) enum Fault {
 
 /// On which side of a sync the power goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
+pub enum Side {
     Before,
     After,
 }
@@ -57,7 +57,7 @@ struct Inner {
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Disk(Arc<(Mutex<Inner>, Condvar)>);
+pub struct Disk(Arc<(Mutex<Inner>, Condvar)>);
 
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    pub(crate) fn from_image(image: Image) -> Self {
+    pub fn from_image(image: Image) -> Self {
         let working = image.as_ref().clone();
         let inner =
             Inner { working, durable: image, pending: Vec::new(), syncs: 0, fault: Fault::None, trap: None };
@@ -77,7 +77,7 @@ impl Disk {
         self.0.0.lock().unwrap()
     }
 
-    pub(crate) fn set(&self, fault: Fault) {
+    pub fn set(&self, fault: Fault) {
         let mut inner = self.lock();
         if inner.fault != Fault::Dead {
             inner.fault = fault;
@@ -86,17 +86,17 @@ impl Disk {
         self.0.1.notify_all();
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
+    pub fn syncs(&self) -> u64 {
         self.lock().syncs
     }
 
     /// What is durable now.
-    pub(crate) fn image(&self) -> Image {
+    pub fn image(&self) -> Image {
         self.lock().durable.clone()
     }
 
     /// What a loss of power may leave: what is durable, and any of the writes since.
-    pub(crate) fn torn_image(&self, rng: &mut impl Rng) -> Image {
+    pub fn torn_image(&self, rng: &mut impl Rng) -> Image {
         let inner = self.lock();
         let mut image = inner.durable.clone();
         for op in &inner.pending {
@@ -109,13 +109,13 @@ impl Disk {
     }
 
     /// At the nth sync from now the power goes, and `then` runs before anybody can learn how that sync ended.
-    pub(crate) fn trap(&self, nth: u64, side: Side, then: impl FnOnce() + Send + 'static) {
+    pub fn trap(&self, nth: u64, side: Side, then: impl FnOnce() + Send + 'static) {
         let mut inner = self.lock();
         let syncs = inner.syncs + nth;
         inner.trap = Some(Trap { syncs, side, then: Box::new(then) });
     }
 
-    pub(crate) fn disarm(&self) {
+    pub fn disarm(&self) {
         self.lock().trap = None;
     }
 }

@@ -12,18 +12,18 @@ use bkv_wire::proto::peer::raft_call::Call;
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 
-use super::fleet::{BUDGET, Fleet, HONEST, now};
-use super::leader::Leader;
-use super::person::{Person, blinded, random};
-use crate::raft::types::{Vote, log_id_out, vote_out};
-use crate::replica::Phase;
+use bkv_simulation::rooted::client::{Client, blinded, random};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now};
+use bkv_simulation::rooted::leader::Leader;
+use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
+use bkv_vault::replica::Phase;
 
 const SHARD: u16 = 0;
 const ALICE: AccountId = AccountId([0xa1; 32]);
 const MALLORY: AccountId = AccountId([0x3a; 32]);
 
-async fn register(fleet: &Fleet, leader: &mut Leader, account: AccountId) -> Person {
-    let person = Person::new(fleet, account, 1);
+async fn register(fleet: &Fleet, leader: &mut Leader, account: AccountId) -> Client {
+    let person = Client::new(fleet, account, 1);
     leader.commit(fleet, SHARD, person.store(None)).await;
     leader.commit(fleet, SHARD, person.confirm(fleet, &[1, 2], &person.owner)).await;
     person
@@ -53,7 +53,7 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
     let of_the_old_generation = old.finish(&begun);
     leader.commit(&fleet, SHARD, Command::Begin(begun)).await;
     leader.commit(&fleet, SHARD, Command::Finish(of_the_old_generation.clone())).await;
-    let alice = Person::new(&fleet, ALICE, 2);
+    let alice = Client::new(&fleet, ALICE, 2);
     let owner = old.owned(&Operation::Register(&alice.record.hash()), now().plus(60_000), &old.owner);
     leader.commit(&fleet, SHARD, alice.store(Some(owner))).await;
     leader.commit(&fleet, SHARD, alice.confirm(&fleet, &[1, 2], &alice.owner)).await;
@@ -73,8 +73,8 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
     }
 
     let genuine = alice.finish(&open);
-    let mallory = Person::new(&fleet, ALICE, 2); // his own keys, in alice's name
-    let someone = Person::new(&fleet, MALLORY, 2);
+    let mallory = Client::new(&fleet, ALICE, 2); // his own keys, in alice's name
+    let someone = Client::new(&fleet, MALLORY, 2);
     let of_another_account = someone.finish(&Begin { account: MALLORY, ..open.clone() });
     let changed = |at: usize| {
         let mut ke3 = genuine.ke3.clone();
@@ -155,10 +155,10 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
         leader.commit(&fleet, SHARD, Command::Begin(alice.begin(next))).await;
     }
     let (later, mallory) = (now().plus(600_000), SigningKey::generate(&mut OsRng));
-    let new = Person::new(&fleet, ALICE, 2);
+    let new = Client::new(&fleet, ALICE, 2);
     let register =
-        |by: &SigningKey, of: &Person| of.owned(&Operation::Register(&new.record.hash()), later, by);
-    let anew = Person::new(&fleet, ALICE, 1);
+        |by: &SigningKey, of: &Client| of.owned(&Operation::Register(&new.record.hash()), later, by);
+    let anew = Client::new(&fleet, ALICE, 1);
     for (what, command) in [
         ("an overwrite that nobody signed", new.store(None)),
         ("an overwrite signed by the attacker", new.store(Some(register(&mallory, &alice)))),
@@ -213,7 +213,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let alice = register(&fleet, &mut leader, ALICE).await;
     let before = seen(&fleet);
-    let ends = HONEST.map(|i| fleet.replica(i, SHARD).state.log.last());
+    let ends = HONEST.map(|i| fleet.replica(i, SHARD).state().log().last());
     let begin = || vec![Command::Begin(alice.begin(1))];
     for to in HONEST {
         let other = fleet.node(HONEST[usize::from(to == HONEST[0])]).node();
@@ -246,7 +246,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
         let said = leader.send_snapshot(&fleet, to, SHARD, borrowed, &snapshot).await.unwrap_err();
         assert!(said.contains("in another node's name"), "{said}");
     }
-    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state.log.last()), ends);
+    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
     assert_eq!(seen(&fleet), before);
     // The test of the test: the same entry at its time, in his own name, is taken.
     for to in HONEST {
@@ -265,10 +265,10 @@ async fn s08_a_dropped_registration_takes_no_floor_with_it() {
     let alice = register(&fleet, &mut leader, ALICE).await;
     let open = alice.begin(1);
     leader.commit(&fleet, SHARD, Command::Begin(open.clone())).await;
-    let floor = |i: usize| fleet.replica(i, SHARD).state.floor(&ALICE).unwrap();
+    let floor = |i: usize| fleet.replica(i, SHARD).state().floor(&ALICE).unwrap();
     for _ in 0..2 {
         // The second one drops the first.
-        let new = Person::new(&fleet, ALICE, 2);
+        let new = Client::new(&fleet, ALICE, 2);
         let owner = alice.owned(&Operation::Register(&new.record.hash()), now().plus(60_000), &alice.owner);
         leader.commit(&fleet, SHARD, new.store(Some(owner))).await;
     }

@@ -7,15 +7,15 @@ use bkv_core::record::{AttemptPolicy, KsfParams};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use zeroize::Zeroizing;
 
-pub(crate) const ISSUER: &str = "https://issuer.example";
-pub(crate) const VAULT_AUDIENCE: &str = "vault";
+pub const ISSUER: &str = "https://issuer.example";
+pub const VAULT_AUDIENCE: &str = "vault";
 
-pub(crate) fn region(i: usize) -> String {
+pub fn region(i: usize) -> String {
     format!("region-{i}")
 }
 
 /// The root of all test fleets, and the key that signs for it.
-pub(crate) fn root() -> (Root, RootKey) {
+pub fn root() -> (Root, RootKey) {
     let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
     let root = Root {
         keys: vec![key.public()],
@@ -28,7 +28,7 @@ pub(crate) fn root() -> (Root, RootKey) {
 }
 
 /// A majority of these must evaluate.
-pub(crate) fn admission(root: &Root, members: Vec<Member>) -> Admission {
+pub fn admission(root: &Root, members: Vec<Member>) -> Admission {
     Admission {
         lineage: root.lineage(),
         era: Era(1),
@@ -42,7 +42,7 @@ pub(crate) fn admission(root: &Root, members: Vec<Member>) -> Admission {
 }
 
 /// Ten tries without waits, and the least stretching that there is: tests are about the vault.
-pub(crate) fn policy(root: &Root, shards: u16, jwks: String) -> Policy {
+pub fn policy(root: &Root, shards: u16, jwks: String) -> Policy {
     Policy {
         lineage: root.lineage(),
         era: Era(1),
@@ -70,7 +70,7 @@ pub(crate) fn policy(root: &Root, shards: u16, jwks: String) -> Policy {
     }
 }
 
-pub(crate) fn sign(key: &RootKey, list: &Admission, policy: &Policy) -> NewDocuments {
+pub fn sign(key: &RootKey, list: &Admission, policy: &Policy) -> NewDocuments {
     let sign = |kind, body| add_signature(kind, &unsigned(kind, body), key).unwrap();
     NewDocuments {
         admission: sign(Kind::Admission, write_admission(list).unwrap()),

@@ -11,19 +11,19 @@ use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
-use super::fleet::{BUDGET, Fleet, HONEST, Keys, now, signed, soon};
-use super::leader::Leader;
-use super::person::{Person, blinded, random};
-use crate::raft::snapshot::{Head, Row};
-use crate::raft::types::membership_out;
-use crate::replica::Phase;
+use bkv_simulation::rooted::client::{Client, blinded, random};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, now, signed, soon};
+use bkv_simulation::rooted::leader::Leader;
+use bkv_vault::raft::snapshot::{Head, Row};
+use bkv_vault::raft::types::membership_out;
+use bkv_vault::replica::Phase;
 
 const ALICE: AccountId = AccountId([0xa1; 32]);
 const BOB: AccountId = AccountId([0xb0; 32]);
 
 /// What a shard holds before the lie: alice with two successes and an open attempt, bob deleted.
 struct Scene {
-    alice: Person,
+    alice: Client,
     /// Bob's account as it was before he deleted it.
     bob_before: Account,
     /// The first success.
@@ -33,8 +33,8 @@ struct Scene {
 }
 
 async fn scene(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Scene {
-    let alice = Person::new(fleet, ALICE, 1);
-    let bob = Person::new(fleet, BOB, 1);
+    let alice = Client::new(fleet, ALICE, 1);
+    let bob = Client::new(fleet, BOB, 1);
     for person in [&alice, &bob] {
         leader.commit(fleet, shard, person.store(None)).await;
         leader.commit(fleet, shard, person.confirm(fleet, &[1, 2], &person.owner)).await;
@@ -117,7 +117,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
         |_, rows, _, fleet| {
             let a = row(rows, ALICE);
             let p = a.pending.take().unwrap();
-            let mallory = Person::new(fleet, ALICE, 1);
+            let mallory = Client::new(fleet, ALICE, 1);
             let mut begin = mallory.begin(p.ordinal.0);
             (begin.attempt, begin.blinded) = (p.attempt, p.blinded);
             (a.last_success, a.finished) = (Some(success(&begin, &mallory.finish(&begin))), Some(p.attempt));
@@ -145,7 +145,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     (
         "another client key",
         |_, rows, _, fleet| {
-            let mallory = Person::new(fleet, ALICE, 1);
+            let mallory = Client::new(fleet, ALICE, 1);
             swap(row(rows, ALICE), |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
         },
         "another record in the same generation",
@@ -153,7 +153,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     (
         "another client key, and no success that could contradict it",
         |_, rows, _, fleet| {
-            let mallory = Person::new(fleet, ALICE, 1);
+            let mallory = Client::new(fleet, ALICE, 1);
             let a = row(rows, ALICE);
             swap(a, |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
             (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(5), None);
@@ -178,7 +178,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     (
         "another record whole",
         |_, rows, _, fleet| {
-            let mallory = Person::new(fleet, ALICE, 1);
+            let mallory = Client::new(fleet, ALICE, 1);
             let a = row(rows, ALICE);
             let hash = mallory.record.hash();
             let shares = shares_hash(&mallory.shares);
@@ -253,7 +253,7 @@ const LATER: [(&str, Lie, &str); 7] = [
     (
         "a new generation under the old registration's id: each region's old share would answer for it",
         |_, rows, _, fleet| {
-            let mut record = Person::new(fleet, ALICE, 2).record;
+            let mut record = Client::new(fleet, ALICE, 2).record;
             let a = row(rows, ALICE);
             record.reg_id = a.live.as_ref().unwrap().record.reg_id;
             let hash = record.hash();
@@ -277,7 +277,7 @@ const LATER: [(&str, Lie, &str); 7] = [
     (
         "a new generation",
         |_, rows, _, fleet| {
-            let mallory = Person::new(fleet, ALICE, 2);
+            let mallory = Client::new(fleet, ALICE, 2);
             let a = row(rows, ALICE);
             let hash = mallory.record.hash();
             let shares = shares_hash(&mallory.shares);
@@ -290,7 +290,7 @@ const LATER: [(&str, Lie, &str); 7] = [
     (
         "a registration beside the live one",
         |_, rows, _, fleet| {
-            let mallory = Person::new(fleet, ALICE, 2);
+            let mallory = Client::new(fleet, ALICE, 2);
             let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
             let (expires, base) = (now().plus(600_000), Generation(1));
             row(rows, ALICE).stored = Some(Stored { record: mallory.record, hash, shares, expires, base });
@@ -301,7 +301,7 @@ const LATER: [(&str, Lie, &str); 7] = [
         "an account twice: others are asked about the one, and would confirm it",
         |_, rows, _, fleet| {
             let mut forged = rows.iter().find(|r| r.id == ALICE).unwrap().clone();
-            let mallory = Person::new(fleet, ALICE, 2);
+            let mallory = Client::new(fleet, ALICE, 2);
             let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
             forged.account.live = Some(Live { hash, shares, record: mallory.record, since: Time(1) });
             forged.account.generation = Generation(2);
@@ -333,7 +333,7 @@ async fn s43_no_snapshot_takes_anything_back() {
     for (((what, lie, says), halts), shard) in lies.zip(0u16..) {
         let scene = scene(&fleet, &mut leader, shard).await;
         let seen = |id: &AccountId| fleet.account(to, shard, id).unwrap();
-        let floor = || fleet.replica(to, shard).state.floor(&ALICE).unwrap().unwrap();
+        let floor = || fleet.replica(to, shard).state().floor(&ALICE).unwrap().unwrap();
         let before = (seen(&ALICE), seen(&BOB), floor(), fleet.replica(to, shard).applied());
         assert_eq!(before.0.tries_left(), BUDGET - 2);
         let (mut head, mut rows) = leader.snapshot(&fleet, to, shard).await;

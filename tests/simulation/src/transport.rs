@@ -1,4 +1,4 @@
-//! The SDK's transport onto the stand: what ChatD does, without ChatD. Streams end at whoever leads; a dead vault's streams break.
+//! The SDK's transport onto the sim: what ChatD does, without ChatD. Streams end at whoever leads; a dead vault's streams break.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,44 +13,44 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use super::vault::Process;
-use crate::session::{End, Session};
+use crate::machine::Process;
+use bkv_vault::session::{End, Session};
 
 /// The running processes. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Vaults(Arc<Mutex<[Option<Process>; 3]>>);
+pub struct Vaults(Arc<Mutex<[Option<Process>; 3]>>);
 
 impl Vaults {
-    pub(crate) fn put(&self, i: usize, process: Process) {
+    pub fn put(&self, i: usize, process: Process) {
         self.0.lock().unwrap()[i] = Some(process);
     }
 
-    pub(crate) fn take(&self, i: usize) -> Option<Process> {
+    pub fn take(&self, i: usize) -> Option<Process> {
         self.0.lock().unwrap()[i].take()
     }
 
-    pub(crate) fn with<T>(&self, i: usize, f: impl FnOnce(&Process) -> T) -> Option<T> {
+    pub fn with<T>(&self, i: usize, f: impl FnOnce(&Process) -> T) -> Option<T> {
         self.0.lock().unwrap()[i].as_ref().map(f)
     }
 }
 
 /// One client's way in.
-pub(crate) struct Wire {
+pub struct VaultTransport {
     vaults: Vaults,
     route: Route,
     bundle: Bytes,
     /// The nth answer from now on is lost, and its stream with it; 0: none.
-    pub(crate) lose: Arc<AtomicUsize>,
+    pub lose: Arc<AtomicUsize>,
     /// And then nothing gets through any more.
-    pub(crate) once: bool,
+    pub once: bool,
     /// Answers that came through, lost ones included.
-    pub(crate) answers: Arc<AtomicUsize>,
+    pub answers: Arc<AtomicUsize>,
     /// Always to this vault, if it says that it leads or not.
-    pub(crate) only: Option<usize>,
+    pub only: Option<usize>,
 }
 
-impl Wire {
-    pub(crate) fn new(vaults: Vaults, route: Route, documents: &NewDocuments) -> Self {
+impl VaultTransport {
+    pub fn new(vaults: Vaults, route: Route, documents: &NewDocuments) -> Self {
         let bundle = outer::Bundle {
             admission: documents.admission.clone().into(),
             policy: documents.policy.clone().into(),
@@ -60,7 +60,7 @@ impl Wire {
     }
 
     fn leader(&self) -> Option<usize> {
-        let leads = |p: &Process| p.alive() && p.vault.node.replicas()[0].status().borrow().lead;
+        let leads = |p: &Process| p.alive() && p.vault.node().replicas()[0].status().borrow().lead;
         match self.only {
             Some(i) => self.vaults.with(i, Process::alive).filter(|a| *a).map(|_| i),
             None => (0..3).find(|i| self.vaults.with(*i, leads) == Some(true)),
@@ -74,7 +74,7 @@ struct Stream {
 }
 
 #[async_trait]
-impl Transport for Wire {
+impl Transport for VaultTransport {
     async fn open(&self) -> Result<Box<dyn Duplex>, TransportError> {
         let gone = || TransportError::Unreachable("no vault leads".into());
         if self.once && self.answers.load(Ordering::SeqCst) > 0 {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::{mpsc, watch};
 
-use crate::env::{BoxStream, Listener, Network, Pending};
+use bkv_vault::env::{BoxStream, Listener, Network, Pending};
 
 /// What happens to bytes from one vault to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rule {
+pub enum Rule {
     Pass,
     /// Nothing arrives, and nobody is told: packets are dropped.
     Hold,
@@ -33,7 +33,7 @@ struct Inner {
 
 /// The whole network. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Hub {
+pub struct Hub {
     inner: Arc<Mutex<Inner>>,
     changed: Arc<watch::Sender<u64>>,
     runtime: tokio::runtime::Handle,
@@ -41,12 +41,12 @@ pub(crate) struct Hub {
 
 const BUFFER: usize = 256 << 10;
 
-pub(crate) fn address(vault: usize) -> SocketAddr {
+pub fn address(vault: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], u16::try_from(vault + 1).unwrap()))
 }
 
 impl Hub {
-    pub(crate) fn new(n: usize, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(n: usize, runtime: tokio::runtime::Handle) -> Self {
         let inner =
             Inner { rules: HashMap::new(), lives: vec![0; n], listening: (0..n).map(|_| None).collect() };
         Self { inner: Arc::new(Mutex::new(inner)), changed: Arc::new(watch::Sender::new(0)), runtime }
@@ -60,13 +60,13 @@ impl Hub {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub(crate) fn rule(&self, from: usize, to: usize, rule: Rule) {
+    pub fn rule(&self, from: usize, to: usize, rule: Rule) {
         self.lock().rules.insert((from, to), rule);
         self.wake();
     }
 
     /// Both directions between one vault and all others.
-    pub(crate) fn around(&self, vault: usize, rule: Rule) {
+    pub fn around(&self, vault: usize, rule: Rule) {
         let n = self.lock().lives.len();
         for other in (0..n).filter(|o| *o != vault) {
             self.rule(vault, other, rule);
@@ -74,13 +74,13 @@ impl Hub {
         }
     }
 
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.lock().rules.clear();
         self.wake();
     }
 
     /// All connections of a vault end, as its process does.
-    pub(crate) fn kill(&self, vault: usize) {
+    pub fn kill(&self, vault: usize) {
         let mut inner = self.lock();
         inner.lives[vault] += 1;
         inner.listening[vault] = None;
@@ -88,11 +88,11 @@ impl Hub {
         self.wake();
     }
 
-    pub(crate) fn of(&self, vault: usize) -> Arc<dyn Network> {
+    pub fn of(&self, vault: usize) -> Arc<dyn Network> {
         Arc::new(Port { hub: self.clone(), me: vault, life: self.lock().lives[vault] })
     }
 
-    pub(crate) fn rule_of(&self, from: usize, to: usize) -> Rule {
+    pub fn rule_of(&self, from: usize, to: usize) -> Rule {
         self.lock().rules.get(&(from, to)).copied().unwrap_or(Rule::Pass)
     }
 }

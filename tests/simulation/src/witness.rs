@@ -1,74 +1,79 @@
-//! Sees every touch of a share, with what every disk had durable at that very moment, and every request that a vault decrypted.
+//! Sees every evaluation of a share, with what every disk had durable at that very moment, and every request that a vault decrypted.
 
 use std::sync::{Arc, Mutex};
 
 use bkv_core::id::{AttemptId, Element, Generation, Ordinal, Slot};
 use bkv_core::statement::Attempt;
+use bkv_vault::env::Observer;
 use bkv_wire::proto::inner::request::Operation;
 
-use super::disk::{Disk, Image};
+use crate::disk::{Disk, Image};
 
 /// A region is about to evaluate.
 #[derive(Clone)]
-pub(crate) struct Touch {
-    pub(crate) slot: Slot,
-    pub(crate) word: Attempt,
+pub struct Evaluation {
+    pub slot: Slot,
+    pub statement: Attempt,
     /// By vault: what its disk had then.
-    pub(crate) durable: Vec<Image>,
+    pub durable: Vec<Image>,
 }
 
-impl Touch {
-    pub(crate) fn place(&self) -> (Generation, Ordinal) {
-        (self.word.generation, self.word.ordinal)
+impl Evaluation {
+    pub fn place(&self) -> (Generation, Ordinal) {
+        (self.statement.generation, self.statement.ordinal)
     }
 
-    pub(crate) fn guess(&self) -> (AttemptId, Element) {
-        (self.word.attempt, self.word.blinded)
+    pub fn guess(&self) -> (AttemptId, Element) {
+        (self.statement.attempt, self.statement.blinded)
     }
 }
 
-/// Shared by all vaults of a stand.
+/// Shared by all vaults of a sim.
 #[derive(Default)]
-pub(crate) struct Witness {
+pub struct Witness {
     disks: Mutex<[Option<Disk>; 3]>,
-    touches: Mutex<Vec<Touch>>,
+    evaluations: Mutex<Vec<Evaluation>>,
     requests: Mutex<Vec<Operation>>,
     images: bool,
 }
 
 impl Witness {
     /// With images: for tests that ask what was durable. They are big.
-    pub(crate) fn new(images: bool) -> Arc<Self> {
+    pub fn new(images: bool) -> Arc<Self> {
         Arc::new(Self { images, ..Self::default() })
     }
 
-    pub(crate) fn disk(&self, vault: usize, disk: Disk) {
+    pub fn disk(&self, vault: usize, disk: Disk) {
         self.disks.lock().unwrap()[vault] = Some(disk);
     }
+}
 
-    pub(crate) fn touched(&self, slot: Slot, word: &Attempt) {
+impl Observer for Witness {
+    fn evaluating(&self, slot: Slot, statement: &Attempt) {
         let disks = self.disks.lock().unwrap();
         let image = |d: &Option<Disk>| d.as_ref().map(Disk::image).unwrap_or_default();
         let durable = if self.images { disks.iter().map(image).collect() } else { Vec::new() };
         drop(disks);
-        self.touches.lock().unwrap().push(Touch { slot, word: word.clone(), durable });
+        self.evaluations.lock().unwrap().push(Evaluation { slot, statement: statement.clone(), durable });
     }
 
-    pub(crate) fn asked(&self, operation: &Operation) {
+    fn decrypted(&self, operation: &Operation) {
         self.requests.lock().unwrap().push(operation.clone());
     }
+}
 
+impl Witness {
     /// All since the last call.
-    pub(crate) fn take_touches(&self) -> Vec<Touch> {
-        std::mem::take(&mut self.touches.lock().unwrap())
+    pub fn take_evaluations(&self) -> Vec<Evaluation> {
+        std::mem::take(&mut self.evaluations.lock().unwrap())
     }
 
-    pub(crate) fn touches(&self) -> Vec<Touch> {
-        self.touches.lock().unwrap().clone()
+    pub fn evaluations(&self) -> Vec<Evaluation> {
+        self.evaluations.lock().unwrap().clone()
     }
 
     /// What can be replayed: all that concerns attempts.
-    pub(crate) fn requests(&self) -> Vec<Operation> {
+    pub fn requests(&self) -> Vec<Operation> {
         let all = self.requests.lock().unwrap();
         let of_attempts = |o: &&Operation| {
             matches!(

@@ -24,15 +24,15 @@ use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::leader::Leader;
-use crate::replica::{Env, Keeper, Node, NodeConfig, Phase, Replica};
-use crate::store::DataKeys;
+use bkv_vault::replica::{Env, Keeper, Node, NodeConfig, Phase, Replica};
+use bkv_vault::store::DataKeys;
 
 /// Whom the attacker owns.
-pub(super) const ROOTED: usize = 0;
+pub const ROOTED: usize = 0;
 /// Who is honest.
-pub(super) const HONEST: [usize; 2] = [1, 2];
+pub const HONEST: [usize; 2] = [1, 2];
 /// Attempts between two successes.
-pub(super) const BUDGET: u32 = 6;
+pub const BUDGET: u32 = 6;
 
 struct SoftKeys(u8);
 
@@ -57,15 +57,15 @@ impl Keeper for SoftKeeper {
 }
 
 /// A vault's keys, in software.
-pub(super) struct Keys {
-    pub(super) tls: Arc<CertifiedKey>,
+pub struct Keys {
+    pub tls: Arc<CertifiedKey>,
     pair: EcdsaKeyPair,
-    pub(super) spki: Vec<u8>,
-    pub(super) delivery: DeliveryKey,
+    pub spki: Vec<u8>,
+    pub delivery: DeliveryKey,
 }
 
 impl Keys {
-    pub(super) fn generate() -> Self {
+    pub fn generate() -> Self {
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
@@ -80,17 +80,17 @@ impl Keys {
         Self { tls, pair, spki, delivery: DeliveryKey::generate().unwrap() }
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
     }
 }
 
-pub(super) struct Fleet {
+pub struct Fleet {
     _dir: tempfile::TempDir,
-    pub(super) keys: Vec<Keys>,
-    pub(super) root: Root,
-    pub(super) list: Arc<Admission>,
-    pub(super) policy: Policy,
+    pub keys: Vec<Keys>,
+    pub root: Root,
+    pub list: Arc<Admission>,
+    pub policy: Policy,
     nodes: Vec<Option<Node>>,
 }
 
@@ -98,16 +98,16 @@ fn region(i: usize) -> String {
     format!("region-{i}")
 }
 
-pub(super) fn soon(seconds: u64) -> Instant {
+pub fn soon(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-pub(super) fn now() -> Time {
+pub fn now() -> Time {
     Time(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
 }
 
 /// The documents, signed by a root key; anybody can sign with a key of theirs.
-pub(super) fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
+pub fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
     let sign = |kind, body| add_signature(kind, &unsigned(kind, body), by).unwrap();
     NewDocuments {
         admission: sign(Kind::Admission, write_admission(list).unwrap()),
@@ -145,7 +145,7 @@ fn policy(root: &Root, shards: u16) -> Policy {
 
 impl Fleet {
     /// Brings all three up, lets the first lead every shard, then takes it over: its software is gone, its keys and its log are the attacker's.
-    pub(super) async fn taken_over(shards: u16) -> (Self, Leader) {
+    pub async fn taken_over(shards: u16) -> (Self, Leader) {
         let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         drop(listeners);
@@ -227,30 +227,30 @@ impl Fleet {
                 let verified = status.wait_for(|s| s.phase == Phase::Verified);
                 timeout(Duration::from_secs(10), verified).await.unwrap().unwrap();
                 // They do not notice yet that their leader says little.
-                honest.raft.borrow().as_ref().unwrap().runtime_config().elect(false);
+                honest.raft().unwrap().runtime_config().elect(false);
             }
-            let vote = replica.raft.borrow().as_ref().unwrap().metrics().borrow().vote;
-            heads.insert(shard.0, (vote, replica.state.log.last().unwrap()));
+            let vote = replica.raft().unwrap().metrics().borrow().vote;
+            heads.insert(shard.0, (vote, replica.state().log().last().unwrap()));
         }
         let node = rooted.node();
         rooted.shutdown().await;
         Leader::new(node, self, addresses, heads).await
     }
 
-    pub(super) fn node(&self, i: usize) -> &Node {
+    pub fn node(&self, i: usize) -> &Node {
         self.nodes[i].as_ref().unwrap()
     }
 
-    pub(super) fn replica(&self, i: usize, shard: u16) -> &Replica {
+    pub fn replica(&self, i: usize, shard: u16) -> &Replica {
         self.node(i).replica(ShardId(shard)).unwrap()
     }
 
     /// An account as an honest vault has applied it.
-    pub(super) fn account(&self, i: usize, shard: u16, id: &AccountId) -> Option<Account> {
+    pub fn account(&self, i: usize, shard: u16, id: &AccountId) -> Option<Account> {
         self.replica(i, shard).account(id).unwrap().map(|a| Account::clone(&a))
     }
 
-    pub(super) fn phase(&self, i: usize, shard: u16) -> Phase {
+    pub fn phase(&self, i: usize, shard: u16) -> Phase {
         self.replica(i, shard).status().borrow().phase.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! One vault of a stand: a token and a disk that outlive its process, and the process, which may die at any moment.
+//! One vault of a sim: a token and a disk that outlive its process, and the process, which may die at any moment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,53 +13,53 @@ use redb::Database;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::TestClock;
-use super::disk::{Disk, Image};
-use super::documents::region;
-use super::net::{Hub, address};
-use super::witness::Witness;
-use crate::env::OsRandom;
-use crate::keeper::TokenKeeper;
-use crate::metrics::Metrics;
-use crate::replica::{Env, Node, NodeConfig};
-use crate::run::{EPOCH, TokenKeys, chores, delivery_key};
-use crate::service::{Custody, Parts, Vault};
-use crate::store::{DataKeys, Store};
+use crate::clock::TestClock;
+use crate::disk::{Disk, Image};
+use crate::documents::region;
+use crate::network::{Hub, address};
+use crate::witness::Witness;
+use bkv_vault::env::OsRandom;
+use bkv_vault::keeper::TokenKeeper;
+use bkv_vault::metrics::Metrics;
+use bkv_vault::replica::{Env, Node, NodeConfig};
+use bkv_vault::run::{EPOCH, TokenKeys, chores, delivery_key};
+use bkv_vault::service::{Custody, Parts, Vault};
+use bkv_vault::store::{DataKeys, Store};
 
 /// What stays when the process dies.
-pub(crate) struct Machine {
-    pub(crate) number: usize,
-    pub(crate) token: Token,
-    pub(crate) clock: TestClock,
-    pub(crate) role: Arc<bkv_mtls::Identity>,
-    pub(crate) root: Root,
-    pub(crate) hub: Hub,
-    pub(crate) witness: Arc<Witness>,
-    pub(crate) folder: PathBuf,
-    pub(crate) chores: bool,
+pub struct Machine {
+    pub number: usize,
+    pub token: Token,
+    pub clock: TestClock,
+    pub role: Arc<bkv_mtls::Identity>,
+    pub root: Root,
+    pub hub: Hub,
+    pub witness: Arc<Witness>,
+    pub folder: PathBuf,
+    pub chores: bool,
 }
 
 /// A running one. Its tasks have a runtime of their own, which ends as a killed process does: in the middle of everything.
-pub(crate) struct Process {
-    pub(crate) vault: Arc<Vault>,
-    pub(crate) disk: Disk,
-    pub(crate) alive: Arc<AtomicBool>,
+pub struct Process {
+    pub vault: Arc<Vault>,
+    pub disk: Disk,
+    pub alive: Arc<AtomicBool>,
     runtime: Option<Runtime>,
     stop: CancellationToken,
 }
 
 impl Machine {
-    pub(crate) fn keys(&self) -> Arc<dyn DataKeys> {
+    pub fn keys(&self) -> Arc<dyn DataKeys> {
         Arc::new(TokenKeys(self.token.clone()))
     }
 
-    pub(crate) fn store(&self, disk: Disk) -> Store {
+    pub fn store(&self, disk: Disk) -> Store {
         let db = Database::builder().create_with_backend(disk).unwrap();
         Store::over(db, &self.keys(), &OsRandom).unwrap()
     }
 
     /// As `run::run` puts a vault together, over this disk.
-    pub(crate) async fn start(&self, image: Image) -> Process {
+    pub async fn start(&self, image: Image) -> Process {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let disk = Disk::from_image(image);
@@ -100,8 +100,8 @@ impl Machine {
                     role,
                     data,
                     metrics: Metrics::new().unwrap(),
+                    observer: witness,
                 });
-                let _ = vault.witness.set(witness);
                 vault.restore_documents(&stop).await.unwrap();
                 if does_chores {
                     tokio::spawn(chores(vault.clone(), stop.clone()));
@@ -115,11 +115,11 @@ impl Machine {
 }
 
 impl Process {
-    pub(crate) fn handle(&self) -> tokio::runtime::Handle {
+    pub fn handle(&self) -> tokio::runtime::Handle {
         self.runtime.as_ref().unwrap().handle().clone()
     }
 
-    pub(crate) fn alive(&self) -> bool {
+    pub fn alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
 }
@@ -135,8 +135,8 @@ impl Drop for Process {
 }
 
 /// Makes a token ready for its vault.
-pub(crate) async fn provision(dir: PathBuf, i: usize, call_deadline_ms: u64) -> Token {
-    let config = super::process::token(&dir, i, call_deadline_ms);
+pub async fn provision(dir: PathBuf, i: usize, call_deadline_ms: u64) -> Token {
+    let config = crate::token::config(&dir, i, call_deadline_ms);
     let name = VaultName::new(&region(i)).unwrap();
     let token = tokio::task::spawn_blocking(move || Token::connect(&config, &name)).await.unwrap().unwrap();
     token.provision().await.unwrap();

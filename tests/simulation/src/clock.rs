@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::env::{Clock, SystemClock};
+use bkv_vault::env::{Clock, SystemClock};
 
 #[derive(Clone, Default)]
-pub(crate) struct TestClock(Arc<AtomicI64>);
+pub struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
-    pub(crate) fn offset(&self, ms: i64) {
+    pub fn offset(&self, ms: i64) {
         self.0.store(ms, Ordering::SeqCst);
     }
 }

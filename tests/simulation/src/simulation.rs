@@ -1,22 +1,6 @@
 //! A fleet to be broken: three vaults in one process, each with a real token, a disk that forgets, a network that fails and a clock of its own; and
 //! the client's SDK before it, without ChatD. Nothing of the product is faked but the disk, the network and the clock.
 
-mod audit;
-mod clock;
-pub(crate) mod disk;
-pub(crate) mod documents;
-mod net;
-mod process;
-mod raw;
-mod s08_test;
-mod s09_test;
-mod s11_test;
-mod s27_test;
-mod s40_test;
-mod vault;
-mod wire;
-mod witness;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,52 +18,51 @@ use bkv_mtls::issue::RoleCa;
 use bkv_mtls::{Identity, Role, RoleName};
 use bkv_tokens::Subject;
 use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_vault::replica::{Phase, Replica};
+use bkv_vault::service::Vault;
 use bkv_wire::documents::Kind;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use disk::Image;
-use documents::{ISSUER, VAULT_AUDIENCE};
-use net::Hub;
-use vault::{Machine, Process};
-use wire::Wire;
-pub(crate) use witness::{Touch, Witness};
-
-use crate::replica::{Phase, Replica};
-use crate::service::Vault;
+use crate::disk::{self, Image};
+use crate::documents::{self, ISSUER, VAULT_AUDIENCE};
+use crate::machine::{self, Machine, Process};
+use crate::network::Hub;
+use crate::transport::{VaultTransport, Vaults};
+use crate::witness::Witness;
 
 /// The right password of every account.
-pub(crate) const RIGHT: &str = "quiet otter paints the north window";
+pub const RIGHT: &str = "quiet otter paints the north window";
 /// How long anything may take that must happen at all.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Three vaults and what is around them.
-pub(crate) struct Stand {
-    pub(crate) dir: PathBuf,
-    pub(crate) hub: Hub,
-    pub(crate) witness: Arc<Witness>,
-    pub(crate) machines: Vec<Machine>,
-    pub(crate) vaults: wire::Vaults,
-    pub(crate) issuer: DevIssuer,
-    pub(crate) documents: NewDocuments,
+pub struct Simulation {
+    pub dir: PathBuf,
+    pub hub: Hub,
+    pub witness: Arc<Witness>,
+    pub machines: Vec<Machine>,
+    pub vaults: Vaults,
+    pub issuer: DevIssuer,
+    pub documents: NewDocuments,
 }
 
 /// What a test may change.
 #[derive(Default)]
-pub(crate) struct Options {
+pub struct Options {
     /// Keep what every disk had at each evaluation.
-    pub(crate) images: bool,
+    pub images: bool,
     /// Changes the policy.
-    pub(crate) policy: Option<fn(&mut Policy)>,
+    pub policy: Option<fn(&mut Policy)>,
     /// Nobody compares clocks or looks at deadlines: for what must hold before anybody does.
-    pub(crate) no_chores: bool,
+    pub no_chores: bool,
     /// How long a call into a token may take. By default so long that a busy machine does not look like a hung token.
-    pub(crate) token_ms: Option<u64>,
+    pub token_ms: Option<u64>,
 }
 
-impl Stand {
+impl Simulation {
     /// All up, a leader elected.
-    pub(crate) async fn up(dir: PathBuf, options: Options) -> Self {
+    pub async fn up(dir: PathBuf, options: Options) -> Self {
         let hub = Hub::new(3, tokio::runtime::Handle::current());
         let witness = Witness::new(options.images);
         let (root, key) = documents::root();
@@ -93,8 +76,8 @@ impl Stand {
             let files = ca.write_role(&folder, &name, Duration::from_hours(24)).unwrap();
             machines.push(Machine {
                 number,
-                token: vault::provision(dir.clone(), number, options.token_ms.unwrap_or(10_000)).await,
-                clock: clock::TestClock::default(),
+                token: machine::provision(dir.clone(), number, options.token_ms.unwrap_or(10_000)).await,
+                clock: crate::clock::TestClock::default(),
                 role: Identity::load(files).unwrap(),
                 root: root.clone(),
                 hub: hub.clone(),
@@ -103,66 +86,66 @@ impl Stand {
                 chores: !options.no_chores,
             });
         }
-        let vaults = wire::Vaults::default();
+        let vaults = Vaults::default();
         let none = NewDocuments { admission: Vec::new(), policy: Vec::new() };
-        let mut stand = Self { dir, hub, witness, machines, vaults, issuer, documents: none };
+        let mut sim = Self { dir, hub, witness, machines, vaults, issuer, documents: none };
         for i in 0..3 {
-            stand.start_from(i, Image::default()).await;
+            sim.start_from(i, Image::default()).await;
         }
         let mut members = Vec::new();
-        for (i, machine) in stand.machines.iter().enumerate() {
-            let vault = stand.vault(i);
+        for (i, machine) in sim.machines.iter().enumerate() {
+            let vault = sim.vault(i);
             members.push(Member {
                 region: documents::region(i),
                 slot: Slot(u8::try_from(i + 1).unwrap()),
-                node: vault.node.node(),
+                node: vault.node().node(),
                 identity: machine.token.identity_spki().await.unwrap(),
-                delivery: vault.delivery_public.to_vec(),
+                delivery: vault.delivery_public().to_vec(),
             });
         }
         let list = documents::admission(&root, members);
-        let mut policy = documents::policy(&root, 1, stand.issuer.jwks());
+        let mut policy = documents::policy(&root, 1, sim.issuer.jwks());
         if let Some(change) = options.policy {
             change(&mut policy);
         }
-        stand.documents = documents::sign(&key, &list, &policy);
+        sim.documents = documents::sign(&key, &list, &policy);
         for i in 0..3 {
-            let vault = stand.vault(i);
-            let (a, p) = (stand.documents.admission.clone(), stand.documents.policy.clone());
+            let vault = sim.vault(i);
+            let (a, p) = (sim.documents.admission.clone(), sim.documents.policy.clone());
             let install = async move {
                 let stop = CancellationToken::new();
                 vault.install(Kind::Admission, a, &stop).await.unwrap();
                 vault.install(Kind::Policy, p, &stop).await.unwrap();
             };
-            stand.handle(i).spawn(install).await.unwrap();
+            sim.handle(i).spawn(install).await.unwrap();
         }
-        stand.replica(0).initialize(soon()).await.unwrap();
+        sim.replica(0).initialize(soon()).await.unwrap();
         let init = Init {
             fleet: root.fleet,
             lineage: root.lineage(),
             era: Era(1),
             shard: 0,
             index: Secret32::new([5; 32]),
-            documents: stand.documents.clone(),
+            documents: sim.documents.clone(),
         };
-        let leader = stand.leader().await;
-        let done = stand.replica(leader).propose(Command::Init(init), soon()).await.unwrap();
+        let leader = sim.leader().await;
+        let done = sim.replica(leader).propose(Command::Init(init), soon()).await.unwrap();
         assert_eq!(done.outcome, Outcome::Done);
         for i in 0..3 {
-            stand.replica(i).wait_durable(done.index, soon()).await.unwrap();
+            sim.replica(i).wait_durable(done.index, soon()).await.unwrap();
         }
-        stand
+        sim
     }
 
     /// Starts a vault's process from what its disk had.
-    pub(crate) async fn start_from(&self, i: usize, image: Image) {
+    pub async fn start_from(&self, i: usize, image: Image) {
         let process = self.machines[i].start(image).await;
         self.witness.disk(i, process.disk.clone());
         self.vaults.put(i, process);
     }
 
     /// The process is killed and its machine loses power: what was not synced is gone. Gives what is on its disk.
-    pub(crate) fn crash(&self, i: usize) -> Image {
+    pub fn crash(&self, i: usize) -> Image {
         let process = self.vaults.take(i).unwrap();
         process.alive.store(false, Ordering::SeqCst);
         process.disk.set(disk::Fault::Dead);
@@ -171,37 +154,37 @@ impl Stand {
     }
 
     /// Crash and start again.
-    pub(crate) async fn restart(&self, i: usize) {
+    pub async fn restart(&self, i: usize) {
         let image = self.crash(i);
         self.start_from(i, image).await;
     }
 
     /// All power is lost at once.
-    pub(crate) async fn restart_all(&self) {
+    pub async fn restart_all(&self) {
         let images: Vec<Image> = (0..3).map(|i| self.crash(i)).collect();
         for (i, image) in images.into_iter().enumerate() {
             self.start_from(i, image).await;
         }
     }
 
-    pub(crate) fn vault(&self, i: usize) -> Arc<Vault> {
+    pub fn vault(&self, i: usize) -> Arc<Vault> {
         self.vaults.with(i, |p| p.vault.clone()).unwrap()
     }
 
-    pub(crate) fn disk(&self, i: usize) -> disk::Disk {
+    pub fn disk(&self, i: usize) -> disk::Disk {
         self.vaults.with(i, |p| p.disk.clone()).unwrap()
     }
 
-    pub(crate) fn handle(&self, i: usize) -> tokio::runtime::Handle {
+    pub fn handle(&self, i: usize) -> tokio::runtime::Handle {
         self.vaults.with(i, Process::handle).unwrap()
     }
 
-    pub(crate) fn replica(&self, i: usize) -> Replica {
-        self.vault(i).node.replicas()[0].clone()
+    pub fn replica(&self, i: usize) -> Replica {
+        self.vault(i).node().replicas()[0].clone()
     }
 
     /// At the nth sync of a vault's disk from now its machine loses power.
-    pub(crate) fn trap(&self, i: usize, nth: u64, side: disk::Side) {
+    pub fn trap(&self, i: usize, nth: u64, side: disk::Side) {
         let (hub, alive) = (self.hub.clone(), self.vaults.with(i, |p| p.alive.clone()).unwrap());
         self.disk(i).trap(nth, side, move || {
             alive.store(false, Ordering::SeqCst);
@@ -209,25 +192,25 @@ impl Stand {
         });
     }
 
-    pub(crate) fn alive(&self, i: usize) -> bool {
+    pub fn alive(&self, i: usize) -> bool {
         self.vaults.with(i, Process::alive).unwrap_or(false)
     }
 
     /// Who leads, once somebody does.
-    pub(crate) async fn leader(&self) -> usize {
+    pub async fn leader(&self) -> usize {
         let leads = || (0..3).find(|i| self.alive(*i) && self.replica(*i).status().borrow().lead);
         eventually("somebody leads", leads).await
     }
 
     /// Waits until a vault serves.
-    pub(crate) async fn verified(&self, i: usize) {
+    pub async fn verified(&self, i: usize) {
         let mut status = self.replica(i).status();
         let reached = tokio::time::timeout(SOON, status.wait_for(|s| s.phase == Phase::Verified)).await;
         assert!(reached.is_ok(), "vault {i}: {:?}", *self.replica(i).status().borrow());
     }
 
     /// Until all three have applied the same.
-    pub(crate) async fn settle(&self) {
+    pub async fn settle(&self) {
         for i in 0..3 {
             self.verified(i).await;
         }
@@ -246,44 +229,47 @@ impl Stand {
         Claims { subject, audience: VAULT_AUDIENCE, now, lifetime, enrolment: None }
     }
 
-    pub(crate) fn token(&self, subject: &str) -> String {
+    pub fn token(&self, subject: &str) -> String {
         self.issuer.sign(&Self::claims(subject))
     }
 
-    pub(crate) fn route(subject: &str) -> Route {
+    pub fn route(subject: &str) -> Route {
         statement::route(ISSUER, subject)
     }
 
-    pub(crate) fn id(&self, subject: &str) -> AccountId {
+    pub fn id(&self, subject: &str) -> AccountId {
         let fleet = (0..3).find_map(|i| self.replica(i).fleet()).unwrap();
         let subject = Subject { issuer: ISSUER.into(), subject: subject.into(), enrolment: None };
         Vault::account_id(&fleet, &subject)
     }
 
     /// As vault i has applied it.
-    pub(crate) fn account(&self, i: usize, subject: &str) -> Option<Account> {
+    pub fn account(&self, i: usize, subject: &str) -> Option<Account> {
         self.replica(i).account(&self.id(subject)).unwrap().map(|a| Account::clone(&a))
     }
 
     /// The way of somebody's frames to whoever leads.
-    pub(crate) fn wire(&self, subject: &str) -> Arc<Wire> {
-        Arc::new(Wire::new(self.vaults.clone(), Self::route(subject), &self.documents))
+    pub fn transport(&self, subject: &str) -> Arc<VaultTransport> {
+        Arc::new(VaultTransport::new(self.vaults.clone(), Self::route(subject), &self.documents))
     }
 
-    pub(crate) fn client_over(&self, subject: &str, wire: Arc<Wire>) -> Client {
+    pub fn client_over(&self, subject: &str, transport: Arc<VaultTransport>) -> Client {
         let fleet = bkv_client::Fleet::new(documents::root().0, VolatileMemory::default());
-        let runtime =
-            Runtime { transport: wire, clock: Arc::new(TokioClock::default()), random: Arc::new(OsRandom) };
+        let runtime = Runtime {
+            transport: transport,
+            clock: Arc::new(TokioClock::default()),
+            random: Arc::new(OsRandom),
+        };
         let timing = Timing { deadline: SOON, ..Timing::default() };
         Client::new(Arc::new(fleet), runtime, Zeroizing::new(self.token(subject))).with_timing(timing)
     }
 
-    pub(crate) fn client(&self, subject: &str) -> Client {
-        self.client_over(subject, self.wire(subject))
+    pub fn client(&self, subject: &str) -> Client {
+        self.client_over(subject, self.transport(subject))
     }
 
     /// A key under the right password.
-    pub(crate) async fn register(&self, subject: &str) -> bkv_client::BackupKey {
+    pub async fn register(&self, subject: &str) -> bkv_client::BackupKey {
         let client = self.client(subject);
         let key = client.register(RIGHT, bkv_client::RegisterOptions::default()).await.unwrap().key;
         self.settle().await;
@@ -291,7 +277,7 @@ impl Stand {
     }
 
     /// Ends in order: a process that ends under threads inside a module crashes in the module's own clean-up.
-    pub(crate) async fn down(self) {
+    pub async fn down(self) {
         for i in 0..3 {
             drop(self.vaults.take(i));
             self.hub.kill(i);
@@ -303,12 +289,12 @@ impl Stand {
     }
 }
 
-pub(crate) fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + SOON
 }
 
 /// Waits for a condition, with a deadline.
-pub(crate) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let until = soon();
     loop {
         if let Some(found) = probe() {
@@ -318,15 +304,3 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
-
-/// One test: its body runs in a process of its own.
-macro_rules! on_a_stand {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[test]
-        fn $name() {
-            crate::stand::process::run(concat!(module_path!(), "::", stringify!($name)), body::$name);
-        }
-    };
-}
-pub(crate) use on_a_stand;

@@ -15,10 +15,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::fleet::{Fleet, HONEST, ROOTED, now, soon};
-use crate::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
-use crate::raft::snapshot::{Head, Row};
-use crate::raft::state::digest;
-use crate::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
+use bkv_vault::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
+use bkv_vault::raft::snapshot::{Head, Row};
+use bkv_vault::raft::state::digest;
+use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
 
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
@@ -44,8 +44,8 @@ impl Incoming for Mouth {
     }
 }
 
-pub(super) struct Leader {
-    pub(super) node: NodeId,
+pub struct Leader {
+    pub node: NodeId,
     mouth: Arc<Mouth>,
     _stop: DropGuard,
     peers: Peers,
@@ -55,10 +55,10 @@ pub(super) struct Leader {
 }
 
 /// What an honest vault says to an append.
-pub(super) type Said = Result<R, String>;
+pub type Said = Result<R, String>;
 
 impl Leader {
-    pub(super) async fn new(
+    pub async fn new(
         node: NodeId,
         fleet: &Fleet,
         addresses: BTreeMap<String, String>,
@@ -66,7 +66,7 @@ impl Leader {
     ) -> Self {
         let admitted = Admitted::default();
         admitted.set(fleet.list.clone());
-        let (network, key) = (Arc::new(crate::env::Tcp), fleet.keys[ROOTED].tls.clone());
+        let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].tls.clone());
         let (mouth, stop) = (Arc::new(Mouth::default()), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();
@@ -85,49 +85,43 @@ impl Leader {
         }
     }
 
-    pub(super) fn vote(&self, shard: u16) -> Vote {
+    pub fn vote(&self, shard: u16) -> Vote {
         self.votes[&shard]
     }
 
     /// Claims a later term, whether anybody voted for it or not.
-    pub(super) fn next_term(&mut self, shard: u16) {
+    pub fn next_term(&mut self, shard: u16) {
         let vote = self.votes.get_mut(&shard).unwrap();
         *vote = Vote::new_committed(vote.leader_id.term + 1, self.node.0);
     }
 
-    pub(super) fn end(&self, to: usize, shard: u16) -> End {
+    pub fn end(&self, to: usize, shard: u16) -> End {
         self.ends[&(to, shard)]
     }
 
     /// The entry that would come next at a follower.
-    pub(super) fn entry(
+    pub fn entry(
         &self,
         to: usize,
         shard: u16,
-        payload: EntryPayload<crate::raft::types::TypeConfig>,
+        payload: EntryPayload<bkv_vault::raft::types::TypeConfig>,
     ) -> Entry {
         let leader = openraft::CommittedLeaderId::new(self.vote(shard).leader_id.term, self.node.0);
         Entry { log_id: LogId::new(leader, self.end(to, shard).0.index + 1), payload }
     }
 
-    pub(super) fn batch(time: Time, commands: Vec<Command>) -> EntryPayload<crate::raft::types::TypeConfig> {
+    pub fn batch(time: Time, commands: Vec<Command>) -> EntryPayload<bkv_vault::raft::types::TypeConfig> {
         EntryPayload::Normal(Payload(minicbor::to_vec(Batch { time, commands }).unwrap().into()))
     }
 
-    pub(super) fn membership(nodes: &[u64]) -> EntryPayload<crate::raft::types::TypeConfig> {
+    pub fn membership(nodes: &[u64]) -> EntryPayload<bkv_vault::raft::types::TypeConfig> {
         let all: BTreeMap<u64, openraft::EmptyNode> =
             nodes.iter().map(|n| (*n, openraft::EmptyNode {})).collect();
         EntryPayload::Membership(Membership::new(vec![nodes.iter().copied().collect()], all))
     }
 
     /// An append exactly as given.
-    pub(super) async fn send(
-        &self,
-        fleet: &Fleet,
-        to: usize,
-        shard: u16,
-        call: Call,
-    ) -> Result<Answer, String> {
+    pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, call: Call) -> Result<Answer, String> {
         let call = p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) };
         match self.peers.raft(fleet.node(to).node(), call, soon(10)).await {
             Ok(answer) => Ok(answer),
@@ -137,7 +131,7 @@ impl Leader {
     }
 
     /// Appends one entry behind `previous` and calls it committed.
-    pub(super) async fn append_behind(
+    pub async fn append_behind(
         &self,
         fleet: &Fleet,
         to: usize,
@@ -159,7 +153,7 @@ impl Leader {
     }
 
     /// Appends one entry at the end of a follower's log and calls it committed; remembers it if it was taken.
-    pub(super) async fn append(&mut self, fleet: &Fleet, to: usize, shard: u16, entry: &Entry) -> Said {
+    pub async fn append(&mut self, fleet: &Fleet, to: usize, shard: u16, entry: &Entry) -> Said {
         let end = self.end(to, shard);
         let said = self.append_behind(fleet, to, shard, end, entry).await;
         if said == Ok(R::Success(true)) {
@@ -169,14 +163,14 @@ impl Leader {
     }
 
     /// Commits commands as an honest leader would and waits until this vault has applied them.
-    pub(super) async fn commit_at(&mut self, fleet: &Fleet, to: usize, shard: u16, commands: Vec<Command>) {
+    pub async fn commit_at(&mut self, fleet: &Fleet, to: usize, shard: u16, commands: Vec<Command>) {
         let entry = self.entry(to, shard, Self::batch(now(), commands));
         assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
         fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
     }
 
     /// The same at both.
-    pub(super) async fn commit(&mut self, fleet: &Fleet, shard: u16, command: Command) {
+    pub async fn commit(&mut self, fleet: &Fleet, shard: u16, command: Command) {
         let time = now();
         for to in HONEST {
             let entry = self.entry(to, shard, Self::batch(time, vec![command.clone()]));
@@ -186,10 +180,10 @@ impl Leader {
     }
 
     /// What he would send as a snapshot if he were honest: the state as an honest vault has it, some entries further on.
-    pub(super) async fn snapshot(&self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
-        let state = &fleet.replica(of, shard).state;
-        state.store.flush().await.unwrap();
-        let view = state.store.view().unwrap();
+    pub async fn snapshot(&self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
+        let state = fleet.replica(of, shard).state();
+        state.store().flush().await.unwrap();
+        let view = state.store().view().unwrap();
         let mut head = state.snapshot_head(&view).unwrap().unwrap();
         let end = self.end(of, shard).0;
         head.applied = log_id_out(&LogId::new(end.leader_id, end.index + 5)).encode_to_vec();
@@ -197,7 +191,7 @@ impl Leader {
     }
 
     /// Sends a snapshot in somebody's name; the refusal's words, if it is refused.
-    pub(super) async fn send_snapshot(
+    pub async fn send_snapshot(
         &self,
         fleet: &Fleet,
         to: usize,

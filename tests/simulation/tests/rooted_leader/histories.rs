@@ -10,16 +10,16 @@ use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use tokio::time::timeout;
 
-use super::fleet::{BUDGET, Fleet, HONEST, now, soon};
-use super::leader::Leader;
-use super::person::Person;
-use crate::raft::types::{entry_out, log_id_out, vote_out};
-use crate::replica::Phase;
+use bkv_simulation::rooted::client::Client;
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now, soon};
+use bkv_simulation::rooted::leader::Leader;
+use bkv_vault::raft::types::{entry_out, log_id_out, vote_out};
+use bkv_vault::replica::Phase;
 
 const ALICE: AccountId = AccountId([0xa1; 32]);
 
-async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Person {
-    let alice = Person::new(fleet, ALICE, 1);
+async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Client {
+    let alice = Client::new(fleet, ALICE, 1);
     leader.commit(fleet, shard, alice.store(None)).await;
     leader.commit(fleet, shard, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
     alice
@@ -49,7 +49,7 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
     assert_ne!(attempts[0], attempts[1]);
     // He falls silent, and they elect.
     for i in HONEST {
-        fleet.replica(i, 0).raft.borrow().as_ref().unwrap().runtime_config().elect(true);
+        fleet.replica(i, 0).raft().unwrap().runtime_config().elect(true);
     }
     let (a, b) = (halted(&fleet, HONEST[0], 0), halted(&fleet, HONEST[1], 0));
     let why = tokio::select! { w = a => w, w = b => w };
@@ -57,7 +57,7 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
     for (i, attempt) in HONEST.into_iter().zip(attempts) {
         let account = fleet.account(i, 0, &ALICE).unwrap();
         assert_eq!((account.pending.as_ref().unwrap().attempt, account.tries_left()), (attempt, BUDGET - 1));
-        assert_eq!(fleet.replica(i, 0).state.floor(&ALICE).unwrap().unwrap().attempt, attempt);
+        assert_eq!(fleet.replica(i, 0).state().floor(&ALICE).unwrap().unwrap().attempt, attempt);
     }
 }
 

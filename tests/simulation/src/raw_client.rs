@@ -14,10 +14,10 @@ use bkv_wire::proto::outer::{Frame, frame::Body};
 use prost::Message as _;
 use tokio::time::timeout;
 
-use super::Stand;
-use super::wire::Wire;
+use crate::Simulation;
+use crate::transport::VaultTransport;
 
-pub(crate) struct Raw {
+pub struct RawClient {
     stream: Box<dyn Duplex>,
     channel: Channel,
     last: u64,
@@ -25,10 +25,10 @@ pub(crate) struct Raw {
 
 /// Why there was no answer; whoever asks repeats.
 #[derive(Debug)]
-pub(crate) struct Broken(#[allow(dead_code)] pub(crate) String); // for the message of a test that fails
+pub struct Broken(#[allow(dead_code)] pub String); // for the message of a test that fails
 
 /// A Begin for this guess.
-pub(crate) fn begin(attempt: AttemptId, blinded: Element) -> Operation {
+pub fn begin(attempt: AttemptId, blinded: Element) -> Operation {
     Operation::Begin(p::Begin {
         attempt: attempt.0.to_vec().into(),
         blinded: blinded.0.to_vec().into(),
@@ -37,7 +37,7 @@ pub(crate) fn begin(attempt: AttemptId, blinded: Element) -> Operation {
 }
 
 /// What closes it.
-pub(crate) fn give_up(attempt: AttemptId) -> Operation {
+pub fn give_up(attempt: AttemptId) -> Operation {
     Operation::GiveUp(p::GiveUp {
         attempt: attempt.0.to_vec().into(),
         cancel: cancel(attempt).to_vec().into(),
@@ -49,23 +49,23 @@ fn cancel(attempt: AttemptId) -> [u8; 32] {
 }
 
 /// A guess at a password, blinded.
-pub(crate) fn blinded(password: &str) -> Element {
+pub fn blinded(password: &str) -> Element {
     *toprf::blind(password.as_bytes(), &mut rand::rngs::OsRng).unwrap().element()
 }
 
-impl Raw {
+impl RawClient {
     /// A channel with `Open` answered.
-    pub(crate) async fn open(stand: &Stand, subject: &str, wire: &Wire) -> Result<Self, Broken> {
+    pub async fn open(sim: &Simulation, subject: &str, transport: &VaultTransport) -> Result<Self, Broken> {
         let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
         let mut accepted = Vec::new();
-        for machine in &stand.machines {
+        for machine in &sim.machines {
             accepted.push(machine.token.identity_spki_blocking().map_err(|e| broken(&e))?);
         }
         let settings = ClientSettings::new(accepted).unwrap();
-        let stream = wire.open().await.map_err(|e| broken(&e))?;
+        let stream = transport.open().await.map_err(|e| broken(&e))?;
         let channel = Channel::client(&settings).unwrap();
         let mut raw = Self { stream, channel, last: 0 };
-        let token = stand.token(subject);
+        let token = sim.token(subject);
         let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false });
         match raw.ask(open).await? {
             Answer::Opened(_) => Ok(raw),
@@ -74,7 +74,7 @@ impl Raw {
     }
 
     /// One request, its answer.
-    pub(crate) async fn ask(&mut self, operation: Operation) -> Result<Answer, Broken> {
+    pub async fn ask(&mut self, operation: Operation) -> Result<Answer, Broken> {
         self.last += 1;
         let request = p::Request { protocol: 1, id: self.last, operation: Some(operation) };
         self.channel.send(&request.encode_to_vec()).map_err(|e| Broken(e.to_string()))?;
@@ -106,13 +106,13 @@ impl Raw {
     }
 }
 
-impl Stand {
+impl Simulation {
     /// Asks until somebody answers with more than "not now".
-    pub(crate) async fn insist(&self, subject: &str, operation: &Operation) -> Answer {
-        let wire = self.wire(subject);
-        let until = super::soon();
+    pub async fn insist(&self, subject: &str, operation: &Operation) -> Answer {
+        let transport = self.transport(subject);
+        let until = crate::soon();
         loop {
-            let answer = match Raw::open(self, subject, &wire).await {
+            let answer = match RawClient::open(self, subject, &transport).await {
                 Ok(mut raw) => raw.ask(operation.clone()).await,
                 Err(e) => Err(e),
             };
@@ -128,7 +128,7 @@ impl Stand {
 }
 
 /// Refusals that say: not now.
-pub(crate) fn passing(code: p::refused::Code) -> bool {
+pub fn passing(code: p::refused::Code) -> bool {
     use p::refused::Code;
     matches!(code, Code::Unavailable | Code::TooFewRegions | Code::Stale | Code::Rate)
 }

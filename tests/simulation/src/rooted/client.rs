@@ -23,32 +23,32 @@ use super::fleet::{Fleet, now};
 const PASSWORD: &[u8] = b"quiet otter paints the north window";
 
 /// One generation of somebody's key.
-pub(super) struct Person {
-    pub(super) account: AccountId,
-    pub(super) record: Record,
-    pub(super) shares: Vec<SealedShare>,
-    pub(super) z: Secret32,
-    pub(super) owner: SigningKey,
+pub struct Client {
+    pub account: AccountId,
+    pub record: Record,
+    pub shares: Vec<SealedShare>,
+    pub z: Secret32,
+    pub owner: SigningKey,
     request: Vec<u8>,
     response: Vec<u8>,
     hardened: Hardened,
     stretch: Stretch,
 }
 
-pub(super) fn random<const N: usize>() -> [u8; N] {
+pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     OsRng.fill_bytes(&mut bytes);
     bytes
 }
 
 /// A blinded password: B.
-pub(super) fn blinded() -> Element {
+pub fn blinded() -> Element {
     *toprf::blind(PASSWORD, &mut OsRng).unwrap().element()
 }
 
-impl Person {
+impl Client {
     /// Everything that a registration needs, with a key of its own.
-    pub(super) fn new(fleet: &Fleet, account: AccountId, generation: u64) -> Self {
+    pub fn new(fleet: &Fleet, account: AccountId, generation: u64) -> Self {
         let (list, policy) = (&fleet.list, &fleet.policy);
         let key = OprfKey::random(&mut OsRng);
         let t = usize::from(list.threshold);
@@ -86,7 +86,7 @@ impl Person {
         Self { account, record, shares, z, owner, request, response, hardened, stretch }
     }
 
-    pub(super) fn store(&self, owner: Option<OwnerSignature>) -> Command {
+    pub fn store(&self, owner: Option<OwnerSignature>) -> Command {
         Command::Store(Box::new(Store {
             account: self.account,
             route: Route([1; 32]),
@@ -100,7 +100,7 @@ impl Person {
     }
 
     /// With acknowledgements of these slots: their boot keys are made here, their identities are the vaults' own.
-    pub(super) fn confirm(&self, fleet: &Fleet, slots: &[u8], by: &SigningKey) -> Command {
+    pub fn confirm(&self, fleet: &Fleet, slots: &[u8], by: &SigningKey) -> Command {
         let r = &self.record;
         let (hash, base) = (r.hash(), Generation(r.generation.0 - 1));
         let word = statement::confirm(&r.lineage, r.era, &r.account, base, &r.reg_id, &hash);
@@ -137,7 +137,7 @@ impl Person {
     }
 
     /// The owner's word on an operation in this generation; `by` may be somebody else's key.
-    pub(super) fn owned(&self, what: &Operation<'_>, expires: Time, by: &SigningKey) -> OwnerSignature {
+    pub fn owned(&self, what: &Operation<'_>, expires: Time, by: &SigningKey) -> OwnerSignature {
         let operation = OperationId(random());
         let r = &self.record;
         let owned = Owned {
@@ -152,16 +152,16 @@ impl Person {
         OwnerSignature { operation, expires, signature }
     }
 
-    pub(super) fn delete(&self, owner: OwnerSignature) -> Command {
+    pub fn delete(&self, owner: OwnerSignature) -> Command {
         Command::Delete(Delete { account: self.account, owner })
     }
 
-    pub(super) fn set_manifest(&self, manifest: bkv_core::account::Manifest, by: &SigningKey) -> Command {
+    pub fn set_manifest(&self, manifest: bkv_core::account::Manifest, by: &SigningKey) -> Command {
         let owner = self.owned(&Operation::SetManifest(&manifest), now().plus(60_000), by);
         Command::SetManifest(SetManifest { account: self.account, manifest, owner })
     }
 
-    pub(super) fn begin(&self, ordinal: u64) -> Begin {
+    pub fn begin(&self, ordinal: u64) -> Begin {
         Begin {
             account: self.account,
             generation: self.record.generation,
@@ -174,7 +174,7 @@ impl Person {
     }
 
     /// The client's honest Finish of an attempt, in the very context that the attempt has.
-    pub(super) fn finish(&self, begin: &Begin) -> Finish {
+    pub fn finish(&self, begin: &Begin) -> Finish {
         let r = &self.record;
         let context = statement::login_context(
             &r.lineage,

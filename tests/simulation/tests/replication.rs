@@ -1,4 +1,5 @@
 //! Three vaults in one process: real stores, real TLS on loopback, software keys.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use bkv_core::account::Manifest;
 use bkv_core::command::{Command, Expire, Init, NewDocuments};
 use bkv_core::document::{Admission, Member};
 use bkv_core::effect::{Outcome, Refusal};
-use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, Slot};
+use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_wire::documents::{Root, RootKey};
@@ -21,9 +22,10 @@ use sha2::Digest as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::*;
-use crate::stand::documents::{self, region};
-use crate::store::DataKeys;
+use bkv_simulation::documents::{self, region};
+use bkv_vault::peer::{Body, PeerError};
+use bkv_vault::replica::{Committed, Env, Keeper, Node, NodeConfig, Phase, Replica};
+use bkv_vault::store::DataKeys;
 
 struct TestKeys(u8);
 
@@ -288,10 +290,7 @@ async fn s26_a_stranger_at_a_known_address_is_refused() {
         .peers()
         .call(node, Body::Clock(bkv_wire::proto::peer::Clock {}), soon(3))
         .await;
-    assert!(
-        matches!(call, Err(crate::peer::PeerError::Unreachable { .. } | crate::peer::PeerError::Late(_))),
-        "{call:?}"
-    );
+    assert!(matches!(call, Err(PeerError::Unreachable { .. } | PeerError::Late(_))), "{call:?}");
     assert_ne!(node, NodeId(0));
 }
 

@@ -1,0 +1,149 @@
+//! S40 (and S18 with it): a leader with a wrong clock neither makes a wait pass nor stops time.
+
+use std::path::PathBuf;
+
+use bkv_core::command::Command;
+use bkv_core::document::Policy;
+use bkv_core::id::AttemptId;
+use bkv_simulation::network::Rule;
+use bkv_simulation::raw_client::RawClient;
+use bkv_simulation::{Options, RIGHT, Simulation, eventually, raw_client, soon};
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+
+const ANNA: &str = "anna";
+
+fn waits() -> Options {
+    let policy = |p: &mut Policy| p.attempts.waits_ms = vec![0, 10_000];
+    Options { policy: Some(policy), no_chores: true, ..Options::default() }
+}
+
+/// Two tries without a wait; the third must wait ten seconds.
+async fn two_tries(sim: &Simulation) {
+    for n in 1..=2 {
+        let answer =
+            sim.insist(ANNA, &raw_client::begin(AttemptId([n; 16]), raw_client::blinded("a guess"))).await;
+        assert!(matches!(answer, Answer::Begun(_)), "{answer:?}");
+    }
+    // S18: by honest clocks the third is refused, whoever asks.
+    let answer =
+        sim.insist(ANNA, &raw_client::begin(AttemptId([9; 16]), raw_client::blinded("a guess"))).await;
+    assert!(matches!(&answer, Answer::Refused(r) if r.code() == Code::Wait), "{answer:?}");
+    sim.settle().await;
+    sim.witness.take_evaluations();
+}
+
+/// A leader twenty seconds ahead, before anybody has compared clocks: by entry time a wait of ten is over, by the other regions' own clocks it is not.
+pub(crate) async fn s40_a_leader_that_is_ahead_makes_no_wait_pass(dir: PathBuf) {
+    let sim = Simulation::up(dir, waits()).await;
+    sim.register(ANNA).await;
+    two_tries(&sim).await;
+    let leader = sim.leader().await;
+    sim.machines[leader].clock.offset(20_000);
+    let transport = sim.transport(ANNA);
+    let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    let answer =
+        raw.ask(raw_client::begin(AttemptId([3; 16]), raw_client::blinded("a guess"))).await.unwrap();
+    assert!(
+        matches!(&answer, Answer::Refused(r) if r.code() == Code::TooFewRegions && r.detail.contains("wait")),
+        "{answer:?}"
+    );
+    // Only the region whose own clock is wrong believes it; one region is no threshold.
+    let evaluations = sim.witness.evaluations();
+    assert!(evaluations.iter().all(|t| usize::from(t.slot.0) == leader + 1), "another region evaluated");
+    sim.down().await;
+}
+
+/// The same when a region applies both attempts in one go, having been cut off meanwhile.
+pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: PathBuf) {
+    let sim = Simulation::up(dir, waits()).await;
+    sim.register(ANNA).await;
+    let first =
+        sim.insist(ANNA, &raw_client::begin(AttemptId([1; 16]), raw_client::blinded("a guess"))).await;
+    assert!(matches!(first, Answer::Begun(_)), "{first:?}");
+    sim.settle().await;
+    // Eleven seconds pass: a wait measured from the first attempt would be over.
+    sim.machines.iter().for_each(|m| m.clock.offset(11_000));
+    let leader = sim.leader().await;
+    let cut_off = (leader + 1) % 3;
+    sim.hub.rule(leader, cut_off, Rule::Hold);
+    // While this one is under way to the region, what follows it waits: both attempts then come in one message.
+    let account = sim.id(ANNA);
+    let harmless = Command::Expire(bkv_core::command::Expire { account });
+    sim.replica(leader).propose(harmless, soon()).await.unwrap();
+    let second =
+        sim.insist(ANNA, &raw_client::begin(AttemptId([2; 16]), raw_client::blinded("a guess"))).await;
+    assert!(matches!(second, Answer::Begun(_)), "{second:?}");
+    sim.witness.take_evaluations();
+    sim.machines[leader].clock.offset(31_000);
+    let transport = sim.transport(ANNA);
+    let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    let asking = tokio::spawn(async move {
+        raw.ask(raw_client::begin(AttemptId([3; 16]), raw_client::blinded("a guess"))).await
+    });
+    let (other, id) = ((leader + 2) % 3, sim.id(ANNA));
+    let begun = || {
+        let account = sim.replica(other).account(&id).unwrap().unwrap();
+        (account.ordinal.0 == 3).then_some(())
+    };
+    eventually("the third is charged", begun).await;
+    sim.hub.heal();
+    let caught_up = || {
+        let account = sim.replica(cut_off).account(&id).unwrap().unwrap();
+        (account.ordinal.0 == 3).then_some(())
+    };
+    eventually("the region has caught up", caught_up).await;
+    // However often it is asked: nothing from a region whose own clock is right.
+    let answer = asking.await.unwrap();
+    println!("{answer:?}");
+    let again = sim.replica(cut_off);
+    let word = sim.vault(cut_off).evaluate(&again, &id, &AttemptId([3; 16]), again.applied(), soon()).await;
+    assert!(word.as_ref().is_err_and(|why| why.starts_with("wait")), "{word:?}");
+    let third = AttemptId([3; 16]);
+    let evaluations = sim.witness.evaluations();
+    let mut of_third = evaluations.iter().filter(|t| t.statement.attempt == third);
+    assert!(of_third.all(|t| usize::from(t.slot.0) == leader + 1), "another region evaluated");
+    sim.down().await;
+}
+
+/// A minute ahead: its entries are refused on arrival, and it steps aside.
+pub(crate) async fn s40_a_leader_far_ahead_steps_aside(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    let key = sim.register(ANNA).await;
+    let leader = sim.leader().await;
+    sim.machines[leader].clock.offset(60_000);
+    let transport = sim.transport(ANNA);
+    let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    let answer = raw.ask(raw_client::begin(AttemptId([1; 16]), raw_client::blinded("a guess"))).await;
+    assert!(!matches!(answer, Ok(Answer::Begun(_))), "{answer:?}");
+    for i in (0..3).filter(|i| *i != leader) {
+        assert_eq!(sim.account(i, ANNA).unwrap().ordinal.0, 0, "an entry from the future was taken");
+    }
+    assert!(sim.witness.evaluations().is_empty());
+    let other = || (0..3).find(|i| *i != leader && sim.replica(*i).status().borrow().lead);
+    eventually("another vault leads", other).await;
+    let got = sim.client(ANNA).recover(RIGHT, bkv_client::RecoverOptions::default()).await;
+    assert!(got.unwrap().key == key);
+    sim.down().await;
+}
+
+/// An hour behind: entry time does not go back, and it steps aside.
+pub(crate) async fn s40_a_leader_far_behind_does_not_turn_time_back_and_steps_aside(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    let key = sim.register(ANNA).await;
+    let leader = sim.leader().await;
+    let account = sim.id(ANNA);
+    let expire = Command::Expire(bkv_core::command::Expire { account });
+    let before = sim.replica(leader).propose(expire.clone(), soon()).await.unwrap();
+    sim.machines[leader].clock.offset(-3_600_000);
+    if let Ok(after) = sim.replica(leader).propose(expire.clone(), soon()).await {
+        assert!(after.time >= before.time, "entry time went back");
+    }
+    let other = || (0..3).find(|i| *i != leader && sim.replica(*i).status().borrow().lead);
+    let other = eventually("another vault leads", other).await;
+    let later = sim.replica(other).propose(expire, soon()).await;
+    assert!(later.is_ok_and(|l| l.time > before.time), "time stands still");
+    let got = sim.client(ANNA).recover(RIGHT, bkv_client::RecoverOptions::default()).await;
+    assert!(got.unwrap().key == key);
+    sim.down().await;
+}

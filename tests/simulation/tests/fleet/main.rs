@@ -1,0 +1,54 @@
+//! Three real vaults under faults. Each test has a process of its own with three tokens, since SoftHSM reads its token directory once per process.
+//!
+//! `BKV_SCHEDULES` sets the number of random schedules, `BKV_SEED` the seed of the first one. A schedule that fails prints its seed.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod budget;
+mod clock_skew;
+mod durability;
+mod faults;
+mod repetition;
+
+use std::process::ExitCode;
+
+use bkv_harness::{Case, Harness};
+use bkv_simulation::token;
+
+macro_rules! cases {
+    ($($module:ident::$test:ident,)*) => {
+        vec![$(Case::new(
+            concat!(stringify!($module), "::", stringify!($test)),
+            || token::simulate($module::$test),
+        )),*]
+    };
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = token::run_role() {
+        return code;
+    }
+    let cases = cases![
+        budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
+        budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,
+        budget::s10_concurrent_guesses_never_exceed_the_budget,
+        clock_skew::s40_a_leader_that_is_ahead_makes_no_wait_pass,
+        clock_skew::s40_a_region_that_catches_up_does_not_skip_the_wait,
+        clock_skew::s40_a_leader_far_ahead_steps_aside,
+        clock_skew::s40_a_leader_far_behind_does_not_turn_time_back_and_steps_aside,
+        durability::s08_power_goes_at_every_sync_of_an_attempt,
+        durability::s08_all_power_goes_as_a_region_evaluates,
+        durability::s08_answers_are_lost_on_every_way,
+        durability::s08_a_registration_that_expires_takes_no_floor_with_it,
+        faults::s27_a_vault_whose_disk_refuses_ends_and_loses_nothing,
+        faults::s27_three_full_disks_refuse_and_lose_nothing,
+        faults::s27_slow_and_hanging_disks_cost_time_only,
+        faults::s27_dead_tokens_are_named,
+        faults::s27_hanging_tokens_are_named,
+        faults::s27_a_leader_that_was_paused_answers_nothing_old,
+        faults::s27_clocks_that_jump_cost_nothing,
+        repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
+        repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
+    ];
+    let prepare = |_: &Case, command: &mut std::process::Command| token::prepare(command);
+    Harness { prepare, deadline: token::deadline(), skip: token::missing() }.run(cases)
+}

@@ -1,0 +1,6 @@
+//! Attacks of a rooted leader on two honest vaults (S43).
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod entries;
+mod histories;
+mod snapshots;
