@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# A token issuer for trying things: an Ed25519 key in a folder. Whoever holds that key is everybody.
+# A token issuer for trials: an Ed25519 key in a folder. Whoever holds the key can sign a token for any account, so the folder must be yours and
+# writable for nobody else, and the key readable for nobody else. Else the script ends with 77 and reads nothing.
 # Usage: kind/issuer.sh configmap DIR            the key if there is none, and its public part as a ConfigMap `demo-issuer`, YAML on stdout
 #        kind/issuer.sh token DIR SUBJECT [TTL]  tokens as `bkv --token` reads them, good for TTL seconds (default 3600), for the audiences that a
 #                                                resource has unless it says otherwise: bkv-chatd, bkv-vault
 set -euo pipefail
-usage() { sed -n '3,5s/^# //p' "$0" >&2; exit 64; }
+usage() { sed -n '4,6s/^# //p' "$0" >&2; exit 64; }
 command -v openssl >/dev/null || { echo "missing: openssl" >&2; exit 69; }
 [ $# -ge 2 ] || usage
-issuer=https://issuer.bkv.localhost dir=$2
+issuer=https://issuer.bkv.localhost dir=$(realpath -ms -- "$2")
+# shellcheck source-path=SCRIPTDIR source=../scripts/ownership.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/ownership.sh"
+refuse() { echo "$1: name another folder" >&2; exit 77; }
+require_ours() { why=$(folder_is_ours "$dir" && file_is_ours "$dir/key.pem" 077) || refuse "$why"; }
+require_ours
 
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 # The last 32 bytes of the DER are the key itself.
@@ -16,7 +22,10 @@ key_id() { public | head -c 9 | base64url; }
 
 case $1 in
   configmap)
-    mkdir -p "$dir"
+    mkdir -p "$(dirname "$dir")"
+    mkdir -m 0700 "$dir" 2>/dev/null || true
+    # Again: another user may have made it just now.
+    require_ours
     [ -e "$dir/key.pem" ] || (umask 077 && openssl genpkey -algorithm ed25519 -out "$dir/key.pem")
     printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: demo-issuer}\ndata:\n  jwks.json: |\n'
     printf '    {"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "%s", "x": "%s"}]}\n' "$(key_id)" "$(public | base64url)"

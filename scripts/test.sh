@@ -18,6 +18,9 @@ if [ "${parts[-1]}" = cluster ] && [ "$(id -u)" != 0 ]; then
   exit 77
 fi
 
+# Seconds, so it comes first.
+tests/cluster/ownership_test.sh
+
 # The Kubernetes binaries take longest when there is no cache of them: in the background, beside the first build.
 if [ "${parts[-1]}" = cluster ]; then
   said="$(mktemp)"

@@ -85,6 +85,9 @@ rmdir "$BKV_CLUSTER_DIR"
 machine >"$scratch/before"
 "$cluster" build
 
+step "folders of other users"
+"$here/ownership_test.sh"
+
 step "an 'up' that is killed in the middle leaves nothing after 'down'"
 setsid "$cluster" up >"$scratch/killed.log" 2>&1 &
 killed=$!

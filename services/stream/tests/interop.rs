@@ -19,12 +19,13 @@ fn run(command: &mut Command) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A Python with Tink, kept in the cache folder between runs.
+/// A Python with Tink, kept in the cache folder between runs. Never below /tmp: another user could lay programs there that the test would run.
 fn python() -> Result<PathBuf, String> {
-    let cache = std::env::var_os("BKV_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache/bkv"),
-        PathBuf::from,
-    );
+    let cache = match (std::env::var_os("BKV_CACHE"), std::env::var_os("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => PathBuf::from(home).join(".cache/bkv"),
+        (None, None) => return Err("neither BKV_CACHE nor HOME is set".into()),
+    };
     let venv = cache.join("tink-venv");
     let python = venv.join("bin/python");
     let ready = |python: &Path| run(Command::new(python).args(["-c", "import tink.streaming_aead"]));

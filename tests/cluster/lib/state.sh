@@ -1,7 +1,22 @@
 # shellcheck shell=bash
-# The folder of one run: everything lies below it, and `settings` marks it as ours.
+# The folder of one run: everything lies below it, and `settings` marks it as a run's.
 
 boot_id=$(</proc/sys/kernel/random/boot_id)
+
+# Never below /tmp under a fixed name: another user could make that folder first. Nodes can't use /run, so root gets a folder elsewhere.
+if [ "$EUID" -eq 0 ]; then default_dir=/var/lib/bkv-cluster; else default_dir=${XDG_RUNTIME_DIR:-$cache}/bkv-cluster; fi
+
+# Comes before anything in the folder is read, run or removed. Whoever owns the folder or a file in it could name the programs that we run, the
+# processes that we end and the folders that we delete. Also makes `dir` the path that the kernel shows in its list of mounts.
+require_our_folder() {
+  local file why
+  dir=$(realpath -ms -- "$dir")
+  why=$(folder_is_ours "$dir") || fail 77 "$why: choose another --dir, or remove it yourself."
+  dir=$(realpath -m -- "$dir")
+  for file in settings lock processes made-folders; do
+    why=$(file_is_ours "$dir/$file" 022) || fail 77 "$why: choose another --dir, or remove it yourself."
+  done
+}
 
 # Takes the lock of the folder on descriptor 9; it is let go when this command ends, however it ends.
 lock_state() { # SECONDS to wait
@@ -16,12 +31,15 @@ new_state() { # NODES
   if [ -e "$dir/settings" ]; then
     fail 75 "a cluster is up in $dir (or was left there): '$0 --dir $dir down' takes it away."
   fi
-  mkdir -p "$dir"
+  mkdir -p "$(dirname "$dir")"
+  mkdir -m 0700 "$dir" 2>/dev/null || true
+  # Again: another user may have made it just now.
+  require_our_folder
   [ -z "$(ls -A "$dir")" ] || fail 75 "$dir holds something else: choose another --dir (everything in it is deleted by 'down')."
   # The mark first: from here on `down` may and must clean up.
   (
     set -o noclobber
-    printf 'nodes=%d\nbuilt=%q\nboot=%s\n' "$1" "$built" "$boot_id" >"$dir/settings"
+    printf 'nodes=%d\nbuilt=%s\nboot=%s\n' "$1" "$built" "$boot_id" >"$dir/settings"
   ) 2>/dev/null || fail 75 "another 'up' took $dir just now."
   touch "$dir/lock" "$dir/processes" "$dir/made-folders"
   mkdir "$dir/log" "$dir/certificates"
@@ -29,11 +47,20 @@ new_state() { # NODES
   lock_state 5
 }
 
-# Sets `nodes`, `built` (of that run, whatever the sources are by now) and `boot`.
+# Sets `nodes`, `built` (of that run, whatever the sources are by now) and `boot`. The file is data and is never run.
 read_state() {
+  local key value
   [ -e "$dir/settings" ] || fail 69 "no cluster in $dir: '$0 up' first."
-  # shellcheck source=/dev/null # written by new_state
-  source "$dir/settings"
+  nodes='' built='' boot=''
+  while IFS='=' read -r key value; do
+    case $key in
+      nodes) nodes=$value ;;
+      built) built=$value ;;
+      boot) boot=$value ;;
+      *) fail 70 "$dir/settings has an unknown line: $key" ;;
+    esac
+  done <"$dir/settings"
+  [[ $nodes =~ ^[0-3]$ && $built == /* && $boot =~ ^[0-9a-f-]{36}$ ]] || fail 70 "$dir/settings is not what 'up' writes."
 }
 
 kube() { "$built/bin/kubectl" --kubeconfig "$dir/kubeconfig" --cache-dir "$dir/kubectl-cache" "$@"; }
