@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::resource::PullPolicy;
+use crate::validate::PullPolicy;
 
 /// How far the fleet has come. Only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

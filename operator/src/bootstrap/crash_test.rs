@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Action, Custody, Facts, Signed, Vault, Verdict, decide};
 use crate::documents::{Draft, PolicyWish, to_sign};
 use crate::journal::{Journal, Pinned, Stage};
-use crate::resource::PullPolicy;
+use crate::validate::PullPolicy;
 use crate::vaults::{Fingerprints, VaultStatus, VaultToken};
 
 /// A vault of that world.

@@ -2,8 +2,8 @@
 
 use super::embedded::Embedded;
 use crate::kinds::Kinds;
-use crate::resource::PullPolicy;
 use crate::validate::Fleet;
+use crate::validate::PullPolicy;
 
 /// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use super::specs_test::specs;
 use super::{Object, certificates};
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
-use crate::resource::PullPolicy;
+use crate::validate::PullPolicy;
 use crate::validate::{Postgres, validate};
 
 fn vault_templates(objects: &[Object]) -> BTreeMap<String, Value> {

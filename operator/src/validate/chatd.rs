@@ -3,13 +3,13 @@
 use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
 use super::refusal::Findings;
-use super::values;
+use super::{metadata, references, resources};
 use crate::conditions::Reason;
 use crate::resource::{self as spec, GatewayExpose, IngressExpose, ServiceExpose, ServiceType};
 
 pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chatd> {
-    let default = values::resources_of(100, 128, 512);
-    let resources = values::resources(given.resources.as_ref(), default, "spec.chatd.resources", findings);
+    let default = resources::resources_of(100, 128, 512);
+    let resources = resources::resources(given.resources.as_ref(), default, "spec.chatd.resources", findings);
     let scaling = scaling(given, findings);
     let limits = &given.limits;
     let at = |field| format!("spec.chatd.limits.{field}");
@@ -79,21 +79,21 @@ fn by_service(given: &ServiceExpose, findings: &mut Findings) -> Expose {
     Expose::Service {
         kind: given.kind,
         node_port: given.node_port,
-        annotations: values::annotations(given.annotations.as_ref(), &at("annotations"), findings),
-        host_names: values::hosts(&given.host_names, &at("hostNames"), findings),
+        annotations: metadata::annotations(given.annotations.as_ref(), &at("annotations"), findings),
+        host_names: references::hosts(&given.host_names, &at("hostNames"), findings),
     }
 }
 
 fn by_ingress(given: &IngressExpose, findings: &mut Findings) -> Option<Expose> {
     let at = |field: &str| format!("spec.chatd.expose.ingress.{field}");
     if let Some(class) = &given.class_name {
-        values::object(class, &at("className"), findings);
+        references::object(class, &at("className"), findings);
     }
-    values::object(&given.tls_secret_name, &at("tlsSecretName"), findings);
-    let annotations = values::annotations(given.annotations.as_ref(), &at("annotations"), findings);
+    references::object(&given.tls_secret_name, &at("tlsSecretName"), findings);
+    let annotations = metadata::annotations(given.annotations.as_ref(), &at("annotations"), findings);
     Some(Expose::Ingress {
         class_name: given.class_name.clone(),
-        host: values::host(&given.host, &at("host"), findings)?,
+        host: references::host(&given.host, &at("host"), findings)?,
         tls_secret: given.tls_secret_name.clone(),
         annotations,
     })
@@ -105,7 +105,7 @@ fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
     findings.range(&at("hostnames"), given.hostnames.len(), (1, 8));
     for (i, parent) in given.parent_refs.iter().enumerate() {
         let at = at(&format!("parentRefs[{i}]"));
-        values::object(&parent.name, &format!("{at}.name"), findings);
+        references::object(&parent.name, &format!("{at}.name"), findings);
         for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
             let good = value.as_deref().is_none_or(names::object_name);
             findings.want(good, &format!("{at}.{field}"), Reason::InvalidName, "not a name of that kind");
@@ -118,6 +118,6 @@ fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
     });
     Expose::Gateway {
         parents: parents.collect(),
-        host_names: values::hosts(&given.hostnames, &at("hostnames"), findings),
+        host_names: references::hosts(&given.hostnames, &at("hostnames"), findings),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fleet::Resources;
 use super::names::HostName;
+use super::resources::Resources;
 use crate::resource::ServiceType;
 
 /// ChatD.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::fleet::KeyOf;
+use super::references::KeyOf;
 use super::refusal::Findings;
 use super::token::{Hsm, ModuleFile, Pin, Pkcs11};
-use super::values;
+use super::{references, resources};
 use crate::conditions::Reason;
 use crate::resource::{self as spec, MountedKey};
 
@@ -48,15 +48,15 @@ pub(super) fn hsm(given: &spec::Hsm, field: &str, findings: &mut Findings) -> Op
 
 fn softhsm(given: &spec::SoftHsm, field: &str, findings: &mut Findings) -> Option<Hsm> {
     let pin = given.pin_secret_ref.as_ref().map_or(Pin::Made, |r| {
-        Pin::Given(values::key_of(r, "pin", &format!("{field}.pinSecretRef"), findings))
+        Pin::Given(references::key_of(r, "pin", &format!("{field}.pinSecretRef"), findings))
     });
     let token_storage =
-        values::size(&given.token_storage, "1Mi", &format!("{field}.tokenStorage"), findings)?;
+        resources::size(&given.token_storage, "1Mi", &format!("{field}.tokenStorage"), findings)?;
     Some(Hsm::SoftHsm { pin, token_storage })
 }
 
 fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<Hsm> {
-    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings);
+    let library_image = references::image(&given.library_image, &format!("{field}.libraryImage"), findings);
     let module_at = format!("{field}.modulePath");
     path(&given.module_path, &module_at, findings);
     let folder = given.module_path.rsplit_once('/').map_or("", |(f, _)| f);
@@ -88,7 +88,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
     );
     let label_at = format!("{field}.tokenLabel");
     findings.range(&label_at, given.token_label.len(), (1, 32));
-    let pin = values::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
+    let pin = references::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
     let files = files(given, field, findings);
     let env = env(given, field, findings);
     Some(Hsm::Pkcs11(Pkcs11 {
@@ -120,7 +120,7 @@ fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<Modu
         }
         ModuleFile {
             secret,
-            from: values::key(&from.name, &from.key, &at, findings),
+            from: references::key(&from.name, &from.key, &at, findings),
             mount_path: place.to_owned(),
         }
     };
@@ -176,7 +176,7 @@ fn gcp(given: &spec::GcpKms, field: &str, findings: &mut Findings) -> Option<Hsm
         Reason::InvalidValue,
         "must be projects/<project>/locations/<location>/keyRings/<name>",
     );
-    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
+    let library_image = references::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
     Some(Hsm::GcpKms { key_ring: given.key_ring.clone(), library_image })
 }
 
@@ -202,14 +202,14 @@ fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) ->
             })
         })
         .collect();
-    let customer_ca: KeyOf = values::key_of(
+    let customer_ca: KeyOf = references::key_of(
         &given.customer_ca_config_map_ref,
         "customerCA.crt",
         &format!("{field}.customerCaConfigMapRef"),
         findings,
     );
-    let pin = values::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
-    let library_image = values::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
+    let pin = references::key_of(&given.pin_secret_ref, "pin", &format!("{field}.pinSecretRef"), findings);
+    let library_image = references::image(&given.library_image, &format!("{field}.libraryImage"), findings)?;
     Some(Hsm::AwsCloudHsm {
         cluster_id: given.cluster_id.clone(),
         hsm_addresses,

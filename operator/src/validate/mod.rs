@@ -1,37 +1,54 @@
 //! A resource becomes a [`Fleet`], or the list of all that is wrong with it. What CEL checks is checked again: an older CRD or a bypassed one must
 //! neither crash nor mislead what comes after. Pure: no I/O, no clock.
 
+mod attempts;
 mod chatd;
+mod client_auth;
 mod fleet;
 mod front;
 mod hsm;
+mod images;
+mod metadata;
+mod monitoring;
 mod names;
 mod note;
 mod object_names;
-mod parts;
+mod period;
+mod postgres;
 mod quantity;
+mod references;
 mod refusal;
 mod regions;
+mod resources;
+mod root;
+mod tls;
 mod token;
-mod values;
+mod url;
 
 #[cfg(test)]
 mod validate_test;
 
-pub use fleet::{
-    Attempts, ClientAuth, Fleet, Images, JwksSource, KeyOf, Monitoring, Postgres, Region, Resources,
-    RootCustody, Tls, Volume,
-};
+pub use attempts::Attempts;
+pub use client_auth::{ClientAuth, JwksSource};
+pub use fleet::{Fleet, Region};
 pub use front::{Chatd, Expose, Parent, Scaling};
+pub use images::Images;
+pub use monitoring::Monitoring;
 pub use names::{FleetName, HostName, Image, RegionName};
 pub use note::Note;
 pub use object_names::ObjectNames;
+pub use postgres::Postgres;
 pub use quantity::Quantity;
+pub use references::KeyOf;
 pub use refusal::Refusal;
+pub use resources::{Resources, Volume};
+pub use root::RootCustody;
+pub use tls::Tls;
 pub use token::{Hsm, ModuleFile, Pin, Pkcs11};
 
 use crate::conditions::Reason;
 use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
+pub use crate::resource::{LibraryDelivery, PullPolicy, ServiceType};
 use refusal::Findings;
 
 /// Checks everything, and says all that is wrong at once.
@@ -59,7 +76,7 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
     };
     let namespace = given(meta.namespace.as_ref(), "metadata.namespace");
     let uid = given(meta.uid.as_ref(), "metadata.uid");
-    let root = parts::root(&spec.fleet.root, findings);
+    let root = root::root(&spec.fleet.root, findings);
     let shared = hsm::hsm(&spec.hsm, "spec.hsm", findings);
     let regions = regions::regions(&spec.regions, shared.as_ref(), findings);
     findings.range("spec.shards", spec.shards, (1, 256));
@@ -69,13 +86,13 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
         Reason::NotSupported,
         "Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them",
     );
-    let attempts = parts::attempts(&spec.attempts, findings);
-    let client_auth = parts::client_auth(&spec.client_auth, findings);
+    let attempts = attempts::attempts(&spec.attempts, findings);
+    let client_auth = client_auth::client_auth(&spec.client_auth, findings);
     let chatd = chatd::chatd(&spec.chatd, findings);
-    let postgres = parts::postgres(&spec.postgres, findings);
-    let tls = parts::tls(&spec.tls, findings);
-    let images = parts::images(&spec.images, findings);
-    let monitoring = parts::monitoring(&spec.monitoring, findings);
+    let postgres = postgres::postgres(&spec.postgres, findings);
+    let tls = tls::tls(&spec.tls, findings);
+    let images = images::images(&spec.images, findings);
+    let monitoring = monitoring::monitoring(&spec.monitoring, findings);
     let root = root?;
     let notes = notes(&root, &regions);
     Some(Fleet {

@@ -7,7 +7,7 @@ use super::names::{self, RegionName};
 use super::object_names;
 use super::refusal::Findings;
 use super::token::Hsm;
-use super::{hsm, values};
+use super::{hsm, metadata, resources};
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -61,22 +61,22 @@ fn one(
     findings: &mut Findings,
 ) -> Option<Region> {
     let storage = &given.storage;
-    let storage = values::volume(
+    let storage = resources::volume(
         &storage.size,
         storage.class_name.as_deref(),
         "1Gi",
         &format!("{field}.storage"),
         findings,
     );
-    let default = values::resources_of(250, 256, 1024);
+    let default = resources::resources_of(250, 256, 1024);
     let resources =
-        values::resources(given.resources.as_ref(), default, &format!("{field}.resources"), findings);
+        resources::resources(given.resources.as_ref(), default, &format!("{field}.resources"), findings);
     let own = given.hsm.as_ref().map(|own| hsm::hsm(own, &format!("{field}.hsm"), findings));
     let annotations = given.service_account_annotations.as_ref();
     let annotations =
-        values::annotations(annotations, &format!("{field}.serviceAccountAnnotations"), findings);
+        metadata::annotations(annotations, &format!("{field}.serviceAccountAnnotations"), findings);
     let node_selector =
-        values::labels(given.node_selector.as_ref(), &format!("{field}.nodeSelector"), findings);
+        metadata::labels(given.node_selector.as_ref(), &format!("{field}.nodeSelector"), findings);
     for (i, toleration) in given.tolerations.iter().enumerate() {
         tolerates(toleration, &format!("{field}.tolerations[{i}]"), findings);
     }

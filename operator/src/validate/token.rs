@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::fleet::KeyOf;
 use super::names::Image;
 use super::quantity::Quantity;
+use super::references::KeyOf;
 use crate::resource::LibraryDelivery;
 
 /// A token.

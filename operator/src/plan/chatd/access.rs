@@ -11,8 +11,8 @@ use k8s_openapi::api::networking::v1::{
 use super::super::part::Part;
 use super::super::{Input, Object, service};
 use crate::kinds::Kind;
-use crate::resource::ServiceType;
 use crate::validate::Expose;
+use crate::validate::ServiceType;
 
 /// The Service's port for clients.
 pub(super) const HTTPS: i32 = 443;

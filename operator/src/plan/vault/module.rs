@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::presets;
-use crate::resource::LibraryDelivery;
+use crate::validate::LibraryDelivery;
 use crate::validate::{Hsm, KeyOf, ModuleFile, Pkcs11, Quantity, Region};
 
 /// Where a library image's `/` is in the vault's container, whichever way it got there.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::module::{LIBRARY, Library, Source, Token};
-use crate::resource::LibraryDelivery;
+use crate::validate::LibraryDelivery;
 use crate::validate::{KeyOf, Quantity, Region};
 
 /// SoftHSM: in the vault's own image, its tokens on a volume of their own, so that an old data volume meets a newer token.

@@ -1,0 +1,42 @@
+//! The attempt policy.
+
+use super::period::milliseconds;
+use super::refusal::Findings;
+use crate::conditions::Reason;
+use crate::resource as spec;
+
+/// The shortest that all waits together may be, milliseconds.
+const WEEK: u64 = 7 * 86_400_000;
+
+/// The attempt policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// Wrong guesses between two right ones.
+    pub max: u32,
+    /// Wrong guesses over a registration's life.
+    pub lifetime_failures: u32,
+    /// Waits, milliseconds.
+    pub waits: Vec<u64>,
+}
+
+pub(super) fn attempts(given: &spec::Attempts, findings: &mut Findings) -> Attempts {
+    findings.range("spec.attempts.max", given.max, (1, 20));
+    findings.range(
+        "spec.attempts.lifetimeFailures",
+        given.lifetime_failures,
+        (given.max.clamp(1, 20), 10_000),
+    );
+    findings.range("spec.attempts.waits", given.waits.len(), (1, 32));
+    let waits = given.waits.iter().enumerate();
+    let waits: Vec<u64> = waits
+        .filter_map(|(i, wait)| milliseconds(wait, &format!("spec.attempts.waits[{i}]"), findings))
+        .collect();
+    let all_read = waits.len() == given.waits.len();
+    findings.want(
+        !all_read || given.allow_short_waits || waits.iter().sum::<u64>() >= WEEK,
+        "spec.attempts.waits",
+        Reason::OutOfRange,
+        "must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it",
+    );
+    Attempts { max: given.max, lifetime_failures: given.lifetime_failures, waits }
+}

@@ -1,0 +1,42 @@
+//! Annotations and labels.
+
+use std::collections::BTreeMap;
+
+use super::names;
+use super::refusal::Findings;
+use crate::conditions::Reason;
+use crate::resource::Labels;
+
+/// Annotations: any value.
+pub(super) fn annotations(
+    given: Option<&Labels>,
+    field: &str,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
+    let given = given.cloned().unwrap_or_default();
+    for key in given.keys().filter(|k| !names::qualified(k)) {
+        findings.refuse::<()>(
+            field,
+            Reason::InvalidName,
+            format!("{key:?} is no key of an annotation: example.org/name"),
+        );
+    }
+    given
+}
+
+/// Labels: values are words.
+pub(super) fn labels(
+    given: Option<&Labels>,
+    field: &str,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
+    let given = given.cloned().unwrap_or_default();
+    for (key, value) in given.iter().filter(|(k, v)| !names::qualified(k) || !names::label_value(v)) {
+        findings.refuse::<()>(
+            field,
+            Reason::InvalidName,
+            format!("{key:?}: {value:?} is no label: example.org/name and a word of at most 63 characters"),
+        );
+    }
+    given
+}

@@ -1,0 +1,42 @@
+//! What is made for Prometheus and Grafana.
+
+use std::collections::BTreeMap;
+
+use super::metadata::labels;
+use super::names;
+use super::refusal::Findings;
+use crate::conditions::Reason;
+use crate::resource as spec;
+
+/// What is made for Prometheus and Grafana.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Monitoring {
+    /// A PodMonitor.
+    pub pod_monitor: bool,
+    /// A PrometheusRule.
+    pub prometheus_rule: bool,
+    /// A dashboard.
+    pub dashboard: bool,
+    /// More labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+pub(super) fn monitoring(given: &spec::Monitoring, findings: &mut Findings) -> Monitoring {
+    let labels = labels(given.labels.as_ref(), "spec.monitoring.labels", findings);
+    for key in labels.keys() {
+        // Selectors of ours would lose what they select.
+        let ours = key.starts_with("bkv.dev/") || key.starts_with("app.kubernetes.io/");
+        findings.want(
+            !ours && names::qualified(key),
+            "spec.monitoring.labels",
+            Reason::Conflict,
+            "bkv.dev/… and app.kubernetes.io/… are set by the operator",
+        );
+    }
+    Monitoring {
+        pod_monitor: given.pod_monitor,
+        prometheus_rule: given.prometheus_rule,
+        dashboard: given.dashboard,
+        labels,
+    }
+}

@@ -1,0 +1,67 @@
+//! Names of things that others make: objects, keys in them, images, hosts.
+
+use std::collections::BTreeSet;
+
+use super::names::{self, HostName, Image};
+use super::refusal::Findings;
+use crate::conditions::Reason;
+use crate::resource::KeyReference;
+
+/// A key in a Secret or ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOf {
+    /// The object's name.
+    pub name: String,
+    /// The key.
+    pub key: String,
+}
+
+/// An object's name.
+pub(super) fn object(name: &str, field: &str, findings: &mut Findings) {
+    findings.want(
+        names::object_name(name),
+        field,
+        Reason::InvalidName,
+        "not the name of an object: lower case letters, digits, '-' and '.', at most 253",
+    );
+}
+
+pub(super) fn key_of(reference: &KeyReference, default: &str, field: &str, findings: &mut Findings) -> KeyOf {
+    key(&reference.name, reference.key_or(default), field, findings)
+}
+
+pub(super) fn key(name: &str, key: &str, field: &str, findings: &mut Findings) -> KeyOf {
+    object(name, &format!("{field}.name"), findings);
+    findings.want(
+        names::data_key(key),
+        &format!("{field}.key"),
+        Reason::InvalidName,
+        "not a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'",
+    );
+    KeyOf { name: name.to_owned(), key: key.to_owned() }
+}
+
+pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Option<Image> {
+    Image::new(reference).or_else(|| {
+        findings.refuse(
+            field,
+            Reason::InvalidValue,
+            format!("{reference:?} is no image: registry/name:tag or registry/name@sha256:…"),
+        )
+    })
+}
+
+pub(super) fn host(name: &str, field: &str, findings: &mut Findings) -> Option<HostName> {
+    HostName::new(name).or_else(|| {
+        let message = format!("{name:?} is no DNS name: write it as chat.example.org, without scheme, port or capitals; an IP address is none");
+        findings.refuse(field, Reason::InvalidName, message)
+    })
+}
+
+pub(super) fn hosts(given: &[String], field: &str, findings: &mut Findings) -> Vec<HostName> {
+    findings.range(field, given.len(), (0, 8));
+    // In order, each once: a list with one name twice would be refused by the API server, for it is a set there.
+    let mut seen = BTreeSet::new();
+    let unique = given.iter().enumerate().filter(|(_, name)| seen.insert(name.as_str()));
+    unique.filter_map(|(i, name)| host(name, &format!("{field}[{i}]"), findings)).collect()
+}

@@ -1,0 +1,38 @@
+//! Who keeps the root key.
+
+use super::references::{KeyOf, key_of, object};
+use super::refusal::Findings;
+use crate::conditions::Reason;
+use crate::resource as spec;
+
+/// Who keeps the root key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootCustody {
+    /// The vaults.
+    InFleet,
+    /// People.
+    Offline {
+        /// ConfigMap with the public root.
+        root: KeyOf,
+        /// ConfigMap that signed documents are put into.
+        signed: String,
+    },
+}
+
+pub(super) fn root(given: &spec::RootCustody, findings: &mut Findings) -> Option<RootCustody> {
+    match (&given.in_fleet, &given.offline) {
+        (Some(_), None) => Some(RootCustody::InFleet),
+        (None, Some(offline)) => {
+            let at = |field| format!("spec.fleet.root.offline.{field}");
+            let root = key_of(&offline.root_config_map_ref, "root.bin", &at("rootConfigMapRef"), findings);
+            let signed = offline.signed_config_map_ref.name.clone();
+            object(&signed, &at("signedConfigMapRef.name"), findings);
+            Some(RootCustody::Offline { root, signed })
+        }
+        _ => findings.refuse(
+            "spec.fleet.root",
+            Reason::ExactlyOne,
+            "exactly one of inFleet, offline must be set",
+        ),
+    }
+}
