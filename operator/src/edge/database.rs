@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 
 use super::world::World;
 use crate::observe::Observed;
+use crate::plan::HEALTH;
 use crate::validate::{Fleet, Postgres};
 
-/// ChatD's health port.
-const HEALTH: u16 = 9090;
 /// More is no answer of ChatD.
 const MOST: usize = 1 << 20;
 

@@ -38,6 +38,7 @@ pub use input::{Content, Facts, Input, Settings};
 pub use needed::{Needed, needed};
 pub use object::Object;
 pub(crate) use part::{Component, Part};
+pub(crate) use vault::{ADMIN, HEALTH};
 pub use vault::{PinRequest, pins};
 
 /// All objects of the fleet, in the order in which they are to be applied.

@@ -130,8 +130,8 @@ pub(super) fn small() -> ResourceRequirements {
     }
 }
 
-pub(super) fn port(name: &str, number: i32) -> ContainerPort {
-    ContainerPort { name: Some(name.into()), container_port: number, ..ContainerPort::default() }
+pub(super) fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort { name: Some(name.into()), container_port: number.into(), ..ContainerPort::default() }
 }
 
 pub(super) fn env(name: &str, value: &str) -> EnvVar {

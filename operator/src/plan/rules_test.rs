@@ -181,13 +181,13 @@ pub(super) fn parsers_accept(world: &World) {
     for object in world.objects().iter().filter(|o| o.kind == Kind::ConfigMap) {
         let data = &object.body["data"];
         if let Some(text) = data["vault.toml"].as_str() {
-            let config = bkv_vault::config::Config::parse(text, Path::new("/etc/bkv"))
+            let config = bkv_config::vault::Config::parse(text, Path::new("/etc/bkv"))
                 .unwrap_or_else(|e| panic!("{e}\n{text}"));
             assert_eq!(config.peers.len() + 1, world.fleet.regions.len());
             assert_eq!(config.shards, world.fleet.shards);
         }
         if let Some(text) = data["chatd.toml"].as_str() {
-            let config = bkv_chatd::config::Config::parse(text, Path::new("/etc/bkv"))
+            let config = bkv_config::chatd::Config::parse(text, Path::new("/etc/bkv"))
                 .unwrap_or_else(|e| panic!("{e}\n{text}"));
             assert_eq!(config.vaults.len(), world.fleet.regions.len());
             assert_eq!(config.tokens.issuer, world.fleet.client_auth.issuer);

@@ -8,10 +8,10 @@ use super::part::Part;
 use crate::kinds::Kind;
 
 /// One port of a Service, to the container's port of the same name.
-pub(super) fn port(name: &str, number: i32) -> ServicePort {
+pub(super) fn port(name: &str, number: u16) -> ServicePort {
     ServicePort {
         name: Some(name.into()),
-        port: number,
+        port: number.into(),
         target_port: Some(IntOrString::String(name.into())),
         protocol: Some("TCP".into()),
         ..ServicePort::default()

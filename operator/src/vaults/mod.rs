@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use bkv_mtls::Identity;
 
+use crate::plan::ADMIN;
+
 pub use bkv_admin_api::{
     Capability, Fingerprints, Phase, ShardStatus, TokenHealth, VaultClient, VaultError, VaultStatus,
     VaultToken,
 };
-
-/// The administration port of every vault's pod.
-pub(crate) const ADMIN_PORT: u16 = 7300;
 
 /// A client for the vault of `region` in the pod at `address`.
 pub(crate) fn client(
@@ -19,5 +18,5 @@ pub(crate) fn client(
     address: IpAddr,
     identity: Arc<Identity>,
 ) -> Result<VaultClient, VaultError> {
-    VaultClient::new(region, SocketAddr::new(address, ADMIN_PORT), identity)
+    VaultClient::new(region, SocketAddr::new(address, ADMIN), identity)
 }

@@ -4,7 +4,6 @@
 //! `projection` (key metadata in Postgres).
 #![forbid(unsafe_code)]
 
-pub mod config;
 pub mod fleet;
 pub mod limits;
 pub mod metrics;
@@ -18,6 +17,8 @@ pub mod vaults;
 
 #[cfg(test)]
 mod limits_test;
+#[cfg(test)]
+mod parser_test;
 #[cfg(test)]
 mod routing_test;
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bkv_config::chatd::{Config, KeySource};
 use bkv_mtls::{ClientRole, Files, Identity, Role, WebIdentity, https_server};
 use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::projection::{self, Metadata};
 use crate::server::{self, Shared};
@@ -76,7 +76,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
     let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
     let vaults = Vaults::start(&config.vaults, tls, &end, &tasks)?;
-    let ring = KeyRing::load(config.tokens.keys.clone()).await.map_err(|e| RunError::Keys(e.to_string()))?;
+    let ring = KeyRing::load(source(&config.tokens.keys)).await.map_err(|e| RunError::Keys(e.to_string()))?;
     tasks.spawn(ring.clone().run(Refresh::default(), end.clone()));
     let settings = Settings {
         issuer: config.tokens.issuer.clone(),
@@ -128,5 +128,13 @@ async fn drained(shared: &Arc<Shared>) {
     let until = tokio::time::Instant::now() + DRAIN;
     while shared.metrics.connections.get() > 0 && tokio::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn source(keys: &KeySource) -> bkv_tokens::KeySource {
+    match keys.clone() {
+        KeySource::Inline(json) => bkv_tokens::KeySource::Inline(json),
+        KeySource::File(path) => bkv_tokens::KeySource::File(path),
+        KeySource::Url(url) => bkv_tokens::KeySource::Url(url),
     }
 }

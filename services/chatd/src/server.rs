@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bkv_config::chatd::Limits;
 use bkv_core::id::Route;
 use bkv_core::statement;
 use bkv_mtls::{Identity, WebIdentity};
@@ -22,7 +23,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Limits;
 use crate::fleet::FleetCache;
 use crate::limits::{Buckets, Counts, Rate, neighbourhood};
 use crate::metrics::Metrics;

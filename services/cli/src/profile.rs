@@ -8,22 +8,23 @@ use bkv_client::{
     Client, FileMemory, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust,
     WebSocketTransport, Zeroizing,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::Online;
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 
-#[derive(Debug, Deserialize)]
+/// A fleet's profile. Paths are relative to it.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Profile {
+pub(crate) struct Profile {
     /// `https://host:port`
-    chatd: String,
+    pub chatd: String,
     /// The pinned root, a file from `bkv ceremony root`.
-    root: PathBuf,
+    pub root: PathBuf,
     /// A private authority of ChatD's certificate, PEM; the system's if absent.
-    #[serde(default)]
-    chatd_ca: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chatd_ca: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

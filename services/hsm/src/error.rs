@@ -249,7 +249,7 @@ pub enum TokenError {
     },
     /// The configuration can't be used.
     #[error("token configuration")]
-    Config(#[from] crate::config::ConfigError),
+    Config(#[from] bkv_config::FieldError),
 }
 
 impl TokenError {

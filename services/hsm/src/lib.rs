@@ -6,12 +6,12 @@
 mod backend;
 mod capability;
 mod ceremony;
-mod config;
 mod counters;
 mod encoding;
 mod error;
 mod health;
 mod keys;
+mod pin;
 mod pkcs11;
 mod pool;
 #[cfg(feature = "softhsm-setup")]
@@ -19,9 +19,9 @@ pub mod softhsm;
 mod tls;
 mod token;
 
+pub use bkv_config::{FieldError, TokenConfig};
 pub use capability::{Capabilities, Capability, Destruction};
 pub use ceremony::Ceremony;
-pub use config::{ConfigError, TokenConfig};
 pub use counters::{Op, OpCount, Outcome};
 pub use error::{GoneReason, TokenError};
 pub use health::Health;

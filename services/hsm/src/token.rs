@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use crate::backend::Backend;
 use crate::capability::Capabilities;
 use crate::ceremony::Ceremony;
-use crate::config::TokenConfig;
 use crate::counters::{Op, OpCount};
 use crate::encoding;
 use crate::error::TokenError;
@@ -19,6 +18,7 @@ use crate::health::Health;
 use crate::keys::VaultName;
 use crate::pkcs11::Pkcs11Backend;
 use crate::pool::{Pool, PoolConfig};
+use bkv_config::TokenConfig;
 
 /// Domain tag of the masks of records (PROTOCOL, 'State of an account').
 const MASK_TAG: &[u8] = b"bkv/mask/1";

@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::KeysError;
 use crate::keys::{Keys, MAX_DOCUMENT};
 
 /// Between looks at a file.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A JWKS's place. In configuration: exactly one of `inline`, `file`, `url`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// A JWKS's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// The document itself.
     Inline(String),

@@ -3,6 +3,7 @@
 //! It bends nothing: rows are opened with the keys that the token derives for whoever has the PIN, and secrets are unmasked by the same code as in
 //! service. No shipped binary has it; whoever has root on a vault can write it anew. Opening a store notes a new boot in it: work on a copy.
 
+use bkv_config::vault::Config;
 use bkv_core::account::Account;
 use bkv_core::command::Batch;
 use bkv_core::id::{AccountId, RegId, Slot};
@@ -17,7 +18,6 @@ use prost::Message as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
 use crate::env::OsRandom;
 use crate::keeper::TokenKeeper;
 use crate::replica::Keeper as _;

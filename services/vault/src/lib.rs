@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
-pub mod config;
 pub mod env;
 #[cfg(feature = "forensics")]
 pub mod forensics;

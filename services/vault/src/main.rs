@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bkv_config::vault::Config;
 use bkv_hsm::softhsm::{self, Ensured, SetupError, Wanted};
-use bkv_vault::config::Config;
 use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bkv_config::vault::Config;
 use bkv_core::command::{Command, Expire};
 use bkv_core::id::Time;
 use bkv_crypto::delivery::DeliveryKey;
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::peer::Body;

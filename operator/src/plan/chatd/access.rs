@@ -15,7 +15,7 @@ use crate::validate::Expose;
 use crate::validate::ServiceType;
 
 /// The Service's port for clients.
-pub(super) const HTTPS: i32 = 443;
+pub(super) const HTTPS: u16 = 443;
 
 pub(super) fn service(input: &Input<'_>, part: Part<'_>) -> Object {
     let name = input.fleet.names().chatd();

@@ -11,7 +11,7 @@ use super::part::{Component, Part};
 use super::{Input, Object, pod};
 
 /// Where clients reach the pod.
-pub(super) const PUBLIC: i32 = 8_443;
+pub(super) const PUBLIC: u16 = 8_443;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let part = Part::of(input.fleet, Component::Chatd);

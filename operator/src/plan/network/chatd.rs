@@ -27,7 +27,7 @@ fn database(input: &Input<'_>) -> Option<NetworkPolicyEgressRule> {
             Some(peers::to(Some(vec![database]), postgres::PORT))
         }
         Postgres::External(_) => {
-            let port = input.content.external_port.map_or(postgres::PORT, i32::from);
+            let port = input.content.external_port.unwrap_or(postgres::PORT);
             Some(peers::to(None, port))
         }
         Postgres::CloudNativePg { cluster } => {

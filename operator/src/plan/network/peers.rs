@@ -36,21 +36,25 @@ pub(super) fn address(address: IpAddr) -> NetworkPolicyPeer {
     }
 }
 
-pub(super) fn port(protocol: &str, number: i32, end: Option<i32>) -> NetworkPolicyPort {
-    NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: end }
+pub(super) fn port(protocol: &str, number: u16, end: Option<u16>) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.into()),
+        port: Some(IntOrString::Int(number.into())),
+        end_port: end.map(i32::from),
+    }
 }
 
-pub(super) fn tcp(number: i32) -> Vec<NetworkPolicyPort> {
+pub(super) fn tcp(number: u16) -> Vec<NetworkPolicyPort> {
     vec![port("TCP", number, None)]
 }
 
 /// From these, or from anywhere.
-pub(super) fn from(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyIngressRule {
+pub(super) fn from(peers: Option<Vec<NetworkPolicyPeer>>, number: u16) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: peers, ports: Some(tcp(number)) }
 }
 
 /// To these, or to anywhere.
-pub(super) fn to(peers: Option<Vec<NetworkPolicyPeer>>, number: i32) -> NetworkPolicyEgressRule {
+pub(super) fn to(peers: Option<Vec<NetworkPolicyPeer>>, number: u16) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: peers, ports: Some(tcp(number)) }
 }
 

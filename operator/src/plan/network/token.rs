@@ -10,7 +10,7 @@ use super::peers;
 use crate::validate::{Hsm, Region};
 
 /// Where Google's metadata servers give a pod its workload identity.
-const METADATA: [(Ipv4Addr, i32); 2] =
+const METADATA: [(Ipv4Addr, u16); 2] =
     [(Ipv4Addr::new(169, 254, 169, 254), 80), (Ipv4Addr::new(169, 254, 169, 252), 988)];
 
 /// One more policy for the region's vault: policies add up.

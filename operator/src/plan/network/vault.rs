@@ -36,7 +36,7 @@ pub(super) fn policy(input: &Input<'_>) -> Object {
 /// The issuer's keys, if they come by URL. A NetworkPolicy knows no host names.
 pub(super) fn issuer(input: &Input<'_>) -> Option<NetworkPolicyEgressRule> {
     match input.fleet.client_auth.jwks {
-        JwksSource::Url { port, .. } => Some(peers::to(None, i32::from(port))),
+        JwksSource::Url { port, .. } => Some(peers::to(None, port)),
         JwksSource::ConfigMap(_) => None,
     }
 }

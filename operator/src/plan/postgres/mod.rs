@@ -9,7 +9,7 @@ use super::{Input, Object, pod, service};
 use crate::validate::Postgres;
 
 /// Where ChatD reaches it.
-pub(super) const PORT: i32 = 5_432;
+pub(super) const PORT: u16 = 5_432;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let Postgres::Managed(storage) = &input.fleet.postgres else { return Vec::new() };

@@ -15,13 +15,13 @@ use super::{Input, Object, pod, service};
 use crate::validate::{Fleet, Hsm, ObjectNames, Pin, Region};
 
 /// Where other vaults reach it.
-pub(super) const PEER: i32 = 7_100;
+pub(super) const PEER: u16 = 7_100;
 /// Where ChatD reaches it.
-pub(super) const RELAY: i32 = 7_200;
+pub(super) const RELAY: u16 = 7_200;
 /// Where the operator reaches it.
-pub(super) const ADMIN: i32 = 7_300;
+pub(crate) const ADMIN: u16 = 7_300;
 /// `/livez`, `/readyz`, `/metrics`, of vaults and ChatD.
-pub(super) const HEALTH: i32 = 9_090;
+pub(crate) const HEALTH: u16 = 9_090;
 
 pub(super) fn objects(input: &Input<'_>, region: &Region) -> Vec<Object> {
     let names = input.fleet.names();
@@ -66,6 +66,6 @@ fn given_pin(hsm: &Hsm) -> Option<&crate::validate::KeyOf> {
 }
 
 /// `N-R.NS.svc:port`.
-pub(super) fn address(names: ObjectNames<'_>, namespace: &str, region: &Region, port: i32) -> String {
+pub(super) fn address(names: ObjectNames<'_>, namespace: &str, region: &Region, port: u16) -> String {
     format!("{}.{namespace}.svc:{port}", names.vault(&region.name))
 }

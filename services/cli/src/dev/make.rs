@@ -1,19 +1,24 @@
 //! What has to be there before anything starts: root, issuer, role CA, tokens, configuration files.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use bkv_config::{TokenConfig, chatd, vault};
 use bkv_hsm::softhsm;
 use bkv_mtls::issue::{RoleCa, write_private};
 use bkv_mtls::{Role, RoleName};
 use bkv_tokens::dev::{CHATD_AUDIENCE, DevIssuer, ISSUER};
 use rand::RngCore as _;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::layout::{Layout, Plan, PolicyPlan, RegionPlan};
 use crate::commands::make_root;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::profile::Profile;
 
 /// Certificates of a local fleet hold this long.
 const YEAR: Duration = Duration::from_hours(24 * 365);
@@ -99,13 +104,12 @@ pub(crate) fn files(layout: &Layout) -> Outcome {
         vault(layout, &ca, region)?;
     }
     chatd(layout, &ca)?;
-    write(
-        &layout.dir.join("fleet.toml"),
-        &format!(
-            "# A development fleet: it protects nobody.\nchatd = \"https://127.0.0.1:{}\"\nchatd_ca = \"chatd/ca.crt\"\nroot = \"root.bin\"\n",
-            layout.plan.chatd
-        ),
-    )
+    let profile = Profile {
+        chatd: format!("https://{}", local(layout.plan.chatd)),
+        root: "root.bin".into(),
+        chatd_ca: Some("chatd/ca.crt".into()),
+    };
+    toml(&layout.dir.join("fleet.toml"), &profile)
 }
 
 fn role(ca: &RoleCa, folder: &Path, role: Role, name: &str) -> Outcome {
@@ -120,10 +124,18 @@ fn digits() -> Zeroizing<String> {
     Zeroizing::new(hex::encode(bytes.as_slice()))
 }
 
-/// A TOML table of every region's address on one of its ports.
-fn addresses(layout: &Layout, port: impl Fn(&RegionPlan) -> u16) -> String {
-    let line = |r: &RegionPlan| format!("{} = \"127.0.0.1:{}\"\n", r.name, port(r));
-    layout.plan.regions.iter().map(line).collect::<Vec<_>>().concat()
+/// Every region's address on one of its ports.
+fn addresses(layout: &Layout, port: impl Fn(&RegionPlan) -> u16) -> BTreeMap<String, String> {
+    layout.plan.regions.iter().map(|r| (r.name.clone(), local(port(r)).to_string())).collect()
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn toml(path: &Path, config: &impl Serialize) -> Outcome {
+    let text = toml::to_string(config).map_err(|e| failed(&path.display().to_string())(&e))?;
+    write(path, &format!("# Of a development fleet, which protects nobody.\n{text}"))
 }
 
 fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
@@ -134,22 +146,25 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     write_private(&folder.join("pin"), pin.as_bytes()).map_err(|e| failed("pin")(&e))?;
     softhsm::init_token(&folder.join("token"), &region.name, &pin, &so_pin)
         .map_err(|e| failed("token")(&e))?;
-    let peers = addresses(layout, |r| r.peer);
-    write(
-        &folder.join("vault.toml"),
-        &format!(
-            "region = \"{name}\"\ndata = \"data\"\nroot = \"../../root.bin\"\nshards = {shards}\n\n[token]\nmodule = \"{module}\"\ntoken_label = \"{name}\"\n\
-             pin_file = \"pin\"\npool = 2\n\n[listen]\npeer = \"127.0.0.1:{peer}\"\nrelay = \"127.0.0.1:{relay}\"\nadmin = \"127.0.0.1:{admin}\"\n\
-             health = \"127.0.0.1:{health}\"\n\n[tls]\ncert = \"tls/tls.crt\"\nkey = \"tls/tls.key\"\nca = \"tls/ca.crt\"\n\n[peers]\n{peers}",
-            name = region.name,
-            shards = layout.plan.shards,
-            module = softhsm::DEBIAN_MODULE,
-            peer = region.peer,
-            relay = region.relay,
-            admin = region.admin,
-            health = region.health,
-        ),
-    )
+    let token = TokenConfig::new(softhsm::DEBIAN_MODULE.into(), region.name.clone(), "pin".into());
+    let config = vault::Config {
+        region: region.name.clone(),
+        data: "data".into(),
+        root: "../../root.bin".into(),
+        shards: layout.plan.shards,
+        make_root: None,
+        token: TokenConfig { pool: 2, ..token },
+        listen: vault::Listen {
+            peer: local(region.peer),
+            relay: local(region.relay),
+            admin: local(region.admin),
+            health: local(region.health),
+        },
+        peers: addresses(layout, |r| r.peer),
+        tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
+        raft: vault::Timings::default(),
+    };
+    toml(&folder.join("vault.toml"), &config)
 }
 
 fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
@@ -159,24 +174,31 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
     write_private(&folder.join("web.crt"), web.certificate.as_bytes())
         .map_err(|e| failed("certificate")(&e))?;
     write_private(&folder.join("web.key"), web.key.as_bytes()).map_err(|e| failed("certificate")(&e))?;
-    let vaults = addresses(layout, |r| r.relay);
-    let postgres = if layout.plan.postgres {
+    if layout.plan.postgres {
         let url = format!("postgres:///postgres?host={}&user=bkv", layout.socket().display());
         write_private(&folder.join("postgres.url"), url.as_bytes())
             .map_err(|e| failed("postgres.url")(&e))?;
-        "\n[postgres]\nurl_file = \"postgres.url\"\n"
-    } else {
-        ""
+    }
+    let config = chatd::Config {
+        listen: chatd::Listen { public: local(layout.plan.chatd), health: local(layout.plan.chatd_health) },
+        web: chatd::Web { cert: "web.crt".into(), key: "web.key".into() },
+        tls: chatd::Tls { cert: "tls.crt".into(), key: "tls.key".into(), ca: "ca.crt".into() },
+        tokens: chatd::Tokens {
+            issuer: ISSUER.into(),
+            audience: CHATD_AUDIENCE.into(),
+            keys: chatd::KeySource::File("../issuer/jwks.json".into()),
+        },
+        vaults: addresses(layout, |r| r.relay),
+        postgres: layout.plan.postgres.then(|| chatd::Postgres { url_file: "postgres.url".into() }),
+        // Every client comes from this machine.
+        limits: chatd::Limits {
+            connections_per_address: 50_000,
+            frames_per_second: 2_000,
+            frames_burst: 10_000,
+            address_per_second: 1_000_000,
+            address_burst: 1_000_000,
+            ..chatd::Limits::default()
+        },
     };
-    write(
-        &folder.join("chatd.toml"),
-        &format!(
-            "[listen]\npublic = \"127.0.0.1:{public}\"\nhealth = \"127.0.0.1:{health}\"\n\n[web]\ncert = \"web.crt\"\nkey = \"web.key\"\n\n[tls]\n\
-             cert = \"tls.crt\"\nkey = \"tls.key\"\nca = \"ca.crt\"\n\n[tokens]\nissuer = \"{ISSUER}\"\naudience = \"{CHATD_AUDIENCE}\"\n\
-             keys = {{ file = \"../issuer/jwks.json\" }}\n\n# Everybody comes from this machine.\n[limits]\nconnections_per_address = 50000\n\
-             frames_per_second = 2000\nframes_burst = 10000\naddress_per_second = 1000000\naddress_burst = 1000000\n\n[vaults]\n{vaults}{postgres}",
-            public = layout.plan.chatd,
-            health = layout.plan.chatd_health,
-        ),
-    )
+    toml(&folder.join("chatd.toml"), &config)
 }

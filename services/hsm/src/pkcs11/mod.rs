@@ -19,9 +19,10 @@ use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
 use crate::backend::{Backend, Conn};
-use crate::config::{TokenConfig, read_pin};
 use crate::error::TokenError;
 use crate::keys::VaultName;
+use crate::pin::read_pin;
+use bkv_config::TokenConfig;
 use module::Module;
 use session::Pkcs11Conn;
 

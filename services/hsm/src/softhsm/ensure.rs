@@ -15,7 +15,7 @@ use super::child::{self, Request};
 use super::conf::{self, at};
 use super::heal::{heal, keep_copies};
 use super::{SetupError, SoftHsm};
-use crate::config::read_pin;
+use crate::pin::read_pin;
 
 /// Which token.
 #[derive(Clone, Debug)]

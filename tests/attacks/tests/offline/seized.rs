@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use bkv_config::vault::Config;
 use bkv_core::account::Account;
 use bkv_core::command::Command;
 use bkv_core::id::{AccountId, Ordinal, Slot};
 use bkv_core::statement;
 use bkv_crypto::toprf::{self, Commitments, Evaluation, Share};
-use bkv_vault::config::Config;
 use bkv_vault::forensics::Seized;
 
 /// The folder, in the attacker's environment.

@@ -1,0 +1,192 @@
+//! `vault.toml`. It holds no secret: keys and the PIN are named by path.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bkv_core::id::FleetId;
+use serde::{Deserialize, Serialize};
+
+use crate::{ConfigError, FieldError, TokenConfig, address, file};
+
+/// The whole file. Its text is hashed into the pod template: see the [crate](crate) before adding a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The region's name, as on the admission list.
+    pub region: String,
+    /// Folder of the store. It must lie on another volume than a software token's directory.
+    pub data: PathBuf,
+    /// The pinned root: a file of `bkv ceremony root`, or of the vault that made an in-fleet root.
+    pub root: PathBuf,
+    /// Raft groups; the policy must have the same number.
+    #[serde(default = "default_shards")]
+    pub shards: u16,
+    /// The vault makes the root here, once, and writes its public half to `root`. Only the seed region of an in-fleet root has this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub make_root: Option<MakeRoot>,
+    /// The hardware token.
+    pub token: TokenConfig,
+    /// Where the vault listens.
+    pub listen: Listen,
+    /// Region → `host:port` where the other vaults listen for peers.
+    pub peers: BTreeMap<String, String>,
+    /// Role certificate for ChatD and administration.
+    pub tls: Tls,
+    /// Raft timings.
+    #[serde(default, skip_serializing_if = "Timings::is_default")]
+    pub raft: Timings,
+}
+
+/// An in-fleet root to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeRoot {
+    /// The fleet's id, 32 hexadecimal digits. The operator draws it.
+    #[serde(serialize_with = "write_fleet_id", deserialize_with = "read_fleet_id")]
+    pub fleet: FleetId,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn write_fleet_id<S: serde::Serializer>(id: &FleetId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(id.0))
+}
+
+fn read_fleet_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<FleetId, D::Error> {
+    let bad = || serde::de::Error::custom("32 hex digits, not all zero");
+    let text = String::deserialize(deserializer)?;
+    let bytes = hex::decode(text).map_err(|_| bad())?;
+    FleetId::try_from(bytes.as_slice()).ok().filter(|id| id.0 != [0; 16]).ok_or_else(bad)
+}
+
+/// Addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// For other vaults.
+    pub peer: SocketAddr,
+    /// For ChatD.
+    pub relay: SocketAddr,
+    /// For administration.
+    pub admin: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`, without TLS.
+    pub health: SocketAddr,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate chain with `bkv://role/vault/<region>`.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The role CA.
+    pub ca: PathBuf,
+}
+
+/// Raft timings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timings {
+    /// Between heartbeats, milliseconds.
+    pub heartbeat_ms: u64,
+    /// Election timeout, milliseconds. After `election_max_ms` without a heartbeat a follower waits a further random time between `election_min_ms` and
+    /// `election_max_ms`, then starts an election.
+    pub election_min_ms: u64,
+    /// See `election_min_ms`.
+    pub election_max_ms: u64,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Seconds between snapshots. An entry leaves the log within twice this time, and with it a key that was destroyed since.
+    pub snapshot_every_s: u64,
+}
+
+impl Timings {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 100,
+            election_min_ms: 200,
+            election_max_ms: 300,
+            snapshot_entries: 4096,
+            snapshot_every_s: 300,
+        }
+    }
+}
+
+const fn default_shards() -> u16 {
+    4
+}
+
+impl Config {
+    /// Reads and checks the file. Relative paths are relative to it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        file::read(path, Self::parse)
+    }
+
+    /// From text.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut c: Self = file::parse(text)?;
+        for path in
+            [&mut c.data, &mut c.root, &mut c.token.pin_file, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca]
+        {
+            *path = folder.join(&*path);
+        }
+        c.check()?;
+        Ok(c)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !address::is_region(&self.region) {
+            let why = "1 to 16 of a-z, 0-9 and '-', as on the admission list";
+            return Err(FieldError::new("region", why).into());
+        }
+        self.token.validate().map_err(ConfigError::Token)?;
+        if !(1..=256).contains(&self.shards) {
+            return Err(FieldError::new("shards", "1 to 256; fixed when the fleet is made").into());
+        }
+        self.raft.check()?;
+        address::check("peers", &self.peers)?;
+        self.listen.check()?;
+        Ok(())
+    }
+}
+
+impl Timings {
+    fn check(&self) -> Result<(), FieldError> {
+        if self.heartbeat_ms == 0
+            || self.election_min_ms < 2 * self.heartbeat_ms
+            || self.election_max_ms <= self.election_min_ms
+        {
+            let why = "election_max_ms > election_min_ms ≥ 2 × heartbeat_ms > 0 is needed";
+            return Err(FieldError::new("raft", why));
+        }
+        if !(1..=3600).contains(&self.snapshot_every_s) {
+            return Err(FieldError::new("raft", "1 ≤ snapshot_every_s ≤ 3600 is needed"));
+        }
+        Ok(())
+    }
+}
+
+impl Listen {
+    fn check(&self) -> Result<(), FieldError> {
+        let ports = [self.peer, self.relay, self.admin, self.health];
+        // Port 0 lets the system choose.
+        if ports.iter().enumerate().any(|(i, a)| a.port() != 0 && ports.iter().skip(i + 1).any(|b| a == b)) {
+            let why = "each of peer, relay, admin and health needs an address of its own";
+            return Err(FieldError::new("listen", why));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "vault_test.rs"]
+mod tests;
