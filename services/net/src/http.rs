@@ -1,0 +1,91 @@
+//! HTTP/1.1 over one accepted connection, with a deadline for each request's headers: axum::serve and hyper's default builder have none, so a
+//! silent client would hold its connection for ever.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{AtMost, accept};
+
+/// A client of a plain port sends each request's headers within this time, or is disconnected.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Connections of a plain port at once. Anybody in the cluster can connect, and each connection costs memory.
+const AT_ONCE: usize = 64;
+
+/// Serves one connection until the client closes it or sends no headers for `headers`; also protocols that it upgrades to.
+pub async fn serve<S>(stream: S, app: Router, headers: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(headers);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = connection.with_upgrades().await {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
+
+/// Serves `app` without TLS until `stop`: probes and metrics. Returns the bound address once it listens.
+pub async fn plain(
+    address: SocketAddr,
+    app: Router,
+    stop: CancellationToken,
+    tasks: &TaskTracker,
+) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let serve = move |((stream, _), permit)| {
+        let app = app.clone();
+        Some(async move {
+            let _permit = permit;
+            serve(stream, app, HEADERS).await;
+        })
+    };
+    tasks.spawn(accept(AtMost::new(listener, AT_ONCE), stop, tasks.clone(), serve));
+    Ok(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    fn app() -> Router {
+        Router::new().route("/livez", get(|| async { "ok\n" }))
+    }
+
+    /// Paused time: tokio advances it to the deadline as soon as nothing else can run.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_without_headers_is_disconnected() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        serve(server, app(), HEADERS).await;
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_plain_port_answers_and_ends() {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let address = plain("127.0.0.1:0".parse().unwrap(), app(), stop.clone(), &tasks).await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 15];
+        client.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
+}
