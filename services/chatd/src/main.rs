@@ -8,7 +8,6 @@ use bkv_chatd::run::RunError;
 use bkv_config::chatd::Config;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -87,15 +86,6 @@ fn chain(e: &dyn std::error::Error) -> String {
 
 async fn serve(config: Config) -> Result<(), RunError> {
     let stop = CancellationToken::new();
-    let signals = stop.clone();
-    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        signals.cancel();
-    });
-    bkv_chatd::run::run(config, stop).await
+    let chatd = bkv_chatd::run::run(config, stop.clone());
+    bkv_net::until_signalled(&stop, chatd).await.map_err(RunError::Signals)?
 }

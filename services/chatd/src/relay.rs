@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bkv_core::id::Route;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::reset::Reason;
 use bytes::Bytes;
+use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prometheus::IntGauge;
 use prost::Message as _;
@@ -27,8 +29,14 @@ const OUT: usize = 128;
 const IN: usize = 64;
 /// A client must take a frame within this time.
 const WRITE: Duration = Duration::from_secs(10);
-/// Waiting for a leader to be known, per try.
-const WAIT: [u64; 6] = [10, 30, 60, 120, 200, 300];
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
+/// Between two vaults that are tried for one stream: an election is likely under way.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(10))
+    .with_max_delay(LONGEST_WAIT)
+    .with_factor(2.0)
+    .without_max_times()
+    .with_jitter();
 
 fn frame(stream: u64, body: Body) -> o::Frame {
     o::Frame { stream, body: Some(body) }
@@ -103,21 +111,10 @@ impl Drop for Counted {
 pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, caller: &Caller) {
     shared.metrics.connections.inc();
     let _counted = Counted(shared.metrics.connections.clone());
-    let (mut sink, mut source) = socket.split();
-    let (queue, mut waiting) = mpsc::channel::<o::Frame>(OUT);
+    let (sink, mut source) = socket.split();
+    let (queue, waiting) = mpsc::channel::<o::Frame>(OUT);
     let out = Out { queue, slow: CancellationToken::new() };
-    let slow = out.slow.clone();
-    let mut writer = tokio::spawn(async move {
-        while let Some(f) = waiting.recv().await {
-            let sent = timeout(WRITE, sink.send(Message::Binary(f.encode_to_vec().into()))).await;
-            if !matches!(sent, Ok(Ok(()))) {
-                slow.cancel();
-                return;
-            }
-        }
-        let bye = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-        let _ = timeout(WRITE, sink.send(Message::Close(Some(bye)))).await;
-    });
+    let mut writer = shared.writers.spawn(write(sink, waiting, out.slow.clone()));
     let mut streams: HashMap<u64, mpsc::Sender<Bytes>> = HashMap::new();
     let idle = Duration::from_secs(shared.limits.idle_seconds);
     let end = loop {
@@ -162,6 +159,23 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, 
     }
 }
 
+/// Writes what waits until every stream has let go of the queue, then closes the socket. Ends the connection if the client takes nothing.
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut waiting: mpsc::Receiver<o::Frame>,
+    slow: CancellationToken,
+) {
+    while let Some(f) = waiting.recv().await {
+        let sent = timeout(WRITE, sink.send(Message::Binary(f.encode_to_vec().into()))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            slow.cancel();
+            return;
+        }
+    }
+    let bye = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+    let _ = timeout(WRITE, sink.send(Message::Close(Some(bye)))).await;
+}
+
 /// What one frame of the client does; an error ends its connection.
 fn client_frame(
     f: o::Frame,
@@ -185,7 +199,7 @@ fn client_frame(
             let (tx, rx) = mpsc::channel(IN);
             streams.insert(id, tx);
             // The route is the token's, never the client's word.
-            tokio::spawn(relay(id, rx, out.clone(), shared.clone(), route));
+            shared.streams.spawn(relay(id, rx, out.clone(), shared.clone(), route));
         }
         Some(Body::Data(data)) => match streams.get(&id).map(|tx| tx.try_send(data)) {
             Some(Err(mpsc::error::TrySendError::Full(_))) => return Err(End::Rate),
@@ -204,8 +218,8 @@ fn client_frame(
 /// One stream: the state machine says what to do, this does it.
 async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc<Shared>, route: Route) {
     let mut state = Stream::default();
-    let mut turn = 0usize;
-    let mut vault = open(&shared, &route, &mut turn, &[]).await;
+    let mut tries = Tries { number: 0, waits: WAITS.build() };
+    let mut vault = tries.open(&shared, &route, &[]).await;
     shared.metrics.relays.inc();
     loop {
         let action = match &mut vault {
@@ -244,7 +258,7 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
             Action::ToClient(data) => {
                 out.send(id, Body::Data(data));
             }
-            Action::Elsewhere(kept) => vault = open(&shared, &route, &mut turn, &kept).await,
+            Action::Elsewhere(kept) => vault = tries.open(&shared, &route, &kept).await,
             Action::Reset(reason) => {
                 let word = match reason {
                     Reason::LeaderMoved => "leader_moved",
@@ -264,14 +278,21 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
     }
 }
 
-/// Opens the stream at the leader, or at whoever may know it; what the client sent so far goes along.
-async fn open(shared: &Shared, route: &Route, turn: &mut usize, kept: &[Bytes]) -> Option<VaultStream> {
-    if *turn > 0 {
-        let ms = WAIT.get((*turn - 1).min(WAIT.len() - 1)).copied().unwrap_or(300);
-        sleep(Duration::from_millis(ms)).await;
+/// The vaults that are tried for one stream.
+struct Tries {
+    number: usize,
+    waits: ExponentialBackoff,
+}
+
+impl Tries {
+    /// Opens the stream at the leader, or at a vault that may know the leader, and sends it what the client has sent so far.
+    async fn open(&mut self, shared: &Shared, route: &Route, kept: &[Bytes]) -> Option<VaultStream> {
+        if self.number > 0 {
+            sleep(self.waits.next().unwrap_or(LONGEST_WAIT)).await;
+        }
+        self.number += 1;
+        let link = shared.vaults.pick(route, self.number)?;
+        let stream = link.open(Body::Open(o::Open { route: route.0.to_vec().into() }))?;
+        kept.iter().all(|data| stream.send(Body::Data(data.clone()))).then_some(stream)
     }
-    *turn += 1;
-    let link = shared.vaults.pick(route, *turn)?;
-    let stream = link.open(Body::Open(o::Open { route: route.0.to_vec().into() }))?;
-    kept.iter().all(|data| stream.send(Body::Data(data.clone()))).then_some(stream)
 }

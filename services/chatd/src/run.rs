@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bkv_config::chatd::{Config, KeySource};
 use bkv_mtls::{ClientRole, Files, Identity, Role, WebIdentity, https_server};
+use bkv_net::Tasks;
 use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
 use crate::projection::{self, Metadata};
@@ -58,7 +58,7 @@ pub enum RunError {
 
 /// Runs until `stop`, then drains.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::default();
     // Everything but the clients goes on while they are told to go elsewhere.
     let end = CancellationToken::new();
     let metrics = Metrics::new()?;
@@ -75,9 +75,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     }
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
     let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
-    let vaults = Vaults::start(&config.vaults, tls, &end, &tasks)?;
+    let vaults = Vaults::start(&config.vaults, tls, &end, &tasks.group("links to vaults"))?;
     let ring = KeyRing::load(source(&config.tokens.keys)).await.map_err(|e| RunError::Keys(e.to_string()))?;
-    tasks.spawn(ring.clone().run(Refresh::default(), end.clone()));
+    tasks.group("token keys").spawn(ring.clone().run(Refresh::default(), end.clone()));
     let settings = Settings {
         issuer: config.tokens.issuer.clone(),
         audience: config.tokens.audience.clone(),
@@ -88,7 +88,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     if let Some(p) = config.postgres.clone() {
         let (metadata, metrics, vaults, end) =
             (metadata.clone(), metrics.clone(), vaults.clone(), end.clone());
-        tasks.spawn(async move {
+        tasks.group("projection").spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
                 () = async {
@@ -101,11 +101,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             }
         });
     }
-    tasks.spawn(identity.clone().watch(Duration::from_secs(5), end.clone()));
-    tasks.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
+    let reloads = tasks.group("certificate reload");
+    reloads.spawn(identity.clone().watch(Duration::from_secs(5), end.clone()));
+    reloads.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
     let tokens = Verifier::new(settings, ring);
     let certificates = (identity, web.clone());
-    let shared = Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates);
+    let shared =
+        Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates, &tasks);
     let l = &config.listen;
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
     server::public(shared.clone(), l.public, https_server(web)?, end.clone(), &tasks)
@@ -119,8 +121,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     tracing::info!("draining");
     drained(&shared).await;
     end.cancel();
-    tasks.close();
-    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    match tasks.ended(DRAIN).await {
+        Ok(()) => tracing::info!("all tasks have ended"),
+        Err(running) => {
+            tracing::warn!(%running, "tasks still run after {} s: ChatD ends without them", DRAIN.as_secs());
+        }
+    }
     Ok(())
 }
 

@@ -14,11 +14,11 @@ use bkv_config::chatd::Limits;
 use bkv_core::id::Route;
 use bkv_core::statement;
 use bkv_mtls::{Identity, WebIdentity};
+use bkv_net::{Tasks, accept, http};
 use bkv_tokens::{TokenError, Verifier};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +62,10 @@ pub struct Shared {
     address_rates: Mutex<Buckets<IpAddr>>,
     addresses: Mutex<Counts<IpAddr>>,
     room: Arc<Semaphore>,
+    /// A connection that was upgraded to a WebSocket, in a task that axum starts.
+    websockets: TaskTracker,
+    pub(crate) writers: TaskTracker,
+    pub(crate) streams: TaskTracker,
     certificates: (Arc<Identity>, Arc<WebIdentity>),
     started: Instant,
 }
@@ -76,6 +80,7 @@ impl Shared {
         metrics: Metrics,
         drain: CancellationToken,
         certificates: (Arc<Identity>, Arc<WebIdentity>),
+        tasks: &Tasks,
     ) -> Arc<Self> {
         let address = Rate { per_second: limits.address_per_second, burst: limits.address_burst };
         let rate = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
@@ -92,6 +97,9 @@ impl Shared {
             address_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
             addresses: Mutex::new(Counts::new(limits.connections_per_address)),
             room: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
+            websockets: tasks.group("WebSockets"),
+            writers: tasks.group("WebSocket writers"),
+            streams: tasks.group("client streams"),
             certificates,
             started: Instant::now(),
         })
@@ -195,9 +203,11 @@ async fn relay_route(
         return busy("too many connections of this account\n");
     }
     let entered = Entered(shared.clone(), route);
+    // axum starts the task. The token counts it among ours until it has ended, or until the upgrade has failed.
+    let running = shared.websockets.token();
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
         relay::serve(socket, shared, route, &caller).await;
-        drop(entered);
+        drop((entered, running));
     })
 }
 
@@ -242,7 +252,7 @@ pub async fn public(
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
@@ -252,34 +262,18 @@ pub async fn public(
         .route("/v1/account", get(account_route))
         .with_state(shared.clone());
     let acceptor = TlsAcceptor::from(tls);
-    let spawner = tasks.clone();
-    tasks.spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                a = listener.accept() => a,
-            };
-            let Ok((stream, peer)) = accepted else {
-                tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: not a reason to spin
-                continue;
-            };
-            let Some(caller) = shared.enter(neighbourhood(peer.ip())) else { continue };
-            let (acceptor, app, stop) = (acceptor.clone(), app.clone(), stop.clone());
-            spawner.spawn(async move {
-                let _ = stream.set_nodelay(true);
-                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    let service = hyper_util::service::TowerToHyperService::new(app.layer(Extension(caller)));
-                    let io = hyper_util::rt::TokioIo::new(stream);
-                    let mut http = hyper::server::conn::http1::Builder::new();
-                    http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HANDSHAKE);
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        _ = http.serve_connection(io, service).with_upgrades() => {}
-                    }
-                }
-            });
-        }
-    });
+    let serve = move |(stream, peer): (TcpStream, SocketAddr)| {
+        let caller = shared.enter(neighbourhood(peer.ip()))?;
+        let (acceptor, app) = (acceptor.clone(), app.clone());
+        Some(async move {
+            let _ = stream.set_nodelay(true);
+            if let Ok(stream) = accept::handshake(&acceptor, stream, HANDSHAKE).await {
+                http::serve(stream, app.layer(Extension(caller)), HANDSHAKE).await;
+            }
+        })
+    };
+    let connections = tasks.group("client connections");
+    tasks.group("public listener").spawn(accept(listener, stop, connections, serve));
     Ok(bound)
 }
 
@@ -288,10 +282,8 @@ pub async fn health(
     shared: Arc<Shared>,
     address: SocketAddr,
     stop: CancellationToken,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
     let ready = |State(s): State<Arc<Shared>>| async move {
         // Postgres away is no reason to send people elsewhere: only metadata is stale.
         let good = s.vaults.up() > 0 && !s.drain.is_cancelled();
@@ -313,10 +305,5 @@ pub async fn health(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(shared);
-    tasks.spawn(async move {
-        if let Err(e) = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await {
-            tracing::error!(error = %e, "the health port failed");
-        }
-    });
-    Ok(bound)
+    http::plain(address, app, stop, &tasks.group("health port")).await
 }

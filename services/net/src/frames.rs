@@ -40,11 +40,16 @@ impl<M: Message> Encoder<&M> for Writing {
     type Error = io::Error;
 
     fn encode(&mut self, message: &M, buffer: &mut BytesMut) -> io::Result<()> {
-        let length = message.encoded_len();
-        buffer.reserve(4 + length);
-        buffer.put_u32(u32::try_from(length).map_err(io::Error::other)?);
-        message.encode(buffer).map_err(io::Error::other)
+        put(buffer, message)
     }
+}
+
+/// Appends `message` behind its length.
+pub fn put<M: Message>(buffer: &mut BytesMut, message: &M) -> io::Result<()> {
+    let length = message.encoded_len();
+    buffer.reserve(4 + length);
+    buffer.put_u32(u32::try_from(length).map_err(io::Error::other)?);
+    message.encode(buffer).map_err(io::Error::other)
 }
 
 /// Reads messages.
@@ -68,7 +73,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Adds a message.
     pub fn put<M: Message>(&mut self, message: &M) -> io::Result<()> {
-        Writing.encode(message, self.0.write_buffer_mut())
+        put(self.0.write_buffer_mut(), message)
     }
 
     /// True once it is time to flush: more messages would only delay the first.

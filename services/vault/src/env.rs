@@ -99,6 +99,14 @@ pub trait Listener: Send + Sync {
     fn address(&self) -> std::io::Result<SocketAddr>;
 }
 
+impl bkv_net::accept::Listen for Box<dyn Listener> {
+    type Accepted = BoxStream;
+
+    async fn next(&mut self) -> std::io::Result<BoxStream> {
+        self.accept().await
+    }
+}
+
 /// A machine that went away resets nothing: without this a connection to it hangs until the kernel gives up, a quarter of an hour later, and its
 /// successor under the same name is not dialled. An idle one is probed after as long.
 const GONE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, in the clear: they say nothing about anybody.
+//! `/livez`, `/readyz` and `/metrics`, in the clear: none of them shows anything about an account.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,35 +7,26 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use bkv_net::{Tasks, http};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::metrics::catch_up;
 use crate::replica::Phase;
 use crate::service::Vault;
 
-/// Serves until stopped.
+/// Listens until `stop`.
 pub async fn listen(
     vault: Arc<Vault>,
     address: SocketAddr,
     stop: CancellationToken,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(vault);
-    tasks.spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(e) = served {
-            tracing::error!(error = %e, "the health port failed");
-        }
-    });
-    Ok(bound)
+    http::plain(address, app, stop, &tasks.group("health port")).await
 }
 
 async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {

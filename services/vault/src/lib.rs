@@ -1,10 +1,13 @@
-//! bkv-vault: one replica of the Backup Key Vault.
+//! bkv-vault: the vault of one region.
 //!
-//! `session` is one conversation with a client, `service` what a region does for an account, `relay` and `admin` the doors; `store` keeps sealed rows, `raft` replicates batches of `bkv-core`'s commands, `replica` is a shard as the service sees it, `peer` the
-//! connections between vaults, `root` the pinned root and who holds its private half. Decisions about attempts are not made here.
+//! Rooms: `session` is one conversation with a client; `service` does what a region does for an account; `relay` serves ChatDs, `admin`
+//! administrators, `health` probes. `store` keeps sealed rows; `raft` replicates batches of `bkv-core`'s commands; `replica` is one shard as the service
+//! sees it; `peer` holds the connections between vaults; `root` the pinned root and, in some fleets, its private half. `bkv-core` alone decides about
+//! attempts.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod chores;
 pub mod env;
 #[cfg(feature = "forensics")]
 pub mod forensics;

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use bkv_config::vault::Config;
 use bkv_hsm::softhsm::{self, Ensured, SetupError, Wanted};
+use bkv_vault::run::RunError;
 use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         (None, None) => return ExitCode::from(64),
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        // openraft says every call that an absent peer did not answer; what it ends by is said by `replica`.
+        // openraft logs each call that a missing peer did not answer. `replica` logs why a Raft core stopped.
         .unwrap_or_else(|_| "info,openraft=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let config = match Config::read(&path) {
@@ -142,18 +142,8 @@ fn chain(e: &dyn std::error::Error) -> String {
     words
 }
 
-async fn serve(config: Config) -> Result<(), bkv_vault::run::RunError> {
+async fn serve(config: Config) -> Result<(), RunError> {
     let stop = CancellationToken::new();
-    let signals = stop.clone();
-    let failed = |e: std::io::Error| bkv_vault::run::RunError::Other(format!("signals: {e}"));
-    let (mut term, mut int) =
-        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        signals.cancel();
-    });
-    bkv_vault::run::run(config, stop).await
+    let vault = bkv_vault::run::run(config, stop.clone());
+    bkv_net::until_signalled(&stop, vault).await.map_err(RunError::Signals)?
 }

@@ -18,11 +18,12 @@ use crate::disk::{Disk, Image};
 use crate::documents::region;
 use crate::network::{Hub, address};
 use crate::witness::Witness;
+use bkv_vault::chores::chores;
 use bkv_vault::env::OsRandom;
 use bkv_vault::keeper::TokenKeeper;
 use bkv_vault::metrics::Metrics;
 use bkv_vault::replica::{Env, Node, NodeConfig};
-use bkv_vault::run::{EPOCH, TokenKeys, chores, delivery_key};
+use bkv_vault::run::{EPOCH, TokenKeys, delivery_key};
 use bkv_vault::service::{Custody, Parts, Vault};
 use bkv_vault::store::{DataKeys, Store};
 

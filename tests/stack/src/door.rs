@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_wire::frame;
-use bytes::{Buf as _, BytesMut};
+use bkv_net::frames;
+use bkv_wire::frame::MAX_FRAME;
+use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
@@ -143,9 +144,7 @@ pub async fn plain(port: u16, words: &[u8]) -> Option<Vec<u8>> {
 
 /// The first whole frame in bytes of a relay link.
 pub fn first_frame(bytes: &[u8]) -> Option<bkv_wire::proto::outer::Frame> {
-    let mut buffer = BytesMut::from(bytes);
-    let frame = frame::take(&mut buffer, frame::MAX_FRAME).ok().flatten()?;
-    prost::Message::decode(frame.chunk()).ok()
+    frames::reader(bytes, MAX_FRAME).next().now_or_never()??.ok()
 }
 
 /// A ClientHello as a TLS 1.2 client sends it: without `supported_versions`, with the suites and groups that our servers would take otherwise.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bkv_mtls::{ClientRole, Files, Identity, Role, ServerRole};
-use bkv_wire::frame;
+use bkv_net::frames;
+use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer::{self as o};
-use bytes::BytesMut;
-use prost::Message as _;
+use futures_util::StreamExt as _;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -107,22 +107,18 @@ async fn pass(
 }
 
 async fn carry(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
     look: impl Fn(&mut o::Frame) -> bool,
 ) -> std::io::Result<()> {
-    let (mut incoming, mut outgoing) = (BytesMut::new(), BytesMut::new());
-    loop {
-        while let Some(bytes) = frame::take(&mut incoming, frame::MAX_FRAME).map_err(std::io::Error::other)? {
-            let mut f = o::Frame::decode(bytes).map_err(std::io::Error::other)?;
-            if look(&mut f) {
-                frame::put(&mut outgoing, &f);
-            }
+    let (mut incoming, mut outgoing) =
+        (frames::reader::<_, o::Frame>(from, MAX_FRAME), frames::Writer::new(to));
+    while let Some(frame) = incoming.next().await {
+        let mut frame = frame?;
+        if look(&mut frame) {
+            outgoing.put(&frame)?;
         }
-        to.write_all_buf(&mut outgoing).await?;
-        to.flush().await?;
-        if from.read_buf(&mut incoming).await? == 0 {
-            return Ok(());
-        }
+        outgoing.flush().await?;
     }
+    Ok(())
 }

@@ -12,19 +12,21 @@ use bkv_core::document::{Admission, Policy};
 use bkv_core::id::{FleetId, Time};
 use bkv_core::statement::route;
 use bkv_mtls::{ClientRole, Files, Identity, Role};
+use bkv_net::frames;
 use bkv_stack_tests::chatd::Chatd;
 use bkv_stack_tests::issuer::ISSUER;
 use bkv_stack_tests::tap::{Meddle, Seen, Taps};
 use bkv_stack_tests::{Account, Fleet, RIGHT, contains};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
-use bkv_wire::frame;
+use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::{self as o};
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use prost::Message as _;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
@@ -178,23 +180,18 @@ async fn play(fleet: &Fleet, region: &str, data: &[Bytes]) -> Vec<Bytes> {
     let mut words = BytesMut::new();
     let open = Body::Open(o::Open { route: route(ISSUER, "alice").0.to_vec().into() });
     for body in [open].into_iter().chain(data.iter().cloned().map(Body::Data)) {
-        frame::put(&mut words, &o::Frame { stream: 5, body: Some(body) });
+        frames::put(&mut words, &o::Frame { stream: 5, body: Some(body) }).unwrap();
     }
     link.write_all(&words).await.unwrap();
-    let (mut buffer, mut answers) = (BytesMut::new(), Vec::new());
+    let (mut incoming, mut answers) = (frames::reader::<_, o::Frame>(link, MAX_FRAME), Vec::new());
     loop {
-        while let Some(bytes) = frame::take(&mut buffer, frame::MAX_FRAME).unwrap() {
-            let f = o::Frame::decode(bytes).unwrap();
-            match f.body {
-                Some(Body::Data(data)) if f.stream == 5 => answers.push(data),
-                Some(Body::Close(_) | Body::NotLeader(_) | Body::Reset(_)) if f.stream == 5 => {
-                    return answers;
-                }
-                _ => {}
-            }
+        let next = timeout(Duration::from_secs(20), incoming.next()).await;
+        let f = next.expect("an end of the stream in time").expect("the link stands").unwrap();
+        match f.body {
+            Some(Body::Data(data)) if f.stream == 5 => answers.push(data),
+            Some(Body::Close(_) | Body::NotLeader(_) | Body::Reset(_)) if f.stream == 5 => return answers,
+            _ => {}
         }
-        let read = timeout(Duration::from_secs(20), link.read_buf(&mut buffer)).await;
-        assert!(read.expect("an end of the stream in time").unwrap() > 0, "the link stands");
     }
 }
 

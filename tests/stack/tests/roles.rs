@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bkv_mtls::issue::{RoleCa, write_private};
 use bkv_mtls::{Role, RoleName};
+use bkv_net::frames;
 use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::door::{Shows, first_frame, knock, plain, tls12_hello};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
-use bkv_wire::frame;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::peer;
 use bytes::BytesMut;
@@ -74,7 +74,8 @@ async fn s26_the_peer_port_answers_nobody_who_is_not_admitted() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let alice = fleet.registered("alice");
     let mut words = BytesMut::new();
-    frame::put(&mut words, &peer::Message { id: 1, body: Some(peer::message::Body::Clock(peer::Clock {})) });
+    let clock = peer::Message { id: 1, body: Some(peer::message::Body::Clock(peer::Clock {})) };
+    frames::put(&mut words, &clock).unwrap();
     for region in fleet.regions() {
         let at = fleet.port(&region, "peer");
         let folders =

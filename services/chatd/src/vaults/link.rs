@@ -1,17 +1,21 @@
 //! One link: dialled with back-off, many streams on it, pinged so that a hung vault is noticed in under a second.
 
 use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bkv_wire::frame;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bkv_net::frames;
+use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
-use bytes::BytesMut;
-use prost::Message as _;
+use futures_util::StreamExt as _;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -23,7 +27,14 @@ use tokio_util::task::TaskTracker;
 use crate::routing::Routing;
 
 const CONNECT: Duration = Duration::from_secs(2);
-const BACK_OFF: [u64; 5] = [50, 100, 200, 400, 800];
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// Between connections that fail. With jitter: ChatDs must not all dial a vault that comes back at the same moment.
+const BACK_OFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(LONGEST_PAUSE)
+    .with_factor(2.0)
+    .without_max_times()
+    .with_jitter();
 /// Frames that wait to be written to a vault.
 const OUT: usize = 8_192;
 /// Frames that one stream has not read yet.
@@ -121,12 +132,8 @@ impl Link {
             out: Mutex::new(None),
         });
         let (worker, address, stop) = (link.clone(), address.to_owned(), stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = worker.run(&address, &tls, &routing) => {}
-            }
-        });
+        tasks
+            .spawn(stop.run_until_cancelled_owned(async move { worker.run(&address, &tls, &routing).await }));
         link
     }
 
@@ -155,7 +162,7 @@ impl Link {
     }
 
     async fn run(&self, address: &str, tls: &TlsConnector, routing: &Mutex<Routing>) {
-        let mut failures = 0usize;
+        let mut pauses = BACK_OFF.build();
         loop {
             match timeout(CONNECT, dial(address, tls)).await {
                 Ok(Ok(stream)) => {
@@ -165,7 +172,7 @@ impl Link {
                     // Only a vault that said Hello counts as reached: in TLS 1.3 a certificate that it refuses shows after the handshake only, and
                     // dialling again at once for ever would be a storm.
                     if self.is_up() {
-                        failures = 0;
+                        pauses = BACK_OFF.build();
                     }
                     tracing::info!(region = self.region, why, "link to vault lost");
                 }
@@ -177,9 +184,7 @@ impl Link {
             routing.lock().unwrap_or_else(PoisonError::into_inner).lost(&self.region);
             // Dropping the senders tells every stream at once.
             self.streams().clear();
-            let ms = BACK_OFF.get(failures.min(BACK_OFF.len() - 1)).copied().unwrap_or(800);
-            failures += 1;
-            sleep(Duration::from_millis(ms)).await;
+            sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         }
     }
 
@@ -189,36 +194,25 @@ impl Link {
         mut out: mpsc::Receiver<o::Frame>,
         routing: &Mutex<Routing>,
     ) -> &'static str {
-        let (mut read, mut write) = tokio::io::split(stream);
+        let (read, write) = tokio::io::split(stream);
         let heard = Mutex::new(Instant::now());
         let reading = async {
-            let mut buffer = BytesMut::with_capacity(32 << 10);
-            loop {
-                match frame::take(&mut buffer, frame::MAX_FRAME) {
-                    Ok(Some(bytes)) => match o::Frame::decode(bytes) {
-                        Ok(f) => self.deliver(f, routing),
-                        Err(_) => return "a frame that does not read",
-                    },
-                    Ok(None) => match read.read_buf(&mut buffer).await {
-                        Ok(n) if n > 0 => {
-                            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                        }
-                        _ => return "closed by the vault",
-                    },
-                    Err(_) => return "a frame that is too long",
+            let mut incoming = frames::reader(Heard { read, at: &heard }, MAX_FRAME);
+            while let Some(frame) = incoming.next().await {
+                match frame {
+                    Ok(f) => self.deliver(f, routing),
+                    Err(error) => {
+                        tracing::debug!(region = self.region, %error, "a vault's frame can't be read");
+                        return "a frame that can't be read";
+                    }
                 }
             }
+            "closed by the vault"
         };
         let writing = async {
-            let mut buffer = BytesMut::new();
+            let mut writer = frames::Writer::new(write);
             while let Some(first) = out.recv().await {
-                frame::put(&mut buffer, &first);
-                while buffer.len() < frame::MAX_FRAME
-                    && let Ok(next) = out.try_recv()
-                {
-                    frame::put(&mut buffer, &next);
-                }
-                if write.write_all_buf(&mut buffer).await.is_err() || write.flush().await.is_err() {
+                if writer.write_waiting(first, &mut out).await.is_err() {
                     return "can't write to the vault";
                 }
             }
@@ -274,10 +268,31 @@ impl Link {
     }
 }
 
-async fn dial(address: &str, tls: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+/// Notes when bytes arrived last.
+struct Heard<'a, R> {
+    read: R,
+    at: &'a Mutex<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Heard<'_, R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.read).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        polled
+    }
+}
+
+async fn dial(address: &str, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     // The name is not judged: the role and region in the certificate are.
-    let name = ServerName::try_from("vault").map_err(std::io::Error::other)?;
+    let name = ServerName::try_from("vault").map_err(io::Error::other)?;
     tls.connect(name, stream).await
 }

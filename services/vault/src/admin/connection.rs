@@ -1,33 +1,19 @@
-//! One connection, with deadlines: a client that passed mutual TLS and then goes silent must not hold it for ever.
+//! Deadlines of one connection: a client that passed mutual TLS and then goes silent must not hold it for ever.
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
 
 /// From the handshake, or from the last answer, until the next request's headers are complete. Longer than the clients keep an idle connection.
-const HEADERS: Duration = Duration::from_secs(30);
+pub(super) const HEADERS: Duration = Duration::from_secs(30);
 /// For one request with its body and answer. Longer than making a fleet may take.
 const REQUEST: Duration = Duration::from_secs(60);
-
-/// Serves until the client closes the connection or misses a deadline.
-pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router) {
-    let service = hyper_util::service::TowerToHyperService::new(app);
-    // Without a timer hyper ignores every timeout.
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    if let Err(e) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(error = %e, "an administration connection ended");
-    }
-}
 
 /// Ends a request that takes too long: a client could send its body one byte a minute.
 pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, Refusal> {
@@ -43,6 +29,7 @@ pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, R
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Bytes;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,7 +46,7 @@ mod tests {
     /// What the server has answered when it closes the connection, and how long that took.
     async fn until_closed(sent: &[u8]) -> (String, Duration) {
         let (mut client, server) = tokio::io::duplex(1 << 16);
-        let serving = tokio::spawn(serve(server, app()));
+        let serving = tokio::spawn(bkv_net::http::serve(server, app(), HEADERS));
         client.write_all(sent).await.unwrap();
         let begun = Instant::now();
         let mut answer = String::new();

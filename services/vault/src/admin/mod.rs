@@ -20,11 +20,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use bkv_admin_api::paths;
+use bkv_net::{Tasks, accept, http};
 use bkv_wire::documents::MAX_DOCUMENT;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::env::Network;
 use crate::service::Vault;
@@ -54,39 +53,28 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// Serves until stopped.
+/// Listens until `stop`.
 pub async fn listen(
     vault: Arc<Vault>,
     network: &dyn Network,
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
     let listener = network.listen(address).await?;
     let bound = listener.address()?;
     let app = router(Shared { vault, stop: stop.clone() });
-    let spawner = tasks.clone();
-    tasks.spawn(async move {
-        let acceptor = TlsAcceptor::from(tls);
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                a = listener.accept() => a,
-            };
-            let Ok(stream) = accepted else {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            };
-            let (acceptor, app, stop) = (acceptor.clone(), app.clone(), stop.clone());
-            spawner.spawn(async move {
-                let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = connection::serve(stream, app) => {}
-                }
-            });
-        }
-    });
+    let acceptor = TlsAcceptor::from(tls);
+    let serve = move |stream| {
+        let (acceptor, app) = (acceptor.clone(), app.clone());
+        Some(async move {
+            if let Ok(stream) = accept::handshake(&acceptor, stream, HANDSHAKE).await {
+                http::serve(stream, app, connection::HEADERS).await;
+            }
+        })
+    };
+    let connections = tasks.group("admin connections");
+    tasks.group("admin listener").spawn(accept(listener, stop, connections, serve));
     Ok(bound)
 }

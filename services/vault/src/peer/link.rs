@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bkv_core::document::Member;
-use bkv_wire::frame;
+use bkv_net::frames;
+use bkv_wire::frame::MAX_PEER_FRAME;
 use bkv_wire::proto::peer as p;
-use bytes::BytesMut;
-use prost::Message as _;
+use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
@@ -25,7 +28,14 @@ use crate::env::{BoxStream, Network};
 /// Calls waiting to be written.
 const QUEUE: usize = 4096;
 const CONNECT: Duration = Duration::from_secs(2);
-const BACK_OFF: [u64; 5] = [20, 50, 100, 200, 400];
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// Between connections that fail. With jitter: after a partition heals, not all vaults dial at the same moment.
+const BACK_OFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(20))
+    .with_max_delay(LONGEST_PAUSE)
+    .with_factor(2.0)
+    .without_max_times()
+    .with_jitter();
 
 pub(super) enum Out {
     Call(u64, Body),
@@ -80,13 +90,8 @@ pub(super) struct Link {
     queue: mpsc::Sender<Out>,
     shared: Arc<Shared>,
     number: AtomicU64,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Ends the link's task.
+    _end: DropGuard,
 }
 
 impl Link {
@@ -95,18 +100,24 @@ impl Link {
         address: String,
         config: ClientConfig,
         network: Arc<dyn Network>,
+        end: CancellationToken,
+        tasks: &TaskTracker,
     ) -> Self {
         let (queue, calls) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
-        let task =
-            tokio::spawn(run(address, TlsConnector::from(Arc::new(config)), network, calls, shared.clone()));
+        let (ended, work_shared) = (end.clone(), shared.clone());
+        tasks.spawn(async move {
+            let tls = TlsConnector::from(Arc::new(config));
+            ended.run_until_cancelled(run(address, tls, network, calls, &work_shared)).await;
+            work_shared.lost("the link is closed".into());
+        });
         Self {
             region: member.region.clone(),
             identity: member.identity.clone(),
             queue,
             shared,
             number: AtomicU64::new(1),
-            task,
+            _end: end.drop_guard(),
         }
     }
 
@@ -171,9 +182,9 @@ async fn run(
     tls: TlsConnector,
     network: Arc<dyn Network>,
     mut calls: mpsc::Receiver<Out>,
-    shared: Arc<Shared>,
+    shared: &Shared,
 ) {
-    let mut failures = 0usize;
+    let mut pauses = BACK_OFF.build();
     loop {
         let name = ServerName::try_from("vault").map(|n| n.to_owned());
         let connected = timeout(CONNECT, async {
@@ -182,10 +193,10 @@ async fn run(
         });
         let fault = match connected.await {
             Ok(Ok(stream)) => {
-                failures = 0;
+                pauses = BACK_OFF.build();
                 let (read, write) = tokio::io::split(stream);
                 tokio::select! {
-                    e = read_answers(read, &shared) => e,
+                    e = read_answers(read, shared) => e,
                     e = write_calls(write, &mut calls) => e,
                 }
             }
@@ -193,10 +204,8 @@ async fn run(
             Err(_) => std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time"),
         };
         shared.lost(format!("{address}: {fault}"));
-        let ms = BACK_OFF.get(failures.min(BACK_OFF.len() - 1)).copied().unwrap_or(400);
-        failures += 1;
         // Calls made meanwhile fail at once instead of waiting for a peer that isn't there.
-        let until = sleep(Duration::from_millis(ms));
+        let until = sleep(pauses.next().unwrap_or(LONGEST_PAUSE));
         tokio::pin!(until);
         loop {
             tokio::select! {
@@ -211,56 +220,49 @@ async fn run(
     }
 }
 
-async fn read_answers(mut read: ReadHalf<TlsStream<BoxStream>>, shared: &Shared) -> std::io::Error {
-    let mut buffer = BytesMut::with_capacity(16 << 10);
+async fn read_answers(read: ReadHalf<TlsStream<BoxStream>>, shared: &Shared) -> std::io::Error {
+    let mut answers = frames::reader(read, MAX_PEER_FRAME);
     loop {
-        loop {
-            match frame::take(&mut buffer, frame::MAX_PEER_FRAME) {
-                Ok(Some(bytes)) => match p::Message::decode(bytes) {
-                    Ok(message) => shared.deliver(message),
-                    Err(e) => return std::io::Error::other(e),
-                },
-                Ok(None) => break,
-                Err(e) => return std::io::Error::other(e),
-            }
-        }
-        match read.read_buf(&mut buffer).await {
-            Ok(0) => return std::io::ErrorKind::UnexpectedEof.into(),
-            Ok(_) => {}
-            Err(e) => return e,
+        match answers.next().await {
+            Some(Ok(message)) => shared.deliver(message),
+            Some(Err(e)) => return e,
+            None => return std::io::ErrorKind::UnexpectedEof.into(),
         }
     }
 }
 
 async fn write_calls(
-    mut write: WriteHalf<TlsStream<BoxStream>>,
+    write: WriteHalf<TlsStream<BoxStream>>,
     calls: &mut mpsc::Receiver<Out>,
 ) -> std::io::Error {
-    let mut buffer = BytesMut::new();
-    loop {
-        let Some(first) = calls.recv().await else { return std::io::ErrorKind::BrokenPipe.into() };
-        // Whoever else is about to call gets the chance to share the frame.
+    let mut writer = frames::Writer::new(write);
+    while let Some(first) = calls.recv().await {
+        // Other callers that are about to call get the chance to share the frame.
         tokio::task::yield_now().await;
-        let mut raft = Vec::new();
-        let mut next = Some(first);
-        while let Some(out) = next {
-            match out {
-                Out::Call(id, body) => frame::put(&mut buffer, &p::Message { id, body: Some(body) }),
-                Out::Raft(call) => raft.push(call),
-            }
-            next = if buffer.len() < frame::MAX_FRAME { calls.try_recv().ok() } else { None };
-        }
-        if !raft.is_empty() {
-            frame::put(
-                &mut buffer,
-                &p::Message { id: 0, body: Some(Body::Raft(p::RaftCalls { calls: raft })) },
-            );
-        }
-        if let Err(e) = write.write_all_buf(&mut buffer).await {
-            return e;
-        }
-        if let Err(e) = write.flush().await {
+        if let Err(e) = write_waiting(&mut writer, first, calls).await {
             return e;
         }
     }
+    std::io::ErrorKind::BrokenPipe.into()
+}
+
+/// Writes the calls that wait, all Raft calls among them in one frame.
+async fn write_waiting(
+    writer: &mut frames::Writer<WriteHalf<TlsStream<BoxStream>>>,
+    first: Out,
+    calls: &mut mpsc::Receiver<Out>,
+) -> std::io::Result<()> {
+    let mut raft = Vec::new();
+    let mut next = Some(first);
+    while let Some(out) = next {
+        match out {
+            Out::Call(id, body) => writer.put(&p::Message { id, body: Some(body) })?,
+            Out::Raft(call) => raft.push(call),
+        }
+        next = if writer.is_full() { None } else { calls.try_recv().ok() };
+    }
+    if !raft.is_empty() {
+        writer.put(&p::Message { id: 0, body: Some(Body::Raft(p::RaftCalls { calls: raft })) })?;
+    }
+    writer.flush().await
 }

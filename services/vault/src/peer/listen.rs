@@ -1,18 +1,18 @@
-//! Incoming connections: who it is comes from its raw public key; every call is answered in a task of its own.
+//! Incoming connections. The raw public key says which node has connected; every call is answered in a task of its own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::id::NodeId;
-use bkv_wire::frame;
+use bkv_net::{accept, frames};
+use bkv_wire::frame::MAX_PEER_FRAME;
 use bkv_wire::proto::peer as p;
-use bytes::BytesMut;
-use prost::Message as _;
+use futures_util::StreamExt as _;
 use rustls::sign::CertifiedKey;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,7 +33,7 @@ pub trait Incoming: Send + Sync + 'static {
     async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer;
 }
 
-/// Listens until cancelled. Gives the address, for tests that ask for port 0.
+/// Listens until `stop`. Returns the bound address, for tests that ask for port 0.
 pub async fn listen(
     network: &dyn Network,
     address: SocketAddr,
@@ -42,128 +42,118 @@ pub async fn listen(
     incoming: Arc<dyn Incoming>,
     stop: CancellationToken,
     tasks: &TaskTracker,
-) -> std::io::Result<SocketAddr> {
+) -> io::Result<SocketAddr> {
     let listener = network.listen(address).await?;
     let bound = listener.address()?;
-    let config = tls::server(key, admitted.clone()).map_err(std::io::Error::other)?;
+    let config = tls::server(key, admitted.clone()).map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let spawner = tasks.clone();
-    tasks.spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                () = stop.cancelled() => return,
-                s = listener.accept() => s,
-            };
-            let Ok(stream) = stream else {
-                tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors, say: not a reason to spin
-                continue;
-            };
-            let (acceptor, admitted, incoming, stop) =
-                (acceptor.clone(), admitted.clone(), incoming.clone(), stop.clone());
-            spawner.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    end = serve(acceptor, stream, &admitted, incoming) => {
-                        if let Err(e) = end {
-                            tracing::debug!(error = %e, "a peer's connection ended");
-                        }
-                    }
-                }
-            });
-        }
-    });
+    let calls = Calls { tasks: tasks.clone(), stop: stop.clone() };
+    let serve = move |stream| {
+        let (acceptor, admitted) = (acceptor.clone(), admitted.clone());
+        let peer = Peer { incoming: incoming.clone(), calls: calls.clone() };
+        Some(async move {
+            if let Err(error) = serve(acceptor, stream, &admitted, peer).await {
+                tracing::debug!(%error, "a peer's connection ended");
+            }
+        })
+    };
+    tasks.spawn(accept(listener, stop, tasks.clone(), serve));
     Ok(bound)
 }
 
-async fn serve(
-    acceptor: TlsAcceptor,
-    stream: BoxStream,
-    admitted: &Admitted,
+/// How a peer's calls are answered.
+struct Peer {
     incoming: Arc<dyn Incoming>,
-) -> std::io::Result<()> {
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    calls: Calls,
+}
+
+/// Each call runs in a task of its own. A call that has begun is finished even if its connection has ended meanwhile, but not beyond `stop`.
+#[derive(Clone)]
+struct Calls {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Calls {
+    fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(call));
+    }
+}
+
+async fn serve(acceptor: TlsAcceptor, stream: BoxStream, admitted: &Admitted, peer: Peer) -> io::Result<()> {
+    let stream = accept::handshake(&acceptor, stream, HANDSHAKE).await?;
     let spki = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).map(|c| c.as_ref().to_vec());
     let node = spki.as_deref().and_then(|s| admitted.node_of(s));
     let (Some(node), Some(spki)) = (node, spki) else {
-        return Err(std::io::Error::other("not on the admission list"));
+        return Err(io::Error::other("not on the admission list"));
     };
-    let (mut read, mut write) = tokio::io::split(stream);
-    let (answers, mut queue) = mpsc::channel::<p::Message>(QUEUE);
-    let writer = tokio::spawn(async move {
-        let mut buffer = BytesMut::new();
-        while let Some(first) = queue.recv().await {
-            let mut raft = Vec::new();
-            let mut next = Some(first);
-            while let Some(m) = next {
-                match m.body {
-                    Some(Body::RaftAnswers(a)) => raft.extend(a.answers),
-                    _ => frame::put(&mut buffer, &m),
-                }
-                next = if buffer.len() < frame::MAX_FRAME { queue.try_recv().ok() } else { None };
+    let (read, write) = tokio::io::split(stream);
+    let (answers, queue) = mpsc::channel::<p::Message>(QUEUE);
+    let mut messages = frames::reader(read, MAX_PEER_FRAME);
+    let reading = async {
+        while let Some(message) = messages.next().await {
+            // The peer may have left the list since it connected.
+            if admitted.node_of(&spki) != Some(node) {
+                return Err(io::Error::other("no longer on the admission list"));
             }
-            if !raft.is_empty() {
-                frame::put(
-                    &mut buffer,
-                    &p::Message { id: 0, body: Some(Body::RaftAnswers(p::RaftAnswers { answers: raft })) },
-                );
-            }
-            if write.write_all_buf(&mut buffer).await.is_err() || write.flush().await.is_err() {
-                return;
-            }
+            peer.dispatch(node, message?, &answers);
         }
-    });
-    let mut buffer = BytesMut::with_capacity(16 << 10);
-    let end = loop {
-        match frame::take(&mut buffer, frame::MAX_PEER_FRAME) {
-            Ok(Some(bytes)) => {
-                // Struck off the list since: not served any longer.
-                if admitted.node_of(&spki) != Some(node) {
-                    break Err(std::io::Error::other("no longer on the admission list"));
-                }
-                let message = p::Message::decode(bytes).map_err(std::io::Error::other)?;
-                dispatch(node, message, &incoming, &answers);
-                continue;
-            }
-            Ok(None) => {}
-            Err(e) => break Err(std::io::Error::other(e)),
-        }
-        match read.read_buf(&mut buffer).await {
-            Ok(0) => break Ok(()),
-            Ok(_) => {}
-            Err(e) => break Err(e),
-        }
+        Ok(())
     };
-    writer.abort();
-    end
+    tokio::select! {
+        end = reading => end,
+        end = write_answers(frames::Writer::new(write), queue) => end,
+    }
 }
 
-fn dispatch(
-    from: NodeId,
-    message: p::Message,
-    incoming: &Arc<dyn Incoming>,
-    answers: &mpsc::Sender<p::Message>,
-) {
-    match message.body {
-        Some(Body::Raft(calls)) => {
-            for call in calls.calls {
-                let (incoming, answers) = (incoming.clone(), answers.clone());
-                tokio::spawn(async move {
-                    let id = call.id;
-                    let answer = incoming.raft(from, call).await;
-                    let answers_body =
-                        p::RaftAnswers { answers: vec![p::RaftAnswer { id, answer: Some(answer) }] };
-                    let _ =
-                        answers.try_send(p::Message { id: 0, body: Some(Body::RaftAnswers(answers_body)) });
+/// Writes answers as they come, all Raft answers that wait at the same moment in one frame.
+async fn write_answers<W: AsyncWrite + Unpin>(
+    mut writer: frames::Writer<W>,
+    mut queue: mpsc::Receiver<p::Message>,
+) -> io::Result<()> {
+    while let Some(first) = queue.recv().await {
+        let mut raft = Vec::new();
+        let mut next = Some(first);
+        while let Some(m) = next {
+            match m.body {
+                Some(Body::RaftAnswers(a)) => raft.extend(a.answers),
+                _ => writer.put(&m)?,
+            }
+            next = if writer.is_full() { None } else { queue.try_recv().ok() };
+        }
+        if !raft.is_empty() {
+            writer.put(&p::Message {
+                id: 0,
+                body: Some(Body::RaftAnswers(p::RaftAnswers { answers: raft })),
+            })?;
+        }
+        writer.flush().await?;
+    }
+    Ok(())
+}
+
+impl Peer {
+    fn dispatch(&self, from: NodeId, message: p::Message, answers: &mpsc::Sender<p::Message>) {
+        match message.body {
+            Some(Body::Raft(calls)) => {
+                for call in calls.calls {
+                    let (incoming, answers) = (self.incoming.clone(), answers.clone());
+                    self.calls.spawn(async move {
+                        let id = call.id;
+                        let answer = Some(incoming.raft(from, call).await);
+                        let body = p::RaftAnswers { answers: vec![p::RaftAnswer { id, answer }] };
+                        let _ = answers.try_send(p::Message { id: 0, body: Some(Body::RaftAnswers(body)) });
+                    });
+                }
+            }
+            Some(body) => {
+                let (incoming, answers, id) = (self.incoming.clone(), answers.clone(), message.id);
+                self.calls.spawn(async move {
+                    let body = incoming.call(from, body).await;
+                    let _ = answers.try_send(p::Message { id, body: Some(body) });
                 });
             }
+            None => {}
         }
-        Some(body) => {
-            let (incoming, answers, id) = (incoming.clone(), answers.clone(), message.id);
-            tokio::spawn(async move {
-                let body = incoming.call(from, body).await;
-                let _ = answers.try_send(p::Message { id, body: Some(body) });
-            });
-        }
-        None => {}
     }
 }

@@ -15,6 +15,8 @@ use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::env::Network;
 use link::Link;
@@ -90,6 +92,9 @@ struct Inner {
     addresses: BTreeMap<String, String>,
     network: Arc<dyn Network>,
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    /// Ends all links.
+    end: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for Peers {
@@ -106,7 +111,9 @@ impl Peers {
         addresses: BTreeMap<String, String>,
         network: Arc<dyn Network>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { admitted, key, addresses, network, links: Mutex::default() }) }
+        let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let links = Mutex::default();
+        Self { inner: Arc::new(Inner { admitted, key, addresses, network, links, end, tasks }) }
     }
 
     /// Calls a peer and waits for its answer until `deadline`.
@@ -147,13 +154,23 @@ impl Peers {
         let address = address.ok_or_else(|| PeerError::NoAddress(member.region.clone()))?.clone();
         let config = tls::client(self.inner.key.clone(), member.identity.clone())
             .map_err(|e| PeerError::Unreachable { region: member.region.clone(), why: e.to_string() })?;
-        let link = Arc::new(Link::start(member, address, config, self.inner.network.clone()));
+        let link = Arc::new(Link::start(
+            member,
+            address,
+            config,
+            self.inner.network.clone(),
+            self.inner.end.child_token(),
+            &self.inner.tasks,
+        ));
         links.insert(node, link.clone());
         Ok(link)
     }
 
-    /// Ends all connections.
-    pub(crate) fn close(&self) {
+    /// Ends all connections and waits for their tasks. Calls that still wait for an answer fail.
+    pub(crate) async fn close(&self) {
+        self.inner.end.cancel();
         self.inner.links.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Out, frame_of};
+use super::out::{Out, frame_of};
 use crate::replica::Replica;
 use crate::service::Vault;
 

@@ -1,28 +1,27 @@
-//! One link of a ChatD: reads frames, keeps its streams, writes what sessions answer.
+//! One ChatD's link: reads frames, keeps the streams and feeds that ChatD opened, writes what they answer.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::id::Route;
-use bkv_wire::frame;
+use bkv_net::{Tasks, frames};
+use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
-use bytes::{Bytes, BytesMut};
-use futures_util::future::select_all;
-use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::feed;
-use crate::env::{BoxStream, Network};
+use super::out::{Out, frame_of};
+use super::{feed, greeting, stream};
 use crate::service::Vault;
-use crate::session::{End, Session};
+use crate::session::Session;
 
 /// Streams on one link.
 const STREAMS: usize = 65_536;
@@ -30,109 +29,74 @@ const STREAMS: usize = 65_536;
 const PER_STREAM: usize = 32;
 /// Frames that wait to be written; a ChatD that does not read is dropped.
 const QUEUE: usize = 8_192;
-const HANDSHAKE: Duration = Duration::from_secs(3);
 /// A ChatD that takes nothing for so long is dropped, with everything that waits for it.
 const WRITE: Duration = Duration::from_secs(10);
-/// A stream without a word for so long is closed.
-const IDLE: Duration = Duration::from_mins(2);
-
-/// Feeds on one link: ChatD needs one a shard, and one more while an old one ends.
+/// Feeds on one link: ChatD needs one per shard, and one more while an old one ends.
 const FEEDS: usize = 1_024;
 /// Frames that a feed may send before it is granted more.
 const CREDIT: usize = 256;
 
-/// Listens for ChatDs until stopped.
-pub async fn listen(
-    vault: Arc<Vault>,
-    network: &dyn Network,
-    address: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
-    stop: CancellationToken,
-    tasks: &TaskTracker,
-) -> std::io::Result<SocketAddr> {
-    let listener = network.listen(address).await?;
-    let bound = listener.address()?;
-    let spawner = tasks.clone();
-    tasks.spawn(async move {
-        let acceptor = TlsAcceptor::from(tls);
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                a = listener.accept() => a,
-            };
-            let Ok(stream) = accepted else {
-                tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: not a reason to spin
-                continue;
-            };
-            let (vault, acceptor, stop) = (vault.clone(), acceptor.clone(), stop.clone());
-            spawner.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    end = serve(vault, stream, acceptor) => if let Err(e) = end {
-                        tracing::debug!(error = %e, "a ChatD's link ended");
-                    },
-                }
-            });
+/// The tasks that links start. They outlive their link by what a session still has to finish.
+#[derive(Clone)]
+pub(super) struct Children {
+    writers: TaskTracker,
+    greetings: TaskTracker,
+    sessions: TaskTracker,
+    feeds: TaskTracker,
+}
+
+impl Children {
+    pub(super) fn of(tasks: &Tasks) -> Self {
+        Self {
+            writers: tasks.group("relay writers"),
+            greetings: tasks.group("relay greetings"),
+            sessions: tasks.group("client sessions"),
+            feeds: tasks.group("event feeds"),
         }
-    });
-    Ok(bound)
+    }
 }
 
-pub(super) type Out = mpsc::Sender<o::Frame>;
-
-pub(super) fn frame_of(stream: u64, body: Body) -> o::Frame {
-    o::Frame { stream, body: Some(body) }
+/// Serves a link until ChatD closes it, sends what is no frame, or stops reading. All that belongs to the link ends with it.
+pub(super) async fn serve<S>(vault: Arc<Vault>, stream: S, children: Children) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (read, write) = tokio::io::split(stream);
+    let (out, queue) = mpsc::channel::<o::Frame>(QUEUE);
+    let ended = CancellationToken::new();
+    let _ends = ended.clone().drop_guard();
+    children.writers.spawn(write_frames(frames::Writer::new(write), queue, ended.clone()));
+    children.greetings.spawn(greeting::greet(vault.clone(), out.clone(), ended.clone()));
+    let mut incoming = frames::reader::<_, o::Frame>(read, MAX_FRAME);
+    let mut link = Link { vault, out, ended: ended.clone(), children, open: Open::default() };
+    loop {
+        let frame = tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            frame = incoming.next() => frame,
+        };
+        match frame {
+            Some(frame) => link.handle(frame?),
+            None => return Ok(()),
+        }
+    }
 }
 
-async fn serve(vault: Arc<Vault>, stream: BoxStream, acceptor: TlsAcceptor) -> std::io::Result<()> {
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let (mut read, mut write) = tokio::io::split(stream);
-    let (out, mut queue) = mpsc::channel::<o::Frame>(QUEUE);
-    let link = CancellationToken::new();
-    let _ends = link.clone().drop_guard();
-    let writer_end = link.clone();
-    tokio::spawn(async move {
-        let mut buffer = BytesMut::new();
-        loop {
-            let first = tokio::select! {
-                () = writer_end.cancelled() => return,
-                f = queue.recv() => f,
-            };
-            let Some(first) = first else { return };
-            frame::put(&mut buffer, &first);
-            while buffer.len() < frame::MAX_FRAME
-                && let Ok(next) = queue.try_recv()
-            {
-                frame::put(&mut buffer, &next);
-            }
-            let written =
-                async { write.write_all_buf(&mut buffer).await.is_ok() && write.flush().await.is_ok() };
-            let written = tokio::select! {
-                () = writer_end.cancelled() => false,
-                done = timeout(WRITE, written) => done.unwrap_or(false),
-            };
-            if !written {
-                writer_end.cancel();
+/// Writes what waits until the link ends, and ends the link if ChatD takes nothing.
+async fn write_frames<W: AsyncWrite + Unpin>(
+    mut writer: frames::Writer<W>,
+    mut queue: mpsc::Receiver<o::Frame>,
+    ended: CancellationToken,
+) {
+    let writing = async {
+        while let Some(first) = queue.recv().await {
+            let written = timeout(WRITE, writer.write_waiting(first, &mut queue)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                ended.cancel();
                 return;
             }
         }
-    });
-    tokio::spawn(greet(vault.clone(), out.clone(), link.clone()));
-    let mut open = Open::default();
-    let mut buffer = BytesMut::with_capacity(16 << 10);
-    loop {
-        while let Some(bytes) = frame::take(&mut buffer, frame::MAX_FRAME).map_err(std::io::Error::other)? {
-            let f = o::Frame::decode(bytes).map_err(std::io::Error::other)?;
-            handle(&vault, f, &mut open, &out, &link);
-        }
-        let n = tokio::select! {
-            () = link.cancelled() => return Ok(()),
-            n = read.read_buf(&mut buffer) => n?,
-        };
-        if n == 0 {
-            return Ok(());
-        }
-    }
+    };
+    ended.run_until_cancelled(writing).await;
 }
 
 /// What is open on a link.
@@ -160,144 +124,93 @@ impl Drop for Open {
     }
 }
 
-fn handle(vault: &Arc<Vault>, f: o::Frame, open: &mut Open, out: &Out, link: &CancellationToken) {
-    let id = f.stream;
-    let reset = |reason: o::reset::Reason| {
-        let _ = out.try_send(frame_of(id, Body::Reset(o::Reset { reason: reason.into() })));
-    };
-    match f.body {
-        Some(Body::Open(first)) => {
-            open.sweep();
-            let Ok(route) = Route::try_from(&first.route[..]) else {
-                return reset(o::reset::Reason::Protocol);
-            };
-            if open.streams.contains_key(&id) || open.streams.len() >= STREAMS {
-                return reset(o::reset::Reason::Overloaded);
-            }
-            let Some(replica) = vault.replica(&route) else { return reset(o::reset::Reason::Protocol) };
-            let status = replica.status();
-            let (lead, leader) = {
-                let s = status.borrow();
-                (s.lead, s.leader)
-            };
-            if !lead {
-                let region = leader.map(|n| vault.region_of(n)).unwrap_or_default();
-                let _ = out.try_send(frame_of(id, Body::NotLeader(o::NotLeader { region })));
-                return;
-            }
-            let Some(session) = Session::new(vault.clone(), route) else {
-                return reset(o::reset::Reason::Protocol);
-            };
-            let (tx, rx) = mpsc::channel(PER_STREAM);
-            open.streams.insert(id, tx);
-            tokio::spawn(run_stream(session, id, rx, out.clone(), link.clone()));
-        }
-        Some(Body::Data(data)) => {
-            let Some(tx) = open.streams.get(&id) else { return };
-            if tx.try_send(data).is_err() {
-                open.streams.remove(&id);
-                reset(o::reset::Reason::Overloaded);
-            }
-        }
-        Some(Body::Close(_)) => {
-            open.streams.remove(&id);
-            if let Some(credit) = open.feeds.remove(&id) {
-                credit.close();
-            }
-        }
-        Some(Body::Ping(ping)) => {
-            let _ = out.try_send(frame_of(0, Body::Pong(o::Pong { id: ping.id })));
-        }
-        Some(Body::GetBundle(_)) => {
-            let bundle = vault.bundle().unwrap_or_default();
-            let _ = out.try_send(frame_of(id, Body::Bundle(bundle)));
-        }
-        Some(Body::Subscribe(s)) => {
-            if open.feeds.contains_key(&id) || open.feeds.len() >= FEEDS {
-                return reset(o::reset::Reason::Overloaded);
-            }
-            let credit = Arc::new(Semaphore::new(CREDIT));
-            open.feeds.insert(id, credit.clone());
-            tokio::spawn(feed::serve(
-                vault.clone(),
-                id,
-                s,
-                feed::Paced { out: out.clone(), credit },
-                link.clone(),
-            ));
-        }
-        Some(Body::FeedCredit(c)) => {
-            if let Some(credit) = open.feeds.get(&id) {
-                let frames = usize::try_from(c.frames).unwrap_or(0);
-                credit.add_permits(frames.min(CREDIT.saturating_sub(credit.available_permits())));
-            }
-        }
-        _ => {}
-    }
-}
-
-async fn run_stream(
-    mut session: Session,
-    id: u64,
-    mut data: mpsc::Receiver<Bytes>,
+struct Link {
+    vault: Arc<Vault>,
     out: Out,
-    link: CancellationToken,
-) {
-    loop {
-        let bytes = tokio::select! {
-            () = link.cancelled() => return,
-            b = timeout(IDLE, data.recv()) => b,
-        };
-        let Ok(Some(bytes)) = bytes else {
-            let _ = out.try_send(frame_of(id, Body::Close(o::Close {})));
-            return;
-        };
-        let (answer, end) = session.data(&bytes).await;
-        if !answer.is_empty() {
-            let sent = tokio::select! {
-                () = link.cancelled() => false,
-                sent = out.send(frame_of(id, Body::Data(answer.into()))) => sent.is_ok(),
-            };
-            if !sent {
-                return;
-            }
-        }
-        let last = match end {
-            End::Open => continue,
-            End::NotLeader(region) => Body::NotLeader(o::NotLeader { region }),
-            End::Close => Body::Close(o::Close {}),
-        };
-        let _ = out.send(frame_of(id, last)).await;
-        return;
-    }
+    ended: CancellationToken,
+    children: Children,
+    open: Open,
 }
 
-/// Says who leads what: at once, and whenever that changes.
-async fn greet(vault: Arc<Vault>, out: Out, link: CancellationToken) {
-    let mut statuses: Vec<_> = vault.node.replicas().iter().map(crate::replica::Replica::status).collect();
-    loop {
-        let leaders = statuses
-            .iter_mut()
-            .zip(0u32..)
-            .map(|(s, shard)| {
-                let s = s.borrow_and_update();
-                let region = if s.lead {
-                    vault.region.clone()
-                } else {
-                    s.leader.map(|n| vault.region_of(n)).unwrap_or_default()
-                };
-                o::Leadership { shard, region }
-            })
-            .collect();
-        let shards = u32::try_from(vault.node.replicas().len()).unwrap_or(0);
-        let hello = o::Hello { region: vault.region.clone(), shards, leaders };
-        if out.send(frame_of(0, Body::Hello(hello))).await.is_err() {
-            return;
+impl Link {
+    fn reset(&self, id: u64, reason: o::reset::Reason) {
+        self.send(id, Body::Reset(o::Reset { reason: reason.into() }));
+    }
+
+    /// Without waiting: a ChatD whose queue is full is about to be dropped by the writer.
+    fn send(&self, id: u64, body: Body) {
+        let _ = self.out.try_send(frame_of(id, body));
+    }
+
+    fn handle(&mut self, f: o::Frame) {
+        let id = f.stream;
+        match f.body {
+            Some(Body::Open(first)) => self.open_stream(id, &first),
+            Some(Body::Data(data)) => {
+                let Some(tx) = self.open.streams.get(&id) else { return };
+                if tx.try_send(data).is_err() {
+                    self.open.streams.remove(&id);
+                    self.reset(id, o::reset::Reason::Overloaded);
+                }
+            }
+            Some(Body::Close(_)) => {
+                self.open.streams.remove(&id);
+                if let Some(credit) = self.open.feeds.remove(&id) {
+                    credit.close();
+                }
+            }
+            Some(Body::Ping(ping)) => {
+                self.send(0, Body::Pong(o::Pong { id: ping.id }));
+            }
+            Some(Body::GetBundle(_)) => {
+                self.send(id, Body::Bundle(self.vault.bundle().unwrap_or_default()));
+            }
+            Some(Body::Subscribe(s)) => self.open_feed(id, s),
+            Some(Body::FeedCredit(c)) => {
+                if let Some(credit) = self.open.feeds.get(&id) {
+                    let frames = usize::try_from(c.frames).unwrap_or(0);
+                    credit.add_permits(frames.min(CREDIT.saturating_sub(credit.available_permits())));
+                }
+            }
+            _ => {}
         }
-        let changed = select_all(statuses.iter_mut().map(|s| Box::pin(s.changed())));
-        tokio::select! {
-            () = link.cancelled() => return,
-            (result, ..) = changed => if result.is_err() { return },
+    }
+
+    fn open_stream(&mut self, id: u64, first: &o::Open) {
+        self.open.sweep();
+        let Ok(route) = Route::try_from(&first.route[..]) else {
+            return self.reset(id, o::reset::Reason::Protocol);
+        };
+        if self.open.streams.contains_key(&id) || self.open.streams.len() >= STREAMS {
+            return self.reset(id, o::reset::Reason::Overloaded);
         }
+        let Some(replica) = self.vault.replica(&route) else {
+            return self.reset(id, o::reset::Reason::Protocol);
+        };
+        let (lead, leader) = {
+            let status = replica.status();
+            let s = status.borrow();
+            (s.lead, s.leader)
+        };
+        if !lead {
+            let region = leader.map(|n| self.vault.region_of(n)).unwrap_or_default();
+            return self.send(id, Body::NotLeader(o::NotLeader { region }));
+        }
+        let Some(session) = Session::new(self.vault.clone(), route) else {
+            return self.reset(id, o::reset::Reason::Protocol);
+        };
+        let (tx, rx) = mpsc::channel(PER_STREAM);
+        self.open.streams.insert(id, tx);
+        self.children.sessions.spawn(stream::run(session, id, rx, self.out.clone(), self.ended.clone()));
+    }
+
+    fn open_feed(&mut self, id: u64, subscribe: o::Subscribe) {
+        if self.open.feeds.contains_key(&id) || self.open.feeds.len() >= FEEDS {
+            return self.reset(id, o::reset::Reason::Overloaded);
+        }
+        let credit = Arc::new(Semaphore::new(CREDIT));
+        self.open.feeds.insert(id, credit.clone());
+        let paced = feed::Paced { out: self.out.clone(), credit };
+        self.children.feeds.spawn(feed::serve(self.vault.clone(), id, subscribe, paced, self.ended.clone()));
     }
 }

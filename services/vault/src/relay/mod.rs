@@ -1,6 +1,50 @@
-//! Where ChatD comes in: mutual TLS by role, frames of many streams, opaque data. Every stream is a session in a task of its own.
+//! The port for ChatDs: many clients' sessions and the shards' event feeds share each ChatD's link. What ChatD says about a client is not believed.
 
 mod feed;
+mod greeting;
 mod link;
+mod out;
+mod stream;
 
-pub use link::listen;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_net::{Tasks, accept};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Network;
+use crate::service::Vault;
+
+const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Listens for ChatDs until `stop`.
+pub async fn listen(
+    vault: Arc<Vault>,
+    network: &dyn Network,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    stop: CancellationToken,
+    tasks: &Tasks,
+) -> io::Result<SocketAddr> {
+    let listener = network.listen(address).await?;
+    let bound = listener.address()?;
+    let acceptor = TlsAcceptor::from(tls);
+    let children = link::Children::of(tasks);
+    let serve = move |stream| {
+        let (vault, acceptor, children) = (vault.clone(), acceptor.clone(), children.clone());
+        Some(async move {
+            let served = async {
+                let stream = accept::handshake(&acceptor, stream, HANDSHAKE).await?;
+                link::serve(vault, stream, children).await
+            };
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "a ChatD's link ended");
+            }
+        })
+    };
+    tasks.group("relay listener").spawn(accept(listener, stop, tasks.group("ChatD links"), serve));
+    Ok(bound)
+}

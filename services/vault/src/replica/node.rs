@@ -339,7 +339,7 @@ impl Node {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.inner.peers.close();
+        self.inner.peers.close().await;
         let _ = self.inner.store.flush().await;
         // openraft's tasks end a little after it says so, and until then they may write: whoever copies or opens the store next must not meet them.
         let open = self.inner.store.open_elsewhere();

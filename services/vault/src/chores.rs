@@ -1,0 +1,121 @@
+//! Periodic work of a vault: deadlines, boot keys, clocks, documents that a shard does not have yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_core::command::{Command, Expire};
+use bkv_core::id::Time;
+use bkv_wire::proto::peer as p;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::peer::Body;
+use crate::service::Vault;
+
+/// A leader whose clock is further from the majority's median steps down.
+const SKEW_MS: i64 = 5_000;
+
+/// Runs until `stop`.
+pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
+    let mut tick = interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turn = 0u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        turn = turn.wrapping_add(1);
+        expire(&vault).await;
+        if turn.is_multiple_of(10) {
+            clocks(&vault).await;
+            vault.propose_documents().await;
+            vault.sweep();
+        }
+        if turn.is_multiple_of(120)
+            && let Some(d) = vault.documents()
+            && let Err(e) =
+                vault.boot.renew(&d.documents.admission, vault.node.node(), vault.clock.now_ms()).await
+        {
+            tracing::error!(error = %e, "the boot key can't be renewed");
+        }
+    }
+}
+
+async fn expire(vault: &Vault) {
+    let now = Time(vault.clock.now_ms());
+    for replica in vault.node.replicas() {
+        if !replica.status().borrow().lead {
+            continue;
+        }
+        for account in replica.due(now, 64) {
+            let _ = replica
+                .propose(Command::Expire(Expire { account }), Instant::now() + Duration::from_secs(2))
+                .await;
+        }
+    }
+}
+
+/// Compares clocks: a leader with a wrong clock would misjudge waits, so it steps down.
+async fn clocks(vault: &Vault) {
+    let Some(d) = vault.documents() else { return };
+    let me = vault.node.node();
+    let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
+    let asked = futures_util::future::join_all(others.map(|n| async move {
+        let sent = vault.clock.now_ms();
+        match vault
+            .node
+            .peers()
+            .call(n, Body::Clock(p::Clock {}), Instant::now() + Duration::from_secs(1))
+            .await
+        {
+            Ok(Body::ClockAnswer(c)) => Some(signed(c.time_ms) - signed(sent.midpoint(vault.clock.now_ms()))),
+            _ => None,
+        }
+    }));
+    let offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
+    let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
+    vault.metrics.skew.set(median / 1000);
+    if median.abs() > SKEW_MS {
+        tracing::error!(median_ms = median, "this clock differs from the majority's: stepping down");
+        for r in vault.node.replicas() {
+            r.step_down();
+        }
+    }
+}
+
+/// The members' median clock relative to this one, in milliseconds. `offsets` are those of the other members that answered. None without a majority.
+/// An even number of clocks has two in the middle: take the lower. If two regions disagree, neither can know which is right, but the one behind
+/// refuses the entries of the one ahead, so the one ahead must step down.
+fn median_offset(mut offsets: Vec<i64>, members: usize) -> Option<i64> {
+    offsets.push(0);
+    if offsets.len() * 2 <= members {
+        return None; // no majority to compare with
+    }
+    offsets.sort_unstable();
+    offsets.get((offsets.len() - 1) / 2).copied()
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S40: a majority decides which clock is wrong. Of two that disagree the one ahead steps down, because the other refuses its entries.
+    #[test]
+    fn s40_the_majoritys_median_decides_and_in_doubt_the_one_ahead_gives_way() {
+        let hour = 3_600_000;
+        assert_eq!(median_offset(vec![1, -2], 3), Some(0));
+        assert_eq!(median_offset(vec![hour, hour + 9], 3), Some(hour));
+        assert_eq!(median_offset(vec![-hour, 5], 3), Some(0), "one other alone is off");
+        assert_eq!(median_offset(vec![hour], 3), Some(0), "this one is behind, or the other is ahead");
+        assert_eq!(median_offset(vec![-hour], 3), Some(-hour), "this one is ahead, or the other is behind");
+        assert_eq!(median_offset(vec![], 3), None);
+        assert_eq!(median_offset(vec![], 1), Some(0));
+        assert_eq!(median_offset(vec![-hour, -hour], 5), Some(-hour));
+        assert_eq!(median_offset(vec![hour], 5), None);
+    }
+}
