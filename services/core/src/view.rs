@@ -2,8 +2,9 @@
 
 use crate::account::{Account, State};
 use crate::fleet::Fleet;
-use crate::id::{AccountId, Generation, Ordinal, Slot, Time};
-use crate::statement::{Attempt, Attested};
+use crate::id::{AccountId, AttemptId, Generation, Hash, Ordinal, Slot, Time};
+use crate::secret::Secret32;
+use crate::statement::{self, Attempt, Attested};
 
 /// The statement of the pending attempt, as every region must see it; None if nothing is pending.
 pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attempt> {
@@ -22,6 +23,28 @@ pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attem
         ksf: live.record.ksf,
         budget: live.record.attempts.max,
     })
+}
+
+/// Seed and login context of the pending attempt, or of the one that finished last: its reply may have been lost, and the same KE1 then gets the
+/// same KE2.
+pub fn login(
+    fleet: &Fleet,
+    id: &AccountId,
+    account: &Account,
+    attempt: &AttemptId,
+) -> Option<(Secret32, Hash)> {
+    let pending = account
+        .pending
+        .as_ref()
+        .filter(|p| p.attempt == *attempt)
+        .map(|p| (p.seed.clone(), p.ordinal, p.blinded));
+    let (seed, ordinal, blinded) = pending.or_else(|| {
+        let success = account.last_success.as_ref().filter(|s| s.attempt == *attempt)?;
+        Some((account.finished_seed.clone()?, success.ordinal, success.blinded))
+    })?;
+    let (lineage, era) = (&fleet.lineage, fleet.era);
+    let context = statement::login_context(lineage, era, id, account.generation, ordinal, attempt, &blinded);
+    Some((seed, context))
 }
 
 /// What a region attests over a nonce. An account that was never registered looks like one with nothing in it.
@@ -45,7 +68,7 @@ pub fn attested(
         success: account.map_or(Ordinal(0), Account::success_ordinal),
         tries_left: account.map_or(0, Account::tries_left),
         next_allowed: account.map_or(Time(0), |a| a.next_allowed),
-        record: account.map_or(crate::id::Hash([0; 32]), Account::record_hash),
+        record: account.map_or(Hash([0; 32]), Account::record_hash),
         index,
         manifest: account.and_then(|a| a.manifest),
         lifetime_failures: account.map_or(0, |a| a.lifetime_failures),

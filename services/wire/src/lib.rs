@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod channel;
+pub mod convert;
 pub mod documents;
 pub mod frame;
 pub mod proto;

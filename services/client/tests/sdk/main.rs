@@ -3,10 +3,10 @@
 #![allow(missing_docs, unreachable_pub, clippy::pedantic)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod memory_fleet;
 mod owner;
 mod recover;
 mod register;
-mod stand;
 mod status;
 mod trust;
 #[cfg(feature = "tokio")]

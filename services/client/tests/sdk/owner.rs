@@ -5,58 +5,58 @@ use bkv_client::{BackupKey, Error, RecoverOptions, State};
 use bkv_core::id::Hash;
 use bkv_stream::Header;
 
+use crate::memory_fleet::Cut;
 use crate::recover::{PASSWORD, registered};
-use crate::stand::Cut;
 
 #[tokio::test]
 async fn s16_delete_needs_the_owner_and_is_done_once() {
     for cut in [None, Some(Cut::Before), Some(Cut::After), Some(Cut::Silent)] {
-        let (stand, key) = registered().await;
-        let e = stand.client().delete(&BackupKey::from_bytes(&[1; 32])).await.unwrap_err();
+        let (vaults, key) = registered().await;
+        let e = vaults.client().delete(&BackupKey::from_bytes(&[1; 32])).await.unwrap_err();
         assert_eq!(e, Error::NotOwner);
-        assert_eq!(stand.state().word(), State::Live);
+        assert_eq!(vaults.state().account_state(), State::Live);
         if let Some(cut) = cut {
-            stand.state().cut(1, cut);
+            vaults.state().cut(1, cut);
         }
-        let receipt = stand.client().delete(&BackupKey::from_bytes(&key)).await.unwrap();
+        let receipt = vaults.client().delete(&BackupKey::from_bytes(&key)).await.unwrap();
         assert_eq!(receipt.kind.name(), "deleted");
-        assert_eq!(stand.state().word(), State::Deleted);
-        let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+        assert_eq!(vaults.state().account_state(), State::Deleted);
+        let e = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
         assert_ne!(e, Error::LastTryDeclined);
-        assert_eq!(stand.state().charged, 0);
+        assert_eq!(vaults.state().charged, 0);
     }
 }
 
 #[tokio::test]
 async fn a_change_of_password_keeps_the_key_and_ends_the_old_password() {
-    let (stand, key) = registered().await;
+    let (vaults, key) = registered().await;
     let new = "quite another pass phrase";
-    let e = stand
+    let e = vaults
         .client()
         .change_password(PASSWORD, "12345678", &[], RecoverOptions::default())
         .await
         .unwrap_err();
     assert!(matches!(e, Error::PasswordRefused(_)));
-    assert_eq!(stand.state().charged, 0, "a bad new password costs nothing");
-    stand.client().change_password(PASSWORD, new, &[], RecoverOptions::default()).await.unwrap();
-    let e = stand.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert_eq!(vaults.state().charged, 0, "a bad new password costs nothing");
+    vaults.client().change_password(PASSWORD, new, &[], RecoverOptions::default()).await.unwrap();
+    let e = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
     assert!(matches!(e, Error::WrongPassword { .. }));
-    assert_eq!(stand.client().recover(new, RecoverOptions::default()).await.unwrap().key.as_bytes(), &key);
+    assert_eq!(vaults.client().recover(new, RecoverOptions::default()).await.unwrap().key.as_bytes(), &key);
 }
 
 /// S29: the vault tells a new device which backup is the newest; an older one is reported as a rollback.
 #[tokio::test]
 async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
-    let (stand, key) = registered().await;
-    let (key, client) = (BackupKey::from_bytes(&key), stand.client());
+    let (vaults, key) = registered().await;
+    let (key, client) = (BackupKey::from_bytes(&key), vaults.client());
     let (account, lineage) = client.account().await.unwrap();
-    let series = Series::new(&stand.runtime(), lineage, account);
+    let series = Series::new(&vaults.runtime(), lineage, account);
     let first = Header::new(series.next(None, 1)).unwrap();
     client.backed_up(&key, &first).await.unwrap();
     let known = newest(&account, None, &client.fleet().memory().load().unwrap());
     let second = Header::new(series.next(known, 2)).unwrap();
     client.backed_up(&key, &second).await.unwrap();
-    let phone = stand.client();
+    let phone = vaults.client();
     let new_device = phone.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     // The new device keeps it: it notices also when no vault is in reach.
     let kept = newest(&account, None, &phone.fleet().memory().load().unwrap()).unwrap();

@@ -6,8 +6,8 @@ use bkv_client::{Distrust, Error, FileMemory, Fleet, Memory as _, Remembered, Ti
 use bkv_wire::documents::DocumentError;
 use proptest::prelude::*;
 
+use crate::memory_fleet::{MemoryFleet, keys};
 use crate::recover::registered;
-use crate::stand::{Stand, keys};
 
 fn why(e: Error) -> DocumentError {
     match e {
@@ -18,20 +18,20 @@ fn why(e: Error) -> DocumentError {
 
 #[tokio::test]
 async fn s06_documents_that_the_pinned_root_did_not_sign_are_refused() {
-    let stand = Stand::new();
-    let (list, policy) = stand.documents();
+    let vaults = MemoryFleet::new();
+    let (list, policy) = vaults.documents();
     for signers in [&[][..], &[2], &[2, 3]] {
-        stand.state().bundle = keys::bundle(&list, &policy, signers);
-        let e = why(stand.client().status().await.unwrap_err());
+        vaults.state().bundle = keys::bundle(&list, &policy, signers);
+        let e = why(vaults.client().status().await.unwrap_err());
         assert!(matches!(e, DocumentError::Signatures { got: 0, .. }), "{e:?}");
     }
-    assert_eq!(stand.state().connections, 0, "nobody is spoken to before that");
+    assert_eq!(vaults.state().connections, 0, "nobody is spoken to before that");
 }
 
 #[tokio::test]
 async fn s06_an_expired_early_or_foreign_bundle_is_refused() {
-    let stand = Stand::new();
-    let (list, policy) = stand.documents();
+    let vaults = MemoryFleet::new();
+    let (list, policy) = vaults.documents();
     let mut old = list.clone();
     old.not_after = Time(keys::START - 1);
     let mut early = policy.clone();
@@ -43,8 +43,8 @@ async fn s06_an_expired_early_or_foreign_bundle_is_refused() {
         (&list, &early, "not valid before"),
         (&foreign, &policy, "another fleet"),
     ] {
-        stand.state().bundle = keys::bundle(list, policy, &[1]);
-        let e = why(stand.client().status().await.unwrap_err());
+        vaults.state().bundle = keys::bundle(list, policy, &[1]);
+        let e = why(vaults.client().status().await.unwrap_err());
         assert!(e.to_string().contains(want), "{e}");
     }
 }
@@ -53,8 +53,8 @@ async fn s06_an_expired_early_or_foreign_bundle_is_refused() {
 async fn s06_an_older_bundle_than_one_seen_is_refused_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.json");
-    let stand = Stand::new();
-    let (list, policy) = stand.documents();
+    let vaults = MemoryFleet::new();
+    let (list, policy) = vaults.documents();
     let newer = |number: u64, policy_number: u64| {
         let (mut l, mut p) = (list.clone(), policy.clone());
         (l.number, p.number) = (number, policy_number);
@@ -73,30 +73,30 @@ async fn s06_an_older_bundle_than_one_seen_is_refused_also_after_a_restart() {
 
 #[tokio::test]
 async fn s06_a_vault_whose_key_is_not_on_the_list_is_refused_before_the_token_leaves() {
-    let (stand, _) = registered().await;
-    stand.state().stranger = Some(keys::stranger());
-    let before = stand.state().requests;
-    let e = stand.client().status().await.unwrap_err();
+    let (vaults, _) = registered().await;
+    vaults.state().stranger = Some(keys::stranger());
+    let before = vaults.state().requests;
+    let e = vaults.client().status().await.unwrap_err();
     assert_eq!(e, Error::FleetNotTrusted(Distrust::NotAdmitted));
-    assert_eq!(stand.state().requests, before, "no request was ever decrypted");
+    assert_eq!(vaults.state().requests, before, "no request was ever decrypted");
 }
 
 #[tokio::test]
 async fn a_newer_list_is_fetched_when_the_fleet_obeys_one() {
-    let (stand, _) = registered().await;
-    let client = stand.client_with(stand.fleet());
+    let (vaults, _) = registered().await;
+    let client = vaults.client_with(vaults.fleet());
     client.status().await.unwrap();
     {
-        let mut state = stand.state();
-        state.admission.number = 2;
-        let (list, policy) = (state.admission.clone(), state.policy.clone());
-        state.bundle = keys::bundle(&list, &policy, &[1]);
+        let mut state = vaults.state();
+        let mut list = state.admission().clone();
+        list.number = 2;
+        state.obey(&list);
     }
     client.status().await.unwrap();
     assert_eq!(client.trusted().await.unwrap().admission().number, 2);
-    let served = stand.state().bundles_served;
+    let served = vaults.state().bundles_served;
     client.status().await.unwrap();
-    assert_eq!(stand.state().bundles_served, served, "not fetched without need");
+    assert_eq!(vaults.state().bundles_served, served, "not fetched without need");
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn memory_is_private_survives_and_a_foreign_file_is_never_overwritten() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing left beside it");
     std::fs::write(&path, "not ours").unwrap();
-    let stand = Stand::new();
+    let vaults = MemoryFleet::new();
     let fleet = Fleet::new(keys::root(1), FileMemory::new(&path));
-    let bundle = stand.state().bundle.clone();
+    let bundle = vaults.state().bundle.clone();
     assert!(matches!(fleet.accept(&bundle, Time(keys::START)), Err(Error::Memory(_))));
     assert_eq!(std::fs::read(&path).unwrap(), b"not ours");
 }
@@ -145,17 +145,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn s38_arbitrary_and_changed_bundles_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..4000, bit in 0u8..8) {
-        let stand = Arc::new(Stand::new());
-        let fleet = stand.fleet();
+        let vaults = Arc::new(MemoryFleet::new());
+        let fleet = vaults.fleet();
         prop_assert!(fleet.accept(&bytes, Time(keys::START)).is_err());
-        let mut changed = stand.state().bundle.clone();
+        let mut changed = vaults.state().bundle.clone();
         let at = at % changed.len();
         changed[at] ^= 1 << bit;
         // Protobuf may skip an unknown field: what counts is that no other content is believed.
         if let Ok(trusted) = fleet.accept(&changed, Time(keys::START)) {
-            let state = stand.state();
-            prop_assert_eq!(&trusted.admission().members, &state.admission.members);
-            prop_assert_eq!(&trusted.policy().attempts, &state.policy.attempts);
+            let state = vaults.state();
+            prop_assert_eq!(&trusted.admission().members, &state.admission().members);
+            prop_assert_eq!(&trusted.policy().attempts, &state.policy().attempts);
         }
     }
 }

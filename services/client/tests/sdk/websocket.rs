@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::memory_fleet::{MemoryFleet, keys, state::TOKEN};
 use crate::recover::{PASSWORD, registered};
-use crate::stand::{Stand, keys, state::TOKEN};
 
 struct Chatd {
     url: String,
@@ -55,14 +55,14 @@ async fn chatd() -> Chatd {
 }
 
 impl Chatd {
-    /// Relays to the stand; after `frames` frames of a connection it hangs up.
-    fn relay(&self, stand: Stand, frames: usize) {
+    /// Relays to the vaults; after `frames` frames of a connection it hangs up.
+    fn relay(&self, vaults: MemoryFleet, frames: usize) {
         let (listener, acceptor, connections) =
             (self.listener.clone(), self.acceptor.clone(), self.connections.clone());
         tokio::spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
-                let (acceptor, stand) = (acceptor.clone(), stand.clone());
+                let (acceptor, vaults) = (acceptor.clone(), vaults.clone());
                 connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let tls = acceptor.accept(tcp).await.unwrap();
@@ -74,7 +74,9 @@ impl Chatd {
                         let number = frame.stream;
                         let stream = match streams.entry(number) {
                             Entry::Occupied(known) => known.into_mut(),
-                            Entry::Vacant(new) => new.insert(stand.runtime().transport.open().await.unwrap()),
+                            Entry::Vacant(new) => {
+                                new.insert(vaults.runtime().transport.open().await.unwrap())
+                            }
                         };
                         stream.send(frame).await.unwrap();
                         while let Some(Ok(mut answer)) = stream.receive().now_or_never() {
@@ -107,7 +109,7 @@ impl Chatd {
     }
 }
 
-/// Real timers, at the moment when the stand's documents hold.
+/// Real timers, at the moment when the vaults's documents hold.
 #[derive(Default)]
 struct StandClock(TokioClock);
 
@@ -124,9 +126,9 @@ impl Clock for StandClock {
     }
 }
 
-fn client(stand: &Stand, chatd: &Chatd) -> Client {
-    let fleet = stand.fleet();
-    let bundle = stand.state().bundle.clone();
+fn client(vaults: &MemoryFleet, chatd: &Chatd) -> Client {
+    let fleet = vaults.fleet();
+    let bundle = vaults.state().bundle.clone();
     fleet.accept(&bundle, Time(keys::START)).unwrap();
     let runtime = Runtime {
         transport: Arc::new(chatd.transport()),
@@ -139,10 +141,10 @@ fn client(stand: &Stand, chatd: &Chatd) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_recoveries_share_one_connection() {
-    let (stand, key) = registered().await;
+    let (vaults, key) = registered().await;
     let chatd = chatd().await;
-    chatd.relay(stand.clone(), usize::MAX);
-    let client = client(&stand, &chatd);
+    chatd.relay(vaults.clone(), usize::MAX);
+    let client = client(&vaults, &chatd);
     let options = RecoverOptions { last_try: LastTry::Use, ..Default::default() };
     let mut took = vec![];
     for _ in 0..20 {
@@ -151,7 +153,7 @@ async fn many_recoveries_share_one_connection() {
         took.push(begun.elapsed());
     }
     took.sort();
-    println!("recover over a local socket, stand included, unoptimised: p50 {:?}", took[10]);
+    println!("recover over a local socket, vaults included, unoptimised: p50 {:?}", took[10]);
     let all = futures_util::future::join_all((0..8).map(|_| client.status())).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     assert_eq!(chatd.connections.load(Ordering::SeqCst), 1);
@@ -160,12 +162,12 @@ async fn many_recoveries_share_one_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_a_connection_lost_in_the_middle_costs_no_try() {
     for frames in [4, 5] {
-        let (stand, key) = registered().await;
+        let (vaults, key) = registered().await;
         let chatd = chatd().await;
-        chatd.relay(stand.clone(), frames);
-        let recovered = client(&stand, &chatd).recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        chatd.relay(vaults.clone(), frames);
+        let recovered = client(&vaults, &chatd).recover(PASSWORD, RecoverOptions::default()).await.unwrap();
         assert_eq!(recovered.key.as_bytes(), &key);
-        assert_eq!(stand.state().charged, 1, "{frames} frames a connection");
+        assert_eq!(vaults.state().charged, 1, "{frames} frames a connection");
         assert!(chatd.connections.load(Ordering::SeqCst) > 1);
     }
 }
@@ -199,10 +201,10 @@ async fn what_chatd_answers_is_told_apart() {
 
 #[tokio::test]
 async fn a_web_certificate_that_nobody_vouches_for_is_refused_at_once() {
-    let (stand, _) = registered().await;
+    let (vaults, _) = registered().await;
     let (chatd, other) = (chatd().await, chatd().await);
-    chatd.relay(stand.clone(), 9);
-    let mut wrong = client(&stand, &chatd);
+    chatd.relay(vaults.clone(), 9);
+    let mut wrong = client(&vaults, &chatd);
     let transport =
         WebSocketTransport::new(&chatd.url, &Trust::Pem(other.ca), &Zeroizing::new("t".into())).unwrap();
     let fleet = wrong.fleet().clone();

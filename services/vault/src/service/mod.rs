@@ -243,23 +243,7 @@ impl Vault {
         let account = replica.account(id).ok()?;
         let a = view::attested(&fleet, id, account.as_deref(), nonce, slot, index);
         let (certificate, signature) = self.sign(&statement::attestation(&a))?;
-        Some(p::Attestation {
-            nonce: nonce.to_vec().into(),
-            slot: u32::from(slot.0),
-            state: a.state as u32,
-            generation: a.generation.0,
-            ordinal: a.ordinal.0,
-            success: a.success.0,
-            tries_left: a.tries_left,
-            next_allowed_ms: a.next_allowed.0,
-            record: a.record.0.to_vec().into(),
-            index: a.index,
-            manifest_sequence: a.manifest.map_or(0, |m| m.sequence),
-            manifest_hash: a.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
-            lifetime_failures: a.lifetime_failures,
-            certificate,
-            signature,
-        })
+        Some(p::Attestation::new(&a, certificate, signature))
     }
 
     /// This region's word that a registration is stored and its share fits. Only once it is on disk.

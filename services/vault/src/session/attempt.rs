@@ -7,8 +7,7 @@ use bkv_core::command::{Begin, Command, Finish, GiveUp};
 use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
-use bkv_core::shard::Fleet;
-use bkv_core::statement::{self, ReceiptKind};
+use bkv_core::statement::ReceiptKind;
 use bkv_core::view;
 use bkv_crypto::opaque::{Server, ServerState, SessionKey};
 use bkv_crypto::reply;
@@ -192,7 +191,7 @@ impl Session {
         ke1: &[u8],
     ) -> Result<Result<(Login, Vec<u8>), Answer>, ProposeError> {
         let (id, replica, fleet) = self.known()?;
-        let Some((seed, context)) = attempt_context(&fleet, &id, account, attempt) else {
+        let Some((seed, context)) = view::login(&fleet, &id, account, attempt) else {
             return Ok(Err(no(Code::NoAttempt, "superseded or closed")));
         };
         let Some(live) = &account.live else { return Ok(Err(no(Code::NoKey, ""))) };
@@ -244,7 +243,7 @@ impl Session {
         f: &p::Finish,
     ) -> Result<Result<SessionKey, Answer>, ProposeError> {
         let (id, _, fleet) = self.known()?;
-        let Some((_, context)) = attempt_context(&fleet, &id, account, attempt) else {
+        let Some((_, context)) = view::login(&fleet, &id, account, attempt) else {
             return Ok(Err(no(Code::NoAttempt, "superseded or closed")));
         };
         let kept = self.login.take().filter(|(a, l)| a == attempt && l.ke1 == f.ke1 && l.ke2 == f.ke2);
@@ -291,32 +290,4 @@ impl Session {
         );
         Ok(Answer::Finished(p::Finished { sealed: sealed.into(), receipt }))
     }
-}
-
-/// Seed and login context of an attempt that is pending or has just finished.
-fn attempt_context(
-    fleet: &Fleet,
-    id: &bkv_core::id::AccountId,
-    account: &Account,
-    attempt: &AttemptId,
-) -> Option<(Secret32, Hash)> {
-    let pending = account
-        .pending
-        .as_ref()
-        .filter(|p| p.attempt == *attempt)
-        .map(|p| (p.seed.clone(), p.ordinal, p.blinded));
-    let (seed, ordinal, blinded) = pending.or_else(|| {
-        let success = account.last_success.as_ref().filter(|s| s.attempt == *attempt)?;
-        Some((account.finished_seed.clone()?, success.ordinal, success.blinded))
-    })?;
-    let context = statement::login_context(
-        &fleet.lineage,
-        fleet.era,
-        id,
-        account.generation,
-        ordinal,
-        attempt,
-        &blinded,
-    );
-    Some((seed, context))
 }

@@ -1,7 +1,7 @@
 //! What the owner of the backup key asks for.
 
 use bkv_core::account::Manifest;
-use bkv_core::command::{Command, Delete, SetManifest};
+use bkv_core::command::{Command, Delete, OwnerSignature, SetManifest};
 use bkv_core::id::Hash;
 use bkv_core::statement::ReceiptKind;
 use bkv_wire::proto::inner as p;
@@ -10,7 +10,6 @@ use bkv_wire::proto::inner::reply::Result as Answer;
 use tokio::time::Instant;
 
 use super::Session;
-use super::register::owner;
 use super::reply::no;
 use crate::replica::ProposeError;
 
@@ -21,7 +20,9 @@ impl Session {
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
         let (id, ..) = self.known()?;
-        let (Some(Ok(owner)), Ok(hash)) = (m.owner.as_ref().map(owner), Hash::try_from(&m.hash[..])) else {
+        let (Some(Ok(owner)), Ok(hash)) =
+            (m.owner.as_ref().map(OwnerSignature::try_from), Hash::try_from(&m.hash[..]))
+        else {
             return Ok(no(Code::Malformed, "manifest"));
         };
         let manifest = Manifest { sequence: m.sequence, hash };
@@ -33,7 +34,9 @@ impl Session {
 
     pub(super) async fn delete(&self, d: &p::Delete, deadline: Instant) -> Result<Answer, ProposeError> {
         let (id, ..) = self.known()?;
-        let Some(Ok(owner)) = d.owner.as_ref().map(owner) else { return Ok(no(Code::Malformed, "delete")) };
+        let Some(Ok(owner)) = d.owner.as_ref().map(OwnerSignature::try_from) else {
+            return Ok(no(Code::Malformed, "delete"));
+        };
         let committed = self.propose(Command::Delete(Delete { account: id, owner }), deadline).await?;
         self.done(ReceiptKind::Deleted, &owner.operation.0, &committed)
     }

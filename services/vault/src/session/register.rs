@@ -2,7 +2,7 @@
 
 use bkv_core::command::{Acknowledgement, Command, Confirm, OwnerSignature, Store};
 use bkv_core::effect::Outcome;
-use bkv_core::id::{Hash, OperationId, RegId, Signature, Slot, Time};
+use bkv_core::id::{Hash, RegId, Signature};
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::ReceiptKind;
@@ -50,10 +50,12 @@ impl Session {
             Ok(record) => record,
             Err(e) => return Ok(malformed(&e.to_string())),
         };
-        let Some(shares) = s.shares.iter().map(share).collect::<Option<Vec<_>>>() else {
+        let Ok(shares) = s.shares.iter().map(SealedShare::try_from).collect::<Result<Vec<_>, _>>() else {
             return Ok(malformed("shares"));
         };
-        let Ok(owner) = s.owner.as_ref().map(owner).transpose() else { return Ok(malformed("owner")) };
+        let Ok(owner) = s.owner.as_ref().map(OwnerSignature::try_from).transpose() else {
+            return Ok(malformed("owner"));
+        };
         let reg_id = record.reg_id;
         let known = self.account()?.and_then(|a| {
             let stored = a.stored.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
@@ -136,8 +138,8 @@ impl Session {
             Signature::try_from(&c.signature[..]),
         );
         let (Ok(reg_id), Ok(record), Ok(signature)) = parsed else { return Ok(malformed("confirm")) };
-        let Some(acknowledgements) =
-            c.acknowledgements.iter().map(acknowledgement).collect::<Option<Vec<_>>>()
+        let Ok(acknowledgements) =
+            c.acknowledgements.iter().map(Acknowledgement::try_from).collect::<Result<Vec<_>, _>>()
         else {
             return Ok(malformed("acknowledgements"));
         };
@@ -146,24 +148,4 @@ impl Session {
         self.starts.remove(&reg_id);
         self.done(ReceiptKind::Registered, &c.reg_id, &committed)
     }
-}
-
-fn share(s: &p::SealedShare) -> Option<SealedShare> {
-    Some(SealedShare { slot: Slot(u8::try_from(s.slot).ok()?), enc: s.enc.to_vec(), ct: s.ct.to_vec() })
-}
-
-fn acknowledgement(a: &p::Acknowledgement) -> Option<Acknowledgement> {
-    Some(Acknowledgement {
-        slot: Slot(u8::try_from(a.slot).ok()?),
-        certificate: a.certificate.to_vec(),
-        signature: Signature::try_from(&a.signature[..]).ok()?,
-    })
-}
-
-pub(super) fn owner(o: &p::OwnerSignature) -> Result<OwnerSignature, bkv_core::id::WrongLength> {
-    Ok(OwnerSignature {
-        operation: OperationId::try_from(&o.operation[..])?,
-        expires: Time(o.expires_ms),
-        signature: Signature::try_from(&o.signature[..])?,
-    })
 }

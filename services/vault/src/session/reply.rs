@@ -34,33 +34,9 @@ pub(super) fn token_refused() -> Answer {
     Answer::Refused(Refused { code: Code::Token.into(), until_ms: 0, detail: String::new(), padding })
 }
 
-/// The state machine's word in the protocol's.
+/// The state machine's refusal as a reply.
 pub(super) fn refused(why: Refusal) -> Answer {
-    let (code, until_ms) = match why {
-        Refusal::NotInitialised | Refusal::Documents => (Code::Unavailable, 0),
-        Refusal::NoKey => (Code::NoKey, 0),
-        Refusal::Destroyed => (Code::Destroyed, 0),
-        Refusal::Deleted => (Code::Deleted, 0),
-        Refusal::Locked => (Code::Locked, 0),
-        Refusal::Wait(t) => (Code::Wait, t.0),
-        Refusal::LastTryOpen(t) => (Code::LastTryOpen, t.0),
-        Refusal::Exhausted => (Code::Exhausted, 0),
-        Refusal::NoAttempt => (Code::NoAttempt, 0),
-        Refusal::Conflict => (Code::Conflict, 0),
-        Refusal::Stale => (Code::Stale, 0),
-        Refusal::Proof => (Code::Proof, 0),
-        Refusal::Owner => (Code::Owner, 0),
-        Refusal::Expired => (Code::Expired, 0),
-        Refusal::Record => (Code::Record, 0),
-        Refusal::OldManifest => (Code::OldManifest, 0),
-        Refusal::Element => (Code::Element, 0),
-    };
-    Answer::Refused(Refused {
-        code: code.into(),
-        until_ms,
-        detail: why.to_string(),
-        padding: bytes::Bytes::new(),
-    })
+    Answer::Refused(why.into())
 }
 
 pub(super) const fn name(operation: &Operation) -> &'static str {

@@ -1,7 +1,9 @@
-//! A fleet in memory: three regions with real cryptography and one state that they share (no Raft), behind the SDK's own traits. Every request
-//! that a vault decrypts is kept, so that a test can say what left the client; faults are knobs.
+//! A fleet in memory: three regions with real keys, cryptography and account rules that share one applied state (no Raft), behind the SDK's own traits.
+//! Every request that a vault decrypts is kept, so that a test can check what left the client. Faults are knobs of [`State`].
 
+mod evaluation;
 pub mod keys;
+mod shard;
 pub mod state;
 mod transport;
 
@@ -12,7 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bkv_client::{Client, Clock, Fleet, OsRandom, Runtime, Time, Timing, VolatileMemory, Zeroizing};
 
-pub use state::{Cut, Lie, State};
+pub use evaluation::Lie;
+pub use state::{Cut, State};
 
 /// Time that passes only when somebody sleeps.
 pub struct VirtualClock {
@@ -41,9 +44,9 @@ impl Clock for VirtualClock {
 }
 
 #[derive(Clone)]
-pub struct Stand(Arc<Mutex<State>>);
+pub struct MemoryFleet(Arc<Mutex<State>>);
 
-impl Stand {
+impl MemoryFleet {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State::new())))
     }
@@ -54,7 +57,7 @@ impl Stand {
 
     pub fn documents(&self) -> (bkv_client::Admission, bkv_client::Policy) {
         let state = self.state();
-        (state.admission.clone(), state.policy.clone())
+        (state.admission().clone(), state.policy().clone())
     }
 
     pub fn fleet(&self) -> Arc<Fleet> {

@@ -1,4 +1,4 @@
-//! The SDK's transport onto the stand: a stream is a TLS server channel in this process.
+//! The SDK's transport onto the vaults: a stream is a TLS server channel in this process.
 
 use std::collections::VecDeque;
 
@@ -10,13 +10,13 @@ use bkv_wire::proto::outer::{self, Frame, frame::Body};
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::Stand;
+use super::MemoryFleet;
 use super::state::Cut;
 
-pub struct Wire(pub Stand);
+pub struct Wire(pub MemoryFleet);
 
 struct Stream {
-    stand: Stand,
+    vaults: MemoryFleet,
     server: Channel,
     leader: usize,
     opened: bool,
@@ -34,8 +34,8 @@ impl Transport for Wire {
         }
         let settings = state.stranger.clone().unwrap_or_else(|| state.regions[state.leader].settings.clone());
         let server = Channel::server(&settings).unwrap();
-        let (leader, stand) = (state.leader, self.0.clone());
-        Ok(Box::new(Stream { stand, server, leader, opened: false, cut: false, out: VecDeque::new() }))
+        let (leader, vaults) = (state.leader, self.0.clone());
+        Ok(Box::new(Stream { vaults, server, leader, opened: false, cut: false, out: VecDeque::new() }))
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
@@ -55,7 +55,7 @@ impl Stream {
     }
 
     fn request(&mut self, request: &p::Request) {
-        let mut state = self.stand.state();
+        let mut state = self.vaults.state();
         let number = state.requests;
         let cut = state.cuts.remove(&number);
         state.requests += 1;
@@ -74,7 +74,7 @@ impl Stream {
             drop(state);
             self.flush();
             self.cut = true;
-            let mut state = self.stand.state();
+            let mut state = self.vaults.state();
             state.elect();
             if !matches!(cut, Cut::Silent) {
                 self.out.push_back(Body::Reset(outer::Reset {
@@ -89,8 +89,8 @@ impl Stream {
 impl Duplex for Stream {
     async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
         let Some(Body::Data(data)) = frame.body else { return Ok(()) };
-        self.stand.state().relayed.extend_from_slice(&data);
-        if self.stand.state().nobody_leads {
+        self.vaults.state().relayed.extend_from_slice(&data);
+        if self.vaults.state().nobody_leads {
             let reason = outer::reset::Reason::NoLeader.into();
             self.out.push_back(Body::Reset(outer::Reset { reason }));
             return Ok(());

@@ -1,0 +1,103 @@
+//! Core's values as messages, and messages as core's values.
+
+use bkv_core::command::{Acknowledgement, OwnerSignature};
+use bkv_core::effect::Refusal;
+use bkv_core::id::{OperationId, Signature, Slot, Time, WrongLength};
+use bkv_core::record::SealedShare;
+use bkv_core::statement::Attested;
+use bytes::Bytes;
+
+use crate::proto::inner as p;
+use crate::proto::inner::refused::Code;
+
+/// A field of a message can't be what core needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// Too short or too long.
+    #[error(transparent)]
+    Length(#[from] WrongLength),
+    /// No slot has so large a number.
+    #[error("slot {0} is larger than any")]
+    Slot(u32),
+}
+
+fn slot(number: u32) -> Result<Slot, FieldError> {
+    u8::try_from(number).map(Slot).map_err(|_| FieldError::Slot(number))
+}
+
+impl TryFrom<&p::SealedShare> for SealedShare {
+    type Error = FieldError;
+    fn try_from(s: &p::SealedShare) -> Result<Self, FieldError> {
+        Ok(Self { slot: slot(s.slot)?, enc: s.enc.to_vec(), ct: s.ct.to_vec() })
+    }
+}
+
+impl TryFrom<&p::Acknowledgement> for Acknowledgement {
+    type Error = FieldError;
+    fn try_from(a: &p::Acknowledgement) -> Result<Self, FieldError> {
+        Ok(Self {
+            slot: slot(a.slot)?,
+            certificate: a.certificate.to_vec(),
+            signature: Signature::try_from(&a.signature[..])?,
+        })
+    }
+}
+
+impl TryFrom<&p::OwnerSignature> for OwnerSignature {
+    type Error = FieldError;
+    fn try_from(o: &p::OwnerSignature) -> Result<Self, FieldError> {
+        Ok(Self {
+            operation: OperationId::try_from(&o.operation[..])?,
+            expires: Time(o.expires_ms),
+            signature: Signature::try_from(&o.signature[..])?,
+        })
+    }
+}
+
+impl p::Attestation {
+    /// The attestation with the certificate and signature of the region's boot key.
+    pub fn new(a: &Attested, certificate: Bytes, signature: Bytes) -> Self {
+        Self {
+            nonce: a.nonce.to_vec().into(),
+            slot: u32::from(a.slot.0),
+            state: a.state as u32,
+            generation: a.generation.0,
+            ordinal: a.ordinal.0,
+            success: a.success.0,
+            tries_left: a.tries_left,
+            next_allowed_ms: a.next_allowed.0,
+            record: a.record.0.to_vec().into(),
+            index: a.index,
+            manifest_sequence: a.manifest.map_or(0, |m| m.sequence),
+            manifest_hash: a.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
+            lifetime_failures: a.lifetime_failures,
+            certificate,
+            signature,
+        }
+    }
+}
+
+impl From<Refusal> for p::Refused {
+    fn from(why: Refusal) -> Self {
+        let (code, until_ms) = match why {
+            Refusal::NotInitialised | Refusal::Documents => (Code::Unavailable, 0),
+            Refusal::NoKey => (Code::NoKey, 0),
+            Refusal::Destroyed => (Code::Destroyed, 0),
+            Refusal::Deleted => (Code::Deleted, 0),
+            Refusal::Locked => (Code::Locked, 0),
+            Refusal::Wait(t) => (Code::Wait, t.0),
+            Refusal::LastTryOpen(t) => (Code::LastTryOpen, t.0),
+            Refusal::Exhausted => (Code::Exhausted, 0),
+            Refusal::NoAttempt => (Code::NoAttempt, 0),
+            Refusal::Conflict => (Code::Conflict, 0),
+            Refusal::Stale => (Code::Stale, 0),
+            Refusal::Proof => (Code::Proof, 0),
+            Refusal::Owner => (Code::Owner, 0),
+            Refusal::Expired => (Code::Expired, 0),
+            Refusal::Record => (Code::Record, 0),
+            Refusal::OldManifest => (Code::OldManifest, 0),
+            Refusal::Element => (Code::Element, 0),
+        };
+        Self { code: code.into(), until_ms, detail: why.to_string(), padding: Bytes::new() }
+    }
+}
