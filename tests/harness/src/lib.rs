@@ -34,10 +34,21 @@ impl Case {
     }
 }
 
+/// The cases of a binary, from paths `module::test`. With `run;` before them, `run(test)` is each case's body.
+#[macro_export]
+macro_rules! cases {
+    ($run:path; $($module:ident::$test:ident),* $(,)?) => {
+        vec![$($crate::Case::new(concat!(stringify!($module), "::", stringify!($test)), || $run($module::$test))),*]
+    };
+    ($($module:ident::$test:ident),* $(,)?) => {
+        vec![$($crate::Case::new(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),*]
+    };
+}
+
 /// What a binary's cases have in common.
 pub struct Harness {
     /// Prepares one case in the parent: it adds environment variables to the child's command. The child runs as long as the returned value lives.
-    pub prepare: fn(&Case, &mut Command) -> Box<dyn Any>,
+    pub prepare: Box<dyn Fn(&mut Command) -> Box<dyn Any> + Send + Sync>,
     /// A child that runs longer fails.
     pub deadline: Duration,
     /// Why no case can run here. They are then reported as ignored.
@@ -73,7 +84,7 @@ impl Harness {
 
     fn judge(&self, case: &Case) -> Result<(), Failed> {
         let mut command = Command::new(std::env::current_exe()?);
-        let _prepared = (self.prepare)(case, &mut command);
+        let _prepared = (self.prepare)(&mut command);
         let output = tempfile::NamedTempFile::new()?;
         let file: File = output.reopen()?;
         command.env(CASE, case.name).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);

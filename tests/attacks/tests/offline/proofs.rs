@@ -47,9 +47,7 @@ fn recover(e: &Seen, secrets: &[[u8; 32]]) -> Option<Scalar> {
 }
 
 /// S42.
-#[test]
-#[ignore = "run by attacks_on_a_real_run, on what it seized"]
-fn s42_a_real_runs_log_seeds_and_proofs_give_no_share() {
+pub(crate) fn s42_a_real_runs_log_seeds_and_proofs_give_no_share() {
     let all = vaults();
     for mine in all {
         let me = mine.slot().unwrap();

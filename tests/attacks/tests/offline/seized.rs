@@ -1,4 +1,4 @@
-//! What was seized, read: one value a region, so that an attack says by its arguments whose secrets it has.
+//! Reads what was seized, one value a region: the arguments of an attack show whose secrets it has.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -11,24 +11,47 @@ use bkv_core::statement;
 use bkv_crypto::toprf::{self, Commitments, Evaluation, Share};
 use bkv_vault::forensics::Seized;
 
-/// The folder, in the attacker's environment.
+/// Names the folder of all that was seized, in the attacker's environment.
 pub(crate) const VARIABLE: &str = "BKV_SEIZED";
-/// Of `bkv dev`, in the order of their slots.
+/// The regions of `bkv dev`, in the order of their slots.
 pub(crate) const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 const ISSUER: &str = "https://issuer.bkv.localhost";
 
 pub(crate) fn dir() -> PathBuf {
-    std::env::var_os(VARIABLE).expect("run by attacks_on_a_real_run, on what it seized").into()
+    std::env::var_os(VARIABLE).expect("set by the process that seized the fleet").into()
 }
 
-pub(crate) fn config(region: &str) -> Config {
-    Config::read(&dir().join("regions").join(region).join("vault.toml")).unwrap()
+/// When a fleet was seized.
+#[derive(Clone, Copy)]
+pub(crate) enum Moment {
+    /// Every key lives.
+    Before,
+    /// Bob's key is exhausted, carol's replaced, dave's deleted.
+    After,
 }
 
-/// All three, opened once.
+pub(crate) fn config(moment: Moment, region: &str) -> Config {
+    let folder = match moment {
+        Moment::Before => "before",
+        Moment::After => "after",
+    };
+    Config::read(&dir().join(folder).join("regions").join(region).join("vault.toml")).unwrap()
+}
+
+fn open(moment: Moment) -> Vec<Seized> {
+    REGIONS.map(|r| Seized::open(&config(moment, r)).unwrap()).into()
+}
+
+/// All three vaults before keys ended, opened once.
 pub(crate) fn vaults() -> &'static [Seized] {
     static ALL: OnceLock<Vec<Seized>> = OnceLock::new();
-    ALL.get_or_init(|| REGIONS.map(|r| Seized::open(&config(r)).unwrap()).into())
+    ALL.get_or_init(|| open(Moment::Before))
+}
+
+/// All three vaults after keys ended, opened once.
+pub(crate) fn vaults_after() -> &'static [Seized] {
+    static ALL: OnceLock<Vec<Seized>> = OnceLock::new();
+    ALL.get_or_init(|| open(Moment::After))
 }
 
 /// Somebody's account as a vault has it, with its shard.
@@ -44,7 +67,7 @@ pub(crate) fn share(vault: &Seized, subject: &str) -> Share {
     secrets.share.expect("the region has its share")
 }
 
-/// An attempt as the log tells it.
+/// An attempt as the log records it.
 pub(crate) struct Attempt {
     pub(crate) statement: statement::Attempt,
     pub(crate) seed: [u8; 32],

@@ -7,9 +7,7 @@ use bkv_crypto::delivery::DeliveryKey;
 use crate::seized::vaults;
 
 /// S44: only the key of its own region, for its own record and its own slot; account and generation are in the record.
-#[test]
-#[ignore = "run by attacks_on_a_real_run, on what it seized"]
-fn s44_a_sealed_share_opens_for_its_record_and_region_only() {
+pub(crate) fn s44_a_sealed_share_opens_for_its_record_and_region_only() {
     let all = vaults();
     let keys: Vec<(u8, DeliveryKey)> =
         all.iter().map(|v| (v.slot().unwrap().0, v.delivery_key().unwrap())).collect();

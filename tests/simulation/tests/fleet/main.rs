@@ -11,23 +11,15 @@ mod repetition;
 
 use std::process::ExitCode;
 
-use bkv_harness::{Case, Harness};
+use bkv_harness::{Harness, cases};
 use bkv_simulation::token;
-
-macro_rules! cases {
-    ($($module:ident::$test:ident,)*) => {
-        vec![$(Case::new(
-            concat!(stringify!($module), "::", stringify!($test)),
-            || token::simulate($module::$test),
-        )),*]
-    };
-}
 
 fn main() -> ExitCode {
     if let Some(code) = token::run_role() {
         return code;
     }
     let cases = cases![
+        token::simulate;
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
         budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,
         budget::s10_concurrent_guesses_never_exceed_the_budget,
@@ -49,6 +41,6 @@ fn main() -> ExitCode {
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
     ];
-    let prepare = |_: &Case, command: &mut std::process::Command| token::prepare(command);
-    Harness { prepare, deadline: token::deadline(), skip: token::missing() }.run(cases)
+    Harness { prepare: Box::new(token::prepare), deadline: token::deadline(), skip: token::missing() }
+        .run(cases)
 }
