@@ -213,6 +213,13 @@ pub enum State {
 }
 
 impl Account {
+    /// The earliest moment at which an Expire would change something.
+    pub fn deadline(&self) -> Option<Time> {
+        let pending = self.pending.as_ref().map(|p| p.deadline);
+        let stored = self.stored.as_ref().map(|s| s.expires);
+        pending.into_iter().chain(stored).min()
+    }
+
     /// An account of which nothing is registered yet.
     pub const fn new(route: Route, created: Time, changed: u64) -> Self {
         Self {

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::env::OsRandom;
 use crate::keeper::TokenKeeper;
-use crate::replica::Keeper as _;
+use crate::raft::keeper::Keeper as _;
 use crate::run::TokenKeys;
 use crate::store::{DataKeys, Place, Store, StoreError, Table};
 

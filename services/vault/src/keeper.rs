@@ -17,7 +17,7 @@ use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
 use crate::env::Random;
-use crate::replica::Keeper;
+use crate::raft::keeper::Keeper;
 
 /// What lies in the store for a registration.
 #[derive(Encode, Decode)]

@@ -24,7 +24,8 @@ use zeroize::Zeroizing;
 
 use bkv_simulation::documents::{self, region};
 use bkv_vault::peer::{Body, PeerError};
-use bkv_vault::replica::{Committed, Env, Keeper, Node, NodeConfig, Phase, Replica};
+use bkv_vault::raft::keeper::Keeper;
+use bkv_vault::replica::{Committed, Env, Node, NodeConfig, Phase, Replica};
 use bkv_vault::store::DataKeys;
 
 struct TestKeys(u8);

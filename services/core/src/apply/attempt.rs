@@ -1,7 +1,7 @@
 //! Attempts: charged at Begin, given back only by the client's own proof at Finish. The one that leaves none is final.
 
 use crate::account::{Account, Cause, Pending, Success};
-use crate::apply::{Change, Changed, Step, deadline, missing};
+use crate::apply::{Change, Changed, Step, missing};
 use crate::command::{Begin, Finish, GiveUp};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
 use crate::id::{AttemptId, Element, Ordinal};
@@ -81,7 +81,7 @@ pub(crate) fn give_up(step: &Step<'_>, before: Option<Account>, c: &GiveUp) -> C
 /// Takes effect only past the deadline by entry time: who proposes it gains nothing by being early.
 pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
-    if deadline(&account).is_none_or(|d| !step.is_past(d)) {
+    if account.deadline().is_none_or(|d| !step.is_past(d)) {
         return Err(Refusal::Stale);
     }
     let mut effects = Vec::new();

@@ -42,7 +42,7 @@ impl Step<'_> {
     #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
     fn keep(&self, mut account: Account, outcome: Outcome, mut effects: Vec<Effect>) -> Changed {
         account.changed = self.at.index;
-        effects.push(Effect::Deadline { account: self.id, at: deadline(&account) });
+        effects.push(Effect::Deadline { account: self.id, at: account.deadline() });
         Ok(Change { account: Some(account), outcome, effects })
     }
 
@@ -74,13 +74,6 @@ impl Step<'_> {
     fn is_past(&self, deadline: Time) -> bool {
         self.at.time > deadline
     }
-}
-
-/// The earliest moment at which an Expire would change something.
-pub(crate) fn deadline(account: &Account) -> Option<Time> {
-    let pending = account.pending.as_ref().map(|p| p.deadline);
-    let stored = account.stored.as_ref().map(|s| s.expires);
-    pending.into_iter().chain(stored).min()
 }
 
 /// Why there is no live record.

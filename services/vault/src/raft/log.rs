@@ -36,7 +36,7 @@ struct Inner {
     purged: Option<(LogId, Hash)>,
     vote: Option<Vote>,
     /// The highest index that a floor stands on: never truncated.
-    floor: u64,
+    highest_floor: u64,
     /// Set when history contradicts itself: nothing is taken any more.
     halted: Option<String>,
 }
@@ -73,7 +73,7 @@ impl Log {
             inner.vote = vote_in(v).ok().map(|v| Vote { committed: false, ..v });
         }
         if let Some(row) = store.get(&floor_place(shard))? {
-            inner.floor = row.as_slice().try_into().map_or(0, u64::from_be_bytes);
+            inner.highest_floor = row.as_slice().try_into().map_or(0, u64::from_be_bytes);
         }
         let mut after: Option<Place> = None;
         loop {
@@ -170,8 +170,8 @@ impl Log {
     /// A floor now stands on this entry; the change goes to disk with the floor itself.
     pub(crate) fn raise_floor(&self, index: u64) -> Option<Change> {
         let mut inner = self.lock();
-        (index > inner.floor).then(|| {
-            inner.floor = index;
+        (index > inner.highest_floor).then(|| {
+            inner.highest_floor = index;
             Change::put(floor_place(self.shard), index.to_be_bytes().to_vec())
         })
     }
@@ -335,7 +335,7 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn truncate(&mut self, log_id: LogId) -> Io<()> {
         let (last, floor) = {
             let inner = self.lock();
-            (inner.last.map_or(0, |l| l.0.index), inner.floor)
+            (inner.last.map_or(0, |l| l.0.index), inner.highest_floor)
         };
         if log_id.index <= floor {
             // This region may have evaluated on that entry: another history would give its guess away a second time.

@@ -191,7 +191,7 @@ mod tests {
                 membership: shards.to_vec(),
                 membership_at: bytes,
             };
-            let _ = crate::raft::state::stored_membership(&head);
+            let _ = crate::raft::rows::stored_membership(&head);
             let again: Head = minicbor::decode(&minicbor::to_vec(&head).unwrap()).unwrap();
             prop_assert_eq!(again.membership_at, head.membership_at);
         }

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::command::{Batch, Command};
+use bkv_core::command::Batch;
+use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{NodeId, Time};
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Committed, ProposeError, ShardStatus, stopping};
+use super::proposal::{Committed, Proposal, ProposeError, stopping};
+use super::status::{Phase, ShardStatus};
 use crate::env::Clock;
-use crate::raft::state::NOT_APPLIED;
 use crate::raft::types::{Payload, Raft};
 
 /// Commands in one entry at most.
@@ -25,11 +26,8 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long a proposal waits for a leader to be known, just after an election.
 const ELECTION: Duration = Duration::from_millis(200);
 
-/// A command and whoever waits for it.
-pub(crate) struct Proposal {
-    pub(crate) command: Command,
-    pub(crate) done: oneshot::Sender<Result<Committed, ProposeError>>,
-}
+/// The answer to a command that found no shard to apply it (a decoding fault).
+const NOT_APPLIED: Outcome = Outcome::Refused(Refusal::NotInitialised);
 
 /// Runs until the sender is gone.
 pub(crate) async fn run(
@@ -67,7 +65,7 @@ pub(crate) async fn run(
         let raft = raft.borrow().clone().filter(|_| leads);
         let Some(raft) = raft else {
             let why = match lead.2 {
-                super::Phase::Halted(why) | super::Phase::Quarantined(why) => ProposeError::Halted(why),
+                Phase::Halted(why) | Phase::Quarantined(why) => ProposeError::Halted(why),
                 _ => ProposeError::NotLeader(leader),
             };
             for p in batch {

@@ -94,7 +94,7 @@ impl Vault {
 
 /// By this region's own clock since it applied the attempt before: a leader whose clock runs ahead can't make a wait pass here. A region that has just
 /// caught up makes its clients wait once more, free, rather than believe entry times.
-fn wait_is_over(account: &Account, floor: &crate::replica::Floor, now_ms: u64) -> Result<(), String> {
+fn wait_is_over(account: &Account, floor: &crate::raft::floor::Floor, now_ms: u64) -> Result<(), String> {
     let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
     let failures_before = account.failures().saturating_sub(1);
     let wait = live.record.attempts.wait_after(failures_before);

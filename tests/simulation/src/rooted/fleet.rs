@@ -24,7 +24,8 @@ use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::leader::Leader;
-use bkv_vault::replica::{Env, Keeper, Node, NodeConfig, Phase, Replica};
+use bkv_vault::raft::keeper::Keeper;
+use bkv_vault::replica::{Env, Node, NodeConfig, Phase, Replica};
 use bkv_vault::store::DataKeys;
 
 /// Whom the attacker owns.

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::fleet::{Fleet, HONEST, ROOTED, now, soon};
 use bkv_vault::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
+use bkv_vault::raft::rows::digest;
 use bkv_vault::raft::snapshot::{Head, Row};
-use bkv_vault::raft::state::digest;
 use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
 
 /// The end of a follower's log: place and chain hash.

@@ -1,0 +1,74 @@
+//! The shard's state as openraft's state machine.
+
+use openraft::storage::RaftStateMachine;
+use openraft::{
+    EmptyNode, ErrorVerb, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageError, StoredMembership,
+};
+
+use super::log::io_error;
+use super::snapshot::SnapshotData;
+use super::state::State;
+use super::types::{Applied, Entry, LogId, TypeConfig};
+
+type Io<T> = Result<T, StorageError<u64>>;
+
+impl State {
+    fn meta(&self) -> Option<SnapshotMeta<u64, EmptyNode>> {
+        let inner = self.lock();
+        let last = inner.applied?;
+        Some(SnapshotMeta {
+            last_log_id: Some(last),
+            last_membership: inner.membership.clone(),
+            snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
+        })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for State {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Io<(Option<LogId>, StoredMembership<u64, EmptyNode>)> {
+        let inner = self.lock();
+        Ok((inner.applied, inner.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Io<Vec<Applied>>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.run(entries).map_err(|e| io_error(ErrorVerb::Write, &e))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Io<Box<SnapshotData>> {
+        Ok(Box::new(SnapshotData::Local))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _: &SnapshotMeta<u64, EmptyNode>,
+        snapshot: Box<SnapshotData>,
+    ) -> Io<()> {
+        match *snapshot {
+            SnapshotData::Local => Ok(()),
+            SnapshotData::Received(r) => self.install(*r).await.map_err(|e| io_error(ErrorVerb::Write, &e)),
+        }
+    }
+
+    async fn get_current_snapshot(&mut self) -> Io<Option<openraft::Snapshot<TypeConfig>>> {
+        Ok(self.meta().map(|meta| openraft::Snapshot { meta, snapshot: Box::new(SnapshotData::Local) }))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for State {
+    /// The state is in the store already: once it is on disk the log before it can go.
+    async fn build_snapshot(&mut self) -> Io<openraft::Snapshot<TypeConfig>> {
+        let meta = self.meta().unwrap_or_default();
+        self.store.flush().await.map_err(|e| io_error(ErrorVerb::Write, &e))?;
+        Ok(openraft::Snapshot { meta, snapshot: Box::new(SnapshotData::Local) })
+    }
+}

@@ -1,0 +1,61 @@
+//! What calls from other vaults must fulfil before Raft sees them, and how they are refused.
+
+use bkv_core::command::Batch;
+use bkv_core::id::{NodeId, Time};
+use bkv_wire::proto::peer as p;
+use openraft::EntryPayload;
+
+use super::context::Context;
+use super::handle::Replica;
+use super::status::Phase;
+use crate::peer::Body;
+use crate::raft::types::{Entry, Membership};
+
+/// Entries whose time is further ahead of this clock are refused on arrival.
+const AHEAD_MS: u64 = 30_000;
+
+pub(super) fn refuse(reason: impl Into<String>) -> Body {
+    Body::Failed(p::Failed { reason: reason.into() })
+}
+
+/// A contradiction: this shard takes nothing more here until a person has looked at it.
+pub(super) fn halt(r: &Replica, why: String) {
+    r.state.log.halt(why.clone());
+    r.status.send_modify(|s| s.phase = Phase::Halted(why));
+}
+
+impl Context {
+    pub(super) fn shard(&self, number: u32) -> Option<&Replica> {
+        self.replicas.get(usize::try_from(number).ok()?)
+    }
+
+    /// What is refused before it reaches the log: times from the future, members that the root did not admit.
+    pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), String> {
+        for e in entries {
+            match &e.payload {
+                EntryPayload::Normal(b) => {
+                    let batch: Batch =
+                        minicbor::decode(&b.0).map_err(|e| format!("an entry does not read: {e}"))?;
+                    self.in_time("an entry", batch.time)?;
+                }
+                EntryPayload::Membership(m) => self.no_strangers(m)?,
+                EntryPayload::Blank => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn in_time(&self, what: &str, time: Time) -> Result<(), String> {
+        if time.0 > self.clock.now_ms().saturating_add(AHEAD_MS) {
+            return Err(format!("{what} from more than 30 s in the future: a clock is wrong"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn no_strangers(&self, m: &Membership) -> Result<(), String> {
+        let list = self.admitted.get().ok_or("no admission list")?;
+        m.nodes()
+            .find(|(id, _)| list.node(NodeId(**id)).is_none())
+            .map_or(Ok(()), |(stranger, _)| Err(format!("node {stranger} is not on the admission list")))
+    }
+}

@@ -1,0 +1,45 @@
+//! What the tasks of a node share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use bkv_core::id::NodeId;
+use bkv_core::join::LogPosition;
+use tokio::sync::watch;
+
+use super::config::NodeConfig;
+use super::handle::Replica;
+use super::staging::Staging;
+use crate::env::Clock;
+use crate::peer::{Admitted, Body, Peers};
+use crate::raft::network::Acknowledged;
+use crate::store::Store;
+
+/// Answers calls of other vaults that are not about Raft.
+#[async_trait::async_trait]
+pub trait PeerService: Send + Sync + 'static {
+    /// The answer, or `Failed`.
+    async fn handle(&self, from: NodeId, body: Body) -> Body;
+}
+
+pub(super) struct Context {
+    pub(super) node: NodeId,
+    pub(super) config: NodeConfig,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) admitted: Admitted,
+    pub(super) peers: Peers,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) service: OnceLock<Arc<dyn PeerService>>,
+    pub(super) joined: AtomicBool,
+    /// Set once this process can't go on: it must end and start again from its disk.
+    pub(super) fatal: watch::Sender<Option<String>>,
+    /// How often a replica here became leader.
+    pub(super) elections: AtomicU64,
+    /// While a shard catches up: how far it must come before it may vote.
+    pub(super) until: Mutex<HashMap<u16, LogPosition>>,
+    /// Snapshots that are being received.
+    pub(super) staging: Staging,
+}

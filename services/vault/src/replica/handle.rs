@@ -1,0 +1,269 @@
+//! One shard as the service sees it: propose, read what is applied, wait for floors.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bkv_core::account::Account;
+use bkv_core::command::Command;
+use bkv_core::effect::Event;
+use bkv_core::id::{AccountId, NodeId, RegId, ShardId, Time};
+use bkv_core::shard::Fleet;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::proposal::{Committed, Proposal, ProposeError, late, stopping};
+use super::status::{Phase, ShardStatus};
+use crate::peer::Admitted;
+use crate::raft::floor::Floor;
+use crate::raft::state::State;
+use crate::raft::types::Raft;
+use crate::store::StoreError;
+
+/// How long a vault that steps down waits for another leader.
+const ASIDE: Duration = Duration::from_secs(3);
+
+/// Events behind a cursor.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// (cursor, event), in order.
+    pub events: Vec<(u64, Event)>,
+    /// False: the cursor is older than what is kept (or newer than all): scan first.
+    pub complete: bool,
+    /// The newest cursor.
+    pub newest: u64,
+}
+
+/// One shard on this vault. Cheap to clone.
+#[derive(Clone)]
+pub struct Replica {
+    pub(crate) state: State,
+    pub(crate) status: Arc<watch::Sender<ShardStatus>>,
+    pub(crate) raft: Arc<watch::Sender<Option<Raft>>>,
+    pub(crate) proposals: mpsc::Sender<Proposal>,
+    /// Until when this vault stands aside for another leader.
+    pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
+    pub(crate) admitted: Admitted,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Replica({})", self.state.shard)
+    }
+}
+
+impl Replica {
+    /// Which.
+    pub const fn shard(&self) -> ShardId {
+        ShardId(self.state.shard)
+    }
+
+    /// The state machine under it.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its Raft group; None until joining has decided that it may run.
+    pub fn raft(&self) -> Option<Raft> {
+        self.raft.borrow().clone()
+    }
+
+    /// How it is, and whenever that changes.
+    pub fn status(&self) -> watch::Receiver<ShardStatus> {
+        self.status.subscribe()
+    }
+
+    /// Commits a command with a majority and applies it here. Just after an election it waits for the leader to be known.
+    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        let proposal = Proposal { command, done: tx };
+        let sent = timeout_at(deadline, self.proposals.send(proposal)).await.map_err(|_| late())?;
+        sent.map_err(|_| ProposeError::Unavailable("shutting down".into()))?;
+        timeout_at(deadline, rx)
+            .await
+            .map_err(|_| {
+                ProposeError::Unavailable("a majority of the regions did not confirm in time".into())
+            })?
+            .map_err(|_| ProposeError::Unavailable("shutting down".into()))?
+    }
+
+    /// Waits until this vault has applied up to an index.
+    pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ProposeError> {
+        let mut applied = self.state.applied.subscribe();
+        let reached = timeout_at(deadline, applied.wait_for(|a| *a >= index)).await;
+        reached.map_err(|_| late())?.map(|_| ()).map_err(|_| late())
+    }
+
+    /// Returns once a majority has confirmed that this vault still leads and everything before is applied: what is read then is the newest.
+    pub async fn confirm_leadership(&self, deadline: Instant) -> Result<(), ProposeError> {
+        let raft = self.raft.borrow().clone().ok_or(ProposeError::NotLeader(None))?;
+        let confirmed = timeout_at(deadline, raft.ensure_linearizable()).await.map_err(|_| late())?;
+        confirmed.map(|_| ()).map_err(|e| match e {
+            openraft::error::RaftError::APIError(openraft::error::CheckIsLeaderError::ForwardToLeader(f)) => {
+                ProposeError::NotLeader(f.leader_id.map(NodeId))
+            }
+            openraft::error::RaftError::APIError(openraft::error::CheckIsLeaderError::QuorumNotEnough(q)) => {
+                let regions = self.admitted.get().map_or(0, |list| list.members.len());
+                let silent = regions.saturating_sub(q.got.len());
+                ProposeError::Unavailable(format!("{silent} of {regions} regions do not answer"))
+            }
+            openraft::error::RaftError::Fatal(_) => stopping(),
+        })
+    }
+
+    /// Waits until this vault has applied up to an index and has it on disk.
+    pub async fn wait_durable(&self, index: u64, deadline: Instant) -> Result<(), ProposeError> {
+        let mut durable = self.state.durable.subscribe();
+        let reached = timeout_at(deadline, durable.wait_for(|d| *d >= index)).await;
+        reached.map_err(|_| late())?.map(|_| ()).map_err(|_| late())
+    }
+
+    /// The account as this vault has applied it.
+    pub fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
+        self.state.account(id)
+    }
+
+    /// Whom the shard belongs to; None before Init.
+    pub fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.state.fleet()
+    }
+
+    /// Applied index.
+    pub fn applied(&self) -> u64 {
+        *self.state.applied.borrow()
+    }
+
+    /// What the keeper made of a registration's secrets.
+    pub fn secrets(&self, account: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.state.secrets(account, reg_id)
+    }
+
+    /// Replaces what the keeper made.
+    pub fn keep_secrets(&self, account: &AccountId, reg_id: &RegId, kept: Vec<u8>) {
+        self.state.keep_secrets(account, reg_id, kept);
+    }
+
+    /// The floor of the account's newest attempt, once it is on disk: not a moment earlier may this region evaluate.
+    pub async fn floor(&self, account: &AccountId, deadline: Instant) -> Result<Floor, ProposeError> {
+        let unavailable = |e: StoreError| ProposeError::Unavailable(e.to_string());
+        let floor = self.state.floor(account).map_err(unavailable)?;
+        let floor = floor
+            .ok_or_else(|| ProposeError::Unavailable("no floor: the attempt came with a snapshot".into()))?;
+        self.wait_durable(floor.index, deadline).await?;
+        Ok(floor)
+    }
+
+    /// Events behind a cursor.
+    pub fn events_after(&self, cursor: u64, max: usize) -> Result<EventPage, StoreError> {
+        let (start, newest) = self.state.events();
+        let complete = cursor >= start && cursor <= newest;
+        let events = if complete { self.state.events_after(cursor, max)? } else { Vec::new() };
+        Ok(EventPage { events, complete, newest })
+    }
+
+    /// Accounts after one, in the store's order (flushed ones).
+    pub fn scan(
+        &self,
+        after: Option<AccountId>,
+        max: usize,
+    ) -> Result<Vec<(AccountId, Account)>, StoreError> {
+        self.state.scan(after, max)
+    }
+
+    /// Accounts whose deadline has passed.
+    pub fn due(&self, now: Time, max: usize) -> Vec<AccountId> {
+        self.state.due(now, max)
+    }
+
+    /// Stops heartbeats and proposals, so that another vault is elected. If none is for a while, nobody can lead but this one: it goes on.
+    pub fn step_down(&self) {
+        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + ASIDE);
+        self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
+    }
+
+    pub(crate) fn stay(&self) {
+        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Stood aside in vain: nobody else was elected.
+    pub(crate) fn resume_if_alone(&self) {
+        let mut aside = self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
+            *aside = None;
+            self.status
+                .send_if_modified(|s| s.phase == Phase::Verified && !std::mem::replace(&mut s.lead, true));
+        }
+    }
+
+    pub(crate) fn is_stepping_down(&self) -> bool {
+        self.stepping_down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Does Raft itself still lead here, whether it takes proposals or not?
+    pub fn raft_leads(&self) -> bool {
+        self.raft
+            .borrow()
+            .as_ref()
+            .is_some_and(|r| r.metrics().borrow().state == openraft::ServerState::Leader)
+    }
+
+    /// Makes the Raft group of all vaults on the admission list. Free if it is there already.
+    pub async fn initialize(&self, deadline: Instant) -> Result<(), ProposeError> {
+        let mut raft = self.raft.subscribe();
+        let raft = timeout_at(deadline, raft.wait_for(Option::is_some))
+            .await
+            .map_err(|_| late())?
+            .map_err(|_| late())?
+            .clone();
+        let list =
+            self.admitted.get().ok_or_else(|| ProposeError::Unavailable("no admission list".into()))?;
+        let voters: std::collections::BTreeMap<u64, openraft::EmptyNode> =
+            list.members.iter().map(|m| (m.node.0, openraft::EmptyNode {})).collect();
+        let Some(raft) = raft else { return Err(late()) };
+        match raft.initialize(voters).await {
+            Ok(())
+            | Err(openraft::error::RaftError::APIError(openraft::error::InitializeError::NotAllowed(_))) => {
+                Ok(())
+            }
+            Err(e) => Err(ProposeError::Unavailable(e.to_string())),
+        }
+    }
+
+    /// Why the shard is stopped until a person has looked at it.
+    pub fn halted(&self) -> Option<String> {
+        self.state.log.halted()
+    }
+
+    /// Keys that ended on this replica since it started: exhausted, deleted.
+    pub fn ended(&self) -> [u64; 2] {
+        let [exhausted, deleted] = self.state.ended.as_ref();
+        [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// The last index that has left the log.
+    pub fn purged(&self) -> u64 {
+        let raft = self.raft.borrow();
+        raft.as_ref().and_then(|r| r.metrics().borrow().purged).map_or(0, |id| id.index)
+    }
+
+    /// Purges the log up to the last snapshot.
+    pub(crate) async fn purge_snapshotted(&self) {
+        let raft = self.raft.borrow().clone();
+        if let Some(raft) = raft {
+            let snapshot = raft.metrics().borrow().snapshot;
+            if let Some(id) = snapshot {
+                let _ = raft.trigger().purge_log(id.index).await;
+            }
+        }
+    }
+
+    /// Makes a snapshot.
+    pub async fn snapshot_now(&self) {
+        let raft = self.raft.borrow().clone();
+        if let Some(raft) = raft {
+            let _ = raft.trigger().snapshot().await;
+        }
+    }
+}

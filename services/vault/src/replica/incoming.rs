@@ -1,0 +1,172 @@
+//! Answers the calls of other vaults about Raft.
+
+use std::sync::PoisonError;
+
+use bkv_core::id::{AccountId, Hash, NodeId};
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+
+use super::admissible::{halt, refuse};
+use super::context::Context;
+use super::handle::Replica;
+use super::join;
+use super::status::Phase;
+use crate::peer::{Body, Incoming};
+use crate::raft::rows::digest;
+use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, vote_in, vote_out};
+
+fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
+    p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
+}
+
+#[async_trait::async_trait]
+impl Incoming for Context {
+    async fn call(&self, from: NodeId, body: Body) -> Body {
+        match body {
+            Body::Ask(ask) => match self.shard(ask.shard) {
+                Some(r) => {
+                    let verified = matches!(r.status.borrow().phase, Phase::Verified);
+                    Body::Told(join::tell(
+                        r.state.shard,
+                        from,
+                        &ask,
+                        &r.state.log,
+                        verified,
+                        &self.acknowledged,
+                    ))
+                }
+                None => refuse("unknown shard"),
+            },
+            Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
+                // From an old disk this would be an old word.
+                (Some(r), _) if r.status.borrow().phase != Phase::Verified => refuse("joining"),
+                (Some(r), Ok(id)) => match r.account(&id) {
+                    Ok(a) => {
+                        Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_deref()).0.to_vec().into() })
+                    }
+                    Err(e) => refuse(e.to_string()),
+                },
+                _ => refuse("unknown shard or malformed account"),
+            },
+            Body::Snapshot(chunk) => self.snapshot(from, chunk).await,
+            body => match self.service.get() {
+                Some(service) => service.handle(from, body).await,
+                None => refuse("starting"),
+            },
+        }
+    }
+
+    async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer {
+        let Some(r) = self.shard(call.shard) else { return refuse_raft("unknown shard") };
+        if let Some(why) = r.state.log.halted() {
+            return refuse_raft(format!("halted: {why}"));
+        }
+        let raft = r.raft.borrow().clone();
+        let Some(raft) = raft else { return refuse_raft("joining") };
+        match call.call {
+            Some(p::raft_call::Call::Append(a)) => self.append(from, r, &raft, a).await,
+            Some(p::raft_call::Call::Vote(v)) => self.vote(from, r, &raft, v).await,
+            None => refuse_raft("malformed"),
+        }
+    }
+}
+
+impl Context {
+    async fn append(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        raft: &Raft,
+        a: p::AppendEntries,
+    ) -> p::raft_answer::Answer {
+        let Ok(vote) = vote_in(a.vote) else { return refuse_raft("malformed vote") };
+        // Only the node that the vote names may append in its name.
+        if vote.leader_id.node_id != from.0 {
+            return refuse_raft("an append in another node's name");
+        }
+        let previous = a.previous.as_ref().map(log_id_in);
+        // A leader of the past (it hung, or was cut off) may still hold entries that nobody took, where others are applied by now. That is no second
+        // history: Raft refuses its vote. Asked after a contradiction is found, since a newer leader's append may come in between.
+        let is_past = || r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
+        let mut behind = Hash([0; 32]);
+        if let Some(id) = previous.as_ref() {
+            // Left out, a fork could not be noticed; an honest leader has it for whatever it sends.
+            let Ok(theirs) = Hash::try_from(&a.previous_chain[..]) else {
+                return refuse_raft("an append without the chain hash that it follows");
+            };
+            if let Ok(Some(ours)) = r.state.log.chain_at(id)
+                && ours != theirs
+                && !is_past()
+            {
+                let why = format!("node {from} has another history at {id}");
+                halt(r, why.clone());
+                return refuse_raft(why);
+            }
+            behind = theirs;
+        }
+        let mut entries = Vec::with_capacity(a.entries.len());
+        for e in a.entries {
+            match entry_in(e) {
+                Ok(e) => entries.push(e),
+                Err(e) => return refuse_raft(e.to_string()),
+            }
+        }
+        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied())
+            && !is_past()
+        {
+            let why = format!("node {from} has another history at {at}");
+            halt(r, why.clone());
+            return refuse_raft(why);
+        }
+        let first = previous.as_ref().map_or(0, |id| id.index + 1);
+        if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
+            return refuse_raft("entries that do not follow each other");
+        }
+        if let Err(why) = self.acceptable(&entries) {
+            tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
+            return refuse_raft(why);
+        }
+        let rpc = AppendEntriesRequest {
+            vote,
+            prev_log_id: previous,
+            entries,
+            leader_commit: a.committed.as_ref().map(log_id_in),
+        };
+        let result = match raft.append_entries(rpc).await {
+            Ok(AppendEntriesResponse::Success) => R::Success(true),
+            Ok(AppendEntriesResponse::PartialSuccess(id)) => {
+                R::Partial(id.as_ref().map(log_id_out).unwrap_or_default())
+            }
+            Ok(AppendEntriesResponse::Conflict) => R::Conflict(true),
+            Ok(AppendEntriesResponse::HigherVote(v)) => R::HigherVote(vote_out(&v)),
+            Err(e) => return refuse_raft(e.to_string()),
+        };
+        p::raft_answer::Answer::Append(p::AppendAnswer { result: Some(result) })
+    }
+
+    async fn vote(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        raft: &Raft,
+        v: p::VoteRequest,
+    ) -> p::raft_answer::Answer {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&r.state.shard).copied();
+        if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
+            return refuse_raft("catching up");
+        }
+        let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        if vote.leader_id.node_id != from.0 {
+            return refuse_raft("a request for votes in another node's name");
+        }
+        match raft.vote(VoteRequest::new(vote, v.last.as_ref().map(log_id_in))).await {
+            Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
+                vote: Some(vote_out(&answer.vote)),
+                granted: answer.vote_granted,
+                last: answer.last_log_id.as_ref().map(log_id_out),
+            }),
+            Err(e) => refuse_raft(e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Takes a snapshot that another vault sends.
+
+use std::collections::HashSet;
+
+use bkv_core::id::NodeId;
+use bkv_wire::proto::peer as p;
+use openraft::{EmptyNode, Snapshot, SnapshotMeta};
+use prost::Message as _;
+
+use super::admissible::{halt, refuse};
+use super::context::Context;
+use crate::peer::Body;
+use crate::raft::install::Unfit;
+use crate::raft::rows::stored_membership;
+use crate::raft::snapshot::{Head, Received, SnapshotData};
+use crate::raft::types::{log_id_in, vote_in, vote_out};
+
+impl Context {
+    /// Stages chunks; with the last one the whole goes to Raft, which lets the state judge it.
+    pub(super) async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
+        let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
+        if let Some(why) = r.state.log.halted() {
+            return refuse(format!("halted: {why}"));
+        }
+        let raft = r.raft.borrow().clone();
+        let Some(raft) = raft else { return refuse("joining") };
+        let Ok(vote) = vote_in(chunk.vote) else { return refuse("malformed vote") };
+        if vote.leader_id.node_id != from.0 {
+            return refuse("a snapshot in another node's name");
+        }
+        let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
+        // As for entries: what a leader of the past sends is no contradiction. It is told of the newer vote.
+        let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
+        if let Some(newer) = newer() {
+            return answer(newer);
+        }
+        let (head, rows) = match self.staging.take(r.state.shard, from, &chunk) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return answer(vote),
+            Err(why) => return refuse(why),
+        };
+        let meta = match snapshot_meta(&head) {
+            Ok(meta) => meta,
+            Err(why) => return refuse(why),
+        };
+        if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
+            return answer(vote); // a late copy: all of it is applied here
+        }
+        // As for entries: a time from the future would end every wait and deadline of the shard at once, by one message.
+        let fit = self
+            .in_time("a snapshot", head.shard.time)
+            .and_then(|()| self.no_strangers(meta.last_membership.membership()));
+        if let Err(why) = fit {
+            tracing::error!(shard = r.state.shard, why, "a snapshot refused on arrival");
+            return refuse(why);
+        }
+        let mut received = Received { head, rows, confirmed: HashSet::new() };
+        match r.state.examine(&mut received).await {
+            Ok(()) => {}
+            Err(Unfit::Halt(why)) => {
+                if let Some(newer) = newer() {
+                    return answer(newer);
+                }
+                halt(r, why.clone());
+                return refuse(why);
+            }
+            Err(later) => return refuse(later.to_string()),
+        }
+        let data = SnapshotData::Received(Box::new(received));
+        match raft.install_full_snapshot(vote, Snapshot { meta, snapshot: Box::new(data) }).await {
+            Ok(a) => answer(a.vote),
+            Err(e) => refuse(e.to_string()),
+        }
+    }
+}
+
+fn snapshot_meta(head: &Head) -> Result<SnapshotMeta<u64, EmptyNode>, String> {
+    let last = log_id_in(&p::LogId::decode(&head.applied[..]).map_err(|e| e.to_string())?);
+    let membership = stored_membership(head).map_err(|e| e.to_string())?;
+    Ok(SnapshotMeta {
+        last_log_id: Some(last),
+        last_membership: membership,
+        snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
+    })
+}
