@@ -1,4 +1,4 @@
-//! Values that the edge sends or signs, derived from an account and never stored.
+//! What the edge may say of an account: derived, never stored.
 
 use crate::account::{Account, State};
 use crate::fleet::Fleet;

@@ -46,7 +46,7 @@ fn s32_a_64_digit_key_is_neither_written_over_nor_sent() {
     let state = carol.state("digits");
     bkv(["key", "new", "--state", state.to_str().unwrap()]).expect(0);
     refused(carol.run(&["register"], "digits", Some(RIGHT)), 73, "64-digit key");
-    assert_eq!(carol.run(&["status"], "digits", None).expect(0).json["state"], "no key");
+    assert_eq!(carol.run(&["status"], "digits", None).expect(0).json["state"], "none");
     let status = alice.run(&["status"], "home", None).expect(0).json;
     assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
 }

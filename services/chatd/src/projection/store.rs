@@ -158,7 +158,7 @@ impl Metadata {
         .fetch_optional(pool);
         match timeout(ASK, ask).await {
             Ok(Ok(Some(row))) => json!({
-                "exists": matches!(row.get::<String, _>("state").as_str(), "live" | "last-try" | "locked"),
+                "exists": holds_a_key(row.get("state")),
                 "state": row.get::<String, _>("state"),
                 "since_ms": row.get::<Option<i64>, _>("since_ms"),
                 "tries_left": row.get::<i32, _>("tries_left"),
@@ -168,7 +168,7 @@ impl Metadata {
                 "stale": self.is_stale(route),
             }),
             Ok(Ok(None)) => {
-                json!({ "exists": false, "state": "none", "since_ms": null, "tries_left": null, "next_allowed_ms": null,
+                json!({ "exists": false, "state": State::None.name(), "since_ms": null, "tries_left": null, "next_allowed_ms": null,
                                     "manifest_sequence": null, "as_of_ms": null, "stale": self.is_stale(route) })
             }
             _ => stale,
@@ -176,15 +176,9 @@ impl Metadata {
     }
 }
 
-fn word(state: State) -> &'static str {
-    match state {
-        State::None => "none",
-        State::Live => "live",
-        State::LastTry => "last-try",
-        State::Locked => "locked",
-        State::Destroyed => "destroyed",
-        State::Deleted => "deleted",
-    }
+/// By the name in the database.
+fn holds_a_key(state: &str) -> bool {
+    [State::Live, State::LastTry, State::Locked].iter().any(|s| s.name() == state)
 }
 
 fn number(n: u64) -> i64 {
@@ -279,7 +273,7 @@ impl Batch {
              WHERE keys.cursor <= excluded.cursor OR keys.shard <> excluded.shard",
         )
         .bind(bytes(&|(e, _)| e.route.0.to_vec()))
-        .bind(all.iter().map(|(e, _)| word(e.state)).collect::<Vec<_>>())
+        .bind(all.iter().map(|(e, _)| e.state.name()).collect::<Vec<_>>())
         .bind(each(&|e| number(e.generation.0)))
         .bind(all.iter().map(|(e, _)| i32::try_from(e.tries_left).unwrap_or(i32::MAX)).collect::<Vec<_>>())
         .bind(all.iter().map(|(e, _)| e.since.map(|t| number(t.0))).collect::<Vec<_>>())

@@ -13,7 +13,8 @@ use crate::profile;
 use crate::secret_input::{self, Source};
 use crate::words::time;
 
-fn word(state: State) -> &'static str {
+/// For people. `--json` has [`State::name`].
+fn words(state: State) -> &'static str {
     match state {
         State::None => "no key",
         State::Live => "live",
@@ -39,7 +40,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     let agreeing: Vec<String> = s.agreeing.iter().map(|r| r.region.clone()).collect();
     let differing: Vec<String> = s.differing.iter().map(|r| r.region.clone()).collect();
     let mut lines = vec![
-        format!("key          {}", word(s.state)),
+        format!("key          {}", words(s.state)),
         format!("tries left   {}", s.tries_left),
         format!("failures     {} since it was registered", s.lifetime_failures),
     ];
@@ -69,7 +70,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     out.result(
         &lines.join("\n"),
         facts([
-            ("state", word(s.state).into()),
+            ("state", s.state.name().into()),
             ("tries_left", s.tries_left.into()),
             ("next_allowed_ms", next_allowed.into()),
             ("generation", s.generation.0.into()),
