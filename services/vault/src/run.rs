@@ -224,10 +224,7 @@ async fn assemble(
         peer_listen: config.listen.peer,
         peers: config.peers.clone(),
         shards: config.shards,
-        heartbeat_ms: config.raft.heartbeat_ms,
-        election_ms: (config.raft.election_min_ms, config.raft.election_max_ms),
-        snapshot_entries: config.raft.snapshot_entries,
-        snapshot_every: Duration::from_secs(config.raft.snapshot_every_s),
+        raft: config.raft,
     };
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;

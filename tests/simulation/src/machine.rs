@@ -67,8 +67,8 @@ impl Machine {
         let store = self.store(disk.clone());
         let peers: BTreeMap<String, String> = (0..3).map(|i| (region(i), address(i).to_string())).collect();
         let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
-        config.heartbeat_ms = 80;
-        config.election_ms = (300, 500);
+        config.raft.heartbeat_ms = 80;
+        (config.raft.election_min_ms, config.raft.election_max_ms) = (300, 500);
         let keeper = Arc::new(TokenKeeper::new(self.token.clone(), Arc::new(OsRandom)));
         let env = Env {
             clock: Arc::new(self.clock.clone()),

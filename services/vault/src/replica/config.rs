@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::env::{Clock, Network, Random};
+use bkv_config::vault::Timings;
 
-/// See [`NodeConfig::snapshot_every`].
-const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
+use crate::env::{Clock, Network, Random};
 
 /// What a node needs to know.
 #[derive(Clone, Debug)]
@@ -22,29 +21,19 @@ pub struct NodeConfig {
     pub peers: BTreeMap<String, String>,
     /// Number of Raft groups.
     pub shards: u16,
-    /// Between heartbeats, milliseconds.
-    pub heartbeat_ms: u64,
-    /// A follower stands for election after a silence of the second and a random time between the two (openraft's lease and timeout), milliseconds.
-    pub election_ms: (u64, u64),
-    /// Entries after which the log is snapshotted and purged.
-    pub snapshot_entries: u64,
-    /// At the second turn after an entry it has left the log, however few there are: z, sealed shares and ciphertexts stay in it no longer than twice this.
-    pub snapshot_every: Duration,
+    /// Heartbeats, elections and snapshots.
+    pub raft: Timings,
 }
 
 impl NodeConfig {
     /// With the usual timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
-        Self {
-            data,
-            peer_listen,
-            peers,
-            shards,
-            heartbeat_ms: 100,
-            election_ms: (200, 300),
-            snapshot_entries: 4096,
-            snapshot_every: SNAPSHOT_EVERY,
-        }
+        Self { data, peer_listen, peers, shards, raft: Timings::default() }
+    }
+
+    /// Time between snapshots.
+    pub(super) const fn snapshot_every(&self) -> Duration {
+        Duration::from_secs(self.raft.snapshot_every_s)
     }
 }
 

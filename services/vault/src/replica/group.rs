@@ -79,15 +79,15 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
 async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Result<Raft, String> {
     let config = Config {
         cluster_name: format!("bkv-{}", replica.state.shard),
-        heartbeat_interval: inner.config.heartbeat_ms,
-        election_timeout_min: inner.config.election_ms.0,
-        election_timeout_max: inner.config.election_ms.1,
+        heartbeat_interval: inner.config.raft.heartbeat_ms,
+        election_timeout_min: inner.config.raft.election_min_ms,
+        election_timeout_max: inner.config.raft.election_max_ms,
         enable_heartbeat: false, // ours, for all shards at once
         enable_elect: elect,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(inner.config.snapshot_entries),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(inner.config.raft.snapshot_entries),
         max_in_snapshot_log_to_keep: 64,
         purge_batch_size: 256,
-        replication_lag_threshold: inner.config.snapshot_entries,
+        replication_lag_threshold: inner.config.raft.snapshot_entries,
         max_payload_entries: 64,
         ..Default::default()
     };

@@ -10,9 +10,9 @@ use super::status::Phase;
 
 /// One timer for all shards that this vault leads.
 pub(super) async fn heartbeat(inner: Arc<Context>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(inner.config.heartbeat_ms));
+    let mut tick = tokio::time::interval(Duration::from_millis(inner.config.raft.heartbeat_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut snapshots = Instant::now() + inner.config.snapshot_every;
+    let mut snapshots = Instant::now() + inner.config.snapshot_every();
     loop {
         tick.tick().await;
         for r in &inner.replicas {
@@ -28,7 +28,7 @@ pub(super) async fn heartbeat(inner: Arc<Context>) {
             }
         }
         if Instant::now() >= snapshots {
-            snapshots = Instant::now() + inner.config.snapshot_every;
+            snapshots = Instant::now() + inner.config.snapshot_every();
             for r in &inner.replicas {
                 // openraft's own policy keeps a few hundred entries whatever their age: on a quiet shard a destroyed key would stay in them for ever.
                 r.purge_snapshotted().await;

@@ -163,7 +163,7 @@ impl Fleet {
             let listen = format!("127.0.0.1:{}", ports[at]).parse().unwrap();
             let mut config = NodeConfig::new(dir.path().join(region(at)), listen, addresses.clone(), shards);
             if at != ROOTED {
-                config.election_ms = (3000, 4000); // the first is to lead, however busy the machine is
+                (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000); // the first is to lead, however busy the machine is
             }
             let verifier = Arc::new(WireVerifier::new(root.clone()));
             let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper));
