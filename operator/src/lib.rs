@@ -7,7 +7,6 @@
 pub mod apply;
 pub mod bootstrap;
 pub mod conditions;
-pub mod documents;
 mod edge;
 pub mod journal;
 pub mod kinds;
@@ -22,5 +21,8 @@ pub mod settings;
 pub mod status;
 pub mod validate;
 pub mod vaults;
+
+/// Drafts of the two signed documents, as `bkv dev` makes them too.
+pub use bkv_admin_api::draft as documents;
 
 pub use edge::{RunError, run};

@@ -7,6 +7,7 @@ mod base64_text;
 #[cfg(feature = "client")]
 mod client;
 mod documents;
+pub mod draft;
 mod problem;
 mod root;
 mod status;

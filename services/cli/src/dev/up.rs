@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_admin_api::VaultClient;
-use bkv_core::document::{Admission, JwksSource, Member, Policy};
-use bkv_core::id::{Era, Hash, NodeId, Slot, Time};
+use bkv_admin_api::draft::{self, PolicyWish};
+use bkv_core::document::{JwksSource, Policy};
+use bkv_core::id::{Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
 use bkv_tokens::dev::{CHATD_AUDIENCE, ISSUER, VAULT_AUDIENCE};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
@@ -25,7 +26,7 @@ use crate::output::{Output, facts};
 
 /// Everything must serve within this time.
 const PATIENCE: Duration = Duration::from_mins(1);
-const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
+const MINUTE_MS: u64 = 60_000;
 
 pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
     let started = Instant::now();
@@ -111,7 +112,6 @@ fn start_chatd(layout: &Layout) -> Outcome {
 }
 
 async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
-    let wishes = &layout.plan.policy;
     let unexpected = |e: &dyn std::fmt::Display| Failure::new(Exit::Unexpected, e.to_string());
     let root = fs::read(layout.root()).map_err(|e| unexpected(&e))?;
     let root = Root::decode(&root).map_err(|e| unexpected(&e))?;
@@ -120,54 +120,16 @@ async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
         Zeroizing::new(seed.as_slice().try_into().map_err(|_| unexpected(&"root.key: length"))?);
     let key = RootKey::from_seed(&seed);
     let asked = layout.plan.regions.iter().map(|r| patiently(layout, r, until, VaultClient::token));
-    let mut members = Vec::new();
+    let mut tokens = Vec::new();
     for (answer, slot) in join_all(asked).await.into_iter().zip(1u8..) {
-        let token = answer?;
-        members.push(Member {
-            region: token.region,
-            slot: Slot(slot),
-            node: NodeId(token.node),
-            identity: token.identity,
-            delivery: token.delivery,
-        });
+        tokens.push((Slot(slot), answer?));
     }
+    let tokens: Vec<_> = tokens.iter().map(|(slot, token)| (*slot, token)).collect();
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
-    let (not_before, not_after) = (Time(now.saturating_sub(3_600_000)), Time(now + YEAR_MS));
-    let threshold = u8::try_from(members.len() / 2 + 1).unwrap_or(1);
-    let lineage = root.lineage();
-    let hash = Hash([0; 32]);
-    let list = Admission { lineage, era: Era(1), number: 1, not_before, not_after, threshold, members, hash };
-    let floor = if wishes.no_ksf {
-        KsfParams { memory_kib: 0, passes: 0, lanes: 0 }
-    } else {
-        KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 }
-    };
-    let policy = Policy {
-        lineage,
-        era: Era(1),
-        number: 1,
-        not_before,
-        not_after,
-        issuer: ISSUER.into(),
-        vault_audience: VAULT_AUDIENCE.into(),
-        chatd_audience: CHATD_AUDIENCE.into(),
-        jwks: JwksSource::Inline(fs::read_to_string(layout.jwks()).map_err(|e| unexpected(&e))?),
-        enrolment_claim: None,
-        attempts: AttemptPolicy {
-            max: 10,
-            lifetime_failures: wishes.lifetime_failures,
-            waits_ms: wishes.waits_ms.clone(),
-            last_try_ms: wishes.last_try_ms,
-            attempt_ms: 60_000,
-        },
-        store_ms: 60_000,
-        ksf_floor: floor,
-        ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
-        shards: layout.plan.shards,
-        hash,
-        development: true,
-    };
+    let list = draft::admission(&root, draft::members(&tokens), 1, Time(now));
+    let jwks = fs::read_to_string(layout.jwks()).map_err(|e| unexpected(&e))?;
+    let policy = policy(layout, &root, jwks, Time(now));
     let sign = |kind, body: Result<Vec<u8>, bkv_wire::documents::DocumentError>| {
         let body = body.map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
         add_signature(kind, &unsigned(kind, body), &key).map_err(|e| unexpected(&e))
@@ -182,6 +144,31 @@ async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     let seed = layout.plan.regions.first().ok_or_else(|| unexpected(&"no region"))?;
     patiently(layout, seed, until, VaultClient::init).await?;
     Ok(())
+}
+
+/// Shorter periods than people need, so that tests need not wait.
+fn policy(layout: &Layout, root: &Root, jwks: String, now: Time) -> Policy {
+    let wishes = &layout.plan.policy;
+    let wish = PolicyWish {
+        issuer: ISSUER.into(),
+        vault_audience: VAULT_AUDIENCE.into(),
+        chatd_audience: CHATD_AUDIENCE.into(),
+        jwks: JwksSource::Inline(jwks),
+        enrolment_claim: None,
+        max: 10,
+        lifetime_failures: wishes.lifetime_failures,
+        waits_ms: wishes.waits_ms.clone(),
+        shards: layout.plan.shards,
+        development: true,
+    };
+    let usual = wish.draft(root, 1, now);
+    let none = KsfParams { memory_kib: 0, passes: 0, lanes: 0 };
+    Policy {
+        attempts: AttemptPolicy { last_try_ms: wishes.last_try_ms, attempt_ms: MINUTE_MS, ..usual.attempts },
+        store_ms: MINUTE_MS,
+        ksf_floor: if wishes.no_ksf { none } else { usual.ksf_floor },
+        ..usual
+    }
 }
 
 /// Waits until each shard is led by one region: until then `bkv dev status` would show fewer than there are.

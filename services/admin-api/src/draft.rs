@@ -1,5 +1,5 @@
-//! What the fleet's two signed documents ought to say. Pure: from the spec and the vaults' public parts to drafts, and from what is signed to whether
-//! it still says that.
+//! Drafts of the two documents that the root signs: from wishes and the vaults' public parts to drafts, and from a signed document to whether it still
+//! fits. The operator and `bkv dev` draft with the same functions. Pure.
 
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
@@ -8,26 +8,26 @@ use bkv_wire::documents::{
     Content, DocumentError, Kind, Root, show, unsigned, write_admission, write_policy,
 };
 
-use crate::vaults::VaultToken;
+use crate::VaultToken;
 
-/// Documents are valid from this long before they are made: clocks differ.
+/// A document is valid from this long before it is drafted, because clocks differ. Milliseconds, as all below.
 const BACK: u64 = 3_600_000;
-/// And this long after.
+/// A document is valid for this long after it is drafted.
 const VALID: u64 = 365 * 24 * 3_600_000;
-/// One that expires sooner is made anew.
+/// A document that expires sooner needs a successor.
 const RENEW: u64 = 120 * 24 * 3_600_000;
-/// The last try may stay open for a day: whoever loses the connection in it must be able to finish.
+/// The last try may stay open for a day, so that a client that lost its connection can still finish it.
 const LAST_TRY_MS: u64 = 24 * 3_600_000;
-/// Any other attempt.
+/// Every other attempt may stay open for this long.
 const ATTEMPT_MS: u64 = 10 * 60_000;
-/// A registration waits for its confirmation.
+/// A stored registration waits for its confirmation for this long.
 const STORE_MS: u64 = 10 * 60_000;
 /// OWASP's least for Argon2id (19 MiB, 2 passes, 1 lane).
 const KSF_FLOOR: KsfParams = KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 };
-/// Phones have to bear it.
+/// A phone must be able to compute it.
 const KSF_CEILING: KsfParams = KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 };
 
-/// What of the spec is signed.
+/// What an administrator wants the policy to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyWish {
     /// `iss`.
@@ -48,12 +48,12 @@ pub struct PolicyWish {
     pub waits_ms: Vec<u64>,
     /// Raft groups.
     pub shards: u16,
-    /// Clients say so.
+    /// Clients warn their users that the fleet protects nobody.
     pub development: bool,
 }
 
 impl PolicyWish {
-    /// The policy with a number, from now on.
+    /// The policy with this number, valid from now on. The administrator may shorten its periods before it is signed.
     pub fn draft(&self, root: &Root, number: u64, now: Time) -> Policy {
         let (not_before, not_after) = validity(now);
         Policy {
@@ -83,7 +83,7 @@ impl PolicyWish {
         }
     }
 
-    /// Does a signed policy say this, and long enough?
+    /// True if a signed policy says this and is valid for long enough.
     pub fn holds(&self, root: &Root, signed: &Policy, now: Time) -> bool {
         let wanted = self.draft(root, signed.number, now);
         let same = Policy {
@@ -96,7 +96,7 @@ impl PolicyWish {
     }
 }
 
-/// The members that the regions' tokens make, in the order of the slots.
+/// The members of the admission list, in the order of the tokens.
 pub fn members(tokens: &[(Slot, &VaultToken)]) -> Vec<Member> {
     let member = |(slot, token): &(Slot, &VaultToken)| Member {
         region: token.region.clone(),
@@ -108,7 +108,7 @@ pub fn members(tokens: &[(Slot, &VaultToken)]) -> Vec<Member> {
     tokens.iter().map(member).collect()
 }
 
-/// The admission list of these members, from now on.
+/// The admission list of these members, valid from now on.
 pub fn admission(root: &Root, members: Vec<Member>, number: u64, now: Time) -> Admission {
     let (not_before, not_after) = validity(now);
     Admission {
@@ -123,17 +123,17 @@ pub fn admission(root: &Root, members: Vec<Member>, number: u64, now: Time) -> A
     }
 }
 
-/// Does a signed list admit just these, and long enough?
+/// True if a signed list admits exactly these members and is valid for long enough.
 pub fn admits(signed: &Admission, members: &[Member], now: Time) -> bool {
     signed.members == members && lasting(signed.not_after, now)
 }
 
-/// Is it valid for long enough that nothing has to be done?
+/// True if a document that ends at `not_after` needs no successor yet.
 pub fn lasting(not_after: Time, now: Time) -> bool {
     not_after.0 > now.0.saturating_add(RENEW)
 }
 
-/// A draft as it goes to whoever signs.
+/// The draft's bytes without a signature, for the holder of the root.
 pub fn to_sign(draft: &Draft) -> Result<Vec<u8>, DocumentError> {
     Ok(match draft {
         Draft::Admission(list) => unsigned(Kind::Admission, write_admission(list)?),
@@ -141,7 +141,7 @@ pub fn to_sign(draft: &Draft) -> Result<Vec<u8>, DocumentError> {
     })
 }
 
-/// One of the two, not signed yet.
+/// One of the two documents, not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Draft {
     /// Which vaults exist.
@@ -159,7 +159,7 @@ impl Draft {
         }
     }
 
-    /// Would signing `asked` (unsigned, drawn up earlier) do as well? Then it is left: people may be about to sign it.
+    /// True if signing `asked`, an earlier draft, does as well. The operator then leaves `asked` in place: people may be about to sign it.
     pub fn does_as_well(&self, asked: &[u8]) -> bool {
         match (show(asked).map(|s| s.content), self) {
             (Ok(Content::Admission(old)), Self::Admission(new)) => {
@@ -260,7 +260,7 @@ mod tests {
             node: 5,
             identity: vec![1, 2, 3],
             delivery: vec![0, 0, 0],
-            fingerprints: crate::vaults::Fingerprints::default(),
+            fingerprints: crate::Fingerprints::default(),
             capabilities: None,
         };
         let (a, b) = (token("a"), token("b"));
