@@ -77,10 +77,13 @@ bench: needs ## Measure; table on the terminal and target/bench/results.json
 bench-operator: needs ## The operator with 500 resources: time, memory, requests at rest; into target/bench/operator.json
 	scripts/bench_operator.sh
 
-.PHONY: crds
-crds: needs ## Write what is generated from the resource's types: definition, reference pages, the chart's copies
-	BKV_WRITE=1 $(CARGO) test -j$(JOBS) --workspace --test generated
+.PHONY: golden
+golden: needs ## Renew every file that is generated and kept: definition, reference pages, plans, --help, the chart's copies
+	BKV_GOLDEN=write $(CARGO) test -j$(JOBS) --workspace --lib --bins --test generated -- golden_test help_test is_that_of_the
 	charts/check.sh --write
+
+.PHONY: crds
+crds: golden ## The same as make golden
 
 .PHONY: chart-check
 chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG also against that cluster

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::samples_test::{CASES, World};
+use bkv_golden::{RENEW, difference, renewing};
 
-const RENEW: &str = "UPDATE_GOLDEN=1 cargo test --workspace --lib golden";
+use super::samples_test::{CASES, World};
 
 fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(case)
@@ -27,8 +27,7 @@ fn planned(spec: &str) -> BTreeMap<String, String> {
 }
 
 fn kept(folder: &Path) -> BTreeMap<String, String> {
-    let entries =
-        fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}; make it: {RENEW}", folder.display()));
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}; {RENEW}", folder.display()));
     entries
         .map(|entry| {
             let entry = entry.unwrap();
@@ -37,25 +36,12 @@ fn kept(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Lines that are in one only, each with its sign; enough to see what changed.
-fn difference(old: &str, new: &str) -> String {
-    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
-    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let tail = old[same..].iter().rev().zip(new[same..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let part = |lines: &[&str], sign: &str| {
-        let lines = lines[same..lines.len() - tail].iter().take(40);
-        lines.map(|line| [sign, " ", line, "\n"].concat()).collect::<String>()
-    };
-    format!("from line {}:\n{}{}", same + 1, part(&old, "-"), part(&new, "+"))
-}
-
 #[test]
 fn plans_are_as_kept() {
-    let renew = std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1");
     let mut wrong: Vec<String> = Vec::new();
     for (case, spec) in CASES {
         let (folder, planned) = (folder(case), planned(spec));
-        if renew {
+        if renewing() {
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir_all(&folder).unwrap();
             for (file, text) in &planned {
@@ -75,12 +61,5 @@ fn plans_are_as_kept() {
             wrong.push(format!("{case}/{gone} is planned no more"));
         }
     }
-    assert!(wrong.is_empty(), "{}\nif that is meant: {RENEW}", wrong.join("\n"));
-}
-
-#[test]
-fn a_difference_is_shown_as_lines() {
-    let shown = difference("a\nb\nc\n", "a\nx\nc\n");
-    assert_eq!(shown, "from line 2:\n- b\n+ x\n");
-    assert_eq!(difference("a\n", "a\nb\n"), "from line 2:\n+ b\n");
+    assert!(wrong.is_empty(), "{}\n{RENEW}", wrong.join("\n"));
 }

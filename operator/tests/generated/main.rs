@@ -1,5 +1,4 @@
-//! What is written from the resource's types and kept in the checkout: the definition itself, and the reference of its fields.
-//! `make crds` runs this with `BKV_WRITE=1`; otherwise a file that differs fails.
+//! What is generated from the resource's types: the definition itself, and the reference of its fields. `make golden` renews it.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod conditions;
@@ -26,15 +25,5 @@ fn the_reference_of_conditions_is_that_of_the_sources() {
 }
 
 fn same(name: &str, generated: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    if std::env::var_os("BKV_WRITE").is_some_and(|v| v == "1") {
-        std::fs::write(&path, generated).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        return;
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    let line = kept.lines().zip(generated.lines()).position(|(a, b)| a != b).map_or(0, |n| n + 1);
-    assert!(
-        kept == generated,
-        "{name} is not that of the types any more (first at line {line}): run make crds"
-    );
+    bkv_golden::same(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name), generated);
 }

@@ -1,5 +1,4 @@
-//! What `--help` says, as a file that a change has to change too. To write it anew:
-//! `BKV_WRITE_HELP=1 cargo test --locked -p bkv-cli help`, then read the difference as a user would.
+//! The text of every `--help` as a golden file: a change is read as a user would read it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,16 +29,7 @@ fn help_of_every_command_is_as_in_the_file() {
     render(&command, "bkv", &mut text);
     let text: String = text.lines().map(|l| l.trim_end().to_owned() + "\n").collect();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/help.txt");
-    if std::env::var_os("BKV_WRITE_HELP").is_some() {
-        std::fs::write(&file, &text).unwrap();
-    }
-    let kept = std::fs::read_to_string(&file).unwrap_or_default();
-    if let Some((new, old)) =
-        text.lines().zip(kept.lines().chain(std::iter::repeat(""))).find(|(a, b)| a != b)
-    {
-        panic!("help changed:\n  file: {old}\n  now:  {new}\nBKV_WRITE_HELP=1 cargo test -p bkv-cli help");
-    }
-    assert_eq!(text.len(), kept.len(), "help changed: BKV_WRITE_HELP=1 cargo test -p bkv-cli help");
+    bkv_golden::same(&file, &text);
 }
 
 /// S37: process lists show arguments, so none takes a password, key or token: only a file or a descriptor that holds it.

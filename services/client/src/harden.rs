@@ -1,7 +1,7 @@
-//! Keeps this process's memory off the disk.
+//! No copy of this process's memory on a disk.
 
-/// Turns core dumps off, and (on Linux) keeps other processes of the same user from reading this one's memory. Call it first in `main`, before
-/// anything reads a password.
+/// Core dumps off, and other processes of the same user kept from reading this one's memory (Linux). Call it first thing in `main`, before a
+/// password is read.
 ///
 /// # Errors
 /// The system's, if it refuses.

@@ -1,4 +1,4 @@
-//! What a device remembers between runs, so that an attacker can't serve it older documents or an older backup. Nothing here is secret.
+//! What a device remembers between runs, so that nobody can show it an older world: document numbers and the newest backup. Nothing secret.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Remembered {
-    /// Lineage, hexadecimal. The numbers below are of this fleet only.
+    /// Lineage, hexadecimal: another fleet's numbers say nothing.
     pub lineage: String,
     /// Admission list.
     pub admission: u64,
     /// Policy.
     pub policy: u64,
-    /// The account, hexadecimal, whose newest backup follows.
+    /// Whose newest backup this is, hexadecimal: another account's number says nothing.
     pub manifest_account: String,
     /// Sequence of the newest backup, 0 if none.
     pub manifest_sequence: u64,
@@ -35,7 +35,7 @@ pub enum MemoryError {
         /// The system's words.
         why: String,
     },
-    /// This program did not write it. It is never overwritten, because it may be the only protection against older documents.
+    /// Not what this program wrote. Never overwritten: it may be the only thing that tells an old world from a new one.
     #[error("{}: not a memory of this program: {why}", path.display())]
     Broken {
         /// Of the file.
@@ -53,7 +53,7 @@ pub trait Memory: Send + Sync {
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError>;
 }
 
-/// Memory of this process only, for tests and one-off tools. It notices no rollback after a restart.
+/// In this process only: for tests and one-off tools. Notices no rollback over a restart.
 #[derive(Debug, Default)]
 pub struct VolatileMemory(Mutex<Remembered>);
 

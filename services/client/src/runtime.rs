@@ -1,4 +1,4 @@
-//! Time and randomness as parameters, so that a simulation can drive the SDK and replay a run.
+//! Time and randomness as values that are handed in, so that a simulation can drive the SDK and replay what it did.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,9 +15,9 @@ use crate::transport::Transport;
 /// Where time comes from.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Wall clock, milliseconds since 1970. Documents and certificates are checked against it.
+    /// Wall clock, milliseconds since 1970: what documents and certificates are judged by.
     fn now(&self) -> Time;
-    /// Time since any fixed moment. Never goes back. Deadlines count by it.
+    /// Since any fixed moment; never goes back. Deadlines are judged by it.
     fn elapsed(&self) -> Duration;
     /// Returns after `time`.
     async fn sleep(&self, time: Duration);

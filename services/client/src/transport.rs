@@ -1,4 +1,4 @@
-//! The transport to ChatD: small GETs, and streams of outer frames. ChatD can't read the content of the streams.
+//! The way to ChatD, as the SDK sees it: small GETs, and streams of outer frames. What runs inside the streams ChatD can't read.
 
 use async_trait::async_trait;
 use bkv_wire::proto::outer::Frame;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 /// Why ChatD could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No connection, no answer, or an unusable answer. Worth repeating.
+    /// No connection, no answer, or an answer that is none. Worth repeating.
     #[error("{0}")]
     Unreachable(String),
-    /// The connection broke. Worth repeating.
+    /// The connection went away in the middle. Worth repeating.
     #[error("the connection was lost: {0}")]
     Lost(String),
-    /// ChatD refused its token (401, 403). Not worth repeating with the same token.
+    /// ChatD did not take its token (401, 403). Not worth repeating with the same.
     #[error("ChatD refused the token")]
     TokenRefused,
-    /// ChatD's token has expired. The caller needs a fresh one.
+    /// ChatD's token has run out. A fresh one is needed.
     #[error("ChatD's token has expired")]
     TokenExpired,
-    /// ChatD's web certificate is not trusted, or its address is invalid. Not worth repeating.
+    /// ChatD's web certificate is not trusted, or the address is none. Not worth repeating.
     #[error("{0}")]
     Misconfigured(String),
 }
 
-/// A transport to one ChatD for one account. One connection may carry many streams.
+/// A way to one ChatD for one account. One connection may carry many streams.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// A new stream. Connects first if need be.
