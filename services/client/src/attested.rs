@@ -1,4 +1,4 @@
-//! What regions say of the account, each signed over our own nonce (S20): nothing that ChatD, a leader or an old answer could stand in for.
+//! The account as regions attest it, each signed over our own nonce (S20). ChatD, a leader or a replayed answer can't forge that.
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal, Slot, Time};
@@ -8,7 +8,7 @@ use bkv_wire::proto::inner as p;
 use crate::error::{Error, WrongAnswer};
 use crate::trusted::{CheckError, Trusted, VaultClock};
 
-/// What one region said.
+/// What one region signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionStatus {
     /// Its name on the admission list.
@@ -22,7 +22,7 @@ pub struct RegionStatus {
 pub struct Status {
     /// Of the account.
     pub account: AccountId,
-    /// In a word.
+    /// See [`State`].
     pub state: State,
     /// Which registration.
     pub generation: Generation,
@@ -38,9 +38,9 @@ pub struct Status {
     pub agreeing: Vec<RegionStatus>,
     /// Regions that signed something else: they lag, or lie.
     pub differing: Vec<RegionStatus>,
-    /// Regions that said nothing.
+    /// Regions that did not answer.
     pub silent: Vec<String>,
-    /// Regions whose answers do not hold.
+    /// Regions whose signed answers failed a check.
     pub wrong: Vec<WrongAnswer>,
     /// Vault's clock minus this device's, milliseconds.
     pub clock_offset_ms: i64,
@@ -48,7 +48,7 @@ pub struct Status {
     pub development: bool,
 }
 
-/// Answers that hold, and those that don't.
+/// Answers that passed every check, and those that failed one.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) good: Vec<Attested>,
@@ -87,7 +87,7 @@ impl Survey {
     }
 }
 
-/// What regions must agree on: all but who speaks and how far its log is.
+/// What regions must agree on: everything except slot and log index.
 pub(crate) fn whole(a: &Attested) -> Attested {
     Attested { slot: Slot(0), index: 0, ..a.clone() }
 }
@@ -102,7 +102,7 @@ fn verify(
     let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
     let wrong = |what: &str| CheckError::Wrong(trusted.wrong(slot, what));
     if a.nonce[..] != nonce[..] {
-        return Err(wrong("its attestation is not over this nonce: an old one was played again"));
+        return Err(wrong("its attestation is not over this nonce: it is a replay"));
     }
     let manifest = if a.manifest_hash.is_empty() {
         None

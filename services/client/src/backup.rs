@@ -37,19 +37,19 @@ impl Series {
     }
 }
 
-/// What a file must be to be restored for this account (S29): its fleet, its owner, and no older than the newest one known. `newest` None: a
-/// rollback can't be noticed, and the person should be told so.
+/// What a file must be to be restored for this account (S29): its fleet, its owner, and no older than the newest one known. With `newest` None
+/// the client can't notice a rollback, and should tell the user so.
 pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> Expect {
     Expect { lineage: Some(lineage.0), account: Some(account.0), known: newest, ..Expect::default() }
 }
 
-/// The account's newest backup that anybody knows of: the vault (as the owner named it) or this device.
+/// The newest backup of the account that the vault (as the owner named it) or this device knows.
 pub fn newest(account: &AccountId, named: Option<Named>, remembered: &Remembered) -> Option<Known> {
     let named = named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 });
     let mine = hash_from_hex(&remembered.manifest_hash)
         .filter(|_| remembered.manifest_account == account.to_string())
         .map(|hash| Known { sequence: remembered.manifest_sequence, hash });
-    // Of two with the same number the vault's counts: the owner signed it.
+    // With equal numbers take the vault's, which the owner signed.
     match (named, mine) {
         (Some(named), Some(mine)) if mine.sequence > named.sequence => Some(mine),
         (None, mine) => mine,
@@ -58,7 +58,7 @@ pub fn newest(account: &AccountId, named: Option<Named>, remembered: &Remembered
 }
 
 impl Client {
-    /// After a backup is safely where it belongs: remembers it on this device, then names it at the vault.
+    /// Call it once a backup is safely stored. Remembers it on this device, then names it at the vault.
     pub async fn backed_up(&self, key: &BackupKey, header: &Header) -> Result<Receipt, Error> {
         let (sequence, hash) = (header.manifest().sequence, Hash(*header.hash()));
         let newest = Named { sequence, hash };
@@ -67,7 +67,7 @@ impl Client {
     }
 }
 
-/// Keeps what the account's newest backup is, unless a newer one is known.
+/// Remembers the account's newest backup on this device, unless it knows a newer one.
 pub(crate) fn remember(fleet: &Fleet, account: &AccountId, newest: &Named) -> Result<(), MemoryError> {
     let memory: &dyn Memory = fleet.memory();
     let seen = memory.load()?;

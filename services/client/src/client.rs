@@ -1,4 +1,4 @@
-//! The client of one account: opens sessions and keeps at it until the deadline.
+//! The client of one account: opens sessions and repeats until the deadline.
 
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl Client {
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
         let answer = session.reply(&self.runtime, open, limit).await;
         if let Some(left) = left {
-            // A vault that refuses `Open` looks at nothing behind it.
+            // A vault that refuses `Open` ignores the request behind it.
             *left |= session.may_have_asked() && !matches!(answer, Err(Fault::Refused(_)));
         }
         let answer = match answer {
@@ -113,7 +113,7 @@ impl Client {
         };
         let Answer::Opened(opened) = answer else { return Err(unexpected()) };
         let clock = VaultClock { now: self.runtime.clock.now(), vault: Time(opened.time_ms) };
-        // The fleet says that it obeys newer documents than ours. Whether they are signed is seen when they are here.
+        // The vault claims that newer documents than ours are in force. Fetching them checks their signatures.
         let known = (trusted.admission().number, trusted.policy().number);
         if opened.admission > known.0 || opened.policy > known.1 {
             let newer = self.fleet.fetch(&self.runtime).await?;
@@ -127,7 +127,7 @@ impl Client {
         Ok((session, Entered { trusted, account, clock, survey, pipelined }))
     }
 
-    /// A vault's key is not on the list: perhaps the list is old. If there is no newer one, the fleet is not to be trusted (S06).
+    /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the fleet is not trusted (S06).
     async fn maybe_newer(&self, known: &Trusted) -> Fault {
         match self.fleet.fetch(&self.runtime).await {
             Ok(newer) if newer.admission().number > known.admission().number => {

@@ -1,4 +1,4 @@
-//! What can go wrong, told apart: each with what the person (or whoever runs the fleet) can do about it.
+//! The errors of the SDK, each with a remedy for the user or for the fleet's operator.
 
 use std::borrow::Cow;
 
@@ -26,14 +26,14 @@ impl std::fmt::Display for Whose {
     }
 }
 
-/// Why the fleet is not believed.
+/// Why the fleet is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// A document is unsigned, expired, of another fleet, older than one seen, or broken.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// The bundle is not even a bundle.
-    #[error("what ChatD gave as the fleet's documents does not decode")]
+    /// The bundle does not decode.
+    #[error("the fleet's documents that ChatD sent do not decode")]
     Bundle,
     /// The vault's key is not on the admission list that the root signed.
     #[error("the vault's key is not on the admission list that the root signed")]
@@ -43,7 +43,7 @@ pub enum Distrust {
     Stretching(String),
 }
 
-/// A region that said something wrong.
+/// A wrong answer, and the region that gave it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("region {region} (slot {slot}): {what}")]
 pub struct WrongAnswer {
@@ -58,14 +58,14 @@ pub struct WrongAnswer {
 /// Whether an attempt without an outcome is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// The message that begins it had left, and nobody answered: the vault may have written it down, and may commit it later.
+    /// `Begin` had left and no answer came. The vault may have written it to its log, and may commit it later.
     Perhaps,
-    /// The vault answered it, and what came after did not arrive.
+    /// The vault answered `Begin`, and a later answer did not arrive.
     Yes,
 }
 
 impl Counted {
-    /// Its word for programs.
+    /// Its name in JSON output.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Perhaps => "perhaps",
@@ -74,7 +74,7 @@ impl Counted {
     }
 }
 
-/// Why an operation ended without success. None of them but [`Error::WrongPassword`] and [`Error::Unfinished`] has cost a try.
+/// Why an operation ended without success. Only [`Error::WrongPassword`] and [`Error::Unfinished`] can have cost a try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The password does not fit.
@@ -82,7 +82,7 @@ pub enum Error {
     WrongPassword {
         /// As t regions signed it.
         tries_left: u32,
-        /// No attempt before this, by the vault's clock; None if it could not be asked.
+        /// No attempt before this, by the vault's clock. None if the vault did not answer.
         next_allowed: Option<Time>,
     },
     /// Too many wrong attempts: the key is gone for good.
@@ -91,13 +91,13 @@ pub enum Error {
     /// The owner deleted it.
     #[error("the key was deleted by its owner")]
     Deleted,
-    /// Too many failures since the key was registered; nothing is destroyed, and the owner's next registration unlocks it.
+    /// Too many failures since the key was registered. Nothing is destroyed, and the owner's next registration unlocks it.
     #[error("the account is locked: too many failed attempts since the key was registered")]
     Locked,
     /// Never registered.
     #[error("there is no key for this account")]
     NoKey,
-    /// Something is registered already, and nothing was given that may overwrite it.
+    /// A key is registered already, and the caller gave no key that may overwrite it.
     #[error("there is a key for this account already")]
     KeyExists,
     /// An attempt came before its time.
@@ -106,16 +106,16 @@ pub enum Error {
         /// By the vault's clock.
         until: Time,
     },
-    /// Somebody's last try is open.
+    /// The last try is open on another device.
     #[error("the last try is open on another device until {} (ms since 1970)", until.0)]
     LastTryOpen {
         /// By the vault's clock.
         until: Time,
     },
-    /// Only one try is left, and nobody agreed to use it.
+    /// Only one try is left, and the user did not agree to use it.
     #[error("only one try is left, and it was not used")]
     LastTryDeclined,
-    /// A later attempt took this one's place.
+    /// A later attempt superseded this one.
     #[error("another attempt for this account took this one's place")]
     Superseded,
     /// The key that was given does not own the registered record.
@@ -130,10 +130,10 @@ pub enum Error {
     /// No answer from ChatD in time.
     #[error("ChatD can't be reached: {0}")]
     ChatdUnreachable(String),
-    /// A token was not taken.
+    /// A token was refused.
     #[error("{0} refused the token")]
     TokenRefused(Whose),
-    /// ChatD's token has run out. (The vault says "refused" to every fault of its own.)
+    /// ChatD's token has expired. (The vault answers every fault of its own token with the same refusal.)
     #[error("the token for ChatD has expired")]
     TokenExpired,
     /// The fleet is not the pinned one, or shows old or unsigned documents.
@@ -154,7 +154,7 @@ pub enum Error {
     /// The vault refused a message as wrong: versions that don't fit, or a fault of this program.
     #[error("the vault refused the request ({code}): {detail}")]
     Refused {
-        /// Its word for it.
+        /// The name of the refusal.
         code: &'static str,
         /// For a log.
         detail: String,
@@ -162,7 +162,7 @@ pub enum Error {
     /// A recovery ended without an outcome after its attempt had begun, or may have.
     #[error("{cause}")]
     Unfinished {
-        /// Is the try counted?
+        /// Whether the try is counted.
         counted: Counted,
         /// What ended it.
         cause: Box<Error>,
@@ -189,9 +189,9 @@ impl Error {
         }
     }
 
-    /// The same, as the end of an attempt: what says nothing of the try by itself gets said whether it is counted.
+    /// Wraps an error that ended an attempt in [`Error::Unfinished`], unless the error already says whether a try was used.
     pub(crate) fn of_attempt(self, counted: Option<Counted>) -> Self {
-        let silent = matches!(
+        let unsaid = matches!(
             self,
             Self::VaultUnreachable(_)
                 | Self::ChatdUnreachable(_)
@@ -206,7 +206,7 @@ impl Error {
                 | Self::Memory(_)
                 | Self::Local(_)
         );
-        match counted.filter(|_| silent) {
+        match counted.filter(|_| unsaid) {
             Some(counted) => Self::Unfinished { counted, cause: Box::new(self) },
             None => self,
         }

@@ -12,7 +12,7 @@ use crate::transport::TransportError;
 pub(crate) enum Fault {
     /// Worth repeating.
     Repeat(Cause),
-    /// The vault said no.
+    /// The vault refused the request.
     Refused(p::Refused),
     /// Not worth repeating.
     Final(Error),

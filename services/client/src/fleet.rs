@@ -21,7 +21,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// With the root that was handed over out of band, and what remembers the newest numbers seen.
+    /// `root` was handed over out of band. `memory` keeps the newest document numbers seen.
     pub fn new(root: Root, memory: impl Memory + 'static) -> Self {
         Self { root, memory: Box::new(memory), current: Mutex::new(None) }
     }
@@ -65,7 +65,7 @@ impl Fleet {
         Ok(trusted)
     }
 
-    /// The documents in force, fetched if there are none yet or if they have run out.
+    /// The documents in force. Fetches them if there are none yet or if they have expired.
     pub(crate) async fn trusted(&self, runtime: &Runtime) -> Result<Arc<Trusted>, Fault> {
         let now = runtime.clock.now();
         let current = lock(&self.current).clone();

@@ -1,7 +1,7 @@
-//! No copy of this process's memory on a disk.
+//! Keeps this process's memory off the disk.
 
-/// Core dumps off, and other processes of the same user kept from reading this one's memory (Linux). Call it first thing in `main`, before a
-/// password is read.
+/// Turns core dumps off, and (on Linux) keeps other processes of the same user from reading this one's memory. Call it first in `main`, before
+/// anything reads a password.
 ///
 /// # Errors
 /// The system's, if it refuses.

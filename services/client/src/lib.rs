@@ -1,8 +1,8 @@
-//! The SDK: lay a backup key under a password in the vault, get it back, change the password, delete it.
+//! The SDK: registers a backup key under a password in the vault, recovers it, changes the password, deletes it.
 //!
 //! No runtime inside: network, time, randomness and memory come through small traits ([`Transport`], [`Clock`], [`Random`], [`Memory`]), so a
-//! simulation can drive it. What ships is WebSocket over TLS on tokio (feature `tokio`). The vault is believed only as far as t regions,
-//! named by the pinned root, sign the same; see `docs/protocol.md`.
+//! simulation can drive it. What ships is WebSocket over TLS on tokio (feature `tokio`). It accepts an answer of the vault only if t
+//! regions that the pinned root admitted sign the same. See `docs/protocol.md`.
 #![forbid(unsafe_code)]
 
 mod attested;

@@ -1,4 +1,4 @@
-//! What a device remembers between runs, so that nobody can show it an older world: document numbers and the newest backup. Nothing secret.
+//! What a device remembers between runs, so that an attacker can't serve it older documents or an older backup. Nothing here is secret.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Remembered {
-    /// Lineage, hexadecimal: another fleet's numbers say nothing.
+    /// Lineage, hexadecimal. The numbers below are of this fleet only.
     pub lineage: String,
     /// Admission list.
     pub admission: u64,
     /// Policy.
     pub policy: u64,
-    /// Whose newest backup this is, hexadecimal: another account's number says nothing.
+    /// The account, hexadecimal, whose newest backup follows.
     pub manifest_account: String,
     /// Sequence of the newest backup, 0 if none.
     pub manifest_sequence: u64,
@@ -35,7 +35,7 @@ pub enum MemoryError {
         /// The system's words.
         why: String,
     },
-    /// Not what this program wrote. Never overwritten: it may be the only thing that tells an old world from a new one.
+    /// This program did not write it. It is never overwritten, because it may be the only protection against older documents.
     #[error("{}: not a memory of this program: {why}", path.display())]
     Broken {
         /// Of the file.
@@ -53,7 +53,7 @@ pub trait Memory: Send + Sync {
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError>;
 }
 
-/// In this process only: for tests and one-off tools. Notices no rollback over a restart.
+/// Memory of this process only, for tests and one-off tools. It notices no rollback after a restart.
 #[derive(Debug, Default)]
 pub struct VolatileMemory(Mutex<Remembered>);
 

@@ -1,4 +1,4 @@
-//! Operations that the owner key signs: delete, naming the newest backup, overwriting. Nobody else can, and each is idempotent by its id.
+//! Operations that the owner key signs: delete, name the newest backup, overwrite. Each is idempotent by its id.
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
@@ -14,7 +14,7 @@ use crate::fault::{Fault, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed::{OwnerKey, owner_key};
 
-/// How long an owner's signature holds: long enough for every repetition, short enough that a hidden one is soon void.
+/// How long an owner's signature holds: long enough for every repetition, short enough that an attacker who withholds one can use it only briefly.
 const VALID_MS: u64 = 10 * 60 * 1000;
 
 impl Client {
@@ -68,7 +68,7 @@ impl Client {
         let signature = if let Some(signature) = signed {
             signature.clone()
         } else {
-            // Over the generation that t regions name: a leader alone could make us sign for one to come.
+            // Sign for the generation that t regions attest. A rooted leader alone could make us sign for a later one.
             let says = entered.agreed(|a| (a.state, a.generation))?;
             match says.state {
                 State::Live | State::LastTry | State::Locked => {}
@@ -86,7 +86,7 @@ impl Client {
         receipt::verify(&entered.trusted, entered.clock, &entered.account, kind, &reference, done.receipt)
     }
 
-    /// Signs an operation for the live generation. Its expiry is by the vault's clock: entry times judge it.
+    /// Signs an operation for the live generation. It expires by the vault's clock, because replicas compare it with entry times.
     pub(crate) fn sign(
         &self,
         entered: &Entered,

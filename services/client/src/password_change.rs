@@ -1,4 +1,4 @@
-//! Change of password: prove the old one, then lay the same key under the new one, signed by its owner.
+//! Change of password: proves the old one, then registers the same key under the new one, signed by its owner.
 
 use crate::client::Client;
 use crate::error::Error;
@@ -6,7 +6,7 @@ use crate::recover::RecoverOptions;
 use crate::register::{RegisterOptions, Registered};
 
 impl Client {
-    /// The new password is judged before the old one is tried, so that a refused one costs nothing.
+    /// Checks the new password before it tries the old one, so that a refused new password costs no try.
     pub async fn change_password(
         &self,
         old: &str,

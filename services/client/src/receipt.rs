@@ -1,4 +1,4 @@
-//! Receipts: a region's signed word that a change was applied. Kept, they convict a vault that later denies it.
+//! Receipts: a region signs that it applied a change. A client that keeps one can prove it against a vault that later denies it.
 
 use bkv_core::id::{AccountId, Generation, Ordinal, Slot, Time};
 use bkv_core::statement::{self, ReceiptKind};
@@ -32,7 +32,7 @@ pub struct Receipt {
     pub signature: Vec<u8>,
 }
 
-/// Checks that a receipt is for this, by an admitted region.
+/// Checks that an admitted region signed the receipt for this change.
 pub(crate) fn verify(
     trusted: &Trusted,
     clock: VaultClock,

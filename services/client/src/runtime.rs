@@ -1,4 +1,4 @@
-//! Time and randomness as values that are handed in, so that a simulation can drive the SDK and replay what it did.
+//! Time and randomness as parameters, so that a simulation can drive the SDK and replay a run.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,9 +15,9 @@ use crate::transport::Transport;
 /// Where time comes from.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Wall clock, milliseconds since 1970: what documents and certificates are judged by.
+    /// Wall clock, milliseconds since 1970. Documents and certificates are checked against it.
     fn now(&self) -> Time;
-    /// Since any fixed moment; never goes back. Deadlines are judged by it.
+    /// Time since any fixed moment. Never goes back. Deadlines count by it.
     fn elapsed(&self) -> Duration;
     /// Returns after `time`.
     async fn sleep(&self, time: Duration);

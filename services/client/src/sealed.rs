@@ -52,7 +52,7 @@ pub(crate) fn seal_key(
     Ok(sealed)
 }
 
-/// None: not made under this export key, or for another place.
+/// None if it was sealed under another export key, or for another account or generation.
 pub(crate) fn open_key(
     export: &ExportKey,
     lineage: &Lineage,
@@ -68,7 +68,7 @@ pub(crate) fn open_key(
     <[u8; 32]>::try_from(&*key).ok().map(Zeroizing::new)
 }
 
-/// Signs overwrites, deletion and the newest backup's name. Follows from the backup key, so every device that has the key has it.
+/// Signs overwrites, deletion and the newest backup's name. It is derived from the backup key, so every device with the key can sign.
 pub struct OwnerKey(SigningKey);
 
 /// The owner key of an account under a backup key.

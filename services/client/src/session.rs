@@ -1,4 +1,4 @@
-//! One stream through ChatD with the inner TLS channel in it: requests out, replies in, each reply matched to its request.
+//! One stream through ChatD that carries the inner TLS channel. Matches each reply to its request.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::runtime::{Runtime, within};
 use crate::transport::Duplex;
 use crate::trusted::Trusted;
 
-/// The version of the messages that is spoken.
+/// The version of the messages.
 const PROTOCOL: u32 = 1;
-/// Replies to requests that nobody asks for yet; an honest vault has at most a few regions' worth under way.
+/// The most replies kept until the caller asks for them. An honest vault sends at most a few per region.
 const MAX_WAITING: usize = 64;
 
 pub(crate) struct Session {
@@ -40,12 +40,12 @@ impl Session {
             return Err(Fault::Repeat(Cause::Chatd("no connection in time".into())));
         };
         let mut session = Self { stream: stream?, channel, last_id: 0, waiting: VecDeque::new() };
-        // ChatD knows the account's route from its own token; nothing that we could say here would be believed.
+        // `Open` is empty: ChatD takes the account's route from its own token.
         session.stream.send(frame(Body::Open(outer::Open::default()))).await?;
         Ok(session)
     }
 
-    /// Queues a request; gives its id.
+    /// Queues a request and returns its id.
     pub(crate) fn ask(&mut self, operation: Operation) -> Result<u64, Fault> {
         self.last_id += 1;
         let request = p::Request { protocol: PROTOCOL, id: self.last_id, operation: Some(operation) };
@@ -127,7 +127,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether what was asked may have left: nothing does before the handshake is done, so ChatD's "nobody leads" comes before that.
+    /// True if a request may have reached a vault. Requests leave only after the inner TLS handshake, and ChatD's NO_LEADER reset always arrives
+    /// before that.
     pub(crate) fn may_have_asked(&self) -> bool {
         self.channel.is_ready()
     }
@@ -143,7 +144,7 @@ impl Session {
     }
 }
 
-/// Why a stream was reset, for people. ChatD's word, not the vault's.
+/// Why ChatD reset a stream, as text for people. No vault vouches for it.
 fn words(reason: outer::reset::Reason) -> &'static str {
     use outer::reset::Reason;
     match reason {
@@ -164,7 +165,7 @@ fn frame(body: Body) -> outer::Frame {
 fn channel_fault(e: ChannelError) -> Fault {
     match e {
         ChannelError::NotAdmitted => Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted)),
-        // ChatD, or the network before it, can break a channel; repeating is free.
+        // ChatD or the network can break a channel. Repeating is free.
         e => Fault::Repeat(Cause::Vault(e.to_string())),
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// How long to wait for what.
+/// Deadlines and pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     /// For a whole operation, repetitions included.
     pub deadline: Duration,
-    /// For one answer; then the same is repeated over a new stream.
+    /// For one answer. After it the client repeats the request over a new stream.
     pub reply: Duration,
-    /// Before the first repetition; doubles, with jitter.
+    /// Before the first repetition. Doubles, with jitter.
     pub first_pause: Duration,
     /// The most between two repetitions.
     pub longest_pause: Duration,

@@ -1,4 +1,4 @@
-//! The way to ChatD, as the SDK sees it: small GETs, and streams of outer frames. What runs inside the streams ChatD can't read.
+//! The transport to ChatD: small GETs, and streams of outer frames. ChatD can't read the content of the streams.
 
 use async_trait::async_trait;
 use bkv_wire::proto::outer::Frame;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 /// Why ChatD could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No connection, no answer, or an answer that is none. Worth repeating.
+    /// No connection, no answer, or an unusable answer. Worth repeating.
     #[error("{0}")]
     Unreachable(String),
-    /// The connection went away in the middle. Worth repeating.
+    /// The connection broke. Worth repeating.
     #[error("the connection was lost: {0}")]
     Lost(String),
-    /// ChatD did not take its token (401, 403). Not worth repeating with the same.
+    /// ChatD refused its token (401, 403). Not worth repeating with the same token.
     #[error("ChatD refused the token")]
     TokenRefused,
-    /// ChatD's token has run out. A fresh one is needed.
+    /// ChatD's token has expired. The caller needs a fresh one.
     #[error("ChatD's token has expired")]
     TokenExpired,
-    /// ChatD's web certificate is not trusted, or the address is none. Not worth repeating.
+    /// ChatD's web certificate is not trusted, or its address is invalid. Not worth repeating.
     #[error("{0}")]
     Misconfigured(String),
 }
 
-/// A way to one ChatD for one account. One connection may carry many streams.
+/// A transport to one ChatD for one account. One connection may carry many streams.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// A new stream. Connects first if need be.

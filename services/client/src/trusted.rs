@@ -1,4 +1,4 @@
-//! Documents that passed every check, and the boot keys that admitted identities certified: every signed answer is checked here.
+//! Documents that passed every check, and the boot keys that admitted identities certified. Every signed answer is checked here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ struct Certified {
     until: Time,
 }
 
-/// More boot certificates than any fleet has at a time; beyond that somebody is making them up.
+/// More boot certificates than any fleet has at a time. More than that an attacker made up.
 const MAX_CACHED: usize = 64;
 
 impl Trusted {
@@ -83,7 +83,7 @@ impl Trusted {
         self.boot_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Did the region at `slot` sign this? Says what is wrong if not.
+    /// Checks that the region at `slot` signed this.
     pub(crate) fn check(
         &self,
         slot: u32,
@@ -113,12 +113,12 @@ impl Trusted {
     }
 }
 
-/// Why a signed answer is not believed.
+/// Why a signed answer was not accepted.
 #[derive(Debug)]
 pub(crate) enum CheckError {
-    /// That region's fault.
+    /// The region answered wrongly.
     Wrong(WrongAnswer),
-    /// Ours.
+    /// The check itself failed, for example because this device's clock is wrong.
     Final(Error),
 }
 
@@ -137,7 +137,7 @@ impl From<CheckError> for Fault {
     }
 }
 
-/// This device's clock and the vault's, as it told it in `Opened`.
+/// This device's clock, and the vault's as `Opened` reported it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VaultClock {
     pub(crate) now: Time,
@@ -145,7 +145,7 @@ pub(crate) struct VaultClock {
 }
 
 impl VaultClock {
-    /// Certificates are made a little in the past and hold for hours: less than this can't be the reason.
+    /// Certificates begin a little in the past and hold for hours, so a smaller difference can't put one outside its dates.
     const TOLERANCE_MS: u64 = 60_000;
 
     fn is_off(self) -> bool {

@@ -1,4 +1,4 @@
-//! What every replica knows of one account. Replicated: the same in all of them. z and shares are not here (see [`crate::effect`]).
+//! The state of one account. It is replicated, so all replicas hold the same. z and the shares are kept elsewhere (see [`crate::effect`]).
 
 use minicbor::{Decode, Encode};
 
@@ -9,10 +9,10 @@ use crate::secret::Secret32;
 /// The replicated state of an account. Absent means: never registered.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Account {
-    /// For ChatD's projection, which knows routes only.
+    /// The public route. ChatD's projection knows accounts by it only.
     #[n(0)]
     pub route: Route,
-    /// Of the live record, or of the last one if it is gone. Only grows.
+    /// The generation of the live record, or of the last one if it is gone. Only grows.
     #[n(1)]
     pub generation: Generation,
     /// Attempts begun in this generation. Only grows; 0 after a registration.
@@ -21,7 +21,8 @@ pub struct Account {
     /// The newest success of this generation, with what proves it.
     #[n(3)]
     pub last_success: Option<Success>,
-    /// Failures over the life of this generation: charged at Begin, given back by that attempt's own Finish and by no other; 0 after a registration.
+    /// Failures in the life of this generation. `Begin` adds one, the `Finish` of the same attempt takes it off again, and nothing else does. A confirmed
+    /// registration sets it to 0.
     #[n(4)]
     pub lifetime_failures: u32,
     /// The attempt that is open.
@@ -36,13 +37,13 @@ pub struct Account {
     /// No attempt before this (entry time).
     #[n(8)]
     pub next_allowed: Time,
-    /// The newest backup's {sequence, hash}, as the owner said it.
+    /// Sequence and hash of the newest backup, as the owner signed them.
     #[n(9)]
     pub manifest: Option<Manifest>,
     /// Why there is no live record, if there was one.
     #[n(10)]
     pub ended: Option<Ended>,
-    /// The newest owner-signed operation and registration confirmed, so that a retry is answered and not repeated.
+    /// The newest operation that the owner signed. A retry of it is answered and changes nothing.
     #[n(11)]
     pub last_operation: Option<OperationId>,
     /// When the first registration was stored.
@@ -54,11 +55,11 @@ pub struct Account {
     /// The attempt that finished last, so that its Finish can be answered again.
     #[n(14)]
     pub finished: Option<AttemptId>,
-    /// Its seed: with z, KE1 and its context any replica makes the same session key again, so that a lost reply can be repeated.
+    /// The seed of that attempt. With z, KE1 and the context any replica derives the same session key again, so a leader can repeat a lost reply.
     #[n(15)]
     pub finished_seed: Option<Secret32>,
-    /// Attempts of this generation that ended without success, oldest first, at most as many as the budget: their ids are refused. Else two devices
-    /// that repeat their attempts after a lost reply would supersede each other in turn, a try each time.
+    /// Attempts of this generation that ended without success, oldest first, at most as many as the budget. Their ids are refused. Otherwise two devices
+    /// that repeat their attempts after a lost reply would supersede each other in turn, and each repetition would cost a try.
     #[n(16)]
     #[cbor(default)]
     pub failed: Vec<AttemptId>,
@@ -104,7 +105,7 @@ pub struct Stored {
 /// An attempt that has been charged.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Pending {
-    /// The client's name for it.
+    /// The id that the client chose.
     #[n(0)]
     pub attempt: AttemptId,
     /// Its place in the generation.
@@ -113,27 +114,27 @@ pub struct Pending {
     /// B.
     #[n(2)]
     pub blinded: Element,
-    /// H(cancel): whoever shows the preimage may close the attempt.
+    /// H(cancel). The client that shows the preimage may close the attempt.
     #[n(3)]
     pub cancel: Hash,
-    /// Randomness for KE2 and (with the share) for the proofs. In the log, so nothing may rest on it alone.
+    /// Randomness for KE2 and, with the share, for the proofs. It is in the log, where root of one region reads it, so nothing may rest on it alone.
     #[n(4)]
     pub seed: Secret32,
     /// Entry time after which it counts as failed.
     #[n(5)]
     pub deadline: Time,
-    /// Nothing is left after this one: its end without success destroys.
+    /// This is the last try. If it ends without success, the key is destroyed.
     #[n(6)]
     pub last: bool,
     /// Log index of its Begin.
     #[n(7)]
     pub index: u64,
-    /// `last_success.ordinal` when it began; 0 if none. In every evaluation's statement, so it must not move while the attempt is open.
+    /// `last_success.ordinal` when the attempt began, 0 if none. Every evaluation's statement holds it, so it must not change while the attempt is open.
     #[n(8)]
     pub success_before: Ordinal,
 }
 
-/// A success and its proof: whoever holds the record can check it again.
+/// A success and its proof. Anybody with the record can check it again.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Success {
     /// Of which attempt.
@@ -145,7 +146,7 @@ pub struct Success {
     /// Its B.
     #[n(2)]
     pub blinded: Element,
-    /// KE1 ‖ KE2 without the server's signature: what the client signed after the context.
+    /// KE1 ‖ KE2 without the server's signature. The client signed the context and this.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub transcript: Vec<u8>,
     /// The client's signature in KE3.
@@ -153,7 +154,7 @@ pub struct Success {
     pub signature: Signature,
 }
 
-/// The owner's word on the newest backup.
+/// Names the newest backup, as its owner signed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Manifest {
     /// Only grows.
@@ -189,7 +190,7 @@ pub enum Cause {
     Deleted,
 }
 
-/// What an account is, in a word. Derived, never stored.
+/// The state of an account. Derived, never stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum State {
     /// Never registered (or only stored).
@@ -201,7 +202,7 @@ pub enum State {
     /// The last try is open.
     #[n(2)]
     LastTry,
-    /// Too many failures over the life of the registration: nothing more can be tried; nothing is destroyed. The owner's next registration ends it.
+    /// Too many failures in the life of the registration: no attempt is allowed, and nothing is destroyed. The owner's next registration unlocks it.
     #[n(3)]
     Locked,
     /// Destroyed by too many attempts.
@@ -257,7 +258,7 @@ impl Account {
         }
     }
 
-    /// max(0, budget − (ordinal − `last_success`.ordinal)). A refill is a claim that carries its own proof.
+    /// max(0, budget − (ordinal − `last_success`.ordinal)). Tries come back only with a login proof that every replica verifies itself.
     pub fn tries_left(&self) -> u32 {
         let Some(live) = &self.live else { return 0 };
         let used = self.failures();
@@ -274,7 +275,7 @@ impl Account {
         self.last_success.as_ref().map_or(Ordinal(0), |s| s.ordinal)
     }
 
-    /// In a word.
+    /// See [`State`].
     pub fn state(&self) -> State {
         match (&self.live, &self.ended) {
             (Some(_), _) if self.pending.as_ref().is_some_and(|p| p.last) => State::LastTry,

@@ -1,4 +1,4 @@
-//! What a log entry may hold. Everything that a decision needs is in it, time and randomness included.
+//! Log entries. They hold everything that a decision needs, time and randomness included.
 
 use minicbor::{Decode, Encode};
 
@@ -24,7 +24,7 @@ pub struct Batch {
 /// A change to the state.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub enum Command {
-    /// The first of all: makes the shard belong to a fleet.
+    /// The first command of a shard: makes it belong to a fleet.
     #[n(0)]
     Init(#[n(0)] Init),
     /// New admission list or policy.
@@ -48,16 +48,16 @@ pub enum Command {
     /// A deadline has passed: a pending attempt's, or a stored registration's.
     #[n(7)]
     Expire(#[n(0)] Expire),
-    /// The owner's word on its newest backup.
+    /// The owner names its newest backup.
     #[n(8)]
     SetManifest(#[n(0)] SetManifest),
-    /// The owner wants its key gone.
+    /// The owner deletes its key.
     #[n(9)]
     Delete(#[n(0)] Delete),
 }
 
 impl Command {
-    /// The account it is about, if it is about one.
+    /// The account that the command changes, if any.
     pub fn account(&self) -> Option<AccountId> {
         match self {
             Self::Init(_) | Self::Documents(_) => None,
@@ -96,7 +96,7 @@ pub struct Init {
     pub documents: NewDocuments,
 }
 
-/// See [`Command::Documents`]. As signed; every replica checks them.
+/// See [`Command::Documents`]. The documents as signed. Every replica checks them.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct NewDocuments {
     /// The signed admission list.
@@ -150,7 +150,7 @@ pub struct OwnerSignature {
     pub signature: Signature,
 }
 
-/// A region's word that it has stored a registration and can open its share.
+/// Signed by a region: it has stored a registration and can open its share.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Acknowledgement {
     /// Which region.
@@ -196,7 +196,7 @@ pub struct Begin {
     /// Must be exactly one more than the last.
     #[n(2)]
     pub ordinal: Ordinal,
-    /// The client's name for it.
+    /// The id that the client chose.
     #[n(3)]
     pub attempt: AttemptId,
     /// B.

@@ -25,7 +25,7 @@ pub struct Member {
     pub delivery: Vec<u8>,
 }
 
-/// Which vaults exist. Nothing else says n, t or a slot.
+/// The admission list: which vaults exist. n, t and slots come from here only.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Admission {
     /// Whose.
@@ -66,7 +66,7 @@ impl Admission {
     }
 }
 
-/// Where the keys that sign clients' tokens come from. Under the root's signature, so that nobody can point token checks elsewhere.
+/// Where the keys that sign clients' tokens come from. The root signs it, so that no operator of ChatD or of one region can redirect token checks.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum JwksSource {
     /// The JWKS itself, JSON.
@@ -119,7 +119,7 @@ pub struct Policy {
     /// The least stretching that a client accepts and a record may have.
     #[n(12)]
     pub ksf_floor: KsfParams,
-    /// The most, so that a fleet can't make phones work forever.
+    /// The most stretching, so that a fleet can't exhaust phones.
     #[n(13)]
     pub ksf_ceiling: KsfParams,
     /// Number of shards; fixed when the fleet is made.
@@ -128,7 +128,7 @@ pub struct Policy {
     /// SHA-256 of the signed bytes.
     #[n(15)]
     pub hash: Hash,
-    /// Set in a development fleet: clients say so.
+    /// Set in a development fleet. Clients show it.
     #[n(16)]
     pub development: bool,
 }

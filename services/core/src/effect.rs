@@ -1,4 +1,4 @@
-//! What comes out of an applied command: an answer for whoever asked, and work for the edge.
+//! What an applied command returns: an answer for the proposer, and work for the edge.
 
 use minicbor::{Decode, Encode};
 
@@ -56,7 +56,7 @@ pub enum Refusal {
     /// The attempt is not the pending one: superseded, closed, expired or never begun.
     #[error("no such attempt")]
     NoAttempt,
-    /// The same attempt id with another B, or a reg id used again with other content.
+    /// The same attempt id with another B, or the same registration id with other content.
     #[error("the id was used with other content")]
     Conflict,
     /// Generation or ordinal is not what the state says: the leader proposes again.
@@ -85,14 +85,14 @@ pub enum Refusal {
 /// What one command did.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Applied {
-    /// For whoever asked.
+    /// For the proposer.
     pub outcome: Outcome,
     /// For the edge.
     pub effects: Vec<Effect>,
 }
 
 impl Applied {
-    /// Nothing changed, and this is why.
+    /// Nothing changed, for this reason.
     pub(crate) fn refused(why: Refusal) -> Self {
         Self { outcome: Outcome::Refused(why), effects: Vec::new() }
     }
@@ -140,11 +140,11 @@ pub enum Effect {
         /// The earliest.
         at: Option<Time>,
     },
-    /// Something that a person or ChatD may be told.
+    /// Something that ChatD and devices may learn.
     Event(Event),
 }
 
-/// Told to ChatD's projection and to devices. Holds no account id: only vaults know those.
+/// An entry of the feed to ChatD's projection and to devices. It holds no account id, because only vaults may know those.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Event {
     /// Whose.

@@ -6,7 +6,7 @@ use crate::document::Documents;
 use crate::id::{Era, FleetId, Lineage, Time};
 use crate::secret::Secret32;
 
-/// Whom the shard belongs to.
+/// The fleet that a shard belongs to.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Fleet {
     /// Made at fleet init.

@@ -1,7 +1,7 @@
-//! *Joining*: what a node that has just started may do in its shard. A pure decision from its own log and what the other voters tell.
+//! *Joining*: what a node that has just started may do in its shard. A pure decision from its own log and the answers of the other voters.
 //!
-//! openraft makes a node whose saved vote is its own and committed leader at once; on a rolled-back disk that would fork the shard. So a node first
-//! asks all voters what they saw of it. Nobody's word makes it vote; enough words, and a log at least as long as the longest told, do.
+//! If the saved vote of a node is for itself and committed, openraft makes it leader at once. On a rolled-back disk that would fork the shard. So a node
+//! first asks all voters what they saw of it. It votes again only after enough answers, and once its log is as long as the longest that they report.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub struct Mine {
     pub chain: Hash,
 }
 
-/// What another voter told.
+/// The answer of another voter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
     /// Is it past joining itself?
@@ -56,7 +56,7 @@ pub struct Told {
 /// What the node may do now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Ask again: these have not answered, and who answered is not enough.
+    /// Ask again: too few have answered.
     Wait {
         /// Who is missing.
         missing: Vec<NodeId>,
@@ -65,7 +65,7 @@ pub enum Decision {
     CatchUp {
         /// To be saved first, uncommitted.
         ballot: Ballot,
-        /// The highest position told.
+        /// The highest position reported.
         until: LogPosition,
     },
     /// Verified at once: nobody has more.
@@ -80,7 +80,7 @@ pub enum Decision {
 /// Why a disk is not trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Reason {
-    /// Somebody saw it acknowledge more than it has.
+    /// Another voter saw it acknowledge more than its log holds.
     #[error(
         "node {seen_by} saw this node acknowledge {acknowledged:?}, but its disk ends at {have:?}: the disk is older than the node"
     )]
@@ -104,13 +104,13 @@ pub enum Reason {
 
 /// Decides from the answers so far. `voters` are all of the shard, this node among them.
 ///
-/// Rule 2: f+1 other *verified* voters have told; among any f+1 of them is one that took part in every commit, and with it in every majority that
-/// this node could have been counted in. Rule 3: fewer are verified (all power was lost, or restarts overlap): then *all* voters must have told.
-/// Either way the node may serve once its log reaches the highest position told: it then has all that was ever committed among those who told.
+/// Rule 2: f+1 other *verified* voters have answered. Any f+1 of them include one that took part in every commit, and so in every majority that could
+/// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases the
+/// node may serve once its log reaches the highest position reported. It then has everything that was ever committed among those that answered.
 pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) -> Decision {
     let others: Vec<NodeId> = voters.iter().copied().filter(|v| *v != mine.node).collect();
     let told: Vec<(NodeId, &Told)> = others.iter().filter_map(|v| answers.get(v).map(|t| (*v, t))).collect();
-    // One witness is enough to stop: being wrong about this costs service, being silent costs guesses.
+    // One witness is enough to stop. A false alarm costs availability, a missed rollback gives an attacker guesses.
     for (node, t) in &told {
         if let Some(acknowledged) = t.acknowledged.filter(|a| *a > mine.last) {
             return Decision::Quarantine(Reason::RolledBack {

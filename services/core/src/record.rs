@@ -1,4 +1,4 @@
-//! What a registration leaves behind: the public, hashed part of a record. z and the shares lie beside it, masked, at the edge.
+//! The public, hashed part of a registration. The edge keeps z and the shares beside it, masked.
 
 use minicbor::{Decode, Encode};
 
@@ -19,7 +19,7 @@ pub struct KsfParams {
     pub lanes: u32,
 }
 
-/// The attempt policy, frozen into each record when it is registered, so that editing the fleet's policy refills nobody's guesses.
+/// The attempt policy, frozen into each record when it is registered, so that editing the fleet's policy gives no tries back.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct AttemptPolicy {
     /// Attempts between two proved successes. The one that leaves none is final.
@@ -98,7 +98,7 @@ pub struct Record {
     pub ksf: KsfParams,
 }
 
-/// A record's bytes do not decode, or not to what they must.
+/// A record's bytes do not decode, or are not canonical.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Not CBOR of a record.
@@ -120,7 +120,7 @@ impl Record {
         minicbor::to_vec(self).unwrap_or_default() // writing to a Vec can't fail
     }
 
-    /// Only the canonical encoding is taken.
+    /// Decodes a record. Refuses every encoding but the canonical one.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > Self::MAX_LEN {
             return Err(RecordError::Decode(format!(
@@ -138,7 +138,7 @@ impl Record {
         tagged("bkv/record/1", &[&self.encode()])
     }
 
-    /// The client's public key: the upload begins with it. Its signature in KE3 is the only thing that refills the counter.
+    /// The client's public key: the upload begins with it. Only its signature in KE3 gives tries back.
     pub fn client_public_key(&self) -> Option<PublicKey> {
         self.upload.first_chunk().copied().map(PublicKey)
     }

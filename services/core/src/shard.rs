@@ -12,7 +12,7 @@ use crate::verify::Verifier;
 pub use crate::effect::Applied;
 pub use crate::fleet::{At, Fleet};
 
-/// What a shard knows beside its accounts.
+/// The state of a shard beside its accounts.
 #[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
 pub struct Shard {
     /// None until Init.
@@ -23,7 +23,7 @@ pub struct Shard {
     pub time: Time,
 }
 
-/// Accounts by id: the edge's store, with the changes of the batch so far in it.
+/// Accounts by id: the edge's store, which already shows the changes of earlier commands of the batch.
 pub trait Accounts {
     /// Why reading can fail.
     type Error;
@@ -34,13 +34,13 @@ pub trait Accounts {
 }
 
 impl Shard {
-    /// The time of the next entry: the leader's, but never before the last one. A leader with a clock that runs back can't reopen a wait.
+    /// The time of the next entry: the leader's, but never earlier than the last one. So a leader can't reopen a wait by setting its clock back.
     pub fn advance(&mut self, leader_time: Time) -> Time {
         self.time = self.time.max(leader_time);
         self.time
     }
 
-    /// Applies one command. A refused one changes nothing at all; neither does one that fails to read the store.
+    /// Applies one command. A command that is refused, or that fails to read the store, changes nothing.
     pub fn apply<A: Accounts>(
         &mut self,
         at: At,

@@ -1,5 +1,5 @@
-//! What a replica takes from a snapshot, account by account. A rooted leader may make one up: nothing in it may lower a counter, refill one without the
-//! client's own proof, or swap a record, against what this replica has seen itself.
+//! Judges a snapshot, account by account. A rooted leader may have made it up. Against what this replica has seen, it must not lower a counter, give
+//! tries back without the client's own proof, or swap a record.
 
 use crate::account::{Account, Success};
 use crate::command::NewDocuments;
@@ -13,11 +13,12 @@ use crate::verify::Verifier;
 /// What to do with one account of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It only goes on from what is here.
+    /// It continues the state of this replica.
     Install,
-    /// A newer generation, or an end: only if t voters, asked directly, say the same. Until then keep what is here and evaluate nothing for it.
+    /// A newer generation, or an end. Install it only if t voters, asked directly, report the same. Until then keep the own state and evaluate nothing for
+    /// the account.
     AskVoters,
-    /// It contradicts what this replica has seen: halt the shard, never install.
+    /// It contradicts what this replica has seen. Halt the shard and never install it.
     Halt(Contradiction),
 }
 
@@ -87,8 +88,8 @@ pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
     if same && theirs.time >= mine.time { Verdict::Install } else { Verdict::Halt(Contradiction::Head) }
 }
 
-/// Are the documents in a snapshot's head what the root signed? A rooted leader could else admit itself under every slot. They need not be in date now:
-/// they were when they were taken.
+/// Checks that the root signed the documents in a snapshot's head. Otherwise a rooted leader could admit itself under every slot. The documents may have
+/// expired since they were installed.
 pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Verdict {
     let d = &theirs.documents;
     let signed = NewDocuments { admission: d.admission_signed.clone(), policy: d.policy_signed.clone() };
@@ -106,11 +107,11 @@ pub fn judge(
     verifier: &dyn Verifier,
 ) -> Verdict {
     use Contradiction as C;
-    // What the snapshot claims must be possible by itself, also where nothing is known here.
+    // The claimed account must be possible by itself, even if this replica knows nothing of it.
     if theirs.is_some_and(|t| !possible(id, t)) {
         return Verdict::Halt(C::Inconsistent);
     }
-    // A success is a claim that carries its own proof; one that is known here was checked when it was made.
+    // A success carries its own proof. This replica checked the ones that it knows when it applied them.
     let claimed = theirs.and_then(|t| t.last_success.as_ref().map(|s| (t, s)));
     let known = mine.filter(|m| theirs.is_some_and(|t| t.generation == m.generation));
     if let Some((t, s)) = claimed
@@ -120,7 +121,7 @@ pub fn judge(
         return Verdict::Halt(C::Success);
     }
     let Some(m) = mine else {
-        // Nothing to compare with; but a registration begins with no failures, and each attempt since adds one that only its own success takes away.
+        // There is nothing to compare with. But a registration begins with no failures, and each attempt adds one that only its own success takes off.
         let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime_failures));
         return if theirs.is_none_or(counted) {
             Verdict::Install

@@ -1,5 +1,5 @@
-//! Every statement that somebody signs or that goes into a hash, as bytes: a label, then each field behind its length (`hash::framed`).
-//! One function a statement, so that no two of them can be taken for each other.
+//! The bytes of every statement that is signed or hashed: a label, then each field behind its length (`hash::framed`). Each statement has its own
+//! function and label, so that an attacker can't pass one off as another.
 
 use crate::account::{Manifest, State};
 use crate::hash::{framed, tagged};
@@ -33,7 +33,7 @@ pub struct Owned<'a> {
     pub generation: Generation,
     /// Random.
     pub operation: &'a OperationId,
-    /// Void after.
+    /// The signature is void after this.
     pub expires: Time,
 }
 
@@ -91,7 +91,7 @@ pub fn acknowledgement(
     )
 }
 
-/// What one attempt is, as every region must see it: the same in all but the slot.
+/// One attempt, as every region signs it. Only the slot differs between regions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
     /// Of the fleet.
@@ -106,7 +106,7 @@ pub struct Attempt {
     pub ordinal: Ordinal,
     /// `last_success.ordinal` when it began: the tries left follow from it and the ordinal.
     pub success: Ordinal,
-    /// The client's name for it.
+    /// The id that the client chose.
     pub attempt: AttemptId,
     /// B.
     pub blinded: Element,
@@ -114,13 +114,13 @@ pub struct Attempt {
     pub record: Hash,
     /// C.
     pub commitments: Vec<Element>,
-    /// How to stretch.
+    /// Parameters of the stretching.
     pub ksf: KsfParams,
     /// Attempts that the record allows between successes.
     pub budget: u32,
 }
 
-/// What the DLEQ proof's challenge hashes of the attempt, beside the points.
+/// The part of the attempt that the challenge of the DLEQ proof hashes, beside the points.
 pub fn proof_context(a: &Attempt, slot: Slot) -> Hash {
     Hash(tagged("bkv/evaluation-context/1", &[&evaluation(a, slot, &Element([0; 32]))]).0)
 }
@@ -152,7 +152,7 @@ pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element) -> Vec<u8> {
 }
 
 /// OPAQUE's context of one attempt: H("bkv/1" ‖ lineage ‖ era ‖ account ‖ generation ‖ ordinal ‖ attempt id ‖ B). Without ordinal and B an
-/// old attempt could be played again under a new B.
+/// attacker could replay an old attempt under a new B.
 pub fn login_context(
     lineage: &Lineage,
     era: Era,
@@ -176,12 +176,12 @@ pub fn login_context(
     )
 }
 
-/// What a region says of an account when asked: signed by its boot key over the client's nonce.
+/// The state of an account, signed by a region's boot key over the client's nonce.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attested {
     /// The client's.
     pub nonce: [u8; 32],
-    /// Which region speaks.
+    /// The region that signs.
     pub slot: Slot,
     /// Of the fleet.
     pub lineage: Lineage,
@@ -189,7 +189,7 @@ pub struct Attested {
     pub era: Era,
     /// Whose.
     pub account: AccountId,
-    /// In a word.
+    /// See [`State`].
     pub state: State,
     /// Live or last.
     pub generation: Generation,
@@ -333,7 +333,7 @@ pub fn receipt(
     )
 }
 
-/// A boot key's word on one event of the feed; `event` is its canonical encoding.
+/// Signed by a boot key: one event of the feed. `event` is its canonical encoding.
 pub fn event(lineage: &Lineage, era: Era, slot: Slot, shard: u16, cursor: u64, event: &[u8]) -> Vec<u8> {
     framed(
         "bkv/event/1",
@@ -341,7 +341,7 @@ pub fn event(lineage: &Lineage, era: Era, slot: Slot, shard: u16, cursor: u64, e
     )
 }
 
-/// What a share is sealed to (HPKE info): H(record) and the slot, so that it opens in no other record, account, generation or region.
+/// HPKE info of a sealed share: H(record) and slot. So it opens in no other record, account, generation or region.
 pub fn share_info(record: &Hash, slot: Slot) -> Vec<u8> {
     framed("bkv/share/1", &[&record.0, &[slot.0]])
 }

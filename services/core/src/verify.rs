@@ -1,5 +1,5 @@
-//! What the state machine needs checked, without knowing how. `bkv-wire` implements it; all replicas must answer alike,
-//! so an implementation is a pure function of its arguments.
+//! The checks of signatures and encodings that the state machine calls. `bkv-wire` implements them. All replicas must answer alike, so an
+//! implementation is a pure function of its arguments.
 
 use crate::command::{Acknowledgement, NewDocuments};
 use crate::document::{Admission, Documents};
@@ -8,7 +8,7 @@ use crate::id::{Element, Era, Lineage, PublicKey, Signature, Time};
 /// Pure checks over bytes.
 pub trait Verifier {
     /// Reads and checks both documents: signed by the pinned root, of this lineage and era, valid at `at`, fit for each other.
-    /// Whether their numbers are not lower than those in force is the state machine's to judge.
+    /// The state machine itself compares their numbers with those in force.
     fn documents(&self, lineage: &Lineage, era: Era, new: &NewDocuments, at: Time) -> Option<Documents>;
 
     /// The OPAQUE registration response that z gives to this request; None if the request is malformed.
@@ -33,7 +33,7 @@ pub trait Verifier {
     ) -> bool;
 
     /// KE3's client signature under the client key of `upload`, over the transcript of KE1 and KE2 in `context`.
-    /// Gives (transcript, signature) to keep as the proof: transcript = KE1 ‖ KE2 without the server's signature.
+    /// Returns (transcript, signature) to keep as the proof: transcript = KE1 ‖ KE2 without the server's signature.
     fn finish(
         &self,
         upload: &[u8],

@@ -1,4 +1,4 @@
-//! What the edge may say of an account: derived, never stored.
+//! Values that the edge sends or signs, derived from an account and never stored.
 
 use crate::account::{Account, State};
 use crate::fleet::Fleet;

@@ -1,4 +1,4 @@
-//! One attempt and how far it has come. It outlives sessions: whatever breaks, the same messages with the same ids go out again, free.
+//! One attempt and its progress. It outlives sessions: after a break the client sends the same messages with the same ids again, free of charge.
 
 use bkv_core::id::{AttemptId, Slot};
 use bkv_core::statement::{self, Attempt as Statement};
@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::error::{Counted, Error, WrongAnswer};
 use crate::runtime::Runtime;
 
-/// Lives in this process only, and ends with it. To go on after a restart the blinding factor inside `blinded` would have to be on a disk: with it and B,
-/// which the vaults know, whoever reads that disk can test passwords against B offline. A try that a crash costs is the better loss.
+/// Lives in memory only. To survive a restart, the blinding factor inside `blinded` would have to be on disk. With it and B, which the vaults know, an
+/// attacker who reads the disk could test passwords against B offline. Losing a try in a crash is the smaller loss.
 pub(super) struct Attempt {
     pub(super) id: AttemptId,
     cancel: Zeroizing<[u8; 32]>,
@@ -28,7 +28,7 @@ pub(super) struct Attempt {
     pub(super) begun: bool,
     /// Answers whose proofs held, all to one statement.
     pub(super) answers: Answers,
-    /// Who answered wrongly so far.
+    /// Wrong answers so far.
     pub(super) wrong: Vec<WrongAnswer>,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct Attempt {
 pub(super) struct Answers {
     pub(super) statement: Option<(Statement, Commitments)>,
     pub(super) verified: Vec<(Slot, Verified)>,
-    /// How often a leader told another story than before.
-    pub(super) stories: u8,
+    /// How often a leader changed the statement of the attempt.
+    pub(super) statements: u8,
 }
 
 pub(super) enum Stage {
@@ -110,10 +110,10 @@ impl Attempt {
         }))
     }
 
-    /// How an error has to speak of the try that this attempt is.
+    /// Whether the try of this attempt is counted, for an error.
     ///
-    /// Closing it (`GiveUp`) when time is up would mend nothing: it gives no try back, and a last one it would end at once, which until its deadline a device
-    /// that has the key can still rescue.
+    /// The client does not close the attempt (`GiveUp`) when time is up. That would give no try back, and would destroy the key at once if this is the last
+    /// try, which a device with the key can still rescue until the deadline.
     pub(super) fn counted(&self) -> Option<Counted> {
         match (self.begun, self.left) {
             (true, _) => Some(Counted::Yes),
@@ -122,7 +122,7 @@ impl Attempt {
         }
     }
 
-    /// What the person is to be told if KE2 did not open: the tries that t regions signed.
+    /// The error if KE2 did not open, with the tries left that t regions signed.
     pub(super) fn wrong_password(&self) -> Option<Error> {
         let Stage::Wrong(statement) = &self.stage else { return None };
         Some(Error::WrongPassword { tries_left: tries_left(statement), next_allowed: None })

@@ -1,5 +1,5 @@
-//! From B to pw': t regions' answers, each signed over the same attempt and each with a proof that it was made with the registered share.
-//! Before t proofs have held, nothing made from the password exists outside this process (S44).
+//! From B to pw': evaluations of t regions, each signed over the same attempt and each with a proof that it was made with the registered share.
+//! Until t proofs hold, nothing made from the password except B leaves this process (S44).
 
 use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot, WrongLength};
 use bkv_core::record::KsfParams;
@@ -19,8 +19,8 @@ use crate::trusted::CheckError;
 
 /// How often the leader is asked for more answers in one session before a new one is tried.
 const ASK_AGAIN: usize = 2;
-/// How often a leader may change its story before it is named.
-const MAX_STORIES: u8 = 3;
+/// How often a leader may change the statement before it is named.
+const MAX_STATEMENTS: u8 = 3;
 
 /// What is wrong with a `Begun`.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Client {
                     break;
                 }
             }
-            // S45: the others may still answer. If too few others are left, the one that lied is named.
+            // S45: the others may still answer. If too few others are left, name the region that answered wrongly.
             if let Some(wrong) = attempt.wrong.first()
                 && n - attempt.wrong_slots() < t
             {
@@ -93,18 +93,19 @@ impl Attempt {
             Err(e) => return Err(entered.trusted.wrong(leader, e.to_string()).into()),
         };
         if self.answers.statement.as_ref().is_none_or(|(known, _)| *known != statement) {
-            // Honest regions sign one statement for one attempt. Never mix two: start collecting anew, and bear in mind who told it.
+            // Honest regions sign one statement for one attempt. Never combine two: collect anew, and record the leader as wrong.
             if self.answers.statement.is_some() {
-                let wrong = entered.trusted.wrong(leader, "told two stories of one attempt");
+                let wrong = entered.trusted.wrong(leader, "sent two different statements of one attempt");
                 self.accuse(wrong.clone());
-                if self.answers.stories >= MAX_STORIES {
+                if self.answers.statements >= MAX_STATEMENTS {
                     return Err(Error::RegionAnsweredWrongly(wrong).into());
                 }
             }
             let commitments = Commitments::parse(&statement.commitments)
                 .map_err(|e| entered.trusted.wrong(leader, e.to_string()))?;
-            let stories = self.answers.stories + 1;
-            self.answers = Answers { statement: Some((statement, commitments)), verified: vec![], stories };
+            let statements = self.answers.statements + 1;
+            self.answers =
+                Answers { statement: Some((statement, commitments)), verified: vec![], statements };
         }
         for e in begun.evaluations.iter().take(usize::from(u8::MAX)) {
             if self.answers.verified.len() >= entered.trusted.threshold() {
@@ -119,7 +120,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// What each region must have signed: our own id and B, this account and fleet, and what the leader says of the record.
+    /// The statement that each region must have signed: our own id and B, this account and fleet, and the leader's claims about the record.
     fn statement(&self, entered: &Entered, b: &p::Begun) -> Result<Statement, BegunError> {
         let list = entered.trusted.admission();
         if b.commitments.len() != entered.trusted.threshold() {

@@ -1,4 +1,4 @@
-//! From pw' to the key: KE1 → KE2, then `Finish`; or, if KE2 does not open, closing the attempt.
+//! From pw' to the key: KE1 → KE2, then `Finish`. If KE2 does not open, closes the attempt.
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
@@ -42,7 +42,7 @@ impl Client {
             &s.attempt,
             &s.blinded,
         );
-        // Taken: a KE1 whose KE2 was bad is never used again.
+        // Take it: a KE1 whose KE2 was bad is never used again.
         let Some((login, ke1)) = exchange.login.take() else { return Err(unexpected()) };
         let done =
             login.finish(&exchange.hardened, &ke2, &context.0, &exchange.stretch, &mut self.runtime.rng());
@@ -79,7 +79,7 @@ impl Client {
         let body = reply::open(&proved.logged_in.session_key, &exporter, &attempt.id.0, &finished.sealed)
             .and_then(|body| p::FinishedBody::decode(&body[..]).ok())
             .ok_or_else(|| wrong("its reply to Finish does not open"))?;
-        // t regions signed H(record): this is the one, or the leader swapped it.
+        // t regions signed H(record). With another hash the leader swapped the record.
         let record = Record::decode(&body.record)
             .ok()
             .filter(|r| r.hash() == proved.statement.record)
@@ -123,7 +123,7 @@ impl Client {
         })
     }
 
-    /// Closes a wrong attempt and asks when the next may begin. Gives what the person is to be told.
+    /// Closes a wrong attempt and asks when the next may begin. Returns the error for the user.
     pub(super) async fn give_up(
         &self,
         session: &mut Session,

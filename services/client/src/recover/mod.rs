@@ -1,4 +1,4 @@
-//! Recover: the key for the password. One attempt, however often its messages have to be repeated.
+//! Recovers the key with the password, in one attempt, however often its messages must be repeated.
 
 mod attempt;
 mod evaluations;
@@ -17,7 +17,7 @@ use crate::memory::MemoryError;
 use crate::receipt::Receipt;
 use attempt::{Attempt, Stage};
 
-/// Said before an attempt that leaves none.
+/// The warning before the last try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastTryWarning {
     /// Whose.
@@ -32,7 +32,7 @@ pub enum LastTry<'a> {
     /// End with [`Error::LastTryDeclined`] before anything is charged.
     #[default]
     Decline,
-    /// Use it. Saves one round trip in every recovery, because nothing need be known before `Begin`.
+    /// Use it. Saves one round trip in every recovery, because the client need not ask for the tries left before `Begin`.
     Use,
     /// Ask; true means: use it.
     Ask(&'a (dyn Fn(&LastTryWarning) -> bool + Send + Sync)),
@@ -60,16 +60,16 @@ pub struct RecoverOptions<'a> {
     pub no_renewal: bool,
 }
 
-/// Something that the person or the operator should hear of, though all went well.
+/// Something that the user or the operator should know, though the recovery succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// A region answered wrongly; another was used.
     Wrong(WrongAnswer),
     /// Many attempts have failed since the key was registered, so it was registered anew under the same password: the count starts again.
     Renewed(Receipt),
-    /// This device's memory could not keep which backup is the newest: it would not notice an older one that is served later.
+    /// This device could not remember which backup is the newest. It would not notice an older one that is served later.
     NotRemembered(MemoryError),
-    /// That was due, and failed. The key is as safe as before; the next recovery tries again.
+    /// The renewal was due and failed. The key is as safe as before, and the next recovery tries again.
     RenewalFailed(Error),
 }
 
@@ -79,13 +79,13 @@ pub struct Recovered {
     pub key: BackupKey,
     /// Whose.
     pub account: AccountId,
-    /// The leader's signed word that the success was counted.
+    /// The leader signed that the success was counted.
     pub receipt: Receipt,
     /// The newest backup, as the owner named it.
     pub manifest: Option<Manifest>,
     /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
-    /// What else there is to say.
+    /// See [`Note`].
     pub notes: Vec<Note>,
     pub(crate) record: Record,
 }
@@ -100,8 +100,8 @@ impl std::fmt::Debug for Recovered {
 }
 
 impl Client {
-    /// Proves the password and gives the key back. Costs one try if, and only if, `Begin` was taken; the right password gives all of them back. What ends
-    /// between the two is [`Error::Unfinished`], which says whether the try is counted.
+    /// Proves the password and returns the key. Costs one try if and only if a vault applied `Begin`. The right password gives all tries back. If the
+    /// recovery ends between the two, the error is [`Error::Unfinished`], which says whether the try is counted.
     ///
     /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
@@ -115,7 +115,7 @@ impl Client {
             })
             .await;
         let mut recovered = ended.map_err(|e| attempt.explain(e))?;
-        // S29: from here on this device too knows which backup is the newest, with no vault in reach.
+        // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
         if let Some(newest) = &recovered.manifest
             && let Err(e) = crate::backup::remember(&self.fleet, &recovered.account, newest)
         {
@@ -138,7 +138,7 @@ impl Client {
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
     ) -> Result<Recovered, Fault> {
-        // `Begin` may charge the last try, so unless that is agreed it waits for the vault's word on how many are left.
+        // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left.
         let eager = attempt.agreed || attempt.begun || matches!(options.last_try, LastTry::Use);
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
@@ -176,8 +176,8 @@ impl Client {
     }
 }
 
-/// S20: by the leader's signed word over our nonce. (A leader that lies here makes a person spend a try unwarned; a rooted leader can burn
-/// tries anyway.)
+/// S20: the leader signs the tries left over our nonce. (A rooted leader that lies here makes a user spend the last try unwarned. It can burn tries
+/// anyway.)
 fn consider_last_try(entered: &Entered, attempt: &mut Attempt, last: &LastTry<'_>) -> Result<(), Fault> {
     let Some(says) = entered.survey.good.iter().min_by_key(|a| a.tries_left) else {
         return Err(match entered.survey.wrong.first() {

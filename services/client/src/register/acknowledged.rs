@@ -1,4 +1,4 @@
-//! `Store` and the regions' signed word that each holds the record and can open its share.
+//! `Store`, and the regions' signed acknowledgements that each holds the record and can open its share.
 
 use bkv_core::id::Slot;
 use bkv_core::statement;
@@ -14,8 +14,8 @@ use crate::session::Session;
 use crate::trusted::CheckError;
 
 impl Client {
-    /// Sends the draft and gathers acknowledgements: all n if they come soon, t if not. The client believes t regions, never one: a leader
-    /// that says 'stored' alone gets no confirmation.
+    /// Sends the draft and gathers acknowledgements: all n if they come soon, t if not. The client needs t regions: a leader
+    /// that alone reports the record as stored gets no confirmation.
     pub(super) async fn store(
         &self,
         session: &mut Session,

@@ -1,4 +1,4 @@
-//! Everything that a registration will say, made in one go: the record, the sealed shares, the signatures.
+//! Everything that a registration sends, made at once: the record, the sealed shares, the signatures.
 
 use std::sync::Arc;
 
@@ -147,7 +147,7 @@ impl Draft {
         }
     }
 
-    /// Needs t acknowledgements to be worth anything.
+    /// Replicas refuse it without t acknowledgements.
     pub(super) fn confirmation(&self) -> p::Confirm {
         let r = &self.record;
         let statement = statement::confirm(&r.lineage, r.era, &r.account, self.base, &r.reg_id, &self.hash);

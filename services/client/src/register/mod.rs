@@ -1,5 +1,5 @@
-//! Register: split a fresh OPRF key over the regions, lay the backup key under the hardened password, and make it live only when t regions
-//! have signed that they hold what they need (S12).
+//! Registers a key: splits a fresh OPRF key over the regions, encrypts the backup key under the hardened password, and makes it live only when t
+//! regions have signed that they hold record and share (S12).
 
 mod acknowledged;
 mod draft;
@@ -55,7 +55,7 @@ pub struct Registered {
     pub account: AccountId,
     /// Which registration.
     pub generation: Generation,
-    /// The leader's signed word that it is live.
+    /// The leader signed that it is live.
     pub receipt: Receipt,
     /// Regions that did not acknowledge in time: they hold the registration later, or not at all.
     pub not_acknowledged: Vec<String>,
@@ -126,7 +126,7 @@ impl Client {
             // A repetition may meet regions that have not all applied our own registration yet.
             Err(fault) => return Err(fault),
         };
-        // Sealed to another list, or for another base: no good any more.
+        // A draft for another list or another base is useless.
         r.draft.take_if(|d| d.trusted.admission() != entered.trusted.admission() || !d.fits(base.1, &base.2));
         if r.draft.is_none() {
             r.draft = Some(self.start(&mut session, &entered, r, base.0, base.1).await?);
@@ -146,7 +146,7 @@ impl Client {
                 not_acknowledged: draft.silent(),
                 wrong: std::mem::take(&mut r.wrong),
             }),
-            // z lives in the leader's memory until Store is applied: if that leader is gone, this draft is worthless and nothing was stored.
+            // The leader holds z in memory until Store is applied. If that leader is gone, nothing was stored and this draft is useless.
             Err(Fault::Refused(refused)) if starts_again(refused.code()) => {
                 let code = refused.code().as_str_name();
                 r.draft = None;
@@ -211,7 +211,7 @@ impl Client {
     }
 }
 
-/// Refusals that mean: this reg id leads nowhere, but a new one may.
+/// Refusals after which this registration id can't succeed but a new one may.
 fn starts_again(code: Code) -> bool {
     matches!(
         code,

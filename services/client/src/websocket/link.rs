@@ -1,4 +1,4 @@
-//! One WebSocket and the task that owns it. The task ends with the link; streams of a lost link say so and are opened again elsewhere.
+//! One WebSocket and the task that owns it. The task ends with the link. Streams of a lost link return an error, and their callers open new ones.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use crate::transport::TransportError;
 const OUT: usize = 256;
 /// Frames that a stream has not read yet. An honest vault sends a handful in answer to each request; beyond that the stream is cut.
 const IN: usize = 64;
-/// A ping after this long without a word from ChatD; the link is lost after twice that.
+/// Send a ping after this long without a frame from ChatD. After twice that the link is lost.
 const IDLE: Duration = Duration::from_secs(15);
 
 type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever ChatD sends: a frame goes to its stream, another's and unknown ones go nowhere, what is no frame ends the link.
+        /// Arbitrary bytes from ChatD: a frame goes to its stream, frames of unknown streams are dropped, bytes that are no frame end the link.
         #[test]
         fn s38_arbitrary_frames_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
             let streams = Streams::default();

@@ -1,5 +1,5 @@
-//! The shipped transport: one WebSocket over TLS per account, many streams in it. One task owns the socket ([`link`]); streams talk to it over
-//! bounded channels, so a slow reader holds up itself only.
+//! The shipped transport: one WebSocket over TLS per account, many streams in it. One task owns the socket ([`link`]); streams reach it over
+//! bounded channels, so a slow reader blocks only itself.
 
 mod link;
 

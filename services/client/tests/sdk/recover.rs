@@ -298,7 +298,7 @@ async fn s44_answers_to_two_stories_are_never_combined_and_the_leader_is_named()
     }
     let e = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
     let Error::RegionAnsweredWrongly(wrong) = e.cause() else { panic!("{e:?}") };
-    assert!(wrong.what.contains("two stories"), "{wrong}");
+    assert!(wrong.what.contains("two different statements"), "{wrong}");
     assert_eq!(vaults.state().made_from_password(), 0);
 }
 

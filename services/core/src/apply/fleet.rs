@@ -1,4 +1,4 @@
-//! Init and Documents: to whom the shard belongs, and which root-signed documents are in force.
+//! Init and Documents: which fleet the shard belongs to, and which root-signed documents are in force.
 
 use crate::command::{Init, NewDocuments};
 use crate::document::Documents;
@@ -6,7 +6,7 @@ use crate::effect::{Applied, Refusal};
 use crate::fleet::{At, Fleet};
 use crate::verify::Verifier;
 
-/// The first entry. Repeating it for the same fleet is free; another fleet's is refused, so that keys are never made anew over old ones.
+/// The first entry. Repeating it for the same fleet is free. Another fleet's is refused, so that new keys never replace old ones.
 pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn Verifier) -> Applied {
     if let Some(fleet) = shard {
         let same = fleet.fleet == c.fleet
@@ -29,7 +29,7 @@ pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn V
     Applied::done(Vec::new())
 }
 
-/// Newer documents. Both numbers may stay or grow; one that stays must stay the very same document.
+/// Takes newer documents. Each number may stay or grow. A document whose number stays must stay the same.
 pub(crate) fn documents(
     shard: &mut Option<Fleet>,
     at: At,
@@ -51,6 +51,6 @@ fn follows(old: &Documents, new: &Documents) -> bool {
     let grows = |old: (u64, crate::id::Hash), new: (u64, crate::id::Hash)| new.0 > old.0 || new == old;
     grows((old.admission.number, old.admission.hash), (new.admission.number, new.admission.hash))
         && grows((old.policy.number, old.policy.hash), (new.policy.number, new.policy.hash))
-        // The number of shards is fixed when the fleet is made: routes would lead elsewhere.
+        // The number of shards never changes, because another number would lead routes to other shards.
         && old.policy.shards == new.policy.shards
 }

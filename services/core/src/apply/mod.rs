@@ -1,5 +1,5 @@
-//! What each command does to an account. One file a kind of command; each function takes the account as it was and gives it as it becomes,
-//! or the reason why nothing changes.
+//! What each command does to an account, one file for each kind of command. Each function takes the account as it was. It returns the account as
+//! it becomes, or the reason why nothing changes.
 
 pub(crate) mod attempt;
 pub(crate) mod fleet;
@@ -12,7 +12,7 @@ use crate::fleet::{At, Fleet};
 use crate::id::{AccountId, Time};
 use crate::verify::Verifier;
 
-/// What all of them need to know.
+/// What every function here needs beside account and command.
 pub(crate) struct Step<'a> {
     pub fleet: &'a Fleet,
     pub at: At,
@@ -20,7 +20,7 @@ pub(crate) struct Step<'a> {
     pub verifier: &'a dyn Verifier,
 }
 
-/// What came of it.
+/// The result of a command that was not refused.
 pub(crate) struct Change {
     /// None: as it was.
     pub account: Option<Account>,
@@ -60,7 +60,7 @@ impl Step<'_> {
         })
     }
 
-    /// Takes the live record out of the account for good: its secrets are erased in this very entry.
+    /// Removes the live record for good. This same entry erases its secrets.
     fn end(&self, account: &mut Account, live: &Live, cause: Cause) -> Vec<Effect> {
         let reg_id = live.record.reg_id;
         account.live = None;

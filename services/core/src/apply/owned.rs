@@ -1,4 +1,4 @@
-//! What only the owner of the backup key can ask for.
+//! Operations that need a signature by the owner key.
 
 use crate::account::{Account, Cause};
 use crate::apply::register::check_owner;
@@ -14,7 +14,7 @@ pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetMani
         return Change::again(Outcome::Done);
     }
     check_owner(step, live, &c.owner, &Operation::SetManifest(&c.manifest))?;
-    // Only forwards: an old signed statement played again must not make an old backup look like the newest.
+    // Only forwards: an attacker who replays an old signed statement must not make an old backup look like the newest.
     if account.manifest.is_some_and(|m| c.manifest.sequence <= m.sequence) {
         return Err(Refusal::OldManifest);
     }
@@ -27,7 +27,7 @@ pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetMani
 pub(crate) fn delete(step: &Step<'_>, before: Option<Account>, c: &Delete) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     let Some(live) = account.live.clone() else {
-        // The same deletion again; anything else finds nothing to delete.
+        // A repetition of the deletion succeeds. Any other deletion finds nothing to delete.
         let deleted = account.ended.as_ref().is_some_and(|e| e.cause == Cause::Deleted);
         let again = deleted && account.last_operation == Some(c.owner.operation);
         return if again { Change::again(Outcome::Done) } else { Err(missing(Some(&account))) };

@@ -1,10 +1,10 @@
-//! Two-phase registration: Store keeps a record beside the live one, Confirm makes it live and erases the old one's secrets in the same entry.
+//! Registration in two phases. Store keeps a record beside the live one. Confirm makes it live and erases the old one's secrets in the same entry.
 //!
-//! Between the two nothing has changed for the person: whoever drops replies and lets the client retry gains no fresh budget.
+//! Store alone changes nothing for the owner. An attacker who drops replies and lets the client retry gains no fresh budget.
 //!
-//! The owner key may overwrite in every state that has a live record: an open last try is rescued so, and a locked account unlocked. A confirmed
-//! registration begins with no lifetime failures: they count guesses at the record that lives, and that one's secrets are erased in the same entry. Who
-//! may overwrite a live record has the backup key already, and after an end there is nothing left to guess.
+//! The owner key may overwrite a live record in every state. That rescues an account whose last try is open, and unlocks a locked one. A confirmed
+//! registration begins with no lifetime failures: they count guesses at the old record, whose secrets the same entry erases. Only a client that has
+//! the backup key can overwrite a live record, and after an end there is nothing left to guess.
 
 use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
@@ -76,7 +76,7 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     check_acknowledgements(step, &stored, c)?;
     let mut effects = Vec::new();
     if let Some(old) = account.live.take() {
-        // The old one is unusable from this entry on, on every replica.
+        // From this entry on no replica can use the old registration.
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
     }
     account.generation = stored.record.generation;
@@ -102,7 +102,7 @@ fn content(account: &Account, c: &Store) -> Option<(crate::id::Hash, crate::id::
     stored.into_iter().chain(live).find(|(id, ..)| *id == c.record.reg_id).map(|(_, h, s)| (h, s))
 }
 
-/// Every rule that a record must keep: a leader can't smuggle in a softer policy, another fleet's record, or shares that nobody can open.
+/// Checks every rule for a record. A rooted leader must not smuggle in a softer policy, another fleet's record, or a wrong number of shares.
 fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refusal> {
     let r = &c.record;
     let docs = &step.fleet.documents;
@@ -149,7 +149,7 @@ const fn within(k: &KsfParams, floor: &KsfParams, ceiling: &KsfParams) -> bool {
         && k.lanes <= ceiling.lanes
 }
 
-/// At least t regions, all different, say that they stored exactly this record and these shares.
+/// At least t different regions must have signed that they stored exactly this record and these shares.
 fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Result<(), Refusal> {
     let admission = &step.fleet.documents.admission;
     let mut slots: Vec<Slot> = Vec::new();
@@ -172,7 +172,7 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
     if slots.len() < usize::from(stored.record.threshold) { Err(Refusal::Proof) } else { Ok(()) }
 }
 
-/// The live owner's signature over an operation: only who knows the backup key can make it.
+/// Checks the live owner's signature over an operation. Only a client that knows the backup key can make it.
 pub(crate) fn check_owner(
     step: &Step<'_>,
     live: &Live,

@@ -1,4 +1,4 @@
-//! How a share reaches its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller gives info and
+//! Sends a share to its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller gives info and
 //! associated data: they bind the share to record and slot, so that it opens in no other account, generation or region (S44).
 
 use std::fmt;
@@ -37,8 +37,8 @@ pub enum DeliveryError {
     /// Sealed to another key, for another record or slot, or changed.
     #[error("the sealed share does not open here")]
     Open,
-    /// It opened, and is no share.
-    #[error("the sealed bytes are no share")]
+    /// It opened, but the content is not a share.
+    #[error("the sealed bytes are not a share")]
     NotAShare(#[source] ToprfError),
 }
 
@@ -55,7 +55,7 @@ impl DeliveryKey {
         Ok(Self { public: public.0.try_into().map_err(|_| DeliveryError::Key)?, private })
     }
 
-    /// One that was kept (sealed at rest): the public half is computed.
+    /// From a stored private half. Computes the public half.
     pub fn from_secret(secret: &[u8; 32]) -> Result<Self, DeliveryError> {
         let key = agreement::PrivateKey::from_private_key(&agreement::X25519, secret)
             .map_err(|_| DeliveryError::Key)?;
@@ -69,7 +69,7 @@ impl DeliveryKey {
         &self.public
     }
 
-    /// The private half, to be sealed at rest and nothing else.
+    /// The private half, only for sealing it at rest.
     pub fn secret(&self) -> Result<Zeroizing<[u8; 32]>, DeliveryError> {
         self.private.secret_bytes().try_into().map(Zeroizing::new).map_err(|_| DeliveryError::Key)
     }

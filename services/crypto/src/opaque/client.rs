@@ -1,4 +1,4 @@
-//! The client's side. What it calls the password is pw', hardened by the threshold OPRF.
+//! The client's side. Its password is pw', hardened by the threshold OPRF.
 
 use std::fmt;
 
@@ -19,16 +19,16 @@ pub struct ClientRegistration(opaque_ke::ClientRegistration<Suite>);
 /// Between KE1 and KE2.
 pub struct ClientLogin(opaque_ke::ClientLogin<Suite>);
 
-/// What a registration gives.
+/// The result of a registration.
 #[derive(Debug)]
 pub struct Registered {
     /// Goes into the record.
     pub upload: Vec<u8>,
-    /// The same that each login will give.
+    /// Each login returns the same key.
     pub export_key: ExportKey,
 }
 
-/// What a login gives. It has proved that the server holds the record; the server has yet to see KE3.
+/// The result of a login. The server has proved that it holds the record, and has not seen KE3 yet.
 #[derive(Debug)]
 pub struct LoggedIn {
     /// For `Finish`.
@@ -39,7 +39,7 @@ pub struct LoggedIn {
     pub export_key: ExportKey,
 }
 
-/// RFC 9807 §5.2.1. Gives the state and the registration request.
+/// RFC 9807 §5.2.1. Returns the state and the registration request.
 pub fn register_start(
     password: &Hardened,
     rng: &mut (impl RngCore + CryptoRng),
@@ -74,7 +74,7 @@ impl ClientRegistration {
     }
 }
 
-/// RFC 9807 §6.1. Gives the state and KE1.
+/// RFC 9807 §6.1. Returns the state and KE1.
 pub fn login_start(
     password: &Hardened,
     rng: &mut (impl RngCore + CryptoRng),

@@ -1,5 +1,5 @@
-//! The check that refills a counter: the client's signature in KE3, over public bytes only. Nothing secret is needed, no key exchange is
-//! repeated, and nothing that a leader kept is believed.
+//! The check that gives tries back: the client's signature in KE3, over public bytes only. It needs no secret, repeats no key exchange, and trusts
+//! nothing that a leader kept.
 
 use super::{KE1_LEN, KE2_LEN, KE3_LEN, OpaqueError, TRANSCRIPT_LEN, UPLOAD_LEN, sized};
 use crate::ed25519;
@@ -7,7 +7,7 @@ use crate::ed25519;
 const SIGNATURE_LEN: usize = 64;
 const MAC_LEN: usize = 64;
 
-/// Length right, and the client's public key in it fit to verify with (a key of small order would let anybody's signature pass).
+/// Checks the length and the client's public key. Under a key of small order an attacker's signature would pass.
 pub fn check_upload(upload: &[u8]) -> Result<(), OpaqueError> {
     if ed25519::acceptable(client_key(upload)?) {
         Ok(())
@@ -26,7 +26,7 @@ pub fn transcript(ke1: &[u8], ke2: &[u8]) -> Result<Vec<u8>, OpaqueError> {
 }
 
 /// Verifies the client's signature in KE3 under the client key of `upload`, in `context`. The MAC in KE3 and the server's signature in KE2
-/// are not looked at: both need secrets, and neither is the client's word.
+/// are ignored: checking them needs secrets, and neither is signed by the client.
 pub fn verify_ke3_signature(
     upload: &[u8],
     context: &[u8],
@@ -38,7 +38,7 @@ pub fn verify_ke3_signature(
     verify_success_proof(upload, context, &transcript, &signature)
 }
 
-/// What a replica keeps of a good `Finish`, enough to show anybody later that the client itself refilled the counter: the transcript (KE1 ‖
+/// The part of a valid `Finish` that a replica keeps. It proves to anybody later that the client itself got its tries back: the transcript (KE1 ‖
 /// KE2 without the server's signature) and the client's signature. Checks lengths only.
 pub fn success_proof(
     ke1: &[u8],

@@ -1,5 +1,5 @@
-//! Key stretching: Argon2id (RFC 9106) with parameters at run time. They are part of the record and a leader could send others: too weak, and
-//! a stolen record is cheap to try; too strong, and the client runs out of memory. So a `Stretch` exists only within the policy (S21).
+//! Key stretching: Argon2id (RFC 9106) with parameters at run time. They are part of the record, and a rooted leader could send
+//! others. Too weak ones make a stolen record cheap to guess at. Too strong ones exhaust the client's memory. So a `Stretch` exists only within the policy (S21).
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 pub use bkv_core::record::KsfParams;
@@ -85,7 +85,7 @@ impl opaque_ke::ksf::Ksf for LibraryKsf {
             Self::Identity => return Ok(input),
         };
         let input = Zeroizing::new(input);
-        // Our own memory, so that it is wiped: its last blocks give the output away. And a refusal to give it is an error, not an abort.
+        // Allocate the memory here, so that it is wiped (its last blocks reveal the output), and so that a failed allocation is an error, not an abort.
         let mut blocks: Zeroizing<Vec<Block>> = Zeroizing::new(Vec::new());
         blocks.try_reserve_exact(params.block_count()).map_err(|_| InternalError::KsfError)?;
         blocks.resize(params.block_count(), Block::default());

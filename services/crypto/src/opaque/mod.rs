@@ -1,5 +1,5 @@
 //! OPAQUE (RFC 9807) behind bytes: `opaque-ke` 4.0.1 with OPRF(ristretto255, SHA-512), SIGMA-I (Ed25519, ephemeral ristretto255, HKDF and
-//! HMAC with SHA-512) and Argon2id. The server needs nothing but the record's own z and the attempt's seed, so every replica answers alike.
+//! HMAC with SHA-512) and Argon2id. The server needs only the record's own z and the attempt's seed, so every replica answers alike.
 //!
 //! Sizes in bytes: request 32, response 64, upload 192, KE1 96, KE2 384, KE3 128, session and export key 64.
 
@@ -63,7 +63,7 @@ pub enum OpaqueError {
     /// Argon2id could not run with these parameters on this machine.
     #[error("stretching failed: not enough memory, or bad parameters")]
     Stretching,
-    /// The library refused what can't be refused.
+    /// The library failed where it should not be able to.
     #[error("OPAQUE failed inside the library")]
     Library,
 }

@@ -1,4 +1,4 @@
-//! Keys that come out of OPAQUE: wiped on drop, not shown, compared in constant time.
+//! Keys that OPAQUE derives: wiped on drop, not shown, compared in constant time.
 
 use std::fmt;
 

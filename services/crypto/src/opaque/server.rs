@@ -41,8 +41,8 @@ impl Server {
     }
 
     /// RFC 9807 §6.2: KE1 → KE2. Randomness is ChaCha20 keyed with HKDF-SHA-512(salt "bkv/ke2/1", z ‖ seed, context ‖ SHA-256(KE1)): not
-    /// from the seed alone, which every reader of the log has and with it would have the session key; and with KE1 in it, so that a second KE1
-    /// in the same attempt does not meet the same ephemeral key and nonces.
+    /// from the seed alone, because everybody who reads the log has the seed and would learn the session key. KE1 is hashed in, so that a second KE1
+    /// in the same attempt gets another ephemeral key and other nonces.
     pub fn answer(
         &self,
         seed: &[u8; 32],
@@ -76,7 +76,7 @@ impl Server {
     }
 }
 
-/// [`Server::register`] for who has only z: the registration response, repeated by every replica as it applies.
+/// [`Server::register`] for a caller that has only z: the registration response, repeated by every replica as it applies.
 pub fn registration_response(z: &[u8; 32], request: &[u8]) -> Result<Vec<u8>, OpaqueError> {
     Server::new(z)?.register(request)
 }

@@ -1,5 +1,5 @@
-//! The client's side: blind, verify each answer, combine t verified ones, finish. `Verified` can only be made by a proof that held, and
-//! `finish` takes nothing else: a rooted leader that could slip in an unproved share would choose the combined key and test a guess.
+//! The client's side: blind, verify each answer, combine t verified ones, finish. Only a valid proof makes a `Verified`, and
+//! `finish` takes nothing else. A rooted leader that could slip in an unproved share would choose the combined key and test a guess.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub struct Verified {
 
 /// RFC 9497 §3.3.1 `Blind`. `password` is the prepared one.
 pub fn blind(password: &[u8], rng: &mut (impl RngCore + CryptoRng)) -> Result<Blinded, ToprfError> {
-    // The library notices a length beyond 16 bits only when it finalizes: after an attempt has been charged.
+    // Refuse here: the library notices a length beyond 16 bits only when it finalizes, after an attempt was charged.
     if password.is_empty() || password.len() > usize::from(u16::MAX) {
         return Err(ToprfError::Password);
     }

@@ -1,4 +1,4 @@
-//! Parsing of group elements and scalars: one place, so that no input can be taken more laxly than another.
+//! Parses group elements and scalars, in one place, so that all inputs pass the same checks.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;

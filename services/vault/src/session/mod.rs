@@ -131,7 +131,7 @@ impl Session {
             return End::Close;
         }
         self.vault.observer.decrypted(&operation);
-        let name = reply::name(&operation);
+        let name = name(&operation);
         let timer = self.vault.metrics.duration.with_label_values(&[name]).start_timer();
         let result = self.operation(operation).await;
         timer.observe_duration();
@@ -294,5 +294,23 @@ impl Session {
         let receipt =
             self.vault.receipt(&fleet, &id, &account, kind, reference, committed.index, committed.time);
         Ok(Answer::Done(p::Done { receipt }))
+    }
+}
+
+/// The name of an operation in metrics.
+const fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Open(_) => "open",
+        Operation::RegisterStart(_) => "register_start",
+        Operation::Store(_) => "store",
+        Operation::Confirm(_) => "confirm",
+        Operation::Begin(_) => "begin",
+        Operation::MoreEvaluations(_) => "more_evaluations",
+        Operation::KeyExchange(_) => "key_exchange",
+        Operation::GiveUp(_) => "give_up",
+        Operation::Finish(_) => "finish",
+        Operation::SetManifest(_) => "set_manifest",
+        Operation::Delete(_) => "delete",
+        Operation::Attest(_) => "attest",
     }
 }

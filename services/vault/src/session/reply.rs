@@ -1,10 +1,9 @@
-//! Refusals as they travel, and names of operations for metrics.
+//! Refusals as replies.
 
 use bkv_core::effect::Refusal;
 use bkv_wire::proto::inner::Refused;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
-use bkv_wire::proto::inner::request::Operation;
 
 /// Bytes of padding in the one refusal for every fault of a token.
 const TOKEN_PADDING: usize = 64;
@@ -37,21 +36,4 @@ pub(super) fn token_refused() -> Answer {
 /// The state machine's refusal as a reply.
 pub(super) fn refused(why: Refusal) -> Answer {
     Answer::Refused(why.into())
-}
-
-pub(super) const fn name(operation: &Operation) -> &'static str {
-    match operation {
-        Operation::Open(_) => "open",
-        Operation::RegisterStart(_) => "register_start",
-        Operation::Store(_) => "store",
-        Operation::Confirm(_) => "confirm",
-        Operation::Begin(_) => "begin",
-        Operation::MoreEvaluations(_) => "more_evaluations",
-        Operation::KeyExchange(_) => "key_exchange",
-        Operation::GiveUp(_) => "give_up",
-        Operation::Finish(_) => "finish",
-        Operation::SetManifest(_) => "set_manifest",
-        Operation::Delete(_) => "delete",
-        Operation::Attest(_) => "attest",
-    }
 }
