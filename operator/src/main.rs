@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use bkv_operator::settings::{Cli, Command, RunArgs};
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -27,8 +26,7 @@ fn main() -> ExitCode {
         },
         Command::Check { url } => in_runtime(check(url)),
         Command::Run(args) => {
-            // The libraries tell of each retry of a watch, also of kinds that this cluster need not know; what matters of it is told by `apply::seen`.
-            // Whoever wants them names them.
+            // kube logs each retry of a watch, also of kinds that this cluster may lack. `apply::watch` logs the failures that matter.
             let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
             let filter =
                 tracing_subscriber::EnvFilter::try_new(format!("kube_runtime=off,kube_client=warn,{wanted}"))
@@ -44,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
-    // One thread: it waits for others most of the time, and each thread and its allocator have buffers of their own.
+    // One thread suffices, because the operator mostly waits. Each more thread would cost buffers of its own.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(e) => ended(&e, 70),
@@ -53,21 +51,10 @@ fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 async fn serve(args: RunArgs) -> ExitCode {
     let stop = CancellationToken::new();
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return ExitCode::from(70);
-    };
-    let signals = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        signals.cancel();
-    });
-    match bkv_operator::run(args, stop).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e @ bkv_operator::RunError::Client(_)) => ended(&e, 69),
+    match bkv_net::until_signalled(&stop, bkv_operator::run(args, stop.clone())).await {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(e @ bkv_operator::RunError::Client(_))) => ended(&e, 69),
+        Ok(Err(e)) => ended(&e, 70),
         Err(e) => ended(&e, 70),
     }
 }
@@ -84,7 +71,7 @@ async fn check(url: String) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(a) => {
-            eprintln!("bkv-operator: {url} says {}", a.status());
+            eprintln!("bkv-operator: {url} answers {}", a.status());
             ExitCode::from(69)
         }
         Err(e) => ended(&e, 69),

@@ -1,27 +1,37 @@
-//! The edge: the only place that talks to the API server and to vaults. It gathers what the pure parts need and carries out what they decide.
+//! The edge: the only place that talks to the API server and to vaults. [`pipeline`] calls the stages of a pass in their order.
 
-mod act;
-mod announce;
+mod absent_kinds;
+mod actions;
+mod application;
+mod ceremony;
+mod certificates;
+mod chatd_metrics;
 mod client;
-mod database;
-mod facts;
+mod config_map_store;
+mod context;
+mod controller;
+mod controllers;
+mod credentials;
+mod decision;
+mod events;
+mod failure;
 mod health;
-mod issued;
-mod left_out;
-mod pass;
-mod pki;
-mod planned;
-mod read;
-mod reconcile;
+mod invalid_resource;
+mod leadership;
+mod memory;
+mod observation;
+mod ownership;
+mod pipeline;
+mod plan;
+mod random;
 mod report;
+mod resources;
 mod route;
-mod run;
-mod secrets;
-mod store;
-mod tell;
+mod runtime;
+mod secret_store;
+mod status_store;
 mod trouble;
-mod unreadable;
-mod watched;
-mod world;
+mod vaults;
 
-pub use run::{RunError, run};
+pub use failure::RunError;
+pub use runtime::run;

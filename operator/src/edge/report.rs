@@ -1,39 +1,31 @@
-//! The status: what a pass has found becomes conditions, waits and numbers, and is written if it differs.
+//! Stage: report. What a pass has observed and applied becomes conditions, waits and numbers.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::Api;
-use kube::{Resource as _, ResourceExt as _};
-use tokio::time::Instant;
 
-use super::announce;
-use super::planned::template_hash;
-use super::reconcile::PassError;
-use super::tell;
-use super::world::{Dropped, Memory, World, now};
+use super::application::Applied;
+use super::context::{Context, now};
 use crate::bootstrap::Decision;
 use crate::conditions::{Reason, Trouble};
 use crate::journal::Journal;
 use crate::observe::Observed;
-use crate::plan::Object;
 use crate::resource::status::{CertificateStatus, WaitStatus};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::{Finding, Pass, merge, status};
 use crate::validate::{Fleet, Refusal};
 
-/// A wait that lasts longer is a stall, seconds.
+/// A wait that lasts longer counts as stalled, seconds.
 const PATIENCE: i64 = 600;
 
-/// What a pass has seen.
-pub(super) struct Seen<'a> {
+/// What a pass has observed, decided and applied.
+pub(super) struct Findings<'a> {
     pub observed: &'a Observed,
     pub decision: &'a Decision,
     pub journal: Option<&'a Journal>,
     pub troubles: &'a [Trouble],
-    pub planned: &'a [Object],
+    pub applied: &'a Applied,
     pub listed: &'a [CertificateStatus],
     pub database: Option<bool>,
     pub now: Time,
@@ -41,10 +33,10 @@ pub(super) struct Seen<'a> {
 
 /// The status after it.
 pub(super) fn after(
-    world: &World,
+    context: &Context,
     fleet: &Fleet,
     before: &BackupKeyVaultStatus,
-    s: Seen<'_>,
+    s: Findings<'_>,
 ) -> BackupKeyVaultStatus {
     let root = s.observed.root.as_ref().and_then(|b| Root::decode(b).ok());
     let numbers = root.as_ref().map(|root| {
@@ -55,7 +47,7 @@ pub(super) fn after(
     let overdue = |w: &&WaitStatus| {
         w.since.as_ref().is_some_and(|t| t.0.as_second().saturating_add(PATIENCE) < s.now.0.as_second())
     };
-    let templates = |region: &str| template_hash(s.planned, fleet, region);
+    let templates = |region: &str| s.applied.template_hash(fleet, region);
     status(
         before,
         &Pass {
@@ -75,13 +67,13 @@ pub(super) fn after(
                 .filter(overdue)
                 .map(|w| (w.check.clone(), w.target.clone()))
                 .collect::<HashSet<_>>(),
-            version: &world.settings.version,
+            version: &context.settings.version,
             now: s.now,
         },
     )
 }
 
-/// A spec that can't be carried out is a condition, and nothing is touched.
+/// The status of a resource whose spec is refused. Its fleet stays as it is.
 pub(super) fn refused(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
@@ -104,30 +96,4 @@ pub(super) fn refused(
         waits: Vec::new(),
         ..before.clone()
     }
-}
-
-/// Writes it, and tells of what is new.
-pub(super) async fn write(
-    world: &World,
-    resource: &BackupKeyVault,
-    before: &BackupKeyVaultStatus,
-    after: &BackupKeyVaultStatus,
-    memory: &mut Memory,
-) -> Result<(), PassError> {
-    if before == after {
-        return Ok(());
-    }
-    let namespace = resource.namespace().unwrap_or_default();
-    let api: Api<BackupKeyVault> = Api::namespaced(world.client.clone(), &namespace);
-    let kept = tell::status(&api, &resource.name_any(), after).await.map_err(PassError::Status)?;
-    if kept == *after {
-        memory.dropped = None;
-    } else {
-        if memory.dropped.is_none() {
-            tell::about_the_definition(world, &resource.object_ref(&())).await;
-        }
-        memory.dropped = Some(Arc::new(Dropped { at: Instant::now(), kept, given: after.clone() }));
-    }
-    announce::changes(world, &resource.object_ref(&()), before, after).await;
-    Ok(())
 }

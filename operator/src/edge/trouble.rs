@@ -1,9 +1,18 @@
-//! A fault of one object, as something that is waited for.
+//! Faults: those of one object, which its resource reports, and those of a whole pass.
 
 use crate::apply::ApplyError;
 use crate::conditions::{Check, Trouble};
 
-/// A fault of one object is a trouble of the resource; a server that is away is an error of the pass.
+/// A pass that could not be completed. It is tried again with growing pauses.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PassError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("the status can't be written")]
+    Status(#[source] kube::Error),
+}
+
+/// A fault of one object is a trouble of the resource. An unreachable server is an error of the pass.
 pub(super) fn trouble(e: ApplyError) -> Result<Trouble, ApplyError> {
     let target = |kind: &str, name: &str| format!("{kind} {name}");
     Ok(match &e {

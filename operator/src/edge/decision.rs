@@ -1,27 +1,25 @@
-//! What the next actions are decided from, as it lies in the cluster; and the decision.
+//! Stage: decide. From what was observed to the bootstrap's next actions.
 
 use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
-use super::act::custody;
-use super::planned::template_hash;
-use super::secrets::new_id;
-use super::world::World;
+use super::context::Context;
+use super::plan::Planned;
+use super::random::new_id;
 use crate::apply::ApplyError;
-use crate::bootstrap::{Decision, Facts, Verdict, decide};
+use crate::bootstrap::{Custody, Decision, Facts, Verdict, decide};
 use crate::conditions::{Check, Trouble};
 use crate::documents::PolicyWish;
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
-use crate::plan::Object;
 use crate::validate::{Fleet, JwksSource, RootCustody};
 
-/// The journal, if it can be trusted, and what is to be done. `at`: milliseconds since the epoch.
-pub(super) fn decided(
-    world: &World,
+/// Returns the journal if it can be trusted, and the decision. `at`: milliseconds since the epoch.
+pub(super) fn decide_next(
+    context: &Context,
     fleet: &Fleet,
     o: &Observed,
-    plan: &dyn Fn(&Journal) -> Vec<Object>,
+    plan: &dyn Fn(&Journal) -> Planned,
     at: i64,
 ) -> Result<(Option<Journal>, Decision), ApplyError> {
     let journal = match &o.journal {
@@ -41,7 +39,7 @@ pub(super) fn decided(
     if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(fleet, o, j, plan)) {
         return Ok((None, halt));
     }
-    let settings = &world.settings;
+    let settings = &context.settings;
     let facts = Facts {
         custody: custody(fleet),
         regions: fleet.regions.iter().map(|r| (Slot(r.slot), r.name.to_string())).collect(),
@@ -70,13 +68,13 @@ pub(super) fn decided(
     Ok((journal, decide(&facts)))
 }
 
-/// The journal decides which image vaults run, and who can edit a ConfigMap must not: what runs is the witness. A StatefulSet whose image alone was edited
-/// still bears the hash of the template that this journal gives: then the journal is as it was, and the StatefulSet is mended like any other drift.
+/// The journal pins the vaults' image. An attacker who can edit the ConfigMap must not choose another one, so the journal is compared with the running
+/// StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it like any other drift.
 fn journal_changed(
     fleet: &Fleet,
     o: &Observed,
     journal: &Journal,
-    plan: &dyn Fn(&Journal) -> Vec<Object>,
+    plan: &dyn Fn(&Journal) -> Planned,
 ) -> Option<Decision> {
     let image = &journal.pinned.vault_image;
     let others: Vec<_> =
@@ -86,7 +84,7 @@ fn journal_changed(
     }
     let planned = plan(journal);
     let of_another = |(region, set): &(&String, &WorkloadSeen)| {
-        set.template_hash.is_none() || set.template_hash != template_hash(&planned, fleet, region)
+        set.template_hash.is_none() || set.template_hash != planned.template_hash(fleet, region)
     };
     let (region, set) = others.into_iter().find(of_another)?;
     let other = set.image.as_deref().unwrap_or_default();
@@ -115,4 +113,11 @@ fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
         shards: fleet.shards,
         development: fleet.root == RootCustody::InFleet,
     })
+}
+
+const fn custody(fleet: &Fleet) -> Custody {
+    match fleet.root {
+        RootCustody::InFleet => Custody::InFleet,
+        RootCustody::Offline { .. } => Custody::Offline,
+    }
 }

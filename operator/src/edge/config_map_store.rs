@@ -1,5 +1,5 @@
-//! The fleet's own ConfigMaps: journal, documents, ceremony request. They outlive the resource, so they are made once, written with care and never
-//! taken from somebody else.
+//! The fleet's own ConfigMaps: journal, documents, ceremony request. They outlive the resource. The operator never overwrites a ConfigMap of another
+//! owner.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::world::World;
+use super::context::Context;
+use super::ownership::Ownership;
 use crate::apply::ApplyError;
 use crate::journal::Journal;
-use crate::labels::{MANAGER, ours};
+use crate::labels::MANAGER;
 use crate::plan::{Component, Part};
 use crate::validate::Fleet;
 
@@ -25,15 +26,15 @@ pub(super) fn request(name: &str) -> String {
     format!("{name}-ceremony-request")
 }
 
-/// Where a fleet's ConfigMaps are.
-pub(super) struct Store<'a> {
+/// Reads and writes a fleet's ConfigMaps.
+pub(super) struct ConfigMapStore<'a> {
     api: Api<ConfigMap>,
     fleet: &'a Fleet,
 }
 
-impl<'a> Store<'a> {
-    pub(super) fn of(world: &World, fleet: &'a Fleet) -> Self {
-        Self { api: Api::namespaced(world.client.clone(), &fleet.namespace), fleet }
+impl<'a> ConfigMapStore<'a> {
+    pub(super) fn of(context: &Context, fleet: &'a Fleet) -> Self {
+        Self { api: Api::namespaced(context.client.clone(), &fleet.namespace), fleet }
     }
 
     /// One by name, whoever made it.
@@ -41,22 +42,20 @@ impl<'a> Store<'a> {
         self.api.get_opt(name).await.map_err(|e| ApplyError::of("ConfigMap", name, e))
     }
 
-    /// One of ours. Somebody else's of that name is an error.
+    /// One of ours. A foreign ConfigMap of that name is an error.
     pub(super) async fn ours(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
         let found = self.any(name).await?;
-        match found {
-            Some(map) if !ours(&map.metadata, self.fleet.name.as_str()) => {
-                Err(ApplyError::Collision { kind: "ConfigMap", name: name.to_owned() })
-            }
-            found => Ok(found),
+        if let Some(map) = &found {
+            Ownership::of(&map.metadata, self.fleet).require("ConfigMap", name)?;
         }
+        Ok(found)
     }
 
     fn meta(&self, name: &str) -> ObjectMeta {
         Part::of(self.fleet, Component::Fleet).outliving(name)
     }
 
-    /// Makes the journal. One that is there is left as it is: the next pass reads it.
+    /// Makes the journal. An existing journal stays as it is, and the next pass reads it.
     pub(super) async fn make_journal(&self, journal: &Journal) -> Result<(), ApplyError> {
         let name = Journal::name(self.fleet.name.as_str());
         let map =
@@ -67,7 +66,7 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Moves the journal on. Only from what was read: if it has changed meanwhile nothing is written, and the next pass decides anew.
+    /// Advances the journal's stage. If it has changed since it was read, nothing is written and the next pass decides again.
     pub(super) async fn advance(&self, journal: &Journal) -> Result<(), ApplyError> {
         let name = Journal::name(self.fleet.name.as_str());
         let Some(map) = self.ours(&name).await? else { return Ok(()) };
@@ -75,7 +74,7 @@ impl<'a> Store<'a> {
         if found.is_none_or(|f| f.fleet != journal.fleet || f.stage >= journal.stage) {
             return Ok(());
         }
-        // With the version that was read: a journal that has moved meanwhile is not moved back.
+        // The resource version makes a stale write fail: it could set the journal back.
         let body = json!({ "metadata": { "resourceVersion": map.metadata.resource_version }, "data": journal.write() });
         match self.api.patch(&name, &changed(), &Patch::Merge(&body)).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
@@ -106,7 +105,7 @@ impl<'a> Store<'a> {
         done.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e))
     }
 
-    /// Takes one of ours away.
+    /// Deletes one of ours.
     pub(super) async fn remove(&self, name: &str) -> Result<(), ApplyError> {
         if self.ours(name).await?.is_none() {
             return Ok(());

@@ -1,23 +1,19 @@
-//! Reads what is: ConfigMaps of one fleet by name, its workloads, pods and claims as the watches have them, and what its vaults say.
+//! Stage: observe, first half. Reads a fleet's ConfigMaps by name, and its workloads, pods and claims from the watches.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use futures_util::future::join_all;
-
-use super::store::{Store, bytes, documents, request};
-use super::world::{Certificates, Memory, World};
+use super::config_map_store::{ConfigMapStore, bytes, documents, request};
+use super::context::Context;
 use crate::apply::{ApplyError, Children};
-use crate::bootstrap::{Signed, Vault};
+use crate::bootstrap::Signed;
 use crate::journal::Journal;
 use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
-use crate::vaults;
 
-/// Everything but the vaults' words.
-pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, ApplyError> {
-    let store = Store::of(world, fleet);
+/// Everything but the vaults' answers.
+pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ApplyError> {
+    let store = ConfigMapStore::of(context, fleet);
     let name = fleet.name.as_str();
     let journal_name = Journal::name(name);
     let journal = match store.ours(&journal_name).await? {
@@ -46,7 +42,7 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
         Some(_) => None,
         None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get("jwks.json").cloned()),
     };
-    let seen = Objects::of(&world.seen.children(&fleet.namespace, name)?, fleet.names());
+    let seen = Objects::of(&context.seen.children(&fleet.namespace, name)?, fleet.names());
     Ok(Observed {
         journal,
         root,
@@ -69,7 +65,7 @@ pub(super) async fn cluster(world: &World, fleet: &Fleet) -> Result<Observed, Ap
     })
 }
 
-/// The issuer's keys, if vaults could use them: a policy that was signed with others is refused by every vault, and can't be taken back.
+/// The issuer's keys, if vaults can use them. Every vault would refuse a policy with unusable keys, and a signed policy can't be taken back.
 fn usable(key: &KeyOf, found: Option<String>) -> (Option<String>, Option<String>) {
     let Some(text) = found else { return (None, None) };
     match bkv_tokens::keys::Keys::parse(text.as_bytes()) {
@@ -100,7 +96,7 @@ impl Objects {
     fn of(children: &Children, names: ObjectNames<'_>) -> Self {
         let mut all = Self::default();
         for (name, seen) in children.values().flatten() {
-            // By its name too: a label alone is soon forged.
+            // The name must fit too: whoever can label a pod could forge the label alone.
             let of_region = |region: &str, end: &str| *name == format!("{}-{region}{end}", names.fleet());
             let component = seen.component.as_deref().unwrap_or_default();
             match (&seen.child, &seen.region) {
@@ -125,60 +121,5 @@ impl Objects {
             }
         }
         all
-    }
-}
-
-/// Asks every vault whose pod runs, all at once.
-pub(super) async fn vaults(
-    fleet: &Fleet,
-    certificates: &Arc<Certificates>,
-    memory: &mut Memory,
-    o: &mut Observed,
-) {
-    let mut asked = Vec::new();
-    for region in &fleet.regions {
-        let name = region.name.as_str();
-        let Some(pod) = o.pods.get(name).filter(|p| p.running) else {
-            memory.clients.remove(name);
-            continue;
-        };
-        let Some(address) = pod.address else { continue };
-        let mark = format!("{}/{address}/{}", pod.uid, certificates.mark);
-        let known = memory.clients.get(name).filter(|(m, _)| *m == mark).map(|(_, c)| c.clone());
-        let client =
-            match known.map_or_else(|| vaults::client(name, address, certificates.identity.clone()), Ok) {
-                Ok(client) => client,
-                Err(e) => {
-                    o.silent.insert(name.to_owned(), e.to_string());
-                    continue;
-                }
-            };
-        memory.clients.insert(name.to_owned(), (mark, client.clone()));
-        let token = memory.tokens.get(name).filter(|(uid, _)| *uid == pod.uid).map(|(_, t)| t.clone());
-        let uid = pod.uid.clone();
-        asked.push(async move {
-            let status = client.status().await;
-            let token = match (&status, token) {
-                (Ok(_), None) => client.token().await.ok(),
-                (_, token) => token,
-            };
-            (name.to_owned(), uid, status, token)
-        });
-    }
-    for (name, uid, status, token) in join_all(asked).await {
-        match status {
-            Ok(status) if status.region != name || token.as_ref().is_some_and(|t| t.region != name) => {
-                o.silent.insert(name, format!("the vault says that it is of region {}", status.region));
-            }
-            Ok(status) => {
-                if let Some(token) = &token {
-                    memory.tokens.insert(name.clone(), (uid, token.clone()));
-                }
-                o.vaults.insert(name, Vault { status, token });
-            }
-            Err(e) => {
-                o.silent.insert(name, e.to_string());
-            }
-        }
     }
 }

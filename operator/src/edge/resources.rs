@@ -1,5 +1,5 @@
-//! The resources as a stream. Each is read by itself: one that this release can't read (it was made under a newer definition) stops nobody else. And
-//! when none can be had, that is said, once: without a word the operator would look idle.
+//! The resources as a stream. Each is parsed alone: a resource of a newer definition, which this release can't read, does not stop the others. A watch that
+//! fails is logged once: otherwise the operator would look idle.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,19 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Client, Resource as _, ResourceExt as _};
+use tokio_util::task::TaskTracker;
 
-use super::unreadable;
+use super::invalid_resource;
 use crate::resource::BackupKeyVault;
 
 type Guarded = DeserializeGuard<BackupKeyVault>;
 type Watched = Result<Event<BackupKeyVault>, watcher::Error>;
 
 /// The resources of a namespace (empty: of all), and each of them whenever it changes.
-pub(super) fn watched(
+pub(super) fn resources(
     client: Client,
     namespace: &str,
+    tasks: TaskTracker,
 ) -> (Store<BackupKeyVault>, BoxStream<'static, Result<BackupKeyVault, watcher::Error>>) {
     let api: Api<Guarded> = if namespace.is_empty() {
         Api::all(client.clone())
@@ -30,7 +32,8 @@ pub(super) fn watched(
         Api::namespaced(client.clone(), namespace)
     };
     let (reader, writer) = reflector::store();
-    let mut sorter = Sorter { client, known: reader.clone(), failing: false, told: HashMap::default() };
+    let mut sorter =
+        Sorter { client, tasks, known: reader.clone(), failing: false, reported: HashMap::default() };
     let events = watch(api, watcher::Config::default().any_semantic())
         .filter_map(move |event| future::ready(sorter.take(event)));
     (reader, reflector::reflector(writer, events).applied_objects().boxed())
@@ -38,10 +41,11 @@ pub(super) fn watched(
 
 struct Sorter {
     client: Client,
+    tasks: TaskTracker,
     known: Store<BackupKeyVault>,
     failing: bool,
-    /// What was said of those that don't read, by uid: our own word about one comes back as an event.
-    told: HashMap<String, (Option<i64>, String)>,
+    /// What was reported of unreadable resources, by uid. Our own status write comes back as an event and must not be answered again.
+    reported: HashMap<String, (Option<i64>, String)>,
 }
 
 impl Sorter {
@@ -49,11 +53,11 @@ impl Sorter {
         let event = match event {
             Ok(event) => event,
             Err(e) => {
-                self.complain(&e);
+                self.log(&e);
                 return Some(Err(e));
             }
         };
-        // Each try begins with an Init, also one that then fails.
+        // Each try begins with an Init, even one that fails afterwards.
         self.failing &= matches!(event, Event::Init);
         match event {
             Event::Init => Some(Ok(Event::Init)),
@@ -62,13 +66,13 @@ impl Sorter {
             Event::Apply(DeserializeGuard(Ok(o))) => Some(Ok(Event::Apply(self.read(o)))),
             Event::Delete(DeserializeGuard(Ok(o))) => Some(Ok(Event::Delete(self.read(o)))),
             Event::InitApply(DeserializeGuard(Err(odd))) => {
-                self.tell(odd);
+                self.report(odd);
                 None
             }
-            // As it was before it does not hold any more: nothing is done by an old spec.
+            // The earlier spec no longer holds, so the resource counts as deleted: the operator must not act on an old spec.
             Event::Apply(DeserializeGuard(Err(odd))) => {
                 let before = self.before(&odd);
-                self.tell(odd);
+                self.report(odd);
                 before
             }
             Event::Delete(DeserializeGuard(Err(odd))) => self.before(&odd),
@@ -76,8 +80,8 @@ impl Sorter {
     }
 
     fn read(&mut self, mut resource: BackupKeyVault) -> BackupKeyVault {
-        self.told.remove(resource.metadata.uid.as_deref().unwrap_or_default());
-        // Nobody here reads them, and with hundreds of resources they are most of the memory.
+        self.reported.remove(resource.metadata.uid.as_deref().unwrap_or_default());
+        // The operator does not use them, and with hundreds of resources they are most of its memory.
         resource.managed_fields_mut().clear();
         resource
     }
@@ -89,16 +93,16 @@ impl Sorter {
         Some(Ok(Event::Delete((*known).clone())))
     }
 
-    fn tell(&mut self, odd: InvalidObject) {
+    fn report(&mut self, odd: InvalidObject) {
         let uid = odd.metadata.uid.clone().unwrap_or_default();
         let what = (odd.metadata.generation, odd.error.clone());
-        if self.told.get(&uid) != Some(&what) {
-            self.told.insert(uid, what);
-            tokio::spawn(unreadable::say(self.client.clone(), odd));
+        if self.reported.get(&uid) != Some(&what) {
+            self.reported.insert(uid, what);
+            self.tasks.spawn(invalid_resource::write_status(self.client.clone(), odd));
         }
     }
 
-    fn complain(&mut self, e: &watcher::Error) {
+    fn log(&mut self, e: &watcher::Error) {
         if std::mem::replace(&mut self.failing, true) {
             return;
         }

@@ -1,4 +1,4 @@
-//! A resource that this release can't read: it says so itself, and nothing about its fleet is touched.
+//! A resource that this release can't read. The operator reports that in its status and does not touch its fleet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
@@ -7,14 +7,13 @@ use kube::core::error_boundary::InvalidObject;
 use kube::core::{ApiResource, Resource as _};
 use serde_json::json;
 
-use super::world::now;
+use super::context::now;
 use crate::conditions::Reason;
 use crate::labels::MANAGER;
 use crate::resource::BackupKeyVault;
 use crate::status::{Finding, merge};
 
-/// Writes its status.
-pub(super) async fn say(client: Client, odd: InvalidObject) {
+pub(super) async fn write_status(client: Client, odd: InvalidObject) {
     let (place, name) = (odd.metadata.namespace.unwrap_or_default(), odd.metadata.name.unwrap_or_default());
     let words = format!(
         "this release of the operator can't read the resource: {}; remove that, or run the operator that the definition came with",
@@ -24,7 +23,7 @@ pub(super) async fn say(client: Client, odd: InvalidObject) {
         namespace = place,
         vault = name,
         error = odd.error,
-        "a resource does not read; left as it is"
+        "can't read the resource; its fleet stays as it is"
     );
     let findings = vec![
         Finding::of(Reason::Unreadable, words.clone()),
@@ -43,6 +42,6 @@ pub(super) async fn say(client: Client, odd: InvalidObject) {
         Api::namespaced_with(client, &place, &ApiResource::erase::<BackupKeyVault>(&()));
     let params = PatchParams::apply(MANAGER).force();
     if let Err(e) = api.patch_status(&name, &params, &Patch::Apply(&body)).await {
-        tracing::warn!(namespace = place, vault = name, error = %e, "its status can't be written");
+        tracing::warn!(namespace = place, vault = name, error = %e, "can't write the status");
     }
 }

@@ -1,23 +1,23 @@
-//! Does ChatD reach a database that is not ours? Its own metric says so.
+//! Reads from ChatD's metrics whether it reaches an external database.
 
 use std::net::SocketAddr;
 
-use super::world::World;
+use super::context::Context;
 use crate::observe::Observed;
 use crate::plan::HEALTH;
 use crate::validate::{Fleet, Postgres};
 
-/// More is no answer of ChatD.
+/// Longest answer, bytes.
 const MOST: usize = 1 << 20;
 
-/// Every pod is asked, the first that answers counts. None: nobody answers, or the database is ours or there is none.
-pub(super) async fn reached(world: &World, fleet: &Fleet, o: &Observed) -> Option<bool> {
+/// Asks the pods in turn and takes the first answer. None without an answer or without an external database.
+pub(super) async fn database_reached(context: &Context, fleet: &Fleet, o: &Observed) -> Option<bool> {
     if !matches!(fleet.postgres, Postgres::External(_) | Postgres::CloudNativePg { .. }) {
         return None;
     }
     for address in &o.chatd_pods {
         let url = format!("http://{}/metrics", SocketAddr::new(*address, HEALTH));
-        let Ok(mut answer) = world.http.get(url).send().await else { continue };
+        let Ok(mut answer) = context.http.get(url).send().await else { continue };
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = answer.chunk().await {
             body.extend_from_slice(&chunk);

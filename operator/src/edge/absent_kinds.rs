@@ -1,14 +1,14 @@
-//! What the spec asks for and is left out, because the cluster does not know the kind or the operator may not make it.
+//! Objects that the spec asks for and the plan leaves out, because the cluster lacks their kind or the operator the right to it.
 
-use super::world::World;
+use super::context::Context;
 use crate::apply::Absence;
 use crate::conditions::{Check, Trouble};
 use crate::plan::needed;
 use crate::validate::Fleet;
 
-/// All else goes on meanwhile. The watches look again every minute.
-pub(super) fn troubles(world: &World, fleet: &Fleet) -> Vec<Trouble> {
-    let absent = needed(fleet).into_iter().filter_map(|n| Some((n, world.seen.absence(n.kind)?)));
+/// One trouble for each such kind. The watches try the kind again every minute.
+pub(super) fn troubles(context: &Context, fleet: &Fleet) -> Vec<Trouble> {
+    let absent = needed(fleet).into_iter().filter_map(|n| Some((n, context.seen.absence(n.kind)?)));
     absent
         .map(|(n, absence)| {
             let version = n.kind.api_version();

@@ -1,17 +1,17 @@
-//! Certificates that cert-manager issues: read from its Secrets and judged, never written.
+//! Certificates that cert-manager issues. The operator reads and checks its Secrets and never writes them.
 
-use super::pki::{CertificateError, chain, identity, names};
-use super::secrets::{Content, Secrets};
-use super::world::Certificates;
+use super::identity::{chain, identity, names};
+use super::{CertificateError, Certificates};
 use crate::conditions::{Check, Trouble};
+use crate::edge::secret_store::{Content, SecretStore};
 use crate::pki::{Files, Flaw, flaw};
 use crate::plan::{CertificateRequest, Role, Subject};
 use crate::validate::Fleet;
 
-/// Those that are good, if the operator's own is among them; and what is wrong with the others. One that is no good must not keep the operator from the
-/// doors of all vaults.
+/// Returns the certificates if the operator's own is usable, and what is wrong with the others. Another unusable certificate must not cut the operator off
+/// from all vaults.
 pub(super) async fn issued(
-    secrets: &Secrets<'_>,
+    secrets: &SecretStore<'_>,
     fleet: &Fleet,
     requests: &[CertificateRequest],
 ) -> Result<(Option<Certificates>, Vec<Trouble>), CertificateError> {

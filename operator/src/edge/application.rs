@@ -1,0 +1,78 @@
+//! Stage: apply. Writes the planned objects that differ, then deletes objects that are no longer planned.
+
+use std::collections::BTreeSet;
+
+use super::context::Context;
+use super::plan::{Planned, template_hash};
+use super::trouble::trouble;
+use crate::apply::{ApplyError, Owner, Wanted};
+use crate::conditions::Trouble;
+use crate::kinds::Kind;
+use crate::plan::Object;
+use crate::validate::Fleet;
+
+/// What became of a plan. The status is computed from this, never from a [`Planned`].
+pub(super) struct Applied {
+    objects: Vec<Object>,
+    /// The server has changed or deleted an object.
+    pub changed: bool,
+}
+
+impl Applied {
+    /// A plan that this pass may not carry out, because the fleet is paused, lost or contradicts its journal.
+    pub(super) fn withheld(planned: Planned) -> Self {
+        Self { objects: planned.objects, changed: false }
+    }
+
+    pub(super) fn template_hash(&self, fleet: &Fleet, region: &str) -> Option<String> {
+        template_hash(self.objects.iter(), fleet, region)
+    }
+
+    /// The name of the fleet's `HTTPRoute`.
+    pub(super) fn route(&self) -> Option<&str> {
+        self.objects.iter().find(|o| o.kind == Kind::HttpRoute).map(|o| o.name.as_str())
+    }
+}
+
+/// Applies a plan. An object that fails becomes a trouble, and the other objects are still applied. `prune` is false after an earlier trouble.
+pub(super) async fn apply(
+    context: &Context,
+    fleet: &Fleet,
+    planned: Planned,
+    prune: bool,
+) -> Result<(Applied, Vec<Trouble>), ApplyError> {
+    let owner =
+        Owner { namespace: fleet.namespace.clone(), name: fleet.name.to_string(), uid: fleet.uid.clone() };
+    let (mut changed, mut troubles) = (false, Vec::new());
+    for object in &planned.objects {
+        match apply_object(context, &owner, object).await {
+            Ok(wrote) => changed |= wrote,
+            Err(e) => troubles.push(trouble(e)?),
+        }
+    }
+    // An incomplete pass must not prune: it would delete objects that it could not apply.
+    if prune && troubles.is_empty() {
+        let keep: BTreeSet<_> = planned.objects.iter().map(|o| (o.kind, o.name.clone())).collect();
+        match context.applier.prune(&owner, &keep, &planned.kinds).await {
+            Ok(gone) => changed |= !gone.is_empty(),
+            Err(e) => troubles.push(trouble(e)?),
+        }
+    }
+    Ok((Applied { objects: planned.objects, changed }, troubles))
+}
+
+async fn apply_object(context: &Context, owner: &Owner, object: &Object) -> Result<bool, ApplyError> {
+    let owned = object.body.pointer("/metadata/ownerReferences").is_some();
+    let wanted = Wanted { kind: object.kind, name: object.name.clone(), body: object.body.clone(), owned };
+    let wrote = context.applier.apply(owner, wanted).await?;
+    if wrote {
+        tracing::info!(
+            namespace = owner.namespace,
+            vault = owner.name,
+            kind = object.kind.name(),
+            object = object.name,
+            "applied"
+        );
+    }
+    Ok(wrote)
+}

@@ -1,0 +1,108 @@
+//! Certificates of the built-in authority: does in Secrets what `pki` finds due.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::authorities::{authorities, text, write_authorities};
+use super::identity::{chain, identity, names};
+use super::{CertificateError, Certificates};
+use crate::edge::context::now;
+use crate::edge::secret_store::{Content, SecretStore};
+use crate::pki::{
+    Authorities, Authority, AuthorityDue, LeafDue, SeenAuthorities, SeenCertificate, authority_due, issue,
+    leaf_due, read_chain,
+};
+use crate::plan::{CertificateRequest, Role, Subject};
+use crate::validate::Fleet;
+
+pub(super) async fn builtin(
+    secrets: &SecretStore<'_>,
+    fleet: &Fleet,
+    requests: &[CertificateRequest],
+    ca_validity: Duration,
+    leaf_validity: Duration,
+) -> Result<Certificates, CertificateError> {
+    let (clock, at) = (SystemTime::now(), now().as_second());
+    let name = format!("{}-ca", fleet.name);
+    let mut leaves = BTreeMap::new();
+    for request in requests {
+        let found = secrets.ours(&request.secret).await?;
+        leaves.insert(request.secret.clone(), found);
+    }
+    let found = secrets.ours(&name).await?;
+    let mut authorities = authorities(&name, found.as_ref())?;
+    let current = authorities.as_ref().and_then(|a| a.current.seen());
+    let next = authorities.as_ref().and_then(|a| a.next.as_ref()?.seen());
+    let old = authorities.as_ref().and_then(|a| read_chain(a.old.as_ref()?.as_bytes())?.into_iter().next());
+    let found_leaves: Vec<&Content> = leaves.values().flatten().collect();
+    let of_old = found_leaves
+        .iter()
+        .filter_map(|c| leaf(c))
+        .any(|l| old.as_ref().is_some_and(|o| l.authority == o.subject));
+    let spread = authorities.as_ref().and_then(|a| a.next.as_ref()).is_some_and(|next| {
+        found_leaves.iter().all(|c| c.text("ca.crt").is_some_and(|ca| ca.contains(&next.certificate)))
+    });
+    let lies = SeenAuthorities {
+        current: current.as_ref(),
+        next: next.as_ref(),
+        old: old.as_ref(),
+        since: authorities.as_ref().and_then(|a| a.since),
+    };
+    let due = authority_due(lies, spread, of_old, at);
+    authorities = match (due, authorities) {
+        (AuthorityDue::Nothing, a) => a,
+        (AuthorityDue::MakeNext, Some(a)) => Some(Authorities {
+            next: Some(Authority::generate(fleet.name.as_str(), ca_validity, clock)?),
+            since: None,
+            ..a
+        }),
+        (AuthorityDue::Mark, Some(a)) => Some(Authorities { since: Some(at), ..a }),
+        (AuthorityDue::Promote, Some(a)) => Some(a.promoted()),
+        (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, since: None, ..a }),
+        (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),
+    };
+    let Some(authorities) = authorities else { return Err(CertificateError::NotMade(name)) };
+    if due != AuthorityDue::Nothing {
+        tracing::info!(vault = %fleet.name, step = ?due, "certificate authority");
+        // The authority is stored before it signs: a crash must not leave certificates of an unknown authority.
+        write_authorities(secrets, &name, &authorities).await?;
+    }
+    let signer = authorities.current.seen().ok_or_else(|| CertificateError::NotMade(name.clone()))?;
+    let trusted = authorities.trusted();
+    let mut listed = Vec::new();
+    let mut admin = None;
+    for request in requests {
+        let names = names(request);
+        let found = leaves.get(&request.secret).and_then(Option::as_ref);
+        let kept_trust = found.and_then(|c| c.text("ca.crt")).unwrap_or_default();
+        let due = leaf_due(found.and_then(leaf).as_ref(), &names, &signer, (kept_trust, &trusted), at);
+        let kept = found.filter(|_| due != LeafDue::Issue);
+        let (certificate, key) = if let Some(c) = kept {
+            (text(c, "tls.crt").to_string(), text(c, "tls.key"))
+        } else {
+            let made = issue(&authorities.current, &names, leaf_validity, clock)?;
+            (made.certificate, made.key)
+        };
+        if due != LeafDue::Nothing {
+            let data = [
+                ("tls.crt", certificate.as_bytes()),
+                ("tls.key", key.as_bytes()),
+                ("ca.crt", trusted.as_bytes()),
+            ];
+            secrets.write(&request.secret, "kubernetes.io/tls", data.into(), true).await?;
+        }
+        listed.extend(chain(&request.secret, certificate.as_bytes(), "Leaf"));
+        if matches!(&request.subject, Subject::Role { role: Role::Admin, .. }) {
+            admin = Some(identity(&request.secret, &certificate, &key, &trusted)?);
+        }
+    }
+    listed.extend(chain(&name, authorities.current.certificate.as_bytes(), "Authority"));
+    let (identity, mark) = admin.ok_or_else(|| CertificateError::NotMade(fleet.names().admin()))?;
+    Ok(Certificates { identity, mark, listed, web_authority: Some(trusted) })
+}
+
+fn leaf(content: &Content) -> Option<SeenCertificate> {
+    // A certificate without its key is unusable.
+    let key = content.text("tls.key")?;
+    read_chain(content.get("tls.crt")?)?.into_iter().next().filter(|c| c.is_of(key))
+}

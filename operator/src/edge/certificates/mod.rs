@@ -1,0 +1,110 @@
+//! Stage: certificates. Pods wait for them, so they come before the plan. The operator reaches the vaults' admin ports with its own one.
+
+mod authorities;
+mod builtin;
+mod identity;
+mod issued;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_mtls::Identity;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::secret_store::SecretStore;
+use super::trouble::trouble;
+use crate::apply::ApplyError;
+use crate::conditions::{Check, Trouble};
+use crate::pki::PkiError;
+use crate::plan::certificates as requests;
+use crate::resource::status::CertificateStatus;
+use crate::validate::{Fleet, Tls};
+
+/// Certificates are checked again after this time, and at once after a change of the spec.
+const AGAIN: Duration = Duration::from_mins(2);
+
+/// The certificates of a fleet as they were last read.
+pub(super) struct Certificates {
+    /// The operator's, for the admin ports.
+    pub identity: Arc<Identity>,
+    /// Differs between identities.
+    pub mark: String,
+    /// For the status.
+    pub listed: Vec<CertificateStatus>,
+    /// PEM of the authority that signs ChatD's web certificate.
+    pub web_authority: Option<String>,
+}
+
+/// The certificates of the last pass.
+#[derive(Clone)]
+pub(super) struct Cache {
+    at: Instant,
+    /// The generation that they were found good for. None if one of them was not.
+    good_for: Option<i64>,
+    known: Arc<Certificates>,
+}
+
+/// The certificates could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CertificateError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The Secret was not made, without a known reason.
+    #[error("Secret {0} could not be made; tried again")]
+    NotMade(String),
+}
+
+impl CertificateError {
+    /// As something that is waited for.
+    pub(super) fn trouble(&self, fleet: &Fleet) -> Trouble {
+        match self {
+            Self::Pki(PkiError::Authority { secret, .. }) => {
+                Trouble::new(Check::CertificateRefused, secret.clone(), self.to_string())
+            }
+            _ => Trouble::new(Check::Certificate, fleet.names().admin(), self.to_string()),
+        }
+    }
+}
+
+/// Returns the usable certificates, and the cache for the next pass.
+pub(super) async fn certificates(
+    context: &Context,
+    fleet: &Fleet,
+    cache: Option<Cache>,
+) -> Result<(Option<Arc<Certificates>>, Option<Cache>, Vec<Trouble>), ApplyError> {
+    let known = cache.as_ref().map(|c| c.known.clone());
+    let good = cache.as_ref().is_some_and(|c| c.at.elapsed() < AGAIN && c.good_for == Some(fleet.generation));
+    if fleet.paused || good {
+        return Ok((known, cache, Vec::new()));
+    }
+    match ensure(context, fleet).await {
+        Ok((Some(found), troubles)) => {
+            let known = Arc::new(found);
+            let good_for = troubles.is_empty().then_some(fleet.generation);
+            let cache = Cache { at: Instant::now(), good_for, known: known.clone() };
+            Ok((Some(known), Some(cache), troubles))
+        }
+        // The earlier certificates still work: a serving fleet stays ready.
+        Ok((None, troubles)) => Ok((known, cache, troubles)),
+        Err(CertificateError::Apply(e)) => Ok((None, cache, vec![trouble(e)?])),
+        Err(e) => Ok((known, cache, vec![e.trouble(fleet)])),
+    }
+}
+
+async fn ensure(
+    context: &Context,
+    fleet: &Fleet,
+) -> Result<(Option<Certificates>, Vec<Trouble>), CertificateError> {
+    let secrets = SecretStore::of(context, fleet);
+    let requests = requests(fleet);
+    match &fleet.tls {
+        Tls::Builtin { ca_validity, leaf_validity } => {
+            let made = builtin::builtin(&secrets, fleet, &requests, *ca_validity, *leaf_validity).await?;
+            Ok((Some(made), Vec::new()))
+        }
+        Tls::CertManager { .. } => issued::issued(&secrets, fleet, &requests).await,
+    }
+}

@@ -1,0 +1,86 @@
+//! One resource as the controller hands it over: its refusal, or a pass over it. Only a fault that is not the resource's own, such as an unreachable API
+//! server, is an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action as Next;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::memory::Memories;
+use super::pipeline::pass;
+use super::report::refused;
+use super::status_store::{completed, write};
+use super::trouble::PassError;
+use crate::resource::BackupKeyVault;
+use crate::validate::validate;
+
+/// What the controllers share.
+pub(super) struct Operator {
+    pub context: Context,
+    pub memories: Memories,
+}
+
+impl Operator {
+    /// Forgets a resource that is gone.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        self.memories.forget(namespace, name);
+        self.context.applier.forget(namespace, name);
+        self.context.metrics.forget(namespace, name);
+    }
+}
+
+pub(super) async fn reconcile(
+    resource: Arc<BackupKeyVault>,
+    operator: Arc<Operator>,
+) -> Result<Next, PassError> {
+    let Operator { context, memories } = &*operator;
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    if resource.metadata.deletion_timestamp.is_some() {
+        // Objects with keys have no owner and stay. The garbage collector removes the others.
+        operator.forget(&namespace, &name);
+        return Ok(Next::await_change());
+    }
+    let mut memory = memories.recall(&namespace, &name, &resource.uid().unwrap_or_default());
+    let before = completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default());
+    match validate(&resource) {
+        Err(refusals) => {
+            let after = refused(&resource, &before, &refusals);
+            context.metrics.show(&namespace, &name, &after);
+            memory.dropped = write(context, &resource, &before, &after, memory.dropped).await?;
+            memories.remember(&namespace, &name, memory);
+            Ok(Next::requeue(context.resync))
+        }
+        Ok(fleet) => {
+            let began = Instant::now();
+            let (memory, pause) = pass(context, &resource, &fleet, &before, memory).await?;
+            memories.remember(&namespace, &name, memory);
+            Ok(Next::requeue(memories.fair(pause, began.elapsed())))
+        }
+    }
+}
+
+/// What to do after a failed pass.
+#[allow(clippy::needless_pass_by_value)] // the controller hands them over so
+pub(super) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, operator: Arc<Operator>) -> Next {
+    let step = match error {
+        PassError::Apply(_) => "apply",
+        PassError::Status(_) => "status",
+    };
+    operator.context.metrics.errors.with_label_values(&[step]).inc();
+    let mut words = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(e) = source {
+        words = format!("{words}: {e}");
+        source = e.source();
+    }
+    tracing::warn!(
+        namespace = resource.namespace(),
+        vault = resource.name_any(),
+        error = words,
+        "a pass failed; tried again"
+    );
+    Next::requeue(Duration::from_secs(5))
+}

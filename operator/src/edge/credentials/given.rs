@@ -1,0 +1,25 @@
+//! A Secret that people make and the resource names.
+
+use crate::apply::ApplyError;
+use crate::conditions::{Check, Trouble};
+use crate::edge::secret_store::SecretStore;
+use crate::validate::KeyOf;
+
+/// Reports what is wrong with it. `what`: the content that is wanted, for people.
+pub(super) async fn given(
+    secrets: &SecretStore<'_>,
+    key: &KeyOf,
+    what: &str,
+    check: Check,
+) -> Result<Option<Trouble>, ApplyError> {
+    let (name, wanted) = (&key.name, &key.key);
+    let trouble = |why: String| Some(Trouble::new(check, name.clone(), why));
+    Ok(match secrets.read(name).await? {
+        None => trouble(format!("Secret {name} is not there: make it, with {what} under the key `{wanted}`")),
+        Some((content, _)) => match content.get(wanted) {
+            None => trouble(format!("Secret {name} has no key `{wanted}`: put {what} there")),
+            Some([]) => trouble(format!("Secret {name}: `{wanted}` is empty; put {what} there")),
+            Some(_) => None,
+        },
+    })
+}

@@ -1,0 +1,68 @@
+//! Stage: credentials. PINs of the tokens and Secrets of the database. Pods wait for them, so they come before the plan.
+
+mod database;
+mod given;
+mod pins;
+
+use tokio::time::Instant;
+
+pub(super) use database::Database;
+
+use super::context::Context;
+use super::secret_store::SecretStore;
+use super::trouble::trouble;
+use crate::apply::ApplyError;
+use crate::conditions::Trouble;
+use crate::journal::Stage;
+use crate::observe::Observed;
+use crate::validate::Fleet;
+
+/// Secrets that were found good. The operator reads them again only after `resync` or a change of the spec.
+#[derive(Clone, Copy)]
+pub(super) struct Cache {
+    at: Instant,
+    generation: i64,
+    database: Database,
+}
+
+/// Returns what the plan must know of the database, and the cache for the next pass.
+pub(super) async fn credentials(
+    context: &Context,
+    fleet: &Fleet,
+    observed: &Observed,
+    cache: Option<Cache>,
+) -> Result<(Database, Option<Cache>, Vec<Trouble>), ApplyError> {
+    if let Some(known) = cache
+        && (fleet.paused || (known.generation == fleet.generation && known.at.elapsed() < context.resync))
+    {
+        return Ok((known.database, cache, Vec::new()));
+    }
+    if fleet.paused {
+        return Ok((Database::default(), cache, Vec::new()));
+    }
+    // A new PIN is allowed only while no token can exist that an earlier PIN opens.
+    let new = match &observed.journal {
+        Ok(None) => true,
+        Ok(Some(journal)) => journal.stage == Stage::Begun,
+        Err(_) => false,
+    };
+    let may_make = new && observed.claims.iter().all(|c| !c.bound);
+    let secrets = SecretStore::of(context, fleet);
+    let mut troubles = Vec::new();
+    match pins::pins(&secrets, fleet, may_make).await {
+        Ok(found) => troubles.extend(found),
+        Err(e) => troubles.push(trouble(e)?),
+    }
+    let mut database = Database::default();
+    match database::database(&secrets, fleet).await {
+        Ok((found, seen)) => {
+            troubles.extend(found);
+            database = seen;
+        }
+        Err(e) => troubles.push(trouble(e)?),
+    }
+    // A faulty Secret is not cached: each pass reads it again.
+    let cache =
+        troubles.is_empty().then(|| Cache { at: Instant::now(), generation: fleet.generation, database });
+    Ok((database, cache, troubles))
+}

@@ -1,0 +1,120 @@
+//! Writes the status, also when the server's definition is older than this operator and lacks fields of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::EventType;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::events;
+use super::trouble::PassError;
+use crate::conditions::Condition;
+use crate::labels::MANAGER;
+use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
+
+/// Optional fields of the status. A merge must name those that it removes.
+const COME_AND_GO: [&str; 10] = [
+    "phase",
+    "conditions",
+    "fleet",
+    "quorum",
+    "version",
+    "regions",
+    "hsm",
+    "operation",
+    "waits",
+    "certificates",
+];
+
+/// A status that the server stored in part. Without this memory each pass would write it again.
+#[derive(Clone)]
+pub(super) struct Dropped {
+    at: Instant,
+    kept: Arc<BackupKeyVaultStatus>,
+    given: Arc<BackupKeyVaultStatus>,
+}
+
+/// After this time the definition may have been replaced.
+const TRY_AGAIN: Duration = Duration::from_mins(10);
+
+/// The status as the operator last wrote it, if `stored` is what the server kept of it.
+pub(super) fn completed(dropped: Option<&Dropped>, stored: BackupKeyVaultStatus) -> BackupKeyVaultStatus {
+    match dropped {
+        Some(d) if *d.kept == stored && d.at.elapsed() < TRY_AGAIN => (*d.given).clone(),
+        _ => stored,
+    }
+}
+
+/// Writes the status if it differs, and publishes events about what is new.
+pub(super) async fn write(
+    context: &Context,
+    resource: &BackupKeyVault,
+    before: &BackupKeyVaultStatus,
+    after: &BackupKeyVaultStatus,
+    dropped: Option<Dropped>,
+) -> Result<Option<Dropped>, PassError> {
+    if before == after {
+        return Ok(dropped);
+    }
+    let namespace = resource.namespace().unwrap_or_default();
+    let api: Api<BackupKeyVault> = Api::namespaced(context.client.clone(), &namespace);
+    let kept = patch(&api, &resource.name_any(), after).await.map_err(PassError::Status)?;
+    let about = resource.object_ref(&());
+    let complete = kept == *after;
+    if !complete && dropped.is_none() {
+        report_definition(context, &about).await;
+    }
+    events::changes(context, &about, before, after).await;
+    Ok((!complete).then(|| Dropped {
+        at: Instant::now(),
+        kept: Arc::new(kept),
+        given: Arc::new(after.clone()),
+    }))
+}
+
+/// Returns what the server has kept.
+async fn patch(
+    api: &Api<BackupKeyVault>,
+    name: &str,
+    status: &BackupKeyVaultStatus,
+) -> kube::Result<BackupKeyVaultStatus> {
+    let body = json!({
+        "apiVersion": BackupKeyVault::api_version(&()),
+        "kind": BackupKeyVault::kind(&()),
+        "metadata": { "name": name },
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    let done = match api.patch_status(name, &params, &Patch::Apply(&body)).await {
+        Err(kube::Error::Api(e)) if e.message.contains("not declared in schema") => {
+            // The server refuses such an apply as a whole. From a merge it drops the unknown fields.
+            let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            api.patch_status(name, &params, &Patch::Merge(&json!({ "status": complete(status) }))).await
+        }
+        done => done,
+    };
+    done.map(|stored| stored.status.unwrap_or_default())
+}
+
+fn complete(status: &BackupKeyVaultStatus) -> Value {
+    let mut value = json!(status);
+    if let Some(fields) = value.as_object_mut() {
+        for field in COME_AND_GO.into_iter().chain(["chatd"]) {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    value
+}
+
+/// Logs and publishes that the definition lacks fields.
+async fn report_definition(context: &Context, about: &ObjectReference) {
+    let words = "the resource definition is older than the operator and drops a part of the status: apply what `bkv-operator crd` prints";
+    tracing::warn!(namespace = about.namespace, vault = about.name, "{words}");
+    let condition = Condition::Accepted.name();
+    events::publish(context, about, EventType::Warning, "DefinitionOutdated", condition, words).await;
+}
