@@ -1,4 +1,4 @@
-//! The command line: what can be said, and what `--help` teaches.
+//! The command line and its `--help`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What this device remembers: its key, whose it is, which series its backups belong to. A folder for its owner only; files are written beside
-//! and renamed, so that a crash leaves the old or the new and nothing between.
+//! The state of this device: its key, the key's account, the series of its backups. Only the owner can read the folder. A file is written beside the old one
+//! and renamed, so that a crash leaves either the old or the new one.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,13 +13,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::args::Device;
 use crate::exit::{Exit, Failure, Outcome};
 
-/// How the key came here, and with that, who else has it.
+/// Where else the key exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// In the vault, under a password.
     Password,
-    /// With the person, as 64 digits.
+    /// On paper, as 64 digits.
     Digits,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Kept {
     #[zeroize(skip)]
     pub mode: Mode,
     key: String,
-    /// Backups are made out to it: the account's pseudonym, or one that follows from the digits.
+    /// The account that backups name: the account's pseudonym, or one derived from the digits.
     pub account: String,
     pub lineage: String,
     /// Of this device's backups.
@@ -76,7 +76,7 @@ impl Kept {
         bytes.ok_or_else(|| broken("series"))
     }
 
-    /// All of it reads: a state that is broken in one field is noticed before a try is spent on replacing it, or a password asked for.
+    /// Parses every field, so that a broken state is reported before a command asks for a password or spends a try.
     fn check(&self) -> Outcome {
         self.key()?;
         self.account()?;
@@ -88,7 +88,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Takes over what is known of the newest backup, unless a newer one is known here.
+    /// Records the newest backup, unless a newer one is known here.
     pub(crate) fn saw(&mut self, sequence: u64, hash: &[u8; 32]) {
         if sequence >= self.sequence {
             self.sequence = sequence;
@@ -118,7 +118,7 @@ fn unwritable(what: String) -> Failure {
         .remedy("Make the folder of this device's state writable, or use another with --state.")
 }
 
-/// Keys that are put aside, at most: beyond that something goes round in circles.
+/// At most so many keys are put aside: more would be a loop.
 const ASIDE: u32 = 1000;
 
 /// The folder.
@@ -146,7 +146,7 @@ impl DeviceState {
         Ok(Self(folder))
     }
 
-    /// For a command that will keep something there: one that can't is told before it asks a password or spends a try.
+    /// For a command that writes to the state: fails if the folder is not writable, before the command asks for a password or spends a try.
     pub(crate) fn open_for_writing(device: &Device) -> Outcome<Self> {
         let state = Self::open(device)?;
         let probe = state.0.join(format!(".writable.{}", std::process::id()));
@@ -187,7 +187,7 @@ impl DeviceState {
         Ok(Some(kept))
     }
 
-    /// Keeps a copy of the present key in a folder of its own, which `--state` can name: what was backed up under it stays readable. None: there is none.
+    /// Copies the present key into a folder of its own that `--state` can name, so that its backups stay readable. None if there is no key.
     pub(crate) fn put_aside(&self) -> Outcome<Option<PathBuf>> {
         if self.load()?.is_none() {
             return Ok(None);
@@ -209,7 +209,7 @@ impl DeviceState {
         Err(unwritable(format!("{} holds too many earlier keys", self.0.display())))
     }
 
-    /// The key of this device, or a word on how to get one.
+    /// The key of this device. Fails with how to get one.
     pub(crate) fn require(&self) -> Outcome<Kept> {
         self.load()?.ok_or_else(|| {
             Failure::new(Exit::NoKey, "this device has no key")

@@ -29,7 +29,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The word for it in `--json` output.
+    /// Its name in `--json` output.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Unexpected => "unexpected",
@@ -57,7 +57,7 @@ impl Exit {
     }
 }
 
-/// A failed command: what went wrong and what to do about it, in words for a person, and the code.
+/// A failed command: message, remedy and exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {

@@ -6,7 +6,7 @@ use bkv_stream::Error as StreamError;
 use crate::exit::{Exit, Failure};
 use crate::words::time;
 
-/// By this device's clock: close enough to tell a wait from none.
+/// This device's clock.
 pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

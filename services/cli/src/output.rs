@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::exit::Failure;
 
-/// How to speak.
+/// The options of output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub json: bool,
@@ -14,10 +14,10 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Something on the way, for people.
+    /// Progress, for people.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            // A closed stderr is nothing to die of.
+            // A closed stderr does not end the command.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
@@ -47,13 +47,13 @@ impl Output {
         }
     }
 
-    /// A bar that redraws itself, or plain lines?
+    /// True for a progress bar, false for plain lines.
     pub(crate) fn bar(self) -> bool {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 }
 
-/// `{"a": 1, …}` without the ceremony.
+/// A JSON object from pairs.
 pub(crate) fn facts<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
 }

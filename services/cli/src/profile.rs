@@ -48,13 +48,13 @@ fn read(path: &Path, what: &str) -> Outcome<Vec<u8>> {
     })
 }
 
-/// Of what the file holds nothing is shown.
+/// The message shows nothing of the file's content.
 fn no_tokens(path: &Path) -> Failure {
     Failure::new(Exit::NoInput, format!("{}: not the account's tokens", path.display()))
         .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
 }
 
-/// As far as this side can say: ChatD and the vault judge it.
+/// Only the form. ChatD and the vault verify the token.
 fn looks_like_a_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -9,7 +9,7 @@ pub(crate) fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {plural}") }
 }
 
-/// Milliseconds since 1970 as RFC 3339, in UTC. Whoever wrote the number may have meant harm: one that is no time is shown as it is.
+/// Milliseconds since 1970 as RFC 3339, in UTC. An attacker may have chosen the number: if it is no valid time, it is shown as a number.
 pub(crate) fn time(ms: u64) -> String {
     i64::try_from(ms)
         .ok()

@@ -1,10 +1,10 @@
-//! Commands about what the vault holds for the account: status, change of password, deletion.
+//! Commands on the account in the vault: status, change of password, deletion.
 
 use bkv_client::State;
 use serde_json::{Value, json};
 
+use super::ownership;
 use super::recover::{ask_password, destroyed, options, series};
-use super::whose;
 use crate::args::{Delete, Online, PasswordCommand};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -32,9 +32,9 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     let list = client.trusted().await?.admission().clone();
     let s = client.status().await?;
     if let Some(kept) = known.as_ref().filter(|k| k.mode == Mode::Password) {
-        whose::check(kept, &s.account, &list.lineage, Exit::OtherAccount)?;
+        ownership::check(kept, &s.account, &list.lineage, Exit::OtherAccount)?;
     }
-    // By the vault's clock: a wait that is over is none.
+    // Judge by the vault's clock, and show no wait that is over.
     let vault_now = i128::from(crate::failure::now_ms()) + i128::from(s.clock_offset_ms);
     let next_allowed = Some(s.next_allowed.0).filter(|t| i128::from(*t) > vault_now);
     let agreeing: Vec<String> = s.agreeing.iter().map(|r| r.region.clone()).collect();
@@ -93,7 +93,7 @@ pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
     let known = device.load()?;
     let (client, runtime) = profile::client(&online, &device)?;
     if let Some(kept) = known.as_ref().filter(|k| k.mode == Mode::Password) {
-        whose::same_account(&client, kept, Exit::OtherAccount).await?;
+        ownership::same_account(&client, kept, Exit::OtherAccount).await?;
     }
     let old = ask_password(&old, "old password", false)?;
     let new = secret_input::read(
@@ -124,7 +124,7 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
         .remedy("Name the state of a device that has the account's key, with --state."));
     }
     let (client, _) = profile::client(&a.online, &device)?;
-    whose::same_account(&client, &kept, Exit::OtherAccount).await?;
+    ownership::same_account(&client, &kept, Exit::OtherAccount).await?;
     if !a.yes
         && !secret_input::confirm(
             "Remove the key from the vault for good? Backups can then only be read by a device that has the key.",

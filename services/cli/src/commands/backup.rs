@@ -4,13 +4,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
-use bkv_stream::{Cancel, Compression, Control, Manifest, Options};
+use bkv_stream::{Compression, Control, Manifest, Options};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::restore::ASK;
-use super::whose;
-use crate::args::{Backup, MaybeOnline, Online};
+use super::connection::{ASK, online};
+use super::interrupt::cancel_on_interrupt;
+use super::ownership;
+use crate::args::{Backup, MaybeOnline};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::failure::now_ms;
@@ -19,42 +19,7 @@ use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
 
-/// What an online command needs, if all of it was given.
-pub(crate) fn online(m: MaybeOnline) -> Outcome<Online> {
-    let missing = |what: &str| {
-        Failure::new(
-            Exit::NoInput,
-            format!("--{what} is needed: this device's key lies under a password in the vault"),
-        )
-        .remedy("Give --fleet (or BKV_FLEET) and --token.")
-    };
-    Ok(Online {
-        fleet: m.fleet.ok_or_else(|| missing("fleet"))?,
-        token: m.token.ok_or_else(|| missing("token"))?,
-        device: m.device,
-        timeout: m.timeout,
-    })
-}
-
-/// Ctrl-C, or a shell that goes away: the work ends at its next step and takes its half file with it.
-pub(crate) fn cancel_on_interrupt() -> std::sync::Arc<Cancel> {
-    let cancel = std::sync::Arc::new(Cancel::default());
-    let flag = cancel.clone();
-    // Here and not in the task: what arrives before the task runs must not kill the process with a half file on the disk.
-    let (int, term) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    if let (Ok(mut int), Ok(mut term)) = (int, term) {
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-            }
-            flag.cancel();
-        });
-    }
-    cancel
-}
-
-/// What must not be packed because it is where backups go: each one would hold all before it.
+/// The backups' own folder is not packed: each backup would contain all earlier ones.
 fn own_place(source: &Path, to: &Path) -> Vec<Identity> {
     let identity = |path: &Path| std::fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();
     let (Ok(source), Ok(to)) = (source.canonicalize(), to.canonicalize()) else { return Vec::new() };
@@ -71,14 +36,14 @@ fn own_place(source: &Path, to: &Path) -> Vec<Identity> {
     entries.filter(own).filter_map(|p| identity(&p)).collect()
 }
 
-/// A backup under a password is made out to the account: so not with somebody else's token. Without an answer it is made all the same.
+/// A backup under a password names the account, so the access token must be of that account. If no vault answers, the backup is made all the same.
 async fn same_account(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcome {
     let mut m = m.clone();
     m.timeout = m.timeout.min(ASK.as_secs());
     let (Some(_), Some(_), Mode::Password) = (&m.fleet, &m.token, kept.mode) else { return Ok(()) };
     let (client, _) = profile::client(&online(m)?, device)?;
     match client.account().await {
-        Ok((account, lineage)) => whose::check(kept, &account, &lineage, Exit::OtherAccount),
+        Ok((account, lineage)) => ownership::check(kept, &account, &lineage, Exit::OtherAccount),
         Err(_) => Ok(()), // naming the backup at its end will say why
     }
 }

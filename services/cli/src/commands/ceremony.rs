@@ -46,7 +46,7 @@ pub(crate) fn make_root(key_path: &Path, root_path: &Path, development: bool) ->
         Root { keys: vec![key.public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development };
     write_new(key_path, key.seed().as_slice(), 0o600)?;
     if let Err(e) = write_new(root_path, &root.encode(), 0o644) {
-        // A key without its root file is nobody's, and in the way of the next try.
+        // Remove the key: without its root file it is useless, and it would block the next run.
         let _ = fs::remove_file(key_path);
         return Err(e);
     }
@@ -57,7 +57,7 @@ fn root_of(path: &Path) -> Outcome<Root> {
     Root::decode(&read(path)?).map_err(|e| config(path, e))
 }
 
-/// Which of the two a document is, and what it says.
+/// The kind and content of a document.
 fn describe(document: &[u8], root: Option<&Root>) -> Outcome<(Kind, String, serde_json::Value)> {
     let shown = documents::show(document).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
     let mut lines: Vec<String> = Vec::new();
@@ -141,7 +141,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             }
             let signed =
                 add_signature(kind, &bytes, &key).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
-            // What this root would refuse is not signed for it: another fleet's document, say.
+            // Do not sign a document that this root would refuse, such as another fleet's.
             let checked = match kind {
                 Kind::Admission => {
                     documents::admission(&Root { threshold: 1, ..root.clone() }, &signed, None).map(|_| ())

@@ -65,7 +65,7 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
                     return Err(Failure::new(Exit::CantCreate, "this device has another key already")
                         .remedy("Use another folder with --state."));
                 }
-                // It knows more than the digits say: the newest backup, without which an old one could be slipped in.
+                // The state also knows the newest backup. Without that an attacker could offer an older one.
                 Some(_) => {}
                 None => device.save(&Kept::new(Mode::Digits, &key, &pseudonym(&key), &[0; 32], series()))?,
             }

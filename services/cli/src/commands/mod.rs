@@ -1,15 +1,17 @@
-//! One file a command, or a few that belong together.
+//! The commands: one file for each, or for a few that belong together.
 
 mod account;
 mod backup;
+mod candidates;
 mod ceremony;
-mod choose;
+mod connection;
 mod inspect;
+mod interrupt;
 mod key;
+mod ownership;
 mod recover;
 mod register;
 mod restore;
-mod whose;
 
 pub(crate) use ceremony::make_root;
 

@@ -1,9 +1,9 @@
-//! `bkv recover`, and what other commands need of it: asking for the password, fetching the key, keeping it.
+//! `bkv recover`, and its parts that other commands use: ask for the password, fetch the key, keep the key.
 
 use bkv_client::{Client, LastTry, LastTryWarning, Note, RecoverOptions, Recovered, Runtime};
 use zeroize::Zeroizing;
 
-use super::whose;
+use super::ownership;
 use crate::args::{PasswordSource, Recover};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -11,7 +11,7 @@ use crate::output::{Output, facts};
 use crate::profile;
 use crate::secret_input::{self, Source};
 
-/// Asks before the last try is used; `--yes` says so beforehand.
+/// Asks before the last try is used. `--yes` answers in advance.
 fn ask_last_try(_: &LastTryWarning) -> bool {
     secret_input::confirm(
         "Only one try is left. If this password is wrong, the key is destroyed for good. Use it?",
@@ -71,7 +71,7 @@ pub(crate) async fn fetch(
     Ok(recovered)
 }
 
-/// A wrong last try has destroyed the key: that is the news, not that the password was wrong.
+/// Reports a wrong last try as the destruction of the key, which matters more than the wrong password.
 pub(crate) fn destroyed(e: bkv_client::Error) -> Failure {
     match e {
         bkv_client::Error::WrongPassword { tries_left: 0, .. } => bkv_client::Error::Destroyed.into(),
@@ -98,10 +98,10 @@ fn notes(out: Output, recovered: &Recovered) {
 pub(crate) async fn recover(out: Output, a: Recover) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let known = device.load()?;
-    whose::not_digits(known.as_ref(), "recovering would write another key over it")?;
+    ownership::not_digits(known.as_ref(), "recovering would write another key over it")?;
     let (client, runtime) = profile::client(&a.online, &device)?;
     if let Some(kept) = &known {
-        whose::same_account(&client, kept, Exit::CantCreate).await?;
+        ownership::same_account(&client, kept, Exit::CantCreate).await?;
     }
     let password = ask_password(&a.password, "password", false)?;
     let recovered = fetch(out, &client, &runtime, &device, known, &password, a.yes).await?;

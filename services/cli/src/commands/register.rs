@@ -3,8 +3,8 @@
 use bkv_client::{Error, RegisterOptions, State};
 use serde_json::json;
 
+use super::ownership;
 use super::recover::{ask_password, series};
-use super::whose;
 use crate::args::Register;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -14,7 +14,7 @@ use crate::profile;
 /// What a registration does, given what the vault has and what this device has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    /// A key that nobody had before.
+    /// A new key.
     New,
     /// The device's own key, which the vault has too: a new password.
     Replace,
@@ -57,12 +57,12 @@ impl Deed {
 pub(crate) async fn register(out: Output, a: Register) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let known = device.load()?;
-    whose::not_digits(known.as_ref(), "registering would send it to a vault")?;
+    ownership::not_digits(known.as_ref(), "registering would send it to a vault")?;
     let (client, runtime) = profile::client(&a.online, &device)?;
     let lineage = client.trusted().await?.admission().lineage;
     let status = client.status().await?;
     if let Some(kept) = &known {
-        whose::check(kept, &status.account, &lineage, Exit::CantCreate)?;
+        ownership::check(kept, &status.account, &lineage, Exit::CantCreate)?;
     }
     let deed = Deed::of(known.is_some(), status.state)?;
     let password = ask_password(&a.password, "password", true)?;

@@ -1,17 +1,16 @@
-//! `bkv restore`: the key from this device or by password, the newest backup of the folder, nothing at the destination before all is proved.
-//! Everything that this device can see by itself is looked at before the vault is asked, and everything that the vault says for nothing before a try is spent.
-
-use std::time::Duration;
+//! `bkv restore`: takes the key from this device or by password, and unpacks the newest backup of a folder. Nothing appears at the destination before all of it
+//! is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
 
 use bkv_client::backup::{expect, newest};
 use bkv_client::{AccountId, BackupKey, Error, Lineage, Remembered, State};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
 
-use super::backup::{cancel_on_interrupt, online};
-use super::choose::{Chosen, Found, find};
+use super::candidates::{Chosen, Found, find};
+use super::connection::{ASK, online};
+use super::interrupt::cancel_on_interrupt;
+use super::ownership;
 use super::recover::{ask_password, fetch};
-use super::whose;
 use crate::args::{MaybeOnline, Online, Restore};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -19,9 +18,6 @@ use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
-
-/// How long the vault is asked for what a restore can do without.
-pub(crate) const ASK: Duration = Duration::from_secs(5);
 
 /// What is restored, and with what.
 struct Ready {
@@ -97,7 +93,7 @@ async fn with_key(
     let key = kept.key()?;
     let known = kept.newest().map(|(sequence, hash)| Known { sequence, hash });
     let mut must = match kept.mode {
-        // With digits the key alone says whose a backup is: it may come from a device that had it under a password, and a typo must show as a wrong key.
+        // With digits only the key identifies the owner: the backup may come from a device that had the key under a password, and a typo must be reported as a wrong key.
         Mode::Digits => Expect { known, ..Expect::default() },
         Mode::Password => expect(&Lineage(kept.lineage()?), &AccountId(kept.account()?), known),
     };
@@ -145,11 +141,11 @@ async fn ask_newest(
         Err(e) => return Ok(Err(e)),
     };
     let lineage = client.trusted().await?.admission().lineage;
-    whose::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
+    ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
     Ok(Ok(newest(&status.account, status.manifest, &Remembered::default())))
 }
 
-/// The key is in the vault. What it says of the account costs nothing, so it is asked first which backups there can be.
+/// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
 async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let online = online(a.online)?;

@@ -7,7 +7,8 @@ use bkv_admin_api::{VaultClient, VaultError};
 use bkv_mtls::{Files, Identity};
 use tokio::time::{Instant, sleep};
 
-use super::layout::{Layout, RegionPlan};
+use super::layout::Layout;
+use super::plan::RegionPlan;
 use crate::exit::{Exit, Failure, Outcome};
 
 const PAUSE: Duration = Duration::from_millis(50);

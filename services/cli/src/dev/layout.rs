@@ -1,14 +1,14 @@
-//! Where everything of a local fleet lies, and which ports it has: decided once, kept in `plan.json`.
+//! The folder of a local fleet: where each file lies. The fleet's ports are chosen once and kept in `plan.json`.
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
-use serde::{Deserialize, Serialize};
 
-use super::make::Wishes;
+use super::plan::{Plan, RegionPlan};
 use super::process::Process;
+use super::wishes::Wishes;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Names for people.
@@ -18,46 +18,6 @@ pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east"
 const PORTS: std::ops::Range<u16> = 15_000..29_000;
 /// How many of them are tried.
 const ASKED: usize = 1000;
-
-/// `plan.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Plan {
-    pub regions: Vec<RegionPlan>,
-    pub shards: u16,
-    pub chatd: u16,
-    pub chatd_health: u16,
-    pub postgres: bool,
-    /// What its policy was made of.
-    #[serde(default)]
-    pub policy: PolicyPlan,
-    /// The fleet was made: documents are installed and the shards are initialised.
-    pub made: bool,
-}
-
-/// The part of the policy that `bkv dev up` can be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PolicyPlan {
-    pub waits_ms: Vec<u64>,
-    pub last_try_ms: u64,
-    pub lifetime_failures: u32,
-    pub no_ksf: bool,
-}
-
-impl Default for PolicyPlan {
-    fn default() -> Self {
-        Self { waits_ms: vec![0], last_try_ms: 10_000, lifetime_failures: 100, no_ksf: false }
-    }
-}
-
-/// One region's ports.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RegionPlan {
-    pub name: String,
-    pub peer: u16,
-    pub relay: u16,
-    pub admin: u16,
-    pub health: u16,
-}
 
 /// The folder.
 #[derive(Debug)]
@@ -92,7 +52,7 @@ impl Layout {
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         let wanted = usize::from(regions) * 4 + 2;
-        // Held until all are known, so that none is given twice.
+        // Keep all of them bound until every port is chosen, so that none is chosen twice.
         let held: Vec<TcpListener> = (0..ASKED)
             .filter_map(|_| TcpListener::bind(("127.0.0.1", rand::rngs::OsRng.gen_range(PORTS))).ok())
             .take(wanted)
@@ -164,7 +124,7 @@ impl Layout {
         self.dir.join("issuer").join("jwks.json")
     }
 
-    /// Role certificate of whoever administers.
+    /// The administrator's role certificate.
     pub(crate) fn admin(&self) -> PathBuf {
         self.dir.join("admin")
     }

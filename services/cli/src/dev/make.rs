@@ -1,4 +1,4 @@
-//! What has to be there before anything starts: root, issuer, role CA, tokens, configuration files.
+//! Makes what the programs need before they start: root, issuer, role CA, tokens, configuration files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,73 +15,14 @@ use rand::RngCore as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::layout::{Layout, Plan, PolicyPlan, RegionPlan};
+use super::layout::Layout;
+use super::plan::RegionPlan;
 use crate::commands::make_root;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::profile::Profile;
 
 /// Certificates of a local fleet hold this long.
 const YEAR: Duration = Duration::from_hours(24 * 365);
-
-/// What `bkv dev up` was asked for; what was not said is left to the fleet that is there, or to the defaults.
-#[derive(Debug, Default)]
-pub(crate) struct Wishes {
-    pub regions: Option<u8>,
-    pub shards: Option<u16>,
-    pub waits_ms: Option<Vec<u64>>,
-    pub last_try_ms: Option<u64>,
-    pub lifetime_failures: Option<u32>,
-    pub no_postgres: bool,
-    pub no_ksf: bool,
-}
-
-impl Wishes {
-    /// The policy of a fleet that is made.
-    pub(crate) fn policy(&self) -> PolicyPlan {
-        let usual = PolicyPlan::default();
-        PolicyPlan {
-            waits_ms: self.waits_ms.clone().unwrap_or(usual.waits_ms),
-            last_try_ms: self.last_try_ms.unwrap_or(usual.last_try_ms),
-            lifetime_failures: self.lifetime_failures.unwrap_or(usual.lifetime_failures),
-            no_ksf: self.no_ksf,
-        }
-    }
-
-    /// All of it is fixed when a fleet is made: another wish is refused, for it would be silently ignored.
-    pub(crate) fn fit(&self, plan: &Plan) -> Outcome {
-        let wrong = |option: &str, has: &dyn std::fmt::Display| {
-            Err(Failure::new(
-                Exit::Config,
-                format!("{option}: the fleet in this folder has {has}, and that is fixed when it is made"),
-            )
-            .remedy("Leave the option out, or make another fleet in a folder of its own, with --dir."))
-        };
-        let policy = &plan.policy;
-        if self.regions.is_some_and(|r| usize::from(r) != plan.regions.len()) {
-            return wrong("--regions", &plan.regions.len());
-        }
-        if self.shards.is_some_and(|s| s != plan.shards) {
-            return wrong("--shards", &plan.shards);
-        }
-        if self.waits_ms.as_ref().is_some_and(|w| *w != policy.waits_ms) {
-            let waits: Vec<String> = policy.waits_ms.iter().map(ToString::to_string).collect();
-            return wrong("--waits-ms", &waits.join(","));
-        }
-        if self.last_try_ms.is_some_and(|l| l != policy.last_try_ms) {
-            return wrong("--last-try-ms", &policy.last_try_ms);
-        }
-        if self.lifetime_failures.is_some_and(|l| l != policy.lifetime_failures) {
-            return wrong("--lifetime-failures", &policy.lifetime_failures);
-        }
-        if self.no_postgres && plan.postgres {
-            return wrong("--no-postgres", &"Postgres");
-        }
-        if self.no_ksf && !policy.no_ksf {
-            return wrong("--bench-no-ksf", &"key stretching");
-        }
-        Ok(())
-    }
-}
 
 fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Failure + '_ {
     move |e| Failure::new(Exit::CantCreate, format!("{what}: {e}"))

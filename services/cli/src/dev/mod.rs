@@ -1,12 +1,13 @@
-//! `bkv dev`: a whole fleet on this machine. Its root key, its issuer's key and its tokens' PINs lie beside each other: it shows how things work and
-//! protects nobody.
+//! `bkv dev`: a whole fleet on this machine. Its root key, its issuer's key and its tokens' PINs lie in one folder, so it protects nobody.
 
 mod admin;
 mod layout;
 mod make;
+mod plan;
 mod postgres;
 mod process;
 mod up;
+mod wishes;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +35,7 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             no_postgres,
             bench_no_ksf,
         } => {
-            let wishes = make::Wishes {
+            let wishes = wishes::Wishes {
                 regions,
                 shards,
                 waits_ms,
@@ -57,7 +58,7 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
 
 fn down(out: Output, layout: &Layout) {
     layout.chatd_process().stop(PATIENCE);
-    // All at once: each steps down first, and nobody waits for the other.
+    // Stop all at the same time: each vault gives up leadership first.
     std::thread::scope(|s| {
         for r in &layout.plan.regions {
             let process = layout.vault_process(&r.name);

@@ -110,7 +110,7 @@ pub(crate) fn start(layout: &Layout) -> Outcome {
             ));
         }
     }
-    // A postmaster that was killed leaves its pid in two files; the pid may be somebody else's by now, or a zombie's that nobody reaped yet.
+    // A killed postmaster leaves its pid in two files. The pid may belong to another process by now, or to a zombie that is not reaped yet.
     for left in [data.join("postmaster.pid"), socket.join(".s.PGSQL.5432.lock")] {
         let _ = fs::remove_file(left);
     }

@@ -48,7 +48,7 @@ impl Process {
             .map_err(|e| failed("note the pid of", &e))
     }
 
-    /// Its pid, if it lives. A pid that went to another process since is not ours: the start time tells.
+    /// The pid of the running process. A pid that the system gave to another process since is recognised by its start time.
     pub(crate) fn pid(&self) -> Option<Pid> {
         let text = fs::read_to_string(&self.pid_file).ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
@@ -96,7 +96,7 @@ impl Process {
         true
     }
 
-    /// The last lines of its log, for an error that says why it did not come up.
+    /// The last lines of its log, for the error of a failed start.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(8).collect();

@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::admin::patiently;
-use super::layout::{Layout, RegionPlan};
-use super::make::{self, Wishes};
-use super::postgres;
+use super::layout::Layout;
+use super::plan::RegionPlan;
+use super::wishes::Wishes;
+use super::{make, postgres};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 

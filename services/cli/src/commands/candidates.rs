@@ -1,5 +1,5 @@
-//! Which file is restored: the newest backup of a folder that can be this person's. Headers are not proved here; that comes when the file is opened, so a
-//! forged one can only make a restore fail.
+//! Chooses the file to restore: the newest backup of a folder that can belong to this account. Headers are not verified here but when the file is opened, so a
+//! forged header can only make a restore fail.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use bkv_stream::{Expect, Header, inspect as read_header};
 
 use crate::exit::{Exit, Failure, Outcome};
 
-/// What was given to restore from, with the headers that it has.
+/// The files that `restore` was given, with their headers.
 #[derive(Debug)]
 pub(crate) struct Found {
     from: PathBuf,
@@ -17,12 +17,12 @@ pub(crate) struct Found {
     folder: bool,
 }
 
-/// The file to restore, and what was passed over for it.
+/// The file to restore, and the files that were skipped.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub file: PathBuf,
     pub header: Header,
-    /// Files of others, and whose they are.
+    /// Files of another owner, with that owner.
     pub passed_over: Vec<(PathBuf, &'static str)>,
 }
 
@@ -70,7 +70,7 @@ fn unreadable(path: &Path, e: &std::io::Error) -> Failure {
 impl Found {
     /// Of what can be this account's (and, once it is known, this key's) the one with the highest number; of two with the same the later.
     pub(crate) fn choose(&self, expect: &Expect, key: Option<&BackupKey>) -> Outcome<Chosen> {
-        // One file was named: whether it is the right one is for `Expect` to say, in its own words.
+        // The user named one file. `Expect` checks it when it is opened.
         if !self.folder
             && let Some((file, header)) = self.files.first()
         {
@@ -118,7 +118,7 @@ fn foreign(header: &Header, expect: &Expect, key: Option<&BackupKey>) -> Outcome
     if expect.account.is_some_and(|a| a != m.account) {
         return Ok(Some("another account's"));
     }
-    // Public, and said by the file of itself: no secret is compared.
+    // Public values from an unverified header: no secret is compared.
     if let Some(key) = key
         && key.key_check(&m.backup)? != m.key_check
     {

@@ -1,12 +1,12 @@
-//! Whose key lies in a state folder, and whether the token that came with it is that person's. Asked before anything is sent that could cost a try, bind a
-//! backup to the wrong account, or write over a key.
+//! Checks that the key in a state folder belongs to the access token's account. A command does this before it sends anything that could cost a try, bind a
+//! backup to the wrong account, or overwrite a key.
 
 use bkv_client::{AccountId, Client, Lineage};
 
 use crate::device::{Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 
-/// A 64-digit key lies on this device and nowhere else, and its owner was promised that no vault hears of it.
+/// Refuses a 64-digit key: it exists on this device only, and no vault may ever learn it.
 pub(crate) fn not_digits(kept: Option<&Kept>, otherwise: &str) -> Outcome {
     if kept.is_some_and(|k| k.mode == Mode::Digits) {
         return Err(Failure::new(
@@ -18,7 +18,7 @@ pub(crate) fn not_digits(kept: Option<&Kept>, otherwise: &str) -> Outcome {
     Ok(())
 }
 
-/// Is the key that is kept this account's, of this fleet? `exit` says what would have come of it.
+/// Fails with `exit` unless the kept key belongs to this account of this fleet.
 pub(crate) fn check(kept: &Kept, account: &AccountId, lineage: &Lineage, exit: Exit) -> Outcome {
     let whose = match (kept.lineage()? == lineage.0, kept.account()? == account.0) {
         (true, true) => return Ok(()),
@@ -30,7 +30,7 @@ pub(crate) fn check(kept: &Kept, account: &AccountId, lineage: &Lineage, exit: E
         .detail("state_account", kept.account.clone()))
 }
 
-/// The same, asking the vault who the token's account is. Costs no try.
+/// The same, with the account that the vault derives from the access token. Costs no try.
 pub(crate) async fn same_account(client: &Client, kept: &Kept, exit: Exit) -> Outcome {
     let (account, lineage) = client.account().await?;
     check(kept, &account, &lineage, exit)
