@@ -1,10 +1,10 @@
-//! One file, whole or not at all: written beside its place and renamed, so that a container killed midway leaves no half library to be loaded.
+//! Copies one file, whole or not at all: a container that is killed midway leaves no half library to be loaded.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use bkv_files::{Mode, Unpublished};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -34,13 +34,7 @@ pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Result<u64, FileError> 
     let read = |source| FileError::Read { path: from.to_owned(), source };
     let write = |source| FileError::Write { path: to.to_owned(), source };
     let mut original = File::open(from).map_err(read)?;
-    let beside = beside(to);
-    match fs::remove_file(&beside) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(write(e)),
-        _ => {}
-    }
-    let mut copy =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(write)?;
+    let mut copy = Unpublished::beside(to).map_err(write)?;
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
     loop {
@@ -48,34 +42,20 @@ pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Result<u64, FileError> 
             Ok(0) => break,
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => {
-                let _ = fs::remove_file(&beside);
-                return Err(read(e));
-            }
+            Err(e) => return Err(read(e)),
         };
-        if let Err(e) = copy.write_all(buffer.get(..n).unwrap_or_default()) {
-            let _ = fs::remove_file(&beside);
-            return Err(write(e));
-        }
+        copy.write_all(buffer.get(..n).unwrap_or_default()).map_err(write)?;
         total += n as u64;
     }
-    copy.set_permissions(Permissions::from_mode(mode)).map_err(write)?;
-    fs::rename(&beside, to).map_err(|e| {
-        let _ = fs::remove_file(&beside);
-        write(e)
-    })?;
+    copy.replace(Mode::Bits(mode)).map_err(write)?;
     Ok(total)
-}
-
-fn beside(to: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(to.file_name().unwrap_or_default());
-    name.push(".copying");
-    to.with_file_name(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -85,7 +65,6 @@ mod tests {
         let content = vec![7; BUFFER * 2 + 1];
         fs::write(&from, &content).unwrap();
         fs::write(&to, "older").unwrap();
-        fs::write(dir.path().join(".to.copying"), "left by a crash").unwrap();
         assert_eq!(copy(&from, &to, 0o555).unwrap(), content.len() as u64);
         assert_eq!(fs::read(&to).unwrap(), content);
         assert_eq!(to.metadata().unwrap().permissions().mode() & 0o7777, 0o555);

@@ -1,4 +1,4 @@
-//! Runs in a stranger's image that may hold nothing else, not even a C library: hence static, and hence no dependency but an error macro.
+//! Runs in an image of somebody else that may hold nothing, not even a C library. Hence it is static and has few dependencies.
 //! Only arguments, output and exit codes live here.
 
 mod arguments;

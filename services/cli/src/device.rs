@@ -2,7 +2,6 @@
 //! and renamed, so that a crash leaves either the old or the new one.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
@@ -222,16 +221,7 @@ impl DeviceState {
         let text = Zeroizing::new(
             serde_json::to_vec(kept).map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?,
         );
-        let beside = self.0.join("device.json.new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)
-            .map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&beside, self.path()).map_err(failed)
+        bkv_files::replace(&self.path(), &text, bkv_files::Mode::Private).map_err(failed)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a device remembers between runs, so that an attacker can't serve it older documents or an older backup. Nothing here is secret.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -80,21 +79,6 @@ impl FileMemory {
     fn io(&self, e: &std::io::Error) -> MemoryError {
         MemoryError::Io { path: self.0.clone(), why: e.to_string() }
     }
-
-    fn write(&self, beside: &Path, bytes: &[u8]) -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(beside, &self.0)?;
-        match self.0.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(folder) => std::fs::File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Memory for FileMemory {
@@ -110,9 +94,7 @@ impl Memory for FileMemory {
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError> {
         let bytes = serde_json::to_vec_pretty(remembered)
             .map_err(|e| MemoryError::Broken { path: self.0.clone(), why: e.to_string() })?;
-        let mut beside = self.0.clone().into_os_string();
-        beside.push(format!(".{}.new", std::process::id()));
-        self.write(Path::new(&beside), &bytes).map_err(|e| self.io(&e))
+        bkv_files::replace(&self.0, &bytes, bkv_files::Mode::Private).map_err(|e| self.io(&e))
     }
 }
 

@@ -1,7 +1,5 @@
 //! A role CA in software: for `bkv dev` and tests. In a cluster the operator or cert-manager issues.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -168,14 +166,5 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IssueError> {
             .create(directory)
             .map_err(fail)?;
     }
-    let beside = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&beside, path).map_err(fail)
+    bkv_files::replace(path, bytes, bkv_files::Mode::Private).map_err(fail)
 }

@@ -1,8 +1,6 @@
 //! The root's ceremony, made for a machine without network: nothing here opens a connection.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use bkv_core::id::{Era, FleetId};
@@ -30,9 +28,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Outcome {
         Failure::new(Exit::CantCreate, format!("can't write {}: {e}", path.display()))
             .remedy("Choose a path that does not exist yet.")
     };
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    bkv_files::create(path, bytes, bkv_files::Mode::Bits(mode)).map_err(failed)
 }
 
 /// Makes a root of one key; its file for everybody.

@@ -88,8 +88,8 @@ impl Layout {
     pub(crate) fn save(&self) -> Outcome {
         let text = serde_json::to_vec_pretty(&self.plan)
             .map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?;
-        let (beside, path) = (self.dir.join("plan.json.new"), self.dir.join("plan.json"));
-        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path)).map_err(|e| failed(&path, e))
+        let path = self.dir.join("plan.json");
+        bkv_files::replace(&path, &text, bkv_files::Mode::Public).map_err(|e| failed(&path, e))
     }
 
     pub(crate) fn region(&self, name: &str) -> PathBuf {

@@ -83,8 +83,7 @@ pub fn ensure_token_by(
     keep_copies(&made.tokens)?;
     sync_all(&made.tokens)?;
     // Onto an empty directory or nothing: rename refuses anything else.
-    fs::rename(&made.tokens, &tokens).map_err(at(&tokens))?;
-    folder.sync_all().map_err(at(parent))?;
+    bkv_files::publish(&made.tokens, &tokens).map_err(at(&tokens))?;
     let _ = fs::remove_dir_all(&beside);
     Ok(Ensured::Made)
 }

@@ -48,16 +48,5 @@ fn tokens_in(directory: &Path) -> Result<Vec<PathBuf>, SetupError> {
 
 /// Whole or not at all.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let beside = path.with_extension("new");
-    let write = || {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    write().map_err(at(path))
+    bkv_files::replace(path, bytes, bkv_files::Mode::Private).map_err(at(path))
 }

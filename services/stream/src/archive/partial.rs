@@ -100,5 +100,5 @@ fn begins_like_a_backup(file: &File) -> std::io::Result<Option<bool>> {
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::at("sync", path, error))
+    bkv_files::sync_folder(path).map_err(|error| Error::at("sync", path, error))
 }

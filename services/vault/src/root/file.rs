@@ -1,7 +1,6 @@
 //! `root.bin`: the public half on disk. Read whole, written whole or not at all.
 
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use bkv_wire::documents::Root;
@@ -35,15 +34,8 @@ impl RootFile {
     }
 }
 
-/// Beside first, then renamed, both made durable: a reader and a crash see nothing or all of it.
+/// Makes the folder too. A reader and a crash see nothing of the file or all of it.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder)?;
-    let beside = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    std::fs::File::open(folder)?.sync_all()
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    bkv_files::replace(path, bytes, bkv_files::Mode::Public)
 }

@@ -231,8 +231,7 @@ fn make_whole(folder: &Path, path: &Path) -> Result<(), StoreError> {
             .map_err(|e| StoreError::open(&beside, e))?,
     );
     std::fs::File::open(&beside).and_then(|f| f.sync_all()).map_err(io)?;
-    std::fs::rename(&beside, path).map_err(io)?;
-    std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+    bkv_files::publish(&beside, path).map_err(io)
 }
 
 /// A consistent view of the disk.

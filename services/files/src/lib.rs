@@ -1,0 +1,225 @@
+//! Files that are on the disk whole or not at all. After a crash or a power cut there is the old file or the new one, never half of one.
+//!
+//! The new content is written beside its place under a random name, synchronised, renamed, and then the folder is synchronised. The random name is
+//! opened with O_EXCL: a file or symbolic link that another user laid there is never opened. A symbolic link at the place itself is replaced and
+//! not followed. The folders on the way are the caller's to check.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+
+/// A file beside its place that is older than this was left by a process that died: no write takes as long.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// Who may read a file. The process's umask has no part in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// 0600: its owner only.
+    Private,
+    /// 0644: everybody.
+    Public,
+    /// These bits.
+    Bits(u32),
+}
+
+impl Mode {
+    #[cfg(unix)]
+    fn permissions(self) -> Permissions {
+        std::os::unix::fs::PermissionsExt::from_mode(match self {
+            Self::Private => 0o600,
+            Self::Public => 0o644,
+            Self::Bits(bits) => bits,
+        })
+    }
+}
+
+/// Writes the file, in place of one that may be there. On the disk when it returns.
+pub fn replace(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    let mut file = Unpublished::beside(path)?;
+    file.write_all(bytes)?;
+    file.replace(mode)
+}
+
+/// Writes a file that must not be there yet: `AlreadyExists` otherwise, and what is there stays as it is. On the disk when it returns.
+pub fn create(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    let mut file = Unpublished::beside(path)?;
+    file.write_all(bytes)?;
+    file.create(mode)
+}
+
+/// Gives a complete file or folder tree its name. `from` must be on the disk already. The new name is on the disk when this returns.
+pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(parent(to))
+}
+
+/// Puts the folder's entries on the disk: names that were added, renamed or removed.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// A file that is still being written. Only its owner can read it, and it is removed on drop.
+#[derive(Debug)]
+pub struct Unpublished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unpublished {
+    /// Begins a file that will be at `path`, whose folder must exist.
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        remove_abandoned(parent(path), &prefix);
+        let file = tempfile::Builder::new().prefix(&prefix).suffix(SUFFIX).tempfile_in(parent(path))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Gives the file its name, in place of one that may be there. On the disk when it returns.
+    pub fn replace(self, mode: Mode) -> io::Result<()> {
+        self.settle(mode)?;
+        self.file.persist(&self.path).map_err(|e| e.error)?;
+        sync_folder(parent(&self.path))
+    }
+
+    /// Gives the file its name, which must be free. On the disk when it returns.
+    pub fn create(self, mode: Mode) -> io::Result<()> {
+        self.settle(mode)?;
+        self.file.persist_noclobber(&self.path).map_err(|e| e.error)?;
+        sync_folder(parent(&self.path))
+    }
+
+    fn settle(&self, mode: Mode) -> io::Result<()> {
+        #[cfg(unix)]
+        self.file.as_file().set_permissions(mode.permissions())?;
+        #[cfg(not(unix))]
+        let _ = mode;
+        self.file.as_file().sync_all()
+    }
+}
+
+impl io::Write for Unpublished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+const SUFFIX: &str = ".new";
+
+/// The file may hold a secret whose later versions are deleted, so it must not stay. One that can't be removed is left: it is in nobody's way.
+fn remove_abandoned(folder: &Path, prefix: &std::ffi::OsStr) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        let ours = bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(SUFFIX.as_bytes());
+        let age = || entry.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+        if ours && age().is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The folder of a path; `.` for a bare name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn content_and_mode_are_replaced_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"one", Mode::Public).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"one".to_vec(), 0o644));
+        replace(&path, b"two", Mode::Private).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o600));
+        replace(&path, b"", Mode::Bits(0o555)).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (Vec::new(), 0o555));
+        assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"one", Mode::Private).unwrap();
+        assert_eq!(create(&path, b"two", Mode::Private).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        fs::write(&other, "untouched").unwrap();
+        symlink(&other, &path).unwrap();
+        assert_eq!(create(&path, b"x", Mode::Private).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        replace(&path, b"new", Mode::Private).unwrap();
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(fs::read(&other).unwrap(), b"untouched");
+    }
+
+    #[test]
+    fn an_unfinished_file_is_private_and_goes_with_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = Unpublished::beside(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        let names = entries(folder.path());
+        assert_eq!(mode(&folder.path().join(&names[0])), 0o600);
+        assert!(names.len() == 1 && names[0].starts_with(".file.") && names[0].ends_with(".new"));
+        drop(file);
+        assert!(entries(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn only_old_leftovers_of_this_file_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - ABANDONED * 2;
+        for name in [".file.abc.new", ".file.young.new", ".other.abc.new", ".file.abc"] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if !name.contains("young") {
+                file.set_modified(old).unwrap();
+            }
+        }
+        replace(&folder.path().join("file"), b"x", Mode::Private).unwrap();
+        assert_eq!(entries(folder.path()), [".file.abc", ".file.young.new", ".other.abc.new", "file"]);
+    }
+
+    #[test]
+    fn a_missing_folder_and_a_folder_in_the_way_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(replace(&folder.path().join("none/file"), b"x", Mode::Private).is_err());
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        assert!(replace(&folder.path().join("folder"), b"x", Mode::Private).is_err());
+        assert!(replace(Path::new("/"), b"x", Mode::Private).is_err());
+        assert_eq!(entries(folder.path()), ["folder"]);
+    }
+}
