@@ -52,10 +52,16 @@ fmt: ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: needs ## Format check, clippy with warnings denied, cargo deny
+lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, links and code blocks of the docs
 	cargo fmt --all --check
 	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
 	scripts/deny.sh
+	scripts/commits.sh
+	scripts/docs.sh --check
+
+.PHONY: docs
+docs: needs ## The pages below docs/ as a book with search, in target/book
+	scripts/docs.sh
 
 .PHONY: test
 test: lint ## What CI runs: lints, unit, property and stack tests, and all on a Kubernetes of its own (as root)
