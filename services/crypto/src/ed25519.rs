@@ -1,5 +1,5 @@
-//! The one Ed25519 check of the whole system. Implementations differ on edge cases, and replicas must not: every signature that a replica,
-//! a client or a tool believes goes through here.
+//! The one Ed25519 check of the whole system. Implementations differ on edge cases, and replicas must not. So every replica, client and
+//! tool verifies signatures here.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
@@ -10,12 +10,12 @@ pub fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bo
             .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
 
-/// May this be registered as somebody's key? On the curve, canonical, not of small order (under such a key one signature fits many messages).
+/// Whether a client may register this key: on the curve, canonical, not of small order (under such a key one signature fits many messages).
 pub fn acceptable(public_key: &[u8; 32]) -> bool {
     canonical(public_key) && VerifyingKey::from_bytes(public_key).is_ok_and(|key| !key.is_weak())
 }
 
-/// dalek decompresses y ≥ p too; then two encodings would name one key. (R needs no such check: it is compared as bytes.)
+/// dalek also decompresses y ≥ p, so two encodings would name one key. (R needs no such check, because it is compared as bytes.)
 fn canonical(encoding: &[u8; 32]) -> bool {
     let [first, middle @ .., last] = encoding;
     !(last & 0x7f == 0x7f && middle.iter().all(|b| *b == 0xff) && *first >= 0xed)

@@ -14,7 +14,7 @@ pub const MAX_VALIDITY_MS: u64 = 24 * 3600 * 1000;
 /// The most an encoded certificate may take.
 pub const MAX_CERTIFICATE: usize = 512;
 
-/// Why a boot certificate is not believed.
+/// Why a boot certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
     /// Not protobuf, or a field of the wrong length.
@@ -41,9 +41,9 @@ pub struct Claims {
     pub lineage: Lineage,
     /// Of the fleet.
     pub era: Era,
-    /// Whose.
+    /// The vault's Raft id.
     pub node: NodeId,
-    /// Whose.
+    /// The vault's slot.
     pub slot: Slot,
     /// The admission list it was made under.
     pub admission: u64,
@@ -106,7 +106,7 @@ pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<Boo
     if claims.lineage != admission.lineage || claims.era != admission.era {
         return Err(BootError::OtherFleet);
     }
-    // A certificate made under an older list is good as long as the slot still has the same node and identity: what the list says now decides.
+    // A certificate made under an older list is valid as long as the current list has the same node and identity in its slot.
     let member = admission
         .member(claims.slot)
         .filter(|m| m.node == claims.node && claims.admission <= admission.number)

@@ -1,5 +1,5 @@
-//! Passwords: prepared alike on every device (RFC 8265 OpaqueString), and refused with advice when new and too easy to guess. With ten tries
-//! only the few most common passwords are in reach of an attacker, so the list is short.
+//! Passwords: prepared alike on every device (RFC 8265 OpaqueString). A new one that is too easy to guess is refused with advice. With ten tries an
+//! attacker reaches only the few most common passwords, so the list is short.
 
 mod blocklist;
 
@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Fewest characters of a new password.
 pub const MIN_CHARS: usize = 8;
-/// Most bytes of a prepared password: enough for any sentence, and a bound for whoever pastes a file.
+/// Most bytes of a prepared password: enough for any sentence, and a bound if somebody pastes a file.
 pub const MAX_BYTES: usize = 1024;
 
 /// A password can't be used at all.
@@ -51,7 +51,7 @@ pub enum Weak {
     )]
     Sequence,
     /// The account's own name, e-mail address or phone number.
-    #[error("do not use the name of the account: whoever attacks it knows that")]
+    #[error("do not use the name of the account: an attacker knows it")]
     AccountName,
 }
 
@@ -79,7 +79,7 @@ impl Prepared {
         self.0.as_bytes()
     }
 
-    /// Is it good enough to be set? Never asked of a password that is being tried. `account_names` are what an attacker knows: user name,
+    /// Checks that it is good enough for a new password. Never called for a password that is being tried. `account_names` are what an attacker knows: user name,
     /// e-mail address, phone number.
     pub fn check_new(&self, account_names: &[&str]) -> Result<(), Weak> {
         let folded = fold(&self.0);

@@ -42,7 +42,7 @@ impl OprfKey {
         key_scalar(bytes).map(Self)
     }
 
-    /// RFC 9497 §3.3.1 `Evaluate` with the whole key: what the client does at registration.
+    /// RFC 9497 §3.3.1 `Evaluate` with the whole key. The client calls it at registration.
     pub fn evaluate_whole(&self, password: &[u8]) -> Result<Hardened, ToprfError> {
         if password.is_empty() {
             return Err(ToprfError::Password);
@@ -99,7 +99,7 @@ impl Share {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// Is this the share that the commitments give to `slot`? Gives the slot's public share.
+    /// Checks that this is the share of `slot` under the commitments. Returns the slot's public share.
     pub fn check(&self, slot: Slot, commitments: &Commitments) -> Result<Element, ToprfError> {
         let public = commitments.public_share(slot)?;
         if public.0 == (&self.0 * G).compress().0 { Ok(public) } else { Err(ToprfError::ShareMismatch) }

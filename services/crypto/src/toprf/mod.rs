@@ -1,5 +1,5 @@
 //! Threshold OPRF: 2HashTDH over ristretto255 (Jarecki, Kiayias, Krawczyk, Xu: TOPPSS). Hashing, blinding and finalizing are RFC 9497's,
-//! OPRF(ristretto255, SHA-512) in mode OPRF, by the `voprf` crate; here are the sharing, the proof that an evaluation was made with the
+//! OPRF(ristretto255, SHA-512) in mode OPRF, by the `voprf` crate. This module adds the sharing, the proof that an evaluation was made with the
 //! registered share, and the combination. Nothing made from the password leaves this module before every proof has been verified.
 
 mod client;

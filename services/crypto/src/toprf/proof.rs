@@ -1,5 +1,5 @@
 //! A region's evaluation β = x·B with a proof that log_G(Y) = log_B(β), Y being its public share (Chaum–Pedersen, Fiat–Shamir).
-//! The same inputs give the same bytes: a region that restarts, or is asked twice, says nothing new.
+//! The same inputs give the same bytes, so a region that restarts, or is asked twice, reveals nothing new.
 //!
 //! ```text
 //! statement = len64(context) ‖ context ‖ slot (1) ‖ Y ‖ B ‖ β
@@ -27,7 +27,7 @@ pub const PROOF_LEN: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Proof(pub [u8; PROOF_LEN]);
 
-/// What a region answers to B.
+/// A region's answer to B.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Evaluation {
     /// β = x·B.
@@ -37,7 +37,7 @@ pub struct Evaluation {
 }
 
 impl Proof {
-    /// Refuses another length; whether c and s are canonical is checked when the proof is.
+    /// Refuses another length. Verification checks that c and s are canonical.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, ToprfError> {
         bytes.try_into().map(Self).map_err(|_| ToprfError::Length {
             what: "a proof",
@@ -84,11 +84,11 @@ impl Statement<'_> {
     }
 }
 
-/// What a region does, once the attempt is committed and its floor durable. `public` is its own public share (`Share::check` gives it),
+/// Evaluates B. A region calls it once the attempt is committed and its floor durable. `public` is its own public share (from `Share::check`),
 /// `seed` the attempt's, `context` the hash of the statement that it will sign.
 ///
-/// The nonce must be the region's own secret: seed and proof are in everyone's log, and from a nonce that they can compute they would have
-/// the share, x = (r − s)/c. It must differ whenever the challenge does: two proofs with one nonce give the share just so.
+/// The nonce must be the region's own secret. Every region knows seed and proof, and one that could compute the nonce would learn the share,
+/// x = (r − s)/c. The nonce must differ whenever the challenge does, because two proofs with one nonce reveal the share as well.
 #[allow(clippy::many_single_char_names)] // the letters of the formulas above
 pub fn evaluate(
     share: &Share,
@@ -117,7 +117,7 @@ pub fn evaluate(
     Ok(Evaluation { beta, proof: Proof(proof) })
 }
 
-/// The client's check; all inputs are public, so variable time will do. Gives β as a point.
+/// The client's check. All inputs are public, so it may take variable time. Returns β as a point.
 pub(super) fn verify(
     public: &RistrettoPoint,
     slot: Slot,

@@ -1,4 +1,4 @@
-//! Messages inside the channel: len32 ‖ body ‖ zeros up to a bucket, so that a length tells ChatD little.
+//! Messages inside the channel: len32 ‖ body ‖ zeros up to a bucket, so that ChatD learns little from a length.
 
 use super::ChannelError;
 
@@ -7,7 +7,7 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 const HEADER: usize = 4;
 const BUCKETS: [usize; 5] = [256, 512, 1024, 2048, 4096];
 
-/// What may wait unread: more than any honest sender has in flight.
+/// The most bytes that may wait unread. An honest sender never has so many in flight.
 pub(super) const MAX_WAITING: usize = 4 * MAX_MESSAGE;
 
 /// Bytes on the wire, before TLS, of a message with `body` bytes: the smallest bucket of 256, 512, 1024, 2048, 4096 and the multiples of
@@ -35,7 +35,7 @@ pub(super) fn encode(body: &[u8]) -> Result<Vec<u8>, ChannelError> {
     Ok(frame)
 }
 
-/// Takes the first whole message off `waiting`. None: more bytes are needed.
+/// Takes the first whole message off `waiting`. None if more bytes are needed.
 pub(super) fn decode(waiting: &mut Vec<u8>) -> Result<Option<Vec<u8>>, ChannelError> {
     let Some(header) = waiting.first_chunk::<HEADER>() else { return Ok(None) };
     let len = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);

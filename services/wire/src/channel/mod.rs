@@ -1,6 +1,6 @@
 //! The inner channel: TLS 1.3 from client to vault, through ChatD, which can't read it. The server proves itself with a raw public key
-//! (RFC 7250) that is on the root-signed admission list; X25519MLKEM768 is preferred; there are no tickets, no resumption, no early data, so every
-//! session has fresh keys and nothing in it can be replayed. No I/O here: bytes in, bytes out.
+//! (RFC 7250) that is on the root-signed admission list; X25519MLKEM768 is preferred. There are no tickets, no resumption and no early data, so
+//! every session has fresh keys and an attacker can replay nothing of it. No I/O here: bytes in, bytes out.
 
 mod endpoint;
 mod frame;
@@ -16,7 +16,7 @@ pub enum ChannelError {
     /// The settings can't be made: the key is unusable, or the list of accepted keys is empty.
     #[error("inner channel: {0}")]
     Settings(String),
-    /// The server's key is not on the admission list: somebody else's server, or a list that is too old.
+    /// The server's key is not on the admission list: another server, or a list that is too old.
     #[error("inner channel: the server's key is not on the fleet's admission list")]
     NotAdmitted,
     /// The handshake failed in another way.
@@ -31,13 +31,13 @@ pub enum ChannelError {
     /// A message is longer than [`MAX_MESSAGE`].
     #[error("inner channel: a message of {0} bytes, at most {MAX_MESSAGE} are allowed")]
     Oversized(usize),
-    /// Padding that is not zero: no honest sender does that.
+    /// Padding that is not zero. No honest sender sends that.
     #[error("inner channel: garbage in the padding")]
     Padding,
-    /// More messages were sent than anybody reads.
+    /// More bytes wait unread than an honest sender has in flight.
     #[error("inner channel: too much is waiting to be read")]
     Flooded,
-    /// Asked for something that only exists after the handshake.
+    /// The handshake is not complete.
     #[error("inner channel: the handshake is not complete")]
     NotReady,
     /// The other side closed the channel, or it failed earlier.

@@ -68,7 +68,7 @@ impl ServerSettings {
     }
 }
 
-/// aws-lc, narrowed: what the client sends today must stay closed to who records it and has a quantum computer later.
+/// aws-lc, narrowed. An attacker who records the channel today must not be able to decrypt it later with a quantum computer.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -81,7 +81,7 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// Believes a server whose raw public key is on the list and that signs the handshake with it; nothing else.
+/// Accepts only a server whose raw public key is on the list and that signs the handshake with it.
 #[derive(Debug)]
 struct Admitted {
     accepted: Vec<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! Bodies of the documents: from what a person writes to signed bytes, and back with every rule checked.
+//! Bodies of the documents: from drafts to bytes for signing, and back with every rule checked.
 
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Era, Hash, Lineage, NodeId, Slot, Time};
@@ -191,7 +191,7 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
             return Err(field(name, "1 to 512 characters"));
         }
     }
-    // A token for ChatD must not be good at the vault: ChatD sees it.
+    // ChatD sees its token, so the vault must not accept it.
     if b.vault_audience == b.chatd_audience {
         return Err(field(
             "vault_audience",

@@ -1,8 +1,8 @@
-//! Why a document is not obeyed.
+//! Why a document is refused.
 
 use bkv_core::id::Time;
 
-/// Each names the document or field, and what to do is clear from it.
+/// Each names the document or field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// Over the size limit.
@@ -18,7 +18,7 @@ pub enum DocumentError {
     Malformed {
         /// Which part.
         what: &'static str,
-        /// The decoder's words.
+        /// The decoder's error.
         why: String,
     },
     /// The other document.

@@ -1,8 +1,7 @@
-//! The two documents that the fleet root signs: admission list and policy. What they say, who may sign them, and the checks that come
-//! before anybody obeys one.
+//! The two documents that the fleet root signs, admission list and policy, and the checks before a vault or client obeys one.
 //!
-//! The signed bytes are the body as sent, so no canonical form is needed; the signature also covers the document's kind, so that one kind
-//! can't be taken for the other.
+//! The signed bytes are the body as sent, so no canonical form is needed. The signature also covers the document's kind, so that an attacker
+//! can't pass one kind off as the other.
 
 mod body;
 mod error;
@@ -38,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word in the document and in its signature.
+    /// Its name in the document and in the signed statement.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admission => "admission",
@@ -52,7 +51,7 @@ pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
     framed("bkv/document/1", &[kind.name().as_bytes(), body])
 }
 
-/// Checks signatures, then reads the admission list. `at` is judged against its dates; None skips that (for showing an expired one).
+/// Checks signatures, then reads the admission list. `at` must lie within its dates. None skips that check, to show an expired list.
 pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admission, DocumentError> {
     let body = verified(root, Kind::Admission, signed)?;
     let list = body::read_admission(&body, tagged("bkv/document-hash/1", &[signed]))?;
@@ -93,7 +92,7 @@ fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, Docu
         return Err(DocumentError::Kind { want: kind.name(), got: doc.kind.chars().take(32).collect() });
     }
     let message = statement(kind, &doc.body);
-    // Distinct keys only: one key's signature written twice must not count as two.
+    // Count distinct keys only: two copies of one key's signature must not count as two.
     let mut good: Vec<PublicKey> = Vec::new();
     for s in &doc.signatures {
         let (Ok(key), Ok(signature)) =

@@ -1,4 +1,4 @@
-//! The pinned root: whose signatures count. Clients and vaults are given it once, out of band.
+//! The pinned root: the keys whose signatures count. Clients and vaults get it once, out of band.
 
 use bkv_core::id::{Era, FleetId, Lineage, PublicKey};
 use bkv_core::statement;
@@ -18,7 +18,7 @@ pub struct Root {
     pub fleet: FleetId,
     /// Which fleet of the lineage.
     pub era: Era,
-    /// Its private key lies in the clear on a disk; everybody who sees the fleet is told so.
+    /// Its private key lies in the clear on a disk. Every program that uses the fleet shows that.
     pub development: bool,
 }
 
