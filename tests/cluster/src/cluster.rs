@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::api_server::{guardian, program};
-use crate::{Answer, Door};
+use crate::{Answer, PortForward};
 
 /// What runs in the cluster.
 const IMAGES: [&str; 5] = ["operator", "vault", "chatd", "postgres", "copier"];
@@ -130,15 +130,15 @@ impl Cluster {
     }
 
     /// A way to a port of `pod/…` or `service/…`.
-    pub fn door(&self, namespace: &str, what: &str, port: u16) -> Door {
+    pub fn forward(&self, namespace: &str, what: &str, port: u16) -> PortForward {
         if let Whose::Given { kubeconfig, .. } = &self.whose {
-            return Door::forwarded(kubeconfig, namespace, what, port);
+            return PortForward::forwarded(kubeconfig, namespace, what, port);
         }
         let (kind, name) = what.split_once('/').expect("kind/name");
         let found = self.get(namespace, kind, name);
         let address = found.pointer("/status/podIP").or_else(|| found.pointer("/spec/clusterIP"));
         let address = address.and_then(Value::as_str).unwrap_or_else(|| panic!("{what} has no address"));
-        Door::straight(SocketAddr::new(address.parse().expect("an address"), port))
+        PortForward::straight(SocketAddr::new(address.parse().expect("an address"), port))
     }
 
     /// One object; null if it is not there.

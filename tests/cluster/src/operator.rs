@@ -63,14 +63,14 @@ impl Operator {
         Self { child, guardian, log, address }
     }
 
-    /// Asks one of its doors; None: nobody answers.
+    /// Asks one of its ports. None: nobody answers.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let wait = Duration::from_secs(2);
-        let mut door = TcpStream::connect_timeout(&self.address, wait).ok()?;
-        door.set_read_timeout(Some(wait)).ok()?;
-        write!(door, "GET {path} HTTP/1.1\r\nhost: operator\r\nconnection: close\r\n\r\n").ok()?;
+        let mut stream = TcpStream::connect_timeout(&self.address, wait).ok()?;
+        stream.set_read_timeout(Some(wait)).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: operator\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
-        door.read_to_string(&mut answer).ok()?;
+        stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use toml::Table;
 
-use crate::raw::Door;
+use crate::raw::Endpoint;
 use crate::{Account, Fleet, bin_dir, wait};
 
 /// A port that nobody has now.
@@ -87,8 +87,8 @@ impl Chatd {
     }
 
     /// To speak to it.
-    pub fn door(&self) -> Door {
-        Door::new(&self.ca, self.port)
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.ca, self.port)
     }
 
     /// An account that uses it.

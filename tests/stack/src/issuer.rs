@@ -43,7 +43,7 @@ impl Issuer {
         json!({ "alg": "EdDSA", "typ": "JWT", "kid": self.0.key_id() })
     }
 
-    /// Every way to be wrong at the door of `audience`, by name.
+    /// Every way to be wrong for the endpoint of `audience`, by name.
     pub fn bad(&self, subject: &str, audience: &str) -> Vec<(&'static str, String)> {
         let other = if audience == CHATD { VAULT } else { CHATD };
         let stranger = DevIssuer::generate(ISSUER).expect("a key");
@@ -65,8 +65,8 @@ impl Issuer {
             ("expired", self.with(subject, audience, "exp", &json!(now() - 3600))),
             ("without an end", self.with(subject, audience, "exp", &Value::Null)),
             ("not yet valid", self.with(subject, audience, "nbf", &json!(now() + 3600))),
-            ("the other door's", self.good(subject, other)),
-            ("both doors'", self.with(subject, audience, "aud", &json!([CHATD, VAULT]))),
+            ("the other endpoint's", self.good(subject, other)),
+            ("both endpoints'", self.with(subject, audience, "aud", &json!([CHATD, VAULT]))),
             ("another issuer's", self.with(subject, audience, "iss", &json!("https://issuer.example"))),
             ("alg none", format!("{}.", unsigned(json!({ "alg": "none" })))),
             ("alg none, signed", self.0.sign_raw(&json!({ "alg": "none", "kid": self.0.key_id() }), &fine)),

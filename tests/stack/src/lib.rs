@@ -14,18 +14,18 @@
 pub mod admin;
 pub mod canary;
 pub mod folder;
+pub mod packet_capture;
 pub mod pods;
 pub mod postgres;
 pub mod program;
 pub mod terminal;
-pub mod wire_tap;
 
 pub mod chatd;
 pub mod db;
-pub mod door;
 pub mod issuer;
+pub mod port_probe;
 pub mod raw;
-pub mod tap;
+pub mod relay_proxy;
 
 use std::fs;
 use std::path::{Path, PathBuf};

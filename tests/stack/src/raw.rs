@@ -31,13 +31,13 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A ChatD to speak to: its port, and the authority that its certificate comes from.
 #[derive(Clone)]
-pub struct Door {
+pub struct Endpoint {
     /// Its public port.
     pub port: u16,
     tls: Arc<rustls::ClientConfig>,
 }
 
-impl Door {
+impl Endpoint {
     /// ChatD on a port of this machine.
     pub fn new(ca: &Path, port: u16) -> Self {
         let mut roots = rustls::RootCertStore::empty();
@@ -110,9 +110,9 @@ impl Door {
 
 impl Fleet {
     /// Its own ChatD.
-    pub fn door(&self) -> Door {
+    pub fn endpoint(&self) -> Endpoint {
         let port = self.plan().get("chatd").and_then(serde_json::Value::as_u64).expect("ChatD's port");
-        Door::new(&self.dir().join("chatd/ca.crt"), u16::try_from(port).expect("a port"))
+        Endpoint::new(&self.dir().join("chatd/ca.crt"), u16::try_from(port).expect("a port"))
     }
 
     /// The pinned root.
@@ -122,7 +122,7 @@ impl Fleet {
 
     /// The fleet's documents as ChatD gives them.
     pub async fn documents(&self) -> bkv_core::document::Documents {
-        let (status, bundle) = self.door().get("/v1/fleet", None).await;
+        let (status, bundle) = self.endpoint().get("/v1/fleet", None).await;
         assert_eq!(status, 200);
         let bundle = o::Bundle::decode(&bundle[..]).expect("a bundle");
         documents::bundle(&self.root(), &bundle.admission, &bundle.policy, None::<Time>).expect("signed")

@@ -332,17 +332,17 @@ fn every_bad_file_or_address_ends_a_vault_with_70_and_its_name() {
     fs::write(v.path("data/vault.redb"), b"not a database at all").unwrap();
     v.ends().expect(70, &["store", "vault.redb"]);
 
-    for (door, field) in [
+    for (endpoint, field) in [
         ("relay", "listen.relay"),
         ("admin", "listen.admin"),
         ("health", "listen.health"),
         ("peer", "listen.peer"),
     ] {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let v = stopped.copy(&format!("taken-{door}"));
+        let v = stopped.copy(&format!("taken-{endpoint}"));
         let text = fs::read_to_string(v.path("vault.toml")).unwrap();
-        let line = text.lines().find(|l| l.starts_with(&format!("{door} ="))).unwrap().to_owned();
-        v.edit(&line, &format!("{door} = \"{}\"", taken.local_addr().unwrap()));
+        let line = text.lines().find(|l| l.starts_with(&format!("{endpoint} ="))).unwrap().to_owned();
+        v.edit(&line, &format!("{endpoint} = \"{}\"", taken.local_addr().unwrap()));
         v.ends().expect(70, &[field, &taken.local_addr().unwrap().to_string(), "in use"]);
     }
 }
@@ -357,9 +357,9 @@ fn a_second_vault_on_one_store_is_refused_and_the_first_serves_on() {
     let data = stopped.region().join("data");
     v.edit("data = \"data\"", &format!("data = \"{}\"", data.display()));
     let text = fs::read_to_string(v.path("vault.toml")).unwrap();
-    for door in ["peer", "relay", "admin", "health"] {
-        let line = text.lines().find(|l| l.starts_with(&format!("{door} ="))).unwrap();
-        v.edit(line, &format!("{door} = \"127.0.0.1:0\""));
+    for endpoint in ["peer", "relay", "admin", "health"] {
+        let line = text.lines().find(|l| l.starts_with(&format!("{endpoint} ="))).unwrap();
+        v.edit(line, &format!("{endpoint} = \"127.0.0.1:0\""));
     }
     v.ends().expect(70, &["vault.redb", "another process", "its own `data`"]);
     assert_eq!(alice.tries_left(), 10);
@@ -436,12 +436,12 @@ fn every_bad_file_or_address_ends_chatd_with_70_and_its_name() {
         fs::copy(fleet.dir().join("regions/eu-west/tls").join(name), c.join(name)).unwrap();
     }
     ends(&c).expect(70, &["tls", "chatd"]);
-    for (door, field) in [("public", "listen.public"), ("health", "listen.health")] {
+    for (endpoint, field) in [("public", "listen.public"), ("health", "listen.health")] {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let c = chatd(&format!("taken-{door}"));
+        let c = chatd(&format!("taken-{endpoint}"));
         let text = fs::read_to_string(c.join("chatd.toml")).unwrap();
-        let line = text.lines().find(|l| l.starts_with(&format!("{door} ="))).unwrap().to_owned();
-        edit(&c, &line, &format!("{door} = \"{}\"", taken.local_addr().unwrap()));
+        let line = text.lines().find(|l| l.starts_with(&format!("{endpoint} ="))).unwrap().to_owned();
+        edit(&c, &line, &format!("{endpoint} = \"{}\"", taken.local_addr().unwrap()));
         ends(&c).expect(70, &[field, "in use"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What whoever runs ChatD sees, keeps and can do: a tap between ChatD and the vaults, with all keys that ChatD holds, over a whole life.
+//! What whoever runs ChatD sees, keeps and can do: a proxy between ChatD and the vaults, with all keys that ChatD holds, over a whole life.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use bkv_mtls::{ClientRole, Files, Identity, Role};
 use bkv_net::frames;
 use bkv_stack_tests::chatd::Chatd;
 use bkv_stack_tests::issuer::ISSUER;
-use bkv_stack_tests::tap::{Meddle, Seen, Taps};
+use bkv_stack_tests::relay_proxy::{Meddle, RelayProxies, Seen};
 use bkv_stack_tests::{Account, Fleet, RIGHT, contains};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::frame::MAX_FRAME;
@@ -66,8 +66,8 @@ fn record_types(bytes: &[u8]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_a_whole_life_tells_chatd_nothing() {
     let fleet = Fleet::up();
-    let taps = Taps::before(&fleet, only_look()).await;
-    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let proxies = RelayProxies::before(&fleet, only_look()).await;
+    let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
     let alice = chatd.serves(fleet.account("alice"));
     alice.run(&["register"], "home", Some(RIGHT)).expect(0);
     let (cloud, source) = (fleet.path("cloud"), fleet.path("diary"));
@@ -89,7 +89,7 @@ async fn s05_a_whole_life_tells_chatd_nothing() {
     alice.run(&["status"], "tablet", None).expect(0);
     alice.run(&["delete", "--yes"], "tablet", None).expect(0);
 
-    let seen = taps.seen();
+    let seen = proxies.seen();
     let all: Vec<u8> = seen.iter().flat_map(|s| s.frame.encode_to_vec()).collect();
     assert!(all.len() > 10_000, "something was recorded: {} bytes", all.len());
     // The recorder works: what ChatD does know is in it.
@@ -136,15 +136,15 @@ fn hex(text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_replayed_frames_get_nothing_and_spend_nothing() {
     let fleet = Fleet::with(&["--no-postgres"]);
-    let taps = Taps::before(&fleet, only_look()).await;
-    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let proxies = RelayProxies::before(&fleet, only_look()).await;
+    let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
     let alice = chatd.serves(fleet.registered("alice"));
     alice.recover("thief", WRONG).expect(10);
     alice.recover("phone", RIGHT).expect(0);
     alice.recover("thief", WRONG).expect(10);
     let before = attested(&alice);
     let mut played = 0;
-    for ((_, _, up), data) in streams(&taps.seen()) {
+    for ((_, _, up), data) in streams(&proxies.seen()) {
         if !up {
             continue;
         }
@@ -215,8 +215,8 @@ async fn s05_flipped_bits_end_one_channel_and_spend_nothing() {
         }
         true
     });
-    let taps = Taps::before(&fleet, meddle).await;
-    let chatd = Chatd::start(&fleet, "tapped", |t| taps.redirect(t));
+    let proxies = RelayProxies::before(&fleet, meddle).await;
+    let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
     let alice = chatd.serves(fleet.registered("alice"));
     let bob = chatd.serves(fleet.registered("bob"));
     for up in [true, false] {
@@ -281,14 +281,14 @@ async fn s06_no_other_bundle_is_believed() {
         }
         true
     });
-    let taps = Taps::before(&fleet, meddle).await;
+    let proxies = RelayProxies::before(&fleet, meddle).await;
     let set = |b: &o::Bundle| *served.lock().unwrap() = Some(b.clone());
     // A ChatD of its own for each: it keeps a bundle for a while.
     let mut n = 0;
     let mut fresh = |b: &o::Bundle| {
         set(b);
         n += 1;
-        Chatd::start(&fleet, &format!("lies-{n}"), |t| taps.redirect(t))
+        Chatd::start(&fleet, &format!("lies-{n}"), |t| proxies.redirect(t))
     };
 
     let same = bundle(&root, &key, &list, &policy, |_, _| {});

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bkv_stack_tests::canary::{Canary, search_files, search_memory};
 use bkv_stack_tests::folder::tree;
+use bkv_stack_tests::packet_capture::PacketCapture;
 use bkv_stack_tests::program::{Program, program, skipped};
-use bkv_stack_tests::wire_tap::WireTap;
 use bkv_stack_tests::{Fleet, bkv, files, wait};
 use rustix::process::getuid;
 
@@ -76,7 +76,7 @@ fn cleared(found: &[String], place: &str) {
 #[test]
 fn s04_s37_canaries_are_nowhere_after_a_whole_run() {
     let fleet = Fleet::up();
-    let tap = WireTap::start(ports(&fleet));
+    let capture = PacketCapture::start(ports(&fleet));
     let alice = fleet.account("alice");
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
     tree(&fleet.path("original"), 300_000);
@@ -156,10 +156,10 @@ fn s04_s37_canaries_are_nowhere_after_a_whole_run() {
     cleared(&found, "files");
     assert!(fleet.dir().join("postgres/data/PG_VERSION").exists());
 
-    match tap {
+    match capture {
         Err(e) => skipped("packets", &e),
-        Ok(tap) => {
-            let heard = tap.stop();
+        Ok(capture) => {
+            let heard = capture.stop();
             assert!(heard.len() > 100_000, "{} bytes", heard.len());
             let of = |c: &Canary| c.found_in(&heard).map(|form| format!("{} ({form})", c.name));
             // The accounts' tokens travel inside TLS only.

@@ -274,7 +274,7 @@ fn s06_a_vault_takes_only_what_its_root_signed() {
     let mut early = policy(&fleet, &root, 9);
     early.not_before = Time(now() + 2 * HOUR);
     refused(&sign(&early, "early"), "not valid before");
-    // The other kind's door.
+    // The other role's port.
     let (status, answer) = admin::call(&fleet, "eu-west", "/v1/admission", Some(three.clone()));
     assert_eq!(status, 422, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("kind"), "{answer}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bkv_stack_tests::chatd::{Chatd, section};
 use bkv_stack_tests::issuer::{CHATD, VAULT};
-use bkv_stack_tests::raw::{Answer, Door, Inner, Raw};
+use bkv_stack_tests::raw::{Answer, Endpoint, Inner, Raw};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
 use bkv_wire::proto::inner::reply::Result as Said;
 use bkv_wire::proto::outer::frame::Body;
@@ -39,8 +39,8 @@ fn frame(stream: u64, body: Body) -> Vec<u8> {
 async fn s38_bad_frames_end_their_connection_and_nothing_else() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let issuer = fleet.issuer();
-    let (door, settings) = (fleet.door(), fleet.identities().await);
-    let mut neighbour = door.relay(&issuer.good("bob", CHATD)).await.unwrap();
+    let (endpoint, settings) = (fleet.endpoint(), fleet.identities().await);
+    let mut neighbour = endpoint.relay(&issuer.good("bob", CHATD)).await.unwrap();
     let mut channel = Inner::open(&mut neighbour, 1, &settings).await.unwrap();
 
     let open = || frame(2, Body::Open(o::Open::default()));
@@ -77,7 +77,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
         ("a reset", vec![Message::Binary(frame(2, Body::Reset(o::Reset { reason: 1 })).into())]),
     ];
     for (what, messages) in bad {
-        let mut raw = door.relay(&issuer.good("alice", CHATD)).await.unwrap();
+        let mut raw = endpoint.relay(&issuer.good("alice", CHATD)).await.unwrap();
         assert!(raw.alive().await);
         let _inner = Inner::open(&mut raw, 1, &settings).await.unwrap();
         for m in messages {
@@ -92,7 +92,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
         }
     }
     // Data and Close for streams that are not there are what is left of a stream that was reset: not an offence.
-    let mut raw = door.relay(&issuer.good("alice", CHATD)).await.unwrap();
+    let mut raw = endpoint.relay(&issuer.good("alice", CHATD)).await.unwrap();
     raw.send(9, Body::Data(vec![1, 2, 3].into())).await;
     raw.send(9, Body::Close(o::Close {})).await;
     assert!(raw.alive().await);
@@ -132,8 +132,8 @@ async fn limits_hold_and_come_back() {
             ],
         );
     });
-    let door = chatd.door();
-    let mut first = door.relay(&token("alice")).await.unwrap();
+    let endpoint = chatd.endpoint();
+    let mut first = endpoint.relay(&token("alice")).await.unwrap();
     for n in [1, 2, 3] {
         first.send(n, Body::Open(o::Open::default())).await;
     }
@@ -142,18 +142,18 @@ async fn limits_hold_and_come_back() {
     first.send(4, Body::Open(o::Open::default())).await;
     assert!(first.alive().await, "a closed stream makes room");
 
-    let second = door.relay(&token("alice")).await.unwrap();
-    assert_eq!(door.relay(&token("alice")).await.err(), Some(429), "an account's third connection");
-    let bob = door.relay(&token("bob")).await.unwrap();
-    let carol = door.relay(&token("carol")).await.unwrap();
+    let second = endpoint.relay(&token("alice")).await.unwrap();
+    assert_eq!(endpoint.relay(&token("alice")).await.err(), Some(429), "an account's third connection");
+    let bob = endpoint.relay(&token("bob")).await.unwrap();
+    let carol = endpoint.relay(&token("carol")).await.unwrap();
     // WebSockets count, not only what is still HTTP.
-    assert_eq!(door.relay(&token("dave")).await.err(), Some(0), "the address's fifth connection");
+    assert_eq!(endpoint.relay(&token("dave")).await.err(), Some(0), "the address's fifth connection");
     drop((second, bob));
-    let again = until_let_in(&door, &token("alice")).await;
+    let again = until_let_in(&endpoint, &token("alice")).await;
     drop((again, carol));
 
     // Faster than its rate: told so, and gone.
-    let mut fast = until_let_in(&door, &token("erin")).await;
+    let mut fast = until_let_in(&endpoint, &token("erin")).await;
     fast.send(1, Body::Open(o::Open::default())).await;
     for id in 0..60 {
         fast.send(0, Body::Ping(o::Ping { id })).await;
@@ -167,31 +167,32 @@ async fn limits_hold_and_come_back() {
 
     let chatd =
         Chatd::start(&fleet, "address", |t| limits(t, &[("address_per_second", 1), ("address_burst", 30)]));
-    let (door, mut refused) = (chatd.door(), 0);
-    let mut raw = door.relay(&token("alice")).await.unwrap();
+    let (endpoint, mut refused) = (chatd.endpoint(), 0);
+    let mut raw = endpoint.relay(&token("alice")).await.unwrap();
     for id in 0..60 {
         raw.send(0, Body::Ping(o::Ping { id })).await;
     }
     assert!(raw.rest().await.len() < 30, "frames count for the address too");
     for _ in 0..5 {
-        refused += u32::from(door.relay(&token("bob")).await.is_err());
+        refused += u32::from(endpoint.relay(&token("bob")).await.is_err());
     }
     assert!(refused >= 3, "another account at the same address");
 
     let chatd = Chatd::start(&fleet, "small", |t| limits(t, &[("connections", 2), ("idle_seconds", 1)]));
-    let door = chatd.door();
-    let (mut a, b) = (door.relay(&token("alice")).await.unwrap(), door.relay(&token("bob")).await.unwrap());
-    assert_eq!(door.relay(&token("carol")).await.err(), Some(0), "connections in all");
+    let endpoint = chatd.endpoint();
+    let (mut a, b) =
+        (endpoint.relay(&token("alice")).await.unwrap(), endpoint.relay(&token("bob")).await.unwrap());
+    assert_eq!(endpoint.relay(&token("carol")).await.err(), Some(0), "connections in all");
     a.send(1, Body::Open(o::Open::default())).await;
     assert_eq!(reset(a.next().await), Some(Reason::Idle), "not a word for a second");
     drop((a, b));
-    until_let_in(&door, &token("carol")).await;
+    until_let_in(&endpoint, &token("carol")).await;
 }
 
-async fn until_let_in(door: &Door, token: &str) -> Raw {
+async fn until_let_in(endpoint: &Endpoint, token: &str) -> Raw {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
-        match door.relay(token).await {
+        match endpoint.relay(token).await {
             Ok(raw) => return raw,
             Err(code) => assert!(tokio::time::Instant::now() < deadline, "still {code}"),
         }
@@ -215,7 +216,8 @@ async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
             ],
         );
     });
-    let mut deaf = chatd.door().relay_with(&fleet.issuer().good("mallory", CHATD), Some(4096)).await.unwrap();
+    let mut deaf =
+        chatd.endpoint().relay_with(&fleet.issuer().good("mallory", CHATD), Some(4096)).await.unwrap();
     let flood = tokio::spawn(async move {
         let ping = frame(0, Body::Ping(o::Ping { id: u64::MAX }));
         for n in 0u64.. {
@@ -242,7 +244,7 @@ async fn a_drain_tells_everybody_and_costs_nobody_anything() {
     let alice = chatd.serves(alice);
     let settings = fleet.identities().await;
     for _ in 0..3 {
-        let mut raw = chatd.door().relay(&fleet.issuer().good("bob", CHATD)).await.unwrap();
+        let mut raw = chatd.endpoint().relay(&fleet.issuer().good("bob", CHATD)).await.unwrap();
         for n in [1, 2] {
             Inner::open(&mut raw, n, &settings).await.unwrap();
         }
@@ -276,7 +278,7 @@ async fn s11_a_leader_that_goes_costs_no_try() {
     let settings = fleet.identities().await;
     for (verb, back) in [("stop", "start"), ("kill", "start"), ("pause", "resume")] {
         // The leader of alice's shard: the one that answers her channel.
-        let mut raw = fleet.door().relay(&issuer.good("alice", CHATD)).await.unwrap();
+        let mut raw = fleet.endpoint().relay(&issuer.good("alice", CHATD)).await.unwrap();
         let mut inner = Inner::open(&mut raw, 1, &settings).await.unwrap();
         assert!(matches!(inner.enter(&mut raw, &issuer.good("alice", VAULT)).await, Answer::Reply(..)));
         let shard = bkv_core::statement::route(bkv_stack_tests::issuer::ISSUER, "alice").shard(4).0;

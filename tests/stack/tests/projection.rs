@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bkv_stack_tests::db::{dump, run};
 use bkv_stack_tests::issuer::CHATD;
-use bkv_stack_tests::raw::Door;
+use bkv_stack_tests::raw::Endpoint;
 use bkv_stack_tests::{Fleet, RIGHT};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,10 +14,10 @@ use sqlx::postgres::PgPool;
 use tokio::time::{Instant, sleep};
 
 /// Asks until the answer is as wanted: the projection follows, it is not asked.
-async fn until(door: &Door, token: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+async fn until(endpoint: &Endpoint, token: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let said = door.account(token).await;
+        let said = endpoint.account(token).await;
         if wanted(&said) {
             return said;
         }
@@ -34,20 +34,20 @@ fn fresh(state: &'static str, tries: Option<i64>) -> impl Fn(&Value) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
     let fleet = Fleet::up();
-    let (door, issuer) = (fleet.door(), fleet.issuer());
+    let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
     let token = issuer.good("alice", CHATD);
-    let before = until(&door, &token, "no key", fresh("none", None)).await;
+    let before = until(&endpoint, &token, "no key", fresh("none", None)).await;
     assert_eq!(before["exists"], false);
     let alice = fleet.registered("alice");
-    let live = until(&door, &token, "a key", fresh("live", Some(10))).await;
+    let live = until(&endpoint, &token, "a key", fresh("live", Some(10))).await;
     assert_eq!(live["exists"], true);
     let since = live["since_ms"].as_i64().unwrap();
     for left in [9, 8] {
         alice.recover("thief", "wrong password entirely").expect(10);
-        until(&door, &token, "a try less", fresh("live", Some(left))).await;
+        until(&endpoint, &token, "a try less", fresh("live", Some(left))).await;
     }
     alice.recover("phone", RIGHT).expect(0);
-    let again = until(&door, &token, "all tries", fresh("live", Some(10))).await;
+    let again = until(&endpoint, &token, "all tries", fresh("live", Some(10))).await;
     assert_eq!(again["since_ms"].as_i64(), Some(since));
 
     // What this device knows and Postgres must not: the key and the account's id, in every spelling.
@@ -55,14 +55,14 @@ async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
         serde_json::from_slice(&fs::read(fleet.path("alice-phone").join("device.json")).unwrap()).unwrap();
     let tokens: Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
     alice.run(&["delete", "--yes"], "phone", None).expect(0);
-    let deleted = until(&door, &token, "deleted", fresh("deleted", None)).await;
+    let deleted = until(&endpoint, &token, "deleted", fresh("deleted", None)).await;
     assert_eq!(deleted["exists"], false);
 
     let eve = fleet.registered("eve");
     for _ in 0..10 {
         eve.recover("thief", "wrong password entirely");
     }
-    until(&door, &issuer.good("eve", CHATD), "destroyed", |v| {
+    until(&endpoint, &issuer.good("eve", CHATD), "destroyed", |v| {
         v["stale"] == false && v["state"] == "destroyed"
     })
     .await;
@@ -85,30 +85,30 @@ async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_away_is_stale_and_never_a_failed_recovery() {
     let fleet = Fleet::up();
-    let (door, issuer) = (fleet.door(), fleet.issuer());
+    let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
     let token = issuer.good("alice", CHATD);
     let alice = fleet.registered("alice");
-    until(&door, &token, "a key", fresh("live", Some(10))).await;
+    until(&endpoint, &token, "a key", fresh("live", Some(10))).await;
     fleet.signal_postgres(Signal::STOP);
-    assert_eq!(door.account(&token).await["stale"], true);
+    assert_eq!(endpoint.account(&token).await["stale"], true);
     alice.recover("thief", "wrong password entirely").expect(10);
     fleet.registered("bob");
-    assert_eq!(door.account(&token).await["stale"], true);
+    assert_eq!(endpoint.account(&token).await["stale"], true);
     fleet.signal_postgres(Signal::CONT);
-    until(&door, &token, "nine tries", fresh("live", Some(9))).await;
+    until(&endpoint, &token, "nine tries", fresh("live", Some(9))).await;
 
     fleet.signal_postgres(Signal::KILL);
-    until(&door, &token, "stale", |v| v["stale"] == true).await;
+    until(&endpoint, &token, "stale", |v| v["stale"] == true).await;
     alice.recover("thief", "wrong password entirely").expect(10);
     alice.recover("thief", "wrong password entirely").expect(10);
     fleet.registered("carol");
-    assert_eq!(door.account(&token).await["stale"], true);
+    assert_eq!(endpoint.account(&token).await["stale"], true);
     fleet.dev(&["up"], &[]).expect(0);
     // Never an old answer that calls itself fresh.
-    let caught_up = until(&door, &token, "fresh again", |v| v["stale"] == false).await;
+    let caught_up = until(&endpoint, &token, "fresh again", |v| v["stale"] == false).await;
     assert_eq!(caught_up["tries_left"], 7, "{caught_up}");
     for name in ["bob", "carol"] {
-        until(&door, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
+        until(&endpoint, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
     }
     alice.recover("phone", RIGHT).expect(0);
 }
@@ -136,14 +136,14 @@ async fn healed(pool: &PgPool, good: &[String], what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_done_to_the_tables_they_come_back() {
     let fleet = Fleet::up();
-    let (door, issuer) = (fleet.door(), fleet.issuer());
+    let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
     for name in ["alice", "bob", "carol", "dave", "erin"] {
         fleet.registered(name);
-        until(&door, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
+        until(&endpoint, &issuer.good(name, CHATD), name, fresh("live", Some(10))).await;
     }
     let alice = fleet.account("alice");
     alice.recover("thief", "wrong password entirely").expect(10);
-    until(&door, &issuer.good("alice", CHATD), "nine", fresh("live", Some(9))).await;
+    until(&endpoint, &issuer.good("alice", CHATD), "nine", fresh("live", Some(9))).await;
     let db = fleet.database().await;
     let good = table(&db).await;
     assert_eq!(good.len(), 5);
@@ -158,7 +158,7 @@ async fn whatever_is_done_to_the_tables_they_come_back() {
     run(&db, "TRUNCATE keys").await;
     healed(&db, &good, "keys emptied").await;
     // An answer during all this may be old, but then it says so; in the end it is fresh.
-    until(&door, &issuer.good("carol", CHATD), "carol", fresh("live", Some(10))).await;
+    until(&endpoint, &issuer.good("carol", CHATD), "carol", fresh("live", Some(10))).await;
 
     // Tampered with, also so that no event would be newer, and keys that never were. A scan puts all of it right.
     run(
@@ -179,5 +179,5 @@ async fn whatever_is_done_to_the_tables_they_come_back() {
     healed(&db, &good, "a cursor from the future").await;
     // And new events go on from there.
     alice.recover("phone", RIGHT).expect(0);
-    until(&door, &issuer.good("alice", CHATD), "ten", fresh("live", Some(10))).await;
+    until(&endpoint, &issuer.good("alice", CHATD), "ten", fresh("live", Some(10))).await;
 }

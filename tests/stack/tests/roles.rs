@@ -10,7 +10,7 @@ use bkv_mtls::issue::{RoleCa, write_private};
 use bkv_mtls::{Role, RoleName};
 use bkv_net::frames;
 use bkv_stack_tests::chatd::metric;
-use bkv_stack_tests::door::{Shows, first_frame, knock, plain, tls12_hello};
+use bkv_stack_tests::port_probe::{Shows, first_frame, probe_tcp, probe_tls, tls12_hello};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::peer;
@@ -43,7 +43,7 @@ async fn s34_every_port_lets_in_its_role_only() {
     for (port, words, good) in [("relay", &b""[..], &chatd), ("admin", STATUS, &admin)] {
         let at = fleet.port(region, port);
         for folder in folders {
-            let answer = knock(at, &Shows::Folder(folder), None, false, words).await;
+            let answer = probe_tls(at, &Shows::Folder(folder), None, false, words).await;
             let let_in = match port {
                 "relay" => first_frame(&answer).is_some_and(|f| matches!(f.body, Some(Body::Hello(_)))),
                 _ => answer.starts_with(b"HTTP/1.1 200"),
@@ -52,18 +52,18 @@ async fn s34_every_port_lets_in_its_role_only() {
             assert!(let_in || answer.is_empty(), "{port}: {} was told {answer:?}", folder.display());
         }
         for shows in [Shows::Nothing, Shows::OwnRawKey] {
-            assert!(knock(at, &shows, None, false, words).await.is_empty(), "{port}: no role at all");
+            assert!(probe_tls(at, &shows, None, false, words).await.is_empty(), "{port}: no role at all");
         }
     }
 
-    // ChatD's public door too: nothing below TLS 1.3 anywhere.
+    // ChatD's public port too: nothing below TLS 1.3 anywhere.
     let public = u16::try_from(fleet.plan()["chatd"].as_u64().unwrap()).unwrap();
     for at in ["peer", "relay", "admin"].map(|p| fleet.port(region, p)).into_iter().chain([public]) {
         // An alert, fatal, `protocol_version`: the hello was understood, and its version refused.
-        let answer = plain(at, &tls12_hello()).await.expect("an end");
+        let answer = probe_tcp(at, &tls12_hello()).await.expect("an end");
         assert_eq!(answer.get(0..1), Some(&[21u8][..]), "{at}: {answer:?}");
         assert_eq!(answer.get(5..7), Some(&[2u8, 70][..]), "{at}: {answer:?}");
-        let answer = plain(at, STATUS).await.expect("an end");
+        let answer = probe_tcp(at, STATUS).await.expect("an end");
         assert!(!answer.starts_with(b"HTTP") && answer.len() < 16, "{at}: {answer:?}");
     }
 }
@@ -83,15 +83,15 @@ async fn s26_the_peer_port_answers_nobody_who_is_not_admitted() {
         for alpn in [None, Some(&b"bkv-peer/1"[..])] {
             for folder in &folders {
                 for raw in [false, true] {
-                    let answer = knock(at, &Shows::Folder(folder), alpn, raw, &words).await;
+                    let answer = probe_tls(at, &Shows::Folder(folder), alpn, raw, &words).await;
                     assert!(answer.is_empty(), "{region}: {} got {answer:?}", folder.display());
                 }
             }
             for shows in [Shows::Nothing, Shows::OwnRawKey] {
-                assert!(knock(at, &shows, alpn, true, &words).await.is_empty(), "{region}: not admitted");
+                assert!(probe_tls(at, &shows, alpn, true, &words).await.is_empty(), "{region}: not admitted");
             }
         }
-        let answer = plain(at, &words).await.expect("an end");
+        let answer = probe_tcp(at, &words).await.expect("an end");
         assert!(answer.len() < 16, "{region}: {answer:?}");
     }
     // And the vaults among themselves were not disturbed.
@@ -122,8 +122,8 @@ async fn s34_certificates_rotate_with_no_failed_request() {
     assert_eq!(alice.tries_left(), 10);
     // New connections work, old certificates don't.
     let at = fleet.port("eu-west", "relay");
-    assert!(!knock(at, &Shows::Folder(&folder(&fleet, "chatd")), None, false, b"").await.is_empty());
-    assert!(knock(at, &Shows::Folder(&fleet.path("old-chatd")), None, false, b"").await.is_empty());
+    assert!(!probe_tls(at, &Shows::Folder(&folder(&fleet, "chatd")), None, false, b"").await.is_empty());
+    assert!(probe_tls(at, &Shows::Folder(&fleet.path("old-chatd")), None, false, b"").await.is_empty());
     for region in fleet.regions() {
         fleet.region("kill", &region);
         fleet.start(&region);

@@ -16,7 +16,7 @@ const ENDED: &str = "all tasks have ended";
 /// A client with `sessions` open at the vault that leads its shard.
 async fn client(fleet: &Fleet, chatd: &Chatd, name: &str, sessions: u64) -> (Raw, Vec<Inner>) {
     let (issuer, settings) = (fleet.issuer(), fleet.identities().await);
-    let mut raw = chatd.door().relay(&issuer.good(name, CHATD)).await.unwrap();
+    let mut raw = chatd.endpoint().relay(&issuer.good(name, CHATD)).await.unwrap();
     let mut open = Vec::new();
     for stream in 1..=sessions {
         let mut inner = Inner::open(&mut raw, stream, &settings).await.unwrap();

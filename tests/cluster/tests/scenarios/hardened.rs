@@ -1,4 +1,4 @@
-//! S33: every pod of ours lives by the `restricted` rules and writes to nothing but its volumes. S34: doors between pods open to the right role only.
+//! S33: every pod of ours runs under the `restricted` rules and writes to nothing but its volumes. S34: ports between pods accept the right role only.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,8 +36,8 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         "S36: the policies are not there"
     );
 
-    let door = stage.cluster.door(PEOPLE, "pod/demo-us-east-0", ADMIN);
-    let address = door.address.to_string();
+    let forward = stage.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    let address = forward.address.to_string();
     let held = |secret: &str| stage.cluster.get(PEOPLE, "secret", secret);
     let admin = knock(stage, &address, Some(&held("demo-admin")), &["-tls1_3"]);
     assert!(
@@ -54,7 +54,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         let refused = knock(stage, &address, whose.map(held).as_ref(), &[options]);
         assert!(!refused.out.contains("200 OK"), "{whose:?} with {options} is let in: {refused:?}");
     }
-    format!("{} pods; the admin's door refuses other roles, nobody, and TLS 1.2", pods.len())
+    format!("{} pods; the admin port refuses other roles, no certificate, and TLS 1.2", pods.len())
 }
 
 /// Asks for the vault's status with the certificate of a Secret, as whoever had stolen that Secret would.

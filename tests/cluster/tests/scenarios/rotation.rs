@@ -64,14 +64,14 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         let trusted = field(stage, leaf, "ca.crt");
         assert!(trusted == next && trusted != first, "{leaf} comes with more than the new authority");
     }
-    let door = stage.cluster.door(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    let forward = stage.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
     stage.cluster.until("a leaf of the retired authority opens nothing", Duration::from_mins(2), || {
-        let knocked = knock(stage, &door.address.to_string(), Some(&stolen), &["-tls1_3"]);
+        let knocked = knock(stage, &forward.address.to_string(), Some(&stolen), &["-tls1_3"]);
         if knocked.out.contains("200 OK") { Err("it is let in".into()) } else { Ok(()) }
     });
     stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
     let admin = stage.cluster.get(PEOPLE, "secret", "demo-admin");
-    let knocked = knock(stage, &door.address.to_string(), Some(&admin), &["-tls1_3"]);
+    let knocked = knock(stage, &forward.address.to_string(), Some(&admin), &["-tls1_3"]);
     assert!(knocked.out.contains("200 OK"), "the admin of now is not let in: {knocked:?}");
 
     stage.heals(Duration::from_mins(1));
@@ -154,7 +154,7 @@ fn aged(key: &str) -> String {
     params.self_signed(&key).expect("signed").pem()
 }
 
-/// Each program shows at its door the certificate that lies in its Secret now.
+/// Each program presents the certificate that is in its Secret now.
 fn shown(stage: &Stage) -> Result<(), String> {
     let pods = stage.cluster.list(PEOPLE, "pods", MADE);
     for pod in &pods {
@@ -166,8 +166,8 @@ fn shown(stage: &Stage) -> Result<(), String> {
             other => return Err(format!("a pod of {other:?}")),
         };
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let door = stage.cluster.door(PEOPLE, &format!("pod/{name}"), port);
-        let address = door.address.to_string();
+        let forward = stage.cluster.forward(PEOPLE, &format!("pod/{name}"), port);
+        let address = forward.address.to_string();
         let mut command = Command::new("timeout");
         command.args(["5", "openssl", "s_client", "-connect", &address]).args(options.split_whitespace());
         let answer = Answer::of(&mut command, Some(""));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bkv_cluster_tests::{Answer, Cluster, Loop, Person, project, way};
+use bkv_cluster_tests::{Answer, Cluster, Loop, Person, project, retrying_proxy};
 use serde_json::{Value, json};
 
 use super::resource::{self, PEOPLE};
@@ -116,6 +116,6 @@ pub(crate) fn person(
     (namespace, vault): (&str, &str),
     name: &str,
 ) -> Person {
-    let door = cluster.door(namespace, &format!("service/{vault}-chatd"), 443);
-    Person::new(cluster, (namespace, vault), way(door), issuer, folder, name)
+    let forward = cluster.forward(namespace, &format!("service/{vault}-chatd"), 443);
+    Person::new(cluster, (namespace, vault), retrying_proxy(forward), issuer, folder, name)
 }

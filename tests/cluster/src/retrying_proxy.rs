@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::Door;
+use crate::PortForward;
 
 const CONNECT: Duration = Duration::from_millis(700);
 const TRIES: usize = 20;
@@ -12,13 +12,13 @@ const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Opens one; gives its port. Open until the test process ends.
-pub fn way(door: Door) -> u16 {
+pub fn retrying_proxy(forward: PortForward) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
         // All of it, or it would be shut by now.
-        let door = door;
-        let address = door.address;
+        let forward = forward;
+        let address = forward.address;
         for inward in listener.incoming().flatten() {
             std::thread::spawn(move || {
                 for _ in 0..TRIES {

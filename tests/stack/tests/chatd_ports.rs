@@ -1,4 +1,4 @@
-//! ChatD's door and the vault's behind it: whose token opens which, and what a refusal gives away.
+//! Tokens at ChatD and at the vault behind it: whose token each accepts, and what a refusal gives away.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ fn show(account: &Account<'_>, chatd: &str, vault: &str) {
     fs::write(&account.token, json!({ "chatd": chatd, "vault": vault }).to_string()).unwrap();
 }
 
-/// S17: every bad token is refused at ChatD's door and at the vault's, `bkv` says whose door it was, and no try is spent.
+/// S17: ChatD and the vault each refuse every bad token, `bkv` reports which of the two refused, and no try is spent.
 /// S19: the vault's refusal is of one content and one size whatever is wrong, also for an account that was never registered or was destroyed.
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
@@ -34,17 +34,17 @@ async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
         gone.recover("thief", "wrong password entirely");
     }
     gone.recover("owner", RIGHT).expect(12);
-    let (door, settings) = (fleet.door(), fleet.identities().await);
+    let (endpoint, settings) = (fleet.endpoint(), fleet.identities().await);
 
-    // ChatD's door.
+    // At ChatD.
     for (what, token) in issuer.bad("alice", CHATD) {
-        assert_eq!(door.get("/v1/account", Some(&token)).await.0, 401, "{what}");
-        assert_eq!(door.relay(&token).await.err(), Some(401), "{what}");
+        assert_eq!(endpoint.get("/v1/account", Some(&token)).await.0, 401, "{what}");
+        assert_eq!(endpoint.relay(&token).await.err(), Some(401), "{what}");
         show(&alice, &token, &issuer.good("alice", VAULT));
         let answer = alice.run(&["recover", "--yes", "--timeout", "5"], "device", Some(RIGHT)).expect(77);
         assert_eq!(answer.json["by"], "chatd", "{what}: {}", answer.json);
     }
-    assert_eq!(door.get("/v1/account", None).await.0, 401);
+    assert_eq!(endpoint.get("/v1/account", None).await.0, 401);
 
     // The vault's, inside the channel.
     let mut sizes = BTreeSet::new();
@@ -55,7 +55,7 @@ async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
         bad.push(("bob's", issuer.good("bob", VAULT)));
         bad.push(("empty", String::new()));
         bad.push(("of 20 KiB", "x".repeat(20 << 10)));
-        let mut raw = door.relay(&issuer.good(subject, CHATD)).await.unwrap();
+        let mut raw = endpoint.relay(&issuer.good(subject, CHATD)).await.unwrap();
         for (n, (what, token)) in (1u64..).zip(bad) {
             let mut inner = Inner::open(&mut raw, n, &settings).await.unwrap();
             let Answer::Reply(reply, size) = inner.enter(&mut raw, &token).await else {
@@ -119,8 +119,8 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
         section(t, "tokens")
             .insert("keys".into(), toml::Table::from_iter([("url".into(), url.into())]).into());
     });
-    let door = chatd.door();
-    let status = async |token: &str| door.get("/v1/account", Some(token)).await.0;
+    let endpoint = chatd.endpoint();
+    let status = async |token: &str| endpoint.get("/v1/account", Some(token)).await.0;
     assert_eq!(status(&signed(&old.0)).await, 200, "{}", chatd.log());
     assert_eq!(status(&signed(&new)).await, 401);
 
@@ -157,13 +157,13 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
 
     // By file, on the fleet's own ChatD: the next unknown key makes it look again.
     fs::write(fleet.dir().join("issuer/jwks.json"), new.jwks()).unwrap();
-    let door = fleet.door();
+    let endpoint = fleet.endpoint();
     let token = signed(&new);
     let mut found = false;
     wait("the new file", Duration::from_secs(40), || {
         found = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current()
-                .block_on(async { door.get("/v1/account", Some(&token)).await.0 == 200 })
+                .block_on(async { endpoint.get("/v1/account", Some(&token)).await.0 == 200 })
         });
         found
     });

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Open until it is dropped, or until the test process ends in whatever way.
-pub struct Door {
+pub struct PortForward {
     /// Where to knock.
     pub address: SocketAddr,
     forward: Option<Child>,
@@ -15,7 +15,7 @@ pub struct Door {
 
 const OPENS_WITHIN: Duration = Duration::from_secs(20);
 
-impl Door {
+impl PortForward {
     /// Addresses of pods and Services can be reached from this machine.
     pub(crate) fn straight(address: SocketAddr) -> Self {
         Self { address, forward: None }
@@ -49,7 +49,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for PortForward {
     fn drop(&mut self) {
         if let Some(mut child) = self.forward.take() {
             // The closed pipe is the word to go.

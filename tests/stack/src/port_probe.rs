@@ -106,7 +106,7 @@ fn config(shows: &Shows<'_>, raw_server: bool) -> ClientConfig {
 
 /// Shakes hands on a port, says `words`, and gives what comes back until the server ends it, has nothing more to say, or it is enough. In TLS
 /// 1.3 a client's certificate is judged after the client believes itself done: only an answer shows that it was let in.
-pub async fn knock(
+pub async fn probe_tls(
     port: u16,
     shows: &Shows<'_>,
     alpn: Option<&[u8]>,
@@ -129,7 +129,7 @@ pub async fn knock(
 }
 
 /// Says `words` over plain TCP; what comes back until the other side closes. None: neither an answer nor an end in time.
-pub async fn plain(port: u16, words: &[u8]) -> Option<Vec<u8>> {
+pub async fn probe_tcp(port: u16, words: &[u8]) -> Option<Vec<u8>> {
     let work = async {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         tcp.write_all(words).await?;

@@ -30,15 +30,15 @@ pub struct Seen {
 /// May change a frame; false drops it.
 pub type Meddle = Arc<dyn Fn(bool, &mut o::Frame) -> bool + Send + Sync>;
 
-/// The taps of all regions.
-pub struct Taps {
+/// The proxies of all regions.
+pub struct RelayProxies {
     /// Region → port to give to ChatD in the vault's place.
     pub ports: BTreeMap<String, u16>,
     /// All that went through.
     pub record: Arc<Mutex<Vec<Seen>>>,
 }
 
-impl Taps {
+impl RelayProxies {
     /// Before every vault.
     pub async fn before(fleet: &Fleet, meddle: Meddle) -> Self {
         let record = Arc::new(Mutex::new(Vec::new()));
