@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What openraft runs on.
+/// The async runtime of openraft.
 pub type Runtime = openraft::impls::TokioRuntime;
 
 /// Wall time.
@@ -75,12 +75,12 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {}
 
-/// A byte stream to somebody.
+/// A byte stream to a peer.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A byte stream, owned.
 pub type BoxStream = Box<dyn Stream>;
-/// What the network's calls give.
+/// The result of the network's calls.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = std::io::Result<T>> + Send + 'a>>;
 
 /// Connections to peers.
@@ -107,8 +107,8 @@ impl bkv_net::accept::Listen for Box<dyn Listener> {
     }
 }
 
-/// A machine that went away resets nothing: without this a connection to it hangs until the kernel gives up, a quarter of an hour later, and its
-/// successor under the same name is not dialled. An idle one is probed after as long.
+/// A machine that disappears resets no connection. Without this limit a connection to it would hang until the kernel gives up, a quarter of an hour later,
+/// and its successor under the same name would not be dialled. An idle connection is probed after the same time.
 const GONE: Duration = Duration::from_secs(5);
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
@@ -121,7 +121,7 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// TCP without delay. Names are resolved at each connection: whoever comes back may have another address.
+/// TCP without delay. Names are resolved at each connection, since a peer that restarts may have another address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 

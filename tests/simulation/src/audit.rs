@@ -1,4 +1,4 @@
-//! Judges what the witness saw: against what the disks had at that very moment, and against the budget.
+//! Checks the evaluations that the witness recorded: against what the disks held at that moment, and against the budget.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,16 +26,16 @@ impl AskVoters for Nobody {
     }
 }
 
-/// Of one disk.
+/// What one disk holds about an attempt.
 struct Held {
     /// The charge is in the log or in the state.
     charge: bool,
-    /// The floor is this attempt's, or a later one's.
+    /// The floor belongs to this attempt or to a later one.
     floor: bool,
 }
 
 impl Simulation {
-    /// Opens a disk as a vault would that starts from it.
+    /// Opens a disk as a vault that starts from it would.
     async fn held(&self, vault: usize, image: &Image, evaluation: &Evaluation) -> Held {
         let (machine, statement) = (&self.machines[vault], &evaluation.statement);
         let store = machine.store(Disk::from_image(image.clone()));
@@ -63,7 +63,7 @@ impl Simulation {
         Held { charge: in_state || in_log, floor }
     }
 
-    /// S08: when a share was touched, the charge was on the disks of a majority and the floor on that region's own.
+    /// S08: when a region evaluated, the charge was on the disks of a majority and the floor was on the region's own disk.
     pub async fn audit_durability(&self, evaluations: &[Evaluation]) {
         for evaluation in evaluations {
             let mut charged = 0;
@@ -91,7 +91,7 @@ impl Simulation {
     }
 }
 
-/// S09, S10: one guess an ordinal, ever, in all regions; and no more guesses in any region between two successes than the budget.
+/// S09, S10: all regions evaluate one guess per ordinal, ever. No region evaluates more guesses between two successes than the budget.
 pub fn audit_budget(evaluations: &[Evaluation], budget: u64) {
     let mut by_place = BTreeMap::new();
     let mut by_region: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
@@ -99,7 +99,7 @@ pub fn audit_budget(evaluations: &[Evaluation], budget: u64) {
         let key = (t.statement.account, t.place());
         let first = by_place.entry(key).or_insert_with(|| t.guess());
         assert_eq!(*first, t.guess(), "two guesses at {:?}", t.place());
-        // Regions sign the success before; all guesses on one success count together.
+        // Each statement names the success before it: all guesses after one success count together.
         let since = (t.statement.account, t.statement.generation, t.statement.success, t.slot);
         by_region.entry(since).or_default().insert(t.guess());
         let used = t.statement.ordinal.0 - t.statement.success.0;

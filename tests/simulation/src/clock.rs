@@ -1,4 +1,4 @@
-//! A vault's own clock: the machine's, moved by whatever a test says.
+//! A vault's own clock: the machine's clock with an offset that a test sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

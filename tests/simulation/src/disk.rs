@@ -1,4 +1,4 @@
-//! A disk that forgets what was not synced, and fails on demand. What is durable at a moment can be kept and started from later.
+//! A disk that loses what was not synced, and fails on demand. A test can keep an image of what is durable and start a vault from it later.
 
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -9,26 +9,26 @@ use redb::StorageBackend;
 
 type Io<T> = std::io::Result<T>;
 
-/// What is on a disk and would be there after all power was lost.
+/// The durable content of a disk: what survives a loss of power.
 pub type Image = Arc<Vec<u8>>;
 
-/// What is wrong with it.
+/// A disk's fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     None,
-    /// No space is left: writes fail.
+    /// No space is left, so writes fail.
     Full,
-    /// Writes go through, syncs fail: the kernel has dropped the pages.
+    /// Writes succeed and syncs fail: the kernel has dropped the pages.
     NoSync,
-    /// Every sync takes so long.
+    /// Every sync takes this long.
     Slow(Duration),
-    /// Syncs hang until the fault is taken away.
+    /// Syncs hang until the test removes the fault.
     Hung,
-    /// The process that used it is gone: nothing more reaches it.
+    /// The process that used it was killed. Nothing more reaches the disk.
     Dead,
 }
 
-/// On which side of a sync the power goes.
+/// Whether the power is lost before or after a sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     Before,
@@ -95,12 +95,12 @@ impl Disk {
         self.lock().durable.clone()
     }
 
-    /// What a loss of power may leave: what is durable, and any of the writes since.
+    /// What a loss of power may leave: the durable content, and any of the writes since.
     pub fn torn_image(&self, rng: &mut impl Rng) -> Image {
         let inner = self.lock();
         let mut image = inner.durable.clone();
         for op in &inner.pending {
-            // A length alone tells nobody anything; redb grows the file long before it needs the space.
+            // A length alone is harmless: redb grows the file long before it needs the space.
             if matches!(op, Op::Length(_)) || rng.gen_bool(0.5) {
                 apply(Arc::make_mut(&mut image), op);
             }
@@ -108,7 +108,7 @@ impl Disk {
         image
     }
 
-    /// At the nth sync from now the power goes, and `then` runs before anybody can learn how that sync ended.
+    /// Cuts the power at the nth sync from now. `then` runs before the vault can learn how that sync ended.
     pub fn trap(&self, nth: u64, side: Side, then: impl FnOnce() + Send + 'static) {
         let mut inner = self.lock();
         let syncs = inner.syncs + nth;

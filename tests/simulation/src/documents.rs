@@ -1,4 +1,4 @@
-//! Root, admission list and policy of a test's fleet.
+//! Root, admission list and policy of a test fleet.
 
 use bkv_core::command::NewDocuments;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
@@ -14,7 +14,7 @@ pub fn region(i: usize) -> String {
     format!("region-{i}")
 }
 
-/// The root of all test fleets, and the key that signs for it.
+/// The root of all test fleets, and its private key.
 pub fn root() -> (Root, RootKey) {
     let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
     let root = Root {
@@ -27,7 +27,7 @@ pub fn root() -> (Root, RootKey) {
     (root, key)
 }
 
-/// A majority of these must evaluate.
+/// An admission list of which a majority must evaluate.
 pub fn admission(root: &Root, members: Vec<Member>) -> Admission {
     Admission {
         lineage: root.lineage(),
@@ -41,7 +41,7 @@ pub fn admission(root: &Root, members: Vec<Member>) -> Admission {
     }
 }
 
-/// Ten tries without waits, and the least stretching that there is: tests are about the vault.
+/// Ten tries without waits, and the least key stretching: the tests are about the vault.
 pub fn policy(root: &Root, shards: u16, jwks: String) -> Policy {
     Policy {
         lineage: root.lineage(),

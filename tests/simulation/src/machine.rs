@@ -1,4 +1,4 @@
-//! One vault of a sim: a token and a disk that outlive its process, and the process, which may die at any moment.
+//! One vault of a simulation: a token and a disk that outlive its process, and the process, which a test may kill at any moment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use bkv_vault::run::{EPOCH, TokenKeys, delivery_key};
 use bkv_vault::service::{Custody, Parts, Vault};
 use bkv_vault::store::{DataKeys, Store};
 
-/// What stays when the process dies.
+/// What survives the process.
 pub struct Machine {
     pub number: usize,
     pub token: Token,
@@ -40,7 +40,7 @@ pub struct Machine {
     pub chores: bool,
 }
 
-/// A running one. Its tasks have a runtime of their own, which ends as a killed process does: in the middle of everything.
+/// A running vault. Its tasks have a runtime of their own, which ends like a killed process: without any clean-up.
 pub struct Process {
     pub vault: Arc<Vault>,
     pub disk: Disk,
@@ -59,7 +59,7 @@ impl Machine {
         Store::over(db, &self.keys(), &OsRandom).unwrap()
     }
 
-    /// As `run::run` puts a vault together, over this disk.
+    /// Assembles a vault as `run::run` does, over this disk.
     pub async fn start(&self, image: Image) -> Process {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -135,7 +135,7 @@ impl Drop for Process {
     }
 }
 
-/// Makes a token ready for its vault.
+/// Provisions a token for its vault.
 pub async fn provision(dir: PathBuf, i: usize, call_deadline_ms: u64) -> Token {
     let config = crate::token::config(&dir, i, call_deadline_ms);
     let name = VaultName::new(&region(i)).unwrap();

@@ -1,4 +1,4 @@
-//! The network between the vaults, in memory: each direction of each pair can be held back, delayed, or cut.
+//! The network between the vaults, in memory. A test can hold, delay or cut each direction of each pair.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use bkv_vault::env::{BoxStream, Listener, Network, Pending};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
     Pass,
-    /// Nothing arrives, and nobody is told: packets are dropped.
+    /// Nothing arrives and no end sees an error, as when packets are dropped.
     Hold,
-    /// As if they were so far apart.
+    /// Bytes arrive after this time.
     Delay(Duration),
-    /// Connections break at once and none is made.
+    /// Connections break at once and new ones are refused.
     Cut,
-    /// After so many bytes more it is cut.
+    /// Connections break after this many more bytes.
     CutAfter(usize),
 }
 
 struct Inner {
     rules: HashMap<(usize, usize), Rule>,
-    /// Rises when a vault dies: its connections are of an older life.
+    /// Rises when a vault dies, so that connections of its old process end.
     lives: Vec<u64>,
     listening: Vec<Option<mpsc::Sender<BoxStream>>>,
 }
@@ -65,7 +65,7 @@ impl Hub {
         self.wake();
     }
 
-    /// Both directions between one vault and all others.
+    /// Sets a rule for both directions between one vault and all others.
     pub fn around(&self, vault: usize, rule: Rule) {
         let n = self.lock().lives.len();
         for other in (0..n).filter(|o| *o != vault) {
@@ -79,7 +79,7 @@ impl Hub {
         self.wake();
     }
 
-    /// All connections of a vault end, as its process does.
+    /// Ends all connections of a vault, as the death of its process does.
     pub fn kill(&self, vault: usize) {
         let mut inner = self.lock();
         inner.lives[vault] += 1;
@@ -174,7 +174,7 @@ impl Wire {
     async fn run(self, a: DuplexStream, b: DuplexStream) {
         let ((from_a, to_a), (from_b, to_b)) = (split(a), split(b));
         let [x, y] = self.ends;
-        // Whatever ends first takes both ends with it.
+        // The first part that ends closes both ends.
         tokio::select! {
             () = self.carry(x, y, from_a, to_b) => {}
             () = self.carry(y, x, from_b, to_a) => {}
@@ -220,7 +220,7 @@ impl Wire {
                 match self.hub.rule_of(from, to) {
                     Rule::Pass => break,
                     Rule::Delay(time) => {
-                        tokio::time::sleep(time).await; // this is the distance itself
+                        tokio::time::sleep(time).await; // the simulated delay itself
                         break;
                     }
                     Rule::Hold => {

@@ -1,4 +1,4 @@
-//! A client that says whatever it is told to: for replays, other elements under known ids, and bytes as they come.
+//! A client that sends any operation: for replays, for other elements under known ids, and to see answers byte for byte.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct RawClient {
     last: u64,
 }
 
-/// Why there was no answer; whoever asks repeats.
+/// Why there was no answer. The caller repeats the request.
 #[derive(Debug)]
 pub struct Broken(#[allow(dead_code)] pub String); // for the message of a test that fails
 
@@ -36,7 +36,7 @@ pub fn begin(attempt: AttemptId, blinded: Element) -> Operation {
     })
 }
 
-/// What closes it.
+/// The operation that closes the attempt.
 pub fn give_up(attempt: AttemptId) -> Operation {
     Operation::GiveUp(p::GiveUp {
         attempt: attempt.0.to_vec().into(),
@@ -54,7 +54,7 @@ pub fn blinded(password: &str) -> Element {
 }
 
 impl RawClient {
-    /// A channel with `Open` answered.
+    /// Opens a channel and waits for the answer to `Open`.
     pub async fn open(sim: &Simulation, subject: &str, transport: &VaultTransport) -> Result<Self, Broken> {
         let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
         let mut accepted = Vec::new();
@@ -73,7 +73,7 @@ impl RawClient {
         }
     }
 
-    /// One request, its answer.
+    /// Sends one request and returns its answer.
     pub async fn ask(&mut self, operation: Operation) -> Result<Answer, Broken> {
         self.last += 1;
         let request = p::Request { protocol: 1, id: self.last, operation: Some(operation) };
@@ -107,7 +107,7 @@ impl RawClient {
 }
 
 impl Simulation {
-    /// Asks until somebody answers with more than "not now".
+    /// Repeats a request until a leader answers with more than a passing refusal.
     pub async fn insist(&self, subject: &str, operation: &Operation) -> Answer {
         let transport = self.transport(subject);
         let until = crate::soon();
@@ -127,7 +127,7 @@ impl Simulation {
     }
 }
 
-/// Refusals that say: not now.
+/// Refusals that a client answers by repeating the request.
 pub fn passing(code: p::refused::Code) -> bool {
     use p::refused::Code;
     matches!(code, Code::Unavailable | Code::TooFewRegions | Code::Stale | Code::Rate)

@@ -1,5 +1,5 @@
-//! A fleet to be broken: three vaults in one process, each with a real token, a disk that forgets, a network that fails and a clock of its own; and
-//! the client's SDK before it, without ChatD. Nothing of the product is faked but the disk, the network and the clock.
+//! Three vaults in one process. Each has a real token, a disk that loses what was not synced, a network with faults and a clock of its own. The client's SDK
+//! talks to them without ChatD. Only the disk, the network and the clock are simulated.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,10 +33,10 @@ use crate::witness::Witness;
 
 /// The right password of every account.
 pub const RIGHT: &str = "quiet otter paints the north window";
-/// How long anything may take that must happen at all.
+/// How long a test waits for an event that must happen.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Three vaults and what is around them.
+/// Three vaults and their environment.
 pub struct Simulation {
     pub dir: PathBuf,
     pub hub: Hub,
@@ -50,18 +50,18 @@ pub struct Simulation {
 /// What a test may change.
 #[derive(Default)]
 pub struct Options {
-    /// Keep what every disk had at each evaluation.
+    /// The witness records the durable content of every disk at each evaluation.
     pub images: bool,
     /// Changes the policy.
     pub policy: Option<fn(&mut Policy)>,
-    /// Nobody compares clocks or looks at deadlines: for what must hold before anybody does.
+    /// The vaults neither compare clocks nor expire deadlines. For properties that must hold before they do.
     pub no_chores: bool,
-    /// How long a call into a token may take. By default so long that a busy machine does not look like a hung token.
+    /// How long a call into a token may take, milliseconds. The default is long, so that a busy machine does not look like a hung token.
     pub token_ms: Option<u64>,
 }
 
 impl Simulation {
-    /// All up, a leader elected.
+    /// Starts the vaults, initialises the shard and waits for a leader.
     pub async fn up(dir: PathBuf, options: Options) -> Self {
         let hub = Hub::new(3, tokio::runtime::Handle::current());
         let witness = Witness::new(options.images);
@@ -137,14 +137,14 @@ impl Simulation {
         sim
     }
 
-    /// Starts a vault's process from what its disk had.
+    /// Starts a vault's process from a disk image.
     pub async fn start_from(&self, i: usize, image: Image) {
         let process = self.machines[i].start(image).await;
         self.witness.disk(i, process.disk.clone());
         self.vaults.put(i, process);
     }
 
-    /// The process is killed and its machine loses power: what was not synced is gone. Gives what is on its disk.
+    /// Kills the process and cuts the power of its machine: what was not synced is lost. Returns what its disk holds.
     pub fn crash(&self, i: usize) -> Image {
         let process = self.vaults.take(i).unwrap();
         process.alive.store(false, Ordering::SeqCst);
@@ -159,7 +159,7 @@ impl Simulation {
         self.start_from(i, image).await;
     }
 
-    /// All power is lost at once.
+    /// All three machines lose power at once, then start again.
     pub async fn restart_all(&self) {
         let images: Vec<Image> = (0..3).map(|i| self.crash(i)).collect();
         for (i, image) in images.into_iter().enumerate() {
@@ -183,7 +183,7 @@ impl Simulation {
         self.vault(i).node().replicas()[0].clone()
     }
 
-    /// At the nth sync of a vault's disk from now its machine loses power.
+    /// Cuts the power of a vault's machine at the nth sync of its disk from now.
     pub fn trap(&self, i: usize, nth: u64, side: disk::Side) {
         let (hub, alive) = (self.hub.clone(), self.vaults.with(i, |p| p.alive.clone()).unwrap());
         self.disk(i).trap(nth, side, move || {
@@ -196,7 +196,7 @@ impl Simulation {
         self.vaults.with(i, Process::alive).unwrap_or(false)
     }
 
-    /// Who leads, once somebody does.
+    /// Waits for a leader.
     pub async fn leader(&self) -> usize {
         let leads = || (0..3).find(|i| self.alive(*i) && self.replica(*i).status().borrow().lead);
         eventually("somebody leads", leads).await
@@ -209,7 +209,7 @@ impl Simulation {
         assert!(reached.is_ok(), "vault {i}: {:?}", *self.replica(i).status().borrow());
     }
 
-    /// Until all three have applied the same.
+    /// Waits until all three have applied the same log.
     pub async fn settle(&self) {
         for i in 0..3 {
             self.verified(i).await;
@@ -224,7 +224,7 @@ impl Simulation {
 
     fn claims(subject: &str) -> Claims<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        // Good for vaults whose clocks are off by hours.
+        // Valid also for vaults whose clocks are off by hours.
         let (now, lifetime) = (now - 7200, 14_400);
         Claims { subject, audience: VAULT_AUDIENCE, now, lifetime, enrolment: None }
     }
@@ -243,12 +243,12 @@ impl Simulation {
         Vault::account_id(&fleet, &subject)
     }
 
-    /// As vault i has applied it.
+    /// The account as vault i has applied it.
     pub fn account(&self, i: usize, subject: &str) -> Option<Account> {
         self.replica(i).account(&self.id(subject)).unwrap().map(|a| Account::clone(&a))
     }
 
-    /// The way of somebody's frames to whoever leads.
+    /// A transport that carries a client's frames to the leader.
     pub fn transport(&self, subject: &str) -> Arc<VaultTransport> {
         Arc::new(VaultTransport::new(self.vaults.clone(), Self::route(subject), &self.documents))
     }
@@ -268,7 +268,7 @@ impl Simulation {
         self.client_over(subject, self.transport(subject))
     }
 
-    /// A key under the right password.
+    /// Registers a key under the right password.
     pub async fn register(&self, subject: &str) -> bkv_client::BackupKey {
         let client = self.client(subject);
         let key = client.register(RIGHT, bkv_client::RegisterOptions::default()).await.unwrap().key;
@@ -276,14 +276,14 @@ impl Simulation {
         key
     }
 
-    /// Ends in order: a process that ends under threads inside a module crashes in the module's own clean-up.
+    /// Shuts down in order: a process that exits while threads are inside a PKCS#11 module crashes in the module's clean-up.
     pub async fn down(self) {
         for i in 0..3 {
             drop(self.vaults.take(i));
             self.hub.kill(i);
         }
         let tokens: Vec<_> = self.machines.into_iter().map(|m| m.token).collect();
-        // One that hung may not end in time; nothing is lost by that.
+        // A token that hung may not close in time. That loses nothing.
         let close = || tokens.into_iter().map(bkv_hsm::Token::close).filter(|closed| !closed).count();
         tokio::task::spawn_blocking(close).await.unwrap();
     }

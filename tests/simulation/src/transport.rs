@@ -1,4 +1,4 @@
-//! The SDK's transport onto the sim: what ChatD does, without ChatD. Streams end at whoever leads; a dead vault's streams break.
+//! The SDK's transport to the simulated vaults, in place of ChatD. Streams lead to the leader. The streams of a vault that dies break.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,18 +34,18 @@ impl Vaults {
     }
 }
 
-/// One client's way in.
+/// One client's connection to the vaults.
 pub struct VaultTransport {
     vaults: Vaults,
     route: Route,
     bundle: Bytes,
-    /// The nth answer from now on is lost, and its stream with it; 0: none.
+    /// The nth answer from now on is lost, and its stream breaks. 0: none is lost.
     pub lose: Arc<AtomicUsize>,
-    /// And then nothing gets through any more.
+    /// After the first answer no new stream opens.
     pub once: bool,
-    /// Answers that came through, lost ones included.
+    /// Answers that the vaults sent, lost ones included.
     pub answers: Arc<AtomicUsize>,
-    /// Always to this vault, if it says that it leads or not.
+    /// Always to this vault, whether it leads or not.
     pub only: Option<usize>,
 }
 
@@ -93,13 +93,13 @@ impl Transport for VaultTransport {
         let (to, mut requests) = mpsc::channel::<Bytes>(32);
         let (answers, from) = mpsc::channel(32);
         let (lose, count, route) = (self.lose.clone(), self.answers.clone(), self.route);
-        // The session lives and dies with its vault's process.
+        // The session ends with its vault's process.
         runtime.spawn(async move {
             let Some(mut session) = Session::new(vault, route) else { return };
             while let Some(bytes) = requests.recv().await {
                 let (answer, end) = session.data(&bytes).await;
                 if !alive.load(Ordering::SeqCst) {
-                    return; // nothing leaves a dead machine
+                    return; // a dead machine sends nothing
                 }
                 if !answer.is_empty() {
                     count.fetch_add(1, Ordering::SeqCst);
@@ -132,7 +132,7 @@ impl Transport for VaultTransport {
 impl Duplex for Stream {
     async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
         let Some(Body::Data(data)) = frame.body else { return Ok(()) };
-        // A break shows when an answer is waited for, as on a real connection.
+        // The client notices a break when it waits for an answer, as on a real connection.
         let _ = self.to.send(data).await;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Sees every evaluation of a share, with what every disk had durable at that very moment, and every request that a vault decrypted.
+//! Records every evaluation, with the durable content of every disk at that moment, and every request that a vault decrypted.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use crate::disk::{Disk, Image};
 pub struct Evaluation {
     pub slot: Slot,
     pub statement: Attempt,
-    /// By vault: what its disk had then.
+    /// By vault: the durable content of its disk then.
     pub durable: Vec<Image>,
 }
 
@@ -28,7 +28,7 @@ impl Evaluation {
     }
 }
 
-/// Shared by all vaults of a sim.
+/// Shared by all vaults of a simulation.
 #[derive(Default)]
 pub struct Witness {
     disks: Mutex<[Option<Disk>; 3]>,
@@ -38,7 +38,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// With images: for tests that ask what was durable. They are big.
+    /// `images`: record the disks too, for tests that check what was durable. Images are big.
     pub fn new(images: bool) -> Arc<Self> {
         Arc::new(Self { images, ..Self::default() })
     }
@@ -63,7 +63,7 @@ impl Observer for Witness {
 }
 
 impl Witness {
-    /// All since the last call.
+    /// Takes all evaluations since the last call.
     pub fn take_evaluations(&self) -> Vec<Evaluation> {
         std::mem::take(&mut self.evaluations.lock().unwrap())
     }
@@ -72,7 +72,7 @@ impl Witness {
         self.evaluations.lock().unwrap().clone()
     }
 
-    /// What can be replayed: all that concerns attempts.
+    /// The requests about attempts, which an attacker could replay.
     pub fn requests(&self) -> Vec<Operation> {
         let all = self.requests.lock().unwrap();
         let of_attempts = |o: &&Operation| {

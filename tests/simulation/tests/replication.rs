@@ -161,7 +161,7 @@ impl Fleet {
         fleet
     }
 
-    /// At whoever leads, until it is committed.
+    /// Proposes at the leader until the command is committed.
     async fn propose(&self, shard: u16, command: Command) -> Committed {
         let until = soon(15);
         let mut last = String::new();
@@ -198,7 +198,7 @@ fn soon(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// A command that every replica refuses alike, and that goes through the log all the same.
+/// A command that goes through the log and that every replica refuses alike.
 fn harmless(n: u8) -> Command {
     Command::Expire(Expire { account: AccountId([n; 32]) })
 }
@@ -223,7 +223,7 @@ async fn three_vaults_commit_and_all_apply_the_same() {
     let _ = Manifest { sequence: 0, hash: Hash([0; 32]) };
 }
 
-/// S23: a leader that goes is replaced, and comes back without losing anything that was acknowledged.
+/// S23: the others replace a leader that stops, and it comes back without losing an acknowledged entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s23_a_leader_goes_and_comes_back() {
     let mut fleet = Fleet::up(3).await;
@@ -237,7 +237,7 @@ async fn s23_a_leader_goes_and_comes_back() {
     fleet.replica(leader).wait_applied(after.index, soon(10)).await.unwrap();
 }
 
-/// All power is lost: the roll call of all three elects again (rule 3).
+/// After all power was lost, the roll call of all three allows an election (rule 3).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s23_after_all_power_was_lost_the_roll_call_elects() {
     let mut fleet = Fleet::up(3).await;
@@ -258,7 +258,7 @@ async fn s23_after_all_power_was_lost_the_roll_call_elects() {
 async fn s24_an_older_disk_is_quarantined() {
     let mut fleet = Fleet::up(3).await;
     fleet.propose(0, harmless(1)).await;
-    // A follower, so that the leader keeps what it saw of it.
+    // A follower, so that the leader keeps what it observed of the follower's log.
     let follower = (0..3).find(|i| !fleet.replica(*i).status().borrow().lead).unwrap();
     fleet.stop(follower).await;
     let kept = fleet.dir.path().join("older");
@@ -276,7 +276,7 @@ async fn s24_an_older_disk_is_quarantined() {
     fleet.propose(0, harmless(9)).await;
 }
 
-/// S26: whoever is not on the admission list is not spoken to, whatever its address.
+/// S26: vaults refuse a peer that is not on the admission list, whatever its address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s26_a_stranger_at_a_known_address_is_refused() {
     let mut fleet = Fleet::up(3).await;

@@ -1,4 +1,4 @@
-//! Attempts: charge, gather evaluations, exchange keys, finish. Whatever is repeated with the same ids is answered with the same bytes, free.
+//! Attempts: charge, gather evaluations, exchange keys, finish. A request repeated with the same ids gets the same bytes and costs nothing.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::service::REGIONS;
 
-/// A region that has not evaluated after this is backed up by another.
+/// If a region has not evaluated after this time, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
-/// How often a Begin is proposed again because another took the ordinal.
+/// How often a Begin is proposed because another attempt took the ordinal.
 const AGAIN: usize = 4;
 
 type Evaluated = (u8, Result<p::Evaluation, String>);
@@ -54,7 +54,7 @@ impl Session {
                 cancel,
                 seed: Secret32::new(self.vault.random.bytes()),
             };
-            // Even a refusal goes through the log: what a leader says that was deposed without noticing is worth nothing.
+            // A refusal goes through the log too: this vault may have been deposed without noticing, and its refusal would be stale.
             let committed = self.propose(Command::Begin(command), deadline).await?;
             match committed.outcome {
                 Outcome::Refused(Refusal::Stale) => {}
@@ -77,7 +77,7 @@ impl Session {
         self.evaluations(&attempt, replica.applied(), true, deadline).await
     }
 
-    /// t evaluations (all that can be had with `all`): this region's own and as many others' as needed; a slow one is backed up by the next.
+    /// Gathers t evaluations, or with `all` every one that is available: this region's own and as many others' as needed. A slow region is backed up by the next.
     async fn evaluations(
         &self,
         attempt: &AttemptId,
@@ -94,7 +94,7 @@ impl Session {
         let (want, me) = (usize::from(admission.threshold), self.vault.node.node());
         let until = deadline.min(Instant::now() + REGIONS);
         let mut others: Vec<_> = admission.members.iter().filter(|m| m.node != me).collect();
-        // Spread over the regions, and the same for a repeated attempt.
+        // The order spreads attempts over the regions and is the same for a repeated attempt.
         let turn = usize::from(attempt.0.first().copied().unwrap_or(0)) % others.len().max(1);
         others.rotate_left(turn);
         let mut next = others.into_iter();
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// KE1 → KE2, the same bytes each time: for the pending attempt, or for the one that finished last (its reply may have been lost).
+    /// Answers KE1 with KE2, the same bytes each time: for the pending attempt, or for the last finished one, whose reply may have been lost.
     async fn exchange(
         &self,
         account: &Account,
@@ -235,7 +235,7 @@ impl Session {
         self.finished(&attempt, &key, &committed)
     }
 
-    /// The leader's own check: the MAC as well, which gives the session key. The counter does not hang on it; every replica checks the signature.
+    /// The leader also checks the MAC, which gives the session key. The counter does not depend on this check, since every replica checks the signature.
     async fn session_key(
         &mut self,
         account: &Account,

@@ -1,5 +1,5 @@
-//! One inner channel: the encrypted conversation with one client about one account. The token is checked before any lookup; from then on every
-//! request acts on that account only. Decisions are the state machine's; here requests become commands and outcomes become replies.
+//! One inner channel: the encrypted conversation with one client about one account. The token is checked before any lookup. From then on every request
+//! acts on that account only. The state machine decides; this module turns requests into commands and outcomes into replies.
 
 mod attempt;
 mod owned;
@@ -33,14 +33,14 @@ use reply::{no, refused};
 
 /// How long one request may take, all regions included.
 const REQUEST: Duration = Duration::from_secs(5);
-/// Registrations begun on one channel.
+/// How many registrations a client may begin on one channel.
 const STARTS: usize = 4;
-/// Requests on one channel: a client needs a handful.
+/// How many requests a client may send on one channel. An honest client needs a handful.
 const REQUESTS: u32 = 256;
-/// How long the token's issuer may be asked for a new key.
+/// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_millis(500);
 
-/// What the outside should know of a request's end.
+/// What the relay does after a request.
 pub enum End {
     /// Go on.
     Open,
@@ -50,7 +50,7 @@ pub enum End {
     Close,
 }
 
-/// After `Open`: whose conversation this is.
+/// Known after `Open`: the account and its shard.
 struct Known {
     id: AccountId,
     replica: Replica,
@@ -82,13 +82,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Before the first byte. None: the channel can't be made.
+    /// A session before its first byte. None: the channel can't be made.
     pub fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
         let channel = Channel::server(&vault.channel).ok()?;
         Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
     }
 
-    /// Bytes that came in; gives bytes to send and whether to go on.
+    /// Takes received bytes. Returns bytes to send and whether to go on.
     pub async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
         if self.channel.feed(bytes).is_err() {
             return (self.channel.take_outgoing(), End::Close);
@@ -181,7 +181,7 @@ impl Session {
         }
     }
 
-    /// The token first, then everything else. Every fault of the token is the same refusal of the same size, so that nobody learns from it whether
+    /// Checks the token before everything else. Every fault of the token gives the same refusal of the same size, so that an attacker can't learn whether
     /// an account exists.
     async fn open(&mut self, o: &p::Open, deadline: Instant) -> Result<Answer, ProposeError> {
         let now = self.vault.clock.now_ms() / 1000;
@@ -241,7 +241,7 @@ impl Session {
         self.known()?.1.propose(command, deadline).await
     }
 
-    /// The leader's word, and with `all` every region's that answers in time.
+    /// The leader's attestation, and with `all` that of every region that answers in time.
     async fn attest(
         &self,
         nonce: &[u8],
@@ -253,7 +253,7 @@ impl Session {
         };
         let (id, replica, fleet) = self.known()?;
         if all {
-            // What is attested must be the newest: a leader that was deposed without noticing finds out here.
+            // An attestation must show the newest state: a leader that was deposed without noticing finds out here.
             replica.confirm_leadership(deadline).await?;
         }
         let own = self.vault.attest(&replica, &id, nonce);
@@ -279,7 +279,7 @@ impl Session {
         Ok(Ok(p::Attestations { regions }))
     }
 
-    /// The receipt for a change that `committed` made (or found made).
+    /// The receipt for a change that `committed` made, or found already made.
     fn done(
         &self,
         kind: ReceiptKind,

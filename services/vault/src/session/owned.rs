@@ -1,4 +1,4 @@
-//! What the owner of the backup key asks for.
+//! Operations that the owner of the backup key signs.
 
 use bkv_core::account::Manifest;
 use bkv_core::command::{Command, Delete, OwnerSignature, SetManifest};

@@ -1,4 +1,4 @@
-//! Registration: z is made here and stays in this session's memory until Store; acknowledgements are gathered from all regions.
+//! Registration. The session makes z and keeps it in memory until Store. It gathers acknowledgements from all regions.
 
 use bkv_core::command::{Acknowledgement, Command, Confirm, OwnerSignature, Store};
 use bkv_core::effect::Outcome;
@@ -63,7 +63,7 @@ impl Session {
             stored.into_iter().chain(live).find(|k| k.0 == reg_id)
         });
         let index = if let Some((_, hash, kept)) = known {
-            // Stored before, by a session whose reply was lost.
+            // An earlier session stored it and its reply was lost.
             if hash != record.hash() || kept != shares_hash(&shares) {
                 return Ok(no(Code::Conflict, "this registration was stored with other content"));
             }
@@ -94,7 +94,7 @@ impl Session {
         Ok(self.acknowledgements(reg_id, index, deadline).await)
     }
 
-    /// Asks every region what it stored; whoever does not answer in time can be asked again by the same Store.
+    /// Asks every region for its acknowledgement. If a region does not answer in time, the client asks again by the same Store.
     async fn acknowledgements(&self, reg_id: RegId, index: u64, deadline: Instant) -> Answer {
         let Ok((id, replica, fleet)) = self.known() else { return no(Code::Unavailable, "not open") };
         let until = deadline.min(Instant::now() + REGIONS / 2);

@@ -17,7 +17,7 @@ pub(super) fn no(code: Code, detail: &str) -> Answer {
     })
 }
 
-/// As it is counted: `unavailable` is our own fault, `refused` is the rules' word.
+/// The outcome as metrics count it: `unavailable` is the vaults' own fault, `refused` follows from the rules.
 pub(super) fn outcome(answer: &Answer) -> &'static str {
     let ours = [Code::Unavailable, Code::TooFewRegions].map(i32::from);
     match answer {
@@ -27,7 +27,7 @@ pub(super) fn outcome(answer: &Answer) -> &'static str {
     }
 }
 
-/// One size, one content, whatever is wrong with the token.
+/// The one refusal for every fault of a token, always with the same content and size.
 pub(super) fn token_refused() -> Answer {
     let padding = vec![0; TOKEN_PADDING].into();
     Answer::Refused(Refused { code: Code::Token.into(), until_ms: 0, detail: String::new(), padding })

@@ -1,4 +1,4 @@
-//! A client with the real cryptography: what it signs is genuine.
+//! A client with the real cryptography: its signatures are genuine.
 
 use bkv_core::command::{
     Acknowledgement, Begin, Command, Confirm, Delete, Finish, OwnerSignature, SetManifest, Store,
@@ -22,7 +22,7 @@ use super::fleet::{Fleet, now};
 
 const PASSWORD: &[u8] = b"quiet otter paints the north window";
 
-/// One generation of somebody's key.
+/// One generation of one account's key.
 pub struct Client {
     pub account: AccountId,
     pub record: Record,
@@ -47,7 +47,7 @@ pub fn blinded() -> Element {
 }
 
 impl Client {
-    /// Everything that a registration needs, with a key of its own.
+    /// Makes a new key and everything that its registration needs.
     pub fn new(fleet: &Fleet, account: AccountId, generation: u64) -> Self {
         let (list, policy) = (&fleet.list, &fleet.policy);
         let key = OprfKey::random(&mut OsRng);
@@ -99,7 +99,7 @@ impl Client {
         }))
     }
 
-    /// With acknowledgements of these slots: their boot keys are made here, their identities are the vaults' own.
+    /// Confirms with acknowledgements of these slots. The boot keys are made here; the vaults' own identity keys certify them.
     pub fn confirm(&self, fleet: &Fleet, slots: &[u8], by: &SigningKey) -> Command {
         let r = &self.record;
         let (hash, base) = (r.hash(), Generation(r.generation.0 - 1));
@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    /// The owner's word on an operation in this generation; `by` may be somebody else's key.
+    /// The owner's signature over an operation in this generation. `by` may be another key than the owner's.
     pub fn owned(&self, what: &Operation<'_>, expires: Time, by: &SigningKey) -> OwnerSignature {
         let operation = OperationId(random());
         let r = &self.record;
@@ -173,7 +173,7 @@ impl Client {
         }
     }
 
-    /// The client's honest Finish of an attempt, in the very context that the attempt has.
+    /// The client's honest Finish of an attempt, bound to the attempt's own context.
     pub fn finish(&self, begin: &Begin) -> Finish {
         let r = &self.record;
         let context = statement::login_context(

@@ -1,4 +1,4 @@
-//! Three vaults with real stores and real TLS on loopback. All begin honest; then the first, which leads, is taken over.
+//! Three vaults with real stores and real TLS on loopback. All begin honest. Then the attacker takes over the first, which leads.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -28,9 +28,9 @@ use bkv_vault::raft::keeper::Keeper;
 use bkv_vault::replica::{Env, Node, NodeConfig, Phase, Replica};
 use bkv_vault::store::DataKeys;
 
-/// Whom the attacker owns.
+/// The vault that the attacker takes over.
 pub const ROOTED: usize = 0;
-/// Who is honest.
+/// The honest vaults.
 pub const HONEST: [usize; 2] = [1, 2];
 /// Attempts between two successes.
 pub const BUDGET: u32 = 6;
@@ -44,7 +44,7 @@ impl DataKeys for SoftKeys {
     }
 }
 
-/// Keeps what it is given: masks are not what is attacked here.
+/// Keeps secrets without a mask: the mask is not under attack here.
 struct SoftKeeper;
 
 impl Keeper for SoftKeeper {
@@ -107,7 +107,7 @@ pub fn now() -> Time {
     Time(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
 }
 
-/// The documents, signed by a root key; anybody can sign with a key of theirs.
+/// The documents, signed by the given key, which need not be the root's.
 pub fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
     let sign = |kind, body| add_signature(kind, &unsigned(kind, body), by).unwrap();
     NewDocuments {
@@ -145,7 +145,7 @@ fn policy(root: &Root, shards: u16) -> Policy {
 }
 
 impl Fleet {
-    /// Brings all three up, lets the first lead every shard, then takes it over: its software is gone, its keys and its log are the attacker's.
+    /// Starts all three vaults, lets the first lead every shard, then stops its software. The attacker has its keys and its log.
     pub async fn taken_over(shards: u16) -> (Self, Leader) {
         let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
@@ -163,7 +163,8 @@ impl Fleet {
             let listen = format!("127.0.0.1:{}", ports[at]).parse().unwrap();
             let mut config = NodeConfig::new(dir.path().join(region(at)), listen, addresses.clone(), shards);
             if at != ROOTED {
-                (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000); // the first is to lead, however busy the machine is
+                // The first vault must lead, however busy the machine is.
+                (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000);
             }
             let verifier = Arc::new(WireVerifier::new(root.clone()));
             let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper));
@@ -227,7 +228,7 @@ impl Fleet {
                 let mut status = honest.status();
                 let verified = status.wait_for(|s| s.phase == Phase::Verified);
                 timeout(Duration::from_secs(10), verified).await.unwrap().unwrap();
-                // They do not notice yet that their leader says little.
+                // Their leader may now be silent without an election.
                 honest.raft().unwrap().runtime_config().elect(false);
             }
             let vote = replica.raft().unwrap().metrics().borrow().vote;

@@ -1,4 +1,4 @@
-//! The attacker: a leader's vote and a vault's identity key, and none of its software.
+//! The attacker has a leader's vote and a vault's identity key, and runs none of its software.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
 
-/// Says yes to his own lies when voters are asked.
+/// Confirms the attacker's own snapshots when honest vaults ask the voters.
 #[derive(Default)]
 struct Mouth(Mutex<[u8; 32]>);
 
@@ -50,11 +50,11 @@ pub struct Leader {
     _stop: DropGuard,
     peers: Peers,
     votes: BTreeMap<u16, Vote>,
-    /// What each honest vault's log ends with: he may tell them different stories.
+    /// The end of each honest vault's log. The attacker may send them different histories.
     ends: BTreeMap<(usize, u16), End>,
 }
 
-/// What an honest vault says to an append.
+/// An honest vault's answer to an append, or the reason of its refusal.
 pub type Said = Result<R, String>;
 
 impl Leader {
@@ -89,7 +89,7 @@ impl Leader {
         self.votes[&shard]
     }
 
-    /// Claims a later term, whether anybody voted for it or not.
+    /// Claims a later term without any votes.
     pub fn next_term(&mut self, shard: u16) {
         let vote = self.votes.get_mut(&shard).unwrap();
         *vote = Vote::new_committed(vote.leader_id.term + 1, self.node.0);
@@ -120,7 +120,7 @@ impl Leader {
         EntryPayload::Membership(Membership::new(vec![nodes.iter().copied().collect()], all))
     }
 
-    /// An append exactly as given.
+    /// Sends a Raft call exactly as given.
     pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, call: Call) -> Result<Answer, String> {
         let call = p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) };
         match self.peers.raft(fleet.node(to).node(), call, soon(10)).await {
@@ -152,7 +152,7 @@ impl Leader {
         }
     }
 
-    /// Appends one entry at the end of a follower's log and calls it committed; remembers it if it was taken.
+    /// Appends one entry at the end of a follower's log and calls it committed. Records the new end if the follower took it.
     pub async fn append(&mut self, fleet: &Fleet, to: usize, shard: u16, entry: &Entry) -> Said {
         let end = self.end(to, shard);
         let said = self.append_behind(fleet, to, shard, end, entry).await;
@@ -169,7 +169,7 @@ impl Leader {
         fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
     }
 
-    /// The same at both.
+    /// Commits a command at both honest vaults.
     pub async fn commit(&mut self, fleet: &Fleet, shard: u16, command: Command) {
         let time = now();
         for to in HONEST {
@@ -179,7 +179,7 @@ impl Leader {
         }
     }
 
-    /// What he would send as a snapshot if he were honest: the state as an honest vault has it, some entries further on.
+    /// What an honest leader would send as a snapshot: an honest vault's state, some entries further on.
     pub async fn snapshot(&self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
         let state = fleet.replica(of, shard).state();
         state.store().flush().await.unwrap();
@@ -190,7 +190,7 @@ impl Leader {
         (head, state.snapshot_rows(&view, None, 1000).unwrap())
     }
 
-    /// Sends a snapshot in somebody's name; the refusal's words, if it is refused.
+    /// Sends a snapshot under a vote. The error is the reason of the refusal.
     pub async fn send_snapshot(
         &self,
         fleet: &Fleet,

@@ -1,6 +1,4 @@
-//! S09, S10: exactly the budget, under any schedule of crash, partition, replay, retry and concurrency.
-//!
-//! `BKV_SCHEDULES` says how many random schedules, `BKV_SEED` which comes first; a schedule that fails prints its seed.
+//! S09, S10: regions evaluate exactly the budget, under any schedule of crash, partition, replay, retry and concurrency.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -36,7 +34,7 @@ async fn wrong(sim: &Simulation, left: u32) {
     assert!(right, "{left} should be left: {got:?}");
 }
 
-/// Nine wrong, the tenth right although the leader dies in it: a key, and a full budget again. Then ten wrong: the eleventh is refused.
+/// After nine wrong tries the tenth succeeds although the leader dies during it, and the budget is full again. After ten wrong tries the eleventh is refused.
 pub(crate) async fn s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused(
     dir: PathBuf,
 ) {
@@ -48,7 +46,7 @@ pub(crate) async fn s09_the_tenth_may_succeed_though_the_leader_dies_and_the_ele
         }
         sim.settle().await;
         let leader = sim.leader().await;
-        // Its first sync is the charge, its second the floor: here the share has been touched elsewhere already.
+        // The first sync writes the charge, the second the floor. At the second, another region has evaluated already.
         sim.trap(leader, 2, side);
         let client = sim.client(ANNA);
         let trying = tokio::spawn(async move { client.recover(RIGHT, last()).await });
@@ -80,7 +78,7 @@ pub(crate) async fn s09_the_tenth_may_succeed_though_the_leader_dies_and_the_ele
     sim.down().await;
 }
 
-/// Begins with fresh guesses, as fast as they are answered.
+/// Begins fresh guesses, each as soon as the one before is answered.
 async fn hammer(sim: &Simulation, subject: &str, times: usize) {
     let transport = sim.transport(subject);
     for _ in 0..times {
@@ -90,7 +88,7 @@ async fn hammer(sim: &Simulation, subject: &str, times: usize) {
     }
 }
 
-/// Twelve clients guess at once, each over and over, at a budget of ten.
+/// Twelve clients guess repeatedly at the same time, with a budget of ten.
 pub(crate) async fn s10_concurrent_guesses_never_exceed_the_budget(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     sim.register(ANNA).await;
@@ -123,7 +121,7 @@ pub(crate) async fn s09_s10_no_schedule_gives_more_guesses_than_the_budget(dir: 
     sim.down().await;
 }
 
-/// Steps at one account until its key is gone, then a last look.
+/// Takes random steps at one account until its key is destroyed, then checks it once more.
 async fn schedule(sim: &Simulation, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let subject = format!("subject-{seed}");
@@ -177,7 +175,7 @@ async fn schedule(sim: &Simulation, seed: u64) {
                 println!("    {:?}", got.map(|_| "recovered"));
             }
             6 => {
-                // A Begin and its closing, each perhaps at another leader.
+                // A Begin and its GiveUp, perhaps at different leaders.
                 let attempt = AttemptId(rng.r#gen());
                 let transport = sim.transport(&subject);
                 for operation in
@@ -199,7 +197,7 @@ async fn schedule(sim: &Simulation, seed: u64) {
     }
     sim.hub.heal();
     sim.settle().await;
-    // Whatever is left is used up; then it is over.
+    // The remaining tries are used up. Then every Begin is refused.
     let mut tries = 0;
     loop {
         let answer = sim

@@ -1,4 +1,4 @@
-//! S40 (and S18 with it): a leader with a wrong clock neither makes a wait pass nor stops time.
+//! S40 (and S18): a leader with a wrong clock neither shortens a wait nor stops entry time.
 
 use std::path::PathBuf;
 
@@ -18,14 +18,14 @@ fn waits() -> Options {
     Options { policy: Some(policy), no_chores: true, ..Options::default() }
 }
 
-/// Two tries without a wait; the third must wait ten seconds.
+/// Makes two tries without a wait. The third must wait ten seconds.
 async fn two_tries(sim: &Simulation) {
     for n in 1..=2 {
         let answer =
             sim.insist(ANNA, &raw_client::begin(AttemptId([n; 16]), raw_client::blinded("a guess"))).await;
         assert!(matches!(answer, Answer::Begun(_)), "{answer:?}");
     }
-    // S18: by honest clocks the third is refused, whoever asks.
+    // S18: by honest clocks the third is refused for every client.
     let answer =
         sim.insist(ANNA, &raw_client::begin(AttemptId([9; 16]), raw_client::blinded("a guess"))).await;
     assert!(matches!(&answer, Answer::Refused(r) if r.code() == Code::Wait), "{answer:?}");
@@ -33,7 +33,7 @@ async fn two_tries(sim: &Simulation) {
     sim.witness.take_evaluations();
 }
 
-/// A leader twenty seconds ahead, before anybody has compared clocks: by entry time a wait of ten is over, by the other regions' own clocks it is not.
+/// A leader is twenty seconds ahead before the vaults have compared clocks. A wait of ten seconds is over by entry time, but not by the other regions' own clocks.
 pub(crate) async fn s40_a_leader_that_is_ahead_makes_no_wait_pass(dir: PathBuf) {
     let sim = Simulation::up(dir, waits()).await;
     sim.register(ANNA).await;
@@ -48,13 +48,13 @@ pub(crate) async fn s40_a_leader_that_is_ahead_makes_no_wait_pass(dir: PathBuf) 
         matches!(&answer, Answer::Refused(r) if r.code() == Code::TooFewRegions && r.detail.contains("wait")),
         "{answer:?}"
     );
-    // Only the region whose own clock is wrong believes it; one region is no threshold.
+    // Only the region with the wrong clock evaluates. One region is below the threshold.
     let evaluations = sim.witness.evaluations();
     assert!(evaluations.iter().all(|t| usize::from(t.slot.0) == leader + 1), "another region evaluated");
     sim.down().await;
 }
 
-/// The same when a region applies both attempts in one go, having been cut off meanwhile.
+/// The same for a region that was cut off and then applies both attempts from one message.
 pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: PathBuf) {
     let sim = Simulation::up(dir, waits()).await;
     sim.register(ANNA).await;
@@ -62,12 +62,12 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
         sim.insist(ANNA, &raw_client::begin(AttemptId([1; 16]), raw_client::blinded("a guess"))).await;
     assert!(matches!(first, Answer::Begun(_)), "{first:?}");
     sim.settle().await;
-    // Eleven seconds pass: a wait measured from the first attempt would be over.
+    // Eleven seconds pass, so a wait measured from the first attempt would be over.
     sim.machines.iter().for_each(|m| m.clock.offset(11_000));
     let leader = sim.leader().await;
     let cut_off = (leader + 1) % 3;
     sim.hub.rule(leader, cut_off, Rule::Hold);
-    // While this one is under way to the region, what follows it waits: both attempts then come in one message.
+    // Entries queue behind this one while the network holds it, so both attempts then arrive in one message.
     let account = sim.id(ANNA);
     let harmless = Command::Expire(bkv_core::command::Expire { account });
     sim.replica(leader).propose(harmless, soon()).await.unwrap();
@@ -93,7 +93,7 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
         (account.ordinal.0 == 3).then_some(())
     };
     eventually("the region has caught up", caught_up).await;
-    // However often it is asked: nothing from a region whose own clock is right.
+    // A region whose own clock is right never evaluates the third attempt, however often it is asked.
     let answer = asking.await.unwrap();
     println!("{answer:?}");
     let again = sim.replica(cut_off);
@@ -106,7 +106,7 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
     sim.down().await;
 }
 
-/// A minute ahead: its entries are refused on arrival, and it steps aside.
+/// Followers refuse the entries of a leader that is a minute ahead, and it steps down.
 pub(crate) async fn s40_a_leader_far_ahead_steps_aside(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;
@@ -127,7 +127,7 @@ pub(crate) async fn s40_a_leader_far_ahead_steps_aside(dir: PathBuf) {
     sim.down().await;
 }
 
-/// An hour behind: entry time does not go back, and it steps aside.
+/// With a leader that is an hour behind, entry time does not go back, and the leader steps down.
 pub(crate) async fn s40_a_leader_far_behind_does_not_turn_time_back_and_steps_aside(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;

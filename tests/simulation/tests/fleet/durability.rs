@@ -1,4 +1,4 @@
-//! S08: the charge is on a majority's disks and the floor on the region's own before a share is touched, wherever the power goes.
+//! S08: before a region evaluates, the charge is on a majority's disks and the floor is on the region's own disk, whenever the power is lost.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn images() -> Options {
     Options { images: true, ..Options::default() }
 }
 
-/// The power of the leader, or of a follower, goes before or after each sync of an attempt. The client repeats the same and gets its key.
+/// The leader or a follower loses power before or after each sync of an attempt. The client repeats its request and gets its key.
 pub(crate) async fn s08_power_goes_at_every_sync_of_an_attempt(dir: PathBuf) {
     let sim = Simulation::up(dir, images()).await;
     let key = sim.register(ANNA).await;
@@ -58,7 +58,7 @@ pub(crate) async fn s08_power_goes_at_every_sync_of_an_attempt(dir: PathBuf) {
     sim.down().await;
 }
 
-/// All power is lost at the moment of an evaluation: whoever has seen it has paid for it.
+/// All machines lose power at the moment of an evaluation. The guess that an attacker may have seen evaluated stays charged.
 pub(crate) async fn s08_all_power_goes_as_a_region_evaluates(dir: PathBuf) {
     let sim = Simulation::up(dir, images()).await;
     sim.register(ANNA).await;
@@ -77,7 +77,7 @@ pub(crate) async fn s08_all_power_goes_as_a_region_evaluates(dir: PathBuf) {
             sim.start_from(i, image.clone()).await;
         }
         sim.settle().await;
-        // Another guess is the next try, never the same one.
+        // Another guess costs the next try.
         let other = AttemptId([100 + n; 16]);
         let Answer::Begun(next) =
             sim.insist(ANNA, &raw_client::begin(other, raw_client::blinded("another"))).await
@@ -92,7 +92,7 @@ pub(crate) async fn s08_all_power_goes_as_a_region_evaluates(dir: PathBuf) {
     sim.down().await;
 }
 
-/// Each answer on the way is lost once: the client's, and those between the vaults. Nothing is charged twice.
+/// Each answer is lost once, to the client and between the vaults. Nothing is charged twice.
 pub(crate) async fn s08_answers_are_lost_on_every_way(dir: PathBuf) {
     let sim = Simulation::up(dir, images()).await;
     let key = sim.register(ANNA).await;
@@ -134,7 +134,7 @@ pub(crate) async fn s08_answers_are_lost_on_every_way(dir: PathBuf) {
     sim.down().await;
 }
 
-/// A registration that was stored and never confirmed expires: the open attempt on the live one keeps its floor, and is answered again.
+/// A registration that was stored and never confirmed expires. The open attempt on the live registration keeps its floor and is answered again.
 pub(crate) async fn s08_a_registration_that_expires_takes_no_floor_with_it(dir: PathBuf) {
     let policy = |p: &mut Policy| p.attempts.attempt_ms = 3_600_000;
     let sim = Simulation::up(dir, Options { policy: Some(policy), ..Options::default() }).await;

@@ -1,4 +1,4 @@
-//! S27: a disk, a token, a process or a clock that fails ends in a refused request with a reason, never in a lost write or a free guess.
+//! S27: a fault of a disk, a token, a process or a clock causes a refused request with a reason, never a lost write or a free guess.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn recovers(sim: &Simulation, key: &bkv_client::BackupKey) {
     assert!(got.unwrap().key == *key);
 }
 
-/// The disk fills up, or its fsync fails, under one vault: it says so and ends; the others go on; from its disk it comes back with everything.
+/// One vault's disk is full or its fsync fails. The vault reports the fault and stops, the others go on, and it restarts from its disk without loss.
 pub(crate) async fn s27_a_vault_whose_disk_refuses_ends_and_loses_nothing(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;
     let key = sim.register(ANNA).await;
@@ -35,12 +35,12 @@ pub(crate) async fn s27_a_vault_whose_disk_refuses_ends_and_loses_nothing(dir: P
             let leader = sim.leader().await;
             let victim = if follower { (leader + 1) % 3 } else { leader };
             sim.disk(victim).set(fault);
-            // Whoever comes now is served by the others, or by it as far as it got; nothing is charged twice.
+            // The other vaults serve clients now, or this one as far as it got. Nothing is charged twice.
             let ordinal = sim.account((victim + 1) % 3, ANNA).unwrap().ordinal;
             recovers(&sim, &key).await;
             let why = tokio::time::timeout_at(soon(), sim.vault(victim).node().fatal()).await.unwrap();
             assert!(why.contains("can't write"), "{why}");
-            // Fail-stop: with the fault gone nothing more is written.
+            // Fail-stop: the vault writes nothing more after the fault is gone.
             let (syncs, image) = (sim.disk(victim).syncs(), sim.disk(victim).image());
             sim.disk(victim).set(Fault::None);
             recovers(&sim, &key).await;
@@ -58,7 +58,7 @@ pub(crate) async fn s27_a_vault_whose_disk_refuses_ends_and_loses_nothing(dir: P
     sim.down().await;
 }
 
-/// The same under all three: refused with a reason, and every acknowledged thing is there after a start from the disks.
+/// The same fault at all three: requests are refused with a reason, and everything that was acknowledged is there after a restart from the disks.
 pub(crate) async fn s27_three_full_disks_refuse_and_lose_nothing(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;
     let key = sim.register(ANNA).await;
@@ -82,7 +82,7 @@ pub(crate) async fn s27_three_full_disks_refuse_and_lose_nothing(dir: PathBuf) {
     sim.down().await;
 }
 
-/// Slow disks only take longer; one that hangs is left behind until it goes on.
+/// Slow disks only cost time. The others go on without a vault whose disk hangs.
 pub(crate) async fn s27_slow_and_hanging_disks_cost_time_only(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;
     let key = sim.register(ANNA).await;
@@ -98,7 +98,7 @@ pub(crate) async fn s27_slow_and_hanging_disks_cost_time_only(dir: PathBuf) {
         let leader = sim.leader().await;
         let victim = if follower { (leader + 1) % 3 } else { leader };
         sim.disk(victim).set(Fault::Hung);
-        // A leader with a disk that hangs takes nothing new, and may keep its place as long as its heart beats: refused, not lost.
+        // A leader whose disk hangs takes no proposals, but it may stay leader while it sends heartbeats. Requests are refused, not lost.
         let timing = bkv_client::Timing { deadline: Duration::from_secs(4), ..Default::default() };
         let got = sim.client(ANNA).with_timing(timing).recover(RIGHT, RecoverOptions::default()).await;
         println!("follower {follower}: {:?}", got.as_ref().map(|_| "recovered"));
@@ -122,7 +122,7 @@ fn take_away(sim: &Simulation, i: usize) {
     std::fs::rename(&folder, sim.dir.join(format!("away-{i}"))).unwrap();
 }
 
-/// Begin with too few regions able to evaluate: refused with each region's reason; charged once, however often it is repeated.
+/// With too few regions able to evaluate, Begin is refused with each region's reason, and charged once however often it is repeated.
 async fn refused_by(sim: &Simulation, n: u8) {
     let begin = raw_client::begin(AttemptId([n; 16]), raw_client::blinded("a guess"));
     let mut ordinal = None;
@@ -139,11 +139,11 @@ async fn refused_by(sim: &Simulation, n: u8) {
     }
 }
 
-/// One region's token away: the others do it. Two: refused with a reason, and the attempt is not charged twice.
+/// With one token missing, the other regions serve. With two missing, requests are refused with a reason, and the attempt is not charged twice.
 pub(crate) async fn s27_dead_tokens_are_named(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;
-    // A leader without its token can't begin a new inner channel: the next one to lead must have one.
+    // A leader without its token can't open an inner channel, so the next leader must have its token.
     let leader = sim.leader().await;
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     take_away(&sim, first);
@@ -157,7 +157,7 @@ pub(crate) async fn s27_dead_tokens_are_named(dir: PathBuf) {
     sim.down().await;
 }
 
-/// A token that hangs while it masks and while it certifies: the same as dead, until it goes on.
+/// A token that hangs while it masks or certifies counts as dead until it answers again.
 pub(crate) async fn s27_hanging_tokens_are_named(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { token_ms: Some(1000), ..Options::default() }).await;
     let key = sim.register(ANNA).await;
@@ -165,7 +165,7 @@ pub(crate) async fn s27_hanging_tokens_are_named(dir: PathBuf) {
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     let one = Hanging::token(&sim.dir, first);
     recovers(&sim, &key).await;
-    // Masked later: the secrets are kept as they came.
+    // The secrets are kept unmasked and masked later.
     let got = sim.client("ben").register(RIGHT, RegisterOptions::default()).await.unwrap();
     println!("silent: {:?}", got.not_acknowledged);
     let two = Hanging::token(&sim.dir, second);
@@ -178,7 +178,7 @@ pub(crate) async fn s27_hanging_tokens_are_named(dir: PathBuf) {
     sim.down().await;
 }
 
-/// A leader that is stopped and goes on neither answers from the past nor evaluates what is superseded.
+/// A leader that was paused neither answers from old state nor evaluates a superseded attempt.
 pub(crate) async fn s27_a_leader_that_was_paused_answers_nothing_old(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;
     sim.register(ANNA).await;
@@ -197,7 +197,7 @@ pub(crate) async fn s27_a_leader_that_was_paused_answers_nothing_old(dir: PathBu
     let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
     let new = raw.ask(raw_client::begin(AttemptId([2; 16]), raw_client::blinded("another"))).await.unwrap();
     assert!(matches!(new, Answer::Begun(_)), "{new:?}");
-    // It goes on where it was, and is asked over the channel that it had: a new guess must not be answered by it.
+    // The old leader resumes and gets a new guess over its old channel. It must not answer the guess.
     let late = tokio::spawn(async move {
         to_the_paused.ask(raw_client::begin(AttemptId([3; 16]), raw_client::blinded("a third"))).await
     });
@@ -214,7 +214,7 @@ pub(crate) async fn s27_a_leader_that_was_paused_answers_nothing_old(dir: PathBu
     sim.down().await;
 }
 
-/// A clock that jumps, forward and back, in each region in turn.
+/// Each region's clock in turn jumps forward and back.
 pub(crate) async fn s27_clocks_that_jump_cost_nothing(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;
     let key = sim.register(ANNA).await;

@@ -1,5 +1,5 @@
-//! S11: the same attempt is answered with the same bytes, by whoever leads; another element under its id is refused. S13: and no attempt by a share
-//! whose registration is gone.
+//! S11: every leader answers the same attempt with the same bytes, and refuses another element under its id. S13: no attempt reaches a share whose
+//! registration is gone.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,14 +20,14 @@ fn begun(answer: Answer) -> p::Begun {
     }
 }
 
-/// The leader is killed after it has answered; the next one answers the same, and charges nothing.
+/// The leader is killed after it has answered. The next leader answers the same and charges nothing.
 pub(crate) async fn s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     sim.register(ANNA).await;
     let (attempt, guess) = (AttemptId([1; 16]), raw_client::blinded("a guess"));
     let begin = raw_client::begin(attempt, guess);
     let more = Operation::MoreEvaluations(p::MoreEvaluations { attempt: attempt.0.to_vec().into() });
-    // By slot: β and proof. The signature's certificate is a boot's, so it may differ after a restart.
+    // By slot: β and proof. The certificate names a boot key, so it may differ after a restart.
     let mut known: BTreeMap<u32, (bytes::Bytes, bytes::Bytes)> = BTreeMap::new();
     let mut see = |b: p::Begun| {
         for e in b.evaluations {
@@ -47,7 +47,7 @@ pub(crate) async fn s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader(d
         assert_eq!(again.ordinal, ordinal, "charged again");
         assert_ne!(sim.leader().await, leader);
         see(again);
-        // The same id with another element would be a second guess for the price of one.
+        // Another element under the same id would be a second guess for one try.
         let other = sim.insist(ANNA, &raw_client::begin(attempt, raw_client::blinded("another"))).await;
         assert!(matches!(&other, Answer::Refused(r) if r.code() == Code::Conflict), "{other:?}");
         sim.start_from(leader, image).await;
@@ -60,7 +60,7 @@ pub(crate) async fn s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader(d
     sim.down().await;
 }
 
-/// An attempt that was open when the password changed, begun again under the same id: no region may remember the share that it had.
+/// An attempt id that was open when the password changed is used again. No region may evaluate it with the old share.
 pub(crate) async fn s13_an_attempt_id_used_again_does_not_reach_the_old_share(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;

@@ -1,5 +1,5 @@
-//! Entries that a rooted leader makes up. What is refused in the state machine must leave the account as it was, to the last byte, at both honest
-//! vaults; what is refused on arrival must not reach their logs.
+//! Entries that a rooted leader makes up. An entry that the state machine refuses must leave the account unchanged, to the last byte, at both honest
+//! vaults. An entry that is refused on arrival must not reach their logs.
 
 use bkv_core::account::{Account, Manifest};
 use bkv_core::command::{Begin, Command, Finish};
@@ -33,7 +33,7 @@ fn seen(fleet: &Fleet) -> [Account; 2] {
     HONEST.map(|i| fleet.account(i, SHARD, &ALICE).unwrap())
 }
 
-/// The entry goes through the log of both, and changes nothing.
+/// Commits an entry at both honest vaults and checks that it changes nothing.
 async fn refused(fleet: &Fleet, leader: &mut Leader, what: &str, command: Command) {
     let before = seen(fleet);
     leader.commit(fleet, SHARD, command).await;
@@ -43,11 +43,11 @@ async fn refused(fleet: &Fleet, leader: &mut Leader, what: &str, command: Comman
     }
 }
 
-/// S43, S15: nothing but the client's own signature over this very attempt refills.
+/// S43, S15: only the client's own signature over this attempt refills the budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_nothing() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
-    // Generation 1 has a success; then the password is changed.
+    // Generation 1 has a success. Then the password is changed.
     let old = register(&fleet, &mut leader, ALICE).await;
     let begun = old.begin(1);
     let of_the_old_generation = old.finish(&begun);
@@ -58,7 +58,7 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
     leader.commit(&fleet, SHARD, alice.store(Some(owner))).await;
     leader.commit(&fleet, SHARD, alice.confirm(&fleet, &[1, 2], &alice.owner)).await;
     assert_eq!(seen(&fleet)[0].generation, Generation(2));
-    // A success, then an attempt that the client proved but whose Finish was held back until it was superseded, then the one that is open.
+    // First a success. Then an attempt that the client proved, whose Finish the attacker held back until it was superseded. Then the open attempt.
     let first = alice.begin(1);
     let of_the_success = alice.finish(&first);
     leader.commit(&fleet, SHARD, Command::Begin(first)).await;
@@ -73,7 +73,7 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
     }
 
     let genuine = alice.finish(&open);
-    let mallory = Client::new(&fleet, ALICE, 2); // his own keys, in alice's name
+    let mallory = Client::new(&fleet, ALICE, 2); // the attacker's keys under alice's account
     let someone = Client::new(&fleet, MALLORY, 2);
     let of_another_account = someone.finish(&Begin { account: MALLORY, ..open.clone() });
     let changed = |at: usize| {
@@ -110,14 +110,14 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
         let finish = in_place(&alice.finish(&lie)); // the client was made to sign this
         refused(&fleet, &mut leader, what, Command::Finish(finish)).await;
     }
-    // The test of the test: the genuine one refills, and only it.
+    // The test of the test: only the genuine Finish refills.
     leader.commit(&fleet, SHARD, Command::Finish(genuine)).await;
     for account in seen(&fleet) {
         assert_eq!((account.tries_left(), account.success_ordinal()), (BUDGET, Ordinal(3)));
     }
 }
 
-/// S43: order and names of attempts are the replicas' own to judge.
+/// S43: the replicas themselves check order and ids of attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_a_begin_out_of_order_or_under_a_used_name_is_not_begun() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
@@ -145,7 +145,7 @@ async fn s43_a_begin_out_of_order_or_under_a_used_name_is_not_begun() {
     assert_eq!(seen(&fleet)[0].ordinal, Ordinal(3));
 }
 
-/// S43, S16: what only the owner or the client can ask for.
+/// S43, S16: operations that only the owner or the client can authorise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
@@ -189,7 +189,7 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
     ] {
         refused(&fleet, &mut leader, what, command).await;
     }
-    // What the owner signed is stored; it is live only by its own confirmation and two regions' word.
+    // A record that the owner signed is stored. It becomes live only by its own confirmation and two regions' acknowledgements.
     leader.commit(&fleet, SHARD, new.store(Some(register(&alice.owner, &alice)))).await;
     for (what, command) in [
         ("a confirmation signed by the attacker", new.confirm(&fleet, &[1, 2], &mallory)),
@@ -226,7 +226,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
             let said = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
             assert!(said.contains(why), "{said}");
         }
-        // In the name of the other honest vault, at a later term: an append, a request for votes, a snapshot.
+        // An append, a vote request and a snapshot in the other honest vault's name, at a later term.
         let borrowed = Vote::new_committed(leader.vote(SHARD).leader_id.term + 1, other.0);
         let end = leader.end(to, SHARD).0;
         let append = p::AppendEntries {
@@ -248,7 +248,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     }
     assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
     assert_eq!(seen(&fleet), before);
-    // The test of the test: the same entry at its time, in his own name, is taken.
+    // The test of the test: a follower takes the same entry at the right time in the leader's own name.
     for to in HONEST {
         let entry = leader.entry(to, SHARD, Leader::batch(now(), begin()));
         assert_eq!(leader.append(&fleet, to, SHARD, &entry).await, Ok(R::Success(true)));
@@ -257,7 +257,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     assert!(matches!(leader.send(&fleet, HONEST[0], SHARD, Call::Vote(request)).await, Ok(Answer::Vote(_))));
 }
 
-/// S08: the floor of the live key's attempt outlives registrations that are stored beside it and dropped: the attempt can still be evaluated, and the
+/// S08: the floor of the live key's attempt outlives registrations that are stored beside it and dropped. The attempt can still be evaluated, and the
 /// next wait is measured from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s08_a_dropped_registration_takes_no_floor_with_it() {
@@ -273,7 +273,7 @@ async fn s08_a_dropped_registration_takes_no_floor_with_it() {
         leader.commit(&fleet, SHARD, new.store(Some(owner))).await;
     }
     assert!(HONEST.iter().all(|i| floor(*i).is_some_and(|f| f.attempt == open.attempt)));
-    // With the key it goes.
+    // Deleting the key removes the floor.
     let owner = alice.owned(&Operation::Delete, now().plus(60_000), &alice.owner);
     leader.commit(&fleet, SHARD, alice.delete(owner)).await;
     assert!(HONEST.iter().all(|i| floor(*i).is_none()));

@@ -1,4 +1,4 @@
-//! Different histories for different followers: he may tell them, but nobody who has seen one takes the other, and nobody evaluates on both.
+//! Different histories for different followers. The attacker may send them, but a replica that has one refuses the other, and none evaluates on both.
 
 use std::time::Duration;
 
@@ -36,18 +36,18 @@ async fn halted(fleet: &Fleet, i: usize, shard: u16) -> String {
     }
 }
 
-/// S43: two stories are noticed as soon as the two honest ones speak with each other: one leads, the other halts and says why.
+/// S43: the two honest vaults notice two histories as soon as they talk to each other. One leads, the other halts and reports why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_two_histories_halt_when_the_honest_meet() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let alice = registered(&fleet, &mut leader, 0).await;
     for to in HONEST {
-        // The same place in the log, another attempt in it.
+        // Another attempt at the same place in the log.
         leader.commit_at(&fleet, to, 0, vec![Command::Begin(alice.begin(1))]).await;
     }
     let attempts = HONEST.map(|i| fleet.account(i, 0, &ALICE).unwrap().pending.unwrap().attempt);
     assert_ne!(attempts[0], attempts[1]);
-    // He falls silent, and they elect.
+    // The attacker falls silent and the honest vaults elect a leader.
     for i in HONEST {
         fleet.replica(i, 0).raft().unwrap().runtime_config().elect(true);
     }
@@ -61,7 +61,7 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
     }
 }
 
-/// S23: a leader that hung and comes back offers what nobody took, at a place where another entry is applied. That is refused, and halts nobody.
+/// S23: a leader that hung and comes back offers an entry that no follower took, at a place where another entry is applied. The followers refuse it and none halts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s23_a_leader_of_the_past_halts_nobody() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
@@ -86,20 +86,20 @@ async fn s23_a_leader_of_the_past_halts_nobody() {
     assert_eq!(fleet.account(to, 0, &ALICE), before);
 }
 
-/// S43: what was applied and evaluated on is never given up for another history, whatever term the leader claims.
+/// S43: a replica never gives up an entry that it applied and evaluated on, whatever term the leader claims.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_history_is_not_rewritten_under_a_replica() {
     let (fleet, mut leader) = Fleet::taken_over(4).await;
     let to = HONEST[0];
 
-    // The same place once more with another content.
+    // The same place again with another content.
     let alice = registered(&fleet, &mut leader, 0).await;
     let end = leader.end(to, 0);
     let batch = || Leader::batch(now(), vec![Command::Begin(alice.begin(1))]);
     let (first, second) = (leader.entry(to, 0, batch()), leader.entry(to, 0, batch()));
     assert_eq!(leader.append(&fleet, to, 0, &first).await, Ok(R::Success(true)));
     fleet.replica(to, 0).wait_durable(first.log_id.index, soon(10)).await.unwrap();
-    // Said twice, it is the same.
+    // The same entry twice is no contradiction.
     assert_eq!(leader.append_behind(&fleet, to, 0, end, &first).await, Ok(R::Success(true)));
     let before = fleet.account(to, 0, &ALICE);
     let said = leader.append_behind(&fleet, to, 0, end, &second).await.unwrap_err();
@@ -107,7 +107,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     assert_eq!(halted(&fleet, to, 0).await, said);
     assert_eq!(fleet.account(to, 0, &ALICE), before);
 
-    // An append that does not say from which history it follows.
+    // An append without the chain hash of the entry before it.
     let alice = registered(&fleet, &mut leader, 1).await;
     let entry = leader.entry(to, 1, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));
     for previous_chain in [Vec::new(), vec![0; 31]] {
@@ -126,7 +126,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     let said = leader.append_behind(&fleet, to, 1, wrong, &entry).await.unwrap_err();
     assert!(said.contains("has another history at"), "{said}");
 
-    // A later term takes the attempt back that this region may have evaluated.
+    // A later term would take back the attempt that this region may have evaluated.
     let alice = registered(&fleet, &mut leader, 2).await;
     let end = leader.end(to, 2);
     leader.commit_at(&fleet, to, 2, vec![Command::Begin(alice.begin(1))]).await;
@@ -139,7 +139,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     assert_eq!(halted(&fleet, to, 2).await, said);
     assert_eq!(fleet.account(to, 2, &ALICE), before);
 
-    // And one that this replica has, but has not applied, gives way: that is Raft.
+    // An entry that this replica has but has not applied gives way, as Raft requires.
     let alice = registered(&fleet, &mut leader, 3).await;
     let end = leader.end(to, 3);
     let entry = leader.entry(to, 3, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));

@@ -1,5 +1,5 @@
-//! Snapshots that a rooted leader makes up, each sent to a replica that knows better. A contradiction halts that shard there, and says which; what
-//! only other voters could confirm is refused; nothing of it is installed, and the other shards go on.
+//! Snapshots that a rooted leader makes up, each sent to a replica whose state contradicts it. A contradiction halts that shard at that replica and the
+//! status reports it. A claim that only other voters could confirm is refused. Nothing is installed, and the other shards go on.
 
 use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
 use bkv_core::command::{Begin, Command, Finish};
@@ -21,7 +21,7 @@ use bkv_vault::replica::Phase;
 const ALICE: AccountId = AccountId([0xa1; 32]);
 const BOB: AccountId = AccountId([0xb0; 32]);
 
-/// What a shard holds before the lie: alice with two successes and an open attempt, bob deleted.
+/// A shard before the forged snapshot: alice has two successes and an open attempt, bob has deleted his key.
 struct Scene {
     alice: Client,
     /// Bob's account as it was before he deleted it.
@@ -79,7 +79,7 @@ fn swap(account: &mut Account, change: impl Fn(&mut Live)) {
 
 type Lie = fn(&mut Head, &mut Vec<Row>, &Scene, &Fleet);
 
-/// (what, how, what the replica must say).
+/// (description, forgery, the reason that the replica must report).
 const HALTS: [(&str, Lie, &str); 20] = [
     (
         "a lower ordinal",
@@ -229,7 +229,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     (
         "an admission list that the root did not sign",
         |head, _, _, fleet| {
-            // Same numbers would be noticed by themselves; a higher one has to be signed.
+            // A changed list with the same number is refused by the number alone. A higher number needs a signature.
             let d = &mut head.shard.fleet.as_mut().unwrap().documents;
             let mut list = (*fleet.list).clone();
             list.number = 2;
@@ -248,7 +248,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
     ),
 ];
 
-/// (what, how, what the replica must say): refused without a halt, since an honest leader could have been told wrongly too.
+/// (description, forgery, the reason that the replica must report). Refused without a halt, since an honest leader could hold such a state too.
 const LATER: [(&str, Lie, &str); 7] = [
     (
         "a new generation under the old registration's id: each region's old share would answer for it",
@@ -309,7 +309,7 @@ const LATER: [(&str, Lie, &str); 7] = [
         },
         "one account twice",
     ),
-    // Waits and deadlines of every account would be over by entry time, and time itself would stand still.
+    // Waits and deadlines of every account would be over by entry time, and entry time would stop.
     ("a time from the future", |head, _, _, _| head.shard.time = now().plus(3_600_000), "30 s in the future"),
     (
         "a stranger among the voters",
@@ -323,7 +323,7 @@ const LATER: [(&str, Lie, &str); 7] = [
     ),
 ];
 
-/// S43: every lie in a shard of its own. The first honest vault is lied to.
+/// S43: each forged snapshot goes to the first honest vault, in a shard of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s43_no_snapshot_takes_anything_back() {
     let shards = u16::try_from(HALTS.len() + LATER.len() + 1).unwrap();
@@ -347,7 +347,7 @@ async fn s43_no_snapshot_takes_anything_back() {
             phase => assert!(!halts && phase == Phase::Verified, "{what}: {phase:?}"),
         }
         if halts {
-            // Nothing is taken from him any more, not even what is right.
+            // The halted shard takes nothing more from the leader, not even a correct entry.
             let entry =
                 leader.entry(to, shard, Leader::batch(now(), vec![Command::Begin(scene.alice.begin(6))]));
             let said = leader.append(&fleet, to, shard, &entry).await.unwrap_err();
@@ -356,10 +356,10 @@ async fn s43_no_snapshot_takes_anything_back() {
             leader.commit(&fleet, shard, Command::Begin(scene.alice.begin(6))).await;
             assert_eq!(seen(&ALICE).ordinal, Ordinal(6), "{what}");
         }
-        // The other honest vault was not lied to.
+        // The other honest vault got no forged snapshot.
         assert_eq!(fleet.phase(HONEST[1], shard), Phase::Verified, "{what}");
     }
-    // The test of the test: what is true is installed, in the one shard that is left.
+    // The test of the test: a true snapshot is installed, in the one remaining shard.
     let shard = shards - 1;
     let scene = scene(&fleet, &mut leader, shard).await;
     let applied = fleet.replica(to, shard).applied();
@@ -367,7 +367,7 @@ async fn s43_no_snapshot_takes_anything_back() {
     leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &snapshot).await.unwrap();
     fleet.replica(to, shard).wait_applied(applied + 5, soon(10)).await.unwrap();
     assert_eq!(fleet.account(to, shard, &ALICE).unwrap().tries_left(), BUDGET - 2);
-    // And what the other honest vault says too, when it is asked: a deletion that this one has missed.
+    // A deletion that this vault has missed is installed too, since the other honest vault confirms it.
     let alice = scene.alice;
     let deletion = alice.owned(&Operation::Delete, now().plus(600_000), &alice.owner);
     leader.commit_at(&fleet, HONEST[1], shard, vec![alice.delete(deletion)]).await;
