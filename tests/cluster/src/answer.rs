@@ -5,16 +5,16 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// What a command said.
+/// A command's exit code and output.
 #[derive(Debug)]
 pub struct Answer {
     /// Exit code 0.
     pub ok: bool,
     /// Its exit code; None if a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub out: String,
-    /// What it complained of, warnings too.
+    /// Its standard error, warnings included.
     pub err: String,
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::Answer;
 
-/// Up until it is dropped, or until the test process ends in whatever way.
+/// Runs until it is dropped or the test process ends, even by a signal.
 pub struct ApiServer {
     folder: PathBuf,
     guardian: Child,
@@ -108,13 +108,13 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        // The closed pipe is the word to go.
+        // The child ends when the pipe closes.
         drop(self.guardian.stdin.take());
         let _ended = self.guardian.wait();
     }
 }
 
-/// Takes the cluster of a folder down once the pipe that it reads closes, which the kernel does also when a test is killed or when a `static` is never
+/// Stops the cluster of a folder once the pipe that it reads closes. The kernel closes the pipe also when a test is killed or when a `static` is never
 /// dropped.
 pub(crate) fn guardian(folder: &Path) -> Child {
     Command::new("sh")

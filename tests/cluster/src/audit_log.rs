@@ -1,4 +1,4 @@
-//! What somebody asked the API server for: its audit log, which has no contents.
+//! A user's requests to the API server, from its audit log, which records no contents.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Three nodes with our images on them: `cluster up`, `images/build.sh`, `cluster load`; or somebody else's, by its kubeconfig.
+//! Three nodes with our images on them (`cluster up`, `images/build.sh`, `cluster load`), or another cluster by its kubeconfig.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub struct Cluster {
 }
 
 enum Whose {
-    /// Made for this test: up until it is dropped, or until the test process ends in whatever way.
+    /// Made for this test. It runs until it is dropped or the test process ends, even by a signal.
     Ours(Child),
     /// One of `bin/cluster` that `BKV_CLUSTER_DIR` names, for work on a single scenario: it stays.
     Named,
@@ -129,7 +129,7 @@ impl Cluster {
         Answer::of(&mut command, Some(&object.to_string())).good();
     }
 
-    /// A way to a port of `pod/…` or `service/…`.
+    /// Forwards to a port of `pod/…` or `service/…`.
     pub fn forward(&self, namespace: &str, what: &str, port: u16) -> PortForward {
         if let Whose::Given { kubeconfig, .. } = &self.whose {
             return PortForward::forwarded(kubeconfig, namespace, what, port);
@@ -153,7 +153,7 @@ impl Cluster {
         answer.json()["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Waits until `look` gives something; fails the test after `patience` with the last thing that `look` said.
+    /// Waits until `look` succeeds. Fails the test after `patience` with the last error of `look`.
     #[track_caller]
     pub fn until<T>(&self, what: &str, patience: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
         let started = Instant::now();
@@ -171,7 +171,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Whose::Ours(guardian) = &mut self.whose {
-            // The closed pipe is the word to go.
+            // The child ends when the pipe closes.
             drop(guardian.stdin.take());
             let _ended = guardian.wait();
         }

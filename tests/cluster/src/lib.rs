@@ -1,7 +1,7 @@
 //! What tests on a real Kubernetes share: an API server of their own or a whole cluster with our images, the operator as a process with no more rights
-//! than its chart gives it, what it asked the server for, people who use a vault, and a walk over a resource definition's schema.
+//! than its chart gives it, its requests from the audit log, people who use a vault, and the places of a resource definition's schema.
 //!
-//! Nothing here skips: where the API server can't be brought up, the test fails and says why.
+//! Nothing here skips: if the API server can't start, the test fails and reports why.
 #![forbid(unsafe_code)]
 // This crate is test support: a failed expectation is how it reports.
 #![allow(

@@ -1,4 +1,4 @@
-//! JSON merge patch (RFC 7386): how a case says what is different from its base.
+//! JSON merge patch (RFC 7386): a case states its differences from a base.
 
 use serde_json::{Map, Value};
 

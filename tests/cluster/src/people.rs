@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::{Answer, Cluster, bin_dir, project};
 
-/// The right password of everybody.
+/// The right password of every account.
 const RIGHT: &str = "quiet otter paints the north window";
 
-/// Somebody with an account.
+/// A person with an account.
 #[derive(Clone, Debug)]
 pub struct Person {
     folder: PathBuf,
@@ -24,7 +24,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody whose profile says: ChatD at this local port, root and authority as the fleet published them. `issuer` is the folder of `kind/issuer.sh`.
+    /// A person whose profile names ChatD at this local port, and the root and authority that the fleet published. `issuer` is the folder of `kind/issuer.sh`.
     pub fn new(
         cluster: &Cluster,
         (namespace, vault): (&str, &str),
@@ -101,7 +101,7 @@ pub struct Recovery {
     pub at: Instant,
     /// How long it took.
     pub took: Duration,
-    /// Exit code of `bkv`, and its words if that was not 0.
+    /// Exit code of `bkv`, and its output if that was not 0.
     pub ended: Result<(), (Option<i32>, String)>,
 }
 
@@ -109,7 +109,7 @@ pub struct Recovery {
 pub struct Loop {
     people: Vec<Person>,
     done: Arc<Mutex<Vec<Recovery>>>,
-    /// Read-held during a recovery: in the midst of one a try is spent, until its end gives it back.
+    /// Read-locked during a recovery: a recovery spends a try until its end refills the budget.
     turn: Arc<RwLock<()>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -177,7 +177,7 @@ impl Loop {
         (all.len(), all.iter().map(|r| r.took).max().unwrap_or_default())
     }
 
-    /// Nobody's tries were spent: no failure since the registration, ten tries left, as the vaults sign it.
+    /// Checks that no account has spent tries: no failure since the registration and ten tries left, by the vaults' signed status.
     #[track_caller]
     pub fn no_try_was_spent(&self) {
         let _held = self.turn.write().expect("nobody panics with it");

@@ -1,4 +1,4 @@
-//! A way from this machine to a port of a pod or Service.
+//! An address on this machine that reaches a port of a pod or Service.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Open until it is dropped, or until the test process ends in whatever way.
 pub struct PortForward {
-    /// Where to knock.
+    /// Where to connect.
     pub address: SocketAddr,
     forward: Option<Child>,
 }
@@ -16,12 +16,12 @@ pub struct PortForward {
 const OPENS_WITHIN: Duration = Duration::from_secs(20);
 
 impl PortForward {
-    /// Addresses of pods and Services can be reached from this machine.
+    /// Without a forward: this machine reaches the addresses of pods and Services.
     pub(crate) fn straight(address: SocketAddr) -> Self {
         Self { address, forward: None }
     }
 
-    /// By `kubectl port-forward`, again and again: it ends when its pod does.
+    /// By `kubectl port-forward`, restarted whenever it ends with its pod.
     pub(crate) fn forwarded(kubeconfig: &Path, namespace: &str, what: &str, port: u16) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = free.local_addr().expect("its address");
@@ -41,7 +41,7 @@ impl PortForward {
         while TcpStream::connect(address).is_err() {
             assert!(
                 begun.elapsed() < OPENS_WITHIN,
-                "no way to {what} in {namespace} by kubectl port-forward"
+                "kubectl port-forward does not reach {what} in {namespace}"
             );
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -52,7 +52,7 @@ impl PortForward {
 impl Drop for PortForward {
     fn drop(&mut self) {
         if let Some(mut child) = self.forward.take() {
-            // The closed pipe is the word to go.
+            // The child ends when the pipe closes.
             drop(child.stdin.take());
             let _ended = child.wait();
         }

@@ -1,4 +1,4 @@
-//! A port of this machine that leads to a Service of the cluster. A connection that the Service sends to a pod that is gone is tried again.
+//! A port of this machine that forwards to a Service of the cluster, and retries a connection that the Service sends to a pod that is gone.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,15 +8,15 @@ use crate::PortForward;
 
 const CONNECT: Duration = Duration::from_millis(700);
 const TRIES: usize = 20;
-/// After a try that was refused at once.
+/// Pause after a try that was refused at once.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Opens one; gives its port. Open until the test process ends.
+/// Starts a proxy and returns its port. It runs until the test process ends.
 pub fn retrying_proxy(forward: PortForward) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
-        // All of it, or it would be shut by now.
+        // Moves the whole forward into the thread: a captured field alone would drop the rest, which ends the forward.
         let forward = forward;
         let address = forward.address;
         for inward in listener.incoming().flatten() {

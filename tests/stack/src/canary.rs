@@ -1,4 +1,4 @@
-//! Values that must not be found anywhere, in the forms in which programs let things slip, and the places where one looks for them.
+//! Secrets that must not be found anywhere, in the encodings in which programs leak them, and the search of files and memory for them.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

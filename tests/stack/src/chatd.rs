@@ -13,7 +13,7 @@ use toml::Table;
 use crate::raw::Endpoint;
 use crate::{Account, Fleet, bin_dir, wait};
 
-/// A port that nobody has now.
+/// A free port.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
@@ -81,12 +81,12 @@ impl Chatd {
         self.wait_ready();
     }
 
-    /// What it said.
+    /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.config.with_extension("log")).unwrap_or_default()
     }
 
-    /// To speak to it.
+    /// Its endpoint.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::new(&self.ca, self.port)
     }
@@ -156,7 +156,7 @@ pub fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     entry.as_table_mut().expect("a section")
 }
 
-/// `GET` in the clear on a health port; empty if nobody answers.
+/// `GET` in the clear on a health port. Empty if there is no answer.
 pub fn http(port: u16, path: &str) -> String {
     use std::io::{Read as _, Write as _};
     let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return String::new() };

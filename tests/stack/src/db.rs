@@ -1,4 +1,4 @@
-//! The fleet's Postgres, seen from beside and hurt.
+//! The fleet's Postgres: direct access for tests, and signals that stop or kill it.
 
 use std::fs;
 

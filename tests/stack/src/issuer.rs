@@ -1,4 +1,4 @@
-//! The fleet's token issuer, as good as it is and as bad as somebody may pretend.
+//! The fleet's token issuer: valid tokens, and every kind of bad token that an attacker may present.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,7 +50,7 @@ impl Issuer {
         let fine = claims(subject, audience, "iss", &json!(ISSUER));
         let part = |v: &Value| B64.encode(v.to_string());
         let unsigned = |header: Value| format!("{}.{}", part(&header), part(&fine));
-        // Who takes the public key for an HMAC secret: as it is in the JWKS, decoded and not.
+        // For a verifier that takes the public key as an HMAC secret: as in the JWKS, decoded and not decoded.
         let jwks: Value = serde_json::from_str(&self.0.jwks()).expect("JWKS");
         let x = jwks.pointer("/keys/0/x").and_then(Value::as_str).expect("x").to_owned();
         let hs256 = |secret: &[u8]| {

@@ -45,7 +45,7 @@ pub struct Answer {
     pub code: i32,
     /// Its one JSON object; null if it printed none.
     pub json: Value,
-    /// What it said on stderr.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -168,7 +168,7 @@ impl Fleet {
         regions.iter().filter_map(|r| r.get("name").and_then(Value::as_str).map(str::to_owned)).collect()
     }
 
-    /// Waits until this many regions say that they are ready.
+    /// Waits until this many regions report that they are ready.
     #[track_caller]
     pub fn wait_ready(&self, count: usize) {
         wait(&format!("{count} ready regions"), Duration::from_secs(30), || {
@@ -199,7 +199,7 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What a failed test needs most: what the programs said.
+            // A failed test shows the programs' last log lines.
             for name in [
                 "regions/eu-west/log",
                 "regions/us-east/log",
@@ -216,7 +216,7 @@ impl Drop for Fleet {
     }
 }
 
-/// Somebody with tokens. Devices are state folders by name.
+/// An account with tokens. Each device is a state folder with a name.
 pub struct Account<'a> {
     fleet: &'a Fleet,
     /// Its name at the issuer.

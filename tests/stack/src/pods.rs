@@ -45,7 +45,7 @@ pub struct Pods {
     issuer: DevIssuer,
     /// Stands for `/etc/hosts` in the vaults' own mount namespaces; peers are then known by name only.
     hosts: Option<PathBuf>,
-    /// Everything that any admin port has answered.
+    /// Every answer of any admin port.
     answers: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -218,13 +218,13 @@ impl Pods {
         self.pod(region).process.take().expect("a started vault").end(PATIENCE)
     }
 
-    /// What its log says so far.
+    /// Its log so far.
     pub fn log(&self, region: &str) -> String {
         let pod = self.regions.iter().find(|p| p.name == region);
         pod.and_then(|p| p.process.as_ref()).map(|p| p.text("err")).unwrap_or_default()
     }
 
-    /// A question to the admin port; waits until the port is open.
+    /// A request to the admin port. Waits until the port is open.
     #[track_caller]
     #[allow(clippy::needless_pass_by_value)] // as the callers have it
     pub fn call(&self, region: &str, path: &str, body: Option<Vec<u8>>) -> (u16, Value) {
@@ -257,7 +257,7 @@ impl Pods {
         wait(&format!("{region}: {what}"), PATIENCE, || good(&self.call(region, "/v1/status", None).1));
     }
 
-    /// The members of the admission list, from what each vault says of its token.
+    /// The members of the admission list, from what each vault reports about its token.
     #[track_caller]
     pub fn members(&self) -> Vec<Member> {
         let member = |(pod, slot): (&Pod, u8)| {
@@ -317,7 +317,7 @@ impl Pods {
         }
     }
 
-    /// Where these bytes can be seen: an admin port's answer (as they are, or in base64 or hex in its JSON), a log, or any file of any region.
+    /// The places that show these bytes: an admin port's answer (as they are, or in base64 or hex in its JSON), a log, or any file of any region.
     pub fn seen(&self, secret: &[u8]) -> Vec<String> {
         let mut hex = String::new();
         for b in secret {
@@ -351,7 +351,7 @@ impl Pods {
     }
 }
 
-/// Does this machine let a test have a mount namespace?
+/// Whether this machine allows a test a mount namespace.
 pub fn may_have_names() -> bool {
     let mut tried = Command::new("unshare");
     tried.args(["--mount", "true"]).stderr(std::process::Stdio::null());

@@ -1,4 +1,4 @@
-//! Knocking at a vault's ports with any certificate, or none.
+//! Connections to a vault's ports with any certificate, or none.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the client shows.
+/// What the client authenticates with.
 pub enum Shows<'a> {
     /// No certificate.
     Nothing,
@@ -29,7 +29,7 @@ pub enum Shows<'a> {
     OwnRawKey,
 }
 
-/// Believes every server: what is tested is whom the *server* lets in.
+/// Accepts every server: the tests check which clients the *server* accepts.
 #[derive(Debug)]
 struct Anybody(WebPkiSupportedAlgorithms, bool);
 
@@ -104,8 +104,8 @@ fn config(shows: &Shows<'_>, raw_server: bool) -> ClientConfig {
     }
 }
 
-/// Shakes hands on a port, says `words`, and gives what comes back until the server ends it, has nothing more to say, or it is enough. In TLS
-/// 1.3 a client's certificate is judged after the client believes itself done: only an answer shows that it was let in.
+/// Makes a TLS handshake on a port, sends `words` and returns the first bytes of the answer. Empty: no answer. In TLS 1.3 the server checks the client's
+/// certificate after the client has finished, so only an answer shows that the server accepted it.
 pub async fn probe_tls(
     port: u16,
     shows: &Shows<'_>,
@@ -128,7 +128,7 @@ pub async fn probe_tls(
     timeout(PATIENCE, work).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Says `words` over plain TCP; what comes back until the other side closes. None: neither an answer nor an end in time.
+/// Sends `words` over plain TCP and returns the bytes until the server closes. None: the server did not close in time.
 pub async fn probe_tcp(port: u16, words: &[u8]) -> Option<Vec<u8>> {
     let work = async {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).await?;

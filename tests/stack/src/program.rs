@@ -25,7 +25,7 @@ pub struct End {
 }
 
 impl End {
-    /// Fails the test unless it ended with `code` and said all of these words on either stream.
+    /// Fails the test unless it ended with `code` and wrote all of these words to either stream.
     #[track_caller]
     pub fn expect(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
@@ -112,7 +112,7 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Says aloud that something was not tested, and why.
+/// Prints that something was not tested, and why.
 pub fn skipped(what: &str, why: &str) {
     eprintln!("skipped: {what}: {why}");
 }

@@ -1,4 +1,4 @@
-//! A client that speaks the outer protocol by hand, well or badly, and the inner channel over it.
+//! A client that sends any frames of the outer protocol, valid or not, and any requests of the inner channel over it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::Fleet;
 
-/// Nothing that is waited for here takes this long.
+/// The deadline of every wait here.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A ChatD to speak to: its port, and the authority that its certificate comes from.
+/// A ChatD's endpoint: its port, and the authority of its certificate.
 #[derive(Clone)]
 pub struct Endpoint {
     /// Its public port.
@@ -128,7 +128,7 @@ impl Fleet {
         documents::bundle(&self.root(), &bundle.admission, &bundle.policy, None::<Time>).expect("signed")
     }
 
-    /// Whom an inner channel believes.
+    /// The vault identities that an inner channel accepts.
     pub async fn identities(&self) -> ClientSettings {
         let members = self.documents().await.admission.members;
         ClientSettings::new(members.into_iter().map(|m| m.identity).collect()).expect("identities")
@@ -192,7 +192,7 @@ impl Raw {
 pub enum Answer {
     /// With a reply, in so many bytes as ChatD sees them.
     Reply(p::Reply, usize),
-    /// With the end of the stream: why, in ChatD's words.
+    /// With the end of the stream, and ChatD's reason.
     End(Option<Body>),
 }
 

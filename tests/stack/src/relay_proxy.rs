@@ -1,5 +1,5 @@
-//! Whoever runs ChatD: a proxy between ChatD and a vault, with the role certificates of the fleet's folder (all keys that ChatD holds, and a
-//! vault's role key besides). It sees every frame in the clear, and may change it.
+//! The position of an attacker who runs ChatD: a proxy between ChatD and a vault, with the role certificates of the fleet's folder (all keys that ChatD
+//! holds, and a vault's role key). It sees every frame in the clear and may change it. [`crate::packet_capture`] sees only ciphertext on the wire.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::Fleet;
 
-/// One frame that went through.
+/// One frame that passed.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// Which vault.
@@ -34,12 +34,12 @@ pub type Meddle = Arc<dyn Fn(bool, &mut o::Frame) -> bool + Send + Sync>;
 pub struct RelayProxies {
     /// Region → port to give to ChatD in the vault's place.
     pub ports: BTreeMap<String, u16>,
-    /// All that went through.
+    /// All frames that passed.
     pub record: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl RelayProxies {
-    /// Before every vault.
+    /// Starts one proxy in front of every vault.
     pub async fn before(fleet: &Fleet, meddle: Meddle) -> Self {
         let record = Arc::new(Mutex::new(Vec::new()));
         let mut ports = BTreeMap::new();
@@ -66,14 +66,14 @@ impl RelayProxies {
         Self { ports, record }
     }
 
-    /// Tells a second ChatD to come here.
+    /// Points a second ChatD's configuration at the proxies.
     pub fn redirect(&self, table: &mut toml::Table) {
         for (region, port) in &self.ports {
             crate::chatd::section(table, "vaults").insert(region.clone(), format!("127.0.0.1:{port}").into());
         }
     }
 
-    /// What was seen so far.
+    /// The frames so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.record.lock().expect("the record").clone()
     }
@@ -99,7 +99,7 @@ async fn pass(
         record.lock().expect("the record").push(seen);
         meddle(up, f)
     };
-    // One side's end is the other's.
+    // When one side ends, the other ends too.
     tokio::select! {
         end = carry(chatd_read, vault_write, |f| write(true, f)) => end,
         end = carry(vault_read, chatd_write, |f| write(false, f)) => end,

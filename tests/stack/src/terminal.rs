@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::program::{End, Program};
 
-/// A command that believes it talks to a person.
+/// A command on a pseudo-terminal.
 pub struct Terminal {
     program: Program,
     keyboard: ChildStdin,

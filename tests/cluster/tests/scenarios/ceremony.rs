@@ -1,5 +1,5 @@
-//! S41, with the root off the cluster: who may edit the resource can't refill guesses, redirect the token check or have the operator change a policy.
-//! All that an edit does is ask people for a signature.
+//! S41, with the root off the cluster: an editor of the resource can't refill guesses, redirect the token check or make the operator change a policy.
+//! An edit only asks people for a signature.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -36,7 +36,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     stage.cluster.apply(NAMESPACE, &resource::small(NAME, &["eu-west"], &spec));
     let read = || resource::read(&stage.cluster, NAMESPACE, NAME);
 
-    // What a person does who follows the request.
+    // The steps of a person who follows the request.
     let mut how = String::new();
     stage.cluster.until("a request", Duration::from_secs(90), || {
         let asked = stage.cluster.get(NAMESPACE, "configmap", "vow-ceremony-request");
@@ -52,7 +52,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         asked["data"]["how"].as_str().unwrap_or_default().clone_into(&mut how);
         Ok(())
     });
-    // The very commands that the request tells.
+    // The commands exactly as the request shows them.
     let told: Vec<Vec<&str>> = how
         .lines()
         .filter_map(|line| line.trim().strip_prefix("bkv ceremony "))
@@ -107,7 +107,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     mia.log_in(&thief);
     let stolen = mia.recover("password");
     assert!(!stolen.ok, "a token of the editor's issuer is taken: {stolen:?}");
-    // The edit is undone; the person's own token counts again and nothing was refilled.
+    // The edit is undone. The person's own token counts again and nothing was refilled.
     let undo = json!({ "spec": {
         "attempts": { "max": 10 },
         "clientAuth": { "jwks": { "configMapRef": { "name": "demo-issuer" } } },

@@ -1,4 +1,4 @@
-//! Scenario 7: two people drain two nodes at once. The budget of the fleet lets one vault go and refuses the second.
+//! Scenario 7: two people drain two nodes at once. The fleet's disruption budget admits one eviction and refuses the second.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let stayed: Vec<bool> = REGIONS.iter().zip(&before).map(|(region, b)| uid(region) == *b).collect();
     assert_eq!(stayed.iter().filter(|s| **s).count(), 1, "one vault may go and one must stay: {answers:?}");
     for ((answer, stayed), region) in answers.iter().zip(&stayed).zip(REGIONS) {
-        // ChatD and the operator have budgets too, and go on the second try.
+        // ChatD and the operator have budgets too, and are evicted on the second try.
         let vault = format!("pods/\"demo-{region}-0\"");
         let refused = answer.err.lines().any(|l| l.contains(&vault) && l.contains("disruption budget"));
         assert_eq!((answer.ok, refused), (!stayed, *stayed), "{answer:?}");

@@ -1,4 +1,4 @@
-//! Scenario 1: the chart into one namespace, a resource into another that lets only restricted pods in, Ready, and people use it.
+//! Scenario 1: the chart in one namespace, a resource in another that admits only restricted pods. The fleet becomes Ready and people use it.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use bkv_cluster_tests::{Cluster, Loop, project};
 use super::resource::{self, PEOPLE};
 use super::stage::{SYSTEM, Stage, namespace, person};
 
-/// Accounts are spread over 16 shards, of which each region leads about a third: among ten, hardly ever does none meet a certain leader.
+/// Accounts are spread over 16 shards, and each region leads about a third of them. Among ten accounts, almost surely some reach each leader.
 const PEOPLE_AT_LEAST: usize = 10;
 
 pub(crate) fn tell() -> (Stage, String) {

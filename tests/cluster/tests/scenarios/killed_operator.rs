@@ -1,4 +1,4 @@
-//! Scenario 2: the operator is killed at each step of three fleets' making. Each ends Ready, with the id, the root and the keys that it began with.
+//! Scenario 2: the operator is killed at each step of making three fleets. Each fleet ends Ready, with the id, the root and the keys that it began with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         stage.cluster.apply(NAMESPACE, &resource::small(name, &REGIONS, &json!({})));
     }
     let (mut met, mut kills) = (BTreeSet::new(), 0);
-    // What must never change once it is there.
+    // What must never change once it exists.
     let mut fixed = BTreeMap::<String, Value>::new();
     stage.cluster.until("all are Ready", Duration::from_mins(4), || {
         let mut new = false;
         for map in stage.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator") {
             for (fact, value) in facts(&map) {
-                // The first fleet that gets there is enough; they go side by side.
+                // The first fleet that reaches the step is enough, since they progress side by side.
                 if let Some(step) = fact.strip_prefix("step ") {
                     new |= met.insert(step.to_owned());
                 } else {
@@ -52,7 +52,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     format!("{kills} kills at the steps {met:?}; all Ready after {:.0} s", took.as_secs_f32())
 }
 
-/// In turn: kill -9 in place, which keeps the lease, and the loss of all operators' pods, after which it has to run out.
+/// In turn: kill -9 in place, which keeps the lease, and the loss of all operator pods, after which the lease must expire.
 fn kill(stage: &Stage, number: usize) {
     if number.is_multiple_of(2) && stage.cluster.breakable() {
         for pod in stage.operators() {
@@ -66,7 +66,7 @@ fn kill(stage: &Stage, number: usize) {
     }
 }
 
-/// Steps that a fleet's ConfigMap shows, and what of it may never change.
+/// Steps that a fleet's ConfigMap shows, and the parts of it that must never change.
 fn facts(map: &Value) -> Vec<(String, Value)> {
     let name = map["metadata"]["name"].as_str().unwrap();
     let Some((vault, what)) = name.rsplit_once('-').filter(|(v, _)| FLEETS.contains(v)) else {

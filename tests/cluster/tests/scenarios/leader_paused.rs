@@ -1,11 +1,11 @@
-//! Scenario 6: the vault that leads hangs (SIGSTOP): connections stay open, nothing answers. Others take over; how long are people without?
+//! Scenario 6: the leading vault hangs (SIGSTOP). Connections stay open and nothing answers. Others take over, and the scenario measures the outage.
 
 use std::time::{Duration, Instant};
 
 use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
-/// A recovery that is begun in the moment of the stop must end within this.
+/// A recovery that begins at the moment of the stop must end within this time.
 const GAP: Duration = Duration::from_secs(20);
 
 pub(crate) fn tell(stage: &mut Stage) -> String {

@@ -1,4 +1,4 @@
-//! Scenario 4: all volumes of a fleet are gone. It is said, loudly, and no new keys are made over what people have backed up.
+//! Scenario 4: all volumes of a fleet are lost. The resource reports it, and the operator makes no new keys in place of those that people rely on.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     });
     let events = cluster.list(NAMESPACE, "events", "");
     assert!(events.iter().any(|e| e["reason"] == "FleetLost" && e["type"] == "Warning"), "no event");
-    // It stays so: once the last word is said about pods and volumes, nothing is written while one looks on.
+    // The state is final: once the status of pods and volumes is written, the operator writes nothing more.
     cluster.until("the operator writes no more", Duration::from_mins(1), || {
         let version = read()["metadata"]["resourceVersion"].clone();
         std::thread::sleep(Duration::from_secs(15));

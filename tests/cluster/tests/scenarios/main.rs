@@ -1,8 +1,8 @@
-//! A fleet on real pods, and what can happen to it, one file a story. One cluster for all; they run in order, and a loop of recoveries runs through those
-//! that break the fleet `demo`. After each of them nobody's tries may have been spent.
+//! Scenarios of a fleet on real pods, one file each. All run in order on one cluster, and a loop of recoveries runs during those
+//! that break the fleet `demo`. After each of them every account must have all its tries left.
 //!
 //! `BKV_SCENARIOS=rest,drains` runs only those (`install` always runs), `BKV_CLUSTER_DIR` uses a cluster of `bin/cluster` that is up: for work on one
-//! story. `BKV_KUBECONFIG` names the kubeconfig of any other cluster, such as kind's.
+//! scenario. `BKV_KUBECONFIG` names the kubeconfig of any other cluster, such as kind's.
 #![allow(clippy::case_sensitive_file_extension_comparisons, clippy::single_match_else)] // keys of Secrets are no file names
 #![allow(
     clippy::unwrap_used,
@@ -34,10 +34,10 @@ use std::time::Instant;
 
 use stage::Stage;
 
-/// A story, and its name.
+/// A scenario's name and body. The body returns a summary.
 type Scenario = (&'static str, fn(&mut Stage) -> String);
 
-/// What is told, in this order. The words that each gives back are for the table.
+/// All scenarios, in the order in which they run. The table shows the summary that each returns.
 const ALL: [Scenario; 14] = [
     ("hardened", hardened::tell),
     ("rest", rest::tell),
@@ -55,7 +55,7 @@ const ALL: [Scenario; 14] = [
     ("secrets", secrets::tell),
 ];
 
-/// They cut a node's power or stop a program in it.
+/// Scenarios that cut a node's power or stop a program in it.
 const NEED_OUR_NODES: [&str; 2] = ["leader_paused", "region_down"];
 
 #[test]

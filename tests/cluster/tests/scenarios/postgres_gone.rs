@@ -1,4 +1,4 @@
-//! Scenario 17: ChatD's database is gone for a while. It is only metadata: recoveries go on, the condition says so, and it heals.
+//! Scenario 17: ChatD's database is away for a while. It holds only metadata, so recoveries go on. The condition reports it and heals.
 
 use std::time::{Duration, Instant};
 

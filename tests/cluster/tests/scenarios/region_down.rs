@@ -1,4 +1,4 @@
-//! Scenario 5: power cut in one region, with its vault, a ChatD and maybe the operator. Recoveries go on; the resource says so and heals.
+//! Scenario 5: one region loses power, with its vault, a ChatD and perhaps the operator. Recoveries go on. The resource reports it and heals.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! `BackupKeyVault`s to apply, and what to read off them.
+//! `BackupKeyVault`s to apply, and checks of their status.
 
 use bkv_cluster_tests::{Cluster, merged, project};
 use serde_json::{Value, json};
@@ -58,13 +58,13 @@ pub(crate) fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a st
     (field("status"), field("reason"))
 }
 
-/// Fails the look unless the condition has that status and, if one is given, that reason.
+/// An error unless the condition has that status and, if one is given, that reason.
 pub(crate) fn wants(resource: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
     let has = condition(resource, kind);
     if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(told(resource)) }
 }
 
-/// Ready, every region in sync, nothing waited for.
+/// Ready, with every region in sync and nothing to wait for.
 pub(crate) fn settled(resource: &Value) -> Result<(), String> {
     let quiet = resource["status"]["waits"].as_array().is_none_or(Vec::is_empty);
     if resource["status"]["phase"] == "Ready" && quiet && condition(resource, "Reconciling").0 == "False" {
@@ -74,7 +74,7 @@ pub(crate) fn settled(resource: &Value) -> Result<(), String> {
     }
 }
 
-/// What a person would look at first.
+/// The status columns that a person reads first.
 pub(crate) fn told(resource: &Value) -> String {
     let status = &resource["status"];
     let mut lines = vec![format!("phase {}", status["phase"])];

@@ -1,4 +1,4 @@
-//! Nothing happens, and nothing is written: not for a minute, while people recover all the time.
+//! At rest the operator writes nothing for a minute, while people recover all the time.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let (since, versions, writes) = (Instant::now(), stage.versions(PEOPLE), stage.writes());
     assert!(versions.len() > 20 && versions.contains_key("BackupKeyVault demo"), "{versions:?}");
     assert!(writes.values().sum::<u64>() > 0, "the operators' metrics are empty");
-    std::thread::sleep(REST); // that nothing happens can't be waited for otherwise
+    std::thread::sleep(REST); // no condition to wait for: nothing may happen in this time
     assert_eq!(stage.versions(PEOPLE), versions, "an object was written to at rest");
     assert_eq!(stage.writes(), writes, "the operator wrote at rest");
     let (recoveries, _) = stage.people.went_on(&stage.cluster, since, 10);

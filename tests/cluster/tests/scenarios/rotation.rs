@@ -1,6 +1,6 @@
-//! S34, scenario 14: the authority and every leaf are replaced while people recover: no pod starts anew, no recovery fails, and at the end a stolen leaf of
-//! the old authority opens nothing. Years pass by ageing what lies in the Secret: the first authority is made one that is near its end, and the overlap is
-//! made to have begun long ago, once everybody has what it waits for.
+//! S34, scenario 14: the authority and every leaf are replaced while people recover. No pod restarts, no recovery fails, and at the end every port refuses a
+//! stolen leaf of the old authority. The scenario ages the Secret in place of waiting for years: it makes the first authority one that expires soon, and
+//! moves the start of the overlap into the past once every program has the new authority.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -25,7 +25,7 @@ const LEAVES: [&str; 7] = [
     "demo-us-east-tls",
     "demo-ap-south-tls",
 ];
-/// A Secret that has changed is in every pod, and its program has looked: the kubelet syncs every 10 s here, programs look every 5 s.
+/// After this time a changed Secret is in every pod and its program has read it: the kubelet syncs every 10 s here, programs read every 5 s.
 const MOUNTED: Duration = Duration::from_secs(40);
 /// The operator looks at certificates when the spec changes, and every two minutes.
 const LOOKED: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     });
     let next = field(stage, AUTHORITY, "next.crt");
     specs.until(stage, "the overlap counts", |stage| maybe(stage, AUTHORITY, "since").map(drop));
-    std::thread::sleep(MOUNTED); // what the ten minutes of the overlap are for
+    std::thread::sleep(MOUNTED); // the ten minutes of the overlap give this time
     stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
 
     edit(stage, &json!({ "since": STANDARD.encode("1") }));
@@ -139,7 +139,7 @@ fn patch(stage: &Stage, kind: &str, name: &str, patch: &Value) {
     stage.cluster.kubectl(&["-n", PEOPLE, "patch", kind, name, "--type=merge", "-p", &patch]).good();
 }
 
-/// The same authority by the same key, made two years ago and with two months to live: due for its successor.
+/// The same authority under the same key, made two years ago and valid for two more months, so that its successor is due.
 fn aged(key: &str) -> String {
     let key = rcgen::KeyPair::from_pem(key).expect("a key");
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");

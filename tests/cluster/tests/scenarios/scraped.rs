@@ -1,4 +1,4 @@
-//! What the programs really expose is what alerts and the dashboard ask for: a scrape of every pod, held against monitoring/metrics.yaml.
+//! The programs expose every metric that alerts and the dashboard use: a scrape of every pod, compared with monitoring/metrics.yaml.
 
 use std::process::Command;
 

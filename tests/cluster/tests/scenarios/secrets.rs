@@ -10,7 +10,7 @@ use super::resource::PEOPLE;
 use super::stage::{SYSTEM, Stage};
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
-    // Other namespaces were looked at when they were left.
+    // Other namespaces were checked before they were deleted.
     let (people, system) = (nowhere(&stage.cluster, PEOPLE), nowhere(&stage.cluster, SYSTEM));
     assert!(people.0 > 20 && people.1 > 5 && system.1 > 1, "{people:?} {system:?}: that is little");
     format!(
@@ -46,7 +46,7 @@ pub(crate) fn nowhere(cluster: &Cluster, namespace: &str) -> (usize, usize) {
     (secrets.len(), logs.len())
 }
 
-/// What the containers of all pods have said, those before a restart too.
+/// The logs of all pods' containers, also from before a restart.
 fn logs(cluster: &Cluster, namespace: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for pod in cluster.list(namespace, "pods", "") {
@@ -62,7 +62,7 @@ fn logs(cluster: &Cluster, namespace: &str) -> Vec<(String, String)> {
     all
 }
 
-/// What of a Secret's value is secret, in the forms that it could be seen in. Certificates are public.
+/// The secret parts of a Secret's value, in the forms in which they could be shown. Certificates are public.
 fn parts(key: &str, bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let kind = key.rsplit('.').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the stories share: the cluster, the operator in it, the fleet `demo`, and people who use it.
+//! What the scenarios share: the cluster, the operator in it, the fleet `demo`, and people who use it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::resource::{self, PEOPLE};
 use super::secrets;
 
-/// Where the operator lives.
+/// The operator's namespace.
 pub(crate) const SYSTEM: &str = "bkv-system";
 /// Everything that carries our labels.
 pub(crate) const OURS: &str = "statefulsets,deployments,services,serviceaccounts,configmaps,secrets,poddisruptionbudgets,networkpolicies,pods,persistentvolumeclaims";
-/// What an object bears that the operator made.
+/// The label of objects that the operator made.
 pub(crate) const MADE: &str = "app.kubernetes.io/managed-by=bkv-operator";
 
 pub(crate) struct Stage {
@@ -27,12 +27,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A namespace that lets only restricted pods in, with the issuer's public keys in it.
+    /// Makes a namespace that admits only restricted pods and holds the issuer's public keys.
     pub(crate) fn namespace(&self, name: &str) {
         namespace(&self.cluster, &self.issuer, name);
     }
 
-    /// Done with a namespace: no secret of it may have been seen anywhere; then all of it goes, and its volumes are free again.
+    /// Deletes a namespace after a check that none of its secrets was shown anywhere. Its volumes are free again.
     #[track_caller]
     pub(crate) fn leave(&self, name: &str) {
         secrets::nowhere(&self.cluster, name);
@@ -54,12 +54,12 @@ impl Stage {
         self.cluster.until("demo heals", patience, || resource::settled(&self.demo()));
     }
 
-    /// A way to ChatD of a fleet, and somebody who uses it.
+    /// A person who reaches the ChatD of a fleet through a proxy.
     pub(crate) fn person(&self, namespace: &str, vault: &str, name: &str) -> Person {
         person(&self.cluster, &self.issuer, self.folder.path(), (namespace, vault), name)
     }
 
-    /// Writes to the API server that the operators say they have made. (Of a replica that started anew they begin at 0.)
+    /// Writes to the API server as the operators count them. (A replica that restarted counts from 0.)
     pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for pod in self.operators() {

@@ -1,4 +1,4 @@
-//! Scenario 3: the status is a cache. Wiped, as a restore from a backup does it, it is made anew from what is, and nothing else is touched.
+//! Scenario 3: the status is a cache. When it is wiped, as by a restore from a backup, the operator rebuilds it from the objects and changes nothing else.
 
 use std::time::{Duration, Instant};
 
