@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bkv_operator::settings::{Cli, Command, RunArgs};
 use clap::Parser as _;
+use thiserror_ext::AsReport as _;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -78,13 +79,7 @@ async fn check(url: String) -> ExitCode {
     }
 }
 
-fn ended(e: &dyn std::error::Error, code: u8) -> ExitCode {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
-    }
-    eprintln!("bkv-operator: {words}");
+fn ended(e: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
+    eprintln!("bkv-operator: {}", e.as_report());
     ExitCode::from(code)
 }

@@ -10,6 +10,8 @@ mod tree;
 use std::path::Path;
 use std::process::ExitCode;
 
+use thiserror_ext::AsReport as _;
+
 use arguments::Invocation;
 
 const HELP: &str = include_str!("help.txt");
@@ -77,14 +79,7 @@ fn end(outcome: Result<String, Failed>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err((code, error)) => {
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text.push_str(": ");
-                text.push_str(&cause.to_string());
-                source = cause.source();
-            }
-            eprintln!("copier: {text}");
+            eprintln!("copier: {}", error.as_report());
             ExitCode::from(code)
         }
     }

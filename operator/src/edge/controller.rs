@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action as Next;
+use thiserror_ext::AsReport as _;
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -70,16 +71,10 @@ pub(super) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, operator:
         PassError::Status(_) => "status",
     };
     operator.context.metrics.errors.with_label_values(&[step]).inc();
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
-    }
     tracing::warn!(
         namespace = resource.namespace(),
         vault = resource.name_any(),
-        error = words,
+        error = %error.as_report(),
         "a pass failed; tried again"
     );
     Next::requeue(Duration::from_secs(5))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bkv_mtls::{ClientRole, Identity, Role};
 use bkv_wire::documents::Kind;
 use serde::de::DeserializeOwned;
+use thiserror_ext::AsReport as _;
 
 use crate::{
     FleetMade, HandOver, Installed, Problem, PublicRoot, RootHeld, SealedRoots, Signed, VaultStatus,
@@ -81,7 +82,7 @@ impl VaultClient {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|e| unreachable(chain(&e)))?;
+            .map_err(|e| unreachable(e.to_report_string()))?;
         Ok(Self { region: region.to_owned(), base: format!("https://{address}"), http })
     }
 
@@ -171,8 +172,10 @@ impl VaultClient {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), VaultError> {
-        let unreachable =
-            |e: reqwest::Error| VaultError::Unreachable { region: self.region.clone(), why: chain(&e) };
+        let unreachable = |e: reqwest::Error| VaultError::Unreachable {
+            region: self.region.clone(),
+            why: e.to_report_string(),
+        };
         let mut answer = request.send().await.map_err(unreachable)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
@@ -194,15 +197,4 @@ const fn document(kind: Kind) -> &'static str {
         Kind::Admission => paths::ADMISSION,
         Kind::Policy => paths::POLICY,
     }
-}
-
-/// An error with its sources: reqwest keeps the cause there. The only address in it is the vault's.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
-    }
-    words
 }

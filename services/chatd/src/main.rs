@@ -8,6 +8,7 @@ use bkv_chatd::run::RunError;
 use bkv_config::chatd::Config;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use thiserror_ext::AsReport as _;
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -64,24 +65,10 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("bkv-chatd: {}", chain(&e));
+            eprintln!("bkv-chatd: {}", e.as_report());
             ExitCode::from(70)
         }
     }
-}
-
-/// An error with its sources, each said once.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        let more = e.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = e.source();
-    }
-    words
 }
 
 async fn serve(config: Config) -> Result<(), RunError> {

@@ -2,6 +2,7 @@
 
 use bkv_client::{Error, MemoryError, Whose};
 use bkv_stream::Error as StreamError;
+use thiserror_ext::AsReport as _;
 
 use crate::exit::{Exit, Failure};
 use crate::words::time;
@@ -121,16 +122,6 @@ impl From<StreamError> for Failure {
             S::Cancelled => (Exit::Interrupted, "Nothing was left behind."),
             _ => (Exit::Unexpected, "Nothing was left behind."),
         };
-        Self::new(exit, chain(&e)).remedy(remedy)
+        Self::new(exit, e.to_report_string()).remedy(remedy)
     }
-}
-
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
-    }
-    words
 }

@@ -9,6 +9,7 @@ use bkv_hsm::softhsm::{self, Ensured, SetupError, Wanted};
 use bkv_vault::run::RunError;
 use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use thiserror_ext::AsReport as _;
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("bkv-vault: {}", chain(&e));
+            eprintln!("bkv-vault: {}", e.as_report());
             ExitCode::from(70)
         }
     }
@@ -116,7 +117,7 @@ fn init_token(config: Config) -> ExitCode {
         Ok(Ensured::Made) => println!("token {label:?} made"),
         Ok(Ensured::Found) => println!("token {label:?} is there and takes the PIN"),
         Err(e) => {
-            eprintln!("bkv-vault: {}", chain(&e));
+            eprintln!("bkv-vault: {}", e.as_report());
             return ExitCode::from(match e {
                 SetupError::NoDirectory(_) => 64,
                 SetupError::PinRefused { .. } => 65,
@@ -126,20 +127,6 @@ fn init_token(config: Config) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-/// An error with its sources, each said once.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        let more = e.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = e.source();
-    }
-    words
 }
 
 async fn serve(config: Config) -> Result<(), RunError> {

@@ -20,6 +20,8 @@ mod stack;
 mod stats;
 mod stream;
 
+use thiserror_ext::AsReport as _;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -31,13 +33,7 @@ fn main() -> ExitCode {
         // Measured, but a goal does not hold or could not be measured.
         Ok(false) => ExitCode::from(u8::from(args.strict)),
         Err(e) => {
-            let mut words = e.to_string();
-            let mut source = std::error::Error::source(&e);
-            while let Some(e) = source {
-                words = format!("{words}: {e}");
-                source = e.source();
-            }
-            eprintln!("bkv-bench: {words}");
+            eprintln!("bkv-bench: {}", e.as_report());
             ExitCode::from(e.exit())
         }
     }

@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use thiserror_ext::AsReport as _;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -130,7 +131,7 @@ impl Transport for WebSocketTransport {
     async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
         let mut url = self.base.clone();
         url.set_path(path);
-        let unreachable = |e: reqwest::Error| TransportError::Unreachable(chain(&e));
+        let unreachable = |e: reqwest::Error| TransportError::Unreachable(e.to_report_string());
         let mut answer = self
             .http
             .get(url)
@@ -208,16 +209,6 @@ fn status(code: u16, challenge: Option<&str>) -> TransportError {
         404 => wrong("ChatD has no such path: is the address right?".into()),
         code => TransportError::Unreachable(format!("ChatD answered {code}")),
     }
-}
-
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut words = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        words = format!("{words}: {e}");
-        source = e.source();
-    }
-    words
 }
 
 impl std::fmt::Debug for WebSocketTransport {
