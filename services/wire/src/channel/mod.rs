@@ -4,10 +4,12 @@
 
 mod endpoint;
 mod frame;
+mod raw_key;
 mod settings;
 
 pub use endpoint::Channel;
 pub use frame::{MAX_MESSAGE, padded_len};
+pub use raw_key::RawKeyVerifier;
 pub use settings::{ALPN, ClientSettings, ServerSettings};
 
 /// What ended a channel. None of them can be retried on the same channel.

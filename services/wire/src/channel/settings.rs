@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, ServerConfig,
-    SignatureScheme, client, version,
-};
+use rustls::{ClientConfig, ServerConfig, client, version};
 
-use super::ChannelError;
+use super::{ChannelError, RawKeyVerifier};
 
 /// ALPN of the inner channel: a later version of the messages gets another.
 pub const ALPN: &[u8] = b"bkv/1";
@@ -32,14 +27,12 @@ impl ClientSettings {
         if accepted.is_empty() {
             return Err(ChannelError::Settings("the admission list names no identity".into()));
         }
-        let provider = Arc::new(provider());
-        let verifier =
-            Arc::new(Admitted { accepted, algorithms: provider.signature_verification_algorithms });
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let verifier = RawKeyVerifier::new(move |key: &[u8]| accepted.iter().any(|k| k.as_slice() == key));
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| ChannelError::Settings(e.to_string()))?
             .dangerous() // "dangerous" because it is not the web's PKI: the root-signed list is ours
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.resumption = client::Resumption::disabled();
         config.enable_early_data = false;
@@ -78,60 +71,5 @@ fn provider() -> CryptoProvider {
         ],
         kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519],
         ..default_provider()
-    }
-}
-
-/// Accepts only a server whose raw public key is on the list and that signs the handshake with it.
-#[derive(Debug)]
-struct Admitted {
-    accepted: Vec<Vec<u8>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Admitted {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.accepted.iter().any(|key| key.as_slice() == end_entity.as_ref()) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature_with_raw_key(
-            message,
-            &SubjectPublicKeyInfoDer::from(key.as_ref()),
-            signature,
-            &self.algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
     }
 }
