@@ -1,6 +1,7 @@
-//! ChatD, the front end: authenticates clients, relays opaque frames to the vault that leads their shard. It knows the outer envelope only.
+//! ChatD, the front end: authenticates clients, relays opaque frames to the vault that leads their shard. It knows the outer envelope
+//! of their messages only. Its projection decodes the vaults' event feed with the types of `bkv-core`.
 //!
-//! Pure parts (no I/O, no clock): `routing`, `stream`, `limits`. The edge: `server` (the doors), `relay` (one client), `vaults` (shared links),
+//! Pure parts (no I/O, no clock): `routing`, `stream`, `limits`. The edge: `server` (the ports), `shared` (what handlers share), `relay` (one client), `vaults` (shared links),
 //! `projection` (key metadata in Postgres).
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod relay;
 pub mod routing;
 pub mod run;
 pub mod server;
+pub mod shared;
 pub mod stream;
 pub mod vaults;
 

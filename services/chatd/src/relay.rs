@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Caller, Shared};
+use crate::shared::{Caller, Shared};
 use crate::stream::{Action, Stream};
 use crate::vaults::VaultStream;
 
@@ -51,16 +51,16 @@ enum End {
     Draining,
     /// The client does not take its frames.
     Slow,
-    /// Not a word for too long.
+    /// The client sent nothing for too long.
     Idle,
     /// More than its rate, or faster than its vault takes it.
     Rate,
-    /// A frame that does not read, is unknown, or stands where it can't.
+    /// A frame that can't be decoded, is unknown, or is not allowed here.
     Protocol,
 }
 
 impl End {
-    /// What the client's open streams are told.
+    /// The reason that the client's open streams are reset with.
     const fn reset(self) -> Option<Reason> {
         match self {
             Self::Gone | Self::Slow => None,
@@ -83,7 +83,7 @@ impl End {
     }
 }
 
-/// What goes to one client. Whoever finds it full says that the client is slow, and its connection ends: it is dropped, not waited for.
+/// Frames for one client. If the queue is full the client is slow, and its connection ends.
 #[derive(Clone)]
 struct Out {
     queue: mpsc::Sender<o::Frame>,
@@ -198,7 +198,7 @@ fn client_frame(
             }
             let (tx, rx) = mpsc::channel(IN);
             streams.insert(id, tx);
-            // The route is the token's, never the client's word.
+            // The route comes from the token, never from the client's message.
             shared.streams.spawn(relay(id, rx, out.clone(), shared.clone(), route));
         }
         Some(Body::Data(data)) => match streams.get(&id).map(|tx| tx.try_send(data)) {
@@ -215,7 +215,7 @@ fn client_frame(
     Ok(())
 }
 
-/// One stream: the state machine says what to do, this does it.
+/// One stream: carries out what the state machine decides.
 async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc<Shared>, route: Route) {
     let mut state = Stream::default();
     let mut tries = Tries { number: 0, waits: WAITS.build() };
@@ -260,13 +260,13 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
             }
             Action::Elsewhere(kept) => vault = tries.open(&shared, &route, &kept).await,
             Action::Reset(reason) => {
-                let word = match reason {
+                let label = match reason {
                     Reason::LeaderMoved => "leader_moved",
                     Reason::VaultLost => "vault_lost",
                     Reason::NoLeader => "no_leader",
                     _ => "other",
                 };
-                shared.metrics.failures.with_label_values(&[word]).inc();
+                shared.metrics.failures.with_label_values(&[label]).inc();
                 out.send(id, Body::Reset(o::Reset { reason: reason.into() }));
                 return;
             }

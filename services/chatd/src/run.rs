@@ -1,4 +1,4 @@
-//! ChatD from its configuration to its last breath.
+//! ChatD from its configuration to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::projection::{self, Metadata};
-use crate::server::{self, Shared};
+use crate::server;
+use crate::shared::Shared;
 use crate::vaults::Vaults;
 
 /// Leeway for token times, seconds.

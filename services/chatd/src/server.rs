@@ -1,8 +1,9 @@
-//! The public door (HTTPS) and the health port. Who is asked for is judged here by ChatD's own token; what they send is not looked at.
+//! The public port (HTTPS) and the health port. ChatD's own token decides here whose account a request is for; what clients send to vaults is not
+//! looked at.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Extension, State, WebSocketUpgrade};
@@ -10,173 +11,51 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use bkv_config::chatd::Limits;
 use bkv_core::id::Route;
 use bkv_core::statement;
-use bkv_mtls::{Identity, WebIdentity};
 use bkv_net::{Tasks, accept, http};
-use bkv_tokens::{TokenError, Verifier};
+use bkv_tokens::TokenError;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::fleet::FleetCache;
-use crate::limits::{Buckets, Counts, Rate, neighbourhood};
-use crate::metrics::Metrics;
-use crate::projection::Metadata;
+use crate::limits::neighbourhood;
 use crate::relay;
-use crate::vaults::Vaults;
+use crate::shared::{Caller, Shared};
 
-/// What is answered to a token of this fleet that has run out.
+/// Answer to a token of this fleet that has expired.
 const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The most a client's frame may hold.
 const MAX_FRAME: usize = 64 << 10;
 /// How long the issuer may be asked for a new key.
 const KEYS: Duration = Duration::from_secs(1);
-/// Accounts and addresses that are remembered by limits.
-const REMEMBERED: usize = 200_000;
 
-/// What all handlers share.
-#[derive(Debug)]
-pub struct Shared {
-    /// Links to vaults.
-    pub vaults: Arc<Vaults>,
-    /// ChatD's tokens.
-    pub tokens: Verifier,
-    /// What Postgres knows.
-    pub metadata: Metadata,
-    /// The bundle.
-    pub fleet: FleetCache,
-    /// Limits.
-    pub limits: Limits,
-    /// Metrics.
-    pub metrics: Metrics,
-    /// Cancelled when ChatD drains.
-    pub drain: CancellationToken,
-    rates: Mutex<Buckets<Route>>,
-    accounts: Mutex<Counts<Route>>,
-    address_rates: Mutex<Buckets<IpAddr>>,
-    addresses: Mutex<Counts<IpAddr>>,
-    room: Arc<Semaphore>,
-    /// A connection that was upgraded to a WebSocket, in a task that axum starts.
-    websockets: TaskTracker,
-    pub(crate) writers: TaskTracker,
-    pub(crate) streams: TaskTracker,
-    certificates: (Arc<Identity>, Arc<WebIdentity>),
-    started: Instant,
-}
-
-impl Shared {
-    /// With nothing counted yet.
-    pub fn new(
-        vaults: Arc<Vaults>,
-        tokens: Verifier,
-        metadata: Metadata,
-        limits: Limits,
-        metrics: Metrics,
-        drain: CancellationToken,
-        certificates: (Arc<Identity>, Arc<WebIdentity>),
-        tasks: &Tasks,
-    ) -> Arc<Self> {
-        let address = Rate { per_second: limits.address_per_second, burst: limits.address_burst };
-        let rate = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
-        Arc::new(Self {
-            vaults,
-            tokens,
-            metadata,
-            fleet: FleetCache::default(),
-            limits,
-            metrics,
-            drain,
-            rates: Mutex::new(Buckets::new(rate, REMEMBERED)),
-            accounts: Mutex::new(Counts::new(limits.connections_per_account)),
-            address_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
-            addresses: Mutex::new(Counts::new(limits.connections_per_address)),
-            room: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
-            websockets: tasks.group("WebSockets"),
-            writers: tasks.group("WebSocket writers"),
-            streams: tasks.group("client streams"),
-            certificates,
-            started: Instant::now(),
-        })
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// One frame or request of an account at an address: both have a budget.
-    pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
-        self.may_call(caller.address)
-            && self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, self.now())
-    }
-
-    /// One thing that costs us something before we know who asks: a handshake, a token's signature.
-    fn may_call(&self, address: IpAddr) -> bool {
-        self.address_rates.lock().unwrap_or_else(PoisonError::into_inner).take(address, self.now())
-    }
-
-    /// A new socket, if there is room for it.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
-        let room = self.room.clone().try_acquire_owned().ok()?;
-        let counted = self.may_call(address)
-            && self.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(address);
-        counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
-    }
-
-    /// Whose token is this? The route follows from it and from nothing that the client says.
-    async fn route(&self, headers: &HeaderMap) -> Result<Route, Response> {
-        let answer = |challenge: &'static str| {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], "token refused\n")
-                .into_response()
-        };
-        let refused = || answer("Bearer");
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.strip_prefix("Bearer "))
-            .ok_or_else(refused)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        match self.tokens.verify_or_refresh(token, now, KEYS).await {
-            Ok(s) => Ok(statement::route(&s.issuer, &s.subject)),
-            Err(e) => {
-                tracing::debug!(reason = e.reason(), "token refused");
-                // Judged after the signature: only who was given this token learns that it has run out (RFC 6750, section 3.1).
-                Err(match e {
-                    TokenError::Expired => answer(EXPIRED),
-                    _ => refused(),
-                })
-            }
+/// The route of the token's account. It follows from the token alone, never from what the client claims.
+async fn route(shared: &Shared, headers: &HeaderMap) -> Result<Route, Response> {
+    let answer = |challenge: &'static str| {
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], "token refused\n").into_response()
+    };
+    let refused = || answer("Bearer");
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "))
+        .ok_or_else(refused)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    match shared.tokens.verify_or_refresh(token, now, KEYS).await {
+        Ok(s) => Ok(statement::route(&s.issuer, &s.subject)),
+        Err(e) => {
+            tracing::debug!(reason = e.reason(), "token refused");
+            // The verifier checks the signature first: only a holder of a genuine token learns that it has expired (RFC 6750, section 3.1).
+            Err(match e {
+                TokenError::Expired => answer(EXPIRED),
+                _ => refused(),
+            })
         }
     }
 }
-
-/// One socket. It counts until the last who uses it lets go: after an upgrade that is the WebSocket's task, while the HTTP server's ends there.
-pub(crate) struct Caller {
-    shared: Arc<Shared>,
-    address: IpAddr,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
-    }
-}
-
-/// Leaves the count when a connection ends, however it ends.
-struct Entered(Arc<Shared>, Route);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.1);
-    }
-}
-
 fn busy(why: &'static str) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, why).into_response()
 }
@@ -192,17 +71,16 @@ async fn relay_route(
     if !shared.may_call(caller.address) {
         return busy(TOO_MANY);
     }
-    let route = match shared.route(&headers).await {
+    let route = match route(&shared, &headers).await {
         Ok(route) => route,
         Err(refused) => return refused,
     };
     if shared.drain.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
-    if !shared.accounts.lock().unwrap_or_else(PoisonError::into_inner).enter(route) {
+    let Some(entered) = shared.connect(route) else {
         return busy("too many connections of this account\n");
-    }
-    let entered = Entered(shared.clone(), route);
+    };
     // axum starts the task. The token counts it among ours until it has ended, or until the upgrade has failed.
     let running = shared.websockets.token();
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
@@ -239,14 +117,14 @@ async fn account_route(
     if !shared.may_call(caller.address) {
         return busy(TOO_MANY);
     }
-    match shared.route(&headers).await {
+    match route(&shared, &headers).await {
         Ok(route) if !shared.may_send(&route, &caller) => busy(TOO_MANY),
         Ok(route) => Json(shared.metadata.account(&route).await).into_response(),
         Err(refused) => refused,
     }
 }
 
-/// The public door.
+/// Listens on the public port until `stop`.
 pub async fn public(
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -277,7 +155,7 @@ pub async fn public(
     Ok(bound)
 }
 
-/// `/livez`, `/readyz`, `/metrics`.
+/// Listens on the health port until `stop`: `/livez`, `/readyz`, `/metrics`.
 pub async fn health(
     shared: Arc<Shared>,
     address: SocketAddr,

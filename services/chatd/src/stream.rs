@@ -1,5 +1,5 @@
-//! One relayed stream as a state machine: frames in, what to do out. Until a vault has answered, the client's first bytes are kept, so that
-//! a wrong guess at the leader costs no round trip to the client; after that only the client can start again.
+//! One relayed stream as a state machine: frames in, actions out. Until a vault has answered, ChatD keeps the client's first bytes, so that a wrong choice
+//! of the leader costs the client no round trip. After that only the client can start again.
 
 use bkv_wire::proto::outer::reset::Reason;
 use bytes::Bytes;
@@ -66,7 +66,7 @@ impl Stream {
         Action::ToVault(data)
     }
 
-    /// Bytes of the vault: it leads, or it would have said so.
+    /// Bytes of the vault. It leads, or it would have sent NotLeader.
     pub fn vault_data(&mut self, data: Bytes) -> Action {
         if matches!(self.0, State::Over) {
             return Action::Ignore;

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::vaults::{VaultStream, Vaults};
 
 const RETRY: Duration = Duration::from_secs(1);
-/// While nothing happens the database is looked at after this, so that its absence, and that it was set back, is noticed.
+/// Without events the database is checked this often, to notice that it is away or that an older copy was restored.
 const LOOK: Duration = Duration::from_secs(5);
 /// Events in one transaction at most.
 const BATCH: u32 = 256;
@@ -67,7 +67,7 @@ async fn follow_shard(vaults: &Vaults, metadata: &Metadata, metrics: &Metrics, s
     }
 }
 
-/// Until the feed ends here (the leader moved, the link is lost), the database fails, or it was set back and must be told again.
+/// Runs until the feed ends (the leader moved, the link is lost), the database fails, or an older copy of it was restored and needs a scan.
 async fn take_in(
     pool: &PgPool,
     metadata: &Metadata,
@@ -75,10 +75,10 @@ async fn take_in(
     shard: u16,
     mut known: u64,
 ) -> Result<(), sqlx::Error> {
-    // From the first event on: what the shard has is not to be trusted, also where it calls itself newer than what comes.
+    // A feed from the start replaces the shard's rows, even rows that claim to be newer.
     let mut anew = known == 0;
     let mut caught_up = false;
-    // A scan replaces what the shard has, in one transaction: nobody sees half of it.
+    // A scan replaces the shard's rows in one transaction: no reader sees half of it.
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
         let Ok(body) = timeout(LOOK, stream.next()).await else {
@@ -89,7 +89,8 @@ async fn take_in(
         };
         match body {
             Some(Body::Event(first)) if scan.is_none() => {
-                // What is in hand is not in the database yet: while that is away, what it says must not be called fresh the moment it is back.
+                // Mark the shard stale before writing. If Postgres is down, this batch is not stored yet, and answers read right after Postgres
+                // returns would miss it.
                 metadata.behind(shard);
                 match within(take_batch(pool, &mut stream, shard, known, anew, first)).await? {
                     Some((last, frames)) => {
@@ -101,10 +102,10 @@ async fn take_in(
                 if caught_up && stream.is_quiet() {
                     metadata.live(shard);
                 }
-                // What comes meanwhile shares the next transaction.
+                // Events that arrive meanwhile share the next transaction.
                 sleep(GATHER).await;
             }
-            // The vault's word that this is all there is so far.
+            // The vault reports that this was the newest event.
             Some(Body::ScanPage(page))
                 if scan.is_none() && page.last && page.events.is_empty() && page.cursor == known =>
             {
@@ -198,7 +199,7 @@ fn add(batch: &mut store::Batch, frame: o::Event) {
     if let Ok(event) = minicbor::decode::<Event>(&frame.event) {
         batch.add(event, frame);
     } else {
-        // A newer vault's event that this ChatD does not know: the next scan brings the account's state.
-        tracing::warn!(shard = frame.shard, cursor = frame.cursor, "an event that does not read");
+        // A newer vault may send events that this ChatD does not know. The next scan brings the account's state.
+        tracing::warn!(shard = frame.shard, cursor = frame.cursor, "an event can't be decoded");
     }
 }

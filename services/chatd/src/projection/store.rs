@@ -1,7 +1,6 @@
 //! The database: one row a key, one cursor a shard, written in one transaction.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use bkv_core::account::State;
 use bkv_core::effect::Event;
 use bkv_core::id::Route;
 use bkv_wire::proto::outer as o;
-use serde_json::{Value, json};
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use serde::Serialize;
+use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Row as _, Transaction};
 use tokio::time::timeout;
 
@@ -50,48 +49,13 @@ pub(super) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>
     timeout(CHANGE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
-/// The pool, migrated. Waits for the database as long as it takes.
-pub async fn connect(url_file: &Path, metadata: &Metadata, metrics: &Metrics) {
-    loop {
-        match attempt(url_file).await {
-            Ok(pool) => {
-                let _ = metadata.pool.set(pool);
-                metadata.heard(true, metrics);
-                return;
-            }
-            Err(e) => {
-                tracing::warn!(error = %e, "no database yet: answers about accounts are stale");
-                metadata.heard(false, metrics);
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConnectError {
-    #[error(transparent)]
-    Url(#[from] super::url::UrlError),
-    #[error(transparent)]
-    Sql(#[from] sqlx::Error),
-    #[error("migrations: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-}
-
-async fn attempt(url_file: &Path) -> Result<PgPool, ConnectError> {
-    let (_, options) = super::url::read(url_file)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(4)
-        .acquire_timeout(Duration::from_secs(2))
-        .connect_with(options)
-        .await?;
-    // sqlx takes an advisory lock, so that several ChatDs migrate one after the other.
-    sqlx::migrate!("./migrations").run(&pool).await?;
-    Ok(pool)
-}
-
 impl Metadata {
-    /// Once there is one.
+    /// Keeps the pool that everything uses from now on. Once.
+    pub(super) fn connected(&self, pool: PgPool) {
+        let _ = self.pool.set(pool);
+    }
+
+    /// The pool, once there is one.
     pub fn pool(&self) -> Option<&PgPool> {
         self.pool.get()
     }
@@ -146,37 +110,74 @@ impl Metadata {
         !followed || !self.up.load(Ordering::Relaxed)
     }
 
-    /// What is known of a route. Never fails: what can't be asked is stale.
-    pub async fn account(&self, route: &Route) -> Value {
-        let stale = json!({ "exists": null, "state": null, "since_ms": null, "tries_left": null, "next_allowed_ms": null,
-                            "manifest_sequence": null, "as_of_ms": null, "stale": true });
-        let Some(pool) = self.pool.get() else { return stale };
+    /// What is known of a route. Without an answer from the database nothing is, and that is stale.
+    pub async fn account(&self, route: &Route) -> Known {
+        let Some(pool) = self.pool.get() else { return Known::NOTHING };
         let ask = sqlx::query(
             "SELECT state, since_ms, tries_left, next_ms, manifest, changed_ms FROM keys WHERE route = $1",
         )
         .bind(route.0.as_slice())
         .fetch_optional(pool);
         match timeout(ASK, ask).await {
-            Ok(Ok(Some(row))) => json!({
-                "exists": holds_a_key(row.get("state")),
-                "state": row.get::<String, _>("state"),
-                "since_ms": row.get::<Option<i64>, _>("since_ms"),
-                "tries_left": row.get::<i32, _>("tries_left"),
-                "next_allowed_ms": row.get::<i64, _>("next_ms"),
-                "manifest_sequence": row.get::<Option<i64>, _>("manifest"),
-                "as_of_ms": row.get::<i64, _>("changed_ms"),
-                "stale": self.is_stale(route),
-            }),
-            Ok(Ok(None)) => {
-                json!({ "exists": false, "state": State::None.name(), "since_ms": null, "tries_left": null, "next_allowed_ms": null,
-                                    "manifest_sequence": null, "as_of_ms": null, "stale": self.is_stale(route) })
+            Ok(Ok(Some(row))) => {
+                let state: String = row.get("state");
+                Known {
+                    exists: Some(holds_a_key(&state)),
+                    state: Some(state),
+                    since_ms: row.get("since_ms"),
+                    tries_left: Some(row.get("tries_left")),
+                    next_allowed_ms: Some(row.get("next_ms")),
+                    manifest_sequence: row.get("manifest"),
+                    as_of_ms: Some(row.get("changed_ms")),
+                    stale: self.is_stale(route),
+                }
             }
-            _ => stale,
+            Ok(Ok(None)) => Known {
+                exists: Some(false),
+                state: Some(State::None.name().into()),
+                stale: self.is_stale(route),
+                ..Known::NOTHING
+            },
+            _ => Known::NOTHING,
         }
     }
 }
 
-/// By the name in the database.
+/// The answer to `GET /v1/account`. A field that is not known is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// The account has a key.
+    pub exists: Option<bool>,
+    /// One of none, live, last-try, locked, destroyed, deleted.
+    pub state: Option<String>,
+    /// When the key was registered.
+    pub since_ms: Option<i64>,
+    /// Tries left.
+    pub tries_left: Option<i32>,
+    /// When the next try is allowed.
+    pub next_allowed_ms: Option<i64>,
+    /// Number of the newest backup.
+    pub manifest_sequence: Option<i64>,
+    /// Time of the event that the answer comes from.
+    pub as_of_ms: Option<i64>,
+    /// The database or the feed was away: the answer may be old.
+    pub stale: bool,
+}
+
+impl Known {
+    const NOTHING: Self = Self {
+        exists: None,
+        state: None,
+        since_ms: None,
+        tries_left: None,
+        next_allowed_ms: None,
+        manifest_sequence: None,
+        as_of_ms: None,
+        stale: true,
+    };
+}
+
+/// True if an account in this state, by its name in the database, has a key.
 fn holds_a_key(state: &str) -> bool {
     [State::Live, State::LastTry, State::Locked].iter().any(|s| s.name() == state)
 }

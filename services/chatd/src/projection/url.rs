@@ -1,16 +1,9 @@
-//! The database's URL: in a file, since it may hold a password, and the file may change while ChatD runs.
+//! The database's URL. It is in a file, because it may hold a password.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use tokio::time::sleep;
 use zeroize::Zeroizing;
-
-use super::store::Metadata;
-
-/// Between looks at the file: a mounted Secret changes behind a symbolic link, which no notification tells of.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// The file can't be used. Never says what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -34,42 +27,12 @@ pub(super) fn read(path: &Path) -> Result<(Zeroizing<String>, PgConnectOptions),
     Ok((text, options.application_name("bkv-chatd")))
 }
 
-/// Keeps the pool on what the file says, for ever: connections that are open go on, every later one uses the new URL. A file that can't be used leaves
-/// the last good one in force.
-pub async fn follow_url(url_file: &Path, metadata: &Metadata) {
-    let mut known: Option<Zeroizing<String>> = None;
-    let mut failing = false;
-    loop {
-        match read(url_file) {
-            Ok((text, options)) => {
-                failing = false;
-                if known.as_ref() != Some(&text)
-                    && let Some(pool) = metadata.pool()
-                {
-                    // At the first look too: the file may have changed since the pool was made.
-                    pool.set_connect_options(options);
-                    if known.replace(text).is_some() {
-                        tracing::info!(file = %url_file.display(), "the database's URL changed: connections from now on use it");
-                    }
-                }
-            }
-            // Once per streak.
-            Err(e) if !failing => {
-                failing = true;
-                tracing::warn!(error = %e, "the database's URL can't be read again, the last good one stays in use");
-            }
-            Err(_) => {}
-        }
-        sleep(LOOK).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_url_is_told_without_it() {
+    fn a_bad_url_is_reported_without_its_text() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("url");
         for bad in

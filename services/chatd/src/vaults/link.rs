@@ -43,7 +43,7 @@ const IN: usize = 64;
 const FEED: usize = 512;
 /// Between pings while streams are open; every fourth time while none is.
 const PING: Duration = Duration::from_millis(250);
-/// No byte for so long although pinged: the vault hangs.
+/// If no byte arrives for so long after a ping, the vault hangs.
 const DEAD: Duration = Duration::from_millis(750);
 
 type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
@@ -101,7 +101,7 @@ impl VaultStream {
         self.kept.is_none() && self.incoming.is_empty()
     }
 
-    /// Whose.
+    /// The region of the vault.
     pub fn region(&self) -> &str {
         &self.link.region
     }
@@ -169,8 +169,8 @@ impl Link {
                     let (tx, rx) = mpsc::channel(OUT);
                     *self.out.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
                     let why = self.serve(stream, rx, routing).await;
-                    // Only a vault that said Hello counts as reached: in TLS 1.3 a certificate that it refuses shows after the handshake only, and
-                    // dialling again at once for ever would be a storm.
+                    // Only a Hello counts as reached. In TLS 1.3 the client learns after the handshake that the vault refuses its certificate, and dialling
+                    // again at once would be a storm.
                     if self.is_up() {
                         pauses = BACK_OFF.build();
                     }
@@ -182,7 +182,7 @@ impl Link {
             self.up.store(false, Ordering::Release);
             *self.out.lock().unwrap_or_else(PoisonError::into_inner) = None;
             routing.lock().unwrap_or_else(PoisonError::into_inner).lost(&self.region);
-            // Dropping the senders tells every stream at once.
+            // Dropping the senders ends every stream at once.
             self.streams().clear();
             sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         }
@@ -255,8 +255,8 @@ impl Link {
             Some(Body::Pong(_)) | None => {}
             Some(body) => {
                 let mut streams = self.streams();
-                // A stream that does not read is cut: one slow client must not hold up the others. The vault is told, or it would keep the
-                // session until that is idle.
+                // Cut a stream that does not read: one slow client must not delay the others. Tell the vault, or it would keep the session until
+                // its idle deadline.
                 if let Some(tx) = streams.get(&f.stream)
                     && tx.try_send(body).is_err()
                 {
@@ -292,7 +292,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Heard<'_, R> {
 async fn dial(address: &str, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // The name is not judged: the role and region in the certificate are.
+    // The name is ignored; role and region in the certificate decide.
     let name = ServerName::try_from("vault").map_err(io::Error::other)?;
     tls.connect(name, stream).await
 }

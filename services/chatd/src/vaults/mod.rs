@@ -1,4 +1,4 @@
-//! Links to the vaults, one a region, shared by all clients' streams, and what is known of who leads what.
+//! Links to the vaults, one per region, shared by all clients' streams; and which vault leads which shard.
 
 mod link;
 

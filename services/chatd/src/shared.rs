@@ -1,0 +1,141 @@
+//! What all handlers share: links, tokens, limits, counts of connections.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bkv_config::chatd::Limits;
+use bkv_core::id::Route;
+use bkv_mtls::{Identity, WebIdentity};
+use bkv_net::Tasks;
+use bkv_tokens::Verifier;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::fleet::FleetCache;
+use crate::limits::{Buckets, Counts, Rate};
+use crate::metrics::Metrics;
+use crate::projection::Metadata;
+use crate::vaults::Vaults;
+
+/// Accounts and addresses that are remembered by limits.
+const REMEMBERED: usize = 200_000;
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Links to vaults.
+    pub vaults: Arc<Vaults>,
+    /// ChatD's tokens.
+    pub tokens: Verifier,
+    /// What Postgres knows.
+    pub metadata: Metadata,
+    /// The bundle.
+    pub fleet: FleetCache,
+    /// Limits.
+    pub limits: Limits,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Cancelled when ChatD drains.
+    pub drain: CancellationToken,
+    rates: Mutex<Buckets<Route>>,
+    accounts: Mutex<Counts<Route>>,
+    address_rates: Mutex<Buckets<IpAddr>>,
+    addresses: Mutex<Counts<IpAddr>>,
+    room: Arc<Semaphore>,
+    /// A connection that was upgraded to a WebSocket, in a task that axum starts.
+    pub(crate) websockets: TaskTracker,
+    pub(crate) writers: TaskTracker,
+    pub(crate) streams: TaskTracker,
+    pub(crate) certificates: (Arc<Identity>, Arc<WebIdentity>),
+    started: Instant,
+}
+
+impl Shared {
+    /// With nothing counted yet.
+    #[allow(clippy::too_many_arguments)] // the parts of ChatD, each once
+    pub fn new(
+        vaults: Arc<Vaults>,
+        tokens: Verifier,
+        metadata: Metadata,
+        limits: Limits,
+        metrics: Metrics,
+        drain: CancellationToken,
+        certificates: (Arc<Identity>, Arc<WebIdentity>),
+        tasks: &Tasks,
+    ) -> Arc<Self> {
+        let address = Rate { per_second: limits.address_per_second, burst: limits.address_burst };
+        let rate = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
+        Arc::new(Self {
+            vaults,
+            tokens,
+            metadata,
+            fleet: FleetCache::default(),
+            limits,
+            metrics,
+            drain,
+            rates: Mutex::new(Buckets::new(rate, REMEMBERED)),
+            accounts: Mutex::new(Counts::new(limits.connections_per_account)),
+            address_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
+            addresses: Mutex::new(Counts::new(limits.connections_per_address)),
+            room: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
+            websockets: tasks.group("WebSockets"),
+            writers: tasks.group("WebSocket writers"),
+            streams: tasks.group("client streams"),
+            certificates,
+            started: Instant::now(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// True if the account may send one more frame or request from this address. Each has a budget of its own.
+    pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
+        self.may_call(caller.address)
+            && self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, self.now())
+    }
+
+    /// True if the address may do one more thing that costs ChatD something before it knows the account: a handshake, a check of a signature.
+    pub(crate) fn may_call(&self, address: IpAddr) -> bool {
+        self.address_rates.lock().unwrap_or_else(PoisonError::into_inner).take(address, self.now())
+    }
+
+    /// Counts a new socket; None if there is no room for it.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
+        let room = self.room.clone().try_acquire_owned().ok()?;
+        let counted = self.may_call(address)
+            && self.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(address);
+        counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
+    }
+
+    /// Counts a new connection of an account; None if it has too many.
+    pub(crate) fn connect(self: &Arc<Self>, route: Route) -> Option<Entered> {
+        let entered = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).enter(route);
+        entered.then(|| Entered(self.clone(), route))
+    }
+}
+
+/// One socket. It counts until its last user drops it: after an upgrade that is the WebSocket's task, since the HTTP server's task ends there.
+pub(crate) struct Caller {
+    shared: Arc<Shared>,
+    pub(crate) address: IpAddr,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
+    }
+}
+
+/// One connection of an account. Dropping it leaves the count, however the connection ends.
+pub(crate) struct Entered(Arc<Shared>, Route);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.1);
+    }
+}
