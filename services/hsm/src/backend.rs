@@ -1,5 +1,5 @@
-//! The seam between the pool and PKCS#11: what one session can do. The real one is `pkcs11`; tests put in one
-//! that hangs or dies on command, which no module does when asked to.
+//! The interface between the pool and PKCS#11: what one session can do. `pkcs11` is the real implementation. Tests use one that hangs or dies on
+//! command.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +12,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// A logged-in session whose keys belong to this vault. May block.
     fn open(&self) -> Result<Box<dyn Conn>, TokenError>;
 
-    /// The token was lost and no thread is inside the module: the module itself may be started anew.
+    /// Starts the module again. The pool calls this when the token is lost and no thread is inside the module.
     fn restart(&self);
 }
 
@@ -26,9 +26,9 @@ pub(crate) trait Conn: Send {
     fn mask(&mut self, input: &[u8]) -> Result<Zeroizing<[u8; 64]>, TokenError>;
     fn epoch_mac(&mut self, epoch: u64, input: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError>;
     fn provision(&mut self) -> Result<Ceremony, TokenError>;
-    /// Whether it was made now.
+    /// True if the key was made now.
     fn epoch_create(&mut self, epoch: u64) -> Result<bool, TokenError>;
-    /// Whether it was there.
+    /// True if the key existed.
     fn epoch_destroy(&mut self, epoch: u64) -> Result<bool, TokenError>;
     /// Ascending.
     fn epochs(&mut self) -> Result<Vec<u64>, TokenError>;

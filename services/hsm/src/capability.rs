@@ -1,4 +1,4 @@
-//! What a module can do, as seen by trying. The status page shows it; nothing is assumed from a module's name.
+//! What a module can do, found by trying. Nothing is assumed from a module's name.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +18,11 @@ pub enum Capability {
 /// What happens to a key that is destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Destruction {
-    /// It can't be found any more at once. What the maker can still restore behind the interface, no probe sees.
+    /// A search finds it no longer, at once. A probe can't see whether the maker could still restore it.
     Immediate,
-    /// It is still found after its destruction.
+    /// A search still finds it after its destruction.
     Delayed,
-    /// It couldn't be tried.
+    /// The probe could not try it.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ pub struct Capabilities {
     pub firmware_version: String,
     /// What worked, in order.
     pub can: Vec<Capability>,
-    /// What did not, and what the module said.
+    /// What did not work, with the module's error.
     pub cannot: Vec<Cannot>,
     /// What happens to destroyed keys.
     pub destruction: Destruction,
@@ -53,12 +53,12 @@ pub struct Capabilities {
 pub struct Cannot {
     /// What.
     pub capability: Capability,
-    /// What the module said.
+    /// The module's error.
     pub why: String,
 }
 
 impl Capabilities {
-    /// Whether the module has all that service needs.
+    /// True if the module has everything that a vault needs.
     pub fn serves(&self) -> bool {
         [Capability::EcdsaP256, Capability::HmacSha256, Capability::HmacSha512]
             .iter()

@@ -1,6 +1,6 @@
-//! What the key ceremony is to do with the objects that it finds: a decision over counts, without the token.
-//! The order (identity, then mask) is the journal: while there is no mask the ceremony never ended, no key was
-//! ever in use, and what a crash left half-made may be removed. Once there is one, nothing is ever removed.
+//! Decides what the key ceremony does with the objects that it finds, from their counts alone, without the token. The order (identity, then mask) is the
+//! journal: without a mask the ceremony never ended and no key was ever used, so objects that a crash left may be removed. Once there is a mask,
+//! nothing is ever removed.
 
 /// What a ceremony did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,7 +9,7 @@ pub struct Ceremony {
     pub made: Vec<String>,
     /// Labels of keys that were there.
     pub found: Vec<String>,
-    /// Leftovers of a ceremony that was cut off, removed now: label and how many objects.
+    /// Objects of an interrupted ceremony that were removed now: label and number.
     pub removed: Vec<(String, usize)>,
     /// The identity's public part, `SubjectPublicKeyInfo` DER, for the admission list.
     pub identity_spki: Vec<u8>,
@@ -32,14 +32,14 @@ pub(crate) enum Step {
     Make,
     /// Leftovers of a ceremony that never ended: remove them and make it.
     Remake,
-    /// The ceremony had ended, yet this is not what it leaves: a person must look.
+    /// The ceremony had ended, but the objects differ from what it leaves: a person must look.
     Refuse(String),
 }
 
 pub(crate) fn decide(present: Present) -> Step {
     let Present { identity_private, identity_public, mask } = present;
     if mask > 1 {
-        // Which one masks the store can't be told, and the wrong one opens nothing.
+        // The counts can't show which mask the store uses, and the wrong one opens nothing.
         return Step::Refuse(format!("there are {mask} keys 'mask'; two ceremonies ran at once"));
     }
     match (identity_private, identity_public, mask) {

@@ -1,4 +1,4 @@
-//! Counts of what was asked of the token and how it ended: plain atomics, which the vault exports as metrics.
+//! Counts of the token's operations by result. The vault exports them as metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub enum Op {
 pub enum Outcome {
     /// Done.
     Ok,
-    /// The token or this crate said no.
+    /// The token or this crate refused.
     Refused,
     /// The token is gone.
     Gone,

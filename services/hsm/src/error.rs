@@ -15,9 +15,9 @@ pub enum GoneReason {
     SessionLost,
     /// `CKR_USER_NOT_LOGGED_IN`: somebody logged this application out.
     LoggedOut,
-    /// `CKR_DEVICE_ERROR`, `CKR_DEVICE_MEMORY`: the device says that it is ill.
+    /// `CKR_DEVICE_ERROR`, `CKR_DEVICE_MEMORY`: the device reports a fault.
     DeviceError,
-    /// `CKR_GENERAL_ERROR`, `CKR_FUNCTION_FAILED`, …: the module gave up without saying why.
+    /// `CKR_GENERAL_ERROR`, `CKR_FUNCTION_FAILED`, …: the module failed without a reason.
     ModuleFailed,
     /// A key that was there a moment ago can't be found any more.
     KeyVanished,
@@ -66,7 +66,7 @@ pub enum TokenError {
     Module {
         /// The configured path.
         path: PathBuf,
-        /// What the loader says.
+        /// The loader's error.
         why: String,
     },
     /// `C_Initialize` fails.
@@ -74,7 +74,7 @@ pub enum TokenError {
     ModuleStart {
         /// The configured path.
         path: PathBuf,
-        /// What the module says.
+        /// The module's error.
         why: String,
         /// What to look at.
         hint: String,
@@ -109,7 +109,7 @@ pub enum TokenError {
         /// What is wrong, and the remedy.
         why: String,
     },
-    /// The token refuses the PIN. That PIN is never offered again by this process: tokens lock after a few.
+    /// The token refuses the PIN. This process never offers that PIN again: tokens lock after a few wrong ones.
     #[error(
         "token {token:?} refuses the PIN in {pin_file:?}; correct the file (it is not offered again until it changes)"
     )]
@@ -194,7 +194,7 @@ pub enum TokenError {
         token: String,
         /// Why, as far as is known.
         reason: GoneReason,
-        /// What the module said, or why the last connection failed.
+        /// The module's error, or why the last connection failed.
         detail: Option<String>,
     },
     /// More operations wait than may.
@@ -213,14 +213,14 @@ pub enum TokenError {
         /// The token.
         token: String,
     },
-    /// The module says no.
+    /// The module refuses.
     #[error("token {token:?} refuses {what}: {why}")]
     Refused {
         /// The token.
         token: String,
         /// What was asked.
         what: &'static str,
-        /// What the module says.
+        /// The module's error.
         why: String,
     },
     /// The module answers nonsense.
@@ -238,7 +238,7 @@ pub enum TokenError {
     NoThread {
         /// The token.
         token: String,
-        /// What the system says.
+        /// The system's error.
         why: String,
     },
     /// The handle was closed.
@@ -263,7 +263,7 @@ impl TokenError {
         }
     }
 
-    /// Whether the session that said so must be given up.
+    /// True if the session that returned this error must be dropped.
     pub(crate) const fn is_gone(&self) -> bool {
         matches!(self, Self::Gone { .. })
     }

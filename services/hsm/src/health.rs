@@ -1,4 +1,4 @@
-//! Is the token there? Told by what happened to the last operations, not by asking it again.
+//! Whether the token serves. The results of the last operations decide; nothing asks the token for this.
 
 use std::time::SystemTime;
 
@@ -9,9 +9,9 @@ use crate::error::TokenError;
 pub enum Health {
     /// At least one session works.
     Up,
-    /// None does; a connection is tried in the background.
+    /// No session works. The pool reconnects in the background.
     Down {
-        /// What ended the last session, or refused the last connection.
+        /// Why the last session ended or the last connection failed.
         reason: TokenError,
         /// Since when.
         since: SystemTime,

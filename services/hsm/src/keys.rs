@@ -1,5 +1,5 @@
-//! Names of the keys in a token. A label carries the vault's name, so that a token can't be taken for another
-//! vault's; nothing here touches the token.
+//! Names of the keys in a token. Each label contains the vault's name, so that a vault refuses another vault's token. Nothing here touches the
+//! token.
 
 use std::fmt;
 
@@ -69,7 +69,7 @@ impl KeyName {
         digest.as_ref().iter().copied().take(20).collect()
     }
 
-    /// Reads a label back; `None` for an object that is not ours.
+    /// Parses a label; `None` if the object is not ours.
     pub fn parse_label(label: &str) -> Option<(VaultName, Self)> {
         let (vault, key) = label.strip_prefix("bkv/")?.rsplit_once('/')?;
         let vault = VaultName::new(vault).ok()?;

@@ -1,5 +1,4 @@
-//! The handle that the rest of the vault holds: every operation on the token, once async and, where synchronous
-//! code needs it, once blocking.
+//! The handle that the rest of the vault holds: every operation on the token, async and, where synchronous code needs it, blocking.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -85,7 +84,7 @@ impl Token {
         &self.0.vault
     }
 
-    /// Whether the token serves, by what happened to the last operations. Never blocks on the token.
+    /// Whether the token serves, from the results of the last operations. Never blocks on the token.
     pub fn health(&self) -> Health {
         self.0.pool.health()
     }
@@ -95,7 +94,7 @@ impl Token {
         self.0.pool.counters().snapshot()
     }
 
-    /// Asks the token whether it is there: a dead one is noticed before someone needs it.
+    /// Asks the token whether it is there, so that a dead one is noticed before a client needs it.
     pub async fn check(&self) -> Result<(), TokenError> {
         self.0.pool.call_async(Op::Check, |conn| conn.check()).await
     }

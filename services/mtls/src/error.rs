@@ -1,4 +1,4 @@
-//! What can be wrong with certificates and files: each names the file and what to do.
+//! What can be wrong with certificates and files. Each error names the file and what to do.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub enum Error {
     KeyMismatch {
         /// The key's file.
         path: PathBuf,
-        /// What rustls says.
+        /// rustls' error.
         source: rustls::Error,
     },
     /// The certificate has no role.

@@ -1,5 +1,5 @@
-//! Who this process is, from files that may change while it runs. A rotation is picked up whole or not at all: while the files on disk do
-//! not fit together (half written, or a mistake), the last good ones stay in use and the log says so.
+//! The identity of this process, from files that may change while it runs. A rotation is taken over whole or not at all: while the files do not fit
+//! together (half written, or a mistake), the last good ones stay in use and a warning is logged.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Identity {
         Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
     }
 
-    /// From PEM texts in memory, for who has its key from a Secret and wants no file of it. It does not reload: make another one.
+    /// From PEM texts in memory, for a caller that has its key from a Secret and wants no file of it. It does not reload.
     pub fn from_pem(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Arc<Self>, Error> {
         // The names are for errors only.
         let files = Files::in_directory(std::path::Path::new("(in memory)"));
@@ -84,7 +84,7 @@ impl Identity {
         Ok(true)
     }
 
-    /// Looks at the files every `interval` until cancelled. By content, because mounted Secrets change behind a symbolic link.
+    /// Reads the files every `interval` until cancelled. Compares their content, because mounted Secrets change behind a symbolic link.
     pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         let what = self.files.certificate.display().to_string();
         watch(interval, stop, &what, || self.reload()).await;
@@ -125,7 +125,7 @@ async fn watch(
                     tracing::info!(file = what, "certificate files changed and are in use");
                 }
             }
-            // Said once per streak: a rotation in two steps is not an alarm each second.
+            // Log once per streak: a rotation in two steps must not log each second.
             Err(e) if !failing => {
                 failing = true;
                 tracing::warn!(file = what, error = %e, "new certificate files are not usable, the last good ones stay in use");

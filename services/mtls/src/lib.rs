@@ -1,7 +1,7 @@
 //! Mutual TLS between the parts that are not vault-to-vault, and the plain HTTPS of ChatD's public listener.
 //!
-//! TLS 1.3 only, aws-lc only. Who a peer is stands in one URI SAN, `bkv://role/<role>/<name>`, under the deployment's role CA; DNS names
-//! are not looked at, so a redirected Service or a certificate of another role gets nowhere (S34).
+//! TLS 1.3 only, aws-lc only. One URI SAN under the deployment's role CA, `bkv://role/<role>/<name>`, names the peer. DNS names are ignored, so an attacker
+//! who redirects a Service or has a certificate of another role is refused (S34).
 #![forbid(unsafe_code)]
 
 pub mod config;

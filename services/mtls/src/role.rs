@@ -37,7 +37,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A certificate or URI says no role, or more than one.
+/// A certificate or URI has no role, or more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
     /// Not DER, or a broken extension.
@@ -46,7 +46,7 @@ pub enum RoleError {
     /// No URI SAN that begins with `bkv://role/`.
     #[error("the certificate has no role")]
     Missing,
-    /// Two roles in one certificate: whoever issued it did not mean either.
+    /// Two roles in one certificate: refuse it, since the issuer can't have meant both.
     #[error("the certificate has more than one role")]
     Several,
     /// A URI of ours with an unknown role or a bad name.
@@ -56,7 +56,7 @@ pub enum RoleError {
     Malformed,
 }
 
-/// A role with the name of whoever plays it.
+/// A role with the name of the process that has it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RoleName {
     role: Role,
@@ -104,7 +104,7 @@ impl RoleName {
         Self::new(role, name)
     }
 
-    /// The role in a certificate. Says nothing of whether the certificate is valid: the chain is checked elsewhere, before.
+    /// The role in a certificate. The caller must have verified the chain before.
     pub fn from_certificate(der: &CertificateDer<'_>) -> Result<Self, RoleError> {
         let (_, certificate) = X509Certificate::from_der(der.as_ref()).map_err(|_| RoleError::Unparsable)?;
         let names = certificate

@@ -1,4 +1,4 @@
-//! Judging a peer: chain to a role CA in use now, valid now, right purpose, right role. The same steps on both sides.
+//! Verifies a peer: chain to a role CA in use now, valid now, right purpose, right role. Both sides take the same steps.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) struct ClientJudge {
 
 impl ClientCertVerifier for ClientJudge {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // None: the CAs may change during the process's life, and every peer has one certificate only.
+        // Send none: the CAs may change while the process runs, and every peer has one certificate only.
         &[]
     }
 

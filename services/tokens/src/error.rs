@@ -1,4 +1,4 @@
-//! Errors for logs. Callers answer all [`TokenError`]s alike (401, or one fixed-size refusal); metrics use [`TokenError::reason`].
+//! Errors for logs. Callers return the same for every [`TokenError`] (401, or one refusal of fixed size); metrics use [`TokenError::reason`].
 
 use std::path::PathBuf;
 
@@ -23,13 +23,13 @@ pub enum TokenError {
     /// The key of this name is of another kind than `alg` says.
     #[error("the key is of another kind than the algorithm needs")]
     KeyType,
-    /// The signature does not hold.
+    /// The signature is wrong.
     #[error("the signature does not hold")]
     Signature,
     /// Another issuer, or none.
     #[error("another issuer")]
     Issuer,
-    /// Another audience, none, or several: a token for two doors would let one door open the other.
+    /// Another audience, none, or several: with a token for two services each of them could use the other.
     #[error("another audience")]
     Audience,
     /// Past `exp`.
@@ -50,7 +50,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// A word for a metric's label: a closed set.
+    /// The value of a metric's label, from a closed set.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
@@ -71,7 +71,7 @@ impl TokenError {
     }
 }
 
-/// Why keys can't be had. The last good ones stay in use.
+/// Why keys can't be fetched. The last good ones stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file can't be read.

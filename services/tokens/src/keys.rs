@@ -35,7 +35,7 @@ struct Document {
 }
 
 impl Keys {
-    /// Parses a document; an error if nothing in it can be used.
+    /// Parses a document; an error for a JWKS without usable keys.
     pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
         if json.len() > MAX_DOCUMENT {
             return Err(KeysError::TooLarge);

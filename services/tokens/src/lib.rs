@@ -1,7 +1,7 @@
-//! Who is calling: JWTs judged against a JWKS. Used twice, each with its own audience: by ChatD at its door and by the vault inside the
-//! encrypted channel, so that ChatD can't use a person's ChatD token at the vault (S17).
+//! Verifies JWTs against a JWKS. ChatD uses it at its public port, the vault inside the encrypted channel, each with its own audience: ChatD can't use a
+//! client's ChatD token at the vault (S17).
 //!
-//! Algorithms are fixed here, never taken from a token: EdDSA (Ed25519), ES256, RS256. No error ever holds a piece of the token.
+//! The algorithms are fixed here, never taken from a token: EdDSA (Ed25519), ES256, RS256. No error contains any part of a token.
 #![forbid(unsafe_code)]
 
 #[cfg(any(test, feature = "dev"))]

@@ -1,4 +1,4 @@
-//! Where keys come from: written in the configuration, a file, or the issuer's https address.
+//! Where keys come from: the configuration, a file, or the issuer's https address.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// True if trouble with it may pass by itself, so that a process may start without keys.
+    /// True if a failure may pass by itself, so that a process may start without keys.
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::Url(_))
     }
 
-    /// How often it is fetched in any case: a file costs nothing to look at, and a mounted `ConfigMap` that drops a key must not be believed for long.
+    /// How often it is fetched in any case. A file is cheap to read, and a key that a mounted `ConfigMap` no longer contains must soon be refused.
     pub(crate) fn every(&self, wish: Duration) -> Duration {
         match self {
             Self::File(_) => wish.min(LOOK),
@@ -67,7 +67,7 @@ async fn download(url: &str) -> Result<Vec<u8>, KeysError> {
     }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(fail)? {
-        // Counted as it arrives: Content-Length is the server's word only.
+        // Count the bytes as they arrive: the server may lie in Content-Length.
         if body.len() + chunk.len() > MAX_DOCUMENT {
             return Err(KeysError::TooLarge);
         }

@@ -1,4 +1,4 @@
-//! Judging one token: form, algorithm, key, signature, then each claim. Time is given by the caller.
+//! Verifies one token: form, algorithm, key, signature, then each claim. The caller passes the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Settings {
     pub leeway: u64,
 }
 
-/// Whom a good token speaks for.
+/// The account holder that a good token names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// `iss`.
@@ -39,7 +39,7 @@ pub struct Subject {
     pub enrolment: Option<u64>,
 }
 
-/// Judges tokens of one issuer for one audience.
+/// Verifies tokens of one issuer for one audience.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     settings: Settings,
@@ -64,7 +64,7 @@ impl Verifier {
         &self.keys
     }
 
-    /// Judges `token` at `now` (seconds since the Unix epoch). An unknown key asks for a fetch, which the ring's task limits.
+    /// Verifies `token` at `now` (seconds since the Unix epoch). An unknown key asks for a fetch, whose rate the ring's task limits.
     pub fn verify(&self, token: &str, now: u64) -> Result<Subject, TokenError> {
         let claims = self.signed(token)?;
         self.claims(&claims, now)
@@ -107,7 +107,7 @@ impl Verifier {
             self.keys.want();
             return Err(TokenError::UnknownKey);
         };
-        // The key decides what algorithm is used; the token may only agree.
+        // The key decides the algorithm; the token must name the same one.
         if key.algorithm != algorithm {
             return Err(TokenError::KeyType);
         }

@@ -290,9 +290,10 @@ async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
         }
     }
     let token = vault.token.clone();
-    match Arc::into_inner(vault) {
-        Some(vault) => vault.node.shutdown().await,
-        None => tracing::warn!("the vault is still in use: its replicas end with the process"),
+    if let Some(vault) = Arc::into_inner(vault) {
+        vault.node.shutdown().await;
+    } else {
+        tracing::warn!("the vault is still in use: its replicas end with the process");
     }
     token.close();
 }

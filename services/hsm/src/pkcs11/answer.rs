@@ -1,4 +1,4 @@
-//! From what a module answers to what it means for us: gone, or refused.
+//! Classifies a module's errors: the token is gone, or it refuses.
 
 use cryptoki::error::{Error, RvError};
 
@@ -66,7 +66,7 @@ pub(super) fn is_template(error: &Error) -> bool {
     )
 }
 
-/// The module failed and doesn't say why.
+/// The module failed without a reason.
 pub(super) fn is_general(error: &Error) -> bool {
     matches!(error, Error::Pkcs11(RvError::GeneralError | RvError::FunctionFailed, _))
 }

@@ -1,4 +1,4 @@
-//! The key ceremony's and the epochs' changes to the token. What to do is decided in `crate::ceremony`.
+//! Changes to the token by the key ceremony and by epochs. `crate::ceremony` decides what to do.
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
@@ -18,7 +18,7 @@ use crate::error::TokenError;
 use crate::keys::KeyName;
 
 const IN_TOKEN: Keeping = Keeping { session_only: false };
-/// How often a key is tried to be made.
+/// Tries to make a key.
 const TRIES: u32 = 4;
 
 /// A change of the token's objects: one at a time, and remembered handles end before and after it.
@@ -30,7 +30,7 @@ pub(super) struct Change<'a> {
 
 impl<'a> Change<'a> {
     pub(super) fn begin(common: &'a Common) -> Result<Self, TokenError> {
-        // Not waited for: behind a change that hangs every worker would end up hanging.
+        // Refuse instead of waiting: behind a change that hangs, every worker would hang in the end.
         let only = match common.change.try_lock() {
             Ok(only) => only,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -58,12 +58,12 @@ impl Pkcs11Conn {
         let identity_label = KeyName::Identity.label(&common.vault);
         let mask_label = KeyName::Mask.label(&common.vault);
 
-        // An empty token where there were keys is a lost token, not a fresh one.
+        // An empty token that had keys before is a lost token, not a fresh one.
         self.check_mask()?;
         let private = self.find(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
         let public = self.find(KeyName::Identity, ObjectClass::PUBLIC_KEY)?;
         let masks = self.find(KeyName::Mask, ObjectClass::SECRET_KEY)?;
-        // First of all: a key that was planted must not count as one that a ceremony left.
+        // First of all: a key that an attacker planted must not count as one that a ceremony left.
         for object in &private {
             self.check_strength(KeyName::Identity, *object)?;
         }
@@ -195,10 +195,10 @@ impl Pkcs11Conn {
             self.destroy(*object)?;
         }
         if objects.is_empty() {
-            // 'It was not there' must not be read out of a token that lost everything.
+            // A token that lost everything must not be reported as a key that never existed.
             self.check_mask()?;
         }
-        // 'Destroyed' is told to people: look.
+        // People rely on the report 'destroyed', so search for the key again.
         if self.find(key, ObjectClass::SECRET_KEY)?.is_empty() {
             Ok(!objects.is_empty())
         } else {

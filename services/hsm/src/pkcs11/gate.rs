@@ -1,5 +1,5 @@
-//! Lets changes of objects run alone: `SoftHSM` fails a key generation now and then while other threads of the
-//! process sign or search. Nobody waits here for ever: behind a call that hangs, work goes on without the gate.
+//! Lets changes of objects run alone: `SoftHSM` sometimes fails to generate a key while other threads of the process sign or search. Every wait here
+//! has a deadline: if a call hangs, the others go on without the gate.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ struct State {
     closed: bool,
 }
 
-/// Somebody reads or signs.
+/// A thread that reads or signs.
 pub(super) struct Pass<'a>(&'a Gate);
 
-/// Somebody changes objects.
+/// The thread that changes objects.
 pub(super) struct Alone<'a>(&'a Gate);
 
 impl Gate {

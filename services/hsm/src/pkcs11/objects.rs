@@ -1,4 +1,4 @@
-//! Objects in the token: how keys are made, found and looked at.
+//! Objects in the token: makes keys, finds them, checks their attributes.
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
@@ -25,12 +25,12 @@ pub(super) fn find(
     ])
 }
 
-/// Every key in the token whose label is of our form, of whatever vault.
+/// Every key in the token whose label has our form, whichever vault it names.
 pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>> {
     let mut ours = Vec::new();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY, ObjectClass::SECRET_KEY] {
         for object in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
-            // An object that another session destroys meanwhile is none.
+            // Another session may have destroyed the object since the search.
             let Ok(attributes) = session.get_attributes(object, &[AttributeType::Label]) else { continue };
             for attribute in attributes {
                 if let Attribute::Label(label) = attribute
@@ -55,7 +55,7 @@ fn named(vault: &VaultName, key: KeyName) -> [Attribute; 2] {
     [Attribute::Label(key.label(vault).into_bytes()), Attribute::Id(key.id(vault))]
 }
 
-/// What every key of ours is, and what makes it stay.
+/// Attributes of every key of ours: it can't leave the token.
 fn kept(keeping: Keeping) -> Vec<Attribute> {
     vec![
         Attribute::Token(!keeping.session_only),
@@ -63,12 +63,13 @@ fn kept(keeping: Keeping) -> Vec<Attribute> {
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(true),
-        // A key that derives gives itself away piece by piece: derive its first byte as a key, use that, guess it.
+        // CKA_DERIVE must be false. With CKM_EXTRACT_KEY_FROM_KEY an attacker could derive a one-byte key from each byte of this secret
+        // and brute-force it byte by byte.
         Attribute::Derive(false),
     ]
 }
 
-/// Forbids what the standard forbids anyway for keys that can't be extracted, in modules that know these.
+/// Attributes that some modules do not know. The standard implies both for keys that can't be extracted.
 fn locked() -> [Attribute; 2] {
     [Attribute::Modifiable(false), Attribute::Copyable(false)]
 }
@@ -120,8 +121,8 @@ pub(super) fn make_secret(
     }
 }
 
-/// Why a key could leave the token, if it could. An attribute that the module doesn't tell is taken as the bad one,
-/// except the optional `CKA_DERIVE`.
+/// Why the key could leave the token; None if it can't. An attribute that the module does not report counts as unsafe, except the optional
+/// `CKA_DERIVE`.
 pub(super) fn weakness(session: &Session, key: ObjectHandle) -> Result<Option<&'static str>> {
     let mut sensitive = false;
     let mut extractable = true;

@@ -1,5 +1,5 @@
-//! The capability probe: each thing is tried once with an object that lives as long as the session, or is
-//! destroyed again. Results are checked by another library, so that a module that answers nonsense shows.
+//! The capability probe tries each operation once, with an object that ends with the session or is destroyed again. Another library checks the results,
+//! so that the probe notices a module with wrong results.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use cryptoki::context::Pkcs11;
@@ -17,7 +17,7 @@ use crate::error::TokenError;
 use crate::keys::{KeyName, VaultName};
 
 const SHORT_LIVED: Keeping = Keeping { session_only: true };
-/// What a probe that is cut off leaves is found by this name, and removed by the next one.
+/// An interrupted probe leaves objects of this name. The next probe removes them.
 const PROBE: KeyName = KeyName::Probe;
 
 type Tried = Result<(), String>;
@@ -77,8 +77,8 @@ fn ecdsa(session: &Session, vault: &VaultName) -> Tried {
 fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32) -> Tried {
     let key = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED).map_err(|e| brief(&e))?;
     let other = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED).map_err(|e| brief(&e))?;
-    // The key's value can't be known, so the result can't be computed here: it must repeat, differ by key and by
-    // input, and have its length.
+    // The key's value stays in the token, so the result can't be computed here. It must repeat, differ for another key or input, and have the right
+    // length.
     let sign = |key, input: &[u8]| session.sign(mechanism, key, input);
     let results = (
         sign(key, b"bkv/probe/1"),
@@ -106,7 +106,7 @@ fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32)
 fn data_object(session: &Session, vault: &VaultName) -> Tried {
     let label = || Attribute::Label(format!("bkv-probe/{vault}").into_bytes());
     let value = b"bkv/probe/1".to_vec();
-    // Leftovers of a probe that was cut off.
+    // An interrupted probe may have left some.
     let old = session.find_objects(&[Attribute::Class(ObjectClass::DATA), label()]).map_err(|e| brief(&e))?;
     for object in old {
         let _ = session.destroy_object(object);

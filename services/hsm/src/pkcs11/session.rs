@@ -94,15 +94,14 @@ impl Pkcs11Conn {
         Ok(())
     }
 
-    /// What it means that a key can't be found: never made, destroyed, or lost with the token's storage (some
-    /// modules then answer as if the token were empty).
+    /// Why a key can't be found: never made, destroyed, or lost with the token's storage. Some modules then report an empty token.
     fn missing(&self, key: KeyName) -> TokenError {
         let token = self.common.token.clone();
         match key {
             KeyName::Identity if self.common.seen_identity.load(Ordering::Acquire) => self.vanished(key),
             KeyName::Mask if self.common.seen_mask.load(Ordering::Acquire) => self.vanished(key),
             KeyName::Epoch(epoch) => match self.check_mask() {
-                // 'Destroyed' must not be read out of a token that lost everything.
+                // A token that lost everything must not be reported as a destroyed key.
                 Err(e) if e.is_gone() => e,
                 _ => TokenError::NoEpoch { token, epoch },
             },
@@ -159,7 +158,7 @@ impl Pkcs11Conn {
         self.sign_inside(key, mechanism, input, what)
     }
 
-    /// `C_Sign` with the key of that name, whatever handle it has now; for who is through the gate.
+    /// `C_Sign` with the key of that name, whatever handle it has now. The caller must hold a pass of the gate.
     pub(super) fn sign_inside(
         &mut self,
         key: KeyName,
@@ -201,7 +200,7 @@ impl Pkcs11Conn {
         info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoPublic | SessionState::RwPublic))
     }
 
-    /// Some modules say nothing but 'general error' to who is no longer logged in.
+    /// Some modules return only a general error to a session that is no longer logged in.
     fn failed(&self, what: &'static str, error: &Error) -> TokenError {
         match answer::refused(&self.common.token, what, error) {
             TokenError::Gone { token, reason: GoneReason::ModuleFailed, detail } if self.logged_out() => {
@@ -211,7 +210,7 @@ impl Pkcs11Conn {
         }
     }
 
-    /// A key was there and can't be found. Without a login private keys can't be seen either: that is told apart.
+    /// A key existed and can't be found. A session without a login can't see private keys either, so check the login first.
     pub(super) fn vanished(&self, key: KeyName) -> TokenError {
         let reason = if self.logged_out() { GoneReason::LoggedOut } else { GoneReason::KeyVanished };
         TokenError::Gone {

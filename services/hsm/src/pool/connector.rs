@@ -1,8 +1,10 @@
-//! The thread that opens sessions: at start, for each one given up, and with growing pauses while the token is
-//! gone. If an opening hangs the watcher starts another connector, and this one leaves when it comes back.
+//! The thread that opens sessions: at start, for each session that was dropped, and with growing pauses while the token is gone. If an opening hangs, the
+//! watcher starts another connector; the old one ends when its call returns.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 
 use super::worker::{self, leave, until};
 use super::{Connecting, Shared, no_thread};
@@ -10,7 +12,7 @@ use crate::counters::{Op, Outcome};
 use crate::error::TokenError;
 use crate::health::Health;
 
-/// How often the first connection is tried if the module fails without a reason.
+/// Tries of the first connection if the module fails without a reason.
 const TRIES_AT_START: u32 = 5;
 
 pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> Result<(), TokenError> {
@@ -24,10 +26,15 @@ pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> Result<(), TokenError> {
 
 fn connect(shared: &Arc<Shared>, id: u64) {
     let config = &shared.config;
-    let mut pause = Duration::ZERO;
+    let back_off = ExponentialBuilder::new()
+        .with_min_delay(config.first_pause)
+        .with_max_delay(config.longest_pause)
+        .with_factor(2.0)
+        .without_max_times();
+    let mut pauses = back_off.build();
     let mut not_before = Instant::now();
     let mut failures = 0;
-    // The generation that was lost last, for which the module was given the chance of a new start.
+    // The last lost generation for which the module was started again.
     let mut restarted = 0;
     let mut lost_at: Option<Instant> = None;
     let mut state = shared.lock();
@@ -45,8 +52,8 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             state = shared.connect.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             continue;
         }
-        // A lost token: let the old sessions go first, so that the module can be started anew. But not for ever.
-        let lost = state.generation != restarted || (state.live == 0 && !pause.is_zero());
+        // The token is lost. Wait for the old sessions to close, so that the module can be started again, but at most for one call's deadline.
+        let lost = state.generation != restarted || (state.live == 0 && failures > 0);
         if lost && state.inside > 0 {
             let since = *lost_at.get_or_insert_with(Instant::now);
             let wait = until(since + config.call);
@@ -95,13 +102,13 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             }
             Err(error) => Some(error),
         };
-        // At start a module that just stumbled gets a few tries, anything else is told at once: a wrong label stays
-        // wrong, but SoftHSM may fail while another process writes to its directory.
+        // At start a failure without a reason is tried again a few times, since SoftHSM may fail while another process writes to its directory. Any other
+        // failure, such as a wrong label, is reported at once.
         failures += 1;
         let passing = failed.as_ref().is_some_and(TokenError::is_gone) && failures < TRIES_AT_START;
         if let Some(reason) = failed {
             leave(&mut state, false);
-            pause = (pause * 2).clamp(config.first_pause, config.longest_pause);
+            let pause = pauses.next().unwrap_or(config.longest_pause);
             not_before = Instant::now() + pause;
             tracing::warn!(token = config.token, %reason, ?pause, "token cannot be connected");
             if state.live == 0 {
@@ -112,7 +119,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
                 state.health = Health::Down { reason, since };
             }
         } else {
-            pause = Duration::ZERO;
+            pauses = back_off.build();
             failures = 0;
             if generation == state.generation {
                 state.live += 1;

@@ -1,6 +1,6 @@
-//! Operating-system threads that each own one session, and the queue that feeds them. A call into a module can't
-//! be interrupted: one that hangs keeps its thread, which is given up, counted against a bound, and replaced.
-//! A session that reports the token gone ends its whole generation; the connector then brings up a new one.
+//! Operating-system threads that each own one session, and the queue that feeds them. A call into a module can't be interrupted. If it hangs, the pool
+//! counts its thread against a bound and replaces it. A session that reports the token gone ends its whole generation; the connector then opens a new
+//! one.
 
 mod connector;
 mod reply;
@@ -39,8 +39,8 @@ impl PoolConfig {
         }
     }
 
-    /// Threads that may be in the module at once, stuck ones included. Past it nothing is replaced any more: a
-    /// module that swallows every thread would take the process with it.
+    /// Threads that may be in the module at once, stuck ones included. Beyond this no thread is replaced: a module that hangs every thread would
+    /// otherwise exhaust the process.
     const fn most_inside(&self) -> usize {
         2 * self.size + 2
     }
@@ -60,7 +60,7 @@ struct Shared {
     connect: Condvar,
     /// The watcher waits here for something to watch.
     watch: Condvar,
-    /// Whoever waits for the first connection, or for the end of the threads.
+    /// Callers that wait for the first connection or for the end of the threads wait here.
     changed: Condvar,
 }
 
@@ -78,7 +78,7 @@ struct State {
     stuck: usize,
     next_worker: u64,
     connecting: Option<Connecting>,
-    /// Which connector thread is the one; an older one leaves when its call comes back.
+    /// The number of the current connector thread. An older one ends when its call returns.
     connector: u64,
     watcher_asleep: bool,
     /// Whether anyone has tried to connect yet.
@@ -109,7 +109,7 @@ struct Job {
     reply: Arc<dyn Refuse>,
 }
 
-/// How a job ended, for the worker; the caller has its answer already.
+/// How a job ended, for the worker. The caller already has its result.
 struct Ended {
     outcome: Outcome,
     /// The token is gone: the whole error, for the others.
@@ -220,7 +220,7 @@ impl Pool {
         let refused = if state.closed {
             Some(TokenError::Closed { token: shared.config.token.clone() })
         } else if let Health::Down { reason, .. } = &state.health {
-            // At once: a caller that waits for a dead token holds up everything behind it.
+            // Refuse at once: a caller that waits for a dead token would delay all callers behind it.
             Some(shared.gone_because(reason))
         } else if state.queue.len() >= shared.config.queue {
             let waiting = state.queue.len();
@@ -256,14 +256,14 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // Waits, too: a process that ends under threads inside a module crashes in the module's own clean-up.
+        // Wait for the threads: if the process ended while one is inside the module, the module's clean-up would crash.
         self.close();
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock, so a poisoned one is still whole.
+        // No code that can panic runs under this lock, so the state is whole even if the lock is poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -281,8 +281,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The token is lost: refuse what waits, let all sessions go, ask for new ones. Takes the lock, and returns
-    /// what must be refused without it.
+    /// The token is lost: ends all sessions and asks for new ones. Takes the lock and returns the jobs that the caller must refuse without it.
     fn lose(&self, state: &mut State, reason: TokenError) -> VecDeque<Job> {
         tracing::error!(token = self.config.token, %reason, "token lost");
         state.generation += 1;

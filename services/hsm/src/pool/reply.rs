@@ -1,4 +1,4 @@
-//! Where an answer goes. Worker and watcher may both have one for the same caller: the first counts.
+//! One caller's result. Worker and watcher may both have one for the same caller; the first counts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ impl<T: Send> Slot<T> {
         Arc::new(Self(Mutex::new(Some(Sender::Waking(sender)))))
     }
 
-    /// Gives the answer, if none was given. A caller that went away is no error.
+    /// Delivers the result unless one was delivered. A caller that no longer waits is no error.
     pub(super) fn answer(&self, result: Result<T, TokenError>) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match sender {

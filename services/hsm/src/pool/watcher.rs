@@ -1,5 +1,5 @@
-//! The thread that enforces deadlines: it answers callers whose call hangs and gives the thread up. It never
-//! calls the module, so nothing can hold it up; with nothing to watch it sleeps and costs nothing.
+//! The thread that enforces deadlines: it refuses callers whose call hangs and drops the thread of that call. It never calls the module, so nothing can
+//! delay it. With nothing to watch it sleeps.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

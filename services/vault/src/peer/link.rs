@@ -60,7 +60,7 @@ impl Shared {
 
     fn lost(&self, why: String) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = why;
-        // Dropping the senders tells every caller at once.
+        // Dropping the senders fails every waiting call at once.
         self.waiting().clear();
     }
 
@@ -147,7 +147,7 @@ impl Link {
         deadline: Instant,
     ) -> Result<T, PeerError> {
         self.shared.waiting().insert(id, waiting);
-        // Whoever stops waiting (openraft drops calls that are late) must not leave its entry behind.
+        // A caller that stops waiting (openraft drops late calls) must not leave its entry behind.
         let _forget = Forget { shared: &self.shared, id };
         if self.queue.try_send(out).is_err() {
             return Err(PeerError::Unreachable {

@@ -1,5 +1,5 @@
-//! Connections between vaults: TLS 1.3 with the tokens' raw public keys on both sides. Who a peer is, the admission list says: neither an address, nor
-//! a certificate authority, nor a Service of the cluster can make somebody a vault.
+//! Connections between vaults: TLS 1.3 with the tokens' raw public keys on both sides. The admission list alone decides who is a vault: no address, no
+//! certificate authority and no Service of the cluster does.
 
 mod link;
 mod listen;
@@ -24,7 +24,7 @@ use link::Link;
 /// What a call between vaults carries.
 pub type Body = p::message::Body;
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// Not on the admission list.
@@ -44,12 +44,12 @@ pub enum PeerError {
     /// Connected, but no answer in time.
     #[error("region `{0}` did not answer in time")]
     Late(String),
-    /// It answered that it can't.
+    /// The peer refuses.
     #[error("region `{region}` refuses: {why}")]
     Refused {
         /// Whose.
         region: String,
-        /// Its words.
+        /// The peer's reason.
         why: String,
     },
 }
@@ -68,7 +68,7 @@ impl Admitted {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
     }
 
-    /// Whose raw public key is this?
+    /// The member with this raw public key.
     pub(crate) fn node_of(&self, spki: &[u8]) -> Option<NodeId> {
         self.get()?.members.iter().find(|m| m.identity == spki).map(|m| m.node)
     }

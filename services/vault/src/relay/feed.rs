@@ -19,10 +19,10 @@ use crate::service::Vault;
 
 /// Events or accounts in one go.
 const PAGE: usize = 256;
-/// Something may have been applied without waking us (a snapshot, say).
+/// Some changes, such as a snapshot, wake nobody.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The way out, at the pace of whoever listens.
+/// The way out, at the pace of the ChatD that listens.
 pub(super) struct Paced {
     pub(super) out: Out,
     /// Frames that may still be sent; closed when the feed is.
@@ -30,7 +30,7 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    /// None once nobody listens any more.
+    /// None once ChatD no longer listens.
     async fn send(&self, frame: o::Frame) -> Option<()> {
         self.credit.acquire().await.ok()?.forget();
         self.out.send(frame).await.ok()
@@ -84,7 +84,7 @@ pub(super) async fn serve(
             cursor = *number;
         }
         if page.events.len() < PAGE {
-            // Once: this is all there is so far. Until then whoever listens must call what it knows stale.
+            // Once: report that ChatD now has everything. Until then it must call its answers stale.
             if !std::mem::replace(&mut told, true) {
                 let here = o::ScanPage { shard, last: true, cursor, ..Default::default() };
                 if out.send(frame_of(stream, Body::ScanPage(here))).await.is_none() {
@@ -104,8 +104,8 @@ pub(super) async fn serve(
 
 fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Event) -> Option<o::Event> {
     let (fleet, slot) = (replica.fleet()?, vault.slot()?);
-    // Which backup is the newest is between the person's devices and the vault: with its hash, whoever has ChatD's tables and a cloud drive
-    // would know whose file it is.
+    // The hash of the newest backup stays between the account's devices and the vault. An attacker with ChatD's tables and a cloud drive could
+    // otherwise match files to accounts.
     let manifest = event.manifest.map(|m| Manifest { hash: Hash([0; 32]), ..m });
     let bytes = minicbor::to_vec(Event { manifest, ..event.clone() }).ok()?;
     let word = statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
@@ -115,7 +115,7 @@ fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Eve
 
 /// Every account's newest state as an event; gives the cursor to go on from.
 async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &Paced) -> Option<u64> {
-    // The cursor first: what happens during the scan comes again as an event, and events are idempotent.
+    // Read the cursor first: changes during the scan arrive again as events, and events are idempotent.
     let newest = replica.events_after(u64::MAX, 0).ok()?.newest;
     let mut after = None;
     loop {

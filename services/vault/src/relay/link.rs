@@ -103,9 +103,9 @@ async fn write_frames<W: AsyncWrite + Unpin>(
 #[derive(Default)]
 struct Open {
     streams: HashMap<u64, mpsc::Sender<Bytes>>,
-    /// Feeds with the frames that they may still send; closing it ends the feed.
+    /// Feeds with the frames that they may still send. Closing the semaphore ends the feed.
     feeds: HashMap<u64, Arc<Semaphore>>,
-    /// Ended streams are swept out when there are so many: at each Open it would cost the square of their number.
+    /// Ended streams are removed once there are this many. Removing them at each Open would cost the square of their number.
     sweep_at: usize,
 }
 
