@@ -3,6 +3,7 @@
 //! **The operator hashes the text of these files into the pod template.** A changed text restarts every vault of every fleet, one region after the other. So a
 //! new field needs `#[serde(default, skip_serializing_if = …)]`: the text gets a new key only when the resource sets it to something other than the default.
 #![forbid(unsafe_code)]
+#![allow(clippy::trivially_copy_pass_by_ref)] // serde hands references to skip_serializing_if
 
 mod address;
 pub mod chatd;

@@ -47,7 +47,6 @@ pub struct MakeRoot {
     pub fleet: FleetId,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn write_fleet_id<S: serde::Serializer>(id: &FleetId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(id.0))
 }
@@ -103,7 +102,6 @@ pub struct Timings {
 }
 
 impl Timings {
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -28,7 +28,7 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
             issuer: auth.issuer.clone(),
             audience: auth.chatd_audience.clone(),
             keys: match &auth.jwks {
-                JwksSource::Url { url, .. } => KeySource::Url(url.to_string()),
+                JwksSource::Url { url, .. } => KeySource::Url(url.clone()),
                 JwksSource::ConfigMap(_) => KeySource::File("/etc/bkv/jwks.json".into()),
             },
         },

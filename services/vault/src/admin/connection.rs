@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 /// From the handshake, or from the last answer, until the next request's headers are complete. Longer than the clients keep an idle connection.
 pub(super) const HEADERS: Duration = Duration::from_secs(30);
 /// For one request with its body and answer. Longer than making a fleet may take.
-const REQUEST: Duration = Duration::from_secs(60);
+const REQUEST: Duration = Duration::from_mins(1);
 
 /// Ends a request that takes too long: a client could send its body one byte a minute.
 pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, Refusal> {

@@ -9,6 +9,7 @@ use bkv_admin_api::Problem;
 pub(super) struct Refusal(StatusCode, Problem);
 
 impl Refusal {
+    #[allow(clippy::needless_pass_by_value)] // errors and texts alike
     pub(super) fn new(status: StatusCode, field: &str, error: impl ToString, remedy: &str) -> Self {
         Self(status, Problem { field: field.into(), error: error.to_string(), remedy: remedy.into() })
     }
