@@ -1,18 +1,18 @@
-//! The journal of a fleet: the ConfigMap `<name>-fleet`, written before any effect and owned by nobody, so that it outlives the resource, a wiped
-//! status and a GitOps tool. Its existence means: a fleet of this id may hold people's keys. Pure: the edge reads and writes it.
+//! The journal of a fleet: the ConfigMap `<name>-fleet`. The operator writes it before any effect and without an owner, so it outlives the resource, a wiped
+//! status and a GitOps tool. If it exists, a fleet of this id may hold users' keys. This module is pure: the edge reads and writes the ConfigMap.
 
 use std::collections::BTreeMap;
 
 use crate::validate::PullPolicy;
 
-/// How far the fleet has come. Only grows.
+/// The fleet's progress. It only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The fleet has an id; nothing else is sure.
+    /// The fleet has an id. Nothing else is certain.
     Begun,
-    /// Raft may have been initialised: from here on, keys may exist.
+    /// Raft may have been initialised, so keys may exist.
     Initialising,
-    /// A vault has said that every shard knows the fleet.
+    /// A vault has reported that every shard knows the fleet.
     Initialised,
 }
 
@@ -43,7 +43,7 @@ pub struct Journal {
     pub stage: Stage,
 }
 
-/// What stands in the pods of vaults and comes from the operator.
+/// The operator's settings that are part of vault pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The vault's image.
@@ -54,7 +54,7 @@ pub struct Pinned {
     pub pull_policy: PullPolicy,
 }
 
-/// The journal can't be used, and guessing could make new keys over old ones.
+/// The journal is unusable. The operator must not guess: it could make new keys over old ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// A field is missing or odd.

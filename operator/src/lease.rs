@@ -1,5 +1,5 @@
-//! Leader election by a Lease: of several replicas all serve health and metrics, and one writes. Every update carries the resource version that was read,
-//! so two can't both win; who could not renew in time ends its process, for it can't know what another has begun.
+//! Leader election by a Lease. All replicas serve health and metrics, and the leader writes. Every update carries the resource version that was read, so
+//! two replicas can't both win. A leader that can't renew in time ends its process: another replica may write by then.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Others may take over after so long without a word.
+/// Another replica may take over a lease that was not renewed for this long.
 const DURATION: Duration = Duration::from_secs(15);
 /// The holder gives up before that.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Between two renewals, and between two looks of those who wait.
+/// Between two renewals, and between two reads of a replica that waits.
 const RENEW: Duration = Duration::from_secs(3);
 
 /// The lease could not be kept.
@@ -32,7 +32,7 @@ pub struct Election {
     identity: String,
 }
 
-/// What a look at the lease says.
+/// The state of the lease for this replica.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Mine,
@@ -47,7 +47,7 @@ fn judge(spec: &LeaseSpec, identity: &str, unchanged_for: Duration) -> Look {
     if holder == identity {
         Look::Mine
     } else if holder.is_empty() || unchanged_for >= life {
-        // By our own watch, and not by the holder's clock: two clocks that differ must not make two leaders.
+        // Measured by our own clock, not the holder's: clock skew must not make two leaders.
         Look::Free
     } else {
         Look::Others
@@ -55,7 +55,7 @@ fn judge(spec: &LeaseSpec, identity: &str, unchanged_for: Duration) -> Look {
 }
 
 impl Election {
-    /// For a replica called `identity`.
+    /// `identity`: this replica's name.
     pub fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
         Self { api, name: name.to_owned(), identity: identity.to_owned() }
     }
@@ -78,7 +78,7 @@ impl Election {
     pub async fn acquire(&self) {
         let (mut last, mut since) = (None, Instant::now());
         loop {
-            // A question that is never answered must not keep it waiting for ever.
+            // Without a deadline a request that is never answered would block the election for ever.
             match timeout(DEADLINE, self.try_acquire(&mut last, &mut since)).await {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
@@ -113,7 +113,7 @@ impl Election {
         }
     }
 
-    /// Renews it for ever; returns when it is lost.
+    /// Renews it until it is lost.
     pub async fn keep(&self) -> LeaseLost {
         let mut renewed = Instant::now();
         let mut why = String::new();
@@ -143,7 +143,7 @@ impl Election {
         self.api.replace(&self.name, &PostParams::default(), &mine).await.map(|_| true)
     }
 
-    /// Gives it back at an orderly end, so that the next one need not wait.
+    /// Releases it at a shutdown, so that the next leader need not wait.
     pub async fn release(&self) {
         let give_back = async {
             let mut found = self.api.get(&self.name).await?;

@@ -1,4 +1,4 @@
-//! What the operator is told at its start: command line and environment, no secret among it.
+//! The operator's configuration: command line and environment. No secret is among it.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Watch resources and bring them about.
+    /// Watch BackupKeyVault resources and run their fleets.
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition as YAML.
     Crd,

@@ -12,7 +12,7 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// What the answer to a list or watch says about the kind, if it does.
+    /// Why a list or watch failed, if the kind itself is the reason.
     pub(super) fn of(error: &watcher::Error) -> Option<Self> {
         use watcher::Error as E;
         let (E::InitialListFailed(e) | E::WatchStartFailed(e) | E::WatchFailed(e)) = error else {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_servers_word_about_the_kind_counts() {
+    fn only_an_answer_about_the_kind_counts() {
         let answer = |code| {
             let status = kube::core::Status { code, ..kube::core::Status::default() };
             kube::Error::Api(Box::new(status))
@@ -39,7 +39,7 @@ mod tests {
         let listed = |code| Absence::of(&watcher::Error::InitialListFailed(answer(code)));
         assert_eq!(listed(404), Some(Absence::Unknown));
         assert_eq!(listed(403), Some(Absence::Forbidden));
-        // Its conversion webhook is broken, or the server is: it may be there.
+        // The server or a conversion webhook is broken. The kind may exist.
         assert_eq!(listed(500), None);
         assert_eq!(Absence::of(&watcher::Error::WatchStartFailed(answer(404))), Some(Absence::Unknown));
         assert_eq!(Absence::of(&watcher::Error::NoResourceVersion), None);

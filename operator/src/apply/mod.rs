@@ -1,5 +1,5 @@
-//! Carries a plan out: server-side apply of what differs, under one field manager; deletion of what is no longer planned; nothing else. An object that
-//! is not ours is neither adopted nor overwritten.
+//! Carries out a plan: server-side apply of what differs, under one field manager, and deletion of what is no longer planned. The operator neither adopts
+//! nor overwrites a foreign object.
 
 mod absence;
 mod object;

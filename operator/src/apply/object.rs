@@ -1,28 +1,28 @@
-//! One object as far as the operator must know it: a few bytes of its metadata.
+//! The few bytes of an object's metadata that the operator keeps.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use sha2::{Digest as _, Sha256};
 
 use crate::labels::{APPLIED_HASH, MANAGER};
 
-/// What is known of it.
+/// An object as a watch or an answer showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenObject {
     /// Hash of the uid of its controller.
     pub owner: Option<u64>,
-    /// Its controller is a resource of ours, this one or another.
+    /// Its controller is a BackupKeyVault, this one or another.
     pub of_us: bool,
-    /// Hash of the set of fields that are ours, as the server keeps it: whoever changes or removes one of them takes it out of the set. Unlike a
-    /// generation every kind has it, and a controller's own writes (status, replicas of an autoscaler) leave it as it is. With the time of our last
-    /// change: who writes under our manager's name takes nothing out, but the time moves.
+    /// Hash of the fields that our field manager owns, and of the time of its last write. The server removes a field from the set when another manager
+    /// changes it. An attacker who writes under our manager's name keeps the set but moves the time. Unlike a generation, every kind has the set, and
+    /// writes of controllers (status, an autoscaler's replicas) leave it unchanged.
     pub fields: u64,
-    /// Hash of what was applied, from its annotation.
+    /// Hash of the applied content, from the annotation.
     pub hash: Option<u64>,
     /// It is being deleted.
     pub going: bool,
 }
 
-/// Told apart are the states of one object and the few owners it may have had, so 64 bits are plenty.
+/// 64 bits suffice: the hash only tells apart the states of one object and its few owners.
 pub(super) fn short_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(0, |all, byte| (all << 8) | u64::from(*byte))
@@ -75,20 +75,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_takes_a_field_from_us_is_noticed_and_whoever_writes_a_status_is_not() {
+    fn a_field_that_another_manager_takes_is_noticed_and_a_status_write_is_not() {
         let ours = |fields: &Value| entry(MANAGER, "Apply", "", 10, fields);
         let both = json!({ "f:data": { "f:a": {}, "f:b": {} } });
         let alone = seen(&json!([ours(&both)]));
         assert!(alone.fields != 0);
         let status = entry("kube-controller-manager", "Update", "status", 20, &json!({}));
         assert_eq!(seen(&json!([ours(&both), status])), alone);
-        // What was written before ours was applied over.
+        // Our apply has overwritten it.
         let before = entry("kubectl-edit", "Update", "", 9, &json!({}));
         assert_eq!(seen(&json!([ours(&both), before])), alone);
         let edit = entry("kubectl-edit", "Update", "", 20, &json!({ "f:data": { "f:b": {} } }));
         let edited = seen(&json!([ours(&json!({ "f:data": { "f:a": {} } })), edit]));
         assert!(edited.fields != alone.fields);
-        // Who writes under our name takes nothing from us; the time tells.
+        // A write under our manager's name keeps the fields, but moves the time.
         let forged = seen(&json!([entry(MANAGER, "Apply", "", 20, &both)]));
         assert!(forged.fields != alone.fields);
     }

@@ -1,5 +1,5 @@
-//! What lies in the cluster, as far as it is ours: a few bytes for each object, kept up to date by watches. Whole objects would be most of the operator's
-//! memory with hundreds of fleets, and asking for them at each pass most of the API server's work.
+//! Our objects in the cluster: a few bytes for each, kept up to date by watches. With hundreds of fleets, whole objects would be most of the operator's
+//! memory, and reading them in each pass most of the API server's work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use super::target::ApplyError;
 use crate::kinds::Kind;
 use crate::observe::ChildSeen;
 
-/// Which object.
+/// Names one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Its namespace.
@@ -47,7 +47,7 @@ struct Entry {
 /// Kind → name → what is seen of it.
 pub type Children = BTreeMap<Kind, BTreeMap<String, ChildSeen>>;
 
-/// What was applied, and which fields were ours then: a change since then is somebody's drift and is undone.
+/// The applied content and the fields that were ours right after it. A later change is drift, and the next pass undoes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Hash of what was applied.
@@ -65,19 +65,19 @@ struct Blind {
 
 #[derive(Default)]
 struct Inner {
-    /// Namespace and resource → kind and name → object. In two steps, so that the names of hundreds of resources are not kept with each of their objects.
+    /// Namespace and resource → kind and name → object. Two levels, so that a resource's name is not stored with each of its objects.
     objects: BTreeMap<(String, String), BTreeMap<(Kind, Box<str>), Entry>>,
-    /// Kinds (with the namespace that is watched, empty for all) that were listed once: the cluster knows them.
+    /// Kinds that were listed once, with the watched namespace (empty for all). The cluster knows them.
     listed: HashSet<(Kind, String)>,
-    /// Kinds of which a list was asked for once, and an answer came, whichever.
+    /// Kinds with one answer to a list, good or bad.
     tried: HashSet<(Kind, String)>,
     /// Kinds that can't be listed, and why.
     absent: HashMap<(Kind, String), Absence>,
-    /// Watches of children that fail now: the error, as a pass meets it.
+    /// Watches of children that fail now, and the error that a pass reports.
     blind: HashMap<(Kind, String), Blind>,
 }
 
-/// What lies in the cluster. Cheap to clone.
+/// Our objects in the cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Seen {
     inner: Arc<Mutex<Inner>>,
@@ -102,7 +102,7 @@ impl Seen {
         Some((entry.object, entry.applied))
     }
 
-    /// Takes over what the server has just answered, so that the next pass does not depend on how fast a watch is.
+    /// Records the server's answer to a write, so that the next pass does not depend on the watch's speed.
     pub fn put(&self, key: &Key, object: SeenObject, applied: Applied) {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
@@ -117,8 +117,7 @@ impl Seen {
         ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
     }
 
-    /// Pods, workloads and volume claims of a resource: kind → name → what matters of it. An error while one of those kinds can't be watched: what was seen
-    /// may be long past.
+    /// Pods, workloads and volume claims of a resource. An error while one of those kinds can't be watched, because its state may be stale.
     pub fn children(&self, namespace: &str, vault: &str) -> Result<Children, ApplyError> {
         let inner = self.lock();
         let blind = inner.blind.iter().find(|((_, place), _)| place.is_empty() || place == namespace);
@@ -135,7 +134,7 @@ impl Seen {
         Ok(children)
     }
 
-    /// What was applied to a resource's objects counts no more: the resource is gone.
+    /// Forgets what was applied to the objects of a deleted resource.
     pub fn forget(&self, namespace: &str, vault: &str) {
         let mut inner = self.lock();
         let ours = inner.objects.get_mut(&(namespace.to_owned(), vault.to_owned()));
@@ -154,8 +153,8 @@ impl Seen {
         inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
     }
 
-    /// Waits until every kind that each cluster has was listed in each of these namespaces, and every other one was asked for: what is planned must not
-    /// depend on which watch is the faster. Somebody else's kind that is broken must not hold the rest up.
+    /// Waits until every built-in kind was listed in each namespace and every optional one had an answer. The plan must not depend on which watch is faster,
+    /// and a broken optional kind must not hold up the others.
     pub async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
         loop {
@@ -174,7 +173,7 @@ impl Seen {
         }
     }
 
-    /// Takes over what a watch says; true if that is news. What we have just applied ourselves is none.
+    /// Records what a watch reports. Returns true if it is news. Our own writes are not.
     pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
@@ -196,7 +195,7 @@ impl Seen {
         }
     }
 
-    /// A list is complete: what it did not name is gone.
+    /// A list is complete. Objects that it did not name are gone.
     pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
         inner.objects.retain(|(place, _), ours| {

@@ -1,4 +1,4 @@
-//! One pass over the planned objects of one resource.
+//! Applies and prunes the objects of one resource.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::seen::{Applied, Key, Seen};
 use crate::kinds::{Kind, Kinds};
 use crate::labels::{APPLIED_HASH, MANAGER, ours};
 
-/// Whose objects.
+/// The resource that owns the objects.
 #[derive(Clone, Debug)]
 pub struct Owner {
     /// The resource's namespace.
@@ -29,16 +29,16 @@ pub struct Wanted {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// All that we say about it.
+    /// All fields that the operator sets.
     pub body: Value,
-    /// It bears our owner reference. Others outlive the resource.
+    /// It has our owner reference. Objects without it outlive the resource.
     pub owned: bool,
 }
 
 /// Something could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// An object of that name is somebody else's.
+    /// A foreign object has that name.
     #[error(
         "{kind} {name} exists and is not of this resource (its labels and owner say whose it is): rename the resource, or remove that object if you know that nobody needs it. A PIN of another vault is its keys"
     )]
@@ -48,7 +48,7 @@ pub enum ApplyError {
         /// Name.
         name: String,
     },
-    /// It belongs to a resource of the same name that was deleted, and goes by itself.
+    /// It belongs to a deleted resource of the same name. The garbage collector removes it.
     #[error(
         "{kind} {name} is of a deleted resource of the same name: waiting until the garbage collector has taken it"
     )]
@@ -65,7 +65,7 @@ pub enum ApplyError {
         kind: &'static str,
         /// Name.
         name: String,
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
     /// The server refuses the object: an admission rule, or a field that can't change.
@@ -75,7 +75,7 @@ pub enum ApplyError {
         kind: &'static str,
         /// Name.
         name: String,
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
     /// The operator's role lacks something.
@@ -85,20 +85,20 @@ pub enum ApplyError {
         kind: &'static str,
         /// Name.
         name: String,
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
-    /// Objects of this kind can't be watched now, so what is known of them may be old: nothing is done on it.
+    /// Objects of this kind can't be watched now. Their known state may be stale, so the pass does nothing.
     #[error("objects of kind {kind} can't be watched: {why}{}", if *forbidden { "; give the operator the roles of its chart" } else { "" })]
     Unseen {
         /// Kind.
         kind: &'static str,
-        /// The watch's words.
+        /// The watch's error.
         why: String,
         /// The operator's role lacks it.
         forbidden: bool,
     },
-    /// The server is away, or in trouble: tried again.
+    /// The server can't be reached or fails. The pass is tried again.
     #[error("{kind} {name}")]
     Server {
         /// Kind.
@@ -119,7 +119,7 @@ impl ApplyError {
         let why = answer.message.clone();
         match answer.code {
             403 if why.contains("exceeded quota") => Self::Quota { kind, name, why },
-            // Without the verb it is an admission rule's word and not the authorizer's.
+            // Only the authorizer's message has the verb. Without it an admission rule refused the object.
             403 if why.contains("cannot ") => Self::Forbidden { kind, name, why },
             400 | 403 | 413 | 422 => Self::Refused { kind, name, why },
             _ => Self::Server { kind, name, source: error.into() },
@@ -153,7 +153,7 @@ impl Applier {
         let failed = |e| ApplyError::of(kind.name(), &name, e);
         let (known, applied) = match self.seen.get(&key) {
             Some((known, applied)) => (Some(known), applied),
-            // Not among the labelled ones: free, somebody else's, or so new that the watch does not have it yet.
+            // No labelled object: the name is free, or foreign, or too new for the watch.
             None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
                 Some(found) if !ours(&found.metadata, &owner.name) => {
                     return Err(ApplyError::Collision { kind: kind.name(), name });
@@ -170,7 +170,7 @@ impl Applier {
                     ApplyError::Collision { kind: kind.name(), name }
                 });
             }
-            // After a start nothing is known of what was applied, so everything is, once: what has not changed is no write to the server.
+            // After a start the operator applies everything once. The server does not store an unchanged object.
             if known.hash == Some(hash) && applied == Some(Applied { hash, fields: known.fields }) {
                 return Ok(false);
             }
@@ -193,8 +193,8 @@ impl Applier {
         Ok(wrote)
     }
 
-    /// Deletes what is ours and no longer planned; names what it deleted. `kinds`: those that the plan was made with. One that came since then was not
-    /// planned either.
+    /// Deletes our objects that are no longer planned and returns their names. `kinds`: the kinds that the plan was made with. A kind that was installed
+    /// since then was not planned, so its objects stay.
     pub async fn prune(
         &self,
         owner: &Owner,
@@ -217,7 +217,7 @@ impl Applier {
         Ok(gone)
     }
 
-    /// Deletes one, if it is still the one that was looked at; true if it did.
+    /// Deletes one object if its owner is still this resource. Returns true if it did.
     async fn take_away(&self, owner: &Owner, kind: Kind, name: &str) -> kube::Result<bool> {
         let api = self.api(kind, &owner.namespace);
         let Some(found) = api.get_metadata_opt(name).await? else { return Ok(false) };
@@ -234,7 +234,7 @@ impl Applier {
         }
     }
 
-    /// Forgets a resource that is gone.
+    /// Forgets a deleted resource.
     pub fn forget(&self, namespace: &str, vault: &str) {
         self.seen.forget(namespace, vault);
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_words_become_what_a_person_can_act_on() {
+    fn a_server_message_becomes_an_error_that_a_person_can_act_on() {
         let of = |code, message| ApplyError::of("Service", "demo-chatd", api(code, message));
         assert!(matches!(of(403, "exceeded quota: q, requested: pods=1"), ApplyError::Quota { .. }));
         assert!(matches!(

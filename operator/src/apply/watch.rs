@@ -1,4 +1,4 @@
-//! Watches one kind, and says which resource to look at when an object of it changes.
+//! Watches one kind, and reports the resource of each object that changes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::labels::{MANAGED_BY, MANAGER, VAULT};
 use crate::observe::{ChildSeen, child_seen};
 use crate::resource::BackupKeyVault;
 
-/// After a watch has failed.
+/// Pause after a failed watch.
 const RETRY: Duration = Duration::from_secs(1);
-/// Objects in one answer to the first list: of hundreds of fleets all at once would be megabytes, of which the allocator keeps what it had to have once.
+/// Objects in one page of a list. All objects of hundreds of fleets at once would be megabytes, and the allocator never returns its peak.
 const PAGE: u32 = 50;
 
-/// Whom to tell.
+/// Receives the resource whose object has changed.
 pub type Changed = mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>;
 
-/// Watches one kind in one namespace (empty: all) for ever. `look_again`: between two looks whether a kind has come that the cluster did not know.
+/// Watches one kind in one namespace (empty: all) for ever. `look_again`: pause between two tries of a kind that the cluster does not know.
 pub async fn watch(
     seen: Seen,
     client: Client,
@@ -67,7 +67,7 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
 ) {
     let mut events = begin().boxed();
     let (mut names, mut failing, mut listed) = (HashSet::new(), false, false);
-    let tell = |key: &Key| {
+    let report = |key: &Key| {
         let _ = changed.send(ObjectRef::new(&key.vault).within(&key.namespace));
     };
     let take = |object: K| {
@@ -80,9 +80,9 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
             Ok(Some(Event::Init)) => names.clear(),
             Ok(Some(Event::InitApply(o))) => {
                 names.insert((o.namespace().unwrap_or_default(), o.name_any()));
-                // Of the first list everything is news, and every resource is looked at anyway.
+                // The first list has only news, and the start begins a pass for every resource anyway.
                 if let Some(news) = take(o).filter(|_| listed) {
-                    tell(&news);
+                    report(&news);
                 }
             }
             Ok(Some(Event::InitDone)) => {
@@ -91,20 +91,20 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
             }
             Ok(Some(Event::Apply(o))) => {
                 if let Some(news) = take(o) {
-                    tell(&news);
+                    report(&news);
                 }
             }
             Ok(Some(Event::Delete(o))) => {
                 if let Some(key) = key(kind, &o) {
                     seen.remove(&key);
-                    tell(&key);
+                    report(&key);
                 }
             }
             Ok(None) => return,
             Err(e) => {
                 let absence = Absence::of(&e);
                 let left_out = absence.is_some() && kind.optional();
-                // Said once per streak; a kind that the cluster does not know is no fault.
+                // Logged once per streak. A kind that the cluster does not know is no fault.
                 match (failing, left_out) {
                     (true, _) => {}
                     (false, false) => {
@@ -117,8 +117,8 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
                 failing = true;
                 seen.failed(kind, &namespace, absence, e.to_string());
                 tokio::time::sleep(if left_out { look_again } else { RETRY }).await;
-                // From a list on, always: a watch that goes on where it stood says nothing until something changes, so that nobody would know it is well
-                // again; and a kind that has come again would never be listed.
+                // Always begin with a list. A resumed watch reports nothing until something changes, so a quiet cluster would look broken, and a kind
+                // that was installed again would never be listed.
                 events = begin().boxed();
             }
         }
@@ -151,7 +151,7 @@ mod tests {
             .unwrap()
     }
 
-    /// A connection breaks in a quiet cluster: no event ever comes, and it must be known all the same that the watch is well again.
+    /// A connection breaks in a quiet cluster. The watch must count as healthy again although no event follows.
     #[tokio::test]
     async fn a_watch_that_broke_is_well_again_without_any_event() {
         let (seen, tries) = (Seen::default(), AtomicUsize::new(0));
@@ -159,7 +159,7 @@ mod tests {
             let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
             let last = if first { Some(Err(watcher::Error::NoResourceVersion)) } else { None };
             let mut list = vec![Ok(Event::Init), Ok(Event::InitApply(pod("a")))];
-            // Made while nobody watched.
+            // Made while the watch was broken.
             list.extend((!first).then(|| Ok(Event::InitApply(pod("b")))));
             list.push(Ok(Event::InitDone));
             stream::iter(list.into_iter().chain(last)).chain(stream::pending())
@@ -167,16 +167,16 @@ mod tests {
         let (changed, mut changes) = mpsc::unbounded_channel();
         let kind = Kind::Pod;
         let watch = follow(seen.clone(), kind, String::new(), (RETRY, changed), begin, |_: Pod| None);
-        let told = async {
-            let told = changes.recv().await.unwrap();
-            // Before the first failure nothing is told; in the second list only what is new.
-            assert_eq!((told.name.as_str(), tries.load(Ordering::Relaxed)), ("demo", 2));
+        let reported = async {
+            let change = changes.recv().await.unwrap();
+            // The first list reports nothing, the second one only what is new.
+            assert_eq!((change.name.as_str(), tries.load(Ordering::Relaxed)), ("demo", 2));
             while seen.children("n", "demo").is_err() {
                 tokio::task::yield_now().await;
             }
             assert_eq!(seen.of("n", "demo").len(), 2);
         };
-        let late = tokio::time::timeout(Duration::from_secs(20), told);
+        let late = tokio::time::timeout(Duration::from_secs(20), reported);
         tokio::select! {
             () = watch => panic!("it watches for ever"),
             done = late => done.unwrap(),

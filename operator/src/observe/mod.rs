@@ -1,4 +1,4 @@
-//! What is: read from the API server and from the vaults, once for each pass. Nothing here decides or writes.
+//! What a pass reads from the API server and the vaults. Nothing here decides or writes.
 
 mod child;
 mod pod;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use crate::bootstrap::{Signed, Vault};
 use crate::journal::{Journal, JournalError};
 
-/// What is.
+/// The state of one fleet in the cluster.
 #[derive(Debug)]
 pub struct Observed {
     /// The journal.
@@ -33,9 +33,9 @@ pub struct Observed {
     pub request: BTreeMap<String, Vec<u8>>,
     /// The issuer's keys, if they come from a ConfigMap and it holds some.
     pub jwks: Option<String>,
-    /// That ConfigMap is there, and what it holds is no use: why.
+    /// Why the keys in that ConfigMap are unusable.
     pub jwks_fault: Option<String>,
-    /// The issuer's keys that ChatD has now: what it keeps if the ConfigMap they came from is gone.
+    /// The issuer's keys that ChatD has now. It keeps them if their ConfigMap is deleted.
     pub served_jwks: Option<String>,
     /// Each region's pod.
     pub pods: BTreeMap<String, PodSeen>,
@@ -53,6 +53,6 @@ pub struct Observed {
     pub claims: Vec<ClaimSeen>,
     /// The vaults that answer.
     pub vaults: BTreeMap<String, Vault>,
-    /// Why the others do not, by region.
+    /// Why the other vaults do not answer, by region.
     pub silent: BTreeMap<String, String>,
 }

@@ -35,7 +35,7 @@ pub struct PodProblem {
     pub message: String,
 }
 
-/// Of a container's last words.
+/// Longest excerpt of a container's termination message, characters.
 const WORDS: usize = 500;
 
 /// Reads a pod.
@@ -52,7 +52,7 @@ pub fn pod_seen(pod: &Pod) -> PodSeen {
         running: running && !going,
         ready: condition("Ready").is_some_and(|c| c.status == "True") && !going,
         template_hash: pod.metadata.annotations.as_ref().and_then(|a| a.get(TEMPLATE_HASH)).cloned(),
-        // One that is going is replaced: what it ended with is nobody's concern any more.
+        // A pod that is being deleted will be replaced, so its fault no longer matters.
         problem: problem(pod).filter(|_| !going),
     }
 }

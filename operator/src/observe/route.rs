@@ -1,17 +1,17 @@
-//! What Gateways say of an HTTPRoute. One that is not taken, or taken and refused, is there all the same, and nobody gets through.
+//! What Gateways report of an HTTPRoute. A route that no Gateway serves exists all the same, but no client gets through.
 
 use serde_json::Value;
 
-/// What keeps people out.
+/// Why a Gateway does not serve a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteFault {
     /// The Gateway.
     pub gateway: String,
-    /// What it says, and what to do.
+    /// Its reason, for people.
     pub message: String,
 }
 
-/// For each Gateway that the route hangs on and that does not serve it.
+/// One fault for each Gateway of the route that does not serve it.
 pub fn route_faults(route: &Value) -> Vec<RouteFault> {
     list(route.pointer("/spec/parentRefs")).filter_map(|parent| fault(route, parent)).collect()
 }
@@ -27,7 +27,7 @@ fn fault(route: &Value, parent: &Value) -> Option<RouteFault> {
         );
         return Some(RouteFault { gateway, message });
     }
-    // Of several controllers that have a word about it one is enough.
+    // One of several controllers is enough to serve it.
     let refusals: Option<Vec<&Value>> = said.into_iter().map(refusal).collect();
     let condition = refusals?.into_iter().next()?;
     let (reason, words) = (text(condition.get("reason")), text(condition.get("message")));
@@ -36,7 +36,7 @@ fn fault(route: &Value, parent: &Value) -> Option<RouteFault> {
 }
 
 fn same(route: &Value, one: &Value, other: &Value) -> bool {
-    // A controller may write down the namespace that is meant where none is named.
+    // A controller may fill in the namespace that the route leaves out.
     let place =
         |parent: &Value| text(parent.get("namespace").or_else(|| route.pointer("/metadata/namespace")));
     one.get("name") == other.get("name")
