@@ -106,7 +106,7 @@ async fn act(
         Action::AskForSignatures(drafts) => return Ok(ask(&store, name, &drafts, asked).await?),
         Action::WithdrawRequest => store.remove(&request(name)).await?,
         Action::Install { region, kind, signed } => {
-            client(connections, &region)?.install(kind, signed).await?
+            client(connections, &region)?.install(kind, signed).await?;
         }
         Action::Initialise { region } => client(connections, &region)?.init().await.map(drop)?,
         Action::HandRootOver { from, to, slot } => {
