@@ -16,7 +16,11 @@ KNOWN = metrics()
 def text_of(folders):
     # Comments name metrics and values that nobody writes.
     files = [f for folder in folders for f in sorted((ROOT / folder).rglob("*.rs")) if "test" not in f.stem]
-    return "\n".join(re.sub(r"^\s*//.*$", "", f.read_text(), flags=re.MULTILINE) for f in files)
+    text = "\n".join(re.sub(r"^\s*//.*$", "", f.read_text(), flags=re.MULTILINE) for f in files)
+    # strum derives the names of enum variants: they are values that no literal contains.
+    enums = re.findall(r"derive\([^)]*IntoStaticStr[^)]*\)\][^{]*enum \w+ \{(.*?)\n\}", text, flags=re.DOTALL)
+    names = [name for body in enums for name in re.findall(r"^\s*(\w+),$", body, flags=re.MULTILINE)]
+    return text + "".join(f'\n"{name}"' for name in names)
 
 
 def sources():

@@ -1,10 +1,11 @@
-//! The decision.
+//! Decides what a fleet needs next.
 
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root};
 
 use super::documents::{Documents, documents};
 use super::facts::{Action, Custody, Decision, Facts, Vault, Verdict};
+use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Stage};
 use crate::vaults::Phase;
@@ -27,7 +28,7 @@ pub fn decide(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
     let decision = next(f, journal);
     match decision.verdict {
-        // What is published anew over a fleet that is made does not unmake it.
+        // A root that is published again does not make an initialised fleet new.
         Verdict::Bootstrapping(_) if journal.stage == Stage::Initialised => {
             Decision { verdict: Verdict::Made, ..decision }
         }
@@ -38,7 +39,7 @@ pub fn decide(f: &Facts) -> Decision {
 fn next(f: &Facts, journal: &Journal) -> Decision {
     if let Some((region, id)) = stranger(f, journal) {
         let why = format!(
-            "this vault is of fleet {id}, the journal says {}: its volumes are another fleet's; give it its own back",
+            "this vault belongs to fleet {id}, but the journal names {}: its volumes are another fleet's. Give the vault its own volumes back",
             journal.fleet
         );
         return halted(Verdict::Contradiction, Check::ForeignFleet, region, why);
@@ -47,7 +48,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
         && f.regions.iter().all(|(_, r)| f.vaults.get(r).is_some_and(|v| v.status.fleet.is_none()))
     {
         let why = format!(
-            "fleet {} was made and no vault knows it any more: its volumes are gone. Restore the volumes; no new keys are made over it",
+            "fleet {} was made, and no vault knows it any more: its volumes are gone. Restore the volumes. The operator makes no new keys over a lost fleet",
             journal.fleet
         );
         return halted(Verdict::Lost, Check::FleetLost, &journal.fleet, why);
@@ -57,7 +58,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
         Ok(root) if hex::encode(root.fleet.0) == journal.fleet => root,
         Ok(root) => {
             let why = format!(
-                "the published root is of fleet {}, the journal says {}: one of the two ConfigMaps was replaced; restore it",
+                "the published root belongs to fleet {}, but the journal names {}: somebody has replaced one of the two ConfigMaps; restore it",
                 hex::encode(root.fleet.0),
                 journal.fleet
             );
@@ -68,7 +69,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
                 Verdict::Contradiction,
                 Check::RootMismatch,
                 &journal.fleet,
-                format!("the published root: {e}"),
+                format!("the published root does not parse: {e}; restore the ConfigMap"),
             );
         }
     };
@@ -86,14 +87,14 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
     }
 }
 
-/// No journal: a new fleet, or one whose journal was deleted.
+/// Without a journal: a new fleet, or one whose journal was deleted.
 fn begin(f: &Facts) -> Decision {
     let Some((_, first)) = f.regions.first() else { return waiting(Vec::new(), "Journal") };
     let new = |fleet: String, seed: &str, stage| {
         let journal = Journal { fleet, seed: seed.to_owned(), pinned: f.pinned.clone(), stage };
         only(Action::WriteJournal(journal), "Journal")
     };
-    // The vaults remember what the cluster has forgotten; and a published root says that there was a fleet.
+    // Vaults still know a fleet whose journal was deleted. A published root proves that there was one.
     if let Some(fleet) = f.vaults.values().find_map(|v| v.status.fleet.clone()) {
         return new(fleet, f.holder().unwrap_or(first), Stage::Initialised);
     }
@@ -101,7 +102,7 @@ fn begin(f: &Facts) -> Decision {
         return new(hex::encode(root.fleet.0), f.holder().unwrap_or(first), Stage::Initialising);
     }
     if f.remains {
-        let why = "volumes or workloads of an earlier fleet of this name are there and its journal is not: restore the ConfigMap, or remove them if nobody needs a key in them";
+        let why = "volumes or workloads of an earlier fleet of this name exist, but its journal does not: restore the ConfigMap, or delete them if nobody needs a key in them";
         return halted(Verdict::Contradiction, Check::JournalGone, "journal", why.into());
     }
     match (f.custody, &f.given_root) {
@@ -111,7 +112,7 @@ fn begin(f: &Facts) -> Decision {
             other => {
                 let why = match other {
                     Some(Err(e)) => format!("that is no root file of `bkv ceremony root`: {e}"),
-                    _ => "the public root file is not there: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
+                    _ => "the public root file is missing: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
                 };
                 halted(
                     Verdict::AwaitingSignature,
@@ -140,34 +141,21 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
                 vec![Trouble {
                     check: Check::RootFile,
                     target,
-                    message: "the public root file is not there".into(),
+                    message: "the public root file is missing".into(),
                 }],
                 "Root",
             )
         }
         (Custody::InFleet, _) => {
-            // Of a fleet that is made any vault has it; of a new one only the seed can.
+            // Every vault of an initialised fleet has the public root. In a new fleet only the seed can make it.
             let made = f.vaults.iter().find(|(_, v)| v.status.fleet.is_some()).map(|(r, _)| r);
             let source = if f.stage(journal) == Stage::Begun { Some(&journal.seed) } else { made };
             match source.filter(|r| f.vaults.contains_key(*r)) {
                 Some(region) => only(Action::PublishRoot { region: region.clone() }, "Root"),
-                None => waiting(vec![away(f, &journal.seed)], "Root"),
+                None => waiting(vec![unanswered(f, &journal.seed)], "Root"),
             }
         }
     }
-}
-
-/// A vault that does not answer, or not with all that is needed. In a fleet that is made, one whose pod runs should: a person may have to look.
-pub(super) fn away(f: &Facts, region: &str) -> Trouble {
-    let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
-    let (check, message) = match f.silent.get(region) {
-        Some(why) if made => {
-            (Check::VaultSilent, format!("its pod runs and does not answer the operator: {why}"))
-        }
-        Some(why) => (Check::VaultStarting, format!("the vault of {region} does not answer yet: {why}")),
-        None => (Check::VaultStarting, format!("the vault of {region} does not answer yet")),
-    };
-    Trouble { check, target: region.to_owned(), message }
 }
 
 fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(Kind, (u64, &Vec<u8>)); 2]) {
@@ -186,7 +174,7 @@ fn install(actions: &mut Vec<Action>, region: &str, vault: &Vault, current: &[(K
     }
 }
 
-/// Documents are signed and being installed: make the fleet, share the root, wait for whoever is late.
+/// Once both documents are signed: initialises the fleet, hands the root to members without it, and waits for the vaults that are late.
 fn carry_on(
     f: &Facts,
     journal: &Journal,
@@ -197,14 +185,14 @@ fn carry_on(
     let made = journal.stage == Stage::Initialised;
     for (_, region) in &f.regions {
         match f.vaults.get(region) {
-            None => waits.push(away(f, region)),
+            None => waits.push(unanswered(f, region)),
             Some(v) if !v.status.ready && made => {
                 let message = not_ready(region, v, f.regions.len() / 2 + 1);
                 waits.push(Trouble { check: Check::VaultNotReady, target: region.clone(), message });
             }
             Some(v) if v.status.issuer_keys_read == Some(0) && made => {
                 let message = format!(
-                    "the vault of {region} could never read the issuer's keys, so it refuses every token: is the URL of clientAuth.jwks right, and may pods reach it? The vault's log has the error"
+                    "the vault of {region} could never fetch the issuer's keys, so it refuses every token. Check the URL of clientAuth.jwks and whether pods can reach it; the vault's log has the error"
                 );
                 waits.push(Trouble { check: Check::IssuerKeysAway, target: region.clone(), message });
             }
@@ -213,7 +201,7 @@ fn carry_on(
     }
     let knows = |v: &Vault| v.status.fleet.as_deref() == Some(&journal.fleet);
     if made && !f.vaults.values().any(knows) {
-        let message = "no vault that answers knows the fleet; those that do not answer may. Bring them back before anything else".into();
+        let message = "no vault that answers knows the fleet. Bring back the vaults that do not answer, before anything else".into();
         waits.push(Trouble { check: Check::FleetUnconfirmed, target: journal.fleet.clone(), message });
     }
     let step = match journal.stage {
@@ -223,7 +211,7 @@ fn carry_on(
             }
             return Decision { actions, waits, verdict: Verdict::Made };
         }
-        // Not before every vault has both documents: a voter without them would not know the others.
+        // Wait until every vault has both documents: a voter without them would not know the others.
         _ if actions.iter().any(|a| *a != Action::WithdrawRequest) || f.vaults.len() < f.regions.len() => {
             "Documents"
         }
@@ -244,7 +232,7 @@ fn carry_on(
     Decision { actions, waits, verdict: Verdict::Bootstrapping(step) }
 }
 
-/// `majority`: of the fleet.
+/// Why a vault is not ready. `majority` is the fleet's.
 fn not_ready(region: &str, v: &Vault, majority: usize) -> String {
     let token = v.status.token_words();
     let Some(s) = v.status.shards.iter().find(|s| s.phase != Phase::Verified) else {
@@ -253,16 +241,16 @@ fn not_ready(region: &str, v: &Vault, majority: usize) -> String {
     if let Phase::Joining(unheard) = &s.phase
         && !unheard.is_empty()
     {
-        // With a region away a restart of another one ends here.
+        // A vault that restarts while another region is away ends up here.
         return format!(
-            "the vault of {region} has started and must hear that its disk is the newest, from {majority} others that serve or from all; not heard from: {}. Bring them back: nothing else lets it vote (token: {token})",
+            "the vault of {region} has restarted and can vote only after {majority} serving regions, or all others, confirm that its disk is the newest. Missing: {}. Bring them back: nothing else lets it vote (token: {token})",
             unheard.join(", ")
         );
     }
     format!("the vault of {region} is not ready: shard {} is {}; token: {token}", s.shard, s.phase.name())
 }
 
-/// To members that obey the published root and lack its private half.
+/// Hands the private root to the members that obey the published root and lack it.
 fn hand_over(f: &Facts, members: &[(Slot, String)]) -> Vec<Action> {
     let Some(from) = f.holder() else { return Vec::new() };
     let ours = f.vaults.get(from).and_then(|v| v.status.root.clone());

@@ -262,7 +262,12 @@ fn a_vault_that_started_says_whom_it_must_hear_from() {
             .unwrap();
     let waits = decide(&facts).waits;
     let said = waits.iter().find(|w| w.check == Check::VaultNotReady).unwrap();
-    assert!(said.message.contains("from 2 others that serve or from all; not heard from: c."), "{said:?}");
+    assert!(
+        said.message.contains(
+            "only after 2 serving regions, or all others, confirm that its disk is the newest. Missing: c."
+        ),
+        "{said:?}"
+    );
 }
 
 /// The published root was deleted: it is published again, and meanwhile nobody is told that there is no fleet.

@@ -1,44 +1,44 @@
-//! Which of the two documents must be made anew, and who signs it.
+//! Which of the two documents must be drafted, and who signs it.
 
 use bkv_core::document::{Admission, Member, Policy};
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root, admission, policy};
 
-use super::decide::away;
 use super::facts::{Action, Custody, Decision, Facts, Verdict};
+use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
 use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
 use crate::journal::{Journal, Stage};
 
-/// Numbers that a vault may be ahead by and still be believed.
+/// How far a vault's document number may be ahead of ours before we ignore it.
 const NUMBERS_AHEAD: u64 = 1_000;
 
-/// How it stands with the documents.
+/// The state of the two documents.
 pub(super) enum Documents<'a> {
-    /// They are not both there: this has to be done first.
+    /// One of them is missing. Carry out this decision first.
     Go(Decision),
-    /// Both are there and good.
+    /// Both are valid.
     Current {
         /// Number and bytes.
         admission: (u64, &'a Vec<u8>),
         /// Number and bytes.
         policy: (u64, &'a Vec<u8>),
-        /// Regions whose vault is the one that the list admits, with their slots.
+        /// Regions whose vault has the keys that the list admits, with their slots.
         members: Vec<(Slot, String)>,
-        /// A renewal, beside everything else.
+        /// Renewals, which run beside everything else.
         actions: Vec<Action>,
         waits: Vec<Trouble>,
     },
 }
 
 pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Documents<'a> {
-    // What does not verify is as good as not there. Dates are the vaults' business; ours is to renew in time.
+    // A document that does not verify counts as missing. Vaults check the dates; the operator only renews in time.
     let list = f.documents.admission.as_ref().and_then(|b| Some((admission(root, b, None).ok()?, b)));
     let rules = f.documents.policy.as_ref().and_then(|b| Some((policy(root, b, None).ok()?, b)));
     let begun = f.stage(journal) == Stage::Begun;
     let mut waits = Vec::new();
     if !begun {
-        // Never made anew: whoever took them away could have members of their own choosing signed.
+        // Never draft a document of an initialised fleet again: an attacker who deletes our copy could get members of their choice signed.
         let missing = [(Kind::Admission, list.is_none()), (Kind::Policy, rules.is_none())];
         if let Some((kind, _)) = missing.into_iter().find(|(_, missing)| *missing) {
             return Documents::Go(recover(f, journal, kind));
@@ -46,7 +46,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     }
     let (found, complete) = gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun));
     let mut drafts = Vec::new();
-    // Of what vaults say only so much is believed that one that lies can't use the numbers up.
+    // Ignore numbers more than NUMBERS_AHEAD above ours: a lying vault could report u64::MAX and leave no higher number.
     let above = |known: u64, of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
         let said = f.vaults.values().filter_map(|v| of(&v.status));
         said.filter(|n| *n <= known.saturating_add(NUMBERS_AHEAD))
@@ -57,13 +57,13 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     };
     match &list {
         Some((list, _)) if !begun => {
-            // From now on a vault is added or replaced by people's decision only: whoever can swap a volume must not become a member.
+            // From now on only people add or replace a vault: an attacker who can swap a volume must not become a member.
             for m in changed(list, &found) {
                 waits.push(Trouble {
                     check: Check::MemberChanged,
                     target: m.region.clone(),
                     message: format!(
-                        "the vault of {} has other keys than the admission list says: its token or volume is new. Give it its own back; replacing a member comes with a later release",
+                        "the vault of {} has other keys than the admission list: its token or volume is new. Give it its own token and volume back; this release can't replace a member",
                         m.region
                     ),
                 });
@@ -80,7 +80,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         }
         _ => {
             let late = f.regions.iter().filter(|(_, r)| f.vaults.get(r).is_none_or(|v| v.token.is_none()));
-            return Documents::Go(waiting(late.map(|(_, r)| away(f, r)).collect()));
+            return Documents::Go(waiting(late.map(|(_, r)| unanswered(f, r)).collect()));
         }
     }
     match (&f.wish, &rules) {
@@ -103,7 +103,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         (_, None) if f.wish.is_none() => {
             let target = "clientAuth.jwks".to_owned();
             let message =
-                "the issuer's keys are not there: make the ConfigMap that clientAuth.jwks.configMapRef names"
+                "the issuer's keys are missing: create the ConfigMap that clientAuth.jwks.configMapRef names"
                     .into();
             waits.push(Trouble { check: Check::IssuerKeys, target, message });
             Documents::Go(Decision {
@@ -123,7 +123,7 @@ fn waiting(waits: Vec<Trouble>) -> Decision {
     Decision { actions: Vec::new(), waits, verdict: Verdict::Bootstrapping("Documents") }
 }
 
-/// The cluster has lost its copy of a document in force: a vault of the fleet has one, and the root's signature on it is checked before it is kept.
+/// Gets a document in force from a vault, because the cluster has lost its copy. The root's signature is checked before the operator keeps it.
 fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
     let has = |v: &super::facts::Vault| match kind {
         Kind::Admission => v.status.admission.is_some(),
@@ -144,8 +144,7 @@ fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
     }
 }
 
-/// The members as the answering vaults' tokens make them, and whether those are all regions. A region that is on the list keeps its slot, wherever the
-/// spec has it now.
+/// The members by the tokens of the vaults that answer, and whether every region answers. A listed region keeps its slot, whatever its place in the spec.
 fn gather(f: &Facts, list: Option<&Admission>) -> (Vec<Member>, bool) {
     let slot = |slot: Slot, region: &str| {
         let listed = list.and_then(|l| l.members.iter().find(|m| m.region == region));
@@ -165,7 +164,7 @@ fn same(list: &Admission, found: &[Member]) -> Vec<(Slot, String)> {
     found.iter().filter(|m| list.members.contains(m)).map(|m| (m.slot, m.region.clone())).collect()
 }
 
-/// Has drafts signed by whoever keeps the root. The verdict is Some while people are asked.
+/// Has the drafts signed by the root's keeper. The verdict is Some while signatures are missing.
 fn sign(
     f: &Facts,
     journal: &Journal,
@@ -181,8 +180,9 @@ fn sign(
                 waits.push(Trouble {
                     check: Check::RootHolderAway,
                     target: journal.seed.clone(),
-                    message: "no vault that keeps the root answers: documents can't be signed until one does"
-                        .into(),
+                    message:
+                        "no vault that keeps the root answers, so documents can't be signed: bring one back"
+                            .into(),
                 });
                 return (Vec::new(), Some(Verdict::Bootstrapping("Documents")));
             };
@@ -202,7 +202,7 @@ fn sign(
                     Draft::Admission(_) => (Check::AdmissionSignature, "admission"),
                     Draft::Policy(_) => (Check::PolicySignature, "policy"),
                 };
-                let message = "people must sign: the ConfigMap <name>-ceremony-request has the document, its fingerprints and the command".into();
+                let message = "sign the document in the ConfigMap <name>-ceremony-request: it has the fingerprints and the command".into();
                 waits.push(Trouble { check, target: target.to_owned(), message });
             }
             let verdict = if open.is_empty() {
@@ -218,7 +218,7 @@ fn sign(
     }
 }
 
-/// What people have signed, if it says what is wanted: number and dates are theirs, the content is not.
+/// The document that people signed, if its content is what we drafted. People may choose the number and the dates.
 fn given(f: &Facts, root: &Root, draft: &Draft) -> Option<(Kind, Vec<u8>)> {
     match draft {
         Draft::Admission(wanted) => {

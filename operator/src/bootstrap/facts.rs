@@ -1,4 +1,4 @@
-//! What a decision is made from, and what it is.
+//! The input and the output of a decision.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub struct Facts {
     pub custody: Custody,
     /// The regions in the order of their slots.
     pub regions: Vec<(Slot, String)>,
-    /// What the policy ought to say. None: it can't be said yet (the issuer's keys are missing).
+    /// The policy that the spec asks for. None while the issuer's keys are missing.
     pub wish: Option<PolicyWish>,
     /// What the vaults of a new fleet run from.
     pub pinned: Pinned,
@@ -64,23 +64,22 @@ pub struct Facts {
     pub requested: bool,
     /// What people have signed (offline custody).
     pub given: Signed,
-    /// Those that answer, by region.
+    /// The vaults that answer, by region.
     pub vaults: BTreeMap<String, Vault>,
-    /// Why others do not although their pods run, by region.
+    /// Why vaults whose pods run do not answer, by region.
     pub silent: BTreeMap<String, String>,
     /// Now.
     pub now: Time,
 }
 
 impl Facts {
-    /// How far the fleet has come, as far as anybody knows: what the vaults say outweighs a journal that was set back.
+    /// The fleet's stage. A vault that knows the fleet outweighs a journal that somebody has set back.
     pub fn stage(&self, journal: &Journal) -> Stage {
         let known = self.vaults.values().any(|v| v.status.fleet.as_deref() == Some(&journal.fleet));
         if known { journal.stage.max(Stage::Initialising) } else { journal.stage }
     }
 
-    /// The first vault that keeps the private half of the published root. One that only says so (it has lost its volumes and made another root, or it
-    /// lies) is passed over.
+    /// The first vault that keeps the private half of the published root. Skips a vault that reports another root: it has lost its volumes, or it lies.
     pub fn holder(&self) -> Option<&String> {
         let published = self.root.as_ref().map(|b| bkv_wire::documents::fingerprint("root", b))?;
         let mut vaults = self.vaults.iter();
@@ -88,12 +87,12 @@ impl Facts {
     }
 }
 
-/// Something to do. Each can be repeated without harm.
+/// Something to do. Every action can be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Write the journal, if there is none yet.
     WriteJournal(Journal),
-    /// The journal goes on.
+    /// Move the journal to a later stage.
     Advance(Stage),
     /// Ask a vault for the public root and publish it.
     PublishRoot {
@@ -111,9 +110,9 @@ pub enum Action {
     },
     /// Ask people to sign.
     AskForSignatures(Vec<Draft>),
-    /// Nothing is asked of people any more.
+    /// Withdraw the request for signatures.
     WithdrawRequest,
-    /// Ask a vault for the document in force, and keep it: the cluster has lost its copy.
+    /// Get the document in force from a vault and keep it, because the cluster has lost its copy.
     Recover {
         /// Which vault.
         region: String,
@@ -181,18 +180,18 @@ pub enum Verdict {
     AwaitingSignature,
     /// It is made.
     Made,
-    /// It was made, and no vault knows it: volumes or tokens are gone. Nothing is done.
+    /// It was made, and no vault knows it: volumes or tokens are gone. The operator changes nothing.
     Lost,
-    /// What lies in the cluster contradicts itself. Nothing is done.
+    /// The objects in the cluster contradict each other. The operator changes nothing.
     Contradiction,
 }
 
 /// What is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// To be done, in order; the first that fails ends the pass.
+    /// Actions, in order. The first that fails ends the pass.
     pub actions: Vec<Action>,
-    /// What is waited for.
+    /// What the fleet waits for.
     pub waits: Vec<Trouble>,
     /// Where the fleet stands.
     pub verdict: Verdict,

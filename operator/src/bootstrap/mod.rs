@@ -1,11 +1,12 @@
-//! From nothing to a fleet, and the documents of a fleet ever after. [`decide`] is pure: what is known in, the next actions and what is waited for out.
-//! Every action can be repeated, and the decision is made anew from what lies in the cluster and in the vaults, so a crash anywhere loses nothing.
+//! Makes a fleet, and keeps its two documents in force. [`decide`] is a pure function from facts to the next actions and waits. Every action can be repeated,
+//! and each pass decides again from what the cluster and the vaults hold, so a crash at any point loses nothing.
 //!
-//! The one thing that must never happen is a second set of keys over an existing fleet: people's backups would be lost behind it.
+//! The operator must never make a second set of keys over an existing fleet: people could no longer open their backups.
 
 mod decide;
 mod documents;
 mod facts;
+mod silence;
 
 pub use decide::decide;
 pub use facts::{Action, Custody, Decision, Facts, Signed, Vault, Verdict};

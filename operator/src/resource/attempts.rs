@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Period;
 
-/// The attempt policy: part of the signed policy, and frozen into each record at its registration.
+/// The attempt policy. It is part of the signed policy, and each registration keeps the values of its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -15,20 +15,21 @@ use super::values::Period;
         .message("attempts.waits must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it")
 )]
 pub struct Attempts {
-    /// Wrong guesses between two right ones until the key is destroyed. Nobody can bring it back.
+    /// Wrong passwords in a row after which the key is destroyed. Nobody can bring it back.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 20))]
     pub max: u32,
-    /// Wrong guesses over the life of one registration after which it locks. It never destroys.
+    /// Wrong passwords over the life of one registration after which it locks. This limit never destroys the key.
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     pub lifetime_failures: u32,
-    /// How long to wait after the first, second … wrong guess; the last one repeats. Together at least 168h: a week in which a victim can notice.
+    /// How long people wait after the first, second … wrong password. The last wait repeats. The waits must add up to at least 168h, so that a victim has a week to
+    /// notice an attack.
     #[serde(default = "waits")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub waits: Vec<Period>,
-    /// Waits may add up to less than a week. For tests: with a stolen token a key is destroyed within minutes.
+    /// Allows waits that add up to less than a week. For tests only: with a stolen token an attacker can destroy a key within minutes.
     #[serde(default)]
     pub allow_short_waits: bool,
 }

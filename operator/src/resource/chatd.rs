@@ -11,21 +11,21 @@ use super::values::{Labels, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("chatd.replicas and chatd.autoscaling exclude each other"))]
 pub struct Chatd {
-    /// Number of pods. Default 2, so that one can be lost; 0 turns clients away and keeps the vaults running. Not together with autoscaling.
+    /// Number of pods. Default: 2, so that one can fail. With 0 nobody can connect, and the vaults keep running. Exclusive with autoscaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i32>,
-    /// A HorizontalPodAutoscaler chooses the number of pods, instead of `replicas`.
+    /// Lets a HorizontalPodAutoscaler set the number of pods, instead of `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// How clients reach it: exactly one of service, ingress, gateway. Default: a Service of type ClusterIP, which only clients in the cluster can reach.
-    // No default in the schema: one that is stored would stand beside the choice that is made later, and `kubectl apply` could not take it away.
+    /// How clients reach ChatD: set exactly one of service, ingress, gateway. Default: a Service of type ClusterIP, which only clients in the cluster can reach.
+    // No default in the schema. The API server would store it, it would stand beside a later choice, and `kubectl apply` could not remove it.
     #[serde(default, skip_serializing_if = "Expose::is_default")]
     pub expose: Expose,
-    /// CPU and memory of each pod. Default: 100m and 128Mi requested, 512Mi at most.
+    /// CPU and memory of each pod. Default: requests 100m and 128Mi, memory limit 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// What one pod and one client may do.
+    /// Limits for one pod and one client.
     #[serde(default)]
     pub limits: ChatdLimits,
 }
@@ -35,14 +35,14 @@ pub struct Chatd {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("chatd.autoscaling.minReplicas must not exceed maxReplicas"))]
 pub struct Autoscaling {
-    /// Pods that there are at least.
+    /// Minimum number of pods.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 100))]
     pub min_replicas: i32,
-    /// Pods that there are at most.
+    /// Maximum number of pods.
     #[schemars(range(min = 1, max = 100))]
     pub max_replicas: i32,
-    /// Percent of the requested CPU that the pods should use on average: above it pods are added, below it taken away.
+    /// Target for the pods' average CPU use, in percent of the requested CPU. The autoscaler adds pods above it and removes pods below it.
     #[serde(rename = "targetCPUUtilization", default = "seventy")]
     #[schemars(range(min = 10, max = 100))]
     pub target_cpu_utilization: i32,
@@ -61,13 +61,14 @@ const fn seventy() -> i32 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.service), has(self.ingress), has(self.gateway)].exists_one(x, x)").message("exactly one of service, ingress, gateway must be set in chatd.expose"))]
 pub struct Expose {
-    /// A Service: inside the cluster, on a port of every node, or with a load balancer. TLS ends in ChatD.
+    /// A Service: inside the cluster, on a port of every node, or with a load balancer. ChatD terminates TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceExpose>,
-    /// An Ingress before a ClusterIP Service. Its controller ends the clients' TLS and must speak TLS to ChatD (an annotation, for most).
+    /// An Ingress in front of a ClusterIP Service. Its controller terminates the clients' TLS and must use TLS towards ChatD. Most controllers need an annotation for
+    /// that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressExpose>,
-    /// An HTTPRoute of the Gateway API before a ClusterIP Service, with a BackendTLSPolicy (Gateway API 1.4 or newer): ChatD speaks only TLS.
+    /// An HTTPRoute of the Gateway API in front of a ClusterIP Service, with a BackendTLSPolicy (Gateway API 1.4 or newer), because ChatD accepts only TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayExpose>,
 }
@@ -89,18 +90,18 @@ impl Default for Expose {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.nodePort) || self.type != 'ClusterIP'").message("chatd.expose.service.nodePort needs type NodePort or LoadBalancer"))]
 pub struct ServiceExpose {
-    /// ClusterIP: inside the cluster. NodePort: a port of every node. LoadBalancer: an address of the cloud.
+    /// ClusterIP: inside the cluster. NodePort: a port of every node. LoadBalancer: an address from the cloud.
     #[serde(rename = "type", default)]
     pub kind: ServiceType,
-    /// A fixed port of the nodes; default: Kubernetes chooses one. Needs type NodePort or LoadBalancer.
+    /// A fixed node port. Default: Kubernetes chooses one. Needs type NodePort or LoadBalancer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 30_000, max = 32_767))]
     pub node_port: Option<i32>,
-    /// Annotations of the Service: how a cloud's load balancer is told what to be.
+    /// Annotations of the Service. Clouds configure their load balancers with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub annotations: Option<Labels>,
-    /// Host names that clients use. They go into ChatD's certificate; a client that uses another name refuses to connect.
+    /// Host names that clients use. They go into ChatD's certificate. A client that uses another name refuses to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -140,7 +141,7 @@ impl ServiceType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngressExpose {
-    /// IngressClass; default: the cluster's own.
+    /// IngressClass. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub class_name: Option<String>,
@@ -150,10 +151,10 @@ pub struct IngressExpose {
         regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub host: String,
-    /// Secret with the certificate that clients see (type kubernetes.io/tls).
+    /// Secret of type kubernetes.io/tls with the certificate that clients see.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub tls_secret_name: String,
-    /// Annotations of the Ingress: long WebSocket time-outs, TLS towards ChatD.
+    /// Annotations of the Ingress. Set long WebSocket time-outs, and TLS towards ChatD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub annotations: Option<Labels>,
@@ -163,7 +164,7 @@ pub struct IngressExpose {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayExpose {
-    /// Gateways that the route hangs on.
+    /// Gateways that the route attaches to.
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub parent_refs: Vec<GatewayParent>,
@@ -186,29 +187,29 @@ pub struct GatewayParent {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Namespace of the Gateway; default: that of this resource.
+    /// Namespace of the Gateway. Default: the namespace of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    /// One of its listeners; default: all that fit.
+    /// Name of one listener. Default: all listeners that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub section_name: Option<String>,
 }
 
-/// What one pod and one client may do.
+/// Limits for one pod and one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChatdLimits {
-    /// Connections that one pod keeps open. Raise the memory limit with it.
+    /// Open connections of one pod. If you raise it, raise the memory limit too.
     #[serde(default = "connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_replica: u32,
-    /// Connections from one address. Raise it where a load balancer hides the clients' own.
+    /// Open connections from one address. Raise it if a load balancer hides the clients' addresses.
     #[serde(default = "per_address")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address: u32,
-    /// Frames a second of one account; more close its connection.
+    /// Frames per second of one account. ChatD closes a connection that sends more.
     #[serde(default = "frames")]
     #[schemars(range(min = 1, max = 1_000))]
     pub frames_per_second: u32,

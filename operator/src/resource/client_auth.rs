@@ -1,11 +1,12 @@
-//! Whose tokens clients show.
+//! The issuer of clients' tokens.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::KeyReference;
 
-/// The token issuer. It is part of the signed policy: vaults check tokens by what the root signed, not by what a cluster's admin edits.
+/// The token issuer. It is part of the signed policy: vaults check tokens by the policy that the root signed, so a cluster admin can't replace the issuer by an edit
+/// here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientAuth {
@@ -15,25 +16,25 @@ pub struct ClientAuth {
     pub issuer: String,
     /// The issuer's public keys.
     pub jwks: Jwks,
-    /// `aud` of the two tokens: one that ChatD sees, one that travels inside the encrypted channel.
+    /// `aud` of the two tokens. ChatD reads one; only vaults can read the other.
     #[serde(default)]
     pub audiences: Audiences,
-    /// Claim that numbers an account's enrolments, if the issuer has one.
+    /// Claim that counts an account's enrolments, if the issuer has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub enrolment_claim: Option<String>,
 }
 
-/// Where the issuer's keys come from: exactly one.
+/// Where the issuer's keys come from: set exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.url), has(self.configMapRef)].exists_one(x, x)").message("exactly one of url, configMapRef must be set in clientAuth.jwks"))]
 pub struct Jwks {
-    /// An https URL; fetched by vaults and ChatD, the last good answer is kept.
+    /// An https URL. Vaults and ChatD fetch it and keep the last good answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^https://.+"))]
     pub url: Option<String>,
-    /// A ConfigMap; default key `jwks.json`. Its content becomes part of the signed policy.
+    /// A ConfigMap with the JWKS. Default key: `jwks.json`. Its content becomes part of the signed policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyReference>,
 }

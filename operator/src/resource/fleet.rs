@@ -10,12 +10,12 @@ use super::values::{KeyReference, NameReference};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FleetOptions {
-    /// Who keeps the root key, which signs which vaults exist and what they enforce.
+    /// Who keeps the root key. It signs which vaults exist and what they enforce.
     #[serde(default)]
     pub root: RootCustody,
 }
 
-/// Who keeps the root key: exactly one.
+/// Who keeps the root key: set exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -23,10 +23,10 @@ pub struct FleetOptions {
     validation = Rule::new("self == oldSelf").message("fleet.root is immutable: a root that once lay in the fleet cannot become an offline one").reason(Reason::FieldValueForbidden)
 )]
 pub struct RootCustody {
-    /// A vault makes it and every admitted vault keeps it; the operator never sees it, but can have documents signed. Easy, and not for production.
+    /// A vault makes the root key, and every admitted vault keeps a copy. The operator never sees it, but can have documents signed. Not for production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_fleet: Option<InFleetRoot>,
-    /// People keep it, off the cluster, and sign with `bkv ceremony sign` what the operator asks for.
+    /// People keep the root key off the cluster. They sign the operator's requests with `bkv ceremony sign`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline: Option<OfflineRoot>,
 }
@@ -46,8 +46,8 @@ pub struct InFleetRoot {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OfflineRoot {
-    /// ConfigMap with the public root file of `bkv ceremony root`; default key `root.bin` (binaryData).
+    /// ConfigMap with the public root file of `bkv ceremony root`. Default key: `root.bin` (binaryData).
     pub root_config_map_ref: KeyReference,
-    /// ConfigMap that the signed documents are put into: keys `admission` and `policy` (binaryData). It may be made later; the operator waits.
+    /// ConfigMap where you put the signed documents: keys `admission` and `policy` (binaryData). You can create it later; the operator waits for it.
     pub signed_config_map_ref: NameReference,
 }

@@ -1,4 +1,4 @@
-//! Hardware tokens: which PKCS#11 module a vault loads, and how it gets there.
+//! Hardware tokens: which PKCS#11 module a vault loads, and how the module gets into the pod.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::KeyReference;
 
-/// Exactly one kind of token. Its keys never leave it, so the kind can't change in place.
+/// The kind of token: set exactly one. Keys never leave a token, so the kind can't change in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -17,16 +17,16 @@ use super::values::KeyReference;
         .reason(Reason::FieldValueForbidden)
 )]
 pub struct Hsm {
-    /// Software token, for tests: who has its volume and PIN has its keys. ProductionReady stays False.
+    /// Software token, for tests: whoever has its volume and its PIN has its keys. `ProductionReady` stays False.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softhsm: Option<SoftHsm>,
     /// Any PKCS#11 module with ECDSA P-256 and HMAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs11: Option<Pkcs11>,
-    /// Google Cloud KMS through kmsp11: a preset over pkcs11. Not yet seen on the real service.
+    /// Google Cloud KMS through kmsp11: a preset of pkcs11. Not yet tested on the real service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gcp_kms: Option<GcpKms>,
-    /// AWS CloudHSM through its PKCS#11 library: a preset over pkcs11. Not yet seen on the real service.
+    /// AWS CloudHSM through its PKCS#11 library: a preset of pkcs11. Not yet tested on the real service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_cloud_hsm: Option<AwsCloudHsm>,
 }
@@ -35,10 +35,10 @@ pub struct Hsm {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SoftHsm {
-    /// Secret with the PIN, 4 to 255 characters; default key `pin`. Without it the operator makes one.
+    /// Secret with the PIN, 4 to 255 characters. Default key: `pin`. Without this field the operator makes a PIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_secret_ref: Option<KeyReference>,
-    /// Size of the volume that the token lies on, at least 16Mi; apart from the vault's data, so that an old data volume meets a newer token. Cannot
+    /// Size of the token's volume, at least 16Mi. The token has its own volume, so that a restored data volume is older than the token and the vault notices. Cannot
     /// change yet.
     #[serde(default = "token_storage")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
@@ -53,38 +53,38 @@ fn token_storage() -> String {
     "128Mi".into()
 }
 
-/// A PKCS#11 module out of an image.
+/// A PKCS#11 module from an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pkcs11 {
-    /// Image that carries the module; pin it by digest.
+    /// Image that contains the module. Pin it by digest.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
-    /// How the module gets to the vault. Copy: an init container copies it into an emptyDir, which works everywhere. ImageVolume: the image is mounted
-    /// as a volume (containerd 2.1 or later).
+    /// How the module gets into the vault's pod. Copy: an init container copies it into an emptyDir; works everywhere. ImageVolume: the image is mounted as a volume;
+    /// needs containerd 2.1 or later.
     #[serde(default)]
     pub library_delivery: LibraryDelivery,
     /// The module's path in that image: `/usr/lib/vendor/pkcs11.so`.
     #[schemars(length(min = 2, max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
     pub module_path: String,
-    /// Folders that are copied from the image; default: the folder of modulePath.
+    /// Folders to copy from the image. Default: the folder of modulePath.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub library_dirs: Vec<String>,
-    /// Label of the token to use. Immutable: the keys are in it.
+    /// Label of the token to use. Immutable: the keys are in that token.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("tokenLabel is immutable").reason(Reason::FieldValueForbidden))]
     pub token_label: String,
-    /// Secret with the user PIN; default key `pin`. It is mounted as a file, never put into the environment.
+    /// Secret with the user PIN. Default key: `pin`. The operator mounts it as a file and never puts it into the environment.
     pub pin_secret_ref: KeyReference,
-    /// A configuration file of the module that is not secret, from a ConfigMap.
+    /// A public configuration file of the module, from a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<MountedKey>,
-    /// A configuration file of the module that is secret, from a Secret.
+    /// A secret configuration file of the module, from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_secret_ref: Option<MountedKey>,
-    /// Environment variables of the vault that the module reads: paths and switches, no secrets.
+    /// Environment variables for the module: paths and switches. Put no secrets here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(
@@ -98,24 +98,24 @@ pub struct Pkcs11 {
 /// How a module gets to the vault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LibraryDelivery {
-    /// An init container copies it into an emptyDir: works everywhere.
+    /// An init container copies it into an emptyDir. Works everywhere.
     #[default]
     Copy,
-    /// The image is mounted as a volume: containerd 2.1 or later.
+    /// The image is mounted as a volume. Needs containerd 2.1 or later.
     ImageVolume,
 }
 
-/// A file out of a ConfigMap or Secret.
+/// A file from a ConfigMap or Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MountedKey {
     /// Name of the object, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The key in it; also the name of the file.
+    /// The key in the object. It is also the name of the file.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
-    /// Folder that the file appears in.
+    /// Folder where the file is mounted.
     #[serde(default = "module_config")]
     #[schemars(length(max = 255), regex(pattern = r"^/[-._a-zA-Z0-9/]+$"))]
     pub mount_path: String,
@@ -132,7 +132,7 @@ pub struct ModuleEnv {
     /// Name of the variable.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Z0-9_]*$"))]
     pub name: String,
-    /// Its value; it can be read by everybody who may read this resource, so no secret.
+    /// Value of the variable. Everybody who can read this resource can read it: put no secrets here.
     #[schemars(length(max = 512))]
     pub value: String,
 }
@@ -141,14 +141,14 @@ pub struct ModuleEnv {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GcpKms {
-    /// `projects/…/locations/…/keyRings/…`: the key ring that the vault's keys are made in. Immutable.
+    /// The key ring for the vault's keys: `projects/…/locations/…/keyRings/…`. Immutable.
     #[schemars(
         length(max = 255),
         regex(pattern = r"^projects/[-.:a-zA-Z0-9]+/locations/[-a-z0-9]+/keyRings/[-_a-zA-Z0-9]+$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("keyRing is immutable").reason(Reason::FieldValueForbidden))]
     pub key_ring: String,
-    /// Image with kmsp11 at `/usr/lib/libkmsp11.so`; pin it by digest.
+    /// Image with kmsp11 at `/usr/lib/libkmsp11.so`. Pin it by digest.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
 }
@@ -157,22 +157,22 @@ pub struct GcpKms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AwsCloudHsm {
-    /// `cluster-…`: the cluster that the vault's keys are made in. Immutable.
+    /// The cluster for the vault's keys: `cluster-…`. Immutable.
     #[schemars(regex(pattern = r"^cluster-[a-z0-9]{1,40}$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("clusterId is immutable").reason(Reason::FieldValueForbidden))]
     pub cluster_id: String,
-    /// Addresses of its HSMs, as the vault's pods reach them.
+    /// IP addresses of the cluster's HSMs, as the vault's pods reach them.
     #[schemars(
         length(min = 1, max = 8),
         inner(length(min = 1, max = 64), regex(pattern = r"^[-.:a-zA-Z0-9]+$"))
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hsm_addresses: Vec<String>,
-    /// The cluster's own CA; default key `customerCA.crt`.
+    /// ConfigMap with the cluster's own CA. Default key: `customerCA.crt`.
     pub customer_ca_config_map_ref: KeyReference,
-    /// Secret with `user:password` of a crypto user; default key `pin`.
+    /// Secret with `user:password` of a crypto user. Default key: `pin`.
     pub pin_secret_ref: KeyReference,
-    /// Image with the PKCS#11 library at `/opt/cloudhsm/lib/libcloudhsm_pkcs11.so`; pin it by digest.
+    /// Image with the PKCS#11 library at `/opt/cloudhsm/lib/libcloudhsm_pkcs11.so`. Pin it by digest.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$"))]
     pub library_image: String,
 }

@@ -1,5 +1,5 @@
-//! The `BackupKeyVault` resource as Rust types: what a platform team writes (`spec`), what the operator answers (`status`). The CRD is generated from
-//! these types and their descriptions are what `kubectl explain` says. No logic lives here; rules are CEL, checked by the API server.
+//! The `BackupKeyVault` resource as Rust types: what a platform team writes (`spec`) and what the operator reports (`status`). The CRD is generated from
+//! these types, and `kubectl explain` prints their doc comments. No logic lives here. The rules are CEL, which the API server checks.
 #![allow(unreachable_pub)] // KubeSchema repeats each struct inside a function, with its visibility
 
 mod attempts;
@@ -77,7 +77,7 @@ pub struct BackupKeyVaultSpec {
     /// What the whole fleet shares: above all, who keeps its root key.
     #[serde(default)]
     pub fleet: FleetOptions,
-    /// The regions, 1, 3, 5 or 7: one vault each, in failure domains of their own. With one region nobody is protected from that region's own people.
+    /// The regions: 1, 3, 5 or 7. Each has one vault and should be a failure domain of its own. A single region does not protect people from that region's own admins.
     #[schemars(length(min = 1, max = 7))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
@@ -87,15 +87,15 @@ pub struct BackupKeyVaultSpec {
             .reason(Reason::FieldValueForbidden)
     )]
     pub regions: Vec<Region>,
-    /// The hardware token that each region's vault uses; a region may name its own instead.
+    /// The hardware token that each region's vault uses. A region can set its own instead.
     pub hsm: Hsm,
-    /// How many wrong passwords a record survives and how long to wait between them. Frozen into each record when it is registered: an edit here
-    /// refills nobody's guesses.
+    /// How many wrong passwords a key survives, and how long people wait between them. Each registration keeps the values of its time: an edit here gives
+    /// nobody new tries.
     #[serde(default)]
     pub attempts: Attempts,
-    /// Whose tokens clients show: the issuer that your users log in with.
+    /// The issuer of your users' tokens.
     pub client_auth: ClientAuth,
-    /// Raft groups that accounts are spread over: more of them spread the work of leading over the regions more evenly. Fixed when the fleet is made.
+    /// Number of Raft groups that the accounts are divided into. More groups spread the leaders' work more evenly over the regions. Immutable.
     #[serde(default = "default_shards")]
     #[schemars(range(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("shards is immutable").reason(Reason::FieldValueForbidden))]
@@ -103,27 +103,28 @@ pub struct BackupKeyVaultSpec {
     /// The front end that clients connect to.
     #[serde(default)]
     pub chatd: Chatd,
-    /// Where ChatD keeps what it knows of keys (that one exists, its state, dates, tries). It can be rebuilt from the vaults at
-    /// any time. Exactly one of managed, external, cloudNativePG, none; default: managed.
+    /// ChatD's database: set exactly one of managed, external, cloudNativePG, none. Default: managed. It caches what ChatD knows about keys (existence, state,
+    /// dates, tries left) and can be rebuilt from the vaults at any time.
     // No default in the schema, for the reason that `chatd.expose` has none.
     #[serde(default, skip_serializing_if = "Postgres::is_default")]
     pub postgres: Postgres,
     /// Certificates between ChatD, vaults and operator, and ChatD's own web certificate.
     #[serde(default)]
     pub tls: Tls,
-    /// Images to run; default: those that the operator was released with, pinned when the fleet is made.
+    /// Images to run. Default: the images of the operator's release, pinned when the fleet is made.
     #[serde(default)]
     pub images: Images,
-    /// Managed: NetworkPolicies let only those parts talk to each other that must, where the cluster's network enforces it. None: none are made.
+    /// Managed: the operator creates NetworkPolicies that allow only the connections that the parts need. They take effect if the cluster's network plugin enforces
+    /// them. None: the operator creates no NetworkPolicies.
     #[serde(default)]
     pub network_policy: NetworkPolicyMode,
-    /// What is made for Prometheus and Grafana, where the cluster knows those kinds.
+    /// Objects for Prometheus and Grafana.
     #[serde(default)]
     pub monitoring: Monitoring,
-    /// The operator observes and reports only; it changes nothing. Vaults and ChatD run on.
+    /// Set it to true to stop all changes: the operator then only observes and reports. Vaults and ChatD keep running.
     #[serde(default)]
     pub paused: bool,
-    /// What deleting this resource does to the vaults' volumes. Retain: they stay, with every key on them.
+    /// What happens to the vaults' volumes when you delete this resource. Retain: they stay, with every key on them.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == 'Retain'").message("deletionPolicy Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them"))]
     pub deletion_policy: DeletionPolicy,

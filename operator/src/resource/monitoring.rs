@@ -5,31 +5,31 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Labels;
 
-/// What is made for Prometheus and Grafana. A kind that the cluster does not know is said in a condition, and is no error.
+/// Objects for Prometheus and Grafana. If the cluster does not know a kind, the wait `KindUnknown` reports it and everything else goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Monitoring {
-    /// Make a PodMonitor, so that Prometheus reads the metrics of vaults and ChatD.
+    /// Create a PodMonitor, so that Prometheus scrapes vaults and ChatD.
     #[serde(default)]
     pub pod_monitor: bool,
-    /// Make a PrometheusRule with the alerts.
+    /// Create a PrometheusRule with the alerts.
     #[serde(default)]
     pub prometheus_rule: bool,
-    /// Make a ConfigMap with the Grafana dashboard, labelled `grafana_dashboard: "1"`.
+    /// Create a ConfigMap with the Grafana dashboard, labelled `grafana_dashboard: "1"`.
     #[serde(default)]
     pub dashboard: bool,
-    /// More labels on these objects, for whoever selects them.
+    /// More labels for these objects, if your Prometheus or Grafana selects by labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 8))]
     pub labels: Option<Labels>,
 }
 
-/// Whether the operator makes NetworkPolicies.
+/// Whether the operator creates NetworkPolicies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NetworkPolicyMode {
-    /// Only the parts that must talk to each other can, where the cluster's network enforces it.
+    /// The operator creates NetworkPolicies that allow only the connections that the parts need.
     #[default]
     Managed,
-    /// None.
+    /// The operator creates no NetworkPolicies.
     None,
 }

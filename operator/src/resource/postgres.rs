@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::storage::DatabaseStorage;
 
-/// ChatD's database: exactly one. Its loss makes answers stale and never fails a recovery.
+/// ChatD's database: set exactly one. If it is lost, ChatD's answers about keys are stale, and recoveries still work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.external), has(self.cloudNativePG), has(self.none)].exists_one(x, x)").message("exactly one of managed, external, cloudNativePG, none must be set in postgres"))]
 pub struct Postgres {
-    /// One small pod with a volume, run by the operator. No backups are made of it: it can be rebuilt.
+    /// The operator runs one small pod with a volume. Nobody backs it up: it can be rebuilt from the vaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedPostgres>,
-    /// One that you run, by its connection URL.
+    /// A database that you run, by its connection URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalPostgres>,
     /// A cluster of the CloudNativePG operator in this namespace.
     #[serde(rename = "cloudNativePG", default, skip_serializing_if = "Option::is_none")]
     pub cloud_native_pg: Option<CloudNativePg>,
-    /// None: ChatD knows nothing of keys beside what the vaults answer, and `/v1/account` always says `stale`.
+    /// No database. ChatD then only relays the vaults' answers, and `/v1/account` always returns `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoPostgres>,
 }
@@ -42,16 +42,16 @@ impl Default for Postgres {
 #[serde(deny_unknown_fields)]
 pub struct NoPostgres {}
 
-/// The operator's own.
+/// A database that the operator runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManagedPostgres {
-    /// Its volume. Cannot change yet.
+    /// The database's volume. Cannot change yet.
     #[serde(default)]
     pub storage: DatabaseStorage,
 }
 
-/// By a Secret.
+/// A database that you run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExternalPostgres {
@@ -66,7 +66,7 @@ pub struct UriSecret {
     /// Name of the Secret, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Key of the URL: `postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/etc/bkv-postgres/ca.crt`.
+    /// The key with the URL, such as `postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/etc/bkv-postgres/ca.crt`.
     #[serde(default = "uri")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub uri_key: String,
@@ -76,7 +76,7 @@ fn uri() -> String {
     "uri".into()
 }
 
-/// By CloudNativePG: its Secret `<cluster>-app`, key `uri`, and its CA `<cluster>-ca`.
+/// A CloudNativePG cluster. ChatD reads the key `uri` of the Secret `<cluster>-app` and the CA in `<cluster>-ca`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CloudNativePg {

@@ -10,7 +10,7 @@ use super::hsm::Hsm;
 use super::storage::Storage;
 use super::values::{Labels, Resources};
 
-/// One region: one vault with a token and volumes of its own.
+/// One region: one vault with its own token and volumes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -22,28 +22,28 @@ use super::values::{Labels, Resources};
         .reason(Reason::FieldValueForbidden)
 )]
 pub struct Region {
-    /// A name for people, also on the signed admission list: `eu-west`.
+    /// Name of the region, such as `eu-west`. It also stands on the signed admission list.
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Labels of the nodes that are this region, usually `topology.kubernetes.io/region`. Without it the vault may run on any node. Immutable: the volumes stay where they are.
+    /// Labels of this region's nodes, usually `topology.kubernetes.io/region`. Without them the vault can run on any node. Immutable: volumes stay where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 8))]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Taints of nodes that its vault tolerates.
+    /// Tolerations of the vault's pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tolerations: Vec<Toleration>,
-    /// The volume of its vault: records, log and snapshots.
+    /// The vault's volume, with records, log and snapshots.
     #[serde(default)]
     pub storage: Storage,
-    /// CPU and memory of its vault. Default: 250m and 256Mi requested, 1Gi at most.
+    /// CPU and memory of the vault. Default: requests 250m and 256Mi, memory limit 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// A token of its own instead of `spec.hsm`. It cannot be added or removed later.
+    /// The region's own token, instead of `spec.hsm`. It cannot be added or removed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsm: Option<Hsm>,
-    /// Annotations of its ServiceAccount: how a cloud's workload identity is bound.
+    /// Annotations of the vault's ServiceAccount. Clouds bind workload identities with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 4))]
     pub service_account_annotations: Option<Labels>,

@@ -1,30 +1,30 @@
-//! What the operator answers. A cache that can be rebuilt: the truth is in the vaults and in the journal. Only what changes rarely is here; numbers that
-//! move at each pass are metrics.
+//! What the operator reports. The status can be rebuilt: the truth is in the vaults and in the journal. It holds only what changes rarely. Numbers that change at
+//! each pass are metrics.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator answers.
+/// What the operator reports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupKeyVaultStatus {
-    /// The generation of the spec that this is about.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// In a word: Pending, Bootstrapping, AwaitingSignature, Ready, Degraded, Unavailable, Refused, FleetLost, Paused.
+    /// Summary: Pending, Bootstrapping, AwaitingSignature, Ready, Degraded, Unavailable, Refused, FleetLost, Paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// What is true of the fleet now: docs/operator-conditions.md says what each type and reason means and what to do.
+    /// The state of the fleet. docs/operator-conditions.md explains each type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Which fleet this is: fixed once it is made.
+    /// Identity of the fleet. Fixed once the fleet is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
-    /// How many vaults vote, and how many more may be lost.
+    /// How many vaults are in sync, and how many more the fleet can lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumStatus>,
     /// Which versions run.
@@ -46,7 +46,7 @@ pub struct BackupKeyVaultStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["check".into(), "target".into()]))]
     pub waits: Vec<WaitStatus>,
-    /// Every certificate of every chain, and until when it is valid.
+    /// Every certificate of every chain, and when it expires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -64,32 +64,32 @@ pub struct FleetStatus {
     pub id: String,
     /// Who keeps the root key: InFleet or Offline.
     pub root_custody: String,
-    /// What people compare with the root that their apps pin.
+    /// Fingerprint of the root. Compare it with the root that your apps pin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_fingerprint: Option<String>,
     /// Number of the admission list in force: which vaults belong to the fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission_number: Option<u64>,
-    /// Number of the policy in force: attempts, waits and whose tokens count.
+    /// Number of the policy in force: attempts, waits and token issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_number: Option<u64>,
 }
 
-/// Who votes.
+/// The quorum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumStatus {
-    /// Vaults on the admission list that vote.
+    /// Vaults that vote.
     pub voters: u32,
-    /// A majority of them: with fewer nothing can be recovered.
+    /// A majority of the voters. With fewer in sync nobody can recover.
     pub required: u32,
-    /// Vaults that are up, verified, and have applied what the others have.
+    /// Vaults that are up, verified and up to date.
     pub in_sync: u32,
-    /// How many more may be lost before nothing can be recovered.
+    /// How many more vaults the fleet can lose before recoveries fail.
     pub tolerates: u32,
 }
 
-/// What runs.
+/// Versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
@@ -106,20 +106,20 @@ pub struct VersionStatus {
 pub struct RegionStatus {
     /// Name of the region, as in the spec.
     pub name: String,
-    /// Where its vault is on its way: Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined.
+    /// State of the region's vault: Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined.
     pub phase: String,
-    /// Its vault serves in every shard.
+    /// The vault serves in every shard.
     pub ready: bool,
-    /// Hash of the pod template that its vault should run.
+    /// Hash of the pod template that the vault should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_hash: Option<String>,
-    /// Hash of the pod template that its vault runs.
+    /// Hash of the pod template that the vault runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_template_hash: Option<String>,
-    /// The hardware token of its vault.
+    /// The vault's hardware token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsm: Option<RegionHsmStatus>,
-    /// Why it is not ready, and what to do.
+    /// Why the vault is not ready, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
@@ -129,15 +129,15 @@ pub struct RegionStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionHsmStatus {
-    /// What the token was seen to do: EcdsaP256, Hmac, DataObjects and so on.
+    /// What the token can do: EcdsaP256, Hmac, DataObjects and so on.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<String>,
-    /// How a disk that was put back is noticed. TokenAnchor: the token counts, so even one vault notices. MajorityOnly: the other vaults do.
+    /// How the vault detects a rolled-back disk. TokenAnchor: by a counter in the token, even alone. MajorityOnly: only with the help of the other vaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_protection: Option<String>,
-    /// Fingerprint of the identity key that the token made, as on the admission list.
+    /// Fingerprint of the token's identity key, as on the admission list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_fingerprint: Option<String>,
 }
@@ -150,7 +150,7 @@ pub struct HsmStatus {
     pub kind: String,
 }
 
-/// What is under way.
+/// The operation that is under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
@@ -158,25 +158,25 @@ pub struct OperationStatus {
     pub id: String,
     /// Its kind: Bootstrap, Policy or Admission.
     pub kind: String,
-    /// The step it is at.
+    /// The current step.
     pub step: String,
-    /// Since when it is at that step.
+    /// When the step began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }
 
-/// Something that is waited for.
+/// Something that the operator waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitStatus {
-    /// What is checked: a constant of docs/operator-conditions.md.
+    /// The check that does not hold. docs/operator-conditions.md explains each.
     pub check: String,
-    /// The object that is waited for: a region, a Secret, a ConfigMap.
+    /// The object that the check is about: a region, a Secret, a ConfigMap.
     pub target: String,
-    /// What is waited for in words, and what to do.
+    /// What is wrong, and what to do.
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// Since when it is waited for.
+    /// When the wait began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }
@@ -185,11 +185,11 @@ pub struct WaitStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// The Secret that holds it; `/ca` behind it for the authority.
+    /// The certificate's Secret. With the suffix `/ca` for its authority.
     pub name: String,
-    /// Authority: it signs others. Leaf: it names a vault, ChatD or the operator.
+    /// Authority: it signs other certificates. Leaf: the certificate of a vault, ChatD or the operator.
     pub kind: String,
-    /// It is not valid after this time.
+    /// When it expires.
     pub not_after: Time,
 }
 
@@ -197,10 +197,10 @@ pub struct CertificateStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatdStatus {
-    /// Address at which clients in the cluster find it.
+    /// ChatD's address inside the cluster.
     pub address: String,
-    /// Pods that serve now.
+    /// Pods that serve.
     pub ready_replicas: i32,
-    /// Pods that there should be.
+    /// Pods that the spec asks for.
     pub replicas: i32,
 }

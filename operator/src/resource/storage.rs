@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className)").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
 pub struct Storage {
-    /// Size of the volume, at least 1Gi. A record takes about 4 KiB with everything beside it; have twice that for growth. Cannot change yet.
+    /// Size of the volume, at least 1Gi. Plan 8 KiB for each account: a record takes about 4 KiB with everything around it, and needs as much again for growth. Cannot
+    /// change yet.
     #[serde(default = "ten_gi")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     #[x_kube(
@@ -16,7 +17,7 @@ pub struct Storage {
         validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) == 0").message("storage.size cannot change yet: growing volumes comes with a later release").reason(Reason::FieldValueForbidden)
     )]
     pub size: String,
-    /// StorageClass; default: the cluster's own. Immutable.
+    /// StorageClass. Default: the cluster's default class. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]
@@ -46,7 +47,7 @@ pub struct DatabaseStorage {
         validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) == 0").message("storage.size cannot change yet: growing volumes comes with a later release").reason(Reason::FieldValueForbidden)
     )]
     pub size: String,
-    /// StorageClass; default: the cluster's own. Immutable.
+    /// StorageClass. Default: the cluster's default class. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("storage.className is immutable").reason(Reason::FieldValueForbidden))]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Period;
 
-/// Who issues certificates: exactly one.
+/// Who issues certificates: set exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -14,10 +14,10 @@ use super::values::Period;
     validation = Rule::new("has(self.builtin) == has(oldSelf.builtin)").message("the kind of tls cannot change in place in v1alpha1").reason(Reason::FieldValueForbidden)
 )]
 pub struct Tls {
-    /// A CA of the operator's own, renewed with an overlap. Its key lies in the Secret `<name>-ca`.
+    /// The operator runs a CA and renews it with an overlap. The CA's key is in the Secret `<name>-ca`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<BuiltinTls>,
-    /// cert-manager issues them: certificates come from the issuer that you name.
+    /// cert-manager issues all certificates, from the issuer that you name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManagerTls>,
 }
@@ -37,10 +37,10 @@ impl Default for Tls {
     validation = Rule::new("duration(self.caValidity) <= duration('87600h')").message("tls.builtin.caValidity must be at most 87600h (ten years)")
 )]
 pub struct BuiltinTls {
-    /// How long a CA is valid, at most 87600h. It is renewed in time; everybody trusts the new one before it signs.
+    /// How long a CA is valid, at most 87600h. The operator renews it in time. Every part trusts the new CA before it signs anything.
     #[serde(default = "three_years")]
     pub ca_validity: Period,
-    /// How long a certificate is valid, 1h to 2160h; renewed after two thirds.
+    /// How long a certificate is valid, 1h to 2160h. The operator renews it after two thirds of that time.
     #[serde(default = "month")]
     pub leaf_validity: Period,
 }
@@ -59,14 +59,14 @@ impl Default for BuiltinTls {
     }
 }
 
-/// cert-manager issues; it must copy URI names (role names are in them).
+/// cert-manager as the issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("duration(self.leafValidity) >= duration('1h') && duration(self.leafValidity) <= duration('2160h')").message("tls.certManager.leafValidity must be between 1h and 2160h"))]
 pub struct CertManagerTls {
-    /// The issuer that signs. It must copy URI names into certificates: the roles are in them.
+    /// The issuer. It must copy URI names into certificates, because they carry the roles.
     pub issuer_ref: IssuerReference,
-    /// How long a certificate is valid, 1h to 2160h; cert-manager renews it.
+    /// How long a certificate is valid, 1h to 2160h. cert-manager renews it.
     #[serde(default = "month")]
     pub leaf_validity: Period,
 }
@@ -75,8 +75,8 @@ pub struct CertManagerTls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerReference {
-    /// Name of an Issuer in this namespace, used by this fleet alone: whoever may ask it for a certificate can play any role in the fleet. So no
-    /// ClusterIssuer.
+    /// Name of an Issuer in this namespace. Use it for this fleet alone: whoever can request a certificate from it can take any role in the fleet. A ClusterIssuer is
+    /// not possible for that reason.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }

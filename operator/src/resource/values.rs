@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Annotations or labels.
 pub type Labels = BTreeMap<String, String>;
 
-/// A length of time as Go and CEL write it: `90s`, `10m`, `168h`. Five digits: a longer one would overflow CEL's duration, and people would
-/// read of a type conversion and not of the rule.
+/// A duration as Go and CEL write it: `90s`, `10m`, `168h`. At most five digits: a longer number would overflow CEL's duration, and the API server would report a
+/// type conversion instead of the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Period(pub String);
@@ -23,7 +23,7 @@ impl From<&str> for Period {
 }
 
 impl Period {
-    /// Milliseconds. None: not of the pattern.
+    /// Milliseconds. None if the text does not match the pattern.
     pub fn milliseconds(&self) -> Option<u64> {
         let (mut rest, mut total) = (self.0.as_str(), 0u64);
         if rest.is_empty() {
@@ -64,14 +64,14 @@ pub struct KeyReference {
     /// Name of the object, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The key in it. Default: the one that its purpose suggests (`pin`, `jwks.json`, `root.bin`, `uri`).
+    /// The key in the object. Default: `pin`, `jwks.json`, `root.bin` or `uri`, depending on the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,
 }
 
 impl KeyReference {
-    /// The key, or what its purpose suggests.
+    /// The key, or the field's default.
     pub fn key_or<'a>(&'a self, default: &'a str) -> &'a str {
         self.key.as_deref().unwrap_or(default)
     }
@@ -91,10 +91,10 @@ pub struct NameReference {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || ((!has(self.requests.cpu) || !has(self.limits.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0) && (!has(self.requests.memory) || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0))").message("resources.requests must not exceed resources.limits: no pod could be made of it"))]
 pub struct Resources {
-    /// What the scheduler sets aside for the pod; a node with less to give is not chosen.
+    /// What the scheduler reserves for the pod on its node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Amounts>,
-    /// What the pod may not exceed: above the CPU limit it is slowed down, above the memory limit it is killed and starts again.
+    /// What the pod must not exceed. Above the CPU limit it is throttled, above the memory limit it is killed and restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Amounts>,
 }
@@ -103,7 +103,7 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Amounts {
-    /// Cores: `500m` is half a core, `2` are two.
+    /// CPU cores: `500m` is half a core, `2` is two cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))]
     pub cpu: Option<String>,

@@ -1,4 +1,4 @@
-//! The conditions of a fleet that was accepted.
+//! The conditions of a fleet whose spec is valid.
 
 use super::finding::Finding;
 use super::pass::Pass;
@@ -8,10 +8,10 @@ use crate::conditions::{Check, Condition, Reason, Status, Trouble};
 use crate::validate::Postgres;
 use crate::vaults::TokenHealth;
 
-/// A certificate that ends sooner than this is a fault: renewal should have happened long before.
+/// A certificate that ends within this many seconds is a fault: it should have been renewed long before.
 const CERTIFICATE_MARGIN: i64 = 3 * 86_400;
 
-/// All of them but Accepted.
+/// All conditions but Accepted.
 pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
     let q = quorum(p.fleet, p.observed);
     let made = p.decision.verdict == Verdict::Made;
@@ -34,7 +34,7 @@ pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
             (false, _) => Finding::of(Reason::QuorumNoMajority, message),
         });
     } else {
-        all.push(Finding::of(Reason::QuorumNotMade, "the fleet is not made yet"));
+        all.push(Finding::of(Reason::QuorumNotMade, "there is no fleet yet"));
     }
     all.push(hsm(p, troubles));
     all.push(certificates(p, troubles));
@@ -48,7 +48,7 @@ pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
 }
 
 fn first<'t>(troubles: &'t [Trouble], checks: &[Check]) -> Option<&'t Trouble> {
-    // In the order of the checks: a PIN that is missing also ends a container, and is the better word.
+    // In the order of the checks: a missing PIN also ends a container, and explains more.
     checks.iter().find_map(|check| troubles.iter().find(|t| t.check == *check))
 }
 
@@ -61,15 +61,15 @@ fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: 
         return Finding::of(Reason::Serving, "people can register and recover");
     }
     match p.decision.verdict {
-        Verdict::Lost => Finding::of(Reason::FleetLost, "the fleet was made and no vault knows it any more"),
+        Verdict::Lost => Finding::of(Reason::FleetLost, "the fleet was made, and no vault knows it any more"),
         Verdict::Contradiction => {
             Finding::of(Reason::Contradiction, troubles.first().map(words).unwrap_or_default())
         }
         Verdict::AwaitingSignature => {
-            Finding::of(Reason::AwaitingSignature, "people must sign before the fleet can be made")
+            Finding::of(Reason::AwaitingSignature, "people must sign before the operator can make the fleet")
         }
         Verdict::Bootstrapping(step) => {
-            Finding::of(Reason::Bootstrapping, format!("the fleet is being made, at step {step}"))
+            Finding::of(Reason::Bootstrapping, format!("the operator is making the fleet, at step {step}"))
         }
         Verdict::Made if !healthy => {
             Finding::of(Reason::NoMajority, "fewer than a majority of the regions are in sync")
@@ -79,23 +79,23 @@ fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: 
         }
         Verdict::Made => Finding::of(
             Reason::IssuerKeysAway,
-            "no vault could ever read the issuer's keys: every token is refused",
+            "no vault could ever fetch the issuer's keys, so every token is refused",
         ),
     }
 }
 
 fn reconciling(p: &Pass<'_>, serving: bool, troubles: &[Trouble]) -> Finding {
     if p.fleet.paused {
-        return Finding::of(Reason::Paused, "spec.paused is true: nothing is changed");
+        return Finding::of(Reason::Paused, "spec.paused is true, so the operator changes nothing");
     }
     let open = troubles.first().map(|t| t.check);
     match (p.decision.verdict, open) {
-        (Verdict::Made, None) if serving => Finding::of(Reason::Settled, "everything is as it was asked for"),
+        (Verdict::Made, None) if serving => Finding::of(Reason::Settled, "everything is as the spec asks"),
         (Verdict::Bootstrapping(step), None) => {
             Finding::of(Reason::ReconcilingBootstrapping, format!("at step {step}"))
         }
         (_, Some(check)) => Finding::of(Reason::Waiting, format!("for {}; see status.waits", check.name())),
-        _ => Finding::of(Reason::Working, "objects are being made"),
+        _ => Finding::of(Reason::Working, "the operator is making objects"),
     }
 }
 
@@ -103,7 +103,7 @@ fn stalled(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
     let late = |t: &&Trouble| t.hard() || p.overdue.contains(&(t.check.name().to_owned(), t.target.clone()));
     match troubles.iter().find(late) {
         Some(t) => Finding::because_of(t.check, Condition::Stalled, Status::True, words(t)),
-        None => Finding::of(Reason::Moving, "nothing is waited for that does not come by itself"),
+        None => Finding::of(Reason::Moving, "every wait can still end by itself"),
     }
 }
 
@@ -112,7 +112,7 @@ fn initialized(p: &Pass<'_>) -> Finding {
         Verdict::Made => Finding::of(Reason::FleetMade, "every shard knows the fleet"),
         Verdict::Lost => Finding::of(Reason::FleetGone, "no vault knows the fleet that the journal names"),
         Verdict::Contradiction => {
-            Finding::of(Reason::FleetContradiction, "what lies in the cluster contradicts itself")
+            Finding::of(Reason::FleetContradiction, "the objects in the cluster contradict each other")
         }
         Verdict::AwaitingSignature => Finding::of(Reason::FleetAwaitingSignature, "people must sign first"),
         Verdict::Bootstrapping(step) => Finding::of(Reason::FleetBootstrapping, format!("at step {step}")),
@@ -120,7 +120,7 @@ fn initialized(p: &Pass<'_>) -> Finding {
 }
 
 fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
-    // Of vaults: a ChatD that can't start says nothing about tokens.
+    // Only troubles of vaults count: a ChatD that can't start says nothing about tokens.
     let vault = |t: &&Trouble| {
         matches!(t.check, Check::PinSecret | Check::MemberChanged)
             || p.observed.pods.values().any(|pod| pod.name == t.target)
@@ -161,7 +161,7 @@ fn certificates(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
             Finding::of(Reason::Expiring, format!("{} ends at {}", x.name, x.not_after.0))
         }
         Some(_) => Finding::of(Reason::Valid, "every link of every chain is valid"),
-        None => Finding::of(Reason::CertificatesNotMade, "there are none yet"),
+        None => Finding::of(Reason::CertificatesNotMade, "there are no certificates yet"),
     }
 }
 
@@ -179,13 +179,13 @@ fn postgres(p: &Pass<'_>) -> Finding {
         }
         (Postgres::Managed(_), _) => Finding::of(
             Reason::DatabaseUnavailable,
-            "the managed database does not answer: ChatD serves, its answers about keys are stale",
+            "the managed database does not answer: ChatD serves, but its answers about keys are stale",
         ),
         _ => match p.database {
             Some(true) => Finding::of(Reason::DatabaseReady, "ChatD reaches the database"),
             Some(false) => Finding::of(
                 Reason::DatabaseUnavailable,
-                "ChatD does not reach the database: look at its address, user, password and certificate; answers about keys are stale",
+                "ChatD does not reach the database: check its address, user, password and certificate. Until then ChatD's answers about keys are stale",
             ),
             None => Finding::of(Reason::DatabaseNotAsked, "no ChatD pod answers yet"),
         },
@@ -197,14 +197,14 @@ fn chatd(p: &Pass<'_>) -> Finding {
         Some(d) if d.ready > 0 => Finding::of(Reason::ChatdServing, "ChatD answers"),
         Some(d) if d.replicas == 0 => Finding::of(Reason::NoReplicas, "chatd.replicas is 0"),
         Some(_) => Finding::of(Reason::ChatdStarting, "no pod of ChatD is ready"),
-        None => Finding::of(Reason::ChatdNotMade, "ChatD is made when the fleet is"),
+        None => Finding::of(Reason::ChatdNotMade, "the operator makes ChatD once the fleet is made"),
     }
 }
 
 fn production(p: &Pass<'_>) -> Finding {
     let notes = &p.fleet.notes;
     match notes.first() {
-        None => Finding::of(Reason::Good, "nothing about it is for tests only"),
+        None => Finding::of(Reason::Good, "nothing is for tests only"),
         Some(worst) => {
             let words: Vec<String> =
                 notes.iter().map(|n| format!("{}: {}", n.reason().name(), n.message())).collect();

@@ -1,5 +1,5 @@
-//! From what is and what was decided to the resource's status. Pure; the same input gives the same status, so that a pass in which nothing happened
-//! writes nothing.
+//! Turns what a pass observed and decided into the resource's status. Pure: the same input gives the same status, so a pass in which nothing happened writes
+//! nothing.
 
 mod finding;
 mod findings;

@@ -11,17 +11,17 @@ use crate::observe::Observed;
 use crate::resource::status::CertificateStatus;
 use crate::validate::{Fleet, Tls};
 
-/// What a pass saw and did.
+/// What a pass observed and decided.
 pub struct Pass<'a> {
-    /// What was asked for.
+    /// The valid spec.
     pub fleet: &'a Fleet,
-    /// What is.
+    /// What exists.
     pub observed: &'a Observed,
     /// What was decided.
     pub decision: &'a Decision,
     /// The journal as it is now.
     pub journal: Option<&'a Journal>,
-    /// What could not be done, and what is missing.
+    /// What failed or is missing.
     pub troubles: &'a [Trouble],
     /// Every certificate.
     pub certificates: &'a [CertificateStatus],
@@ -29,11 +29,11 @@ pub struct Pass<'a> {
     pub root_fingerprint: Option<String>,
     /// Numbers of the documents in force.
     pub numbers: (Option<u64>, Option<u64>),
-    /// Does ChatD reach its database? None: it was not asked.
+    /// Whether ChatD reaches its database. None if no ChatD was asked.
     pub database: Option<bool>,
     /// Hash of each region's pod template as planned.
     pub templates: &'a dyn Fn(&str) -> Option<String>,
-    /// Waits that have lasted longer than they may: check and target.
+    /// Waits older than the operator's patience: check and target.
     pub overdue: HashSet<(String, String)>,
     /// The operator's version.
     pub version: &'a str,
@@ -42,7 +42,7 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Is a certificate past the point at which it should have been renewed? One that is issued for less than the margin is not late by itself.
+    /// Whether a certificate should have been renewed by now. A leaf with a validity below the margin is not late merely because it ends soon.
     pub(super) fn renewal_is_late(&self, certificate: &CertificateStatus) -> bool {
         let (Tls::Builtin { leaf_validity, .. } | Tls::CertManager { leaf_validity, .. }) = &self.fleet.tls;
         let life = i64::try_from(leaf_validity.as_secs()).unwrap_or(i64::MAX);

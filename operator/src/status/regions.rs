@@ -1,4 +1,4 @@
-//! Each region in a few words, and the quorum. Numbers that move at each pass (leaders, lag) are metrics.
+//! The state of each region, and the quorum. Numbers that change at each pass (leaders, lag) are metrics.
 
 use crate::observe::Observed;
 use crate::resource::status::{QuorumStatus, RegionHsmStatus, RegionStatus};
@@ -47,7 +47,7 @@ fn capabilities(status: &VaultStatus) -> Vec<String> {
     status.capabilities.iter().flatten().map(|c| c.name().to_owned()).collect()
 }
 
-/// Who votes.
+/// The quorum: voters, how many are in sync, how many more the fleet can lose.
 pub fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let voters = fleet.regions.len();

@@ -12,7 +12,7 @@ use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::{ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus};
 use crate::validate::{Fleet, RootCustody};
 
-/// The status, given the one before: what has not changed keeps its times.
+/// The status after a pass. Everything that has not changed keeps its times.
 pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStatus {
     let troubles = troubles(&p.decision.waits, p.observed, p.troubles);
     let mut all = vec![Finding::of(Reason::Accepted, "the spec is valid")];
@@ -33,7 +33,7 @@ pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStat
         observed_generation: Some(p.fleet.generation),
         phase: Some(phase.to_owned()),
         conditions: merge(&before.conditions, all, Some(p.fleet.generation), &p.now),
-        // Where the journal does not read, the id that was said before helps whoever restores it.
+        // If the journal does not parse, keep the previous id: it helps the person who restores the journal.
         fleet: p.journal.map_or_else(
             || before.fleet.clone(),
             |j| {

@@ -1,4 +1,4 @@
-//! The status of a fleet whose ConfigMaps and workloads could not be read: what was known of it stays, and why it can't be looked at is said.
+//! The status of a fleet whose ConfigMaps or workloads the operator could not read. Known values stay, and the conditions report why.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -15,7 +15,7 @@ pub fn unread(
     now: &Time,
 ) -> BackupKeyVaultStatus {
     let (check, message) = (trouble.check, trouble.message.clone());
-    // A fleet that was seen may serve on; one that never was, does not.
+    // A fleet that existed may still serve. One that never existed does not.
     let ready = if before.fleet.is_some() { Status::Unknown } else { Status::False };
     let findings = vec![
         Finding::of(Reason::Accepted, "the spec is valid"),
@@ -49,7 +49,7 @@ mod tests {
     use crate::conditions::Check;
 
     #[test]
-    fn what_was_known_stays_and_the_trouble_is_said_the_same_way_each_time() {
+    fn what_was_known_stays_and_the_trouble_is_reported_the_same_way_each_time() {
         let at = |s| Time(Timestamp::from_second(s).unwrap());
         let trouble = Trouble::new(Check::NameCollision, "ConfigMap demo-fleet", "theirs");
         let first = unread(&BackupKeyVaultStatus::default(), 1, &trouble, &at(10));

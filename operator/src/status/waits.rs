@@ -1,4 +1,4 @@
-//! What is waited for: the decision's waits, and what pods, volumes, Secrets and the API server say. Each names its object and a remedy.
+//! What the operator waits for: the decision's waits, and the troubles of pods, volumes and templates. Each names its object and a remedy.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,14 +17,14 @@ pub fn troubles(decided: &[Trouble], observed: &Observed, more: &[Trouble]) -> V
         .chain(of_claims(&observed.claims))
         .chain(of_templates(observed))
         .collect();
-    // A vault that does not answer because its pod can't start needs only the one word.
+    // If a vault's pod can't start, report that and not also the silence of the vault.
     let explained: Vec<String> =
         observed.pods.iter().filter(|(_, p)| p.problem.is_some()).map(|(r, _)| r.clone()).collect();
     let unanswered = [Check::VaultStarting, Check::VaultSilent];
     all.retain(|t| !(unanswered.contains(&t.check) && explained.contains(&t.target)));
     all.sort_by(|a, b| (!a.hard(), a.check.name(), &a.target).cmp(&(!b.hard(), b.check.name(), &b.target)));
     all.dedup_by(|b, a| (a.check.name(), &a.target) == (b.check.name(), &b.target));
-    // As many as the schema takes.
+    // The schema's maxItems.
     all.truncate(16);
     all
 }
@@ -36,7 +36,7 @@ fn of_pods(o: &Observed) -> impl Iterator<Item = Trouble> {
     let missing = o.sets.iter().filter(|(_, s)| s.replicas > s.exist).map(|(region, _)| {
         Trouble::new(Check::PodMissing,
             region.clone(),
-            format!("the StatefulSet of {region} has no pod: a quota or an admission rule may forbid it; `kubectl describe statefulset` says which"),
+            format!("the StatefulSet of {region} has no pod: a quota or an admission rule may forbid it; run `kubectl describe statefulset`"),
         )
     });
     let failed = o
@@ -47,7 +47,7 @@ fn of_pods(o: &Observed) -> impl Iterator<Item = Trouble> {
     problems.chain(missing).chain(failed).collect::<Vec<_>>().into_iter()
 }
 
-/// Vaults are not restarted on the operator's own account: who must is told so.
+/// The operator never restarts vaults on its own: it names the pods that people must restart.
 fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
     let behind = o.pods.iter().filter_map(|(region, pod)| {
         let wanted = o.sets.get(region)?.template_hash.as_ref()?;
@@ -56,7 +56,7 @@ fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
     behind
         .map(|(region, pod)| {
             let message = format!(
-                "pod {} runs an older template than the spec asks for: delete it once every region is in sync, one region after another",
+                "pod {} runs an older template than the spec asks for: delete it while every region is in sync, one region after another",
                 pod.name
             );
             Trouble::new(Check::PodOutdated, region.clone(), message)
@@ -67,19 +67,19 @@ fn of_templates(o: &Observed) -> impl Iterator<Item = Trouble> {
 
 fn of_claims(claims: &[ClaimSeen]) -> impl Iterator<Item = Trouble> {
     let going = claims.iter().filter(|c| c.going && c.bound).map(|c| {
-        let message = format!("volume claim {} is being deleted and goes with its pod. If it is a vault's, its region's keys lie on it: do not restart that pod before what is on it was saved; replacing a member comes with a later release", c.name);
+        let message = format!("somebody has deleted volume claim {}; it goes when its pod ends. If it is a vault's, the region's keys are on it: keep the pod running until you have saved what is on it. This release can't replace a member", c.name);
         Trouble::new(Check::VolumeGoing, c.name.clone(), message)
     });
     let open = claims.iter().filter(|c| !c.bound);
     let open = open.map(|c| {
-        let class = c.class.as_deref().map_or("the cluster's default StorageClass (is there one?)".to_owned(), |c| format!("StorageClass {c} (is there one of that name?)"));
-        let message = format!("volume claim {} has no volume yet: {class} makes it when its pod finds a node; `kubectl describe pvc {}` says more", c.name, c.name);
+        let class = c.class.as_deref().map_or("the cluster's default StorageClass (check that there is one)".to_owned(), |c| format!("StorageClass {c} (check that it exists)"));
+        let message = format!("volume claim {} has no volume yet: {class} provides it once the pod has a node; run `kubectl describe pvc {}`", c.name, c.name);
         Trouble::new(Check::VolumePending, c.name.clone(), message)
     });
     going.chain(open).collect::<Vec<_>>().into_iter()
 }
 
-/// Troubles as the status tells them: one that was there before keeps its time.
+/// Troubles as the status lists them. A trouble that was there before keeps its time.
 pub(super) fn waits(before: &BackupKeyVaultStatus, troubles: &[Trouble], now: &Time) -> Vec<WaitStatus> {
     troubles
         .iter()
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_that_goes_is_said_while_there_is_time() {
+    fn a_claim_that_goes_is_reported_while_there_is_time() {
         let claim = |bound, going| ClaimSeen { name: "data-demo-a-0".into(), bound, class: None, going };
         let said =
             |bound, going| of_claims(&[claim(bound, going)]).map(|t| (t.check, t.hard())).collect::<Vec<_>>();

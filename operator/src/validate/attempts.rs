@@ -11,11 +11,11 @@ const WEEK: u64 = 7 * 86_400_000;
 /// The attempt policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempts {
-    /// Wrong guesses between two right ones.
+    /// Wrong passwords in a row before the key is destroyed.
     pub max: u32,
-    /// Wrong guesses over a registration's life.
+    /// Wrong passwords over the life of a registration before it locks.
     pub lifetime_failures: u32,
-    /// Waits, milliseconds.
+    /// Waits after each wrong password, milliseconds.
     pub waits: Vec<u64>,
 }
 

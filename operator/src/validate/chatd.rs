@@ -1,4 +1,4 @@
-//! ChatD and how it is reached.
+//! Checks ChatD and how clients reach it.
 
 use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
@@ -21,7 +21,7 @@ pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chat
         requests_cpu || given.autoscaling.is_none(),
         "spec.chatd.resources",
         Reason::Conflict,
-        "autoscaling aims at a share of the requested CPU: set requests.cpu, or remove resources",
+        "set requests.cpu, or remove resources: autoscaling aims at a percentage of the requested CPU",
     );
     Some(Chatd {
         scaling,
@@ -108,7 +108,7 @@ fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
         references::object(&parent.name, &format!("{at}.name"), findings);
         for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
             let good = value.as_deref().is_none_or(names::object_name);
-            findings.want(good, &format!("{at}.{field}"), Reason::InvalidName, "not a name of that kind");
+            findings.want(good, &format!("{at}.{field}"), Reason::InvalidName, "must be an object's name");
         }
     }
     let parents = given.parent_refs.iter().map(|p| Parent {

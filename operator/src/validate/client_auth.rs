@@ -41,26 +41,26 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
         given.issuer.len() <= 255 && https_port(&given.issuer).is_some(),
         &at("issuer"),
         Reason::InvalidValue,
-        "must be an https URL, exactly as the tokens' iss, without user or password",
+        "must be an https URL, equal to the tokens' iss, without user or password",
     );
     let audiences = &given.audiences;
     for (field, value) in [("chatd", &audiences.chatd), ("vault", &audiences.vault)] {
         let good = (1..=255).contains(&value.len()) && !value.contains(char::is_control);
         let at = at(&format!("audiences.{field}"));
-        findings.want(good, &at, Reason::InvalidValue, "1 to 255 characters on one line");
+        findings.want(good, &at, Reason::InvalidValue, "must be 1 to 255 characters on one line");
     }
     findings.want(
         audiences.chatd != audiences.vault,
         &at("audiences"),
         Reason::Conflict,
-        "the two audiences must differ: a token that ChatD sees must not spend attempts",
+        "the two audiences must differ: a token that ChatD sees must not spend tries",
     );
     let claim = given.enrolment_claim.as_deref();
     findings.want(
         claim.is_none_or(|c| (1..=64).contains(&c.len())),
         &at("enrolmentClaim"),
         Reason::OutOfRange,
-        "1 to 64 characters",
+        "must be 1 to 64 characters",
     );
     let jwks = match (&given.jwks.url, &given.jwks.config_map_ref) {
         (Some(url), None) => match https_port(url).filter(|_| url.len() <= 512) {

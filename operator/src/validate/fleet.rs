@@ -1,4 +1,4 @@
-//! A fleet as it was asked for, checked: nothing that comes after `validate` sees an unchecked value.
+//! A fleet as the spec asks for it. Later stages see only these checked values.
 
 use std::collections::BTreeMap;
 

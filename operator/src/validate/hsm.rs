@@ -1,4 +1,4 @@
-//! Tokens.
+//! Checks a region's token.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::{references, resources};
 use crate::conditions::Reason;
 use crate::resource::{self as spec, MountedKey};
 
-/// Places in the vault's container that a module's file must not hide.
+/// Folders of the vault's container that a module's file must not hide.
 const OURS: [&str; 15] = [
     "/bin",
     "/dev",
@@ -29,7 +29,7 @@ const OURS: [&str; 15] = [
     "/var/lib",
 ];
 
-/// Parts of a variable's name that say that its value is a secret.
+/// Parts of a variable's name that suggest a secret value.
 const SECRET_NAMES: [&str; 4] = ["PIN", "PASSWORD", "SECRET", "TOKEN_"];
 
 pub(super) fn hsm(given: &spec::Hsm, field: &str, findings: &mut Findings) -> Option<Hsm> {
@@ -70,7 +70,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
     findings.range(&dirs_at, given.library_dirs.len(), (0, 8));
     for (i, dir) in given.library_dirs.iter().enumerate() {
         path(dir, &format!("{dirs_at}[{i}]"), findings);
-        // The whole image, with its programs, devices and secrets, is never what is meant.
+        // Nobody means to copy the whole image, with its programs, devices and secrets.
         let whole = dir.trim_end_matches('/').is_empty();
         findings.want(!whole, &format!("{dirs_at}[{i}]"), Reason::InvalidValue, "must be a folder below /");
     }
@@ -84,7 +84,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
         inside,
         &dirs_at,
         Reason::Conflict,
-        "none of them holds modulePath: the module would not be copied; add its folder",
+        "add the folder of modulePath: none of these holds it, so the module would not be copied",
     );
     let label_at = format!("{field}.tokenLabel");
     findings.range(&label_at, given.token_label.len(), (1, 32));
@@ -115,7 +115,7 @@ fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<Modu
             findings.refuse::<()>(
                 mount_at,
                 Reason::Conflict,
-                format!("{place}/ would hide the vault's own {ours}: choose a folder below /etc or /opt, as /etc/bkv-module"),
+                format!("choose a folder below /etc or /opt, as /etc/bkv-module: {place}/ would hide the vault's own {ours}"),
             );
         }
         ModuleFile {
@@ -129,7 +129,7 @@ fn files(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Vec<Modu
     if let (Some(a), Some(b)) = (&open, &hidden)
         && (a.mount_path == b.mount_path && a.from.key == b.from.key)
     {
-        let message = "the same file as configMapRef: give one another key or mountPath";
+        let message = "names the same file as configMapRef: give one of them another key or mountPath";
         findings.refuse::<()>(format!("{field}.configSecretRef"), Reason::Conflict, message);
     }
     open.into_iter().chain(hidden).collect()
@@ -145,9 +145,9 @@ fn env(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> BTreeMap<S
         let good = name.len() <= 64
             && name.starts_with(|c: char| c.is_ascii_uppercase())
             && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        findings.want(good, &at, Reason::InvalidName, "A to Z, 0 to 9 and '_', as KMS_CONFIG");
-        findings.want(seen.insert(name), &at, Reason::Conflict, "is there twice");
-        // The environment is shown by `kubectl describe` and lies in /proc.
+        findings.want(good, &at, Reason::InvalidName, "must be of A to Z, 0 to 9 and '_', as KMS_CONFIG");
+        findings.want(seen.insert(name), &at, Reason::Conflict, "stands there twice");
+        // `kubectl describe` and /proc show the environment.
         let secret = SECRET_NAMES.iter().any(|s| name.contains(s));
         findings.want(
             !secret,
@@ -160,7 +160,7 @@ fn env(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> BTreeMap<S
             plain,
             &format!("{field}.env[{i}].value"),
             Reason::InvalidValue,
-            "at most 512 characters",
+            "must be at most 512 characters",
         );
     }
     given.env.iter().map(|v| (v.name.clone(), v.value.clone())).collect()
@@ -197,7 +197,7 @@ fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) ->
                 findings.refuse(
                     format!("{at}[{i}]"),
                     Reason::InvalidValue,
-                    format!("{text:?} is no IP address of an HSM"),
+                    format!("{text:?} is not an IP address"),
                 )
             })
         })
@@ -219,7 +219,7 @@ fn cloud_hsm(given: &spec::AwsCloudHsm, field: &str, findings: &mut Findings) ->
     })
 }
 
-/// An absolute path without surprises: what it names is plain to see.
+/// An absolute path without `..`, symbols or doubled slashes.
 fn path(text: &str, field: &str, findings: &mut Findings) {
     let good = text.len() <= 255
         && text.starts_with('/')

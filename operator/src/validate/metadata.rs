@@ -18,7 +18,7 @@ pub(super) fn annotations(
         findings.refuse::<()>(
             field,
             Reason::InvalidName,
-            format!("{key:?} is no key of an annotation: example.org/name"),
+            format!("{key:?} is not an annotation's key: write example.org/name"),
         );
     }
     given
@@ -35,7 +35,7 @@ pub(super) fn labels(
         findings.refuse::<()>(
             field,
             Reason::InvalidName,
-            format!("{key:?}: {value:?} is no label: example.org/name and a word of at most 63 characters"),
+            format!("{key:?}: {value:?} is not a label: write example.org/name and a value of at most 63 letters, digits, '-', '_' and '.'"),
         );
     }
     given

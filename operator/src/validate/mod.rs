@@ -1,5 +1,5 @@
-//! A resource becomes a [`Fleet`], or the list of all that is wrong with it. What CEL checks is checked again: an older CRD or a bypassed one must
-//! neither crash nor mislead what comes after. Pure: no I/O, no clock.
+//! Turns a resource into a [`Fleet`], or into the list of everything that is wrong with it. Repeats the checks of CEL: a resource that an older CRD let through
+//! must neither crash nor mislead later stages. Pure: no I/O, no clock.
 
 mod attempts;
 mod chatd;
@@ -51,7 +51,7 @@ use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
 pub use crate::resource::{LibraryDelivery, PullPolicy, ServiceType};
 use refusal::Findings;
 
-/// Checks everything, and says all that is wrong at once.
+/// Checks every field, and returns all refusals at once.
 pub fn validate(resource: &BackupKeyVault) -> Result<Fleet, Vec<Refusal>> {
     let mut findings = Findings::default();
     match read(resource, &mut findings) {
@@ -71,7 +71,11 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
     });
     let mut given = |value: Option<&String>, field: &str| {
         value.filter(|v| !v.is_empty()).cloned().or_else(|| {
-            findings.refuse(field, Reason::InvalidValue, "is missing: this is no object of the API server")
+            findings.refuse(
+                field,
+                Reason::InvalidValue,
+                "is missing: this object does not come from the API server",
+            )
         })
     };
     let namespace = given(meta.namespace.as_ref(), "metadata.namespace");

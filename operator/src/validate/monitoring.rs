@@ -24,13 +24,13 @@ pub struct Monitoring {
 pub(super) fn monitoring(given: &spec::Monitoring, findings: &mut Findings) -> Monitoring {
     let labels = labels(given.labels.as_ref(), "spec.monitoring.labels", findings);
     for key in labels.keys() {
-        // Selectors of ours would lose what they select.
+        // The operator's own selectors use these labels.
         let ours = key.starts_with("bkv.dev/") || key.starts_with("app.kubernetes.io/");
         findings.want(
             !ours && names::qualified(key),
             "spec.monitoring.labels",
             Reason::Conflict,
-            "bkv.dev/… and app.kubernetes.io/… are set by the operator",
+            "must not begin with bkv.dev/ or app.kubernetes.io/: the operator sets those",
         );
     }
     Monitoring {

@@ -1,4 +1,4 @@
-//! Names that are proven to be good ones: what carries a rule has a type.
+//! Checked names: each rule has a type.
 
 use std::fmt;
 
@@ -41,21 +41,21 @@ name!(
 );
 
 impl FleetName {
-    /// If it is one.
+    /// None if `name` breaks the rule.
     pub fn new(name: &str) -> Option<Self> {
         label(name, 20).then(|| Self(name.to_owned()))
     }
 }
 
 impl RegionName {
-    /// If it is one.
+    /// None if `name` breaks the rule.
     pub fn new(name: &str) -> Option<Self> {
         label(name, 16).then(|| Self(name.to_owned()))
     }
 }
 
 impl HostName {
-    /// If it is one: labels of letters, digits and hyphens; an IP address is none, for a certificate's DNS name can't hold it.
+    /// Accepts labels of letters, digits and hyphens. Refuses IP addresses: a certificate's DNS name can't hold one.
     pub fn new(name: &str) -> Option<Self> {
         let labels: Vec<&str> = name.strip_prefix("*.").unwrap_or(name).split('.').collect();
         let good = name.len() <= 253
@@ -66,7 +66,7 @@ impl HostName {
 }
 
 impl Image {
-    /// If it can be one: a registry knows better, but a space or a quote is a mistake for sure.
+    /// Refuses spaces, quotes and the like. Only the registry can tell whether the image exists.
     pub fn new(reference: &str) -> Option<Self> {
         let good = (1..=512).contains(&reference.len())
             && reference.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'[')

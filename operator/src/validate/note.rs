@@ -1,4 +1,4 @@
-//! What works but is not for production: said in the condition `ProductionReady`, refused never.
+//! What works but is not for production. The condition `ProductionReady` reports it; validation never refuses it.
 
 use crate::conditions::Reason;
 
@@ -30,16 +30,16 @@ impl Note {
     pub const fn message(self) -> &'static str {
         match self {
             Self::SoftwareToken => {
-                "hsm.softhsm keeps keys in files: who has a vault's volume and its PIN has its keys; use pkcs11 with a hardware token"
+                "use pkcs11 with a hardware token: hsm.softhsm keeps keys in files, and whoever has a vault's volume and its PIN has its keys"
             }
             Self::RootKeyInFleet => {
-                "fleet.root.inFleet lets whoever runs the operator have documents signed; make a fleet with an offline root"
+                "make a fleet with an offline root: with fleet.root.inFleet whoever controls the operator can have documents signed"
             }
             Self::SingleRegion => {
-                "with one region its own people can turn back guesses, and its loss loses every key; use 3, 5 or 7"
+                "use 3, 5 or 7 regions: the admins of a single region can roll back the count of tries, and its loss loses every key"
             }
             Self::RegionsShareNodes => {
-                "no region has a nodeSelector: all vaults may share a node, and be lost with it; name each region's nodes"
+                "give each region a nodeSelector: without one all vaults may share a node, and be lost with it"
             }
         }
     }

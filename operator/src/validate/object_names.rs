@@ -1,8 +1,8 @@
-//! What the objects of a fleet are called, in one place: the plan makes them, the edge makes Secrets, and validation finds two that would collide.
+//! The names of a fleet's objects: for the plan, for the edge's Secrets, and for the check that no two collide.
 
 use super::names::{FleetName, RegionName};
 
-/// Objects that a fleet has once: `<name>-<part>`. No region may be called so, whatever kind its object is: people would take one for the other.
+/// Objects that a fleet has once: `<name>-<part>`. No region may have such a name: people would mistake one object for the other.
 const PARTS: [&str; 20] = [
     "documents",
     "chatd",
@@ -26,7 +26,7 @@ const PARTS: [&str; 20] = [
     "ceremony-request",
 ];
 
-/// What a region's objects end in.
+/// Suffixes of a region's objects.
 const ENDINGS: [&str; 5] = ["", "-relay", "-tls", "-pin", "-hsm"];
 
 /// The names of one fleet's objects.
@@ -80,7 +80,7 @@ impl<'a> ObjectNames<'a> {
         self.part("vault")
     }
 
-    /// NetworkPolicy: what is not allowed is forbidden.
+    /// NetworkPolicy that forbids everything that no other policy allows.
     pub fn deny(self) -> String {
         self.part("deny")
     }
@@ -100,7 +100,7 @@ impl<'a> ObjectNames<'a> {
         self.part("chatd-web")
     }
 
-    /// ConfigMap: who signs ChatD's web certificate.
+    /// ConfigMap: the authority of ChatD's web certificate.
     pub fn chatd_ca(self) -> String {
         self.part("chatd-ca")
     }
@@ -136,12 +136,12 @@ impl<'a> ObjectNames<'a> {
     }
 }
 
-/// Is the region called like one of the fleet's own parts?
+/// Whether the region has the name of one of the fleet's own parts.
 pub(super) fn is_part(region: &RegionName) -> bool {
     PARTS.contains(&region.as_str())
 }
 
-/// An earlier region of which an object would be called like one of this region's.
+/// An earlier region that would have an object of the same name.
 pub(super) fn collides<'a>(region: &RegionName, earlier: &'a [RegionName]) -> Option<&'a RegionName> {
     let names = |r: &RegionName| ENDINGS.map(|e| format!("{r}{e}"));
     let own = names(region);

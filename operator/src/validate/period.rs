@@ -7,9 +7,9 @@ use crate::conditions::Reason;
 use crate::resource::Period;
 
 pub(super) fn milliseconds(period: &Period, field: &str, findings: &mut Findings) -> Option<u64> {
-    // A century, so that sums and dates stay in their types.
+    // At most a century, so that sums and dates fit their types.
     period.milliseconds().filter(|ms| *ms <= 100 * 365 * 86_400_000).or_else(|| {
-        let message = format!("{:?} is no length of time: write it as 90s, 10m or 168h", period.0);
+        let message = format!("{:?} is not a duration: write it as 90s, 10m or 168h", period.0);
         findings.refuse(field, Reason::InvalidPeriod, message)
     })
 }

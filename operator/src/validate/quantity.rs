@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A quantity: its text, as it was written, and its worth in thousandths.
+/// A quantity: its text and its value in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quantity {
     text: String,
@@ -10,7 +10,7 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Reads `10Gi`, `500m`, `1.5`. None: it is none, or too large to be meant.
+    /// Parses `10Gi`, `500m`, `1.5`. None if the text is not a quantity or too large.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, suffix) = text.split_at_checked(digits)?;
@@ -19,7 +19,7 @@ impl Quantity {
             return None;
         }
         let part = part.unwrap_or("0");
-        // Times 10 to the ninth: every part that is let through is exact.
+        // In billionths, so that up to nine decimals are exact.
         let billionths = whole.parse::<u128>().ok()? * 1_000_000_000
             + part.parse::<u128>().ok()? * 10u128.pow(9 - u32::try_from(part.len()).ok()?);
         let factor = match suffix {
@@ -36,12 +36,12 @@ impl Quantity {
             _ => return None,
         };
         let thousandths = billionths.checked_mul(factor)? / 1_000_000_000;
-        // 8 EiB and more don't fit into the API server's 64 bits.
+        // The API server keeps 64 bits: 8 EiB and more don't fit.
         (thousandths <= u128::from(u64::MAX >> 1) * 1_000)
             .then(|| Self { text: text.to_owned(), thousandths })
     }
 
-    /// One of ours, written as the API server writes it back: otherwise what is stored would always seem to differ from what is planned.
+    /// A size in the API server's own notation: in another one the stored object would always differ from the plan.
     pub(super) fn mebibytes(amount: u32) -> Self {
         let text = if amount.is_multiple_of(1 << 10) {
             format!("{}Gi", amount >> 10)
@@ -61,7 +61,7 @@ impl Quantity {
         &self.text
     }
 
-    /// Its worth in thousandths, for comparing.
+    /// Its value in thousandths, for comparisons.
     pub const fn thousandths(&self) -> u128 {
         self.thousandths
     }

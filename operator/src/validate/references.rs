@@ -1,4 +1,4 @@
-//! Names of things that others make: objects, keys in them, images, hosts.
+//! Names of things that others make: objects, their keys, images, hosts.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(super) fn object(name: &str, field: &str, findings: &mut Findings) {
         names::object_name(name),
         field,
         Reason::InvalidName,
-        "not the name of an object: lower case letters, digits, '-' and '.', at most 253",
+        "must be an object's name: lower case letters, digits, '-' and '.', at most 253",
     );
 }
 
@@ -36,7 +36,7 @@ pub(super) fn key(name: &str, key: &str, field: &str, findings: &mut Findings) -
         names::data_key(key),
         &format!("{field}.key"),
         Reason::InvalidName,
-        "not a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'",
+        "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'",
     );
     KeyOf { name: name.to_owned(), key: key.to_owned() }
 }
@@ -46,21 +46,21 @@ pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Op
         findings.refuse(
             field,
             Reason::InvalidValue,
-            format!("{reference:?} is no image: registry/name:tag or registry/name@sha256:…"),
+            format!("{reference:?} is not an image: write registry/name:tag or registry/name@sha256:…"),
         )
     })
 }
 
 pub(super) fn host(name: &str, field: &str, findings: &mut Findings) -> Option<HostName> {
     HostName::new(name).or_else(|| {
-        let message = format!("{name:?} is no DNS name: write it as chat.example.org, without scheme, port or capitals; an IP address is none");
+        let message = format!("{name:?} is not a DNS name: write it as chat.example.org, without scheme, port or capitals; an IP address is not possible");
         findings.refuse(field, Reason::InvalidName, message)
     })
 }
 
 pub(super) fn hosts(given: &[String], field: &str, findings: &mut Findings) -> Vec<HostName> {
     findings.range(field, given.len(), (0, 8));
-    // In order, each once: a list with one name twice would be refused by the API server, for it is a set there.
+    // Drop duplicates: the API server treats the list as a set and would refuse a name that stands there twice.
     let mut seen = BTreeSet::new();
     let unique = given.iter().enumerate().filter(|(_, name)| seen.insert(name.as_str()));
     unique.filter_map(|(i, name)| host(name, &format!("{field}[{i}]"), findings)).collect()

@@ -1,13 +1,13 @@
-//! What is wrong with a resource, in words that a person can act on.
+//! What is wrong with a resource, and how to correct it.
 
 use std::fmt;
 
 use crate::conditions::Reason;
 
-/// A field that can't be used. The fleet is left as it is until it is mended.
+/// An invalid field. The operator leaves the fleet as it is until the field is corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which: `spec.regions[1].storage.size`.
+    /// The field: `spec.regions[1].storage.size`.
     pub field: String,
     /// Its reason: one of the condition `Accepted`.
     pub reason: Reason,
@@ -21,12 +21,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Gathers refusals, so that a person sees all of them at once and not one after another.
+/// Collects refusals, so that people see all of them at once.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Refusal>);
 
 impl Findings {
-    /// One more. Gives `None`, for a value that is not to be had.
+    /// Adds a refusal. Returns `None`, in place of the value.
     pub(super) fn refuse<T>(
         &mut self,
         field: impl Into<String>,
@@ -55,7 +55,7 @@ impl Findings {
             self.refuse::<()>(
                 field,
                 Reason::OutOfRange,
-                format!("{number} is not possible: {least} to {most}"),
+                format!("{number} is out of range: must be {least} to {most}"),
             );
         }
     }

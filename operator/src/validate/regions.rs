@@ -1,4 +1,4 @@
-//! Regions, and what they are called.
+//! Regions and their names.
 
 use k8s_openapi::api::core::v1::Toleration;
 
@@ -16,7 +16,7 @@ pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &m
         matches!(given.len(), 1 | 3 | 5 | 7),
         "spec.regions",
         Reason::OutOfRange,
-        "the number of regions must be odd (1, 3, 5 or 7): an even one tolerates no more losses and ties more often",
+        "the number of regions must be odd (1, 3, 5 or 7): an even number tolerates no more losses and ties more often",
     );
     let mut earlier: Vec<RegionName> = Vec::new();
     let mut read = Vec::new();
@@ -32,20 +32,21 @@ pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &m
 fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings) -> Option<RegionName> {
     let Some(name) = RegionName::new(text) else {
         let message = format!(
-            "{text:?} is no region's name: 1 to 16 of a-z, 0-9 and '-', beginning with a letter, not ending in '-'"
+            "{text:?} is not a region's name: use 1 to 16 of a-z, 0-9 and '-', beginning with a letter, not ending in '-'"
         );
         return findings.refuse(field, Reason::InvalidName, message);
     };
     if object_names::is_part(&name) {
-        let message =
-            format!("{name} is what another part of the fleet is called: choose a place's name, as eu-west");
+        let message = format!(
+            "{name} is the name of another part of the fleet: choose the name of a place, as eu-west"
+        );
         return findings.refuse(field, Reason::NameCollision, message);
     }
     if let Some(other) = object_names::collides(&name, earlier) {
         let message = if *other == name {
-            format!("{name} is there twice: each region has a name of its own")
+            format!("{name} stands there twice: give each region its own name")
         } else {
-            format!("objects of {name} and of {other} would have one name: choose another name")
+            format!("choose another name: objects of {name} and of {other} would have one name")
         };
         return findings.refuse(field, Reason::NameCollision, message);
     }
@@ -92,7 +93,7 @@ fn one(
     })
 }
 
-/// The API server refuses the StatefulSet otherwise, with words about an object that nobody wrote.
+/// Checks a toleration here: otherwise the API server would refuse the StatefulSet, an object that the user did not write.
 fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
     let operator = given.operator.as_deref().unwrap_or("Equal");
     let has_key = given.key.as_deref().is_some_and(|k| !k.is_empty());
@@ -113,14 +114,14 @@ fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
         !(has_value && operator == "Exists"),
         &format!("{field}.value"),
         Reason::Conflict,
-        "goes with operator Equal only",
+        "needs operator Equal",
     );
     findings.want(
         given.key.as_deref().is_none_or(|k| k.is_empty() || names::qualified(k))
             && given.value.as_deref().is_none_or(names::label_value),
         field,
         Reason::InvalidName,
-        "key and value must be words, as those of a label",
+        "key and value must be valid for a label",
     );
     let effect = given.effect.as_deref().unwrap_or_default();
     findings.want(
@@ -133,6 +134,6 @@ fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
         given.toleration_seconds.is_none() || effect == "NoExecute",
         &format!("{field}.tolerationSeconds"),
         Reason::Conflict,
-        "goes with effect NoExecute only",
+        "needs effect NoExecute",
     );
 }

@@ -28,7 +28,7 @@ pub struct Resources {
 
 pub(super) fn quantity(text: &str, field: &str, findings: &mut Findings) -> Option<Quantity> {
     Quantity::parse(text).or_else(|| {
-        let message = format!("{text:?} is no quantity: write it as 500m, 2 or 10Gi");
+        let message = format!("{text:?} is not a quantity: write it as 500m, 2 or 10Gi");
         findings.refuse(field, Reason::InvalidQuantity, message)
     })
 }
@@ -40,7 +40,7 @@ pub(super) fn size(text: &str, least: &str, field: &str, findings: &mut Findings
     if enough && size.thousandths() % 1_000 == 0 {
         return Some(size);
     }
-    let message = format!("{text} is no size for a volume: whole bytes, and at least {least}");
+    let message = format!("{text} is not a valid volume size: use whole bytes, at least {least}");
     findings.refuse(field, Reason::InvalidQuantity, message)
 }
 
@@ -73,7 +73,7 @@ pub(super) fn resources(
                 let at = format!("{field}.{half}.{what}");
                 let amount = quantity(text?, &at, findings)?;
                 if what == "memory" && amount.thousandths() % 1_000 != 0 {
-                    let message = format!("{amount} is part of a byte: write memory as 256Mi");
+                    let message = format!("{amount} is a fraction of a byte: write memory as 256Mi");
                     findings.refuse::<()>(at, Reason::InvalidQuantity, message);
                 }
                 Some((what, amount))
@@ -98,7 +98,7 @@ pub(super) fn resources(
             findings.refuse::<()>(
                 format!("{field}.requests.{what}"),
                 Reason::Conflict,
-                format!("{request} is more than the limit of {limit}: no pod could be made; raise the limit or lower the request"),
+                format!("{request} exceeds the limit of {limit}, so no pod could be created: raise the limit or lower the request"),
             );
         }
     }

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Volume};
 
 use super::super::{Input, pod};
-use super::module::{LIBRARY, Library};
-use crate::resource::{LibraryDelivery, PullPolicy};
+use super::token::{LIBRARY, Library};
+use crate::validate::{LibraryDelivery, PullPolicy};
 
 /// Volume with the module.
 pub(super) const MODULE: &str = "module";

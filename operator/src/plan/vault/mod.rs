@@ -6,6 +6,7 @@ mod library;
 mod module;
 mod presets;
 mod stateful_set;
+mod token;
 mod volumes;
 
 pub(super) use budget::budget;

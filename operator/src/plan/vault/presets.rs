@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::module::{LIBRARY, Library, Source, Token};
-use crate::validate::LibraryDelivery;
-use crate::validate::{KeyOf, Quantity, Region};
+use super::token::{LIBRARY, Library, Source, Token};
+use crate::validate::{KeyOf, LibraryDelivery, Quantity, Region};
 
 /// SoftHSM: in the vault's own image, its tokens on a volume of their own, so that an old data volume meets a newer token.
 pub(super) fn softhsm<'a>(region: &Region, storage: &'a Quantity) -> Token<'a> {

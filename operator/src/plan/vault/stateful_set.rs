@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::part::{CONFIG_HASH, Component, Part};
 use super::super::{Input, Object, hash, pod};
-use super::module::{self, Token};
-use super::{ADMIN, HEALTH, PEER, RELAY, library, volumes};
+use super::token::Token;
+use super::{ADMIN, HEALTH, PEER, RELAY, library, module, volumes};
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
 use crate::validate::Region;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::{Input, pod};
-use super::module::{LIBRARY, Source, Token};
+use super::token::{LIBRARY, Source, Token};
 use super::{config, given_pin, library};
 use crate::validate::Region;
 
