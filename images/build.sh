@@ -3,6 +3,8 @@
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 images=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=../scripts/lib.sh
+. "$images/../scripts/lib.sh"
 # shellcheck source=lib/needs.sh
 . "$images/lib/needs.sh"
 # shellcheck source=lib/debs.sh
@@ -55,8 +57,8 @@ for what in "${wanted[@]}"; do
 done
 
 need_tools
-bin_dir=$(realpath -m "${bin_dir:-$(cargo_target)/release}")
-out=$(realpath -m "${out:-$(cargo_target)/images}")
+bin_dir=$(realpath -m "${bin_dir:-$(cargo_target --manifest-path "$images/../Cargo.toml")/release}")
+out=$(realpath -m "${out:-$(cargo_target --manifest-path "$images/../Cargo.toml")/images}")
 epoch=${SOURCE_DATE_EPOCH:-0}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$images/../Cargo.toml")
 triple=$(uname -m)-linux-gnu

@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="${JOBS:-$(nproc)}"
-target="$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')"
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source scripts/lib.sh
+target=$(cargo_target)
 # The whole workspace is named both times, so that the libraries of others are built once, with one set of features.
 cargo --locked build --release -j"$jobs" --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
 cargo --locked build --release -j"$jobs" --workspace --bin bkv-bench --features bkv-bench/identity-ksf

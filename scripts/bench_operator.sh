@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="${JOBS:-$(nproc)}"
-target="$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')"
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source scripts/lib.sh
+target=$(cargo_target)
 if [ -z "${BKV_BIN_DIR:-}" ] && [ -x "$target/release/bkv-operator" ]; then export BKV_BIN_DIR="$target/release"; fi
 if [ -z "${BKV_BIN_DIR:-}" ]; then cargo --locked build -j"$jobs" --workspace --bin bkv-operator; fi
 exec cargo --locked test -j"$jobs" --workspace --test scale -- --ignored --nocapture

@@ -4,10 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sources=$PWD
-target=$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source scripts/lib.sh
+target=$(cargo_target)
 bin=$(realpath "${BIN_DIR:-$target/release}")
 cluster=$sources/tests/cluster/bin/cluster
-if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'; else bold='' dim='' green='' off=''; fi
+colours
 
 # Builds are not part of the story.
 [ -x "$bin/bkv" ] || { echo "$bin/bkv is not there: 'make build' first, or name another folder by BIN_DIR." >&2; exit 66; }

@@ -3,7 +3,9 @@
 # stack up and says how to go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=$(cargo --locked metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source scripts/lib.sh
+target=$(cargo_target)
 bin=${BKV_BIN_DIR:-$target/release}
 export PATH="$bin:$PATH"
 sources=$PWD
@@ -11,7 +13,7 @@ sources=$PWD
 work=$(mktemp -d "${TMPDIR:-/tmp}/bkv-demo.XXXXXX")
 chmod 755 "$work" # the database runs as another user and must reach its folder
 stack=$work/stack
-if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'; else bold='' dim='' green='' off=''; fi
+colours
 
 cleanup() {
   local code=$?

@@ -42,7 +42,7 @@ libraries_close() {
 # copier_build FILE : the copier without any shared library. The flags go to this crate's link only; the rest of the workspace does not know them.
 copier_build() {
   local target
-  target=$(cargo_target)/copier
+  target=$(cargo_target --manifest-path "$images/../Cargo.toml")/copier
   (cd "$images/.." && cargo --locked rustc --quiet --release -j"${JOBS:-2}" -p bkv-copier --bin bkv-copier --target-dir "$target" -- \
     -C target-feature=+crt-static -C relocation-model=static -C panic=abort --remap-path-prefix "$PWD=." --remap-path-prefix "$HOME=~")
   if readelf --dynamic "$target/release/bkv-copier" | grep -q 'Dynamic section'; then
@@ -51,9 +51,4 @@ copier_build() {
   fi
   strip --strip-all -o "$1" "$target/release/bkv-copier"
   chmod 755 "$1"
-}
-
-cargo_target() {
-  cargo --locked metadata --format-version 1 --no-deps --manifest-path "$images/../Cargo.toml" |
-    python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])'
 }

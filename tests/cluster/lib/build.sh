@@ -3,6 +3,13 @@
 
 is_built() { [ -e "$built/complete" ]; }
 
+# Waits until no other process makes NAME in the cache. The lock ends with this process. Look again afterwards: the other may have made it.
+lock_of_cache() { # NAME
+  mkdir -p "$cache/cluster"
+  exec 7>"$cache/cluster/$1.lock"
+  flock 7
+}
+
 build() {
   is_built && { echo "$built"; return 0; }
   needs_of_build

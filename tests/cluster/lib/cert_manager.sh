@@ -10,10 +10,8 @@ cert_manager() {
   local program
   program=$(cert_manager_program)
   if [ ! -e "$program" ]; then
-    command -v go >/dev/null || fail 69 "Go is missing (1.26 or newer): see https://go.dev/dl, then run this again."
-    mkdir -p "$cache/cluster"
-    exec 7>"$cache/cluster/cert-manager.lock"
-    flock 7
+    needs_go
+    lock_of_cache cert-manager
   fi
   if [ ! -e "$program" ]; then
     say "Go: cert-manager's controllers (cold: two to four minutes)" >&2

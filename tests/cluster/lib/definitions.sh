@@ -19,10 +19,8 @@ definitions() {
   local folder half source module digest inside files
   folder=$(definitions_folder)
   if [ ! -e "$folder" ]; then
-    command -v go >/dev/null || fail 69 "Go is missing (1.26 or newer): see https://go.dev/dl, then run this again."
-    mkdir -p "$cache/cluster"
-    exec 7>"$cache/cluster/definitions.lock"
-    flock 7
+    needs_go
+    lock_of_cache definitions
   fi
   if [ ! -e "$folder" ]; then
     half=$(mktemp -d "$cache/cluster/half.XXXXXX")

@@ -4,6 +4,8 @@
 # want COMMAND PACKAGE, into the array `missing`
 want() { command -v "$1" >/dev/null || missing+=("$2"); }
 
+needs_go() { command -v go >/dev/null || fail 69 "Go is missing (1.26 or newer): see https://go.dev/dl, then run this again."; }
+
 needs_of_build() {
   missing=()
   want gcc gcc
@@ -15,7 +17,7 @@ needs_of_build() {
   want ip iproute2
   want iptables iptables
   install_missing
-  command -v go >/dev/null || fail 69 "Go is missing (1.26 or newer): see https://go.dev/dl, then run this again."
+  needs_go
   command -v apt-get >/dev/null || fail 69 "apt-get is missing: the parts that come from Debian can't be fetched here."
 }
 
