@@ -57,6 +57,7 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny, commit sub
 	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
 	scripts/deny.sh
 	scripts/commits.sh
+	python3 scripts/structure.py
 	scripts/docs.sh --check
 
 .PHONY: docs
