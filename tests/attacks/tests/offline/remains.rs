@@ -89,8 +89,8 @@ pub(crate) fn s13_s14_nothing_of_what_ended_is_in_any_live_row() {
                 let secrets = vault.secrets(shard, &id, &record).unwrap();
                 let share = secrets.share.unwrap().to_bytes().to_vec();
                 let z = secrets.z.expose().to_vec();
-                let old = ended.iter().flat_map(|(_, _, needles)| needles);
-                assert!(old.into_iter().all(|(_, bytes)| *bytes != share && *bytes != z));
+                let mut old = ended.iter().flat_map(|(_, _, needles)| needles);
+                assert!(old.all(|(_, bytes)| *bytes != share && *bytes != z));
             }
         }
         assert_eq!((kept, records), (2, 2), "alice's and carol's new one");
