@@ -10,6 +10,7 @@ mod apply;
 pub mod command;
 pub mod document;
 pub mod effect;
+pub mod encoding;
 pub mod fleet;
 pub mod hash;
 pub mod id;

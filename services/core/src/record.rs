@@ -1,7 +1,8 @@
-//! The public, hashed part of a registration. The edge keeps z and the shares beside it, masked.
+//! What a registration leaves behind: the public, hashed part of a record. z and the shares lie beside it, masked, at the edge.
 
 use minicbor::{Decode, Encode};
 
+use crate::encoding::cbor;
 use crate::hash::tagged;
 use crate::id::{AccountId, Element, Era, Generation, Hash, Lineage, PublicKey, RegId};
 
@@ -19,7 +20,7 @@ pub struct KsfParams {
     pub lanes: u32,
 }
 
-/// The attempt policy, frozen into each record when it is registered, so that editing the fleet's policy gives no tries back.
+/// The attempt policy, frozen into each record when it is registered, so that editing the fleet's policy refills nobody's guesses.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct AttemptPolicy {
     /// Attempts between two proved successes. The one that leaves none is final.
@@ -98,7 +99,7 @@ pub struct Record {
     pub ksf: KsfParams,
 }
 
-/// A record's bytes do not decode, or are not canonical.
+/// A record's bytes do not decode, or not to what they must.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Not CBOR of a record.
@@ -117,10 +118,10 @@ impl Record {
 
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
-        minicbor::to_vec(self).unwrap_or_default() // writing to a Vec can't fail
+        cbor(self)
     }
 
-    /// Decodes a record. Refuses every encoding but the canonical one.
+    /// Only the canonical encoding is taken.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > Self::MAX_LEN {
             return Err(RecordError::Decode(format!(
@@ -138,7 +139,7 @@ impl Record {
         tagged("bkv/record/1", &[&self.encode()])
     }
 
-    /// The client's public key: the upload begins with it. Only its signature in KE3 gives tries back.
+    /// The client's public key: the upload begins with it. Its signature in KE3 is the only thing that refills the counter.
     pub fn client_public_key(&self) -> Option<PublicKey> {
         self.upload.first_chunk().copied().map(PublicKey)
     }
@@ -160,6 +161,6 @@ pub struct SealedShare {
 
 /// H(all sealed shares), in the order of their slots.
 pub fn shares_hash(shares: &[SealedShare]) -> Hash {
-    let parts: Vec<Vec<u8>> = shares.iter().map(|s| minicbor::to_vec(s).unwrap_or_default()).collect();
+    let parts: Vec<Vec<u8>> = shares.iter().map(cbor).collect();
     tagged("bkv/shares/1", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

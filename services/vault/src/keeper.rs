@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use bkv_core::encoding::cbor;
 use bkv_core::id::{AccountId, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
@@ -156,7 +157,7 @@ impl TokenKeeper {
         if let Some(z) = &kept.waiting {
             let better = self.make(account, reg_id, record, z, &kept.others);
             let share = self.own_share(record, &kept.others).map(|(_, s)| s);
-            let put_back = better.waiting.is_none().then(|| minicbor::to_vec(&better).unwrap_or_default());
+            let put_back = better.waiting.is_none().then(|| cbor(&better));
             return Ok((Unmasked { z: z.clone(), share }, put_back));
         }
         // Not blocking: a token that hangs must not take the threads that everything else runs on.
@@ -203,7 +204,7 @@ impl Keeper for TokenKeeper {
         z: &Secret32,
         shares: &[SealedShare],
     ) -> Vec<u8> {
-        minicbor::to_vec(self.make(account, reg_id, record, z, shares)).unwrap_or_default()
+        cbor(&self.make(account, reg_id, record, z, shares))
     }
 
     fn export(

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use bkv_core::account::{Account, Cause};
 use bkv_core::command::Batch;
 use bkv_core::effect::{Effect, EventKind, Outcome};
+use bkv_core::encoding::cbor;
 use bkv_core::id::AccountId;
 use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
-use super::rows::{cbor, cursor, fleet_place, head, head_place, read};
+use super::rows::{cursor, fleet_place, head, head_place, read};
 use super::state::{Inner, State};
 use super::types::{Applied, Entry, Payload};
 use crate::store::{Change, Done, Place, StoreError, Table};

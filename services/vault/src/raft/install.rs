@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bkv_core::account::Account;
+use bkv_core::encoding::cbor;
 use bkv_core::id::{AccountId, AttemptId, Element, Hash, Ordinal, Time};
 use bkv_core::record::Record;
 use bkv_core::snapshot::{self, Contradiction, Verdict};
@@ -11,7 +12,7 @@ use bkv_wire::proto::peer as p;
 use prost::Message as _;
 
 use super::floor::Floor;
-use super::rows::{cbor, cursor, digest, fleet_place, head, head_place, stored_membership};
+use super::rows::{cursor, digest, fleet_place, head, head_place, stored_membership};
 use super::snapshot::{Received, Row};
 use super::state::State;
 use super::types::log_id_in;

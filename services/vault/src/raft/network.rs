@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bkv_core::encoding::cbor;
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -100,7 +101,7 @@ impl Conn {
         let mut chunk = p::SnapshotChunk {
             shard: u32::from(state.shard),
             vote: Some(vote_out(&vote)),
-            head: head.map(|h| minicbor::to_vec(h).unwrap_or_default()).unwrap_or_default().into(),
+            head: head.as_ref().map(cbor).unwrap_or_default().into(),
             stream: rand::random(),
             ..Default::default()
         };
@@ -111,7 +112,7 @@ impl Conn {
             let rows = state.snapshot_rows(&view, after, ROWS).map_err(|e| storage(&e))?;
             after = rows.last().map(|r| r.id);
             chunk.last = rows.len() < ROWS;
-            chunk.rows = rows.iter().map(|r| minicbor::to_vec(r).unwrap_or_default().into()).collect();
+            chunk.rows = rows.iter().map(|r| cbor(r).into()).collect();
             let last = chunk.last;
             let deadline = Instant::now() + CHUNK;
             let answer = self

@@ -1,6 +1,7 @@
 //! The rows that a shard keeps beside its log, and how they are encoded.
 
 use bkv_core::account::Account;
+use bkv_core::encoding::cbor;
 use bkv_core::id::Hash;
 use bkv_core::shard::Shard;
 use bkv_wire::proto::peer as p;
@@ -17,10 +18,6 @@ pub(super) fn head_place(shard: u16) -> Place {
 
 pub(super) fn fleet_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"fleet")
-}
-
-pub(super) fn cbor<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
-    minicbor::to_vec(value).unwrap_or_default() // writing to a Vec can't fail
 }
 
 pub(super) fn read<T: for<'a> minicbor::Decode<'a, ()>>(what: &str, row: &[u8]) -> Result<T, StoreError> {

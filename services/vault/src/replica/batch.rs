@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bkv_core::command::Batch;
 use bkv_core::effect::{Outcome, Refusal};
+use bkv_core::encoding::cbor;
 use bkv_core::id::{NodeId, Time};
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -75,7 +76,7 @@ pub(crate) async fn run(
         };
         let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.done)).unzip();
         let entry = Batch { time: Time(clock.now_ms()), commands };
-        let payload = Payload(minicbor::to_vec(&entry).unwrap_or_default().into());
+        let payload = Payload(cbor(&entry).into());
         tokio::spawn(async move {
             commit(&raft, payload, waiting).await;
             drop(permit);
