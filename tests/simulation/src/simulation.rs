@@ -256,7 +256,7 @@ impl Simulation {
     pub fn client_over(&self, subject: &str, transport: Arc<VaultTransport>) -> Client {
         let fleet = bkv_client::Fleet::new(documents::root().0, VolatileMemory::default());
         let runtime = Runtime {
-            transport: transport,
+            transport,
             clock: Arc::new(TokioClock::default()),
             random: Arc::new(OsRandom),
         };
