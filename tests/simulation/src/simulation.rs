@@ -255,11 +255,8 @@ impl Simulation {
 
     pub fn client_over(&self, subject: &str, transport: Arc<VaultTransport>) -> Client {
         let fleet = bkv_client::Fleet::new(documents::root().0, VolatileMemory::default());
-        let runtime = Runtime {
-            transport,
-            clock: Arc::new(TokioClock::default()),
-            random: Arc::new(OsRandom),
-        };
+        let runtime =
+            Runtime { transport, clock: Arc::new(TokioClock::default()), random: Arc::new(OsRandom) };
         let timing = Timing { deadline: SOON, ..Timing::default() };
         Client::new(Arc::new(fleet), runtime, Zeroizing::new(self.token(subject))).with_timing(timing)
     }
