@@ -290,11 +290,7 @@ async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
         }
     }
     let token = vault.token.clone();
-    if let Some(vault) = Arc::into_inner(vault) {
-        vault.node.shutdown().await;
-    } else {
-        tracing::warn!("the vault is still in use: its replicas end with the process");
-    }
+    vault.shutdown().await;
     token.close();
 }
 

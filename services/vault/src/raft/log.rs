@@ -10,6 +10,8 @@ use bkv_wire::proto::peer as p;
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
 use prost::Message as _;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::types::{
     Entry, LogId, TypeConfig, Vote, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out,
@@ -25,6 +27,8 @@ pub struct Log {
     shard: u16,
     store: Store,
     inner: Arc<Mutex<Inner>>,
+    /// Counts this clone and its clones as a task.
+    _task: Option<TaskTrackerToken>,
 }
 
 #[derive(Default)]
@@ -86,7 +90,12 @@ impl Log {
                 inner.remember(entry, hash, row.len());
             }
         }
-        Ok(Self { shard, store, inner: Arc::new(Mutex::new(inner)) })
+        Ok(Self { shard, store, inner: Arc::new(Mutex::new(inner)), _task: None })
+    }
+
+    /// A clone that the tracker counts as a task.
+    pub(crate) fn counted(&self, tasks: &TaskTracker) -> Self {
+        Self { _task: Some(tasks.token()), ..self.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -13,6 +13,8 @@ use bkv_wire::verifier::WireVerifier;
 use openraft::StoredMembership;
 use prost::Message as _;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::floor::Floor;
 use super::keeper::Keeper;
@@ -43,6 +45,8 @@ pub struct State {
     /// Keys that ended here since the start: exhausted, deleted.
     pub(crate) ended: Arc<[AtomicU64; 2]>,
     pub(super) recent: Arc<Recent>,
+    /// Counts this clone and its clones as a task.
+    _task: Option<TaskTrackerToken>,
 }
 
 /// What t voters say of an account, directly.
@@ -119,6 +123,7 @@ impl State {
             voters,
             ended: Arc::default(),
             recent: Arc::default(),
+            _task: None,
         })
     }
 
@@ -130,6 +135,11 @@ impl State {
     /// The shard's log.
     pub const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// A clone for openraft: the tracker waits for its tasks, as long as they hold the clone or its log.
+    pub(crate) fn counted(&self, tasks: &TaskTracker) -> Self {
+        Self { _task: Some(tasks.token()), log: self.log.counted(tasks), ..self.clone() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -11,6 +11,7 @@ use bkv_core::id::{NodeId, Time};
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::proposal::{Committed, Proposal, ProposeError, stopping};
 use super::status::{Phase, ShardStatus};
@@ -36,6 +37,7 @@ pub(crate) async fn run(
     raft: watch::Receiver<Option<Raft>>,
     mut status: watch::Receiver<ShardStatus>,
     clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
 ) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     let mut size = 0;
@@ -77,7 +79,7 @@ pub(crate) async fn run(
         let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.done)).unzip();
         let entry = Batch { time: Time(clock.now_ms()), commands };
         let payload = Payload(cbor(&entry).into());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             commit(&raft, payload, waiting).await;
             drop(permit);
         });

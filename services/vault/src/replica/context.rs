@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bkv_core::id::NodeId;
 use bkv_core::join::LogPosition;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::config::NodeConfig;
 use super::handle::Replica;
@@ -24,6 +25,8 @@ pub trait PeerService: Send + Sync + 'static {
 }
 
 pub(super) struct Context {
+    /// Every task of the node; openraft's own count too, by the state and the log that they hold.
+    pub(super) tasks: TaskTracker,
     pub(super) node: NodeId,
     pub(super) config: NodeConfig,
     pub(super) store: Store,

@@ -92,12 +92,10 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
         ..Default::default()
     };
     let config = Arc::new(config.validate().map_err(|e| e.to_string())?);
-    let net = Net {
-        peers: inner.peers.clone(),
-        state: replica.state.clone(),
-        acknowledged: inner.acknowledged.clone(),
-    };
-    let (log, state) = (replica.state.log.clone(), replica.state.clone());
+    let state = replica.state.counted(&inner.tasks);
+    let net =
+        Net { peers: inner.peers.clone(), state: state.clone(), acknowledged: inner.acknowledged.clone() };
+    let (log, state) = (state.log.clone(), state);
     Raft::new(inner.node.0, config, net, log, state).await.map_err(|e| e.to_string())
 }
 

@@ -10,7 +10,6 @@ use bkv_core::id::{NodeId, ShardId};
 use bkv_wire::verifier::WireVerifier;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +30,7 @@ use crate::raft::network::Acknowledged;
 use crate::raft::state::State;
 use crate::store::{DataKeys, Store, StoreError, VAULT};
 
-/// How long a shutdown waits for the last task that holds the store.
+/// How long a shutdown waits for the tasks of the node, openraft's among them.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// A node can't start.
@@ -57,7 +56,6 @@ pub enum NodeError {
 pub struct Node {
     inner: Arc<Context>,
     stop: CancellationToken,
-    tasks: TaskTracker,
     address: SocketAddr,
 }
 
@@ -115,11 +113,18 @@ impl Node {
             };
             tasks.spawn(until(
                 &stop,
-                batch::run(queue, replica.raft.subscribe(), replica.status(), env.clock.clone()),
+                batch::run(
+                    queue,
+                    replica.raft.subscribe(),
+                    replica.status(),
+                    env.clock.clone(),
+                    tasks.clone(),
+                ),
             ));
             replicas.push(replica);
         }
         let inner = Arc::new(Context {
+            tasks: tasks.clone(),
             node,
             config,
             store,
@@ -142,7 +147,7 @@ impl Node {
                 .map_err(|source| NodeError::Listen { address: listen, source })?;
         tasks.spawn(until(&stop, heartbeat(inner.clone())));
         tasks.spawn(until(&stop, watch_store(inner.clone())));
-        Ok(Self { inner, stop, tasks, address })
+        Ok(Self { inner, stop, address })
     }
 
     /// Waits until this process can't go on (its disk takes no more writes, a Raft group ended), and says why. What it acknowledged is safe; it must
@@ -183,7 +188,7 @@ impl Node {
         self.inner.admitted.set(list);
         if !self.inner.joined.swap(true, Ordering::Relaxed) {
             for replica in &self.inner.replicas {
-                self.tasks.spawn(until(&self.stop, join_shard(self.inner.clone(), replica.clone())));
+                self.inner.tasks.spawn(until(&self.stop, join_shard(self.inner.clone(), replica.clone())));
             }
         }
     }
@@ -213,25 +218,37 @@ impl Node {
         self.inner.store.put_secret(name, value).await
     }
 
-    /// Ends everything in order.
-    pub async fn shutdown(self) {
+    /// Ends everything in order and waits for it, for a bounded time. The store's file is released when the node and all its replicas are dropped.
+    pub async fn shutdown(&self) {
+        if tokio::time::timeout(CLOSE, self.end_tasks()).await.is_err() {
+            let running = self.inner.tasks.len();
+            tracing::warn!(running, "tasks of the replicas still run after {} s", CLOSE.as_secs());
+        }
+        if tokio::time::timeout(CLOSE, self.inner.peers.close()).await.is_err() {
+            tracing::warn!("links to other vaults are still open after {} s", CLOSE.as_secs());
+        }
+        if let Err(error) = self.inner.store.flush().await {
+            tracing::warn!(%error, "the store was not flushed");
+        }
+    }
+
+    /// openraft's tasks end a little after its shutdown returns, and until then they may write. Nothing may copy or open the store before that, so the
+    /// state and the log that they hold count as tasks.
+    async fn end_tasks(&self) {
+        self.end_raft().await;
+        self.stop.cancel();
+        // A shard that was joining may have started its group meanwhile.
+        self.end_raft().await;
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    async fn end_raft(&self) {
         for r in &self.inner.replicas {
             let raft = r.raft.send_replace(None);
             if let Some(raft) = raft {
                 let _ = raft.shutdown().await;
             }
-        }
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-        self.inner.peers.close().await;
-        let _ = self.inner.store.flush().await;
-        // openraft's tasks end a little after it says so, and until then they may write: whoever copies or opens the store next must not meet them.
-        let open = self.inner.store.open_elsewhere();
-        drop(self);
-        let until = Instant::now() + CLOSE;
-        while open() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }

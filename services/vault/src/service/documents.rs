@@ -111,7 +111,7 @@ impl Vault {
             leeway: LEEWAY,
         };
         let ring = self.put_tokens(Verifier::new(settings, ring));
-        tokio::spawn(ring.run(Refresh::default(), stop.clone()));
+        self.refresher.replace(ring, Refresh::default(), stop).await;
         let list = Arc::new(documents.admission.clone());
         self.boot
             .renew(&list, self.node.node(), self.clock.now_ms())

@@ -6,6 +6,7 @@ mod documents;
 mod evaluate;
 mod making;
 mod peers;
+mod refresher;
 mod root;
 
 pub use documents::{DocumentsError, Installed};
@@ -39,6 +40,7 @@ use crate::replica::{Node, Replica};
 pub use crate::root::Custody;
 pub(crate) use boot::Boot;
 use cache::Cache;
+use refresher::Refresher;
 
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
@@ -62,6 +64,7 @@ pub struct Vault {
     /// The second half of the pair while the first waits for it: (admission, policy), as signed.
     pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     tokens: RwLock<Option<Arc<Verifier>>>,
+    refresher: Refresher,
     cache: Cache,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     pub(crate) metrics: Metrics,
@@ -124,6 +127,7 @@ impl Vault {
             documents: RwLock::new(None),
             half: Mutex::default(),
             tokens: RwLock::new(None),
+            refresher: Refresher::default(),
             cache: Cache::default(),
             capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
@@ -131,6 +135,12 @@ impl Vault {
         });
         vault.node.set_service(Arc::new(peers::Answers(Arc::downgrade(&vault))));
         vault
+    }
+
+    /// Ends what the vault runs by itself: the refresh of the issuer's keys, then the replicas.
+    pub async fn shutdown(&self) {
+        self.refresher.end().await;
+        self.node.shutdown().await;
     }
 
     /// Its replicas.

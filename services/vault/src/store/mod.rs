@@ -56,6 +56,7 @@ type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
 /// The open file. Fields are dropped in this order: the file is closed and unlocked before the mark goes.
 struct Open {
     db: Database,
+    #[cfg_attr(not(test), allow(dead_code))] // tests ask whether it is gone
     closed: Arc<()>,
 }
 
@@ -118,6 +119,7 @@ impl Store {
     }
 
     /// Is the file still held by some clone? Asked after this one is gone.
+    #[cfg(test)]
     pub(crate) fn open_elsewhere(&self) -> impl Fn() -> bool + use<> {
         let closed = Arc::downgrade(&self.db.closed);
         move || closed.strong_count() > 0
