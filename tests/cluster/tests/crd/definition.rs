@@ -52,9 +52,9 @@ async fn kubectl_explains_the_fields() {
     for (path, words) in [
         ("bkv", "A Backup Key Vault:"),
         ("bkv.spec", "-required-"),
-        ("bkv.spec.regions", "The regions, 1, 3, 5 or 7"),
+        ("bkv.spec.regions", "The regions: 1, 3, 5 or 7"),
         ("bkv.spec.hsm.pkcs11", "tokenLabel"),
-        ("bkv.spec.attempts.max", "until the key is"),
+        ("bkv.spec.attempts.max", "after which the key is"),
         ("bkv.status.conditions", "lastTransitionTime"),
     ] {
         let said = server.kubectl(&["explain", path]).clean();
