@@ -33,10 +33,7 @@ async fn collides(namespace: &str, kind: &'static str, name: &str, body: Value) 
     }
     place.delete(kind, name).await;
     place.until_started().await;
-    assert_eq!(
-        place.until("Stalled", "False", "Moving").await,
-        "nothing is waited for that does not come by itself"
-    );
+    assert_eq!(place.until("Stalled", "False", "Moving").await, "every wait can still end by itself");
     place.until_there(kind, name).await;
     drop(operator);
 }

@@ -126,7 +126,7 @@ pub(crate) fn all() -> Vec<Case> {
             spec: json!({ "clientAuth": { "jwks": { "configMapRef": { "name": "nowhere" } } } }),
             check: "IssuerKeys",
             target: "jwks",
-            words: &["make the ConfigMap"],
+            words: &["create the ConfigMap"],
             condition: STALLED,
             ..Case::default()
         },
@@ -171,7 +171,7 @@ pub(crate) fn all() -> Vec<Case> {
             spec: json!({ "postgres": { "none": null, "external": { "secretRef": { "name": "refusing" } } } }),
             check: "Unavailable",
             target: "",
-            words: &["look at its address, user, password"],
+            words: &["check its address, user, password"],
             condition: ("PostgresReady", "False"),
             ..Case::default()
         },
