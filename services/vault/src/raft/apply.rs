@@ -1,4 +1,4 @@
-//! Applies committed entries: they go through `bkv-core`, and the effects become one job for the store's writer. Nothing is decided here.
+//! Applies committed entries: passes them to `bkv-core` and turns its effects into one job for the store's writer. This file makes no decisions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::state::{Inner, State};
 use super::types::{Applied, Entry, Payload};
 use crate::store::{Change, Done, Place, StoreError, Table};
 
-/// Events kept; whoever is further behind scans.
+/// Number of events kept. A reader that is further behind must scan.
 const EVENTS: usize = 16_384;
 
-/// The batch's view of the accounts: what it changed over what the store has.
+/// The batch's view of the accounts: its own changes on top of the store.
 struct Work<'a> {
     state: &'a State,
     changed: HashMap<AccountId, Account>,
@@ -29,8 +29,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The newest floor, also one that an entry of this very batch raised: two Begins may come in one batch, and the second must not be measured
-    /// against an older one.
+    /// The newest floor, including one raised earlier in this batch. Two Begins may be in one batch, and the wait of the second is measured from the
+    /// first.
     fn floor(&self, id: &AccountId) -> Result<Option<Floor>, StoreError> {
         self.floors.get(id).map_or_else(|| self.state.floor(id), |f| Ok(f.clone()))
     }
@@ -136,7 +136,7 @@ impl State {
             }
             Effect::EraseSecrets { account, reg_id } => {
                 changes.push(Change::remove(self.secret_place(&account, &reg_id)));
-                // A registration that was only stored takes nothing of the live one's with it: neither its open attempt nor its waits.
+                // Erasing a registration that was stored but not live keeps the floor of the live generation, with its open attempt and its waits.
                 let generation = work.get(&account)?.filter(|a| a.live.is_some()).map(|a| a.generation);
                 if work.floor(&account)?.is_some_and(|f| Some(f.generation) != generation) {
                     work.floors.insert(account, None);
@@ -147,7 +147,7 @@ impl State {
                 if let Some(a) = work.get(&account)?
                     && let Some(p) = &a.pending
                 {
-                    // One attempt an ordinal, ever: a floor is only ever raised.
+                    // An ordinal belongs to one attempt only, so the floors of a generation only rise.
                     let before = work.floor(&account)?.filter(|f| f.generation == a.generation);
                     let floor = Floor {
                         generation: a.generation,

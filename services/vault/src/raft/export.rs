@@ -1,4 +1,4 @@
-//! What this replica sends to another as a snapshot, row by row from a view of the disk.
+//! Reads this replica's state row by row from a view of the disk, to send it to another vault as a snapshot.
 
 use bkv_core::account::Account;
 use bkv_core::id::AccountId;
@@ -9,7 +9,7 @@ use super::state::State;
 use crate::store::{StoreError, Table, View};
 
 impl State {
-    /// The head in a view of the disk, for a snapshot; the fleet is in it.
+    /// The head of a snapshot, read from a view of the disk. It includes the fleet.
     pub fn snapshot_head(&self, view: &View) -> Result<Option<Head>, StoreError> {
         let Some(row) = view.get(&head_place(self.shard))? else { return Ok(None) };
         let mut head: Head = read("head", &row)?;
@@ -19,7 +19,7 @@ impl State {
         Ok(Some(head))
     }
 
-    /// Rows of a snapshot from a view: accounts with their secrets, z unmasked for the way.
+    /// Rows of a snapshot from a view: accounts with their secrets. z is unmasked for the transfer.
     pub fn snapshot_rows(
         &self,
         view: &View,

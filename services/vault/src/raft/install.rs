@@ -1,4 +1,4 @@
-//! Snapshots from another vault: judged against what this replica has seen itself, then installed.
+//! Snapshots from another vault: compares them with what this replica has applied, then installs them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::store::{Change, Place, StoreError, Table};
 /// Why a snapshot is not installed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
-    /// It contradicts what this replica has seen: a person must look at it.
+    /// The snapshot contradicts what this replica has applied. An operator must look at it.
     #[error("{0}")]
     Halt(String),
-    /// Others must confirm it, and do not now.
+    /// Other voters must confirm the snapshot and do not at the moment. The leader tries again.
     #[error("{0}")]
     Later(String),
-    /// What is here does not read.
+    /// The own store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl State {
-    /// Judges what came in against what this replica has seen itself. Gives the accounts that others must confirm first.
+    /// Compares a snapshot with what this replica has applied. Returns the accounts that other voters must confirm first.
     pub(crate) fn judge(&self, received: &Received) -> Result<Vec<AccountId>, Unfit> {
         let contradicts = |c: Contradiction| Unfit::Halt(format!("a snapshot contradicts this replica: {c}"));
         let mine = self.lock().shard.clone();
@@ -49,7 +49,7 @@ impl State {
         let fleet = mine.fleet.as_ref().unwrap_or(fleet);
         let theirs: HashSet<AccountId> = received.rows.iter().map(|r| r.id).collect();
         if theirs.len() != received.rows.len() {
-            // Others would be asked about the one row, and the other would be installed.
+            // With two rows for one account, the voters could confirm the one row while the other is installed.
             return Err(Unfit::Later("a snapshot with one account twice".into()));
         }
         let mut after = None;
@@ -74,7 +74,7 @@ impl State {
         Ok(ask)
     }
 
-    /// Judges on arrival, before Raft sees it: what needs others' word is asked for here, where a refusal only means that the leader tries again.
+    /// Judges a snapshot on arrival, before Raft sees it. The other voters are asked here, because a refusal here only makes the leader try again.
     pub(crate) async fn examine(&self, received: &mut Received) -> Result<(), Unfit> {
         for id in self.judge(received)? {
             let row = received.rows.iter().find(|r| r.id == id);
@@ -87,7 +87,7 @@ impl State {
         Ok(())
     }
 
-    /// Installs what was examined. It is judged once more, since entries may have been applied meanwhile; a contradiction installs nothing.
+    /// Installs an examined snapshot. Judges it again, because entries may have been applied meanwhile. Installs nothing if it contradicts.
     pub(super) async fn install(&self, received: Received) -> Result<(), StoreError> {
         let ask = self.judge(&received).map_err(|unfit| match unfit {
             Unfit::Halt(why) => {
@@ -120,7 +120,7 @@ impl State {
             inner.chain = received.head.chain;
             inner.membership = membership;
             inner.deadlines = deadlines;
-            // Events of the entries that were skipped never happened here: whoever follows them scans.
+            // This replica never produced the events of the skipped entries. A reader of the feed must scan.
             let skipped: Vec<u64> = inner.events.drain(..).collect();
             changes.extend(
                 skipped.into_iter().map(|n| Change::remove(Place::numbered(Table::Event, self.shard, n))),
@@ -151,8 +151,8 @@ impl State {
         let records = [account.live.as_ref().map(|l| &l.record), account.stored.as_ref().map(|s| &s.record)];
         for s in &row.secrets {
             let record = records.iter().flatten().find(|r| r.reg_id == s.reg_id);
-            // What this replica already keeps is better than what travelled, for its own share is in it: if it is the same registration. Under another
-            // record's name the old share must not live on.
+            // Keep this replica's own secrets if they belong to the same registration, because they include its own share. The record's hash must
+            // match too: a different record must not inherit the old share.
             let same = |known: &Record, hash: &Hash| {
                 known.reg_id == s.reg_id && record.is_some_and(|r| r.hash() == *hash)
             };
@@ -166,8 +166,8 @@ impl State {
                 changes.push(Change::put(self.secret_place(&row.id, &s.reg_id), kept));
             }
         }
-        // Attempts that came with the snapshot were never applied here. By this region's clock they are as old as its word of them, so that the wait
-        // after them is not measured from an older one; this floor is nobody's attempt, so nothing is evaluated on it.
+        // This replica did not apply the attempts that arrived in the snapshot, so it does not know when they happened. Treat them as happening now:
+        // the wait starts now. The floor gets attempt id zero, so no evaluation can match it.
         let known = self.floor(&row.id).ok().flatten();
         let (generation, ordinal) = (account.generation, account.ordinal);
         if ordinal > Ordinal(0) && known.is_none_or(|f| (f.generation, f.ordinal) < (generation, ordinal)) {

@@ -1,12 +1,12 @@
-//! What keeps the secrets of registrations, as the state machine sees it.
+//! The state machine's interface to the keeper of registrations' secrets.
 
 use bkv_core::id::{AccountId, RegId};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 
-/// Keeps z and the own share of a registration so that the disk alone shows neither. Called while entries are applied.
+/// Masks z and the own share of a registration, so that the disk alone reveals neither. Called while entries are applied.
 pub trait Keeper: Send + Sync + 'static {
-    /// Masks what a Store brought. Never fails: what can't be done now (a token that is away) is kept to be done later.
+    /// Masks the secrets of a Store. Never fails: while the token is unavailable it keeps them unmasked, to be masked later.
     fn keep(
         &self,
         account: &AccountId,
@@ -15,7 +15,7 @@ pub trait Keeper: Send + Sync + 'static {
         z: &Secret32,
         shares: &[SealedShare],
     ) -> Vec<u8>;
-    /// z in the clear and the shares still sealed, for a snapshot to another vault. None if the token is away.
+    /// z in the clear and the shares still sealed, for a snapshot to another vault. None if the token is unavailable.
     fn export(
         &self,
         account: &AccountId,

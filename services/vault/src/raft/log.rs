@@ -1,4 +1,4 @@
-//! The Raft log over the store: entries sealed with their chain hash, recent ones also in memory.
+//! The Raft log in the store. Each entry is sealed with its chain hash. Recent entries are also kept in memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,7 +18,7 @@ use super::types::{
 };
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
-/// Entries kept in memory, bytes: what followers that keep up are sent, and what is applied, is newer than this.
+/// Bytes of entries kept in memory. Followers that keep up and the state machine read only entries newer than this.
 const CACHE: usize = 1 << 20;
 
 /// A shard's log. Cheap to clone.
@@ -39,9 +39,9 @@ struct Inner {
     last: Option<(LogId, Hash)>,
     purged: Option<(LogId, Hash)>,
     vote: Option<Vote>,
-    /// The highest index that a floor stands on: never truncated.
+    /// Log index of the highest floor. Entries up to it are never truncated.
     highest_floor: u64,
-    /// Set when history contradicts itself: nothing is taken any more.
+    /// Set when a contradiction in the history is found. The log then accepts nothing.
     halted: Option<String>,
 }
 
@@ -64,7 +64,7 @@ fn floor_place(shard: u16) -> Place {
 }
 
 impl Log {
-    /// Reads what the store has of the shard's log.
+    /// Reads the shard's log from the store.
     pub fn open(shard: u16, store: Store) -> Result<Self, StoreError> {
         let mut inner = Inner::default();
         if let Some(row) = store.get(&purged_place(shard))? {
@@ -73,7 +73,7 @@ impl Log {
         }
         if let Some(row) = store.get(&vote_place(shard))? {
             let v = p::Vote::decode(row.as_slice()).ok();
-            // Its own committed vote would make openraft lead at once, without an election: on an old disk that forks the shard.
+            // A committed vote of its own would make openraft lead at once, without an election. With an outdated disk that would fork the shard.
             inner.vote = vote_in(v).ok().map(|v| Vote { committed: false, ..v });
         }
         if let Some(row) = store.get(&floor_place(shard))? {
@@ -102,17 +102,17 @@ impl Log {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The end of the log and the chain hash there.
+    /// The last entry's id and chain hash.
     pub fn last(&self) -> Option<(LogId, Hash)> {
         self.lock().last
     }
 
-    /// The saved vote, uncommitted.
+    /// The saved vote, marked uncommitted.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.lock().vote
     }
 
-    /// Takes over a vote that was told while joining, if it is higher. Durable when it returns.
+    /// Adopts a vote learned while joining, if it is higher. Durable when it returns.
     pub(crate) async fn adopt(&self, vote: Vote) -> Result<(), StoreError> {
         if self.lock().vote.is_some_and(|v| v >= vote) {
             return Ok(());
@@ -123,7 +123,7 @@ impl Log {
         self.store.flush().await
     }
 
-    /// The chain hash at a place, if the log holds that very place.
+    /// The chain hash at `id`, if the log holds exactly that entry.
     pub(crate) fn chain_at(&self, id: &LogId) -> Result<Option<Hash>, StoreError> {
         {
             let inner = self.lock();
@@ -143,8 +143,8 @@ impl Log {
         Ok((entry.log_id == *id).then_some(hash))
     }
 
-    /// The first of these entries, following history `behind`, that contradicts what lies here: another content under the same id, or another entry where
-    /// one has been applied. openraft 0.9.25 takes both for known and says that it has them; with debug assertions it panics.
+    /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
+    /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them; with debug assertions it panics.
     pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {
         let (last, purged) = {
             let inner = self.lock();
@@ -165,18 +165,18 @@ impl Log {
         None
     }
 
-    /// Why nothing is taken any more.
+    /// Why the log accepts nothing any more.
     pub(crate) fn halted(&self) -> Option<String> {
         self.lock().halted.clone()
     }
 
-    /// Stops the shard for good: history contradicts itself.
+    /// Stops the shard for good, because of a contradiction in the history.
     pub(crate) fn halt(&self, why: String) {
         tracing::error!(shard = self.shard, why, "halted: a person must look at this");
         self.lock().halted.get_or_insert(why);
     }
 
-    /// A floor now stands on this entry; the change goes to disk with the floor itself.
+    /// Records that a floor stands on this entry. The returned change goes to disk together with the floor.
     pub(crate) fn raise_floor(&self, index: u64) -> Option<Change> {
         let mut inner = self.lock();
         (index > inner.highest_floor).then(|| {
@@ -185,12 +185,12 @@ impl Log {
         })
     }
 
-    /// The log begins anew behind a snapshot; the changes go to disk with it.
+    /// Restarts the log behind a snapshot. The returned changes go to disk together with the snapshot.
     pub(crate) fn restart_at(&self, id: LogId, hash: Hash) -> Vec<Change> {
         let mut inner = self.lock();
         let from = inner.purged.map_or(0, |(p, _)| p.index);
         let to = inner.last.map_or(0, |(l, _)| l.index);
-        // Entries behind the snapshot that follow from it stay; openraft truncates those that don't.
+        // Keep the entries behind the snapshot that follow from it. openraft truncates those that don't.
         let keep = inner.recent.split_off(&(id.index + 1));
         inner.recent = keep;
         inner.bytes = inner.recent.values().map(|(_, _, b)| *b).sum();
@@ -239,7 +239,7 @@ impl Inner {
 
 fn row_of(entry: &Entry, hash: &Hash) -> Vec<u8> {
     let mut row = hash.0.to_vec();
-    // A Vec grows as needed.
+    // Encoding into a Vec can't fail.
     let _ = entry_out(entry).encode(&mut row);
     row
 }
@@ -314,7 +314,7 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn read_vote(&mut self) -> Io<Option<Vote>> {
-        // Uncommitted, always: see `open`.
+        // Always uncommitted, see `open`.
         Ok(self.vote().map(|v| Vote { committed: false, ..v }))
     }
 
@@ -347,7 +347,7 @@ impl RaftLogStorage<TypeConfig> for Log {
             (inner.last.map_or(0, |l| l.0.index), inner.highest_floor)
         };
         if log_id.index <= floor {
-            // This region may have evaluated on that entry: another history would give its guess away a second time.
+            // This region may have evaluated the attempt of that entry. Another history would let an attacker guess a second time with the same try.
             let why = format!(
                 "the leader wants entries from {} on gone, but a floor stands at {floor}",
                 log_id.index

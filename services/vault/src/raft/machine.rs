@@ -65,7 +65,7 @@ impl RaftStateMachine<TypeConfig> for State {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for State {
-    /// The state is in the store already: once it is on disk the log before it can go.
+    /// The state is in the store already. Once it is on disk, the log before it can be purged.
     async fn build_snapshot(&mut self) -> Io<openraft::Snapshot<TypeConfig>> {
         let meta = self.meta().unwrap_or_default();
         self.store.flush().await.map_err(|e| io_error(ErrorVerb::Write, &e))?;

@@ -1,5 +1,5 @@
-//! Raft: openraft's storage over the store, its network over the peers. What openraft 0.9.25 would do wrongly after a restart is kept from it
-//! here (see `docs/decisions`): votes are read uncommitted, and a group is started only when joining has decided that it may be.
+//! Raft: openraft's storage over the store and its network over the peers. This module prevents two faults of openraft 0.9.25 after a restart (see
+//! `docs/decisions`): votes are read as uncommitted, and a group starts only after joining has allowed it.
 
 mod apply;
 mod export;

@@ -1,4 +1,4 @@
-//! openraft's network over the peers. What a peer has acknowledged to us is remembered: a node that comes back with less is told so.
+//! openraft's network over the peers. Remembers what each peer acknowledged, so that a vault that restarts with less is told.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -25,10 +25,10 @@ use crate::peer::{Body, PeerError, Peers};
 
 /// Rows in one chunk of a snapshot.
 const ROWS: usize = 512;
-/// How long one chunk may take.
+/// Time limit of one chunk.
 const CHUNK: Duration = Duration::from_secs(10);
 
-/// (shard, peer) → the highest entry it acknowledged to this vault since it started.
+/// (shard, peer) → the highest entry that the peer acknowledged to this vault since this vault started.
 #[derive(Clone, Default)]
 pub(crate) struct Acknowledged(Arc<Mutex<HashMap<(u16, NodeId), LogId>>>);
 
@@ -69,7 +69,7 @@ type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
 fn failed(e: &PeerError) -> Failed {
     match e {
         PeerError::Late(_) => RPCError::Network(NetworkError::new(e)),
-        // openraft then waits a little before it tries again.
+        // openraft then waits before it tries again.
         _ => RPCError::Unreachable(Unreachable::new(e)),
     }
 }
@@ -155,7 +155,7 @@ impl RaftNetwork<TypeConfig> for Conn {
             entries: rpc.entries.iter().map(entry_out).collect(),
             committed: rpc.leader_commit.as_ref().map(log_id_out),
         };
-        // A follower's disk may need longer than a heartbeat; the peer's own silence is noticed by its connection.
+        // A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
         let ttl =
             option.hard_ttl().max(Duration::from_millis(if rpc.entries.is_empty() { 300 } else { 2000 }));
         let answer = self.raft(p::raft_call::Call::Append(call), ttl).await?;

@@ -1,5 +1,5 @@
-//! Accounts that were used lately, as decoded: a recovery reads its account about ten times in each replica, and opening and decoding a row costs more
-//! than most of what is then done with it. Bounded, and never older than the store.
+//! A bounded cache of recently used accounts in decoded form. A recovery reads its account about ten times in each replica, and opening and decoding
+//! the row costs more than most of the work on it. The cache is never older than the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bkv_core::account::Account;
 use bkv_core::id::AccountId;
 
-/// Accounts in one of the two halves at most.
+/// Most accounts in each of the two halves.
 const HALF: usize = 512;
 
 #[derive(Default)]
@@ -15,14 +15,14 @@ pub(crate) struct Recent(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Used since the halves were turned over last.
+    /// Accounts used since `young` last became `old`.
     young: HashMap<AccountId, Arc<Account>>,
     old: HashMap<AccountId, Arc<Account>>,
-    /// Rises with every change: a reader that read the store before a change must not put the older account here after it.
+    /// Rises with every change. A reader that read the store before a change must not cache the older account after it.
     changes: u64,
 }
 
-/// When a reader began to read the store.
+/// The value of `changes` when a reader began to read the store.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading(u64);
 
@@ -31,7 +31,7 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The account, or leave to look into the store.
+    /// The cached account, or the mark with which the caller reads the store.
     pub(crate) fn get(&self, id: &AccountId) -> Result<Arc<Account>, Reading> {
         let mut inner = self.lock();
         if let Some(account) = inner.young.get(id) {
@@ -46,7 +46,7 @@ impl Recent {
         }
     }
 
-    /// What the store had, unless something has changed since.
+    /// Caches what the store had, unless something has changed since.
     pub(crate) fn read(&self, begun: Reading, id: AccountId, account: Arc<Account>) {
         let mut inner = self.lock();
         if inner.changes == begun.0 {
@@ -54,7 +54,7 @@ impl Recent {
         }
     }
 
-    /// The account as it is from now on; the store has it already.
+    /// Caches an account's new state. The store has it already.
     pub(crate) fn changed(&self, id: AccountId, account: Arc<Account>) {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -62,7 +62,7 @@ impl Recent {
         inner.keep(id, account);
     }
 
-    /// Everything may be different.
+    /// Empties the cache: any account may have changed.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         *inner = Inner { changes: inner.changes + 1, ..Inner::default() };
@@ -99,13 +99,13 @@ mod tests {
         recent.get(&id(n)).ok().map(|a| a.ordinal.0)
     }
 
-    /// S09: a slow reader must not bring back the account as it was before the charge.
+    /// S09: a slow reader must not cache the account as it was before the charge.
     #[test]
     fn s09_what_was_read_before_a_change_is_not_kept_after_it() {
         let recent = Recent::default();
         let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
         recent.changed(id(1), account(5));
-        // Pushed out again by many others before the reader comes back.
+        // Many other accounts push it out before the reader comes back.
         (10..10 + 2 * HALF + 2).for_each(|n| recent.changed(id(n), account(0)));
         assert_eq!(ordinal(&recent, 1), None);
         recent.read(begun, id(1), account(4));

@@ -29,13 +29,13 @@ pub(super) const fn cursor(index: u64, n: u64) -> u64 {
     (index << 16) | n
 }
 
-/// What an account is, in 32 bytes: voters are asked whether theirs is the same.
+/// The hash of an account's state. Voters are asked whether theirs has the same.
 pub fn digest(account: Option<&Account>) -> Hash {
     let bytes = account.map(cbor).unwrap_or_default();
     bkv_core::hash::tagged("bkv/account-digest/1", &[&bytes])
 }
 
-/// The head of a shard as it lies on disk. The fleet has a row of its own there, since it changes a thousand times less often.
+/// The head of a shard as stored. The fleet has a row of its own, because it changes a thousand times less often.
 pub(super) fn head(
     shard: &Shard,
     last: &LogId,

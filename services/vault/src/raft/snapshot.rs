@@ -1,5 +1,5 @@
-//! Snapshots. The state lies in the store, so one of our own is nothing but its head; one that is sent is read row by row and staged in memory by
-//! whoever receives it, until every account in it has been judged.
+//! Snapshots. The state is in the store, so a local snapshot consists only of its head. A snapshot for another vault is read row by row. Its receiver
+//! stages it in memory until every account in it has been judged.
 
 use std::collections::HashSet;
 
@@ -10,71 +10,71 @@ use bkv_core::secret::Secret32;
 use bkv_core::shard::Shard;
 use minicbor::{Decode, Encode};
 
-/// What openraft passes around.
+/// The snapshot data that openraft passes around.
 #[derive(Debug)]
 pub enum SnapshotData {
-    /// Our own state: read from the store when somebody needs it.
+    /// The local state, read from the store when needed.
     Local,
-    /// Somebody else's.
+    /// A snapshot received from another vault.
     Received(Box<Received>),
 }
 
-/// A snapshot as it came in.
+/// A snapshot as received.
 #[derive(Debug)]
 pub struct Received {
-    /// Beside the accounts.
+    /// Shard, log position and membership.
     pub head: Head,
     /// All accounts.
     pub rows: Vec<Row>,
-    /// Those that t voters, asked directly, have confirmed as they stand here.
+    /// Accounts whose state in `rows` was confirmed by t voters, asked directly.
     pub confirmed: HashSet<AccountId>,
 }
 
-/// What a snapshot begins with.
+/// The first part of a snapshot.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct Head {
-    /// The shard beside its accounts.
+    /// The shard's state without its accounts.
     #[n(0)]
     pub shard: Shard,
     /// Protobuf `LogId` of the last entry applied.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub applied: Vec<u8>,
-    /// The chain hash there.
+    /// The chain hash at that entry.
     #[n(2)]
     pub chain: Hash,
     /// Protobuf `Membership` in force.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub membership: Vec<u8>,
-    /// Protobuf `LogId` of its entry; empty if none.
+    /// Protobuf `LogId` of the membership's entry; empty if none.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub membership_at: Vec<u8>,
 }
 
-/// One account with the secrets of its registrations. z travels in the clear inside the vaults' TLS and is masked anew; shares travel as the
-/// client sealed them.
+/// One account with the secrets of its registrations. z travels in the clear inside the TLS between vaults, and the receiver masks it anew. Shares
+/// travel as the client sealed them.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct Row {
-    /// Whose.
+    /// The account's id.
     #[n(0)]
     pub id: AccountId,
-    /// As replicated.
+    /// The account as replicated.
     #[n(1)]
     pub account: Account,
-    /// Of its live and its stored registration.
+    /// Secrets of its live and its stored registration.
     #[n(2)]
     pub secrets: Vec<RowSecrets>,
 }
 
-/// Secrets of one registration on the way to another vault.
+/// Secrets of one registration in a snapshot for another vault.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct RowSecrets {
-    /// Which.
+    /// Id of the registration.
     #[n(0)]
     pub reg_id: RegId,
-    /// In the clear.
+    /// z in the clear.
     #[n(1)]
     pub z: Secret32,
-    /// Those that the sender holds sealed.
+    /// The sealed shares that the sender holds.
     #[n(2)]
     pub shares: Vec<SealedShare>,
 }

@@ -1,4 +1,4 @@
-//! A shard's state over the store: what is applied, and what is read from it.
+//! A shard's state in the store: what is applied, and how it is read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
@@ -26,7 +26,7 @@ use super::types::{LogId, log_id_in};
 use crate::env::Clock;
 use crate::store::{Change, Place, Store, StoreError, Table};
 
-/// A shard's state. Cheap to clone: openraft has one, the replica that answers questions another.
+/// A shard's state. Cheap to clone: openraft has one clone, the replica that serves reads has another.
 #[derive(Clone)]
 pub struct State {
     pub(crate) shard: u16,
@@ -36,23 +36,23 @@ pub struct State {
     pub(crate) verifier: Arc<WireVerifier>,
     pub(crate) clock: Arc<dyn Clock>,
     inner: Arc<Mutex<Inner>>,
-    /// Applied in memory.
+    /// The last applied index, in memory.
     pub(crate) applied: Arc<watch::Sender<u64>>,
-    /// Applied and on disk, floors with it.
+    /// The last applied index that is on disk, together with its floors.
     pub(crate) durable: Arc<watch::Sender<u64>>,
-    /// Asks the other voters about one account, while a snapshot is judged.
+    /// Asks the other voters about one account while a snapshot is judged.
     pub(crate) voters: Arc<dyn AskVoters>,
-    /// Keys that ended here since the start: exhausted, deleted.
+    /// Keys destroyed on this replica since its start: exhausted, then deleted.
     pub(crate) ended: Arc<[AtomicU64; 2]>,
     pub(super) recent: Arc<Recent>,
     /// Counts this clone and its clones as a task.
     _task: Option<TaskTrackerToken>,
 }
 
-/// What t voters say of an account, directly.
+/// Asks other voters directly about an account.
 #[async_trait::async_trait]
 pub trait AskVoters: Send + Sync {
-    /// Do t voters say that the account is exactly this?
+    /// True if t voters report exactly this state of the account.
     async fn agree(&self, shard: u16, id: &AccountId, digest: &Hash) -> bool;
 }
 
@@ -63,14 +63,14 @@ pub(super) struct Inner {
     pub(super) chain: Hash,
     pub(super) membership: StoredMembership<u64, openraft::EmptyNode>,
     pub(super) deadlines: BTreeMap<AccountId, Time>,
-    /// Cursors of the events that are kept, oldest first. A cursor is (log index, number in the entry): the same in every replica.
+    /// Cursors of the kept events, oldest first. A cursor is (log index, number in the entry), the same in every replica.
     pub(super) events: VecDeque<u64>,
-    /// All events behind this cursor are kept.
+    /// All events after this cursor are kept.
     pub(super) feed_start: u64,
 }
 
 impl State {
-    /// Reads what the store has of the shard's state.
+    /// Reads the shard's state from the store.
     pub fn open(
         log: Log,
         shard: u16,
@@ -127,7 +127,7 @@ impl State {
         })
     }
 
-    /// The store under it.
+    /// The store that holds this state.
     pub const fn store(&self) -> &Store {
         &self.store
     }
@@ -162,7 +162,7 @@ impl State {
         Place::new(Table::Deadline, self.shard, &self.store.hidden(&[b"account", &id.0]))
     }
 
-    /// The account as applied.
+    /// The account's applied state.
     pub fn account(&self, id: &AccountId) -> Result<Option<Arc<Account>>, StoreError> {
         let begun = match self.recent.get(id) {
             Ok(account) => return Ok(Some(account)),
@@ -175,14 +175,14 @@ impl State {
         Ok(Some(account))
     }
 
-    /// What the keeper made of a registration's secrets.
+    /// A registration's secrets as the keeper masked them.
     pub(crate) fn secrets(&self, id: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.store.get(&self.secret_place(id, reg_id))?.map(|row| row.to_vec()))
     }
 
-    /// Replaces what the keeper made: it could do better now (a token that was away is back).
+    /// Replaces a registration's secrets by a better masked form, once an unavailable token is back.
     pub(crate) fn keep_secrets(&self, id: &AccountId, reg_id: &RegId, kept: Vec<u8>) {
-        // Under the lock that entries are applied under: what an entry has erased meanwhile must not come back (S14).
+        // Take the lock under which entries are applied: secrets that an entry has erased meanwhile must not come back (S14).
         let _applying = self.lock();
         if !self.secrets(id, reg_id).is_ok_and(|k| k.is_some()) {
             return;
@@ -204,20 +204,20 @@ impl State {
         self.lock().deadlines.iter().filter(|(_, at)| **at < now).map(|(id, _)| *id).take(max).collect()
     }
 
-    /// (cursor behind which all events are kept, newest cursor).
+    /// (cursor after which all events are kept, newest cursor).
     pub(crate) fn events(&self) -> (u64, u64) {
         let inner = self.lock();
         (inner.feed_start, inner.events.back().copied().unwrap_or(inner.feed_start))
     }
 
-    /// Events behind a cursor, in order; those on disk.
+    /// Events after a cursor, in order, from the disk.
     pub(crate) fn events_after(&self, cursor: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
         let after = Place::numbered(Table::Event, self.shard, cursor);
         let rows = self.store.rows(Table::Event, self.shard, Some(&after), max)?;
         rows.iter().map(|(p, row)| Ok((p.number().unwrap_or(0), read("event", row)?))).collect()
     }
 
-    /// Accounts in the order of their hidden places.
+    /// Accounts in the order of their hidden ids.
     pub(crate) fn scan(
         &self,
         after: Option<AccountId>,

@@ -1,4 +1,4 @@
-//! openraft's type configuration, and the one conversion from its types to messages: the same bytes on the wire and in the log.
+//! openraft's type configuration, and the one conversion of its types to protobuf. Wire and log use the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,13 +29,13 @@ openraft::declare_raft_types!(
 
 /// An entry of the log.
 pub type Entry = openraft::Entry<TypeConfig>;
-/// A place in the log.
+/// Term, leader and index of an entry.
 pub type LogId = openraft::LogId<u64>;
 /// A vote.
 pub type Vote = openraft::Vote<u64>;
-/// The group.
+/// A running Raft group.
 pub type Raft = openraft::Raft<TypeConfig>;
-/// Who votes.
+/// The voters of a group.
 pub type Membership = openraft::Membership<u64, EmptyNode>;
 
 /// The CBOR of a [`bkv_core::command::Batch`]. Holds secrets (z, seeds), so its `Debug` shows only a length.
@@ -48,7 +48,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// What applying an entry gave: one outcome a command.
+/// The result of applying an entry: one outcome per command.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// In the order of the commands.
@@ -57,12 +57,12 @@ pub struct Applied {
     pub time: Time,
 }
 
-/// A message does not make sense.
+/// A message can't be converted.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("malformed {0}")]
 pub(crate) struct Malformed(pub &'static str);
 
-/// A place in the log as a message.
+/// A log id as a message.
 pub fn log_id_out(id: &LogId) -> p::LogId {
     p::LogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
 }
@@ -110,7 +110,7 @@ pub(crate) fn membership_in(m: &p::Membership) -> Membership {
     Membership::new(configs, nodes)
 }
 
-/// An entry as a message, and as it lies in the log.
+/// An entry as a message and as stored in the log.
 pub fn entry_out(e: &Entry) -> p::Entry {
     let payload = match &e.payload {
         EntryPayload::Blank => p::entry::Payload::Blank(true),
@@ -130,7 +130,7 @@ pub(crate) fn entry_in(e: p::Entry) -> Result<Entry, Malformed> {
     Ok(Entry { log_id, payload })
 }
 
-/// hᵢ = H(hᵢ₋₁, the entry as it travels): two logs with the same hash at a place have the same history before it.
+/// hᵢ = H(hᵢ₋₁, the encoded entry). Two logs with the same hash at an entry have the same history before it.
 pub fn chain(before: &Hash, entry: &Entry) -> Hash {
     tagged("bkv/chain/1", &[&before.0, &entry_out(entry).encode_to_vec()])
 }
@@ -166,7 +166,7 @@ mod tests {
             prop_assert_ne!(chain(&Hash([1; 32]), &back), chain(&Hash([0; 32]), &e));
         }
 
-        /// A good entry with one byte changed, or cut: it reads as some entry, or not at all.
+        /// A valid entry with one byte changed, or cut off, decodes to some entry or is refused.
         #[test]
         fn s38_changed_entries_never_panic(e in entry(), at: prop::sample::Index, to: u8) {
             let mut bytes = entry_out(&e).encode_to_vec();
@@ -178,7 +178,7 @@ mod tests {
             let _ = p::Entry::decode(&bytes[..at]).map(entry_in);
         }
 
-        /// What a snapshot from a rooted leader begins with and holds.
+        /// The head and a row of a snapshot from a rooted leader.
         #[test]
         fn s38_snapshots_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), shards in any::<[u8; 3]>()) {
             use crate::raft::snapshot::{Head, Row};

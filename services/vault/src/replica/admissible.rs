@@ -1,4 +1,4 @@
-//! What calls from other vaults must fulfil before Raft sees them, and how they are refused.
+//! Checks on calls from other vaults before Raft sees them, and how they are refused.
 
 use bkv_core::command::Batch;
 use bkv_core::id::{NodeId, Time};
@@ -11,14 +11,14 @@ use super::status::Phase;
 use crate::peer::Body;
 use crate::raft::types::{Entry, Membership};
 
-/// Entries whose time is further ahead of this clock are refused on arrival.
+/// Entries whose time is further ahead of this vault's clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
 
 pub(super) fn refuse(reason: impl Into<String>) -> Body {
     Body::Failed(p::Failed { reason: reason.into() })
 }
 
-/// A contradiction: this shard takes nothing more here until a person has looked at it.
+/// Halts the shard after a contradiction: it accepts nothing here until an operator has looked at it.
 pub(super) fn halt(r: &Replica, why: String) {
     r.state.log.halt(why.clone());
     r.status.send_modify(|s| s.phase = Phase::Halted(why));
@@ -29,7 +29,7 @@ impl Context {
         self.replicas.get(usize::try_from(number).ok()?)
     }
 
-    /// What is refused before it reaches the log: times from the future, members that the root did not admit.
+    /// Refuses entries before they reach the log: times in the future, or members that the root did not admit.
     pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), String> {
         for e in entries {
             match &e.payload {

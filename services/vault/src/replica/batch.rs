@@ -1,5 +1,5 @@
-//! In front of Raft: proposals that wait become one entry. openraft syncs once an entry, so this is what makes a shard fast; a few entries are under
-//! way at once, and while they are, the next batch grows.
+//! Batches proposals in front of Raft: all waiting proposals become one entry. openraft syncs the disk once per entry, so batching makes a shard
+//! fast. A few entries are in flight at once. While they are, the next batch grows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use super::status::{Phase, ShardStatus};
 use crate::env::Clock;
 use crate::raft::types::{Payload, Raft};
 
-/// Commands in one entry at most.
+/// Most commands in one entry.
 const MOST: usize = 256;
-/// Entries under way at once.
+/// Most entries in flight.
 const UNDER_WAY: usize = 4;
-/// An entry with so many commands means that many are waiting: the next one gathers a little first. One alone waits for nobody.
+/// An entry with this many commands shows that many clients are waiting, so the next batch gathers for a moment first. A single proposal never waits.
 const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(2);
-/// How long a proposal waits for a leader to be known, just after an election.
+/// How long a proposal waits for a leader just after an election.
 const ELECTION: Duration = Duration::from_millis(200);
 
-/// The answer to a command that found no shard to apply it (a decoding fault).
+/// The answer to a command that reached no shard because decoding failed.
 const NOT_APPLIED: Outcome = Outcome::Refused(Refusal::NotInitialised);
 
 /// Runs until the sender is gone.
@@ -58,7 +58,7 @@ pub(crate) async fn run(
             (s.lead, s.leader, s.phase.clone())
         };
         if !lead.0 && lead.1.is_none() {
-            // An election is on: its end is likely a moment away.
+            // During an election: it will probably end in a moment.
             let _ = timeout(ELECTION, status.wait_for(|s| s.lead || s.leader.is_some())).await;
         }
         let (leads, leader) = {

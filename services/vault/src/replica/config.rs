@@ -1,4 +1,4 @@
-//! What a node is told at its start: its settings and the world that it lives in.
+//! A node's settings, and the clock, randomness and network that it uses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use bkv_config::vault::Timings;
 
 use crate::env::{Clock, Network, Random};
 
-/// What a node needs to know.
+/// A node's settings.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Folder of the store.
     pub data: PathBuf,
-    /// Where peers reach it.
+    /// Address on which peers connect.
     pub peer_listen: SocketAddr,
-    /// Region → `host:port` of the others.
+    /// Region → `host:port` of the other vaults.
     pub peers: BTreeMap<String, String>,
     /// Number of Raft groups.
     pub shards: u16,
@@ -26,7 +26,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// With the usual timings.
+    /// Settings with the default timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
         Self { data, peer_listen, peers, shards, raft: Timings::default() }
     }
@@ -37,7 +37,7 @@ impl NodeConfig {
     }
 }
 
-/// The world that a node lives in.
+/// The clock, randomness and network of a node.
 #[derive(Clone)]
 pub struct Env {
     /// Wall clock.

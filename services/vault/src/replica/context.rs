@@ -1,4 +1,4 @@
-//! What the tasks of a node share.
+//! State shared by the tasks of a node.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -37,11 +37,11 @@ pub(super) struct Context {
     pub(super) acknowledged: Acknowledged,
     pub(super) service: OnceLock<Arc<dyn PeerService>>,
     pub(super) joined: AtomicBool,
-    /// Set once this process can't go on: it must end and start again from its disk.
+    /// Set once this process can't go on. It must end and start again from its disk.
     pub(super) fatal: watch::Sender<Option<String>>,
-    /// How often a replica here became leader.
+    /// How often a replica of this vault became leader.
     pub(super) elections: AtomicU64,
-    /// While a shard catches up: how far it must come before it may vote.
+    /// For each shard that catches up: the log position it must reach before it may vote.
     pub(super) until: Mutex<HashMap<u16, LogPosition>>,
     /// Snapshots that are being received.
     pub(super) staging: Staging,

@@ -15,8 +15,9 @@ use super::status::{Phase, ShardStatus};
 use crate::raft::network::Net;
 use crate::raft::types::{Raft, position};
 
-/// A leader that has heard no majority for so long takes no proposals and says that nobody leads: an entry that it only wrote down could be committed
-/// long after the client was told that nothing came of it. Several elections long, so that a hiccup is not taken for a loss.
+/// A leader that no majority has answered for this long takes no proposals and reports that there is no leader. An entry that it only stored itself
+/// could otherwise be committed long after the client was told that it failed. The limit is several election times, so that a short pause is not
+/// taken for a loss.
 const UNHEARD_MS: u64 = 1500;
 
 /// Joins one shard, then keeps its status.

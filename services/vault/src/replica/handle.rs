@@ -1,4 +1,4 @@
-//! One shard as the service sees it: propose, read what is applied, wait for floors.
+//! One shard as the service uses it: propose, read the applied state, wait for floors.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::store::StoreError;
 /// How long a vault that steps down waits for another leader.
 const ASIDE: Duration = Duration::from_secs(3);
 
-/// Events behind a cursor.
+/// A page of events after a cursor.
 #[derive(Clone, Debug)]
 pub struct EventPage {
     /// (cursor, event), in order.
     pub events: Vec<(u64, Event)>,
-    /// False: the cursor is older than what is kept (or newer than all): scan first.
+    /// False if the cursor is older than the kept events, or newer than all of them: the reader must scan first.
     pub complete: bool,
     /// The newest cursor.
     pub newest: u64,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Which.
+    /// The shard's id.
     pub const fn shard(&self) -> ShardId {
         ShardId(self.state.shard)
     }
@@ -62,17 +62,17 @@ impl Replica {
         &self.state
     }
 
-    /// Its Raft group; None until joining has decided that it may run.
+    /// The shard's Raft group. None until joining has allowed it to start.
     pub fn raft(&self) -> Option<Raft> {
         self.raft.borrow().clone()
     }
 
-    /// How it is, and whenever that changes.
+    /// The shard's status, and every change of it.
     pub fn status(&self) -> watch::Receiver<ShardStatus> {
         self.status.subscribe()
     }
 
-    /// Commits a command with a majority and applies it here. Just after an election it waits for the leader to be known.
+    /// Commits a command with a majority and applies it on this vault. Just after an election it waits until a leader is known.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
         let (tx, rx) = tokio::sync::oneshot::channel();
         let proposal = Proposal { command, done: tx };
@@ -93,7 +93,7 @@ impl Replica {
         reached.map_err(|_| late())?.map(|_| ()).map_err(|_| late())
     }
 
-    /// Returns once a majority has confirmed that this vault still leads and everything before is applied: what is read then is the newest.
+    /// Returns once a majority has confirmed that this vault still leads and everything before is applied. A read after that sees the newest state.
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<(), ProposeError> {
         let raft = self.raft.borrow().clone().ok_or(ProposeError::NotLeader(None))?;
         let confirmed = timeout_at(deadline, raft.ensure_linearizable()).await.map_err(|_| late())?;
@@ -110,7 +110,7 @@ impl Replica {
         })
     }
 
-    /// Waits until this vault has applied up to an index and has it on disk.
+    /// Waits until this vault has applied up to an index and stored it on disk.
     pub async fn wait_durable(&self, index: u64, deadline: Instant) -> Result<(), ProposeError> {
         let mut durable = self.state.durable.subscribe();
         let reached = timeout_at(deadline, durable.wait_for(|d| *d >= index)).await;
@@ -122,7 +122,7 @@ impl Replica {
         self.state.account(id)
     }
 
-    /// Whom the shard belongs to; None before Init.
+    /// The fleet of the shard. None before Init.
     pub fn fleet(&self) -> Option<Arc<Fleet>> {
         self.state.fleet()
     }
@@ -132,17 +132,17 @@ impl Replica {
         *self.state.applied.borrow()
     }
 
-    /// What the keeper made of a registration's secrets.
+    /// A registration's secrets as the keeper masked them.
     pub fn secrets(&self, account: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
         self.state.secrets(account, reg_id)
     }
 
-    /// Replaces what the keeper made.
+    /// Replaces a registration's secrets by a better masked form.
     pub fn keep_secrets(&self, account: &AccountId, reg_id: &RegId, kept: Vec<u8>) {
         self.state.keep_secrets(account, reg_id, kept);
     }
 
-    /// The floor of the account's newest attempt, once it is on disk: not a moment earlier may this region evaluate.
+    /// The floor of the account's newest attempt, once it is on disk. This region must not evaluate before that.
     pub async fn floor(&self, account: &AccountId, deadline: Instant) -> Result<Floor, ProposeError> {
         let unavailable = |e: StoreError| ProposeError::Unavailable(e.to_string());
         let floor = self.state.floor(account).map_err(unavailable)?;
@@ -160,7 +160,7 @@ impl Replica {
         Ok(EventPage { events, complete, newest })
     }
 
-    /// Accounts after one, in the store's order (flushed ones).
+    /// Accounts after `after`, in the store's order. Only accounts that are on disk.
     pub fn scan(
         &self,
         after: Option<AccountId>,
@@ -174,7 +174,7 @@ impl Replica {
         self.state.due(now, max)
     }
 
-    /// Stops heartbeats and proposals, so that another vault is elected. If none is for a while, nobody can lead but this one: it goes on.
+    /// Stops heartbeats and proposals, so that another vault is elected. If no other vault is elected within `ASIDE`, this one resumes.
     pub fn step_down(&self) {
         *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + ASIDE);
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
@@ -184,7 +184,7 @@ impl Replica {
         *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Stood aside in vain: nobody else was elected.
+    /// Resumes leadership if no other vault was elected in time.
     pub(crate) fn resume_if_alone(&self) {
         let mut aside = self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner);
         if aside.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
@@ -201,7 +201,7 @@ impl Replica {
             .is_some_and(|until| Instant::now() < until)
     }
 
-    /// Does Raft itself still lead here, whether it takes proposals or not?
+    /// True if Raft still leads on this vault, even if it takes no proposals.
     pub fn raft_leads(&self) -> bool {
         self.raft
             .borrow()
@@ -209,7 +209,7 @@ impl Replica {
             .is_some_and(|r| r.metrics().borrow().state == openraft::ServerState::Leader)
     }
 
-    /// Makes the Raft group of all vaults on the admission list. Free if it is there already.
+    /// Creates the Raft group of all vaults on the admission list. Does nothing if it exists already.
     pub async fn initialize(&self, deadline: Instant) -> Result<(), ProposeError> {
         let mut raft = self.raft.subscribe();
         let raft = timeout_at(deadline, raft.wait_for(Option::is_some))
@@ -231,18 +231,18 @@ impl Replica {
         }
     }
 
-    /// Why the shard is stopped until a person has looked at it.
+    /// Why the shard is halted until an operator has looked at it.
     pub fn halted(&self) -> Option<String> {
         self.state.log.halted()
     }
 
-    /// Keys that ended on this replica since it started: exhausted, deleted.
+    /// Keys destroyed on this replica since its start: exhausted, then deleted.
     pub fn ended(&self) -> [u64; 2] {
         let [exhausted, deleted] = self.state.ended.as_ref();
         [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
     }
 
-    /// The last index that has left the log.
+    /// The last index that was purged from the log.
     pub fn purged(&self) -> u64 {
         let raft = self.raft.borrow();
         raft.as_ref().and_then(|r| r.metrics().borrow().purged).map_or(0, |id| id.index)

@@ -1,4 +1,4 @@
-//! The timer for all shards of a vault: heartbeats of those that it leads, and their snapshots.
+//! One timer for all shards of a vault: sends the heartbeats of the shards that it leads and triggers snapshots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) async fn heartbeat(inner: Arc<Context>) {
         for r in &inner.replicas {
             r.resume_if_alone();
             let raft = r.raft.borrow().clone();
-            // Also while no majority answers, or it would never be heard again.
+            // Also while no majority answers: without heartbeats no follower would answer again.
             if let Some(raft) = raft
                 && r.raft_leads()
                 && r.status.borrow().phase == Phase::Verified
@@ -30,7 +30,8 @@ pub(super) async fn heartbeat(inner: Arc<Context>) {
         if Instant::now() >= snapshots {
             snapshots = Instant::now() + inner.config.snapshot_every();
             for r in &inner.replicas {
-                // openraft's own policy keeps a few hundred entries whatever their age: on a quiet shard a destroyed key would stay in them for ever.
+                // openraft's own policy always keeps a few hundred entries, however old. On a quiet shard, the secrets of a destroyed key would stay
+                // in them for ever.
                 r.purge_snapshotted().await;
                 r.snapshot_now().await;
             }

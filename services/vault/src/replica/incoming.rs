@@ -1,4 +1,4 @@
-//! Answers the calls of other vaults about Raft.
+//! Answers Raft calls of other vaults.
 
 use std::sync::PoisonError;
 
@@ -39,7 +39,7 @@ impl Incoming for Context {
                 None => refuse("unknown shard"),
             },
             Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
-                // From an old disk this would be an old word.
+                // After a restore from an old disk this value may be outdated.
                 (Some(r), _) if r.status.borrow().phase != Phase::Verified => refuse("joining"),
                 (Some(r), Ok(id)) => match r.account(&id) {
                     Ok(a) => {
@@ -81,17 +81,17 @@ impl Context {
         a: p::AppendEntries,
     ) -> p::raft_answer::Answer {
         let Ok(vote) = vote_in(a.vote) else { return refuse_raft("malformed vote") };
-        // Only the node that the vote names may append in its name.
+        // Only the node that the vote names may append under that vote.
         if vote.leader_id.node_id != from.0 {
             return refuse_raft("an append in another node's name");
         }
         let previous = a.previous.as_ref().map(log_id_in);
-        // A leader of the past (it hung, or was cut off) may still hold entries that nobody took, where others are applied by now. That is no second
-        // history: Raft refuses its vote. Asked after a contradiction is found, since a newer leader's append may come in between.
+        // A former leader that hung or was cut off may still hold uncommitted entries where others have been applied here. That is no fork: Raft
+        // refuses its outdated vote. Check this after a contradiction is found, because a newer leader's append may arrive in between.
         let is_past = || r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
         let mut behind = Hash([0; 32]);
         if let Some(id) = previous.as_ref() {
-            // Left out, a fork could not be noticed; an honest leader has it for whatever it sends.
+            // Without the chain hash a fork could go unnoticed. An honest leader has it for everything that it sends.
             let Ok(theirs) = Hash::try_from(&a.previous_chain[..]) else {
                 return refuse_raft("an append without the chain hash that it follows");
             };

@@ -1,4 +1,4 @@
-//! Joining at the edge: asks the other voters, lets `bkv_core::join` decide, starts Raft when it may be started.
+//! The I/O of joining: asks the other voters, lets `bkv_core::join` decide, and starts Raft once that is allowed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_in,
 
 const ASK: Duration = Duration::from_millis(500);
 
-/// What this vault has of a shard.
+/// This vault's own log position and vote in a shard.
 pub(crate) fn mine(node: NodeId, log: &Log) -> Mine {
     let last = log.last();
     Mine {
@@ -63,7 +63,7 @@ fn told(t: &p::Told) -> Option<Told> {
     })
 }
 
-/// The answer to somebody else's question.
+/// Answers the question of a vault that joins.
 pub(crate) fn tell(
     shard: u16,
     asker: NodeId,
@@ -85,18 +85,18 @@ pub(crate) fn tell(
     }
 }
 
-/// The vote that was decided on, uncommitted.
+/// The vote that `bkv_core::join` decided on, uncommitted.
 pub(crate) fn vote_of(b: Ballot) -> Option<Vote> {
     (b.term > 0).then(|| Vote::new(b.term, b.node.0))
 }
 
-/// A vote request may pass while catching up only if the candidate has everything that was told: electing it loses nothing, and without such votes
-/// a fleet that lost all power could elect nobody.
+/// While catching up, grant a vote only to a candidate that has everything up to `until`. Electing it loses nothing. Without such votes a fleet that
+/// lost all power could elect no leader.
 pub(crate) fn may_vote(candidate: Option<&p::LogId>, until: LogPosition) -> bool {
     candidate.is_some_and(|c| LogPosition { term: c.term, index: c.index } >= until)
 }
 
-/// Reads a vote for checks.
+/// Decodes a vote, to check it.
 pub(crate) fn read_vote(v: Option<p::Vote>) -> Option<Vote> {
     vote_in(v).ok()
 }

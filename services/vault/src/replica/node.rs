@@ -1,4 +1,4 @@
-//! A vault's replicas together: opens the store, listens for peers, starts the tasks and ends them.
+//! All replicas of a vault: opens the store, listens for peers, starts the tasks and ends them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,21 +33,21 @@ use crate::store::{DataKeys, Store, StoreError, VAULT};
 /// How long a shutdown waits for the tasks of the node, openraft's among them.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// A node can't start.
+/// Why a node can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The peers' address.
+    /// The address for peers can't be bound.
     #[error("listen.peer {address}: {source}")]
     Listen {
-        /// Which.
+        /// The configured address.
         address: SocketAddr,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Timings that openraft refuses.
+    /// openraft refuses the timings.
     #[error("raft timings: {0}")]
     Timings(String),
 }
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Opens the store and listens. It serves nothing before [`Self::set_admission`].
+    /// Opens the store and listens. Serves nothing before [`Self::set_admission`].
     pub async fn start(
         config: NodeConfig,
         env: Env,
@@ -79,7 +79,7 @@ impl Node {
         Self::over(store, config, env, key, keeper, verifier).await
     }
 
-    /// Over a store that is open already: tests and simulations bring their own disk.
+    /// Starts on a store that is open already: tests and simulations bring their own disk.
     pub async fn over(
         store: Store,
         config: NodeConfig,
@@ -150,15 +150,15 @@ impl Node {
         Ok(Self { inner, stop, address })
     }
 
-    /// Waits until this process can't go on (its disk takes no more writes, a Raft group ended), and says why. What it acknowledged is safe; it must
-    /// end and start again from its disk.
+    /// Waits until this process can't go on and returns the reason: its disk takes no more writes, or a Raft group ended. Everything acknowledged is
+    /// on disk. The process must end and start again from its disk.
     pub async fn fatal(&self) -> String {
         let mut fatal = self.inner.fatal.subscribe();
         let why = fatal.wait_for(Option::is_some).await.ok().and_then(|w| w.clone());
         why.unwrap_or_else(|| "shut down".into())
     }
 
-    /// How often a replica here became leader.
+    /// How often a replica of this vault became leader.
     pub fn elections(&self) -> u64 {
         self.inner.elections.load(Ordering::Relaxed)
     }
@@ -168,22 +168,22 @@ impl Node {
         self.inner.store.times()
     }
 
-    /// Its Raft id: random, made at the first start.
+    /// The vault's Raft node id: random, made at the first start.
     pub fn node(&self) -> NodeId {
         self.inner.node
     }
 
-    /// Where peers reach it.
+    /// Address on which peers connect.
     pub const fn peer_address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Who answers the peers' other calls. Once.
+    /// Sets the handler for the peers' other calls. Only the first call has an effect.
     pub fn set_service(&self, service: Arc<dyn PeerService>) {
         let _ = self.inner.service.set(service);
     }
 
-    /// Obeys an admission list that was checked. The first one starts joining.
+    /// Puts a verified admission list in force. The first one starts joining.
     pub fn set_admission(&self, list: Arc<Admission>) {
         self.inner.admitted.set(list);
         if !self.inner.joined.swap(true, Ordering::Relaxed) {
@@ -208,12 +208,12 @@ impl Node {
         &self.inner.peers
     }
 
-    /// A small sealed value of the vault itself.
+    /// A small sealed value that belongs to the vault itself.
     pub fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.inner.store.secret(name)?.map(|v| v.to_vec()))
     }
 
-    /// Keeps a small sealed value; on disk when it returns.
+    /// Stores a small sealed value. It is on disk when this returns.
     pub async fn put_secret(&self, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
         self.inner.store.put_secret(name, value).await
     }
@@ -275,13 +275,13 @@ async fn node_id(store: &Store, random: &dyn Random) -> Result<NodeId, StoreErro
     }
     let mut bytes = [0u8; 8];
     random.fill(&mut bytes);
-    // Never 0, and small enough for every JSON number.
+    // Never 0, and small enough to be exact as a JSON number.
     let id = (u64::from_be_bytes(bytes) >> 11) | 1;
     store.put_secret("node", id.to_be_bytes().to_vec()).await?;
     Ok(NodeId(id))
 }
 
-/// A disk that refused a write ends the process: see `store::writer`.
+/// Ends the process when the disk refused a write, see `store::writer`.
 async fn watch_store(inner: Arc<Context>) {
     let mut failed = inner.store.failed();
     if let Ok(why) = failed.wait_for(Option::is_some).await

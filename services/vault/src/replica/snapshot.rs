@@ -1,4 +1,4 @@
-//! Takes a snapshot that another vault sends.
+//! Receives a snapshot from another vault.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::raft::snapshot::{Head, Received, SnapshotData};
 use crate::raft::types::{log_id_in, vote_in, vote_out};
 
 impl Context {
-    /// Stages chunks; with the last one the whole goes to Raft, which lets the state judge it.
+    /// Stages chunks. With the last chunk the whole snapshot is judged and handed to Raft.
     pub(super) async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
         let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
         if let Some(why) = r.state.log.halted() {
@@ -29,7 +29,7 @@ impl Context {
             return refuse("a snapshot in another node's name");
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
-        // As for entries: what a leader of the past sends is no contradiction. It is told of the newer vote.
+        // As for entries: a snapshot from a former leader is no contradiction. The answer tells it the newer vote.
         let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
         if let Some(newer) = newer() {
             return answer(newer);
@@ -46,7 +46,7 @@ impl Context {
         if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
             return answer(vote); // a late copy: all of it is applied here
         }
-        // As for entries: a time from the future would end every wait and deadline of the shard at once, by one message.
+        // As for entries: a single message with a time in the future would end every wait and deadline of the shard at once.
         let fit = self
             .in_time("a snapshot", head.shard.time)
             .and_then(|()| self.no_strangers(meta.last_membership.membership()));

@@ -1,5 +1,5 @@
-//! Snapshots while they come in: one a shard and sender, chunk after chunk of one stream. Nothing is judged here; nothing is taken out of order, so that
-//! a chunk that was late can't put an older row behind a newer one.
+//! Stages snapshots while they arrive: one for each shard and sender, chunk after chunk of one stream. Judges nothing. Accepts no chunk out of order,
+//! so that a late chunk can't put an older row behind a newer one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use bkv_wire::proto::peer as p;
 
 use crate::raft::snapshot::{Head, Row};
 
-/// Rows of a snapshot that a peer may make us stage.
+/// Most snapshot rows that a peer can make this vault stage.
 const MOST: usize = 4 << 20;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ struct Staged {
 }
 
 impl Staging {
-    /// Takes the next chunk; the whole once its last is here. The error says why the stream is dropped: the sender begins another.
+    /// Takes the next chunk. Returns the whole snapshot with its last chunk. After an error the stream is dropped and the sender begins another.
     pub(super) fn take(
         &self,
         shard: u16,
@@ -32,7 +32,7 @@ impl Staging {
     ) -> Result<Option<(Head, Vec<Row>)>, &'static str> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (shard, from);
-        // Only what is put back below is still there afterwards.
+        // Remove the stream first. It stays removed unless it is put back below.
         let before = all.remove(&key);
         let mut staged = if chunk.number == 0 {
             let head = minicbor::decode(&chunk.head).map_err(|_| "a snapshot whose head does not read")?;
@@ -76,7 +76,7 @@ mod tests {
         p::SnapshotChunk { stream, number, last, head: head.into(), ..Default::default() }
     }
 
-    /// S22: a chunk of an earlier stream that comes late is not taken for one of the newer.
+    /// S22: a late chunk of an earlier stream is not added to a newer one.
     #[test]
     fn s22_streams_do_not_mix() {
         let (staging, from) = (Staging::default(), NodeId(7));

@@ -1,41 +1,41 @@
-//! How a shard is on this vault.
+//! The status of a shard on this vault.
 
 use bkv_core::id::NodeId;
 
-/// How a shard is.
+/// The status of a shard on this vault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShardStatus {
-    /// How far joining is.
+    /// How far joining has come.
     pub phase: Phase,
-    /// As far as known.
+    /// The leader, if known.
     pub leader: Option<NodeId>,
-    /// Does this vault lead, and take proposals?
+    /// True if this vault leads and takes proposals.
     pub lead: bool,
     /// Raft term.
     pub term: u64,
     /// Applied index.
     pub applied: u64,
-    /// Last index.
+    /// Last index in the log.
     pub last: u64,
 }
 
-/// How far joining is.
+/// How far joining has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// Waits for these to tell what they saw.
+    /// Waits for these voters to report what they have seen.
     Joining {
-        /// Whom.
+        /// The voters that have not answered.
         missing: Vec<NodeId>,
     },
-    /// Follows until its log reaches this index.
+    /// Follows the leader until its log reaches this index.
     CatchingUp {
-        /// Index.
+        /// Log index to reach.
         until: u64,
     },
-    /// Serves.
+    /// Takes part in Raft and serves.
     Verified,
-    /// Its disk is older than the node; it never serves with it.
+    /// Its disk is older than what the node had acknowledged. The vault never serves this shard with that disk.
     Quarantined(String),
-    /// History contradicts itself.
+    /// The history contradicts itself. An operator must look at it.
     Halted(String),
 }

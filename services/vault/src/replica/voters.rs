@@ -1,4 +1,4 @@
-//! Asks the other vaults what they hold of an account.
+//! Asks the other vaults for their state of an account.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::peer::{Admitted, Body, Peers};
 use crate::raft::state::AskVoters;
 
-/// Asks the other voters about an account, for snapshots.
+/// Asks the other voters about an account while a snapshot is judged.
 pub(super) struct Voters {
     pub(super) admitted: Admitted,
     pub(super) peers: Peers,

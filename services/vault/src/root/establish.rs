@@ -1,5 +1,5 @@
-//! Which root this vault has after its start: read, written again, or made, once in the fleet's life. What to do is decided from what is there; the
-//! order of the steps makes every crash between them one of these cases again.
+//! Determines the root at start: reads it, writes its file again, or makes it once in the fleet's life. A pure function decides from what exists.
+//! After a crash between two steps the next start finds one of the same cases again.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::{Custody, Kept, RootError, RootFile};
 use crate::env::Random;
 use crate::store::Store;
 
-/// A first start is noted in the data folder before the token gets keys. Keys without this note and without a root mean that the folder was lost.
+/// A note in the data folder, written before the token gets keys. Keys without this note and without a root mean that the folder was lost.
 pub(crate) struct FirstStart(PathBuf);
 
 impl FirstStart {
@@ -20,7 +20,7 @@ impl FirstStart {
         Self(data.join("root-wanted"))
     }
 
-    /// To be called while the token has no keys yet.
+    /// Call this while the token has no keys yet.
     pub(crate) fn note(&self) -> Result<(), RootError> {
         write_whole(&self.0, b"").map_err(|source| RootError::File { path: self.0.clone(), source })
     }
@@ -34,7 +34,7 @@ impl FirstStart {
     }
 }
 
-/// What a start finds.
+/// What exists at a start.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     /// The fleet to make a root for, if this vault may.
@@ -43,17 +43,17 @@ struct Found<'a> {
     file: Option<&'a [u8]>,
     /// The root file as it is kept beside the private half.
     kept: Option<&'a [u8]>,
-    /// Nothing of this vault is older than this root.
+    /// True if nothing of this vault is older than this root.
     first_start: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// File and store are as they should be.
+    /// File and store agree.
     Use,
-    /// The private half is here, the file is not.
+    /// The private half is in the store, the file is missing.
     WriteFile,
-    /// Neither is, nor ever was.
+    /// No root exists or ever existed here.
     Make,
 }
 
@@ -67,7 +67,7 @@ fn decide(f: Found<'_>) -> Result<Step, Unfit> {
     match (f.file, f.kept) {
         (Some(file), Some(kept)) if file == kept => Ok(Step::Use),
         (Some(_), Some(_)) => Err(Unfit::Other),
-        // The private half is on disk before the file is written, so this is no crash in between.
+        // The private half is on disk before the file is written, so a crash can't explain a file without it.
         (Some(_), None) if f.make.is_some() => Err(Unfit::Lost("the root file is there")),
         (Some(_), None) => Ok(Step::Use),
         (None, Some(_)) => Ok(Step::WriteFile),
@@ -76,7 +76,7 @@ fn decide(f: Found<'_>) -> Result<Step, Unfit> {
     }
 }
 
-/// The root of this vault. `make`: from `[make_root]`.
+/// Returns the root of this vault, and makes it if needed. `make` comes from `[make_root]`.
 pub(crate) async fn establish(
     file: RootFile,
     make: Option<FleetId>,
@@ -126,11 +126,11 @@ async fn make_root(
     random: &dyn Random,
 ) -> Result<Custody, RootError> {
     let key = RootKey::from_seed(&Zeroizing::new(random.bytes()));
-    // Not `development`, which says that the key lies in the clear on a disk: this one never does.
+    // Not `development`: that flag means that the private key is in clear text on a disk, and this one never is.
     let root = Root { keys: vec![key.public()], threshold: 1, fleet, era: Era(1), development: false };
     let bytes = root.encode();
     store.put_secret(super::ROW, Kept::row(&key, &bytes)).await?;
-    // Only now may anybody see, and pin, the public half.
+    // Publish the public half only now, so that nothing pins a root whose private half could be lost.
     file.write(&bytes)?;
     tracing::info!(fleet = %fleet, "made the fleet's root; its private half is sealed in this vault's store");
     Ok(Custody::new(root, bytes, Some(key)))

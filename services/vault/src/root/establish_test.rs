@@ -6,7 +6,7 @@ use crate::store::DataKeys;
 
 const FLEET: FleetId = FleetId([7; 16]);
 
-/// Stands in for a token: the same keys at each start.
+/// Stands in for a token: derives the same keys at each start.
 struct Keys;
 
 impl DataKeys for Keys {
@@ -20,7 +20,7 @@ struct Seed {
 }
 
 impl Seed {
-    /// Before its token has keys.
+    /// The state before the token has keys.
     fn new() -> Self {
         let seed = Self { dir: tempfile::tempdir().unwrap() };
         FirstStart::of(&seed.data()).note().unwrap();
@@ -59,7 +59,7 @@ async fn a_seed_makes_its_root_once_and_has_it_again_at_each_start() {
     let again = seed.start(Some(FLEET)).await.unwrap();
     assert_eq!(again.file(), made.file());
     assert_eq!(again.key().unwrap().public(), made.root().keys[0]);
-    // Also where the section was taken out since.
+    // Also after the section was removed from the configuration.
     assert!(seed.start(None).await.unwrap().key().is_some());
 }
 
@@ -95,16 +95,16 @@ async fn a_lost_store_is_said_and_no_second_root_is_made() {
     assert!(matches!(&error, RootError::Lost { .. }), "{error}");
     assert!(error.to_string().contains("never made"), "{error}");
     assert_eq!(std::fs::read(seed.file()).unwrap(), root);
-    // The whole folder gone, the token still there.
+    // The whole folder is gone, the token is still there.
     std::fs::remove_dir_all(seed.data()).unwrap();
     assert!(matches!(seed.start(Some(FLEET)).await, Err(RootError::Lost { .. })));
     assert!(!seed.file().exists());
-    // As a vault that only pins the root it starts.
+    // The vault starts if it only pins the root.
     std::fs::write(seed.file(), root).unwrap();
     assert!(seed.start(None).await.unwrap().key().is_none());
 }
 
-/// Killed after the private half was kept and before its file was written; and before anything was kept.
+/// Killed after the private half was stored and before its file was written, and killed before anything was stored.
 #[tokio::test]
 async fn a_crash_in_between_is_gone_on_from() {
     let seed = Seed::new();

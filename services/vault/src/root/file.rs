@@ -1,4 +1,4 @@
-//! `root.bin`: the public half on disk. Read whole, written whole or not at all.
+//! `root.bin`: the public half on disk. Written atomically.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use bkv_wire::documents::Root;
 
 use super::RootError;
 
-/// The file as found at start.
+/// The file as found at the start.
 pub(crate) struct RootFile {
     pub(crate) path: PathBuf,
     pub(crate) found: Option<(Root, Vec<u8>)>,
 }
 
 impl RootFile {
-    /// Reads it. Only a vault that may make a root may start without the file.
+    /// Reads the file. Only a vault that may make a root may start without it.
     pub(crate) fn read(path: &Path, may_be_missing: bool) -> Result<Self, RootError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -28,13 +28,13 @@ impl RootFile {
         Ok(Self { path: path.to_owned(), found: Some((root, bytes)) })
     }
 
-    /// Puts the public half there.
+    /// Writes the public half to the file.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), RootError> {
         write_whole(&self.path, bytes).map_err(|source| RootError::File { path: self.path.clone(), source })
     }
 }
 
-/// Makes the folder too. A reader and a crash see nothing of the file or all of it.
+/// Writes a file atomically and makes its folder. Readers see all of the file or nothing, also after a crash.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
     bkv_files::replace(path, bytes, bkv_files::Mode::Public)

@@ -1,8 +1,9 @@
-//! The pinned root, and perhaps its private half: an in-fleet root is made in a vault, lies sealed in its store, and goes to the other admitted vaults
-//! sealed to their delivery keys. Nothing here logs, shows or returns it in the clear.
+//! The pinned root and, in some fleets, its private half. An in-fleet root is made in a vault and sealed in its store. The vault hands it to the
+//! other admitted vaults, sealed to their delivery keys. This module never logs, shows or returns the private half in the clear.
 //!
-//! What an in-fleet root means: whoever has the role `admin` can have documents signed, and so can admit a vault of their own, which is then handed the
-//! root like every other. It keeps the operator's disk, memory and logs free of the key; it is no defence against an operator that turned.
+//! Limit of an in-fleet root: anybody with the role `admin` can have documents signed. An attacker with this role can admit a vault of their own,
+//! which then receives the root like every other vault. An in-fleet root keeps the key out of the operator's disk, memory and logs. It does not
+//! protect against a malicious operator.
 
 mod establish;
 mod file;
@@ -19,69 +20,69 @@ use zeroize::Zeroizing;
 
 use crate::store::{Store, StoreError};
 
-/// The row with the private half.
+/// The store's row with the private half.
 const ROW: &str = "root-key";
 
-/// The root can't be used, or not be made.
+/// The root can't be used or made.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// The file can't be read or written.
     #[error("root {}: {source}", path.display())]
     File {
-        /// Which.
+        /// Path of the root file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is no root.
+    /// The file is not a valid root.
     #[error("root {}: {source}", path.display())]
     Malformed {
-        /// Which.
+        /// Path of the root file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         source: DocumentError,
     },
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It was made once, and its private half is gone.
+    /// The root was made once, and its private half is gone.
     #[error(
         "root {}: this vault has made its fleet's root before ({sign}), and its store has no private half of it: the store was lost or replaced. Give the vault its old volume back. A second root is never made: nothing that pinned the first would believe it. If another vault holds the root (`root_held` in its status), take [make_root] out here, pin the root file, and hand the root over again", path.display()
     )]
     Lost {
-        /// Where the public half is, or should be.
+        /// Path of the public half.
         path: PathBuf,
-        /// What shows that there was one.
+        /// The evidence that a root existed.
         sign: &'static str,
     },
-    /// The file and the store are of different roots.
+    /// The file and the store hold different roots.
     #[error(
         "root {}: it is not the root whose private half is in this vault's store; put the right file, or the right volume, there", .0.display()
     )]
     Other(PathBuf),
-    /// `[make_root]` names another fleet than the root that is there.
+    /// `[make_root]` names another fleet than the existing root.
     #[error(
         "make_root.fleet: {want}, but the root that was made here is of fleet {found}: a vault makes one root in its life"
     )]
     OtherFleet {
-        /// As configured.
+        /// The configured fleet.
         want: FleetId,
-        /// As made.
+        /// The fleet of the existing root.
         found: FleetId,
     },
-    /// The kept private half does not read.
+    /// The stored private half can't be decoded.
     #[error("the root's private half in the store does not read")]
     Kept,
 }
 
-/// What is kept of a root in the store: seed ‖ root file, so that a lost file is written again byte for byte.
+/// The store's row of a root: seed ‖ root file, so that a lost file is written again byte for byte.
 pub(crate) struct Kept {
     pub(crate) key: RootKey,
     pub(crate) file: Vec<u8>,
 }
 
 impl Kept {
-    /// From the store. The row itself is wiped.
+    /// Reads the row from the store and wipes the row's buffer.
     pub(crate) fn read(store: &Store) -> Result<Option<Self>, RootError> {
         let Some(row) = store.secret(ROW)? else { return Ok(None) };
         let (seed, file) = row.split_first_chunk::<32>().ok_or(RootError::Kept)?;
@@ -90,9 +91,9 @@ impl Kept {
         if root.keys.contains(&kept.key.public()) { Ok(Some(kept)) } else { Err(RootError::Kept) }
     }
 
-    /// As a row: the store wipes what it is given.
+    /// Encodes the row. The store wipes it after writing.
     fn row(key: &RootKey, file: &[u8]) -> Vec<u8> {
-        // All room from the start: a vector that grows leaves the seed behind.
+        // Allocate the full length at once: a vector that grows leaves copies of the seed in freed memory.
         let mut row = Vec::with_capacity(32 + file.len());
         row.extend_from_slice(key.seed().as_slice());
         row.extend_from_slice(file);
@@ -100,10 +101,10 @@ impl Kept {
     }
 }
 
-/// The root as this vault has it.
+/// The root as this vault holds it.
 pub struct Custody {
     root: Root,
-    /// As everybody has it, byte for byte.
+    /// The root file, byte for byte the same in every vault.
     file: Vec<u8>,
     key: RwLock<Option<Arc<RootKey>>>,
 }
@@ -115,7 +116,7 @@ impl std::fmt::Debug for Custody {
 }
 
 impl Custody {
-    /// Only pinned.
+    /// A root of which this vault has only the public half.
     pub fn pinned(root: Root) -> Self {
         Self { file: root.encode(), root, key: RwLock::new(None) }
     }
@@ -139,12 +140,12 @@ impl Custody {
         self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The row to keep before [`Self::hold`]: on disk first, or a crash would leave a vault that said `held` without it.
+    /// The row to store before [`Self::hold`]. It must be on disk first, or a crash could leave a vault that reported `held` without the key.
     pub(crate) fn row(&self, key: &RootKey) -> (&'static str, Vec<u8>) {
         (ROW, Kept::row(key, &self.file))
     }
 
-    /// From now on.
+    /// Holds the private half from now on.
     pub(crate) fn hold(&self, key: RootKey) {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
     }

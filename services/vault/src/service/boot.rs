@@ -1,4 +1,4 @@
-//! This vault's boot key: Ed25519, in memory only, certified by the token's identity for less than a day, and renewed before that ends.
+//! This vault's boot key: an Ed25519 key in memory only. The token's identity certifies it for less than a day, and it is renewed before that ends.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::env::Random;
 
-/// Certificates begin this long ago, so that a peer whose clock is a little behind believes them.
+/// How far certificates are backdated, so that a peer whose clock is a little behind accepts them.
 const BACKDATE_MS: u64 = 5 * 60 * 1000;
-/// A new key is made when less than this is left.
+/// A new key is made when its certificate is valid for less than this.
 const RENEW_MS: u64 = 8 * 3600 * 1000;
 
 struct Certified {
@@ -35,7 +35,7 @@ impl Boot {
         Self { token, random, current: RwLock::new(None) }
     }
 
-    /// Makes and certifies a key, unless there is one that holds for this list and long enough.
+    /// Makes and certifies a key, unless the present one is valid for this list and long enough.
     pub(crate) async fn renew(&self, list: &Admission, node: NodeId, now_ms: u64) -> Result<(), TokenError> {
         let Some(member) = list.node(node) else { return Ok(()) };
         let good = self.get().is_some_and(|c| c.admission == list.number && c.not_after > now_ms + RENEW_MS);

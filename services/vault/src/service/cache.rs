@@ -1,5 +1,5 @@
-//! What was unmasked for a pending attempt, kept from Begin to Finish so that the token is asked once and not three times. Bounded in number and in time,
-//! wiped when dropped: what has been destroyed must not live on in memory.
+//! Unmasked secrets of pending attempts, cached from Begin to Finish so that the token is asked once instead of three times. Bounded in number and in
+//! time. Dropped secrets are wiped: a destroyed key must not stay in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::keeper::Unmasked;
 
-/// Attempts kept at most.
+/// Most attempts in the cache.
 const MOST: usize = 4096;
-/// A client needs a few seconds from Begin to Finish; whoever needs longer makes the token work once more.
+/// A client needs a few seconds from Begin to Finish. For a slower client the token unmasks the secrets again.
 const KEPT: Duration = Duration::from_secs(30);
 
 type Key = (AccountId, AttemptId);
@@ -25,12 +25,12 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of this registration only: attempt ids are the client's, and one that is used again in the next generation must not find the old share (S13).
+    /// Returns a secret of this registration only. Clients choose attempt ids: an id reused in the next generation must not find the old share (S13).
     pub(super) fn get(&self, key: &Key, of: &RegId) -> Option<Arc<Unmasked>> {
         self.lock().get(key).filter(|(reg_id, ..)| reg_id == of).map(|(.., unmasked)| unmasked.clone())
     }
 
-    /// Nothing more is kept while it is full: the token is asked again.
+    /// Does nothing while the cache is full: the token is asked again.
     pub(super) fn put(&self, key: Key, of: RegId, value: Arc<Unmasked>) {
         let mut known = self.lock();
         if known.len() < MOST {
@@ -42,7 +42,7 @@ impl Cache {
         self.lock().remove(key);
     }
 
-    /// Drops what is older than anybody needs it, of keys that have ended since too.
+    /// Drops secrets older than `KEPT`, also those of keys destroyed since.
     pub(super) fn sweep(&self) {
         self.lock().retain(|_, (_, since, _)| since.elapsed() < KEPT);
     }

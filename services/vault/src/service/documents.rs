@@ -1,4 +1,5 @@
-//! Admission list and policy on this vault: checked against the pinned root, kept, obeyed, and proposed to the shards once there are any.
+//! Admission list and policy on this vault: verified against the pinned root, stored, put in force, and proposed to the shards once the fleet is
+//! made.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -17,43 +18,43 @@ use crate::store::StoreError;
 /// Leeway for token times, seconds.
 const LEEWAY: u64 = 60;
 
-/// In force.
+/// The documents in force.
 #[derive(Debug)]
 pub struct Installed {
-    /// Both, as signed and as read.
+    /// Both documents, signed and decoded.
     pub documents: Documents,
 }
 
-/// Documents are not taken.
+/// Why documents are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentsError {
-    /// The document itself.
+    /// A document is invalid.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The issuer's keys.
+    /// The issuer's keys can't be used.
     #[error("the policy's signing keys: {0}")]
     Keys(String),
-    /// The token.
+    /// The token failed.
     #[error("the boot key can't be certified: {0}")]
     Boot(String),
 }
 
 impl Vault {
-    /// Takes what was kept at an earlier start.
+    /// Puts the documents of an earlier start in force.
     pub async fn restore_documents(&self, stop: &CancellationToken) -> Result<(), DocumentsError> {
         let (admission, policy) = (self.node.secret("admission")?, self.node.secret("policy")?);
         if let (Some(a), Some(p)) = (admission, policy) {
-            // Expired ones are obeyed all the same until newer come: better an old list than none; clients judge the dates themselves.
+            // Expired documents stay in force until newer ones arrive: an old list is better than none. Clients check the dates themselves.
             let documents = documents::bundle(&self.root, &a, &p, None)?;
             self.obey(documents, stop).await?;
         }
         Ok(())
     }
 
-    /// Takes one document; both are needed before anything is obeyed. Gives its number.
+    /// Takes one document and returns its number. Nothing is in force before both are there.
     pub async fn install(
         &self,
         kind: Kind,
@@ -123,7 +124,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Tells the shards that this vault leads; the others' leaders do the same.
+    /// Proposes the documents to the shards that this vault leads. The other leaders do the same for theirs.
     pub(crate) async fn propose_documents(&self) {
         let Some(installed) = self.documents() else { return };
         let d = &installed.documents;

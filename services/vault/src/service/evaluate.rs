@@ -1,5 +1,5 @@
-//! One region's evaluation of one attempt. What must hold before the share is touched: this replica has itself applied the charge, its floor is on disk,
-//! and its own clock too shows that the wait is over.
+//! One region's evaluation of one attempt. Three conditions must hold before the share is used: this replica itself has applied the charge, its floor
+//! is on disk, and by this region's own clock the wait is over.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::keeper::Unmasked;
 use crate::replica::Replica;
 
 impl Vault {
-    /// Evaluates the pending attempt. The same attempt gives the same bytes, however often it is asked; any other is refused with a word why.
+    /// Evaluates the pending attempt. Repeating it for the same attempt returns the same bytes. Any other attempt is refused with a reason.
     pub async fn evaluate(
         &self,
         replica: &Replica,
@@ -34,7 +34,8 @@ impl Vault {
         let word =
             view::attempt(&fleet, id, &account).filter(|a| a.attempt == *attempt).ok_or("no such attempt")?;
         let floor = replica.floor(id, deadline).await.map_err(|e| e.to_string())?;
-        // The floor, not the state, says what this region may evaluate: it was written when the charge was applied and a leader can't take it back.
+        // The floor decides what this region may evaluate, not the state: it was written when the charge was applied, and a leader can't take it
+        // back.
         let same = floor.generation == word.generation
             && floor.ordinal == word.ordinal
             && floor.attempt == word.attempt
@@ -81,25 +82,25 @@ impl Vault {
         Ok(unmasked)
     }
 
-    /// Drops secrets that nobody has asked for in a while.
+    /// Drops secrets that were cached for too long.
     pub(crate) fn sweep(&self) {
         self.cache.sweep();
     }
 
-    /// The attempt is over.
+    /// Drops the secrets of an attempt that is over.
     pub(crate) fn forget(&self, id: &AccountId, attempt: &AttemptId) {
         self.cache.forget(&(*id, *attempt));
     }
 }
 
-/// By this region's own clock since it applied the attempt before: a leader whose clock runs ahead can't make a wait pass here. A region that has just
-/// caught up makes its clients wait once more, free, rather than believe entry times.
+/// Measures the wait by this region's own clock since it applied the previous attempt, so a leader whose clock is ahead can't shorten it. A region
+/// that has just caught up makes its clients wait once more instead of trusting entry times. That costs no try.
 fn wait_is_over(account: &Account, floor: &crate::raft::floor::Floor, now_ms: u64) -> Result<(), String> {
     let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
     let failures_before = account.failures().saturating_sub(1);
     let wait = live.record.attempts.wait_after(failures_before);
     let passed = now_ms.saturating_sub(previous);
-    // Half a second of grace: entries reach regions at slightly different moments.
+    // Half a second of tolerance: entries reach regions at slightly different moments.
     if passed.saturating_add(500) < wait {
         Err(format!("wait: {passed} ms of {wait} have passed here"))
     } else {

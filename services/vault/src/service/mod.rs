@@ -1,4 +1,4 @@
-//! What one region does for an account, whoever leads: evaluate, acknowledge, attest. Always from its own applied state.
+//! What one region does for an account, whichever vault leads: evaluate, acknowledge, attest. Always from its own applied state.
 
 mod boot;
 mod cache;
@@ -45,7 +45,7 @@ use refresher::Refresher;
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
 
-/// Everything that sessions, peers and administration share.
+/// State shared by sessions, peers and administration.
 pub struct Vault {
     pub(crate) region: String,
     pub(crate) root: Root,
@@ -61,7 +61,7 @@ pub struct Vault {
     pub(crate) data: PathBuf,
     pub(crate) boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
-    /// The second half of the pair while the first waits for it: (admission, policy), as signed.
+    /// The first document of the pair while the second is missing: (admission, policy), as signed.
     pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     tokens: RwLock<Option<Arc<Verifier>>>,
     refresher: Refresher,
@@ -77,17 +77,17 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// What a vault is made from.
+/// The parts of a vault.
 pub struct Parts {
-    /// Its name for people.
+    /// The region's name.
     pub region: String,
-    /// Pinned, and perhaps held.
+    /// The pinned root, perhaps with its private half.
     pub custody: Custody,
-    /// Its replicas.
+    /// The vault's replicas.
     pub node: Node,
-    /// Provisioned.
+    /// The token, provisioned.
     pub token: Token,
-    /// Over the same token.
+    /// Masks secrets with the same token.
     pub keeper: Arc<TokenKeeper>,
     /// Public half of the delivery key.
     pub delivery_public: [u8; 32],
@@ -97,11 +97,11 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// The inner channel, with the identity in the token.
     pub channel: ServerSettings,
-    /// The certificate that ChatD and administration see.
+    /// The certificate for connections of ChatD and administrators.
     pub role: Arc<Identity>,
     /// Folder of the store.
     pub data: PathBuf,
-    /// Where it counts.
+    /// The vault's metrics.
     pub metrics: Metrics,
     /// Sees requests and evaluations; [`crate::env::NoObserver`] in service.
     pub observer: Arc<dyn Observer>,
@@ -143,17 +143,17 @@ impl Vault {
         self.node.shutdown().await;
     }
 
-    /// Its replicas.
+    /// The vault's replicas.
     pub const fn node(&self) -> &Node {
         &self.node
     }
 
-    /// The public half of its delivery key.
+    /// The public half of the vault's delivery key.
     pub const fn delivery_public(&self) -> &[u8; 32] {
         &self.delivery_public
     }
 
-    /// The documents in force here; None before the first.
+    /// The documents in force. None before the first.
     pub fn documents(&self) -> Option<Arc<Installed>> {
         self.documents.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -166,7 +166,8 @@ impl Vault {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the token can do: tried once, and again while it could not be asked. Not waited for long: a dead token must not keep the status from saying so.
+    /// The token's capabilities. Probed once; a failed probe is repeated by the next call. The wait is short, so that the status still reports a
+    /// hanging token.
     pub(crate) async fn capabilities(&self) -> Option<&[Capability]> {
         let probe = || async { self.token.probe().await.map(|c| c.can) };
         let known = tokio::time::timeout(REGIONS, self.capabilities.get_or_try_init(probe)).await;
@@ -190,7 +191,7 @@ impl Vault {
         self.node.replica(route.shard(u16::try_from(self.node.replicas().len()).unwrap_or(1)))
     }
 
-    /// A region's name for people.
+    /// The region's name of a node.
     pub(crate) fn region_of(&self, node: NodeId) -> String {
         let docs = self.documents();
         docs.and_then(|d| d.documents.admission.node(node).map(|m| m.region.clone())).unwrap_or_default()
@@ -241,7 +242,7 @@ impl Vault {
         })
     }
 
-    /// This region's word on an account, over a nonce.
+    /// This region's attestation of an account's state, over a nonce.
     pub(crate) fn attest(
         &self,
         replica: &Replica,
@@ -256,7 +257,7 @@ impl Vault {
         Some(p::Attestation::new(&a, certificate, signature))
     }
 
-    /// This region's word that a registration is stored and its share fits. Only once it is on disk.
+    /// This region's acknowledgement that a registration is stored and its share fits. Given only once the registration is on disk.
     pub(crate) async fn acknowledge(
         &self,
         replica: &Replica,
@@ -267,7 +268,7 @@ impl Vault {
     ) -> Result<p::Acknowledgement, String> {
         replica.wait_durable(index, deadline).await.map_err(|e| e.to_string())?;
         let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
-        // Whatever index the asker named: not before what is acknowledged is on this disk.
+        // Whatever index the caller named, wait until the acknowledged registration is on this disk.
         replica.wait_durable(account.changed, deadline).await.map_err(|e| e.to_string())?;
         let stored = account.stored.as_ref().map(|s| (&s.record, s.hash, s.shares));
         let live = account.live.as_ref().map(|l| (&l.record, l.hash, l.shares));
@@ -285,7 +286,7 @@ impl Vault {
         Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
     }
 
-    /// Opens the secrets of a registration; what could be masked better now is put back.
+    /// Unmasks the secrets of a registration. Stores a better masked form if the token allows it now.
     pub(crate) async fn unmask(
         &self,
         replica: &Replica,
@@ -301,7 +302,7 @@ impl Vault {
         Ok(unmasked)
     }
 
-    /// The account id of a subject: only vaults can compute it.
+    /// The account id of a subject. Only vaults can compute it.
     pub fn account_id(fleet: &Fleet, subject: &bkv_tokens::Subject) -> AccountId {
         let input =
             statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
@@ -313,7 +314,7 @@ impl Vault {
         AccountId(mac.finalize().into_bytes().into())
     }
 
-    /// What the root signed, for clients.
+    /// The root-signed documents, for clients.
     pub(crate) fn bundle(&self) -> Option<bkv_wire::proto::outer::Bundle> {
         let docs = self.documents()?;
         let d: &Documents = &docs.documents;

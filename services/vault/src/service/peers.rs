@@ -1,4 +1,4 @@
-//! What other vaults may ask of this one, beside Raft.
+//! Answers the calls of other vaults that are not about Raft.
 
 use std::sync::Weak;
 

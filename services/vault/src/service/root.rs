@@ -1,4 +1,4 @@
-//! What a vault does with the root's private half: signs documents that it would install itself, and hands the half over, sealed.
+//! What a vault does with the root's private half: it signs documents that it would install itself, and hands the private half over, sealed.
 
 use bkv_core::id::Time;
 use bkv_crypto::delivery::DeliveryError;
@@ -7,7 +7,7 @@ use bkv_wire::documents::{self, Content, DocumentError, HandoverError, Kind, add
 use super::Vault;
 use crate::store::StoreError;
 
-/// A document is not signed.
+/// Why a document is not signed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignError {
     #[error("this vault does not hold the root's private half")]
@@ -26,12 +26,12 @@ pub(crate) enum SignError {
     TooLong(&'static str),
 }
 
-/// Numbers only grow: one that is far ahead would be the last that can ever be signed.
+/// Document numbers only grow. Sign no number far ahead: with `u64::MAX` no later document could be signed.
 const NUMBERS_AHEAD: u64 = 1_000;
-/// Nor may a document stay in force for good.
+/// Longest validity of a document, so that none stays in force for good.
 const LONGEST_MS: u64 = 2 * 366 * 24 * 3_600_000;
 
-/// The private half is not given or taken.
+/// Why the private half is not handed over or accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandOverError {
     #[error("this vault does not hold the root's private half")]
@@ -46,7 +46,7 @@ pub(crate) enum HandOverError {
     Store(#[from] StoreError),
 }
 
-/// One receiver's.
+/// The private half, sealed for one receiver.
 pub(crate) struct Sealed {
     pub(crate) slot: u8,
     pub(crate) region: String,
@@ -54,8 +54,8 @@ pub(crate) struct Sealed {
 }
 
 impl Vault {
-    /// Signs a document that this vault would install now. Who asks has the role `admin`, which is all that an in-fleet root demands: the checks keep
-    /// mistakes from being signed, not an administrator who means it.
+    /// Signs a document that this vault would install now. The caller has the role `admin`, and an in-fleet root demands no more. The checks prevent
+    /// mistakes. They don't stop a malicious administrator.
     pub(crate) fn sign_document(&self, kind: Kind, unsigned: &[u8]) -> Result<Vec<u8>, SignError> {
         let key = self.custody.key().ok_or(SignError::NotHeld)?;
         let shown = documents::show(unsigned)?;
@@ -76,7 +76,7 @@ impl Vault {
             return Err(SignError::TooLong(kind.name()));
         }
         let seen = self.number_in_force(kind);
-        // Ed25519 signs the same bytes the same way: whoever asks again for what is in force, after a crash say, gets that again.
+        // Ed25519 is deterministic: an administrator who asks again for the document in force, for example after a crash, gets the same bytes.
         if got <= seen && !self.is_in_force(kind, &signed) {
             return Err(SignError::NotNewer { kind: kind.name(), seen, got });
         }
@@ -87,7 +87,7 @@ impl Vault {
         Ok(signed)
     }
 
-    /// Here, or in any shard: this vault may be behind.
+    /// The highest number in force on this vault or in any shard, because this vault may be behind.
     fn number_in_force(&self, kind: Kind) -> u64 {
         let number = |d: &bkv_core::document::Documents| match kind {
             Kind::Admission => d.admission.number,
@@ -110,7 +110,7 @@ impl Vault {
         })
     }
 
-    /// The private half for each other admitted vault. Whoever carries this away has ciphertext.
+    /// Seals the private half for each other admitted vault. An attacker who copies the answer has only ciphertext.
     pub(crate) fn seal_root_for_members(&self) -> Result<Vec<Sealed>, HandOverError> {
         let key = self.custody.key().ok_or(HandOverError::NotHeld)?;
         let installed = self.documents().ok_or(HandOverError::NoDocuments)?;
@@ -126,7 +126,8 @@ impl Vault {
             .collect()
     }
 
-    /// Takes it from another vault. Anybody can seal something to this vault's public key; only the pinned root's private half is kept.
+    /// Accepts the private half from another vault. Anybody can seal data to this vault's public key, so it keeps only the pinned root's private
+    /// half.
     pub(crate) async fn take_root(&self, sealed: &[u8]) -> Result<(), HandOverError> {
         let slot = self.slot().ok_or(HandOverError::NotAdmitted)?;
         let key = self.keeper.open_root(&self.root, slot, sealed)?;

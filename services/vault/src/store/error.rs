@@ -1,46 +1,46 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use std::path::{Path, PathBuf};
 
-/// Each names the thing and what to do.
+/// Errors of the store. Each names what failed and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The folder can't be made.
     #[error("store folder {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Path of the folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         #[source]
         source: ArcIo,
     },
     /// Another process has it open.
     #[error("{} is open in another process: one vault a store; stop the other one, or give this one its own `data`", path.display())]
     InUse {
-        /// Which.
+        /// Path of the store.
         path: PathBuf,
     },
-    /// redb's word.
+    /// redb's error.
     #[error("store: {0}")]
     Database(String),
     /// The disk is full or refuses to write.
     #[error("store: can't write ({0}): free some space; nothing that was acknowledged is lost")]
     Write(String),
-    /// A row does not open at its place: damaged, or moved from elsewhere.
+    /// A row does not decrypt at its place: it is damaged, or was moved from another place.
     #[error("store: the row at {0} does not open: damaged, or moved from another place, shard or vault")]
     Sealed(String),
-    /// A row opens, but does not read.
+    /// A row decrypts but can't be decoded.
     #[error("store: the row at {0} does not read: {1}")]
     Malformed(String, String),
-    /// The token gave no data key.
+    /// The token returned no data key.
     #[error("store: no data key: {0}")]
     Key(String),
-    /// The writer has ended.
+    /// The writer thread has ended.
     #[error("store: closed")]
     Closed,
 }
 
-/// A shared `io::Error`, so that one failed commit can be told to all who waited for it.
+/// A shared `io::Error`, so that all jobs of one failed commit get it.
 #[derive(Debug, Clone)]
 pub struct ArcIo(std::sync::Arc<std::io::Error>);
 

@@ -1,8 +1,9 @@
-//! Places: which row of which table of which shard. A place is associated data of what lies there, so nothing opens elsewhere.
+//! Places: the table, shard and key of a row. A place is the associated data of its row's encryption, so a row moved to another place does not
+//! decrypt.
 
 use std::fmt;
 
-/// What kind of row.
+/// The kind of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Table {
@@ -45,7 +46,7 @@ impl Place {
         Self(bytes)
     }
 
-    /// A row by number: rows stand in the order of their numbers.
+    /// The place of a numbered row. Rows are ordered by number.
     pub(crate) fn numbered(table: Table, shard: u16, number: u64) -> Self {
         Self::new(table, shard, &number.to_be_bytes())
     }
@@ -67,7 +68,7 @@ impl Place {
         self.0.get(1..3).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes)
     }
 
-    /// From the first row of a table and shard to behind the last.
+    /// From the first row of a table and shard to the end of its last.
     pub(crate) fn bounds(table: Table, shard: u16) -> (Vec<u8>, Vec<u8>) {
         let first = Self::new(table, shard, &[]).0;
         let mut end = first.clone();

@@ -1,7 +1,7 @@
 //! The vault's one file: a redb table of sealed rows, written by one thread that commits for all shards at once.
 //!
-//! Who reads sees what was handed in, flushed or not; who must not go on before the disk has it waits for the job's callback. Nothing here knows
-//! what a row means.
+//! Readers see every change as soon as it is handed in, before it is on disk. A caller that must wait for the disk waits for the job's callback. The
+//! store does not interpret rows.
 
 mod error;
 mod key;
@@ -26,12 +26,12 @@ use crate::env::Random;
 use seal::Sealer;
 use writer::Writer;
 
-/// Everything is in one table: place → sealed value.
+/// The only table: place → sealed value.
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-/// Pages kept in memory, bytes: bounds the store's memory whatever its size. What is not here the system's own page cache has.
+/// Bytes of pages in redb's cache. It bounds the store's memory, whatever the store's size. The operating system's page cache holds the rest.
 const CACHE: usize = 16 << 20;
 
-/// One change. None removes.
+/// One change of a row. None removes the row.
 pub(crate) struct Change {
     pub place: Place,
     pub value: Option<Vec<u8>>,
@@ -47,13 +47,13 @@ impl Change {
     }
 }
 
-/// Called once, when the job is on disk or can't be.
+/// Called once, when the job is on disk or has failed.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// Rows that are handed in but not on disk yet: place → (job number, value).
+/// Rows handed in but not on disk yet: place → (job number, value).
 type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
 
-/// The open file. Fields are dropped in this order: the file is closed and unlocked before the mark goes.
+/// The open file. Fields are dropped in this order: the file is closed and unlocked before the mark is dropped.
 struct Open {
     db: Database,
     #[cfg_attr(not(test), allow(dead_code))] // tests ask whether it is gone
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens or makes the store in a folder. A second process on the same store is refused.
+    /// Opens or creates the store in a folder. Refuses a store that another process has open.
     pub fn open(folder: &Path, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder)
             .map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
@@ -92,7 +92,7 @@ impl Store {
         Self::over(db, keys, random)
     }
 
-    /// Over a database that is open already: tests and simulations bring their own backend.
+    /// Opens the store over an open database: tests and simulations bring their own backend.
     pub fn over(db: Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
         let sealer = Arc::new(seal::start(&db, keys, random)?);
         let db = Arc::new(Open { db, closed: Arc::default() });
@@ -108,17 +108,17 @@ impl Store {
         Ok(Self { db, sealer, writer, unflushed, times })
     }
 
-    /// Has the token derive this boot's keys of these shards now, so that sealing does not hang on it later.
+    /// Lets the token derive this boot's keys of these shards now, so that sealing does not wait for the token later.
     pub(crate) fn prepare(&self, shards: impl IntoIterator<Item = u16>) -> Result<(), StoreError> {
         shards.into_iter().try_for_each(|shard| self.sealer.prepare(shard))
     }
 
-    /// Set once a write has failed: nothing is written any more, and the process must end.
+    /// Set once a write has failed. The store then writes nothing, and the process must end.
     pub(crate) fn failed(&self) -> watch::Receiver<Option<StoreError>> {
         self.writer.failed()
     }
 
-    /// Is the file still held by some clone? Asked after this one is gone.
+    /// A function that returns true while some clone holds the file open. Call it after this clone is dropped.
     #[cfg(test)]
     pub(crate) fn open_elsewhere(&self) -> impl Fn() -> bool + use<> {
         let closed = Arc::downgrade(&self.db.closed);
@@ -130,7 +130,7 @@ impl Store {
         self.times.clone()
     }
 
-    /// The row at a place, as last handed in.
+    /// The row at a place, including changes that are not on disk yet.
     pub(crate) fn get(&self, place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let pending = self.lock().get(place.bytes()).map(|(_, v)| v.clone());
         let sealed = match pending {
@@ -146,12 +146,12 @@ impl Store {
         Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
     }
 
-    /// The disk as it is now, whatever is written later: call [`Self::flush`] first.
+    /// The disk as it is now, without later writes. Call [`Self::flush`] first.
     pub fn view(&self) -> Result<View, StoreError> {
         Ok(View { tx: self.db.db.begin_read()?, sealer: self.sealer.clone() })
     }
 
-    /// As [`View::rows`], of the disk as it is now.
+    /// Like [`View::rows`], on the disk as it is now.
     pub(crate) fn rows(
         &self,
         table: Table,
@@ -162,14 +162,14 @@ impl Store {
         self.view()?.rows(table, shard, after, max)
     }
 
-    /// Hands changes in. They are visible at once and on disk when `done` is called.
+    /// Hands changes in. They are visible at once, and on disk when `done` is called.
     pub(crate) fn write(&self, changes: Vec<Change>, done: Option<Done>) {
         let mut sealed = Vec::with_capacity(changes.len());
         for c in changes {
             match c.value.map(|v| self.sealer.seal(&c.place, &Zeroizing::new(v))).transpose() {
                 Ok(value) => sealed.push((c.place, value)),
                 Err(e) => {
-                    // As bad as a commit that fails: what comes after must not be durable without this.
+                    // Treat it like a failed commit: later changes must not become durable without this one.
                     self.writer.fail(&e);
                     if let Some(done) = done {
                         done(Err(e));
@@ -178,7 +178,7 @@ impl Store {
                 }
             }
         }
-        // Numbered and queued under one lock, so that the order on disk is the order in memory.
+        // Number and queue the job under one lock, so that the order on disk is the order in memory.
         let mut unflushed = self.lock();
         let number = self.writer.next_number();
         for (place, value) in &sealed {
@@ -202,13 +202,13 @@ impl Store {
         self.get(&Place::of_vault(name))
     }
 
-    /// Keeps a small sealed value; on disk when it returns.
+    /// Stores a small sealed value. It is on disk when this returns.
     pub(crate) async fn put_secret(&self, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
         self.write(vec![Change::put(Place::of_vault(name), value)], None);
         self.flush().await
     }
 
-    /// Where an account's rows lie: a keyed hash, so that the disk names nobody.
+    /// The key of an account's rows: a keyed hash, so that an attacker with the disk learns no account ids.
     pub(crate) fn hidden(&self, parts: &[&[u8]]) -> [u8; 16] {
         self.sealer.hidden(parts)
     }
@@ -218,7 +218,7 @@ impl Store {
     }
 }
 
-/// Makes an empty database beside and renames it: one whose making was cut short would never be opened again.
+/// Creates the database under another name and renames it. A database whose creation was interrupted could never be opened again.
 fn make_whole(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let beside = folder.join("vault.redb.new");
     let io = |e: std::io::Error| StoreError::Folder { path: folder.to_owned(), source: e.into() };
@@ -250,7 +250,7 @@ impl View {
         sealed.map(|s| self.sealer.open(place, &s)).transpose()
     }
 
-    /// Rows in the order of their places, from `after` (exclusive) on, at most `max`.
+    /// At most `max` rows in the order of their places, starting after `after`.
     pub(crate) fn rows(
         &self,
         table: Table,
@@ -272,7 +272,7 @@ impl View {
     }
 }
 
-/// A place and what lies there.
+/// A place and its decrypted value.
 pub(crate) type Row = (Place, Zeroizing<Vec<u8>>);
 
 #[cfg(test)]

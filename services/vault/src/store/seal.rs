@@ -1,7 +1,7 @@
-//! Sealing rows: AES-256-GCM under a data key that the token derives for each shard and boot, the place as associated data.
+//! Sealing rows: AES-256-GCM with the place as associated data. The token derives the data key for each shard and boot.
 //!
-//! A sealed row is boot number (4) ‖ nonce counter (8) ‖ ciphertext ‖ tag. Each boot has a key of its own, so a counter that starts at zero
-//! never meets the same key twice, and the limits of one key are far away.
+//! A sealed row is boot number (4) ‖ nonce counter (8) ‖ ciphertext ‖ tag. Each boot has its own key, so a counter that starts at zero never repeats
+//! a nonce under the same key, and no key comes near its usage limit.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 use super::{Place, ROWS, StoreError};
 use crate::env::Random;
 
-/// Boot number → nonce, in the clear: without the token it derives nothing.
+/// Boot number → nonce, in the clear. Without the token an attacker can't derive a key from it.
 const BOOTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("boots");
 const HEAD: usize = 12;
 
-/// Data keys, from the token: HMAC(epoch, info).
+/// Derives data keys in the token: HMAC(epoch, info).
 pub trait DataKeys: Send + Sync + 'static {
-    /// The key for `info`. The error says what is wrong with the token.
+    /// The key for `info`. The error describes the token's failure.
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String>;
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Sealer {
     places: Zeroizing<[u8; 32]>,
 }
 
-/// Reads the boots and begins a new one.
+/// Reads the earlier boots and begins a new one.
 pub(super) fn start(
     db: &Database,
     keys: &Arc<dyn DataKeys>,
@@ -59,7 +59,7 @@ pub(super) fn start(
     };
     tx.commit()?;
     boots.insert(boot, nonce.to_vec());
-    // Places stay the same over boots, so their key hangs on the first boot's nonce.
+    // Places must stay the same in later boots, so their key is derived from the first boot's nonce.
     let first = boots.get(&1).cloned().unwrap_or_default();
     let places = keys.data_key(&[b"bkv/places/1".as_slice(), &first].concat()).map_err(StoreError::Key)?;
     Ok(Sealer { keys: keys.clone(), boots, boot, counter: AtomicU64::new(0), open: Mutex::default(), places })
@@ -82,7 +82,7 @@ impl Sealer {
         Ok(key)
     }
 
-    /// Derives this boot's key of a shard, if that was not done yet.
+    /// Derives this boot's key of a shard, unless that was done.
     pub(super) fn prepare(&self, shard: u16) -> Result<(), StoreError> {
         self.key(self.boot, shard).map(|_| ())
     }
@@ -93,7 +93,7 @@ impl Sealer {
         let mut out = Vec::with_capacity(HEAD + plain.len() + AES_256_GCM.tag_len());
         out.extend_from_slice(&self.boot.to_be_bytes());
         out.extend_from_slice(&counter.to_be_bytes());
-        // Room for the tag from the start: a buffer that grows leaves its plaintext behind.
+        // Reserve room for the tag at once: a buffer that grows leaves copies of its plaintext in freed memory.
         let mut body = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
         body.extend_from_slice(plain);
         key.seal_in_place_append_tag(nonce(&out)?, Aad::from(place.bytes()), &mut body)

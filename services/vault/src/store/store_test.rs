@@ -3,7 +3,7 @@ use sha2::Digest as _;
 use super::*;
 use crate::env::OsRandom;
 
-/// Keys as a token would derive them.
+/// Derives keys as a token would.
 pub(crate) struct TestKeys(pub [u8; 32]);
 
 impl DataKeys for TestKeys {
@@ -63,7 +63,7 @@ async fn numbered_rows_stand_in_order_and_shards_apart() {
     assert!(numbers(3, None, 10).is_empty());
 }
 
-/// S25: a sealed row opens at its own place, in its own vault, and nowhere else.
+/// S25: a sealed row decrypts only at its own place in its own vault.
 #[tokio::test]
 async fn s25_a_row_opens_nowhere_else() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -103,7 +103,7 @@ async fn a_second_opener_is_refused_by_name() {
     assert!(matches!(second, Err(StoreError::InUse { .. })), "{second:?}");
 }
 
-/// S04: what lies on the disk shows neither rows nor names.
+/// S04: the disk shows neither rows nor names.
 #[tokio::test]
 async fn s04_the_file_shows_nothing_of_rows_or_names() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ async fn s04_the_file_shows_nothing_of_rows_or_names() {
     assert!(!file.windows(6).any(|w| w == b"canary"));
 }
 
-/// Killed while the file was made: what is left beside is thrown away.
+/// Killed while the file was created: the next start discards the unfinished file.
 #[tokio::test]
 async fn a_store_whose_making_was_cut_short_is_made_again() {
     let dir = tempfile::tempdir().unwrap();

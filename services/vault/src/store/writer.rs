@@ -1,8 +1,8 @@
-//! The one thread that writes: it takes everything that has been handed in, commits it with one fsync, then tells whoever waits.
+//! The only writing thread: it takes all jobs handed in, commits them with one fsync, then calls their callbacks.
 //!
-//! The first commit that fails is the last one. What follows it must not become durable without it: the head would say that an entry is applied whose
-//! charge is not on the disk, and after a restart that guess would be free. So everything after is refused, and the process ends; what it had
-//! acknowledged is on the disk, and the log has the rest.
+//! After the first failed commit nothing more is written. A later commit must not become durable without it: the head on disk would record an entry
+//! as applied whose charge is missing, and after a restart an attacker would have that guess for free. So the writer refuses everything after, and
+//! the process ends. What it acknowledged is on disk, and the log has the rest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,9 +16,9 @@ use tokio::sync::watch;
 
 use super::{Done, Open, Place, ROWS, StoreError, Unflushed};
 
-/// Jobs in one transaction at most.
+/// Most jobs in one transaction.
 const MOST: usize = 1024;
-/// A commit with so many rows means that many are waiting: the next one gathers a little first. One alone waits for nobody.
+/// A commit with this many rows shows that many callers are waiting, so the next commit gathers for a moment first. A single job never waits.
 const BUSY: usize = 24;
 const GATHER: Duration = Duration::from_millis(3);
 
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     failed: Failed,
 }
 
-/// The first failure, for whoever watches; none is ever taken back.
+/// The first failure, for watchers. It is never cleared.
 pub(super) type Failed = Arc<watch::Sender<Option<StoreError>>>;
 
 impl Writer {
@@ -55,7 +55,7 @@ impl Writer {
         Ok(Self { jobs, thread, number: AtomicU64::new(0), failed })
     }
 
-    /// From now on nothing is written any more.
+    /// Stops all further writes.
     pub(super) fn fail(&self, why: &StoreError) {
         fail(&self.failed, why);
     }
@@ -83,7 +83,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Closing the channel ends the thread once it has written what is left.
+        // Closing the channel ends the thread after it has written the remaining jobs.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(t) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = t.join();
@@ -126,7 +126,7 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
             let mut unflushed = unflushed.lock().unwrap_or_else(PoisonError::into_inner);
             for job in &batch {
                 for (place, _) in &job.changes {
-                    // Only if nothing newer was handed in since.
+                    // Keep the row if a newer job changed it.
                     if unflushed.get(place.bytes()).is_some_and(|(n, _)| *n == job.number) {
                         unflushed.remove(place.bytes());
                     }
