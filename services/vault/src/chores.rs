@@ -1,4 +1,4 @@
-//! Periodic work of a vault: deadlines, boot keys, clocks, documents that a shard does not have yet.
+//! Periodic work of a vault: deadlines, boot keys, clock checks, and documents that a shard lacks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::peer::Body;
 use crate::service::Vault;
 
-/// A leader whose clock is further from the majority's median steps down.
+/// A leader whose clock differs by more than this from the majority's median steps down.
 const SKEW_MS: i64 = 5_000;
 
 /// Runs until `stop`.
@@ -56,7 +56,7 @@ async fn expire(vault: &Vault) {
     }
 }
 
-/// Compares clocks: a leader with a wrong clock would misjudge waits, so it steps down.
+/// Compares clocks. A leader with a wrong clock would misjudge waits, so it steps down.
 async fn clocks(vault: &Vault) {
     let Some(d) = vault.documents() else { return };
     let me = vault.node.node();

@@ -1,5 +1,5 @@
-//! The world outside, as traits: clock, randomness, network, and an observer. The disk is redb's own `StorageBackend`, the runtime openraft's `AsyncRuntime`.
-//! The real ones are here; a simulation brings its own and drives the same code.
+//! The outside world as traits: clock, randomness, network, and an observer. redb's `StorageBackend` covers the disk and openraft's `AsyncRuntime`
+//! the runtime. The real implementations are in this file. A simulation brings its own and drives the same code.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -60,8 +60,8 @@ impl Random for OsRandom {
     }
 }
 
-/// Sees what a vault does with requests and shares, at the moment when it does it. A simulation checks there what the disks hold; a vault in service has
-/// [`NoObserver`].
+/// Observes what a vault does with requests and shares, at the moment when it does it. A simulation checks then what the disks hold. In service a
+/// vault has [`NoObserver`].
 pub trait Observer: Send + Sync + 'static {
     /// A request was decrypted and is about to be carried out.
     fn decrypted(&self, _operation: &Operation) {}
@@ -69,7 +69,7 @@ pub trait Observer: Send + Sync + 'static {
     fn evaluating(&self, _slot: Slot, _attempt: &Attempt) {}
 }
 
-/// Sees nothing.
+/// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 
@@ -87,15 +87,15 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = std::io::Result<T>> + Send
 pub trait Network: Send + Sync + 'static {
     /// Connects to `host:port`.
     fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream>;
-    /// Listens.
+    /// Listens on an address.
     fn listen(&self, address: SocketAddr) -> Pending<'_, Box<dyn Listener>>;
 }
 
 /// Accepts connections.
 pub trait Listener: Send + Sync {
-    /// The next one.
+    /// Accepts the next connection.
     fn accept(&self) -> Pending<'_, BoxStream>;
-    /// Where it listens.
+    /// The bound address.
     fn address(&self) -> std::io::Result<SocketAddr>;
 }
 
@@ -107,8 +107,8 @@ impl bkv_net::accept::Listen for Box<dyn Listener> {
     }
 }
 
-/// A machine that disappears resets no connection. Without this limit a connection to it would hang until the kernel gives up, a quarter of an hour later,
-/// and its successor under the same name would not be dialled. An idle connection is probed after the same time.
+/// A machine that disappears resets no connection. Without this limit a connection to it would hang until the kernel gives up after a quarter of an
+/// hour, and its successor under the same name would not be dialled. An idle connection is probed after the same time.
 const GONE: Duration = Duration::from_secs(5);
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
@@ -121,7 +121,7 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// TCP without delay. Names are resolved at each connection, since a peer that restarts may have another address.
+/// TCP without Nagle's delay. Names are resolved at each connection, because a restarted peer may have another address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -157,7 +157,7 @@ impl Listener for TcpListener {
 mod tests {
     use super::*;
 
-    /// Both ends: whoever waits for a machine that is gone must notice.
+    /// Both ends must notice that the other machine is gone.
     #[tokio::test]
     async fn connections_give_up_on_a_machine_that_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Anew at each connection, and no address at all is an error of that one connection only.
+    /// Names are resolved at each connection. A name without an address fails only that connection.
     #[tokio::test]
     async fn names_are_resolved_and_unknown_ones_are_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,7 +1,9 @@
-//! **For attack tests only** (feature `forensics`, off by default): what root reads of a vault that does not run, with its volume, its token and its PIN.
+//! **For attack tests only** (feature `forensics`, off by default): what an attacker with root reads from a stopped vault, with its volume, its token
+//! and its PIN.
 //!
-//! It bends nothing: rows are opened with the keys that the token derives for whoever has the PIN, and secrets are unmasked by the same code as in
-//! service. No shipped binary has it; whoever has root on a vault can write it anew. Opening a store notes a new boot in it: work on a copy.
+//! It bypasses nothing: it opens rows with the keys that the token derives for any holder of the PIN, and unmasks secrets by the same code as in
+//! service. No shipped binary contains it, but an attacker with root on a vault could write the same. Opening a store adds a boot to it, so work on a
+//! copy.
 
 use bkv_config::vault::Config;
 use bkv_core::account::Account;
@@ -39,13 +41,13 @@ const TABLES: [Table; 8] = [
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ForensicsError {
-    /// The token.
+    /// The token failed.
     #[error(transparent)]
     Token(#[from] bkv_hsm::TokenError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something else.
+    /// Any other error.
     #[error("{0}")]
     Other(String),
 }
@@ -54,29 +56,29 @@ fn other(e: impl std::fmt::Display) -> ForensicsError {
     ForensicsError::Other(e.to_string())
 }
 
-/// A row as it lies in the store, opened.
+/// A decrypted row of the store.
 #[derive(Debug)]
 pub struct OpenRow {
-    /// Of what kind.
+    /// The row's table.
     pub table: Table,
-    /// Of which shard; the vault's own rows are in none.
+    /// The row's shard. Rows of the vault itself are in no shard.
     pub shard: u16,
-    /// What was sealed.
+    /// The plaintext.
     pub plain: Zeroizing<Vec<u8>>,
 }
 
 /// The secrets of one registration, as one vault keeps them.
 #[derive(Debug)]
 pub struct Secrets {
-    /// Gives the OPAQUE keys.
+    /// The secret from which the OPAQUE keys are derived.
     pub z: Secret32,
-    /// This region's own, unmasked.
+    /// This region's own share, unmasked.
     pub share: Option<Share>,
-    /// The other regions', as the client sealed them.
+    /// The other regions' shares, as the client sealed them.
     pub sealed: Vec<SealedShare>,
 }
 
-/// A seized vault.
+/// A vault whose disk, token and PIN an attacker has seized.
 pub struct Seized {
     store: Store,
     keeper: TokenKeeper,
@@ -97,7 +99,7 @@ impl Drop for Seized {
 }
 
 impl Seized {
-    /// Opens the store of a vault by its configuration, as the vault itself would. Blocks.
+    /// Opens a vault's store by its configuration, as the vault itself would. Blocks.
     pub fn open(config: &Config) -> Result<Self, ForensicsError> {
         let token = Token::connect(&config.token, &VaultName::new(&config.region).map_err(other)?)?;
         let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
@@ -119,7 +121,7 @@ impl Seized {
         Ok(seized)
     }
 
-    /// Every row that is live in the store, opened; the first that does not open is the error.
+    /// All rows of the store, decrypted. Fails at the first row that can't be decrypted.
     pub fn rows(&self) -> Result<Vec<OpenRow>, StoreError> {
         let mut found = Vec::new();
         for shard in (0..self.shards).chain([VAULT]) {
@@ -141,14 +143,14 @@ impl Seized {
         Ok(rows.filter(|r| r.table == table && r.shard == shard).map(|r| r.plain).collect())
     }
 
-    /// The key that shares are sealed to.
+    /// The key to which shares are sealed.
     pub fn delivery_key(&self) -> Result<DeliveryKey, ForensicsError> {
         let row = self.store.get(&Place::new(Table::Vault, VAULT, b"delivery"))?;
         let row = row.ok_or_else(|| other("no delivery key"))?;
         DeliveryKey::from_secret(row.as_slice().try_into().map_err(other)?).map_err(other)
     }
 
-    /// Its slot on the admission list.
+    /// The vault's slot on the admission list.
     pub fn slot(&self) -> Result<Slot, ForensicsError> {
         let public = *self.delivery_key()?.public();
         let fleet = self.fleet(0)?.ok_or_else(|| other("no fleet"))?;
@@ -156,7 +158,7 @@ impl Seized {
         members.iter().find(|m| m.delivery == public).map(|m| m.slot).ok_or_else(|| other("not admitted"))
     }
 
-    /// Whom a shard belongs to.
+    /// The fleet of a shard.
     pub fn fleet(&self, shard: u16) -> Result<Option<Fleet>, ForensicsError> {
         let row = self.store.get(&Place::new(Table::Shard, shard, b"fleet"))?;
         row.map(|r| minicbor::decode(&r).map_err(other)).transpose()
@@ -178,7 +180,7 @@ impl Seized {
     pub fn log(&self, shard: u16) -> Result<Vec<Batch>, ForensicsError> {
         let mut all = Vec::new();
         for row in self.of(Table::Log, shard)? {
-            // Before the entry stands its chain hash.
+            // The row begins with the entry's chain hash.
             let entry = p::Entry::decode(row.get(32..).unwrap_or_default()).map_err(other)?;
             if let Some(p::entry::Payload::Batch(batch)) = entry.payload {
                 all.push(minicbor::decode(&batch).map_err(other)?);
@@ -187,13 +189,13 @@ impl Seized {
         Ok(all)
     }
 
-    /// What is kept of a registration, sealed no more but masked.
+    /// The stored secrets of a registration: no longer sealed, but still masked.
     pub fn kept(&self, shard: u16, id: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
         let hidden = self.store.hidden(&[b"secret", &id.0, &reg_id.0]);
         Ok(self.store.get(&Place::new(Table::Secret, shard, &hidden))?.map(|row| row.to_vec()))
     }
 
-    /// The same, unmasked by the token.
+    /// The secrets of a registration, unmasked by the token.
     pub fn secrets(&self, shard: u16, id: &AccountId, record: &Record) -> Result<Secrets, ForensicsError> {
         let kept = self.kept(shard, id, &record.reg_id)?.ok_or_else(|| other("nothing is kept"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(other)?;

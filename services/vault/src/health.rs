@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, in the clear: none of them shows anything about an account.
+//! `/livez`, `/readyz` and `/metrics`, over plain HTTP. None of them shows anything about an account.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::metrics::catch_up;
 use crate::replica::Phase;
 use crate::service::Vault;
 
-/// Listens until `stop`.
+/// Serves until `stop`.
 pub async fn listen(
     vault: Arc<Vault>,
     address: SocketAddr,

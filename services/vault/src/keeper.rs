@@ -1,7 +1,7 @@
 //! Secrets of registrations as this vault keeps them: z and its own share masked by the token, the other regions' shares as the client sealed them.
 //!
-//! The disk alone shows neither, and the token alone neither. Masking happens while an entry is applied and must not fail: if the token is away the
-//! secrets are kept as they came (sealed by the store like everything) and masked as soon as somebody needs them.
+//! An attacker needs both the disk and the token to read z and the own share. Masking happens while an entry is applied and must not fail. While the
+//! token is unavailable, the keeper stores the secrets as they came, sealed only by the store, and masks them when they are next used.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -20,46 +20,46 @@ use zeroize::Zeroizing;
 use crate::env::Random;
 use crate::raft::keeper::Keeper;
 
-/// What lies in the store for a registration.
+/// The stored secrets of a registration.
 #[derive(Encode, Decode)]
 struct Kept {
-    /// Fresh whenever the secrets under it change, else one pad would be used twice.
+    /// Fresh whenever the masked secrets change, or one pad would be used twice.
     #[cbor(n(0), with = "minicbor::bytes")]
     salt: [u8; 16],
-    /// (z ‖ own share) XOR pad; None while it waits for the token.
+    /// (z ‖ own share) XOR pad. None until the token has masked them.
     #[cbor(n(1), with = "minicbor::bytes")]
     masked: Vec<u8>,
-    /// Is there an own share under the mask?
+    /// True if the mask covers an own share.
     #[n(2)]
     own: bool,
-    /// Those of other regions; the own one too while it can't be opened.
+    /// Sealed shares of the other regions. Includes the own share while it can't be opened.
     #[n(3)]
     others: Vec<SealedShare>,
-    /// z as it came, while it waits for the token.
+    /// z in the clear, while it waits for the token.
     #[n(4)]
     waiting: Option<Secret32>,
 }
 
 /// What a region needs to evaluate, in memory only.
 pub struct Unmasked {
-    /// Gives this generation's OPAQUE keys.
+    /// The secret from which this generation's OPAQUE keys are derived.
     pub z: Secret32,
-    /// The region's own; None: `share_missing`.
+    /// The region's own share. None is reported as `share_missing`.
     pub share: Option<Share>,
 }
 
-/// Why nothing could be unmasked.
+/// Why the secrets can't be unmasked.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
-    /// The token.
+    /// The token failed.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// What lies there does not read.
+    /// The stored secrets can't be decoded.
     #[error("the kept secrets do not read")]
     Malformed,
 }
 
-/// Masks by the token.
+/// Masks secrets with the token.
 pub struct TokenKeeper {
     token: Token,
     random: Arc<dyn Random>,
@@ -68,12 +68,12 @@ pub struct TokenKeeper {
 }
 
 impl TokenKeeper {
-    /// Over a token that is provisioned.
+    /// A keeper over a provisioned token.
     pub const fn new(token: Token, random: Arc<dyn Random>) -> Self {
         Self { token, random, delivery: OnceLock::new(), slot: RwLock::new(None) }
     }
 
-    /// The key that shares are sealed to; before the first entry is applied.
+    /// Sets the key to which shares are sealed. Call it before the first entry is applied.
     pub fn set_delivery(&self, key: DeliveryKey) {
         let _ = self.delivery.set(key);
     }
@@ -93,7 +93,7 @@ impl TokenKeeper {
         let sealed = shares.iter().find(|s| s.slot == slot)?;
         let info = statement::share_info(&record.hash(), slot);
         let share = self.delivery.get()?.open(sealed, &info, b"").ok()?;
-        // A share that is not on the committed polynomial is no share: evaluating with it would only be named as wrong by clients.
+        // Reject a share that does not fit the record's commitments: clients would refuse its evaluations as wrong.
         let commitments = Commitments::parse(&record.commitments).ok()?;
         share.check(slot, &commitments).ok()?;
         Some((slot, share))
@@ -145,7 +145,7 @@ impl TokenKeeper {
         }
     }
 
-    /// Opens what is kept. Gives also a better form of it, if there is one now: to be put back.
+    /// Unmasks stored secrets. Also returns a better masked form to store, if there is one now.
     pub async fn unmask(
         &self,
         account: &AccountId,
@@ -160,7 +160,7 @@ impl TokenKeeper {
             let put_back = better.waiting.is_none().then(|| cbor(&better));
             return Ok((Unmasked { z: z.clone(), share }, put_back));
         }
-        // Not blocking: a token that hangs must not take the threads that everything else runs on.
+        // Asynchronous: a hanging token must not block the threads of all other tasks.
         let pad = self.token.mask_pad(&place(account, reg_id), &kept.salt).await?;
         let (z, share) = apart(&kept, &pad)?;
         Ok((Unmasked { z, share }, None))
@@ -177,7 +177,7 @@ impl TokenKeeper {
     }
 }
 
-/// z and the own share out of what is kept.
+/// Splits the stored secrets into z and the own share.
 fn apart(kept: &Kept, pad: &[u8; 64]) -> Result<(Secret32, Option<Share>), KeeperError> {
     let masked: &[u8; 64] = kept.masked.as_slice().try_into().map_err(|_| KeeperError::Malformed)?;
     let mut plain = Zeroizing::new([0u8; 64]);

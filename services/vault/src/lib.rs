@@ -1,9 +1,9 @@
 //! bkv-vault: the vault of one region.
 //!
-//! Rooms: `session` is one conversation with a client; `service` does what a region does for an account; `relay` serves ChatDs, `admin`
-//! administrators, `health` probes. `store` keeps sealed rows; `raft` replicates batches of `bkv-core`'s commands; `replica` is one shard as the service
-//! sees it; `peer` holds the connections between vaults; `root` the pinned root and, in some fleets, its private half. `bkv-core` alone decides about
-//! attempts.
+//! Modules: `session` is one conversation with a client. `service` does what a region does for an account. `relay` serves ChatDs, `admin` serves
+//! administrators, `health` serves probes. `store` keeps sealed rows. `raft` replicates batches of `bkv-core`'s commands. `replica` is one shard as
+//! the service uses it. `peer` holds the connections between vaults. `root` holds the pinned root and, in some fleets, its private half. Only
+//! `bkv-core` decides about attempts.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -1,4 +1,4 @@
-//! What a monitoring system may see. Labels are closed sets: never an account, a tenant or an address.
+//! The vault's metrics. Labels are closed sets: never an account, a tenant or an address.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -37,14 +37,14 @@ pub struct Metrics {
     pub(crate) shards_configured: IntGauge,
     /// `bkv_certificate_not_after_timestamp_seconds{kind}`
     pub(crate) certificate: IntGaugeVec,
-    /// `bkv_jwks_refreshed_timestamp_seconds`; absent before the first documents: 0 would be an alarm about nothing.
+    /// `bkv_jwks_refreshed_timestamp_seconds`; absent before the first documents, because 0 would raise a false alarm.
     jwks: IntGaugeVec,
     /// `bkv_fleet_bundle_number`; absent before the first documents.
     bundle: IntGaugeVec,
 }
 
 impl Metrics {
-    /// All at zero. Fails only if two of them have one name.
+    /// All metrics at zero. Fails only if two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let gauge = |name: &str, help: &str| keep(&registry, IntGauge::new(name, help)?);
@@ -116,23 +116,23 @@ impl Metrics {
         Ok(m)
     }
 
-    /// A metric that is kept elsewhere.
+    /// Registers a metric that another module keeps.
     pub fn also(&self, metric: impl Collector + 'static) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(metric))
     }
 
-    /// When the issuer's keys were fetched last, in seconds since the Unix epoch.
+    /// Records when the issuer's keys were last fetched, in seconds since the Unix epoch.
     pub(crate) fn keys_refreshed(&self, at: u64) {
         self.jwks.with_label_values::<&str>(&[]).set(i64::try_from(at).unwrap_or(0));
     }
 
-    /// Which documents are in force.
+    /// Records the numbers of the documents in force.
     pub(crate) fn bundle(&self, admission: u64, policy: u64) {
         let number = i64::try_from(admission.saturating_add(policy)).unwrap_or(i64::MAX);
         self.bundle.with_label_values::<&str>(&[]).set(number);
     }
 
-    /// When the links of the own chain expire.
+    /// Records when the certificates of the own chain expire.
     pub(crate) fn expiry(&self, expiry: bkv_mtls::Expiry) {
         let links = [("leaf", Some(expiry.leaf)), ("intermediate", expiry.intermediate), ("ca", expiry.ca)];
         for (kind, at) in links {
@@ -156,7 +156,7 @@ fn keep<T: Collector + Clone + 'static>(registry: &Registry, metric: T) -> Resul
     Ok(metric)
 }
 
-/// Sets a counter that is counted elsewhere.
+/// Raises a counter to a value that another module counts.
 pub(crate) fn catch_up(counter: &IntCounter, now: u64) {
     counter.inc_by(now.saturating_sub(counter.get()));
 }

@@ -1,11 +1,12 @@
-//! A PIN that the token refused is not offered by the next start either. Whoever starts a vault again and again (systemd, a kubelet) would lock
-//! the token with one wrong file. What is kept is which file it was, never anything of the PIN: a hash of so few digits would give them away.
+//! Remembers a PIN file that the token refused, so that the next start does not offer the same PIN. Automatic restarts (systemd, kubelet) with one
+//! wrong file would otherwise lock the token. The note identifies the file and holds nothing of the PIN: an attacker could brute-force a hash of so
+//! few digits.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The note in the data folder.
+/// The note about a refused PIN in the data folder.
 pub(crate) struct RefusedPin {
     note: PathBuf,
     pin_file: PathBuf,
@@ -16,19 +17,19 @@ impl RefusedPin {
         Self { note: data.join("pin-refused"), pin_file: pin_file.to_owned() }
     }
 
-    /// Which file this is, and since when: a corrected or touched one is another.
+    /// Identifies the file by device, inode, length and modification time. A corrected or touched file counts as another.
     fn file(&self) -> Option<String> {
         let m = fs::metadata(&self.pin_file).ok()?;
         Some(format!("{} {} {} {}.{:09}", m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
     }
 
-    /// The very file that was refused at an earlier start?
+    /// True if the same file was refused at an earlier start.
     pub(crate) fn is_known(&self) -> bool {
         let file = self.file();
         file.is_some() && fs::read_to_string(&self.note).ok() == file
     }
 
-    /// It was refused now. A note that can't be written costs another try at the next start, nothing more.
+    /// Records that the token refused the PIN. If the note can't be written, the only cost is another try at the next start.
     pub(crate) fn remember(&self) {
         if let Some(file) = self.file() {
             let folder = self.note.parent().unwrap_or(Path::new("/"));
@@ -38,7 +39,7 @@ impl RefusedPin {
         }
     }
 
-    /// It was taken.
+    /// Deletes the note, after the token accepted the PIN.
     pub(crate) fn forget(&self) {
         let _ = fs::remove_file(&self.note);
     }

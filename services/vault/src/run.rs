@@ -1,4 +1,4 @@
-//! A vault from its configuration to its end: open the token, open the store, serve, stop.
+//! Runs a vault from its configuration to its end: opens the token and the store, serves, stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,93 +26,93 @@ use crate::{admin, health, relay};
 
 pub use crate::root::RootError;
 
-/// The storage epoch that is there from the first day; rotation comes later.
+/// The number of the storage epoch. There is no rotation yet.
 pub const EPOCH: u64 = 1;
 /// How long the tasks of sessions and connections may take to end. What still runs then is logged.
 const END: Duration = Duration::from_secs(5);
-/// How long a successor may take to lead before this vault ends anyway.
+/// How long this vault waits for another leader before it ends anyway.
 const STEP_DOWN: Duration = Duration::from_secs(2);
-/// Between checks for changed certificate files.
+/// Time between checks for changed certificate files.
 const RELOAD: Duration = Duration::from_secs(5);
 
-/// What went wrong at start; each says what to do.
+/// Why a vault can't start or go on. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The root.
+    /// The root can't be used.
     #[error(transparent)]
     Root(#[from] crate::root::RootError),
-    /// The token.
+    /// The token failed.
     #[error("token: {0}")]
     Token(#[from] bkv_hsm::TokenError),
-    /// The PIN of an earlier start.
+    /// The token refused the PIN file at an earlier start.
     #[error(
         "token: the PIN in {} was refused at an earlier start and is still the same file; correct it (or touch it, if the token was mended). It is not offered again: tokens lock after a few wrong ones", .0.display()
     )]
     PinStillRefused(std::path::PathBuf),
-    /// Replicas or store.
+    /// The replicas can't start.
     #[error(transparent)]
     Node(#[from] crate::replica::NodeError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// Role certificates.
+    /// The role certificate can't be loaded.
     #[error("tls: {0}")]
     Tls(#[from] bkv_mtls::Error),
-    /// The role certificate.
+    /// The role certificate names another role.
     #[error(
         "tls.cert {path}: it is of {found}, this is {needed}: issue it with the URI SAN bkv://role/vault/<region>"
     )]
     Role {
-        /// Which file.
+        /// Path of the certificate.
         path: String,
-        /// Whose it is.
+        /// The role that it names.
         found: String,
-        /// What is needed.
+        /// The role that is needed.
         needed: String,
     },
-    /// An address.
+    /// An address can't be bound.
     #[error("listen.{which} {address}: {source}")]
     Listen {
-        /// Which.
+        /// The setting under `listen`.
         which: &'static str,
-        /// Where.
+        /// The address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Documents that were kept.
+    /// The stored documents can't be put in force.
     #[error("documents: {0}")]
     Documents(#[from] crate::service::DocumentsError),
-    /// It ran, and can't go on.
+    /// The vault ran and can't go on.
     #[error("can't go on: {0}. Start it again once that is mended; what it acknowledged is on the disk")]
     Fatal(String),
-    /// Metrics.
+    /// The metrics can't be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The region's name as a role name.
+    /// The region's name is not valid in a role name.
     #[error("region")]
     RegionRole(#[from] bkv_mtls::role::RoleError),
-    /// The region's name as a name on the token.
+    /// The region's name is not valid on the token.
     #[error("region")]
     RegionToken(#[from] bkv_hsm::BadVaultName),
-    /// The delivery key.
+    /// The delivery key can't be made.
     #[error("delivery key")]
     Delivery(#[from] bkv_crypto::delivery::DeliveryError),
-    /// The stored delivery key.
+    /// The stored delivery key has the wrong length.
     #[error("delivery key: the stored one has not 32 bytes")]
     DeliveryLength,
-    /// The inner channel.
+    /// The inner channel can't be set up.
     #[error("inner channel")]
     Channel(#[from] bkv_wire::channel::ChannelError),
-    /// The thread that opens the token.
+    /// The thread that opens the token has ended.
     #[error("token: its thread ended")]
     Thread(#[from] tokio::task::JoinError),
-    /// Signals.
+    /// Signal handlers can't be installed.
     #[error("signals")]
     Signals(#[source] std::io::Error),
 }
 
-/// Data keys from the token.
+/// Derives the store's data keys in the token.
 pub struct TokenKeys(pub Token);
 
 impl DataKeys for TokenKeys {
@@ -121,10 +121,10 @@ impl DataKeys for TokenKeys {
     }
 }
 
-/// Runs until `stop`, or until the vault can't go on, then ends everything in order.
+/// Runs until `stop` or until the vault can't go on, then ends all parts in order.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
     let make_root = config.make_root;
-    // Before the token is touched: this shows most mistakes in the file.
+    // Read the root before the token is used: most mistakes in the configuration show here.
     let root_file = RootFile::read(&config.root, make_root.is_some())?;
     let role = role(&config)?;
     let first = FirstStart::of(&config.data);
@@ -145,7 +145,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     fatal.map_or(Ok(()), Err)
 }
 
-/// The certificate for ChatD and administrators. Both refuse a vault with any other name, one connection after the other.
+/// The certificate for ChatD and administrators. Refuse a wrong role now, because both would refuse every connection of a vault with another name.
 fn role(config: &Config) -> Result<Arc<Identity>, RunError> {
     let files = Files {
         certificate: config.tls.cert.clone(),
@@ -188,7 +188,7 @@ async fn open_token(config: &Config, first: &FirstStart, makes_root: bool) -> Re
     Ok(token)
 }
 
-/// Opens the store, and pins the root that the file names or that this fleet made.
+/// Opens the store, and pins the root that the file holds or that this fleet makes.
 async fn open_store(
     config: &Config,
     token: &Token,
@@ -251,7 +251,7 @@ async fn assemble(
     }))
 }
 
-/// Starts everything that ends at `stop`.
+/// Starts all tasks that end at `stop`.
 async fn serve(
     vault: &Arc<Vault>,
     config: &Config,
@@ -278,7 +278,8 @@ async fn serve(
     Ok(())
 }
 
-/// Ends the vault in order: leadership first, so that clients hardly notice; then the tasks that use the node, then the node, then the token.
+/// Ends the vault in order: first it gives up leadership so that clients hardly notice. Then end the tasks that use the node, the node, and the
+/// token.
 async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
     tracing::info!("stopping");
     stop.cancel();
@@ -294,7 +295,7 @@ async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
     token.close();
 }
 
-/// Gives all leadership up and waits for it briefly.
+/// Gives up all leadership and waits briefly for other leaders.
 async fn step_down(vault: &Vault) {
     for r in vault.node.replicas() {
         r.step_down();
@@ -306,7 +307,7 @@ async fn step_down(vault: &Vault) {
     }
 }
 
-/// The key that shares are sealed to: from the store, or made and kept there at the first start.
+/// The key to which shares are sealed. Made and stored at the first start.
 pub async fn delivery_key(node: &Node) -> Result<DeliveryKey, RunError> {
     if let Some(kept) = node.secret("delivery")? {
         let kept = Zeroizing::new(kept);

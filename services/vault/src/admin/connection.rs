@@ -1,4 +1,4 @@
-//! Deadlines of one connection: a client that passed mutual TLS and then goes silent must not hold it for ever.
+//! Deadlines of one connection: a client that passed mutual TLS and then sends nothing must not hold it for ever.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 use super::refusal::Refusal;
 
-/// From the handshake, or from the last answer, until the next request's headers are complete. Longer than the clients keep an idle connection.
+/// Time from the handshake, or from the last answer, until the next request's headers are complete. Longer than the clients keep an idle connection.
 pub(super) const HEADERS: Duration = Duration::from_secs(30);
-/// For one request with its body and answer. Longer than making a fleet may take.
+/// Time for one request with its body and answer. Longer than making a fleet may take.
 const REQUEST: Duration = Duration::from_mins(1);
 
-/// Ends a request that takes too long: a client could send its body one byte a minute.
+/// Ends a request that takes too long: a client could send its body at one byte a minute.
 pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, Refusal> {
     timeout(REQUEST, next.run(request)).await.map_err(|_| {
         Refusal::new(
@@ -43,7 +43,7 @@ mod tests {
             .layer(axum::middleware::from_fn(deadline))
     }
 
-    /// What the server has answered when it closes the connection, and how long that took.
+    /// What the server answered before it closed the connection, and how long that took.
     async fn until_closed(sent: &[u8]) -> (String, Duration) {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let serving = tokio::spawn(bkv_net::http::serve(server, app(), HEADERS));

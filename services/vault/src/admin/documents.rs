@@ -11,7 +11,7 @@ use bkv_wire::documents::Kind;
 use super::Shared;
 use super::refusal::Refusal;
 
-/// An operator that lost its copy reads it here and checks it against the root.
+/// The operator reads the signed list here if it lost its copy, and verifies it against the root.
 pub(super) async fn admission(State(s): State<Shared>) -> Result<Json<Signed>, Refusal> {
     in_force(&s, |d| &d.admission_signed)
 }

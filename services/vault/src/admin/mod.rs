@@ -1,6 +1,7 @@
 //! Administration: HTTPS with mutual TLS, role `admin` only. The operator makes the fleet and watches it through this port.
 //!
-//! No answer contains a secret. Documents are only carried here: the root's signature decides. An in-fleet root signs on request of this port, see `root`.
+//! No answer contains a secret. This port only carries documents: the root's signature decides. An in-fleet root signs on a request to this port, see
+//! `root`.
 
 mod connection;
 mod documents;
@@ -30,7 +31,7 @@ use crate::service::Vault;
 
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
-/// What handlers share.
+/// State shared by the handlers.
 #[derive(Clone)]
 struct Shared {
     vault: Arc<Vault>,
@@ -53,7 +54,7 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// Listens until `stop`.
+/// Serves until `stop`.
 pub async fn listen(
     vault: Arc<Vault>,
     network: &dyn Network,

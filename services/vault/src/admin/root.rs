@@ -1,4 +1,4 @@
-//! The fleet root: its public half, signatures by an in-fleet root, and its hand-over. The private half leaves the vault as ciphertext only.
+//! The fleet root: its public half, signatures by an in-fleet root, and its hand-over. The private half leaves the vault only as ciphertext.
 
 use axum::Json;
 use axum::body::Bytes;

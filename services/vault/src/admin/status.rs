@@ -1,4 +1,4 @@
-//! How the vault is, for people and for the operator.
+//! The vault's status, for people and for the operator.
 
 use axum::Json;
 use axum::extract::State;
@@ -45,7 +45,7 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
     })
 }
 
-/// Ready: a verified voter in every shard, every shard has a leader, and the token is up.
+/// Ready means: a verified voter in every shard, a leader in every shard, and a working token.
 pub(crate) fn ready(vault: &Vault) -> bool {
     let shards = vault.node.replicas().iter().all(|r| {
         let status = r.status();

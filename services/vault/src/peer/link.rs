@@ -1,5 +1,5 @@
-//! One outgoing connection: calls with numbers, answers matched to them, reconnected with back-off. Raft calls that wait at the same moment share a
-//! frame, so the heartbeats of all shards travel together.
+//! One outgoing connection: numbers its calls, matches the answers to them, and reconnects with back-off. Raft calls that wait at the same moment
+//! share a frame, so the heartbeats of all shards travel together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,11 +25,11 @@ use tokio_util::task::TaskTracker;
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
 
-/// Calls waiting to be written.
+/// Most calls waiting to be written.
 const QUEUE: usize = 4096;
 const CONNECT: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// Between connections that fail. With jitter: after a partition heals, not all vaults dial at the same moment.
+/// Pause between failed connections. With jitter, so that not all vaults dial at the same moment after a partition heals.
 const BACK_OFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(20))
     .with_max_delay(LONGEST_PAUSE)

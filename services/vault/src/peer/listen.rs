@@ -1,4 +1,4 @@
-//! Incoming connections. The raw public key says which node has connected; every call is answered in a task of its own.
+//! Incoming connections. The raw public key identifies the node that has connected. Each call is answered in a task of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::{Admitted, Body, tls};
 use crate::env::{BoxStream, Network};
 
 const HANDSHAKE: Duration = Duration::from_secs(3);
-/// Answers waiting to be written; a peer that does not read them is dropped.
+/// Most answers waiting to be written. A peer that does not read them is disconnected.
 const QUEUE: usize = 4096;
 
 /// Answers calls of peers.

@@ -27,34 +27,34 @@ pub type Body = p::message::Body;
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// Not on the admission list.
+    /// The node is not on the admission list.
     #[error("node {0} is not on the admission list")]
     NotAdmitted(NodeId),
     /// No address is configured for its region.
     #[error("no address for region `{0}`: add it to [peers]")]
     NoAddress(String),
-    /// No connection.
+    /// No connection to the peer.
     #[error("region `{region}` is unreachable: {why}")]
     Unreachable {
-        /// Whose.
+        /// The peer's region.
         region: String,
-        /// The last fault.
+        /// The last error.
         why: String,
     },
     /// Connected, but no answer in time.
     #[error("region `{0}` did not answer in time")]
     Late(String),
-    /// The peer refuses.
+    /// The peer refused the call.
     #[error("region `{region}` refuses: {why}")]
     Refused {
-        /// Whose.
+        /// The peer's region.
         region: String,
         /// The peer's reason.
         why: String,
     },
 }
 
-/// The admission list in force here; None before the first.
+/// The admission list in force. None before the first.
 #[derive(Clone, Default)]
 pub struct Admitted(Arc<RwLock<Option<Arc<Admission>>>>);
 
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Admitted {
     }
 }
 
-/// Outgoing connections, one a peer. Cheap to clone.
+/// Outgoing connections, one per peer. Cheap to clone.
 #[derive(Clone)]
 pub struct Peers {
     inner: Arc<Inner>,
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Peers {
 }
 
 impl Peers {
-    /// No connection yet: each is made by the first call to its peer.
+    /// Starts without connections. The first call to a peer connects.
     pub fn new(
         admitted: Admitted,
         key: Arc<CertifiedKey>,
@@ -126,7 +126,7 @@ impl Peers {
         }
     }
 
-    /// Calls a peer's Raft; calls that are under way at the same moment share a frame.
+    /// Sends a Raft call to a peer. Calls that wait at the same moment share a frame.
     pub async fn raft(
         &self,
         node: NodeId,
@@ -146,7 +146,7 @@ impl Peers {
         let list = self.inner.admitted.get();
         let member = list.as_ref().and_then(|l| l.node(node)).ok_or(PeerError::NotAdmitted(node))?;
         let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
-        // A link is made for one identity: if the list has another one now, so must the link.
+        // A link belongs to one identity. If the list now has another identity for the node, make a new link.
         if let Some(link) = links.get(&node).filter(|l| l.identity == member.identity) {
             return Ok(link.clone());
         }

@@ -13,7 +13,7 @@ use super::Admitted;
 
 const ALPN: &[u8] = b"bkv-peer/1";
 
-/// For one peer: accepts exactly its identity.
+/// TLS settings for a call to one peer: accept exactly its identity.
 pub(super) fn client(key: Arc<CertifiedKey>, identity: Vec<u8>) -> Result<ClientConfig, Error> {
     let verifier = RawKeyVerifier::new(move |key: &[u8]| key == identity);
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -27,7 +27,7 @@ pub(super) fn client(key: Arc<CertifiedKey>, identity: Vec<u8>) -> Result<Client
     Ok(config)
 }
 
-/// For all peers: accepts any identity that is on the list at that moment.
+/// TLS settings for incoming connections: accept any identity that is on the list at that moment.
 pub(super) fn server(key: Arc<CertifiedKey>, admitted: Admitted) -> Result<ServerConfig, Error> {
     let verifier = RawKeyVerifier::new(move |key: &[u8]| admitted.node_of(key).is_some());
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -156,7 +156,7 @@ impl Log {
             let same = match self.chain_at(&e.log_id) {
                 Ok(Some(ours)) => ours == hash,
                 Ok(None) => e.log_id.index > applied || e.log_id.index <= purged,
-                Err(_) => true, // the disk's fault, which Raft will meet too
+                Err(_) => true, // a disk error: Raft will meet it too
             };
             if !same {
                 return Some(e.log_id);

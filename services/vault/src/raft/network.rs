@@ -1,4 +1,4 @@
-//! openraft's network over the peers. Remembers what each peer acknowledged, so that a vault that restarts with less is told.
+//! openraft's network over the peers. Remembers what each peer acknowledged, and reports it to a vault that restarts with an older disk.
 
 use std::collections::HashMap;
 use std::future::Future;

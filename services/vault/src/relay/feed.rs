@@ -1,4 +1,5 @@
-//! The event feed for ChatD's projection: a scan first if the cursor is unknown, then events as they are applied, each signed by the boot key.
+//! The event feed for ChatD's projection. It begins with a scan if the cursor is unknown, then sends events as they are applied. The boot key signs
+//! each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +18,15 @@ use super::out::{Out, frame_of};
 use crate::replica::Replica;
 use crate::service::Vault;
 
-/// Events or accounts in one go.
+/// Most events or accounts per read.
 const PAGE: usize = 256;
-/// Some changes, such as a snapshot, wake nobody.
+/// How often to look for changes without a notification: some, such as a snapshot, send none.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The way out, at the pace of the ChatD that listens.
+/// Sends frames at the pace of the ChatD that reads them.
 pub(super) struct Paced {
     pub(super) out: Out,
-    /// Frames that may still be sent; closed when the feed is.
+    /// Frames that may still be sent. Closed when the feed is closed.
     pub(super) credit: Arc<Semaphore>,
 }
 
@@ -113,7 +114,7 @@ fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Eve
     Some(o::Event { shard, cursor, event: bytes.into(), slot: u32::from(slot.0), certificate, signature })
 }
 
-/// Every account's newest state as an event; gives the cursor to go on from.
+/// Sends every account's newest state as an event. Returns the cursor from which to continue.
 async fn scan(vault: &Vault, replica: &Replica, stream: u64, shard: u32, out: &Paced) -> Option<u64> {
     // Read the cursor first: changes during the scan arrive again as events, and events are idempotent.
     let newest = replica.events_after(u64::MAX, 0).ok()?.newest;

@@ -1,4 +1,4 @@
-//! Tells a ChatD who leads which shard: at once, and after each change.
+//! Reports to a ChatD which vault leads which shard: at once, and after each change.
 
 use std::sync::Arc;
 

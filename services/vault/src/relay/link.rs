@@ -1,4 +1,4 @@
-//! One ChatD's link: reads frames, keeps the streams and feeds that ChatD opened, writes what they answer.
+//! One ChatD's link: reads frames, keeps the streams and feeds that ChatD opened, writes their answers.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,20 +23,20 @@ use super::{feed, greeting, stream};
 use crate::service::Vault;
 use crate::session::Session;
 
-/// Streams on one link.
+/// Most streams on one link.
 const STREAMS: usize = 65_536;
-/// Frames that wait for one stream; a client that sends faster is reset.
+/// Most frames waiting for one stream. A client that sends faster is reset.
 const PER_STREAM: usize = 32;
-/// Frames that wait to be written; a ChatD that does not read is dropped.
+/// Most frames waiting to be written. A ChatD that does not read is disconnected.
 const QUEUE: usize = 8_192;
-/// A ChatD that takes nothing for so long is dropped, with everything that waits for it.
+/// A ChatD that reads nothing for this long is disconnected, and everything that waits for it is dropped.
 const WRITE: Duration = Duration::from_secs(10);
-/// Feeds on one link: ChatD needs one per shard, and one more while an old one ends.
+/// Most feeds on one link. ChatD needs one per shard, and one more while an old one ends.
 const FEEDS: usize = 1_024;
-/// Frames that a feed may send before it is granted more.
+/// Frames that a feed may send before ChatD grants more.
 const CREDIT: usize = 256;
 
-/// The tasks that links start. They outlive their link by what a session still has to finish.
+/// The tasks that links start. They outlive their link while a session still has to finish.
 #[derive(Clone)]
 pub(super) struct Children {
     writers: TaskTracker,
@@ -56,7 +56,7 @@ impl Children {
     }
 }
 
-/// Serves a link until ChatD closes it, sends what is no frame, or stops reading. All that belongs to the link ends with it.
+/// Serves a link until ChatD closes it, sends an invalid frame, or stops reading. Everything that belongs to the link ends with it.
 pub(super) async fn serve<S>(vault: Arc<Vault>, stream: S, children: Children) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// Writes what waits until the link ends, and ends the link if ChatD takes nothing.
+/// Writes waiting frames until the link ends. Ends the link if ChatD reads nothing.
 async fn write_frames<W: AsyncWrite + Unpin>(
     mut writer: frames::Writer<W>,
     mut queue: mpsc::Receiver<o::Frame>,
@@ -137,7 +137,7 @@ impl Link {
         self.send(id, Body::Reset(o::Reset { reason: reason.into() }));
     }
 
-    /// Without waiting: a ChatD whose queue is full is about to be dropped by the writer.
+    /// Does not wait: the writer is about to disconnect a ChatD whose queue is full.
     fn send(&self, id: u64, body: Body) {
         let _ = self.out.try_send(frame_of(id, body));
     }

@@ -1,4 +1,5 @@
-//! The port for ChatDs: many clients' sessions and the shards' event feeds share each ChatD's link. What ChatD says about a client is not believed.
+//! The port for ChatDs. Each ChatD's link carries many clients' sessions and the shards' event feeds. The vault trusts nothing that ChatD reports
+//! about a client.
 
 mod feed;
 mod greeting;

@@ -1,10 +1,10 @@
-//! The way out of a link.
+//! The outgoing queue of a link.
 
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use tokio::sync::mpsc;
 
-/// Frames that wait for a link's writer.
+/// The queue of frames for a link's writer.
 pub(super) type Out = mpsc::Sender<o::Frame>;
 
 /// A frame of a stream; stream 0 is the link itself.

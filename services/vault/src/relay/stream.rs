@@ -1,4 +1,4 @@
-//! One client's stream on a link: its bytes go to the session, the session's answers go out.
+//! One client's stream on a link: carries the client's bytes to the session and the session's answers back.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::out::{Out, frame_of};
 use crate::session::{End, Session};
 
-/// A stream on which the client sends nothing for so long is closed.
+/// A stream on which the client sends nothing for this long is closed.
 const IDLE: Duration = Duration::from_mins(2);
 
 /// Runs until the client, the session or the link ends. A request that the session has begun is finished even if the link has ended meanwhile.

@@ -119,7 +119,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             raft.runtime_config().elect(true);
         }
         if !lead {
-            // Somebody else leads now: what was asked for has happened.
+            // Raft does not lead here any more, so stepping down is complete.
             replica.stay();
         } else if !led {
             inner.elections.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +133,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
         let lead = lead && heard && phase == Phase::Verified && !replica.is_stepping_down();
         let status = ShardStatus { phase, leader, lead, term, applied: replica.applied(), last };
         replica.status.send_if_modified(|s| {
-            // The indices alone change with every entry; nobody needs to be woken for them.
+            // Only the indices change with every entry, and no watcher waits for those.
             let woken = (&s.phase, s.leader, s.lead, s.term)
                 != (&status.phase, status.leader, status.lead, status.term);
             *s = status;
@@ -143,7 +143,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             break;
         }
     }
-    // openraft has ended this group: by a contradiction, which a person must look at, or because it could not read or write.
+    // openraft has ended this group: because of a contradiction, which an operator must look at, or because of a read or write error.
     let halted = replica.state.log.halted();
     let ended = raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
     let why = halted.clone().unwrap_or_else(|| {

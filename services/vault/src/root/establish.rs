@@ -49,7 +49,7 @@ struct Found<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// File and store agree.
+    /// Use the root file: the store has the same root, or this vault only pins it.
     Use,
     /// The private half is in the store, the file is missing.
     WriteFile,

@@ -31,7 +31,7 @@ pub(crate) enum MakeFleetError {
 }
 
 impl Vault {
-    /// Initialises the shards that do not know their fleet yet. An administrator calls it on one vault; repeating it changes nothing.
+    /// Initialises the shards that do not know their fleet yet. An administrator calls it on one vault. Repeating it changes nothing.
     pub(crate) async fn make_fleet(&self) -> Result<(), MakeFleetError> {
         let installed = self.documents().ok_or(MakeFleetError::NoDocuments)?;
         let documents = &installed.documents;

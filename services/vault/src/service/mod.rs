@@ -103,7 +103,7 @@ pub struct Parts {
     pub data: PathBuf,
     /// The vault's metrics.
     pub metrics: Metrics,
-    /// Sees requests and evaluations; [`crate::env::NoObserver`] in service.
+    /// Observes requests and evaluations. [`crate::env::NoObserver`] in service.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -191,7 +191,7 @@ impl Vault {
         self.node.replica(route.shard(u16::try_from(self.node.replicas().len()).unwrap_or(1)))
     }
 
-    /// The region's name of a node.
+    /// The name of a node's region.
     pub(crate) fn region_of(&self, node: NodeId) -> String {
         let docs = self.documents();
         docs.and_then(|d| d.documents.admission.node(node).map(|m| m.region.clone())).unwrap_or_default()
