@@ -8,12 +8,12 @@ use bkv_wire::proto::inner as p;
 use crate::error::{Error, WrongAnswer};
 use crate::trusted::{CheckError, Trusted, VaultClock};
 
-/// What one region signed.
+/// One region's attestation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionStatus {
     /// Its name on the admission list.
     pub region: String,
-    /// What it signed.
+    /// The signed content.
     pub says: Attested,
 }
 
@@ -36,7 +36,7 @@ pub struct Status {
     pub lifetime_failures: u32,
     /// Regions that signed the same.
     pub agreeing: Vec<RegionStatus>,
-    /// Regions that signed something else: they lag, or lie.
+    /// Regions that signed another state. They are stale or lie.
     pub differing: Vec<RegionStatus>,
     /// Regions that did not answer.
     pub silent: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Status {
     pub wrong: Vec<WrongAnswer>,
     /// Vault's clock minus this device's, milliseconds.
     pub clock_offset_ms: i64,
-    /// A development fleet: protects nothing.
+    /// True for a development fleet, which protects nothing.
     pub development: bool,
 }
 

@@ -37,7 +37,7 @@ impl Series {
     }
 }
 
-/// What a file must be to be restored for this account (S29): its fleet, its owner, and no older than the newest one known. With `newest` None
+/// The requirements for restoring a file to this account (S29): its fleet, its owner, and no older than the newest one known. With `newest` None
 /// the client can't notice a rollback, and should tell the user so.
 pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> Expect {
     Expect { lineage: Some(lineage.0), account: Some(account.0), known: newest, ..Expect::default() }

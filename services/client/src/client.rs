@@ -29,14 +29,14 @@ pub struct Client {
     token: Arc<Zeroizing<String>>,
 }
 
-/// A request that travels in the same flight as `Open`: only what may be sent unseen.
+/// A request sent in the same flight as `Open`, so before the vault's answer is known.
 pub(crate) struct Pipelined<'a> {
     pub(crate) operation: Operation,
-    /// Set to whether it may have reached the vault, however this ends.
+    /// Set to true if it may have reached the vault, whether or not the call succeeds.
     pub(crate) left: &'a mut bool,
 }
 
-/// What `Open` gave.
+/// The answer to `Open`.
 pub(crate) struct Entered {
     pub(crate) trusted: Arc<Trusted>,
     pub(crate) account: AccountId,
@@ -149,7 +149,8 @@ impl Client {
 }
 
 impl Entered {
-    /// What at least t regions sign alike. Too few because some answered wrongly: those are named; else the same is worth repeating.
+    /// What at least t regions sign alike. If too few remain because regions answered wrongly, the error names them. Otherwise the fault is worth
+    /// repeating.
     pub(crate) fn agreed<K: PartialEq>(&self, same: impl Fn(&Attested) -> K) -> Result<&Attested, Fault> {
         self.survey.agreed(self.trusted.threshold(), same).ok_or_else(|| match self.survey.wrong.first() {
             Some(wrong) => wrong.clone().into(),
@@ -157,7 +158,7 @@ impl Entered {
         })
     }
 
-    /// The place of the vault that this session ends at.
+    /// The slot of the vault at the other end of this session.
     pub(crate) fn leader(&self, session: &Session) -> Slot {
         slot_of(self.trusted.admission(), session.peer())
     }

@@ -11,9 +11,9 @@ use crate::memory::MemoryError;
 /// Which token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// The one that ChatD sees.
+    /// The token that ChatD sees.
     Chatd,
-    /// The one that only vaults see.
+    /// The token that only vaults see.
     Vault,
 }
 
@@ -58,7 +58,7 @@ pub struct WrongAnswer {
 /// Whether an attempt without an outcome is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// `Begin` had left and no answer came. The vault may have written it to its log, and may commit it later.
+    /// The client had sent `Begin` and got no answer. The vault may have written it to its log, and may commit it later.
     Perhaps,
     /// The vault answered `Begin`, and a later answer did not arrive.
     Yes,
@@ -77,15 +77,15 @@ impl Counted {
 /// Why an operation ended without success. Only [`Error::WrongPassword`] and [`Error::Unfinished`] can have cost a try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The password does not fit.
+    /// The password is wrong.
     #[error("wrong password; {} left", tries(*tries_left))]
     WrongPassword {
-        /// As t regions signed it.
+        /// Tries left, as t regions signed it.
         tries_left: u32,
         /// No attempt before this, by the vault's clock. None if the vault did not answer.
         next_allowed: Option<Time>,
     },
-    /// Too many wrong attempts: the key is gone for good.
+    /// Too many wrong attempts. The key is destroyed for ever.
     #[error("the key was destroyed after too many wrong attempts")]
     Destroyed,
     /// The owner deleted it.
@@ -100,7 +100,7 @@ pub enum Error {
     /// A key is registered already, and the caller gave no key that may overwrite it.
     #[error("there is a key for this account already")]
     KeyExists,
-    /// An attempt came before its time.
+    /// The wait before the next attempt is not over.
     #[error("no attempt is allowed before {} (ms since 1970)", until.0)]
     Wait {
         /// By the vault's clock.
@@ -136,7 +136,7 @@ pub enum Error {
     /// ChatD's token has expired. (The vault answers every fault of its own token with the same refusal.)
     #[error("the token for ChatD has expired")]
     TokenExpired,
-    /// The fleet is not the pinned one, or shows old or unsigned documents.
+    /// The fleet is not the pinned one, or serves old or unsigned documents.
     #[error("the fleet is not trusted: its servers could not prove that they belong to it ({0})")]
     FleetNotTrusted(Distrust),
     /// Regions answered wrongly, and too few others were left.
@@ -151,7 +151,7 @@ pub enum Error {
     /// The password can't be used, or is too easy to guess. Holds advice, never the password.
     #[error("the password was refused: {0}")]
     PasswordRefused(String),
-    /// The vault refused a message as wrong: versions that don't fit, or a fault of this program.
+    /// The vault refused a message as malformed: the versions do not match, or this program has a fault.
     #[error("the vault refused the request ({code}): {detail}")]
     Refused {
         /// The name of the refusal.
@@ -181,7 +181,7 @@ fn tries(n: u32) -> String {
 }
 
 impl Error {
-    /// What happened, whether or not an attempt was under way.
+    /// The cause, whether or not an attempt was in progress.
     pub fn cause(&self) -> &Self {
         match self {
             Self::Unfinished { cause, .. } => cause,

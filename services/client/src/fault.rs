@@ -1,4 +1,4 @@
-//! Why one go at an operation ended, and whether the same is worth repeating.
+//! Why one run of an operation ended, and whether to repeat it.
 
 use bkv_core::id::Time;
 use bkv_wire::proto::inner::refused::Code;
@@ -7,7 +7,7 @@ use bkv_wire::proto::inner::{self as p};
 use crate::error::{Error, Whose, WrongAnswer};
 use crate::transport::TransportError;
 
-/// Why one go at an operation ended.
+/// Why one run of an operation ended.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// Worth repeating.
@@ -24,7 +24,7 @@ pub(crate) enum Cause {
     Chatd(String),
     Vault(String),
     Wrong(WrongAnswer),
-    /// We hold a newer bundle now.
+    /// The client has a newer bundle now.
     NewerBundle,
 }
 
@@ -54,7 +54,7 @@ impl From<TransportError> for Fault {
 }
 
 impl Fault {
-    /// What a refusal means if the operation has no better use for it.
+    /// The meaning of a refusal that the operation does not handle itself.
     pub(crate) fn settle(self) -> Result<Cause, Error> {
         let refused = match self {
             Self::Repeat(cause) => return Ok(cause),
@@ -94,12 +94,12 @@ impl Fault {
     }
 }
 
-/// The vault answered something that does not belong here.
+/// The vault sent an unexpected reply.
 pub(crate) fn unexpected() -> Fault {
     Fault::Repeat(Cause::Vault("an answer that does not belong there".into()))
 }
 
-/// The vault's text is shown in a terminal: removes control characters, which could steer it, and all after 200 characters.
+/// Removes control characters, and all text after 200 characters. The vault's text is shown in a terminal, which control characters could manipulate.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

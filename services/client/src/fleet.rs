@@ -21,7 +21,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// `root` was handed over out of band. `memory` keeps the newest document numbers seen.
+    /// `root` comes from a trusted source out of band. `memory` keeps the newest document numbers seen.
     pub fn new(root: Root, memory: impl Memory + 'static) -> Self {
         Self { root, memory: Box::new(memory), current: Mutex::new(None) }
     }
@@ -37,7 +37,7 @@ impl Fleet {
     }
 
     /// Checks a bundle as ChatD gave it and takes it over (S06): signed by the pinned root, of its lineage and era, in its dates, no older than
-    /// one seen before. The numbers are remembered before anything is done with it.
+    /// one seen before. The numbers are saved before the bundle is used.
     pub fn accept(&self, bundle: &[u8], now: Time) -> Result<Arc<Trusted>, Error> {
         let bundle = outer::Bundle::decode(bundle).map_err(|_| Distrust::Bundle)?;
         let documents = documents::bundle(&self.root, &bundle.admission, &bundle.policy, Some(now))?;

@@ -1,7 +1,7 @@
 //! The SDK: registers a backup key under a password in the vault, recovers it, changes the password, deletes it.
 //!
-//! No runtime inside: network, time, randomness and memory come through small traits ([`Transport`], [`Clock`], [`Random`], [`Memory`]), so a
-//! simulation can drive it. What ships is WebSocket over TLS on tokio (feature `tokio`). It accepts an answer of the vault only if t
+//! The core needs no runtime: network, time, randomness and memory come through small traits ([`Transport`], [`Clock`], [`Random`], [`Memory`]), so a
+//! simulation can drive it. The shipped transport is WebSocket over TLS on tokio (feature `tokio`). It accepts an answer of the vault only if t
 //! regions that the pinned root admitted sign the same. See `docs/protocol.md`.
 #![forbid(unsafe_code)]
 

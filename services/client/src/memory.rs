@@ -29,30 +29,30 @@ pub enum MemoryError {
     /// Reading or writing failed.
     #[error("{}: {why}", path.display())]
     Io {
-        /// Of the file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error text.
         why: String,
     },
     /// This program did not write it. It is never overwritten, because it may be the only protection against older documents.
     #[error("{}: not a memory of this program: {why}", path.display())]
     Broken {
-        /// Of the file.
+        /// Path of the file.
         path: PathBuf,
-        /// The parser's words.
+        /// The parser's error text.
         why: String,
     },
 }
 
-/// Keeps [`Remembered`].
+/// Storage for [`Remembered`].
 pub trait Memory: Send + Sync {
-    /// What was saved last; the default if nothing was.
+    /// The last saved value, or the default if there is none.
     fn load(&self) -> Result<Remembered, MemoryError>;
-    /// Durable before it returns.
+    /// Saves the value. It is durable before the call returns.
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError>;
 }
 
-/// Memory of this process only, for tests and one-off tools. It notices no rollback after a restart.
+/// Keeps the value in this process only, for tests and one-off tools. It can't detect a rollback after a restart.
 #[derive(Debug, Default)]
 pub struct VolatileMemory(Mutex<Remembered>);
 
@@ -71,7 +71,7 @@ impl Memory for VolatileMemory {
 pub struct FileMemory(PathBuf);
 
 impl FileMemory {
-    /// At `path`; its folder must exist.
+    /// The file at `path`, whose folder must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Of a file that is not this program's own nothing is believed, and it is never written over.
+        /// Returns an error for a file that this program did not write, and never overwrites it.
         #[test]
         fn s38_a_broken_memory_is_refused_and_kept(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut: prop::sample::Index) {
             let dir = tempfile::tempdir().unwrap();

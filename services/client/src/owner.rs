@@ -68,7 +68,7 @@ impl Client {
         let signature = if let Some(signature) = signed {
             signature.clone()
         } else {
-            // Sign for the generation that t regions attest. A rooted leader alone could make us sign for a later one.
+            // Sign for the generation that t regions attest. Otherwise a rooted leader alone could make us sign for a later generation.
             let says = entered.agreed(|a| (a.state, a.generation))?;
             match says.state {
                 State::Live | State::LastTry | State::Locked => {}

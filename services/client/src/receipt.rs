@@ -12,9 +12,9 @@ use crate::trusted::{Trusted, VaultClock};
 pub struct Receipt {
     /// Who signed it.
     pub region: String,
-    /// Its place on the admission list.
+    /// The region's slot on the admission list.
     pub slot: Slot,
-    /// For what.
+    /// The kind of change.
     pub kind: ReceiptKind,
     /// After the change.
     pub generation: Generation,
@@ -26,7 +26,7 @@ pub struct Receipt {
     pub index: u64,
     /// Entry time.
     pub at: Time,
-    /// The boot key's certificate and its signature over the statement, for whoever wants to check again.
+    /// The boot key's certificate and its signature over the statement, so that a caller can verify again.
     pub certificate: Vec<u8>,
     /// See `certificate`.
     pub signature: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Repeats an operation until it works or time is up. What is repeated keeps its ids, so a repetition never costs a try.
+//! Repeats an operation until it succeeds or its deadline passes. A repetition has the same ids, so it never costs a try.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::fault::{Cause, Fault};
 use crate::runtime::Runtime;
 use crate::timing::Timing;
 
-/// How often newer documents are taken over without a pause.
+/// How often the client installs newer documents without a pause.
 const MAX_BUNDLES: u8 = 3;
 
 /// Back-off with jitter until a deadline.

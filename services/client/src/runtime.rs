@@ -12,7 +12,7 @@ use rand::{CryptoRng, RngCore};
 
 use crate::transport::Transport;
 
-/// Where time comes from.
+/// A source of time.
 #[async_trait]
 pub trait Clock: Send + Sync {
     /// Wall clock, milliseconds since 1970. Documents and certificates are checked against it.
@@ -23,7 +23,7 @@ pub trait Clock: Send + Sync {
     async fn sleep(&self, time: Duration);
 }
 
-/// Where randomness comes from. Must be unpredictable: attempt ids, blinding factors and keys are drawn from it.
+/// A source of randomness. Must be unpredictable: attempt ids, blinding factors and keys are drawn from it.
 pub trait Random: Send + Sync {
     /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
@@ -39,10 +39,10 @@ impl Random for OsRandom {
     }
 }
 
-/// Everything that the SDK needs of the world.
+/// All external dependencies of the SDK.
 #[derive(Clone)]
 pub struct Runtime {
-    /// To ChatD.
+    /// The transport to ChatD.
     pub transport: Arc<dyn Transport>,
     /// Time.
     pub clock: Arc<dyn Clock>,

@@ -74,14 +74,14 @@ pub struct OwnerKey(SigningKey);
 /// The owner key of an account under a backup key.
 pub fn owner_key(backup_key: &[u8; 32], lineage: &Lineage, account: &AccountId) -> OwnerKey {
     let mut seed = Zeroizing::new([0; 32]);
-    // 32 bytes out of HKDF-SHA-256 are always possible.
+    // HKDF-SHA-256 can always output 32 bytes.
     let _ = Hkdf::<Sha256>::new(None, backup_key)
         .expand_multi_info(&[b"bkv/owner/1", &lineage.0, &account.0], seed.as_mut_slice());
     OwnerKey(SigningKey::from_bytes(&seed))
 }
 
 impl OwnerKey {
-    /// For the record.
+    /// The public half, for the record.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }

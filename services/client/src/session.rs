@@ -53,7 +53,7 @@ impl Session {
         Ok(self.last_id)
     }
 
-    /// Sends what is queued.
+    /// Sends the queued requests.
     pub(crate) async fn flush(&mut self) -> Result<(), Fault> {
         let out = self.channel.take_outgoing();
         if !out.is_empty() {
@@ -62,7 +62,7 @@ impl Session {
         Ok(())
     }
 
-    /// The next reply to request `id`, and whether more follow. A refusal is a fault; replies to earlier requests are dropped.
+    /// The next reply to request `id`, and whether more follow. A refusal is a fault. Replies to earlier requests are dropped.
     pub(crate) async fn reply(
         &mut self,
         runtime: &Runtime,
@@ -97,7 +97,7 @@ impl Session {
             match frame.body {
                 Some(Body::Data(data)) => {
                     let fed = self.channel.feed(&data);
-                    // An alert, or the handshake's next message with the requests behind it.
+                    // An alert, or the handshake's next message followed by the requests.
                     self.flush().await?;
                     fed.map_err(channel_fault)?;
                     self.take_in(id)?;
@@ -165,7 +165,7 @@ fn frame(body: Body) -> outer::Frame {
 fn channel_fault(e: ChannelError) -> Fault {
     match e {
         ChannelError::NotAdmitted => Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted)),
-        // ChatD or the network can break a channel. Repeating is free.
+        // ChatD or the network can break a channel. A repetition costs no try.
         e => Fault::Repeat(Cause::Vault(e.to_string())),
     }
 }

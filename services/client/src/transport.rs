@@ -27,15 +27,15 @@ pub enum TransportError {
 /// A transport to one ChatD for one account. One connection may carry many streams.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// A new stream. Connects first if need be.
+    /// Opens a stream. Connects first if necessary.
     async fn open(&self) -> Result<Box<dyn Duplex>, TransportError>;
-    /// GET `path` (`/v1/fleet`): the body of a 200.
+    /// Sends GET `path` (`/v1/fleet`) and returns the body of a 200.
     async fn get(&self, path: &str) -> Result<Bytes, TransportError>;
-    /// A stream got no answer in time: the next [`Transport::open`] should not trust the connection that carried it.
+    /// Reports that a stream got no answer in time. The next [`Transport::open`] should then not reuse the connection that carried it.
     fn suspect(&self) {}
 }
 
-/// One stream: frames out, frames in, in order. The implementation fills in and takes off the stream number. Dropping it ends the stream.
+/// One stream of frames in both directions, in order. The implementation adds and removes the stream number. Dropping it ends the stream.
 #[async_trait]
 pub trait Duplex: Send {
     /// Sends one frame.

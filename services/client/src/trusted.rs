@@ -14,7 +14,7 @@ use prost::Message as _;
 use crate::error::{Error, WrongAnswer};
 use crate::fault::Fault;
 
-/// Documents that passed every check, and what follows from them.
+/// Documents that passed every check, and values derived from them.
 pub struct Trusted {
     documents: Documents,
     pub(crate) settings: ClientSettings,
@@ -28,7 +28,7 @@ struct Certified {
     until: Time,
 }
 
-/// More boot certificates than any fleet has at a time. More than that an attacker made up.
+/// The most boot certificates to cache. No honest fleet has as many at a time. The cache is cleared when it is full.
 const MAX_CACHED: usize = 64;
 
 impl Trusted {
@@ -62,7 +62,8 @@ impl Trusted {
         WrongAnswer { slot, region: region.into(), what: what.into() }
     }
 
-    /// The boot key in `certificate`, if an admitted identity certified it for now. A certificate is checked once, then known by its bytes.
+    /// The boot key in `certificate`, if an admitted identity certified it and it is valid now. A certificate is checked once and then recognised
+    /// by its bytes.
     pub(crate) fn boot_key(&self, certificate: &[u8], now: Time) -> Result<BootKey, BootError> {
         if let Some(known) = self.boot_keys().get(certificate) {
             let in_time = now >= known.from && now <= known.until;

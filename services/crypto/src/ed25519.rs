@@ -1,4 +1,4 @@
-//! The one Ed25519 check of the whole system. Implementations differ on edge cases, and replicas must not. So every replica, client and
+//! The only Ed25519 check in the system. Implementations differ on edge cases, and replicas must not. So every replica, client and
 //! tool verifies signatures here.
 
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -10,7 +10,8 @@ pub fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bo
             .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
 
-/// Whether a client may register this key: on the curve, canonical, not of small order (under such a key one signature fits many messages).
+/// True if a client may register this key. It must be on the curve, canonical, and not of small order, because one signature under a key of
+/// small order is valid for many messages.
 pub fn acceptable(public_key: &[u8; 32]) -> bool {
     canonical(public_key) && VerifyingKey::from_bytes(public_key).is_ok_and(|key| !key.is_weak())
 }

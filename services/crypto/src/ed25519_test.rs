@@ -23,7 +23,7 @@ fn takes_a_good_signature_and_no_flipped_bit() {
     }
 }
 
-/// S02: with A and R of small order and S = 0 a lax check takes any message.
+/// S02: with A and R of small order and S = 0, a lax check accepts any message.
 #[test]
 fn s02_small_order_keys_are_refused() {
     for a in small_order() {

@@ -1,7 +1,7 @@
 //! The cryptography of the protocol: OPAQUE, the threshold OPRF, delivery of shares, the seal around a reply, rules for passwords.
 //!
-//! Knows core's ids and records and no message. No I/O and no clock. Randomness is an argument, or comes from the operating system where a
-//! library insists.
+//! Uses core's ids and records, but no messages. No I/O and no clock. Randomness is an argument, or comes from the operating system where a
+//! library requires that.
 #![forbid(unsafe_code)]
 
 pub mod delivery;

@@ -1,4 +1,4 @@
-//! What the cryptography of one recovery costs, in microseconds of wall time on one thread, best of twelve batches. Not a test of anything:
+//! Measures the cryptography of one recovery, in microseconds of wall time on one thread, best of twelve batches. It asserts nothing. Run it with
 //! `cargo test --release -p bkv-crypto --features bench-identity-ksf --test measure -- --ignored --nocapture`
 #![cfg(feature = "bench-identity-ksf")]
 #![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands

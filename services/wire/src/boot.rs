@@ -1,5 +1,5 @@
 //! Boot keys: Ed25519, in a vault's memory only, certified by its token's identity for at most a day. They sign evaluations,
-//! acknowledgements, attestations, receipts and events: a token signature for each would cost more than everything else.
+//! acknowledgements, attestations, receipts and events. A token signature for each would cost more than the rest of the work.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use bkv_core::document::{Admission, BootKey};
@@ -9,9 +9,9 @@ use prost::Message as _;
 
 use crate::proto::inner as p;
 
-/// The longest a certificate may hold: 24 h, milliseconds.
+/// The longest validity of a certificate: 24 h in milliseconds.
 pub const MAX_VALIDITY_MS: u64 = 24 * 3600 * 1000;
-/// The most an encoded certificate may take.
+/// The most bytes of an encoded certificate.
 pub const MAX_CERTIFICATE: usize = 512;
 
 /// Why a boot certificate is refused.
@@ -20,16 +20,16 @@ pub enum BootError {
     /// Not protobuf, or a field of the wrong length.
     #[error("boot certificate: malformed")]
     Malformed,
-    /// Of another lineage or era.
+    /// It is for another lineage or era.
     #[error("boot certificate: of another fleet")]
     OtherFleet,
-    /// Its slot is not on the list, or another node's.
+    /// Its slot is not on the admission list, or belongs to another node.
     #[error("boot certificate: slot {0} is not admitted for this node")]
     NotAdmitted(Slot),
-    /// Before or after its time, or made for longer than a day.
+    /// It is not yet valid, has expired, or is valid for more than a day.
     #[error("boot certificate of slot {0}: outside its dates")]
     Dates(Slot),
-    /// Not by the identity on the list.
+    /// The identity on the admission list did not sign it.
     #[error("boot certificate of slot {0}: not signed by the identity on the admission list")]
     Signature(Slot),
 }
@@ -37,26 +37,26 @@ pub enum BootError {
 /// Everything in a certificate but its signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claims {
-    /// Of the fleet.
+    /// The fleet's lineage.
     pub lineage: Lineage,
-    /// Of the fleet.
+    /// The fleet's era.
     pub era: Era,
     /// The vault's Raft id.
     pub node: NodeId,
     /// The vault's slot.
     pub slot: Slot,
-    /// The admission list it was made under.
+    /// Number of the admission list in force when it was made.
     pub admission: u64,
     /// The boot key.
     pub key: PublicKey,
-    /// From.
+    /// Start of its validity, milliseconds since 1970.
     pub not_before: Time,
-    /// Until.
+    /// End of its validity, milliseconds since 1970.
     pub not_after: Time,
 }
 
 impl Claims {
-    /// What the identity signs (ECDSA P-256 over its SHA-256).
+    /// The statement that the identity signs (ECDSA P-256 with SHA-256).
     pub fn statement(&self) -> Vec<u8> {
         statement::boot_certificate(
             &self.lineage,
@@ -87,7 +87,7 @@ impl Claims {
     }
 }
 
-/// Checks a certificate against the admission list at a moment. A pure function: replicas call it while they apply entries.
+/// Checks a certificate against the admission list at a given time. A pure function, because replicas call it while they apply entries.
 pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<BootKey, BootError> {
     if certificate.len() > MAX_CERTIFICATE {
         return Err(BootError::Malformed);

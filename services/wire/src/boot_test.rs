@@ -70,7 +70,7 @@ fn a_certificate_by_the_admitted_identity_is_believed_within_its_dates() {
     }
 }
 
-/// S26: only the identity that the root admitted speaks for a slot.
+/// S26: only the identity that the root admitted can certify keys for a slot.
 #[test]
 fn s26_a_boot_key_of_an_identity_that_is_not_on_the_list_is_refused() {
     let (rs, list) = fleet();
@@ -112,7 +112,7 @@ proptest! {
         let mut cert = certify(&rs[1], &claims(2));
         let at = at % cert.len();
         cert[at] ^= 1 << bit;
-        // Protobuf may skip an unknown field: what counts is that no other content is believed.
+        // Protobuf may skip an unknown field: the test requires only that no other content is accepted.
         if let Ok(boot) = verify(&cert, &list, Time(2_000)) {
             prop_assert_eq!(boot, BootKey { slot: Slot(2), key: PublicKey([9; 32]) });
         }

@@ -1,4 +1,4 @@
-//! Core's values as messages, and messages as core's values.
+//! Conversions between core's values and messages.
 
 use bkv_core::command::{Acknowledgement, OwnerSignature};
 use bkv_core::effect::Refusal;
@@ -10,13 +10,13 @@ use bytes::Bytes;
 use crate::proto::inner as p;
 use crate::proto::inner::refused::Code;
 
-/// A field of a message can't be what core needs.
+/// A field of a message can't become a value of core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// Too short or too long.
+    /// The field is too short or too long.
     #[error(transparent)]
     Length(#[from] WrongLength),
-    /// No slot has so large a number.
+    /// The number is too large for a slot.
     #[error("slot {0} is larger than any")]
     Slot(u32),
 }

@@ -1,7 +1,7 @@
-//! What goes between client, ChatD and vaults: messages, root-signed documents, boot certificates, the inner channel.
+//! The data that client, ChatD and vaults exchange: messages, root-signed documents, boot certificates, the inner channel.
 //!
 //! Implements core's [`bkv_core::verify::Verifier`] with the checks of `bkv-crypto`. No I/O and no clock. Randomness is an argument, or comes from
-//! the operating system where a library insists.
+//! the operating system where a library requires that.
 #![forbid(unsafe_code)]
 
 pub mod boot;

@@ -1,4 +1,4 @@
-//! The checks that the state machine asks for, over the suite's cryptography and the pinned root.
+//! The checks that the state machine needs, made with the suite's cryptography and the pinned root.
 
 use bkv_core::command::{Acknowledgement, NewDocuments};
 use bkv_core::document::{Admission, Documents};
@@ -16,7 +16,7 @@ pub struct WireVerifier {
 }
 
 impl WireVerifier {
-    /// For the pinned root.
+    /// A verifier for the pinned root.
     pub const fn new(root: Root) -> Self {
         Self { root }
     }

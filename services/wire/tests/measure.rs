@@ -1,4 +1,4 @@
-//! What one handshake of the inner channel costs, in microseconds of wall time on one thread, best of twelve batches. Not a test of anything:
+//! Measures one handshake of the inner channel, in microseconds of wall time on one thread, best of twelve batches. It asserts nothing. Run it with
 //! `cargo test --release -p bkv-wire --test measure -- --ignored --nocapture`
 #![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
 

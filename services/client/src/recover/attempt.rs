@@ -1,4 +1,4 @@
-//! One attempt and its progress. It outlives sessions: after a break the client sends the same messages with the same ids again, free of charge.
+//! One attempt and its progress. It outlives sessions: after a break the client sends the same messages with the same ids again, which costs no try.
 
 use bkv_core::id::{AttemptId, Slot};
 use bkv_core::statement::{self, Attempt as Statement};
@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::error::{Counted, Error, WrongAnswer};
 use crate::runtime::Runtime;
 
-/// Lives in memory only. To survive a restart, the blinding factor inside `blinded` would have to be on disk. With it and B, which the vaults know, an
-/// attacker who reads the disk could test passwords against B offline. Losing a try in a crash is the smaller loss.
+/// Lives in memory only. To survive a restart, the blinding factor inside `blinded` would have to be on disk. With it and B, which the vaults
+/// know, an attacker who reads the disk could test passwords against B offline. Losing a try in a crash is the smaller loss.
 pub(super) struct Attempt {
     pub(super) id: AttemptId,
     cancel: Zeroizing<[u8; 32]>,
@@ -26,7 +26,7 @@ pub(super) struct Attempt {
     pub(super) left: bool,
     /// The vault answered `Begin`: it is charged, repeating is free.
     pub(super) begun: bool,
-    /// Answers whose proofs held, all to one statement.
+    /// Answers with valid proofs, all to one statement.
     pub(super) answers: Answers,
     /// Wrong answers so far.
     pub(super) wrong: Vec<WrongAnswer>,
@@ -41,9 +41,9 @@ pub(super) struct Answers {
 }
 
 pub(super) enum Stage {
-    /// B is out, or about to be.
+    /// B has been sent, or is about to be.
     Blind,
-    /// pw' is known; nothing made from it has left.
+    /// pw' is known. The client has sent nothing made from it.
     Exchange(Box<Exchange>),
     /// KE2 opened: the password is right.
     Proved(Box<Proved>),
@@ -112,8 +112,8 @@ impl Attempt {
 
     /// Whether the try of this attempt is counted, for an error.
     ///
-    /// The client does not close the attempt (`GiveUp`) when time is up. That would give no try back, and would destroy the key at once if this is the last
-    /// try, which a device with the key can still rescue until the deadline.
+    /// The client does not close the attempt (`GiveUp`) when time is up. That would give no try back, and would destroy the key at once if this is
+    /// the last try, which a device with the key can still rescue until the deadline.
     pub(super) fn counted(&self) -> Option<Counted> {
         match (self.begun, self.left) {
             (true, _) => Some(Counted::Yes),
@@ -142,7 +142,7 @@ impl Attempt {
 }
 
 impl Exchange {
-    /// KE1: made once, the same at every repetition until a KE2 has been tried on it.
+    /// KE1. It is made once and stays the same at every repetition until a KE2 has been tried on it.
     pub(super) fn ke1(&mut self, runtime: &Runtime) -> Result<&[u8], Error> {
         let started = match self.login.take() {
             Some(started) => started,
@@ -153,7 +153,7 @@ impl Exchange {
     }
 }
 
-/// max(0, budget − (ordinal − success)): this attempt counted as failed, as long as it has not succeeded.
+/// max(0, budget − (ordinal − success)): this attempt counts as failed until it succeeds.
 pub(super) fn tries_left(s: &Statement) -> u32 {
     let used = s.ordinal.0.saturating_sub(s.success.0);
     u32::try_from(u64::from(s.budget).saturating_sub(used)).unwrap_or(0)

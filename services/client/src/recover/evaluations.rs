@@ -19,7 +19,7 @@ use crate::trusted::CheckError;
 
 /// How often the leader is asked for more answers in one session before a new one is tried.
 const ASK_AGAIN: usize = 2;
-/// How often a leader may change the statement before it is named.
+/// How often a leader may change the statement before the error names it.
 const MAX_STATEMENTS: u8 = 3;
 
 /// What is wrong with a `Begun`.
@@ -32,7 +32,7 @@ enum BegunError {
 }
 
 impl Client {
-    /// Gathers answers to `Begin` (request `id`) until t have held, then makes pw' of them.
+    /// Gathers answers to `Begin` (request `id`) until t are valid, then computes pw' from them.
     pub(super) async fn evaluations(
         &self,
         session: &mut Session,
@@ -86,7 +86,7 @@ impl Attempt {
         }
     }
 
-    /// Checks what one `Begun` brings. All answers that are combined are to one and the same statement.
+    /// Checks the answers in one `Begun`. All answers that are combined are to one and the same statement.
     fn take(&mut self, entered: &Entered, leader: Slot, begun: &p::Begun) -> Result<(), Fault> {
         let statement = match self.statement(entered, begun) {
             Ok(statement) => statement,
@@ -164,7 +164,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// t answers have held: combine them. Stretching outside the signed policy ends it here (S21).
+    /// Combines t valid answers. Fails if the stretching is outside the signed policy (S21).
     fn harden(&mut self, entered: &Entered) -> Result<(), Fault> {
         let Some((statement, commitments)) = &self.answers.statement else { return Err(unexpected()) };
         let policy = entered.trusted.policy();

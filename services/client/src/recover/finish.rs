@@ -42,7 +42,7 @@ impl Client {
             &s.attempt,
             &s.blinded,
         );
-        // Take it: a KE1 whose KE2 was bad is never used again.
+        // Take KE1 out, because a KE1 whose KE2 was bad is never used again.
         let Some((login, ke1)) = exchange.login.take() else { return Err(unexpected()) };
         let done =
             login.finish(&exchange.hardened, &ke2, &context.0, &exchange.stretch, &mut self.runtime.rng());
@@ -62,7 +62,7 @@ impl Client {
         Ok(())
     }
 
-    /// The answer to `Finish`: the record, under a key that only the two ends of this very channel have.
+    /// The answer to `Finish`: the record, encrypted with a key that only the two ends of this channel have.
     pub(super) async fn finished(
         &self,
         session: &mut Session,
@@ -134,7 +134,7 @@ impl Client {
         let Stage::Wrong(statement) = &attempt.stage else { return Err(unexpected()) };
         let closed = session.reply(&self.runtime, id, self.timing.reply).await;
         match closed {
-            // Closed already: by a repetition of this, by its deadline, or by a later attempt.
+            // The attempt is closed already: by a repetition of this request, by its deadline, or by a later attempt.
             Ok((Answer::Done(_), _)) | Err(Fault::Refused(_)) => {}
             Ok(_) => return Err(unexpected()),
             Err(fault) => return Err(fault),

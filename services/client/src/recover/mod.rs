@@ -32,9 +32,9 @@ pub enum LastTry<'a> {
     /// End with [`Error::LastTryDeclined`] before anything is charged.
     #[default]
     Decline,
-    /// Use it. Saves one round trip in every recovery, because the client need not ask for the tries left before `Begin`.
+    /// Use it. This saves one round trip in every recovery, because the client need not ask for the tries left before `Begin`.
     Use,
-    /// Ask; true means: use it.
+    /// Ask the user. True means to use it.
     Ask(&'a (dyn Fn(&LastTryWarning) -> bool + Send + Sync)),
 }
 
@@ -48,12 +48,12 @@ impl std::fmt::Debug for LastTry<'_> {
     }
 }
 
-/// How to recover.
+/// Options of a recovery.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecoverOptions<'a> {
     /// What to do when only one try is left.
     pub last_try: LastTry<'a>,
-    /// Leave a wrong last try open until its deadline instead of closing it: the key is destroyed either way, but until then a device that
+    /// Leave a wrong last try open until its deadline instead of closing it. The key is destroyed either way, but until then a device that
     /// still has the key can set a new password.
     pub leave_last_try_open: bool,
     /// Past half of the lifetime limit: leave the registration as it is.
@@ -73,13 +73,13 @@ pub enum Note {
     RenewalFailed(Error),
 }
 
-/// The key, and what came with it.
+/// The recovered key and its circumstances.
 pub struct Recovered {
     /// The backup key.
     pub key: BackupKey,
     /// Whose.
     pub account: AccountId,
-    /// The leader signed that the success was counted.
+    /// The leader's signed confirmation that it counted the success.
     pub receipt: Receipt,
     /// The newest backup, as the owner named it.
     pub manifest: Option<Manifest>,
@@ -132,7 +132,7 @@ impl Client {
         Ok(recovered)
     }
 
-    /// One session: from wherever the attempt is, as far as it gets.
+    /// Runs one session. It continues the attempt from its present stage, as far as possible.
     async fn recover_once(
         &self,
         attempt: &mut Attempt,
@@ -176,8 +176,8 @@ impl Client {
     }
 }
 
-/// S20: the leader signs the tries left over our nonce. (A rooted leader that lies here makes a user spend the last try unwarned. It can burn tries
-/// anyway.)
+/// S20: the leader signs the tries left over our nonce. (A rooted leader that lies here makes a user spend the last try without warning. It can
+/// use up tries anyway.)
 fn consider_last_try(entered: &Entered, attempt: &mut Attempt, last: &LastTry<'_>) -> Result<(), Fault> {
     let Some(says) = entered.survey.good.iter().min_by_key(|a| a.tries_left) else {
         return Err(match entered.survey.wrong.first() {

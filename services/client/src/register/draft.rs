@@ -1,4 +1,4 @@
-//! Everything that a registration sends, made at once: the record, the sealed shares, the signatures.
+//! All data that a registration sends: the record, the sealed shares, the signatures.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::runtime::Runtime;
 use crate::sealed::{self, OwnerKey};
 use crate::trusted::Trusted;
 
-/// Between request and response. The whole OPRF key exists here only, and is dropped with it.
+/// The state between request and response. The whole OPRF key exists only here and is dropped with it.
 pub(super) struct Begun {
     trusted: Arc<Trusted>,
     shares: Vec<Share>,
@@ -28,7 +28,7 @@ pub(super) struct Begun {
     pub(super) request: Vec<u8>,
 }
 
-/// After the response: what is stored and confirmed.
+/// The state after the response: the data that is stored and confirmed.
 pub(super) struct Draft {
     pub(super) trusted: Arc<Trusted>,
     pub(super) base: Generation,
@@ -159,7 +159,7 @@ impl Draft {
         }
     }
 
-    /// Regions whose acknowledgement is not there.
+    /// Regions that have not acknowledged.
     pub(super) fn silent(&self) -> Vec<String> {
         let members = self.trusted.admission().members.iter();
         let here = |slot: Slot| self.acknowledgements.iter().any(|(s, _)| *s == slot);

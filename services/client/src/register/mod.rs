@@ -27,14 +27,14 @@ use crate::session::Session;
 use crate::trusted::Trusted;
 use draft::Draft;
 
-/// ReceiptKind to register.
+/// Options of a registration.
 #[derive(Default)]
 pub struct RegisterOptions<'a> {
-    /// The key to lay under the password; None: a new one. Whoever gives the registered key may overwrite what is live (S16).
+    /// The key to register under the password. None makes a new key. A caller with the registered key may overwrite the live registration (S16).
     pub key: Option<&'a BackupKey>,
-    /// ReceiptKind an attacker knows of the account (user name, e-mail address, phone number): refused as passwords.
+    /// Names that an attacker knows of the account (user name, e-mail address, phone number). They are refused as passwords.
     pub account_names: Vec<&'a str>,
-    /// Stretching; None: the policy's floor. Must be within the policy.
+    /// Stretching parameters, which must be within the policy. None takes the policy's floor.
     pub ksf: Option<KsfParams>,
 }
 
@@ -55,9 +55,9 @@ pub struct Registered {
     pub account: AccountId,
     /// Which registration.
     pub generation: Generation,
-    /// The leader signed that it is live.
+    /// The leader's signed confirmation that it is live.
     pub receipt: Receipt,
-    /// Regions that did not acknowledge in time: they hold the registration later, or not at all.
+    /// Regions that did not acknowledge in time. They may store the registration later, or never.
     pub not_acknowledged: Vec<String>,
     /// Regions that answered wrongly.
     pub wrong: Vec<WrongAnswer>,
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Registered {
     }
 }
 
-/// A registration under way; outlives sessions.
+/// A registration in progress. It outlives sessions.
 struct Registration {
     password: Prepared,
     key: BackupKey,
@@ -83,14 +83,14 @@ struct Registration {
 }
 
 impl Client {
-    /// Lays a key under a password. Fails with [`Error::KeyExists`] if one is live and `options.key` is not given.
+    /// Registers a key under a password. Fails with [`Error::KeyExists`] if one is live and `options.key` is not given.
     pub async fn register(&self, password: &str, options: RegisterOptions<'_>) -> Result<Registered, Error> {
         let prepared = Prepared::new(password)?;
         prepared.check_new(&options.account_names)?;
         self.lay(prepared, options.key, options.ksf).await
     }
 
-    /// The same under a password that is in use already: advice would come too late.
+    /// The same for a password that is already in use. It skips the check for easy passwords, whose advice would come too late.
     pub(crate) async fn renew(
         &self,
         password: &str,
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// A draft: what `Store` will say, again and again if need be.
+    /// The draft, whose `Store` the client may have to repeat.
     async fn start(
         &self,
         session: &mut Session,
@@ -220,7 +220,7 @@ fn starts_again(code: Code) -> bool {
 }
 
 impl Draft {
-    /// Is `base` still what it was made on, or is this very draft live already?
+    /// True if `base` is still the base of the draft, or if this very draft is live already.
     fn fits(&self, generation: Generation, record: &Hash) -> bool {
         self.base == generation || (self.record.generation == generation && self.hash == *record)
     }

@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::transport::TransportError;
 
-/// Frames under way to ChatD, all streams together.
+/// The most frames queued to ChatD, for all streams together.
 const OUT: usize = 256;
-/// Frames that a stream has not read yet. An honest vault sends a handful in answer to each request; beyond that the stream is cut.
+/// The most frames that a stream has not read yet. An honest vault sends a handful in answer to each request; beyond that the link cuts the stream.
 const IN: usize = 64;
 /// Send a ping after this long without a frame from ChatD. After twice that the link is lost.
 const IDLE: Duration = Duration::from_secs(15);
@@ -137,7 +137,7 @@ async fn run<S>(
     let _ = socket.close(None).await;
 }
 
-/// Writes all that is queued, then flushes once: frames of many streams share system calls.
+/// Writes all queued frames, then flushes once, so frames of many streams share system calls.
 async fn write<S>(
     socket: &mut WebSocketStream<S>,
     first: Frame,
@@ -154,7 +154,7 @@ where
     socket.flush().await.map_err(drop)
 }
 
-/// Gives a frame to its stream. Only what is no frame at all ends the link.
+/// Passes a frame to its stream. Only bytes that do not decode as a frame end the link.
 fn deliver(streams: &Streams, bytes: Bytes) -> Result<(), ()> {
     let frame = Frame::decode(bytes).map_err(drop)?;
     let Some(body) = frame.body else { return Ok(()) };
@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Arbitrary bytes from ChatD: a frame goes to its stream, frames of unknown streams are dropped, bytes that are no frame end the link.
+        /// Arbitrary bytes from ChatD: a frame goes to its stream, frames of unknown streams are dropped, bytes that do not decode as a frame end
+        /// the link.
         #[test]
         fn s38_arbitrary_frames_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
             let streams = Streams::default();

@@ -34,7 +34,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Which web certificates ChatD may show. (ChatD is not trusted with anything but availability and metadata; TLS to it keeps those private.)
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// What this machine trusts.
+    /// The authorities that this machine trusts.
     System,
     /// These authorities only, PEM: a fleet's own.
     Pem(Vec<u8>),
@@ -53,7 +53,7 @@ impl WebSocketTransport {
     /// `base`: `https://host:port`. `token`: the JWT with ChatD's audience.
     ///
     /// # Errors
-    /// [`TransportError::Misconfigured`], naming what.
+    /// [`TransportError::Misconfigured`], which names the faulty argument.
     pub fn new(base: &str, trust: &Trust, token: &Zeroizing<String>) -> Result<Self, TransportError> {
         let base = Url::parse(base).map_err(|e| wrong(format!("ChatD's address {base:?}: {e}")))?;
         if base.scheme() != "https" || base.host_str().is_none() {
@@ -154,7 +154,7 @@ impl Transport for WebSocketTransport {
     }
 
     fn suspect(&self) {
-        // If somebody is connecting right now, that connection is new anyway.
+        // If another task is connecting right now, that connection is new anyway.
         if let Ok(mut link) = self.link.try_lock() {
             *link = None;
         }
@@ -201,7 +201,7 @@ fn wrong(why: String) -> TransportError {
     TransportError::Misconfigured(why)
 }
 
-/// ChatD's answer; `challenge` is its WWW-Authenticate (RFC 6750, section 3), which tells a token that has run out from a wrong one.
+/// ChatD's answer; `challenge` is its WWW-Authenticate (RFC 6750, section 3), which distinguishes an expired token from a wrong one.
 fn status(code: u16, challenge: Option<&str>) -> TransportError {
     match code {
         401 if challenge.is_some_and(|c| c.contains("expired")) => TransportError::TokenExpired,

@@ -44,7 +44,7 @@ async fn a_change_of_password_keeps_the_key_and_ends_the_old_password() {
     assert_eq!(vaults.client().recover(new, RecoverOptions::default()).await.unwrap().key.as_bytes(), &key);
 }
 
-/// S29: the vault tells a new device which backup is the newest; an older one is reported as a rollback.
+/// S29: the vault sends a new device the name of the newest backup. The client reports an older one as a rollback.
 #[tokio::test]
 async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     let (vaults, key) = registered().await;
@@ -58,10 +58,10 @@ async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     client.backed_up(&key, &second).await.unwrap();
     let phone = vaults.client();
     let new_device = phone.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
-    // The new device keeps it: it notices also when no vault is in reach.
+    // The new device saves it, so it detects a rollback also when it can't reach any vault.
     let kept = newest(&account, None, &phone.fleet().memory().load().unwrap()).unwrap();
     assert_eq!((kept.sequence, kept.hash), (2, *second.hash()));
-    // Of another account that says nothing.
+    // The saved name does not apply to another account.
     let other = bkv_client::AccountId([9; 32]);
     assert_eq!(newest(&other, None, &phone.fleet().memory().load().unwrap()), None);
     let named = new_device.manifest.unwrap();

@@ -1,4 +1,4 @@
-//! Recover: what leaves the client, who is believed, and that nothing but a wrong password costs a try.
+//! Recovery: what the client sends, whose answers it accepts, and that only a wrong password costs a try.
 
 use bkv_client::{
     BackupKey, Counted, Distrust, Error, KsfParams, LastTry, Note, RecoverOptions, RegisterOptions, State,
@@ -92,7 +92,7 @@ async fn a_wrong_last_try_can_be_left_open_for_a_rescue() {
     assert_eq!(vaults.state().account_state(), bkv_client::State::LastTry);
 }
 
-/// S11: whatever is cut, wherever: the same attempt goes on, at another leader too, and is charged once.
+/// S11: after any cut the same attempt goes on, also at another leader, and is charged once.
 #[tokio::test]
 async fn s11_a_stream_cut_at_any_step_costs_no_try() {
     for options in [RecoverOptions::default(), eager()] {
@@ -171,7 +171,7 @@ const LIES: [Lie; 13] = [
     Lie::NotCanonical,
 ];
 
-/// S02, S03: identity, non-canonical and reflected elements are among the lies.
+/// S02, S03: the wrong answers include identity, non-canonical and reflected elements.
 #[tokio::test]
 async fn s45_a_region_that_answers_wrongly_is_named_routed_around_and_costs_no_try() {
     for lie in LIES {
@@ -192,7 +192,7 @@ async fn s45_a_region_that_answers_wrongly_is_named_routed_around_and_costs_no_t
     }
 }
 
-/// What an error says of the try is what the vault holds: none before `Begin` has left, "perhaps" until it is answered, spent from then on.
+/// The error reports the try as the vault charged it: none before the client has sent `Begin`, "perhaps" until the answer, spent afterwards.
 #[tokio::test]
 async fn an_attempt_without_an_outcome_says_whether_its_try_is_counted() {
     // Cuts of all requests from the nth on: 0 is `Open`, then `Begin`, `KeyExchange`, `Finish`; the eager one sends the first two at once.
@@ -226,7 +226,7 @@ async fn an_attempt_without_an_outcome_says_whether_its_try_is_counted() {
         };
         assert!(e.remedy().contains(word), "{case}: {}", e.remedy());
     }
-    // Nobody leads: ChatD says so before the handshake is done, and nothing has left.
+    // No vault leads. ChatD reports that before the handshake is done, and the client has sent no request.
     let (vaults, _) = registered().await;
     vaults.state().nobody_leads = true;
     let e = vaults.client().recover(PASSWORD, eager()).await.unwrap_err();
@@ -247,7 +247,7 @@ async fn a_silent_region_is_done_without() {
     assert!(matches!(e.cause(), Error::VaultUnreachable(_)), "{e:?}");
 }
 
-/// S44: with two regions lying nothing made from the password leaves. (An attempt is charged, as a leader can always do; the same attempt goes
+/// S44: if two regions lie, the client sends nothing made from the password. (An attempt is charged, as a leader can always do; the same attempt goes
 /// on when the regions answer rightly.)
 #[tokio::test]
 async fn s44_without_t_proofs_nothing_made_from_the_password_leaves() {
@@ -262,7 +262,7 @@ async fn s44_without_t_proofs_nothing_made_from_the_password_leaves() {
     }
 }
 
-/// S44: t answers are by t regions: one region's, however often the leader sends it, is one.
+/// S44: t answers must be from t regions. One region's answer counts once, however often the leader sends it.
 #[tokio::test]
 async fn s44_the_same_region_twice_is_not_two_regions() {
     let (vaults, _) = registered().await;
@@ -276,7 +276,7 @@ async fn s44_the_same_region_twice_is_not_two_regions() {
     assert_eq!(vaults.state().made_from_password(), 0);
 }
 
-/// S44: commitments of the leader's own making, under which its own shares would prove: the regions' signatures are over the registered ones.
+/// S44: the leader sends commitments of its own, for which its own shares have valid proofs. The regions' signatures cover the registered ones.
 #[tokio::test]
 async fn s44_other_commitments_than_the_regions_signed_end_it() {
     let (vaults, _) = registered().await;
@@ -350,7 +350,7 @@ async fn past_half_of_the_lifetime_limit_the_key_is_registered_anew_and_a_failur
     assert_eq!((recovered.key.as_bytes(), vaults.state().generation()), (&key, 2));
 }
 
-/// The remedy that a locked account's owner is told has to be true.
+/// The remedy in the error of a locked account must work.
 #[tokio::test]
 async fn a_locked_account_is_unlocked_by_the_device_that_has_the_key_and_by_nobody_else() {
     const OTHER: &str = "nine orange lanterns drift";
@@ -361,7 +361,7 @@ async fn a_locked_account_is_unlocked_by_the_device_that_has_the_key_and_by_nobo
         assert!(e.remedy().contains("`bkv register`"), "{}", e.remedy());
     };
     locked(vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err());
-    // A change of password proves the old one first; so does whoever has no key.
+    // A change of password proves the old one first, and so does a user without the key.
     let changed = vaults.client().change_password(PASSWORD, OTHER, &[], RecoverOptions::default()).await;
     locked(changed.unwrap_err());
     let e = vaults.client().register(OTHER, RegisterOptions::default()).await.unwrap_err();

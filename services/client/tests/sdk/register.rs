@@ -1,4 +1,4 @@
-//! Register: two phases, t regions believed, never one; a repetition leaves one live registration.
+//! Registration in two phases. The client accepts the answers of t regions, never of one. A repetition leaves one live registration.
 
 use bkv_client::{BackupKey, Error, RecoverOptions, RegisterOptions, State};
 use bkv_wire::proto::inner::request::Operation;
@@ -80,7 +80,7 @@ async fn s21_weak_passwords_are_refused_with_advice_and_nothing_is_sent() {
 async fn a_lying_generation_gets_no_registration() {
     let (vaults, key) = registered().await;
     let own = BackupKey::from_bytes(&key);
-    // Every region's attestation is an old one: nothing is signed for a state that t regions don't attest now.
+    // Every region's attestation is stale. The client must not sign for a state that t regions don't attest now.
     vaults.state().replay = true;
     let options = RegisterOptions { key: Some(&own), ..Default::default() };
     let e = vaults.client().register("another good pass phrase", options).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Status: signed by t regions over our nonce, or not believed.
+//! The client accepts a status only if t regions signed it over its nonce.
 
 use bkv_client::{Error, State, Timing, Zeroizing};
 

@@ -1,4 +1,4 @@
-//! S06: which documents and keys are believed.
+//! S06: which documents and keys the client accepts.
 
 use std::sync::Arc;
 
@@ -151,7 +151,7 @@ proptest! {
         let mut changed = vaults.state().bundle.clone();
         let at = at % changed.len();
         changed[at] ^= 1 << bit;
-        // Protobuf may skip an unknown field: what counts is that no other content is believed.
+        // Protobuf may skip an unknown field: the test requires only that no other content is accepted.
         if let Ok(trusted) = fleet.accept(&changed, Time(keys::START)) {
             let state = vaults.state();
             prop_assert_eq!(&trusted.admission().members, &state.admission().members);

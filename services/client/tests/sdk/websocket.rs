@@ -1,4 +1,4 @@
-//! The shipped transport on real sockets: TLS, WebSocket, many streams in one connection, a connection that goes away.
+//! The shipped transport on real sockets: TLS, WebSocket, many streams in one connection, a lost connection.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -109,7 +109,7 @@ impl Chatd {
     }
 }
 
-/// Real timers, at the moment when the vaults's documents hold.
+/// Real timers, with a wall clock at a time when the vaults' documents are valid.
 #[derive(Default)]
 struct StandClock(TokioClock);
 

@@ -1,4 +1,4 @@
-//! S44: a sealed share opens with its own key, for its own record and slot, unchanged, and in no other way.
+//! S44: a sealed share opens only unchanged, with its own key, for its own record and slot.
 
 use bkv_core::id::{Hash, Slot};
 use bkv_core::record::SealedShare;
@@ -51,7 +51,7 @@ fn s44_it_opens_nowhere_else() {
     }
 }
 
-/// S02: under a public key of small order anybody could open the share.
+/// S02: if the public key were of small order, every attacker could open the share.
 #[test]
 fn s02_delivery_keys_of_small_order_are_refused() {
     for y in [[0; 32], {

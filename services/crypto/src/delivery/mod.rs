@@ -1,5 +1,5 @@
-//! Sends a share to its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller gives info and
-//! associated data: they bind the share to record and slot, so that it opens in no other account, generation or region (S44).
+//! Sends a share to its region: HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. The caller passes info and
+//! associated data, which bind the share to record and slot, so that it opens in no other account, generation or region (S44).
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub const CT_LEN: usize = Share::LEN + 16;
 /// Why a share could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// Not 32 bytes that X25519 can work with.
+    /// The key is not 32 bytes that X25519 accepts.
     #[error("not an X25519 key")]
     Key,
     /// The operating system gave no randomness, or the public key is of small order.
@@ -34,7 +34,7 @@ pub enum DeliveryError {
         /// Of the ciphertext.
         ct: usize,
     },
-    /// Sealed to another key, for another record or slot, or changed.
+    /// It was sealed to another key, for another record or slot, or was changed.
     #[error("the sealed share does not open here")]
     Open,
     /// It opened, but the content is not a share.
@@ -49,7 +49,7 @@ pub struct DeliveryKey {
 }
 
 impl DeliveryKey {
-    /// A new one, from the operating system's randomness.
+    /// Generates a new key pair from the operating system's randomness.
     pub fn generate() -> Result<Self, DeliveryError> {
         let (public, private) = HPKE.generate_key_pair().map_err(|_| DeliveryError::Key)?;
         Ok(Self { public: public.0.try_into().map_err(|_| DeliveryError::Key)?, private })
@@ -108,7 +108,8 @@ pub fn seal(
     Ok(SealedShare { slot, enc, ct })
 }
 
-/// Seals any secret to a delivery key: encapsulated key and ciphertext. `info` must name what is sealed, so that it is not taken for a share.
+/// Seals any secret to a delivery key: encapsulated key and ciphertext. `info` must name the kind of secret, so that an attacker can't pass it off
+/// as a share.
 pub fn seal_bytes(
     public: &[u8; 32],
     info: &[u8],

@@ -13,29 +13,29 @@ use super::suite::Suite;
 use super::{KE2_LEN, OpaqueError, RESPONSE_LEN, Stretch, sized};
 use crate::toprf::Hardened;
 
-/// Between request and response of a registration.
+/// The client's state between request and response of a registration.
 pub struct ClientRegistration(opaque_ke::ClientRegistration<Suite>);
 
-/// Between KE1 and KE2.
+/// The client's state between KE1 and KE2.
 pub struct ClientLogin(opaque_ke::ClientLogin<Suite>);
 
 /// The result of a registration.
 #[derive(Debug)]
 pub struct Registered {
-    /// Goes into the record.
+    /// The upload, for the record.
     pub upload: Vec<u8>,
-    /// Each login returns the same key.
+    /// The export key. Each login returns the same key.
     pub export_key: ExportKey,
 }
 
 /// The result of a login. The server has proved that it holds the record, and has not seen KE3 yet.
 #[derive(Debug)]
 pub struct LoggedIn {
-    /// For `Finish`.
+    /// KE3, for `Finish`.
     pub ke3: Vec<u8>,
-    /// Protects the reply.
+    /// The session key, which protects the reply.
     pub session_key: SessionKey,
-    /// Opens the record's ciphertext.
+    /// The export key, which opens the record's ciphertext.
     pub export_key: ExportKey,
 }
 

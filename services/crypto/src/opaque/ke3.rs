@@ -38,8 +38,8 @@ pub fn verify_ke3_signature(
     verify_success_proof(upload, context, &transcript, &signature)
 }
 
-/// The part of a valid `Finish` that a replica keeps. It proves to anybody later that the client itself got its tries back: the transcript (KE1 ‖
-/// KE2 without the server's signature) and the client's signature. Checks lengths only.
+/// The part of a valid `Finish` that a replica keeps. It later proves to any verifier that the client itself restored its tries: the transcript
+/// (KE1 ‖ KE2 without the server's signature) and the client's signature. Checks lengths only.
 pub fn success_proof(
     ke1: &[u8],
     ke2: &[u8],
@@ -50,7 +50,7 @@ pub fn success_proof(
     Ok((transcript(ke1, ke2)?, signature))
 }
 
-/// Verifies what [`success_proof`] kept.
+/// Verifies a proof made by [`success_proof`].
 pub fn verify_success_proof(
     upload: &[u8],
     context: &[u8],

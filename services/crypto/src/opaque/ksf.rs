@@ -1,5 +1,6 @@
 //! Key stretching: Argon2id (RFC 9106) with parameters at run time. They are part of the record, and a rooted leader could send
-//! others. Too weak ones make a stolen record cheap to guess at. Too strong ones exhaust the client's memory. So a `Stretch` exists only within the policy (S21).
+//! others. Too weak parameters make guesses at a stolen record cheap. Too strong ones exhaust the client's memory. So a `Stretch` exists only
+//! within the policy (S21).
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 pub use bkv_core::record::KsfParams;
@@ -21,7 +22,7 @@ pub enum KsfError {
     Invalid(KsfParams),
 }
 
-/// Stretching that the policy allows.
+/// Stretching parameters that the policy allows.
 #[derive(Clone, Debug)]
 pub struct Stretch {
     params: KsfParams,
@@ -48,7 +49,7 @@ impl Stretch {
         Ok(Self { params, inner: LibraryKsf::Argon2id(argon) })
     }
 
-    /// To compare with the record's.
+    /// The parameters, for comparison with the record's.
     pub const fn params(&self) -> &KsfParams {
         &self.params
     }
@@ -58,7 +59,7 @@ impl Stretch {
     }
 }
 
-/// What the library calls.
+/// The key stretching function that the library calls.
 #[derive(Clone, Debug)]
 pub(super) enum LibraryKsf {
     Argon2id(Params),
@@ -66,7 +67,7 @@ pub(super) enum LibraryKsf {
     Identity,
 }
 
-/// The library wants a default; we always pass one of ours.
+/// The library requires a default. We always pass our own parameters.
 impl Default for LibraryKsf {
     fn default() -> Self {
         Self::Argon2id(Params::default())
@@ -74,7 +75,7 @@ impl Default for LibraryKsf {
 }
 
 impl opaque_ke::ksf::Ksf for LibraryKsf {
-    /// RFC 9807 §7: Argon2id with a salt of 16 zero bytes, for the input is an OPRF output already, as long out as in.
+    /// RFC 9807 §7: Argon2id with a salt of 16 zero bytes, because the input is an OPRF output already. The output is as long as the input.
     fn hash<L: ArrayLength<u8>>(
         &self,
         input: GenericArray<u8, L>,
@@ -85,7 +86,8 @@ impl opaque_ke::ksf::Ksf for LibraryKsf {
             Self::Identity => return Ok(input),
         };
         let input = Zeroizing::new(input);
-        // Allocate the memory here, so that it is wiped (its last blocks reveal the output), and so that a failed allocation is an error, not an abort.
+        // Allocate the memory here, so that it is wiped (its last blocks reveal the output), and so that a failed allocation is an error, not an
+        // abort.
         let mut blocks: Zeroizing<Vec<Block>> = Zeroizing::new(Vec::new());
         blocks.try_reserve_exact(params.block_count()).map_err(|_| InternalError::KsfError)?;
         blocks.resize(params.block_count(), Block::default());

@@ -56,7 +56,7 @@ fn argon2id_with_a_zero_salt() {
     assert_eq!(ours.as_slice(), plain);
 }
 
-/// The bench-only identity still needs a policy whose floor is nothing.
+/// The bench-only identity still needs a policy with a floor of zero.
 #[cfg(feature = "bench-identity-ksf")]
 #[test]
 fn s21_identity_needs_a_floor_of_nothing() {

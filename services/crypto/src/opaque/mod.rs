@@ -1,5 +1,6 @@
-//! OPAQUE (RFC 9807) behind bytes: `opaque-ke` 4.0.1 with OPRF(ristretto255, SHA-512), SIGMA-I (Ed25519, ephemeral ristretto255, HKDF and
-//! HMAC with SHA-512) and Argon2id. The server needs only the record's own z and the attempt's seed, so every replica answers alike.
+//! OPAQUE (RFC 9807) with byte arrays as its interface: `opaque-ke` 4.0.1 with OPRF(ristretto255, SHA-512), SIGMA-I (Ed25519, ephemeral
+//! ristretto255, HKDF and HMAC with SHA-512) and Argon2id. The server needs only the record's own z and the attempt's seed, so every replica
+//! answers alike.
 //!
 //! Sizes in bytes: request 32, response 64, upload 192, KE1 96, KE2 384, KE3 128, session and export key 64.
 
@@ -54,7 +55,7 @@ pub enum OpaqueError {
     /// KE2 does not open: the password is wrong, or the server does not hold the record.
     #[error("the password does not fit the record")]
     WrongPassword,
-    /// KE3 is not by the client of this record, for this attempt.
+    /// KE3 was not made by the client of this record for this attempt.
     #[error("KE3 does not verify")]
     Ke3,
     /// Longer than 65,535 bytes.
@@ -63,7 +64,7 @@ pub enum OpaqueError {
     /// Argon2id could not run with these parameters on this machine.
     #[error("stretching failed: not enough memory, or bad parameters")]
     Stretching,
-    /// The library failed where it should not be able to.
+    /// The library failed in a call that should not be able to fail.
     #[error("OPAQUE failed inside the library")]
     Library,
 }

@@ -1,4 +1,4 @@
-//! The flow, what it refuses, and the verify-only check against the library's own, bit by bit (S02, S03, S15, S43).
+//! The flow, the inputs that it refuses, and the verify-only check against the library's own, bit by bit (S02, S03, S15, S43).
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -67,7 +67,7 @@ fn a_login_gives_the_export_key_of_the_registration_and_a_shared_session_key() {
     );
 }
 
-/// A wrong password unmasks KE2 to noise, of which about half is a valid server key and half is not: both must say the same.
+/// A wrong password unmasks KE2 to noise, of which about half is a valid server key and half is not: both must return the same error.
 #[test]
 fn a_wrong_password_ends_at_ke2() {
     let registered = register(&Z, &pw(1), &mut rng(1));
@@ -77,7 +77,7 @@ fn a_wrong_password_ends_at_ke2() {
     }
 }
 
-/// KE2 depends on z, seed, context and KE1: a second KE1 does not meet the same ephemeral key, and the seed alone does not tell it.
+/// KE2 depends on z, seed, context and KE1: a second KE1 does not meet the same ephemeral key, and the seed alone does not reveal it.
 #[test]
 fn ke2_is_fresh_for_every_input() {
     let registered = register(&Z, &pw(1), &mut rng(1));
@@ -98,8 +98,8 @@ fn ke2_is_fresh_for_every_input() {
     }
 }
 
-/// S43: the verify-only check says what the library's whole check says, for every flipped bit of KE1, KE2 and KE3, except where it looks
-/// at nothing: the server's signature in KE2 and the client's MAC in KE3.
+/// S43: the verify-only check returns the same as the library's whole check, for every flipped bit of KE1, KE2 and KE3, except in the parts
+/// that it ignores: the server's signature in KE2 and the client's MAC in KE3.
 #[test]
 fn s43_verify_only_equals_the_library_bit_by_bit() {
     let registered = register(&Z, &pw(1), &mut rng(1));

@@ -1,4 +1,4 @@
-//! Property tests of everything that takes bytes from outside.
+//! Property tests of all functions that parse bytes from outside.
 
 use proptest::prelude::*;
 
@@ -48,7 +48,7 @@ proptest! {
         prop_assert!(state.finish(&pw(1), &ke2, &CX, &stretch(), &mut rng).is_err());
     }
 
-    /// One byte of an honest KE2 changed: no KE3 ever comes out.
+    /// A change of one byte of an honest KE2 never gives a KE3.
     #[test]
     fn a_mutated_ke2_is_refused(at in 0..KE2_LEN, by in 1u8.., seed: u64) {
         let registered = register(&Z, &pw(1), &mut rng(seed));

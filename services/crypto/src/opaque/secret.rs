@@ -1,4 +1,4 @@
-//! Keys that OPAQUE derives: wiped on drop, not shown, compared in constant time.
+//! Keys that OPAQUE derives. They are wiped on drop, hidden in `Debug` and compared in constant time.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ macro_rules! secret {
                 key
             }
 
-            /// The bytes, for the one call that needs them.
+            /// The raw bytes, for the call that uses the key.
             pub const fn expose(&self) -> &[u8; 64] {
                 &self.0
             }
@@ -38,8 +38,8 @@ macro_rules! secret {
 }
 
 secret!(
-    /// Shared by client and leader after KE3: protects the reply.
+    /// Shared by client and leader after KE3. It protects the reply.
     SessionKey);
 secret!(
-    /// Known to the client only: the backup key lies under it.
+    /// Known to the client only. It encrypts the backup key.
     ExportKey);

@@ -1,4 +1,4 @@
-//! The server's side, all of it a function of its arguments: any replica gives the same bytes, also after a restart.
+//! The server's side. Every function depends only on its arguments, so any replica returns the same bytes, also after a restart.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::secret::SessionKey;
 use super::suite::{Suite, server_setup};
 use super::{KE1_LEN, KE3_LEN, OpaqueError, REQUEST_LEN, check_upload, sized};
 
-/// A record's server keys, from its z. Costs a base multiplication to make: keep it from KE1 to Finish.
+/// A record's server keys, from its z. Making it costs a base multiplication, so keep it from KE1 to Finish.
 pub struct Server {
     setup: ServerSetup<Suite>,
     z: Zeroizing<[u8; 32]>,
@@ -26,7 +26,7 @@ pub struct Server {
 pub struct ServerState(ServerLogin<Suite>);
 
 impl Server {
-    /// The keys that z gives.
+    /// Derives the keys from z.
     pub fn new(z: &[u8; 32]) -> Result<Self, OpaqueError> {
         Ok(Self { setup: server_setup(z)?, z: Zeroizing::new(*z) })
     }
@@ -41,8 +41,8 @@ impl Server {
     }
 
     /// RFC 9807 §6.2: KE1 → KE2. Randomness is ChaCha20 keyed with HKDF-SHA-512(salt "bkv/ke2/1", z ‖ seed, context ‖ SHA-256(KE1)): not
-    /// from the seed alone, because everybody who reads the log has the seed and would learn the session key. KE1 is hashed in, so that a second KE1
-    /// in the same attempt gets another ephemeral key and other nonces.
+    /// from the seed alone, because an attacker who reads the log has the seed and would learn the session key. The hash includes KE1, so a second
+    /// KE1 in the same attempt gets another ephemeral key and other nonces.
     pub fn answer(
         &self,
         seed: &[u8; 32],
@@ -76,13 +76,13 @@ impl Server {
     }
 }
 
-/// [`Server::register`] for a caller that has only z: the registration response, repeated by every replica as it applies.
+/// [`Server::register`] for a caller that has only z. Every replica recomputes the registration response with it as it applies a `Store`.
 pub fn registration_response(z: &[u8; 32], request: &[u8]) -> Result<Vec<u8>, OpaqueError> {
     Server::new(z)?.register(request)
 }
 
 impl ServerState {
-    /// RFC 9807 §6.4: signature and MAC of KE3. For the session key only: whether the counter is refilled is every replica's own check,
+    /// RFC 9807 §6.4: signature and MAC of KE3. Used only for the session key. Every replica decides by its own check whether the tries are restored:
     /// `verify_ke3_signature`.
     pub fn finish(self, ke3: &[u8], context: &[u8]) -> Result<SessionKey, OpaqueError> {
         sized("KE3", KE3_LEN, ke3)?;

@@ -18,15 +18,17 @@ impl CipherSuite for Suite {
     type Ksf = LibraryKsf;
 }
 
-/// RFC 8032's base point: a valid key that stands where the library wants one for accounts that do not exist. We never ask it for such.
+/// RFC 8032's base point. The library requires a valid key for answers about accounts that do not exist. We never request such an answer, so any
+/// valid key will do.
 const UNUSED_PUBLIC_KEY: [u8; 32] = {
     let mut base = [0x66; 32];
     base[0] = 0x58;
     base
 };
 
-/// OPRF seed (64) ‖ Ed25519 private key (32) from z. `ServerSetup::deserialize` is the way in: `new_with_key_pair_and_seed` would make a
-/// random key pair each time, a base multiplication for nothing. (The one for the private key's own public key can't be avoided.)
+/// Derives OPRF seed (64 bytes) ‖ Ed25519 private key (32 bytes) from z. Uses `ServerSetup::deserialize`, because `new_with_key_pair_and_seed`
+/// would generate an unused random key pair, which costs a base multiplication. (Computing the private key's own public key costs another,
+/// which can't be avoided.)
 pub(super) fn server_setup(z: &[u8; 32]) -> Result<ServerSetup<Suite>, OpaqueError> {
     let hk = Hkdf::<Sha512>::new(Some(b"bkv/opaque-server/1"), z);
     let mut bytes = Zeroizing::new([0; 64 + 32 + 32]);

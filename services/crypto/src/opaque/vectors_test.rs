@@ -23,8 +23,8 @@ impl CipherSuite for Rfc {
     type Ksf = Identity;
 }
 
-/// Gives out what it was made of, in order, and panics when that is used up or something is left: the vectors' values stand where the
-/// library draws randomness.
+/// A source of randomness that returns the vectors' values in order. It panics if the library draws more bytes than there are or leaves
+/// some over.
 struct Tape(Vec<u8>);
 
 impl Tape {
@@ -125,7 +125,7 @@ fn s01_rfc9807_appendix_c_1() {
     }
 }
 
-/// A change of the suite, a label, an order or a length fails here. To renew after a deliberate change, take what it prints.
+/// A change of the suite, a label, an order or a length fails here. After a deliberate change, copy the printed values.
 #[test]
 fn s01_our_suite_is_frozen() {
     let params = KsfParams { memory_kib: 64, passes: 2, lanes: 1 };

@@ -1,4 +1,4 @@
-//! Passwords that everyone tries first, folded (NFKC, lower case) and sorted. They lead every leaked list.
+//! The passwords that attackers try first, folded (NFKC, lower case) and sorted. They are the most frequent in every leaked list.
 
 /// On the list, or a listed one with a short tail of digits or signs.
 pub(super) fn contains(folded: &str) -> bool {
@@ -7,7 +7,7 @@ pub(super) fn contains(folded: &str) -> bool {
     starts.filter_map(|i| folded.split_at_checked(i)).any(|(head, tail)| is_tail(tail) && listed(head))
 }
 
-/// At most four characters, none of them a letter: what people append to please a rule.
+/// At most four characters, none of them a letter. People append such a tail to satisfy a password rule.
 pub(super) fn is_tail(s: &str) -> bool {
     s.chars().count() <= 4 && !s.chars().any(char::is_alphabetic)
 }

@@ -1,5 +1,5 @@
-//! Passwords: prepared alike on every device (RFC 8265 OpaqueString). A new one that is too easy to guess is refused with advice. With ten tries an
-//! attacker reaches only the few most common passwords, so the list is short.
+//! Passwords. Every device prepares them alike (RFC 8265 OpaqueString). A new password that is too easy to guess is refused with advice. With ten
+//! tries an attacker reaches only the few most common passwords, so the list is short.
 
 mod blocklist;
 
@@ -12,10 +12,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Fewest characters of a new password.
 pub const MIN_CHARS: usize = 8;
-/// Most bytes of a prepared password: enough for any sentence, and a bound if somebody pastes a file.
+/// Most bytes of a prepared password: enough for any sentence, and a limit if a user pastes a file.
 pub const MAX_BYTES: usize = 1024;
 
-/// A password can't be used at all.
+/// Why a password can't be used at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Nothing was typed.
@@ -31,7 +31,7 @@ pub enum PasswordError {
     Character,
 }
 
-/// Why a new password was refused. `Display` is advice for the person; none of them holds the password.
+/// Why a new password was refused. `Display` is advice for the user. No variant holds the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Weak {
     /// See [`MIN_CHARS`].
@@ -42,10 +42,10 @@ pub enum Weak {
         "this is one of the passwords that everyone tries first; take three or four random words instead"
     )]
     Common,
-    /// One or two characters, over and over.
+    /// One or two characters, repeated.
     #[error("the same characters over and over are guessed first; mix different words")]
     Repeated,
-    /// abcdefgh, 87654321.
+    /// A sequence such as abcdefgh or 87654321.
     #[error(
         "a run of the alphabet or of the digits is guessed first; take three or four random words instead"
     )]
@@ -79,8 +79,8 @@ impl Prepared {
         self.0.as_bytes()
     }
 
-    /// Checks that it is good enough for a new password. Never called for a password that is being tried. `account_names` are what an attacker knows: user name,
-    /// e-mail address, phone number.
+    /// Checks that it is good enough for a new password. Never call it for a password of a recovery. `account_names` are names that an attacker
+    /// knows: user name, e-mail address, phone number.
     pub fn check_new(&self, account_names: &[&str]) -> Result<(), Weak> {
         let folded = fold(&self.0);
         if self.0.chars().count() < MIN_CHARS {
@@ -113,7 +113,7 @@ fn fold(s: &str) -> Zeroizing<String> {
     Zeroizing::new(s.nfkc().flat_map(char::to_lowercase).collect())
 }
 
-/// Every character the next, or the one before, of its neighbour.
+/// True if each character is the successor, or each the predecessor, of the one before it.
 fn is_run(s: &str) -> bool {
     let steps = |by: i64| {
         s.chars().zip(s.chars().skip(1)).all(|(a, b)| i64::from(u32::from(b)) - i64::from(u32::from(a)) == by)

@@ -9,7 +9,7 @@ fn prepared(s: &str) -> String {
     String::from_utf8(Prepared::new(s).unwrap().expose().to_vec()).unwrap()
 }
 
-/// RFC 8265 §4.3, and the point of it: what two devices type differently comes out the same.
+/// RFC 8265 §4.3: a password that two devices encode differently has one prepared form.
 #[test]
 fn s21_rfc8265_opaque_string() {
     assert_eq!(prepared("correct horse battery staple"), "correct horse battery staple");
@@ -84,7 +84,7 @@ fn neither_debug_nor_errors_show_it() {
 }
 
 proptest! {
-    /// Prepared again, it stays what it is; and nothing panics.
+    /// Preparing a prepared password does not change it. No input panics.
     #[test]
     fn preparing_is_stable(s in any::<String>(), name in any::<String>()) {
         if let Ok(p) = Prepared::new(&s) {

@@ -32,7 +32,7 @@ fn halves(proof: &Proof) -> (Scalar, Scalar) {
     (half(&proof.0[..32]), half(&proof.0[32..]))
 }
 
-/// A badly made region: the same proof, its nonce without the share, or without what is proved.
+/// A faulty region. Its proof is the same, but its nonce omits the share or the proved statement.
 fn badly(s: &Scene, context: &[u8], nonce: impl Fn(&Statement<'_>) -> Scalar) -> Evaluation {
     let b = point(&s.blinded.0).unwrap();
     let beta = Element((s.share.scalar() * b).compress().0);
@@ -45,7 +45,7 @@ fn badly(s: &Scene, context: &[u8], nonce: impl Fn(&Statement<'_>) -> Scalar) ->
     Evaluation { beta, proof: Proof(proof) }
 }
 
-/// Every nonce that the attacker can think of from what it holds.
+/// All nonces that the attacker can compute from its data.
 fn guesses(st: &Statement<'_>) -> Vec<Scalar> {
     let of = |h: Sha512| Scalar::from_hash(h);
     let mut all = Vec::new();
@@ -61,7 +61,7 @@ fn guesses(st: &Statement<'_>) -> Vec<Scalar> {
     all
 }
 
-/// x = (r − s)/c for each guess of r; the public share tells when it is right.
+/// x = (r − s)/c for each guess of r; the public share confirms the right one.
 fn recover(s: &Scene, context: &[u8], e: &Evaluation) -> Option<Scalar> {
     let st = Statement { context, slot: Slot(1), public: &s.public, blinded: &s.blinded, beta: &e.beta };
     let (c, response) = halves(&e.proof);
@@ -121,7 +121,7 @@ fn s42_test_of_the_test_one_nonce_for_two_statements_gives_the_share() {
     assert_eq!(recover_from_two(&s, &a, &b), Some(*s.share.scalar()));
 }
 
-/// Nonces that hang together: r₁ = a·r₂ + b. With s = r − c·x that is one equation for x.
+/// Related nonces: r₁ = a·r₂ + b. With s = r − c·x that is one equation for x.
 fn recover_from_related(s: &Scene, one: &Evaluation, two: &Evaluation) -> Option<Scalar> {
     let ((c1, s1), (c2, s2)) = (halves(&one.proof), halves(&two.proof));
     let small = |n: i64| if n < 0 { -Scalar::from(n.unsigned_abs()) } else { Scalar::from(n.unsigned_abs()) };
@@ -137,7 +137,7 @@ fn recover_from_related(s: &Scene, one: &Evaluation, two: &Evaluation) -> Option
     None
 }
 
-/// The same attempt gives the same bytes, whoever asks and however often; another attempt's nonce has nothing to do with it.
+/// The same attempt gives the same bytes, whoever asks and however often; another attempt's nonce is unrelated.
 #[test]
 fn s42_an_attempt_has_one_proof_and_attempts_have_unrelated_nonces() {
     let s = scene();

@@ -1,4 +1,4 @@
-//! The client's side: blind, verify each answer, combine t verified ones, finish. Only a valid proof makes a `Verified`, and
+//! The client's side: blind the password, verify each answer, combine t verified answers, finalize. Only a valid proof makes a `Verified`, and
 //! `finish` takes nothing else. A rooted leader that could slip in an unproved share would choose the combined key and test a guess.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Commitments, Evaluation, ToprfError, proof};
 
-/// pw' = OPRF_k(password): what OPAQUE takes for the password. Wiped on drop, never shown.
+/// pw' = OPRF_k(password). OPAQUE uses it as the password. Wiped on drop, never shown.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Hardened([u8; 64]);
 
@@ -22,7 +22,7 @@ impl Hardened {
         Self(bytes)
     }
 
-    /// An attacker's guess at pw', made without t regions: only attack tests make one.
+    /// An attacker's guess at pw', made without t regions. Only attack tests use it.
     #[cfg(feature = "forensics")]
     pub const fn guessed(bytes: [u8; 64]) -> Self {
         Self(bytes)
@@ -40,7 +40,7 @@ pub struct Blinded {
     element: Element,
 }
 
-/// A β whose proof held, for one B under one set of commitments.
+/// A β whose proof was valid for one B under one set of commitments.
 #[derive(Clone)]
 pub struct Verified {
     slot: Slot,
@@ -51,7 +51,7 @@ pub struct Verified {
 
 /// RFC 9497 §3.3.1 `Blind`. `password` is the prepared one.
 pub fn blind(password: &[u8], rng: &mut (impl RngCore + CryptoRng)) -> Result<Blinded, ToprfError> {
-    // Refuse here: the library notices a length beyond 16 bits only when it finalizes, after an attempt was charged.
+    // Refuse a length beyond 16 bits here. The library would detect it only when it finalizes, after the vault has charged the attempt.
     if password.is_empty() || password.len() > usize::from(u16::MAX) {
         return Err(ToprfError::Password);
     }
@@ -60,7 +60,7 @@ pub fn blind(password: &[u8], rng: &mut (impl RngCore + CryptoRng)) -> Result<Bl
 }
 
 impl Blinded {
-    /// B, which goes out in `Begin`.
+    /// B, which the client sends in `Begin`.
     pub const fn element(&self) -> &Element {
         &self.element
     }
@@ -82,7 +82,7 @@ impl Blinded {
     }
 
     /// Combines exactly t verified answers of different slots in the exponent, unblinds and hashes (RFC 9497 §3.3.1 `Finalize`): the same
-    /// bytes as [`super::OprfKey::evaluate_whole`], whichever the slots.
+    /// bytes as [`super::OprfKey::evaluate_whole`], for any choice of slots.
     pub fn finish(
         &self,
         password: &[u8],

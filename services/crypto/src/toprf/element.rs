@@ -6,13 +6,13 @@ use curve25519_dalek::traits::IsIdentity;
 
 use super::ToprfError;
 
-/// RFC 9497 §2.1 `DeserializeElement`: canonical, on the group, not the identity. (An identity as B would make β say nothing of the
-/// share; as β it would make pw' the same for every password.)
+/// RFC 9497 §2.1 `DeserializeElement`: canonical, on the group, not the identity. (With the identity as B, β would not depend on the
+/// share. With the identity as β, pw' would be the same for every password.)
 pub(super) fn point(bytes: &[u8; 32]) -> Result<RistrettoPoint, ToprfError> {
     CompressedRistretto(*bytes).decompress().filter(|p| !p.is_identity()).ok_or(ToprfError::Element)
 }
 
-/// Canonical; may be zero.
+/// Refuses a non-canonical scalar. Accepts zero.
 pub(super) fn scalar(bytes: &[u8; 32]) -> Result<Scalar, ToprfError> {
     Option::from(Scalar::from_canonical_bytes(*bytes)).ok_or(ToprfError::Scalar)
 }

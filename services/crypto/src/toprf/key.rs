@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::element::{key_scalar, point};
 use super::{Hardened, ToprfError};
 
-/// The whole key: exists only in the client, while it registers.
+/// The whole key. It exists only in the client during a registration.
 #[derive(ZeroizeOnDrop)]
 pub struct OprfKey(Scalar);
 
@@ -21,7 +21,8 @@ pub struct OprfKey(Scalar);
 #[derive(ZeroizeOnDrop)]
 pub struct Share(Scalar);
 
-/// C: commitments to the coefficients of f, t of them; the first is the public key of the whole. Parsed, so every one is a valid element.
+/// C: commitments to the coefficients of f, t of them. The first is the public key of the whole key. Parsing has checked that each is a valid
+/// element.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Commitments {
     encoded: Vec<Element>,
@@ -125,7 +126,7 @@ impl Commitments {
         self.encoded.len()
     }
 
-    /// As they stand in the record.
+    /// The encoding in the record.
     pub fn encoded(&self) -> &[Element] {
         &self.encoded
     }
@@ -133,7 +134,7 @@ impl Commitments {
     /// The public key of a slot's share: Σ slotʲ·Cⱼ.
     pub fn public_share(&self, slot: Slot) -> Result<Element, ToprfError> {
         let public = Element(self.public_point(slot)?.compress().0);
-        // Coefficients chosen so that a slot's share is zero would make that region's answer worthless.
+        // An attacker could choose coefficients so that a slot's share is zero. That region's answer would then be independent of any key.
         if public.0 == [0; 32] { Err(ToprfError::Element) } else { Ok(public) }
     }
 
@@ -141,7 +142,7 @@ impl Commitments {
         if slot.0 == 0 {
             return Err(ToprfError::SlotZero);
         }
-        // Horner; the multiplier is a small public number, so additions beat a scalar multiplication by far.
+        // Horner's method. The multiplier is a small public number, so additions are much faster than a scalar multiplication.
         let times = |p: RistrettoPoint| (1..slot.0).fold(p, |sum, _| sum + p);
         let mut points = self.points.iter().rev();
         let Some(highest) = points.next() else {

@@ -18,10 +18,10 @@ pub enum ToprfError {
     /// Not the canonical encoding of an element, or the identity.
     #[error("not the canonical encoding of a group element other than the identity")]
     Element,
-    /// Not a canonical scalar, or zero where that is no key.
+    /// Not a canonical scalar, or zero where a key is expected.
     #[error("not a canonical scalar")]
     Scalar,
-    /// Another number of bytes than the field has.
+    /// The field has the wrong length.
     #[error("{what} needs {want} bytes, got {got}")]
     Length {
         /// The field.
@@ -31,7 +31,7 @@ pub enum ToprfError {
         /// What was given.
         got: usize,
     },
-    /// No 1 ≤ t ≤ n ≤ 255.
+    /// Not 1 ≤ t ≤ n ≤ 255.
     #[error("no sharing of {threshold} out of {slots}")]
     Threshold {
         /// t
@@ -45,7 +45,7 @@ pub enum ToprfError {
     /// The share is not the one that the commitments commit to.
     #[error("the share does not fit the commitments")]
     ShareMismatch,
-    /// The slot's proof does not hold: that region answered wrongly.
+    /// The slot's proof is invalid, so that region answered wrongly.
     #[error("slot {0}: the proof of its evaluation does not hold")]
     Proof(u8),
     /// The slot sent the client's own blinded element back, or the combination equals it.

@@ -32,7 +32,7 @@ pub struct Proof(pub [u8; PROOF_LEN]);
 pub struct Evaluation {
     /// β = x·B.
     pub beta: Element,
-    /// That x is the slot's registered share.
+    /// Proof that x is the slot's registered share.
     pub proof: Proof,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Debug for Proof {
     }
 }
 
-/// What is proved, as both hashes take it in.
+/// The proved statement, as input of both hashes.
 pub(super) struct Statement<'a> {
     pub(super) context: &'a [u8],
     pub(super) slot: Slot,
@@ -87,7 +87,7 @@ impl Statement<'_> {
 /// Evaluates B. A region calls it once the attempt is committed and its floor durable. `public` is its own public share (from `Share::check`),
 /// `seed` the attempt's, `context` the hash of the statement that it will sign.
 ///
-/// The nonce must be the region's own secret. Every region knows seed and proof, and one that could compute the nonce would learn the share,
+/// The nonce must be the region's own secret. Every region knows seed and proof. A region that could compute the nonce would learn the share,
 /// x = (r − s)/c. The nonce must differ whenever the challenge does, because two proofs with one nonce reveal the share as well.
 #[allow(clippy::many_single_char_names)] // the letters of the formulas above
 pub fn evaluate(

@@ -1,4 +1,4 @@
-//! The threshold form against the plain one, what is refused (S02, S03, S44, S45), and the parsers.
+//! The threshold OPRF against the plain one, refused inputs (S02, S03, S44, S45), and the parsers.
 
 use bkv_core::id::{Element, Slot};
 use curve25519_dalek::scalar::Scalar;
@@ -40,7 +40,7 @@ impl Fleet {
     }
 }
 
-/// Encodings that no input may be: the identity, non-canonical, negative, not on the group.
+/// Encodings that every parser must refuse: the identity, non-canonical, negative, not on the group.
 fn bad_elements() -> Vec<[u8; 32]> {
     let mut p = [0xff; 32];
     (p[0], p[31]) = (0xed, 0x7f); // the field's order: a second encoding of the identity
@@ -182,7 +182,7 @@ fn s44_every_flipped_bit_and_every_other_statement_is_refused() {
     assert!(other.blinded.verify(&f.commitments, Slot(1), b"cx", &good).is_err(), "another blinded element");
 }
 
-/// S45: the slot that answered with another share is named.
+/// S45: the error names the slot that answered with another share.
 #[test]
 fn s45_a_wrong_share_is_named() {
     let f = fleet(2, 3);

@@ -62,7 +62,7 @@ fn s01_rfc9497_appendix_a_1_1() {
     }
 }
 
-/// A change of any label, order or length in the proof fails here. To renew after a deliberate change (and a new label), take what it prints.
+/// A change of any label, order or length in the proof fails here. After a deliberate change (and a new label), copy the printed values.
 #[test]
 fn s01_our_threshold_form_is_frozen() {
     let mut rng = ChaCha20Rng::from_seed([42; 32]);

@@ -1,4 +1,4 @@
-//! Both ends against each other, and against what a network or a wrong server does to them.
+//! Both ends against each other, and against a faulty network or a wrong server.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn ends() -> (Channel, Channel, Vec<u8>) {
     (Channel::client(&client).unwrap(), Channel::server(&server).unwrap(), spki)
 }
 
-/// Carries bytes to and fro, `cut` at a time, until neither has anything to say.
+/// Carries bytes in both directions, `cut` at a time, until neither end has bytes to send.
 fn carry(c: &mut Channel, s: &mut Channel, cut: usize) -> Result<(), ChannelError> {
     loop {
         let (up, down) = (c.take_outgoing(), s.take_outgoing());
@@ -111,7 +111,7 @@ fn s26_a_key_that_is_not_admitted_is_refused() {
     assert!(matches!(ClientSettings::new(vec![]), Err(ChannelError::Settings(_))));
 }
 
-/// S26: somebody who knows the public key but not the private one.
+/// S26: an attacker knows the public key but not the private one.
 #[test]
 fn s26_a_stolen_public_key_is_of_no_use() {
     let (_, spki) = identity();
@@ -168,7 +168,7 @@ fn what_waits_is_bounded() {
     c.send(b"a refused message does not end the sender's channel").unwrap();
 }
 
-/// S05's small part: equal buckets look equal to who carries them.
+/// S05: messages in equal buckets look equal to ChatD.
 #[test]
 fn lengths_tell_only_the_bucket() {
     let (mut c, _) = ready();
@@ -191,7 +191,7 @@ proptest! {
         let _ = (s.take_outgoing(), c.take_outgoing());
     }
 
-    /// One byte of either flight changed: no channel comes about, or the one that does carries what was sent.
+    /// One byte of either flight changed: no channel is established, or it carries exactly the sent messages.
     #[test]
     fn a_mutated_handshake_never_delivers_anything_else(at: prop::sample::Index, by in 1u8.., which: bool) {
         let (mut c, mut s, _) = ends();

@@ -1,4 +1,4 @@
-//! One end of the channel, client or vault: records in, records out, messages out of the plaintext.
+//! One end of the channel, client or vault. It turns TLS records into messages and messages into TLS records.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -19,13 +19,14 @@ pub struct Channel {
 impl Channel {
     /// The client's end. Begins a handshake: [`Self::take_outgoing`] has its first bytes.
     pub fn client(settings: &ClientSettings) -> Result<Self, ChannelError> {
-        // Neither sent (there is no SNI) nor checked: the key is the name.
+        // rustls needs a name. It is neither sent (there is no SNI) nor checked: the vault is identified by its key.
         let name = ServerName::try_from("vault").map_err(|e| ChannelError::Settings(e.to_string()))?;
         let connection = ClientConnection::new(settings.0.clone(), name);
         Ok(Self::new(connection.map_err(|e| ChannelError::Settings(e.to_string()))?.into()))
     }
 
-    /// The vault's end. Waits for the client's first bytes. The client stays anonymous here: the token in its first message names the account.
+    /// The vault's end. Waits for the client's first bytes. The client does not authenticate in TLS. The token in its first message names the
+    /// account.
     pub fn server(settings: &ServerSettings) -> Result<Self, ChannelError> {
         let connection = ServerConnection::new(settings.0.clone());
         Ok(Self::new(connection.map_err(|e| ChannelError::Settings(e.to_string()))?.into()))
@@ -70,11 +71,11 @@ impl Channel {
         }
     }
 
-    /// What must go to the other side now; empty if nothing.
+    /// The bytes to send to the other side now, empty if there are none.
     pub fn take_outgoing(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.connection.wants_write() {
-            // Writing to a Vec can't fail; should rustls refuse, there is nothing more to send.
+            // Writing to a Vec can't fail. If rustls itself returns an error, there is nothing more to send.
             if !matches!(self.connection.write_tls(&mut out), Ok(n) if n > 0) {
                 break;
             }
@@ -95,7 +96,7 @@ impl Channel {
         }
     }
 
-    /// The next whole message, None if more bytes are needed, [`ChannelError::Closed`] if none will come.
+    /// The next whole message. None if more bytes are needed, [`ChannelError::Closed`] if no more will come.
     pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
         self.usable()?;
         match frame::decode(&mut self.waiting) {
@@ -105,7 +106,7 @@ impl Channel {
         }
     }
 
-    /// RFC 8446 §7.5: a key that only the two ends of this channel know.
+    /// The TLS exporter (RFC 8446 §7.5): a key that only the two ends of this channel know.
     pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ChannelError> {
         self.usable()?;
         self.connection
@@ -113,29 +114,30 @@ impl Channel {
             .map_err(|_| ChannelError::NotReady)
     }
 
-    /// Sends close_notify; nothing more is sent after it.
+    /// Sends close_notify, the last record from this end.
     pub fn close(&mut self) {
         self.connection.send_close_notify();
         self.closed = true;
     }
 
-    /// The handshake is complete.
+    /// True once the handshake is complete.
     pub fn is_ready(&self) -> bool {
         self.failed.is_none() && !self.connection.is_handshaking()
     }
 
-    /// Closed by either side, or failed.
+    /// True if either side has closed the channel, or it has failed.
     pub const fn is_closed(&self) -> bool {
         self.closed || self.failed.is_some()
     }
 
-    /// The vault's identity, as SubjectPublicKeyInfo (DER): one of the accepted. None at the vault's end and before the handshake is complete.
+    /// The vault's identity, as SubjectPublicKeyInfo (DER). It is one of the accepted keys. None at the vault's end and before the handshake is
+    /// complete.
     pub fn peer_spki(&self) -> Option<&[u8]> {
         let key = self.connection.peer_certificates()?.first()?;
         self.is_ready().then_some(key.as_ref())
     }
 
-    /// The negotiated key exchange, for metrics; None before that.
+    /// The negotiated key exchange, for metrics. None before it is negotiated.
     pub fn key_exchange(&self) -> Option<String> {
         self.connection.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()))
     }

@@ -2,12 +2,12 @@
 
 use super::ChannelError;
 
-/// Most bytes of one message.
+/// The most bytes that one message may have.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 const HEADER: usize = 4;
 const BUCKETS: [usize; 5] = [256, 512, 1024, 2048, 4096];
 
-/// The most bytes that may wait unread. An honest sender never has so many in flight.
+/// The most bytes that may be unread. An honest sender never has so many in flight.
 pub(super) const MAX_WAITING: usize = 4 * MAX_MESSAGE;
 
 /// Bytes on the wire, before TLS, of a message with `body` bytes: the smallest bucket of 256, 512, 1024, 2048, 4096 and the multiples of

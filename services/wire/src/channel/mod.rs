@@ -1,6 +1,6 @@
 //! The inner channel: TLS 1.3 from client to vault, through ChatD, which can't read it. The server proves itself with a raw public key
 //! (RFC 7250) that is on the root-signed admission list; X25519MLKEM768 is preferred. There are no tickets, no resumption and no early data, so
-//! every session has fresh keys and an attacker can replay nothing of it. No I/O here: bytes in, bytes out.
+//! every session has fresh keys and an attacker can replay no part of it. This module does no I/O.
 
 mod endpoint;
 mod frame;
@@ -12,13 +12,13 @@ pub use frame::{MAX_MESSAGE, padded_len};
 pub use raw_key::RawKeyVerifier;
 pub use settings::{ALPN, ClientSettings, ServerSettings};
 
-/// What ended a channel. None of them can be retried on the same channel.
+/// Why a channel ended. The caller must open a new channel to try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChannelError {
-    /// The settings can't be made: the key is unusable, or the list of accepted keys is empty.
+    /// The settings are invalid: the key is unusable, or the list of accepted keys is empty.
     #[error("inner channel: {0}")]
     Settings(String),
-    /// The server's key is not on the admission list: another server, or a list that is too old.
+    /// The server's key is not on the admission list. It is another server, or the client's list is too old.
     #[error("inner channel: the server's key is not on the fleet's admission list")]
     NotAdmitted,
     /// The handshake failed in another way.
@@ -33,10 +33,10 @@ pub enum ChannelError {
     /// A message is longer than [`MAX_MESSAGE`].
     #[error("inner channel: a message of {0} bytes, at most {MAX_MESSAGE} are allowed")]
     Oversized(usize),
-    /// Padding that is not zero. No honest sender sends that.
+    /// The padding is not zero. An honest sender always pads with zeros.
     #[error("inner channel: garbage in the padding")]
     Padding,
-    /// More bytes wait unread than an honest sender has in flight.
+    /// More bytes are unread than an honest sender has in flight.
     #[error("inner channel: too much is waiting to be read")]
     Flooded,
     /// The handshake is not complete.

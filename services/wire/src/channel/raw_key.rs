@@ -1,4 +1,4 @@
-//! Raw public keys (RFC 7250) in rustls, on either side of a connection: a predicate decides about the key, rustls about the signature.
+//! Raw public keys (RFC 7250) in rustls, for both sides of a connection. A predicate accepts or refuses the key. rustls checks the signature.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -11,8 +11,8 @@ use rustls::{
 
 const TLS12: Error = Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
 
-/// Accepts a peer whose SubjectPublicKeyInfo (DER) `accepted` accepts and who signs the handshake with that key (ECDSA P-256). Nothing else counts:
-/// no name, no certificate authority, no time.
+/// Accepts a peer whose SubjectPublicKeyInfo (DER) `accepted` accepts and who signs the handshake with that key (ECDSA P-256). It checks
+/// no name, certificate authority or time.
 pub struct RawKeyVerifier<A> {
     accepted: A,
     algorithms: WebPkiSupportedAlgorithms,
@@ -25,7 +25,7 @@ impl<A> std::fmt::Debug for RawKeyVerifier<A> {
 }
 
 impl<A: Fn(&[u8]) -> bool + Send + Sync> RawKeyVerifier<A> {
-    /// With the rule that decides about a key.
+    /// A verifier that accepts the keys for which `accepted` is true.
     pub fn new(accepted: A) -> Self {
         Self { accepted, algorithms: default_provider().signature_verification_algorithms }
     }

@@ -1,4 +1,4 @@
-//! rustls configurations, made once: a client's for a fleet, a vault's for its key. A handshake then only clones two `Arc`s.
+//! rustls configurations: a client makes one per fleet, a vault one for its key. A handshake then only clones two `Arc`s.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use rustls::{ClientConfig, ServerConfig, client, version};
 
 use super::{ChannelError, RawKeyVerifier};
 
-/// ALPN of the inner channel: a later version of the messages gets another.
+/// ALPN of the inner channel. A later version of the messages will have another value.
 pub const ALPN: &[u8] = b"bkv/1";
 
-/// A client's settings for one fleet; cheap to clone.
+/// A client's settings for one fleet. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ClientSettings(pub(super) Arc<ClientConfig>);
 
-/// A vault's settings for its identity; cheap to clone.
+/// A vault's settings for its identity. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ServerSettings(pub(super) Arc<ServerConfig>);
 
@@ -43,7 +43,7 @@ impl ClientSettings {
 }
 
 impl ServerSettings {
-    /// `key`: its only 'certificate' is the SubjectPublicKeyInfo (DER) of the identity, its signing key may live in a token.
+    /// `key`: its only 'certificate' is the SubjectPublicKeyInfo (DER) of the identity. Its signing key may be in a token.
     pub fn new(key: Arc<CertifiedKey>) -> Result<Self, ChannelError> {
         if key.cert.len() != 1 {
             return Err(ChannelError::Settings("the identity is not one raw public key".into()));
@@ -61,7 +61,7 @@ impl ServerSettings {
     }
 }
 
-/// aws-lc, narrowed. An attacker who records the channel today must not be able to decrypt it later with a quantum computer.
+/// aws-lc with a reduced list of algorithms. An attacker who records the channel today must not be able to decrypt it later with a quantum computer.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![

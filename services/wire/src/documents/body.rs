@@ -1,4 +1,4 @@
-//! Bodies of the documents: from drafts to bytes for signing, and back with every rule checked.
+//! Bodies of the documents. Encodes drafts to the bytes that the root signs, and decodes bodies and checks every rule.
 
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Era, Hash, Lineage, NodeId, Slot, Time};
@@ -16,9 +16,9 @@ const P256_SPKI: [u8; 27] = [
     3, 1, 7, 3, 0x42, 0, 4,
 ];
 
-/// What an admission list is made from.
+/// The input from which an admission list is made.
 pub type AdmissionDraft = Admission;
-/// What a policy is made from.
+/// The input from which a policy is made.
 pub type PolicyDraft = Policy;
 
 fn header(lineage: &Lineage, era: Era, number: u64, not_before: Time, not_after: Time) -> p::Header {
@@ -31,7 +31,7 @@ fn header(lineage: &Lineage, era: Era, number: u64, not_before: Time, not_after:
     }
 }
 
-/// The body to sign, once it passes the same rules as a reader applies. `hash` is ignored: it follows from the signed bytes.
+/// The body to sign. Fails unless it passes the same rules as a reader applies. Ignores `hash`, which follows from the signed bytes.
 pub fn write_admission(list: &AdmissionDraft) -> Result<Vec<u8>, DocumentError> {
     let body = p::Admission {
         header: Some(header(&list.lineage, list.era, list.number, list.not_before, list.not_after)),
@@ -53,7 +53,7 @@ pub fn write_admission(list: &AdmissionDraft) -> Result<Vec<u8>, DocumentError> 
     Ok(body)
 }
 
-/// The body to sign, once it passes the same rules as a reader applies.
+/// The body to sign. Fails unless it passes the same rules as a reader applies.
 pub fn write_policy(policy: &PolicyDraft) -> Result<Vec<u8>, DocumentError> {
     let ksf = |k: &KsfParams| Some(p::Ksf { memory_kib: k.memory_kib, passes: k.passes, lanes: k.lanes });
     let body = p::Policy {
@@ -126,7 +126,7 @@ pub(super) fn read_admission(body: &[u8], hash: Hash) -> Result<Admission, Docum
         if m.region.is_empty() || m.region.len() > MAX_NAME {
             return Err(field(at("region"), format!("1 to {MAX_NAME} characters")));
         }
-        // Slots are x-coordinates of the shared OPRF key: 0 would be the key itself, a gap or a double a share nobody can combine.
+        // Slots are x-coordinates of the shared OPRF key. The share at 0 would be the key itself. A share at a gap or a double could not be combined.
         if usize::try_from(m.slot).ok() != Some(i + 1) {
             return Err(field(
                 at("slot"),
@@ -191,7 +191,7 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
             return Err(field(name, "1 to 512 characters"));
         }
     }
-    // ChatD sees its token, so the vault must not accept it.
+    // ChatD sees the token for ChatD's audience, so the vault must not accept that audience.
     if b.vault_audience == b.chatd_audience {
         return Err(field(
             "vault_audience",

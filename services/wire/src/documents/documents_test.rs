@@ -92,7 +92,7 @@ fn both_documents_round_trip() {
     assert_eq!(Root::decode(&root.encode()).unwrap(), root);
 }
 
-/// S06, S26: nothing that the pinned root did not sign is obeyed.
+/// S06, S26: a document that the pinned root did not sign is refused.
 #[test]
 fn s06_what_the_root_did_not_sign_is_refused() {
     let root = root(2, &[1, 2, 3]);

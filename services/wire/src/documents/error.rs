@@ -2,31 +2,31 @@
 
 use bkv_core::id::Time;
 
-/// Each names the document or field.
+/// Why a document is refused. Each variant names the document or field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Over the size limit.
+    /// The document exceeds the size limit.
     #[error("a signed document of {len} bytes; at most {max} are allowed")]
     TooLong {
-        /// Given.
+        /// Its length.
         len: usize,
-        /// Allowed.
+        /// The limit.
         max: usize,
     },
-    /// Not protobuf of the right shape.
+    /// The bytes are not the expected protobuf message.
     #[error("the {what} does not decode: {why}")]
     Malformed {
-        /// Which part.
+        /// The part that does not decode.
         what: &'static str,
         /// The decoder's error.
         why: String,
     },
-    /// The other document.
+    /// The document is of the other kind.
     #[error("this is a document of kind `{got}`, a `{want}` is needed")]
     Kind {
-        /// Needed.
+        /// The needed kind.
         want: &'static str,
-        /// Given.
+        /// The document's kind.
         got: String,
     },
     /// Too few valid signatures by distinct root keys.
@@ -38,16 +38,16 @@ pub enum DocumentError {
         kind: &'static str,
         /// The root's threshold.
         want: u8,
-        /// Found.
+        /// Number of valid signatures.
         got: usize,
     },
-    /// Of another lineage or era.
+    /// The document is for another lineage or era.
     #[error("the {kind} is of another fleet than the pinned root's")]
     OtherFleet {
         /// Which document.
         kind: &'static str,
     },
-    /// Before its first day.
+    /// The document is not valid yet.
     #[error("the {kind} is not valid before {} (ms since 1970): is this clock right?", from.0)]
     NotYet {
         /// Which document.
@@ -55,7 +55,7 @@ pub enum DocumentError {
         /// Its first moment.
         from: Time,
     },
-    /// After its last day.
+    /// The document has expired.
     #[error("the {kind} expired at {} (ms since 1970): the fleet's operator must sign a newer one", since.0)]
     Expired {
         /// Which document.
@@ -66,19 +66,19 @@ pub enum DocumentError {
     /// A field breaks a rule.
     #[error("field `{field}`: {why}")]
     Field {
-        /// Which.
+        /// The field's name.
         field: String,
         /// What is wrong, and what would be right.
         why: String,
     },
-    /// A number lower than one already seen.
+    /// The document's number is lower than one already seen.
     #[error("the {kind} has number {got}, but number {seen} was seen before: an old one is being served")]
     Older {
         /// Which document.
         kind: &'static str,
-        /// Seen before.
+        /// The highest number seen before.
         seen: u64,
-        /// Given.
+        /// The document's number.
         got: u64,
     },
 }

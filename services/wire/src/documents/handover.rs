@@ -1,8 +1,8 @@
 //! Hands the private half of an in-fleet root to the other admitted vaults: HPKE to their delivery keys, as for shares, under a label of its
-//! own. So nobody can pass a share off as a root or a root as a share. The operator who carries it sees ciphertext.
+//! own. So an attacker can't pass a share off as a root or a root as a share. The operator who carries it sees only ciphertext.
 //!
-//! HPKE's base mode does not authenticate the sender, and anybody can seal to a public key. So the receiver trusts only the content: it must be the
-//! private half of a key in the root that the receiver pinned.
+//! HPKE's base mode does not authenticate the sender, and an attacker can seal to a public key. So the receiver trusts only the content: it must
+//! be the private half of a key in the root that the receiver pinned.
 
 use bkv_core::hash::framed;
 use bkv_core::id::{PublicKey, Slot};
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Root, RootKey};
 
-/// A root's seed and AES-GCM's tag.
+/// Bytes of the ciphertext: a root's seed and AES-GCM's tag.
 const ROOT_CT_LEN: usize = 32 + 16;
 
 /// Why a root's private half could not be sealed or opened.
@@ -20,12 +20,12 @@ pub enum HandoverError {
     /// The delivery key is unusable, or the bytes were sealed to another key, for another root or slot.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
-    /// It opened, and is another key.
+    /// It opened, but is not the private half of a key of the root.
     #[error("the sealed bytes are not the private half of a pinned root key")]
     NotTheRoot,
 }
 
-/// Binds what is sealed to one fleet, one root key and one receiver.
+/// Binds the sealed key to one fleet, one root key and one receiver.
 fn info(root: &Root, key: &PublicKey, slot: Slot) -> Vec<u8> {
     framed("bkv/root-handover/1", &[&root.lineage().0, &key.0, &[slot.0]])
 }
@@ -52,7 +52,7 @@ pub fn open_root(
     if ct.len() != ROOT_CT_LEN {
         return Err(DeliveryError::Open.into());
     }
-    // Only the label tells which of the root's keys it is. There are at most sixteen, so try each.
+    // Only the label identifies which of the root's keys it is. There are at most sixteen, so try each.
     let opened = root
         .keys
         .iter()

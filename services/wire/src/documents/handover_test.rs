@@ -40,7 +40,7 @@ fn it_opens_under_no_other_root_or_fleet() {
     }
 }
 
-/// Anybody can seal to a public key: a key that is sealed under the right label, but is not the pinned root's, is not taken.
+/// An attacker can seal to a public key. The receiver refuses a key that is sealed under the right label but is not the pinned root's.
 #[test]
 fn another_key_under_the_right_label_is_refused() {
     let (root, key) = root(1, 1);
@@ -51,7 +51,7 @@ fn another_key_under_the_right_label_is_refused() {
     assert!(matches!(open_root(&to, &root, Slot(1), &forged), Err(HandoverError::NotTheRoot)));
 }
 
-/// S44's care here too: a share is no root and a root no share, whatever their lengths.
+/// As in S44: a share does not open as a root, nor a root as a share, whatever their lengths.
 #[test]
 fn a_sealed_share_does_not_open_as_a_root() {
     let (root, _) = root(1, 1);

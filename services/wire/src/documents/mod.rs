@@ -24,15 +24,15 @@ use prost::Message as _;
 
 use crate::proto::documents as p;
 
-/// The most a signed document may take.
+/// The most bytes of a signed document.
 pub const MAX_DOCUMENT: usize = 64 << 10;
 
-/// Which of the two.
+/// The kind of a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Which vaults exist.
+    /// The admission list: which vaults exist.
     Admission,
-    /// What they enforce.
+    /// The policy: which rules the vaults enforce.
     Policy,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// What the root signs: the kind and the body as it is.
+/// The statement that the root signs: the kind, and the body byte for byte.
 pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
     framed("bkv/document/1", &[kind.name().as_bytes(), body])
 }
@@ -67,7 +67,7 @@ pub fn policy(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Policy, Do
     Ok(policy)
 }
 
-/// Both at once: the bundle that clients get.
+/// Checks and reads both documents: the bundle that clients get.
 pub fn bundle(
     root: &Root,
     admission_signed: &[u8],

@@ -1,4 +1,4 @@
-//! The pinned root: the keys whose signatures count. Clients and vaults get it once, out of band.
+//! The pinned root: the keys whose signatures clients and vaults accept. Clients and vaults get it once, out of band.
 
 use bkv_core::id::{Era, FleetId, Lineage, PublicKey};
 use bkv_core::statement;
@@ -7,28 +7,28 @@ use prost::Message as _;
 use super::error::{DocumentError, field};
 use crate::proto::documents as p;
 
-/// Root keys, threshold, and the fleet they are for.
+/// The root keys, their threshold, and the fleet that they belong to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Root {
-    /// Ed25519, distinct.
+    /// Distinct Ed25519 keys.
     pub keys: Vec<PublicKey>,
     /// How many of them must sign.
     pub threshold: u8,
-    /// Which fleet.
+    /// The fleet's id, which goes into the lineage.
     pub fleet: FleetId,
-    /// Which fleet of the lineage.
+    /// Era of the fleet within the lineage.
     pub era: Era,
-    /// Its private key lies in the clear on a disk. Every program that uses the fleet shows that.
+    /// The private key is unencrypted on a disk. Every program that uses the fleet shows a warning.
     pub development: bool,
 }
 
 impl Root {
-    /// Of the first root's keys and the fleet id.
+    /// The lineage that follows from the first root's keys and the fleet id.
     pub fn lineage(&self) -> Lineage {
         statement::lineage(&self.keys, &self.fleet.0)
     }
 
-    /// As a file or message.
+    /// The encoded root, for a file or message.
     pub fn encode(&self) -> Vec<u8> {
         p::Root {
             keys: self.keys.iter().map(|k| k.0.to_vec().into()).collect(),
@@ -40,7 +40,7 @@ impl Root {
         .encode_to_vec()
     }
 
-    /// Reads and checks it.
+    /// Decodes a root and checks it.
     pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
         let r = p::Root::decode(bytes)
             .map_err(|e| DocumentError::Malformed { what: "root", why: e.to_string() })?;

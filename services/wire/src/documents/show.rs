@@ -1,4 +1,4 @@
-//! What a document says, before anybody has signed it: for the person who is about to.
+//! Decodes an unsigned document, to show its content to the person who is about to sign it.
 
 use bkv_core::document::{Admission, Policy};
 use bkv_core::id::Hash;
@@ -7,27 +7,27 @@ use prost::Message as _;
 use super::{DocumentError, Kind, MAX_DOCUMENT, body};
 use crate::proto::documents as p;
 
-/// Read, not verified.
+/// A decoded document whose signatures are not verified.
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// Which of the two.
     pub kind: Kind,
-    /// What it says.
+    /// Its content.
     pub content: Content,
-    /// How many signatures it bears, good or not.
+    /// Number of its signatures, valid or not.
     pub signatures: usize,
 }
 
-/// One of the two.
+/// The content of either kind.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Which vaults exist.
+    /// An admission list.
     Admission(Admission),
-    /// What they enforce.
+    /// A policy.
     Policy(Policy),
 }
 
-/// Reads a document whoever signed it. Only for showing: nothing may obey it.
+/// Decodes a document without checking signatures. Use it only for display: no program may obey the result.
 pub fn show(document: &[u8]) -> Result<Shown, DocumentError> {
     if document.len() > MAX_DOCUMENT {
         return Err(DocumentError::TooLong { len: document.len(), max: MAX_DOCUMENT });

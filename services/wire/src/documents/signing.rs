@@ -1,4 +1,4 @@
-//! Making signatures: the root's side, used by `bkv ceremony` on an offline machine and by `bkv dev`.
+//! Signs documents as the root, for `bkv ceremony` on an offline machine and by `bkv dev`.
 
 use bkv_core::hash::tagged;
 use bkv_core::id::PublicKey;
@@ -10,7 +10,7 @@ use super::error::DocumentError;
 use super::{Kind, statement};
 use crate::proto::documents as p;
 
-/// A root's private key. Wiped when dropped; shows nothing.
+/// A root's private key. Wiped when dropped. `Debug` does not show it.
 pub struct RootKey(SigningKey);
 
 impl std::fmt::Debug for RootKey {
@@ -20,7 +20,7 @@ impl std::fmt::Debug for RootKey {
 }
 
 impl RootKey {
-    /// From 32 random bytes.
+    /// The key whose private half is these 32 random bytes.
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
@@ -43,12 +43,12 @@ impl RootKey {
     }
 }
 
-/// A document that nobody has signed yet: what a ceremony request carries.
+/// An unsigned document, as a ceremony request carries it.
 pub fn unsigned(kind: Kind, body: Vec<u8>) -> Vec<u8> {
     p::SignedDocument { kind: kind.name().into(), body: body.into(), signatures: vec![] }.encode_to_vec()
 }
 
-/// Adds one key's signature; signing twice with the same key changes nothing.
+/// Adds one key's signature. A second signature by the same key changes nothing.
 pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u8>, DocumentError> {
     let mut doc = p::SignedDocument::decode(document)
         .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
@@ -62,7 +62,7 @@ pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u
     Ok(doc.encode_to_vec())
 }
 
-/// What people compare aloud before they sign: the first 16 bytes of SHA-256 over what is named, in groups of four digits.
+/// The fingerprint that people read aloud and compare before they sign: the first 16 bytes of a SHA-256 hash, in groups of four digits.
 pub fn fingerprint(label: &str, bytes: &[u8]) -> String {
     let hash = tagged("bkv/fingerprint/1", &[label.as_bytes(), bytes]);
     let digits = hash.to_string();

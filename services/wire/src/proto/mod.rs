@@ -1,19 +1,19 @@
 //! Messages, generated from `proto/`. Their fields are bytes from outside until a caller has turned them into core's types.
 #![allow(missing_docs, clippy::pedantic, clippy::all)]
 
-/// Client and vault, inside the encrypted channel.
+/// Messages between client and vault, inside the encrypted channel.
 pub mod inner {
     include!(concat!(env!("OUT_DIR"), "/bkv.inner.v1.rs"));
 }
-/// Client, `ChatD` and vault: frames that carry opaque data.
+/// Frames with opaque data between client, `ChatD` and vault.
 pub mod outer {
     include!(concat!(env!("OUT_DIR"), "/bkv.outer.v1.rs"));
 }
-/// What the root signs.
+/// The documents that the root signs.
 pub mod documents {
     include!(concat!(env!("OUT_DIR"), "/bkv.documents.v1.rs"));
 }
-/// Vault and vault.
+/// Messages between vaults.
 pub mod peer {
     include!(concat!(env!("OUT_DIR"), "/bkv.peer.v1.rs"));
 }

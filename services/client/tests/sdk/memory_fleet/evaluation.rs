@@ -24,9 +24,9 @@ pub enum Lie {
     OtherAttempt,
     /// A genuine answer to another blinded element.
     OtherBlinded,
-    /// A genuine answer of another generation's.
+    /// A genuine answer of another generation.
     OtherGeneration,
-    /// By a boot key that an identity outside the admission list certified.
+    /// Signs with a boot key that an identity outside the admission list certified.
     Stranger,
     OtherShare,
     WrongSlot,

@@ -44,7 +44,7 @@ fn identity() -> (EcdsaKeyPair, Vec<u8>, ServerSettings) {
     (key, spki, ServerSettings::new(Arc::new(certified)).unwrap())
 }
 
-/// A vault's TLS settings with a key that is on nobody's list.
+/// A vault's TLS settings with a key that is not on any admission list.
 pub fn stranger() -> ServerSettings {
     identity().2
 }

@@ -1,4 +1,5 @@
-//! A fleet in memory: three regions with real keys, cryptography and account rules that share one applied state (no Raft), behind the SDK's own traits.
+//! A fleet in memory: three regions with real keys, cryptography and account rules that share one applied state (no Raft), behind the SDK's own
+//! traits.
 //! Every request that a vault decrypts is kept, so that a test can check what left the client. Faults are knobs of [`State`].
 
 mod evaluation;
@@ -17,7 +18,7 @@ use bkv_client::{Client, Clock, Fleet, OsRandom, Runtime, Time, Timing, Volatile
 pub use evaluation::Lie;
 pub use state::{Cut, State};
 
-/// Time that passes only when somebody sleeps.
+/// Time that advances only when a task sleeps.
 pub struct VirtualClock {
     start: u64,
     passed: AtomicU64,

@@ -1,5 +1,5 @@
-//! One real [`bkv_core::shard::Shard`] with the real verifier, and the secrets that its effects ask every region to keep: no rule of accounts is
-//! written here.
+//! One real [`bkv_core::shard::Shard`] with the real verifier, and the secrets that its effects ask every region to keep. This file contains no
+//! account rules.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;

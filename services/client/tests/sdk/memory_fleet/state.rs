@@ -1,4 +1,4 @@
-//! What a vault does with each request, with `core` to decide and knobs to answer wrongly.
+//! A vault's handling of each request. `core` decides, and knobs make answers wrong.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -38,9 +38,9 @@ pub const TOKEN: &str = "token-for-vaults-only";
 pub enum Cut {
     /// Reset before the request has any effect.
     Before,
-    /// It has its effect, the reply is lost, the stream reset.
+    /// The request has its effect, then the reply is lost and the stream reset.
     After,
-    /// It has its effect and nothing comes back.
+    /// The request has its effect and no reply comes.
     Silent,
 }
 
@@ -142,13 +142,13 @@ impl State {
         &self.shard.fleet().documents.policy
     }
 
-    /// The fleet obeys this list from now on, and ChatD serves it.
+    /// From now on the fleet obeys this list and ChatD serves it.
     pub fn obey(&mut self, admission: &Admission) {
         self.bundle = keys::bundle(admission, self.policy(), &[1]);
         self.shard.apply(&Command::Documents(documents(&self.bundle))).unwrap();
     }
 
-    /// Another region leads; what was only in the old one's memory is gone.
+    /// Makes another region the leader. Data that was only in the old leader's memory is lost.
     pub fn elect(&mut self) {
         self.leader = (self.leader + 1) % self.regions.len();
         self.starts.clear();
@@ -165,7 +165,7 @@ impl State {
         self.log.iter().filter(|r| r.operation.as_ref().is_some_and(&kind)).count()
     }
 
-    /// Anything that is made from the password beyond the blinded element.
+    /// Requests with data made from the password, except the blinded element.
     pub fn made_from_password(&self) -> usize {
         self.seen(|o| matches!(o, Operation::KeyExchange(_) | Operation::Finish(_)))
     }
