@@ -33,13 +33,13 @@ impl Stage {
 /// The journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// The fleet's id, 32 hexadecimal digits. Of the root file with an offline root, else drawn once.
+    /// The fleet's id, 32 hexadecimal digits. With an offline root it comes from the root file, otherwise the operator draws it once.
     pub fleet: String,
     /// The region whose vault makes the root (if it lies in the fleet) and initialises Raft.
     pub seed: String,
-    /// What vaults run from, as it was when the fleet was made: a new operator changes no pod of a vault.
+    /// The vaults' images as they were when the fleet was made. A new operator therefore changes no pod of a vault.
     pub pinned: Pinned,
-    /// How far it has come.
+    /// The fleet's progress.
     pub stage: Stage,
 }
 
@@ -57,7 +57,7 @@ pub struct Pinned {
 /// The journal is unusable. The operator must not guess: it could make new keys over old ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// A field is missing or odd.
+    /// A field is missing or invalid.
     #[error("ConfigMap {name}: `{field}` {why}")]
     Field {
         /// Which ConfigMap.

@@ -1,7 +1,7 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
 //!
-//! `observe` says what is, `validate` what is wanted, `bootstrap` decides what a fleet needs next, `plan` which objects should exist, `status` what to
-//! answer: all of that is pure. Only `edge` talks to the API server and to vaults (by `apply`, `lease` and `vaults`).
+//! `observe` reads the state of the cluster, and `validate` checks the spec. `bootstrap` decides what a fleet needs next, `plan` which objects should
+//! exist, and `status` what to report. All of these are pure. Only `edge` talks to the API server and to vaults, by `apply`, `lease` and `vaults`.
 #![forbid(unsafe_code)]
 
 pub mod apply;

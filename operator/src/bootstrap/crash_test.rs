@@ -1,5 +1,5 @@
-//! A world in which actions are carried out, and an operator that dies before or after any of them. Whatever happens: one fleet id, one root, one
-//! initialisation, and in the end a fleet.
+//! A simulated cluster carries out actions, and the operator crashes before or after any of them. In every case there is one fleet id, one root and
+//! one initialisation, and in the end a fleet.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ fn key(seed: [u8; 32]) -> RootKey {
 }
 
 fn point(n: u8) -> Vec<u8> {
-    // A P-256 SPKI as the document's reader wants it; the point itself is not looked at.
+    // A P-256 SPKI that the document's parser accepts. The parser does not check the point.
     let head = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
     let mut spki = hex::decode(head).unwrap();
     spki.extend([n; 64]);
@@ -124,7 +124,7 @@ impl World {
         Root { keys: vec![key(seed).public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development }
     }
 
-    /// As a vault that has this root shows it.
+    /// The fingerprint that a vault with this root reports.
     fn print(&self, seed: [u8; 32]) -> String {
         let fleet = self.journal.as_ref().map_or_else(|| "00".repeat(16), |j| j.fleet.clone());
         fingerprint("root", &self.root_of(seed, &fleet).encode())
@@ -288,7 +288,7 @@ impl World {
     fn pass(&mut self, die_after: usize) -> bool {
         self.seed_makes_root();
         let decision = decide(&self.facts());
-        // What is as it should be already is no action to the edge either.
+        // The edge also skips an action whose effect is already there.
         let open = |a: &Action| match a {
             Action::AskForSignatures(drafts) => !self.requested || self.request.len() != drafts.len(),
             _ => true,
@@ -339,7 +339,7 @@ fn an_operator_that_dies_anywhere_ends_with_one_root_and_one_fleet() {
     }
 }
 
-/// Vaults that come and go while it happens.
+/// Vaults fail and return during the bootstrap.
 #[test]
 fn vaults_that_are_away_delay_and_never_derail() {
     for seed in 0..200u32 {

@@ -24,7 +24,7 @@ fn a_fleet_that_was_made_and_that_no_vault_knows_is_lost_and_nothing_is_done() {
     }
     let d = decide(&world.facts());
     assert_eq!((d.verdict, d.actions.len()), (Verdict::Lost, 0));
-    // One that is away may still know it: wait, and do nothing either.
+    // A vault that is away may still know the fleet, so the operator waits and does nothing.
     world.vaults.get_mut("c").unwrap().up = false;
     let d = decide(&world.facts());
     assert_eq!(d.verdict, Verdict::Made);
@@ -116,7 +116,7 @@ fn people_are_asked_once_and_what_they_sign_is_carried_on() {
     assert!(!world.requested, "nothing is asked of people any more");
 }
 
-/// What people sign must say what is wanted: a list of other members is not carried to the vaults.
+/// The operator does not carry a signed list with other members than it drafted to the vaults.
 #[test]
 fn a_signed_list_that_says_something_else_is_not_taken() {
     let mut world = World::new(Custody::Offline);
@@ -140,7 +140,7 @@ fn without_the_issuers_keys_the_wait_names_the_field() {
     assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
 }
 
-/// Whoever can delete a ConfigMap or set the journal back must not have a vault of their own admitted.
+/// An attacker who can delete a ConfigMap or set the journal back must not get a vault of their own admitted.
 #[test]
 fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fleet() {
     let mut world = World::new(Custody::InFleet);
@@ -185,7 +185,7 @@ fn without_journal_and_vaults_a_published_root_or_old_volumes_stop_a_new_fleet()
     );
 }
 
-/// A vault that has lost its volumes and made a root of its own, or that lies, is not asked to sign and not given the root.
+/// A vault that reports another root is not asked to sign and does not get the root. It has lost its volumes, or it lies.
 #[test]
 fn a_vault_with_another_root_is_no_holder() {
     let mut world = World::new(Custody::InFleet);
@@ -217,7 +217,7 @@ fn a_vault_that_says_a_huge_number_does_not_use_the_numbers_up() {
     assert_eq!(drafted, Some(2));
 }
 
-/// The order of regions in the spec is the author's own; slots are the list's.
+/// Slots come from the admission list, whatever the order of regions in the spec.
 #[test]
 fn regions_keep_their_slots_when_the_spec_is_sorted_anew() {
     let mut world = World::new(Custody::InFleet);
@@ -229,7 +229,7 @@ fn regions_keep_their_slots_when_the_spec_is_sorted_anew() {
     assert!(d.waits.is_empty() && d.actions.is_empty(), "{d:?}");
 }
 
-/// One that starts is left in peace; one of a fleet that is made, whose pod runs and that says nothing, is somebody's business.
+/// A starting vault is a wait that ends by itself. In an initialised fleet, a vault whose pod runs and that does not answer needs a person.
 #[test]
 fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_silent_after() {
     let silent = |world: &mut World| {
@@ -248,7 +248,7 @@ fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_s
     assert_eq!((waits[0].check, waits[0].target.as_str()), (Check::VaultStarting, "b"));
 }
 
-/// With a region away, a restart of another one waits for it: that has to be said, for nothing else helps.
+/// While a region is away, another vault that restarts waits for it. The wait must report that, because nothing else helps.
 #[test]
 fn a_vault_that_started_says_whom_it_must_hear_from() {
     let mut world = World::new(Custody::InFleet);
@@ -270,7 +270,7 @@ fn a_vault_that_started_says_whom_it_must_hear_from() {
     );
 }
 
-/// The published root was deleted: it is published again, and meanwhile nobody is told that there is no fleet.
+/// A deleted root is published again. Meanwhile the status must not report that there is no fleet.
 #[test]
 fn what_is_published_anew_does_not_unmake_a_fleet() {
     let mut world = World::new(Custody::InFleet);

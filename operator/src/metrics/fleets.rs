@@ -1,5 +1,5 @@
-//! Metrics about resources. A few numbers are kept of each, and its series made of them when somebody asks: kept as series, they would be most of what an
-//! operator with hundreds of resources remembers.
+//! Metrics about resources. The operator keeps a few numbers for each and makes the series at a scrape: with hundreds of resources, stored series would
+//! be most of its memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use crate::resource::BackupKeyVaultStatus;
 /// What is exposed of one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Shown {
-    /// Condition, and whether it is True. One that the resource has not is not exposed.
+    /// Condition, and whether it is True. A condition that the resource lacks is not exposed.
     conditions: Vec<(&'static str, bool)>,
-    /// What is waited for, and how often.
+    /// Check of a wait, and the number of its waits.
     waits: BTreeMap<Box<str>, i32>,
     /// Voters, required, in sync, tolerated.
     quorum: Option<[u32; 4]>,
-    /// When the first certificate of a kind ends, seconds since the epoch.
+    /// The earliest end of a certificate of each kind, seconds since the epoch.
     certificates: Vec<(&'static str, i64)>,
 }
 
@@ -48,7 +48,7 @@ impl Shown {
     }
 }
 
-/// All resources that were looked at. Cheap to clone.
+/// All resources of which a pass recorded numbers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Fleets(Arc<Mutex<BTreeMap<(String, String), Shown>>>);
 
@@ -63,7 +63,7 @@ impl Fleets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
-    /// Adds all of it in Prometheus' text format, one metric after the other.
+    /// Appends every metric in Prometheus' text format.
     pub(super) fn write(&self, text: &mut String) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut family = |name: &str, help: &str, of: &dyn Fn(&Shown) -> Vec<(Option<LabelPair>, f64)>| {
@@ -130,7 +130,7 @@ fn encode(text: &mut String, name: &str, help: &str, metrics: Vec<Metric>) {
     family.set_help(help.to_owned());
     family.set_field_type(MetricType::GAUGE);
     family.set_metric(metrics);
-    // It fails for a family without metrics or name only.
+    // Encoding fails only for a family without metrics or without a name.
     let _ = TextEncoder::new().encode_utf8(&[family], text);
 }
 

@@ -7,12 +7,12 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use crate::resource::BackupKeyVaultStatus;
 use fleets::Fleets;
 
-/// All of them. Cheap to clone.
+/// The operator's metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     fleets: Fleets,
-    /// 1 while this replica writes.
+    /// 1 while this replica holds the lease.
     pub leader: IntGauge,
     /// Passes that failed, by step.
     pub errors: IntCounterVec,
@@ -21,7 +21,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// None of any resource yet.
+    /// Registers the metrics. No resource has a series yet.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let leader = IntGauge::new("bkv_operator_leader", "1 while this replica holds the lease and writes")?;
@@ -39,17 +39,17 @@ impl Metrics {
         Ok(Self { registry, fleets: Fleets::default(), leader, errors, writes })
     }
 
-    /// What a pass found.
+    /// Records a resource's status after a pass.
     pub fn show(&self, namespace: &str, name: &str, status: &BackupKeyVaultStatus) {
         self.fleets.show(namespace, name, status);
     }
 
-    /// A resource is gone.
+    /// Drops the series of a deleted resource.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.fleets.forget(namespace, name);
     }
 
-    /// As Prometheus reads it.
+    /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
         let mut text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
         self.fleets.write(&mut text);

@@ -1,4 +1,4 @@
-//! An object whose state is the fleet's state, as it comes from a watch: what matters of it, and whose it is. Pure.
+//! Reads a pod, workload or volume claim from a watch: its state, region and component. Pure.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -9,12 +9,12 @@ use super::{ClaimSeen, PodSeen, WorkloadSeen, claim_seen, deployment_seen, pod_s
 use crate::kinds::Kind;
 use crate::labels::{COMPONENT, REGION};
 
-/// What is seen of it.
+/// An object whose state is part of the fleet's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildSeen {
-    /// The region of its label; only what belongs to a vault has one.
+    /// The region of its label. Only objects of a vault have one.
     pub region: Option<String>,
-    /// The part of the fleet of its label.
+    /// The component of its label.
     pub component: Option<String>,
     /// Its state.
     pub child: Child,
@@ -33,7 +33,7 @@ pub enum Child {
     Claim(ClaimSeen),
 }
 
-/// Reads one. None: of another kind, or it does not read as one.
+/// Reads an object. None if it is of another kind or can't be parsed.
 pub fn child_seen(kind: Kind, object: DynamicObject) -> Option<ChildSeen> {
     let label = |name: &str| object.labels().get(name).cloned();
     let (region, component) = (label(REGION), label(COMPONENT));

@@ -87,7 +87,7 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
         | "RegistryUnavailable" => Some(PodProblem {
             check: Check::ImageUnavailable,
             message: format!(
-                // Not the kubelet's own word: it changes between two of them at every try, and each change would be a write.
+                // Not the kubelet's own reason: it alternates between two reasons at every try, and each change would cause a status write.
                 "pod {pod}, container {}: image {} can't be had; look at its name, the registry and images.pullSecrets (`kubectl describe pod {pod}` has the registry's words)",
                 c.name, c.image
             ),
@@ -100,19 +100,19 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
             let ended = c.state.as_ref().and_then(|s| s.terminated.as_ref());
             let before = c.last_state.as_ref().and_then(|s| s.terminated.as_ref());
             let last = ended.or(before).filter(|t| t.exit_code != 0)?;
-            // One that runs again has no problem any more.
+            // A container that runs again and is ready has no problem.
             if c.state.as_ref().is_some_and(|s| s.running.is_some()) && c.ready {
                 return None;
             }
             let code = last.exit_code;
             let words = match code {
-                // Its last line was said in good health.
+                // A killed container's last log line does not explain its end.
                 137 => "it was killed: out of memory, or by hand".to_owned(),
                 255 => "its node was lost, or started anew".to_owned(),
                 _ => last_words(last.message.as_deref().unwrap_or_default()),
             };
             Some(PodProblem {
-                // 64 to 66: configuration, PIN, missing file. Only a person mends those.
+                // 64 to 66: configuration, PIN, missing file. Only a person can repair those.
                 check: if (64..=66).contains(&last.exit_code) || c.restart_count >= 3 {
                     Check::ContainerKeepsEnding
                 } else {
@@ -124,7 +124,7 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
     }
 }
 
-/// The last line that says something; programs of ours print no secret.
+/// The last line with content. Our programs print no secret.
 fn last_words(log: &str) -> String {
     let line = log.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("no word");
     line.chars().take(WORDS).collect()

@@ -96,7 +96,7 @@ mod tests {
                 .contains("public does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener")
         );
         assert!(found[1].gateway == "inner" && found[1].message.contains("has not taken up"));
-        // The word about another listener of it is no word about this one.
+        // A report about another listener of the Gateway does not count for this one.
         let found = route_faults(&route(&json!([
             said(&json!({ "name": "public" }), "True", "True"),
             said(&inner, "True", "False")

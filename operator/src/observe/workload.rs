@@ -61,7 +61,7 @@ pub struct ClaimSeen {
     pub name: String,
     /// It has a volume.
     pub bound: bool,
-    /// Its StorageClass; None: the cluster has no default, or the claim wants none.
+    /// Its StorageClass. None if the cluster has no default or the claim asks for none.
     pub class: Option<String>,
     /// It is being deleted.
     pub going: bool,

@@ -1,4 +1,4 @@
-//! The authority: one that signs, and while it is being replaced the next one, which is trusted first and signs later.
+//! The built-in authority and its replacement. The next authority is trusted first and signs later.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,22 +10,22 @@ use zeroize::Zeroizing;
 use super::seen::{SeenCertificate, read_chain};
 use super::{BACKDATED, PkiError, renew_at};
 
-/// After every leaf has it, a new authority is only trusted for so long, seconds: every mounted Secret has it before anything is signed by it (the
-/// kubelet refreshes within about a minute and a half, the programs look every few seconds). An old one stays trusted for as long after its last leaf.
+/// Seconds for which a new authority is trusted by every leaf before it signs. Every mounted Secret must have it first: the kubelet refreshes within
+/// about a minute and a half, and the programs look every few seconds. An old authority stays trusted for as long after its last leaf.
 pub(crate) const OVERLAP: i64 = 600;
 
 /// What has to be done about the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorityDue {
-    /// There is none: make it.
+    /// Make the first authority.
     Make,
-    /// It is in the last third of its life: make the next one, trusted only.
+    /// Make the next authority, which is only trusted. The current one is in the last third of its validity.
     MakeNext,
-    /// From now on the overlap counts: every leaf has the next one, or none is of the old one any more.
+    /// Start the overlap now: every leaf comes with the next authority, or no leaf is signed by the old one.
     Mark,
-    /// The next one has been trusted for long enough: it signs from now on; the old one stays trusted.
+    /// Let the next authority sign: it has been trusted for the overlap. The old one stays trusted.
     Promote,
-    /// The old one has not been used for long enough.
+    /// Remove the old authority: no leaf has been signed by it for the overlap.
     Retire,
     /// Nothing.
     Nothing,
@@ -44,8 +44,8 @@ pub struct SeenAuthorities<'a> {
     pub since: Option<i64>,
 }
 
-/// Decides. `spread`: every leaf comes with the next authority; `of_old`: some leaf is still signed by the old one. Not by the clock alone: an operator
-/// that was away must not let something be signed by an authority that nobody has heard of.
+/// Decides the next step. `spread`: every leaf comes with the next authority. `of_old`: a leaf is still signed by the old one. The clock alone does not
+/// decide: after a long pause the operator would sign with an authority that no pod trusts yet.
 pub fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now: i64) -> AuthorityDue {
     let Some(current) = seen.current else { return AuthorityDue::Make };
     let overlap = |ready: bool, then: AuthorityDue| match seen.since {
@@ -83,7 +83,7 @@ pub struct Authorities {
 pub struct Authority {
     /// PEM.
     pub certificate: String,
-    /// PEM; who has it can play every role.
+    /// PEM. An attacker who has it can issue a certificate for every role.
     pub key: Zeroizing<String>,
 }
 
@@ -135,13 +135,13 @@ impl Authorities {
         Ok(Self { current: Authority::generate(name, validity, now)?, next: None, old: None, since: None })
     }
 
-    /// Every authority that is to be trusted, PEM: the one that signs first.
+    /// PEM of every authority to trust. The one that signs comes first.
     pub fn trusted(&self) -> String {
         let next = self.next.as_ref().map_or("", |n| n.certificate.as_str());
         [self.current.certificate.as_str(), next, self.old.as_deref().unwrap_or_default()].concat()
     }
 
-    /// The next one signs from now on.
+    /// Makes the next authority the current one, and the current one the old one.
     #[must_use]
     pub fn promoted(self) -> Self {
         match self.next {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(authority_due(SeenAuthorities::default(), false, false, 0), AuthorityDue::Make);
         assert_eq!(authority_due(at, false, false, 5_999_999), AuthorityDue::Nothing);
         assert_eq!(authority_due(at, false, false, 6_000_000), AuthorityDue::MakeNext);
-        // However long ago it was made: not before every leaf has it, and then for the overlap.
+        // The age of the next authority does not matter. Every leaf must have it, and then the overlap must pass.
         let next = SeenAuthorities { next: Some(&other), ..at };
         assert_eq!(authority_due(next, false, false, 8_999_999), AuthorityDue::Nothing);
         assert_eq!(authority_due(next, true, false, 8_000_000), AuthorityDue::Mark);

@@ -1,5 +1,5 @@
-//! What is wrong with a certificate that somebody else issued. An issuer may drop what it was asked for and still call it issued: found out here it is a
-//! word in the status, and not a vault that nobody can speak to.
+//! Checks a certificate that another issuer made. An issuer may drop requested names or usages and still report success. The check turns this into a
+//! trouble in the status instead of a vault that refuses every connection.
 
 use super::leaf::Names;
 use super::seen::{SeenCertificate, read_chain};
@@ -27,12 +27,12 @@ pub enum Flaw {
     /// Not its key.
     #[error("`tls.key` is not the key of its certificate")]
     Key,
-    /// Nobody can check who it speaks to.
+    /// `ca.crt` is missing, so the holder can't verify its peers.
     #[error(
         "`ca.crt` holds no authority: the issuer must be of a kind that says whom to trust (CA, Vault; not ACME)"
     )]
     Authority,
-    /// It plays no role, or another, or several.
+    /// It has no role, another role, or several roles.
     #[error(
         "its certificate is for {}, and must be for {wanted} alone: the issuer must copy URI names",
         list(found)
@@ -79,7 +79,7 @@ pub fn flaw(files: Files<'_>, names: &Names) -> Option<Flaw> {
         .or_else(|| read_chain(files.authority).is_none().then_some(Flaw::Authority))
 }
 
-/// Whoever bears a second role could play it: vaults and ChatD refuse such a certificate.
+/// The flaw of the roles. Vaults and ChatD refuse a certificate with a second role, because its holder could act in that role.
 fn role(leaf: &SeenCertificate, names: &Names) -> Option<Flaw> {
     let wanted = names.uri.as_ref()?;
     let roles = leaf.names.iter().filter(|n| n.starts_with(ROLES));
@@ -140,7 +140,7 @@ mod tests {
     fn what_was_asked_for_has_no_flaw() {
         use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
         assert_eq!(of(&certificate(&[ROLE], &[], vec![ServerAuth, ClientAuth]), &vault()), None);
-        // No usages: good for all. More names: an issuer may add its own.
+        // A certificate without usages is good for all. An issuer may add names of its own.
         assert_eq!(of(&certificate(&[ROLE, "spiffe://x/y"], &["x.example"], vec![]), &vault()), None);
         assert_eq!(of(&certificate(&[], &["b.example", "a.example"], vec![ServerAuth]), &web()), None);
     }

@@ -37,15 +37,15 @@ impl Names {
 /// What has to be done about a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeafDue {
-    /// Issue it anew: there is none, it is in the last third of its life, its names differ, or another authority signed it.
+    /// Issue it: it is missing, in the last third of its validity, has other names, or was signed by another authority.
     Issue,
-    /// Only the authorities that it comes with have changed.
+    /// Update only the trusted authorities beside it.
     Trust,
     /// Nothing.
     Nothing,
 }
 
-/// Decides. `leaf`: as it lies in its Secret; `authority`: the one that signs; `trusted` as it lies beside the leaf and as it should be.
+/// Decides what is due. `leaf`: as in its Secret. `authority`: the one that signs. `trusted`: the text beside the leaf, and as it should be.
 pub fn leaf_due(
     leaf: Option<&SeenCertificate>,
     names: &Names,
@@ -58,7 +58,7 @@ pub fn leaf_due(
         && now < renew_at(leaf.not_before, leaf.not_after)
         && leaf.authority.is_some()
         && leaf.authority == authority.subject
-        // One that outlives its authority would be refused while it seems valid.
+        // A leaf that outlives its authority would look valid, but peers would refuse it.
         && leaf.not_after <= authority.not_after;
     if !good {
         LeafDue::Issue
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Leaf {
     }
 }
 
-/// Issues one; not longer valid than its authority.
+/// Issues a leaf. It is not valid for longer than its authority.
 pub fn issue(
     authority: &Authority,
     names: &Names,
@@ -158,7 +158,7 @@ mod tests {
         assert!(seen.not_after <= ours.current.seen().unwrap().not_after);
     }
 
-    /// What the operator issues is what `bkv-mtls` takes for the role.
+    /// `bkv-mtls` reads the role from a certificate that the operator issued.
     #[test]
     fn the_role_is_read_from_it() {
         use rustls::pki_types::CertificateDer;

@@ -1,5 +1,5 @@
-//! The builtin certificate authority: what is due is decided here from values (`authority`, `leaf`); keys are made and kept in Secrets by the edge.
-//! A new authority is trusted everywhere before it signs anything, and the old one stays trusted until nothing of it is left.
+//! The built-in certificate authority. `authority` and `leaf` decide from values what is due, and the edge keeps the keys in Secrets.
+//! Every pod trusts a new authority before it signs, and trusts the old one until no leaf of it is left.
 
 mod authority;
 mod flaw;
@@ -13,7 +13,7 @@ pub use seen::{SeenCertificate, read_chain};
 
 use std::time::Duration;
 
-/// rcgen or a PEM text refuses.
+/// A certificate can't be made or parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PkiError {
     /// A certificate can't be made.
@@ -24,7 +24,7 @@ pub enum PkiError {
         /// Why.
         why: String,
     },
-    /// What lies in a Secret does not read.
+    /// The content of a Secret can't be parsed.
     #[error("Secret {secret}: {why}; delete it to have it made anew")]
     Secret {
         /// Which.
@@ -32,7 +32,7 @@ pub enum PkiError {
         /// Why.
         why: String,
     },
-    /// The authority does not read. A new one would cut off everybody who trusts it, so none is made without a person's word.
+    /// The authority can't be parsed. Clients that trust it would refuse a new one, so the operator does not make one until a person decides.
     #[error(
         "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: a new authority is made, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
     )]
@@ -44,7 +44,7 @@ pub enum PkiError {
     },
 }
 
-/// Renewed once this share of its life is over.
+/// A certificate is renewed after this share of its validity.
 pub const RENEW_AFTER: (u32, u32) = (2, 3);
 
 /// When something valid from `from` to `to` (seconds since the epoch) is due for renewal.
@@ -53,5 +53,5 @@ pub fn renew_at(from: i64, to: i64) -> i64 {
     from.saturating_add(life / i64::from(RENEW_AFTER.1) * i64::from(RENEW_AFTER.0))
 }
 
-/// Clocks differ: everything is valid from this long before it is made.
+/// Certificates are valid from this long before they are made, because clocks differ.
 pub const BACKDATED: Duration = Duration::from_hours(1);

@@ -5,7 +5,7 @@ use rustls::pki_types::pem::PemObject as _;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// What of it matters here.
+/// The parts of a certificate that the operator checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenCertificate {
     /// Seconds since the epoch.
@@ -14,15 +14,15 @@ pub struct SeenCertificate {
     pub not_after: i64,
     /// SHA-256 of its subject's public key (SPKI DER), hexadecimal.
     pub key: String,
-    /// The authority's key identifier, hexadecimal, if it says one.
+    /// The authority key identifier, hexadecimal, if present.
     pub authority: Option<String>,
-    /// Its own, if it says one.
+    /// The subject key identifier, hexadecimal, if present.
     pub subject: Option<String>,
     /// URI, DNS and IP names, sorted.
     pub names: Vec<String>,
-    /// Good for a server; also if it says nothing of what it is good for.
+    /// Good for a server. True if it lists no usages.
     pub serves: bool,
-    /// Good for a client; likewise.
+    /// Good for a client. True if it lists no usages.
     pub calls: bool,
 }
 
@@ -36,7 +36,7 @@ impl SeenCertificate {
     }
 }
 
-/// Every certificate of a PEM text; None: it holds none, or one that does not read.
+/// Every certificate of a PEM text. None if the text has no certificate, or one that can't be parsed.
 pub fn read_chain(pem: &[u8]) -> Option<Vec<SeenCertificate>> {
     let mut chain = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem) {

@@ -1,4 +1,4 @@
-//! Which certificates the fleet needs: the operator issues them itself, or asks cert-manager.
+//! The certificates that the fleet needs. The operator issues them itself or asks cert-manager.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,21 +34,21 @@ impl Role {
 /// Who a certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A part of the fleet towards its others: one URI name, used as client and server.
+    /// A part of the fleet, towards the other parts. It has one URI name and is client and server.
     Role {
         /// Its role.
         role: Role,
         /// Its name in that role.
         name: String,
     },
-    /// A server that is found by its name.
+    /// A server with DNS names.
     Server {
         /// Its names.
         names: Vec<String>,
     },
 }
 
-/// A certificate that has to be there, with its key and `ca.crt`.
+/// A certificate that must exist, with its key and `ca.crt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRequest {
     /// The Secret to put it into.
@@ -77,7 +77,7 @@ impl CertificateRequest {
 
 /// All certificates of the fleet.
 ///
-/// The operator's own (role admin) is among them: with `tls.builtin` it need not be stored, for who has the CA can make it at any time.
+/// They include the operator's own, of role admin. With `tls.builtin` it need not be stored: the operator has the CA and can issue it at any time.
 pub fn certificates(fleet: &Fleet) -> Vec<CertificateRequest> {
     let names = fleet.names();
     let role = |secret: String, role, name: &str| CertificateRequest {
@@ -104,7 +104,7 @@ pub fn certificates(fleet: &Fleet) -> Vec<CertificateRequest> {
     all
 }
 
-/// A Service's names from near to far.
+/// A Service's DNS names, from the shortest to the longest.
 fn service_names(name: &str, namespace: &str) -> Vec<String> {
     ["", ".svc", ".svc.cluster.local"].map(|end| format!("{name}.{namespace}{end}")).into_iter().fold(
         vec![name.to_owned()],
@@ -125,7 +125,7 @@ fn hosts(fleet: &Fleet) -> Vec<String> {
     }
 }
 
-/// cert-manager's Certificates, if it is to issue and the cluster knows it.
+/// cert-manager's Certificates, if the spec chooses cert-manager and the cluster knows the kind.
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let Tls::CertManager { issuer, leaf_validity } = &input.fleet.tls else { return Vec::new() };
     if !input.kinds.contains(&Kind::Certificate) {
@@ -164,7 +164,7 @@ fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &Value, validity:
     Object::of(Kind::Certificate, request.secret.clone(), &json!({ "metadata": metadata, "spec": spec }))
 }
 
-/// As Go writes a duration, which is how cert-manager's server keeps it: written otherwise, each apply would differ from what is stored.
+/// A duration in Go's spelling, because cert-manager stores it so. With another spelling each apply would differ from the stored object.
 fn go(period: Duration) -> String {
     let seconds = period.as_secs();
     let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);

@@ -1,8 +1,8 @@
-//! Alerts and dashboard, as the repository's `monitoring/` has them: read once at the start, so that planning can't fail.
+//! Alerts and dashboard from the repository's `monitoring/`. They are parsed once at the start, so that planning can't fail.
 
 use serde_json::{Map, Value};
 
-/// What the operator carries with it.
+/// The embedded alerts and dashboard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     /// The alerts about a fleet: the group `bkv`. Those about the operator are the chart's.

@@ -1,4 +1,4 @@
-//! Every object of every case as a file: a change of what is planned is seen in review, and a new release can't change a vault's pod unnoticed.
+//! Every planned object of every case as a file. Reviewers see each change of a plan, and a new release can't change a vault's pod unnoticed.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Hashes of what is planned, to see a change by: not for security.
+//! Hashes that detect a change of a plan. They are not for security.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ pub(super) fn of<T: Serialize>(value: &T) -> String {
     digits.chars().take(16).collect()
 }
 
-/// Sorted by hand: whether serde_json's own maps are sorted hangs on a feature that any dependency may switch.
+/// Sorts the keys itself: any dependency can enable a serde_json feature that changes the order of its maps.
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {
@@ -62,7 +62,7 @@ mod tests {
         let mut text = String::new();
         super::canonical(&json!({"b": [1, {"d": null, "c": true}], "a": "x\""}), &mut text);
         assert_eq!(text, r#"{"a":"x\"","b":[1,{"c":true,"d":null}]}"#);
-        // Written down: if it changes, every vault of every fleet would seem to need a restart.
+        // This value must not change, or every vault of every fleet would seem to need a restart.
         assert_eq!(super::of(&json!({})), "44136fa355b3678a");
     }
 }

@@ -1,4 +1,4 @@
-//! What a plan is made of.
+//! The input of a plan.
 
 use super::embedded::Embedded;
 use crate::kinds::Kinds;
@@ -8,15 +8,15 @@ use crate::validate::PullPolicy;
 /// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// What was asked for.
+    /// The valid spec.
     pub fleet: &'a Fleet,
     /// What the operator was started with.
     pub settings: &'a Settings,
-    /// What is known of the fleet for good.
+    /// The journal's facts, which do not change.
     pub journal: &'a Facts,
     /// What others' objects hold.
     pub content: &'a Content,
-    /// What the operator carries with it.
+    /// The embedded alerts and dashboard.
     pub embedded: &'a Embedded,
     /// Kinds that the cluster knows.
     pub kinds: &'a Kinds,
@@ -25,23 +25,23 @@ pub struct Input<'a> {
 /// What the operator was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The vault's image, for fleets that are made from now on: the edge pins it in the journal. No pod of a plan uses it.
+    /// The vault's image for new fleets. The edge pins it in the journal, and no planned pod uses it directly.
     pub vault_image: String,
     /// ChatD's image.
     pub chatd_image: String,
     /// Postgres' image.
     pub postgres_image: String,
-    /// The copier's image, for fleets that are made from now on: as the vault's.
+    /// The copier's image for new fleets. The edge pins it like the vault's.
     pub copier_image: String,
-    /// When images of ChatD and Postgres are pulled; the edge pins it for vaults.
+    /// When images of ChatD and Postgres are pulled. The edge pins it for vaults.
     pub pull_policy: PullPolicy,
     /// The operator's version.
     pub version: String,
-    /// Where the operator runs.
+    /// The operator's namespace.
     pub operator_namespace: String,
 }
 
-/// What the journal says of the fleet.
+/// The fleet's facts from the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Its id, 32 hexadecimal digits.
@@ -50,25 +50,25 @@ pub struct Facts {
     pub seed: String,
     /// The vault's image, pinned.
     pub vault_image: String,
-    /// The copier's image, pinned: it stands in the pod template of vaults too.
+    /// The copier's image, pinned, because it is part of the vaults' pod template.
     pub copier_image: String,
-    /// When a vault's images are pulled, pinned for the same reason.
+    /// When a vault's images are pulled. Pinned for the same reason.
     pub pull_policy: PullPolicy,
-    /// Every shard knows the fleet. Never goes back to false, or ChatD would be taken away.
+    /// Every shard knows the fleet. It must never return to false, or the operator would prune ChatD.
     pub initialised: bool,
 }
 
 /// What others' objects hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// The public root, once it is known. Keep giving it, or the ConfigMap that pods mount would be pruned.
+    /// The public root, once it is known. Without it the operator would prune the ConfigMap that pods mount.
     pub root: Option<Vec<u8>>,
-    /// The document that `clientAuth.jwks.configMapRef` names. While it can't be read, give the last one that ChatD's own ConfigMap holds.
+    /// The document that `clientAuth.jwks.configMapRef` names. While that can't be read, the last one from ChatD's own ConfigMap.
     pub jwks: Option<String>,
     /// The Secret of an external database has a `ca.crt`.
     pub external_uri_ca: bool,
-    /// The port in the URL of an external database, for the NetworkPolicy; 5432 without.
+    /// The port in the URL of an external database, for the NetworkPolicy. None means 5432.
     pub external_port: Option<u16>,
-    /// PEM: who signs ChatD's web certificate, for a Gateway before it.
+    /// PEM of the authority that signs ChatD's web certificate, for a Gateway before it.
     pub web_authority: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! A [`Fleet`] becomes Kubernetes objects. Pure, and cannot fail: the same input gives the same objects, byte for byte. Secrets with key material are
-//! not among them: the edge makes those, and the objects name them.
+//! Turns a [`Fleet`] into Kubernetes objects. It is pure and cannot fail: the same input gives the same objects, byte for byte. Secrets with key
+//! material are not planned. The edge makes them, and the planned objects name them.
 //!
 //! The pod template of a vault depends on the spec and on what the journal pinned, and on nothing else: a new operator must not restart vaults.
 
@@ -43,7 +43,7 @@ pub use vault::{PinRequest, pins};
 
 /// All objects of the fleet, in the order in which they are to be applied.
 ///
-/// Before the fleet is initialised there is no ChatD: it would only say that nothing works. The database may start at once, for it takes longest.
+/// ChatD is planned only after the fleet is initialised, because it could not serve before. The database may start at once, because it takes longest.
 pub fn objects(input: &Input<'_>) -> Vec<Object> {
     let mut all: Vec<Object> = Vec::new();
     all.extend(root::config_map(input));

@@ -46,7 +46,7 @@ mod tests {
     use super::super::samples_test::{CASES, World};
     use super::*;
 
-    /// A kind that is left out and not reported would be missing for ever.
+    /// A kind that is left out must be reported, or nobody would notice that its objects are missing.
     #[test]
     fn every_planned_kind_that_a_cluster_may_lack_is_named_with_the_field_that_asks_for_it() {
         let mut seen = Vec::new();

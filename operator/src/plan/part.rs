@@ -1,4 +1,4 @@
-//! What stands in every object's metadata.
+//! The metadata of every object.
 
 use std::collections::BTreeMap;
 
@@ -75,12 +75,12 @@ impl<'a> Part<'a> {
         labels
     }
 
-    /// Owned by the resource, and gone with it.
+    /// Metadata of an object that is deleted with the resource.
     pub(crate) fn owned(self, name: &str) -> ObjectMeta {
         ObjectMeta { owner_references: Some(vec![owner(self.fleet)]), ..self.outliving(name) }
     }
 
-    /// Owned by nobody: it stays when the resource goes.
+    /// Metadata without an owner: the object outlives the resource.
     pub(crate) fn outliving(self, name: &str) -> ObjectMeta {
         ObjectMeta {
             name: Some(name.to_owned()),

@@ -1,4 +1,4 @@
-//! What all our pods share: the `restricted` pod standard, probes, volumes.
+//! Common parts of all our pods: the `restricted` pod standard, probes, volumes.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const USER: i64 = 65_532;
 /// The end of a container's log becomes its message when it fails, and so reaches the resource's status. Our programs print no secret.
 pub(super) const LAST_WORDS: &str = "FallbackToLogsOnError";
 
-/// An account without rights: no token of it gets into the pod.
+/// An account without rights. Its token is not mounted into the pod.
 pub(super) fn service_account(
     part: Part<'_>,
     name: String,
@@ -39,7 +39,7 @@ pub(super) fn service_account(
     Object::of(Kind::ServiceAccount, name, &account)
 }
 
-/// The base of a pod: who it runs as, and what it does without.
+/// The base of a pod spec: its user, and the privileges that it drops.
 pub(super) fn spec(part: Part<'_>, account: String, grace: i64) -> PodSpec {
     let secrets = &part.fleet.images.pull_secrets;
     PodSpec {
@@ -51,7 +51,7 @@ pub(super) fn spec(part: Part<'_>, account: String, grace: i64) -> PodSpec {
             run_as_user: Some(USER),
             run_as_group: Some(USER),
             fs_group: Some(USER),
-            // A volume of many files is not walked through at each start.
+            // The kubelet does not change the owner of every file at each start.
             fs_group_change_policy: Some("OnRootMismatch".into()),
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".into(),
@@ -77,7 +77,7 @@ pub(super) fn restricted() -> SecurityContext {
     }
 }
 
-/// Pods of a part spread over nodes and zones as far as there are any.
+/// Spreads the pods of a part over nodes and zones, if there are several.
 pub(super) fn spread(part: Part<'_>) -> Vec<TopologySpreadConstraint> {
     ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
         .map(|key| TopologySpreadConstraint {
@@ -118,7 +118,7 @@ pub(super) fn requirements(resources: &Resources) -> ResourceRequirements {
     }
 }
 
-/// For containers that run once and do little.
+/// Resources of small init containers.
 pub(super) fn small() -> ResourceRequirements {
     let amounts = |list: &[(&str, &str)]| {
         Some(list.iter().map(|(what, amount)| ((*what).to_owned(), Quantity((*amount).to_owned()))).collect())
@@ -146,7 +146,7 @@ pub(super) fn read_only(name: &str, path: &str) -> VolumeMount {
     VolumeMount { read_only: Some(true), ..mount(name, path) }
 }
 
-/// Readable by the owner; `fsGroup` lets our group read too.
+/// A Secret volume that only its owner can read. `fsGroup` lets our group read too.
 pub(super) fn secret(name: &str, secret: &str, items: Option<Vec<KeyToPath>>) -> Volume {
     Volume {
         name: name.into(),
@@ -179,7 +179,7 @@ pub(super) fn empty(name: &str, limit: &str) -> Volume {
     Volume { name: name.into(), empty_dir: Some(source), ..Volume::default() }
 }
 
-/// A claim template. Its labels let people find the volumes that stay when all else is gone.
+/// A claim template. By its labels people find the volumes that remain after the resource is deleted.
 pub(super) fn claim(part: Part<'_>, name: &str, size: &str, class: Option<&String>) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::kinds::Kind;
 
-/// What of a pod template the standard forbids; and what we want beyond it.
+/// The fields of a pod template that break the standard or our stricter rules.
 pub(super) fn violations(template: &Value) -> Vec<String> {
     let spec = &template["spec"];
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn violations(template: &Value) -> Vec<String> {
     found
 }
 
-/// All containers of a template, those that run first among them.
+/// All containers of a template, init containers included.
 pub(super) fn containers(template: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The public root, which vaults other than the seed pin. Pods that mount it wait until it is known.
+//! The public root, which all vaults but the seed pin. Pods that mount it wait until it is known.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -7,7 +7,7 @@ use super::part::{Component, Part};
 use super::{Input, Object};
 use crate::kinds::Kind;
 
-/// Owned by nobody: a fleet that is taken up again finds the root that its vaults pin.
+/// The ConfigMap has no owner: a resource that is created again must find the root that its vaults pin.
 pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
     let root = input.content.root.as_ref()?;
     let name = input.fleet.names().root();

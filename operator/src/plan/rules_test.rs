@@ -1,4 +1,4 @@
-//! What must hold for every plan, whatever the spec.
+//! Rules that hold for every plan, whatever the spec.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn templates(objects: &[Object]) -> impl Iterator<Item = (&Object, &V
         .map(|o| (o, &o.body["spec"]["template"]))
 }
 
-/// What must hold for every plan, whatever the spec.
+/// Checks all rules.
 pub(super) fn check(world: &World) {
     let objects = world.objects();
     assert_eq!(objects, world.objects(), "planned twice, and not the same");
@@ -85,7 +85,7 @@ fn selects(selector: &Value, template: &Value, who: &str) {
     );
 }
 
-/// Each selector of Services, budgets and policies finds a pod that is planned, unless it is the policy of a part that is not there yet.
+/// Each selector of Services, budgets and policies selects a planned pod, except in the policy of a part that does not exist yet.
 fn selectors_have_pods(objects: &[Object]) {
     let pods: Vec<&Value> = templates(objects).map(|(_, t)| &t["metadata"]["labels"]).collect();
     for object in objects {
@@ -103,7 +103,7 @@ fn selectors_have_pods(objects: &[Object]) {
     }
 }
 
-/// Objects of other projects point at names that are there: nobody says a word about one that points at nothing.
+/// Objects of other projects reference existing names. The API server does not report a reference to a missing one.
 fn pointers_point(objects: &[Object]) {
     let named = |kind: Kind, name: &Value| objects.iter().find(|o| o.kind == kind && o.name == *name);
     for object in objects {
@@ -138,7 +138,7 @@ fn pointers_point(objects: &[Object]) {
     }
 }
 
-/// Every name that a pod needs is planned, made by the edge, or was given in the spec.
+/// Every object that a pod references is planned, made by the edge, or named in the spec.
 fn references_exist(world: &World, objects: &[Object]) {
     let planned = |kind: Kind| -> BTreeSet<String> {
         objects.iter().filter(|o| o.kind == kind).map(|o| o.name.clone()).collect()
@@ -176,7 +176,7 @@ fn references_exist(world: &World, objects: &[Object]) {
     }
 }
 
-/// The real parsers take what is rendered.
+/// The real parsers accept the rendered files.
 pub(super) fn parsers_accept(world: &World) {
     for object in world.objects().iter().filter(|o| o.kind == Kind::ConfigMap) {
         let data = &object.body["data"];

@@ -101,7 +101,7 @@ pub(super) fn fleet(resource: &BackupKeyVault) -> Fleet {
     validate(resource).unwrap_or_else(|refusals| panic!("{refusals:#?}"))
 }
 
-/// All that a plan needs, owned.
+/// The owned input of a plan.
 pub(super) struct World {
     pub(super) fleet: Fleet,
     pub(super) settings: Settings,

@@ -1,11 +1,11 @@
-//! Specs at random.
+//! Random specs.
 
 use proptest::prelude::*;
 
 use super::samples_test::resource;
 use crate::resource::BackupKeyVault;
 
-/// Specs of any shape that the schema lets through, and some that it doesn't.
+/// Specs of any shape that the schema accepts, and some that it refuses.
 pub(super) fn specs() -> impl Strategy<Value = BackupKeyVault> {
     let hsm = prop_oneof![
         Just("{softhsm: {}}"),
@@ -52,7 +52,7 @@ pub(super) fn specs() -> impl Strategy<Value = BackupKeyVault> {
         (chatd, postgres, tls, jwks),
         (text, 1u16..300, any::<bool>(), "[a-z0-9./?=&#-]{1,30}"),
     )
-        // Mostly odd numbers of regions: the others are refused at once.
+        // Mostly odd numbers of regions, because even ones are refused at once.
         .prop_map(|((name, mut regions, hsm), (chatd, postgres, tls, jwks), (audience, shards, monitored, path))| {
             if regions.len() % 2 == 0 && shards % 8 != 0 {
                 regions.pop();

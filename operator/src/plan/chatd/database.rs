@@ -1,4 +1,4 @@
-//! How ChatD gets at its database: a file with the URL, maybe a CA beside it, at `/etc/bkv-postgres`.
+//! ChatD's access to its database: a file with the URL at `/etc/bkv-postgres`, and a CA beside it if there is one.
 
 use k8s_openapi::api::core::v1::{
     EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use super::super::{Input, pod};
 use crate::validate::{KeyOf, Postgres};
 
-/// The volume, if there is a database. A Secret of somebody else's is mounted and never copied: its rotation reaches the pod by itself.
+/// The volume, if there is a database. A foreign Secret is mounted and never copied, so that a rotation reaches the pod.
 pub(super) fn volume(input: &Input<'_>) -> Option<Volume> {
     let key = |key: &str, file: &str| pod::item(&KeyOf { name: String::new(), key: key.to_owned() }, file);
     Some(match &input.fleet.postgres {
@@ -25,7 +25,7 @@ pub(super) fn volume(input: &Input<'_>) -> Option<Volume> {
     })
 }
 
-/// CloudNativePG's URL says nothing of TLS: without these it would be taken as it comes.
+/// CloudNativePG's URL has no TLS options. Without these variables ChatD would connect with the default mode, whatever certificate it gets.
 pub(super) fn env(input: &Input<'_>) -> Vec<EnvVar> {
     match &input.fleet.postgres {
         Postgres::CloudNativePg { .. } => {

@@ -17,7 +17,7 @@ pub(super) fn deployment(input: &Input<'_>, part: Part<'_>, config: &str) -> Obj
     let deployment = Deployment {
         metadata: part.owned(&name),
         spec: Some(DeploymentSpec {
-            // With an autoscaler the number is its own: two that set it would undo each other for ever.
+            // An autoscaler owns the number of replicas. If the operator set it too, the two would undo each other for ever.
             replicas: match input.fleet.chatd.scaling {
                 Scaling::Replicas(replicas) => Some(replicas),
                 Scaling::Automatic { .. } => None,
@@ -33,7 +33,7 @@ pub(super) fn deployment(input: &Input<'_>, part: Part<'_>, config: &str) -> Obj
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(part.labels()),
-                    // Its configuration is read at the start: a change must roll it. The issuer's keys are read again by themselves.
+                    // ChatD reads its configuration only at the start, so a change must restart it. It reads the issuer's keys again while it runs.
                     annotations: Some([(CONFIG_HASH.to_owned(), hash::of(&config))].into()),
                     ..ObjectMeta::default()
                 }),

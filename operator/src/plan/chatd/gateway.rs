@@ -1,5 +1,5 @@
-//! A Gateway before ChatD: the route, and that TLS is spoken to ChatD too. Without that word a Gateway sends plain HTTP, which ChatD does not take: the
-//! Service's `appProtocol` is heeded by few.
+//! A Gateway before ChatD: the route, and the policy for TLS between Gateway and ChatD. Without the policy a Gateway sends plain HTTP, which ChatD
+//! refuses. Few Gateways follow the Service's `appProtocol`.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ fn http_route(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
     Some(Object::of(Kind::HttpRoute, name, &body))
 }
 
-/// Whom the Gateway believes to be ChatD: who has the Service's name in a certificate of this authority. A Gateway reads ConfigMaps and no Secrets.
+/// How the Gateway verifies ChatD: by a certificate of this authority with the Service's name. A Gateway reads ConfigMaps and no Secrets.
 fn backend_tls(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
     let (Expose::Gateway { .. }, Some(authority)) = (&input.fleet.chatd.expose, &input.content.web_authority)
     else {

@@ -1,4 +1,4 @@
-//! ChatD: account, configuration, Deployment, Service and how it is scaled and reached.
+//! ChatD: account, configuration, Deployment, Service, scaling and access for clients.
 
 mod access;
 mod config;
@@ -10,7 +10,7 @@ mod scaling;
 use super::part::{Component, Part};
 use super::{Input, Object, pod};
 
-/// Where clients reach the pod.
+/// The pod's port for clients.
 pub(super) const PUBLIC: u16 = 8_443;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {

@@ -1,4 +1,4 @@
-//! How many pods ChatD has, and how many may go at once.
+//! ChatD's autoscaler and disruption budget.
 
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
@@ -44,7 +44,7 @@ pub(super) fn autoscaler(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
     Some(Object::of(Kind::HorizontalPodAutoscaler, name, &autoscaler))
 }
 
-/// One pod at a time. With a single pod there is none: its node could never be drained.
+/// A budget of one pod at a time. A single pod has no budget, because its node could never be drained.
 pub(super) fn budget(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
     let least = match input.fleet.chatd.scaling {
         Scaling::Replicas(replicas) => replicas,
@@ -59,7 +59,7 @@ pub(super) fn budget(input: &Input<'_>, part: Part<'_>) -> Option<Object> {
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(part.label_selector()),
-            // One that can't start must not keep its node from being drained: it has no state.
+            // ChatD has no state, so a pod that can't start must not block a drain of its node.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()
         }),

@@ -1,4 +1,4 @@
-//! What is made for Prometheus and Grafana, where the cluster knows those kinds.
+//! Objects for Prometheus and Grafana, if the cluster knows their kinds.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     monitor.into_iter().chain(rule).chain(dashboard).collect()
 }
 
-/// Vaults and ChatD, with the labels that the alerts go by: `job`, `bkv`, `component`, `region`.
+/// Scrapes vaults and ChatD with the labels that the alerts use: `job`, `bkv`, `component`, `region`.
 fn pod_monitor(input: &Input<'_>) -> Object {
     let part = Part::of(input.fleet, Component::Fleet);
     let component = "__meta_kubernetes_pod_label_app_kubernetes_io_component";
@@ -71,7 +71,7 @@ fn dashboard(input: &Input<'_>) -> Object {
     labels.extend(input.fleet.monitoring.labels.clone());
     labels.insert("grafana_dashboard".into(), "1".into());
     let mut dashboard = input.embedded.dashboard.clone();
-    // Grafana takes one dashboard of a uid: with one for all, a second fleet's would push the first one's out.
+    // Grafana keeps one dashboard for each uid. With a shared uid, a second fleet's dashboard would replace the first one's.
     let fleet = (&input.fleet.namespace, input.fleet.name.as_str());
     dashboard.insert("uid".into(), json!(format!("bkv-{}", hash::of(&fleet))));
     if let Some(title) = dashboard.get("title").and_then(Value::as_str) {

@@ -1,4 +1,4 @@
-//! What ChatD may hear and say.
+//! ChatD's allowed ingress and egress.
 
 use super::super::chatd::PUBLIC;
 use super::super::part::{Component, Part};

@@ -26,7 +26,7 @@ pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     all
 }
 
-/// What is not allowed below is forbidden, to each pod of the fleet, also to one of a kind that is not known yet.
+/// Forbids all other traffic to and from every pod of the fleet, also pods of components that a later release adds.
 fn deny(input: &Input<'_>) -> Object {
     let part = Part::of(input.fleet, Component::Fleet);
     let labels = [(VAULT.to_owned(), input.fleet.name.to_string())];
@@ -34,7 +34,7 @@ fn deny(input: &Input<'_>) -> Object {
     policy(part, input.fleet.names().deny(), all, Some(Vec::new()), Some(Vec::new()))
 }
 
-/// A policy; a direction of which nothing is said is left to other policies.
+/// A policy. A direction that is None is left to other policies.
 fn policy(
     part: Part<'_>,
     name: String,
@@ -48,7 +48,7 @@ fn policy(
         metadata: part.owned(&name),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(pods),
-            // An empty list and none mean the same once the type is named; none is what the API server gives back.
+            // Once the policy type is named, an empty list and no list mean the same. The API server returns no list.
             ingress: ingress.filter(|rules| !rules.is_empty()),
             egress: egress.filter(|rules| !rules.is_empty()),
             policy_types: Some(types),

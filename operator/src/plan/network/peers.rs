@@ -1,4 +1,4 @@
-//! Rules, in short words.
+//! Short constructors for peers and rules.
 
 use std::net::IpAddr;
 
@@ -48,17 +48,17 @@ pub(super) fn tcp(number: u16) -> Vec<NetworkPolicyPort> {
     vec![port("TCP", number, None)]
 }
 
-/// From these, or from anywhere.
+/// Ingress from these peers, or from anywhere.
 pub(super) fn from(peers: Option<Vec<NetworkPolicyPeer>>, number: u16) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: peers, ports: Some(tcp(number)) }
 }
 
-/// To these, or to anywhere.
+/// Egress to these peers, or to anywhere.
 pub(super) fn to(peers: Option<Vec<NetworkPolicyPeer>>, number: u16) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: peers, ports: Some(tcp(number)) }
 }
 
-/// DNS. To anywhere: a cache on the node itself is no pod that could be selected.
+/// DNS to anywhere: a DNS cache on the node is not a pod that a policy could select.
 pub(super) fn dns() -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53, None), port("TCP", 53, None)]) }
 }

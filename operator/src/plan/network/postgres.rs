@@ -1,4 +1,4 @@
-//! What the managed database may hear: ChatD. It says nothing of its own.
+//! The managed database accepts connections from ChatD only, and opens none.
 
 use super::super::part::{Component, Part};
 use super::super::postgres::PORT;

@@ -1,4 +1,4 @@
-//! A vault's way to a token that is not in its pod.
+//! A vault's egress to a token outside its pod.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,16 +9,16 @@ use super::super::{Input, Object};
 use super::peers;
 use crate::validate::{Hsm, Region};
 
-/// Where Google's metadata servers give a pod its workload identity.
+/// Google's metadata servers, which give a pod its workload identity.
 const METADATA: [(Ipv4Addr, u16); 2] =
     [(Ipv4Addr::new(169, 254, 169, 254), 80), (Ipv4Addr::new(169, 254, 169, 252), 988)];
 
-/// One more policy for the region's vault: policies add up.
+/// One more policy for the region's vault. Policies are additive.
 pub(super) fn policy(input: &Input<'_>, region: &Region) -> Option<Object> {
     let rules = match &region.hsm {
         Hsm::SoftHsm { .. } => return None,
-        // Which host and port a module talks to is known to its maker only. A module that can't reach its token would be hard to find out, so this
-        // vault may call anywhere; it is still called by nobody else.
+        // Only the module's vendor knows its hosts and ports. A module that is cut off from its token would be hard to diagnose, so this vault may
+        // connect to anywhere. Its ingress stays restricted.
         Hsm::Pkcs11(_) => vec![NetworkPolicyEgressRule::default()],
         Hsm::GcpKms { .. } => METADATA
             .into_iter()

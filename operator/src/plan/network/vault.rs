@@ -1,4 +1,4 @@
-//! What vaults may hear and say.
+//! The vaults' allowed ingress and egress.
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 
@@ -25,7 +25,7 @@ pub(super) fn policy(input: &Input<'_>) -> Object {
         peers::from(Some(vec![vaults.clone()]), PEER),
         peers::from(Some(vec![chatd]), RELAY),
         peers::from(Some(vec![operator]), ADMIN),
-        // Kubelets are always let through; this is for whoever gathers metrics.
+        // A NetworkPolicy never blocks the kubelet's probes. This rule is for Prometheus.
         peers::from(Some(vec![peers::cluster()]), HEALTH),
     ];
     let egress =

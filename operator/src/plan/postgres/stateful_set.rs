@@ -53,7 +53,7 @@ pub(super) fn stateful_set(input: &Input<'_>, part: Part<'_>, storage: &Volume) 
 fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
     let (fleet, settings) = (input.fleet, input.settings);
     let image = fleet.images.postgres.as_ref().map_or(settings.postgres_image.as_str(), |i| i.as_str());
-    // The image's own probe: it has a renewed certificate loaded too.
+    // The image's own probe. It also makes the server load a renewed certificate.
     let ready = |period, failures| Probe {
         exec: Some(run(&["/usr/bin/bkv-postgres", "ready"])),
         period_seconds: Some(period),
@@ -61,7 +61,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
         timeout_seconds: Some(5),
         ..Probe::default()
     };
-    // The signal that a pod gets would have it wait for its clients, who have no reason to go.
+    // On the pod's SIGTERM, Postgres would wait until its clients disconnect, and they would not.
     let stop = ["/usr/lib/postgresql/15/bin/pg_ctl", "stop", "--pgdata", DATA, "--mode", "fast", "--wait"];
     PodSpec {
         containers: vec![Container {

@@ -7,8 +7,8 @@ use super::super::part::{Component, Part};
 use super::super::{Input, Object};
 use crate::kinds::Kind;
 
-/// One budget for the whole fleet: one per region would let all regions go at once. `minAvailable` and not `maxUnavailable`: an evicted pod that can't
-/// come back must count as gone. With one region there is none, or its node could never be drained.
+/// One budget for the whole fleet: one per region would allow the eviction of all regions at once. `minAvailable` and not `maxUnavailable`, because an
+/// evicted pod that can't return must count as missing. A fleet of one region has no budget, or its node could never be drained.
 pub(in super::super) fn budget(input: &Input<'_>) -> Option<Object> {
     let voters = i32::try_from(input.fleet.regions.len()).unwrap_or(i32::MAX);
     if voters < 2 {
@@ -21,7 +21,7 @@ pub(in super::super) fn budget(input: &Input<'_>) -> Option<Object> {
         spec: Some(PodDisruptionBudgetSpec {
             min_available: Some(IntOrString::Int(voters - 1)),
             selector: Some(part.label_selector()),
-            // A vault that is up and not in sync may hold what others lack: it is not to be evicted beyond the budget.
+            // A running vault that is not in sync may hold entries that others lack, so the budget must also protect it.
             unhealthy_pod_eviction_policy: Some("IfHealthyBudget".into()),
             ..PodDisruptionBudgetSpec::default()
         }),

@@ -1,6 +1,6 @@
 //! `vault.toml` and the module's own files. They hold no secret: PIN and keys are named by path.
 //!
-//! Their text is hashed into the pod template: read `bkv-config`'s first page before writing another key.
+//! Their text is hashed into the pod template. Read the module comment of `bkv-config` before you add a key.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use super::{ADMIN, HEALTH, PEER, RELAY, address, module};
 use crate::kinds::Kind;
 use crate::validate::{Region, RootCustody};
 
-/// With an in-fleet root one vault makes it; the others wait for it to be published.
+/// Whether this region's vault makes the in-fleet root. The other vaults wait until it is published.
 pub(super) fn is_seed(input: &Input<'_>, region: &Region) -> bool {
     input.fleet.root == RootCustody::InFleet && input.journal.seed == region.name.as_str()
 }

@@ -1,4 +1,4 @@
-//! How a PKCS#11 module gets from its image to the vault.
+//! Delivers a PKCS#11 module from its image to the vault.
 
 use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Volume};
 
@@ -11,7 +11,7 @@ pub(super) const MODULE: &str = "module";
 const COPIER: &str = "copier";
 const COPIER_FOLDER: &str = "/opt/bkv-copier";
 
-/// When a vault's images are pulled: never what the operator was started with, which may change.
+/// When a vault's images are pulled. From the journal, because the operator's own setting may change.
 pub(super) fn pull_policy(input: &Input<'_>) -> PullPolicy {
     input.fleet.images.pull_policy.unwrap_or(input.journal.pull_policy)
 }
@@ -30,7 +30,7 @@ pub(super) fn volumes(input: &Input<'_>, library: &Library<'_>) -> Vec<Volume> {
     }
 }
 
-/// Our static program goes into an empty folder, then runs inside the library's image, which may hold nothing else that runs.
+/// The first container copies our static program into an empty folder. The second runs it in the library's image, which may have no shell.
 pub(super) fn init_containers(input: &Input<'_>, library: &Library<'_>) -> Vec<Container> {
     if library.delivery == LibraryDelivery::ImageVolume {
         return Vec::new();

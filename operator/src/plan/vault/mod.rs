@@ -1,4 +1,4 @@
-//! One region's vault: account, configuration, Services, StatefulSet; and what all vaults share.
+//! One region's vault: account, configuration, Services, StatefulSet. Also the parts that all vaults share.
 
 mod budget;
 mod config;
@@ -15,13 +15,13 @@ use super::part::Part;
 use super::{Input, Object, pod, service};
 use crate::validate::{Fleet, Hsm, ObjectNames, Pin, Region};
 
-/// Where other vaults reach it.
+/// The port for other vaults.
 pub(super) const PEER: u16 = 7_100;
-/// Where ChatD reaches it.
+/// The port for ChatD.
 pub(super) const RELAY: u16 = 7_200;
-/// Where the operator reaches it.
+/// The port for the operator.
 pub(crate) const ADMIN: u16 = 7_300;
-/// `/livez`, `/readyz`, `/metrics`, of vaults and ChatD.
+/// The port of `/livez`, `/readyz` and `/metrics`, of vaults and ChatD.
 pub(crate) const HEALTH: u16 = 9_090;
 
 pub(super) fn objects(input: &Input<'_>, region: &Region) -> Vec<Object> {
@@ -43,7 +43,7 @@ pub(super) fn objects(input: &Input<'_>, region: &Region) -> Vec<Object> {
     ]
 }
 
-/// A PIN that the operator makes: a Secret with key `pin`, which outlives the resource as the token's volume does.
+/// A PIN that the operator makes. Its Secret has the key `pin` and outlives the resource, like the token's volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinRequest {
     /// The Secret.
@@ -52,7 +52,7 @@ pub struct PinRequest {
     pub region: String,
 }
 
-/// PINs that nobody gave. Google's module ignores its PIN, but a vault wants a file.
+/// The PINs that the spec does not name. Google's module ignores its PIN, but a vault requires the file.
 pub fn pins(fleet: &Fleet) -> Vec<PinRequest> {
     let made = fleet.regions.iter().filter(|r| given_pin(&r.hsm).is_none());
     made.map(|r| PinRequest { secret: fleet.names().pin(&r.name), region: r.name.to_string() }).collect()

@@ -1,4 +1,4 @@
-//! A region's token, whatever its kind, as one shape: which module, from which image, with which files.
+//! Turns a region's token of any kind into one type: the module, its image and its files.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub(super) fn token(region: &Region) -> Token<'_> {
 
 fn pkcs11(module: &Pkcs11) -> Token<'_> {
     let mut env = module.env.clone();
-    // Libraries that the module needs and that lie beside it. Never a system's own folder: the vault would load another system's C library and not
-    // start. What is written in the spec wins.
+    // Folders of libraries beside the module. Never a system folder: the vault would load the C library of another system and fail to start. The
+    // spec's own value takes precedence.
     let folders: Vec<String> = module
         .library_dirs
         .iter()

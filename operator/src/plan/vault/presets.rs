@@ -1,4 +1,4 @@
-//! Tokens whose module we know: data, no code of their own. The two clouds' are written after their makers' documents and not seen on the real service.
+//! Presets for known modules, as data. The two cloud presets follow the vendors' documents and were not tested on the real services.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::token::{LIBRARY, Library, Source, Token};
 use crate::validate::{KeyOf, LibraryDelivery, Quantity, Region};
 
-/// SoftHSM: in the vault's own image, its tokens on a volume of their own, so that an old data volume meets a newer token.
+/// SoftHSM, in the vault's own image. Its tokens have a volume of their own, so that an old data volume meets a newer token.
 pub(super) fn softhsm<'a>(region: &Region, storage: &'a Quantity) -> Token<'a> {
     let config = "directories.tokendir = /var/lib/bkv-token/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
     Token {
@@ -22,7 +22,7 @@ pub(super) fn softhsm<'a>(region: &Region, storage: &'a Quantity) -> Token<'a> {
     }
 }
 
-/// Google's kmsp11. It wants a file that only its owner can write, which a ConfigMap's is; it ignores the PIN; keys are destroyed with a delay.
+/// Google's kmsp11. It requires a file that only its owner can write, as in a ConfigMap volume. It ignores the PIN. It destroys keys with a delay.
 pub(super) fn gcp_kms<'a>(key_ring: &str, image: &'a str) -> Token<'a> {
     // The key ring holds no character that YAML knows: it was checked.
     let config = format!(
@@ -40,7 +40,7 @@ pub(super) fn gcp_kms<'a>(key_ring: &str, image: &'a str) -> Token<'a> {
     }
 }
 
-/// AWS CloudHSM, client SDK 5: no daemon; it reads its configuration from a fixed place.
+/// AWS CloudHSM, client SDK 5. It needs no daemon and reads its configuration from a fixed path.
 pub(super) fn aws_cloud_hsm<'a>(addresses: &[IpAddr], customer_ca: &KeyOf, image: &'a str) -> Token<'a> {
     let servers: Vec<_> = addresses
         .iter()
@@ -52,7 +52,7 @@ pub(super) fn aws_cloud_hsm<'a>(addresses: &[IpAddr], customer_ca: &KeyOf, image
             "cluster": {
                 "hsm_ca_file": format!("{CLOUD_HSM_ETC}/customerCA.crt"),
                 "servers": servers,
-                // With one HSM its library refuses to make keys, which could be lost with it, unless told so.
+                // With one HSM the library refuses to make keys unless this check is off, because they could be lost with that HSM.
                 "options": { "disable_key_availability_check": addresses.len() < 2 },
             },
         }],

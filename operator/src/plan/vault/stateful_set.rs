@@ -1,4 +1,4 @@
-//! The StatefulSet of one vault. Its pod template is a function of the spec and of what the journal pinned.
+//! The StatefulSet of one vault. Its pod template depends only on the spec and the journal.
 
 use std::collections::BTreeMap;
 
@@ -37,12 +37,12 @@ pub(super) fn stateful_set(input: &Input<'_>, region: &Region, config: &BTreeMap
             selector: part.label_selector(),
             template,
             pod_management_policy: Some("Parallel".into()),
-            // A new template waits until its pod is evicted, which asks the budget; the controller's own updates don't.
+            // A new template waits until its pod is evicted. Evictions respect the disruption budget, but the controller's own updates do not.
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("OnDelete".into()),
                 rolling_update: None,
             }),
-            // People's keys: nothing that happens to this object takes its volumes.
+            // The volumes hold users' keys, so they stay when this object is deleted or scaled.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".into()),
                 when_scaled: Some("Retain".into()),
@@ -73,10 +73,10 @@ fn template(
                     .map(|(name, number)| pod::port(name, number))
                     .into(),
             ),
-            // Reading a large store back takes its time; a token in the cloud too.
+            // A vault may start slowly because of a large store or a token in the cloud.
             startup_probe: Some(pod::health("/livez", 2, 300, 5)),
             readiness_probe: Some(pod::health("/readyz", 2, 3, 2)),
-            // Slow to act: a vault that is killed for being slow makes the others slower.
+            // Patient: a restart of a slow vault would put more load on the others.
             liveness_probe: Some(pod::health("/livez", 10, 6, 5)),
             ..vault(input, region, token, "vault", &["--config", "/etc/bkv/vault.toml"])
         }],
@@ -106,7 +106,7 @@ fn init_containers(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec
     if token.storage.is_some() {
         let make = ["init-token", "--config", "/etc/bkv/vault.toml"];
         let vault = vault(input, region, token, "token", &make);
-        // What it needs to make a token, and no more: neither the vault's data nor its certificate.
+        // Only the mounts that making a token needs: neither the vault's data nor its certificate.
         let needs = |m: &VolumeMount| matches!(m.name.as_str(), "config" | "pin" | "tmp" | "token");
         let mounts = vault.volume_mounts.map(|all| all.into_iter().filter(needs).collect());
         all.push(Container { resources: Some(pod::small()), volume_mounts: mounts, ..vault });

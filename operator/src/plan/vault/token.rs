@@ -1,10 +1,10 @@
-//! What a vault needs to know of its token, whatever the token's kind.
+//! A vault's view of its token, the same for every kind of token.
 
 use std::collections::BTreeMap;
 
 use crate::validate::{KeyOf, LibraryDelivery, ModuleFile, Quantity};
 
-/// Where a library image's `/` is in the vault's container, whichever way it got there.
+/// The path in the vault's container where a library image's `/` appears, for every way of delivery.
 pub(super) const LIBRARY: &str = "/opt/bkv-module";
 
 /// What a vault needs to know of its token.

@@ -63,12 +63,12 @@ pub(super) fn mounts(input: &Input<'_>, region: &Region, token: &Token<'_>) -> V
     all
 }
 
-/// Only what was meant: whoever can add a key to the ConfigMap must not put a file into the pod.
+/// Mounts only the named keys: an attacker who can add a key to the ConfigMap must not add a file to the pod.
 fn named(keys: impl IntoIterator<Item = String>) -> Vec<KeyToPath> {
     keys.into_iter().map(|key| KeyToPath { path: key.clone(), key, mode: None }).collect()
 }
 
-/// Several files from several places in one folder. A name that is empty is the vault's own ConfigMap.
+/// A folder with files from several sources. An empty name is the vault's own ConfigMap.
 fn folder(name: &str, sources: &[Source], own: &str) -> Volume {
     let projections = sources.iter().map(|source| {
         let items = Some(vec![pod::item(&source.from, &source.file)]);

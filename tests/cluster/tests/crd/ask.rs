@@ -1,4 +1,4 @@
-//! Asks the server for a yes or no, without leaving anything behind.
+//! Asks the API server whether it accepts an object. Nothing is stored.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::core::Status;
 use serde_json::Value;
 
-/// Why it was refused: the field (lists and maps as the schema writes them, `[]`) and the words.
+/// Why an object was refused: field and message. Lists and maps are written as in the schema, `[]`.
 pub(crate) type Refusal = BTreeSet<(String, String)>;
 
 const REMARK: &str = "some validation rules were not checked because the object was invalid";
@@ -19,7 +19,7 @@ pub(crate) async fn vaults(server: &ApiServer) -> Api<DynamicObject> {
     Api::namespaced_with(server.client().await, "default", &resource)
 }
 
-/// Without effect: all of the server's checks, nothing stored.
+/// A dry run: the server makes all its checks and stores nothing.
 pub(crate) fn dry() -> PostParams {
     PostParams { dry_run: true, ..PostParams::default() }
 }
@@ -28,12 +28,12 @@ pub(crate) fn object(value: &Value) -> DynamicObject {
     serde_json::from_value(value.clone()).expect("an object")
 }
 
-/// Creates, without effect.
+/// Creates an object as a dry run.
 pub(crate) async fn create(vaults: &Api<DynamicObject>, value: &Value) -> Result<(), Refusal> {
     vaults.create(&dry(), &object(value)).await.map(drop).map_err(refusal)
 }
 
-/// The causes, without the remark that rules were not evaluated because of others.
+/// The causes of a refusal, without the server's note that it did not evaluate some rules.
 pub(crate) fn refusal(error: kube::Error) -> Refusal {
     let kube::Error::Api(status) = error else { panic!("no answer of the API server: {error:?}") };
     let causes = status.details.as_ref().map(|d| d.causes.clone()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A choice made later: whoever applied the least and then names another Ingress or database must not be refused because of a default that
-//! the server had stored in between.
+//! A later choice: a user applies the minimal spec and then names another Ingress or database. The server must not refuse that because of a default
+//! that it stored before.
 
 use bkv_cluster_tests::merged;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ async fn it_is_taken_without_a_warning_by_both_kinds_of_apply_again_and_again() 
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds/backupkeyvaults.bkv.dev.yaml");
     for _ in 0..2 {
         server.kubectl(&["apply", "-f", kept]).clean();
-        // `clean` fails on warnings, too: of formats that Kubernetes does not know, of an annotation that is too long.
+        // `clean` also fails on warnings, such as unknown formats or an annotation that is too long.
         server.kubectl_on(&["apply"], &definition()).clean();
         server.kubectl_on(&["apply", "--server-side", "--force-conflicts"], &definition()).clean();
     }
@@ -25,7 +25,7 @@ async fn it_is_taken_without_a_warning_by_both_kinds_of_apply_again_and_again() 
 
 #[test]
 fn it_is_small_enough_for_the_annotation_of_kubectl_apply() {
-    // 262,144 bytes is where the API server refuses annotations.
+    // The API server refuses annotations above 262,144 bytes.
     let size = definition().to_string().len();
     assert!(size < 100_000, "{size} bytes");
     let printed = bkv_operator::resource::crd_yaml().unwrap().len();

@@ -1,5 +1,5 @@
-//! Every pattern, limit, choice of words, required field and type: complete objects, spoiled at one place after the other. The cases are
-//! made of the schema itself, so none can be missing; that the complete objects hold every place is checked.
+//! Every pattern, limit, enum, required field and type. The test breaks complete objects at one place after the other. The cases come from the schema,
+//! so none can be missing. The test also checks that the complete objects cover every place.
 
 use std::collections::BTreeSet;
 
@@ -59,8 +59,8 @@ async fn check(
     let answers: Vec<Result<(), Refusal>> =
         stream::iter(&attempt.values).then(|v| ask(vaults, &base, v)).collect().await;
     match attempt.words {
-        // A value at the limit is taken, in one of the spellings if the field has a pattern. What a rule says of it is another matter:
-        // rules are not even looked at before all limits are kept.
+        // A value at the limit is accepted, in one of its spellings if the field has a pattern. A refusal by a CEL rule does not count here:
+        // the server evaluates rules only after all limits hold.
         None => {
             let taken = |a: &Result<(), Refusal>| {
                 a.as_ref().map_or_else(
@@ -92,7 +92,7 @@ async fn ask(vaults: &Api<DynamicObject>, base: &Value, spoiled: &Value) -> Resu
     vaults.replace_subresource("status", name, &dry(), spoiled).await.map(drop).map_err(refusal)
 }
 
-/// The complete objects as the server stores them, status included: itself a test that they are accepted and nothing of them is dropped.
+/// The complete objects as the server stores them, status included. This also tests that the server accepts them and drops no field.
 async fn stored_bases(server: &ApiServer, vaults: &Api<DynamicObject>) -> Vec<Value> {
     let mut bases = Vec::new();
     for name in COMPLETE {

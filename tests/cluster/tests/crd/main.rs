@@ -1,4 +1,4 @@
-//! The resource definition on a real API server: what it takes, what it refuses and with which words, what people see of it.
+//! The resource definition on a real API server: accepted objects, refused objects with their messages, and the output for users.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,13 +37,13 @@ async fn server() -> &'static ApiServer {
 }
 
 fn await_established(server: &ApiServer, name: &str) {
-    // Not `kubectl wait`, which fails on a definition that has no condition yet.
+    // `kubectl wait` is no use here: it fails on a definition without conditions.
     let late = Instant::now() + Duration::from_secs(30);
     let established = r#"-o=jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
     while server.kubectl(&["get", "crd", name, established]).good() != "True" {
         assert!(Instant::now() < late, "{name} is not served within 30 s");
     }
-    // `explain` reads what is published a moment later, and kubectl what it remembers of before.
+    // The server publishes the schema for `explain` a moment later, and kubectl caches an earlier one.
     let group = name.split_once('.').unwrap().1;
     let published = format!("/openapi/v3/apis/{group}/v1alpha1");
     let late = Instant::now() + Duration::from_secs(30);

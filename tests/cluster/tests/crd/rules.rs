@@ -1,4 +1,4 @@
-//! Every rule: refused with the words that a person reads, at the field that is wrong, and nothing else said; its neighbour accepted.
+//! Every CEL rule refuses the wrong object with one message at the wrong field, and accepts the neighbouring valid object.
 
 use std::collections::BTreeSet;
 
@@ -103,7 +103,7 @@ fn expect_refused(answer: Result<(), BTreeSet<(String, String)>>, case: &Case, w
     );
 }
 
-/// Those of the file, and those of `spec.hsm` once more for a region's own.
+/// The cases of the file. Those of `spec.hsm` are repeated for a region's own token.
 fn cases() -> Vec<Case> {
     let written: Vec<Case> = serde_json::from_value(file("rules.yaml")).expect("rules.yaml");
     let of_regions: Vec<Case> =
@@ -130,7 +130,7 @@ fn in_region(case: &Case) -> Case {
     }
 }
 
-/// The rules of one place: path and words.
+/// The rules of one place: path and message.
 pub(crate) fn rules_at(path: &str, schema: &Value) -> Vec<(String, String)> {
     let rules = schema["x-kubernetes-validations"].as_array();
     rules

@@ -1,4 +1,4 @@
-//! What to write at a place so that exactly one limit of its schema is crossed, or just reached.
+//! Values that break exactly one limit of a schema, or just reach it.
 
 use std::str::FromStr;
 
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 /// A JSON pointer to a value in an object.
 pub(crate) type Pointer = String;
 
-/// Something to ask the server.
+/// One case for the server.
 #[derive(Debug)]
 pub(crate) struct Try {
     /// For people.
     pub(crate) what: String,
-    /// Whole objects. All of them must be refused; or, where a value at the limit must be taken, one of them accepted.
+    /// Whole objects. The server must refuse all of them, or accept one of them if the case is a value at the limit.
     pub(crate) values: Vec<Value>,
-    /// Words of the refusal; none: it must be accepted.
+    /// Text of the refusal. None if the server must accept.
     pub(crate) words: Option<String>,
 }
 
-/// Where in `base` a schema's path leads.
+/// The places in `base` that a schema's path matches.
 pub(crate) fn pointers(base: &Value, path: &str) -> Vec<Pointer> {
     let steps: Vec<String> = path
         .replace("[]", ".[]")
@@ -43,7 +43,7 @@ fn below(value: Option<&Value>, at: &str, step: &str) -> Vec<Pointer> {
     }
 }
 
-/// Everything that there is to try at one place.
+/// All cases at one place.
 pub(crate) fn tries(schema: &Value, base: &Value, at: &Pointer) -> Vec<Try> {
     let now = base.pointer(at).unwrap();
     let put = |value: Value| with(base, at, value);
@@ -122,7 +122,7 @@ fn of_another_type(schema: &Value) -> Option<Value> {
 /// `text` at a length of `most`, in every place that could be stretched.
 fn stretched(text: &str, most: usize) -> Vec<String> {
     let missing = most.saturating_sub(text.chars().count());
-    // A length of time can't be stretched, only repeated.
+    // A duration gets longer only by repeated parts.
     let time = "00000ms".repeat(most / 7);
     (0..text.len())
         .map(|i| format!("{}{}{}", &text[..i], text[i..=i].repeat(missing), &text[i..]))
@@ -134,7 +134,7 @@ fn whole(schema: &Value, key: &str) -> Option<usize> {
     number(schema, key)
 }
 
-/// Limits are floating-point numbers in JSON, and whole ones all the same.
+/// A limit. The JSON has it as a floating-point number with an integer value.
 fn number<T: FromStr>(schema: &Value, key: &str) -> Option<T> {
     format!("{:.0}", schema[key].as_f64()?).parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What is stored: defaults, fields that are not known, and objects that another release has written.
+//! Stored objects: defaults, unknown fields, and objects of another release.
 
 use bkv_cluster_tests::merged;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn the_least_is_stored_with_every_default_spelled() {
     let stored: Value =
         serde_json::from_str(&server.kubectl(&["get", "bkv", "defaults", "-o", "json"]).clean()).unwrap();
     assert_eq!(stored["spec"], file("minimal_stored.yaml")["spec"], "{:#}", stored["spec"]);
-    // And the operator's own types read the same out of what was written.
+    // The operator's own types parse the written object to the same values.
     let written: bkv_operator::resource::BackupKeyVaultSpec =
         serde_json::from_value(minimal("defaults")["spec"].clone()).unwrap();
     let read: bkv_operator::resource::BackupKeyVaultSpec =
@@ -27,7 +27,7 @@ async fn the_least_is_stored_with_every_default_spelled() {
 #[tokio::test]
 async fn a_field_that_is_not_known_is_refused_by_name() {
     let server = server().await;
-    // What has no fields at all forbids them in the schema: server-side apply would drop them there without a word.
+    // The schema of an object without fields forbids fields, because server-side apply would drop them silently.
     let empty = "spec.fleet.root.inFleet.escrow";
     for (patch, named) in [
         (json!({ "spec": { "shardz": 3 } }), "spec.shardz"),
@@ -42,7 +42,7 @@ async fn a_field_that_is_not_known_is_refused_by_name() {
         let last = named.rsplit('.').next().unwrap();
         for (way, name) in [
             (&["apply", "--dry-run=server"][..], named.to_owned()),
-            // Server-side apply writes the way to it in its own fashion: `.spec.regions[name="eu-west"].replicas`.
+            // Server-side apply reports paths in its own notation: `.spec.regions[name="eu-west"].replicas`.
             (&["apply", "--server-side", "--dry-run=server"], format!(".{last}")),
         ] {
             let answer = server.kubectl_on(way, &wanted);
@@ -83,7 +83,7 @@ async fn an_object_reads_the_same_after_the_definition_grew_and_shrank_again() {
     let before = read();
     assert_eq!(before["status"], with_status["status"]);
 
-    // The next release knows a field more.
+    // The next release has one more field.
     server.kubectl_on(&["apply"], &next).clean();
     taken_over(server, "spec.novelty");
     assert_eq!(read(), before, "the object is another after an upgrade");
@@ -91,7 +91,7 @@ async fn an_object_reads_the_same_after_the_definition_grew_and_shrank_again() {
     server.kubectl_on(&["apply", "--server-side", "--force-conflicts"], &old).clean();
     assert_eq!(read()["spec"]["novelty"], "new");
 
-    // Back to this release: the field is not read any more, and nothing else is lost; the object can be written.
+    // Back to this release: the server no longer returns the field, keeps all others, and accepts writes.
     server.kubectl_on(&["apply"], &now).clean();
     let late = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while read()["spec"].get("novelty").is_some() {

@@ -1,4 +1,4 @@
-//! The API server goes away and comes back. A server of its own for each test.
+//! The API server fails and returns. Each test has its own server.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{Place, definition, server_with};
 
-/// A Deployment's pod: the operator is started again whenever it ends.
+/// Acts like a Deployment's pod: restarts the operator whenever it ends.
 struct Kept<'a> {
     place: &'a Place<'a>,
     operator: Operator,
@@ -54,7 +54,7 @@ async fn begun<'a>(server: &'a ApiServer, place: &'a Place<'a>) -> Kept<'a> {
     kept
 }
 
-/// It hangs: connections stay open and nobody answers. The leader can't renew, so it must give up before another could think that it had.
+/// The server hangs: connections stay open without answers. The leader can't renew its lease, so it must end before another replica can take it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_ends_the_leader_in_time() {
     let server = server_with(Some(definition())).await;
@@ -72,7 +72,7 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
     assert_eq!(ended.code(), Some(70), "{}", kept.operator.words());
     assert!(kept.operator.words().contains("lease"), "it says why: {}", kept.operator.words());
     println!("gave up after {took:?}");
-    // The next one waits without ending, says that it is not ready, and can be told to stop meanwhile.
+    // The next operator waits, reports that it is not ready, and still stops on request.
     kept.operator = place.operator();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(kept.operator.ask("/readyz").map(|(code, _)| code), Some(503));
@@ -94,7 +94,7 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
     assert_eq!(kept.ends, 0);
 }
 
-/// A short absence: shorter than the leader's patience.
+/// The absence is shorter than the leader's deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_absence_is_sat_out() {
     let server = server_with(Some(definition())).await;
@@ -126,7 +126,7 @@ impl Drop for Replacement {
     }
 }
 
-/// It is killed, and another comes up on the same data a while later: connections are refused meanwhile.
+/// The server is killed, and another starts later on the same data. Connections are refused meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_replaced_is_found_again() {
     let server = server_with(Some(definition())).await;

@@ -1,4 +1,4 @@
-//! An offline root with the real command, as far as it goes without vaults: people make it, the operator carries it.
+//! An offline root made with the real command, as far as possible without vaults. The operator publishes the root.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -64,7 +64,7 @@ async fn the_root_file_is_waited_for_and_gives_the_fleet_its_id() {
     let toml = place.get("ConfigMap", "demo-eu-west").await.unwrap()["data"]["vault.toml"].clone();
     assert!(!toml.as_str().unwrap().contains("make_root"), "{toml}");
 
-    // Another root later is another fleet: said, and nothing is done. (While an operator looks on, it is put right as any other edit.)
+    // Another root is another fleet. The operator reports that and changes nothing. (A running operator reverts such an edit like any other.)
     drop(operator);
     bkv(folder.path(), &["ceremony", "root", "--key", "other.key", "--root", "other.bin"]);
     let other = std::fs::read(folder.path().join("other.bin")).unwrap();

@@ -1,4 +1,4 @@
-//! cert-manager issues, on the real definitions of its kinds. Who issues is played: as asked, late, or otherwise than asked.
+//! cert-manager issues, with the real definitions of its kinds. The test plays the issuer: as requested, late, or different from the request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,23 +72,23 @@ async fn what_is_not_issued_is_waited_for_by_name_and_then_the_fleet_goes_on() {
             assert!(listed.as_array().unwrap().iter().any(|c| c["name"] == *name), "{name}: {listed}");
         }
     }
-    // The database's URL names the authority that its certificate is of.
+    // The database's URL names the authority of its certificate.
     let url = place.until_there("Secret", "demo-postgres-url").await;
     let authority = STANDARD.decode(url["data"]["ca.crt"].as_str().unwrap()).unwrap();
     assert_eq!(String::from_utf8(authority).unwrap(), issuer.authority());
     rests(&place).await;
-    // The Secrets are cert-manager's: nothing of ours is written into them.
+    // The Secrets belong to cert-manager: the operator writes nothing into them.
     let wrote: Vec<_> = place.written().into_iter().filter(|r| r.resource == "secrets").collect();
     assert!(wrote.iter().all(|r| !NAMES.contains(&r.name.as_str())), "{wrote:?}");
 
-    // A certificate that nobody needs any more is not asked for any more.
+    // The operator prunes a Certificate that is no longer needed.
     place.demo(spec(&json!({ "postgres": { "none": {} } }))).await;
     place.until_gone("Certificate", "demo-postgres-tls").await;
     assert!(place.get("Certificate", "demo-admin").await.is_some());
     assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
 }
 
-/// An issuer that does not do as it is asked: vaults would refuse each other, and nobody would know why.
+/// An issuer that ignores parts of the request. Vaults would refuse each other without a visible reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_otherwise_than_asked_is_not_taken() {
     let place = Place::with(server().await, "misissued", &ALL).await;
@@ -127,7 +127,7 @@ async fn a_certificate_that_is_otherwise_than_asked_is_not_taken() {
     place.until_started().await;
 }
 
-/// Other host names: asked for anew, and said until it has come.
+/// New host names: the operator requests a new certificate and reports the wait until it is issued.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_host_names_are_waited_for_and_the_old_certificate_serves_meanwhile() {
     let place = Place::with(server().await, "renamed", &ALL).await;

@@ -1,4 +1,4 @@
-//! cert-manager's own controllers issue, from an Issuer of kind CA. A server of its own: they would answer for other tests too.
+//! cert-manager's real controllers issue, from an Issuer of kind CA. The test has its own server, because they would also serve other tests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ fn authority(name: &str) -> (CertificateParams, KeyPair) {
     (params, KeyPair::generate().unwrap())
 }
 
-/// An Issuer `internal` as people have it: an intermediate authority under a root that is elsewhere. Gives the root.
+/// A typical Issuer `internal`: an intermediate authority under a root that is elsewhere. Returns the root.
 async fn issuer(place: &Place<'_>) -> String {
     let (root, root_key) = authority("root");
     let root_pem = root.self_signed(&root_key).unwrap().pem();
@@ -78,7 +78,7 @@ async fn cert_managers_own_controllers_give_what_the_fleet_needs() {
     let place = Place::with(&server, "real", &ALL).await;
     let operator = place.operator();
     place.demo(spec("a.example.org")).await;
-    // No issuer yet: each is waited for, and cert-manager says the same of it.
+    // Without the issuer the operator waits for each certificate, and cert-manager reports the same.
     for name in NAMES {
         place.until_there("Certificate", name).await;
     }
@@ -102,14 +102,14 @@ async fn cert_managers_own_controllers_give_what_the_fleet_needs() {
     }
     let role = read_chain(&file(&place, "demo-eu-west-tls", "tls.crt").await).unwrap();
     assert_eq!(role[0].names, ["uri:bkv://role/vault/eu-west"]);
-    // Every link is in the status: the leaf, what is between, and the root.
+    // The status lists every link: leaf, intermediate and root.
     let listed = place.status().await["certificates"].clone();
     for name in ["demo-admin", "demo-admin/1", "demo-admin/ca"] {
         assert!(listed.as_array().unwrap().iter().any(|c| c["name"] == name), "{name}: {listed}");
     }
     rests(&place).await;
 
-    // Other names are issued anew, by themselves.
+    // Changed names lead to new certificates without a person.
     place.demo(spec("b.example.org")).await;
     until_good(&place, "b.example.org").await;
     rests(&place).await;

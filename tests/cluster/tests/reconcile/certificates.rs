@@ -1,4 +1,4 @@
-//! Certificates of the builtin authority as they lie in Secrets.
+//! Certificates of the built-in authority in their Secrets.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn encoded(text: &str) -> Value {
     STANDARD.encode(text).into()
 }
 
-/// Certificates are looked at every two minutes: a change of the spec makes the operator look at once.
+/// Changes the spec, so that the operator checks certificates at once and not only after two minutes.
 async fn looked_at(place: &Place<'_>, spec: Value) {
     let generation = place.demo(spec).await["metadata"]["generation"].clone();
     place
@@ -25,7 +25,7 @@ async fn looked_at(place: &Place<'_>, spec: Value) {
         .await;
 }
 
-/// The shortest life that the API server takes: not renewed at once and not again and again.
+/// The shortest validity that the API server accepts. The operator must not renew at once or in a loop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
     let place = Place::new("short-leaves").await;
@@ -49,7 +49,7 @@ async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
     assert_eq!(place.condition("CertificatesValid").await.0, "True");
 }
 
-/// Expired, garbage, of another authority, without its key: issued anew, and only that one.
+/// Expired, garbage, of another authority, without its key: the operator issues this certificate again, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaf_that_is_no_use_is_issued_anew() {
     let place = Place::new("bad-leaves").await;
@@ -89,7 +89,7 @@ async fn a_leaf_that_is_no_use_is_issued_anew() {
     assert_eq!(place.condition("CertificatesValid").await.0, "True");
 }
 
-/// A new authority would cut everybody off who trusts the old one, so it is never made silently over one that does not read.
+/// Clients that trust the old authority would refuse a new one, so the operator never replaces an unreadable authority silently.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_does_not_read_is_said_and_not_replaced() {
     let place = Place::new("bad-authority").await;
@@ -98,7 +98,7 @@ async fn an_authority_that_does_not_read_is_said_and_not_replaced() {
     place.until_started().await;
     quiet(&place).await;
     let good = place.get("Secret", "demo-ca").await.unwrap()["data"].clone();
-    // A certificate that reads with a key that does not: it must be found out before something has to be signed.
+    // A good certificate with a bad key must be reported before something has to be signed.
     for (n, data) in [json!({ "tls.key": encoded("garbage") }), json!({ "tls.crt": encoded("garbage") })]
         .into_iter()
         .enumerate()

@@ -1,4 +1,4 @@
-//! Objects of the planned names that are somebody else's: never adopted, never written over, said, and gone on when they are gone.
+//! Foreign objects with planned names. The operator never adopts or overwrites them, reports them, and continues when they are deleted.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn with_a_stateful_set() {
     collides("foreign-set", "StatefulSet", "demo-eu-west", set).await;
 }
 
-/// Labels of another resource's object are another resource's.
+/// An object with the labels of another resource belongs to that resource.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_service_of_another_resource() {
     let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "other" });

@@ -1,4 +1,4 @@
-//! The resource definition is missing, or of another release than the operator. A server of its own for each test.
+//! The resource definition is missing, or of another release than the operator. Each test has its own server.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn properties<'a>(definition: &'a mut Value, of: &str) -> &'a mut serde_json::Ma
     definition.pointer_mut(&path).and_then(Value::as_object_mut).unwrap()
 }
 
-/// Without it the operator waits, says so and what to do, and begins when it comes.
+/// Without the definition the operator waits, logs what to do, and begins when the definition is installed.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_definition_the_operator_waits_and_says_so() {
     let server = server_with(None).await;
@@ -35,7 +35,7 @@ async fn without_a_definition_the_operator_waits_and_says_so() {
     place.until_started().await;
 }
 
-/// An older one lacks fields that this operator writes: the server drops them. Nothing loops, and what can be said is said.
+/// An older definition lacks fields that this operator writes, and the server drops them. The operator must not loop, and reports what it can.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_definition_makes_no_loop() {
     let mut older = definition();
@@ -58,14 +58,14 @@ async fn an_older_definition_makes_no_loop() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(place.written().len(), before, "{:?}", &place.written()[before..]);
     assert!(operator.words().contains("older than the operator"), "{}", operator.words());
-    // With the right one everything is said: an upgrade of the chart brings both.
+    // With the matching definition the operator reports everything. An upgrade of the chart installs both.
     define(&server, &definition()).await;
     drop(operator);
     let _next = place.operator();
     place.until_started().await;
 }
 
-/// A newer one has fields and words that this operator does not know. One such resource must not stop the work on all others.
+/// A newer definition has fields and values that this operator does not know. One such resource must not stop the work on the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_that_does_not_read_stops_nobody_else() {
     let mut newer = definition();
@@ -83,7 +83,7 @@ async fn a_resource_that_does_not_read_stops_nobody_else() {
             if words.contains("odd") && words.contains("novelty") { Ok(()) } else { Err(words) }
         })
         .await;
-    // An operator that begins when it is already there.
+    // An operator that starts when such a resource already exists.
     drop(operator);
     let operator = place.operator();
     place.until_started().await;

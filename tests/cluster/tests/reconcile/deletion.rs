@@ -1,4 +1,4 @@
-//! The resource is deleted: Retain. What keys depend on stays, and a resource of the same name goes on with the same fleet.
+//! The resource is deleted. Objects that keys depend on stay, and a new resource of the same name continues the same fleet.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
     let operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
-    // As the operator makes it once vaults answer.
+    // The object as the operator makes it after vaults answer.
     let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "demo" });
     place
         .put(
@@ -54,7 +54,7 @@ async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
     for ((kind, name), uid) in kept.iter().zip(&versions) {
         assert_eq!(&place.get(kind, name).await.expect(name)["metadata"]["uid"], uid, "{name}");
     }
-    // Alerts about a resource that is gone would ring for ever.
+    // Alerts about a deleted resource would fire for ever.
     place
         .eventually("silence about it", PATIENCE, async || {
             let (_, text) = operator.ask("/metrics").unwrap();
@@ -74,7 +74,7 @@ async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
     }
 }
 
-/// Made again at once, while the collector is still at work on what the old one owned.
+/// A resource that is created again while the garbage collector still removes the old one's objects.
 #[tokio::test(flavor = "multi_thread")]
 async fn made_again_at_once_it_gets_all_its_objects() {
     let place = Place::new("again-at-once").await;

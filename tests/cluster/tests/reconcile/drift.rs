@@ -1,4 +1,4 @@
-//! Somebody changes what the operator made.
+//! Another client changes the operator's objects.
 
 use serde_json::json;
 
@@ -52,7 +52,7 @@ async fn an_object_that_is_edited_by_hand_is_mended() {
     quiet(&place).await;
 }
 
-/// The operator was away while somebody edited.
+/// An object is edited while the operator is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_while_no_operator_runs_is_mended_by_the_next() {
     let place = Place::new("edited-meanwhile").await;
@@ -98,7 +98,7 @@ async fn a_planned_object_that_is_deleted_is_made_again() {
     }
 }
 
-/// Somebody runs another image in a vault's StatefulSet: it is put back, and nobody else is blamed.
+/// An edited image in a vault's StatefulSet is restored, and the status does not blame the journal.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_edited_by_hand_is_put_back() {
     let place = Place::new("edited-image").await;
@@ -125,7 +125,7 @@ async fn an_image_that_is_edited_by_hand_is_put_back() {
     assert!(place.waits("JournalChanged").await.is_empty());
 }
 
-/// What may hold keys is never pruned, whatever its labels say.
+/// Objects that may hold keys are never pruned, whatever their labels.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_longer_planned_goes_and_what_holds_keys_stays() {
     let place = Place::new("pruned").await;
@@ -145,7 +145,7 @@ async fn what_is_no_longer_planned_goes_and_what_holds_keys_stays() {
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
     });
     place.put("PersistentVolumeClaim", "data-demo-old-0", claim).await;
-    // One that is ours and not planned: it goes, so the pass did look for such.
+    // An unplanned object of ours is pruned, which proves that the pass did prune.
     place
         .put(
             "ConfigMap",

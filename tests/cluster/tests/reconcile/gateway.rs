@@ -1,4 +1,4 @@
-//! A Gateway before ChatD, on the real definitions of Gateway API.
+//! A Gateway before ChatD, with the real definitions of Gateway API.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +32,7 @@ async fn the_route_hangs_where_the_spec_says_and_leads_to_chatd_by_tls() {
     let ports = service["spec"]["ports"].as_array().unwrap();
     assert!(ports.iter().any(|p| p["port"] == backend["port"] && p["targetPort"] == "public"), "{ports:?}");
 
-    // What the Gateway is told to believe is what ChatD will show.
+    // The authority and name that the Gateway verifies match ChatD's certificate.
     let policy = place.until_there("BackendTLSPolicy", "demo-chatd").await["spec"].clone();
     assert_eq!(policy["targetRefs"][0]["name"], backend["name"]);
     let validation = &policy["validation"];
@@ -58,7 +58,7 @@ async fn the_route_hangs_where_the_spec_says_and_leads_to_chatd_by_tls() {
         .await;
 }
 
-/// A rule of theirs that ours does not have: their words are shown, and mending the spec is enough.
+/// A rule of Gateway API that our definition lacks. The status shows the server's message, and a corrected spec is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_gateway_api_refuses_is_said_in_its_words() {
     let place = Place::with(server().await, "gateway-refused", &ALL).await;
@@ -77,7 +77,7 @@ async fn what_gateway_api_refuses_is_said_in_its_words() {
     place.until("Stalled", "False", "Moving").await;
 }
 
-/// A route that is there and that no Gateway serves looks like one that works.
+/// A route that no Gateway serves looks like a working one, so the status must report it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_says_of_the_route_is_shown() {
     let place = Place::with(server().await, "gateway-says", &ALL).await;

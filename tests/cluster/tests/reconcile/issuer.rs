@@ -1,4 +1,4 @@
-//! Plays cert-manager: gives each Certificate that is asked for, by an authority of its own, as its spec says. Or not as it says.
+//! Plays cert-manager: issues each requested Certificate from its own authority, either by its spec or with a fault.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 
 use crate::Place;
 
-/// What an issuer may do otherwise than it was asked.
+/// How an issuer may deviate from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
-    /// As asked.
+    /// By the spec.
     Good,
-    /// URI names are dropped, and a DNS name put in their place.
+    /// Replaces URI names by a DNS name.
     NoUris,
-    /// Only for servers, as the web's authorities do it.
+    /// Issues for servers only, like public web authorities.
     ServersOnly,
-    /// Whom to trust is left out, as ACME does it.
+    /// Leaves `ca.crt` out, like ACME.
     NoAuthority,
-    /// One role more than was asked for.
+    /// Adds a role that was not requested.
     MoreRoles,
 }
 
@@ -53,7 +53,7 @@ impl CertManager {
         &self.authority
     }
 
-    /// One round: whoever has no Secret, or one for another spec, is given one. Gives how many.
+    /// One round: issues for each Certificate without a Secret, or with one for another spec. Returns how many it issued.
     pub(crate) async fn round(&self, place: &Place<'_>) -> usize {
         let mut given = 0;
         for certificate in place.all("Certificate").await {

@@ -1,11 +1,11 @@
-//! The journal: what is known of a fleet when nothing else is.
+//! The journal, the last record of a fleet when everything else is lost.
 
 use serde_json::json;
 
 use crate::Place;
 use crate::rest::quiet;
 
-/// What a vault has made by then is of the journal's fleet: another id over it would tear the two apart. So a person is asked, and nothing is done.
+/// A vault may already hold state of the journal's fleet, and another id would not match it. The operator changes nothing and asks a person.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_over_workloads_it_is_not_begun_anew() {
     let place = Place::new("journal-deleted").await;
@@ -21,7 +21,7 @@ async fn deleted_over_workloads_it_is_not_begun_anew() {
     quiet(&place).await;
     assert!(place.get("ConfigMap", "demo-fleet").await.is_none(), "no new id over the old one's workloads");
     assert!(place.get("StatefulSet", "demo-eu-west").await.is_some(), "nothing is taken away either");
-    // Restored, it goes on with the same fleet.
+    // With the journal restored, the operator continues the same fleet.
     place
         .put(
             "ConfigMap",
@@ -33,7 +33,7 @@ async fn deleted_over_workloads_it_is_not_begun_anew() {
     assert_eq!(place.status().await["fleet"]["id"], before["data"]["fleet"]);
 }
 
-/// Guessing could make new keys over old ones: nothing is done, and the person is told.
+/// A guess could make new keys over old ones, so the operator changes nothing and reports the fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_it_stops_everything() {
     let place = Place::new("journal-unreadable").await;
@@ -48,7 +48,7 @@ async fn unreadable_it_stops_everything() {
         words.contains("demo-fleet") && words.contains("stage") && words.contains("restore it"),
         "{words}"
     );
-    // Nothing is made, mended or pruned meanwhile.
+    // Meanwhile the operator creates, repairs and prunes nothing.
     place.delete("StatefulSet", "demo-eu-west").await;
     place.edit("ConfigMap", "demo-eu-west", json!({ "data": { "vault.toml": "x" } })).await;
     place.demo(json!({ "networkPolicy": "None" })).await;
@@ -63,7 +63,7 @@ async fn unreadable_it_stops_everything() {
         "left for people"
     );
     assert_eq!(place.condition("Ready").await.0, "False");
-    // Mended, it goes on with the same fleet.
+    // With the journal repaired, the operator continues the same fleet.
     place.edit("ConfigMap", "demo-fleet", json!({ "data": good })).await;
     place.until_there("StatefulSet", "demo-eu-west").await;
     place.until_gone("NetworkPolicy", "demo-vault").await;
@@ -71,7 +71,7 @@ async fn unreadable_it_stops_everything() {
     assert_eq!(place.status().await["fleet"]["id"], good["fleet"]);
 }
 
-/// `initialising` was written and nobody knows how far it came: it never goes back, and the PIN of a token that may hold keys is not made anew.
+/// The journal has `initialising`, and its progress is unknown. The stage never goes back, and the PIN of a token that may hold keys is not replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_stage_never_goes_back_and_a_lost_pin_is_said_and_not_made() {
     let place = Place::new("journal-stage").await;
@@ -86,7 +86,7 @@ async fn its_stage_never_goes_back_and_a_lost_pin_is_said_and_not_made() {
     assert_eq!(place.get("ConfigMap", "demo-fleet").await.unwrap()["data"]["stage"], "initialising");
 }
 
-/// Who may edit ConfigMaps and nothing else must not choose what the vaults run.
+/// An attacker who can edit only ConfigMaps must not choose the vaults' image.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_image_in_the_journal_stops_everything() {
     let place = Place::new("journal-image").await;
@@ -106,7 +106,7 @@ async fn another_image_in_the_journal_stops_everything() {
     assert_eq!(now, before);
 }
 
-/// Paused: looked at and reported, nothing else.
+/// The operator observes and reports a paused resource, and changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_nothing_is_written_but_the_status() {
     let place = Place::new("paused").await;
@@ -119,7 +119,7 @@ async fn paused_nothing_is_written_but_the_status() {
     };
     let written = place.written();
     assert!(!written.iter().any(|r| wrong(&r)), "{written:?}");
-    // One that runs is left alone too.
+    // Pausing a running fleet also stops all changes.
     place.demo(json!({ "paused": false })).await;
     place.until_started().await;
     quiet(&place).await;

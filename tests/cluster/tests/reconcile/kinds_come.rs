@@ -1,4 +1,4 @@
-//! Other projects' definitions come after the resource, and go again. A server of its own.
+//! Definitions of other projects are installed after the resource, and deleted again. The test has its own server.
 
 use bkv_cluster_tests::definitions::{GATEWAY_API, PROMETHEUS_OPERATOR, install};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::kinds_known::{ALL, rests};
 use crate::{Place, definition, server_with};
 
-/// Seconds. The operator looks every ten, the server takes its time to take up a definition.
+/// Seconds. The operator looks every ten seconds, and the server needs time to serve a new definition.
 const LOOK: u64 = 60;
 
 fn spec(network: &str) -> Value {
@@ -51,7 +51,7 @@ async fn what_a_cluster_does_not_know_is_said_and_made_when_it_comes() {
         let message = waits.iter().find(|w| w["target"] == kind).unwrap()["message"].as_str().unwrap();
         assert!(message.contains(field) && message.contains(project), "{message}");
     }
-    // All else goes on.
+    // The rest of the plan is still applied.
     place.demo(spec("None")).await;
     place.until_gone("NetworkPolicy", "demo-vault").await;
     rests(&place).await;
@@ -68,7 +68,7 @@ async fn what_a_cluster_does_not_know_is_said_and_made_when_it_comes() {
     rests(&place).await;
     assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
 
-    // Somebody takes a project away, and its objects with it.
+    // A project is uninstalled together with its objects.
     let gone = server.kubectl(&["delete", "crd", "podmonitors.monitoring.coreos.com"]);
     assert!(gone.ok, "{}", gone.err);
     until_unknown(&place, &["PodMonitor"]).await;

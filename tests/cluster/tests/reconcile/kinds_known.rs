@@ -1,4 +1,4 @@
-//! Objects of other projects' kinds, on a server that has the real definitions of those kinds.
+//! Objects of other projects' kinds, on a server with the real definitions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use crate::rest::quiet;
 use crate::{Place, definition, server_with};
 
-/// All that the chart can give.
+/// All integrations of the chart.
 pub(crate) const ALL: [&str; 4] = ["ingress", "gateway", "certManager", "prometheusOperator"];
 
 /// One server with the definitions of all these projects.
@@ -31,7 +31,7 @@ pub(crate) async fn server() -> &'static ApiServer {
     SERVER.get_or_init(start).await
 }
 
-/// Waits for rest, and sees that it lasts for two more looks of the operator.
+/// Waits until nothing is written, and checks that this lasts for two more passes.
 pub(crate) async fn rests(place: &Place<'_>) {
     quiet(place).await;
     let (written, asked) = (place.written().len(), place.asked().len());
@@ -41,7 +41,7 @@ pub(crate) async fn rests(place: &Place<'_>) {
     assert!(place.asked().len() > asked, "it looked meanwhile");
 }
 
-/// What the operator plans for a resource as it lies in the server, of kinds that not every cluster has.
+/// The planned objects of optional kinds for a stored resource.
 fn planned(resource: &Value) -> Vec<Object> {
     let resource: BackupKeyVault = serde_json::from_value(resource.clone()).unwrap();
     let fleet = validate(&resource).unwrap();
@@ -80,7 +80,7 @@ fn planned(resource: &Value) -> Vec<Object> {
     all
 }
 
-/// Everything that is planned is in what the server keeps. A field that the definition does not know is dropped without a word.
+/// Checks that the stored object has every planned field. The server drops unknown fields silently.
 fn is_kept(planned: &Value, kept: &Value, place: &str) {
     match (planned, kept) {
         (Value::Object(planned), Value::Object(_)) => {
@@ -98,14 +98,14 @@ fn is_kept(planned: &Value, kept: &Value, place: &str) {
     }
 }
 
-/// `--dry-run=server --validate=strict`: unknown fields are refused. None: taken.
+/// The refusal by `--dry-run=server --validate=strict`, which refuses unknown fields. None if the server accepts.
 fn refusal(place: &Place<'_>, object: &Value) -> Option<String> {
     let how = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
     let said = place.server.kubectl_on(&how, object);
     (!said.ok).then_some(said.err)
 }
 
-/// Takes what is planned, strictly; and would refuse it with a field that is unknown or of another type, anywhere.
+/// Checks that the server accepts the planned object strictly, and refuses it with an unknown field or a wrong type anywhere.
 async fn fits(place: &Place<'_>, object: &Object) {
     let name = format!("{} {}", object.kind, object.name);
     assert_eq!(refusal(place, &object.body), None, "{name}");
@@ -154,7 +154,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
         assert_eq!(place.waits(check).await, Vec::<Value>::new());
     }
     rests(&place).await;
-    // What nobody asks for any more goes, each for itself.
+    // Each object that the spec no longer asks for is pruned.
     place.demo(merged(&everything(), &json!({ "monitoring": { "podMonitor": false } }))).await;
     place.until_gone("PodMonitor", "demo").await;
     assert!(place.get("PrometheusRule", "demo").await.is_some());
@@ -165,7 +165,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
     place.until_gone("ConfigMap", "demo-chatd-ca").await;
     assert!(place.get("Service", "demo-chatd").await.is_some());
     rests(&place).await;
-    // And comes again, also from the next operator.
+    // The objects are created again, also by the next operator.
     place.demo(everything()).await;
     place.until_there("PodMonitor", "demo").await;
     place.until_there("BackendTLSPolicy", "demo-chatd").await;
@@ -178,7 +178,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
     assert_eq!(place.get("HTTPRoute", "demo-chatd").await.unwrap()["metadata"]["uid"], version);
 }
 
-/// An alert or a scrape that matches nothing is noticed by nobody.
+/// An alert or a scrape that matches nothing would go unnoticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there() {
     let place = Place::with(server().await, "monitored", &ALL).await;
@@ -204,7 +204,7 @@ async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there(
     assert!(kept.len() > 10 && kept.iter().all(|r| r["alert"].is_string() && r["expr"].is_string()));
 }
 
-/// The chart's values give the rights. Without them it is said which, and nothing else waits.
+/// The chart's values grant the rights. Without them the status names the missing value, and nothing else waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
     let place = Place::on(server().await, "no-right").await;
@@ -224,7 +224,7 @@ async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
         assert!(wait["message"].as_str().unwrap().contains(value), "{wait}");
     }
     rests(&place).await;
-    // What is left out holds nothing up: the rest is pruned as ever.
+    // A kind that is left out blocks nothing: the rest is still pruned.
     place.demo(merged(&everything(), &json!({ "networkPolicy": "None" }))).await;
     place.until_gone("NetworkPolicy", "demo-vault").await;
     assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());

@@ -44,7 +44,7 @@ async fn one_of_two_writes_and_both_serve() {
     assert_eq!(second.metric("bkv_operator_writes_total", ""), Some(0.0));
 }
 
-/// Power cut: the lease runs out.
+/// The leader is killed, and its lease expires.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_the_other_takes_over_within_twenty_seconds() {
     let place = Place::new("leader-killed").await;
@@ -61,7 +61,7 @@ async fn after_a_kill_the_other_takes_over_within_twenty_seconds() {
     println!("took over after a kill: {took:?}");
 }
 
-/// An orderly end, as in a rolling restart: the lease is given back, so nobody waits for it to run out.
+/// An orderly end, as in a rolling restart. The leader releases the lease, so the next replica does not wait for its expiry.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_orderly_end_the_other_takes_over_within_five_seconds() {
     let place = Place::new("leader-ended").await;
@@ -76,7 +76,7 @@ async fn after_an_orderly_end_the_other_takes_over_within_five_seconds() {
     let ended = first.ended(Duration::from_secs(3)).expect("ended");
     assert_eq!(ended.code(), Some(0), "{}", first.words());
     println!("took over after an orderly end: {took:?}");
-    // And one that waits for the lease ends at once.
+    // A replica that waits for the lease ends at once.
     let mut third = place.operator_called("third");
     place.eventually("ready", 20, async || third.ask("/readyz").filter(|(c, _)| *c == 200).ok_or(())).await;
     third.signal(Signal::TERM);

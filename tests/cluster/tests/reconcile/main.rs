@@ -1,5 +1,5 @@
-//! The operator as a process against a real API server without nodes: what it makes, mends, leaves alone and says. Pods exist there but never run, so
-//! a fleet gets as far as its first vault; what comes after is tested on clusters with nodes.
+//! The operator as a process against a real API server without nodes: what it creates, repairs, leaves alone and reports. Pods exist there but never
+//! run, so a fleet gets as far as its first vault. Later steps are tested on clusters with nodes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What a valid resource brings forth.
+//! The objects of a valid resource.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ const KINDS: [&str; 9] = [
     "Secret",
 ];
 
-/// Those that bear the resource's label.
+/// The objects with the resource's label.
 async fn labelled(place: &Place<'_>) -> Vec<Value> {
     let mut found = Vec::new();
     for kind in KINDS {
@@ -44,7 +44,7 @@ fn list(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
-/// As far as the first vault. Those that the fleet's keys depend on are owned by nobody.
+/// The objects up to the first vault. Those that the fleet's keys depend on have no owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
     let place = Place::new("objects").await;
@@ -96,7 +96,7 @@ async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
     drop(operator);
 }
 
-/// Everything, under the roles of the chart: no request is refused for want of a right, and no Secret is ever listed or watched.
+/// A complete fleet under the chart's roles. No request is refused by RBAC, and no Secret is ever listed or watched.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_of_the_chart_are_enough_and_secrets_are_never_listed() {
     let place = Place::new("roles").await;

@@ -1,4 +1,4 @@
-//! A namespace of the shared server, for one test: its operator, its resource `demo`, its objects.
+//! One test's namespace on the shared server, with its operator, its resource `demo` and its objects.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use kube::api::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// Seconds; the machine may have much else to do.
+/// Seconds. The machine may be busy.
 pub(crate) const PATIENCE: u64 = 60;
 
 /// One server for all tests that don't break it.
@@ -32,12 +32,12 @@ pub(crate) async fn server_with(definition: Option<Value>) -> ApiServer {
     server
 }
 
-/// As it is released.
+/// The released definition.
 pub(crate) fn definition() -> Value {
     serde_json::to_value(bkv_operator::resource::crd()).unwrap()
 }
 
-/// The least that a person must write.
+/// The minimal spec.
 fn minimal() -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases/minimal.yaml");
     serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -107,7 +107,7 @@ impl<'a> Place<'a> {
         all.into_iter().filter(|w| w["check"] == check).collect()
     }
 
-    /// Makes or changes an object as a person does.
+    /// Creates or changes an object as a user does.
     pub(crate) async fn put(&self, kind: &str, name: &str, body: Value) -> Value {
         let (api, version) = match kind {
             "BackupKeyVault" => (self.api(kind), "bkv.dev/v1alpha1".to_owned()),
@@ -132,7 +132,7 @@ impl<'a> Place<'a> {
         self.api(kind).delete(name, &DeleteParams::background()).await.unwrap();
     }
 
-    /// The resource `demo`: the least, and this.
+    /// The resource `demo`: the minimal spec merged with `spec`.
     pub(crate) async fn demo(&self, spec: Value) -> Value {
         self.put("BackupKeyVault", "demo", merged(&minimal(), &json!({ "spec": spec }))).await
     }
@@ -184,7 +184,7 @@ impl<'a> Place<'a> {
         .await;
     }
 
-    /// The first vault is waited for: as far as a fleet comes here.
+    /// Waits until the operator waits for the first vault. A fleet gets no further here.
     pub(crate) async fn until_started(&self) {
         self.until_waiting("VaultStarting").await;
     }
@@ -205,7 +205,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What the operator asked for until now.
+    /// The operator's requests so far.
     pub(crate) fn asked(&self) -> Vec<Request> {
         requests(self.server, &self.account.user)
     }
@@ -222,7 +222,7 @@ impl<'a> Place<'a> {
         ours.map(|e| e["reason"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// A journal as if the fleet had come so far. Made before the resource: the operator goes on from it.
+    /// Creates a journal at this stage before the resource, so that the operator continues from it.
     pub(crate) async fn journal(&self, stage: &str) {
         let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "demo" });
         let data = json!({
@@ -232,7 +232,7 @@ impl<'a> Place<'a> {
         self.put("ConfigMap", "demo-fleet", json!({ "metadata": { "labels": labels }, "data": data })).await;
     }
 
-    /// A fleet that was made, and a PIN for its token: ChatD and everything else is planned.
+    /// Creates the journal of an initialised fleet and the PIN of its token, so that ChatD and everything else is planned.
     pub(crate) async fn made(&self) {
         self.journal("initialised").await;
         let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "demo" });

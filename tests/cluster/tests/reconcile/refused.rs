@@ -1,4 +1,4 @@
-//! Specs that the API server takes and that can't be carried out.
+//! Specs that the API server accepts and the operator refuses.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ async fn a_spec_that_can_not_be_carried_out_is_a_condition_with_the_field() {
     }
 }
 
-/// A spec that is spoilt later leaves the fleet as it is.
+/// A spec that becomes invalid later leaves the fleet as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_is_left_as_it_is_while_its_spec_is_refused() {
     let place = Place::new("refused-later").await;

@@ -1,4 +1,4 @@
-//! Nothing happens: nothing is written, under the eyes of the API server's own audit log.
+//! When nothing changes, the operator writes nothing. The API server's audit log proves it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ async fn versions(place: &Place<'_>) -> BTreeMap<String, Value> {
     for kind in ["BackupKeyVault", "ConfigMap", "Service", "StatefulSet", "NetworkPolicy", "Secret", "Event"]
     {
         for object in place.all(kind).await {
-            // The cluster's controllers say again and again that pods find no node.
+            // The cluster's controllers repeat events about pods without a node.
             if kind == "Event" && object["regarding"]["kind"] != "BackupKeyVault" {
                 continue;
             }
@@ -23,7 +23,7 @@ async fn versions(place: &Place<'_>) -> BTreeMap<String, Value> {
     all
 }
 
-/// Waits until the operator has written nothing for three seconds; gives how often it had written.
+/// Waits until the operator has written nothing for three seconds. Returns its number of writes.
 pub(crate) async fn quiet(place: &Place<'_>) -> usize {
     quiet_for(place, Duration::from_secs(3)).await
 }
@@ -40,7 +40,7 @@ async fn quiet_for(place: &Place<'_>, time: Duration) -> usize {
 }
 
 async fn rests(place: &Place<'_>, operator: &bkv_cluster_tests::Operator) {
-    // An autoscaler looks every quarter of a minute, and ChatD's replicas stand in the status.
+    // An autoscaler acts every 15 seconds, and the status shows ChatD's replicas.
     let written = quiet_for(place, Duration::from_secs(17)).await;
     let (before, counted) = (versions(place).await, operator.metric("bkv_operator_writes_total", ""));
     let asked = place.asked().len();
@@ -78,7 +78,7 @@ async fn a_fleet_with_all_objects_is_left_in_peace_also_by_the_next_operator() {
     assert_eq!(versions(&place).await, before);
 }
 
-/// A status that a GitOps tool or a restore has dropped is a cache: it comes back as it was.
+/// The status is a cache: the operator restores it after a GitOps tool or a restore has dropped it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_status_is_rebuilt() {
     let place = Place::new("wiped").await;

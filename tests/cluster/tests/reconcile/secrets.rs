@@ -1,4 +1,4 @@
-//! Secrets and the issuer's keys: what people give.
+//! Secrets and issuer keys that users provide.
 
 use serde_json::json;
 
@@ -47,7 +47,7 @@ async fn a_given_pin_is_waited_for_until_it_is_whole() {
     assert!(place.get("Secret", "demo-eu-west-pin").await.is_none(), "none of ours is made");
 }
 
-/// A policy with keys that are none would be signed once and refused by every vault for ever.
+/// A signed policy with a JWKS without usable keys would be refused by every vault for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuers_keys_that_are_none_are_said_and_never_signed() {
     let place = Place::new("issuer-keys").await;

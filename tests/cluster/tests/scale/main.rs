@@ -1,6 +1,6 @@
-//! Many resources on one API server: how long the first pass over all takes, and what the operator costs when nothing happens. `make bench-operator`
-//! runs it; figures go to `target/bench/operator.json`. `BKV_SCALE`: how many (500); `BKV_SCALE_REGIONS`: of how many
-//! regions each (3). None gets further than its first vault: there are no nodes.
+//! Many resources on one API server: the time of the first pass over all, and the operator's cost when nothing happens. `make bench-operator` runs it
+//! and writes the figures to `target/bench/operator.json`. `BKV_SCALE` is the number of resources (500), and `BKV_SCALE_REGIONS` the regions of each
+//! (3). No fleet gets past its first vault, because there are no nodes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 
 use bkv_operator::resource::BackupKeyVault;
 
-/// After ten minutes a fleet that waits for its vaults is called stalled, once: from then on nothing happens any more.
+/// A fleet that waits for its vaults becomes `Stalled` after ten minutes. After that nothing changes any more.
 const UNTIL_REST: Duration = Duration::from_mins(25);
-/// It looks more often for two minutes after something has moved.
+/// The operator's passes are more frequent for two minutes after a change.
 const LIVELY: Duration = Duration::from_secs(140);
 const AT_REST: Duration = Duration::from_mins(1);
 /// Memory of an operator with this many resources.
