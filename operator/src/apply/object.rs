@@ -18,7 +18,7 @@ pub struct SeenObject {
     pub fields: u64,
     /// Hash of the applied content, from the annotation.
     pub hash: Option<u64>,
-    /// It is being deleted.
+    /// It has a deletion time.
     pub going: bool,
 }
 
@@ -82,7 +82,7 @@ mod tests {
         assert!(alone.fields != 0);
         let status = entry("kube-controller-manager", "Update", "status", 20, &json!({}));
         assert_eq!(seen(&json!([ours(&both), status])), alone);
-        // Our apply has overwritten it.
+        // Our later apply has overwritten this manager's fields.
         let before = entry("kubectl-edit", "Update", "", 9, &json!({}));
         assert_eq!(seen(&json!([ours(&both), before])), alone);
         let edit = entry("kubectl-edit", "Update", "", 20, &json!({ "f:data": { "f:b": {} } }));

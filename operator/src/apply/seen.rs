@@ -146,7 +146,7 @@ impl Seen {
         self.lock().listed.iter().any(|(k, _)| *k == kind)
     }
 
-    /// Why the kind is not known, if it is so.
+    /// Why the kind is unknown. None if it is known.
     pub fn absence(&self, kind: Kind) -> Option<Absence> {
         let inner = self.lock();
         let known = inner.listed.iter().any(|(k, _)| *k == kind);
@@ -212,8 +212,8 @@ impl Seen {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// The kind can't be watched now, with these words. If it is one that a cluster may lack, and has gone, or our right to it has, then nothing of it is
-    /// planned and nothing of it is deleted.
+    /// Records that the kind can't be watched now, and the error. An optional kind that is gone, or that we may no longer list, is neither planned nor
+    /// pruned.
     pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
         let mut inner = self.lock();
         let pair = (kind, namespace.to_owned());

@@ -80,7 +80,7 @@ async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>> + Send>
             Ok(Some(Event::Init)) => names.clear(),
             Ok(Some(Event::InitApply(o))) => {
                 names.insert((o.namespace().unwrap_or_default(), o.name_any()));
-                // The first list has only news, and the start begins a pass for every resource anyway.
+                // Everything in the first list is new, and the start begins a pass for every resource anyway.
                 if let Some(news) = take(o).filter(|_| listed) {
                     report(&news);
                 }
@@ -159,7 +159,7 @@ mod tests {
             let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
             let last = if first { Some(Err(watcher::Error::NoResourceVersion)) } else { None };
             let mut list = vec![Ok(Event::Init), Ok(Event::InitApply(pod("a")))];
-            // Made while the watch was broken.
+            // This pod was created while the watch was broken.
             list.extend((!first).then(|| Ok(Event::InitApply(pod("b")))));
             list.push(Ok(Event::InitDone));
             stream::iter(list.into_iter().chain(last)).chain(stream::pending())

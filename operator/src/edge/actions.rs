@@ -24,7 +24,7 @@ pub(super) enum ActionError {
     Vault(#[from] VaultError),
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The vault went away between two looks.
+    /// The vault stopped answering after the decision.
     #[error("vault {0} is not there any more")]
     Gone(String),
     /// A vault's root is another fleet's.

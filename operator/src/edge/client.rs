@@ -1,4 +1,4 @@
-//! The client for the API server. All that it writes is counted below everything else, so that nothing can be forgotten.
+//! The client for the API server. Its lowest layer counts every write, so that none can be missed.
 
 use axum::http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
@@ -17,7 +17,7 @@ pub(super) fn client(config: Config, writes: IntCounterVec) -> kube::Result<Clie
     Ok(ClientBuilder::try_from(config)?.with_layer(&counted).build())
 }
 
-/// Which resource a request may write to. Not the lease, which is renewed all the time, and not events, which are about what was written anyway.
+/// The resource that a request may write to. Leases and events are not counted: a lease is renewed all the time, and an event reports another write.
 fn written<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return None;

@@ -1,4 +1,4 @@
-//! What every pass shares, and none changes.
+//! The shared, immutable context of all passes.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) struct Context {
     pub events: Recorder,
     /// Reads ChatD's metrics, without TLS.
     pub http: reqwest::Client,
-    /// Between two passes over a resource that nothing has happened to.
+    /// Pause between two passes over an unchanged resource.
     pub resync: Duration,
 }
 

@@ -18,7 +18,7 @@ pub(super) async fn changes(
     after: &BackupKeyVaultStatus,
 ) {
     for now in &after.conditions {
-        // Its steps would be most of the events, and the other conditions report what matters.
+        // Changes of Reconciling would be most of the events, and the other conditions report the important ones.
         if now.type_ == Condition::Reconciling.name() {
             continue;
         }

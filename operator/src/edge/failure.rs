@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::lease::LeaseLost;
 use crate::plan::EmbeddedError;
 
-/// At a shutdown, running passes may take this long.
+/// Deadline of running passes at a shutdown.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The operator can't start, or can't go on.

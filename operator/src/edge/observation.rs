@@ -96,7 +96,7 @@ impl Objects {
     fn of(children: &Children, names: ObjectNames<'_>) -> Self {
         let mut all = Self::default();
         for (name, seen) in children.values().flatten() {
-            // The name must fit too: whoever can label a pod could forge the label alone.
+            // The name must match too: an attacker who can label a pod could forge the label alone.
             let of_region = |region: &str, end: &str| *name == format!("{}-{region}{end}", names.fleet());
             let component = seen.component.as_deref().unwrap_or_default();
             match (&seen.child, &seen.region) {

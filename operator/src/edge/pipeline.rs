@@ -138,7 +138,7 @@ pub(super) async fn pass(
     Ok((memory, pause))
 }
 
-/// Before the next pass.
+/// The pause before the next pass.
 fn pause(context: &Context, moved: Option<Instant>, changed: bool, after: &BackupKeyVaultStatus) -> Duration {
     let ready = after
         .conditions
@@ -147,7 +147,7 @@ fn pause(context: &Context, moved: Option<Instant>, changed: bool, after: &Backu
     match (changed, ready && after.waits.is_empty()) {
         (true, false) => SOON,
         (true, true) => WHILE_WORKING,
-        // A fleet without changes for long waits for a person. Changes of pods, volumes and workloads start a pass anyway.
+        // A fleet without recent changes waits for a person. Changes of pods, volumes and workloads start a pass anyway.
         (false, false) if moved.is_some_and(|m| m.elapsed() < LIVELY) => {
             WHILE_WORKING.max(context.resync / 10)
         }

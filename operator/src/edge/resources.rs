@@ -57,7 +57,7 @@ impl Sorter {
                 return Some(Err(e));
             }
         };
-        // Each try begins with an Init, even one that fails afterwards.
+        // Each attempt begins with an Init, even one that fails afterwards.
         self.failing &= matches!(event, Event::Init);
         match event {
             Event::Init => Some(Ok(Event::Init)),
@@ -81,7 +81,7 @@ impl Sorter {
 
     fn read(&mut self, mut resource: BackupKeyVault) -> BackupKeyVault {
         self.reported.remove(resource.metadata.uid.as_deref().unwrap_or_default());
-        // The operator does not use them, and with hundreds of resources they are most of its memory.
+        // The operator does not use managed fields, and with hundreds of resources they would be most of its memory.
         resource.managed_fields_mut().clear();
         resource
     }

@@ -1,4 +1,4 @@
-//! Whose tokens clients present.
+//! The issuer of the clients' access tokens.
 
 use super::references::{KeyOf, key_of};
 use super::refusal::Findings;
@@ -6,7 +6,7 @@ use super::url::https_port;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
-/// Whose tokens clients show.
+/// The issuer of the clients' access tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuth {
     /// `iss`.

@@ -35,7 +35,7 @@ pub struct Fleet {
     pub regions: Vec<Region>,
     /// The attempt policy.
     pub attempts: Attempts,
-    /// Whose tokens clients show.
+    /// The issuer of the clients' access tokens.
     pub client_auth: ClientAuth,
     /// Raft groups.
     pub shards: u16,
@@ -49,7 +49,7 @@ pub struct Fleet {
     pub images: Images,
     /// Make NetworkPolicies.
     pub network_policy: bool,
-    /// What is made for Prometheus and Grafana.
+    /// Objects for Prometheus and Grafana.
     pub monitoring: Monitoring,
     /// Observe only.
     pub paused: bool,
@@ -58,7 +58,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// What its objects are called.
+    /// The names of its objects.
     pub const fn names(&self) -> ObjectNames<'_> {
         ObjectNames::new(&self.name)
     }

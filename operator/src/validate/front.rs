@@ -26,9 +26,9 @@ pub struct Chatd {
 /// How many pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
-    /// So many.
+    /// A fixed number.
     Replicas(i32),
-    /// As many as it takes.
+    /// An autoscaler sets the number.
     Automatic {
         /// At least.
         least: i32,

@@ -70,7 +70,7 @@ fn pkcs11(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> Option<
     findings.range(&dirs_at, given.library_dirs.len(), (0, 8));
     for (i, dir) in given.library_dirs.iter().enumerate() {
         path(dir, &format!("{dirs_at}[{i}]"), findings);
-        // Nobody means to copy the whole image, with its programs, devices and secrets.
+        // Refuse a copy of the whole image, with its programs, devices and secrets.
         let whole = dir.trim_end_matches('/').is_empty();
         findings.want(!whole, &format!("{dirs_at}[{i}]"), Reason::InvalidValue, "must be a folder below /");
     }

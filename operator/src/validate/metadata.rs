@@ -24,7 +24,7 @@ pub(super) fn annotations(
     given
 }
 
-/// Labels: values are words.
+/// Labels. A value must be a valid label value.
 pub(super) fn labels(
     given: Option<&Labels>,
     field: &str,

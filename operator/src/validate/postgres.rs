@@ -9,11 +9,11 @@ use crate::resource as spec;
 /// ChatD's database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Postgres {
-    /// Ours.
+    /// The operator runs it.
     Managed(Volume),
-    /// Yours.
+    /// A database of the user. The Secret has its URL.
     External(KeyOf),
-    /// CloudNativePG's.
+    /// A Cluster of CloudNativePG.
     CloudNativePg {
         /// The Cluster's name.
         cluster: String,

@@ -20,9 +20,9 @@ pub struct Volume {
 /// CPU and memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    /// `cpu`, `memory` → set aside.
+    /// `cpu`, `memory` → requested amount.
     pub requests: BTreeMap<&'static str, Quantity>,
-    /// `cpu`, `memory` → at most.
+    /// `cpu`, `memory` → limit.
     pub limits: BTreeMap<&'static str, Quantity>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn quantity(text: &str, field: &str, findings: &mut Findings) -> Opti
     })
 }
 
-/// A size of bytes: whole ones, and at least `least`.
+/// A size in whole bytes, of at least `least`.
 pub(super) fn size(text: &str, least: &str, field: &str, findings: &mut Findings) -> Option<Quantity> {
     let size = quantity(text, field, findings)?;
     let enough = Quantity::parse(least).is_none_or(|l| size.thousandths() >= l.thousandths());
@@ -58,7 +58,7 @@ pub(super) fn volume(
     Some(Volume { size: size?, class_name: class.map(str::to_owned) })
 }
 
-/// CPU and memory, or what stands for none.
+/// CPU and memory of the spec, or the default.
 pub(super) fn resources(
     given: Option<&spec::Resources>,
     default: Resources,
@@ -105,7 +105,7 @@ pub(super) fn resources(
     read
 }
 
-/// What is requested and what is the limit of memory, where the spec says nothing.
+/// The default requests and the default memory limit.
 pub(super) fn resources_of(millicores: u32, mebibytes: u32, limit_mebibytes: u32) -> Resources {
     Resources {
         requests: [("cpu", Quantity::millicores(millicores)), ("memory", Quantity::mebibytes(mebibytes))]

@@ -78,7 +78,7 @@ pub struct Pkcs11 {
     pub token_label: String,
     /// Secret with the PIN.
     pub pin: KeyOf,
-    /// Configuration files: whether it is a Secret, which key, in which folder.
+    /// Configuration files of the module.
     pub files: Vec<ModuleFile>,
     /// Environment.
     pub env: BTreeMap<String, String>,
@@ -87,7 +87,7 @@ pub struct Pkcs11 {
 /// A configuration file of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleFile {
-    /// Out of a Secret, else a ConfigMap.
+    /// True for a Secret, false for a ConfigMap.
     pub secret: bool,
     /// Which key; also the file's name.
     pub from: KeyOf,

@@ -2,9 +2,9 @@
 
 use url::Url;
 
-/// The port of an https URL. None for anything else, and for a URL with a user or password, which everybody who reads the resource could see.
+/// The port of an https URL. None for anything else, and for a URL with a user or password: every reader of the resource would see them.
 pub(super) fn https_port(text: &str) -> Option<u16> {
-    // The parser repairs what people did not mean: it drops spaces and an empty user, and takes the path for a missing host.
+    // The parser accepts malformed URLs: it drops spaces and an empty user, and reads the path as a missing host.
     let clean = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
     let authority = text.strip_prefix("https://")?.split(['/', '?', '#']).next()?;
     if !clean || authority.is_empty() || authority.contains('@') {

@@ -1,4 +1,4 @@
-//! Certificates of the built-in authority: does in Secrets what `pki` finds due.
+//! Certificates of the built-in authority. Carries out in Secrets what `pki` decides.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
