@@ -1,4 +1,4 @@
-//! Exit codes: documented in `--help`, stable, so that a script can tell what happened.
+//! Exit codes: documented in `--help` and stable, so that a script can tell the causes apart.
 
 /// What the process ends with. Codes from 64 on are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Errors of the SDK and of the stream as exit codes, one to one.
+//! Maps each error of the SDK and of the stream to its exit code.
 
 use bkv_client::{Error, MemoryError, Whose};
 use bkv_stream::Error as StreamError;

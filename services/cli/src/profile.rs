@@ -79,7 +79,7 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
         return Err(no_tokens(&online.token));
     }
     let memory = FileMemory::new(device.memory_path());
-    // A memory that is broken is found now, and not after an attempt has begun.
+    // Report a broken memory file now, before an attempt begins.
     memory.load().map_err(bkv_client::Error::from)?;
     let fleet = Arc::new(Fleet::new(root, memory));
     let chatd = Zeroizing::new(tokens.chatd);

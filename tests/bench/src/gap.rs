@@ -77,7 +77,7 @@ async fn once(
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            // Who never succeeds again waits until the end at least.
+            // A client that never succeeds again counts as waiting until the end.
             moments.push(start.elapsed());
             longest_gap(&moments)
         });

@@ -1,4 +1,4 @@
-//! What a fleet that nobody asks anything costs: heartbeats, timers, polls.
+//! The CPU cost of an idle fleet: heartbeats, timers, polls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) async fn idle(world: &Arc<World>, time: Duration, report: &mut Report
     let lasted = start.elapsed().as_secs_f64();
     for ((name, pids, goal), before) in parts.into_iter().zip(before) {
         let spent = process::cpu_all(&pids).saturating_sub(before).as_secs_f64();
-        // Without a process there is nothing measured, least of all a zero.
+        // Without a process the figure is missing. It must not be reported as zero.
         report.add(name, Some(spent / lasted).filter(|_| !pids.is_empty()), "cores", goal);
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::process;
 use crate::report::{Goal, Report};
 use crate::stats::{each, millis, percentile, rate};
 
-/// What a load saw.
+/// The results of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub times: Vec<Duration>,
@@ -30,7 +30,7 @@ impl Seen {
         }
     }
 
-    /// Failures are never left out of sight.
+    /// Reports the failures of the load.
     pub(crate) fn tell(&self, name: &str, report: &mut Report) {
         let failed: usize = self.failures.values().sum();
         if failed > 0 {

@@ -1,4 +1,4 @@
-//! What the kernel says of the fleet's processes: CPU, memory, disk. Read from /proc, so that nothing measured has to help.
+//! CPU, memory and disk of the fleet's processes, read from /proc, so that the measured programs need no support for it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -33,7 +33,7 @@ fn weigh(stack: &Stack, region: &str) -> Weight {
     Weight { disk: process::disk(&folder), memory: Stack::pid(&folder).and_then(process::memory) }
 }
 
-/// Stops a region and starts it again; says how long until all are ready.
+/// Stops a region and starts it again. Returns the time until all regions are ready.
 fn restart(world: &World, region: &str) -> Result<Duration, BenchError> {
     block_in_place(|| {
         world.stack.region("stop", region)?;

@@ -17,7 +17,7 @@ impl Goal {
     fn holds(self, value: Option<f64>) -> Option<bool> {
         match self {
             Self::None => None,
-            // Not measured is not held.
+            // A goal that was not measured does not hold.
             Self::AtLeast(goal) => Some(value.is_some_and(|v| v >= goal)),
             Self::AtMost(goal) => Some(value.is_some_and(|v| v <= goal)),
         }

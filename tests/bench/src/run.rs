@@ -78,7 +78,7 @@ async fn fleet(args: &Args, started: Instant, report: &mut Report) -> Result<(),
     }
 }
 
-/// A part that fails is said and left; the others are still worth having.
+/// Reports a part that fails and goes on with the next part.
 async fn parts(args: &Args, world: &Arc<World>, extent: Extent, report: &mut Report) {
     // Gaps restart regions and filling leaves many records: last.
     for part in PARTS.into_iter().filter(|p| *p != "stream" && args.wants(p)) {
@@ -100,7 +100,7 @@ fn beside() -> PathBuf {
     std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_default()
 }
 
-/// Written beside and renamed, so that nobody reads a half.
+/// Writes a new file and renames it, so that no reader sees half a file.
 fn write(path: &Path, report: &Report) -> Result<(), BenchError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(BenchError::file(folder))?;

@@ -1,4 +1,4 @@
-//! The fleet under measurement: real programs, started, hurt and stopped by `bkv dev`, in a folder of its own that goes with it.
+//! The fleet under measurement: `bkv dev` starts, kills, pauses and stops real programs in a folder that is removed at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,14 +92,14 @@ impl Stack {
         self.dev(&["region", verb, region], &[]).map(drop)
     }
 
-    /// How many regions say that they are ready.
+    /// How many regions report that they are ready.
     pub(crate) fn ready(&self) -> usize {
         let status = self.dev(&["status"], &[]).unwrap_or_default();
         let regions = status.get("regions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         regions.iter().filter(|r| r.get("ready") == Some(&Value::Bool(true))).count()
     }
 
-    /// Waits until this many are; says how long that took.
+    /// Waits until this many regions are ready and returns how long that took.
     pub(crate) fn wait_ready(&self, count: usize, patience: Duration) -> Result<Duration, BenchError> {
         let start = Instant::now();
         while self.ready() < count {

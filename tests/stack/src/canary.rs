@@ -1,4 +1,4 @@
-//! Secrets that must not be found anywhere, in the encodings in which programs leak them, and the search of files and memory for them.
+//! Secrets that no program may leak, in the encodings in which programs leak them, and the search for them in files and memory.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -72,14 +72,14 @@ impl Canary {
         self
     }
 
-    /// In which form it is in there, if it is.
+    /// The form in which the bytes contain the secret, if they do.
     pub fn found_in(&self, hay: &[u8]) -> Option<&'static str> {
         let one = std::slice::from_ref(self);
         Index::new(one).find(hay).first().map(|(_, form)| *form)
     }
 }
 
-/// All forms of all canaries by their first two bytes: gigabytes are gone through once, not once a form.
+/// All forms of all canaries, indexed by their first two bytes, so that one pass over gigabytes finds every form.
 struct Index<'a> {
     begins: Vec<bool>,
     forms: HashMap<u16, Vec<(&'static str, &'static str, &'a [u8])>>,
@@ -98,7 +98,7 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// Name and form of what is in there.
+    /// Name and form of each secret that the bytes contain.
     fn find(&self, hay: &[u8]) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
         for (at, pair) in hay.windows(2).enumerate() {
@@ -116,7 +116,7 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Looks through a reader piece by piece, each with the end of the one before.
+/// Searches a reader piece by piece. Each piece includes the end of the one before.
 fn search(
     mut read: impl FnMut(&mut [u8]) -> usize,
     index: &Index<'_>,
@@ -138,18 +138,18 @@ fn search(
     }
 }
 
-/// All files below a folder; gives the number of bytes that were looked at.
+/// Searches all files below a folder and returns the number of bytes searched.
 pub fn search_files(folder: &Path, canaries: &[Canary], found: &mut Vec<String>) -> u64 {
     let (mut total, index) = (0, Index::new(canaries));
     for path in crate::files(folder) {
-        // A file that went away while the fleet runs holds nothing any more.
+        // A running fleet may delete a file meanwhile. Skip it.
         let Ok(mut file) = File::open(&path) else { continue };
         total += search(|b| file.read(b).unwrap_or(0), &index, &path.display().to_string(), found);
     }
     total
 }
 
-/// All memory of a running process; needs root. Gives the number of bytes that were looked at, 0 if this test may not.
+/// Searches all memory of a running process, which needs root. Returns the number of bytes searched, 0 without the right to read.
 pub fn search_memory(pid: u32, canaries: &[Canary], found: &mut Vec<String>) -> u64 {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let Ok(mut memory) = File::open(format!("/proc/{pid}/mem")) else { return 0 };

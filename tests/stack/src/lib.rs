@@ -38,7 +38,7 @@ use tempfile::TempDir;
 /// The right password of every account that a test makes.
 pub const RIGHT: &str = "quiet otter paints the north window";
 
-/// What `bkv` answered.
+/// The result of a `bkv` command.
 #[derive(Debug)]
 pub struct Answer {
     /// Exit code.
@@ -111,7 +111,7 @@ impl Fleet {
         fleet
     }
 
-    /// `plan.json`: which part listens where.
+    /// `plan.json`, with the port of each program.
     pub fn plan(&self) -> Value {
         let text = fs::read(self.dir().join("plan.json")).expect("plan.json");
         serde_json::from_slice(&text).expect("plan.json is JSON")
@@ -297,7 +297,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Does `hay` hold `needle`?
+/// Whether `hay` contains `needle`.
 pub fn contains(hay: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && hay.windows(needle.len()).any(|w| w == needle)
 }

@@ -134,7 +134,7 @@ impl Pods {
         self.regions.iter_mut().find(|p| p.name == region).expect("a region")
     }
 
-    /// What the vaults' resolver knows from now on: region and address.
+    /// Sets the names that the vaults' resolver knows: region and address.
     pub fn resolve(&self, names: &[(&str, &str)]) {
         let Some(hosts) = &self.hosts else { return };
         let line = |(region, address): &(&str, &str)| format!("{address} {region}.bkv.test\n");
@@ -157,7 +157,7 @@ impl Pods {
         fs::write(path, text.replace(&from, &to)).expect("vault.toml");
     }
 
-    /// Is its process there?
+    /// Whether its process runs.
     #[track_caller]
     pub fn runs(&mut self, region: &str) -> bool {
         self.pod(region).process.as_mut().is_some_and(Program::runs)
@@ -218,7 +218,7 @@ impl Pods {
         self.pod(region).process.take().expect("a started vault").end(PATIENCE)
     }
 
-    /// Its log so far.
+    /// The vault's log so far.
     pub fn log(&self, region: &str) -> String {
         let pod = self.regions.iter().find(|p| p.name == region);
         pod.and_then(|p| p.process.as_ref()).map(|p| p.text("err")).unwrap_or_default()

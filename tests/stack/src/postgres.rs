@@ -1,4 +1,4 @@
-//! A Postgres that is reached over TLS and by password only, as a cluster has it.
+//! A Postgres that accepts only TLS connections with a password, as in a cluster.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -139,7 +139,7 @@ impl Mounted {
         mounted
     }
 
-    /// Other contents, all at once.
+    /// Replaces all contents in one step.
     pub fn swap(&self, files: &[(&str, &str)]) {
         let name =
             (0..1000).map(|n| format!("..version-{n}")).find(|n| !self.0.join(n).exists()).expect("a name");
@@ -152,7 +152,7 @@ impl Mounted {
         fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).expect("swap");
     }
 
-    /// Where a file is seen.
+    /// The path at which a program sees a file.
     pub fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("UTF-8").to_owned()
     }

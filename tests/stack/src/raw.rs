@@ -82,7 +82,7 @@ impl Endpoint {
         (status.expect("a status"), body.get(4..).unwrap_or_default().to_vec())
     }
 
-    /// What ChatD knows of the token's account.
+    /// What ChatD reports about the token's account.
     pub async fn account(&self, token: &str) -> serde_json::Value {
         let (status, body) = self.get("/v1/account", Some(token)).await;
         assert_eq!(status, 200);
@@ -173,7 +173,7 @@ impl Raw {
         frames
     }
 
-    /// Is ChatD still answering on this connection?
+    /// Whether ChatD still answers on this connection.
     pub async fn alive(&mut self) -> bool {
         if !self.send(0, Body::Ping(o::Ping { id: 77 })).await {
             return false;
@@ -187,7 +187,7 @@ impl Raw {
     }
 }
 
-/// How a request in a channel ended.
+/// The end of a request in a channel.
 #[derive(Debug)]
 pub enum Answer {
     /// With a reply, in so many bytes as ChatD sees them.

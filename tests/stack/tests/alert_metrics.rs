@@ -1,4 +1,4 @@
-//! Alerts are worth nothing if what they look at has another name: every metric that they use is exposed, with the labels that they group by.
+//! An alert on a misspelled metric never fires: the programs expose every metric that the alerts use, with the labels that they group by.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Everything that an operator can get wrong before a program serves: each ends it at once with a code and with words that name the thing.
+//! Every mistake that an operator can make before a program serves: the program ends at once, with an exit code and a message that names the mistake.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -228,7 +228,7 @@ impl Vault {
 #[test]
 fn every_bad_token_ends_a_vault_with_70_and_a_remedy() {
     let stopped = Stopped::new();
-    // What is broken below works unbroken.
+    // The control: the unbroken copy works.
     stopped.copy("whole").starts_and_stops();
 
     let v = stopped.copy("no-tokens");
@@ -282,7 +282,7 @@ fn a_wrong_pin_is_offered_once_however_often_the_vault_starts() {
     for _ in 0..3 {
         v.ends().expect(70, &["refused at an earlier start", "wrong-pin/pin", "lock"]);
     }
-    // Even the right token is not asked; a corrected file is.
+    // The vault does not try even the right token again. It tries a corrected PIN file.
     fs::write(v.path("pin"), &right).unwrap();
     v.starts_and_stops();
     assert!(!v.path("data/pin-refused").exists());
@@ -300,7 +300,7 @@ fn every_bad_file_or_address_ends_a_vault_with_70_and_its_name() {
     fs::write(v.path("broken.bin"), b"no root at all").unwrap();
     v.edit("../../root.bin", "broken.bin");
     v.ends().expect(70, &["root", "broken.bin"]);
-    // Documents that were taken under one root are not obeyed under another.
+    // A vault does not obey documents that it accepted under another root.
     let v = stopped.copy("other-root");
     fs::copy(other.fleet.dir().join("root.bin"), v.path("other.bin")).unwrap();
     v.edit("../../root.bin", "other.bin");
@@ -319,7 +319,7 @@ fn every_bad_file_or_address_ends_a_vault_with_70_and_its_name() {
     }
     v.ends().expect(70, &["tls", "vault"]);
 
-    // A file where the folder should be: also root can't write there.
+    // A file in the folder's place: even root can't write there.
     let v = stopped.copy("no-folder");
     v.edit("data = \"data\"", "data = \"pin/data\"");
     v.ends().expect(70, &["store", "pin/data"]);

@@ -1,4 +1,4 @@
-//! What whoever runs ChatD sees, keeps and can do: a proxy between ChatD and the vaults, with all keys that ChatD holds, over a whole life.
+//! What an attacker who runs ChatD sees and can do during an account's whole life: a proxy between ChatD and the vaults, with all of ChatD's keys.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ fn only_look() -> Meddle {
     Arc::new(|_, _| true)
 }
 
-/// The opaque bytes of each stream, by direction, as they followed each other.
+/// The opaque bytes of each stream, by direction, in the order of sending.
 fn streams(seen: &[Seen]) -> BTreeMap<(String, u64, bool), Vec<Bytes>> {
     let mut all: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
     for s in seen {
@@ -92,7 +92,7 @@ async fn s05_a_whole_life_tells_chatd_nothing() {
     let seen = proxies.seen();
     let all: Vec<u8> = seen.iter().flat_map(|s| s.frame.encode_to_vec()).collect();
     assert!(all.len() > 10_000, "something was recorded: {} bytes", all.len());
-    // The recorder works: what ChatD does know is in it.
+    // The control: the recording contains what ChatD does know.
     assert!(contains(&all, &route(ISSUER, "alice").0));
     let tokens: Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
     let vault_token = tokens["vault"].as_str().unwrap();
@@ -164,7 +164,7 @@ async fn s05_replayed_frames_get_nothing_and_spend_nothing() {
     assert_eq!(alice.tries_left(), 9);
 }
 
-/// What the vaults sign of the account, without what is new in each answer.
+/// What the vaults sign about the account, without the fields that are new in each answer.
 fn attested(account: &Account<'_>) -> Value {
     let status = account.run(&["status"], "asker", None).expect(0).json;
     serde_json::json!([status["tries_left"], status["generation"], status["ordinal"], status["state"]])
@@ -228,7 +228,7 @@ async fn s05_flipped_bits_end_one_channel_and_spend_nothing() {
         }
     }
     assert!(hits.load(Ordering::Relaxed) >= 8, "{hits:?} frames were hit");
-    // A wrong guess under fire costs one try, and a neighbour none.
+    // A wrong guess during bit flips costs one try, and costs another account none.
     aim[1].store(3, Ordering::Relaxed);
     aim[0].store(3, Ordering::Relaxed);
     alice.recover("thief", WRONG).expect(10);
@@ -306,7 +306,7 @@ async fn s06_no_other_bundle_is_believed() {
     mixed.policy.clone_from(&strangers.policy);
     let nothing = o::Bundle { admission: same.policy.clone(), policy: same.admission.clone() };
 
-    // The control: the same documents signed again are believed, and remembered once they are newer.
+    // The control: the client accepts the same documents signed again, and remembers them once they are newer.
     let chatd = fresh(&newer);
     let alice = chatd.serves(fleet.registered("alice"));
     alice.recover("phone", RIGHT).expect(0);
@@ -327,7 +327,7 @@ async fn s06_no_other_bundle_is_believed() {
     let chatd = fresh(&same);
     let alice = chatd.serves(fleet.account("alice"));
     alice.run(&["recover", "--yes", "--timeout", "10"], "phone", Some(RIGHT)).expect(16);
-    // A device that never saw the newer one can't know.
+    // A device that never saw the newer bundle can't detect the rollback.
     alice.recover("another device", RIGHT).expect(0);
     assert_eq!(alice.tries_left(), 10);
 }

@@ -1,4 +1,4 @@
-//! Known secrets go through one whole run; afterwards they are looked for wherever a program could have let them slip.
+//! Known secrets go through one whole run. Afterwards the test searches for them wherever a program could have leaked them.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -56,7 +56,7 @@ fn pids(fleet: &Fleet) -> Vec<(String, u32)> {
     all
 }
 
-/// Where its programs listen.
+/// The ports on which the fleet's programs listen.
 fn ports(fleet: &Fleet) -> Vec<u16> {
     let plan: serde_json::Value =
         serde_json::from_slice(&fs::read(fleet.dir().join("plan.json")).unwrap()).unwrap();
@@ -72,7 +72,7 @@ fn cleared(found: &[String], place: &str) {
     assert!(found.is_empty(), "{place}: {found:#?}");
 }
 
-/// S04, S37: password, keys and content are nowhere but with their owner; PINs and tokens are in no log, argument or environment.
+/// S04, S37: only the owner has password, keys and content. PINs and tokens are in no log, argument or environment.
 #[test]
 fn s04_s37_canaries_are_nowhere_after_a_whole_run() {
     let fleet = Fleet::up();
@@ -96,7 +96,7 @@ fn s04_s37_canaries_are_nowhere_after_a_whole_run() {
     alice.recover("newest", CHANGED).expect(0);
     alice.run(&["status"], "newest", None).expect(0);
 
-    // The search is no good if it can't find: the device's own state has the key, the restored folder the content.
+    // The control: the search finds the key in the device's own state and the content in the restored folder.
     let mut known = Vec::new();
     search_files(&alice.state("new"), &canaries, &mut known);
     search_files(&fleet.path("restored"), &canaries, &mut known);
@@ -106,7 +106,7 @@ fn s04_s37_canaries_are_nowhere_after_a_whole_run() {
     search_files(&alice.state("new"), &passwords(), &mut known);
     cleared(&known, "a device's state keeps no password");
 
-    // Memory of everything that serves, now that it has seen it all.
+    // Memory of all servers, after they have handled every secret.
     let running = pids(&fleet);
     let mut found = Vec::new();
     for (name, pid) in &running {

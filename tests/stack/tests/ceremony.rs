@@ -1,4 +1,4 @@
-//! The root's ceremony as it is done: a key that never sees a network, documents carried to it and back, and vaults that take nothing else.
+//! The root's ceremony: the key stays on a machine without network, the operator carries documents there and back, and vaults accept nothing else.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -117,7 +117,7 @@ fn a_root_is_made_once_and_its_key_is_for_its_owner_only() {
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let made = fs::read(&root).unwrap();
     assert!(!read_root(Path::new(&root)).development);
-    // Never over what is there: neither the key nor the root file.
+    // The command overwrites neither an existing key nor an existing root file.
     let again = bkv(["ceremony", "root", "--key", &key, "--root", &table.at("new.bin")]).expect(73);
     assert!(words(&again).contains("root.key") && words(&again).contains("does not exist yet"), "{again:?}");
     let again = bkv(["ceremony", "root", "--key", &table.at("new.key"), "--root", &root]).expect(73);
@@ -169,7 +169,7 @@ fn what_must_not_be_signed_is_refused_with_words() {
     plain.args(["ceremony", "show", &table.at("signed"), "--root", &other_root]);
     Program::start(plain).end(Duration::from_mins(1)).expect(0, &["not good under this root"]);
 
-    // Never over a document that is there.
+    // The command does not overwrite an existing document.
     assert!(words(&table.sign(&paper, &key, &root, "signed").expect(73)).contains("signed"));
     // The wrong key for this root; another fleet's document; no key, no root, no document at all.
     let answer = table.sign(&paper, &other_key, &root, "x").expect(15);
@@ -192,7 +192,7 @@ fn what_must_not_be_signed_is_refused_with_words() {
         let answer = table.sign(&table.put(name, &bytes), &key, &root, "x").expect(65);
         assert!(!words(&answer).is_empty());
     }
-    // A field that no vault would take.
+    // A field that every vault would refuse.
     let mut senseless = policy(&fleet, &pinned, 2);
     senseless.attempts.max = 0;
     if let Ok(body) = write_policy(&senseless) {
@@ -202,7 +202,7 @@ fn what_must_not_be_signed_is_refused_with_words() {
     }
     assert!(!table.path("x").exists());
 
-    // Without --yes it is asked for; nobody to ask is no.
+    // Without --yes the command asks for confirmation. Without a terminal the answer is no.
     let ask = ["ceremony", "sign", &paper, "--key", &key, "--root", &root, "--output", &table.at("asked")];
     bkv(ask).expect(2);
     let mut t = Terminal::bkv(&ask);
@@ -248,7 +248,7 @@ fn s06_a_vault_takes_only_what_its_root_signed() {
     refused(&tampered, "0 valid root signatures");
     refused(&three[..three.len() - 7], "");
     refused(b"no document", "");
-    // Another fleet's own root signed it: for us nobody did. And one that says it is ours.
+    // Another fleet's root signed it, once under its own name and once under ours.
     let (other_key, other_root) = table.root("other");
     let foreign = read_root(Path::new(&other_root));
     let paper = table.put("foreign.unsigned", &document(&policy(&fleet, &foreign, 9)));
@@ -280,7 +280,7 @@ fn s06_a_vault_takes_only_what_its_root_signed() {
     assert!(answer["error"].as_str().unwrap().contains("kind"), "{answer}");
     assert_eq!(alice.tries_left(), 10);
 
-    // The good ones, and then nothing older.
+    // Vaults accept the valid documents, and then refuse older ones.
     for region in fleet.regions() {
         let (status, answer) = admin::call(&fleet, &region, "/v1/policy", Some(three.clone()));
         assert_eq!((status, answer["number"].as_u64()), (200, Some(3)), "{answer}");

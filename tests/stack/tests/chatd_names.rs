@@ -1,4 +1,4 @@
-//! ChatD knows its vaults by name, as in a cluster: names that come late, and that move.
+//! ChatD knows its vaults by DNS name, as in a cluster: names that resolve late, and names whose address changes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Tokens at ChatD and at the vault behind it: whose token each accepts, and what a refusal gives away.
+//! Tokens at ChatD and at the vault behind it: which tokens each accepts, and what a refusal reveals.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use serde_json::json;
 
-/// With other tokens than the fleet gave.
+/// The account with other tokens than the fleet issued.
 fn show(account: &Account<'_>, chatd: &str, vault: &str) {
     fs::write(&account.token, json!({ "chatd": chatd, "vault": vault }).to_string()).unwrap();
 }
@@ -65,7 +65,7 @@ async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
             assert_eq!(refused.code(), Code::Token, "{subject}, {what}");
             sizes.insert(size);
             contents.insert(format!("{reply:?}"));
-            // The channel is over: nothing more is answered in it.
+            // The channel has ended: the vault answers nothing more in it.
             let again = inner.enter(&mut raw, &issuer.good(subject, VAULT)).await;
             assert!(matches!(again, Answer::End(_)), "{subject}, {what}: {again:?}");
         }
@@ -124,7 +124,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     assert_eq!(status(&signed(&old.0)).await, 200, "{}", chatd.log());
     assert_eq!(status(&signed(&new)).await, 401);
 
-    // Away, or talking nonsense: the last keys stay.
+    // The issuer is unreachable or answers without valid keys: ChatD keeps the last keys.
     for answer in [None, Some("{".to_owned()), Some("{\"keys\":[]}".to_owned())] {
         *jwks.lock().unwrap() = answer;
         assert_eq!(status(&signed(&new)).await, 401); // asks for a fetch

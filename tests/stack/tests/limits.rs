@@ -1,4 +1,4 @@
-//! What one client may do to ChatD, and that what it does badly ends its own connection and nothing else.
+//! ChatD's limits for one client. A client that breaks the protocol loses its own connection, and no other client notices.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -96,7 +96,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
     raw.send(9, Body::Data(vec![1, 2, 3].into())).await;
     raw.send(9, Body::Close(o::Close {})).await;
     assert!(raw.alive().await);
-    // Bytes that are no TLS end that channel; the connection and its other streams go on.
+    // Bytes that are not TLS end that channel. The connection and its other streams go on.
     raw.send(5, Body::Open(o::Open::default())).await;
     raw.send(5, Body::Data(vec![0x17; 500].into())).await;
     loop {
@@ -152,7 +152,7 @@ async fn limits_hold_and_come_back() {
     let again = until_let_in(&endpoint, &token("alice")).await;
     drop((again, carol));
 
-    // Faster than its rate: told so, and gone.
+    // A client above its rate gets the reason and is disconnected.
     let mut fast = until_let_in(&endpoint, &token("erin")).await;
     fast.send(1, Body::Open(o::Open::default())).await;
     for id in 0..60 {
@@ -200,7 +200,7 @@ async fn until_let_in(endpoint: &Endpoint, token: &str) -> Raw {
     }
 }
 
-/// A client that sends and never reads is dropped, not waited for; a neighbour recovers meanwhile.
+/// ChatD drops a client that sends and never reads. Another client recovers meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
     let fleet = Fleet::with(&["--no-postgres"]);

@@ -1,4 +1,4 @@
-//! Two of three regions are gone: what a recovery says of the try is what the vaults say of it afterwards.
+//! Two of three regions are down: what a recovery reports about the try is what the vaults report afterwards.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ fn s09_without_a_majority_no_try_is_spent_unsaid() {
             fleet.region(back, region);
         }
         fleet.wait_ready(3);
-        // Whatever was written down is committed or gone by the next entry that all agree on.
+        // The next committed entry decides whether the written entry is committed or dropped.
         let after = failures(&alice);
         let (none, perhaps) = said(&answer);
         assert_ne!(none, perhaps, "{case}");
@@ -66,7 +66,7 @@ fn s09_without_a_majority_no_try_is_spent_unsaid() {
             assert!(!answer.json["message"].as_str().unwrap().contains("quorum"), "{case}");
         }
         assert_eq!(answer.json["try_counted"].is_string(), perhaps, "{case}");
-        // A right password gives all tries back, as the words say.
+        // A right password restores all tries, as the message promises.
         alice.recover("again", RIGHT).expect(0);
         assert_eq!(alice.tries_left(), 10, "{case}");
     }

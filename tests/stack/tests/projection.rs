@@ -1,4 +1,4 @@
-//! Key metadata in Postgres: what it says, what it must not hold, and that losing or spoiling it harms nobody's key.
+//! Key metadata in Postgres: what it records and what it must not contain. Losing or damaging it harms no key.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::postgres::PgPool;
 use tokio::time::{Instant, sleep};
 
-/// Asks until the answer is as wanted: the projection follows, it is not asked.
+/// Repeats the request until the answer is as wanted: the projection follows the vaults with a delay.
 async fn until(endpoint: &Endpoint, token: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -104,7 +104,7 @@ async fn postgres_away_is_stale_and_never_a_failed_recovery() {
     fleet.registered("carol");
     assert_eq!(endpoint.account(&token).await["stale"], true);
     fleet.dev(&["up"], &[]).expect(0);
-    // Never an old answer that calls itself fresh.
+    // ChatD never marks an old answer as fresh.
     let caught_up = until(&endpoint, &token, "fresh again", |v| v["stale"] == false).await;
     assert_eq!(caught_up["tries_left"], 7, "{caught_up}");
     for name in ["bob", "carol"] {
@@ -148,7 +148,7 @@ async fn whatever_is_done_to_the_tables_they_come_back() {
     let good = table(&db).await;
     assert_eq!(good.len(), 5);
 
-    // Taken a second time, from the first on: the same.
+    // Taking all events a second time changes nothing.
     run(&db, "UPDATE cursors SET cursor = 0").await;
     healed(&db, &good, "cursors set back").await;
     // Both emptied, and an event of one account comes before anybody looks: it must not hide that the others are gone.
@@ -177,7 +177,7 @@ async fn whatever_is_done_to_the_tables_they_come_back() {
         fleet.start(&region);
     }
     healed(&db, &good, "a cursor from the future").await;
-    // And new events go on from there.
+    // New events continue from there.
     alice.recover("phone", RIGHT).expect(0);
     until(&endpoint, &issuer.good("alice", CHATD), "ten", fresh("live", Some(10))).await;
 }

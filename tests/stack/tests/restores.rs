@@ -1,4 +1,4 @@
-//! What a restore looks at before it asks the vault, and what it knows of the newest backup.
+//! What a restore checks before it asks the vault, and what it knows about the newest backup.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -33,7 +33,7 @@ fn folders(fleet: &Fleet, all: &[&str]) {
     fs::write(fleet.path("original/a"), "one").unwrap();
 }
 
-/// Whatever is wrong with what was typed is found before an attempt begins, with a wrong password as with the right one.
+/// The command reports every mistake in its arguments before an attempt begins, with a wrong password as with the right one.
 #[test]
 fn what_can_be_seen_from_here_is_seen_before_a_try_is_spent() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -78,7 +78,7 @@ fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
     let second = backup(&fleet, &alice, "home", "cloud");
     let third = backup(&fleet, &alice, "home", "cloud");
     alice.recover("phone", RIGHT).expect(0);
-    // The storage hides what came after the second.
+    // The attacker's storage hides all backups after the second.
     fs::rename(&third, fleet.path("hidden")).unwrap();
     let state = |device: &str| alice.state(device).to_str().unwrap().to_owned();
     let offline = |device: &str, from: &PathBuf, to: &str| {
@@ -100,14 +100,14 @@ fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
     assert!(text(&rolled).contains("rolled back"), "{rolled:?}");
     alice.run(&["restore", &cloud, "--to", &at(&fleet, "d"), "--allow-older"], "old", None).expect(0);
     offline("old", &first, "e").expect(65);
-    // Out of reach: it goes on, and says so.
+    // No vault is reachable: the restore goes on and reports that.
     fleet.region("kill", "eu-west");
     let answer =
         alice.run(&["restore", &cloud, "--to", &at(&fleet, "f"), "--timeout", "2"], "old", None).expect(0);
     assert!(answer.stderr.contains("could not be asked which backup is the newest"), "{answer:?}");
 }
 
-/// A folder that several accounts share: each gets its own newest, and the others are named.
+/// Several accounts share a folder: each restores its own newest backup, and the command lists the others.
 #[test]
 fn backups_of_others_in_the_folder_are_passed_over_and_named() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -162,7 +162,7 @@ fn what_a_killed_backup_or_restore_left_is_taken_away_by_the_next_one() {
     assert_eq!(names(&dir.path().join("out")), ["back"]);
 }
 
-/// What is left out is said and listed: pipes, sockets, and the place where backups go.
+/// The command lists what it leaves out: pipes, sockets, and the folder of the backups.
 #[test]
 fn what_a_backup_leaves_out_is_listed_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ async fn same_account(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Out
     let (client, _) = profile::client(&online(m)?, device)?;
     match client.account().await {
         Ok((account, lineage)) => ownership::check(kept, &account, &lineage, Exit::OtherAccount),
-        Err(_) => Ok(()), // naming the backup at its end will say why
+        Err(_) => Ok(()), // naming the backup at the end reports the reason
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     }
     let mut named = false;
     if kept.mode == Mode::Password {
-        // The backup is good whether or not the vault hears of it now.
+        // The backup is complete even if no vault can record it now.
         match name_it(a.online, &device, &kept.key()?, &report.header).await {
             Ok(()) => named = true,
             Err(e) => out.note(&format!(

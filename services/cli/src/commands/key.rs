@@ -1,4 +1,4 @@
-//! The 64-digit mode: the key is the person's, and no vault hears of it.
+//! The 64-digit mode: the person keeps the key, and no vault learns of it.
 
 use bkv_client::BackupKey;
 use bkv_core::hash::tagged;

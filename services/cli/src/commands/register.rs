@@ -25,7 +25,7 @@ enum Deed {
 impl Deed {
     fn of(has_key: bool, state: State) -> Result<Self, Error> {
         match (has_key, state) {
-            // Its owner wanted it gone: it is never laid there again.
+            // The owner deleted this key: never store it in the vault again.
             (_, State::Deleted) | (false, State::None | State::Destroyed) => Ok(Self::New),
             (true, State::None | State::Destroyed) => Ok(Self::Again),
             (true, State::Live | State::LastTry | State::Locked) => Ok(Self::Replace),

@@ -60,7 +60,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     {
         kept.saw(sequence, report.header.hash());
         if let Err(e) = device.save(&kept) {
-            // What was asked for is done.
+            // The restore itself has succeeded.
             out.note(&format!("Which backup is the newest could not be kept: {e}"));
         }
     }

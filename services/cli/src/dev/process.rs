@@ -135,7 +135,7 @@ mod tests {
         let pid = p.pid().expect("it runs");
         p.stop(Duration::from_secs(5));
         assert!(p.pid().is_none());
-        // The same pid with another start time is somebody else.
+        // The same pid with another start time is another process.
         fs::write(&p.pid_file, format!("{} 1", std::process::id())).unwrap();
         assert!(p.pid().is_none());
         assert_ne!(pid.as_raw_nonzero().get().unsigned_abs(), std::process::id());

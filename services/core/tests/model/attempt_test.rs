@@ -155,7 +155,7 @@ fn s09_ids_that_have_ended_stay_ended() {
         assert_eq!(case.begin(attempt, 1), no(Refusal::NoAttempt), "{attempt}");
     }
     assert_eq!(case.account().ordinal.0, 4);
-    // As many as the budget has are remembered; nothing grows without end.
+    // The account remembers as many as the budget has tries, so the list is bounded.
     for attempt in 10..30 {
         case.fail(attempt);
         case.clock = case.clock.max(case.account().next_allowed);
@@ -211,7 +211,7 @@ fn s09_the_last_trys_deadline_destroys_and_not_a_moment_before() {
     assert_eq!(case.expire(), no(Refusal::Stale));
 }
 
-/// S16: who has the key on a device needs no try.
+/// S16: an owner who has the key on a device needs no try.
 #[test]
 fn s16_an_owner_signed_registration_rescues_from_the_last_try() {
     let mut case = Case::registered(&policy());
@@ -315,7 +315,7 @@ fn s15_an_old_transcript_refills_nothing() {
     assert_eq!(case.account().tries_left(), 2);
 }
 
-/// S11: a lost reply is sent again, to whoever can prove the password again and to nobody else.
+/// S11: the vault repeats a lost reply only to a client that proves the password again.
 #[test]
 fn s11_finish_again_is_free_and_needs_its_proof() {
     let mut case = Case::registered(&policy());
@@ -335,7 +335,7 @@ fn s11_finish_again_is_free_and_needs_its_proof() {
     assert_eq!(*case.account(), before);
 }
 
-/// Who saw an attempt's id can't end it: that takes the preimage that only its client has.
+/// An attacker who saw an attempt's id can't end the attempt: that takes the preimage, which only its client has.
 #[test]
 fn giving_up_takes_the_preimage_of_the_cancel_hash() {
     let mut case = Case::registered(&policy());

@@ -85,7 +85,7 @@ impl Case {
         self.account().state()
     }
 
-    /// What the newest command told.
+    /// The outcome of the newest command.
     pub(super) fn told(&self) -> Vec<EventKind> {
         let kind = |e: &Effect| match e {
             Effect::Event(e) => Some(e.kind),
@@ -110,7 +110,7 @@ impl Case {
         self.say(&op::expire(WHO))
     }
 
-    /// The Store of a registration, not said yet.
+    /// The Store of a registration, not sent yet.
     pub(super) fn storing(&self, reg: u8, by: By) -> Store {
         self.harmed(reg, by, 0)
     }

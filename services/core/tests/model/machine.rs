@@ -199,7 +199,7 @@ impl Machine {
         assert!(watched.charged.len() as u64 <= max || max == 0, "S09: more guesses than the budget");
         assert!(watched.answered.len() <= watched.charged.len(), "S10: answered what was not charged");
 
-        // S14: an end is told, and only a last try or the owner ends a key.
+        // S14: the machine reports the end of a key, and only a last try or the owner ends one.
         if was.live.is_some() && now.live.is_none() {
             let ended = applied
                 .effects

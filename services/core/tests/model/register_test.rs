@@ -1,4 +1,4 @@
-//! Registration in its two phases, every rule of a record, and who may overwrite what.
+//! Registration in its two phases, every rule of a record, and which client may overwrite which record.
 
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
 use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
@@ -51,7 +51,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
         (&before.live, before.ordinal, before.lifetime_failures)
     );
     assert_eq!(now.stored.as_ref().unwrap().expires, case.clock.plus(200));
-    // The old password goes on meanwhile.
+    // The old password keeps working meanwhile.
     assert_eq!(case.begin(2, 1), charged(2));
     assert_eq!(case.finish(2), Outcome::Done);
     assert_eq!(case.confirm(2, 0), Outcome::Done);
@@ -61,7 +61,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
     assert_eq!((a.failed.len(), a.next_allowed, a.finished_seed.is_none()), (0, case.clock, true));
 }
 
-/// S12: whoever drops replies and lets the client repeat gains nothing, in any order.
+/// S12: an attacker who drops replies and makes the client repeat gains nothing, in any order.
 #[test]
 fn s12_dropped_replies_give_nobody_a_fresh_budget() {
     let mut case = Case::new(&policy());
@@ -228,7 +228,7 @@ fn s12_only_the_new_records_own_owner_confirms() {
     assert_eq!(case.say(&signed(new, Generation(1), &hash)), Outcome::Done);
 }
 
-/// S16: a live record is overwritten with its owner's word about this very record, and in no other way.
+/// S16: overwriting a live record needs the owner's signature over exactly this record.
 #[test]
 fn s16_overwriting_a_live_record_takes_its_owners_signature() {
     let mut case = Case::registered(&policy());
@@ -267,7 +267,7 @@ fn where_nothing_lives_there_is_nothing_to_overwrite() {
     }
 }
 
-/// S15: what a success does not forgive, a new registration does: what it counted guesses at is gone.
+/// S15: a new registration resets the lifetime failures, which a success does not: the key they counted guesses at is gone.
 #[test]
 fn a_registration_starts_the_lifetime_failures_at_zero() {
     let strict = AttemptPolicy { max: 3, lifetime_failures: 3, waits_ms: vec![], ..policy() };

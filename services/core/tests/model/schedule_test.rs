@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-/// The schedules above are worth something only if they get to every rule.
+/// The schedules above must reach every rule.
 #[test]
 fn random_schedules_reach_every_refusal() {
     use proptest::strategy::ValueTree as _;

@@ -1,4 +1,4 @@
-//! S43: what a replica takes from a snapshot and what not, verdict by verdict.
+//! S43: what a replica accepts from a snapshot and what it refuses, verdict by verdict.
 
 use super::case::{Case, WHO, charged, policy};
 use super::fake::{Fake, documents};
@@ -216,7 +216,7 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
     assert_eq!(case.confirm(2, 0), Outcome::Done);
     assert_eq!(judged(&case, Some(&stored), Some(case.account())), Verdict::AskVoters);
     assert_eq!(judged(&case, Some(case.account()), Some(&stored)), HALT(C::Generation));
-    // Where nothing lives, whoever has the token may register.
+    // Without a live record any holder of the token may register.
     let mut gone = Case::deleted(&policy());
     let before = gone.account().clone();
     let store = gone.storing(1, By::Nobody);
@@ -224,7 +224,7 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
     assert_eq!(judged(&gone, Some(&before), Some(gone.account())), Verdict::Install);
 }
 
-/// A replica that knows nothing of an account still knows what can't be.
+/// A replica without any state of an account still refuses an impossible one.
 #[test]
 fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
     let case = scene();

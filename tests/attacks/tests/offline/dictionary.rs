@@ -117,7 +117,7 @@ fn run(target: &Target, keys: &[Scalar], elements: &[[u8; 32]]) -> Vec<(&'static
     found.into_inner().unwrap()
 }
 
-/// S39: nothing is found, whichever region it is.
+/// S39: an attacker with the data of one region finds nothing, whichever region it is.
 pub(crate) fn s39_everything_of_one_region_tests_no_password() {
     let all = vaults();
     for (at, mine) in all.iter().enumerate() {
@@ -143,7 +143,7 @@ pub(crate) fn s39_everything_of_one_region_tests_no_password() {
     }
 }
 
-/// The test of the test: any two regions find the password and the key, and nothing but it.
+/// The control: the data of any two regions gives the password and the key, and nothing else.
 pub(crate) fn s39_with_two_regions_the_same_dictionary_finds_it() {
     let all = vaults();
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {

@@ -72,7 +72,7 @@ pub(crate) fn s42_a_real_runs_log_seeds_and_proofs_give_no_share() {
                 .collect();
             for e in &proofs {
                 assert_eq!(recover(e, &secrets), None);
-                // The test of the test: who has that very share makes the nonce, and the formula gives the share back.
+                // The control: with that share the attacker computes the nonce, and the formula returns the share.
                 let theirs = *share(region, "alice").to_bytes();
                 assert_eq!(recover(e, &[theirs]).unwrap().to_bytes(), theirs);
             }

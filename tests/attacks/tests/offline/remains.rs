@@ -1,4 +1,4 @@
-//! What of an ended key remains in live rows: nothing. And whether rows can be moved: they can't.
+//! Live rows contain nothing of an ended key, and an attacker can't move rows to another place.
 //!
 //! Not covered, because it is not built: redb's free pages and older disk images still hold what was erased, under keys that the running token derives.
 //! Storage epochs will end that (`docs/threat-model.md`, 'What is not stopped').
@@ -21,7 +21,7 @@ fn holders(vault: &Seized, needle: &[u8]) -> Vec<Table> {
     rows.iter().filter(|r| holds(&r.plain)).map(|r| r.table).collect()
 }
 
-/// Everything of somebody's registration that must not outlive it, from the logs and the stores of all regions.
+/// Everything of an account's registration that must not outlive it, from the logs and the stores of all regions.
 fn needles(subject: &str) -> Vec<(String, Vec<u8>)> {
     let all = vaults();
     let (shard, id, of) = account(&all[0], subject);
@@ -49,7 +49,7 @@ fn needles(subject: &str) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// The test of the test: before the end, the scan finds what it must not find later.
+/// The control: before the keys end, the scan finds what it must not find later.
 pub(crate) fn s14_the_scan_finds_what_is_to_end() {
     for subject in ENDING {
         for (what, bytes) in needles(subject) {
@@ -94,7 +94,7 @@ pub(crate) fn s13_s14_nothing_of_what_ended_is_in_any_live_row() {
             }
         }
         assert_eq!((kept, records), (2, 2), "alice's and carol's new one");
-        // The test of the scan: it finds what lives.
+        // The control: the scan finds live keys.
         let alice = account(vault, "alice").2.live.unwrap().record;
         assert!(!holders(vault, &alice.ciphertext).is_empty());
     }

@@ -54,13 +54,13 @@ pub(crate) fn vaults_after() -> &'static [Seized] {
     ALL.get_or_init(|| open(Moment::After))
 }
 
-/// Somebody's account as a vault has it, with its shard.
+/// An account as a vault has it, with its shard.
 pub(crate) fn account(vault: &Seized, subject: &str) -> (u16, AccountId, Account) {
     let route = statement::route(ISSUER, subject);
     vault.accounts().unwrap().into_iter().find(|(_, _, a)| a.route == route).unwrap()
 }
 
-/// A region's own share of somebody's live key.
+/// A region's own share of an account's live key.
 pub(crate) fn share(vault: &Seized, subject: &str) -> Share {
     let (shard, id, account) = account(vault, subject);
     let secrets = vault.secrets(shard, &id, &account.live.unwrap().record).unwrap();
@@ -73,7 +73,7 @@ pub(crate) struct Attempt {
     pub(crate) seed: [u8; 32],
 }
 
-/// All attempts at somebody's live key, from a vault's log.
+/// All attempts at an account's live key, from a vault's log.
 pub(crate) fn attempts(vault: &Seized, subject: &str) -> Vec<Attempt> {
     let (shard, id, account) = account(vault, subject);
     let live = account.live.unwrap();
