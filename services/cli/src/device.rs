@@ -117,7 +117,7 @@ fn unwritable(what: String) -> Failure {
         .remedy("Make the folder of this device's state writable, or use another with --state.")
 }
 
-/// At most so many keys are put aside: more would be a loop.
+/// The limit on keys put aside. More would be a loop.
 const ASIDE: u32 = 1000;
 
 /// The folder.

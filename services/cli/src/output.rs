@@ -1,4 +1,4 @@
-//! What goes to the terminal: text for people, or one JSON object. Results on stdout, everything else on stderr.
+//! Writes to the terminal: text for people, or one JSON object. Results go to stdout, everything else to stderr.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -28,7 +28,7 @@ impl Output {
         let _ = if self.json { writeln!(out, "{}", Value::Object(facts)) } else { writeln!(out, "{text}") };
     }
 
-    /// The end of a failed command.
+    /// Reports a failed command.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
             let mut object = failure.details.clone();

@@ -1,4 +1,4 @@
-//! The fleet's profile and the account's tokens: what a person is given to use a fleet.
+//! The fleet's profile and the account's tokens, which a person gets from the operator to use a fleet.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn no_tokens(path: &Path) -> Failure {
         .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
 }
 
-/// Only the form. ChatD and the vault verify the token.
+/// Checks only the form. ChatD and the vault verify the token.
 fn looks_like_a_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }

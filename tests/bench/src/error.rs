@@ -1,4 +1,4 @@
-//! Why a run could not be made. A goal that does not hold is no error.
+//! The reason why a run failed. A goal that does not hold is not an error.
 
 use std::path::PathBuf;
 

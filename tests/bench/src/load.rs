@@ -30,7 +30,7 @@ impl Seen {
         }
     }
 
-    /// Reports the failures of the load.
+    /// Reports the number of failures as a row whose goal is zero, and logs each reason.
     pub(crate) fn tell(&self, name: &str, report: &mut Report) {
         let failed: usize = self.failures.values().sum();
         if failed > 0 {

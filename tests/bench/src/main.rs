@@ -1,4 +1,4 @@
-//! `bkv-bench`: starts a fleet of real programs by `bkv dev up`, loads it through the SDK, and says what everything costs beside its goal.
+//! `bkv-bench`: starts a fleet of real programs by `bkv dev up`, loads it through the SDK, and reports each cost beside its goal.
 //!
 //! Built with the feature `identity-ksf`, and only by `scripts/bench.sh`; `docs/benchmarks.md` says how each number comes about.
 #![forbid(unsafe_code)]

@@ -22,7 +22,7 @@ fn s09_ten_wrong_guesses_destroy_the_key() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// S09, S15: the tenth may succeed, and gives the budget back.
+/// S09, S15: the tenth guess may succeed, and then restores the budget.
 #[test]
 fn s09_the_last_try_may_succeed() {
     let fleet = Fleet::up();
@@ -78,7 +78,7 @@ fn s23_each_region_may_be_down_in_turn() {
         }
         fleet.start(region);
     }
-    // All at once: the whole fleet loses power and comes back.
+    // The whole fleet loses power at once and starts again.
     for region in &regions {
         fleet.region("kill", region);
     }

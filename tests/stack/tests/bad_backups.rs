@@ -1,4 +1,4 @@
-//! Backups that were damaged, swapped, cut or rolled back, and disks and files that refuse: an error that names the thing, and no half result.
+//! Backups that were damaged, swapped, cut or rolled back, and disks and files that fail: `bkv` names the cause and leaves no partial result.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -65,7 +65,7 @@ impl Stand {
         bkv(args)
     }
 
-    /// It is refused with this code and these words, and nothing at all is in the destination's folder.
+    /// `bkv` refuses the file with this code and message, and the destination's folder stays empty.
     #[track_caller]
     fn refused(&self, file: &Path, device: &str, codes: &[i32], words: &str) {
         let answer = self.restore(file, device, &[]);
@@ -152,7 +152,7 @@ fn s28_cut_extended_or_rearranged_segments_are_refused() {
     stand.refused(&stand.path("broken"), "fresh", &[65], "a.bkv");
 }
 
-/// S30: the third of the three: the wrong key.
+/// S30: a restore with the wrong key.
 #[test]
 fn s30_a_wrong_key_is_told_from_a_damaged_file() {
     let stand = Stand::new(1000);
@@ -173,7 +173,7 @@ fn s30_a_wrong_key_is_told_from_a_damaged_file() {
     }
 }
 
-/// S29: an older backup than the newest known is a rollback, said so; --allow-older takes it. Entering the digits again forgets nothing.
+/// S29: `bkv` reports a backup older than the newest known as a rollback. --allow-older accepts it. Entering the digits again forgets nothing.
 #[test]
 fn s29_an_older_backup_is_noticed() {
     let stand = Stand::new(1000);
@@ -230,7 +230,7 @@ fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
 fn what_is_missing_or_in_the_way_is_named_and_left_alone() {
     let stand = Stand::new(1000);
     let file = stand.backup();
-    // In the way.
+    // A file is in the way.
     tree(&stand.path("out/restored"), 10);
     let answer = stand.restore(&file, "device", &[]).expect(73);
     assert!(answer.json["message"].as_str().unwrap().contains("out/restored exists already"), "{answer:?}");
@@ -281,7 +281,7 @@ fn what_is_missing_or_in_the_way_is_named_and_left_alone() {
     stand.refused(&file, "device", &[64], "device.json");
 }
 
-/// A crash after the backup and before the device noted its number is no dead end, and nothing is written over.
+/// After a crash between the backup and the record of its number, the next backup works and overwrites nothing.
 #[test]
 fn a_backup_whose_number_was_forgotten_is_not_in_the_way() {
     let stand = Stand::new(1000);
@@ -295,7 +295,7 @@ fn a_backup_whose_number_was_forgotten_is_not_in_the_way() {
     stand.restore(&stand.path("cloud"), "device", &[]).expect(0);
 }
 
-/// `bkv` as somebody who is not root: what root can read everybody's mode bits say nothing about.
+/// `bkv` as an unprivileged user, since mode bits do not stop root.
 fn as_nobody(stand: &Stand, args: &[&str]) -> Answer {
     let mut command = program("bkv");
     command.arg("--json").args(args);

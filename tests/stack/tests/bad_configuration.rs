@@ -282,7 +282,7 @@ fn a_wrong_pin_is_offered_once_however_often_the_vault_starts() {
     for _ in 0..3 {
         v.ends().expect(70, &["refused at an earlier start", "wrong-pin/pin", "lock"]);
     }
-    // The vault does not try even the right token again. It tries a corrected PIN file.
+    // The vault never offers the refused PIN again, not even to the right token. It offers the PIN of a corrected file.
     fs::write(v.path("pin"), &right).unwrap();
     v.starts_and_stops();
     assert!(!v.path("data/pin-refused").exists());

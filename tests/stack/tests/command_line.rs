@@ -20,7 +20,7 @@ fn message(a: &Answer) -> String {
     )
 }
 
-/// The code, and all words in message or remedy; a refusal always has a remedy and its one word.
+/// Expects the code, and all words in message or remedy. A refusal always has a remedy and its one-word name.
 #[track_caller]
 fn refused(a: Answer, code: i32, words: &[&str]) -> Answer {
     let a = a.expect(code);
@@ -36,7 +36,7 @@ fn refused(a: Answer, code: i32, words: &[&str]) -> Answer {
 fn passwords_come_from_a_prompt_asked_twice_for_new_ones_and_never_shown() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let alice = fleet.account("alice");
-    // A slip of the finger registers nothing.
+    // A mistyped repetition registers nothing.
     let mut t = Terminal::bkv(&alice.args(&["register"], "home"));
     t.answer("Password: ", RIGHT);
     t.answer("Password again: ", "quiet otter paints the south window");
@@ -110,7 +110,7 @@ fn the_last_try_is_asked_for_and_no_spends_nothing() {
 
 fn shell(line: &str, args: &[String]) -> End {
     let mut command = Command::new("sh");
-    // $0 is bkv, $@ its arguments.
+    // In the shell, $0 is bkv and $@ are its arguments.
     command.args(["-c", line]).arg(bin_dir().join("bkv")).args(args).env_remove("BKV_FLEET");
     Program::start(command).end(PATIENCE)
 }
@@ -130,7 +130,7 @@ fn passwords_come_from_files_and_descriptors_and_never_from_arguments() {
         .expect(0, &["Recovered"]);
     shell(&format!("exec \"$0\" \"$@\" --password-file '{file}'"), &alice.args(&["recover"], "c"))
         .expect(0, &["Recovered"]);
-    // Nothing to read from, in all ways.
+    // The command has nothing to read from, in every way.
     let none = |more: &[&str]| {
         let mut args = alice.args(&["recover"], "d");
         args.extend(more.iter().map(|m| (*m).to_owned()));
@@ -151,7 +151,7 @@ fn passwords_come_from_files_and_descriptors_and_never_from_arguments() {
     for args in [&["--password", "x"][..], &["--password-file", "a", "--password-fd", "3"], &["x"]] {
         assert_eq!(none(args).code, 2, "{args:?}");
     }
-    // A bad choice is refused with advice before anything is sent.
+    // `bkv` refuses a bad choice with advice before it sends anything.
     for weak in ["password", "12345678", "aaaaaaaaaaaa", "x"] {
         let answer = refused(
             fleet.account("bob").run(&["register"], "home", Some(weak)),
@@ -164,7 +164,7 @@ fn passwords_come_from_files_and_descriptors_and_never_from_arguments() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// Everything that can't work for a reason of its own: the reason is told apart, and the tries stay.
+/// Each cause of failure has its own code and message, and costs no try.
 #[test]
 fn refusals_are_told_apart_and_spend_no_try() {
     let fleet = Fleet::up();
@@ -227,7 +227,7 @@ fn refusals_are_told_apart_and_spend_no_try() {
         64,
         &["p6.toml", "chatd"],
     );
-    // S06: the root of another fleet: nothing is believed, and the person is told not to type on.
+    // S06: with another fleet's root the client accepts nothing, and the message warns against entering the password.
     let root = fleet.path("other-root.bin");
     let key = fleet.path("other-root.key");
     bkv(["ceremony", "root", "--key", key.to_str().unwrap(), "--root", root.to_str().unwrap()]).expect(0);
@@ -237,7 +237,7 @@ fn refusals_are_told_apart_and_spend_no_try() {
         16,
         &["not trusted", "Do not type the password again"],
     );
-    // ChatD is not there, or somebody else is.
+    // ChatD does not run, or another server has its address.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let line = good.lines().find(|l| l.starts_with("chatd =")).unwrap();
     let elsewhere = good.replace(line, &format!("chatd = \"https://127.0.0.1:{port}\""));
@@ -264,28 +264,28 @@ fn refusals_are_told_apart_and_spend_no_try() {
     let swapped = serde_json::json!({ "chatd": good_token["vault"], "vault": good_token["chatd"] });
     let answer = refused(with(token, &write("t3", &swapped.to_string()), "a"), 77, &["refused the token"]);
     assert_eq!(answer.json["by"], "chatd");
-    // S17: ChatD's token alone opens nothing at the vault.
+    // S17: the vault refuses ChatD's token.
     let half = serde_json::json!({ "chatd": good_token["chatd"], "vault": good_token["chatd"] });
     let answer =
         refused(with(token, &write("t4", &half.to_string()), "a"), 77, &["the vault refused the token"]);
     assert_eq!(answer.json["by"], "vault");
-    // Somebody else's vault token under this account's.
+    // Another account's vault token in place of this account's.
     let bob: serde_json::Value =
         serde_json::from_slice(&fs::read(fleet.account("bob").token).unwrap()).unwrap();
     let mixed = serde_json::json!({ "chatd": good_token["chatd"], "vault": bob["vault"] });
     refused(with(token, &write("t5", &mixed.to_string()), "a"), 77, &["the vault refused the token"]);
     assert_eq!(alice.tries_left(), 10);
 
-    // No key here, no key there.
+    // Neither the device nor the vault has a key.
     refused(alice.run(&["delete", "--yes"], "empty", None), 13, &["this device has no key", "bkv register"]);
     refused(fleet.account("carol").recover("x", RIGHT), 13, &["no key for this account", "Register"]);
-    // A device's memory that somebody else wrote.
+    // The memory file in the device's state does not parse.
     fs::create_dir_all(alice.state("broken")).unwrap();
     fs::write(alice.state("broken").join("memory.json"), "{\"lineage\": 3}").unwrap();
     refused(alice.recover("broken", RIGHT), 64, &["memory.json"]);
     assert_eq!(alice.tries_left(), 10);
 
-    // The vaults are away, ChatD is there: other words.
+    // The vaults are unreachable while ChatD runs: the message differs.
     for region in fleet.regions() {
         fleet.region("kill", &region);
     }
@@ -328,13 +328,13 @@ fn an_expired_token_is_refused_and_a_fresh_one_taken() {
     }
     fs::write(&alice.token, good.to_string()).unwrap();
     assert_eq!(alice.tries_left(), 10);
-    // One region has no threshold, and who asks is told; no wait is no time.
+    // `status` reports that a fleet of one region has no threshold. Without a wait it reports no time.
     let status = alice.run(&["status"], "home", None).expect(0).json;
     assert_eq!(status["single_region"], true, "{status}");
     assert!(status["next_allowed_ms"].is_null(), "{status}");
 }
 
-/// S18: the wait is told with its time, also by another device; it costs nothing to come too early.
+/// S18: the vault reports a wait with its end, also to another device. A request before the end costs no try.
 #[test]
 fn s18_a_wait_is_told_with_its_time() {
     let fleet = Fleet::with(&["--waits-ms", "0,60000"]);

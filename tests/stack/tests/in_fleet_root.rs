@@ -33,7 +33,7 @@ fn decoded(json: &Value) -> Vec<u8> {
     STANDARD.decode(json.as_str().expect("base64")).unwrap()
 }
 
-/// Signs at a region; the status and, if it was signed, the document.
+/// Asks a region to sign. Returns the status and the signed document, if there is one.
 #[track_caller]
 fn sign(pods: &Pods, region: &str, kind: Kind, document: Vec<u8>) -> (u16, Vec<u8>) {
     let (status, answer) = pods.call(region, &format!("/v1/root/sign?kind={}", kind.name()), Some(document));
@@ -124,7 +124,7 @@ fn an_in_fleet_root_is_made_used_and_handed_over_and_never_shown() {
         assert_eq!(metric(pods.health(region), "bkv_fleet_bundle_number"), 2);
         assert_eq!(metric(pods.health(region), "bkv_vault_shards_configured"), i64::from(SHARDS));
     }
-    // Handed over: for the others only, each to its own.
+    // The seed encrypts the root key for each other region only.
     assert_eq!(pods.call(REGIONS[1], "/v1/root/sealed", None).0, 409, "who has nothing gives nothing");
     let (_, answer) = pods.call(REGIONS[0], "/v1/root/sealed", None);
     let slots: Vec<u64> =
@@ -163,13 +163,13 @@ fn an_in_fleet_root_is_made_used_and_handed_over_and_never_shown() {
     let sealed = answer["for"].as_array().unwrap().iter().find(|s| s["slot"] == 3).unwrap();
     let key: RootKey = open_root(&own, &root, Slot(3), &decoded(&sealed["sealed"])).unwrap();
     assert_eq!(key.public(), root.keys[0]);
-    // Who looks for it sees it nowhere; and would, if it were there.
+    // The search finds the key nowhere. The control shows that it would find it.
     assert_eq!(pods.seen(key.seed().as_slice()), Vec::<String>::new());
     fs::write(pods.folder(REGIONS[2]).join("found"), key.seed().as_slice()).unwrap();
     assert_eq!(pods.seen(key.seed().as_slice()).len(), 1);
 }
 
-/// What is not signed: by whom, and which documents.
+/// Which regions refuse to sign, and which documents a region refuses to sign.
 #[test]
 fn only_acceptable_documents_are_signed_and_only_where_the_root_is_held() {
     let (pods, root, members) = made();
@@ -197,7 +197,7 @@ fn only_acceptable_documents_are_signed_and_only_where_the_root_is_held() {
     assert_eq!(sign(&pods, seed, Kind::Policy, policy(pods.policy(&elsewhere, 2))).0, 422, "another fleet's");
     let signed = add_signature(Kind::Policy, &good, &foreign).unwrap();
     assert_eq!(sign(&pods, seed, Kind::Policy, signed).0, 422, "signed already");
-    // The same again is the same; a document that is in force may be asked for again.
+    // A repeated request gives the same result. A document that is in force may be signed again.
     let list = pods.admission(&root, 2, members);
     let list = unsigned(Kind::Admission, write_admission(&list).unwrap());
     let (_, first) = sign(&pods, seed, Kind::Admission, list.clone());
@@ -252,7 +252,7 @@ fn killed_at_any_moment_of_its_first_start_a_seed_comes_up_with_one_root() {
         let seed = REGIONS[0];
         let tokens = pods.folder(seed).join("token-volume/tokens");
         pods.init_token_killed(seed, token_takes * 2 * round / ROUNDS);
-        // A whole token or none; the child that makes it may live on a little, beside.
+        // There is a whole token or none. The child that makes it may outlive its parent for a moment.
         half_tokens += u32::from(pods.folder(seed).join("token-volume/.making-tokens").exists());
         let made = tokens.exists();
         pods.init_token(seed).expect(0, &[if made { "is there" } else { "made" }]);

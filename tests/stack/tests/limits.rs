@@ -277,7 +277,7 @@ async fn s11_a_leader_that_goes_costs_no_try() {
     let issuer = fleet.issuer();
     let settings = fleet.identities().await;
     for (verb, back) in [("stop", "start"), ("kill", "start"), ("pause", "resume")] {
-        // The leader of alice's shard: the one that answers her channel.
+        // The leader of alice's shard is the region that answers her channel.
         let mut raw = fleet.endpoint().relay(&issuer.good("alice", CHATD)).await.unwrap();
         let mut inner = Inner::open(&mut raw, 1, &settings).await.unwrap();
         assert!(matches!(inner.enter(&mut raw, &issuer.good("alice", VAULT)).await, Answer::Reply(..)));

@@ -5,7 +5,7 @@ use std::fs;
 
 use bkv_stack_tests::{Fleet, RIGHT, bkv, files};
 
-/// A small tree with what trees have: nesting, an empty folder, odd names, a link, a file larger than a segment.
+/// A small tree with every kind of entry: nesting, an empty folder, odd names, a link, a file larger than a segment.
 fn tree(at: &std::path::Path) {
     fs::create_dir_all(at.join("deep/er")).unwrap();
     fs::create_dir_all(at.join("empty")).unwrap();

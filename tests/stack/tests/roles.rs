@@ -1,4 +1,4 @@
-//! Who may speak to a vault on which port, and that certificates change under way without anybody noticing.
+//! Which clients each port of a vault accepts, and the replacement of certificates without a failed request.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -94,7 +94,7 @@ async fn s26_the_peer_port_answers_nobody_who_is_not_admitted() {
         let answer = probe_tcp(at, &words).await.expect("an end");
         assert!(answer.len() < 16, "{region}: {answer:?}");
     }
-    // And the vaults among themselves were not disturbed.
+    // The links between the vaults were not disturbed.
     alice.recover("device", RIGHT).expect(0);
     assert_eq!(alice.tries_left(), 10);
 }
@@ -162,7 +162,7 @@ fn rotate(fleet: &Fleet) {
             })
         });
     };
-    // 1: both authorities are believed.
+    // 1: trust both authorities.
     let new = RoleCa::generate().unwrap();
     for (home, _) in &homes {
         let old = fs::read_to_string(home.join("ca.crt")).unwrap();
@@ -183,7 +183,7 @@ fn rotate(fleet: &Fleet) {
         let leaf = "bkv_certificate_not_after_timestamp_seconds{kind=\"leaf\"}";
         health.iter().all(|port| (1..soon).contains(&metric(*port, leaf)))
     });
-    // 3: the old authority goes.
+    // 3: remove the old authority.
     for (home, _) in &homes {
         write_private(&home.join("ca.crt"), new.certificate_pem().as_bytes()).unwrap();
     }

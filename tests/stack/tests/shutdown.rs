@@ -1,4 +1,4 @@
-//! Programs that are told to stop while clients are connected end in time and leave no task behind.
+//! Programs that get SIGTERM while clients are connected end in time and leave no task behind.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use bkv_stack_tests::chatd::Chatd;
 use bkv_stack_tests::issuer::{CHATD, VAULT};
 use bkv_stack_tests::raw::{Answer, Inner, Raw};
 
-/// ChatD's own promise in its help; a vault has no client to drain and is faster.
+/// The limit that ChatD's help promises. A vault has no client to drain and ends sooner.
 const IN_TIME: Duration = Duration::from_secs(10);
 const ENDED: &str = "all tasks have ended";
 

@@ -41,7 +41,7 @@ fn s32_a_64_digit_key_is_neither_written_over_nor_sent() {
     refused(alice.run(&["register"], "digits", Some(RIGHT)), 73, "64-digit key");
     refused(alice.run(&["delete", "--yes"], "digits", None), 15, "64-digit key");
     assert_eq!(device(&state), before);
-    // Nobody's token either: an account that has nothing yet still has nothing.
+    // `bkv` does not send the digits with the tokens of an account without a key either: that account still has none.
     let carol = fleet.account("carol");
     let state = carol.state("digits");
     bkv(["key", "new", "--state", state.to_str().unwrap()]).expect(0);
@@ -92,7 +92,7 @@ fn s29_another_accounts_state_is_refused_and_nothing_is_bound_to_it() {
     gina.recover("new", RIGHT).expect(0);
 }
 
-/// A state that does not read is said by every command, before a password is asked for or a try spent.
+/// Every command reports an unreadable state before it asks for a password or spends a try.
 #[test]
 fn a_broken_state_is_noticed_before_a_try_is_spent() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -113,7 +113,7 @@ fn a_broken_state_is_noticed_before_a_try_is_spent() {
     alice.recover("memory", RIGHT).expect(0);
     fs::write(alice.state("memory").join("memory.json"), "{").unwrap();
     alice.recover("memory", WRONG).expect(64);
-    // A folder that takes nothing.
+    // A folder that is not writable.
     fs::write(alice.state("file"), "").unwrap();
     let answer = alice.recover("file", WRONG).expect(73);
     assert!(answer.json["remedy"].as_str().unwrap().contains("--state"), "{answer:?}");
@@ -121,7 +121,7 @@ fn a_broken_state_is_noticed_before_a_try_is_spent() {
     assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
 }
 
-/// Registering says what it did: a new key, a new password for the device's key, or, after a deletion, a new key and the old one put aside.
+/// `register` reports what it did: a new key, a new password for the device's key, or, after a deletion, a new key with the old one put aside.
 #[test]
 fn registering_again_says_what_it_did_and_a_deleted_key_is_never_laid_again() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -160,7 +160,7 @@ fn registering_again_says_what_it_did_and_a_deleted_key_is_never_laid_again() {
     assert_eq!(fs::read_to_string(fleet.path("out/a")).unwrap(), "text");
 }
 
-/// Who may renew: the account's own key on the account's own device.
+/// A device that holds the account's own key may recover it again, and keeps what it knows.
 #[test]
 fn the_same_accounts_own_key_is_recovered_over_itself_and_keeps_what_the_device_knows() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);

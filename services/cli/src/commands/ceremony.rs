@@ -22,7 +22,7 @@ fn config(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Config, format!("{}: {why}", path.display()))
 }
 
-/// Never over something that is there: a root key can't be made again.
+/// Never overwrites an existing file: a root key can't be made again.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Outcome {
     let failed = |e: std::io::Error| {
         Failure::new(Exit::CantCreate, format!("can't write {}: {e}", path.display()))

@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure, Outcome};
 /// Names for people.
 pub(crate) const NAMES: [&str; 5] = ["eu-west", "us-east", "ap-south", "sa-east", "af-south"];
 
-/// Below those that systems give to outgoing connections: between this choice and the programs' start no connection of anybody can take one.
+/// Below the ephemeral ports: no outgoing connection can take one between this choice and the start of the programs.
 const PORTS: std::ops::Range<u16> = 15_000..29_000;
 /// How many of them are tried.
 const ASKED: usize = 1000;

@@ -32,7 +32,7 @@ fn write(path: &Path, text: &str) -> Outcome {
     fs::write(path, text).map_err(|e| failed(&path.display().to_string())(&e))
 }
 
-/// Makes all of it.
+/// Makes all files that a new fleet needs.
 pub(crate) fn files(layout: &Layout) -> Outcome {
     make_root(&layout.root_key(), &layout.root(), true)?;
     let issuer = DevIssuer::generate(ISSUER).map_err(|e| failed("issuer")(&e))?;

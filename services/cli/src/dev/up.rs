@@ -47,7 +47,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
         let layout = Layout::make(dir, wishes)?;
         out.note("Making root, issuer, certificates and a software token for each region.");
         if let Err(e) = make::files(&layout) {
-            // Half a fleet would be in the way of the next try.
+            // Half a fleet would block the next run.
             let _ = fs::remove_file(layout.dir.join("plan.json"));
             let _ = fs::remove_file(layout.root_key());
             let _ = fs::remove_file(layout.root());
@@ -147,7 +147,7 @@ async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     Ok(())
 }
 
-/// Shorter periods than people need, so that tests need not wait.
+/// Shorter periods than in production, so that tests need not wait.
 fn policy(layout: &Layout, root: &Root, jwks: String, now: Time) -> Policy {
     let wishes = &layout.plan.policy;
     let wish = PolicyWish {

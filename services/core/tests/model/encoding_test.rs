@@ -244,7 +244,7 @@ fn what_is_signed_or_hashed_has_these_bytes() {
     assert_eq!(shown(&framed("ab", &[b"", b"c"])), "00*7 026162 00*15 0163");
 }
 
-/// A statement that is added has to be added here.
+/// A new statement must be added here.
 #[test]
 fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
     let source = include_str!("../../src/statement.rs");
@@ -316,7 +316,7 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     let bare = Event { since: None, manifest: None, ..told };
     // An absent last field is not written at all.
     assert_eq!((bytes(&bare)[0], read::<Event>(&bytes(&bare))), (0x87, Some(bare)));
-    // What decides must be there.
+    // Fields that decide something must be present.
     let torn = bytes(&begin);
     assert_eq!(read::<Begin>(&[&[torn[0] - 1], &torn[1..torn.len() - 34]].concat()), None);
 }

@@ -24,7 +24,7 @@ pub(super) enum By {
     Owner,
     Nobody,
     Stranger,
-    /// Right, but its time is over.
+    /// A right signature that has expired.
     Late,
 }
 

@@ -111,7 +111,7 @@ pub(super) fn batch() -> Batch {
     Batch { time: Time(1), commands }
 }
 
-/// Decodes; what does must come back the same after it was written.
+/// Decodes the bytes. A decoded value must be the same after it is encoded and decoded again.
 fn judged<T: for<'a> Decode<'a, ()> + Encode<()> + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
     let Ok(value) = minicbor::decode::<T>(bytes) else { return false };
     let again = minicbor::to_vec(&value).unwrap();
@@ -134,7 +134,7 @@ fn all(bytes: &[u8]) {
     }
 }
 
-/// Lengths that a liar would write: nothing may be allocated for them before the bytes are there.
+/// An attacker claims huge lengths: the parser must not allocate for them before the bytes are there.
 #[test]
 fn s38_lengths_of_what_is_not_there_are_refused() {
     for head in [0x5b, 0x7b, 0x9b, 0xbb_u8] {
@@ -145,7 +145,7 @@ fn s38_lengths_of_what_is_not_there_are_refused() {
             all(&[&[0x82, 0x01], bytes.as_slice()].concat());
         }
     }
-    // Arrays in arrays, deeper than any stack would bear.
+    // Nested arrays, deep enough to overflow the stack of a recursive parser.
     all(&vec![0x81; 100_000]);
     all(&vec![0x9f; 100_000]);
     all(&vec![0xc1; 100_000]);

@@ -1,4 +1,4 @@
-//! The account rules, told again as simply as they can be: an account is the list of its tries, and everything is counted from that.
+//! A second, simpler model of the account rules: an account is the list of its tries, and every count follows from that list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use bkv_core::record::{AttemptPolicy, Record, shares_hash};
 use bkv_core::statement::{self, Operation, Owned};
 use bkv_core::verify::Verifier as _;
 
-/// What the model answers.
+/// The model's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Said {
     Done,
@@ -60,7 +60,7 @@ pub(super) struct Person {
     last_operation: Option<OperationId>,
 }
 
-/// What of an account is compared with the machine.
+/// The fields of an account that are compared with the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Seen {
     state: State,
@@ -410,7 +410,7 @@ impl Person {
         if !fine {
             return Said::No;
         }
-        // Everything begins anew.
+        // A new registration resets everything.
         self.generation += 1;
         self.tries.clear();
         self.failures = 0;

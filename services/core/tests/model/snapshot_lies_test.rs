@@ -1,4 +1,4 @@
-//! S43 at random: histories that only go on are never halted, and a leader's lies about them are never installed.
+//! S43 at random: a replica never halts on an honest later state, and never installs a rooted leader's lie about it.
 
 use proptest::prelude::*;
 
@@ -80,7 +80,7 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
         true
     };
     match lie {
-        // Everything that would not fit is made to fit, as a liar would.
+        // Make all other fields consistent with the lie, as an attacker would.
         Lie::Ordinal(n) if m.ordinal.0 > 0 => {
             t.ordinal = Ordinal(n % m.ordinal.0);
             t.pending = None;
@@ -246,7 +246,7 @@ proptest! {
     }
 }
 
-/// Every kind of lie can be told in the schedules above, or they prove nothing about it.
+/// The schedules above must reach every kind of lie.
 #[test]
 fn every_kind_of_lie_is_told() {
     use proptest::strategy::ValueTree as _;

@@ -1,4 +1,4 @@
-//! What a person gets wrong, and tokens that vanish while they are in use.
+//! Mistakes of the operator, and tokens that vanish while they are in use.
 
 use std::fs;
 
@@ -112,7 +112,7 @@ pub(crate) fn s27_a_token_that_comes_back_as_another_is_refused(stand: &Stand) {
         _ => None,
     });
     println!("refused: {reason}");
-    // Nor may a ceremony take it for a fresh one.
+    // A ceremony must not treat it as a fresh token either.
     assert!(token.provision_blocking().is_err());
     assert!(token.sign_ecdsa_p256_blocking(b"m").is_err());
 }
@@ -136,7 +136,7 @@ pub(crate) fn a_refused_pin_is_not_offered_again(stand: &Stand) {
     });
     let Health::Down { reason, .. } = token.health() else { panic!("up without a PIN") };
     assert!(matches!(reason, TokenError::PinRefused { .. }), "{reason}");
-    // A second offer would have been the tenth.
+    // A second login with the wrong PIN would have been the tenth.
     stand.write_pin(PIN);
     eventually("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
 }

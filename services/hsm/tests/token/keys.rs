@@ -40,7 +40,7 @@ pub(crate) fn ceremony_makes_what_is_missing_and_can_be_repeated(stand: &Stand) 
     }
 }
 
-/// As a crash leaves it: an identity half, or more of them, and no mask.
+/// A token after a crash: one or more identity halves, and no mask.
 pub(crate) fn ceremony_resumes_after_a_crash_half_way(stand: &Stand) {
     let mut token = stand.connect_one();
     let session = stand.raw_session();
@@ -100,7 +100,7 @@ pub(crate) fn ceremony_resumes_after_a_crash_half_way(stand: &Stand) {
         }
         token = stand.connect_one();
     }
-    // Halves of two pairs look whole to a count; a signature tells.
+    // Halves of two pairs have the right number of objects. Only a signature shows the mismatch.
     make(true, false);
     make(false, true);
     let error = token.provision_blocking().unwrap_err();
@@ -126,7 +126,7 @@ pub(crate) fn ceremony_refuses_to_touch_a_damaged_token(stand: &Stand) {
     assert_eq!(session.find_objects(&private).unwrap().len(), 1, "nothing was removed");
 }
 
-/// Someone with the PIN lays a key that can be taken out under our label and waits for the vault to use it.
+/// An attacker with the PIN stores an extractable key under our label and waits for the vault to use it.
 pub(crate) fn a_weak_key_under_our_label_is_refused(stand: &Stand) {
     let token = stand.connect_one();
     let session = stand.raw_session();

@@ -157,7 +157,7 @@ fn a_wrong_or_missing_pin_for_a_token_that_is_there_is_told() {
     volume.pin("");
     assert!(matches!(volume.ensure(), Err(SetupError::Pin(_))));
     assert_eq!(volume.files(), made);
-    // However often a wrong one was offered.
+    // The right PIN works however often a wrong one was offered.
     volume.pin("another-pin");
     for _ in 0..12 {
         assert!(matches!(volume.ensure(), Err(SetupError::PinRefused { .. })));

@@ -1,4 +1,4 @@
-//! Where a test stands: a child process, a fresh token, its configuration.
+//! The environment of a test: a child process, a fresh token, its configuration.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -31,7 +31,7 @@ pub(crate) struct Stand {
     pub(crate) kind: Kind,
     pub(crate) dir: PathBuf,
     pub(crate) module: PathBuf,
-    /// What holds the token's objects: taking it away takes the token away.
+    /// The folder with the token's objects. Moving it away makes the token vanish.
     pub(crate) storage: PathBuf,
 }
 
@@ -168,7 +168,7 @@ fn init_child() {
     }
 }
 
-/// The module's path, or a loud word that its tests are skipped.
+/// The module's path, or None and a printed line that its tests are skipped.
 fn module(kind: Kind) -> Option<PathBuf> {
     static KRYOPTIC: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = match kind {

@@ -1,4 +1,4 @@
-//! A real run: accounts with right and wrong tries, then everything is seized. Then keys end in every way, and everything is seized again.
+//! A real run: accounts make right and wrong tries, and the attacker seizes everything. Then keys end in every way, and the attacker seizes it again.
 
 use std::any::Any;
 use std::fs;

@@ -110,7 +110,7 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
         let finish = in_place(&alice.finish(&lie)); // the client was made to sign this
         refused(&fleet, &mut leader, what, Command::Finish(finish)).await;
     }
-    // The test of the test: only the genuine Finish refills.
+    // The control: only the genuine Finish refills the budget.
     leader.commit(&fleet, SHARD, Command::Finish(genuine)).await;
     for account in seen(&fleet) {
         assert_eq!((account.tries_left(), account.success_ordinal()), (BUDGET, Ordinal(3)));
@@ -248,7 +248,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     }
     assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
     assert_eq!(seen(&fleet), before);
-    // The test of the test: a follower takes the same entry at the right time in the leader's own name.
+    // The control: a follower accepts the same entry at the right time in the leader's own name.
     for to in HONEST {
         let entry = leader.entry(to, SHARD, Leader::batch(now(), begin()));
         assert_eq!(leader.append(&fleet, to, SHARD, &entry).await, Ok(R::Success(true)));

@@ -359,7 +359,7 @@ async fn s43_no_snapshot_takes_anything_back() {
         // The other honest vault got no forged snapshot.
         assert_eq!(fleet.phase(HONEST[1], shard), Phase::Verified, "{what}");
     }
-    // The test of the test: a true snapshot is installed, in the one remaining shard.
+    // The control: the vault installs a true snapshot in the one remaining shard.
     let shard = shards - 1;
     let scene = scene(&fleet, &mut leader, shard).await;
     let applied = fleet.replica(to, shard).applied();

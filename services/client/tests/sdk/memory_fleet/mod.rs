@@ -39,7 +39,7 @@ impl Clock for VirtualClock {
         Duration::from_millis(self.passed.load(Ordering::SeqCst))
     }
     async fn sleep(&self, time: Duration) {
-        tokio::task::yield_now().await; // whoever can go on without time passing goes first
+        tokio::task::yield_now().await; // tasks that need no time run first
         self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }

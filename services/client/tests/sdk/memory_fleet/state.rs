@@ -52,7 +52,7 @@ pub struct State {
     pub shard: Applied,
     /// In the leader's memory only.
     starts: HashMap<RegId, ([u8; 32], Vec<u8>)>,
-    // knobs
+    // faults
     pub cuts: BTreeMap<u64, Cut>,
     pub lies: BTreeMap<u8, Lie>,
     pub ksf_lie: Option<KsfParams>,
@@ -69,7 +69,7 @@ pub struct State {
     /// ChatD finds no leader.
     pub nobody_leads: bool,
     replayed: Option<p::Attestations>,
-    // what happened
+    // observations of the test
     pub requests: u64,
     pub connections: u64,
     pub bundles_served: u64,
