@@ -1,4 +1,4 @@
-//! The fleet's profile and the account's tokens, which a person gets from the operator to use a fleet.
+//! The fleet's profile and the account's tokens: the files that a person needs to use a fleet.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::error::BenchError;
 use crate::profile::Profile;
 use crate::stack::Stack;
 
-/// Everybody's.
+/// The password of every account.
 const PASSWORD: &str = "quiet otter paints the north window";
 /// Of tokens, seconds: longer than any run.
 const TOKEN_LIFETIME: u64 = 24 * 3600;

@@ -1,5 +1,5 @@
-//! What a record costs on disk and in memory, and how long a vault with many takes to start. Records come in by the front door: each is an account
-//! registered through ChatD and Raft, so nothing is there that a real fleet would not have.
+//! What a record costs on disk and in memory, and how long a vault with many takes to start. Each record is an account
+//! registered through ChatD and Raft, so the disk contains only what a real fleet would have.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

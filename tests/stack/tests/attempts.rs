@@ -38,7 +38,7 @@ fn s09_the_last_try_may_succeed() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// S09, S11, S23: regions are killed and hung in turn while somebody guesses; each wrong guess costs one try, never two, never none.
+/// S09, S11, S23: regions are killed and hung in turn while somebody guesses; each wrong guess costs exactly one try.
 #[test]
 fn s09_kills_and_hangs_neither_spend_nor_give_tries() {
     let fleet = Fleet::up();

@@ -51,7 +51,7 @@ async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
     let mut contents = BTreeSet::new();
     for subject in ["alice", "never-registered", "gone"] {
         let mut bad = issuer.bad(subject, VAULT);
-        // Somebody else's good token in one's own channel, before and behind whose name stands no account.
+        // Another person's valid token in this account's channel.
         bad.push(("bob's", issuer.good("bob", VAULT)));
         bad.push(("empty", String::new()));
         bad.push(("of 20 KiB", "x".repeat(20 << 10)));

@@ -33,8 +33,8 @@ fn frame(stream: u64, body: Body) -> Vec<u8> {
     o::Frame { stream, body: Some(body) }.encode_to_vec()
 }
 
-/// Frames that are too large, unknown, cut, out of place or no frames at all end their own connection, with a word to its open streams; a
-/// neighbour's channel goes on.
+/// Frames that are too large, unknown, cut, out of place or no frames at all end their own connection, and its open streams get the
+/// reason. Another client's channel goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn s38_bad_frames_end_their_connection_and_nothing_else() {
     let fleet = Fleet::with(&["--no-postgres"]);
@@ -235,7 +235,7 @@ async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
     wait("it to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0);
 }
 
-/// SIGTERM: open streams are told, the process ends in order, and a `bkv` that runs meanwhile finds the ChatD that comes after it.
+/// SIGTERM: open streams get the reason, the process ends in order, and a `bkv` that runs meanwhile finds the next ChatD.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_tells_everybody_and_costs_nobody_anything() {
     let fleet = Fleet::with(&["--no-postgres"]);

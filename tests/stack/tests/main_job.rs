@@ -69,7 +69,7 @@ fn a_changed_password_opens_the_same_backups_and_the_old_one_nothing() {
     same(&original, &restored);
 }
 
-/// S16 from a person's side: deleting needs the key, and after it there is nothing to recover.
+/// S16 for the owner: deleting needs the key, and afterwards there is nothing to recover.
 #[test]
 fn s16_a_deleted_key_is_gone_and_only_its_owner_can_delete_it() {
     let fleet = Fleet::up();

@@ -36,7 +36,7 @@ async fn a_database_over_verified_tls_whose_password_rotates() {
         let url = url(host, "first-secret", &own);
         Mounted::new(&at, &[("url", &url), ("ca.crt", authority.certificate_pem())])
     };
-    // Another authority's, and a name that the certificate does not have: never up, and ChatD is ready all the same.
+    // With a certificate of another authority or for another name ChatD never connects to the database. It is ready all the same.
     let bad = [mount("foreign", "localhost", &foreign), mount("misnamed", "127.0.0.1", &ca)];
     let refused: Vec<Chatd> = bad
         .iter()

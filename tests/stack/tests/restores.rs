@@ -129,7 +129,7 @@ fn backups_of_others_in_the_folder_are_passed_over_and_named() {
     }
 }
 
-/// kill -9 in the middle leaves a folder with plaintext or half a backup: the next run of the same command names it and takes it away.
+/// kill -9 in the middle leaves a folder with plaintext or half a backup. The next run of the same command reports and removes it.
 #[test]
 fn what_a_killed_backup_or_restore_left_is_taken_away_by_the_next_one() {
     let dir = tempfile::tempdir().unwrap();

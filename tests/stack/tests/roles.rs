@@ -29,7 +29,7 @@ fn folder(fleet: &Fleet, name: &str) -> PathBuf {
 async fn s34_every_port_lets_in_its_role_only() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let region = "eu-west";
-    // The same roles, from an authority of somebody else's.
+    // The same roles, from an attacker's own authority.
     let ca = RoleCa::generate().unwrap();
     for (name, role) in [("foreign-chatd", Role::Chatd), ("foreign-admin", Role::Admin)] {
         let name_in = RoleName::new(role, "dev").unwrap();

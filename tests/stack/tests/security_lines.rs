@@ -1,4 +1,4 @@
-//! `docs/security-lines.md` says which tests cover which line: each line is there once, and each test that is named exists.
+//! `docs/security-lines.md` lists the tests that cover each line. Each line is there once, and each listed test exists.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;

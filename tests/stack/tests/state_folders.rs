@@ -1,4 +1,4 @@
-//! What a state folder holds is never lost, sent or bound to somebody else by a command that was given the wrong one; and no try is spent on finding out.
+//! A command with the wrong state folder never loses or sends its key or binds it to another account, and finds the mistake without a try.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;

@@ -119,7 +119,7 @@ async fn with_key(
     Ok(Ready { key, expect: must, chosen })
 }
 
-/// Both were given. The deadline is short, since a restore goes on without an answer.
+/// The online options, if both were given. The deadline is short, since a restore goes on without an answer.
 fn given(m: &MaybeOnline) -> Option<Online> {
     Some(Online {
         fleet: m.fleet.clone()?,

@@ -1,5 +1,5 @@
-//! The formats, byte by byte: what lies on disks and in logs, and what was signed, must mean the same to the next version. Who changes one of these on
-//! purpose changes the golden line here and says in a decision record how the old bytes are read.
+//! The formats, byte by byte: what lies on disks and in logs, and what was signed, must mean the same to the next version. A developer who changes
+//! one of these on purpose changes the golden line here and records in a decision record how the old bytes are read.
 //!
 //! Golden bytes are hex; `ab*32` stands for 32 times `ab`. A test that fails prints the new line.
 

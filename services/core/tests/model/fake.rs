@@ -11,7 +11,7 @@ pub(super) const LINEAGE: Lineage = Lineage([7; 32]);
 pub(super) const ERA: Era = Era(1);
 pub(super) const REGIONS: u8 = 3;
 pub(super) const STORE_MS: u64 = 200;
-/// Documents are valid up to here.
+/// The end of the documents' validity.
 pub(super) const END: Time = Time(1_000_000_000);
 
 pub(super) struct Fake;

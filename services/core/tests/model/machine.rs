@@ -26,7 +26,7 @@ impl Accounts for Memory {
     }
 }
 
-/// What has been watched of one account.
+/// Observations about one account.
 #[derive(Clone, Default)]
 struct Watched {
     /// Charged since the last proved success, in this generation.

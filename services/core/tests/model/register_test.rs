@@ -21,7 +21,7 @@ fn confirmation(stored: &Store) -> Confirm {
     c
 }
 
-/// What the region at `slot` signs about what was stored.
+/// The acknowledgement that the region at `slot` signs about the stored registration.
 fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowledgement {
     let hash = stored.record.hash();
     let statement = statement::acknowledgement(

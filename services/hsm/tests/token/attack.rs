@@ -1,5 +1,5 @@
-//! Someone who has the host, the module and the PIN tries to take the keys out. They may use them while they are
-//! there; they must not get them.
+//! An attacker with the host, the module and the PIN tries to extract the keys. The attacker can use the keys while
+//! on the host, but must not extract them.
 
 use bkv_hsm::KeyName;
 use cryptoki::mechanism::Mechanism;
