@@ -2,7 +2,7 @@
 # Is the chart right? Lints it, renders every case of charts/cases, compares with charts/golden and with charts/rbac.yaml, tries the values that must be
 # refused.
 #   charts/check.sh --write   renews the chart's copies (CRD, alerts, dashboard) and the golden files; look at the difference before you commit it
-#   KUBECONFIG=FILE           also has that API server judge every object (dry run; nothing is left behind but nothing is made either)
+#   KUBECONFIG=FILE           also sends every object to that API server as a dry run, which stores nothing
 #   HELM, KUBECTL             other programs than those that charts/tools.sh finds
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ fi
 HELM=$(charts/tools.sh helm)
 export HELM
 
-# Helm reads nothing outside the chart's folder, so three files are there a second time.
+# Helm reads nothing outside the chart's folder, so the chart contains copies of three files.
 copies=(
   "crds/backupkeyvaults.bkv.dev.yaml crd.yaml"
   "monitoring/rules.yaml rules.yaml"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, upgrades and uninstalls the chart on a real API server, as people do, and looks at what is left. It needs no nodes: pods may stay Pending.
 #   KUBECONFIG=FILE charts/lifecycle.sh
-# It makes a kind for the whole cluster and takes it away again, so it refuses a cluster that has that kind already.
+# It installs a CRD and deletes it again, so it refuses a cluster that already has this CRD.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${KUBECONFIG:?names no cluster}"
@@ -46,7 +46,7 @@ helm() { "$HELM" "$1" bkv charts/bkv -n "$home" --set "namespaces={$people}" "${
 
 helm install
 wait_for "the definition to be served" "$KUBECTL" wait --for=condition=Established "crd/$crd" --timeout=1s
-# The admission of the restricted standard judges pods, not templates: so a pod must really be there.
+# PodSecurity admission enforces `restricted` on pods, not on templates, so the test needs a real pod.
 wait_for "a pod of the operator, in a namespace that enforces the restricted standard" \
   sh -c "\"$KUBECTL\" -n $home get pods -l app.kubernetes.io/name=bkv-operator -o name | grep -q ."
 say "installed; the restricted standard let the operator's pod in"
@@ -73,6 +73,6 @@ left=$("$KUBECTL" get deployment,service,serviceaccount,role,rolebinding,cluster
 [ -z "$left" ] || fail "left behind: $left"
 say "uninstalled: the definition and the resource are there, nothing else is"
 
-# Again, over what was kept.
+# Installs again over the objects that the uninstall kept.
 helm install --set example.enabled=true
 say "installed again over them"

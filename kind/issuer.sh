@@ -24,7 +24,7 @@ case $1 in
   configmap)
     mkdir -p "$(dirname "$dir")"
     mkdir -m 0700 "$dir" 2>/dev/null || true
-    # Again: another user may have made it just now.
+    # Checks again, because an attacker could have made the folder in the meantime.
     require_ours
     [ -e "$dir/key.pem" ] || (umask 077 && openssl genpkey -algorithm ed25519 -out "$dir/key.pem")
     printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: demo-issuer}\ndata:\n  jwks.json: |\n'

@@ -141,7 +141,7 @@ show 'restored through the Service of ChatD, byte by byte'
 
 chapter 'A region goes dark: the power cut of a whole node'
 run "$cluster" --dir "$work/cluster" node down 1
-# Services answer for a dead node's pods until the cluster has noticed.
+# Services still route to the pods of a dead node until the control plane marks the node as lost.
 run kubectl wait node/node1 --for=condition=Ready=Unknown --timeout=60s
 run kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Degraded --timeout=60s
 run kubectl get bkv

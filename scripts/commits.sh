@@ -7,7 +7,7 @@ git rev-parse --git-dir >/dev/null 2>&1 || { echo "commit subjects: skipped (no 
 if git merge-base --is-ancestor "$base" HEAD 2>/dev/null; then
   range=("$base..HEAD")
 elif [ "$(git rev-parse --is-shallow-repository)" = true ]; then
-  # The base was not fetched, and older commits can't be told from newer ones: the newest alone.
+  # The base was not fetched, so exempt commits can't be recognised. Checks only the newest commit.
   range=(-1 HEAD)
 else
   echo "commit subjects: skipped (the base $base is not in this history)"

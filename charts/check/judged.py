@@ -43,7 +43,7 @@ for case in CASES:
 if skipped:
     print(f"skipped: {', '.join(sorted(skipped))}, which this API server does not know")
 for line in sorted(warned):
-    # People see these at each install; they stop nothing.
+    # People see these warnings at each install. They do not stop it.
     print(line)
 for fault in bad:
     print(fault, file=sys.stderr)

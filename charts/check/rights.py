@@ -13,7 +13,7 @@ HOME, PEOPLE = sys.argv[1:]
 ACCOUNT = f"system:serviceaccount:{HOME}:bkv-operator"
 GROUPS = [f"--as-group={g}" for g in ("system:serviceaccounts", f"system:serviceaccounts:{HOME}", "system:authenticated")]
 RBAC = yaml.safe_load((CHARTS / "rbac.yaml").read_text())
-# What every account of every cluster may: ask about itself.
+# Kubernetes lets every account review its own rights.
 EVERYBODY = {"authorization.k8s.io", "authentication.k8s.io"}
 
 

@@ -10,7 +10,7 @@ debs_fetch() {
     apt-get update -qq >&2
     wanted=$(apt-get download --print-uris "$@")
   }
-  # Without the mirror's address, which may differ between machines.
+  # Leaves out the mirror's address, because it can differ between machines.
   wanted=$(awk '{print $2, $4}' <<<"$wanted" | sort)
   names=$(printf '%s\n' "$@" | sort | sha256sum | cut -c1-12)
   key=$names-$(sha256sum <<<"$wanted" | cut -c1-12)
@@ -20,14 +20,14 @@ debs_fetch() {
   fi
   folder=$cache/$key
   if ! [ -d "$folder" ]; then
-    # Beside, then renamed: a fetch that was cut off, or two at once, leave no half folder.
+    # Fetches into a temporary folder and renames it, so an interrupted or concurrent fetch leaves no partial folder.
     local beside
     beside=$(mktemp -d "$cache/.fetch.XXXXXX")
     (cd "$beside" && apt-get -qq -o APT::Sandbox::User=root download "$@" >&2)
     find "$cache" -maxdepth 1 -name "$names-*" -exec rm -rf {} +
     mv -T "$beside" "$folder" 2>/dev/null || rm -rf "$beside"
   fi
-  # The cache may be shared and old: what is unpacked is what the signed index named.
+  # The cache may be shared or old, so every package is compared with the hash of the signed index before it is unpacked.
   local file hash
   while read -r file hash; do
     echo "${hash#SHA256:}  $folder/$file" | sha256sum --check --status || {

@@ -17,7 +17,7 @@ install -d -m 1777 "$root/dev/shm"
 new_certificate() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" -addext subjectAltName=DNS:localhost \
     -keyout "$tls/tls.key" -out "$tls/tls.crt" 2>/dev/null
-  # As a Secret with fsGroup: root's, readable by the group.
+  # Like a Secret volume with fsGroup: owned by root and readable by the group.
   chown root:$user "$tls/tls.key" && chmod 440 "$tls/tls.key"
 }
 new_password() { printf '%s' "$1" >"$etc/password" && chown root:$user "$etc/password" && chmod 440 "$etc/password"; }

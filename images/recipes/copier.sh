@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# One static program: it also runs in images where nothing else is.
+# One static program, so it also runs in images without any library.
 packages=()
 entrypoint=/copier
 

@@ -14,7 +14,7 @@ KNOWN = metrics()
 
 
 def text_of(folders):
-    # Comments name metrics and values that nobody writes.
+    # Comments may name metrics and values that no program exposes.
     files = [f for folder in folders for f in sorted((ROOT / folder).rglob("*.rs")) if "test" not in f.stem]
     text = "\n".join(re.sub(r"^\s*//.*$", "", f.read_text(), flags=re.MULTILINE) for f in files)
     # strum derives the names of enum variants: they are values that no literal contains.

@@ -63,7 +63,7 @@ machine() {
 spaces=none
 note_spaces() {
   local process
-  # Those of a node's earlier lives are gone.
+  # The namespaces of a node before its restart no longer exist.
   while read -r process _; do spaces+=" $(readlink "/proc/$process/ns/pid" || echo none)"; done < <(grep ' node' "$BKV_CLUSTER_DIR/processes")
 }
 # Processes that name this run's folder, are in a node's PID namespace or in a node's cgroup

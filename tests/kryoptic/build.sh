@@ -4,7 +4,7 @@
 # Needs a C compiler, pkg-config, libssl-dev and libclang-dev (bindings are made at build time). Exit 3: something to install is missing (named on stderr).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-# All that goes into the .so: a change of any of them is another build.
+# All inputs of the .so. A change of any of them gives another build folder.
 key=$(cat "$here/Cargo.lock" "$here/Cargo.toml" "$here/src/lib.rs" | sha256sum | cut -c1-16)
 target="${BKV_CACHE:-$HOME/.cache/bkv}/kryoptic/$key"
 so="$target/libbkv_kryoptic_pkcs11.so"

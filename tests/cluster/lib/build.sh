@@ -63,7 +63,7 @@ go_build() {
 
 build_kubernetes() {
   local part version="$kubernetes_version" variable flags='-s -w'
-  # Without these the kubelet calls itself v0.0.0, and nothing believes it.
+  # Without these flags the kubelet reports version v0.0.0, which other programs refuse.
   for variable in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $variable.gitVersion=v$version -X $variable.gitMajor=${version%%.*} -X $variable.gitMinor=$(cut -d. -f2 <<<"$version")"
   done

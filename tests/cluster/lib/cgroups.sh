@@ -16,7 +16,7 @@ make_node_cgroup() { # NUMBER
       hand_down "$group"
     elif [ "$(stat -f -c %T "$hierarchy")" != cgroup2fs ]; then
       mkdir -p "$group"
-      # A new cpuset is empty, and no process may enter it so.
+      # A new cpuset has no CPUs, and the kernel refuses processes in it until it has some.
       if [ -e "$group/cpuset.cpus" ]; then
         cat "$hierarchy/cpuset.cpus" >"$group/cpuset.cpus"
         cat "$hierarchy/cpuset.mems" >"$group/cpuset.mems"
@@ -51,7 +51,7 @@ try_remove_cgroup() {
   [ -z "$(node_cgroups "$1")" ]
 }
 
-# A cgroup is busy until the last of its dead is buried.
+# rmdir fails with EBUSY until the last zombie of the cgroup is reaped.
 remove_node_cgroup() { wait_until 10 try_remove_cgroup "$1" || echo "cluster: a cgroup of node$1 stays: $(node_cgroups "$1" | tail -1)" >&2; }
 
 # processes_of_container NUMBER ID: numbers as the host sees them

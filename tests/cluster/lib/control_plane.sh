@@ -40,7 +40,7 @@ died() { # NAME
 
 start_etcd() {
   local clients=http://127.0.0.1:$etcd_port peers=http://127.0.0.1:$etcd_peer_port
-  # No fsync: what a power cut of this machine loses, nobody misses.
+  # No fsync: a test cluster need not survive a power cut of this machine.
   start etcd "$built/debian/usr/bin/etcd" --name bkv --data-dir "$dir/etcd" --log-level warn --unsafe-no-fsync \
     --listen-client-urls "$clients" --advertise-client-urls "$clients" \
     --listen-peer-urls "$peers" --initial-advertise-peer-urls "$peers" --initial-cluster "bkv=$peers"
@@ -48,7 +48,7 @@ start_etcd() {
 
 start_api_server() {
   local endpoints=lease audit=()
-  # A Service may not point at the loopback; nobody is there to use it either.
+  # Endpoints may not be loopback addresses, and without nodes no pod needs this Service.
   [ "$nodes" -gt 0 ] || endpoints=none
   # Who asked for what, without contents: what a test says about somebody's requests is read there.
   [ -z "${BKV_CLUSTER_AUDIT:-}" ] || audit=(--audit-policy-file="$here/config/audit.yaml" --audit-log-path="$dir/log/audit.json")

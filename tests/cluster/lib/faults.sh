@@ -17,7 +17,7 @@ node_up() { # NUMBER
   route_services
 }
 
-# The node runs on, but nobody hears it, the API server included.
+# The node keeps running, but no other node and not the API server can reach it.
 partition() { # NUMBER
   is_alive "node$1" || fail 69 "node$1 is down"
   ip link set "$(node_link "$1")" down

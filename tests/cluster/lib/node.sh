@@ -23,7 +23,7 @@ make_folder() {
 
 remove_fixed_folders() {
   local folder
-  # The last made first. One that somebody else uses by now is not empty, and stays.
+  # Removes the newest folder first. A folder that another program uses is not empty and stays.
   tac "$dir/made-folders" | while read -r folder; do rmdir "$folder" 2>/dev/null || true; done
 }
 

@@ -23,7 +23,7 @@ lock_state() { # SECONDS to wait
   [ -e "$dir/lock" ] || return 1
   exec 9<>"$dir/lock"
   flock -w "$1" 9 || fail 75 "another command is at work on $dir"
-  # It may have waited for a `down`, which took the folder away.
+  # A `down` may have deleted the folder while this command waited for the lock.
   [ "$dir/lock" -ef /proc/self/fd/9 ]
 }
 
@@ -33,10 +33,10 @@ new_state() { # NODES
   fi
   mkdir -p "$(dirname "$dir")"
   mkdir -m 0700 "$dir" 2>/dev/null || true
-  # Again: another user may have made it just now.
+  # Checks again, because another user could have made the folder in the meantime.
   require_our_folder
   [ -z "$(ls -A "$dir")" ] || fail 75 "$dir holds something else: choose another --dir (everything in it is deleted by 'down')."
-  # The mark first: from here on `down` may and must clean up.
+  # Writes the mark first, so that `down` cleans up whatever follows.
   (
     set -o noclobber
     printf 'nodes=%d\nbuilt=%s\nboot=%s\n' "$1" "$built" "$boot_id" >"$dir/settings"

@@ -58,7 +58,7 @@ impl Person {
             STANDARD.decode(found["data"]["ca.crt"].as_str().expect("its authority")).expect("base64");
         let (new, file) = (self.folder.join("ca.pem.new"), self.folder.join("ca.pem"));
         std::fs::write(&new, authorities).expect("written");
-        // Renamed: the loop may read it at this moment.
+        // Written by rename, because the recovery loop may read the file at the same time.
         std::fs::rename(new, file).expect("renamed");
     }
 

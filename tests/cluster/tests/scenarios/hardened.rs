@@ -57,7 +57,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     format!("{} pods; the admin port refuses other roles, no certificate, and TLS 1.2", pods.len())
 }
 
-/// Asks for the vault's status with the certificate of a Secret, as whoever had stolen that Secret would.
+/// Asks for the vault's status with the certificate of a Secret, as an attacker who has stolen that Secret would.
 pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, options: &[&str]) -> Answer {
     let folder = stage.folder.path();
     let mut command = Command::new("timeout");

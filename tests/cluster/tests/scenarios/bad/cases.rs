@@ -193,7 +193,7 @@ pub(crate) fn all() -> Vec<Case> {
     ]
 }
 
-/// The token is made with one PIN; then the Secret says another, and the pod starts anew.
+/// The token is made with one PIN. Then the Secret gets another PIN and the pod restarts.
 fn change_pin(stage: &Stage, namespace: &str, name: &str) {
     let cluster = &stage.cluster;
     cluster.until("the token is made", Duration::from_secs(90), || {
