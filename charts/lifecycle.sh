@@ -62,7 +62,7 @@ helm upgrade --set example.enabled=true --set replicas=2
 "$KUBECTL" -n "$home" get poddisruptionbudget bkv-operator >/dev/null || fail "no budget for two operators"
 say "upgraded: an example resource, two operators, a budget"
 
-# The example keeps its resource when it is switched off, or the release goes.
+# Helm keeps the example's resource when the example is switched off or the release is uninstalled.
 helm upgrade
 "$KUBECTL" -n "$people" get bkv example >/dev/null || fail "an upgrade deleted a BackupKeyVault"
 [ -z "$("$KUBECTL" -n "$home" get poddisruptionbudget -o name)" ] || fail "the budget stayed"

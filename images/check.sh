@@ -53,7 +53,7 @@ for what in "${wanted[@]}"; do
   as_user "$root" "$entrypoint" --help >/dev/null
   ok "starts: $(cat "$work/version")"
   if [ "$what" = vault ]; then
-    # The image has no tool for tokens; the machine's own, brought into a copy of the root, drives the image's module and libraries.
+    # The image has no token tool. The machine's softhsm2-util, copied into a copy of the root, loads the image's module and libraries.
     cp -r "$root" "$work/root/token"
     install -D "$(command -v softhsm2-util)" "$work/root/token/util"
     # Adds the libraries that the tool needs. Files of the image are not replaced.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the project needs and this machine lacks, from Debian's packages. Says what before it does anything.
+# Installs what the project needs and this machine lacks, from Debian's packages. Prints the list before it does anything.
 set -euo pipefail
 
 missing=()

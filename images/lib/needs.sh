@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What making images needs. Sourced by build.sh; the rest of the project's needs are scripts/needs.sh's.
 
-# Says what is missing and ends, or installs it as scripts/needs.sh does.
+# Reports what is missing and exits, or installs it as scripts/needs.sh does.
 need_tools() {
   local missing=()
   command -v buildah >/dev/null || missing+=(buildah)

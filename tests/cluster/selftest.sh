@@ -105,7 +105,7 @@ code=0
 same "exit code of a second up" "$code" 75
 "$cluster" status
 note_spaces
-# These lists are what 'nothing is left' goes by: they must be able to show something.
+# The check 'nothing is left' compares these lists, so they must not be empty while the cluster runs.
 [ "$(added | grep -c '^process')" -ge 20 ] || broken "the search for processes finds too little: $(added)"
 [ "$(added | grep -vc '^process')" -ge 15 ] || broken "the search for traces finds too little: $(added)"
 

@@ -63,7 +63,7 @@ go_build() {
 
 build_kubernetes() {
   local part version="$kubernetes_version" variable flags='-s -w'
-  # Without these flags the kubelet reports version v0.0.0, which other programs refuse.
+  # Without these flags the kubelet reports version v0.0.0.
   for variable in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $variable.gitVersion=v$version -X $variable.gitMajor=${version%%.*} -X $variable.gitMinor=$(cut -d. -f2 <<<"$version")"
   done

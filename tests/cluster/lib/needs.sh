@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Debian packages that must be installed on the machine. Says what before it does anything; none of them starts a service.
+# Debian packages that must be installed on the machine. It prints the list before it does anything; none of them starts a service.
 
 # want COMMAND PACKAGE, into the array `missing`
 want() { command -v "$1" >/dev/null || missing+=("$2"); }

@@ -13,7 +13,7 @@ make_fixed_folders() {
   for folder in "${fixed_folders[@]}"; do make_folder "$folder"; done
 }
 
-# Written down first, so that `down` knows of it whatever happens.
+# Recorded first, so that `down` always knows of it.
 make_folder() {
   [ ! -d "$1" ] || return 0
   make_folder "$(dirname "$1")"

@@ -22,7 +22,7 @@ record() { awk -v name="$1" '$3 == name { last = $1 " " $2 } END { print last }'
 
 started_names() { cut -d' ' -f3 "$dir/processes" | sort -u; }
 
-# start_of PID → its start time; false when there is none, or only its corpse
+# start_of PID → its start time; false when there is none, or only a zombie
 start_of() {
   local line fields
   { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1

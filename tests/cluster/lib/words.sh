@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the person sees: lines of progress, and endings with an exit code of sysexits.h.
+# Output for the user: lines of progress, and exits with a code of sysexits.h.
 
 started_at=${EPOCHREALTIME/[.,]/}
 

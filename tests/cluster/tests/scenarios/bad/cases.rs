@@ -215,7 +215,7 @@ fn change_pin(stage: &Stage, namespace: &str, name: &str) {
         .good();
 }
 
-/// Somebody else's object is as it was.
+/// The object of another owner is unchanged.
 fn untouched(stage: &Stage, namespace: &str) {
     let service = stage.cluster.get(namespace, "service", "collision-chatd");
     assert_eq!(service["spec"]["ports"][0]["port"], 1, "{service}");

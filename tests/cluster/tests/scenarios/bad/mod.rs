@@ -11,7 +11,7 @@ use super::stage::Stage;
 pub(crate) use cases::Case;
 
 const NAMESPACE: &str = "bad";
-/// How long nothing may be written once everything is said.
+/// How long the operator must write nothing after it has reported every mistake.
 const QUIET: Duration = Duration::from_secs(30);
 
 pub(crate) fn tell(stage: &mut Stage) -> String {
@@ -89,7 +89,7 @@ fn quiet(stage: &Stage, cases: &[Case]) {
         });
         all
     };
-    // Restarts of a pod are still being counted when its end is said; a while later nothing is new.
+    // Restarts of a pod are still counted when its end is reported. Later nothing changes any more.
     stage.cluster.until("quiet", Duration::from_secs(150), || {
         let before = (look(), objects());
         std::thread::sleep(QUIET);
