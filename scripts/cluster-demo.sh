@@ -11,7 +11,7 @@ bin=$(realpath "${BIN_DIR:-$target/release}")
 cluster=$sources/tests/cluster/bin/cluster
 colours
 
-# Builds are not part of the story.
+# The demo does not show builds.
 [ -x "$bin/bkv" ] || { echo "$bin/bkv is not there: 'make build' first, or name another folder by BIN_DIR." >&2; exit 66; }
 "$cluster" build
 images=$bin/images
@@ -50,7 +50,7 @@ EOF
 }
 # What a person would look at.
 explain() {
-  # Without our cluster it would ask whichever the caller's own settings name.
+  # Without our cluster, kubectl would use the cluster of the caller's own kubeconfig.
   [ -e "$work/cluster/kubeconfig" ] || return 0
   echo
   echo "It did not go as it should. What the resource says:"

@@ -43,7 +43,7 @@ shown=()
 chapter() { printf '\n%s── %s%s\n' "$bold" "$1" "$off"; }
 # Each command is one line of shell, printed as it is run: typed by hand in the same folder it does the same.
 run() { printf '%s$ %s%s\n' "$dim" "$1" "$off"; eval "$1"; }
-# Runs a command that must fail with this exit code: a refusal is part of the story.
+# Runs a command that must fail with this exit code, because the demo also shows refusals.
 refuse() {
   local want=$1 got=0
   printf '%s$ %s%s\n' "$dim" "$2" "$off"

@@ -13,12 +13,12 @@ case "${1:-}" in
   *) echo "test.sh: ${1} is not known: --fast, --cluster, or nothing for all" >&2 && exit 64 ;;
 esac
 if [ "${parts[-1]}" = cluster ] && [ "$(id -u)" != 0 ]; then
-  # Now, and not after twenty minutes.
+  # Fails now, and not after twenty minutes.
   echo "test.sh: the tests on Kubernetes make namespaces, bridges and mounts: run 'sudo env PATH=\$PATH make test', or 'make test-fast' without them" >&2
   exit 77
 fi
 
-# Seconds, so it comes first.
+# Takes seconds, so it comes first.
 tests/cluster/ownership_test.sh
 
 # The Kubernetes binaries take longest when there is no cache of them: in the background, beside the first build.
@@ -29,7 +29,7 @@ if [ "${parts[-1]}" = cluster ]; then
   kubernetes=$!
 fi
 cargo --locked build -j"$jobs" --workspace --bins
-# Before any test runs: some of them would miss their times beside Go's compiler.
+# Waits before any test runs, because some tests would miss their deadlines beside Go's compiler.
 if [ -n "${kubernetes:-}" ] && ! wait "$kubernetes"; then
   cat "$said" >&2
   exit 1
@@ -46,7 +46,7 @@ import json, sys
 for package in json.load(sys.stdin)["packages"]:
     if (package["name"] == "bkv-cluster-tests") == (sys.argv[1] == "cluster"):
         for target in package["targets"]:
-            # The bench of many resources is no test of right or wrong.
+            # The bench of many resources does not test correctness.
             if "test" in target["kind"] and target["name"] != "scale":
                 print("--test"); print(target["name"])' "$1" <<<"$metadata"
 }
@@ -61,13 +61,13 @@ cluster() {
   mapfile -t tests < <(targets cluster)
   charts/on_api_server.sh || failed=$?
   monitoring/check.sh || failed=$?
-  # They wait for a server most of the time, so more of them than there are processors.
+  # These tests mostly wait for a server, so more of them run than there are processors.
   cargo --locked test -j"$jobs" --workspace --no-fail-fast "${tests[@]}" -- --test-threads 4 || failed=$?
   images/check.sh --bin-dir "$BKV_BIN_DIR" || failed=$?
   return "$failed"
 }
 
-# All of them, also after one has failed: a second failure is worth knowing.
+# Runs all of them even after one has failed, because a second failure is worth knowing.
 failed=0
 for part in "${parts[@]}"; do
   "$part" || failed=$?

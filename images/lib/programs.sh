@@ -33,7 +33,7 @@ libraries_close() {
       esac
     done < <(sed -n 's/^.* => \(.*\) (0x.*$/\1/p' <<<"$list")
   done
-  # The name that is written in the programs.
+  # The path of the loader that is recorded in the programs.
   [ -e "$root$loader" ] || install -D -m 755 "$tree$real" "$root$loader"
   # By that name only, and not a second time by the libraries that need it.
   rm -f "$root$real"

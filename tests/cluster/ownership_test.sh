@@ -69,7 +69,7 @@ ends_with 70 "$cluster" --dir "$scratch/ours/run" status
 # shellcheck disable=SC2016 # the substitution must reach the file
 printf 'nodes=$(touch %s/executed)\nbuilt=/x\nboot=%s\n' "$scratch" "$(</proc/sys/kernel/random/boot_id)" >"$scratch/ours/run/settings"
 ends_with 70 "$cluster" --dir "$scratch/ours/run" status
-# What nobody made is no error of ownership.
+# A folder that does not exist is no ownership error.
 ends_with 69 "$cluster" --dir "$scratch/nothing" status
 
 # The issuer's key: another user who knows it could sign tokens for every account.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# cert-manager's controllers as one program: the real ones, for the tests of what they make of our Certificates. Built when it is first asked for.
+# cert-manager's controllers as one program, for tests with our Certificates. It is built at the first use.
 
 cert_manager_program() {
   printf '%s/cluster/cert-manager-%.12s' "$cache" "$(cd "$here" && cat cert-manager/* | sha256sum)"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The certificates and kubeconfigs of one run. They live as long as the run; keys are files that only their owner reads.
+# The certificates and kubeconfigs of one run. They are valid as long as the run. Only the owner can read the key files.
 
 make_certificates() { # API server's address and port
   local address=$1 port=$2 number

@@ -50,7 +50,7 @@ start_api_server() {
   local endpoints=lease audit=()
   # Endpoints may not be loopback addresses, and without nodes no pod needs this Service.
   [ "$nodes" -gt 0 ] || endpoints=none
-  # Who asked for what, without contents: what a test says about somebody's requests is read there.
+  # The audit log records each request without its contents. Tests read it to check who requested what.
   [ -z "${BKV_CLUSTER_AUDIT:-}" ] || audit=(--audit-policy-file="$here/config/audit.yaml" --audit-log-path="$dir/log/audit.json")
   # All admission plugins that are on by default stay on: quota, PodSecurity, the CEL policies, limits.
   # Aggregator routing: webhooks are called at their pods, whatever the host's own way to the services is.

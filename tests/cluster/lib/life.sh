@@ -46,7 +46,7 @@ down() {
   local number name
   [ -e "$dir/settings" ] || { say "nothing is up in $dir"; return 0; }
   read_state
-  # Without a lock the `up` ended before it made one, and started nothing.
+  # If there is no lock file, the `up` ended before it made one and started nothing.
   if [ -e "$dir/lock" ]; then lock_state 120 || { say "somebody else took it down"; return 0; }; fi
   if [ -e "$dir/processes" ]; then
     for name in $(started_names); do end "$name"; done

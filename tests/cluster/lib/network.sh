@@ -13,7 +13,7 @@ node_address() { echo "10.200.0.1$1"; }
 node_pods() { echo "10.244.$1.0/24"; }
 node_link() { echo "bkv-node$1"; }
 
-# Without an alias it is one whose `up` was killed between making and naming it; that `up` left a mark.
+# A bridge without an alias belongs to an `up` that was killed before it set the alias. That `up` left a mark.
 is_our_bridge() {
   local alias
   alias=$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null) || return 1
@@ -72,5 +72,5 @@ remove_links() {
   done
 }
 
-# Its routes go with it.
+# The kernel removes its routes with it.
 remove_bridge() { ip link del "$bridge"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# node_inside.sh NUMBER DIR BUILT REGION NODES: process 1 of a node. Makes the node's own view, starts its programs, and becomes
-# `pause`, which buries their dead. Not to be called by hand: it mounts things.
+# node_inside.sh NUMBER DIR BUILT REGION NODES: process 1 of a node. Sets up the node's mounts, starts its programs, and becomes
+# `pause`, which reaps zombies. Don't call it by hand: it mounts file systems.
 set -euo pipefail
 number=$1 dir=$2 built=$3 region=$4 nodes=$5
 folder=$dir/node$number

@@ -4,7 +4,7 @@
 
 volumes_of_a_node=12
 
-# Every volume that is missing is made; one that was released is emptied and made anew.
+# Makes every missing volume. Empties a released volume and makes it again.
 volumes() {
   local number volume name folder known
   kube get persistentvolumes -o 'jsonpath={range .items[?(@.status.phase=="Released")]}{.metadata.name}{"\n"}{end}' |

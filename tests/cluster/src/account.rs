@@ -1,4 +1,4 @@
-//! A namespace with the operator's service account in it, bound to exactly the roles that the chart gives it: what they lack shows in the tests.
+//! A namespace with the operator's service account in it, bound to exactly the roles of the chart. A missing right fails the tests.
 
 use std::path::{Path, PathBuf};
 

@@ -88,7 +88,7 @@ impl ApiServer {
         self.kubectl_with(&all, Some(object))
     }
 
-    /// `kubectl` remembers for a while which kinds there are. After a new definition it must ask again.
+    /// Clears the discovery cache of `kubectl`, so that it sees the kinds of a new definition.
     pub fn forget_kinds(&self) {
         let _gone_already = std::fs::remove_dir_all(self.folder.join("kubectl-cache"));
     }

@@ -127,7 +127,7 @@ impl Drop for Operator {
         if std::thread::panicking() {
             eprintln!("-- the operator said:\n{}", self.words());
         }
-        // Reaped first: the guardian must not find its number given to another.
+        // Kills the guardian before reaping the child. Otherwise the guardian could signal another process that got the child's PID.
         let _ended = self.child.kill();
         let _status = self.guardian.kill();
         let _ended = self.child.wait();
