@@ -140,7 +140,7 @@ fn without_the_issuers_keys_the_wait_names_the_field() {
     assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
 }
 
-/// An attacker who can delete a ConfigMap or set the journal back must not get a vault of their own admitted.
+/// An attacker deletes a ConfigMap or restores an older journal. The operator must not admit the attacker's vault.
 #[test]
 fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fleet() {
     let mut world = World::new(Custody::InFleet);

@@ -57,7 +57,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     };
     match &list {
         Some((list, _)) if !begun => {
-            // From now on only people add or replace a vault: an attacker who can swap a volume must not become a member.
+            // The fleet is made. Only people may add or replace a member now: an attacker could swap a volume and offer their own token.
             for m in changed(list, &found) {
                 waits.push(Trouble {
                     check: Check::MemberChanged,

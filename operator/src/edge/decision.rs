@@ -68,8 +68,8 @@ pub(super) fn decide_next(
     Ok((journal, decide(&facts)))
 }
 
-/// The journal pins the vaults' image. An attacker who can edit the ConfigMap must not choose another one, so the journal is compared with the running
-/// StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it like any other drift.
+/// Detects an edited journal. The journal pins the vaults' image, and an attacker could edit its ConfigMap to choose another image. So this function
+/// compares the journal with the running StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it like any other drift.
 fn journal_changed(
     fleet: &Fleet,
     o: &Observed,

@@ -115,7 +115,8 @@ impl io::Write for Unpublished {
 
 const SUFFIX: &str = ".new";
 
-/// The file may hold a secret whose later versions are deleted, so it must not stay. One that can't be removed is left: it is in nobody's way.
+/// Removes temporary files that a killed writer left. Such a file may hold a secret whose later versions were deleted. A file that can't be removed does not
+/// stop the writer.
 fn remove_abandoned(folder: &Path, prefix: &std::ffi::OsStr) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

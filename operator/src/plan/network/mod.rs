@@ -34,7 +34,7 @@ fn deny(input: &Input<'_>) -> Object {
     policy(part, input.fleet.names().deny(), all, Some(Vec::new()), Some(Vec::new()))
 }
 
-/// A policy. A direction that is None is left to other policies.
+/// Builds a NetworkPolicy. It does not restrict a direction that is None.
 fn policy(
     part: Part<'_>,
     name: String,

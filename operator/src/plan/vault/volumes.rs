@@ -63,7 +63,7 @@ pub(super) fn mounts(input: &Input<'_>, region: &Region, token: &Token<'_>) -> V
     all
 }
 
-/// Mounts only the named keys: an attacker who can add a key to the ConfigMap must not add a file to the pod.
+/// Mounts only the named keys. Without this list an attacker could add a key to the ConfigMap and so a file to the pod.
 fn named(keys: impl IntoIterator<Item = String>) -> Vec<KeyToPath> {
     keys.into_iter().map(|key| KeyToPath { path: key.clone(), key, mode: None }).collect()
 }
