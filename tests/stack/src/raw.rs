@@ -221,6 +221,11 @@ impl Inner {
         Ok(inner)
     }
 
+    /// The identity of the vault that answers, as SubjectPublicKeyInfo (DER).
+    pub fn vault(&self) -> &[u8] {
+        self.channel.peer_spki().expect("a finished handshake")
+    }
+
     /// One request and its reply.
     pub async fn ask(&mut self, raw: &mut Raw, operation: Operation) -> Answer {
         self.id += 1;
