@@ -2,8 +2,9 @@
 //! memory, and reading them in each pass most of the API server's work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use strum::VariantArray as _;
 use tokio::sync::watch;
 
@@ -92,7 +93,7 @@ impl Default for Seen {
 
 impl Seen {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// One object, and what was applied to it.

@@ -1,9 +1,9 @@
 //! What the operator remembers of each resource between passes, to spare the API server and the vaults' tokens. A lost memory costs a few reads.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{certificates, credentials, status_store, vaults};
@@ -30,7 +30,7 @@ pub(super) struct Memories(Mutex<HashMap<(String, String), Memory>>);
 
 impl Memories {
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Memory>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn recall(&self, namespace: &str, name: &str, uid: &str) -> Memory {

@@ -2,8 +2,9 @@
 //! be most of its memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::TextEncoder;
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use strum::VariantArray as _;
@@ -55,17 +56,17 @@ pub(super) struct Fleets(Arc<Mutex<BTreeMap<(String, String), Shown>>>);
 impl Fleets {
     pub(super) fn show(&self, namespace: &str, name: &str, status: &BackupKeyVaultStatus) {
         let key = (namespace.to_owned(), name.to_owned());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Shown::of(status));
+        self.0.lock().insert(key, Shown::of(status));
     }
 
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.0.lock().remove(&key);
     }
 
     /// Appends every metric in Prometheus' text format.
     pub(super) fn write(&self, text: &mut String) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let mut family = |name: &str, help: &str, of: &dyn Fn(&Shown) -> Vec<(Option<LabelPair>, f64)>| {
             let mut metrics = Vec::new();
             for ((namespace, bkv), shown) in all.iter() {

@@ -1,12 +1,12 @@
 //! The fleet's bundle: fetched from a vault, kept for a moment, opaque to ChatD. Whoever serves a forged one is found out by the client's pinned root.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bkv_wire::documents::{self, Content};
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::time::{Instant, timeout};
 
@@ -24,7 +24,7 @@ impl FleetCache {
     /// The bundle as protobuf; an older one rather than none while no vault answers.
     pub async fn get(&self, vaults: &Vaults) -> Option<Bytes> {
         let known = {
-            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cache = self.0.lock();
             if let Some((bundle, at)) = cache.as_mut() {
                 if at.elapsed() < FRESH {
                     return Some(bundle.clone());
@@ -35,7 +35,7 @@ impl FleetCache {
             cache.clone()
         };
         let Some(fresh) = fetch(vaults).await else { return known.map(|(b, _)| b) };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fresh.clone(), Instant::now()));
+        *self.0.lock() = Some((fresh.clone(), Instant::now()));
         Some(fresh)
     }
 

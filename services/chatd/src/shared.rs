@@ -1,7 +1,7 @@
 //! What all handlers share: links, tokens, limits, counts of connections.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bkv_config::chatd::Limits;
@@ -9,6 +9,7 @@ use bkv_core::id::Route;
 use bkv_mtls::{Identity, WebIdentity};
 use bkv_net::Tasks;
 use bkv_tokens::Verifier;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -94,26 +95,24 @@ impl Shared {
 
     /// True if the account may send one more frame or request from this address. Each has a budget of its own.
     pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
-        self.may_call(caller.address)
-            && self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(*route, self.now())
+        self.may_call(caller.address) && self.rates.lock().take(*route, self.now())
     }
 
     /// True if the address may do one more thing that costs ChatD something before it knows the account: a handshake, a check of a signature.
     pub(crate) fn may_call(&self, address: IpAddr) -> bool {
-        self.address_rates.lock().unwrap_or_else(PoisonError::into_inner).take(address, self.now())
+        self.address_rates.lock().take(address, self.now())
     }
 
     /// Counts a new socket; None if there is no room for it.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
         let room = self.room.clone().try_acquire_owned().ok()?;
-        let counted = self.may_call(address)
-            && self.addresses.lock().unwrap_or_else(PoisonError::into_inner).enter(address);
+        let counted = self.may_call(address) && self.addresses.lock().enter(address);
         counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
     }
 
     /// Counts a new connection of an account; None if it has too many.
     pub(crate) fn connect(self: &Arc<Self>, route: Route) -> Option<Entered> {
-        let entered = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).enter(route);
+        let entered = self.accounts.lock().enter(route);
         entered.then(|| Entered(self.clone(), route))
     }
 }
@@ -127,7 +126,7 @@ pub(crate) struct Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
+        self.shared.addresses.lock().leave(&self.address);
     }
 }
 
@@ -136,6 +135,6 @@ pub(crate) struct Entered(Arc<Shared>, Route);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.1);
+        self.0.accounts.lock().leave(&self.1);
     }
 }

@@ -1,10 +1,11 @@
 //! A fleet as this device knows it: the pinned root, the newest documents seen, and how they are fetched.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bkv_core::id::Time;
 use bkv_wire::documents::{self, DocumentError, Root};
 use bkv_wire::proto::outer;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 
 use crate::error::{Distrust, Error};
@@ -83,7 +84,7 @@ impl Fleet {
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
+    m.lock()
 }
 
 impl std::fmt::Debug for Fleet {

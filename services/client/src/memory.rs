@@ -1,8 +1,8 @@
 //! What a device remembers between runs, so that an attacker can't serve it older documents or an older backup. Nothing here is secret.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// The newest of everything seen.
@@ -58,10 +58,10 @@ pub struct VolatileMemory(Mutex<Remembered>);
 
 impl Memory for VolatileMemory {
     fn load(&self) -> Result<Remembered, MemoryError> {
-        Ok(self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+        Ok(self.0.lock().clone())
     }
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError> {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = remembered.clone();
+        *self.0.lock() = remembered.clone();
         Ok(())
     }
 }

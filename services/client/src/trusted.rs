@@ -1,7 +1,6 @@
 //! Documents that passed every check, and the boot keys that admitted identities certified. Every signed answer is checked here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bkv_core::document::{Admission, BootKey, Documents, Policy};
 use bkv_core::id::{Signature, Slot, Time};
@@ -9,6 +8,7 @@ use bkv_crypto::ed25519;
 use bkv_wire::boot::{self, BootError};
 use bkv_wire::channel::ClientSettings;
 use bkv_wire::proto::inner;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 
 use crate::error::{Error, WrongAnswer};
@@ -81,7 +81,7 @@ impl Trusted {
     }
 
     fn boot_keys(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Certified>> {
-        self.boot_keys.lock().unwrap_or_else(PoisonError::into_inner)
+        self.boot_keys.lock()
     }
 
     /// Checks that the region at `slot` signed this.

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rustls::RootCertStore;
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -55,7 +56,7 @@ impl Identity {
     }
 
     pub(crate) fn current(&self) -> Arc<Loaded> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.loaded.read())
     }
 
     /// The role and name in the own certificate.
@@ -76,7 +77,7 @@ impl Identity {
     /// Reads the files again; true if they had changed. On error nothing changes.
     pub fn reload(&self) -> Result<bool, Error> {
         let fresh = read_all(&self.files)?;
-        let mut slot = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.loaded.write();
         if slot.raw == fresh.raw {
             return Ok(false);
         }
@@ -185,7 +186,7 @@ impl WebIdentity {
 
     /// When each link of the chain expires; its CA is the clients' affair.
     pub fn expiry(&self) -> Expiry {
-        self.loaded.read().unwrap_or_else(PoisonError::into_inner).1
+        self.loaded.read().1
     }
 
     /// When the first link of the chain expires, in seconds since the Unix epoch.
@@ -195,13 +196,13 @@ impl WebIdentity {
 
     /// The chain in use, leaf first.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.loaded.read().unwrap_or_else(PoisonError::into_inner).0.cert.clone()
+        self.loaded.read().0.cert.clone()
     }
 
     /// As [`Identity::reload`].
     pub fn reload(&self) -> Result<bool, Error> {
         let fresh = Self::read(&self.certificate, &self.key)?;
-        let mut slot = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.loaded.write();
         if slot.2 == fresh.2 {
             return Ok(false);
         }
@@ -221,6 +222,6 @@ pub(crate) struct WebResolver(pub(crate) Arc<WebIdentity>);
 
 impl ResolvesServerCert for WebResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).0))
+        Some(Arc::clone(&self.0.loaded.read().0))
     }
 }

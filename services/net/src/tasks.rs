@@ -1,9 +1,10 @@
 //! Tasks by name, so that a shutdown can log which of them still run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -19,11 +20,11 @@ pub struct StillRunning(Vec<(&'static str, usize)>);
 impl Tasks {
     /// The group of this name: the same one for each caller.
     pub fn group(&self, name: &'static str) -> TaskTracker {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().clone()
+        self.0.lock().entry(name).or_default().clone()
     }
 
     fn running(&self) -> Vec<(&'static str, TaskTracker)> {
-        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.0.lock();
         groups
             .iter()
             .filter(|(_, tasks)| !tasks.is_empty())

@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::JoinHandle,
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use zeroize::Zeroize;
 
 use crate::{
@@ -68,7 +69,7 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn run(&self, job: Job) -> (u32, Outcome) {
@@ -102,7 +103,7 @@ impl Shared {
                 state.done.insert(index, outcome);
                 self.finished.notify_one();
             } else {
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.work.wait(&mut state);
             }
         }
     }
@@ -200,7 +201,7 @@ impl Pipeline {
                 state = self.shared.lock();
                 state.done.insert(done, outcome);
             } else {
-                state = self.shared.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.shared.finished.wait(&mut state);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Keys that stay fresh: fetched every so often, and soon after a token names an unknown one, but never faster than a limit, whatever
 //! callers send. The last good keys stay in use while a fetch fails.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -64,7 +65,7 @@ impl KeyRing {
     pub async fn refresh(&self) -> Result<(), KeysError> {
         let fetched = self.source.fetch().await;
         let result = fetched.map(|keys| {
-            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            *self.keys.write() = Arc::new(keys);
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
             self.refreshed.store(now, Ordering::Relaxed);
         });
@@ -107,7 +108,7 @@ impl KeyRing {
     }
 
     pub(crate) fn current(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 
     /// Asks the task for a fetch, without waiting.

@@ -3,7 +3,7 @@
 //! An attacker needs both the disk and the token to read z and the own share. Masking happens while an entry is applied and must not fail. While the
 //! token is unavailable, the keeper stores the secrets as they came, sealed only by the store, and masks them when they are next used.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use bkv_core::encoding::cbor;
 use bkv_core::id::{AccountId, RegId, Slot};
@@ -15,6 +15,7 @@ use bkv_crypto::toprf::{Commitments, Share};
 use bkv_hsm::{Token, TokenError};
 use bkv_wire::documents::{HandoverError, Root, RootKey, open_root};
 use minicbor::{Decode, Encode};
+use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use crate::env::Random;
@@ -80,7 +81,7 @@ impl TokenKeeper {
 
     /// This vault's place on the admission list.
     pub fn set_slot(&self, slot: Option<Slot>) {
-        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = slot;
+        *self.slot.write() = slot;
     }
 
     /// Opens the root's private half that another vault sealed to this one.
@@ -89,7 +90,7 @@ impl TokenKeeper {
     }
 
     fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, Share)> {
-        let slot = (*self.slot.read().unwrap_or_else(PoisonError::into_inner))?;
+        let slot = (*self.slot.read())?;
         let sealed = shares.iter().find(|s| s.slot == slot)?;
         let info = statement::share_info(&record.hash(), slot);
         let share = self.delivery.get()?.open(sealed, &info, b"").ok()?;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bkv_core::account::State;
 use bkv_core::effect::Event;
 use bkv_core::id::Route;
 use bkv_wire::proto::outer as o;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Row as _, Transaction};
@@ -67,7 +68,7 @@ impl Metadata {
     }
 
     fn feeds(&self) -> MutexGuard<'_, Feeds> {
-        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.feeds.lock()
     }
 
     /// How many feeds there are; none is followed yet.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -138,7 +139,7 @@ impl Link {
     }
 
     fn streams(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Body>>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock()
     }
 
     /// Is it connected, and the vault answering?
@@ -157,7 +158,7 @@ impl Link {
     }
 
     fn send(&self, stream: u64, body: Body) -> bool {
-        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = self.out.lock();
         out.as_ref().is_some_and(|out| out.try_send(o::Frame { stream, body: Some(body) }).is_ok())
     }
 
@@ -167,7 +168,7 @@ impl Link {
             match timeout(CONNECT, dial(address, tls)).await {
                 Ok(Ok(stream)) => {
                     let (tx, rx) = mpsc::channel(OUT);
-                    *self.out.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
+                    *self.out.lock() = Some(tx);
                     let why = self.serve(stream, rx, routing).await;
                     // Only a Hello counts as reached. In TLS 1.3 the client learns after the handshake that the vault refuses its certificate, and dialling
                     // again at once would be a storm.
@@ -180,8 +181,8 @@ impl Link {
                 Err(_) => tracing::debug!(region = self.region, "no link to vault in time"),
             }
             self.up.store(false, Ordering::Release);
-            *self.out.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            routing.lock().unwrap_or_else(PoisonError::into_inner).lost(&self.region);
+            *self.out.lock() = None;
+            routing.lock().lost(&self.region);
             // Dropping the senders ends every stream at once.
             self.streams().clear();
             sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
@@ -225,7 +226,7 @@ impl Link {
             loop {
                 tick.tick().await;
                 turn += 1;
-                let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = *heard.lock();
                 if let Some(at) = pinged
                     && last < at
                     && at.elapsed() > DEAD
@@ -249,7 +250,7 @@ impl Link {
     fn deliver(&self, f: o::Frame, routing: &Mutex<Routing>) {
         match f.body {
             Some(Body::Hello(hello)) => {
-                routing.lock().unwrap_or_else(PoisonError::into_inner).hello(&hello);
+                routing.lock().hello(&hello);
                 self.up.store(true, Ordering::Release);
             }
             Some(Body::Pong(_)) | None => {}
@@ -283,7 +284,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Heard<'_, R> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.read).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            *self.at.lock() = Instant::now();
         }
         polled
     }

@@ -5,9 +5,10 @@ mod link;
 pub use link::{Link, VaultStream};
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bkv_core::id::Route;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,7 +42,7 @@ impl Vaults {
 
     /// What is known of leaders.
     pub fn routing(&self) -> MutexGuard<'_, Routing> {
-        self.routing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.routing.lock()
     }
 
     /// The vault to try for a route: the leader if it is known and up; else one that is up, another at each turn.

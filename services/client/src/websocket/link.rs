@@ -1,13 +1,14 @@
 //! One WebSocket and the task that owns it. The task ends with the link. Streams of a lost link return an error, and their callers open new ones.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bkv_wire::proto::outer::{Close, Frame, frame::Body};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -98,7 +99,7 @@ fn lost() -> TransportError {
 }
 
 fn lock(streams: &Streams) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Body>>> {
-    streams.lock().unwrap_or_else(PoisonError::into_inner)
+    streams.lock()
 }
 
 async fn run<S>(

@@ -1,12 +1,12 @@
 //! Changes to the token by the key ceremony and by epochs. `crate::ceremony` decides what to do.
 
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, TryLockError};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{ObjectClass, ObjectHandle};
+use parking_lot::MutexGuard;
 
 use super::gate::Alone;
 use super::objects::{self, Keeping};
@@ -31,12 +31,8 @@ pub(super) struct Change<'a> {
 impl<'a> Change<'a> {
     pub(super) fn begin(common: &'a Common) -> Result<Self, TokenError> {
         // Refuse instead of waiting: behind a change that hangs, every worker would hang in the end.
-        let only = match common.change.try_lock() {
-            Ok(only) => only,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(TokenError::ChangeUnderWay { token: common.token.clone() });
-            }
+        let Some(only) = common.change.try_lock() else {
+            return Err(TokenError::ChangeUnderWay { token: common.token.clone() });
         };
         let alone = common.gate.close();
         common.changes.fetch_add(1, Ordering::AcqRel);

@@ -1,8 +1,9 @@
 //! Lets changes of objects run alone: `SoftHSM` sometimes fails to generate a key while other threads of the process sign or search. Every wait here
 //! has a deadline: if a call hangs, the others go on without the gate.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Longest wait for the others, either way.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -40,7 +41,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn wait(&self, busy: fn(&State) -> bool) -> MutexGuard<'_, State> {
@@ -52,7 +53,7 @@ impl Gate {
                 if left.is_zero() {
                     break;
                 }
-                state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                self.changed.wait_for(&mut state, left);
             }
         }
         state

@@ -11,11 +11,12 @@ mod session;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::backend::{Backend, Conn};
@@ -88,7 +89,7 @@ impl Backend for Pkcs11Backend {
     }
 
     fn restart(&self) {
-        let module = self.0.module.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let module = self.0.module.lock().clone();
         if let Some(module) = module {
             module.restart();
         }
@@ -97,7 +98,7 @@ impl Backend for Pkcs11Backend {
 
 impl Common {
     fn module(&self) -> Result<Arc<Module>, TokenError> {
-        let mut module = self.module.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut module = self.module.lock();
         if let Some(module) = &*module {
             return Ok(Arc::clone(module));
         }
@@ -108,7 +109,7 @@ impl Common {
 
     fn log_in(&self, session: &Session) -> Result<(), TokenError> {
         let pin = read_pin(&self.pin_file)?;
-        let mut refused = self.refused_pin.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused_pin.lock();
         let refusal =
             || TokenError::PinRefused { token: self.token.clone(), pin_file: self.pin_file.clone() };
         if refused.as_ref().is_some_and(|old| *old == pin) {

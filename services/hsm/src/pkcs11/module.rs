@@ -2,12 +2,13 @@
 //! and never unloaded: a library that starts threads of its own doesn't survive that.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::slot::Slot;
+use parking_lot::Mutex;
 
 use super::answer;
 use crate::error::TokenError;
@@ -27,7 +28,7 @@ pub(super) struct Module {
 
 impl Module {
     pub(super) fn load(path: &Path) -> Result<Arc<Self>, TokenError> {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.lock();
         if let Some(module) = loaded.iter().find(|module| module.path == path) {
             return Ok(Arc::clone(module));
         }
@@ -47,7 +48,7 @@ impl Module {
 
     /// `C_Initialize`, if it has not been called yet.
     pub(super) fn start(&self) -> Result<(), TokenError> {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = self.started.lock();
         if *started {
             return Ok(());
         }
@@ -71,12 +72,12 @@ impl Module {
     /// `C_Finalize`, so that the next start looks for tokens anew: modules list them only then. Not while another
     /// handle of this process uses the module: it would lose its sessions.
     pub(super) fn restart(self: &Arc<Self>) {
-        let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = LOADED.lock();
         // One count each for the list, for the one backend that has it, and for the caller's own.
         if Arc::strong_count(self) > 3 {
             return;
         }
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = self.started.lock();
         if *started {
             if let Err(error) = self.context.clone().finalize() {
                 tracing::warn!(module = %self.path.display(), %error, "the module does not end cleanly");

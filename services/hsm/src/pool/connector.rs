@@ -1,7 +1,8 @@
 //! The thread that opens sessions: at start, for each session that was dropped, and with growing pauses while the token is gone. If an opening hangs, the
 //! watcher starts another connector; the old one ends when its call returns.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+
 use std::time::{Instant, SystemTime};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -44,12 +45,12 @@ fn connect(shared: &Arc<Shared>, id: u64) {
         }
         let wanted = state.live < config.size && state.live + state.stuck < config.most_inside();
         if !wanted {
-            state = shared.connect.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.connect.wait(&mut state);
             continue;
         }
         let wait = until(not_before);
         if !wait.is_zero() {
-            state = shared.connect.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            shared.connect.wait_for(&mut state, wait);
             continue;
         }
         // The token is lost. Wait for the old sessions to close, so that the module can be started again, but at most for one call's deadline.
@@ -58,7 +59,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             let since = *lost_at.get_or_insert_with(Instant::now);
             let wait = until(since + config.call);
             if !wait.is_zero() {
-                state = shared.connect.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                shared.connect.wait_for(&mut state, wait);
                 continue;
             }
         }

@@ -8,8 +8,10 @@ mod watcher;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::backend::{Backend, Conn};
 use crate::counters::{Counters, Op, Outcome};
@@ -151,7 +153,7 @@ impl Pool {
         connector::spawn(&pool.0, 0)?;
         let mut state = pool.0.lock();
         while !state.tried {
-            state = pool.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            pool.0.changed.wait(&mut state);
         }
         let health = state.health.clone();
         drop(state);
@@ -202,7 +204,7 @@ impl Pool {
         let mut state = self.0.lock();
         while state.inside > 0 {
             let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.0.changed.wait_for(&mut state, left);
         }
         true
     }
@@ -263,8 +265,8 @@ impl Drop for Pool {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock, so the state is whole even if the lock is poisoned.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // No code that can panic runs under this lock, so the state is always whole.
+        self.state.lock()
     }
 
     fn close(&self) {

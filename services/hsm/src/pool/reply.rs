@@ -1,6 +1,8 @@
 //! One caller's result. Worker and watcher may both have one for the same caller; the first counts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::error::TokenError;
 
@@ -28,7 +30,7 @@ impl<T: Send> Slot<T> {
 
     /// Delivers the result unless one was delivered. A caller that no longer waits is no error.
     pub(super) fn answer(&self, result: Result<T, TokenError>) {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sender = self.0.lock().take();
         match sender {
             Some(Sender::Blocking(sender)) => drop(sender.try_send(result)),
             Some(Sender::Waking(sender)) => drop(sender.send(result)),

@@ -1,7 +1,8 @@
 //! The thread that enforces deadlines: it refuses callers whose call hangs and drops the thread of that call. It never calls the module, so nothing can
 //! delay it. With nothing to watch it sleeps.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use super::worker::until;
@@ -26,13 +27,13 @@ fn watch(shared: &Arc<Shared>) {
     while !state.closed {
         if state.running.is_empty() && state.queue.is_empty() && state.connecting.is_none() {
             state.watcher_asleep = true;
-            state = shared.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.watch.wait(&mut state);
             state.watcher_asleep = false;
             continue;
         }
         let first = earliest(shared, &state);
         let pause = until(first).min(longest).max(Duration::from_millis(1));
-        state = shared.watch.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        shared.watch.wait_for(&mut state, pause);
         let now = Instant::now();
         give_up_calls(shared, &mut state, now);
         give_up_connector(shared, &mut state, now);

@@ -1,7 +1,8 @@
 //! A thread that owns one session and does one job after the other, until its generation ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+
 use std::time::{Duration, Instant};
 
 use super::{Ended, Job, Running, Shared, State, no_thread};
@@ -30,7 +31,7 @@ fn work(shared: &Shared, id: u64, generation: u64, mut conn: Box<dyn Conn>) {
             break false;
         }
         let Some(job) = state.queue.pop_front() else {
-            state = shared.jobs.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.jobs.wait(&mut state);
             continue;
         };
         let Job { op, submitted, deadline, run, reply } = job;

@@ -2,8 +2,8 @@
 //! share a frame, so the heartbeats of all shards travel together.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -12,6 +12,7 @@ use bkv_net::frames;
 use bkv_wire::frame::MAX_PEER_FRAME;
 use bkv_wire::proto::peer as p;
 use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{ReadHalf, WriteHalf};
@@ -55,11 +56,11 @@ struct Shared {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     fn lost(&self, why: String) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *self.fault.lock() = why;
         // Dropping the senders fails every waiting call at once.
         self.waiting().clear();
     }
@@ -158,7 +159,7 @@ impl Link {
         match timeout_at(deadline, rx).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => {
-                let why = self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let why = self.shared.fault.lock().clone();
                 Err(PeerError::Unreachable { region: self.region.clone(), why })
             }
             Err(_) => Err(PeerError::Late(self.region.clone())),

@@ -8,11 +8,12 @@ mod tls;
 pub use listen::{Incoming, listen};
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bkv_core::document::Admission;
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
+use parking_lot::{Mutex, RwLock};
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,12 +61,12 @@ pub struct Admitted(Arc<RwLock<Option<Arc<Admission>>>>);
 
 impl Admitted {
     pub(crate) fn get(&self) -> Option<Arc<Admission>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Puts a list in force.
     pub fn set(&self, list: Arc<Admission>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
+        *self.0.write() = Some(list);
     }
 
     /// The member with this raw public key.
@@ -145,7 +146,7 @@ impl Peers {
     fn link(&self, node: NodeId) -> Result<Arc<Link>, PeerError> {
         let list = self.inner.admitted.get();
         let member = list.as_ref().and_then(|l| l.node(node)).ok_or(PeerError::NotAdmitted(node))?;
-        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.inner.links.lock();
         // A link belongs to one identity. If the list now has another identity for the node, make a new link.
         if let Some(link) = links.get(&node).filter(|l| l.identity == member.identity) {
             return Ok(link.clone());
@@ -169,7 +170,7 @@ impl Peers {
     /// Ends all connections and waits for their tasks. Calls that still wait for an answer fail.
     pub(crate) async fn close(&self) {
         self.inner.end.cancel();
-        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.links.lock().clear();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::encoding::cbor;
@@ -17,6 +17,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snapshot, StorageIOError};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::state::State;
@@ -34,11 +35,11 @@ pub(crate) struct Acknowledged(Arc<Mutex<HashMap<(u16, NodeId), LogId>>>);
 
 impl Acknowledged {
     pub(crate) fn get(&self, shard: u16, node: NodeId) -> Option<LogId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(shard, node)).copied()
+        self.0.lock().get(&(shard, node)).copied()
     }
 
     fn saw(&self, shard: u16, node: NodeId, id: LogId) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let known = all.entry((shard, node)).or_insert(id);
         *known = (*known).max(id);
     }

@@ -2,10 +2,11 @@
 //! the row costs more than most of the work on it. The cache is never older than the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bkv_core::account::Account;
 use bkv_core::id::AccountId;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Most accounts in each of the two halves.
 const HALF: usize = 512;
@@ -28,7 +29,7 @@ pub(crate) struct Reading(u64);
 
 impl Recent {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The cached account, or the mark with which the caller reads the store.

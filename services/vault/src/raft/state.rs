@@ -1,8 +1,8 @@
 //! A shard's state in the store: what is applied, and how it is read.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bkv_core::account::Account;
 use bkv_core::effect::Event;
@@ -11,6 +11,7 @@ use bkv_core::shard::{Fleet, Shard};
 use bkv_wire::proto::peer as p;
 use bkv_wire::verifier::WireVerifier;
 use openraft::StoredMembership;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -143,7 +144,7 @@ impl State {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     pub(super) fn account_place(&self, id: &AccountId) -> Place {

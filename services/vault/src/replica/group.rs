@@ -1,7 +1,8 @@
 //! A shard's Raft group on this vault: starts it once joining allows it, and watches it until it ends.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+
 use std::time::Duration;
 
 use bkv_core::id::NodeId;
@@ -60,7 +61,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         return;
     }
     if let Some(goal) = goal {
-        inner.until.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, goal);
+        inner.until.lock().insert(shard, goal);
         set(Phase::CatchingUp { until: goal.index });
     }
     let raft = match start_raft(&inner, &replica, goal.is_none()).await {
@@ -115,7 +116,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
         };
         if goal.is_some_and(|g| position(replica.state.log.last().as_ref().map(|l| &l.0)) >= g) {
             goal = None;
-            inner.until.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+            inner.until.lock().remove(&shard);
             raft.runtime_config().elect(true);
         }
         if !lead {

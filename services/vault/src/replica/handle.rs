@@ -1,6 +1,6 @@
 //! One shard as the service uses it: propose, read the applied state, wait for floors.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::account::Account;
@@ -8,6 +8,7 @@ use bkv_core::command::Command;
 use bkv_core::effect::Event;
 use bkv_core::id::{AccountId, NodeId, RegId, ShardId, Time};
 use bkv_core::shard::Fleet;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -176,17 +177,17 @@ impl Replica {
 
     /// Stops heartbeats and proposals, so that another vault is elected. If no other vault is elected within `ASIDE`, this one resumes.
     pub fn step_down(&self) {
-        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + ASIDE);
+        *self.stepping_down.lock() = Some(Instant::now() + ASIDE);
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
     }
 
     pub(crate) fn stay(&self) {
-        *self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.stepping_down.lock() = None;
     }
 
     /// Resumes leadership if no other vault was elected in time.
     pub(crate) fn resume_if_alone(&self) {
-        let mut aside = self.stepping_down.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aside = self.stepping_down.lock();
         if aside.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
             *aside = None;
             self.status
@@ -195,10 +196,7 @@ impl Replica {
     }
 
     pub(crate) fn is_stepping_down(&self) -> bool {
-        self.stepping_down
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some_and(|until| Instant::now() < until)
+        self.stepping_down.lock().is_some_and(|until| Instant::now() < until)
     }
 
     /// True if Raft still leads on this vault, even if it takes no proposals.

@@ -1,7 +1,5 @@
 //! Answers Raft calls of other vaults.
 
-use std::sync::PoisonError;
-
 use bkv_core::id::{AccountId, Hash, NodeId};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -152,7 +150,7 @@ impl Context {
         raft: &Raft,
         v: p::VoteRequest,
     ) -> p::raft_answer::Answer {
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&r.state.shard).copied();
+        let until = self.until.lock().get(&r.state.shard).copied();
         if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
             return refuse_raft("catching up");
         }

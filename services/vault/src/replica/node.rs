@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bkv_core::document::Admission;
 use bkv_core::id::{NodeId, ShardId};
 use bkv_wire::verifier::WireVerifier;
+use parking_lot::Mutex;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;

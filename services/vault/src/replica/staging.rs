@@ -2,10 +2,10 @@
 //! so that a late chunk can't put an older row behind a newer one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
+use parking_lot::Mutex;
 
 use crate::raft::snapshot::{Head, Row};
 
@@ -30,7 +30,7 @@ impl Staging {
         from: NodeId,
         chunk: &p::SnapshotChunk,
     ) -> Result<Option<(Head, Vec<Row>)>, &'static str> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let key = (shard, from);
         // Remove the stream first. It stays removed unless it is put back below.
         let before = all.remove(&key);

@@ -12,10 +12,11 @@ pub(crate) use establish::{FirstStart, establish};
 pub(crate) use file::RootFile;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bkv_core::id::FleetId;
 use bkv_wire::documents::{DocumentError, Root, RootKey};
+use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use crate::store::{Store, StoreError};
@@ -137,7 +138,7 @@ impl Custody {
 
     /// The private half, if this vault holds it.
     pub(crate) fn key(&self) -> Option<Arc<RootKey>> {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.key.read().clone()
     }
 
     /// The row to store before [`Self::hold`]. It must be on disk first, or a crash could leave a vault that reported `held` without the key.
@@ -147,6 +148,6 @@ impl Custody {
 
     /// Holds the private half from now on.
     pub(crate) fn hold(&self, key: RootKey) {
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+        *self.key.write() = Some(Arc::new(key));
     }
 }

@@ -1,6 +1,6 @@
 //! This vault's boot key: an Ed25519 key in memory only. The token's identity certifies it for less than a day, and it is renewed before that ends.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bkv_core::document::Admission;
 use bkv_core::id::{NodeId, PublicKey, Time};
@@ -8,6 +8,7 @@ use bkv_hsm::{Token, TokenError};
 use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
+use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use crate::env::Random;
@@ -57,12 +58,12 @@ impl Boot {
         let signature = self.token.sign_ecdsa_p256(&claims.statement()).await?;
         let certificate = claims.encode(&signature).into();
         let certified = Certified { key, certificate, admission: list.number, not_after: claims.not_after.0 };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        *self.current.write() = Some(Arc::new(certified));
         Ok(())
     }
 
     fn get(&self) -> Option<Arc<Certified>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// (certificate, signature).

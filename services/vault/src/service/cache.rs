@@ -2,10 +2,11 @@
 //! time. Dropped secrets are wiped: a destroyed key must not stay in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::id::{AccountId, AttemptId, RegId};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::keeper::Unmasked;
@@ -22,7 +23,7 @@ pub(super) struct Cache(Mutex<HashMap<Key, (RegId, Instant, Arc<Unmasked>)>>);
 
 impl Cache {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, (RegId, Instant, Arc<Unmasked>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Returns a secret of this registration only. Clients choose attempt ids: an id reused in the next generation must not find the old share (S13).

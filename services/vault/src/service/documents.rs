@@ -1,7 +1,8 @@
 //! Admission list and policy on this vault: verified against the pinned root, stored, put in force, and proposed to the shards once the fleet is
 //! made.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use bkv_core::command::{Command, NewDocuments};
@@ -79,7 +80,7 @@ impl Vault {
             }
         };
         let pair = {
-            let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut half = self.half.lock();
             match kind {
                 Kind::Admission => half.0 = Some(signed),
                 Kind::Policy => half.1 = Some(signed),

@@ -14,7 +14,7 @@ pub(crate) use making::MakeFleetError;
 pub(crate) use root::{HandOverError, SignError};
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::account::Account;
@@ -30,6 +30,7 @@ use bkv_wire::channel::ServerSettings;
 use bkv_wire::documents::Root;
 use bkv_wire::proto::inner as p;
 use hmac::{Hmac, Mac as _};
+use parking_lot::{Mutex, RwLock};
 use sha2::Sha256;
 use tokio::time::Instant;
 
@@ -155,15 +156,15 @@ impl Vault {
 
     /// The documents in force. None before the first.
     pub fn documents(&self) -> Option<Arc<Installed>> {
-        self.documents.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.documents.read().clone()
     }
 
     fn put_documents(&self, installed: Arc<Installed>) {
-        *self.documents.write().unwrap_or_else(PoisonError::into_inner) = Some(installed);
+        *self.documents.write() = Some(installed);
     }
 
     pub(crate) fn tokens(&self) -> Option<Arc<Verifier>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tokens.read().clone()
     }
 
     /// The token's capabilities. Probed once; a failed probe is repeated by the next call. The wait is short, so that the status still reports a
@@ -176,7 +177,7 @@ impl Vault {
 
     fn put_tokens(&self, verifier: Verifier) -> Arc<KeyRing> {
         let ring = verifier.keys().clone();
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(verifier));
+        *self.tokens.write() = Some(Arc::new(verifier));
         ring
     }
 

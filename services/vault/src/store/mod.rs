@@ -15,8 +15,9 @@ pub use seal::DataKeys;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use tokio::sync::watch;
@@ -213,8 +214,8 @@ impl Store {
         self.sealer.hidden(parts)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
-        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
+        self.unflushed.lock()
     }
 }
 

@@ -4,11 +4,12 @@
 //! a nonce under the same key, and no key comes near its usage limit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hmac::{Hmac, Mac as _};
+use parking_lot::Mutex;
 use redb::{Database, ReadableTable as _, TableDefinition};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -67,7 +68,7 @@ pub(super) fn start(
 
 impl Sealer {
     fn key(&self, boot: u32, shard: u16) -> Result<Arc<LessSafeKey>, StoreError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Some(key) = open.get(&(boot, shard)) {
             return Ok(key.clone());
         }

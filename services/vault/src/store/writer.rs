@@ -4,12 +4,13 @@
 //! as applied whose charge is missing, and after a restart an attacker would have that guess for free. So the writer refuses everything after, and
 //! the process ends. What it acknowledged is on disk, and the log has the rest.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::Histogram;
 use redb::Database;
 use tokio::sync::watch;
@@ -69,7 +70,7 @@ impl Writer {
     }
 
     pub(super) fn send(&self, number: u64, changes: Vec<(Place, Option<Vec<u8>>)>, done: Option<Done>) {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.jobs.lock();
         let job = Job { number, changes, done };
         let rest = match jobs.as_ref() {
             Some(tx) => tx.send(job).err().and_then(|e| e.0.done),
@@ -84,8 +85,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Closing the channel ends the thread after it has written the remaining jobs.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(t) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.jobs.lock().take();
+        if let Some(t) = self.thread.lock().take() {
             let _ = t.join();
         }
     }
@@ -123,7 +124,7 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
             tracing::error!(error = %e, "a commit failed: nothing more is written");
             fail(failed, e);
         } else {
-            let mut unflushed = unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut unflushed = unflushed.lock();
             for job in &batch {
                 for (place, _) in &job.changes {
                     // Keep the row if a newer job changed it.
