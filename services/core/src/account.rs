@@ -1,4 +1,4 @@
-//! The state of one account. It is replicated, so all replicas hold the same. z and the shares are kept elsewhere (see [`crate::effect`]).
+//! The state of one account. It is replicated: all replicas hold the same. z and the shares are not part of it (see [`crate::effect`]).
 
 use minicbor::{Decode, Encode};
 
@@ -6,60 +6,60 @@ use crate::id::{AttemptId, Element, Generation, Hash, OperationId, Ordinal, RegI
 use crate::record::Record;
 use crate::secret::Secret32;
 
-/// The replicated state of an account. Absent means: never registered.
+/// The replicated state of an account. An account that was never registered has none.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Account {
     /// The public route. ChatD's projection knows accounts by it only.
     #[n(0)]
     pub route: Route,
-    /// The generation of the live record, or of the last one if it is gone. Only grows.
+    /// The generation of the live record, or of the last one after its end. Never decreases.
     #[n(1)]
     pub generation: Generation,
-    /// Attempts begun in this generation. Only grows; 0 after a registration.
+    /// The number of attempts begun in this generation. A confirmed registration sets it to 0.
     #[n(2)]
     pub ordinal: Ordinal,
-    /// The newest success of this generation, with what proves it.
+    /// The newest success of this generation, with its proof.
     #[n(3)]
     pub last_success: Option<Success>,
-    /// Failures in the life of this generation. `Begin` adds one, the `Finish` of the same attempt takes it off again, and nothing else does. A confirmed
-    /// registration sets it to 0.
+    /// Failures in the life of this generation. `Begin` adds one. Only the `Finish` of the same attempt subtracts it again. A confirmed registration
+    /// sets it to 0.
     #[n(4)]
     pub lifetime_failures: u32,
-    /// The attempt that is open.
+    /// The open attempt.
     #[n(5)]
     pub pending: Option<Pending>,
-    /// The record that can be recovered.
+    /// The record from which the key can be recovered.
     #[n(6)]
     pub live: Option<Live>,
-    /// Registered, not yet confirmed.
+    /// A registration that is not confirmed yet.
     #[n(7)]
     pub stored: Option<Stored>,
-    /// No attempt before this (entry time).
+    /// The entry time before which `Begin` is refused.
     #[n(8)]
     pub next_allowed: Time,
-    /// Sequence and hash of the newest backup, as the owner signed them.
+    /// The newest backup: sequence and hash, signed by the owner key.
     #[n(9)]
     pub manifest: Option<Manifest>,
     /// Why there is no live record, if there was one.
     #[n(10)]
     pub ended: Option<Ended>,
-    /// The newest operation that the owner signed. A retry of it is answered and changes nothing.
+    /// The `SetManifest` or `Delete` that was applied last. A repetition of it succeeds and changes nothing.
     #[n(11)]
     pub last_operation: Option<OperationId>,
     /// When the first registration was stored.
     #[n(12)]
     pub created: Time,
-    /// The entry that last changed this account: its log index.
+    /// Log index of the entry that last changed this account.
     #[n(13)]
     pub changed: u64,
-    /// The attempt that finished last, so that its Finish can be answered again.
+    /// The attempt that finished last. A repetition of its `Finish` gets the same answer.
     #[n(14)]
     pub finished: Option<AttemptId>,
-    /// The seed of that attempt. With z, KE1 and the context any replica derives the same session key again, so a leader can repeat a lost reply.
+    /// The seed of that attempt. From it, z, KE1 and the context any replica derives the same session key again, so a leader can repeat a lost reply.
     #[n(15)]
     pub finished_seed: Option<Secret32>,
-    /// Attempts of this generation that ended without success, oldest first, at most as many as the budget. Their ids are refused. Otherwise two devices
-    /// that repeat their attempts after a lost reply would supersede each other in turn, and each repetition would cost a try.
+    /// Attempts of this generation that ended without success, oldest first, at most as many as the budget. `Begin` refuses their ids. Otherwise two
+    /// devices that repeat their attempts after a lost reply would supersede each other in turn, and each repetition would cost a try.
     #[n(16)]
     #[cbor(default)]
     pub failed: Vec<AttemptId>,
@@ -94,10 +94,10 @@ pub struct Stored {
     /// H(all sealed shares).
     #[n(2)]
     pub shares: Hash,
-    /// Gone after this.
+    /// The entry time after which it is dropped.
     #[n(3)]
     pub expires: Time,
-    /// The generation it replaces; Confirm compares and swaps on it.
+    /// The generation that it replaces. `Confirm` refuses it as stale if the account has another generation by then.
     #[n(4)]
     pub base: Generation,
 }
@@ -114,39 +114,41 @@ pub struct Pending {
     /// B.
     #[n(2)]
     pub blinded: Element,
-    /// H(cancel). The client that shows the preimage may close the attempt.
+    /// H(cancel). A client that sends the preimage may close the attempt.
     #[n(3)]
     pub cancel: Hash,
-    /// Randomness for KE2 and, with the share, for the proofs. It is in the log, where root of one region reads it, so nothing may rest on it alone.
+    /// Randomness for KE2 and, with the share, for the proofs. Whoever is root in one region reads it in the log, so no secret may depend on it
+    /// alone.
     #[n(4)]
     pub seed: Secret32,
     /// Entry time after which it counts as failed.
     #[n(5)]
     pub deadline: Time,
-    /// This is the last try. If it ends without success, the key is destroyed.
+    /// True for the last try. If it ends without success, the key is destroyed.
     #[n(6)]
     pub last: bool,
     /// Log index of its Begin.
     #[n(7)]
     pub index: u64,
-    /// `last_success.ordinal` when the attempt began, 0 if none. Every evaluation's statement holds it, so it must not change while the attempt is open.
+    /// `last_success.ordinal` when the attempt began, 0 if none. Each evaluation's statement contains it, so it must not change while the attempt is
+    /// open.
     #[n(8)]
     pub success_before: Ordinal,
 }
 
-/// A success and its proof. Anybody with the record can check it again.
+/// A success and its proof. A replica that has the record can check the proof again.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Success {
-    /// Of which attempt.
+    /// The ordinal of the attempt.
     #[n(0)]
     pub ordinal: Ordinal,
-    /// Its id.
+    /// The id of the attempt.
     #[n(1)]
     pub attempt: AttemptId,
-    /// Its B.
+    /// The blinded element B of the attempt.
     #[n(2)]
     pub blinded: Element,
-    /// KE1 ‖ KE2 without the server's signature. The client signed the context and this.
+    /// KE1 ‖ KE2 without the server's signature. The client's signature covers the context and this.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub transcript: Vec<u8>,
     /// The client's signature in KE3.
@@ -154,13 +156,13 @@ pub struct Success {
     pub signature: Signature,
 }
 
-/// Names the newest backup, as its owner signed it.
+/// The newest backup, named under the owner key's signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Manifest {
-    /// Only grows.
+    /// Each new manifest must have a larger one.
     #[n(0)]
     pub sequence: u64,
-    /// Of the backup's header.
+    /// The hash of the backup's header.
     #[n(1)]
     pub hash: Hash,
 }
@@ -168,7 +170,7 @@ pub struct Manifest {
 /// Why a key is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Ended {
-    /// Cause.
+    /// See [`Cause`].
     #[n(0)]
     pub cause: Cause,
     /// Entry time.
@@ -182,18 +184,18 @@ pub struct Ended {
 /// Causes of an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Cause {
-    /// Too many wrong attempts.
+    /// The last try failed.
     #[n(0)]
     Exhausted,
-    /// The owner asked.
+    /// A `Delete` signed by the owner key.
     #[n(1)]
     Deleted,
 }
 
-/// The state of an account. Derived, never stored.
+/// The state of an account as users see it. It is derived and never stored in the account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum State {
-    /// Never registered (or only stored).
+    /// Never registered, or stored and not confirmed.
     #[n(0)]
     None,
     /// A key that can be recovered.
@@ -202,13 +204,13 @@ pub enum State {
     /// The last try is open.
     #[n(2)]
     LastTry,
-    /// Too many failures in the life of the registration: no attempt is allowed, and nothing is destroyed. The owner's next registration unlocks it.
+    /// Lifetime failures are at the limit. No attempt is allowed and nothing is destroyed. A registration signed with the owner key unlocks it.
     #[n(3)]
     Locked,
-    /// Destroyed by too many attempts.
+    /// Destroyed because the last try failed.
     #[n(4)]
     Destroyed,
-    /// Deleted by its owner.
+    /// Deleted with the owner key.
     #[n(5)]
     Deleted,
 }
@@ -228,14 +230,14 @@ impl State {
 }
 
 impl Account {
-    /// The earliest moment at which an Expire would change something.
+    /// The earliest deadline. An `Expire` after it changes the account.
     pub fn deadline(&self) -> Option<Time> {
         let pending = self.pending.as_ref().map(|p| p.deadline);
         let stored = self.stored.as_ref().map(|s| s.expires);
         pending.into_iter().chain(stored).min()
     }
 
-    /// An account of which nothing is registered yet.
+    /// An account without a registration.
     pub const fn new(route: Route, created: Time, changed: u64) -> Self {
         Self {
             route,
@@ -258,7 +260,7 @@ impl Account {
         }
     }
 
-    /// max(0, budget − (ordinal − `last_success`.ordinal)). Tries come back only with a login proof that every replica verifies itself.
+    /// max(0, budget − (ordinal − `last_success`.ordinal)). Only a login proof that each replica verifies itself gives tries back.
     pub fn tries_left(&self) -> u32 {
         let Some(live) = &self.live else { return 0 };
         let used = self.failures();
@@ -289,7 +291,7 @@ impl Account {
         }
     }
 
-    /// H(record) of the live record, or all zero: attestations name it.
+    /// H(record) of the live record, or zeros without one. Attestations contain it.
     pub fn record_hash(&self) -> Hash {
         self.live.as_ref().map_or(Hash([0; 32]), |l| l.hash)
     }

@@ -1,4 +1,4 @@
-//! Log entries. They hold everything that a decision needs, time and randomness included.
+//! Log entries. They contain all inputs of a decision, time and randomness included.
 
 use minicbor::{Decode, Encode};
 
@@ -13,10 +13,10 @@ use crate::secret::Secret32;
 /// One Raft entry: what the leader gathered into one commit.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Batch {
-    /// The leader's clock. The state machine takes the larger of this and the last one, so entry times never decrease.
+    /// The leader's clock. The state machine takes the larger of this and the last entry time, so entry times never decrease.
     #[n(0)]
     pub time: Time,
-    /// In order.
+    /// Applied in this order.
     #[n(1)]
     pub commands: Vec<Command>,
 }
@@ -24,28 +24,28 @@ pub struct Batch {
 /// A change to the state.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub enum Command {
-    /// The first command of a shard: makes it belong to a fleet.
+    /// Assigns the shard to a fleet. It is the shard's first command.
     #[n(0)]
     Init(#[n(0)] Init),
-    /// New admission list or policy.
+    /// Installs a newer admission list or policy.
     #[n(1)]
     Documents(#[n(0)] NewDocuments),
-    /// Two-phase registration, first half.
+    /// Stores a registration beside the live one: the first phase.
     #[n(2)]
     Store(#[n(0)] Box<Store>),
-    /// Second half.
+    /// Makes a stored registration live: the second phase.
     #[n(3)]
     Confirm(#[n(0)] Confirm),
-    /// Charge an attempt.
+    /// Charges an attempt.
     #[n(4)]
     Begin(#[n(0)] Begin),
     /// The client closes its attempt.
     #[n(5)]
     GiveUp(#[n(0)] GiveUp),
-    /// The client's proof of success.
+    /// Ends an attempt with the client's proof of success.
     #[n(6)]
     Finish(#[n(0)] Finish),
-    /// A deadline has passed: a pending attempt's, or a stored registration's.
+    /// Ends a pending attempt or a stored registration whose deadline has passed.
     #[n(7)]
     Expire(#[n(0)] Expire),
     /// The owner names its newest backup.
@@ -76,19 +76,19 @@ impl Command {
 /// See [`Command::Init`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Init {
-    /// Of the fleet.
+    /// Identifies the fleet.
     #[n(0)]
     pub fleet: FleetId,
-    /// Of the fleet.
+    /// Identifies the fleet.
     #[n(1)]
     pub lineage: Lineage,
-    /// Of the fleet.
+    /// Identifies the fleet.
     #[n(2)]
     pub era: Era,
-    /// This shard.
+    /// The number of this shard.
     #[n(3)]
     pub shard: u16,
-    /// The key of account ids; the same in every shard.
+    /// The HMAC key of account ids, the same in all shards.
     #[n(4)]
     pub index: Secret32,
     /// The first documents.
@@ -96,7 +96,7 @@ pub struct Init {
     pub documents: NewDocuments,
 }
 
-/// See [`Command::Documents`]. The documents as signed. Every replica checks them.
+/// See [`Command::Documents`]. Each replica checks the signatures.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct NewDocuments {
     /// The signed admission list.
@@ -110,28 +110,28 @@ pub struct NewDocuments {
 /// See [`Command::Store`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Store {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// For ChatD's projection.
+    /// The public route, for ChatD's projection.
     #[n(1)]
     pub route: Route,
     /// The client's OPAQUE registration request.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub request: Vec<u8>,
-    /// The leader's response; every replica recomputes it from z and the request.
+    /// The leader's response. Each replica computes it again from z and the request and refuses a different one.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub response: Vec<u8>,
-    /// What is registered.
+    /// The record to store.
     #[n(4)]
     pub record: Record,
-    /// n of them.
+    /// The n sealed shares, in the order of their slots.
     #[n(5)]
     pub shares: Vec<SealedShare>,
-    /// Made by the leader for this registration.
+    /// The OPAQUE server secret, drawn by the leader for this registration.
     #[n(6)]
     pub z: Secret32,
-    /// The live generation's owner, if there is a live one: payload H(record).
+    /// A signature by the owner key of the live record, if there is one. The payload is H(record).
     #[n(7)]
     pub owner: Option<OwnerSignature>,
 }
@@ -139,10 +139,10 @@ pub struct Store {
 /// A signature by an owner key over {label, operation, lineage, era, account, live generation, H(payload), operation id, expiry}.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct OwnerSignature {
-    /// Random; a retry repeats it.
+    /// Drawn by the client. A repetition uses the same one.
     #[n(0)]
     pub operation: OperationId,
-    /// Void after this (entry time).
+    /// The entry time after which the signature is void.
     #[n(1)]
     pub expires: Time,
     /// Ed25519.
@@ -150,16 +150,16 @@ pub struct OwnerSignature {
     pub signature: Signature,
 }
 
-/// Signed by a region: it has stored a registration and can open its share.
+/// A region's signature that it has stored a registration and can open its share.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Acknowledgement {
-    /// Which region.
+    /// The slot of the region.
     #[n(0)]
     pub slot: Slot,
     /// The boot key's certificate by the region's identity, as encoded by `bkv-wire`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub certificate: Vec<u8>,
-    /// By the boot key, over [`crate::statement::acknowledgement`].
+    /// The boot key's signature over [`crate::statement::acknowledgement`].
     #[n(2)]
     pub signature: Signature,
 }
@@ -167,19 +167,19 @@ pub struct Acknowledgement {
 /// See [`Command::Confirm`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Confirm {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Which registration.
+    /// The stored registration.
     #[n(1)]
     pub reg_id: RegId,
     /// H(record).
     #[n(2)]
     pub record: Hash,
-    /// At least t, of distinct slots.
+    /// At least t, each of another slot.
     #[n(3)]
     pub acknowledgements: Vec<Acknowledgement>,
-    /// By the record's own owner key, over [`crate::statement::confirm`].
+    /// A signature by the stored record's own owner key over [`crate::statement::confirm`].
     #[n(4)]
     pub signature: Signature,
 }
@@ -187,25 +187,25 @@ pub struct Confirm {
 /// See [`Command::Begin`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Begin {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Must be the live one.
+    /// Must be the generation of the live record.
     #[n(1)]
     pub generation: Generation,
-    /// Must be exactly one more than the last.
+    /// Must be one more than the account's ordinal.
     #[n(2)]
     pub ordinal: Ordinal,
     /// The id that the client chose.
     #[n(3)]
     pub attempt: AttemptId,
-    /// B.
+    /// The blinded element B.
     #[n(4)]
     pub blinded: Element,
     /// H(cancel).
     #[n(5)]
     pub cancel: Hash,
-    /// The leader's randomness.
+    /// Randomness drawn by the leader, see [`crate::account::Pending::seed`].
     #[n(6)]
     pub seed: Secret32,
 }
@@ -213,13 +213,13 @@ pub struct Begin {
 /// See [`Command::GiveUp`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct GiveUp {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Which attempt.
+    /// The pending attempt.
     #[n(1)]
     pub attempt: AttemptId,
-    /// The preimage of H(cancel) = SHA-256(cancel) tagged "bkv/cancel/1".
+    /// The preimage of the H(cancel) in Begin, see [`crate::statement::cancel_hash`].
     #[n(2)]
     pub cancel: Secret32,
 }
@@ -227,27 +227,27 @@ pub struct GiveUp {
 /// See [`Command::Finish`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Finish {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Which attempt.
+    /// The pending attempt.
     #[n(1)]
     pub attempt: AttemptId,
-    /// As sent by the client.
+    /// As the client sent it.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub ke1: Vec<u8>,
-    /// As answered.
+    /// As the leader answered it.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub ke2: Vec<u8>,
-    /// As sent by the client.
+    /// As the client sent it.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub ke3: Vec<u8>,
 }
 
-/// See [`Command::Expire`]. Takes effect only if the entry's time is past the deadline in the state.
+/// See [`Command::Expire`]. It takes effect only if the entry time is past a deadline of the account.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Expire {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
 }
@@ -255,13 +255,13 @@ pub struct Expire {
 /// See [`Command::SetManifest`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct SetManifest {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Its sequence must be larger than the last.
+    /// Its sequence must be larger than that of the account's manifest.
     #[n(1)]
     pub manifest: Manifest,
-    /// Payload: the manifest.
+    /// The owner key's signature. The payload is the manifest.
     #[n(2)]
     pub owner: OwnerSignature,
 }
@@ -269,10 +269,10 @@ pub struct SetManifest {
 /// See [`Command::Delete`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct Delete {
-    /// Whose.
+    /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Payload: empty.
+    /// The owner key's signature. The payload is empty.
     #[n(1)]
     pub owner: OwnerSignature,
 }

@@ -1,49 +1,49 @@
-//! The two root-signed documents once their signatures, lineage, era and dates have been checked (`bkv-wire` does that).
+//! The two root-signed documents after `bkv-wire` has checked their signatures, lineage, era and dates.
 
 use minicbor::{Decode, Encode};
 
 use crate::id::{Era, Hash, Lineage, NodeId, PublicKey, Slot, Time};
 use crate::record::{AttemptPolicy, KsfParams};
 
-/// One vault on the admission list.
+/// One entry of the admission list: the vault of one region.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Member {
     /// A name for people: `eu-west`.
     #[n(0)]
     pub region: String,
-    /// 1..=n.
+    /// The number on the list, 1 to n.
     #[n(1)]
     pub slot: Slot,
-    /// Raft id.
+    /// The Raft node id.
     #[n(2)]
     pub node: NodeId,
     /// SPKI DER of the token's `identity` key.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub identity: Vec<u8>,
-    /// HPKE X25519 public key that OPRF shares are sealed to.
+    /// The HPKE X25519 public key to which clients seal this region's OPRF shares.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub delivery: Vec<u8>,
 }
 
-/// The admission list: which vaults exist. n, t and slots come from here only.
+/// The admission list: all vaults of the fleet. n, t and the slots come from here only.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Admission {
-    /// Whose.
+    /// The lineage of the fleet.
     #[n(0)]
     pub lineage: Lineage,
-    /// Which fleet of the lineage.
+    /// Identifies the fleet within the lineage.
     #[n(1)]
     pub era: Era,
-    /// Only grows.
+    /// Each newer document has a larger one.
     #[n(2)]
     pub number: u64,
-    /// Not obeyed before.
+    /// Vaults and clients refuse it before.
     #[n(3)]
     pub not_before: Time,
-    /// Not obeyed after.
+    /// Vaults and clients refuse it after.
     #[n(4)]
     pub not_after: Time,
-    /// ⌊n/2⌋+1.
+    /// t = ⌊n/2⌋+1.
     #[n(5)]
     pub threshold: u8,
     /// In the order of their slots.
@@ -66,7 +66,8 @@ impl Admission {
     }
 }
 
-/// Where the keys that sign clients' tokens come from. The root signs it, so that no operator of ChatD or of one region can redirect token checks.
+/// Where vaults get the keys that sign clients' tokens. The root signs it, so an attacker who controls ChatD or one region can't redirect the token
+/// checks.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum JwksSource {
     /// The JWKS itself, JSON.
@@ -77,22 +78,22 @@ pub enum JwksSource {
     Url(#[n(0)] String),
 }
 
-/// What the fleet enforces.
+/// The rules that the fleet enforces.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Policy {
-    /// Whose.
+    /// The lineage of the fleet.
     #[n(0)]
     pub lineage: Lineage,
-    /// Which fleet of the lineage.
+    /// Identifies the fleet within the lineage.
     #[n(1)]
     pub era: Era,
-    /// Only grows.
+    /// Each newer document has a larger one.
     #[n(2)]
     pub number: u64,
-    /// Not obeyed before.
+    /// Vaults and clients refuse it before.
     #[n(3)]
     pub not_before: Time,
-    /// Not obeyed after.
+    /// Vaults and clients refuse it after.
     #[n(4)]
     pub not_after: Time,
     /// `iss` of every token.
@@ -101,7 +102,7 @@ pub struct Policy {
     /// `aud` of the token that travels inside the encrypted channel.
     #[n(6)]
     pub vault_audience: String,
-    /// `aud` of the token that ChatD checks. Differs from the vault's.
+    /// `aud` of the token that ChatD checks. It must differ from `vault_audience`.
     #[n(7)]
     pub chatd_audience: String,
     /// The issuer's keys.
@@ -110,50 +111,50 @@ pub struct Policy {
     /// Name of the enrolment claim, if the issuer has one.
     #[n(9)]
     pub enrolment_claim: Option<String>,
-    /// What a record registered now freezes.
+    /// The attempt policy. Each new record keeps a copy, which later policies don't change.
     #[n(10)]
     pub attempts: AttemptPolicy,
-    /// How long a stored registration may wait for its confirmation, milliseconds.
+    /// How long a stored registration may wait for its confirmation, in milliseconds.
     #[n(11)]
     pub store_ms: u64,
     /// The least stretching that a client accepts and a record may have.
     #[n(12)]
     pub ksf_floor: KsfParams,
-    /// The most stretching, so that a fleet can't exhaust phones.
+    /// The most stretching that a client accepts, so that a fleet can't exhaust phones.
     #[n(13)]
     pub ksf_ceiling: KsfParams,
-    /// Number of shards; fixed when the fleet is made.
+    /// The number of shards. It never changes.
     #[n(14)]
     pub shards: u16,
     /// SHA-256 of the signed bytes.
     #[n(15)]
     pub hash: Hash,
-    /// Set in a development fleet. Clients show it.
+    /// True in a development fleet. Clients show a warning.
     #[n(16)]
     pub development: bool,
 }
 
-/// Both documents, as signed and as read, in the replicated state: every replica judges acknowledgements by the same list.
+/// Both documents, signed and parsed. They are replicated, so all replicas check acknowledgements against the same list.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Documents {
-    /// As read.
+    /// Parsed.
     #[n(0)]
     pub admission: Admission,
-    /// As read.
+    /// Parsed.
     #[n(1)]
     pub policy: Policy,
-    /// As signed.
+    /// The signed bytes.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub admission_signed: Vec<u8>,
-    /// As signed.
+    /// The signed bytes.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub policy_signed: Vec<u8>,
 }
 
-/// A boot key as its vault's identity certified it, once that has been checked against the admission list.
+/// A boot key whose certificate by the vault's identity has been checked against the admission list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BootKey {
-    /// Whose.
+    /// The slot of the vault.
     pub slot: Slot,
     /// Ed25519.
     pub key: PublicKey,

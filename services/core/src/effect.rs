@@ -1,4 +1,4 @@
-//! What an applied command returns: an answer for the proposer, and work for the edge.
+//! The result of an applied command: an answer for the proposer, and work for the edge.
 
 use minicbor::{Decode, Encode};
 
@@ -7,19 +7,19 @@ use crate::id::{AccountId, Generation, Ordinal, RegId, Route, Time};
 use crate::record::SealedShare;
 use crate::secret::Secret32;
 
-/// The state machine's answer to a command: the same at every replica.
+/// The state machine's answer to a command, the same on all replicas.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Done (or already done by the same id: repeating is free).
+    /// Applied, now or before under the same id. A repetition is free.
     Done,
-    /// A Begin was charged now, or the same Begin is answered again.
+    /// The attempt is open: charged now, or earlier by the same Begin.
     Begun {
-        /// Its place.
+        /// The ordinal of the attempt.
         ordinal: Ordinal,
-        /// False if it was already charged.
+        /// False if an earlier Begin charged it.
         charged: bool,
     },
-    /// Changed nothing.
+    /// The command changed nothing.
     Refused(Refusal),
 }
 
@@ -29,52 +29,52 @@ pub enum Refusal {
     /// The shard has no fleet yet, or already has one.
     #[error("the shard is not initialised, or already is")]
     NotInitialised,
-    /// Documents: bad signature, lower number, other lineage, expired.
+    /// Documents with a wrong signature, a lower number or another lineage, or expired ones.
     #[error("documents refused")]
     Documents,
-    /// No live key: never registered.
+    /// The account was never registered.
     #[error("no key")]
     NoKey,
-    /// Destroyed by too many attempts.
+    /// The key was destroyed because the last try failed.
     #[error("destroyed")]
     Destroyed,
-    /// Deleted by its owner.
+    /// The key was deleted with the owner key.
     #[error("deleted")]
     Deleted,
-    /// At the lifetime limit; the owner's next registration ends it.
+    /// Lifetime failures are at the limit. A registration signed with the owner key unlocks the account.
     #[error("locked")]
     Locked,
-    /// Not before this time.
+    /// No attempt may begin before this entry time.
     #[error("wait until {0:?}")]
     Wait(Time),
-    /// The last try is open; only that attempt may be repeated.
+    /// The last try is open. Only that attempt may be repeated.
     #[error("the last try is open until {0:?}")]
     LastTryOpen(Time),
     /// No tries are left.
     #[error("no tries left")]
     Exhausted,
-    /// The attempt is not the pending one: superseded, closed, expired or never begun.
+    /// The attempt is not the pending one. It was superseded, closed, expired or never begun.
     #[error("no such attempt")]
     NoAttempt,
     /// The same attempt id with another B, or the same registration id with other content.
     #[error("the id was used with other content")]
     Conflict,
-    /// Generation or ordinal is not what the state says: the leader proposes again.
+    /// Generation, ordinal or document number do not match the state. The leader proposes again.
     #[error("not the next in order")]
     Stale,
-    /// A signature, proof or recomputed value does not hold.
+    /// A signature, a proof or a recomputed value is wrong.
     #[error("a proof does not hold")]
     Proof,
-    /// An overwrite or delete without the live owner's valid signature.
+    /// An operation without a valid signature by the owner key.
     #[error("the live owner's signature is missing or wrong")]
     Owner,
-    /// Past its expiry.
+    /// The deadline of the attempt, the stored registration or the signature has passed.
     #[error("expired")]
     Expired,
     /// The record's contents break a rule (policy, lengths, counts, lineage).
     #[error("the record breaks the policy")]
     Record,
-    /// Manifest sequence not larger than the last.
+    /// The manifest's sequence is not larger than that of the account's manifest.
     #[error("an older manifest")]
     OldManifest,
     /// A point that is not canonical, or the identity.
@@ -82,7 +82,7 @@ pub enum Refusal {
     Element,
 }
 
-/// What one command did.
+/// The result of one command.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Applied {
     /// For the proposer.
@@ -92,12 +92,12 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Nothing changed, for this reason.
+    /// The command changed nothing.
     pub(crate) fn refused(why: Refusal) -> Self {
         Self { outcome: Outcome::Refused(why), effects: Vec::new() }
     }
 
-    /// Nothing needed to change: the same was done before.
+    /// The same command was applied before.
     pub(crate) fn again() -> Self {
         Self { outcome: Outcome::Done, effects: Vec::new() }
     }
@@ -107,50 +107,50 @@ impl Applied {
     }
 }
 
-/// Work for the edge, in order, in the same disk transaction as the state.
+/// Work for the edge. It does the effects in order, in the same disk transaction as the state.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
-    /// Keep z masked; open the own share, check it against the record, keep it masked; keep the others' sealed.
+    /// Store z masked. Open the own share, check it against the record and store it masked. Store the other shares sealed.
     KeepSecrets {
-        /// Whose.
+        /// The account.
         account: AccountId,
-        /// Under which name.
+        /// The registration.
         reg_id: RegId,
-        /// To be masked.
+        /// The OPAQUE server secret, to be masked.
         z: Secret32,
-        /// To be opened (own) or kept (others').
+        /// All shares of the registration.
         shares: Vec<SealedShare>,
     },
     /// Erase z and all shares of a registration.
     EraseSecrets {
-        /// Whose.
+        /// The account.
         account: AccountId,
-        /// Which.
+        /// The registration.
         reg_id: RegId,
     },
-    /// An attempt was charged: make its floor durable before evaluating.
+    /// An attempt was charged. Make its floor durable before evaluating.
     Floor {
-        /// Whose. The floor's contents are the account's pending attempt.
+        /// The account. Its pending attempt is the floor's content.
         account: AccountId,
     },
-    /// A deadline to watch (leader proposes Expire after it); None clears it.
+    /// The account's next deadline. The leader proposes Expire after it.
     Deadline {
-        /// Whose.
+        /// The account.
         account: AccountId,
-        /// The earliest.
+        /// The earliest deadline; None if there is none any more.
         at: Option<Time>,
     },
-    /// Something that ChatD and devices may learn.
+    /// An event for ChatD and devices.
     Event(Event),
 }
 
-/// An entry of the feed to ChatD's projection and to devices. It holds no account id, because only vaults may know those.
+/// An entry of the feed to ChatD's projection and to devices. It contains no account id, because only vaults may know account ids.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Event {
-    /// Whose.
+    /// The public route of the account.
     #[n(0)]
     pub route: Route,
-    /// What.
+    /// See [`EventKind`].
     #[n(1)]
     pub kind: EventKind,
     /// Entry time.
@@ -168,7 +168,7 @@ pub struct Event {
     /// After the event.
     #[n(6)]
     pub next_allowed: Time,
-    /// After the event: entry time of the confirmation of the live record, if there is one.
+    /// After the event: the entry time at which the live record was confirmed, if there is one.
     #[n(7)]
     pub since: Option<Time>,
     /// After the event.
@@ -176,7 +176,7 @@ pub struct Event {
     pub manifest: Option<Manifest>,
 }
 
-/// What happened.
+/// The change that an event reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum EventKind {
     /// A registration was confirmed.

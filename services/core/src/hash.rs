@@ -1,4 +1,4 @@
-//! One way to hash several fields: a label, then each field behind its length, so that no two inputs can run into each other.
+//! How several fields are hashed or signed: a label, then each field after its length. So different fields never give the same bytes.
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,7 @@ pub fn tagged(label: &str, fields: &[&[u8]]) -> Hash {
     Hash(h.finalize().into())
 }
 
-/// The same framing as bytes, for what is signed rather than hashed.
+/// The bytes that [`tagged`] hashes, for signatures.
 pub fn framed(label: &str, fields: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + fields.iter().map(|f| f.len() + 8).sum::<usize>());
     for f in std::iter::once(label.as_bytes()).chain(fields.iter().copied()) {

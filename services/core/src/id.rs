@@ -1,10 +1,10 @@
-//! Names of things: fixed-size, typed, parsed once at the edge. None of them is secret.
+//! Identifiers and numbers: of fixed size, typed, parsed once at the edge. None of them is secret.
 
 use std::fmt;
 
 use minicbor::{Decode, Encode};
 
-/// The bytes had another length than the type needs.
+/// The bytes have the wrong length for the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{name} needs {want} bytes, got {got}")]
 pub struct WrongLength {
@@ -46,25 +46,25 @@ macro_rules! bytes_id {
 }
 
 bytes_id!(
-    /// HMAC-SHA-256(index, "bkv/account/1" ‖ issuer ‖ subject ‖ enrolment): only vaults can compute it.
+    /// HMAC-SHA-256(index, "bkv/account/1" ‖ issuer ‖ subject ‖ enrolment). Only vaults have the index key, so only vaults can compute it.
     AccountId, 32);
 bytes_id!(
-    /// SHA-256("bkv/route/1" ‖ issuer ‖ subject): public; its first 12 bits are the bucket.
+    /// SHA-256("bkv/route/1" ‖ issuer ‖ subject). It is public. Its first 12 bits are the bucket.
     Route, 32);
 bytes_id!(
-    /// SHA-256("bkv/lineage/1" ‖ first root public keys ‖ fleet id): the same for every fleet that takes over.
+    /// SHA-256("bkv/lineage/1" ‖ first root public keys ‖ fleet id). A fleet that takes over keeps it.
     Lineage, 32);
 bytes_id!(
-    /// The client's name for one attempt: random.
+    /// Identifies one attempt. The client draws it at random.
     AttemptId, 16);
 bytes_id!(
-    /// The leader's name for one registration: random.
+    /// Identifies one registration. The leader draws it at random.
     RegId, 16);
 bytes_id!(
-    /// The client's name for one owner-signed operation: random; makes a retry harmless.
+    /// Identifies one owner-signed operation, so that a repetition has no effect. The client draws it at random.
     OperationId, 16);
 bytes_id!(
-    /// A name for the fleet, random, made before anything else.
+    /// Identifies the fleet. It is random and drawn before the root is made.
     FleetId, 16);
 bytes_id!(
     /// A SHA-256 hash.
@@ -76,11 +76,11 @@ bytes_id!(
     /// An Ed25519 signature.
     Signature, 64);
 bytes_id!(
-    /// A canonical, non-identity ristretto255 element once it has been checked.
+    /// The encoding of a ristretto255 element. `Verifier::element` checks that it is canonical and not the identity.
     Element, 32);
 
 impl Route {
-    /// Number of fixed buckets that routes fall into.
+    /// The number of buckets of routes. It never changes.
     pub const BUCKETS: u16 = 4096;
 
     /// The first 12 bits.
@@ -108,31 +108,31 @@ macro_rules! number_id {
 }
 
 number_id!(
-    /// Which registration of an account; only grows; a tombstone keeps it.
+    /// The number of an account's live record, or of the last one after its end. It never decreases.
     Generation, u64);
 number_id!(
-    /// How many attempts have begun in this generation; only grows.
+    /// The number of an attempt within its generation. It never decreases within a generation.
     Ordinal, u64);
 number_id!(
-    /// A region's place 1..=n on the admission list: its x-coordinate in the threshold OPRF. Never 0, which would be the key itself.
+    /// The number of a member on the admission list, 1 to n. It is the x-coordinate of the member's share, so it is never 0: at 0 lies the OPRF key.
     Slot, u8);
 number_id!(
-    /// A voter's Raft id, from the admission list.
+    /// The Raft node id of a vault, from the admission list.
     NodeId, u64);
 number_id!(
-    /// A Raft group.
+    /// The number of a shard.
     ShardId, u16);
 number_id!(
-    /// Raised when a fleet takes over a lineage.
+    /// Rises when a new fleet takes over a lineage.
     Era, u32);
 
-/// Milliseconds since the Unix epoch, as the leader wrote them into a log entry (or a document's signer into it). Never a local clock's.
+/// Milliseconds since the Unix epoch, from a log entry or a signed document. A replica never takes it from its own clock when it applies an entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Time(#[n(0)] pub u64);
 
 impl Time {
-    /// Later by `ms` milliseconds; stays at the end of time instead of wrapping.
+    /// Later by `ms` milliseconds. Saturates instead of wrapping.
     #[must_use]
     pub const fn plus(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))

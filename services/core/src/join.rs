@@ -1,13 +1,14 @@
-//! *Joining*: what a node that has just started may do in its shard. A pure decision from its own log and the answers of the other voters.
+//! *Joining*: decides what a node may do in its shard after a start, from its own log and the answers of the other voters.
 //!
-//! If the saved vote of a node is for itself and committed, openraft makes it leader at once. On a rolled-back disk that would fork the shard. So a node
-//! first asks all voters what they saw of it. It votes again only after enough answers, and once its log is as long as the longest that they report.
+//! If the saved vote of a node is for itself and committed, openraft makes it leader at once. On a rolled-back disk that would fork the shard. So a
+//! node first asks all voters what they saw of it. It votes again only after enough answers, and once its log reaches the highest position that they
+//! report.
 
 use std::collections::BTreeMap;
 
 use crate::id::{Hash, NodeId};
 
-/// A Raft log position. Compared by term, then index (the node that led a term is the term's).
+/// A Raft log position. Compared by term, then index. The node id is left out, because each term has at most one leader.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LogPosition {
     /// Raft term.
@@ -16,16 +17,16 @@ pub struct LogPosition {
     pub index: u64,
 }
 
-/// A Raft vote, without its committed flag: nobody is leader after a restart.
+/// A Raft vote without its committed flag, because no node is leader after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ballot {
     /// Raft term.
     pub term: u64,
-    /// Voted for.
+    /// The node that got the vote.
     pub node: NodeId,
 }
 
-/// What the node itself has.
+/// The state on the node's own disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mine {
     /// Its Raft id.
@@ -34,83 +35,83 @@ pub struct Mine {
     pub ballot: Ballot,
     /// The end of its log.
     pub last: LogPosition,
-    /// The chain hash there.
+    /// The chain hash at the end of its log.
     pub chain: Hash,
 }
 
 /// The answer of another voter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
-    /// Is it past joining itself?
+    /// True if that voter has finished joining itself.
     pub verified: bool,
     /// Its vote.
     pub ballot: Ballot,
     /// The end of its log.
     pub last: LogPosition,
-    /// The chain hash that it has at *our* last position; None if its log doesn't hold that position.
+    /// Its chain hash at *our* last position. None if its log doesn't contain that position.
     pub chain_at_ours: Option<Hash>,
-    /// The highest position that it saw us acknowledge, if any.
+    /// The highest position that it saw this node acknowledge, if any.
     pub acknowledged: Option<LogPosition>,
 }
 
-/// What the node may do now.
+/// What the node does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Ask again: too few have answered.
+    /// Ask again, because too few have answered.
     Wait {
-        /// Who is missing.
+        /// The voters that have not answered.
         missing: Vec<NodeId>,
     },
-    /// Follow, without voting or electing, until the log reaches `until`; then it is verified.
+    /// Follow without voting or calling an election until the log reaches `until`. Then the node is verified.
     CatchUp {
-        /// To be saved first, uncommitted.
+        /// The vote to save first, uncommitted.
         ballot: Ballot,
         /// The highest position reported.
         until: LogPosition,
     },
-    /// Verified at once: nobody has more.
+    /// Verified at once, because no answer reports a higher position.
     Verified {
-        /// To be saved first, uncommitted.
+        /// The vote to save first, uncommitted.
         ballot: Ballot,
     },
-    /// Never serve with this disk.
+    /// Never serve from this disk.
     Quarantine(Reason),
 }
 
-/// Why a disk is not trusted.
+/// Why a disk is quarantined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Reason {
-    /// Another voter saw it acknowledge more than its log holds.
+    /// Another voter saw this node acknowledge a position past the end of its log.
     #[error(
         "node {seen_by} saw this node acknowledge {acknowledged:?}, but its disk ends at {have:?}: the disk is older than the node"
     )]
     RolledBack {
-        /// Who saw it.
+        /// The voter that saw it.
         seen_by: NodeId,
-        /// What it saw.
+        /// The position that was acknowledged.
         acknowledged: LogPosition,
-        /// What the disk has.
+        /// The end of the log on the disk.
         have: LogPosition,
     },
-    /// The same position holds another history elsewhere.
+    /// Another voter has another chain hash at the same position.
     #[error("node {with} has another history at {at:?}")]
     Forked {
-        /// Who has it.
+        /// The voter with the other history.
         with: NodeId,
-        /// Where.
+        /// The position.
         at: LogPosition,
     },
 }
 
-/// Decides from the answers so far. `voters` are all of the shard, this node among them.
+/// Decides from the answers so far. `voters` are all voters of the shard, this node included.
 ///
 /// Rule 2: f+1 other *verified* voters have answered. Any f+1 of them include one that took part in every commit, and so in every majority that could
-/// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases the
-/// node may serve once its log reaches the highest position reported. It then has everything that was ever committed among those that answered.
+/// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases
+/// the node may serve once its log reaches the highest position reported. It then has everything that was ever committed among those that answered.
 pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) -> Decision {
     let others: Vec<NodeId> = voters.iter().copied().filter(|v| *v != mine.node).collect();
     let told: Vec<(NodeId, &Told)> = others.iter().filter_map(|v| answers.get(v).map(|t| (*v, t))).collect();
-    // One witness is enough to stop. A false alarm costs availability, a missed rollback gives an attacker guesses.
+    // One voter's report is enough to stop. A false alarm costs availability. A missed rollback gives an attacker more guesses.
     for (node, t) in &told {
         if let Some(acknowledged) = t.acknowledged.filter(|a| *a > mine.last) {
             return Decision::Quarantine(Reason::RolledBack {

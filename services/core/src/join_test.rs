@@ -75,7 +75,7 @@ fn position() -> impl Strategy<Value = LogPosition> {
 }
 
 proptest! {
-    /// Whoever becomes verified or is let catch up ends at least as far as everything that was told, and with the highest vote.
+    /// A node that becomes verified or catches up ends at least at the highest position reported, and with the highest vote.
     #[test]
     fn s24_nobody_serves_behind_what_was_told(
         my in position(),

@@ -1,7 +1,7 @@
-//! The vault's decisions, sans-I/O: what an account is, which attempt is allowed, what a log entry does to it.
+//! The vault's decisions, sans-I/O: the state of an account, which attempt is allowed, and how a log entry changes the state.
 //!
-//! Nothing here reads a clock, draws randomness, or touches disk, network or token: time and random values arrive in the log entry,
-//! and every replica that applies the same entries to the same state reaches the same state. Signatures are checked through
+//! Nothing here reads a clock, draws randomness, or touches disk, network or token. Time and random values arrive in the log entry, so
+//! every replica that applies the same entries to the same state reaches the same state. Signatures are checked through
 //! [`verify::Verifier`], which `bkv-wire` implements.
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What a registration leaves behind: the public, hashed part of a record. z and the shares lie beside it, masked, at the edge.
+//! The record of a registration: its public part, which H(record) covers. The edge stores z and the own share beside it, masked.
 
 use minicbor::{Decode, Encode};
 
@@ -6,7 +6,7 @@ use crate::encoding::cbor;
 use crate::hash::tagged;
 use crate::id::{AccountId, Element, Era, Generation, Hash, Lineage, PublicKey, RegId};
 
-/// Argon2id's parameters (RFC 9106). All zero means: no stretching, which only the bench-only feature accepts.
+/// Argon2id's parameters (RFC 9106). Zeros turn stretching off. Clients accept that only with the feature `bench-identity-ksf`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct KsfParams {
     /// Memory, KiB.
@@ -20,22 +20,22 @@ pub struct KsfParams {
     pub lanes: u32,
 }
 
-/// The attempt policy, frozen into each record when it is registered, so that editing the fleet's policy refills nobody's guesses.
+/// The attempt policy. Each record keeps a copy from its registration, so a later policy can't give an attacker more guesses.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct AttemptPolicy {
-    /// Attempts between two proved successes. The one that leaves none is final.
+    /// The number of attempts between two proved successes. The attempt that leaves none is the last try.
     #[n(0)]
     pub max: u32,
-    /// Failures over the life of one registration after which the account locks. Never destroys.
+    /// The number of lifetime failures at which the account is locked. Locking destroys nothing.
     #[n(1)]
     pub lifetime_failures: u32,
-    /// `waits[i]` milliseconds must pass after failure i+1 before the next attempt; the last one repeats.
+    /// After failure i+1 the next attempt must wait `waits_ms[i]` milliseconds. The last element counts for all further failures.
     #[n(2)]
     pub waits_ms: Vec<u64>,
-    /// How long the last try may stay open before it counts as failed, milliseconds.
+    /// How long the last try may stay open before it fails, in milliseconds.
     #[n(3)]
     pub last_try_ms: u64,
-    /// How long any other attempt may stay open, milliseconds.
+    /// How long any other attempt may stay open before it fails, in milliseconds.
     #[n(4)]
     pub attempt_ms: u64,
 }
@@ -49,63 +49,63 @@ impl AttemptPolicy {
     }
 }
 
-/// The record that H(record) covers. Encoded as deterministic CBOR (RFC 8949 §4.2): an array in the order of the field numbers.
+/// The record. Its encoding is deterministic CBOR (RFC 8949 §4.2): an array in the order of the field numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Record {
-    /// Whose fleet.
+    /// The lineage of the fleet.
     #[n(0)]
     pub lineage: Lineage,
-    /// Which fleet of the lineage.
+    /// Identifies the fleet within the lineage.
     #[n(1)]
     pub era: Era,
-    /// Whose key.
+    /// The account.
     #[n(2)]
     pub account: AccountId,
-    /// The generation that this record becomes when it is confirmed: the base generation plus one.
+    /// The account's generation once this record is confirmed: the base generation plus one.
     #[n(3)]
     pub generation: Generation,
-    /// The leader's name for the registration.
+    /// Identifies the registration.
     #[n(4)]
     pub reg_id: RegId,
-    /// t: how many regions must evaluate. Always the number of commitments.
+    /// t, the number of regions that must evaluate. It equals the number of commitments.
     #[n(5)]
     pub threshold: u8,
-    /// n: how many shares were made.
+    /// n, the number of shares.
     #[n(6)]
     pub slots: u8,
-    /// The admission list that the client sealed its shares to.
+    /// The number of the admission list whose delivery keys the shares are sealed to.
     #[n(7)]
     pub admission: u64,
-    /// The policy that the attempt policy and the KSF come from.
+    /// The number of the policy from which `attempts` was copied and whose bounds `ksf` met.
     #[n(8)]
     pub policy: u64,
-    /// Frozen.
+    /// The attempt policy of this record.
     #[n(9)]
     pub attempts: AttemptPolicy,
-    /// RFC 9807 registration upload: client public key (32) ‖ masking key (64) ‖ envelope (96).
+    /// The RFC 9807 registration upload: client public key (32) ‖ masking key (64) ‖ envelope (96).
     #[cbor(n(10), with = "minicbor::bytes")]
     pub upload: Vec<u8>,
-    /// Feldman commitments to the OPRF key's polynomial: t of them, the first is the public key of the whole.
+    /// The t Feldman commitments to the polynomial of the OPRF key. The first one is the public key of the OPRF key.
     #[n(11)]
     pub commitments: Vec<Element>,
-    /// The backup key under OPAQUE's export key.
+    /// The backup key, encrypted under OPAQUE's export key.
     #[cbor(n(12), with = "minicbor::bytes")]
     pub ciphertext: Vec<u8>,
-    /// The owner key, derived from the backup key: signs overwrites and deletion.
+    /// The public half of the owner key. The client derives the owner key from the backup key.
     #[n(13)]
     pub owner: PublicKey,
-    /// How the client stretches.
+    /// The client's stretching parameters.
     #[n(14)]
     pub ksf: KsfParams,
 }
 
-/// A record's bytes do not decode, or not to what they must.
+/// The bytes are not the canonical encoding of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Not CBOR of a record.
+    /// The bytes are not the CBOR of a record, or are too long.
     #[error("record: {0}")]
     Decode(String),
-    /// Decodes, but is not the one canonical encoding, so that H(record) would not be unique.
+    /// The bytes decode, but are not the canonical encoding. H(record) would not be unique.
     #[error("record: not in canonical encoding")]
     NotCanonical,
 }
@@ -113,7 +113,7 @@ pub enum RecordError {
 impl Record {
     /// Bytes of the RFC 9807 upload in our suite.
     pub const UPLOAD_LEN: usize = 192;
-    /// The most an encoded record may take; a parser refuses more.
+    /// The most bytes that an encoded record may have.
     pub const MAX_LEN: usize = 4096;
 
     /// The canonical encoding.
@@ -121,7 +121,7 @@ impl Record {
         cbor(self)
     }
 
-    /// Only the canonical encoding is taken.
+    /// Decodes the canonical encoding and refuses any other.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > Self::MAX_LEN {
             return Err(RecordError::Decode(format!(
@@ -139,22 +139,22 @@ impl Record {
         tagged("bkv/record/1", &[&self.encode()])
     }
 
-    /// The client's public key: the upload begins with it. Its signature in KE3 is the only thing that refills the counter.
+    /// The client's public key, with which the upload begins. Only a signature in KE3 under this key gives tries back.
     pub fn client_public_key(&self) -> Option<PublicKey> {
         self.upload.first_chunk().copied().map(PublicKey)
     }
 }
 
-/// One region's OPRF share, sealed by the client to that region's delivery key (HPKE, info = H(record) ‖ slot).
+/// One region's OPRF share. The client sealed it to the region's delivery key (HPKE, info = [`crate::statement::share_info`]).
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct SealedShare {
-    /// Whose.
+    /// The slot of the region.
     #[n(0)]
     pub slot: crate::id::Slot,
     /// HPKE's encapsulated key.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub enc: Vec<u8>,
-    /// The share under it.
+    /// The encrypted share.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub ct: Vec<u8>,
 }

@@ -6,13 +6,13 @@ use minicbor::{Decode, Encode};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// 32 secret bytes: z, seeds, the index key. `Debug` shows nothing, equality takes constant time, dropping wipes.
+/// 32 secret bytes, such as z, a seed or the index key. `Debug` shows no byte, equality takes constant time, and a drop wipes the bytes.
 #[derive(Clone, Encode, Decode, Zeroize, ZeroizeOnDrop)]
 #[cbor(transparent)]
 pub struct Secret32(#[cbor(with = "minicbor::bytes")] [u8; 32]);
 
 impl Secret32 {
-    /// Takes the bytes over.
+    /// A secret of these bytes. The caller wipes its own copy.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

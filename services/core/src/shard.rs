@@ -1,4 +1,4 @@
-//! The state machine: one shard's replicated state and what a command does to it.
+//! The state machine: one shard's replicated state and how a command changes it.
 
 use minicbor::{Decode, Encode};
 
@@ -12,10 +12,10 @@ use crate::verify::Verifier;
 pub use crate::effect::Applied;
 pub use crate::fleet::{At, Fleet};
 
-/// The state of a shard beside its accounts.
+/// The state of a shard without its accounts.
 #[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
 pub struct Shard {
-    /// None until Init.
+    /// None before `Init`.
     #[n(0)]
     pub fleet: Option<Fleet>,
     /// The largest entry time so far.
@@ -23,18 +23,19 @@ pub struct Shard {
     pub time: Time,
 }
 
-/// Accounts by id: the edge's store, which already shows the changes of earlier commands of the batch.
+/// Accounts by id in the edge's store. `get` already returns the changes of earlier commands of the batch.
 pub trait Accounts {
-    /// Why reading can fail.
+    /// An error of the store.
     type Error;
     /// The account, if there is one.
     fn get(&mut self, id: &AccountId) -> Result<Option<Account>, Self::Error>;
-    /// Replaces it.
+    /// Replaces the account.
     fn put(&mut self, id: &AccountId, account: Account) -> Result<(), Self::Error>;
 }
 
 impl Shard {
-    /// The time of the next entry: the leader's, but never earlier than the last one. So a leader can't reopen a wait by setting its clock back.
+    /// The time of the next entry: the leader's, but never earlier than the last entry time. So a leader can't make a deadline later by setting its
+    /// clock back.
     pub fn advance(&mut self, leader_time: Time) -> Time {
         self.time = self.time.max(leader_time);
         self.time

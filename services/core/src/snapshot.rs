@@ -1,5 +1,5 @@
-//! Judges a snapshot, account by account. A rooted leader may have made it up. Against what this replica has seen, it must not lower a counter, give
-//! tries back without the client's own proof, or swap a record.
+//! Checks a snapshot, account by account. An attacker who is root on the leader's host may have forged it. Compared with this replica's own state, it
+//! must not lower a counter, give tries back without the client's proof, or replace a record.
 
 use crate::account::{Account, Success};
 use crate::command::NewDocuments;
@@ -10,66 +10,66 @@ use crate::shard::Shard;
 use crate::statement;
 use crate::verify::Verifier;
 
-/// What to do with one account of a snapshot.
+/// What the replica does with one account, or the head, of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It continues the state of this replica.
+    /// Install it, because it continues this replica's own state.
     Install,
-    /// A newer generation, or an end. Install it only if t voters, asked directly, report the same. Until then keep the own state and evaluate nothing for
-    /// the account.
+    /// Install it only if t voters, asked directly, report the same: it has a newer generation, an end or a stored registration. Until then keep the
+    /// own state and evaluate nothing for the account.
     AskVoters,
-    /// It contradicts what this replica has seen. Halt the shard and never install it.
+    /// Halt the shard and never install it, because it contradicts this replica's own state.
     Halt(Contradiction),
 }
 
-/// How a snapshot contradicts what a replica has seen.
+/// How a snapshot contradicts the replica's own state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Contradiction {
-    /// An account that is here is not in it.
+    /// The snapshot lacks an account that this replica has.
     #[error("an account is missing")]
     Missing,
-    /// A lower generation.
+    /// The generation is lower.
     #[error("a lower generation")]
     Generation,
-    /// Another record in the same generation.
+    /// The record is another one in the same generation.
     #[error("another record in the same generation")]
     Record,
-    /// A lower ordinal.
+    /// The ordinal is lower.
     #[error("a lower ordinal")]
     Ordinal,
-    /// Another attempt at the same ordinal.
+    /// The pending attempt is another one at the same ordinal.
     #[error("another attempt at the same ordinal")]
     Pending,
-    /// A newer success without the client's valid proof, or an older one.
+    /// The newest success has no valid proof by the client, or is older than this replica's.
     #[error("a success that is not proved")]
     Success,
-    /// Fewer failures over the registration's life than follow from the rest, or more.
+    /// The lifetime failures are fewer or more than the ordinals allow.
     #[error("fewer lifetime failures")]
     LifetimeFailures,
-    /// Attempts that have failed here are forgotten: their ids would be charged again there and refused here.
+    /// Ids of failed attempts are missing. A replica with this state would charge them again, and this replica would refuse them.
     #[error("failed attempts are forgotten")]
     Failed,
-    /// An earlier next attempt.
+    /// The next attempt is allowed earlier.
     #[error("an earlier next attempt")]
     NextAllowed,
-    /// A destroyed or deleted key lives again in the same generation.
+    /// A destroyed or deleted key is live again in the same generation.
     #[error("a key that is gone lives again")]
     Revived,
-    /// The shard's own head goes back: time, fleet or documents.
+    /// The shard's time or a document number is lower, or the fleet is another one.
     #[error("the shard's head goes back")]
     Head,
-    /// An older manifest, or another under the same number.
+    /// The manifest is older, or another one with the same sequence.
     #[error("an older manifest")]
     Manifest,
-    /// Its parts do not fit each other: no sequence of entries makes such an account.
+    /// The parts of the account contradict each other: no sequence of entries leads to it.
     #[error("an account that no entries lead to")]
     Inconsistent,
-    /// Documents that the root did not sign.
+    /// The root did not sign the documents.
     #[error("documents that the root did not sign")]
     Documents,
 }
 
-/// Judges the head of a snapshot: same fleet, time and document numbers not lower.
+/// Checks the head of a snapshot: the fleet must be the same, and time and document numbers must not be lower.
 pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
     let Some(m) = &mine.fleet else { return Verdict::Install };
     let same = theirs.fleet.as_ref().is_some_and(|t| {
@@ -88,8 +88,8 @@ pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
     if same && theirs.time >= mine.time { Verdict::Install } else { Verdict::Halt(Contradiction::Head) }
 }
 
-/// Checks that the root signed the documents in a snapshot's head. Otherwise a rooted leader could admit itself under every slot. The documents may have
-/// expired since they were installed.
+/// Checks that the root signed the documents in a snapshot's head. Otherwise a rooted leader could put its own keys under every slot. The documents
+/// may have expired since they were installed.
 pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Verdict {
     let d = &theirs.documents;
     let signed = NewDocuments { admission: d.admission_signed.clone(), policy: d.policy_signed.clone() };
@@ -98,7 +98,7 @@ pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Verdict {
     if read.as_ref() == Some(d) { Verdict::Install } else { Verdict::Halt(Contradiction::Documents) }
 }
 
-/// Judges one account.
+/// Checks one account.
 pub fn judge(
     fleet: &Fleet,
     id: &AccountId,
@@ -107,11 +107,11 @@ pub fn judge(
     verifier: &dyn Verifier,
 ) -> Verdict {
     use Contradiction as C;
-    // The claimed account must be possible by itself, even if this replica knows nothing of it.
+    // The account in the snapshot must be possible by itself, even if this replica does not have it.
     if theirs.is_some_and(|t| !possible(id, t)) {
         return Verdict::Halt(C::Inconsistent);
     }
-    // A success carries its own proof. This replica checked the ones that it knows when it applied them.
+    // A success contains its proof. This replica has already checked the successes in its own state, when it applied them.
     let claimed = theirs.and_then(|t| t.last_success.as_ref().map(|s| (t, s)));
     let known = mine.filter(|m| theirs.is_some_and(|t| t.generation == m.generation));
     if let Some((t, s)) = claimed
@@ -121,7 +121,8 @@ pub fn judge(
         return Verdict::Halt(C::Success);
     }
     let Some(m) = mine else {
-        // There is nothing to compare with. But a registration begins with no failures, and each attempt adds one that only its own success takes off.
+        // This replica has nothing to compare with. But a registration begins without failures, and each attempt adds one, which only its own success
+        // subtracts.
         let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime_failures));
         return if theirs.is_none_or(counted) {
             Verdict::Install
@@ -157,7 +158,7 @@ pub fn judge(
     stored(m, t)
 }
 
-/// The counters of one generation: each may only go on from where it is here.
+/// Checks the counters of one generation. Each must continue from this replica's own.
 fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     use Contradiction as C;
     if t.ordinal < m.ordinal {
@@ -165,9 +166,9 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     }
     let newer = t.last_success.as_ref().filter(|s| s.ordinal > m.success_ordinal());
     match newer {
-        // Not newer: then it is the one that is known here.
+        // A success that is not newer must be this replica's own.
         None if t.last_success != m.last_success => return Err(C::Success),
-        // An attempt that has failed here can't have succeeded there, however genuine the client's signature is.
+        // An attempt that this replica saw fail can't have succeeded, even with a genuine signature by the client.
         Some(s) if s.ordinal < m.ordinal => return Err(C::Success),
         Some(s) if s.ordinal == m.ordinal => {
             let open = m.pending.as_ref().is_some_and(|p| p.attempt == s.attempt && p.blinded == s.blinded);
@@ -177,7 +178,7 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
         }
         _ => {}
     }
-    // Its seed makes the session key that a repeated Finish is answered under.
+    // From this seed a replica derives the session key for its answer to a repeated Finish.
     let seed = match newer {
         None => m.finished_seed.as_ref(),
         Some(s) if s.ordinal == m.ordinal => m.pending.as_ref().map(|p| &p.seed),
@@ -187,7 +188,7 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
         return Err(C::Success);
     }
     if t.ordinal == m.ordinal {
-        // The same pending attempt, or its closing; never another.
+        // The pending attempt must be the same, or closed.
         let same = match (&m.pending, &t.pending) {
             (Some(a), Some(b)) => a == b,
             (None, Some(_)) => false,
@@ -197,7 +198,7 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
             return Err(C::Pending);
         }
     }
-    // An attempt gives back at most its own charge, so of what is charged here only the open one's can be gone.
+    // A success subtracts only its own attempt's failure. So of the failures counted here, only that of the open attempt can be gone.
     let given_back = u32::from(newer.is_some() && m.pending.is_some());
     let begun = u32::try_from(t.ordinal.0 - m.ordinal.0).unwrap_or(u32::MAX);
     if t.lifetime_failures.saturating_add(given_back) < m.lifetime_failures
@@ -216,7 +217,7 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     Ok(())
 }
 
-/// Failed ids are appended; the oldest are forgotten only when there are as many as the budget.
+/// Checks that failed ids were only appended. The oldest may be missing only if the list is as long as the budget.
 fn remembers(mine: &[AttemptId], theirs: &[AttemptId], budget: usize) -> bool {
     let goes_on = |forgotten: usize| {
         mine.get(forgotten..).is_some_and(|kept| theirs.starts_with(kept))
@@ -225,8 +226,8 @@ fn remembers(mine: &[AttemptId], theirs: &[AttemptId], budget: usize) -> bool {
     theirs.len() <= budget && (0..=mine.len()).any(goes_on)
 }
 
-/// A registration between Store and Confirm. Beside a live record it needed the owner's signature, which is not kept: so others are asked, or a leader
-/// could plant one here and confirm it by its own key.
+/// Checks a stored registration. Beside a live record, Store needs the owner key's signature, but replicas do not keep that signature. So this
+/// replica asks the other voters. Otherwise a rooted leader could insert a registration of its own and confirm it with its own key.
 fn stored(m: &Account, t: &Account) -> Verdict {
     match (&m.stored, &t.stored) {
         (Some(a), Some(b)) if a == b => Verdict::Install,
@@ -240,7 +241,7 @@ fn stored(m: &Account, t: &Account) -> Verdict {
     }
 }
 
-/// Could any sequence of entries lead to this account?
+/// True if some sequence of entries could lead to this account.
 fn possible(id: &AccountId, t: &Account) -> bool {
     let fits = |r: &Record, hash: &Hash, generation: Option<u64>| {
         r.account == *id && r.hash() == *hash && Some(r.generation.0) == generation
@@ -259,12 +260,12 @@ fn possible(id: &AccountId, t: &Account) -> bool {
             && p.ordinal > p.success_before
             && p.last == (t.tries_left() == 0)
     });
-    // The last try ends in a success or in the end of the key, never in a live key without tries.
+    // The last try ends in a success or destroys the key. It never leaves a live key without tries.
     let last = t.live.is_none() || t.pending.is_some() || t.tries_left() > 0;
     live && stored && success && pending && last && (t.live.is_none() || t.ended.is_none())
 }
 
-/// Does the client's own signature prove this success of this account's live record?
+/// True if the client's signature proves this success under the account's live record.
 fn proves(
     fleet: &Fleet,
     id: &AccountId,
@@ -272,7 +273,7 @@ fn proves(
     success: &Success,
     verifier: &dyn Verifier,
 ) -> bool {
-    let Some(live) = &account.live else { return true }; // a tombstone's past successes refill nothing
+    let Some(live) = &account.live else { return true }; // without a live record a success gives no tries back
     let context = statement::login_context(
         &fleet.lineage,
         fleet.era,

@@ -1,5 +1,5 @@
-//! The bytes of every statement that is signed or hashed: a label, then each field behind its length (`hash::framed`). Each statement has its own
-//! function and label, so that an attacker can't pass one off as another.
+//! The bytes of every statement that is signed or hashed: a label, then each field after its length (`hash::framed`). Each statement has its own
+//! function and label, so an attacker can't use a signature on one as a signature on another.
 
 use crate::account::{Manifest, State};
 use crate::hash::{framed, tagged};
@@ -9,31 +9,31 @@ use crate::id::{
 };
 use crate::record::KsfParams;
 
-/// What an owner key signs about a change to what is live.
+/// A change to the live record that the owner key signs.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
-    /// Overwrite (change of password, rescue): payload is H(record).
+    /// Overwrites the record (change of password, rescue). The payload is H(record).
     Register(&'a Hash),
-    /// Name the newest backup.
+    /// Names the newest backup. The payload is the manifest.
     SetManifest(&'a Manifest),
-    /// Remove the key.
+    /// Deletes the key. The payload is empty.
     Delete,
 }
 
-/// The frame of an owner-signed operation.
+/// The fields that all owner-signed operations have.
 #[derive(Clone, Copy, Debug)]
 pub struct Owned<'a> {
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub lineage: &'a Lineage,
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub era: Era,
-    /// Whose.
+    /// The account.
     pub account: &'a AccountId,
-    /// The live generation.
+    /// The generation of the live record.
     pub generation: Generation,
-    /// Random.
+    /// Drawn by the client.
     pub operation: &'a OperationId,
-    /// The signature is void after this.
+    /// The entry time after which the signature is void.
     pub expires: Time,
 }
 
@@ -61,7 +61,7 @@ pub fn owner(owned: &Owned<'_>, what: &Operation<'_>) -> Vec<u8> {
     )
 }
 
-/// Signed by the record's own owner key to make a stored registration live.
+/// The stored record's own owner key signs this to make the record live.
 pub fn confirm(
     lineage: &Lineage,
     era: Era,
@@ -76,7 +76,7 @@ pub fn confirm(
     )
 }
 
-/// Signed by a region's boot key once it has stored a registration and its share fits: {reg_id, slot, H(record), H(sealed shares)}.
+/// A region's boot key signs this once the region has stored a registration and checked its share against the commitments.
 pub fn acknowledgement(
     lineage: &Lineage,
     era: Era,
@@ -91,41 +91,41 @@ pub fn acknowledgement(
     )
 }
 
-/// One attempt, as every region signs it. Only the slot differs between regions.
+/// One attempt, as each region signs it with its evaluation. All regions sign the same fields.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub lineage: Lineage,
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub era: Era,
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// Live.
+    /// The generation of the live record.
     pub generation: Generation,
-    /// Its place.
+    /// The ordinal of the attempt.
     pub ordinal: Ordinal,
-    /// `last_success.ordinal` when it began: the tries left follow from it and the ordinal.
+    /// `last_success.ordinal` when the attempt began. The client derives the tries left from it, the ordinal and the budget.
     pub success: Ordinal,
     /// The id that the client chose.
     pub attempt: AttemptId,
-    /// B.
+    /// The blinded element B.
     pub blinded: Element,
     /// H(record).
     pub record: Hash,
-    /// C.
+    /// The commitments C.
     pub commitments: Vec<Element>,
-    /// Parameters of the stretching.
+    /// The stretching parameters.
     pub ksf: KsfParams,
-    /// Attempts that the record allows between successes.
+    /// The number of attempts that the record allows between successes.
     pub budget: u32,
 }
 
-/// The part of the attempt that the challenge of the DLEQ proof hashes, beside the points.
+/// The context of the DLEQ proof: a hash of the evaluation's statement with zeros in place of β.
 pub fn proof_context(a: &Attempt, slot: Slot) -> Hash {
     Hash(tagged("bkv/evaluation-context/1", &[&evaluation(a, slot, &Element([0; 32]))]).0)
 }
 
-/// Signed by a region's boot key: β is its evaluation of B.
+/// A region's boot key signs this: β is the region's evaluation of B.
 pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element) -> Vec<u8> {
     let commitments: Vec<u8> = a.commitments.iter().flat_map(|c| c.0).collect();
     framed(
@@ -176,38 +176,38 @@ pub fn login_context(
     )
 }
 
-/// The state of an account, signed by a region's boot key over the client's nonce.
+/// The state of an account, which a region's boot key signs together with the client's nonce.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attested {
-    /// The client's.
+    /// Drawn by the client.
     pub nonce: [u8; 32],
-    /// The region that signs.
+    /// The slot of the region that signs.
     pub slot: Slot,
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub lineage: Lineage,
-    /// Of the fleet.
+    /// Identifies the fleet.
     pub era: Era,
-    /// Whose.
+    /// The account.
     pub account: AccountId,
     /// See [`State`].
     pub state: State,
-    /// Live or last.
+    /// The generation of the live record, or of the last one.
     pub generation: Generation,
-    /// Attempts begun.
+    /// The number of attempts begun.
     pub ordinal: Ordinal,
     /// `last_success.ordinal`.
     pub success: Ordinal,
-    /// Tries left, derived.
+    /// The tries left.
     pub tries_left: u32,
-    /// Entry time.
+    /// The entry time before which no attempt may begin.
     pub next_allowed: Time,
-    /// H(record), zero if none.
+    /// H(record) of the live record, zeros without one.
     pub record: Hash,
-    /// What this region had applied.
+    /// The log index up to which this region had applied.
     pub index: u64,
-    /// The newest backup's sequence and hash, zero if none.
+    /// The newest backup's sequence and hash.
     pub manifest: Option<Manifest>,
-    /// Lifetime failures.
+    /// The lifetime failures.
     pub lifetime_failures: u32,
 }
 
@@ -238,7 +238,7 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
     )
 }
 
-/// What an identity signs about its boot key (ECDSA P-256 with SHA-256, in the token).
+/// A vault's identity key signs this to certify its boot key (ECDSA P-256 with SHA-256, in the token).
 #[allow(clippy::too_many_arguments)] // the statement's fields, each once
 pub fn boot_certificate(
     lineage: &Lineage,
@@ -265,23 +265,23 @@ pub fn boot_certificate(
     )
 }
 
-/// What a receipt is for.
+/// The change that a receipt confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiptKind {
     /// A registration is live.
     Registered,
-    /// The password was proved.
+    /// An attempt finished with the client's proof.
     Recovered,
     /// An attempt was closed.
     GivenUp,
-    /// The key is gone.
+    /// The key was deleted.
     Deleted,
     /// The newest backup was named.
     Manifest,
 }
 
 impl ReceiptKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::Registered, Self::Recovered, Self::GivenUp, Self::Deleted, Self::Manifest];
 
@@ -302,7 +302,7 @@ impl ReceiptKind {
     }
 }
 
-/// Signed by a boot key: a change was applied, for this account, at this log index.
+/// A boot key signs this: the vault applied a change to this account at this log index.
 #[allow(clippy::too_many_arguments)] // the statement's fields, each once
 pub fn receipt(
     lineage: &Lineage,
@@ -333,7 +333,7 @@ pub fn receipt(
     )
 }
 
-/// Signed by a boot key: one event of the feed. `event` is its canonical encoding.
+/// A boot key signs this: one event of the feed. `event` is its canonical encoding.
 pub fn event(lineage: &Lineage, era: Era, slot: Slot, shard: u16, cursor: u64, event: &[u8]) -> Vec<u8> {
     framed(
         "bkv/event/1",
@@ -341,22 +341,22 @@ pub fn event(lineage: &Lineage, era: Era, slot: Slot, shard: u16, cursor: u64, e
     )
 }
 
-/// HPKE info of a sealed share: H(record) and slot. So it opens in no other record, account, generation or region.
+/// The HPKE info of a sealed share: H(record) and slot. So the share does not open under another record, account, generation or slot.
 pub fn share_info(record: &Hash, slot: Slot) -> Vec<u8> {
     framed("bkv/share/1", &[&record.0, &[slot.0]])
 }
 
-/// H(cancel): the client keeps `cancel` until it gives the attempt up.
+/// H(cancel). The client keeps `cancel` to itself until it gives the attempt up.
 pub fn cancel_hash(cancel: &[u8; 32]) -> Hash {
     tagged("bkv/cancel/1", &[cancel])
 }
 
-/// The public route of a subject: where ChatD sends its messages.
+/// The public route of a subject. ChatD chooses the shard by it.
 pub fn route(issuer: &str, subject: &str) -> Route {
     Route(tagged("bkv/route/1", &[issuer.as_bytes(), subject.as_bytes()]).0)
 }
 
-/// What HMAC-SHA-256 under `index` turns into the account id.
+/// The account id is the HMAC-SHA-256 of this under `index`.
 pub fn account_input(issuer: &str, subject: &str, enrolment: u64) -> Vec<u8> {
     framed("bkv/account/1", &[issuer.as_bytes(), subject.as_bytes(), &enrolment.to_be_bytes()])
 }

@@ -6,7 +6,7 @@ use crate::id::{AccountId, AttemptId, Generation, Hash, Ordinal, Slot, Time};
 use crate::secret::Secret32;
 use crate::statement::{self, Attempt, Attested};
 
-/// The statement of the pending attempt, as every region must see it; None if nothing is pending.
+/// The fields of the pending attempt that each region signs. None without a pending attempt.
 pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attempt> {
     let (live, pending) = (account.live.as_ref()?, account.pending.as_ref()?);
     Some(Attempt {
@@ -25,8 +25,8 @@ pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attem
     })
 }
 
-/// Seed and login context of the pending attempt, or of the one that finished last: its reply may have been lost, and the same KE1 then gets the
-/// same KE2.
+/// Seed and login context of the pending attempt, or of the one that finished last. If the client lost the reply, the same KE1 gets the same KE2
+/// again.
 pub fn login(
     fleet: &Fleet,
     id: &AccountId,
@@ -47,7 +47,7 @@ pub fn login(
     Some((seed, context))
 }
 
-/// What a region attests over a nonce. An account that was never registered looks like one with nothing in it.
+/// The state of an account that a region attests. The state of an account that was never registered is all zeros.
 pub fn attested(
     fleet: &Fleet,
     id: &AccountId,

@@ -1,4 +1,4 @@
-//! Attempts. `Begin` charges a try, and only the client's own proof in `Finish` gives tries back. A failed attempt that leaves none destroys the key.
+//! Attempts. `Begin` charges a try, and only the client's proof in `Finish` gives tries back. A last try that fails destroys the key.
 
 use crate::account::{Account, Cause, Pending, Success};
 use crate::apply::{Change, Changed, Step, missing};
@@ -12,7 +12,7 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
     let Some(live) = account.live.clone() else { return Err(missing(Some(&account))) };
     if let Some(p) = &account.pending {
         if p.attempt == c.attempt {
-            // A repetition is free, for the client and for a leader that lost its reply. Another B under the same id would be a second guess.
+            // A repetition is free, because the client may have lost the reply. Another B under the same id would be a second guess.
             let same = p.blinded == c.blinded && p.cancel == c.cancel;
             let again = Outcome::Begun { ordinal: p.ordinal, charged: false };
             return if same { Change::again(again) } else { Err(Refusal::Conflict) };
@@ -71,14 +71,14 @@ pub(crate) fn give_up(step: &Step<'_>, before: Option<Account>, c: &GiveUp) -> C
     let Some(pending) = account.pending.as_ref().filter(|p| p.attempt == c.attempt) else {
         return Err(if account.live.is_some() { Refusal::NoAttempt } else { missing(Some(&account)) });
     };
-    // Without the preimage an attacker who saw an attempt id could end the owner's last try.
+    // Without this check an attacker who saw an attempt id could end the owner's last try.
     if statement::cancel_hash(c.cancel.expose()) != pending.cancel {
         return Err(Refusal::Proof);
     }
     close(step, account)
 }
 
-/// Takes effect only past the deadline by entry time. A leader that proposes it early gains nothing.
+/// Takes effect only if the entry time is past the deadline. A leader that proposes it early changes nothing.
 pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     if account.deadline().is_none_or(|d| !step.is_past(d)) {
@@ -98,7 +98,7 @@ pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
     step.keep(account, Outcome::Done, effects)
 }
 
-/// The pending attempt has failed. If it was the last one the key is destroyed, here and now, on every replica.
+/// Closes the pending attempt as failed. If it is the last try, this entry destroys the key on every replica.
 fn close(step: &Step<'_>, mut account: Account) -> Changed {
     let closed = account.pending.take();
     let last = closed.as_ref().is_some_and(|p| p.last);
@@ -112,7 +112,7 @@ fn close(step: &Step<'_>, mut account: Account) -> Changed {
     step.keep(account, Outcome::Done, effects)
 }
 
-/// Keeps the id of a failed attempt. All since the newest success fit, because no more than the budget can begin.
+/// Keeps the id of a failed attempt. The ids of all failures since the newest success fit, because no more attempts than the budget can begin.
 fn remember_failed(account: &mut Account, attempt: AttemptId) {
     let budget = account.live.as_ref().map_or(0, |l| l.record.attempts.max);
     account.failed.push(attempt);
@@ -124,7 +124,7 @@ pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Ch
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     let Some(live) = &account.live else { return Err(missing(Some(&account))) };
     let check = |ordinal: Ordinal, attempt: &AttemptId, blinded: &Element| {
-        // The signed context comes from this replica's own state, never from the leader.
+        // This replica computes the signed context from its own state and never takes it from the leader.
         let context = statement::login_context(
             &step.fleet.lineage,
             step.fleet.era,
@@ -136,7 +136,7 @@ pub(crate) fn finish(step: &Step<'_>, before: Option<Account>, c: &Finish) -> Ch
         );
         step.verifier.finish(&live.record.upload, &context.0, &c.ke1, &c.ke2, &c.ke3).ok_or(Refusal::Proof)
     };
-    // A repeated Finish changes nothing, but the leader sends its reply again. So the client must prove the password again.
+    // A repeated Finish changes nothing, but the leader sends the reply again. So the proof is checked again.
     if let Some(s) = account.last_success.as_ref().filter(|s| s.attempt == c.attempt) {
         check(s.ordinal, &s.attempt, &s.blinded)?;
         return Change::again(Outcome::Done);

@@ -1,4 +1,4 @@
-//! Init and Documents: which fleet the shard belongs to, and which root-signed documents are in force.
+//! Init and Documents: the shard's fleet, and the root-signed documents in force.
 
 use crate::command::{Init, NewDocuments};
 use crate::document::Documents;
@@ -6,7 +6,8 @@ use crate::effect::{Applied, Refusal};
 use crate::fleet::{At, Fleet};
 use crate::verify::Verifier;
 
-/// The first entry. Repeating it for the same fleet is free. Another fleet's is refused, so that new keys never replace old ones.
+/// The shard's first command. A repetition for the same fleet is free. The Init of another fleet is refused, so its keys never replace those of this
+/// one.
 pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn Verifier) -> Applied {
     if let Some(fleet) = shard {
         let same = fleet.fleet == c.fleet

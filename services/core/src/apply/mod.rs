@@ -1,5 +1,5 @@
-//! What each command does to an account, one file for each kind of command. Each function takes the account as it was. It returns the account as
-//! it becomes, or the reason why nothing changes.
+//! How each command changes an account, one file for each kind of command. Each function takes the account before the command. It returns the account
+//! after it, or the reason why nothing changes.
 
 pub(crate) mod attempt;
 pub(crate) mod fleet;
@@ -12,7 +12,7 @@ use crate::fleet::{At, Fleet};
 use crate::id::{AccountId, Time};
 use crate::verify::Verifier;
 
-/// What every function here needs beside account and command.
+/// The inputs of a command other than the account and the command itself.
 pub(crate) struct Step<'a> {
     pub fleet: &'a Fleet,
     pub at: At,
@@ -22,7 +22,7 @@ pub(crate) struct Step<'a> {
 
 /// The result of a command that was not refused.
 pub(crate) struct Change {
-    /// None: as it was.
+    /// None if the account does not change.
     pub account: Option<Account>,
     pub outcome: Outcome,
     pub effects: Vec<Effect>,
@@ -38,7 +38,7 @@ impl Change {
 }
 
 impl Step<'_> {
-    /// Stamps the account with this entry and watches its next deadline.
+    /// Records this entry's index in the account and reports the account's next deadline.
     #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
     fn keep(&self, mut account: Account, outcome: Outcome, mut effects: Vec<Effect>) -> Changed {
         account.changed = self.at.index;
@@ -60,7 +60,7 @@ impl Step<'_> {
         })
     }
 
-    /// Removes the live record for good. This same entry erases its secrets.
+    /// Removes the live record for ever. The same entry erases its secrets.
     fn end(&self, account: &mut Account, live: &Live, cause: Cause) -> Vec<Effect> {
         let reg_id = live.record.reg_id;
         account.live = None;
@@ -76,7 +76,7 @@ impl Step<'_> {
     }
 }
 
-/// Why there is no live record.
+/// The reason why the account has no live record.
 pub(crate) fn missing(account: Option<&Account>) -> Refusal {
     match account.and_then(|a| a.ended.as_ref()).map(|e| e.cause) {
         Some(Cause::Exhausted) => Refusal::Destroyed,

@@ -14,7 +14,7 @@ pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetMani
         return Change::again(Outcome::Done);
     }
     check_owner(step, live, &c.owner, &Operation::SetManifest(&c.manifest))?;
-    // Only forwards: an attacker who replays an old signed statement must not make an old backup look like the newest.
+    // The sequence must grow: an attacker who replays an old signed statement must not make an old backup look like the newest.
     if account.manifest.is_some_and(|m| c.manifest.sequence <= m.sequence) {
         return Err(Refusal::OldManifest);
     }

@@ -1,10 +1,10 @@
 //! Registration in two phases. Store keeps a record beside the live one. Confirm makes it live and erases the old one's secrets in the same entry.
 //!
-//! Store alone changes nothing for the owner. An attacker who drops replies and lets the client retry gains no fresh budget.
+//! Store alone does not change the live record. An attacker who drops replies so that the client repeats its messages gains no fresh budget.
 //!
-//! The owner key may overwrite a live record in every state. That rescues an account whose last try is open, and unlocks a locked one. A confirmed
-//! registration begins with no lifetime failures: they count guesses at the old record, whose secrets the same entry erases. Only a client that has
-//! the backup key can overwrite a live record, and after an end there is nothing left to guess.
+//! A client with the owner key may overwrite a live record in every state. That rescues an account whose last try is open, and unlocks a locked one.
+//! Confirm sets the lifetime failures to zero: they count guesses at the old record, whose secrets the same entry erases. Only a client that has the
+//! backup key can overwrite a live record. After an end no secret is left that an attacker could guess.
 
 use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
@@ -14,14 +14,14 @@ use crate::id::{Generation, Ordinal, Slot};
 use crate::record::{KsfParams, Record, shares_hash};
 use crate::statement::{self, Operation, Owned};
 
-/// The most bytes of a backup key under the export key.
+/// The most bytes of a record's encrypted backup key.
 const MAX_CIPHERTEXT: usize = 256;
 
 pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Changed {
     let hash = c.record.hash();
     let shares = shares_hash(&c.shares);
     if let Some(known) = before.as_ref().and_then(|a| content(a, c)) {
-        // A reg_id once stored never changes.
+        // The content of a stored reg_id never changes.
         return if known == (hash, shares) { Change::again(Outcome::Done) } else { Err(Refusal::Conflict) };
     }
     let base = before.as_ref().map_or(Generation(0), |a| a.generation);
@@ -76,7 +76,7 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     check_acknowledgements(step, &stored, c)?;
     let mut effects = Vec::new();
     if let Some(old) = account.live.take() {
-        // From this entry on no replica can use the old registration.
+        // Once a replica has applied this entry it can't use the old registration any more.
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
     }
     account.generation = stored.record.generation;
@@ -95,14 +95,14 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     step.keep(account, Outcome::Done, effects)
 }
 
-/// What an account already holds under this reg_id.
+/// The hashes of what the account already has under this reg_id.
 fn content(account: &Account, c: &Store) -> Option<(crate::id::Hash, crate::id::Hash)> {
     let stored = account.stored.as_ref().map(|s| (s.record.reg_id, s.hash, s.shares));
     let live = account.live.as_ref().map(|l| (l.record.reg_id, l.hash, l.shares));
     stored.into_iter().chain(live).find(|(id, ..)| *id == c.record.reg_id).map(|(_, h, s)| (h, s))
 }
 
-/// Checks every rule for a record. A rooted leader must not smuggle in a softer policy, another fleet's record, or a wrong number of shares.
+/// Checks every rule for a record. A rooted leader must not get a softer policy, another fleet's record or a wrong number of shares into the state.
 fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refusal> {
     let r = &c.record;
     let docs = &step.fleet.documents;
@@ -149,7 +149,7 @@ const fn within(k: &KsfParams, floor: &KsfParams, ceiling: &KsfParams) -> bool {
         && k.lanes <= ceiling.lanes
 }
 
-/// At least t different regions must have signed that they stored exactly this record and these shares.
+/// Checks that at least t different regions have signed that they stored this record and these shares.
 fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Result<(), Refusal> {
     let admission = &step.fleet.documents.admission;
     let mut slots: Vec<Slot> = Vec::new();
@@ -172,7 +172,7 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
     if slots.len() < usize::from(stored.record.threshold) { Err(Refusal::Proof) } else { Ok(()) }
 }
 
-/// Checks the live owner's signature over an operation. Only a client that knows the backup key can make it.
+/// Checks the owner key's signature over an operation. Only a client that has the backup key can make it.
 pub(crate) fn check_owner(
     step: &Step<'_>,
     live: &Live,
