@@ -1,9 +1,9 @@
-//! The command line as a value.
+//! Parses the command line.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// What is asked for.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Invocation {
     /// Print the help.
@@ -19,38 +19,38 @@ pub(crate) enum Invocation {
     Copy {
         /// The folder that stands for `/`.
         destination: PathBuf,
-        /// What to copy: absolute, without `..`.
+        /// The paths to copy, absolute and without `..`.
         paths: Vec<PathBuf>,
     },
 }
 
-/// A command line that means nothing.
+/// A command line that can't be parsed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentError {
-    /// No command at all.
+    /// No command.
     #[error("no command: install or copy")]
     NoCommand,
     /// Neither `install` nor `copy`.
     #[error("unknown command {0:?}")]
     UnknownCommand(OsString),
-    /// An option that is not there.
+    /// An unknown option.
     #[error("unknown option {0:?}")]
     UnknownOption(OsString),
     /// `install` without DEST, or with more.
     #[error("install takes exactly one DEST")]
     InstallDestination,
-    /// `copy` without `--to`, with two, or with nothing behind it.
+    /// `copy` without `--to`, with two of them, or with `--to` and no value.
     #[error("copy takes one --to DIR")]
     CopyDestination,
-    /// Nothing to copy: an empty list in a configuration must not pass for done.
+    /// No path to copy. An empty list in a configuration is an error, not success.
     #[error("copy takes at least one PATH")]
     NoPaths,
-    /// Relative, or with `..`: where it would land is not plain to see.
+    /// A path that is relative or contains `..`, so that its place below the destination is not obvious.
     #[error("{0:?} must be absolute and without '..'")]
     NotPlain(PathBuf),
 }
 
-/// Reads what stands after the program's name.
+/// Parses the arguments after the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ArgumentError> {
     let mut arguments = arguments.into_iter();
     let command = arguments.next().ok_or(ArgumentError::NoCommand)?;

@@ -1,4 +1,4 @@
-//! Copies one file, whole or not at all: a container that is killed midway leaves no half library to be loaded.
+//! Copies one file whole or not at all. So a container that is killed midway leaves no half-written library for the vault to load.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -11,12 +11,12 @@ const BUFFER: usize = 256 * 1024;
 /// A file was not copied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// The original can't be read.
+    /// The source file can't be read.
     #[error("{} can't be read", .path.display())]
     Read {
-        /// The original.
+        /// The source file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The copy can't be written.
@@ -24,12 +24,12 @@ pub(crate) enum FileError {
     Write {
         /// The copy.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Copies `from` to `to` with `mode`, in place of a file that may be there. Returns the bytes copied.
+/// Copies `from` to `to` with `mode` and replaces a file that is there. Returns the number of bytes copied.
 pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Result<u64, FileError> {
     let read = |source| FileError::Read { path: from.to_owned(), source };
     let write = |source| FileError::Write { path: to.to_owned(), source };

@@ -1,5 +1,5 @@
-//! Runs in an image of somebody else that may hold nothing, not even a C library. Hence it is static and has few dependencies.
-//! Only arguments, output and exit codes live here.
+//! Copies files out of a vendor's image. It runs in that image, which may not even contain a C library, so it is linked statically and has few
+//! dependencies. Only arguments, output and exit codes live here.
 
 mod arguments;
 mod file;

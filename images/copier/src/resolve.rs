@@ -1,57 +1,57 @@
-//! Where a path leads inside a root, link by link. The kernel would silently stop `..` at `/`; here a link that climbs above the root is refused: it
-//! was not made for this image.
+//! Resolves a path inside a root, link by link. The kernel treats `/..` as `/`. This code refuses a link that leads above the root, because such a
+//! link was not made for this image.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// As many as the kernel follows.
+/// The kernel's own limit (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// The kernel's and the runtime's, not the image's: `/proc/self/fd` would lead anywhere.
+/// Folders that the kernel and the container runtime provide, not the image. A path through `/proc/self/fd` could lead anywhere.
 const NOT_OF_THE_IMAGE: [&str; 3] = ["proc", "sys", "dev"];
 
-/// A path leads nowhere that may be copied.
+/// A path that can't be resolved or must not be copied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// The path, or what a link on its way points at, is not there.
+    /// The path, or the target of a link on it, does not exist.
     #[error("{} is not there", .path.display())]
     Missing {
-        /// What is not there.
+        /// The path that does not exist.
         path: PathBuf,
     },
-    /// It can't be looked at.
+    /// Its metadata can't be read.
     #[error("{} can't be read", .path.display())]
     Unreadable {
-        /// What can't be looked at.
+        /// The path that can't be read.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Links lead in a circle, or nearly.
+    /// The path leads through more than [`LINKS`] links, probably in a circle.
     #[error("{} leads through more than {LINKS} links", .path.display())]
     TooManyLinks {
-        /// What was asked for.
+        /// The path that was to be copied.
         path: PathBuf,
     },
-    /// A link climbs above the root.
+    /// A link leads above the root.
     #[error("{} leads out of /", .path.display())]
     LeavesRoot {
-        /// What was asked for.
+        /// The path that was to be copied.
         path: PathBuf,
     },
-    /// It leads into /proc, /sys or /dev.
+    /// The path leads into /proc, /sys or /dev.
     #[error("{} leads to /{}, which is not the image's", .path.display(), .to.display())]
     NotOfTheImage {
-        /// What was asked for.
+        /// The path that was to be copied.
         path: PathBuf,
-        /// Where it leads.
+        /// The resolved path.
         to: PathBuf,
     },
 }
 
-/// The place, relative to `root` and without any link in it, that `path` leads to. `path` is taken from `root`, absolute or not.
+/// Resolves `path`, absolute or not, below `root`. The result is relative to `root` and contains no link.
 pub(crate) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, ResolveError> {
     let mut place = PathBuf::new();
     let mut ahead = steps(path);

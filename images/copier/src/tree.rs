@@ -1,4 +1,4 @@
-//! Files and folders with all that is in them. The image is a stranger's: its links are resolved by us, and what it can make us write is bounded.
+//! Copies files and whole folders. An attacker may have made the image, so this code resolves links itself and limits the number of copied entries.
 
 use std::fmt;
 use std::fs::{self, Metadata, Permissions};
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use crate::file::{self, FileError};
 use crate::resolve::{self, ResolveError};
 
-/// Folders that link to each other can unfold to far more than is on disk.
+/// The limit of copied entries. Folders that link to each other can expand to far more entries than the image has.
 const ENTRIES: u64 = 100_000;
 
-/// Something was not copied, and the rest therefore not either.
+/// An error that ends the copying.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TreeError {
-    /// The path leads nowhere that may be copied.
+    /// A path can't be resolved or must not be copied.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// A file.
+    /// A file can't be copied.
     #[error(transparent)]
     File(#[from] FileError),
     /// A folder can't be listed.
@@ -26,7 +26,7 @@ pub(crate) enum TreeError {
     List {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// A folder can't be made.
@@ -34,26 +34,26 @@ pub(crate) enum TreeError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Asked for by name, but neither file nor folder.
+    /// A path on the command line is neither a file nor a folder.
     #[error("{} is neither file nor folder", .path.display())]
     Special {
-        /// What it is called.
+        /// The path.
         path: PathBuf,
     },
-    /// More than [`ENTRIES`].
+    /// More than [`ENTRIES`] entries.
     #[error("more than {ENTRIES} files and folders: name only what the library needs")]
     TooMany,
 }
 
-/// Something inside a folder that was left out; the folder is of use without it.
+/// An entry of a folder that was left out. The rest of the folder is copied without it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Omitted {
-    /// A link to nothing, or in a circle.
+    /// A link whose target does not exist, or a circle of links.
     Dangling(PathBuf),
-    /// A link to a folder that it lies in.
+    /// A link to a folder that contains it.
     Circle(PathBuf),
     /// A socket, pipe or device.
     Special(PathBuf),
@@ -73,7 +73,7 @@ impl fmt::Display for Omitted {
     }
 }
 
-/// What was copied so far.
+/// How much was copied so far.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Done {
     pub(crate) files: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Done {
     entries: u64,
 }
 
-/// Copies out of one root into one destination.
+/// Copies from one root into one destination.
 pub(crate) struct Tree<'a> {
     root: &'a Path,
     destination: PathBuf,
@@ -91,7 +91,7 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Makes the destination if it is not there.
+    /// Creates the destination if it does not exist.
     pub(crate) fn open(
         root: &'a Path,
         destination: &Path,
@@ -103,7 +103,7 @@ impl<'a> Tree<'a> {
         Ok(Self { root, destination, left_out, done: Done::default(), limit: ENTRIES })
     }
 
-    /// What was copied so far.
+    /// How much was copied so far.
     pub(crate) fn done(&self) -> Done {
         self.done
     }
@@ -134,7 +134,7 @@ impl<'a> Tree<'a> {
         if self.done.entries > self.limit {
             return Err(TreeError::TooMany);
         }
-        // A set-user-id program has no business on the volume.
+        // Drop the set-user-id, set-group-id and sticky bits.
         let mode = metadata.permissions().mode() & 0o777;
         if metadata.is_dir() {
             return self.folder(place, mode, to, inside);
@@ -157,7 +157,7 @@ impl<'a> Tree<'a> {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && to.is_dir() => {}
             other => other.map_err(write)?,
         }
-        // Ours to fill until all is in it, also when the last run has left it unwritable.
+        // Make the folder writable until all its entries are copied. An earlier run may have left it read-only.
         fs::set_permissions(to, Permissions::from_mode(mode | 0o700)).map_err(write)?;
         let mut names = fs::read_dir(self.root.join(place))
             .map_err(list)?
@@ -177,7 +177,7 @@ impl<'a> Tree<'a> {
         fs::set_permissions(to, Permissions::from_mode(mode)).map_err(write)
     }
 
-    /// What an entry of a folder really is, or why it is left out.
+    /// The resolved path and metadata of a folder's entry, or why the entry is left out.
     fn within(
         &self,
         named: &Path,

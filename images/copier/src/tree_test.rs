@@ -1,4 +1,4 @@
-//! Whole trees, in a root of their own.
+//! Copies of whole folders, each test with its own root.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -51,7 +51,7 @@ impl Image {
         (result, omitted)
     }
 
-    /// Path below the destination → content and mode; a folder's content is `/`.
+    /// Content and mode by path below the destination. The content of a folder is `/`.
     fn found(&self) -> BTreeMap<String, (String, u32)> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.destination()];

@@ -1,4 +1,4 @@
-//! The program as the init containers run it: what it prints and how it ends.
+//! Runs the program as the init containers do, and checks its output and exit codes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ fn it_installs_itself_and_the_copy_works() {
     assert!(run(&["install", text(dir.path())]).status.success());
     let copy = dir.path().join("copier");
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o7777, 0o555);
-    // A container that starts again installs again.
+    // A container that restarts installs the program again.
     assert!(run(&["install", text(&copy)]).status.success());
     let version = Command::new(&copy).arg("--version").output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("copier {}\n", env!("CARGO_PKG_VERSION")));

@@ -1,10 +1,10 @@
-//! Tables of addresses: region → `host:port`.
+//! Tables of addresses: `host:port` by region.
 
 use std::collections::BTreeMap;
 
 use crate::FieldError;
 
-/// Every region has one address of its own.
+/// Checks that each region has an address that no other region has.
 pub(crate) fn check(field: &'static str, table: &BTreeMap<String, String>) -> Result<(), FieldError> {
     if let Some(region) = table.keys().find(|r| !is_region(r)) {
         return Err(FieldError::new(field, format!("`{region}` is no region's name")));

@@ -1,4 +1,4 @@
-//! `chatd.toml`. It holds no secret: keys and the database's password are named by path.
+//! `chatd.toml`. It contains no secret, only the paths of files with the keys and the database's password.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub struct Config {
     /// Key metadata. Without it ChatD's answers about keys are always stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
-    /// What one client may do.
+    /// Limits for clients.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -94,11 +94,12 @@ pub struct Postgres {
     pub url_file: PathBuf,
 }
 
-/// Limits. The operator always writes `connections`, `connections_per_address` and `frames_per_second`; the others are written if they differ from the default.
+/// Limits. The operator always writes `connections`, `connections_per_address` and `frames_per_second`. It writes the others only if they differ from
+/// the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections in all.
+    /// Connections in total.
     pub connections: u32,
     /// Connections of one account.
     #[serde(skip_serializing_if = "is::<PER_ACCOUNT>")]
@@ -108,19 +109,19 @@ pub struct Limits {
     /// Streams of one connection.
     #[serde(skip_serializing_if = "is_default_streams")]
     pub streams: usize,
-    /// Frames a second of one account.
+    /// Frames per second of one account.
     pub frames_per_second: u32,
-    /// Frames that an account may save up.
+    /// Frames that one account may send in a burst.
     #[serde(skip_serializing_if = "is::<FRAMES_BURST>")]
     pub frames_burst: u32,
-    /// Requests and frames a second of one address. Many people share an address behind a carrier's gateway, or behind a load balancer that does not pass
-    /// addresses on.
+    /// Requests and frames per second of one address. Many users share an address behind a carrier's gateway, or behind a load balancer that does not
+    /// forward client addresses.
     #[serde(skip_serializing_if = "is::<PER_ADDRESS>")]
     pub address_per_second: u32,
-    /// Requests and frames that an address may save up.
+    /// Requests and frames that one address may send in a burst.
     #[serde(skip_serializing_if = "is::<ADDRESS_BURST>")]
     pub address_burst: u32,
-    /// ChatD closes a connection on which nothing arrived for so many seconds.
+    /// ChatD closes a connection on which no byte arrived for this many seconds.
     #[serde(skip_serializing_if = "is_default_idle")]
     pub idle_seconds: u64,
 }
@@ -159,7 +160,7 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// Reads and checks the file. Relative paths are relative to it.
+    /// Reads and checks the file. Relative paths in it start from its folder.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         file::read(path, Self::parse)
     }

@@ -56,7 +56,7 @@ proptest::proptest! {
     }
 }
 
-/// Every pod template has a hash of this text: what is written must not change.
+/// Each pod template contains a hash of this text, so the written text must not change.
 #[test]
 fn defaults_are_not_written() {
     let c = Config::parse(GOOD, Path::new("/srv")).unwrap();

@@ -1,8 +1,8 @@
-//! A configuration that the program refuses.
+//! Errors of a configuration file.
 
 use std::path::PathBuf;
 
-/// The program can't use the file.
+/// The program refuses the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
@@ -10,10 +10,10 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file is not TOML of this shape.
+    /// The file is not TOML with these fields.
     #[error("{}: {why}", path.display())]
     Parse {
         /// The file.
@@ -35,7 +35,7 @@ pub enum ConfigError {
 pub struct FieldError {
     /// The field.
     pub field: &'static str,
-    /// What is wrong and what would be right.
+    /// What is wrong, and which values are allowed.
     pub why: String,
 }
 

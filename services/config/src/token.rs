@@ -1,4 +1,4 @@
-//! `[token]` of `vault.toml`: the hardware token, and how long its operations may take.
+//! `[token]` of `vault.toml`: the HSM token, and how long its operations may take.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::FieldError;
 
-/// Where the token is and how long it may take.
+/// The token's PKCS#11 module, label and PIN file, and the deadlines of its operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
@@ -20,13 +20,13 @@ pub struct TokenConfig {
     /// Sessions and threads, 1 to 64.
     #[serde(default = "default_pool", skip_serializing_if = "is_default_pool")]
     pub pool: usize,
-    /// How long one operation in service may take, in milliseconds, waiting for a free session included.
+    /// How long one operation in service may take, in milliseconds. This includes the wait for a free session.
     #[serde(default = "default_call", skip_serializing_if = "is_default_call")]
     pub call_deadline_ms: u64,
-    /// How long a connection, a ceremony or a probe may take, in milliseconds: it makes keys.
+    /// How long a connection, a ceremony or a probe may take, in milliseconds. It is longer, because these make keys.
     #[serde(default = "default_ceremony", skip_serializing_if = "is_default_ceremony")]
     pub ceremony_deadline_ms: u64,
-    /// Operations that may wait for a free session; the vault refuses more at once.
+    /// Operations that may wait for a free session. The vault refuses further ones at once.
     #[serde(default = "default_queue", skip_serializing_if = "is_default_queue")]
     pub queue: usize,
 }
@@ -57,7 +57,7 @@ const fn is_default_queue(n: &usize) -> bool {
 }
 
 impl TokenConfig {
-    /// A configuration with the default of every field that has one.
+    /// A configuration with the default of each field that has one.
     pub fn new(module: PathBuf, token_label: String, pin_file: PathBuf) -> Self {
         Self {
             module,
@@ -70,11 +70,11 @@ impl TokenConfig {
         }
     }
 
-    /// Checks every field. The token looks at the files when it is connected.
+    /// Checks every field. The files themselves are checked when the vault connects the token.
     pub fn validate(&self) -> Result<(), FieldError> {
         let bad = |field, why: &str| Err(FieldError::new(field, why));
         if !self.module.is_absolute() {
-            // The loader would search the library path for a relative one: an attacker who sets that path would choose the module.
+            // The loader searches the library path for a relative name. An attacker who can set that path would choose the module.
             return bad("module", "must be the absolute path of a PKCS#11 module");
         }
         if self.token_label.is_empty() || self.token_label.len() > 32 {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused_by_name() {
-        // A PIN in the configuration is the mistake that people make.
+        // An operator may write a PIN into the configuration by mistake.
         let text = "module = '/m.so'\ntoken_label = 'label'\npin_file = '/pin'\npin = '1234'\n";
         let error = toml::from_str::<TokenConfig>(text).unwrap_err();
         assert!(error.message().contains("`pin`"), "{error}");

@@ -1,4 +1,4 @@
-//! `vault.toml`. It holds no secret: keys and the PIN are named by path.
+//! `vault.toml`. It contains no secret, only the paths of files with the keys and the PIN.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,17 +15,17 @@ use crate::{ConfigError, FieldError, TokenConfig, address, file};
 pub struct Config {
     /// The region's name, as on the admission list.
     pub region: String,
-    /// Folder of the store. It must lie on another volume than a software token's directory.
+    /// Folder of the store. It must be on another volume than a software token's directory.
     pub data: PathBuf,
-    /// The pinned root: a file of `bkv ceremony root`, or of the vault that made an in-fleet root.
+    /// The pinned root, in a file that `bkv ceremony root` or the seed vault of an in-fleet root wrote.
     pub root: PathBuf,
-    /// Raft groups; the policy must have the same number.
+    /// The number of shards. The policy must have the same number.
     #[serde(default = "default_shards")]
     pub shards: u16,
-    /// The vault makes the root here, once, and writes its public half to `root`. Only the seed region of an in-fleet root has this.
+    /// Makes this vault create the root once and write its public half to `root`. Only the seed of an in-fleet root has this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub make_root: Option<MakeRoot>,
-    /// The hardware token.
+    /// The HSM token.
     pub token: TokenConfig,
     /// Where the vault listens.
     pub listen: Listen,
@@ -38,7 +38,7 @@ pub struct Config {
     pub raft: Timings,
 }
 
-/// An in-fleet root to be made.
+/// The in-fleet root that this vault creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MakeRoot {
@@ -62,11 +62,11 @@ fn read_fleet_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fl
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// For other vaults.
+    /// For connections of other vaults.
     pub peer: SocketAddr,
-    /// For ChatD.
+    /// For connections of ChatD.
     pub relay: SocketAddr,
-    /// For administration.
+    /// For the admin API.
     pub admin: SocketAddr,
     /// `/livez`, `/readyz`, `/metrics`, without TLS.
     pub health: SocketAddr,
@@ -88,16 +88,16 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timings {
-    /// Between heartbeats, milliseconds.
+    /// Time between heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
-    /// Election timeout, milliseconds. After `election_max_ms` without a heartbeat a follower waits a further random time between `election_min_ms` and
-    /// `election_max_ms`, then starts an election.
+    /// Shortest election timeout, in milliseconds. After `election_max_ms` without a heartbeat a follower waits a further random time between
+    /// `election_min_ms` and `election_max_ms`, then starts an election.
     pub election_min_ms: u64,
-    /// See `election_min_ms`.
+    /// Longest election timeout, in milliseconds. See `election_min_ms`.
     pub election_max_ms: u64,
-    /// Entries between snapshots.
+    /// The number of entries between snapshots.
     pub snapshot_entries: u64,
-    /// Seconds between snapshots. An entry leaves the log within twice this time, and with it a key that was destroyed since.
+    /// Seconds between snapshots. An entry is removed from the log within twice this time, and with it the secrets of keys that were destroyed since.
     pub snapshot_every_s: u64,
 }
 
@@ -124,7 +124,7 @@ const fn default_shards() -> u16 {
 }
 
 impl Config {
-    /// Reads and checks the file. Relative paths are relative to it.
+    /// Reads and checks the file. Relative paths in it start from its folder.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         file::read(path, Self::parse)
     }
@@ -176,7 +176,7 @@ impl Timings {
 impl Listen {
     fn check(&self) -> Result<(), FieldError> {
         let ports = [self.peer, self.relay, self.admin, self.health];
-        // Port 0 lets the system choose.
+        // With port 0 the system chooses a port.
         if ports.iter().enumerate().any(|(i, a)| a.port() != 0 && ports.iter().skip(i + 1).any(|b| a == b)) {
             let why = "each of peer, relay, admin and health needs an address of its own";
             return Err(FieldError::new("listen", why));

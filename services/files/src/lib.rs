@@ -1,8 +1,8 @@
-//! Files that are on the disk whole or not at all. After a crash or a power cut there is the old file or the new one, never half of one.
+//! Writes files whole or not at all. After a crash or a power cut there is the old file or the new one, never a part of one.
 //!
-//! The new content is written beside its place under a random name, synchronised, renamed, and then the folder is synchronised. The random name is
-//! opened with O_EXCL: a file or symbolic link that another user laid there is never opened. A symbolic link at the place itself is replaced and
-//! not followed. The folders on the way are the caller's to check.
+//! A write puts the content into a file with a random name in the same folder, syncs it, renames it, and syncs the folder. It opens the random name
+//! with O_EXCL, so it never opens a file or symbolic link that an attacker put there. It replaces a symbolic link at the target path and does not
+//! follow it. The caller must check the folders of the path.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-/// A file beside its place that is older than this was left by a process that died: no write takes as long.
+/// Age at which a temporary file counts as left behind by a killed process. No write takes this long.
 const ABANDONED: Duration = Duration::from_hours(1);
 
-/// Who may read a file. The process's umask has no part in it.
+/// The permissions of a file. The process's umask does not change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// 0600: its owner only.
+    /// 0600: only the owner can read it.
     Private,
-    /// 0644: everybody.
+    /// 0644: every user can read it.
     Public,
-    /// These bits.
+    /// These permission bits.
     Bits(u32),
 }
 
@@ -36,27 +36,27 @@ impl Mode {
     }
 }
 
-/// Writes the file, in place of one that may be there. On the disk when it returns.
+/// Writes the file and replaces one that is there. The file is on the disk when this returns.
 pub fn replace(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let mut file = Unpublished::beside(path)?;
     file.write_all(bytes)?;
     file.replace(mode)
 }
 
-/// Writes a file that must not be there yet: `AlreadyExists` otherwise, and what is there stays as it is. On the disk when it returns.
+/// Writes a new file. If there is one already, it returns `AlreadyExists` and does not change that file. The file is on the disk when this returns.
 pub fn create(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let mut file = Unpublished::beside(path)?;
     file.write_all(bytes)?;
     file.create(mode)
 }
 
-/// Gives a complete file or folder tree its name. `from` must be on the disk already. The new name is on the disk when this returns.
+/// Renames a complete file or folder. Its content must be on the disk already. The new name is on the disk when this returns.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder(parent(to))
 }
 
-/// Puts the folder's entries on the disk: names that were added, renamed or removed.
+/// Syncs the folder, so that added, renamed and removed names are on the disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -69,7 +69,7 @@ pub struct Unpublished {
 }
 
 impl Unpublished {
-    /// Begins a file that will be at `path`, whose folder must exist.
+    /// Begins a file for `path`. The folder of `path` must exist.
     pub fn beside(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
         let mut prefix = std::ffi::OsString::from(".");
@@ -80,14 +80,14 @@ impl Unpublished {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Gives the file its name, in place of one that may be there. On the disk when it returns.
+    /// Renames the file to its path and replaces one that is there. The file is on the disk when this returns.
     pub fn replace(self, mode: Mode) -> io::Result<()> {
         self.settle(mode)?;
         self.file.persist(&self.path).map_err(|e| e.error)?;
         sync_folder(parent(&self.path))
     }
 
-    /// Gives the file its name, which must be free. On the disk when it returns.
+    /// Renames the file to its path, where no file may be. The file is on the disk when this returns.
     pub fn create(self, mode: Mode) -> io::Result<()> {
         self.settle(mode)?;
         self.file.persist_noclobber(&self.path).map_err(|e| e.error)?;
@@ -115,8 +115,7 @@ impl io::Write for Unpublished {
 
 const SUFFIX: &str = ".new";
 
-/// Removes temporary files that a killed writer left. Such a file may hold a secret whose later versions were deleted. A file that can't be removed does not
-/// stop the writer.
+/// Removes temporary files that a killed writer left. Such a file may contain a secret that was deleted since. An error does not stop the writer.
 fn remove_abandoned(folder: &Path, prefix: &std::ffi::OsStr) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -129,7 +128,7 @@ fn remove_abandoned(folder: &Path, prefix: &std::ffi::OsStr) {
     }
 }
 
-/// The folder of a path; `.` for a bare name.
+/// The folder of a path, or `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

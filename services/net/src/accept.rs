@@ -1,4 +1,4 @@
-//! The accept loop. It ends at its token, and so does every connection that it accepted.
+//! The accept loop. It ends when its token is cancelled, and so does each connection that it accepted.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Yields connections.
 pub trait Listen: Send + 'static {
-    /// One connection, with what the listener knows about it.
+    /// A connection and what the listener knows about it.
     type Accepted: Send;
 
     /// The next connection.
@@ -43,7 +43,7 @@ pub struct AtMost<L> {
 }
 
 impl<L> AtMost<L> {
-    /// At most `connections` at once.
+    /// Allows at most `connections` at once.
     pub fn new(listener: L, connections: usize) -> Self {
         Self { listener, room: Arc::new(Semaphore::new(connections)) }
     }
@@ -87,7 +87,7 @@ pub async fn accept<L, S>(
     }
 }
 
-/// The server's side of a TLS handshake, with a deadline: a client that never finishes must not hold a connection.
+/// The server's side of a TLS handshake, with a deadline. Otherwise an attacker could hold connections by never finishing the handshake.
 pub async fn handshake<S>(acceptor: &TlsAcceptor, stream: S, within: Duration) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,

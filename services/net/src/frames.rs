@@ -32,7 +32,7 @@ impl<M: Message + Default> Decoder for Reading<M> {
     }
 }
 
-/// Encodes messages straight into the buffer of the writer: `LengthDelimitedCodec` would copy each of them once more.
+/// Encodes messages directly into the writer's buffer. `LengthDelimitedCodec` would copy each message once more.
 #[derive(Debug)]
 pub struct Writing;
 
@@ -61,33 +61,33 @@ pub fn reader<R: AsyncRead, M>(stream: R, most: usize) -> Reader<R, M> {
     FramedRead::with_capacity(stream, Reading { lengths, message: PhantomData }, BUFFER)
 }
 
-/// Writes messages, many in one system call: they gather until [`Writer::flush`].
+/// Writes many messages in one system call. They wait in the buffer until [`Writer::flush`].
 #[derive(Debug)]
 pub struct Writer<W>(FramedWrite<W, Writing>);
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// Over `stream`.
+    /// A writer to `stream`.
     pub fn new(stream: W) -> Self {
         Self(FramedWrite::new(stream, Writing))
     }
 
-    /// Adds a message.
+    /// Adds a message to the buffer.
     pub fn put<M: Message>(&mut self, message: &M) -> io::Result<()> {
         put(self.0.write_buffer_mut(), message)
     }
 
-    /// True once it is time to flush: more messages would only delay the first.
+    /// True once the buffer is full enough to flush. More messages would only delay the first one.
     pub fn is_full(&self) -> bool {
         self.0.write_buffer().len() >= GATHERED
     }
 
-    /// Writes everything that was added.
+    /// Writes the buffer to the stream.
     pub async fn flush(&mut self) -> io::Result<()> {
-        // The item type is free, since flushing encodes nothing.
+        // Any item type will do, because a flush encodes nothing.
         SinkExt::<&()>::flush(&mut self.0).await
     }
 
-    /// Writes `first` with everything else that waits in `queue`.
+    /// Writes `first` and all messages that wait in `queue`.
     pub async fn write_waiting<M: Message>(
         &mut self,
         first: M,
@@ -150,7 +150,7 @@ mod tests {
             near.write_all(bytes).await.unwrap();
             assert!(reader::<_, String>(far, 16).next().await.unwrap().is_err());
         }
-        // A stream that ends within a frame is an error too, and its end between two frames is none.
+        // A stream that ends within a frame is an error. An end between two frames is none.
         let (mut near, far) = duplex(64);
         near.write_all(&[0, 0, 0, 5, 0x0a]).await.unwrap();
         drop(near);

@@ -1,5 +1,5 @@
-//! HTTP/1.1 over one accepted connection, with a deadline for each request's headers: axum::serve and hyper's default builder have none, so a
-//! silent client would hold its connection for ever.
+//! HTTP/1.1 over one accepted connection, with a deadline for each request's headers. axum::serve and hyper's default builder have no such deadline,
+//! so a silent client would hold its connection for ever.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,12 +16,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{AtMost, accept};
 
-/// A client of a plain port sends each request's headers within this time, or is disconnected.
+/// Deadline for the headers of each request on a port without TLS. A slower client is disconnected.
 const HEADERS: Duration = Duration::from_secs(10);
-/// Connections of a plain port at once. Anybody in the cluster can connect, and each connection costs memory.
+/// Limit of open connections on a port without TLS. Every pod in the cluster can connect, and each connection costs memory.
 const AT_ONCE: usize = 64;
 
-/// Serves one connection until the client closes it or sends no headers for `headers`; also protocols that it upgrades to.
+/// Serves one connection until the client closes it or sends no headers for `headers`. The client may upgrade it to another protocol.
 pub async fn serve<S>(stream: S, app: Router, headers: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -34,7 +34,7 @@ where
     }
 }
 
-/// Serves `app` without TLS until `stop`: probes and metrics. Returns the bound address once it listens.
+/// Serves `app` (probes and metrics) without TLS until `stop`. Returns the bound address once it listens.
 pub async fn plain(
     address: SocketAddr,
     app: Router,
@@ -65,7 +65,7 @@ mod tests {
         Router::new().route("/livez", get(|| async { "ok\n" }))
     }
 
-    /// Paused time: tokio advances it to the deadline as soon as nothing else can run.
+    /// Time is paused. Tokio advances it to the deadline as soon as no task can run.
     #[tokio::test(start_paused = true)]
     async fn a_client_without_headers_is_disconnected() {
         let (mut client, server) = duplex(1024);

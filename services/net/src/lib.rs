@@ -1,5 +1,5 @@
-//! What every program does on a network: accept connections, frame messages, own its tasks, end on a signal. Nothing here knows what the messages
-//! mean, and nothing here depends on vaults, ChatD or the operator.
+//! Network code that every program shares: accept connections, frame messages, own tasks, end on a signal. Nothing here interprets the messages or
+//! depends on vaults, ChatD or the operator.
 #![forbid(unsafe_code)]
 
 pub mod accept;

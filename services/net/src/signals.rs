@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT end a program in order.
+//! Ends a program in order on SIGTERM or SIGINT.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs `program` and cancels `stop` at the first SIGTERM or SIGINT. `program` decides when it ends after that.
+/// Runs `program` and cancels `stop` at the first SIGTERM or SIGINT. Then `program` itself decides when to return.
 pub async fn until_signalled<T>(stop: &CancellationToken, program: impl Future<Output = T>) -> io::Result<T> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let signalled = async {

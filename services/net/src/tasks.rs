@@ -1,4 +1,4 @@
-//! Tasks by name, so that a shutdown can log which of them still run.
+//! Named groups of tasks, so that a shutdown can log which of them still run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Tasks(Arc<Mutex<BTreeMap<&'static str, TaskTracker>>>);
 pub struct StillRunning(Vec<(&'static str, usize)>);
 
 impl Tasks {
-    /// The group of this name: the same one for each caller.
+    /// The group of this name. All callers get the same one.
     pub fn group(&self, name: &'static str) -> TaskTracker {
         self.0.lock().entry(name).or_default().clone()
     }
@@ -32,7 +32,7 @@ impl Tasks {
             .collect()
     }
 
-    /// Waits until every task of every group has ended, at most for `within`. The caller must have told them to end.
+    /// Waits at most `within` until all tasks of all groups have ended. The caller must cancel them first.
     pub async fn ended(&self, within: Duration) -> Result<(), StillRunning> {
         let all = async {
             loop {

@@ -1,5 +1,5 @@
-//! Tink stream in, plaintext out: whole authenticated segments only, in order.
-//! An attacker who owns the storage sees which error we give, and nothing else.
+//! Decrypts a Tink stream. It returns only whole authenticated segments, in order.
+//! An attacker who controls the storage can learn which error the reader returned, and nothing else.
 
 use std::io::{self, Read, Write};
 
@@ -11,7 +11,7 @@ use crate::{
     segment::{Broken, Cipher, Options, STREAM_HEADER, StreamKey, TAG},
 };
 
-/// Decrypts what it reads. The end of the plaintext is told only after the last segment is authenticated.
+/// Decrypts what it reads. It reports the end of the plaintext only after it has authenticated the last segment.
 pub struct Decryptor<R: Read> {
     source: R,
     pipeline: Pipeline,
@@ -53,23 +53,23 @@ impl<R: Read> Decryptor<R> {
         })
     }
 
-    /// The source, for what its owner wants to know of it.
+    /// The source, so that its owner can look at it.
     pub(crate) fn source(&self) -> &R {
         &self.source
     }
 
-    /// Number of the last segment, once the source has ended.
+    /// Number of the last segment. `None` until the source has ended.
     pub(crate) fn last_index(&self) -> Option<u32> {
         self.last
     }
 
-    /// The next authenticated segment's plaintext, or `None` after the last one. Once it fails it gives nothing more.
+    /// The next authenticated segment's plaintext, or `None` after the last one. After an error it returns no more plaintext.
     pub fn next_segment(&mut self) -> Result<Option<&[u8]>> {
         self.advance()?;
         Ok(self.segment())
     }
 
-    /// The segment that came last, again.
+    /// The segment that the last call returned.
     pub(crate) fn segment(&self) -> Option<&[u8]> {
         self.current.as_ref().map(Chunk::filled)
     }
@@ -103,7 +103,7 @@ impl<R: Read> Decryptor<R> {
         }
     }
 
-    /// Reads a segment and a little more: only the source's end shows which segment is the last.
+    /// Reads a segment and a little more, because only the source's end shows which segment is the last.
     fn read_segment(&mut self) -> Result<()> {
         let mut chunk = self.pipeline.take();
         let size = if self.first { self.segment - STREAM_HEADER } else { self.segment };
@@ -121,7 +121,7 @@ impl<R: Read> Decryptor<R> {
         self.source_ended = true;
         self.last = Some(self.pipeline.next_index()?);
         if chunk.len < TAG {
-            // Not even room for a tag. Earlier segments may wait unopened: none of them is needed to know this.
+            // The last segment is too short for a tag, so the stream is truncated. Earlier segments that are not opened yet can't change that.
             return Err(Error::Truncated);
         }
         self.pipeline.submit(chunk, true)
@@ -173,8 +173,8 @@ pub(crate) fn fill(source: &mut impl Read, space: &mut [u8]) -> Result<usize> {
     Ok(n)
 }
 
-/// Decrypts all of `source` into `sink`; returns the plaintext's length in bytes. On an error `sink` holds a prefix that
-/// is genuine but incomplete: only the caller knows how to discard it.
+/// Decrypts all of `source` into `sink` and returns the plaintext's length in bytes. After an error `sink` holds a genuine but
+/// incomplete prefix, which the caller must discard.
 pub fn copy_decrypt(
     source: &mut impl Read,
     mut sink: impl Write,

@@ -1,4 +1,4 @@
-//! Plaintext of unknown length in, Tink stream out.
+//! Encrypts plaintext of unknown length as a Tink stream.
 
 use std::io::{self, Read, Write};
 
@@ -11,10 +11,10 @@ use crate::{
     segment::{Cipher, Options, StreamKey, capacity},
 };
 
-/// Bytes read past a full segment to see whether it is the last.
+/// Bytes to read past a full segment to detect whether it is the last.
 pub(crate) const LOOK_AHEAD: usize = 4096;
 
-/// Encrypts what is written to it. Without [`Encryptor::finish`] the stream has no last segment and never decrypts.
+/// Encrypts what is written to it. Without [`Encryptor::finish`] the stream has no last segment, so a reader never accepts it as whole.
 pub struct Encryptor<W: Write> {
     sink: W,
     pipeline: Pipeline,
@@ -27,7 +27,7 @@ pub struct Encryptor<W: Write> {
 }
 
 impl<W: Write> Encryptor<W> {
-    /// Begins a stream: writes Tink's stream header.
+    /// Begins a stream by writing Tink's stream header.
     pub fn new(mut sink: W, key: &StreamKey, aad: &[u8], options: Options) -> Result<Self> {
         let Options { segment, workers } = options.check()?;
         let (cipher, header) = Cipher::fresh(key, aad)?;
@@ -79,7 +79,7 @@ impl<W: Write> Encryptor<W> {
             self.current.len += n;
             return Ok(n);
         }
-        // Full: whether it is the last one shows only when more arrives. A small look ahead instead of a second buffer
+        // The segment is full. It is the last one unless more bytes follow. A small look-ahead instead of a second buffer
         // keeps one worker's data in its core's cache.
         let most = capacity(self.segment, 1).min(self.ahead.len());
         let n = read_retrying(source, self.ahead.get_mut(..most).ok_or(Error::Crypto)?)?;
@@ -92,7 +92,7 @@ impl<W: Write> Encryptor<W> {
         Ok(n)
     }
 
-    /// Sends the full segment off before the next buffer is taken: with one worker it is the same buffer again.
+    /// Submits the full segment before it takes the next buffer. With one worker that is the same buffer again.
     fn next_chunk(&mut self) -> Result<()> {
         let full = std::mem::replace(&mut self.current, Chunk::empty());
         self.send(full, false)?;
@@ -117,7 +117,7 @@ impl<W: Write> Encryptor<W> {
         Ok(true)
     }
 
-    /// Writes the last segment; gives the sink and the number of bytes that the whole stream took.
+    /// Writes the last segment. Returns the sink and the length of the whole stream in bytes.
     pub fn finish(mut self) -> Result<(W, u64)> {
         if self.failed {
             return Err(Error::FailedBefore);
@@ -161,7 +161,7 @@ impl<W: Write> Write for Encryptor<W> {
         })
     }
 
-    /// Does nothing: a segment is written when it is full, and a short one only at the end.
+    /// Does nothing. A segment is written when it is full. Only the last one may be shorter.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -182,7 +182,7 @@ pub(crate) fn read_retrying(source: &mut impl Read, space: &mut [u8]) -> Result<
     }
 }
 
-/// Encrypts all of `source` into `sink`; returns the plaintext's length in bytes.
+/// Encrypts all of `source` into `sink` and returns the plaintext's length in bytes.
 pub fn copy_encrypt(
     source: &mut impl Read,
     sink: impl Write,

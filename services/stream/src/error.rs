@@ -1,24 +1,24 @@
-//! Every way in which a backup or a restore can fail, with what the person can do about it.
-//! No variant holds key material or file content; paths are the person's own.
+//! All errors of a backup or a restore, with what the user can do about them.
+//! No variant contains key material or file content. The paths are those that the user gave.
 
 use std::{io, path::PathBuf};
 
 /// Shorthand for this crate's results.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failed backup or restore. Each text ends with the remedy where there is one.
+/// An error of a backup or restore. If there is a remedy, the text ends with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key-check value in the header belongs to another key (S30).
     #[error("this is not the key of this backup; check the 64 digits, or take the key of the right account")]
     WrongKey,
-    /// An authentication tag did not match: the bytes were changed (S28).
+    /// An authentication tag did not match, so the bytes were changed (S28).
     #[error("the backup is damaged in segment {segment}; fetch the file again or restore an earlier backup")]
     Corrupt {
         /// Segment number, from 0.
         segment: u32,
     },
-    /// The file does not end where its writer ended it: bytes are missing at the end, or were added.
+    /// The file does not end where its writer ended it: bytes at the end are missing or were added.
     #[error("the backup is cut short or does not end where it was ended; fetch the whole file again")]
     Truncated,
     /// The header names another account, backup, sequence or file than the one asked for (S29).
@@ -26,9 +26,9 @@ pub enum Error {
     ForeignStream {
         /// Which field of the manifest differs.
         field: &'static str,
-        /// What the header says.
+        /// The value in the header.
         found: String,
-        /// What the caller asked for.
+        /// The value that the caller expects.
         expected: String,
     },
     /// The stream is older than the newest one known (S29).
@@ -42,28 +42,28 @@ pub enum Error {
         /// Newest sequence known to the record or the device.
         known: u64,
     },
-    /// The bytes do not begin like a backup file.
+    /// The file does not begin with the magic of a backup file.
     #[error("this is not a backup file; choose a file that `bkv backup` wrote")]
     NotABackup,
-    /// Written by a newer program.
+    /// A newer program wrote the file.
     #[error("the backup has format version {0}, which this program does not know; update the program")]
     UnknownVersion(u8),
-    /// The header's manifest is malformed or outside its bounds.
+    /// The header's manifest is malformed or out of bounds.
     #[error("the header of the backup is malformed ({0}); fetch the file again")]
     BadHeader(&'static str),
-    /// The caller asked for something that the format cannot hold.
+    /// The caller set an option that the format does not allow.
     #[error("{0}")]
     BadOption(&'static str),
-    /// More than 2³² segments.
+    /// The stream would have more than 2³² segments.
     #[error("the backup is too long for one file (2^32 segments); split it")]
     TooLong,
-    /// The cancel flag was raised.
+    /// The caller cancelled the operation.
     #[error("cancelled; nothing was changed")]
     Cancelled,
-    /// This reader or writer failed before and gives nothing any more.
+    /// This reader or writer failed before and can't be used again.
     #[error("this stream failed before; begin again")]
     FailedBefore,
-    /// The operating system gave no randomness, or the cipher refused.
+    /// The operating system returned no randomness, or the cipher failed.
     #[error("the cryptographic library failed; begin again")]
     Crypto,
     /// A source file or folder could not be read.
@@ -74,37 +74,37 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A source file was written to while it was read.
+    /// Another process changed a source file while the backup read it.
     #[error("{path} changed while it was read; begin again when it is quiet", path = path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
-    /// What was to be backed up is no folder.
+    /// The source of the backup is not a folder.
     #[error("{path} is not a folder; name the folder to back up", path = path.display())]
     NotAFolder {
         /// The path given.
         path: PathBuf,
     },
-    /// The destination is there already.
+    /// The destination exists already.
     #[error("{path} exists already; choose another place (nothing was changed)", path = path.display())]
     DestinationExists {
         /// The destination.
         path: PathBuf,
     },
-    /// A file has the name that a backup uses until it is whole, and is none that a backup left behind.
+    /// A file that no backup wrote has the name of the partial file.
     #[error("{path} is in the way and was not written by a backup; move it away", path = path.display())]
     InTheWay {
         /// The file.
         path: PathBuf,
     },
-    /// Another backup writes the same file right now.
+    /// Another backup is writing the same file.
     #[error("another backup is writing {path}; wait for it to end", path = path.display())]
     Busy {
         /// The partial file that is locked.
         path: PathBuf,
     },
-    /// An archive entry would leave its folder, or is of a kind that is never restored.
+    /// An archive entry would be written outside its folder, or has a kind that is never restored.
     #[error("the archive entry '{path}' is refused: {why}; nothing was restored", path = path.display())]
     UnsafeEntry {
         /// The name in the archive.
@@ -112,7 +112,7 @@ pub enum Error {
         /// The rule that it breaks.
         why: &'static str,
     },
-    /// No room, quota or file-size limit reached.
+    /// The disk is full, or a quota or file-size limit is reached.
     #[error("no room left while writing {path}; free some space or choose another disk (nothing was changed)", path = path.display())]
     DiskFull {
         /// What was being written.
@@ -123,11 +123,11 @@ pub enum Error {
     /// Another failed file operation.
     #[error("cannot {doing} {path}", path = path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On which path.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The system's error.
         source: io::Error,
     },
     /// The caller's reader or writer failed.
@@ -136,7 +136,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Unwraps an error of ours that travelled inside an `io::Error` through `Read` or `Write`.
+    /// Unwraps an error of this crate that was inside an `io::Error` because it passed through `Read` or `Write`.
     pub fn from_io(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(ours) => ours,
@@ -144,7 +144,7 @@ impl Error {
         }
     }
 
-    /// As [`Error::from_io`], with the path and the operation where the error is the system's.
+    /// As [`Error::from_io`]. An error of the system gets the path and the operation.
     pub(crate) fn at(doing: &'static str, path: &std::path::Path, error: io::Error) -> Self {
         match Self::from_io(error) {
             Self::Io(source) if is_full(&source) => Self::DiskFull { path: path.to_owned(), source },

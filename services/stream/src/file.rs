@@ -1,6 +1,6 @@
 //! A whole backup file: header, stream, end mark.
-//! The end mark `"BKVE" ‖ stream length (u64, big endian)` proves nothing; it only lets 'cut short' be told from 'damaged'
-//! when the cut is inside a segment (S30). Whether the stream is whole is decided by its last segment's tag alone.
+//! The end mark `"BKVE" ‖ stream length (u64, big endian)` is not authenticated. It only helps a reader to distinguish a truncated file from a
+//! damaged one when the cut is inside a segment (S30). Only the last segment's tag proves that the stream is whole.
 
 use std::io::{self, Read, Write};
 
@@ -16,7 +16,7 @@ use crate::{
     segment::Options,
 };
 
-/// Bytes of the end mark.
+/// Length of the end mark in bytes.
 pub const END_MARK_LEN: usize = 12;
 const END_MAGIC: &[u8; 4] = b"BKVE";
 
@@ -28,7 +28,7 @@ fn end_mark(stream: u64) -> [u8; END_MARK_LEN] {
     mark
 }
 
-/// Writes a backup file; what is written to it is the content.
+/// Writes a backup file. The bytes written to it are the content.
 #[derive(Debug)]
 pub struct BackupWriter<W: Write> {
     header: Header,
@@ -36,7 +36,7 @@ pub struct BackupWriter<W: Write> {
 }
 
 impl<W: Write> BackupWriter<W> {
-    /// Fills in the key-check value and writes the header. The segment size is the manifest's.
+    /// Sets the manifest's key-check value and writes the header. The manifest determines the segment size.
     pub fn new(mut sink: W, key: &BackupKey, mut manifest: Manifest, workers: usize) -> Result<Self> {
         manifest.key_check = key.key_check(&manifest.backup)?;
         let header = Header::new(manifest)?;
@@ -46,7 +46,7 @@ impl<W: Write> BackupWriter<W> {
         Ok(Self { header, stream })
     }
 
-    /// The header; its hash goes to the account's record.
+    /// The header. The caller stores its hash in the account's record.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -61,7 +61,7 @@ impl<W: Write> BackupWriter<W> {
         self.stream.plain_bytes()
     }
 
-    /// Ends the stream. Without it the file is never accepted.
+    /// Writes the last segment and the end mark. Without them a reader never accepts the file.
     pub fn finish(self) -> Result<(W, Header)> {
         let (mut sink, written) = self.stream.finish()?;
         sink.write_all(&end_mark(written)).map_err(Error::from_io)?;
@@ -84,7 +84,7 @@ fn options(header: &Header, workers: usize) -> Options {
     Options { segment: usize::try_from(header.manifest().segment).unwrap_or(0), workers }
 }
 
-/// Reads a backup file: only authenticated content comes out, and its end only if the file is whole.
+/// Reads a backup file. It returns only authenticated content, and reports the end only if the file is whole.
 #[derive(Debug)]
 pub struct BackupReader<R: Read> {
     header: Header,
@@ -92,7 +92,7 @@ pub struct BackupReader<R: Read> {
 }
 
 impl<R: Read> BackupReader<R> {
-    /// Reads the header; checks it against `expect` and the key against its key-check value before anything is decrypted.
+    /// Reads the header. It checks the header against `expect` and the key against the key-check value before it decrypts anything.
     pub fn new(mut source: R, key: &BackupKey, expect: &Expect, workers: usize) -> Result<Self> {
         let header = Header::read(&mut source)?;
         expect.check(&header)?;
@@ -105,14 +105,14 @@ impl<R: Read> BackupReader<R> {
         Ok(Self { header, stream })
     }
 
-    /// The header. Proved genuine once the first segment has come out.
+    /// The header. It is authenticated once the first segment was returned.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
     /// The next segment's content, or `None` at the end of a whole file.
     pub fn next_segment(&mut self) -> Result<Option<&[u8]>> {
-        // Decided before the loan: an error after it could not look at the source any more.
+        // Handle errors before the segment is borrowed: `judge` needs to borrow the source.
         match self.stream.next_segment() {
             Ok(Some(_)) => {}
             Ok(None) => {
@@ -124,7 +124,7 @@ impl<R: Read> BackupReader<R> {
         Ok(self.stream.segment())
     }
 
-    /// Reads to the end and throws the content away: `Ok` means that every segment is genuine and none is missing.
+    /// Reads to the end and drops the content. `Ok` means that every segment is genuine and none is missing.
     pub fn verify(&mut self, control: Control<'_>) -> Result<u64> {
         let mut done = 0;
         while let Some(text) = self.next_segment()? {
@@ -140,7 +140,7 @@ impl<R: Read> BackupReader<R> {
         if self.stream.source().mark_fits() { Ok(()) } else { Err(Error::Corrupt { segment }) }
     }
 
-    /// A last segment that does not open in a file without its end mark was cut.
+    /// Reports a file as truncated if its last segment does not open and its end mark is missing.
     fn judge(&self, error: Error) -> Error {
         match error {
             Error::Corrupt { segment }
@@ -169,8 +169,8 @@ impl<R: Read> Read for BackupReader<R> {
     }
 }
 
-/// Passes everything on but the last bytes, which may be the end mark. The held bytes go to the front of the caller's
-/// buffer and the rest is read behind them, so nothing is shifted.
+/// Passes on all bytes except the last ones, which may be the end mark. It puts the held bytes at the front of the caller's
+/// buffer and reads the rest behind them, so no bytes are shifted.
 struct HoldBack<R> {
     inner: R,
     held: [u8; END_MARK_LEN],
@@ -183,13 +183,13 @@ impl<R: Read> HoldBack<R> {
         Self { inner, held: [0; END_MARK_LEN], have: 0, passed: 0 }
     }
 
-    /// Whether the held bytes are the end mark for what was passed on. Of use only when the source has ended.
+    /// True if the held bytes are the end mark of the bytes passed on. It is meaningful only once the source has ended.
     fn mark_fits(&self) -> bool {
         self.have == END_MARK_LEN && self.held == end_mark(self.passed)
     }
 
     fn read_few(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        // For tiny buffers: one byte in at the back, one byte out at the front.
+        // For small buffers: read one byte at the back and pass one on at the front.
         let mut byte = [0; 1];
         let (Some(slot), true) = (out.first_mut(), self.inner.read(&mut byte)? == 1) else { return Ok(0) };
         let [first, ..] = self.held;

@@ -27,7 +27,7 @@ fn written(content: &[u8], workers: usize) -> Vec<u8> {
     writer.finish().unwrap().0
 }
 
-/// What came out before the end or the error, and which of the two it was.
+/// The plaintext that a reader returned, and the error if there was one.
 fn read(file: &[u8], workers: usize) -> (Vec<u8>, Result<()>) {
     let mut out = Vec::new();
     let mut reader = match BackupReader::new(Cursor::new(file), &key(), &Expect::default(), workers) {
@@ -50,7 +50,7 @@ fn head_len() -> usize {
     Header::new(manifest()).unwrap().to_bytes().len()
 }
 
-/// S28: a failed read released a true prefix made of whole segments, and never everything.
+/// S28: a read that fails has returned a genuine prefix of whole segments, and never the whole content.
 fn assert_refused(file: &[u8], text: &[u8], what: &str) -> Error {
     let (out, result) = read(file, 1);
     let error = result.expect_err(what);
@@ -97,7 +97,7 @@ fn reader_and_writer_agree_in_odd_pieces() {
     }
 }
 
-/// A source that gives one byte at a time drives the end mark's slow path and all short reads.
+/// A source that returns one byte at a time uses the slow path of the end mark and all short reads.
 #[test]
 fn slow_sources_change_nothing() {
     struct Drip<'a>(&'a [u8]);
@@ -169,7 +169,7 @@ fn s28_swapped_dropped_and_duplicated_segments_fail() {
     let build = |order: &[usize]| {
         let body: Vec<u8> = order.iter().flat_map(|&i| segments[i].to_vec()).collect();
         let mut mark = mark.to_vec();
-        // As a clever attacker: with an end mark that fits.
+        // An attacker who knows the format adds a matching end mark.
         mark[4..].copy_from_slice(&(body.len() as u64).to_be_bytes());
         [head, &body, &mark].concat()
     };

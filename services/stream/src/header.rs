@@ -1,6 +1,6 @@
-//! The public head of a backup file: `"BKVB" ‖ version (1) ‖ length (u32, big endian) ‖ manifest (CBOR)`.
-//! Readable without the key. It is bound to the stream: its hash is in the stream's key and associated data, so a changed
-//! header never decrypts. Nothing in it is secret, and nothing in it is believed before the first segment opens.
+//! The public header of a backup file: `"BKVB" ‖ version (1) ‖ length (u32, big endian) ‖ manifest (CBOR)`.
+//! It can be read without the key and contains no secret. Its hash is part of the stream's key and associated data, so the stream behind a changed
+//! header never decrypts. A reader must not trust any field before the first segment opens.
 
 use std::io::Read;
 
@@ -15,9 +15,9 @@ use crate::{
 
 pub(crate) const MAGIC: &[u8; 4] = b"BKVB";
 const VERSION: u8 = 1;
-/// Longest manifest in bytes; a longer one is refused before anything is allocated for it.
+/// Longest manifest in bytes. A reader refuses a longer one before it allocates memory for it.
 pub const MAX_MANIFEST: usize = 4096;
-/// Digits of an identifier that errors show.
+/// Number of digits of an identifier in an error text.
 const SHOWN: usize = 16;
 /// Longest file name in bytes.
 pub const MAX_NAME: usize = 1024;
@@ -34,11 +34,11 @@ pub enum Content {
     Tar,
 }
 
-/// What was done to the content before encryption.
+/// How the content was compressed before encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Compression {
-    /// Nothing.
+    /// Not compressed.
     #[n(0)]
     None,
     /// Zstandard (RFC 8878).
@@ -46,20 +46,20 @@ pub enum Compression {
     Zstd,
 }
 
-/// The header's manifest. Fields are numbered; a later version may add some.
+/// The header's manifest. Its fields are numbered, so that a later version can add some.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Manifest {
-    /// Fleet lineage (PROTOCOL, names and keys); zeros in 64-digit mode.
+    /// The fleet's lineage (docs/protocol.md, Names). Zeros in 64-digit mode.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub lineage: [u8; 32],
-    /// Account pseudonym, opaque here.
+    /// Account pseudonym, chosen by the caller.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub account: [u8; 32],
     /// Random id of this series of backups.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub backup: [u8; 16],
-    /// Number within the series; grows with each backup.
+    /// Number within the series. It grows with each backup.
     #[n(3)]
     pub sequence: u64,
     /// Name of this file within the backup.
@@ -68,13 +68,13 @@ pub struct Manifest {
     /// Number of this file within the backup, from 0.
     #[n(5)]
     pub file_index: u32,
-    /// When it was begun, milliseconds since 1970 (UTC), by the writer's clock.
+    /// When the backup began by the writer's clock, in milliseconds since 1970 (UTC).
     #[n(6)]
     pub created_ms: u64,
     /// Compression of the content.
     #[n(7)]
     pub compression: Compression,
-    /// [`crate::BackupKey::key_check`] for `backup`; filled in by the writer.
+    /// [`crate::BackupKey::key_check`] for `backup`. The writer sets it.
     #[cbor(n(8), with = "minicbor::bytes")]
     pub key_check: [u8; 16],
     /// What the stream holds.
@@ -86,7 +86,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest with the usual segment size; the key-check value is filled in by [`crate::BackupWriter`].
+    /// A manifest with the default segment size. [`crate::BackupWriter`] sets the key-check value.
     pub fn new(account: [u8; 32], backup: [u8; 16], sequence: u64, created_ms: u64) -> Self {
         Self {
             lineage: [0; 32],
@@ -114,7 +114,7 @@ impl Manifest {
     }
 }
 
-/// A manifest together with the very bytes that were hashed.
+/// A manifest together with the bytes that were hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     manifest: Manifest,
@@ -136,14 +136,14 @@ impl Header {
         &self.manifest
     }
 
-    /// SHA-256 over the manifest's bytes: the `hash` of the account's {sequence, hash}, and the stream's associated data.
+    /// SHA-256 over the manifest's bytes. It is the `hash` of the account's {sequence, hash} and the stream's associated data.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
     /// The bytes at the beginning of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Bounded by `MAX_NAME`, so the length always fits.
+        // `MAX_NAME` bounds the length, so it always fits.
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         let mut out = Vec::with_capacity(9 + self.bytes.len());
         out.extend_from_slice(MAGIC);
@@ -189,15 +189,15 @@ impl Header {
     }
 }
 
-/// What a file says of itself, not yet proved by any key.
+/// A header that no key has authenticated yet.
 pub type Inspected = Header;
 
-/// Reads a header without the key. Only for show: it is believed when the stream has opened.
+/// Reads a header without the key, for display only. It is authenticated only once the stream opens.
 pub fn inspect(source: &mut impl Read) -> Result<Inspected> {
     Header::read(source)
 }
 
-/// The newest backup that the account's record or the device knows.
+/// The newest backup according to the account's record or the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// Its sequence.
@@ -206,7 +206,7 @@ pub struct Known {
     pub hash: [u8; 32],
 }
 
-/// What the file must be (S29). A field left out is not checked; key-only mode on a new device cannot know `known`.
+/// The values that the header must have (S29). A `None` is not checked: with the key alone, a new device has no `known`.
 #[derive(Debug, Clone, Default)]
 pub struct Expect {
     /// Fleet lineage.
@@ -221,12 +221,12 @@ pub struct Expect {
     pub file_name: Option<String>,
     /// File number.
     pub file_index: Option<u32>,
-    /// Refuses anything older, and another one of the same number.
+    /// Refuses an older backup, and another one with the same sequence.
     pub known: Option<Known>,
 }
 
 impl Expect {
-    /// Compares a header with the expectations; the first difference is the error.
+    /// Compares a header with the expectations. The first difference is the error.
     pub fn check(&self, header: &Header) -> Result<()> {
         let m = header.manifest();
         same("lineage", self.lineage.as_ref(), &m.lineage, |v| hex(v))?;
@@ -263,7 +263,7 @@ fn same<T: PartialEq>(
     }
 }
 
-/// Sixteen digits are enough for a person to compare, unless the two agree in them: then all are shown.
+/// Shows the first sixteen digits, which are enough for a person to compare. If the two values agree in them, all digits are shown.
 fn shorten(value: &str, other: &str) -> String {
     match (value.get(..SHOWN), other.get(..SHOWN)) {
         (Some(a), Some(b)) if a != b => a.to_owned(),

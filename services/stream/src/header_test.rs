@@ -27,7 +27,7 @@ fn s29_each_field_is_compared_and_named() {
     };
     assert_eq!(foreign(Expect { lineage: Some([9; 32]), ..Expect::default() }), "lineage");
     assert_eq!(foreign(Expect { account: Some([9; 32]), ..Expect::default() }), "account");
-    // Two that agree in what is shown of others are shown whole.
+    // The error shows all digits of two accounts that agree in the first sixteen.
     let mut close = [1; 32];
     close[31] = 2;
     match (
@@ -80,7 +80,7 @@ fn refuses_what_is_no_header() {
 }
 
 proptest! {
-    /// S38: any bytes, and any bytes behind a right beginning, give a value or an error.
+    /// S38: the parser returns a value or an error for any bytes, and for any bytes after a valid beginning.
     #[test]
     fn s38_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = Header::read(&mut bytes.as_slice());

@@ -1,5 +1,5 @@
-//! The backup key: 32 random bytes, or 64 hexadecimal digits on paper. All other keys of a backup come from it.
-//! No error and no `Debug` here shows a digit.
+//! The backup key: 32 random bytes, or 64 hexadecimal digits on paper. All other keys of a backup are derived from it.
+//! No error and no `Debug` output here contains a digit of it.
 
 use aws_lc_rs::{
     hkdf,
@@ -15,10 +15,10 @@ pub const DIGITS: usize = 64;
 /// Digits in each written group.
 pub const GROUP: usize = 4;
 
-/// Why a written key could not be read. Groups are counted from 1, of four digits each.
+/// Why a written key can't be read. Each group has four digits. The first is group 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A sign that is neither a hexadecimal digit nor a separator.
+    /// A character that is neither a hexadecimal digit nor a separator.
     #[error(
         "group {group} of the key holds a sign that is no digit 0-9 or letter a-f; look at that group again"
     )]
@@ -49,7 +49,7 @@ impl BackupKey {
         Ok(key)
     }
 
-    /// Takes over bytes that the vault gave back; the caller wipes its own copy.
+    /// A key from the bytes that the vault returned. The caller wipes its own copy.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(*bytes)
     }
@@ -59,9 +59,9 @@ impl BackupKey {
         &self.0
     }
 
-    /// 16 groups of four lower-case digits, four groups to a line: what a person writes down.
+    /// The key for a person to write down: 16 groups of four lower-case digits, four groups on a line.
     pub fn to_digits(&self) -> Zeroizing<String> {
-        // 64 digits and 15 separators fit, so that no reallocation leaves a copy behind.
+        // The capacity fits 64 digits and 15 separators, so no reallocation leaves a copy in memory.
         let mut text = Zeroizing::new(String::with_capacity(DIGITS + DIGITS / GROUP));
         for (i, byte) in self.0.iter().enumerate() {
             if i > 0 && i % 2 == 0 {
@@ -74,7 +74,7 @@ impl BackupKey {
         text
     }
 
-    /// Reads what a person typed: spaces, dashes, line breaks and case do not matter.
+    /// Reads a key that a person typed. Spaces, dashes, line breaks and case do not matter.
     pub fn from_digits(text: &str) -> Result<Self, KeyError> {
         let mut key = Self([0; 32]);
         let mut count = 0_usize;
@@ -93,22 +93,22 @@ impl BackupKey {
         if count < DIGITS { Err(KeyError::Missing { missing: DIGITS - count }) } else { Ok(key) }
     }
 
-    /// Key-check value of a backup: tells a typo from damage before anything is decrypted (S30, S32). One-way, and bound
-    /// to the backup's id so that two backups do not show that they share a key.
+    /// Key-check value of a backup. A reader detects a wrong key by it before it decrypts anything (S30, S32). It is one-way. It
+    /// depends on the backup's id, so an attacker who has two backups can't see that they share a key.
     pub fn key_check(&self, backup: &[u8; 16]) -> Result<[u8; 16], Error> {
         let mut out = [0; 16];
         self.derive(&[b"bkv/key-check/1", backup], &mut out)?;
         Ok(out)
     }
 
-    /// The streaming key of one file: H is SHA-256 over its header's manifest bytes.
+    /// The streaming key of one file. H is SHA-256 over its header's manifest bytes.
     pub fn stream_key(&self, header_hash: &[u8; 32]) -> Result<StreamKey, Error> {
         let mut out = Zeroizing::new([0; 32]);
         self.derive(&[b"bkv/stream/1", header_hash], out.as_mut())?;
         Ok(StreamKey::from_bytes(&out))
     }
 
-    /// HKDF-SHA256 (RFC 5869) without salt; `info` is the parts joined, each caller's parts have fixed lengths.
+    /// HKDF-SHA256 (RFC 5869) without salt. `info` is the concatenation of the parts. Each caller's parts have fixed lengths.
     fn derive(&self, info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
         struct Len(usize);
         impl hkdf::KeyType for Len {

@@ -1,7 +1,7 @@
-//! A backup as bytes: the key that a person can write down, the file header, the encrypted stream, the archive in it.
+//! The format of a backup: the key that a person can write down, the file header, the encrypted stream, the archive in it.
 //!
-//! Nothing here talks to a network. Everything is synchronous and takes `std::io` readers and writers. A file is
-//! `header ‖ Tink AES256-GCM-HKDF stream ‖ end mark`; the header is public and bound to the stream.
+//! Nothing here uses a network. All functions are synchronous and take `std::io` readers and writers. A file is
+//! `header ‖ Tink AES256-GCM-HKDF stream ‖ end mark`. The header is public and bound to the stream.
 #![forbid(unsafe_code)]
 
 pub mod archive;

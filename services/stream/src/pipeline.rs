@@ -1,4 +1,4 @@
-//! Seals or opens segments on several threads and gives them back in order, within a bounded window.
+//! Seals or opens segments on several threads and returns them in order, within a bounded window.
 //! The caller's thread is one of the workers, and the only one that does I/O.
 
 use std::{
@@ -15,14 +15,14 @@ use crate::{
     segment::{Broken, Cipher},
 };
 
-/// A buffer of one segment's size that stays that long; only `len` bytes count. Never grown: no copy, no clearing.
+/// A buffer of one segment's size, of which `len` bytes are used. It never grows, so its bytes are neither copied nor cleared between uses.
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
     pub(crate) len: usize,
 }
 
 impl Chunk {
-    /// No buffer at all: stands in a chunk's place while that is away.
+    /// A placeholder without a buffer.
     pub(crate) fn empty() -> Self {
         Self { bytes: Vec::new(), len: 0 }
     }
@@ -32,7 +32,7 @@ impl Chunk {
     }
 }
 
-/// Plaintext passes through here: don't leave it to the allocator.
+/// The buffer may hold plaintext, so it is wiped before the allocator gets it back.
 impl Drop for Chunk {
     fn drop(&mut self) {
         self.bytes.zeroize();
@@ -75,7 +75,7 @@ impl Shared {
     fn run(&self, job: Job) -> (u32, Outcome) {
         let Job { index, last, mut chunk } = job;
         let len = match self.direction {
-            // Sealing fails only if a length is wrong; the caller then stops, and nothing of it is written.
+            // Sealing fails only if a length is wrong. The caller then stops and writes none of it.
             Direction::Seal => {
                 self.cipher.seal(&mut chunk.bytes, chunk.len, index, last).map_err(|_| Broken::Corrupt)
             }
@@ -109,7 +109,7 @@ impl Shared {
     }
 }
 
-/// Ordered, bounded, parallel.
+/// Processes segments in parallel, in a bounded window, and returns them in order.
 pub(crate) struct Pipeline {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -167,14 +167,14 @@ impl Pipeline {
         self.in_flight < self.window
     }
 
-    /// The number of the segment that is submitted next; an error past 2³².
+    /// The number of the segment that is submitted next. An error after 2³² segments.
     pub(crate) fn next_index(&self) -> Result<u32> {
         self.next_in.ok_or(Error::TooLong)
     }
 
     pub(crate) fn submit(&mut self, chunk: Chunk, last: bool) -> Result<()> {
         let index = self.next_index()?;
-        // The number is the nonce: it must never come round.
+        // The number is part of the nonce, so it must never repeat.
         self.next_in = index.checked_add(1);
         self.in_flight += 1;
         self.shared.lock().waiting.push_back(Job { index, last, chunk });
@@ -182,7 +182,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The next finished segment, in order; works itself while others are busy. `None` if nothing is under way.
+    /// The next finished segment, in order. The caller's thread works too while it waits. `None` if no segment is in flight.
     pub(crate) fn next(&mut self) -> Option<(u32, Outcome)> {
         if self.in_flight == 0 {
             return None;
@@ -221,7 +221,7 @@ impl Drop for Pipeline {
         drop(state);
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
-            // A worker holds no state that outlives it, so how it ended does not matter here.
+            // Ignore a worker's panic: it holds no state that outlives it.
             drop(thread.join());
         }
     }

@@ -1,4 +1,4 @@
-//! What a long backup or restore tells its caller, and how the caller stops it.
+//! Progress reports of a backup or restore, and how the caller cancels it.
 
 use std::{
     path::Path,
@@ -10,27 +10,27 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// Called from the thread that runs the backup or restore; must return quickly.
+/// Receives progress reports on the thread that runs the backup or restore. Each call must return quickly.
 pub trait Progress {
-    /// Plaintext bytes done so far, and their total where it is known.
+    /// Reports the plaintext bytes done so far, and their total where it is known.
     fn bytes(&self, _done: u64, _total: Option<u64>) {}
-    /// A file was finished; `files` counts them.
+    /// Reports a finished file. `files` is the number of files so far.
     fn file(&self, _path: &Path, _files: u64) {}
 }
 
 impl Progress for () {}
 
-/// A flag that another thread or a signal handler raises; clones share it.
+/// A flag that another thread or a signal handler sets. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Asks the operation to stop at the next segment or file.
+    /// Makes the operation stop at the next segment or file.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was asked to stop.
+    /// True once [`Cancel::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -39,9 +39,9 @@ impl Cancel {
 /// Progress and cancel flag, passed together.
 #[derive(Clone, Copy)]
 pub struct Control<'a> {
-    /// Who is told.
+    /// Receives the reports.
     pub progress: &'a dyn Progress,
-    /// Who may stop it.
+    /// Cancels the operation when set.
     pub cancel: &'a Cancel,
 }
 

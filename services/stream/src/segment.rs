@@ -13,24 +13,24 @@ use crate::error::{Error, Result};
 /// 1 MiB of ciphertext: Tink's template `AES256_GCM_HKDF_1MB`.
 pub const DEFAULT_SEGMENT: usize = 1 << 20;
 pub(crate) const DEFAULT_SEGMENT_U32: u32 = 1 << 20;
-/// Length byte, salt, nonce prefix.
+/// Length of Tink's stream header: length byte, salt, nonce prefix.
 pub(crate) const STREAM_HEADER: usize = 1 + SALT + PREFIX;
 const STREAM_HEADER_U8: u8 = 40;
 pub(crate) const TAG: usize = 16;
 const SALT: usize = 32;
 const PREFIX: usize = 7;
 pub(crate) const MIN_SEGMENT: usize = STREAM_HEADER + TAG + 1;
-/// A header from outside must not make us allocate more than this for each buffer.
+/// The largest buffer that a header can make a reader allocate.
 pub(crate) const MAX_SEGMENT: usize = 4 << 20;
 const MAX_WORKERS: usize = 64;
 
-/// How a stream is cut and worked on. Memory in use is at most (2 · workers + 1) segments, one if there is one worker, and
+/// Segment size and number of workers. The buffers take at most (2 · workers + 1) segments, or one segment with one worker, and
 /// one more while the last segment is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Ciphertext bytes in each segment.
     pub segment: usize,
-    /// Threads that seal or open, the caller's among them; 1 starts none.
+    /// Threads that seal or open, the caller's included. With 1 no thread is started.
     pub workers: usize,
 }
 
@@ -53,13 +53,13 @@ impl Options {
     }
 }
 
-/// The 32-byte input key of one stream (Tink's `AesGcmHkdfStreamingKey.key_value`). One key may make many streams: each
-/// has its own salt.
+/// The 32-byte input key of one stream (Tink's `AesGcmHkdfStreamingKey.key_value`). One key may encrypt many streams, because
+/// each has its own salt.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct StreamKey([u8; 32]);
 
 impl StreamKey {
-    /// From key bytes; the caller wipes its own copy.
+    /// A key from its bytes. The caller wipes its own copy.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(*bytes)
     }
@@ -75,7 +75,7 @@ impl std::fmt::Debug for StreamKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     Corrupt,
-    /// It is genuine, but not the last one: the rest was cut off.
+    /// The segment is genuine but not the last one, so the segments after it are missing.
     NotTheLast,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Cipher {
 }
 
 impl Cipher {
-    /// For a new stream: random salt and prefix; also returns the stream header to write.
+    /// A cipher for a new stream, with random salt and prefix. Also returns the stream header to write.
     pub(crate) fn fresh(key: &StreamKey, aad: &[u8]) -> Result<(Self, [u8; STREAM_HEADER])> {
         let mut header = [0; STREAM_HEADER];
         let (length, random) = header.split_at_mut(1);
@@ -95,7 +95,7 @@ impl Cipher {
         Ok((Self::from_header(key, aad, &header)?, header))
     }
 
-    /// For the stream that begins with `header`.
+    /// The cipher of the stream that begins with `header`.
     pub(crate) fn from_header(key: &StreamKey, aad: &[u8], header: &[u8; STREAM_HEADER]) -> Result<Self> {
         struct Len32;
         impl hkdf::KeyType for Len32 {
@@ -117,7 +117,8 @@ impl Cipher {
         Ok(Self { key: LessSafeKey::new(key), prefix })
     }
 
-    /// The number and the 'last' flag in the nonce are what makes swap, drop, copy and cut fail.
+    /// The nonce contains the segment's number and the 'last' flag. So a segment does not open if an attacker reorders, drops, copies or truncates
+    /// segments.
     fn nonce(&self, index: u32, last: bool) -> Nonce {
         let mut nonce = [0; 12];
         let (prefix, rest) = nonce.split_at_mut(PREFIX);
@@ -128,7 +129,7 @@ impl Cipher {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Seals `buffer[..len]` in place and puts the tag behind it; returns the new length.
+    /// Seals `buffer[..len]` in place and puts the tag behind it. Returns the new length.
     pub(crate) fn seal(&self, buffer: &mut [u8], len: usize, index: u32, last: bool) -> Result<usize> {
         let (text, rest) = buffer.split_at_mut_checked(len).ok_or(Error::Crypto)?;
         let place = rest.get_mut(..TAG).ok_or(Error::Crypto)?;
@@ -139,7 +140,7 @@ impl Cipher {
         Ok(len + TAG)
     }
 
-    /// Opens `buffer[..len]` in place; returns the plaintext's length. After an error the buffer must not be used.
+    /// Opens `buffer[..len]` in place and returns the plaintext's length. After an error the buffer must not be used.
     pub(crate) fn open(
         &self,
         buffer: &mut [u8],
@@ -148,7 +149,7 @@ impl Cipher {
         last: bool,
     ) -> std::result::Result<usize, Broken> {
         let sealed = buffer.get_mut(..len).ok_or(Broken::Corrupt)?;
-        // Opening destroys the bytes when it fails; the last segment is kept, to tell a cut from damage.
+        // A failed opening destroys the bytes. A copy of the last segment is kept, to distinguish a truncated stream from a damaged one.
         let kept = last.then(|| sealed.to_vec());
         if let Ok(text) = self.key.open_in_place(self.nonce(index, last), Aad::empty(), sealed) {
             return Ok(text.len());
@@ -161,7 +162,7 @@ impl Cipher {
     }
 }
 
-/// Plaintext bytes that segment `index` holds when full.
+/// Plaintext bytes in segment `index` when it is full.
 pub(crate) fn capacity(segment: usize, index: u32) -> usize {
     let full = segment.saturating_sub(TAG);
     if index == 0 { full.saturating_sub(STREAM_HEADER) } else { full }

@@ -17,7 +17,7 @@ fn manifest(compression: Compression) -> Manifest {
     Manifest { compression, segment: 4096, ..Manifest::new([1; 32], [2; 16], 7, 0) }
 }
 
-/// A folder with everything that is awkward.
+/// A folder with unusual names, permissions, links and sizes.
 fn make_tree(root: &Path) {
     let long = "l".repeat(200);
     fs::create_dir_all(root.join("empty")).unwrap();
@@ -199,7 +199,7 @@ fn a_partial_file_of_a_crash_is_taken_over_and_a_running_one_is_not() {
     let (source, target) = (temp.path().join("src"), temp.path().join("b"));
     fs::create_dir(&source).unwrap();
     let partial = temp.path().join("b.partial");
-    // Anything else of that name is not ours to empty.
+    // A backup must not empty a file of that name that no backup wrote.
     fs::write(&partial, vec![1; 9000]).unwrap();
     let error = backup(&source, &target, Compression::None, &PackOptions::default()).unwrap_err();
     assert!(matches!(error, Error::InTheWay { .. }), "{error:?}");
@@ -231,7 +231,7 @@ fn what_a_killed_restore_left_is_taken_away_and_nothing_else() {
     let busy = folder("out.1111111111111111.restoring", 0o700);
     let held = fs::File::open(&busy).unwrap();
     held.lock().unwrap();
-    // Not of this destination, not of this form, open to others, a link, a file.
+    // Folders of another destination or another name, a folder that others can read, a link, a file.
     for (name, mode) in [
         ("other.0123456789abcdef.restoring", 0o700),
         ("out.0123456789ABCDEF.restoring", 0o700),
@@ -250,7 +250,7 @@ fn what_a_killed_restore_left_is_taken_away_and_nothing_else() {
     assert_eq!(names(temp.path()), expected);
     drop(held);
     assert_eq!(clear_leftovers(&out), [busy]);
-    // A restore that is at work is nobody's leftover.
+    // The staging folder of a running restore is not a leftover.
     let staging = super::staging::Staging::create(&out).unwrap();
     assert_eq!(clear_leftovers(&out), Vec::<std::path::PathBuf>::new());
     assert!(staging.path().exists());
@@ -266,7 +266,7 @@ fn a_destination_is_tried_before_anything_is_asked_for() {
     assert_eq!(names(temp.path()), ["there"]);
 }
 
-/// The place for backups may lie inside what is backed up: each backup would hold all earlier ones.
+/// The folder for backups may be inside the folder that is backed up. Without `leave_out` each backup would contain all earlier ones.
 #[test]
 fn what_is_named_is_left_out_and_said() {
     let temp = tempfile::tempdir().unwrap();
@@ -293,7 +293,7 @@ fn what_is_named_is_left_out_and_said() {
     assert_eq!(names(&temp.path().join("out")), ["one"]);
 }
 
-/// Files that vanish between listing and opening are unreadable for everyone, root too.
+/// A file that vanishes between listing and opening is unreadable even for root.
 #[test]
 fn an_unreadable_file_stops_it_by_name_or_is_reported() {
     struct Vanish(std::path::PathBuf);
@@ -322,7 +322,7 @@ fn an_unreadable_file_stops_it_by_name_or_is_reported() {
     }
 }
 
-/// A tar with one entry, its name written raw past the crate's own checks.
+/// A tar with one entry. The name is written raw, without the checks of the tar crate.
 fn hostile(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, kind, link) in entries {
@@ -372,7 +372,7 @@ fn hostile_archives_write_nothing_outside() {
     }
 }
 
-/// A 256 KiB tmpfs as destination, for backup and for restore. Needs root; says 'skipped' without it.
+/// A 256 KiB tmpfs as destination, for backup and for restore. It needs root and prints 'skipped' without it.
 #[test]
 fn a_full_disk_is_named_and_nothing_is_lost() {
     let temp = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What a restore that was killed left beside its destination: a folder with plaintext in it. Taken away by the next restore to the same place, if it is
-//! provably such a folder (its name, its owner, nobody else's permissions) and no process works in it (its lock).
+//! Staging folders that killed restores left beside their destination. They contain plaintext. The next restore to the same destination removes a
+//! folder if its name, owner and permissions show that a restore made it, and its lock shows that no process works in it.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::staging::{SUFFIX, lock, remove};
 /// Digits between the destination's name and the suffix.
 const DIGITS: usize = 16;
 
-/// Removes them and names them. What can't be removed stays, unnamed: a restore does not need it gone.
+/// Removes the leftovers and returns their paths. A folder that can't be removed stays and is not returned, because it does not disturb a restore.
 pub fn clear_leftovers(destination: &Path) -> Vec<PathBuf> {
     let Some(name) = destination.file_name().and_then(|n| n.to_str()) else { return Vec::new() };
     let owner = rustix::process::geteuid().as_raw();
@@ -25,7 +25,7 @@ pub fn clear_leftovers(destination: &Path) -> Vec<PathBuf> {
         }
         let ours = fs::symlink_metadata(&path)
             .is_ok_and(|meta| meta.is_dir() && meta.uid() == owner && meta.mode() & 0o777 == 0o700);
-        // Held until it is gone, so that two who clean up don't meet in it.
+        // The lock is held until the folder is gone, so that two processes don't remove it at the same time.
         let Some(_held) = lock(&path).filter(|_| ours) else { continue };
         remove(&path);
         if fs::symlink_metadata(&path).is_err() {
@@ -36,7 +36,7 @@ pub fn clear_leftovers(destination: &Path) -> Vec<PathBuf> {
     cleared
 }
 
-/// Exactly the names that a restore to `destination` gives its staging folder.
+/// True for the names that a restore to `destination` gives its staging folder.
 fn is_staging(name: &str, destination: &str) -> bool {
     name.strip_prefix(destination)
         .and_then(|rest| rest.strip_prefix('.'))

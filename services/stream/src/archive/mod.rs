@@ -1,8 +1,8 @@
-//! A folder as one backup file, and back. A restore shows nothing at its destination before the last segment is
-//! authenticated (S28); a backup shows nothing under its name before it is whole and on the disk.
+//! Backs up a folder as one file and restores it. A restore creates its destination only after the last segment is
+//! authenticated (S28). A backup creates its file only once the content is whole and on the disk.
 //!
-//! What a killed process leaves behind is a partial file or a staging folder; the next one takes it away if it is provably that
-//! and nobody works in it ([`clear_leftovers`]).
+//! A killed process leaves a partial file or a staging folder behind. The next backup takes the partial file over. [`clear_leftovers`] removes
+//! staging folders. Both first check that a backup or restore made it and that no process works in it.
 //!
 //! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like), times in whole seconds.
 //! Hard links become files of their own. Owners, extended attributes and special files are not kept.
@@ -29,22 +29,22 @@ use crate::{
 };
 use partial::Partial;
 
-/// Level of Zstandard: its own default.
+/// Zstandard's default level.
 const ZSTD_LEVEL: i32 = 3;
 
-/// What a backup did.
+/// The result of a backup.
 #[derive(Debug)]
 pub struct BackupReport {
-    /// The header that was written; its sequence and hash go to the account's record.
+    /// The header that was written. The caller stores its sequence and hash in the account's record.
     pub header: Header,
-    /// What was packed and what was left out.
+    /// Which files were packed and which were left out.
     pub packed: PackReport,
-    /// What a killed backup of the same name had left behind; it is gone.
+    /// The partial file of a killed backup that this backup took over.
     pub taken_over: Option<PathBuf>,
 }
 
-/// Packs and encrypts the folder `source` into the file `target`. `content` of the manifest is set here; `compression` is
-/// the caller's choice.
+/// Packs and encrypts the folder `source` into the file `target`. It sets the manifest's `content`. The caller chooses
+/// `compression`.
 pub fn backup_folder(
     source: &Path,
     target: &Path,
@@ -63,7 +63,7 @@ pub fn backup_folder(
     let taken_over = partial.taken_over();
     let at = |error: Error| partial.locate(error);
     let mut writer = BackupWriter::new(partial.file(), key, manifest, workers).map_err(at)?;
-    // The file itself may lie inside the folder.
+    // The partial file may be inside the folder.
     let skip = Some(partial.identity());
     let packed = match compression {
         Compression::None => pack(source, &mut writer, options, skip, control).map_err(at)?,
@@ -80,12 +80,12 @@ pub fn backup_folder(
     Ok(BackupReport { header, packed, taken_over })
 }
 
-/// What a restore did.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct RestoreReport {
-    /// The header, genuine.
+    /// The authenticated header.
     pub header: Header,
-    /// What was restored.
+    /// How much was restored.
     pub unpacked: UnpackReport,
 }
 
@@ -105,7 +105,7 @@ pub fn restore_folder(
     Ok(RestoreReport { header, unpacked })
 }
 
-/// As [`restore_folder`], from any reader: for instance a download.
+/// As [`restore_folder`], from any reader, such as a download.
 pub fn restore_reader(
     mut reader: BackupReader<impl std::io::Read>,
     destination: &Path,

@@ -1,4 +1,4 @@
-//! Folder to tar, in a stable order: each folder before what is in it, names by their bytes.
+//! Packs a folder as a tar file in a stable order: each folder before its entries, names sorted by their bytes.
 
 use std::{
     ffi::OsString,
@@ -16,34 +16,34 @@ use crate::{
     progress::Control,
 };
 
-/// A file or folder as the system tells it from others: device and inode.
+/// Identifies a file or folder: device and inode.
 pub type Identity = (u64, u64);
 
 /// How a folder is packed.
 #[derive(Debug, Clone, Default)]
 pub struct PackOptions {
-    /// Leave out what cannot be read, and report it, instead of stopping.
+    /// Leave out and report what can't be read, instead of stopping.
     pub skip_unreadable: bool,
-    /// Replace a backup file of the same name once the new one is whole.
+    /// Replace a backup file of the same name when the new one is whole.
     pub replace: bool,
-    /// Leave these out, with all that is in them: the place for backups, say, when it lies inside what is backed up.
+    /// Leave these out with all their entries, for instance a folder for backups inside the source.
     pub leave_out: Vec<Identity>,
 }
 
-/// What was packed.
+/// Which files were packed and which were left out.
 #[derive(Debug, Default)]
 pub struct PackReport {
-    /// Regular files.
+    /// Number of regular files packed.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of these files.
     pub bytes: u64,
     /// Unreadable entries that were left out, with the reason.
     pub skipped: Vec<(PathBuf, io::Error)>,
-    /// Sockets, pipes and devices: never kept.
+    /// Sockets, pipes and devices, which are never packed.
     pub special: Vec<PathBuf>,
-    /// What [`PackOptions::leave_out`] named.
+    /// Entries left out because of [`PackOptions::leave_out`].
     pub left_out: Vec<PathBuf>,
-    /// Files that were written to after their last packed byte (only with `skip_unreadable`): as they were, not as they are.
+    /// Files that changed while they were packed (only with `skip_unreadable`). The archive may have their old content, or a mixture.
     pub changed: Vec<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ struct Packer<'a, W: Write> {
     report: PackReport,
 }
 
-/// Packs what is in `root`; the archive names are relative to it. `skip` is a file by device and inode, left out.
+/// Packs the folder `root`. Names in the archive are relative to it. The file `skip` is left out without a report.
 pub fn pack(
     root: &Path,
     sink: impl Write,
@@ -77,7 +77,7 @@ pub fn pack(
     Ok(packer.report)
 }
 
-/// Bytes of all files that can be seen; for progress only.
+/// Total bytes of all files that can be listed. For progress only.
 fn measure(folder: &Path, control: Control<'_>) -> Result<u64> {
     control.check()?;
     let mut total = 0_u64;
@@ -133,7 +133,7 @@ impl<W: Write> Packer<'_, W> {
         let opened = open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
         let Some((mut file, meta)) = self.readable(path, opened)? else { return Ok(()) };
         if !meta.is_file() {
-            // Swapped since it was looked at.
+            // Another process replaced the file after its metadata was read.
             return Err(Error::Changed { path: path.to_owned() });
         }
         let mut header = header(&meta, EntryType::Regular);
@@ -157,7 +157,7 @@ impl<W: Write> Packer<'_, W> {
         Ok(())
     }
 
-    /// `None` if it is left out; else the value, or an error that names the path.
+    /// The value, or `None` if the entry is left out because it can't be read.
     fn readable<T>(&mut self, path: &Path, result: io::Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -177,7 +177,7 @@ fn list(folder: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Never follows a link and never waits for a pipe that took a file's place.
+/// Opens a file without following a link, and without waiting if another process has replaced it by a pipe.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
@@ -191,7 +191,7 @@ fn header(meta: &Metadata, kind: EntryType) -> Header {
     header
 }
 
-/// Gives exactly the length that the tar header promised, or an error that names the file.
+/// Reads exactly the length in the tar header, or returns an error with the path.
 struct Exact<'a> {
     file: &'a mut File,
     path: &'a Path,
@@ -211,7 +211,7 @@ impl Read for Exact<'_> {
             result => result.map_err(|source| Error::Unreadable { path: self.path.to_owned(), source })?,
         };
         if n == 0 {
-            // Shorter than it was: the archive cannot be mended any more.
+            // The file got shorter, but the tar header with its length is already written.
             return Err(Error::Changed { path: self.path.to_owned() }.into());
         }
         self.left -= n as u64;

@@ -1,5 +1,5 @@
-//! S38: archives whose writer had the key and meant harm. Whatever the bytes are, nothing is written outside the destination, nothing is left of a
-//! refused one, and nothing panics.
+//! S38: archives by an attacker who has the key. For any bytes, nothing is written outside the destination, a refused archive leaves nothing behind,
+//! and nothing panics.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn control(cancel: &Cancel) -> Control<'_> {
     Control { progress: &(), cancel }
 }
 
-/// A small good archive.
+/// A small valid archive.
 fn good() -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();
@@ -23,7 +23,7 @@ fn good() -> Vec<u8> {
     tar
 }
 
-/// Unpacks into a folder of its own; whatever happens, only `out` may be in it, and only if it was good.
+/// Unpacks into a new folder. Afterwards the folder may contain only `out`, and only if the archive was valid.
 fn judge(bytes: &[u8]) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
@@ -44,7 +44,7 @@ proptest! {
         judge(&bytes);
     }
 
-    /// The header's checksum is mended, so that the change gets past it.
+    /// The test corrects the header's checksum, so that the checksum does not reveal the change.
     #[test]
     fn s38_changed_archives_write_nothing_outside(block: prop::sample::Index, at in 0usize..512, to: u8, name in "[./a-z]{1,40}", rename: bool) {
         let mut bytes = good();

@@ -1,4 +1,4 @@
-//! A file that appears under its name only when it is whole and on the disk; until then it is `<name>.partial`.
+//! A file that gets its name only when it is whole and on the disk. Before that it is `<name>.partial`.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -16,12 +16,13 @@ pub(super) struct Partial {
     path: PathBuf,
     file: File,
     published: std::cell::Cell<bool>,
-    /// Bytes of a killed backup lay here.
+    /// True if a killed backup had left bytes in this file.
     took_over: bool,
 }
 
 impl Partial {
-    /// A partial file that a killed backup left is taken over; one that another process holds, or that no backup wrote, is an error and stays as it is.
+    /// Creates the partial file, or takes over one that a killed backup left. It returns an error if another process holds the file's lock or no
+    /// backup wrote the file, and does not change the file then.
     pub(super) fn create(target: &Path) -> Result<Self> {
         let path = beside(target, ".partial");
         let mut options = OpenOptions::new();
@@ -33,13 +34,14 @@ impl Partial {
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { path }),
             Err(TryLockError::Error(error)) => return Err(Error::at("lock", &path, error)),
         }
-        // Whoever held the lock may have removed the name in between: then this is no longer the file of that name.
+        // The process that held the lock may have removed or renamed the file in between. Then this is no longer the file of that name.
         let same =
             |named: fs::Metadata, ours: fs::Metadata| (named.dev(), named.ino()) == (ours.dev(), ours.ino());
         if !fs::symlink_metadata(&path).and_then(|named| Ok(same(named, file.metadata()?))).unwrap_or(false) {
             return Err(Error::Busy { path });
         }
-        // The lock says that nobody writes it now, its beginning that a backup did: anything else of that name is not ours to empty.
+        // The lock proves that no process writes this file now. Its first bytes prove that a backup wrote it. Any other file of that name must not be
+        // emptied.
         let took_over = match begins_like_a_backup(&file) {
             Ok(None) => false,
             Ok(Some(true)) => true,
@@ -50,7 +52,7 @@ impl Partial {
         Ok(Self { path, file, published: std::cell::Cell::new(false), took_over })
     }
 
-    /// The file of a killed backup that this one took the place of.
+    /// The partial file of a killed backup, if this backup took one over.
     pub(super) fn taken_over(&self) -> Option<PathBuf> {
         self.took_over.then(|| self.path.clone())
     }
@@ -64,7 +66,7 @@ impl Partial {
         self.file.metadata().map_or((0, 0), |meta| (meta.dev(), meta.ino()))
     }
 
-    /// Names this file in errors that come from writing to it.
+    /// Adds this file's path to an error of a write.
     pub(super) fn locate(&self, error: Error) -> Error {
         match error {
             Error::Io(source) => Error::at("write", &self.path, source),
@@ -72,7 +74,7 @@ impl Partial {
         }
     }
 
-    /// Data, then name, then folder: after a power cut there is the old file or the whole new one.
+    /// Writes the data to the disk, then the name, then the folder. So after a power cut there is the old file or the whole new one.
     pub(super) fn publish(self, target: &Path) -> Result<()> {
         self.file.sync_all().map_err(|error| Error::at("write", &self.path, error))?;
         fs::rename(&self.path, target).map_err(|error| Error::at("rename to", target, error))?;
@@ -84,13 +86,14 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.published.get() {
-            // Nothing more can be done about a file that cannot be removed; its name says what it is.
+            // Ignore an error: the next backup takes over a file that can't be removed now.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
-/// None: nothing is in it. A backup's first write is its whole header, so fewer bytes than its magic were written by somebody else.
+/// True if the file begins with the magic of a backup. None for an empty file. A backup's first write is its whole header, so no backup wrote a file
+/// that is shorter than the magic.
 fn begins_like_a_backup(file: &File) -> std::io::Result<Option<bool>> {
     let mut beginning = Vec::new();
     let mut reader = file;

@@ -1,4 +1,4 @@
-//! The hidden folder beside the destination in which a restore grows until it is whole.
+//! The folder beside the destination into which a restore writes until it is whole.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -12,21 +12,21 @@ use rustix::fs::OFlags;
 use super::{beside, parent, partial::sync_folder};
 use crate::error::{Error, Result};
 
-/// Names that are tried.
+/// How many names are tried.
 const TRIES: u8 = 8;
-/// What a staging folder's name ends with, behind the destination's name, a dot, sixteen random digits and another dot.
+/// The end of a staging folder's name. Before it come the destination's name, a dot and sixteen random digits.
 pub(super) const SUFFIX: &str = ".restoring";
 
 /// Removed on drop unless it took the destination's name.
 pub(super) struct Staging {
     path: PathBuf,
     destination: PathBuf,
-    /// Locked for as long as this process works in it: a lock ends with its process, so a folder without one was left behind.
+    /// Locked while this process works in it. The lock ends with the process, so an unlocked folder is a leftover.
     folder: File,
     done: bool,
 }
 
-/// Could a restore put something there? Tries it as far as the folder beside it, and leaves nothing.
+/// Checks that a restore could write to `destination`, by creating and removing a staging folder beside it.
 pub fn check_destination(destination: &Path) -> Result<()> {
     Staging::create(destination).map(drop)
 }
@@ -38,9 +38,9 @@ impl Staging {
             let mut random = [0; 8];
             SystemRandom::new().fill(&mut random).map_err(|_| Error::Crypto)?;
             let path = beside(destination, &format!(".{:016x}{SUFFIX}", u64::from_be_bytes(random)));
-            // Only the owner may look in: what is in it is not yet under its own permissions.
+            // Only the owner may open the folder, because its files do not have their final permissions yet.
             DirBuilder::new().mode(0o700).create(&path).map_err(|error| Error::at("create", &path, error))?;
-            // Between the two somebody may have taken it for a leftover: then it is theirs, and another is made.
+            // Before the lock is taken, another restore may remove the folder as a leftover. Then the loop makes another one.
             if let Some(folder) = lock(&path) {
                 return Ok(Self { path, destination: destination.to_owned(), folder, done: false });
             }
@@ -52,7 +52,7 @@ impl Staging {
         &self.path
     }
 
-    /// Everything to the disk, then the name. A folder's rename replaces nothing but an empty folder.
+    /// Writes all content to the disk, then renames the folder. The rename can replace only an empty folder.
     pub(super) fn publish(mut self) -> Result<()> {
         sync_all(&self.folder).map_err(|error| Error::at("write", &self.destination, error))?;
         check_free(&self.destination)?;
@@ -74,7 +74,7 @@ fn sync_all(_folder: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The folder, locked, if it is still the one of that name and nobody else holds it.
+/// Opens and locks the folder. None if another process holds the lock or the path names another folder by now.
 pub(super) fn lock(path: &Path) -> Option<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed());
@@ -84,10 +84,10 @@ pub(super) fn lock(path: &Path) -> Option<File> {
     ((ours.dev(), ours.ino()) == (named.dev(), named.ino())).then_some(folder)
 }
 
-/// Takes a staging folder away, whatever permissions it has come to.
+/// Removes a staging folder, also one with read-only folders in it.
 pub(super) fn remove(path: &Path) {
     if fs::remove_dir_all(path).is_err() {
-        // A folder restored as read-only can't be emptied by its owner before it is writable again.
+        // The owner can't empty a folder that was restored as read-only before it is writable again.
         open_up(path);
         drop(fs::remove_dir_all(path));
     }

@@ -1,5 +1,5 @@
-//! Tar to folder. The archive is authenticated, yet its writer may have been another program with the same key, so no
-//! name in it is trusted: nothing is written outside the staging folder, and no link is followed.
+//! Unpacks a tar file. The archive is authenticated, but an attacker who has the key may have written it, so no name in
+//! it is trusted. Nothing is written outside the staging folder, and no link is followed.
 
 use std::{
     fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions},
@@ -21,12 +21,12 @@ use crate::{
     progress::Control,
 };
 
-/// What was restored.
+/// How much was restored.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct UnpackReport {
-    /// Regular files.
+    /// Number of regular files restored.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of these files.
     pub bytes: u64,
 }
 
@@ -36,8 +36,8 @@ struct Folder {
     mtime: u64,
 }
 
-/// Unpacks beside `destination` and gives it that name when `source` has ended without an error. `source` must say at its
-/// end whether it was whole, as [`crate::BackupReader`] does.
+/// Unpacks into a staging folder and renames it to `destination` once `source` has ended without an error. `source` must return
+/// an error at its end if it was not whole, as [`crate::BackupReader`] does.
 pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) -> Result<UnpackReport> {
     let staging = Staging::create(destination)?;
     let mut report = UnpackReport::default();
@@ -48,10 +48,10 @@ pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) 
         let mut entry = entry.map_err(Error::from_io)?;
         unpack_entry(&mut entry, staging.path(), &mut folders, &mut report, control)?;
     }
-    // The archive's end is not the stream's: only here is the last segment's tag seen.
+    // The archive may end before the stream. Only reading to the stream's end checks the last segment's tag.
     io::copy(source, &mut io::sink()).map_err(Error::from_io)?;
     control.check()?;
-    // Permissions and times of folders last and inmost first: writing into them would change both.
+    // Set permissions and times of folders last, innermost first: a read-only folder can't be written to, and a write changes its time.
     for Folder { path, mode, mtime } in folders.iter().rev() {
         let file = File::open(path).map_err(|error| Error::at("open", path, error))?;
         file.set_times(times(*mtime)).map_err(|error| Error::at("set the time of", path, error))?;
@@ -94,7 +94,7 @@ fn unpack_entry(
         }
         EntryType::Symlink => {
             let target = entry.link_name_bytes().ok_or_else(|| refuse(&name, "the link has no target"))?;
-            // Restored as it was, wherever it points; nothing is ever written through it.
+            // The link is restored with any target, because nothing is ever written through it.
             std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), &path)
                 .map_err(|error| failed("create", error))?;
             let time = Timespec { tv_sec: i64::try_from(mtime).unwrap_or(0), tv_nsec: 0 };
@@ -140,7 +140,7 @@ fn copy(
     }
 }
 
-/// Where the entry goes: below `root`, through real folders that this restore made.
+/// The path of the entry: below `root`, through folders that this restore made and through no link.
 fn place(root: &Path, name: &Path) -> Result<PathBuf> {
     let mut path = root.to_owned();
     let mut parts = name.components().peekable();
