@@ -31,7 +31,7 @@ fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// As on the admission list.
+/// Checks a region name by the rule of the admission list.
 pub(crate) fn is_region(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=16).contains(&name.len()) && name.bytes().all(good)
