@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{Hash, NodeId};
 
-/// A Raft log position. Compared by term, then index. The node id is left out, because each term has at most one leader.
+/// A Raft log position, compared by term, then index. The node id of the leader is not part of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LogPosition {
     /// Raft term.
