@@ -117,8 +117,8 @@ pub struct Pending {
     /// H(cancel). A client that sends the preimage may close the attempt.
     #[n(3)]
     pub cancel: Hash,
-    /// Randomness for KE2 and, with the share, for the proofs. Whoever is root in one region reads it in the log, so no secret may depend on it
-    /// alone.
+    /// Randomness for KE2 and, with the share, for the proofs. An attacker who is root in one region reads it in the log, so no secret may depend on
+    /// it alone.
     #[n(4)]
     pub seed: Secret32,
     /// Entry time after which it counts as failed.

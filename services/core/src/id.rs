@@ -114,7 +114,8 @@ number_id!(
     /// The number of an attempt within its generation. It never decreases within a generation.
     Ordinal, u64);
 number_id!(
-    /// The number of a member on the admission list, 1 to n. It is the x-coordinate of the member's share, so it is never 0: at 0 lies the OPRF key.
+    /// The number of a member on the admission list, 1 to n. It is the x-coordinate of the member's share, so it is never 0: the value at 0 is the
+    /// OPRF key.
     Slot, u8);
 number_id!(
     /// The Raft node id of a vault, from the admission list.

@@ -1,4 +1,4 @@
-//! Every refusal and every transition of an attempt, one small case each.
+//! A small case for each refusal and each transition of an attempt.
 
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
 use super::machine::account;
@@ -14,7 +14,7 @@ fn has_floor(case: &Case) -> bool {
     case.effects.iter().any(|e| matches!(e, Effect::Floor { .. }))
 }
 
-/// What a case's next Begin says, to be changed.
+/// A case's next Begin, for a test to change.
 fn beginning(case: &Case, attempt: u8, b: u8) -> Begin {
     let Command::Begin(c) = op::begin(&case.model, WHO, attempt, b, 0) else { unreachable!() };
     c
@@ -57,7 +57,7 @@ fn s11_the_same_attempt_again_is_free_and_another_b_under_its_id_is_refused() {
     assert_eq!(case.begin(1, 7), charged(1));
     let before = case.account().clone();
     for _ in 0..5 {
-        // The leader of the moment need not know its ordinal.
+        // The ordinal in a repeated Begin does not matter.
         assert_eq!(case.begin(1, 7), again(1));
         assert!(case.effects.is_empty());
     }
@@ -106,7 +106,7 @@ fn s18_a_wait_is_judged_by_entry_time_to_the_millisecond() {
     assert_eq!(case.begin(3, 1), charged(3));
 }
 
-/// S40, S18: a leader whose clock is behind neither reopens a wait nor an attempt; time stands until it has caught up.
+/// S40, S18: a leader whose clock is behind makes no wait longer and reopens no attempt. Entry time stands still until the clock has caught up.
 #[test]
 fn s40_time_never_goes_back() {
     let mut case = Case::registered(&policy());
@@ -139,7 +139,7 @@ fn a_later_attempt_supersedes_an_open_one_whose_id_is_refused_from_then_on() {
     assert_eq!(case.finish(2), Outcome::Done);
 }
 
-/// S09: a late repetition of what has ended is not charged as a new attempt, however it ended.
+/// S09: a late repetition of an ended attempt is not charged as a new attempt, however it ended.
 #[test]
 fn s09_ids_that_have_ended_stay_ended() {
     let mut case = Case::registered(&AttemptPolicy { max: 9, ..policy() });
@@ -155,7 +155,7 @@ fn s09_ids_that_have_ended_stay_ended() {
         assert_eq!(case.begin(attempt, 1), no(Refusal::NoAttempt), "{attempt}");
     }
     assert_eq!(case.account().ordinal.0, 4);
-    // The account remembers as many as the budget has tries, so the list is bounded.
+    // The account keeps at most as many ids as the budget has tries.
     for attempt in 10..30 {
         case.fail(attempt);
         case.clock = case.clock.max(case.account().next_allowed);
@@ -211,7 +211,7 @@ fn s09_the_last_trys_deadline_destroys_and_not_a_moment_before() {
     assert_eq!(case.expire(), no(Refusal::Stale));
 }
 
-/// S16: an owner who has the key on a device needs no try.
+/// S16: an owner who has the key on a device can register again without a try.
 #[test]
 fn s16_an_owner_signed_registration_rescues_from_the_last_try() {
     let mut case = Case::registered(&policy());
@@ -301,7 +301,7 @@ fn s15_a_proof_of_anything_else_changes_nothing() {
     assert_eq!(case.say(&signed_finish(2, 1, 2, 2, 2, blinded(7))), Outcome::Done);
 }
 
-/// S15: a success's transcript is worth nothing under a new attempt.
+/// S15: the transcript of a success proves nothing for a new attempt.
 #[test]
 fn s15_an_old_transcript_refills_nothing() {
     let mut case = Case::registered(&policy());
@@ -335,7 +335,7 @@ fn s11_finish_again_is_free_and_needs_its_proof() {
     assert_eq!(*case.account(), before);
 }
 
-/// An attacker who saw an attempt's id can't end the attempt: that takes the preimage, which only its client has.
+/// An attacker who saw an attempt's id can't end the attempt, because only its client has the preimage.
 #[test]
 fn giving_up_takes_the_preimage_of_the_cancel_hash() {
     let mut case = Case::registered(&policy());

@@ -1,4 +1,4 @@
-//! One account and one client, for cases that a person can read: each step goes to the machine and to the model, and both must agree.
+//! One account and one client, for readable test cases. Each step runs on the machine and on the model, and both must agree.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use bkv_core::id::{Element, Generation, Ordinal, Signature, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::statement;
 
-/// Whose account the cases are about.
+/// The account of the cases.
 pub(super) const WHO: u8 = 0;
 
-/// Three tries; the second failure makes wait.
+/// Three tries. A wait follows the second failure.
 pub(super) fn policy() -> AttemptPolicy {
     AttemptPolicy { max: 3, lifetime_failures: 100, waits_ms: vec![0, 60], last_try_ms: 500, attempt_ms: 100 }
 }
@@ -39,7 +39,7 @@ pub(super) struct Case {
     pub(super) model: Model,
     /// The leader's clock.
     pub(super) clock: Time,
-    /// What the newest command left for the edge.
+    /// The effects of the newest command.
     pub(super) effects: Vec<Effect>,
     newest: Option<Store>,
 }
@@ -51,7 +51,7 @@ impl Case {
         Self { machine, model, clock: Time(1000), effects: vec![], newest: None }
     }
 
-    /// With registration 0 live.
+    /// A case in which registration 0 is live.
     pub(super) fn registered(policy: &AttemptPolicy) -> Self {
         let mut case = Self::new(policy);
         case.register(0, By::Nobody);
@@ -110,7 +110,7 @@ impl Case {
         self.say(&op::expire(WHO))
     }
 
-    /// The Store of a registration, not sent yet.
+    /// The Store of a registration, not applied yet.
     pub(super) fn storing(&self, reg: u8, by: By) -> Store {
         self.harmed(reg, by, 0)
     }
@@ -126,7 +126,7 @@ impl Case {
         self.say(&Command::Store(Box::new(store.clone())))
     }
 
-    /// Confirms what was stored last.
+    /// Confirms the registration that was stored last.
     pub(super) fn confirm(&mut self, acks: u8, harm: u8) -> Outcome {
         self.say(&op::confirm(self.newest.as_ref().unwrap(), acks, harm))
     }
@@ -137,14 +137,14 @@ impl Case {
         assert_eq!(self.confirm(2, 0), Outcome::Done);
     }
 
-    /// Begins and gives up, after whatever wait is due.
+    /// Waits as long as needed, then begins an attempt and gives it up.
     pub(super) fn fail(&mut self, attempt: u8) {
         self.clock = self.clock.max(self.account().next_allowed);
         assert!(matches!(self.begin(attempt, 1), Outcome::Begun { charged: true, .. }));
         assert_eq!(self.give_up(attempt), Outcome::Done);
     }
 
-    /// All tries but the last have failed, and the last one is open under the name `attempt`.
+    /// Fails all tries except the last one, and opens the last one with the id `attempt`.
     pub(super) fn last_try(&mut self, attempt: u8) {
         while self.account().tries_left() > 1 {
             let n = 200 + u8::try_from(self.account().ordinal.0).unwrap();
@@ -171,7 +171,7 @@ impl Case {
     }
 }
 
-/// A Finish as somebody with registration `reg`'s client key would sign it, for this place and no other.
+/// A Finish signed with the client key of registration `reg`, for this account, generation, ordinal and B.
 pub(super) fn signed_finish(
     attempt: u8,
     reg: u8,

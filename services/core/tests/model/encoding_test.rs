@@ -1,5 +1,5 @@
-//! The formats, byte by byte: what lies on disks and in logs, and what was signed, must mean the same to the next version. A developer who changes
-//! one of these on purpose changes the golden line here and records in a decision record how the old bytes are read.
+//! The exact bytes of the formats. The next version must read the bytes on disks, in logs and under signatures as this one does. A developer who
+//! changes a format on purpose changes its golden line and writes a decision record on how the old bytes are read.
 //!
 //! Golden bytes are hex; `ab*32` stands for 32 times `ab`. A test that fails prints the new line.
 
@@ -26,7 +26,7 @@ const ACCOUNT: AccountId = AccountId([0xa2; 32]);
 const RECORD: Hash = Hash([0xa3; 32]);
 const MANIFEST: Manifest = Manifest { sequence: 7, hash: Hash([0xa4; 32]) };
 
-/// Hex, with runs of four and more equal bytes as `xx*n`.
+/// Hex, with runs of four or more equal bytes as `xx*n`.
 fn shown(bytes: &[u8]) -> String {
     let mut out = String::new();
     for run in bytes.chunk_by(|a, b| a == b) {
@@ -40,7 +40,7 @@ fn shown(bytes: &[u8]) -> String {
     out.trim().to_owned()
 }
 
-/// Every field in use.
+/// An account in which every field has a value.
 pub(super) fn account() -> Account {
     let record = record();
     let (hash, shares) = (record.hash(), Hash([0x51; 32]));
@@ -244,7 +244,7 @@ fn what_is_signed_or_hashed_has_these_bytes() {
     assert_eq!(shown(&framed("ab", &[b"", b"c"])), "00*7 026162 00*15 0163");
 }
 
-/// A new statement must be added here.
+/// Fails if a new statement has no golden bytes.
 #[test]
 fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
     let source = include_str!("../../src/statement.rs");
@@ -253,7 +253,7 @@ fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
     let made: BTreeSet<&str> = made.collect();
     let kept = STATEMENTS.iter().filter_map(|(n, _)| n.split(' ').next()).collect();
     assert_eq!(made, kept);
-    // Payloads share theirs on purpose: the operation's name stands before them.
+    // All payloads have the same label on purpose: the operation's name in the statement distinguishes them.
     let labels: Vec<&str> =
         code.split('"').filter(|l| l.starts_with("bkv/") && *l != "bkv/payload/1").collect();
     assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "a label twice: {labels:?}");
@@ -284,13 +284,13 @@ fn a_record_has_one_encoding_and_no_other_is_read() {
     assert_eq!(Record::decode(&good).unwrap(), record());
 }
 
-/// One more field behind the last, as a later version may write it.
+/// The bytes with one more field after the last, as a later version may write them.
 fn longer(bytes: &[u8]) -> Vec<u8> {
     assert!((0x81..0x97).contains(&bytes[0]), "a short array");
     [&[bytes[0] + 1], &bytes[1..], &[0x82, 0x01, 0x61, b'x']].concat()
 }
 
-/// Its last `n` fields, one byte each, were not there in an earlier version.
+/// The bytes without the last `n` fields of one byte each, as an earlier version wrote them.
 fn shorter(bytes: &[u8], n: usize) -> Vec<u8> {
     let less = bytes[0] - u8::try_from(n).unwrap();
     [&[less], &bytes[1..bytes.len() - n]].concat()
@@ -308,7 +308,7 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     assert_eq!(read::<Event>(&longer(&bytes(&told))), Some(told.clone()));
     let Some(Command::Begin(begin)) = batch().commands.into_iter().nth(4) else { unreachable!() };
     assert_eq!(read::<Begin>(&longer(&bytes(&begin))), Some(begin.clone()));
-    // Of before there was a list of failed ids.
+    // An account from a version without the list of failed ids.
     let plain = Account { finished: None, finished_seed: None, failed: vec![], ..full };
     let old = shorter(&bytes(&plain), 1);
     assert_eq!((bytes(&plain)[0], old[0]), (0x91, 0x90));
@@ -316,7 +316,7 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     let bare = Event { since: None, manifest: None, ..told };
     // An absent last field is not written at all.
     assert_eq!((bytes(&bare)[0], read::<Event>(&bytes(&bare))), (0x87, Some(bare)));
-    // Fields that decide something must be present.
+    // Fields that a decision needs must be present.
     let torn = bytes(&begin);
     assert_eq!(read::<Begin>(&[&[torn[0] - 1], &torn[1..torn.len() - 34]].concat()), None);
 }

@@ -1,4 +1,4 @@
-//! A verifier whose signatures are hashes of key and message (a 'public' key signs too), and a fleet of three regions under it.
+//! A fake verifier and a fleet of three regions for it. Its signatures are hashes of public key and message, so a test can sign with the public key.
 
 use bkv_core::command::{Acknowledgement, NewDocuments};
 use bkv_core::document::{Admission, Documents, JwksSource, Member, Policy};
@@ -32,7 +32,7 @@ pub(super) fn response(z: &[u8; 32], request: &[u8]) -> Vec<u8> {
     tagged("fake/response", &[z, request]).0.to_vec()
 }
 
-/// What the fake client signs in KE3.
+/// The bytes that the fake client signs in KE3.
 pub(super) fn login(context: &[u8], transcript: &[u8]) -> Vec<u8> {
     framed("fake/login", &[context, transcript])
 }
@@ -102,7 +102,7 @@ impl Verifier for Fake {
     }
 }
 
-/// Documents as this fake's root signs them.
+/// Documents signed by the fake's root.
 pub(super) fn documents(number: u64, attempts: &AttemptPolicy) -> NewDocuments {
     let admission = Admission {
         lineage: LINEAGE,

@@ -1,7 +1,7 @@
-//! The golden bytes of `encoding_test`, in its hex: `ab*32` stands for 32 times `ab`. They change only on purpose, with a decision record on how the old ones
-//! are read.
+//! The golden bytes of `encoding_test` in its hex form: `ab*32` stands for 32 times `ab`. A developer changes them only on purpose and writes a
+//! decision record on how the old bytes are read.
 
-/// The formats on disks and in logs.
+/// Formats on disks and in logs.
 pub(super) const STORED: [(&str, &str); 15] = [
     (
         "Record",
@@ -39,7 +39,7 @@ pub(super) const STORED: [(&str, &str); 15] = [
     ("State", "86820080820180820280820380820480820580"),
 ];
 
-/// The bytes that are signed or hashed.
+/// Statements that are signed or hashed.
 pub(super) const STATEMENTS: [(&str, &str); 18] = [
     (
         "owner register",

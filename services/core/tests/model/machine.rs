@@ -1,4 +1,5 @@
-//! The machine under test: a shard with its accounts in memory, what its edge would keep, and a watch over what must hold after every entry.
+//! The machine under test: a shard with its accounts in memory and the secrets and deadlines that its edge would keep. After each entry it checks the
+//! invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -29,9 +30,9 @@ impl Accounts for Memory {
 /// Observations about one account.
 #[derive(Clone, Default)]
 struct Watched {
-    /// Charged since the last proved success, in this generation.
+    /// Attempts charged since the newest success of this generation.
     charged: BTreeSet<(AttemptId, Element)>,
-    /// Answered (charged or again) since then: what a region might evaluate.
+    /// Attempts answered since then, charged or repeated. A region might evaluate each of them.
     answered: BTreeSet<(AttemptId, Element)>,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Machine {
     pub(super) shard: Shard,
     pub(super) memory: Memory,
     pub(super) index: u64,
-    /// (account, registration) whose secrets the edge holds.
+    /// Accounts and registrations whose secrets the edge stores.
     kept: BTreeSet<(AccountId, RegId)>,
     deadlines: BTreeMap<AccountId, Time>,
     watched: BTreeMap<AccountId, Watched>,
@@ -81,7 +82,7 @@ impl Machine {
         self.memory.0.get(&account(who))
     }
 
-    /// Applies one entry as the edge would, and checks what must hold whatever the command was.
+    /// Applies one entry as the edge would, and checks the invariants that hold for every command.
     pub(super) fn run(&mut self, leader: Time, command: &Command) -> (Time, Applied) {
         let earlier = self.shard.time;
         let time = self.shard.advance(leader);
@@ -130,7 +131,7 @@ impl Machine {
     fn watch(&mut self, before: &Self, id: AccountId, command: &Command, applied: &Applied, time: Time) {
         let Some(now) = self.memory.0.get(&id) else { return };
         let was = before.memory.0.get(&id);
-        // S13, S14: the edge holds the secrets of the live and of the stored registration, of no other.
+        // S13, S14: the edge stores only the secrets of the live and of the stored registration.
         let held: BTreeSet<RegId> = self.kept.iter().filter(|(a, _)| *a == id).map(|(_, r)| *r).collect();
         let wanted: BTreeSet<RegId> = (now.live.iter().map(|l| l.record.reg_id))
             .chain(now.stored.iter().map(|s| s.record.reg_id))
@@ -164,7 +165,7 @@ impl Machine {
         }
         assert!(new_generation || was.live.is_some() || now.live.is_none(), "S13: nothing lives again");
 
-        // S15: a refill, or a failure given back, is Finish's alone. A new registration begins with none.
+        // S15: only Finish gives tries back or subtracts a failure. A new registration begins without failures.
         assert!(same_generation || now.lifetime_failures == 0, "a registration that begins with failures");
         assert!(
             u64::from(now.lifetime_failures) >= now.failures(),
@@ -199,7 +200,7 @@ impl Machine {
         assert!(watched.charged.len() as u64 <= max || max == 0, "S09: more guesses than the budget");
         assert!(watched.answered.len() <= watched.charged.len(), "S10: answered what was not charged");
 
-        // S14: the machine reports the end of a key, and only a last try or the owner ends one.
+        // S14: the machine reports the end of a key. Only a failed last try or the owner ends it.
         if was.live.is_some() && now.live.is_none() {
             let ended = applied
                 .effects

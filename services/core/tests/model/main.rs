@@ -1,6 +1,6 @@
-//! The rules against a second, simpler model of them (`rules`): random schedules that compare the two (`schedule_test`), and single cases.
-//! Written from docs/protocol.md, not from `apply`. Beside them the formats: golden bytes, parsers, sizes.
-// All of this crate is a test, its fixtures too.
+//! Tests the rules against a second, simpler model (`rules`), which was written from docs/protocol.md and not from `apply`. Random schedules
+//! compare the two (`schedule_test`), and there are single cases. Other tests check the formats: golden bytes, parsers, sizes.
+// This whole crate is a test, including its fixtures.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
 

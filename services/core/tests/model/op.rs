@@ -1,4 +1,4 @@
-//! Commands for the tests: good ones, and every way of being bad that an attacker would try.
+//! Commands for the tests: valid ones, and the invalid ones that an attacker would try.
 
 use proptest::prelude::*;
 
@@ -18,17 +18,17 @@ use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_has
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Operation, Owned};
 
-/// How an owner's signature is made.
+/// Which key signs as the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Owner,
     Nobody,
     Stranger,
-    /// A right signature that has expired.
+    /// The owner, with a signature that has expired.
     Late,
 }
 
-/// One step of a schedule. Small numbers choose among few names, so that they collide often.
+/// One step of a schedule. Small numbers choose among few ids, so that ids collide often.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Store {
@@ -72,9 +72,9 @@ pub(super) enum Op {
         operation: u8,
         by: By,
     },
-    /// An earlier command of the schedule again, bit by bit.
+    /// An exact repetition of an earlier command of the schedule.
     Replay(u16),
-    /// Time goes on.
+    /// Time passes.
     Wait(u16),
     /// The next leader's clock is behind.
     Back(u16),
@@ -133,7 +133,7 @@ pub(super) fn cancel(attempt: u8) -> [u8; 32] {
     [attempt ^ 0x55; 32]
 }
 
-/// The client's key pair of a registration, one number for both halves.
+/// The client's key pair of a registration. Both halves are the same bytes.
 pub(super) fn client_key(who: u8, reg: u8) -> PublicKey {
     PublicKey([0x20 + who * 16 + reg; 32])
 }
@@ -237,7 +237,7 @@ pub(super) fn store(model: &Model, now: Time, who: u8, reg: u8, by: By, harm: u8
     }))
 }
 
-/// Confirms what the given Store stored.
+/// A Confirm of the registration in the given Store.
 pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
     let (record, shares) = (&stored.record, shares_hash(&stored.shares));
     let hash = record.hash();
@@ -289,7 +289,7 @@ pub(super) fn give_up(who: u8, attempt: u8, right: bool) -> Command {
     })
 }
 
-/// A Finish by somebody who knows the password, unless harmed. Without an attempt: of the open one.
+/// A Finish by a client that has the password, unless `harm` makes it invalid. Without `attempt` it is for the open attempt.
 pub(super) fn finish(model: &Model, who: u8, attempt: Option<u8>, harm: u8) -> Command {
     let person = model.people.get(&account(who)).cloned().unwrap_or_default();
     let id = attempt.map(attempt_id).or(person.open().map(|t| t.id)).unwrap_or(attempt_id(0));
@@ -341,7 +341,7 @@ pub(super) fn delete(model: &Model, now: Time, who: u8, operation: u8, by: By) -
     Command::Delete(Delete { account: account(who), owner })
 }
 
-/// The command of a step; None for steps that only move the clock.
+/// The command of a step. None for steps that only change the clock.
 pub(super) fn command(op: &Op, model: &Model, now: Time, past: &[Command]) -> Option<Command> {
     Some(match *op {
         Op::Store { who, reg, by, harm } => store(model, now, who, reg, by, harm),

@@ -1,5 +1,5 @@
-//! S38: everything that a client, a rooted leader or another vault may hand in as bytes: log entries, records, snapshot rows, events. Whatever the
-//! bytes are, they decode or are refused; nothing panics, and what decodes means the same when it is written again.
+//! S38: the bytes that a client, a rooted leader or another vault can send: log entries, records, snapshot rows, events. Any bytes are decoded or
+//! refused without a panic. A decoded value stays the same after it is encoded and decoded again.
 
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ pub(super) fn record() -> Record {
     }
 }
 
-/// One of each command. No two neighbours alike, so that two fields in each other's place would show.
+/// One of each command. Adjacent fields differ, so that the test detects swapped fields.
 pub(super) fn batch() -> Batch {
     let account = AccountId([2; 32]);
     let owner =
@@ -134,7 +134,7 @@ fn all(bytes: &[u8]) {
     }
 }
 
-/// An attacker claims huge lengths: the parser must not allocate for them before the bytes are there.
+/// An attacker can send huge lengths. The parser must not allocate memory for them before the bytes are there.
 #[test]
 fn s38_lengths_of_what_is_not_there_are_refused() {
     for head in [0x5b, 0x7b, 0x9b, 0xbb_u8] {
@@ -172,7 +172,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = to;
         all(&bytes);
-        // Of the good one: a changed length may well leave bytes over that nobody misses.
+        // Cut the unchanged bytes. With a changed length the cut bytes could be unused ones.
         let end = cut.index(good.len());
         prop_assert!(!judged::<Batch>(&good[..end]), "a cut entry was read");
     }

@@ -1,4 +1,4 @@
-//! Registration in its two phases, every rule of a record, and which client may overwrite which record.
+//! Registration in its two phases, each rule of a record, and which client may overwrite which record.
 
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
 use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
@@ -51,7 +51,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
         (&before.live, before.ordinal, before.lifetime_failures)
     );
     assert_eq!(now.stored.as_ref().unwrap().expires, case.clock.plus(200));
-    // The old password keeps working meanwhile.
+    // The old password still works.
     assert_eq!(case.begin(2, 1), charged(2));
     assert_eq!(case.finish(2), Outcome::Done);
     assert_eq!(case.confirm(2, 0), Outcome::Done);
@@ -61,7 +61,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
     assert_eq!((a.failed.len(), a.next_allowed, a.finished_seed.is_none()), (0, case.clock, true));
 }
 
-/// S12: an attacker who drops replies and makes the client repeat gains nothing, in any order.
+/// S12: an attacker who drops replies, so that the client repeats its messages in any order, gains no tries.
 #[test]
 fn s12_dropped_replies_give_nobody_a_fresh_budget() {
     let mut case = Case::new(&policy());
@@ -81,7 +81,7 @@ fn s12_dropped_replies_give_nobody_a_fresh_budget() {
     }
     assert_eq!((case.account().tries_left(), case.account().generation.0), (1, 1));
     assert_eq!(case.begin(2, 1), again(2));
-    // Also not once it is over and gone.
+    // Nor after the key has ended.
     assert_eq!(case.give_up(2), Outcome::Done);
     case.last_try(3);
     assert_eq!(case.give_up(3), Outcome::Done);
@@ -109,7 +109,7 @@ fn a_registration_once_stored_never_changes() {
     assert_eq!(case.confirm(2, 6), no(Refusal::Conflict), "another hash than the live one's");
 }
 
-/// S13: two devices register at once; one of the two lives, the other's secrets are gone.
+/// S13: two devices register at the same time. Only one registration becomes live, and the other's secrets are erased.
 #[test]
 fn s13_of_two_registrations_on_one_base_one_lives() {
     let mut case = Case::registered(&policy());
@@ -123,7 +123,7 @@ fn s13_of_two_registrations_on_one_base_one_lives() {
     assert_eq!(case.account().live.as_ref().unwrap().record, two.record);
 }
 
-/// S13: should another registration ever come in between, the swap compares.
+/// S13: Confirm compares the base, in case another registration became live in between.
 #[test]
 fn s13_a_confirmation_for_another_base_is_refused() {
     let mut case = Case::registered(&policy());
@@ -164,7 +164,7 @@ fn s12_stored_and_never_confirmed_expires() {
     assert_eq!(Case::new(&policy()).say(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
 }
 
-/// S12: t regions, all different, about exactly this record and these shares, by keys on the list.
+/// S12: Confirm needs acknowledgements of t different regions, for exactly this record and these shares, by keys on the list.
 #[test]
 fn s12_acknowledgements_that_are_not_by_t_regions_confirm_nothing() {
     let mut case = Case::new(&policy());
@@ -228,7 +228,7 @@ fn s12_only_the_new_records_own_owner_confirms() {
     assert_eq!(case.say(&signed(new, Generation(1), &hash)), Outcome::Done);
 }
 
-/// S16: overwriting a live record needs the owner's signature over exactly this record.
+/// S16: overwriting a live record needs the owner key's signature over exactly this record.
 #[test]
 fn s16_overwriting_a_live_record_takes_its_owners_signature() {
     let mut case = Case::registered(&policy());
@@ -240,7 +240,7 @@ fn s16_overwriting_a_live_record_takes_its_owners_signature() {
         let store = case.storing(1, by);
         assert_eq!(case.store(&store), no(why), "{by:?}");
     }
-    // For the generation before.
+    // The signature is for the generation before.
     stale.record.generation = Generation(3);
     assert_eq!(case.store(&stale), no(Refusal::Owner));
     let mut about_another = case.storing(1, By::Owner);
@@ -267,11 +267,11 @@ fn where_nothing_lives_there_is_nothing_to_overwrite() {
     }
 }
 
-/// S15: a new registration resets the lifetime failures, which a success does not: the key they counted guesses at is gone.
+/// S15: a new registration sets the lifetime failures to zero, because the record at which they counted guesses is erased. A success does not.
 #[test]
 fn a_registration_starts_the_lifetime_failures_at_zero() {
     let strict = AttemptPolicy { max: 3, lifetime_failures: 3, waits_ms: vec![], ..policy() };
-    // Locked by failures between successes; the device that has the key unlocks.
+    // Failures between successes lock the account. A device that has the key unlocks it.
     let mut case = Case::registered(&strict);
     for attempt in [1, 2] {
         case.fail(attempt);
@@ -293,7 +293,7 @@ fn a_registration_starts_the_lifetime_failures_at_zero() {
     assert_eq!((case.state(), case.account().lifetime_failures), (State::Live, 0));
     assert_eq!(case.begin(4, 1), charged(1));
     assert_eq!(case.finish(4), Outcome::Done);
-    // Destroyed again and again: never locked at birth.
+    // However often a key was destroyed, a new registration is never locked at its start.
     for reg in 2..6 {
         case.last_try(50);
         assert_eq!(case.give_up(50), Outcome::Done);
@@ -357,7 +357,7 @@ fn s07_a_response_to_nothing_stores_nothing() {
     assert_eq!(case.store(&other_z), no(Refusal::Proof));
 }
 
-/// The policy is frozen into the record: editing the fleet's refills nobody, and a draft made under the old one starts again.
+/// A record keeps the policy of its registration. A new policy of the fleet gives no tries back, and a Store made under the old policy is refused.
 #[test]
 fn s41_a_new_policy_is_of_the_next_registration() {
     let mut case = Case::registered(&policy());

@@ -1,4 +1,4 @@
-//! A second, simpler model of the account rules: an account is the list of its tries, and every count follows from that list.
+//! A second, simpler model of the account rules. An account is the list of its tries, and all counts follow from the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,7 @@ pub(super) struct Model {
 }
 
 impl Person {
-    /// Tries since the last proved one.
+    /// Number of tries since the last successful one.
     fn spent(&self) -> u32 {
         u32::try_from(self.tries.iter().rev().take_while(|t| t.end != End::Proved).count()).unwrap()
     }
@@ -100,7 +100,7 @@ impl Person {
         self.tries.last().filter(|t| t.end == End::Open)
     }
 
-    /// Ended ones that are still remembered: the newest success, and as many failures as the budget has.
+    /// True for the ids of ended tries that the account must still refuse: the newest success, and as many failures as the budget.
     fn remembered(&self, id: &AttemptId) -> bool {
         let max = self.policy().map_or(0, |p| p.max) as usize;
         let failed = self.tries.iter().rev().filter(|t| t.end == End::Failed).take(max);
@@ -114,7 +114,7 @@ impl Person {
         }
     }
 
-    /// The open try has failed; if none are left that was the last one.
+    /// Ends the open try as failed. If no try is left, it was the last one and the key ends.
     fn fail(&mut self) {
         let last = self.left() == 0;
         self.end_open(End::Failed);
@@ -171,7 +171,7 @@ impl Person {
     }
 }
 
-/// The machine's account in the same words.
+/// The machine's account as the model sees it.
 pub(super) fn seen(account: Option<&Account>) -> Seen {
     let Some(a) = account else { return Person::default().seen() };
     Seen {
@@ -217,7 +217,7 @@ impl Model {
 }
 
 impl Person {
-    /// May leave half a change behind when it says No: the caller then drops it.
+    /// Applies a command. If it returns No, it may have changed a part of the person, and the caller must drop the person.
     fn hear(&mut self, who: &AccountId, time: Time, command: &Command, documents: &Documents) -> Said {
         match command {
             Command::Store(c) => self.store(who, time, c, documents),
@@ -346,7 +346,7 @@ impl Person {
     fn store(&mut self, who: &AccountId, time: Time, c: &Store, documents: &Documents) -> Said {
         let (r, policy) = (&c.record, &documents.policy);
         let shares = shares_hash(&c.shares);
-        // A registration once stored never changes.
+        // The content of a stored registration never changes.
         if let Some(w) = self.waiting.as_ref().filter(|w| w.record.reg_id == r.reg_id) {
             return if w.record == *r && w.shares == shares { Said::Done } else { Said::No };
         }

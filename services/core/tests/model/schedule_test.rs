@@ -1,5 +1,5 @@
-//! Random schedules of several clients, an attacker and a leader with a bad clock: machine and model must agree on every answer and every account, and
-//! what `machine::Machine` watches must hold after each entry.
+//! Random schedules of several clients, an attacker and a leader with a wrong clock. Machine and model must agree on every answer and every account,
+//! and the invariants in `machine::Machine` must hold after each entry.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::Time;
 use bkv_core::record::AttemptPolicy;
 
-/// What happened in a schedule, so that a test can say that it reached what it is about.
+/// Counts of what happened in a schedule, so that a test can check that schedules reach all rules.
 #[derive(Default, Debug)]
 pub(super) struct Reached {
     pub(super) charged: usize,
@@ -24,7 +24,7 @@ pub(super) struct Reached {
     pub(super) refused: BTreeMap<String, usize>,
 }
 
-/// Runs a schedule; `look` sees the machine after every entry.
+/// Runs a schedule. `look` gets the machine after each entry.
 pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Machine)) -> Reached {
     let (mut one, mut two) = (Machine::new(policy), Machine::new(policy));
     let documents = one.fleet().documents.clone();
@@ -32,7 +32,7 @@ pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Mach
     let mut leader = Time(1000);
     let mut past: Vec<Command> = Vec::new();
     let mut reached = Reached::default();
-    // Both accounts begin registered, or most schedules would find nothing to do.
+    // Both accounts are registered first. Otherwise most schedules would do nothing.
     let start = [0, 1].into_iter().flat_map(|who| {
         [Op::Store { who, reg: 0, by: By::Owner, harm: 0 }, Op::Confirm { who, acks: 2, harm: 0 }]
     });
@@ -43,7 +43,7 @@ pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Mach
             _ => {}
         }
         let Some(command) = command(&op, &model, one.shard.time.max(leader), &past) else { continue };
-        // Determinism: another replica reads the entry's bytes and ends with the same bytes.
+        // Determinism: another replica decodes the entry and reaches the same state.
         let bytes = minicbor::to_vec(&command).unwrap();
         let read: Command = minicbor::decode(&bytes).unwrap();
         let (time, applied) = one.run(leader, &command);

@@ -1,4 +1,4 @@
-//! How large things get. An account is a row that is read, written and kept in memory for every attempt, and rows are all that a snapshot has.
+//! Bounds of sizes. An account is one row. The vault reads, writes and caches it for every attempt, and a snapshot consists of rows.
 
 use super::case::Case;
 use super::encoding_test::account;
@@ -11,7 +11,7 @@ use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 
 /// KE1 ‖ KE2 without the server's signature, in our suite.
 const TRANSCRIPT: usize = 96 + 384 - 64;
-/// What the documents allow at most (`bkv-wire` refuses more): tries, waits, regions.
+/// The limits of the documents (`bkv-wire` refuses more): tries, waits, regions.
 const MAX_TRIES: u8 = 20;
 const MAX_WAITS: usize = 32;
 const MAX_REGIONS: usize = 15;
@@ -22,7 +22,7 @@ fn len<T: minicbor::Encode<()>>(value: &T) -> usize {
     minicbor::to_vec(value).unwrap().len()
 }
 
-/// Three regions, the default policy.
+/// A record in a fleet of three regions with the default policy.
 fn typical() -> Record {
     let minutes = [0, 0, 1, 10, 60, 360, 1440, 2880, 5760];
     Record {
@@ -39,7 +39,7 @@ fn typical() -> Record {
     }
 }
 
-/// The most that any documents allow, and every number as long as it gets.
+/// The largest record that any documents allow, with each number in its longest encoding.
 fn worst() -> Record {
     Record {
         generation: Generation(u64::MAX - 1),
@@ -62,7 +62,7 @@ fn worst() -> Record {
     }
 }
 
-/// DESIGN: a record on disk takes at most 1.5 KiB.
+/// The design's limit: a record on disk takes at most 1.5 KiB.
 #[test]
 fn a_typical_row_takes_at_most_one_and_a_half_kibibytes() {
     let record = typical();
@@ -121,7 +121,7 @@ fn the_largest_account_is_bounded() {
     assert!(len(&row) <= 4608, "{} bytes", len(&row));
 }
 
-/// That list is the only part of an account that grows with use: however it is used, it keeps no more than the budget.
+/// The list of failed ids is the only part of an account that grows with use. It never has more ids than the budget.
 #[test]
 fn no_use_of_an_account_makes_it_grow_without_end() {
     let generous =
@@ -142,7 +142,7 @@ fn no_use_of_an_account_makes_it_grow_without_end() {
     }
 }
 
-/// One entry holds what one client said.
+/// The largest command that one client can cause.
 #[test]
 fn the_largest_entry_of_one_client_is_bounded() {
     let Some(Command::Store(store)) = batch().commands.into_iter().nth(2) else { unreachable!() };

@@ -12,7 +12,7 @@ use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::snapshot::{Verdict, judge};
 
-/// How a rooted leader changes an honest account. Each is a lie whatever else is changed with it.
+/// A change that a rooted leader makes to an honest account. Each one is a lie, whatever else the leader changes.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
     Ordinal(u64),
@@ -70,7 +70,7 @@ fn lie() -> impl Strategy<Value = Lie> {
     ]
 }
 
-/// Tells it in `t`, which goes on from `m` otherwise; false if there is nothing of that kind to lie about.
+/// Makes the change in `t`, which otherwise continues `m`. Returns false if the account has no such field to change.
 fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> bool {
     let known = m.success_ordinal();
     let record = |t: &mut Account, change: &dyn Fn(&mut Live)| {
@@ -114,7 +114,7 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
             }
             true
         }
-        // The open attempt's own charge may be gone with its success.
+        // The failure of the open attempt may be subtracted by its success.
         Lie::Lifetime(n) if m.lifetime_failures > 1 => {
             t.lifetime_failures = n % (m.lifetime_failures - 1);
             true
@@ -162,7 +162,7 @@ fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> boo
             }
             _ => false,
         },
-        // Not one that the budget itself made forget.
+        // Not an id that the account dropped because of the budget.
         Lie::Forgotten => match m.failed.last() {
             Some(newest) if t.failed.contains(newest) => {
                 t.failed.retain(|id| id != newest);
@@ -191,7 +191,7 @@ fn history(policy: &bkv_core::record::AttemptPolicy, ops: &[super::op::Op]) -> (
     (fleet.unwrap(), seen)
 }
 
-/// A leader that used one reg_id for two registrations is halted on, though in time neither contradicts the other.
+/// True if a leader used one reg_id for two registrations. The replica halts then, although neither registration contradicts the other.
 fn same_name(m: &Account, t: &Account) -> bool {
     matches!((&m.stored, &t.stored), (Some(a), Some(b)) if a.record.reg_id == b.record.reg_id && a != b)
 }

@@ -1,4 +1,4 @@
-//! S43: what a replica accepts from a snapshot and what it refuses, verdict by verdict.
+//! S43: the verdicts of a replica on snapshots, one by one.
 
 use super::case::{Case, WHO, charged, policy};
 use super::fake::{Fake, documents};
@@ -15,7 +15,7 @@ use bkv_core::snapshot::{Contradiction as C, Verdict, judge, judge_documents, ju
 
 const HALT: fn(C) -> Verdict = Verdict::Halt;
 
-/// A success at 2, the attempt at 3 failed, the one at 4 is open; a manifest is named.
+/// An account with a success at ordinal 2, a failed attempt at 3, an open one at 4, and a manifest.
 fn scene() -> Case {
     let mut case = Case::registered(&AttemptPolicy { max: 9, ..policy() });
     case.fail(1);
@@ -39,7 +39,7 @@ fn genuine(case: &Case, attempt: u8) -> Success {
     proved.account().last_success.clone().unwrap()
 }
 
-/// Takes `success` for the newest, with everything that has to fit it.
+/// Makes `success` the newest one, and all other fields consistent with it.
 fn claim(t: &mut Account, success: Success) {
     if t.pending.as_ref().is_some_and(|p| p.ordinal <= success.ordinal) {
         t.pending = None;
@@ -62,7 +62,7 @@ fn forged(t: &Account, ordinal: u64) -> Success {
     }
 }
 
-/// Another record, its hash fitting.
+/// Changes the record and sets its hash accordingly.
 fn swap(t: &mut Account, change: impl Fn(&mut Live)) {
     if let Some(live) = &mut t.live {
         change(live);
@@ -136,7 +136,7 @@ fn s43_each_contradiction_is_noticed_and_named() {
     assert_eq!(judged(&case, Some(mine), Some(mine)), Verdict::Install);
 }
 
-/// Genuine signatures of the client's prove nothing about attempts that are over here.
+/// A genuine signature by the client proves nothing for an attempt that this replica has ended.
 #[test]
 fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     let open = scene();
@@ -149,17 +149,17 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     let mut failed = open.clone();
     assert_eq!(failed.give_up(4), Outcome::Done);
     assert_eq!(judged(&open, Some(failed.account()), Some(&theirs)), HALT(C::Success));
-    // Two charges given back for one proof.
+    // One proof must not subtract two failures.
     theirs.lifetime_failures -= 1;
     assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::LifetimeFailures));
-    // And when the next one is open already.
+    // The same when the next attempt is already open.
     let mut later = failed.clone();
     later.clock = later.clock.max(later.account().next_allowed);
     assert_eq!(later.begin(5, 1), charged(5));
     let mut revived = later.account().clone();
     claim(&mut revived, genuine(&open, 4));
     assert_eq!(judged(&open, Some(later.account()), Some(&revived)), HALT(C::Success));
-    // Closed here, open there.
+    // The attempt is closed on this replica and open in the snapshot.
     let there = open.account();
     assert_eq!(judged(&open, Some(failed.account()), Some(there)), HALT(C::Pending));
 }
@@ -216,7 +216,7 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
     assert_eq!(case.confirm(2, 0), Outcome::Done);
     assert_eq!(judged(&case, Some(&stored), Some(case.account())), Verdict::AskVoters);
     assert_eq!(judged(&case, Some(case.account()), Some(&stored)), HALT(C::Generation));
-    // Without a live record any holder of the token may register.
+    // Without a live record every client with the account's token may register.
     let mut gone = Case::deleted(&policy());
     let before = gone.account().clone();
     let store = gone.storing(1, By::Nobody);
@@ -224,7 +224,7 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
     assert_eq!(judged(&gone, Some(&before), Some(gone.account())), Verdict::Install);
 }
 
-/// A replica without any state of an account still refuses an impossible one.
+/// A replica that does not have an account still refuses an impossible one.
 #[test]
 fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
     let case = scene();
