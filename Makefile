@@ -52,7 +52,7 @@ fmt: ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, links and code blocks of the docs
+lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, links and code blocks of the docs, texts that runbooks quote
 	cargo fmt --all --check
 	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
 	scripts/deny.sh

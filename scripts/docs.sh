@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The pages below docs/ as a book with search, in target/book. `--check` only checks links and code blocks, without a network and in a second.
+# The pages below docs/ as a book with search, in target/book. `--check` only checks links, code blocks and what runbooks quote, without a network and in a few seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python3 scripts/check_docs.py
+python3 scripts/check_runbooks.py
 [ "${1:-}" != --check ] || exit 0
 version=0.5.4
 tools="${BKV_CACHE:-$HOME/.cache/bkv}/tools/mdbook-$version"

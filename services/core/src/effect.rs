@@ -140,11 +140,11 @@ pub enum Effect {
         /// The earliest deadline; None if there is none any more.
         at: Option<Time>,
     },
-    /// An event for ChatD and devices.
+    /// An event for ChatD.
     Event(Event),
 }
 
-/// An entry of the feed to ChatD's projection and to devices. It contains no account id, because only vaults may know account ids.
+/// An entry of the feed to ChatD's projection. It contains no account id, because only vaults may know account ids.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Event {
     /// The public route of the account.
