@@ -59,6 +59,12 @@ impl Client {
         self
     }
 
+    /// Closes the connection to ChatD and awaits the tasks of the transport, for all clones of this client. Dropping the last clone ends the same
+    /// tasks without waiting for them.
+    pub async fn close(&self) {
+        self.runtime.transport.close().await;
+    }
+
     /// The fleet.
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet

@@ -33,6 +33,8 @@ pub trait Transport: Send + Sync {
     async fn get(&self, path: &str) -> Result<Bytes, TransportError>;
     /// Reports that a stream got no answer in time. The next [`Transport::open`] should then not reuse the connection that carried it.
     fn suspect(&self) {}
+    /// Ends the connection and awaits the transport's tasks. No stream can be opened afterwards.
+    async fn close(&self) {}
 }
 
 /// One stream of frames in both directions, in order. The implementation adds and removes the stream number. Dropping it ends the stream.

@@ -1,4 +1,5 @@
-//! One WebSocket and the task that owns it. The task ends with the link. Streams of a lost link return an error, and their callers open new ones.
+//! One WebSocket and the task that reads and writes it. The task ends when the link is dropped or the transport is closed; the transport awaits it.
+//! Streams of a lost link return an error, and their callers open new ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use crate::transport::TransportError;
 
@@ -24,6 +26,8 @@ const OUT: usize = 256;
 const IN: usize = 64;
 /// Send a ping after this long without a frame from ChatD. After twice that the link is lost.
 const IDLE: Duration = Duration::from_secs(15);
+/// For the closing handshake. ChatD may not answer any more.
+const CLOSE: Duration = Duration::from_secs(1);
 
 type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
 
@@ -32,7 +36,7 @@ pub(super) struct Link {
     streams: Arc<Streams>,
     alive: Arc<AtomicBool>,
     next: AtomicU64,
-    task: JoinHandle<()>,
+    _end: DropGuard,
 }
 
 pub(super) struct Stream {
@@ -42,15 +46,16 @@ pub(super) struct Stream {
 }
 
 impl Link {
-    pub(super) fn start<S>(socket: WebSocketStream<S>) -> Self
+    /// `tasks` owns the task. `stop` ends it.
+    pub(super) fn start<S>(socket: WebSocketStream<S>, tasks: &TaskTracker, stop: CancellationToken) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (out, outgoing) = mpsc::channel(OUT);
         let streams = Arc::new(Streams::default());
         let alive = Arc::new(AtomicBool::new(true));
-        let task = tokio::spawn(run(socket, outgoing, streams.clone(), alive.clone()));
-        Self { out, streams, alive, next: AtomicU64::new(1), task }
+        tasks.spawn(run(socket, outgoing, streams.clone(), alive.clone(), stop.clone()));
+        Self { out, streams, alive, next: AtomicU64::new(1), _end: stop.drop_guard() }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -65,12 +70,6 @@ impl Link {
             lock(&self.streams).clear(); // lost in between: the stream sees the end at once
         }
         Stream { number, link: self.clone(), incoming }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -104,23 +103,35 @@ fn lock(streams: &Streams) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Body>>> {
 
 async fn run<S>(
     mut socket: WebSocketStream<S>,
-    mut outgoing: mpsc::Receiver<Frame>,
+    outgoing: mpsc::Receiver<Frame>,
     streams: Arc<Streams>,
     alive: Arc<AtomicBool>,
+    stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    stop.run_until_cancelled(carry(&mut socket, outgoing, &streams)).await;
+    alive.store(false, Ordering::Release);
+    lock(&streams).clear(); // every stream sees the end
+    let _ = tokio::time::timeout(CLOSE, socket.close(None)).await;
+}
+
+/// Carries frames in both directions until the link is lost.
+async fn carry<S>(socket: &mut WebSocketStream<S>, mut outgoing: mpsc::Receiver<Frame>, streams: &Streams)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut silent = false;
     loop {
         let step = tokio::select! {
             frame = outgoing.recv() => match frame {
-                Some(frame) => write(&mut socket, frame, &mut outgoing).await,
+                Some(frame) => write(socket, frame, &mut outgoing).await,
                 None => Err(()),
             },
             message = socket.next() => {
                 silent = false;
                 match message {
-                    Some(Ok(Message::Binary(bytes))) => deliver(&streams, bytes),
+                    Some(Ok(Message::Binary(bytes))) => deliver(streams, bytes),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => Err(()),
                     Some(Ok(_)) => Ok(()), // pings are answered by the library
                 }
@@ -130,12 +141,9 @@ async fn run<S>(
             }
         };
         if step.is_err() {
-            break;
+            return;
         }
     }
-    alive.store(false, Ordering::Release);
-    lock(&streams).clear(); // every stream sees the end
-    let _ = socket.close(None).await;
 }
 
 /// Writes all queued frames, then flushes once, so frames of many streams share system calls.

@@ -21,6 +21,8 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::transport::{Duplex, Transport, TransportError};
@@ -40,13 +42,15 @@ pub enum Trust {
     Pem(Vec<u8>),
 }
 
-/// To one ChatD, with one account's token.
+/// To one ChatD, with one account's token. Dropping it ends its tasks. [`Transport::close`] also awaits them.
 pub struct WebSocketTransport {
     base: Url,
     tls: Arc<ClientConfig>,
     token: HeaderValue,
     http: reqwest::Client,
     link: Mutex<Option<Arc<Link>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl WebSocketTransport {
@@ -72,7 +76,15 @@ impl WebSocketTransport {
             .timeout(CONNECT * 2)
             .build()
             .map_err(|e| wrong(e.to_string()))?;
-        Ok(Self { base, tls: Arc::new(tls), token, http, link: Mutex::new(None) })
+        Ok(Self {
+            base,
+            tls: Arc::new(tls),
+            token,
+            http,
+            link: Mutex::new(None),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
     }
 
     async fn connect(&self) -> Result<Link, TransportError> {
@@ -103,7 +115,7 @@ impl WebSocketTransport {
             .max_frame_size(Some(MAX_MESSAGE))
             .read_buffer_size(32 << 10);
         match tokio_tungstenite::client_async_with_config(request, tls, Some(config)).await {
-            Ok((socket, _)) => Ok(Link::start(socket)),
+            Ok((socket, _)) => Ok(Link::start(socket, &self.tasks, self.stop.child_token())),
             Err(WsError::Http(answer)) => {
                 let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
                 Err(status(answer.status().as_u16(), challenge))
@@ -117,6 +129,9 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     async fn open(&self) -> Result<Box<dyn Duplex>, TransportError> {
         let mut current = self.link.lock().await; // connecting once for all who wait
+        if self.stop.is_cancelled() {
+            return Err(wrong("this client is closed".into()));
+        }
         let link = if let Some(link) = current.as_ref().filter(|link| link.is_alive()) {
             link.clone()
         } else {
@@ -158,6 +173,19 @@ impl Transport for WebSocketTransport {
         if let Ok(mut link) = self.link.try_lock() {
             *link = None;
         }
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        self.link.lock().await.take(); // a connection that is being made is complete by now, and its task ends at once
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for WebSocketTransport {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

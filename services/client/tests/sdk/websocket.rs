@@ -17,6 +17,7 @@ use prost::Message as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -29,6 +30,7 @@ struct Chatd {
     connections: Arc<AtomicUsize>,
     acceptor: TlsAcceptor,
     listener: Arc<TcpListener>,
+    tasks: JoinSet<()>,
 }
 
 async fn chatd() -> Chatd {
@@ -51,20 +53,22 @@ async fn chatd() -> Chatd {
         connections: Arc::default(),
         acceptor: TlsAcceptor::from(Arc::new(config)),
         listener,
+        tasks: JoinSet::new(),
     }
 }
 
 impl Chatd {
     /// Relays to the vaults; after `frames` frames of a connection it hangs up.
-    fn relay(&self, vaults: MemoryFleet, frames: usize) {
+    fn relay(&mut self, vaults: MemoryFleet, frames: usize) {
         let (listener, acceptor, connections) =
             (self.listener.clone(), self.acceptor.clone(), self.connections.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
+            let mut relays = JoinSet::new();
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let (acceptor, vaults) = (acceptor.clone(), vaults.clone());
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(async move {
+                relays.spawn(async move {
                     let tls = acceptor.accept(tcp).await.unwrap();
                     let mut socket = tokio_tungstenite::accept_async(tls).await.unwrap();
                     let mut streams: HashMap<u64, Box<dyn Duplex>> = HashMap::new();
@@ -90,9 +94,9 @@ impl Chatd {
     }
 
     /// Answers one HTTP request after the other with these bytes.
-    fn answer(&self, answer: &'static str) {
+    fn answer(&mut self, answer: &'static str) {
         let (listener, acceptor) = (self.listener.clone(), self.acceptor.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
@@ -142,7 +146,7 @@ fn client(vaults: &MemoryFleet, chatd: &Chatd) -> Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_recoveries_share_one_connection() {
     let (vaults, key) = registered().await;
-    let chatd = chatd().await;
+    let mut chatd = chatd().await;
     chatd.relay(vaults.clone(), usize::MAX);
     let client = client(&vaults, &chatd);
     let options = RecoverOptions { last_try: LastTry::Use, ..Default::default() };
@@ -163,7 +167,7 @@ async fn many_recoveries_share_one_connection() {
 async fn s11_a_connection_lost_in_the_middle_costs_no_try() {
     for frames in [4, 5] {
         let (vaults, key) = registered().await;
-        let chatd = chatd().await;
+        let mut chatd = chatd().await;
         chatd.relay(vaults.clone(), frames);
         let recovered = client(&vaults, &chatd).recover(PASSWORD, RecoverOptions::default()).await.unwrap();
         assert_eq!(recovered.key.as_bytes(), &key);
@@ -182,7 +186,7 @@ async fn what_chatd_answers_is_told_apart() {
         ),
         ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", None),
     ] {
-        let chatd = chatd().await;
+        let mut chatd = chatd().await;
         chatd.answer(answer);
         for e in [
             chatd.transport().open().await.err().unwrap(),
@@ -194,7 +198,7 @@ async fn what_chatd_answers_is_told_apart() {
             }
         }
     }
-    let chatd = chatd().await;
+    let mut chatd = chatd().await;
     chatd.answer("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
     assert_eq!(&chatd.transport().get("/v1/fleet").await.unwrap()[..], b"abc");
 }
@@ -202,7 +206,7 @@ async fn what_chatd_answers_is_told_apart() {
 #[tokio::test]
 async fn a_web_certificate_that_nobody_vouches_for_is_refused_at_once() {
     let (vaults, _) = registered().await;
-    let (chatd, other) = (chatd().await, chatd().await);
+    let (mut chatd, other) = (chatd().await, chatd().await);
     chatd.relay(vaults.clone(), 9);
     let mut wrong = client(&vaults, &chatd);
     let transport =
@@ -218,5 +222,33 @@ async fn a_web_certificate_that_nobody_vouches_for_is_refused_at_once() {
     assert!(matches!(&e, Error::ChatdUnreachable(why) if why.contains("certificate")), "{e:?}");
     for bad in ["http://localhost:1", "localhost", "https://"] {
         assert!(WebSocketTransport::new(bad, &Trust::System, &Zeroizing::new("t".into())).is_err(), "{bad}");
+    }
+}
+
+/// The transport owns the task of its link: closing the client awaits it, and dropping the client ends it.
+#[tokio::test]
+async fn a_client_that_is_closed_or_dropped_leaves_no_task_behind() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (vaults, _) = registered().await;
+    let mut chatd = chatd().await;
+    chatd.relay(vaults.clone(), usize::MAX);
+    let before = tasks();
+    for close in [true, false] {
+        let client = client(&vaults, &chatd);
+        client.status().await.unwrap();
+        assert_eq!(tasks(), before + 2, "the link's task here, and one at ChatD");
+        if close {
+            client.close().await;
+            assert!(tasks() <= before + 1, "the link's task was not awaited");
+            let e = client.status().await.unwrap_err();
+            assert!(matches!(&e, Error::ChatdUnreachable(why) if why.contains("closed")), "{e:?}");
+        }
+        drop(client);
+        let ended = async {
+            while tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), ended).await.expect("a task is left");
     }
 }
