@@ -8,7 +8,7 @@ use bkv_stream::{Compression, Control, Manifest, Options};
 use serde_json::json;
 
 use super::connection::{ASK, online};
-use super::interrupt::cancel_on_interrupt;
+use super::interrupt::cancellable;
 use super::ownership;
 use crate::args::{Backup, MaybeOnline};
 use crate::device::{DeviceState, Kept, Mode};
@@ -89,16 +89,15 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     let leave_out = own_place(&a.source, &a.to);
     let (source, file, skip) = (a.source.clone(), target.clone(), a.skip_unreadable);
     let progress = Progress::new(out, "Backing up", None);
-    let cancel = cancel_on_interrupt();
-    let packed = tokio::task::spawn_blocking(move || {
-        let control = Control { progress: &progress, cancel: &cancel };
+    let packed = cancellable(move |cancel| {
+        let control = Control { progress: &progress, cancel };
         let options = PackOptions { skip_unreadable: skip, replace: false, leave_out };
         let packed =
             backup_folder(&source, &file, &key, manifest, Options::default().workers, &options, control);
         progress.end();
         packed
     });
-    let report = packed.await.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))??;
+    let report = packed.await??;
     kept.sequence = sequence;
     kept.hash = hex::encode(report.header.hash());
     device.save(&kept)?;

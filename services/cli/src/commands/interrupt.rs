@@ -1,24 +1,59 @@
 //! Ctrl-C during a long command.
 
-use std::sync::Arc;
-
 use bkv_stream::Cancel;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 
-/// Cancels the work at SIGINT or SIGTERM. It ends at its next step and removes its half file.
-pub(crate) fn cancel_on_interrupt() -> Arc<Cancel> {
-    let cancel = Arc::new(Cancel::default());
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Runs `work` on a thread of its own and awaits it. SIGINT or SIGTERM sets the flag: the work ends at its next step and removes its half file.
+pub(crate) async fn cancellable<T: Send + 'static>(
+    work: impl FnOnce(&Cancel) -> T + Send + 'static,
+) -> Outcome<T> {
+    // Register before the work begins: a signal that arrives in between must not kill the process and leave a half file on the disk.
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    let [int, term] = &mut signals;
+    let cancel = Cancel::default();
     let flag = cancel.clone();
-    // Register before the task runs: a signal that arrives in between must not kill the process and leave a half file on the disk.
-    let (int, term) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    if let (Ok(mut int), Ok(mut term)) = (int, term) {
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-            }
-            flag.cancel();
-        });
+    let mut work = spawn_blocking(move || work(&flag));
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = received(int) => { cancel.cancel(); work.await }
+        () = received(term) => { cancel.cancel(); work.await }
+    };
+    ended.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
-    cancel
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_cancels_the_work_and_its_result_is_awaited() {
+        for by in [Signal::INT, Signal::TERM] {
+            let cancelled = cancellable(move |cancel| {
+                kill_process(getpid(), by).unwrap();
+                let until = Instant::now() + Duration::from_secs(10);
+                while !cancel.is_cancelled() && Instant::now() < until {
+                    std::thread::yield_now();
+                }
+                cancel.is_cancelled()
+            });
+            assert!(cancelled.await.unwrap(), "{by:?}");
+        }
+        assert_eq!(cancellable(|cancel| cancel.is_cancelled()).await.unwrap(), false);
+    }
 }

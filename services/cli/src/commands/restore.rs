@@ -8,12 +8,12 @@ use bkv_stream::{Control, Expect, Known, Options};
 
 use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
-use super::interrupt::cancel_on_interrupt;
+use super::interrupt::cancellable;
 use super::ownership;
 use super::recover::{ask_password, fetch};
 use crate::args::{MaybeOnline, Online, Restore};
 use crate::device::{DeviceState, Kept, Mode};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
@@ -45,15 +45,14 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let file = ready.chosen.file.clone();
     let length = std::fs::metadata(&file).ok().map(|m| m.len());
     let progress = Progress::new(out, "Restoring", length);
-    let cancel = cancel_on_interrupt();
-    let restored = tokio::task::spawn_blocking(move || {
-        let control = Control { progress: &progress, cancel: &cancel };
+    let restored = cancellable(move |cancel| {
+        let control = Control { progress: &progress, cancel };
         let Ready { key, expect, chosen } = ready;
         let restored = restore_folder(&chosen.file, &to, &key, &expect, Options::default().workers, control);
         progress.end();
         restored
     });
-    let report = restored.await.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))??;
+    let report = restored.await??;
     let sequence = report.header.manifest().sequence;
     if let Some(mut kept) = device.load()?
         && sequence > kept.sequence
