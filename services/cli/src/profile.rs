@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_client::{
-    Client, FileMemory, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust,
-    WebSocketTransport, Zeroizing,
+    Client, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust, WebSocketTransport,
+    Zeroizing,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
     if ![&tokens.chatd, &tokens.vault].into_iter().all(|t| looks_like_a_token(t)) {
         return Err(no_tokens(&online.token));
     }
-    let memory = FileMemory::new(device.memory_path());
+    let memory = device.memory();
     // Report a broken memory file now, before an attempt begins.
     memory.load().map_err(bkv_client::Error::from)?;
     let fleet = Arc::new(Fleet::new(root, memory));

@@ -4,12 +4,12 @@ use bkv_core::account::Manifest as Named;
 use bkv_core::id::{AccountId, Hash, Lineage};
 use bkv_stream::header::{Expect, Header, Known, Manifest};
 
+use crate::BackupKey;
 use crate::client::Client;
 use crate::error::Error;
-use crate::memory::{Memory, MemoryError, Remembered};
+use crate::memory::{KeyName, later};
 use crate::receipt::Receipt;
 use crate::runtime::Runtime;
-use crate::{BackupKey, Fleet};
 
 /// A series of backups of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,48 +43,19 @@ pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> 
     Expect { lineage: Some(lineage.0), account: Some(account.0), known: newest, ..Expect::default() }
 }
 
-/// The newest backup of the account that the vault (as the owner named it) or this device knows.
-pub fn newest(account: &AccountId, named: Option<Named>, remembered: &Remembered) -> Option<Known> {
-    let named = named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 });
-    let mine = hash_from_hex(&remembered.manifest_hash)
-        .filter(|_| remembered.manifest_account == account.to_string())
-        .map(|hash| Known { sequence: remembered.manifest_sequence, hash });
+/// The newest backup under a key: as the owner named it at the vault, or as this device remembers it ([`crate::Remembered::newest`]).
+pub fn newest(named: Option<Named>, remembered: Option<Known>) -> Option<Known> {
     // With equal numbers take the vault's, which the owner signed.
-    match (named, mine) {
-        (Some(named), Some(mine)) if mine.sequence > named.sequence => Some(mine),
-        (None, mine) => mine,
-        (named, _) => named,
-    }
+    later(remembered, named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 }))
 }
 
 impl Client {
     /// Call it once a backup is safely stored. Remembers it on this device, then names it at the vault.
     pub async fn backed_up(&self, key: &BackupKey, header: &Header) -> Result<Receipt, Error> {
-        let (sequence, hash) = (header.manifest().sequence, Hash(*header.hash()));
-        let newest = Named { sequence, hash };
-        remember(self.fleet(), &AccountId(header.manifest().account), &newest)?;
-        self.set_manifest(key, newest).await
+        let (manifest, hash) = (header.manifest(), *header.hash());
+        let name = KeyName::new(key, &Lineage(manifest.lineage), &AccountId(manifest.account));
+        let newest = Known { sequence: manifest.sequence, hash };
+        self.fleet().memory().update(&mut |seen| seen.saw(&name, newest))?;
+        self.set_manifest(key, Named { sequence: newest.sequence, hash: Hash(hash) }).await
     }
-}
-
-/// Remembers the account's newest backup on this device, unless it knows a newer one.
-pub(crate) fn remember(fleet: &Fleet, account: &AccountId, newest: &Named) -> Result<(), MemoryError> {
-    let memory: &dyn Memory = fleet.memory();
-    let seen = memory.load()?;
-    let account = account.to_string();
-    if seen.manifest_account != account || newest.sequence >= seen.manifest_sequence {
-        memory.save(&Remembered {
-            manifest_account: account,
-            manifest_sequence: newest.sequence,
-            manifest_hash: newest.hash.to_string(),
-            ..seen
-        })?;
-    }
-    Ok(())
-}
-
-fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash).ok()?;
-    Some(hash)
 }

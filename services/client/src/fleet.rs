@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bkv_core::document::Documents;
 use bkv_core::id::Time;
 use bkv_wire::documents::{self, DocumentError, Root};
 use bkv_wire::proto::outer;
@@ -42,21 +43,10 @@ impl Fleet {
     pub fn accept(&self, bundle: &[u8], now: Time) -> Result<Arc<Trusted>, Error> {
         let bundle = outer::Bundle::decode(bundle).map_err(|_| Distrust::Bundle)?;
         let documents = documents::bundle(&self.root, &bundle.admission, &bundle.policy, Some(now))?;
-        let seen = self.memory.load()?;
         let lineage = self.root.lineage().to_string();
-        let (admission, policy) = (documents.admission.number, documents.policy.number);
-        let known = if seen.lineage == lineage { seen.clone() } else { Remembered::default() };
-        for (kind, seen, got) in
-            [("admission list", known.admission, admission), ("policy", known.policy, policy)]
-        {
-            if got < seen {
-                return Err(DocumentError::Older { kind, seen, got }.into());
-            }
-        }
-        let now_known = Remembered { lineage, admission, policy, ..known };
-        if now_known != seen {
-            self.memory.save(&now_known)?;
-        }
+        let mut taken = Ok(());
+        self.memory.update(&mut |seen| taken = take_over(seen, &lineage, &documents))?;
+        taken?;
         let trusted = Arc::new(Trusted::new(documents)?);
         let mut current = lock(&self.current);
         if let Some(same) = current.as_ref().filter(|c| c.is_same_as(&trusted)) {
@@ -81,6 +71,23 @@ impl Fleet {
         let bundle = runtime.transport.get("/v1/fleet").await?;
         Ok(self.accept(&bundle, runtime.clock.now())?)
     }
+}
+
+/// Refuses documents older than those seen. Otherwise remembers their numbers. What the device knows of backups stays.
+fn take_over(seen: &mut Remembered, lineage: &str, documents: &Documents) -> Result<(), DocumentError> {
+    if seen.lineage != lineage {
+        (seen.admission, seen.policy) = (0, 0);
+        seen.lineage = lineage.to_owned();
+    }
+    let (admission, policy) = (documents.admission.number, documents.policy.number);
+    for (kind, seen, got) in [("admission list", seen.admission, admission), ("policy", seen.policy, policy)]
+    {
+        if got < seen {
+            return Err(DocumentError::Older { kind, seen, got });
+        }
+    }
+    (seen.admission, seen.policy) = (admission, policy);
+    Ok(())
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {

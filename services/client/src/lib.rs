@@ -33,7 +33,7 @@ pub use client::Client;
 pub use error::{Counted, Distrust, Error, Whose, WrongAnswer};
 pub use fleet::Fleet;
 pub use harden::harden;
-pub use memory::{FileMemory, Memory, MemoryError, Remembered, VolatileMemory};
+pub use memory::{FileMemory, KeyName, Memory, MemoryError, Remembered, VolatileMemory};
 pub use receipt::Receipt;
 pub use recover::{LastTry, LastTryWarning, Note, RecoverOptions, Recovered};
 pub use register::{RegisterOptions, Registered};

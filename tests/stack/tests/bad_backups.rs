@@ -196,6 +196,27 @@ fn s29_an_older_backup_is_noticed() {
     stand.refused(&first, "fresh", &[65], "rolled back");
 }
 
+/// S29: a state of an earlier version has the newest backup in `device.json`. It protects as before, and moves into the memory.
+#[test]
+fn s29_a_state_of_an_earlier_version_notices_an_older_backup() {
+    let stand = Stand::new(1000);
+    let first = stand.backup();
+    stand.backup();
+    let memory = fs::read_to_string(stand.path("device/memory.json")).unwrap();
+    let memory: serde_json::Value = serde_json::from_str(&memory).unwrap();
+    let newest = memory["backups"].as_object().unwrap().values().next().unwrap();
+    let device = fs::read_to_string(stand.path("device/device.json")).unwrap();
+    let mut device: serde_json::Value = serde_json::from_str(&device).unwrap();
+    (device["sequence"], device["hash"]) = (newest["sequence"].clone(), newest["hash"].clone());
+    fs::write(stand.path("device/device.json"), device.to_string()).unwrap();
+    fs::remove_file(stand.path("device/memory.json")).unwrap();
+    stand.refused(&first, "device", &[65], "rolled back");
+    assert!(stand.path("device/memory.json").exists());
+    // A memory that does not decode is refused, never taken for an empty one.
+    fs::write(stand.path("device/memory.json"), "{").unwrap();
+    stand.refused(&first, "device", &[64], "memory.json");
+}
+
 /// S29 over a real fleet: another account's file, and on a new device the vault knows which backup is the newest.
 #[test]
 fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
@@ -285,10 +306,9 @@ fn what_is_missing_or_in_the_way_is_named_and_left_alone() {
 #[test]
 fn a_backup_whose_number_was_forgotten_is_not_in_the_way() {
     let stand = Stand::new(1000);
-    let before = fs::read(stand.path("device/device.json")).unwrap();
     let first = stand.backup();
     let bytes = fs::read(&first).unwrap();
-    fs::write(stand.path("device/device.json"), before).unwrap();
+    fs::remove_file(stand.path("device/memory.json")).unwrap();
     let second = stand.backup();
     assert_ne!(first, second);
     assert_eq!(fs::read(&first).unwrap(), bytes);
@@ -400,7 +420,7 @@ fn a_full_disk_leaves_neither_half_backup_nor_half_restore() {
         &stand.at("small/state"),
     ])
     .expect(73);
-    assert!(answer.json["message"].as_str().unwrap().contains("device.json"), "{answer:?}");
+    assert!(answer.json["message"].as_str().unwrap().contains("memory.json"), "{answer:?}");
     assert_eq!(fs::read(stand.path("small/state/device.json")).unwrap(), before);
     drop(disk);
 }

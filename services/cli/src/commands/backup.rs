@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
-use bkv_stream::{Compression, Control, Manifest, Options};
+use bkv_stream::{Compression, Control, Known, Manifest, Options};
 use serde_json::json;
 
 use super::connection::{ASK, online};
@@ -50,7 +50,7 @@ async fn same_account(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Out
 
 pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
-    let mut kept = device.require()?;
+    let kept = device.require()?;
     let key = kept.key()?;
     let name = match &a.name {
         Some(name) => name.clone(),
@@ -74,7 +74,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     }
     same_account(&a.online, &device, &kept).await?;
     let now = now_ms();
-    let mut sequence = kept.sequence.saturating_add(1);
+    let mut sequence = device.newest(&kept)?.map_or(1, |newest| newest.sequence.saturating_add(1));
     let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
     // A backup whose number was not kept here any more (a crash just after it, another device of the same name): never written over.
     while std::fs::symlink_metadata(named(sequence)).is_ok() {
@@ -98,9 +98,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         packed
     });
     let report = packed.await??;
-    kept.sequence = sequence;
-    kept.hash = hex::encode(report.header.hash());
-    device.save(&kept)?;
+    device.saw(&kept, Known { sequence, hash: *report.header.hash() })?;
     if let Some(path) = &report.taken_over {
         out.note(&format!("Removed {}: a backup that was killed had left it.", path.display()));
     }

@@ -49,7 +49,7 @@ pub(crate) async fn fetch(
         Some(kept) => kept.account()? == recovered.account.0 && kept.key()? == recovered.key,
         None => false,
     };
-    let mut kept = match known {
+    let kept = match known {
         Some(kept) if same => kept,
         _ => {
             // Registered anew elsewhere since: what was backed up here before is under the old key.
@@ -62,10 +62,6 @@ pub(crate) async fn fetch(
             Kept::new(Mode::Password, &recovered.key, &recovered.account.0, &lineage, series(runtime))
         }
     };
-    // S29: from here on an older backup is noticed on this device alone.
-    if let Some(newest) = recovered.manifest {
-        kept.saw(newest.sequence, &newest.hash.0);
-    }
     device.save(&kept)?;
     notes(out, &recovered);
     Ok(recovered)

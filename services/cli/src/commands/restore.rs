@@ -2,7 +2,7 @@
 //! is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
 
 use bkv_client::backup::{expect, newest};
-use bkv_client::{AccountId, BackupKey, Error, Lineage, Remembered, State};
+use bkv_client::{AccountId, BackupKey, Error, Lineage, State};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
 
@@ -54,14 +54,9 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     });
     let report = restored.await??;
     let sequence = report.header.manifest().sequence;
-    if let Some(mut kept) = device.load()?
-        && sequence > kept.sequence
-    {
-        kept.saw(sequence, report.header.hash());
-        if let Err(e) = device.save(&kept) {
-            // The restore itself has succeeded.
-            out.note(&format!("Which backup is the newest could not be kept: {e}"));
-        }
+    if let Err(e) = remember(&device, Known { sequence, hash: *report.header.hash() }) {
+        // The restore itself has succeeded.
+        out.note(&format!("This device could not remember which backup is the newest: {e}"));
     }
     let text = format!(
         "{}, {} from {}",
@@ -81,6 +76,16 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     Ok(())
 }
 
+/// Remembers the restored backup for this device's key, unless the device has seen another of this number or a newer one.
+fn remember(device: &DeviceState, restored: Known) -> Outcome {
+    let Some(kept) = device.load()? else { return Ok(()) };
+    let newest = device.newest(&kept)?;
+    if newest.is_some_and(|newest| newest.sequence >= restored.sequence) {
+        return Ok(());
+    }
+    device.saw(&kept, restored)
+}
+
 /// The key is on this device. The vault may know of a newer backup than this device has seen; it is asked if it can be.
 async fn with_key(
     out: Output,
@@ -90,7 +95,7 @@ async fn with_key(
     found: &Found,
 ) -> Outcome<Ready> {
     let key = kept.key()?;
-    let known = kept.newest().map(|(sequence, hash)| Known { sequence, hash });
+    let known = device.newest(kept)?;
     let mut must = match kept.mode {
         // With digits only the key identifies the owner: the backup may come from a device that had the key under a password, and a typo must be reported as a wrong key.
         Mode::Digits => Expect { known, ..Expect::default() },
@@ -141,7 +146,7 @@ async fn ask_newest(
     };
     let lineage = client.trusted().await?.admission().lineage;
     ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
-    Ok(Ok(newest(&status.account, status.manifest, &Remembered::default())))
+    Ok(Ok(newest(status.manifest, None)))
 }
 
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
@@ -157,8 +162,7 @@ async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready>
         State::Destroyed => return Err(Error::Destroyed.into()),
         State::Live | State::LastTry | State::Locked => {}
     }
-    let known =
-        |named| if a.allow_older { None } else { newest(&status.account, named, &Remembered::default()) };
+    let known = |named| if a.allow_older { None } else { newest(named, None) };
     let before = expect(&lineage, &status.account, known(status.manifest));
     before.check(&found.choose(&before, None)?.header)?;
     let password = ask_password(&a.password, "password", false)?;

@@ -13,7 +13,7 @@ use bkv_stream::BackupKey;
 use crate::client::{Client, Entered, Pipelined};
 use crate::error::{Error, WrongAnswer};
 use crate::fault::{Cause, Fault, unexpected};
-use crate::memory::MemoryError;
+use crate::memory::{KeyName, MemoryError};
 use crate::receipt::Receipt;
 use attempt::{Attempt, Stage};
 
@@ -116,10 +116,10 @@ impl Client {
             .await;
         let mut recovered = ended.map_err(|e| attempt.explain(e))?;
         // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
-        if let Some(newest) = &recovered.manifest
-            && let Err(e) = crate::backup::remember(&self.fleet, &recovered.account, newest)
-        {
-            recovered.notes.push(Note::NotRemembered(e));
+        if let Some(newest) = crate::backup::newest(recovered.manifest, None) {
+            let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
+            let remembered = self.fleet.memory().update(&mut |seen| seen.saw(&name, newest));
+            recovered.notes.extend(remembered.err().map(Note::NotRemembered));
         }
         let limit = recovered.record.attempts.lifetime_failures;
         if !options.no_renewal && recovered.lifetime_failures > limit / 2 {

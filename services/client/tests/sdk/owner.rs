@@ -1,7 +1,7 @@
 //! Delete, change of password, the newest backup's name.
 
 use bkv_client::backup::{Series, expect, newest};
-use bkv_client::{BackupKey, Error, RecoverOptions, State};
+use bkv_client::{BackupKey, Error, KeyName, RecoverOptions, State};
 use bkv_core::id::Hash;
 use bkv_stream::Header;
 
@@ -53,20 +53,24 @@ async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     let series = Series::new(&vaults.runtime(), lineage, account);
     let first = Header::new(series.next(None, 1)).unwrap();
     client.backed_up(&key, &first).await.unwrap();
-    let known = newest(&account, None, &client.fleet().memory().load().unwrap());
+    let name = KeyName::new(&key, &lineage, &account);
+    let known = client.fleet().memory().load().unwrap().newest(&name);
     let second = Header::new(series.next(known, 2)).unwrap();
     client.backed_up(&key, &second).await.unwrap();
     let phone = vaults.client();
     let new_device = phone.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     // The new device saves it, so it detects a rollback also when it can't reach any vault.
-    let kept = newest(&account, None, &phone.fleet().memory().load().unwrap()).unwrap();
+    let remembered = phone.fleet().memory().load().unwrap();
+    let kept = remembered.newest(&name).unwrap();
     assert_eq!((kept.sequence, kept.hash), (2, *second.hash()));
-    // The saved name does not apply to another account.
-    let other = bkv_client::AccountId([9; 32]);
-    assert_eq!(newest(&other, None, &phone.fleet().memory().load().unwrap()), None);
+    // What it saved applies neither to another account nor to another key of this one.
+    let other = KeyName::new(&key, &lineage, &bkv_client::AccountId([9; 32]));
+    assert_eq!(remembered.newest(&other), None);
+    let later_key = KeyName::new(&BackupKey::from_bytes(&[9; 32]), &lineage, &account);
+    assert_eq!(remembered.newest(&later_key), None);
     let named = new_device.manifest.unwrap();
     assert_eq!((named.sequence, named.hash), (2, Hash(*second.hash())));
-    let must_be = expect(&lineage, &account, newest(&account, Some(named), &Default::default()));
+    let must_be = expect(&lineage, &account, newest(Some(named), None));
     assert!(must_be.check(&second).is_ok());
     assert!(matches!(must_be.check(&first), Err(bkv_stream::Error::Rollback { found: 1, known: 2 })));
 }

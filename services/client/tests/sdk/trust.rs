@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bkv_client::{Distrust, Error, FileMemory, Fleet, Memory as _, Remembered, Time};
+use bkv_client::{Distrust, Error, FileMemory, Fleet, KeyName, Memory as _, Remembered, Time};
 use bkv_wire::documents::DocumentError;
 use proptest::prelude::*;
 
@@ -61,6 +61,11 @@ async fn s06_an_older_bundle_than_one_seen_is_refused_also_after_a_restart() {
         keys::bundle(&l, &p, &[1])
     };
     let fleet = || Fleet::new(keys::root(1), FileMemory::new(&path));
+    let memory = FileMemory::new(&path);
+    let key = bkv_client::BackupKey::from_bytes(&[1; 32]);
+    let name = KeyName::new(&key, &keys::root(1).lineage(), &bkv_client::AccountId([1; 32]));
+    let known = bkv_stream::Known { sequence: 7, hash: [7; 32] };
+    memory.update(&mut |seen| seen.saw(&name, known)).unwrap();
     fleet().accept(&newer(5, 3), Time(keys::START)).unwrap();
     for (l, p, kind) in [(4, 3, "admission list"), (5, 2, "policy")] {
         let e = why(fleet().accept(&newer(l, p), Time(keys::START)).unwrap_err());
@@ -68,7 +73,8 @@ async fn s06_an_older_bundle_than_one_seen_is_refused_also_after_a_restart() {
     }
     fleet().accept(&newer(5, 3), Time(keys::START)).unwrap();
     fleet().accept(&newer(6, 3), Time(keys::START)).unwrap();
-    assert_eq!(FileMemory::new(&path).load().unwrap().admission, 6);
+    let remembered = memory.load().unwrap();
+    assert_eq!((remembered.admission, remembered.newest(&name)), (6, Some(known)));
 }
 
 #[tokio::test]

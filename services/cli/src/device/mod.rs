@@ -1,116 +1,20 @@
-//! The state of this device: its key, the key's account, the series of its backups. Only the owner can read the folder. A file is written beside the old one
-//! and renamed, so that a crash leaves either the old or the new one.
+//! The folder with this device's state: `device.json` with the key, and the SDK's `memory.json` with the newest documents and backups. Only the owner can read
+//! the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
+
+mod kept;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-use bkv_client::BackupKey;
-use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use bkv_client::{Error, FileMemory, Memory as _};
+use bkv_stream::Known;
+use zeroize::Zeroizing;
 
 use crate::args::Device;
 use crate::exit::{Exit, Failure, Outcome};
-
-/// Where else the key exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// In the vault, under a password.
-    Password,
-    /// On paper, as 64 digits.
-    Digits,
-}
-
-/// `device.json`.
-#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Kept {
-    #[zeroize(skip)]
-    pub mode: Mode,
-    key: String,
-    /// The account that backups name: the account's pseudonym, or one derived from the digits.
-    pub account: String,
-    pub lineage: String,
-    /// Of this device's backups.
-    pub series: String,
-    /// Of the newest backup made or restored here.
-    pub sequence: u64,
-    pub hash: String,
-}
-
-impl Kept {
-    pub(crate) fn new(
-        mode: Mode,
-        key: &BackupKey,
-        account: &[u8; 32],
-        lineage: &[u8; 32],
-        series: [u8; 16],
-    ) -> Self {
-        Self {
-            mode,
-            key: hex::encode(key.as_bytes()),
-            account: hex::encode(account),
-            lineage: hex::encode(lineage),
-            series: hex::encode(series),
-            sequence: 0,
-            hash: String::new(),
-        }
-    }
-
-    pub(crate) fn key(&self) -> Outcome<BackupKey> {
-        Ok(BackupKey::from_bytes(&*bytes("key", &self.key)?))
-    }
-
-    pub(crate) fn account(&self) -> Outcome<[u8; 32]> {
-        bytes("account", &self.account).map(|b| *b)
-    }
-
-    pub(crate) fn lineage(&self) -> Outcome<[u8; 32]> {
-        bytes("lineage", &self.lineage).map(|b| *b)
-    }
-
-    pub(crate) fn series(&self) -> Outcome<[u8; 16]> {
-        let bytes = hex::decode(&self.series).ok().and_then(|b| b.try_into().ok());
-        bytes.ok_or_else(|| broken("series"))
-    }
-
-    /// Parses every field, so that a broken state is reported before a command asks for a password or spends a try.
-    fn check(&self) -> Outcome {
-        self.key()?;
-        self.account()?;
-        self.lineage()?;
-        self.series()?;
-        if !self.hash.is_empty() && self.newest().is_none() {
-            return Err(broken("hash"));
-        }
-        Ok(())
-    }
-
-    /// Records the newest backup, unless a newer one is known here.
-    pub(crate) fn saw(&mut self, sequence: u64, hash: &[u8; 32]) {
-        if sequence >= self.sequence {
-            self.sequence = sequence;
-            self.hash = hex::encode(hash);
-        }
-    }
-
-    /// The newest backup known here.
-    pub(crate) fn newest(&self) -> Option<(u64, [u8; 32])> {
-        let hash: [u8; 32] = hex::decode(&self.hash).ok()?.try_into().ok()?;
-        Some((self.sequence, hash))
-    }
-}
-
-fn bytes(field: &str, text: &str) -> Outcome<Zeroizing<[u8; 32]>> {
-    let bytes = Zeroizing::new(hex::decode(text).map_err(|_| broken(field))?);
-    bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| broken(field))
-}
-
-fn broken(field: &str) -> Failure {
-    Failure::new(Exit::Config, format!("this device's state: `{field}` does not read"))
-        .remedy("Restore the folder from before, or start with an empty one and recover the key.")
-}
+use kept::broken;
+pub(crate) use kept::{Kept, Mode};
 
 fn unwritable(what: String) -> Failure {
     Failure::new(Exit::CantCreate, what)
@@ -160,9 +64,29 @@ impl DeviceState {
         Ok(state)
     }
 
-    /// Where the SDK remembers the newest documents it saw.
-    pub(crate) fn memory_path(&self) -> PathBuf {
+    /// Where the SDK remembers the newest documents and backups that it saw.
+    pub(crate) fn memory(&self) -> FileMemory {
+        FileMemory::new(self.memory_path())
+    }
+
+    fn memory_path(&self) -> PathBuf {
         self.0.join("memory.json")
+    }
+
+    /// The newest backup under this key that the device has seen (S29).
+    pub(crate) fn newest(&self, kept: &Kept) -> Outcome<Option<Known>> {
+        let mut remembered = self.memory().load().map_err(Error::from)?;
+        let name = kept.name()?;
+        if let Some(earlier) = kept.earlier_newest() {
+            remembered.saw(&name, earlier);
+        }
+        Ok(remembered.newest(&name))
+    }
+
+    /// Remembers a backup under this key, unless the device has seen a newer one.
+    pub(crate) fn saw(&self, kept: &Kept, seen: Known) -> Outcome {
+        let name = kept.name()?;
+        Ok(self.memory().update(&mut |remembered| remembered.saw(&name, seen)).map_err(Error::from)?)
     }
 
     fn path(&self) -> PathBuf {
@@ -183,6 +107,10 @@ impl DeviceState {
         };
         let kept: Kept = serde_json::from_slice(&text).map_err(|_| broken("device.json"))?;
         kept.check()?;
+        if let Some(earlier) = kept.earlier_newest() {
+            // Before a recovery can bring another key of this account. If it fails here, `newest` reads both files, and `save` fails.
+            let _ = self.saw(&kept, earlier);
+        }
         Ok(Some(kept))
     }
 
@@ -199,8 +127,11 @@ impl DeviceState {
                 Err(e) => return Err(unwritable(format!("can't make {}: {e}", folder.display()))),
             }
             let aside = Self(folder.clone());
-            // A link to the same file, not a copy: the present one is replaced by a rename and never written into.
-            fs::hard_link(self.path(), aside.path())
+            // Links to the same files, not copies: the present ones are replaced by a rename and never written into. The memory comes first: a key
+            // without it would not notice an older backup.
+            fs::hard_link(self.memory_path(), aside.memory_path())
+                .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+                .and_then(|()| fs::hard_link(self.path(), aside.path()))
                 .and_then(|()| fs::File::open(&folder)?.sync_all())
                 .map_err(|e| unwritable(format!("can't write in {}: {e}", folder.display())))?;
             return Ok(Some(folder));
@@ -217,6 +148,9 @@ impl DeviceState {
     }
 
     pub(crate) fn save(&self, kept: &Kept) -> Outcome {
+        if let Some(earlier) = kept.earlier_newest() {
+            self.saw(kept, earlier)?;
+        }
         let failed = |e: std::io::Error| unwritable(format!("can't write {}: {e}", self.path().display()));
         let text = Zeroizing::new(
             serde_json::to_vec(kept).map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))?,
@@ -227,6 +161,7 @@ impl DeviceState {
 
 #[cfg(test)]
 mod tests {
+    use bkv_client::BackupKey;
     use proptest::prelude::*;
 
     use super::*;
@@ -250,7 +185,7 @@ mod tests {
         assert_eq!((mode(device.0.clone()), mode(device.path())), (0o700, 0o600));
         let read = device.require().unwrap();
         assert!(read.key().unwrap() == kept().key().unwrap());
-        assert_eq!(read.newest(), None);
+        assert_eq!(device.newest(&read).unwrap(), None);
     }
 
     #[test]
@@ -259,13 +194,61 @@ mod tests {
         let device = state(dir.path());
         assert_eq!(device.put_aside().unwrap(), None);
         device.save(&kept()).unwrap();
+        let (known, first) = (Known { sequence: 7, hash: [7; 32] }, Known { sequence: 1, hash: [1; 32] });
+        device.saw(&kept(), known).unwrap();
+        let next = Kept::new(Mode::Password, &BackupKey::from_bytes(&[8; 32]), &[1; 32], &[2; 32], [3; 16]);
+        device.saw(&next, first).unwrap();
         let aside = device.put_aside().unwrap().unwrap();
-        device
-            .save(&Kept::new(Mode::Password, &BackupKey::from_bytes(&[8; 32]), &[1; 32], &[2; 32], [3; 16]))
-            .unwrap();
-        assert!(state(&aside).require().unwrap().key().unwrap() == kept().key().unwrap());
+        device.save(&next).unwrap();
+        assert_eq!(device.newest(&next).unwrap(), Some(first));
+        let old = state(&aside).require().unwrap();
+        assert!(old.key().unwrap() == kept().key().unwrap());
+        assert_eq!(
+            state(&aside).newest(&old).unwrap(),
+            Some(known),
+            "its backups are not protected any more"
+        );
         assert!(device.require().unwrap().key().unwrap() == BackupKey::from_bytes(&[8; 32]));
         assert_ne!(device.put_aside().unwrap(), Some(aside));
+    }
+
+    /// What an earlier version wrote: the newest backup in `device.json`.
+    fn earlier(folder: &std::path::Path, sequence: u64) -> DeviceState {
+        let device = state(folder);
+        let mut text = serde_json::to_value(kept()).unwrap();
+        (text["sequence"], text["hash"]) = (sequence.into(), "07".repeat(32).into());
+        fs::write(device.path(), text.to_string()).unwrap();
+        device
+    }
+
+    #[test]
+    fn s29_the_newest_backup_of_an_earlier_versions_state_moves_into_the_memory_and_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = earlier(dir.path(), 7);
+        let known = Some(Known { sequence: 7, hash: [7; 32] });
+        let read = device.require().unwrap();
+        assert_eq!(device.newest(&read).unwrap(), known);
+        assert_eq!(device.memory().load().unwrap().newest(&read.name().unwrap()), known);
+        device.save(&read).unwrap();
+        assert!(!fs::read_to_string(device.path()).unwrap().contains("sequence"), "it is kept twice");
+        assert_eq!(device.newest(&device.require().unwrap()).unwrap(), known);
+        // An older number in `device.json` takes nothing back.
+        assert_eq!(earlier(dir.path(), 3).require().and_then(|k| device.newest(&k)).unwrap(), known);
+    }
+
+    /// S29: `newest` fails rather than forget.
+    #[test]
+    fn s29_a_memory_that_can_not_be_used_is_an_error_and_device_json_keeps_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = earlier(dir.path(), 7);
+        fs::write(device.memory_path(), "{").unwrap();
+        let before = fs::read(device.path()).unwrap();
+        let read = device.require().unwrap();
+        for e in [device.newest(&read).unwrap_err(), device.save(&read).unwrap_err()] {
+            assert_eq!(e.exit, Exit::Config);
+            assert!(e.message.contains("memory.json") && e.remedy.is_some(), "{e}");
+        }
+        assert_eq!(fs::read(device.path()).unwrap(), before);
     }
 
     #[test]
