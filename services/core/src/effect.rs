@@ -32,6 +32,9 @@ pub enum Refusal {
     /// Documents with a wrong signature, a lower number or another lineage, or expired ones.
     #[error("documents refused")]
     Documents,
+    /// The account lies in another shard.
+    #[error("the account lies in another shard")]
+    Elsewhere,
     /// The account was never registered.
     #[error("no key")]
     NoKey,

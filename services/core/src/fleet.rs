@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::document::Documents;
-use crate::id::{Era, FleetId, Lineage, Time};
+use crate::id::{AccountId, Era, FleetId, Lineage, ShardId, Time};
 use crate::secret::Secret32;
 
 /// The fleet to which a shard belongs.
@@ -29,9 +29,18 @@ pub struct Fleet {
     pub documents: Documents,
 }
 
-/// The position of a command in the log.
+impl Fleet {
+    /// True if the account lies in this shard. Otherwise a record that is copied into another shard would have a fresh budget there.
+    pub fn holds(&self, account: &AccountId) -> bool {
+        account.bucket().is_some_and(|b| b.shard(self.documents.policy.shards) == ShardId(self.shard))
+    }
+}
+
+/// The position of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct At {
+    /// The shard whose log this is. The replica knows it, whatever an entry claims.
+    pub shard: u16,
     /// Raft index of the entry.
     pub index: u64,
     /// The entry time, never lower than that of the entry before.

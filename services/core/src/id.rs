@@ -46,7 +46,8 @@ macro_rules! bytes_id {
 }
 
 bytes_id!(
-    /// HMAC-SHA-256(index, "bkv/account/1" ‖ issuer ‖ subject ‖ enrolment). Only vaults have the index key, so only vaults can compute it.
+    /// The bucket of the route (2 bytes, big-endian, below 4,096), then the first 30 bytes of
+    /// HMAC-SHA-256(index, "bkv/account/2" ‖ issuer ‖ subject ‖ enrolment). Only vaults have the index key, so only vaults can compute it.
     AccountId, 32);
 bytes_id!(
     /// SHA-256("bkv/route/1" ‖ issuer ‖ subject). It is public. Its first 12 bits are the bucket.
@@ -79,19 +80,52 @@ bytes_id!(
     /// The encoding of a ristretto255 element. `Verifier::element` checks that it is canonical and not the identity.
     Element, 32);
 
-impl Route {
-    /// The number of buckets of routes. It never changes.
-    pub const BUCKETS: u16 = 4096;
+/// A fixed part of all routes and accounts. A shard holds whole buckets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Bucket(u16);
 
-    /// The first 12 bits.
-    pub fn bucket(&self) -> u16 {
-        let [a, b, ..] = self.0;
-        (u16::from(a) << 4) | (u16::from(b) >> 4)
+impl Bucket {
+    /// The number of buckets. It never changes.
+    pub const COUNT: u16 = 4096;
+
+    /// None if there is no bucket of this number.
+    pub fn new(number: u16) -> Option<Self> {
+        (number < Self::COUNT).then_some(Self(number))
     }
 
-    /// The shard that holds this route's bucket, with a static number of shards.
+    /// The shard that holds this bucket, of a static number of shards.
+    pub fn shard(self, shards: u16) -> ShardId {
+        ShardId(self.0 % shards.max(1))
+    }
+}
+
+impl Route {
+    /// The first 12 bits.
+    pub fn bucket(&self) -> Bucket {
+        let [a, b, ..] = self.0;
+        Bucket((u16::from(a) << 4) | (u16::from(b) >> 4))
+    }
+
+    /// The shard that holds this route's bucket, of a static number of shards.
     pub fn shard(&self, shards: u16) -> ShardId {
-        ShardId(self.bucket() % shards.max(1))
+        self.bucket().shard(shards)
+    }
+}
+
+impl AccountId {
+    /// The account of `bucket` that `mac` names.
+    pub fn new(bucket: Bucket, mac: &[u8; 32]) -> Self {
+        let mut id = [0; Self::LEN];
+        let (front, rest) = id.split_at_mut(2);
+        front.copy_from_slice(&bucket.0.to_be_bytes());
+        rest.iter_mut().zip(mac).for_each(|(to, from)| *to = *from);
+        Self(id)
+    }
+
+    /// The bucket that the account lies in. None if the first two bytes are no bucket's number: then it lies nowhere.
+    pub fn bucket(&self) -> Option<Bucket> {
+        let [a, b, ..] = self.0;
+        Bucket::new(u16::from_be_bytes([a, b]))
     }
 }
 

@@ -56,6 +56,9 @@ impl Shard {
         }
         let Some(fleet) = &self.fleet else { return Ok(Applied::refused(Refusal::NotInitialised)) };
         let Some(id) = command.account() else { return Ok(Applied::refused(Refusal::NotInitialised)) };
+        if !fleet.holds(&id) {
+            return Ok(Applied::refused(Refusal::Elsewhere));
+        }
         let before = accounts.get(&id)?;
         let step = apply::Step { fleet, at, id, verifier };
         let change = match command {

@@ -55,7 +55,10 @@ pub enum Contradiction {
     /// A destroyed or deleted key is live again in the same generation.
     #[error("a key that is gone lives again")]
     Revived,
-    /// The shard's time or a document number is lower, or the fleet is another one.
+    /// An account of another shard.
+    #[error("an account that lies in another shard")]
+    Elsewhere,
+    /// The shard's own head goes back: time, fleet or documents.
     #[error("the shard's head goes back")]
     Head,
     /// The manifest is older, or another one with the same sequence.
@@ -69,8 +72,11 @@ pub enum Contradiction {
     Documents,
 }
 
-/// Checks the head of a snapshot: the fleet must be the same, and time and document numbers must not be lower.
-pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
+/// Checks the head of a snapshot for this shard: the fleet must be the same, and time and document numbers must not be lower.
+pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Verdict {
+    if theirs.fleet.as_ref().is_some_and(|t| t.shard != shard || shard >= t.documents.policy.shards) {
+        return Verdict::Halt(Contradiction::Head);
+    }
     let Some(m) = &mine.fleet else { return Verdict::Install };
     let same = theirs.fleet.as_ref().is_some_and(|t| {
         t.fleet == m.fleet
@@ -78,6 +84,7 @@ pub fn judge_head(mine: &Shard, theirs: &Shard) -> Verdict {
             && t.era == m.era
             && t.shard == m.shard
             && t.index == m.index
+            && t.documents.policy.shards == m.documents.policy.shards
             && t.documents.admission.number >= m.documents.admission.number
             && t.documents.policy.number >= m.documents.policy.number
             && (t.documents.admission.number > m.documents.admission.number
@@ -107,7 +114,10 @@ pub fn judge(
     verifier: &dyn Verifier,
 ) -> Verdict {
     use Contradiction as C;
-    // The account in the snapshot must be possible by itself, even if this replica does not have it.
+    if theirs.is_some() && !fleet.holds(id) {
+        return Verdict::Halt(C::Elsewhere);
+    }
+    // The claimed account must be possible by itself, even if this replica does not have it.
     if theirs.is_some_and(|t| !possible(id, t)) {
         return Verdict::Halt(C::Inconsistent);
     }
@@ -262,7 +272,8 @@ fn possible(id: &AccountId, t: &Account) -> bool {
     });
     // The last try ends in a success or destroys the key. It never leaves a live key without tries.
     let last = t.live.is_none() || t.pending.is_some() || t.tries_left() > 0;
-    live && stored && success && pending && last && (t.live.is_none() || t.ended.is_none())
+    let route = Some(t.route.bucket()) == id.bucket();
+    route && live && stored && success && pending && last && (t.live.is_none() || t.ended.is_none())
 }
 
 /// True if the client's signature proves this success under the account's live record.

@@ -356,9 +356,9 @@ pub fn route(issuer: &str, subject: &str) -> Route {
     Route(tagged("bkv/route/1", &[issuer.as_bytes(), subject.as_bytes()]).0)
 }
 
-/// The account id is the HMAC-SHA-256 of this under `index`.
+/// The account id holds 30 bytes of the HMAC-SHA-256 of this under `index`.
 pub fn account_input(issuer: &str, subject: &str, enrolment: u64) -> Vec<u8> {
-    framed("bkv/account/1", &[issuer.as_bytes(), subject.as_bytes(), &enrolment.to_be_bytes()])
+    framed("bkv/account/2", &[issuer.as_bytes(), subject.as_bytes(), &enrolment.to_be_bytes()])
 }
 
 /// SHA-256("bkv/lineage/1" ‖ first root public keys ‖ fleet id).

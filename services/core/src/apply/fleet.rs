@@ -19,6 +19,10 @@ pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn V
     let Some(documents) = verifier.documents(&c.lineage, c.era, &c.documents, at.time) else {
         return Applied::refused(Refusal::Documents);
     };
+    // An Init of another group, or of a group that the policy does not have, would give a second shard the same accounts.
+    if c.shard != at.shard || c.shard >= documents.policy.shards {
+        return Applied::refused(Refusal::NotInitialised);
+    }
     *shard = Some(Fleet {
         fleet: c.fleet,
         lineage: c.lineage,

@@ -110,7 +110,8 @@ fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refu
     let fleet = r.lineage == step.fleet.lineage
         && r.era == step.fleet.era
         && r.account == step.id
-        && c.account == step.id;
+        && c.account == step.id
+        && Some(c.route.bucket()) == step.id.bucket();
     if !fleet {
         return Err(Refusal::Record);
     }

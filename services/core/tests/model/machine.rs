@@ -8,7 +8,7 @@ use super::fake::{ERA, Fake, LINEAGE, documents};
 use bkv_core::account::{Account, State};
 use bkv_core::command::{Command, Init};
 use bkv_core::effect::{Effect, EventKind, Outcome};
-use bkv_core::id::{AccountId, AttemptId, Element, FleetId, RegId, Time};
+use bkv_core::id::{AccountId, AttemptId, Element, FleetId, RegId, Route, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::{Accounts, Applied, At, Fleet, Shard};
@@ -47,8 +47,12 @@ pub(super) struct Machine {
     watched: BTreeMap<AccountId, Watched>,
 }
 
+pub(super) fn route(who: u8) -> Route {
+    Route([who; 32])
+}
+
 pub(super) fn account(who: u8) -> AccountId {
-    AccountId([who.wrapping_add(1); 32])
+    AccountId::new(route(who).bucket(), &[who.wrapping_add(1); 32])
 }
 
 impl Machine {
@@ -89,7 +93,7 @@ impl Machine {
         assert!(time >= earlier, "S18: entry times never decrease");
         self.index += 1;
         let before = self.clone();
-        let at = At { index: self.index, time };
+        let at = At { shard: 0, index: self.index, time };
         let applied = self.shard.apply(at, command, &mut self.memory, &Fake).unwrap();
         if matches!(applied.outcome, Outcome::Refused(_)) {
             assert!(applied.effects.is_empty(), "a refused command has no effects");

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::fake::{ERA, LINEAGE, REGIONS, boot_key, documents, login, response, sign};
-use super::machine::account;
+use super::machine::{account, route};
 use super::rules::Model;
 use bkv_core::account::Manifest;
 use bkv_core::command::{
@@ -11,8 +11,7 @@ use bkv_core::command::{
     Store,
 };
 use bkv_core::id::{
-    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route, Signature, Slot,
-    Time,
+    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Signature, Slot, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
@@ -227,7 +226,7 @@ pub(super) fn store(model: &Model, now: Time, who: u8, reg: u8, by: By, harm: u8
         .then(|| owner_signature(model, who, reg, &Operation::Register(&record.hash()), by, now));
     Command::Store(Box::new(Store {
         account: account(who),
-        route: Route([who; 32]),
+        route: route(who),
         request,
         response,
         record,

@@ -370,3 +370,28 @@ fn s41_a_new_policy_is_of_the_next_registration() {
     assert_eq!(case.account().tries_left(), 9);
     assert!(case.account().live.as_ref().unwrap().record.encode().len() < Record::MAX_LEN);
 }
+
+/// S09: an account lies in one shard. In another the same record would have a second budget.
+#[test]
+fn s09_an_account_of_another_shard_is_refused() {
+    let mut case = Case::registered(&policy());
+    let fleet = case.machine.fleet().clone();
+    assert!(fleet.holds(&account(WHO)));
+    let stored = case.storing(1, By::Owner);
+    // Of two shards this one is the first, and holds the even buckets.
+    case.machine.shard.fleet.as_mut().unwrap().documents.policy.shards = 2;
+    for (number, refused) in
+        [(0, false), (1, true), (4094, false), (4095, true), (4096, true), (u16::MAX, true)]
+    {
+        let mut id = account(WHO);
+        id.0[..2].copy_from_slice(&number.to_be_bytes());
+        let expire = Command::Expire(bkv_core::command::Expire { account: id });
+        let outcome = case.machine.run(case.clock, &expire).1.outcome;
+        assert_eq!(outcome == no(Refusal::Elsewhere), refused, "{number}");
+    }
+    // A route must lead to the account.
+    let mut elsewhere = stored;
+    elsewhere.route.0[1] ^= 0x20;
+    let outcome = case.machine.run(case.clock, &Command::Store(Box::new(elsewhere))).1.outcome;
+    assert_eq!(outcome, no(Refusal::Record));
+}

@@ -7,7 +7,7 @@ use super::op::{self, By};
 use bkv_core::account::{Account, Cause, Live, Stored, Success};
 use bkv_core::command::NewDocuments;
 use bkv_core::effect::Outcome;
-use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Route, Signature};
+use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Signature};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::{Fleet, Shard};
@@ -76,8 +76,9 @@ type Lie = fn(&mut Account);
 fn s43_each_contradiction_is_noticed_and_named() {
     let case = scene();
     let mine = case.account();
-    let lies: [(&str, C, Lie); 41] = [
-        ("route", C::Record, |t| t.route = Route([9; 32])),
+    let lies: [(&str, C, Lie); 42] = [
+        ("route", C::Record, |t| t.route.0[31] ^= 1),
+        ("a route to another bucket", C::Inconsistent, |t| t.route.0[0] ^= 1),
         ("created", C::Record, |t| t.created.0 += 1),
         ("owner key", C::Record, |t| swap(t, |l| l.record.owner = PublicKey([9; 32]))),
         ("client key", C::Record, |t| swap(t, |l| l.record.upload[0] ^= 1)),
@@ -250,11 +251,11 @@ fn s43_the_head_only_goes_on() {
     let judged = |change: &dyn Fn(&mut Shard)| {
         let mut theirs = mine.clone();
         change(&mut theirs);
-        judge_head(&mine, &theirs)
+        judge_head(0, &mine, &theirs)
     };
     let fleet = |change: fn(&mut Fleet)| judged(&|t| change(t.fleet.as_mut().unwrap()));
     assert_eq!(judged(&|t| t.time.0 += 1), Verdict::Install);
-    assert_eq!(judge_head(&Shard::default(), &mine), Verdict::Install);
+    assert_eq!(judge_head(0, &Shard::default(), &mine), Verdict::Install);
     assert_eq!(judged(&|t| t.time.0 -= 1), HALT(C::Head));
     assert_eq!(judged(&|t| t.fleet = None), HALT(C::Head));
     let lies: [fn(&mut Fleet); 9] = [

@@ -76,7 +76,7 @@ impl State {
                     let time = inner.shard.advance(batch.time);
                     answer.time = time;
                     for command in &batch.commands {
-                        let at = At { index, time };
+                        let at = At { shard: self.shard, index, time };
                         let applied = inner.shard.apply(at, command, &mut work, self.verifier.as_ref())?;
                         fleet_changed |= command.account().is_none() && applied.outcome == Outcome::Done;
                         for effect in applied.effects {

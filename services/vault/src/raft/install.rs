@@ -37,7 +37,7 @@ impl State {
     pub(crate) fn judge(&self, received: &Received) -> Result<Vec<AccountId>, Unfit> {
         let contradicts = |c: Contradiction| Unfit::Halt(format!("a snapshot contradicts this replica: {c}"));
         let mine = self.lock().shard.clone();
-        if let Verdict::Halt(c) = snapshot::judge_head(&mine, &received.head.shard) {
+        if let Verdict::Halt(c) = snapshot::judge_head(self.shard, &mine, &received.head.shard) {
             return Err(contradicts(c));
         }
         let Some(fleet) = received.head.shard.fleet.as_ref() else {

@@ -309,10 +309,11 @@ impl Vault {
             statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
         // A key of 32 bytes is always accepted.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(fleet.index.expose()) else {
-            return AccountId([0; 32]);
+            return AccountId([0xff; 32]); // lies in no bucket
         };
         mac.update(&input);
-        AccountId(mac.finalize().into_bytes().into())
+        let route = statement::route(&subject.issuer, &subject.subject);
+        AccountId::new(route.bucket(), &mac.finalize().into_bytes().into())
     }
 
     /// The root-signed documents, for clients.

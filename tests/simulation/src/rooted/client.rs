@@ -41,6 +41,21 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The account of this name in a shard.
+pub const fn account(name: u8, shard: u16) -> AccountId {
+    let mut id = [name; 32];
+    [id[0], id[1]] = shard.to_be_bytes();
+    AccountId(id)
+}
+
+/// A route in the account's bucket.
+fn route(account: &AccountId) -> Route {
+    let bucket = u16::from_be_bytes([account.0[0], account.0[1]]) << 4;
+    let mut route = [1; 32];
+    route[..2].copy_from_slice(&bucket.to_be_bytes());
+    Route(route)
+}
+
 /// A blinded password: B.
 pub fn blinded() -> Element {
     *toprf::blind(PASSWORD, &mut OsRng).unwrap().element()
@@ -89,7 +104,7 @@ impl Client {
     pub fn store(&self, owner: Option<OwnerSignature>) -> Command {
         Command::Store(Box::new(Store {
             account: self.account,
-            route: Route([1; 32]),
+            route: route(&self.account),
             request: self.request.clone(),
             response: self.response.clone(),
             record: self.record.clone(),

@@ -12,15 +12,15 @@ use bkv_wire::proto::peer::raft_call::Call;
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 
-use bkv_simulation::rooted::client::{Client, blinded, random};
+use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
 
 const SHARD: u16 = 0;
-const ALICE: AccountId = AccountId([0xa1; 32]);
-const MALLORY: AccountId = AccountId([0x3a; 32]);
+const ALICE: AccountId = account(0xa1, SHARD);
+const MALLORY: AccountId = account(0x3a, SHARD);
 
 async fn register(fleet: &Fleet, leader: &mut Leader, account: AccountId) -> Client {
     let person = Client::new(fleet, account, 1);

@@ -10,16 +10,18 @@ use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use tokio::time::timeout;
 
-use bkv_simulation::rooted::client::Client;
+use bkv_simulation::rooted::client::{Client, account};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::types::{entry_out, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
 
-const ALICE: AccountId = AccountId([0xa1; 32]);
+const fn alice_in(shard: u16) -> AccountId {
+    account(0xa1, shard)
+}
 
 async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Client {
-    let alice = Client::new(fleet, ALICE, 1);
+    let alice = Client::new(fleet, alice_in(shard), 1);
     leader.commit(fleet, shard, alice.store(None)).await;
     leader.commit(fleet, shard, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
     alice
@@ -45,7 +47,7 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
         // Another attempt at the same place in the log.
         leader.commit_at(&fleet, to, 0, vec![Command::Begin(alice.begin(1))]).await;
     }
-    let attempts = HONEST.map(|i| fleet.account(i, 0, &ALICE).unwrap().pending.unwrap().attempt);
+    let attempts = HONEST.map(|i| fleet.account(i, 0, &alice_in(0)).unwrap().pending.unwrap().attempt);
     assert_ne!(attempts[0], attempts[1]);
     // The attacker falls silent and the honest vaults elect a leader.
     for i in HONEST {
@@ -55,9 +57,9 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
     let why = tokio::select! { w = a => w, w = b => w };
     assert!(why.contains("has another history at"), "{why}");
     for (i, attempt) in HONEST.into_iter().zip(attempts) {
-        let account = fleet.account(i, 0, &ALICE).unwrap();
+        let account = fleet.account(i, 0, &alice_in(0)).unwrap();
         assert_eq!((account.pending.as_ref().unwrap().attempt, account.tries_left()), (attempt, BUDGET - 1));
-        assert_eq!(fleet.replica(i, 0).state().floor(&ALICE).unwrap().unwrap().attempt, attempt);
+        assert_eq!(fleet.replica(i, 0).state().floor(&alice_in(0)).unwrap().unwrap().attempt, attempt);
     }
 }
 
@@ -71,7 +73,7 @@ async fn s23_a_leader_of_the_past_halts_nobody() {
     let never_taken = leader.entry(to, 0, Leader::batch(now(), vec![Command::Begin(alice.begin(1))]));
     leader.next_term(0);
     leader.commit_at(&fleet, to, 0, vec![Command::Begin(alice.begin(1))]).await;
-    let before = fleet.account(to, 0, &ALICE);
+    let before = fleet.account(to, 0, &alice_in(0));
     let call = p::AppendEntries {
         vote: Some(vote_out(&past)),
         previous: Some(log_id_out(&end.0)),
@@ -83,7 +85,7 @@ async fn s23_a_leader_of_the_past_halts_nobody() {
     let higher = matches!(&said, Ok(Answer::Append(a)) if matches!(a.result, Some(R::HigherVote(_))));
     assert!(higher, "{said:?}");
     assert!(!matches!(fleet.phase(to, 0), Phase::Halted(_)), "{:?}", fleet.phase(to, 0));
-    assert_eq!(fleet.account(to, 0, &ALICE), before);
+    assert_eq!(fleet.account(to, 0, &alice_in(0)), before);
 }
 
 /// S43: a replica never gives up an entry that it applied and evaluated on, whatever term the leader claims.
@@ -101,11 +103,11 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     fleet.replica(to, 0).wait_durable(first.log_id.index, soon(10)).await.unwrap();
     // The same entry twice is no contradiction.
     assert_eq!(leader.append_behind(&fleet, to, 0, end, &first).await, Ok(R::Success(true)));
-    let before = fleet.account(to, 0, &ALICE);
+    let before = fleet.account(to, 0, &alice_in(0));
     let said = leader.append_behind(&fleet, to, 0, end, &second).await.unwrap_err();
     assert!(said.contains("has another history at"), "{said}");
     assert_eq!(halted(&fleet, to, 0).await, said);
-    assert_eq!(fleet.account(to, 0, &ALICE), before);
+    assert_eq!(fleet.account(to, 0, &alice_in(0)), before);
 
     // An append without the chain hash of the entry before it.
     let alice = registered(&fleet, &mut leader, 1).await;
@@ -121,7 +123,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
         let said = leader.send(&fleet, to, 1, Call::Append(call)).await.unwrap_err();
         assert!(said.contains("chain hash"), "{said}");
     }
-    assert_eq!(fleet.account(to, 1, &ALICE).unwrap().ordinal, Ordinal(0));
+    assert_eq!(fleet.account(to, 1, &alice_in(1)).unwrap().ordinal, Ordinal(0));
     let wrong = (leader.end(to, 1).0, Hash([7; 32]));
     let said = leader.append_behind(&fleet, to, 1, wrong, &entry).await.unwrap_err();
     assert!(said.contains("has another history at"), "{said}");
@@ -130,14 +132,14 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     let alice = registered(&fleet, &mut leader, 2).await;
     let end = leader.end(to, 2);
     leader.commit_at(&fleet, to, 2, vec![Command::Begin(alice.begin(1))]).await;
-    let before = fleet.account(to, 2, &ALICE);
+    let before = fleet.account(to, 2, &alice_in(2));
     leader.next_term(2);
     let mut other = leader.entry(to, 2, batch());
     other.log_id.index = end.0.index + 1;
     let said = leader.append_behind(&fleet, to, 2, end, &other).await.unwrap_err();
     assert!(said.contains("has another history at"), "{said}");
     assert_eq!(halted(&fleet, to, 2).await, said);
-    assert_eq!(fleet.account(to, 2, &ALICE), before);
+    assert_eq!(fleet.account(to, 2, &alice_in(2)), before);
 
     // An entry that this replica has but has not applied gives way, as Raft requires.
     let alice = registered(&fleet, &mut leader, 3).await;
@@ -153,6 +155,6 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     leader.send(&fleet, to, 3, Call::Append(call)).await.unwrap();
     leader.next_term(3);
     leader.commit_at(&fleet, to, 3, vec![Command::Begin(alice.begin(1))]).await;
-    assert_eq!(fleet.account(to, 3, &ALICE).unwrap().ordinal, Ordinal(1));
+    assert_eq!(fleet.account(to, 3, &alice_in(3)).unwrap().ordinal, Ordinal(1));
     assert_eq!(fleet.phase(to, 3), Phase::Verified);
 }

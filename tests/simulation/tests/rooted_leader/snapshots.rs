@@ -3,7 +3,7 @@
 
 use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
 use bkv_core::command::{Begin, Command, Finish};
-use bkv_core::id::{AccountId, Generation, Ordinal, PublicKey, Signature, Time};
+use bkv_core::id::{Generation, Ordinal, PublicKey, Signature, Time};
 use bkv_core::record::shares_hash;
 use bkv_core::statement::Operation;
 use bkv_wire::documents::RootKey;
@@ -11,15 +11,15 @@ use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
-use bkv_simulation::rooted::client::{Client, blinded, random};
+use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, now, signed, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::raft::types::membership_out;
 use bkv_vault::replica::Phase;
 
-const ALICE: AccountId = AccountId([0xa1; 32]);
-const BOB: AccountId = AccountId([0xb0; 32]);
+const ALICE: u8 = 0xa1;
+const BOB: u8 = 0xb0;
 
 /// A shard before the forged snapshot: alice has two successes and an open attempt, bob has deleted his key.
 struct Scene {
@@ -33,13 +33,13 @@ struct Scene {
 }
 
 async fn scene(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Scene {
-    let alice = Client::new(fleet, ALICE, 1);
-    let bob = Client::new(fleet, BOB, 1);
+    let alice = Client::new(fleet, account(ALICE, shard), 1);
+    let bob = Client::new(fleet, account(BOB, shard), 1);
     for person in [&alice, &bob] {
         leader.commit(fleet, shard, person.store(None)).await;
         leader.commit(fleet, shard, person.confirm(fleet, &[1, 2], &person.owner)).await;
     }
-    let bob_before = fleet.account(HONEST[0], shard, &BOB).unwrap();
+    let bob_before = fleet.account(HONEST[0], shard, &bob.account).unwrap();
     let deletion = bob.owned(&Operation::Delete, now().plus(600_000), &bob.owner);
     leader.commit(fleet, shard, bob.delete(deletion)).await;
     let mut proofs = Vec::new();
@@ -66,8 +66,12 @@ fn success(begin: &Begin, f: &Finish) -> Success {
     }
 }
 
-fn row(rows: &mut [Row], id: AccountId) -> &mut Account {
-    &mut rows.iter_mut().find(|r| r.id == id).unwrap().account
+fn is(row: &Row, name: u8) -> bool {
+    row.id.0.ends_with(&[name])
+}
+
+fn row(rows: &mut [Row], name: u8) -> &mut Account {
+    &mut rows.iter_mut().find(|r| is(r, name)).unwrap().account
 }
 
 /// Another record, so that its hash fits.
@@ -114,10 +118,10 @@ const HALTS: [(&str, Lie, &str); 20] = [
     ),
     (
         "a success by the attacker's own client key",
-        |_, rows, _, fleet| {
+        |_, rows, scene, fleet| {
             let a = row(rows, ALICE);
             let p = a.pending.take().unwrap();
-            let mallory = Client::new(fleet, ALICE, 1);
+            let mallory = Client::new(fleet, scene.alice.account, 1);
             let mut begin = mallory.begin(p.ordinal.0);
             (begin.attempt, begin.blinded) = (p.attempt, p.blinded);
             (a.last_success, a.finished) = (Some(success(&begin, &mallory.finish(&begin))), Some(p.attempt));
@@ -144,16 +148,16 @@ const HALTS: [(&str, Lie, &str); 20] = [
     ),
     (
         "another client key",
-        |_, rows, _, fleet| {
-            let mallory = Client::new(fleet, ALICE, 1);
+        |_, rows, scene, fleet| {
+            let mallory = Client::new(fleet, scene.alice.account, 1);
             swap(row(rows, ALICE), |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
         },
         "another record in the same generation",
     ),
     (
         "another client key, and no success that could contradict it",
-        |_, rows, _, fleet| {
-            let mallory = Client::new(fleet, ALICE, 1);
+        |_, rows, scene, fleet| {
+            let mallory = Client::new(fleet, scene.alice.account, 1);
             let a = row(rows, ALICE);
             swap(a, |l| l.record.upload[..32].copy_from_slice(&mallory.record.upload[..32]));
             (a.last_success, a.finished, a.ordinal, a.pending) = (None, None, Ordinal(5), None);
@@ -177,8 +181,8 @@ const HALTS: [(&str, Lie, &str); 20] = [
     ),
     (
         "another record whole",
-        |_, rows, _, fleet| {
-            let mallory = Client::new(fleet, ALICE, 1);
+        |_, rows, scene, fleet| {
+            let mallory = Client::new(fleet, scene.alice.account, 1);
             let a = row(rows, ALICE);
             let hash = mallory.record.hash();
             let shares = shares_hash(&mallory.shares);
@@ -217,7 +221,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
         },
         "another attempt at the same ordinal",
     ),
-    ("an account left out", |_, rows, _, _| rows.retain(|r| r.id != BOB), "an account is missing"),
+    ("an account left out", |_, rows, _, _| rows.retain(|r| !is(r, BOB)), "an account is missing"),
     (
         "a lower generation",
         |_, rows, _, _| {
@@ -252,8 +256,8 @@ const HALTS: [(&str, Lie, &str); 20] = [
 const LATER: [(&str, Lie, &str); 7] = [
     (
         "a new generation under the old registration's id: each region's old share would answer for it",
-        |_, rows, _, fleet| {
-            let mut record = Client::new(fleet, ALICE, 2).record;
+        |_, rows, scene, fleet| {
+            let mut record = Client::new(fleet, scene.alice.account, 2).record;
             let a = row(rows, ALICE);
             record.reg_id = a.live.as_ref().unwrap().record.reg_id;
             let hash = record.hash();
@@ -276,8 +280,8 @@ const LATER: [(&str, Lie, &str); 7] = [
     ),
     (
         "a new generation",
-        |_, rows, _, fleet| {
-            let mallory = Client::new(fleet, ALICE, 2);
+        |_, rows, scene, fleet| {
+            let mallory = Client::new(fleet, scene.alice.account, 2);
             let a = row(rows, ALICE);
             let hash = mallory.record.hash();
             let shares = shares_hash(&mallory.shares);
@@ -289,8 +293,8 @@ const LATER: [(&str, Lie, &str); 7] = [
     ),
     (
         "a registration beside the live one",
-        |_, rows, _, fleet| {
-            let mallory = Client::new(fleet, ALICE, 2);
+        |_, rows, scene, fleet| {
+            let mallory = Client::new(fleet, scene.alice.account, 2);
             let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
             let (expires, base) = (now().plus(600_000), Generation(1));
             row(rows, ALICE).stored = Some(Stored { record: mallory.record, hash, shares, expires, base });
@@ -299,9 +303,9 @@ const LATER: [(&str, Lie, &str); 7] = [
     ),
     (
         "an account twice: others are asked about the one, and would confirm it",
-        |_, rows, _, fleet| {
-            let mut forged = rows.iter().find(|r| r.id == ALICE).unwrap().clone();
-            let mallory = Client::new(fleet, ALICE, 2);
+        |_, rows, scene, fleet| {
+            let mut forged = rows.iter().find(|r| is(r, ALICE)).unwrap().clone();
+            let mallory = Client::new(fleet, scene.alice.account, 2);
             let (hash, shares) = (mallory.record.hash(), shares_hash(&mallory.shares));
             forged.account.live = Some(Live { hash, shares, record: mallory.record, since: Time(1) });
             forged.account.generation = Generation(2);
@@ -332,16 +336,16 @@ async fn s43_no_snapshot_takes_anything_back() {
     let lies = HALTS.iter().map(|l| (l, true)).chain(LATER.iter().map(|l| (l, false)));
     for (((what, lie, says), halts), shard) in lies.zip(0u16..) {
         let scene = scene(&fleet, &mut leader, shard).await;
-        let seen = |id: &AccountId| fleet.account(to, shard, id).unwrap();
-        let floor = || fleet.replica(to, shard).state().floor(&ALICE).unwrap().unwrap();
-        let before = (seen(&ALICE), seen(&BOB), floor(), fleet.replica(to, shard).applied());
+        let seen = |name: u8| fleet.account(to, shard, &account(name, shard)).unwrap();
+        let floor = || fleet.replica(to, shard).state().floor(&account(ALICE, shard)).unwrap().unwrap();
+        let before = (seen(ALICE), seen(BOB), floor(), fleet.replica(to, shard).applied());
         assert_eq!(before.0.tries_left(), BUDGET - 2);
         let (mut head, mut rows) = leader.snapshot(&fleet, to, shard).await;
         lie(&mut head, &mut rows, &scene, &fleet);
         let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &(head, rows)).await;
         let said = said.expect_err(what);
         assert!(said.contains(says), "{what}: {said}");
-        assert_eq!((seen(&ALICE), seen(&BOB), floor(), fleet.replica(to, shard).applied()), before, "{what}");
+        assert_eq!((seen(ALICE), seen(BOB), floor(), fleet.replica(to, shard).applied()), before, "{what}");
         match fleet.phase(to, shard) {
             Phase::Halted(why) => assert!(halts && why == said, "{what}: {why}"),
             phase => assert!(!halts && phase == Phase::Verified, "{what}: {phase:?}"),
@@ -354,7 +358,7 @@ async fn s43_no_snapshot_takes_anything_back() {
             assert!(said.contains("halted"), "{what}: {said}");
         } else {
             leader.commit(&fleet, shard, Command::Begin(scene.alice.begin(6))).await;
-            assert_eq!(seen(&ALICE).ordinal, Ordinal(6), "{what}");
+            assert_eq!(seen(ALICE).ordinal, Ordinal(6), "{what}");
         }
         // The other honest vault got no forged snapshot.
         assert_eq!(fleet.phase(HONEST[1], shard), Phase::Verified, "{what}");
@@ -366,12 +370,12 @@ async fn s43_no_snapshot_takes_anything_back() {
     let snapshot = leader.snapshot(&fleet, to, shard).await;
     leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &snapshot).await.unwrap();
     fleet.replica(to, shard).wait_applied(applied + 5, soon(10)).await.unwrap();
-    assert_eq!(fleet.account(to, shard, &ALICE).unwrap().tries_left(), BUDGET - 2);
+    assert_eq!(fleet.account(to, shard, &account(ALICE, shard)).unwrap().tries_left(), BUDGET - 2);
     // A deletion that this vault has missed is installed too, since the other honest vault confirms it.
     let alice = scene.alice;
     let deletion = alice.owned(&Operation::Delete, now().plus(600_000), &alice.owner);
     leader.commit_at(&fleet, HONEST[1], shard, vec![alice.delete(deletion)]).await;
     let snapshot = leader.snapshot(&fleet, HONEST[1], shard).await;
     leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &snapshot).await.unwrap();
-    assert!(fleet.account(to, shard, &ALICE).unwrap().live.is_none());
+    assert!(fleet.account(to, shard, &account(ALICE, shard)).unwrap().live.is_none());
 }

@@ -99,7 +99,7 @@ impl Applied {
 
     pub fn apply(&mut self, command: &Command) -> Result<Outcome, Refusal> {
         self.index += 1;
-        let at = At { index: self.index, time: self.shard.advance(Time(START)) };
+        let at = At { shard: 0, index: self.index, time: self.shard.advance(Time(START)) };
         let verifier = WireVerifier::new(keys::root(1));
         let Ok(applied) = self.shard.apply(at, command, &mut self.rows, &verifier);
         for effect in applied.effects {

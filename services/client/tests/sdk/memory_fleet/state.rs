@@ -98,12 +98,15 @@ fn documents(bundle: &[u8]) -> NewDocuments {
     NewDocuments { admission: bundle.admission.to_vec(), policy: bundle.policy.to_vec() }
 }
 
+/// The person's, in shard 0 of the policy's four.
+const ROUTE: Route = Route([9; 32]);
+
 impl State {
     pub fn new() -> Self {
         let lineage = keys::root(1).lineage();
         let regions: Vec<Region> = (1..=3).map(|slot| Region::new(slot, lineage)).collect();
         let bundle = keys::bundle(&keys::admission(lineage, &regions), &keys::policy(lineage), &[1]);
-        let account = AccountId(random());
+        let account = AccountId::new(ROUTE.bucket(), &random());
         Self {
             shard: Applied::new(account, &regions, documents(&bundle)),
             bundle,
@@ -334,7 +337,7 @@ impl State {
         let (hash, shares_hash) = (record.hash(), shares_hash(&shares));
         let command = Store {
             account: self.account,
-            route: Route([9; 32]),
+            route: ROUTE,
             request,
             response: s.response.to_vec(),
             record: record.clone(),
