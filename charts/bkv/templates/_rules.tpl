@@ -2,7 +2,7 @@
 {{- define "bkv.rules" -}}
 - apiGroups: [bkv.dev]
   resources: [backupkeyvaults]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [bkv.dev]
   resources: [backupkeyvaults/status]
   verbs: [patch]
@@ -56,11 +56,6 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
-{{- end }}
-{{- if .cloudNativePG }}
-- apiGroups: [postgresql.cnpg.io]
-  resources: [clusters]
-  verbs: [get]
 {{- end }}
 {{- end }}
 {{- end -}}
