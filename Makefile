@@ -52,12 +52,13 @@ fmt: ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, links and code blocks of the docs, texts that runbooks quote
+lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, shellcheck, links and code blocks of the docs, texts that runbooks quote
 	cargo fmt --all --check
 	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
 	scripts/deny.sh
 	scripts/commits.sh
 	python3 scripts/structure.py
+	scripts/shellcheck.sh
 	scripts/docs.sh --check
 
 .PHONY: docs

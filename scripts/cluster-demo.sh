@@ -76,7 +76,10 @@ open_way() {
   printf '%s$ kubectl port-forward service/demo-chatd 8443:443 &%s\n' "$dim" "$off"
   local late=$((SECONDS + 20))
   until grep -q '^Forwarding' "$work/forward.log"; do
-    kill -0 "$forward" 2>/dev/null && [ "$SECONDS" -lt "$late" ] || { cat "$work/forward.log" >&2; exit 69; }
+    if ! kill -0 "$forward" 2>/dev/null || [ "$SECONDS" -ge "$late" ]; then
+      cat "$work/forward.log" >&2
+      exit 69
+    fi
     read -rt 0.1 <> <(:) || true
   done
 }

@@ -11,6 +11,7 @@ have_file '/usr/lib/llvm-*/lib/libclang.so*'         || missing+=(libclang-dev)
 command -v cc >/dev/null                             || missing+=(build-essential)
 command -v cmake >/dev/null                          || missing+=(cmake)
 command -v pkg-config >/dev/null                     || missing+=(pkg-config)
+command -v shellcheck >/dev/null                     || missing+=(shellcheck)
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || missing+=(python3-yaml)
 

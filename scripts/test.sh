@@ -40,6 +40,7 @@ export BKV_BIN_DIR
 
 # Arguments for cargo: the test targets of a part. By their names and not by leaving a package out: that would build libraries with other features,
 # and so all of them again.
+# shellcheck disable=SC2317 # called by the parts
 targets() {
   python3 -c '
 import json, sys
@@ -51,11 +52,13 @@ for package in json.load(sys.stdin)["packages"]:
                 print("--test"); print(target["name"])' "$1" <<<"$metadata"
 }
 
+# shellcheck disable=SC2317 # called by its name, at the end
 stack() {
   mapfile -t tests < <(targets stack)
   cargo --locked test -j"$jobs" --workspace --no-fail-fast --lib --bins "${tests[@]}"
 }
 
+# shellcheck disable=SC2317 # called by its name, at the end
 cluster() {
   local failed=0
   mapfile -t tests < <(targets cluster)
