@@ -20,12 +20,16 @@ impl Fleet {
     pub fn signal_postgres(&self, signal: Signal) {
         let status = self.dev(&["status"], &[]).expect(0).json;
         let postmaster = status.pointer("/postgres/pid").and_then(Value::as_i64).expect("a running database");
-        let mut pids = vec![postmaster];
-        pids.extend(children(postmaster));
-        for pid in pids {
+        let send = |pid: i64, signal| {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, signal);
             }
+        };
+        // A stopped postmaster starts no further child while its children are listed.
+        send(postmaster, Signal::STOP);
+        let children = children(postmaster);
+        for pid in children.into_iter().chain([postmaster]) {
+            send(pid, signal);
         }
     }
 }

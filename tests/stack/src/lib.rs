@@ -270,13 +270,15 @@ impl Account<'_> {
     }
 }
 
-/// Waits for a condition, with a deadline.
+/// Waits for a condition, with a deadline. The pause between two looks grows from 1 ms to 50 ms, so that a short-lived condition is seen.
 #[track_caller]
 pub fn wait(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
     while !condition() {
         assert!(Instant::now() < until, "waited {patience:?} for {what}");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

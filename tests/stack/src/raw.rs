@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bkv_core::id::Time;
 use bkv_wire::channel::{Channel, ClientSettings};
@@ -10,6 +10,7 @@ use bkv_wire::documents::{self, Root};
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use bkv_wire::proto::outer::frame::Body;
+use bkv_wire::proto::outer::reset::Reason;
 use bkv_wire::proto::outer::{self as o};
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
@@ -196,6 +197,17 @@ pub enum Answer {
     End(Option<Body>),
 }
 
+impl Answer {
+    /// Whether the shard's leadership moved meanwhile. A slow machine may cause an election at any moment; a client repeats the request on another stream.
+    pub fn moved(&self) -> bool {
+        matches!(self, Self::End(Some(end)) if moved(end))
+    }
+}
+
+fn moved(end: &Body) -> bool {
+    matches!(end, Body::Reset(r) if matches!(r.reason(), Reason::LeaderMoved | Reason::VaultLost | Reason::NoLeader))
+}
+
 /// The inner channel on one stream.
 pub struct Inner {
     stream: u64,
@@ -204,17 +216,32 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Opens a stream and shakes hands.
+    /// Opens a stream and makes the handshake. While the shard's leadership moves it repeats that on further streams.
     pub async fn open(raw: &mut Raw, stream: u64, settings: &ClientSettings) -> Result<Self, Option<Body>> {
+        let until = Instant::now() + PATIENCE;
+        let mut opened = Self::open_once(raw, stream, settings).await;
+        for further in 1u64.. {
+            match &opened {
+                Err(Some(end)) if moved(end) && Instant::now() < until => {
+                    opened = Self::open_once(raw, stream + (further << 32), settings).await;
+                }
+                _ => break,
+            }
+        }
+        opened
+    }
+
+    async fn open_once(raw: &mut Raw, stream: u64, settings: &ClientSettings) -> Result<Self, Option<Body>> {
         let mut channel = Channel::client(settings).expect("a channel");
         raw.send(stream, Body::Open(o::Open::default())).await;
         raw.send(stream, Body::Data(channel.take_outgoing().into())).await;
         let mut inner = Self { stream, channel, id: 0 };
         while !inner.channel.is_ready() {
             match raw.next().await {
-                Some(o::Frame { body: Some(Body::Data(data)), .. }) => {
+                Some(o::Frame { body: Some(Body::Data(data)), stream: of }) if of == stream => {
                     inner.channel.feed(&data).expect("a vault of the fleet");
                 }
+                Some(f) if f.stream != stream => {}
                 other => return Err(other.and_then(|f| f.body)),
             }
         }
@@ -246,6 +273,19 @@ impl Inner {
                 other => return Answer::End(other.and_then(|f| f.body)),
             }
         }
+    }
+
+    /// Opens a stream and sends `Open` with a valid token. Repeats both while the shard's leadership moves.
+    pub async fn entered(raw: &mut Raw, stream: u64, settings: &ClientSettings, token: &str) -> Self {
+        let until = Instant::now() + PATIENCE;
+        for further in 0u64.. {
+            let mut inner = Self::open(raw, stream + (further << 48), settings).await.expect("a channel");
+            match inner.enter(raw, token).await {
+                Answer::Reply(..) => return inner,
+                answer => assert!(answer.moved() && Instant::now() < until, "{answer:?}"),
+            }
+        }
+        unreachable!("the deadline ends the loop")
     }
 
     /// `Open` with a token.

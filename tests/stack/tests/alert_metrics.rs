@@ -6,6 +6,8 @@ use std::time::Duration;
 use bkv_stack_tests::chatd::{http, metric};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
 
+const SOON: Duration = Duration::from_secs(20);
+
 /// Of vaults. `bkv_vault_quarantined` and `bkv_vault_keys_destroyed_total` have all their labels from the first scrape on.
 const VAULT: [&str; 19] = [
     "bkv_vault_shards{role=\"leader\"}",
@@ -55,9 +57,9 @@ fn every_metric_of_the_alerts_is_exposed() {
     let chatd = u16::try_from(fleet.plan()["chatd_health"].as_u64().unwrap()).unwrap();
     let health: Vec<u16> = fleet.regions().iter().map(|r| fleet.port(r, "health")).collect();
     for port in &health {
-        let text = http(*port, "/metrics");
         for name in VAULT {
-            assert!(metric(*port, name) >= 0, "{name} is missing in:\n{text}");
+            // A follower counts its first HSM operation and its first fsync with its first entry.
+            wait(&format!("{name} of the vault on port {port}"), SOON, || metric(*port, name) >= 0);
         }
         assert_eq!(metric(*port, "bkv_vault_epoch_keys"), 1);
         assert!(metric(*port, "bkv_vault_volume_size_bytes") >= metric(*port, "bkv_vault_volume_free_bytes"));
@@ -65,16 +67,21 @@ fn every_metric_of_the_alerts_is_exposed() {
     for name in LEADER {
         assert!(health.iter().any(|p| metric(*p, name) >= 0), "{name}: {}", http(health[0], "/metrics"));
     }
-    wait("the database", Duration::from_secs(20), || metric(chatd, "bkv_chatd_postgres_up") == 1);
+    wait("the database", SOON, || metric(chatd, "bkv_chatd_postgres_up") == 1);
     for name in CHATD {
         assert!(metric(chatd, name) >= 0, "{name} is missing in:\n{}", http(chatd, "/metrics"));
     }
     // One fleet, one bundle: else the alert on a split would never end.
     for port in &health {
-        assert_eq!(metric(*port, "bkv_fleet_bundle_number"), metric(chatd, "bkv_fleet_bundle_number"));
+        wait("one bundle", SOON, || {
+            metric(*port, "bkv_fleet_bundle_number") == metric(chatd, "bkv_fleet_bundle_number")
+        });
     }
-    let leaders: i64 = health.iter().map(|p| metric(*p, "bkv_vault_shards{role=\"leader\"}")).sum();
-    assert_eq!(leaders, metric(health[0], "bkv_vault_shards_configured"));
+    // Leadership may move between two scrapes.
+    wait("one leader for each shard", SOON, || {
+        let leaders: i64 = health.iter().map(|p| metric(*p, "bkv_vault_shards{role=\"leader\"}")).sum();
+        leaders == metric(health[0], "bkv_vault_shards_configured")
+    });
     // A stopped leader is what two of the alerts on ChatD count.
     for region in fleet.regions() {
         fleet.region("kill", &region);

