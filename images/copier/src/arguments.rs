@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused_and_named() {
+    fn bad_arguments_are_refused_and_named() {
         use ArgumentError as E;
         let cases: [(&[&str], E); 11] = [
             (&[], E::NoCommand),

@@ -125,7 +125,7 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("-- the operator said:\n{}", self.words());
+            eprintln!("-- the operator logged:\n{}", self.words());
         }
         // Kills the guardian before reaping the child. Otherwise the guardian could signal another process that got the child's PID.
         let _ended = self.child.kill();

@@ -182,8 +182,12 @@ impl Loop {
     pub fn no_try_was_spent(&self) {
         let _held = self.turn.write().expect("nobody panics with it");
         for person in &self.people {
-            let says = person.status();
-            assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&10.into(), &0.into()), "{says}");
+            let status = person.status();
+            assert_eq!(
+                (&status["tries_left"], &status["lifetime_failures"]),
+                (&10.into(), &0.into()),
+                "{status}"
+            );
         }
     }
 }

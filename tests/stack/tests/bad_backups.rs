@@ -154,7 +154,7 @@ fn s28_cut_extended_or_rearranged_segments_are_refused() {
 
 /// S30: a restore with the wrong key.
 #[test]
-fn s30_a_wrong_key_is_told_from_a_damaged_file() {
+fn s30_a_wrong_key_and_a_damaged_file_have_different_messages() {
     let stand = Stand::new(1000);
     let file = stand.backup();
     bkv(["key", "new", "--state", &stand.at("other")]).expect(0);
@@ -248,7 +248,7 @@ fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
 }
 
 #[test]
-fn what_is_missing_or_in_the_way_is_named_and_left_alone() {
+fn missing_and_existing_paths_are_named_and_left_alone() {
     let stand = Stand::new(1000);
     let file = stand.backup();
     // A file is in the way.
@@ -304,7 +304,7 @@ fn what_is_missing_or_in_the_way_is_named_and_left_alone() {
 
 /// After a crash between the backup and the record of its number, the next backup works and overwrites nothing.
 #[test]
-fn a_backup_whose_number_was_forgotten_is_not_in_the_way() {
+fn a_backup_whose_number_was_not_recorded_is_not_overwritten() {
     let stand = Stand::new(1000);
     let first = stand.backup();
     let bytes = fs::read(&first).unwrap();

@@ -64,7 +64,7 @@ fn record_types(bytes: &[u8]) -> Vec<u8> {
 /// S05: a whole life goes by; the recording holds nothing of it, and each stream is TLS to somebody else: a hello each way, then only
 /// application data.
 #[tokio::test(flavor = "multi_thread")]
-async fn s05_a_whole_life_tells_chatd_nothing() {
+async fn s05_a_whole_life_reveals_nothing_to_chatd() {
     let fleet = Fleet::up();
     let proxies = RelayProxies::before(&fleet, only_look()).await;
     let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
@@ -262,7 +262,7 @@ fn bundle(
 /// S06: a ChatD (or a vault, or who stands between) that serves other documents than the root's newest is found out: another root's, the right
 /// ones signed by another key, expired, with a bit flipped, or older than seen before. `bkv` ends with 16, and no try is spent.
 #[tokio::test(flavor = "multi_thread")]
-async fn s06_no_other_bundle_is_believed() {
+async fn s06_clients_refuse_every_other_bundle() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let documents = fleet.documents().await;
     let (list, policy, root) = (documents.admission, documents.policy, fleet.root());

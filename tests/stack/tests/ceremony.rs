@@ -149,7 +149,7 @@ fn the_ceremony_opens_no_connection() {
 }
 
 #[test]
-fn what_must_not_be_signed_is_refused_with_words() {
+fn documents_that_must_not_be_signed_are_refused_with_a_message() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let table = Table::new();
     let ((key, root), (other_key, other_root)) = (table.root("root"), table.root("other"));

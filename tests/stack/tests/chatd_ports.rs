@@ -25,7 +25,7 @@ fn show(account: &Account<'_>, chatd: &str, vault: &str) {
 /// S17: ChatD and the vault each refuse every bad token, `bkv` reports which of the two refused, and no try is spent.
 /// S19: the vault's refusal is of one content and one size whatever is wrong, also for an account that was never registered or was destroyed.
 #[tokio::test(flavor = "multi_thread")]
-async fn s17_s19_bad_tokens_open_no_door_and_all_refusals_are_alike() {
+async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() {
     let fleet = Fleet::up();
     let issuer = fleet.issuer();
     let alice = fleet.registered("alice");

@@ -166,7 +166,7 @@ fn passwords_come_from_files_and_descriptors_and_never_from_arguments() {
 
 /// Each cause of failure has its own code and message, and costs no try.
 #[test]
-fn refusals_are_told_apart_and_spend_no_try() {
+fn each_refusal_has_its_own_code_and_spends_no_try() {
     let fleet = Fleet::up();
     let alice = fleet.registered("alice");
     let with = |from: &str, to: &str, device: &str| {
@@ -336,7 +336,7 @@ fn an_expired_token_is_refused_and_a_fresh_one_taken() {
 
 /// S18: the vault reports a wait with its end, also to another device. A request before the end costs no try.
 #[test]
-fn s18_a_wait_is_told_with_its_time() {
+fn s18_a_wait_is_reported_with_its_end() {
     let fleet = Fleet::with(&["--waits-ms", "0,60000"]);
     let alice = fleet.registered("alice");
     let first = alice.recover("thief", WRONG).expect(10).json;
@@ -359,7 +359,7 @@ fn s18_a_wait_is_told_with_its_time() {
 /// S15: a success clears nothing of the total. Locked is not destroyed: nobody gets in by password any more, and everybody is told so, also the owner with
 /// the right one; the device that has the key unlocks it.
 #[test]
-fn s15_a_locked_account_says_so_and_its_own_device_unlocks_it() {
+fn s15_a_locked_account_is_reported_and_its_own_device_unlocks_it() {
     let fleet = Fleet::with(&["--lifetime-failures", "10"]);
     let alice = fleet.registered("alice");
     for _ in 0..5 {
@@ -449,7 +449,7 @@ fn output_is_for_programs_or_for_people() {
 }
 
 #[test]
-fn bad_wishes_for_a_local_fleet_are_named() {
+fn bad_options_for_a_local_fleet_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("fleet");
     let at = at.to_str().unwrap();

@@ -113,7 +113,7 @@ fn hand_over(pods: &Pods, from: &str, to: &str, slot: u64) -> (u16, Value) {
 /// The whole life: made through the admin ports alone, handed over, and used by another vault once the seed is gone. In the end the administrator does
 /// what no check can stop, admits a vault of their own, and is handed the key: so that it is known what to look for, and it was seen nowhere before.
 #[test]
-fn an_in_fleet_root_is_made_used_and_handed_over_and_never_shown() {
+fn an_in_fleet_root_is_made_used_handed_over_and_never_shown() {
     let (mut pods, root, members) = made();
     for region in REGIONS {
         let status = pods.call(region, "/v1/status", None).1;
@@ -321,7 +321,7 @@ fn vaults_wait_for_names_and_follow_them() {
 
 /// The init container: makes the token once, and says with a code of its own why it can't.
 #[test]
-fn init_token_makes_a_token_once_and_names_what_is_wrong() {
+fn init_token_makes_a_token_once_and_names_each_mistake() {
     let pods = Pods::new(&REGIONS[..1], &make_root());
     let region = REGIONS[0];
     let folder = pods.folder(region);

@@ -253,7 +253,7 @@ async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
 
 /// SIGTERM: open streams get the reason, the process ends in order, and a `bkv` that runs meanwhile finds the next ChatD.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_tells_everybody_and_costs_nobody_anything() {
+async fn a_drain_resets_every_stream_and_costs_no_try() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let alice = fleet.registered("alice");
     let mut chatd = Chatd::start(&fleet, "drained", |_| {});

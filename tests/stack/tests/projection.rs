@@ -83,7 +83,7 @@ async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
 
 /// Postgres hung, then killed: answers say `stale`, registrations and recoveries go on, and what happened meanwhile is caught up with.
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_away_is_stale_and_never_a_failed_recovery() {
+async fn without_postgres_answers_are_stale_and_recoveries_go_on() {
     let fleet = Fleet::up();
     let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
     let token = issuer.good("alice", CHATD);
@@ -134,7 +134,7 @@ async fn healed(pool: &PgPool, good: &[String], what: &str) {
 
 /// Whatever happens to the tables while ChatD runs, they end as the vaults say: emptied, set back, tampered with, events taken twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_done_to_the_tables_they_come_back() {
+async fn damaged_tables_are_restored_from_the_vaults() {
     let fleet = Fleet::up();
     let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
     for name in ["alice", "bob", "carol", "dave", "erin"] {

@@ -35,7 +35,7 @@ fn folders(fleet: &Fleet, all: &[&str]) {
 
 /// The command reports every mistake in its arguments before an attempt begins, with a wrong password as with the right one.
 #[test]
-fn what_can_be_seen_from_here_is_seen_before_a_try_is_spent() {
+fn mistakes_in_the_arguments_are_reported_before_a_try_is_spent() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
     folders(&fleet, &["original", "cloud", "others", "garbage", "empty", "taken"]);
@@ -109,7 +109,7 @@ fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
 
 /// Several accounts share a folder: each restores its own newest backup, and the command lists the others.
 #[test]
-fn backups_of_others_in_the_folder_are_passed_over_and_named() {
+fn backups_of_other_accounts_in_the_folder_are_skipped_and_named() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
     folders(&fleet, &["original", "cloud"]);
@@ -131,7 +131,7 @@ fn backups_of_others_in_the_folder_are_passed_over_and_named() {
 
 /// kill -9 in the middle leaves a folder with plaintext or half a backup. The next run of the same command reports and removes it.
 #[test]
-fn what_a_killed_backup_or_restore_left_is_taken_away_by_the_next_one() {
+fn the_next_run_removes_the_leftovers_of_a_killed_backup_or_restore() {
     let dir = tempfile::tempdir().unwrap();
     let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
     for folder in ["original", "cloud", "out"] {
@@ -164,7 +164,7 @@ fn what_a_killed_backup_or_restore_left_is_taken_away_by_the_next_one() {
 
 /// The command lists what it leaves out: pipes, sockets, and the folder of the backups.
 #[test]
-fn what_a_backup_leaves_out_is_listed_with_a_reason() {
+fn entries_that_a_backup_leaves_out_are_listed_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
     fs::create_dir_all(at("original/cloud")).unwrap();

@@ -69,7 +69,7 @@ async fn s34_every_port_lets_in_its_role_only() {
 
 /// S26: the peer port answers identities on the admission list only: no role certificate, not even a vault's, and no other raw public key.
 #[tokio::test(flavor = "multi_thread")]
-async fn s26_the_peer_port_answers_nobody_who_is_not_admitted() {
+async fn s26_the_peer_port_answers_admitted_identities_only() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let alice = fleet.registered("alice");
     let mut words = BytesMut::new();

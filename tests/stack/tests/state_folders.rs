@@ -123,7 +123,7 @@ fn a_broken_state_is_noticed_before_a_try_is_spent() {
 
 /// `register` reports what it did: a new key, a new password for the device's key, or, after a deletion, a new key with the old one put aside.
 #[test]
-fn registering_again_says_what_it_did_and_a_deleted_key_is_never_laid_again() {
+fn registering_again_reports_what_it_did_and_never_reuses_a_deleted_key() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let alice = fleet.account("alice");
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
@@ -162,7 +162,7 @@ fn registering_again_says_what_it_did_and_a_deleted_key_is_never_laid_again() {
 
 /// A device that holds the account's own key may recover it again, and keeps what it knows.
 #[test]
-fn the_same_accounts_own_key_is_recovered_over_itself_and_keeps_what_the_device_knows() {
+fn recovering_the_devices_own_key_again_keeps_its_state() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let alice = fleet.registered("alice");
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();

@@ -21,7 +21,7 @@ fn beginning(case: &Case, attempt: u8, b: u8) -> Begin {
 }
 
 #[test]
-fn without_a_live_key_nothing_begins_ends_or_is_proved_and_the_reason_is_told() {
+fn without_a_live_key_attempts_are_refused_with_the_reason() {
     let mut stored = Case::new(&policy());
     let store = stored.storing(0, By::Nobody);
     assert_eq!(stored.store(&store), Outcome::Done);
@@ -84,7 +84,7 @@ fn an_attempt_out_of_order_is_refused() {
 }
 
 #[test]
-fn s02_an_element_that_is_none_costs_nothing() {
+fn s02_an_invalid_element_costs_no_try() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 0), no(Refusal::Element));
     assert_eq!(case.account().tries_left(), 3);

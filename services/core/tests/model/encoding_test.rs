@@ -225,12 +225,12 @@ fn golden<S: AsRef<str>>(all: &[(S, Vec<u8>)], golden: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_is_stored_has_these_bytes() {
+fn stored_values_have_golden_bytes() {
     golden(&stored_forms(), &STORED);
 }
 
 #[test]
-fn what_is_signed_or_hashed_has_these_bytes() {
+fn signed_and_hashed_values_have_golden_bytes() {
     golden(&statements(), &STATEMENTS);
     assert_eq!(
         record().hash().to_string(),

@@ -136,7 +136,7 @@ fn all(bytes: &[u8]) {
 
 /// An attacker can send huge lengths. The parser must not allocate memory for them before the bytes are there.
 #[test]
-fn s38_lengths_of_what_is_not_there_are_refused() {
+fn s38_lengths_beyond_the_input_are_refused() {
     for head in [0x5b, 0x7b, 0x9b, 0xbb_u8] {
         for length in [u64::MAX, 1 << 40, u64::from(u32::MAX)] {
             let mut bytes = vec![head];

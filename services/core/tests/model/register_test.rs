@@ -135,7 +135,7 @@ fn s13_a_confirmation_for_another_base_is_refused() {
 }
 
 #[test]
-fn s13_what_was_made_for_the_old_record_is_over_in_the_same_entry() {
+fn s13_attempts_on_the_old_record_end_in_the_same_entry() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 1), charged(1));
     let old = signed_finish(1, 0, 1, 1, 1, blinded(1));
@@ -257,7 +257,7 @@ fn s16_overwriting_a_live_record_takes_its_owners_signature() {
 }
 
 #[test]
-fn where_nothing_lives_there_is_nothing_to_overwrite() {
+fn without_a_live_record_there_is_nothing_to_overwrite() {
     for mut case in [Case::new(&policy()), Case::destroyed(&policy()), Case::deleted(&policy())] {
         let generation = case.machine.account(WHO).map_or(0, |a| a.generation.0);
         case.register(3, By::Nobody);
@@ -347,7 +347,7 @@ fn every_rule_of_a_record_is_checked_by_every_replica() {
 }
 
 #[test]
-fn s07_a_response_to_nothing_stores_nothing() {
+fn s07_a_store_that_answers_no_request_stores_nothing() {
     let mut case = Case::new(&policy());
     let mut store = case.storing(0, By::Nobody);
     store.request.clear();

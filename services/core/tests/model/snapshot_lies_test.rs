@@ -71,7 +71,7 @@ fn lie() -> impl Strategy<Value = Lie> {
 }
 
 /// Makes the change in `t`, which otherwise continues `m`. Returns false if the account has no such field to change.
-fn tell(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> bool {
+fn apply(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> bool {
     let known = m.success_ordinal();
     let record = |t: &mut Account, change: &dyn Fn(&mut Live)| {
         let Some(live) = t.live.as_mut() else { return false };
@@ -200,7 +200,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn s43_what_only_goes_on_is_never_halted(
+    fn s43_an_honest_continuation_never_halts_a_replica(
         policy in attempts(),
         ops in prop::collection::vec(op(), 1..100),
         pairs in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 60),
@@ -222,11 +222,11 @@ proptest! {
     fn s43_no_lie_about_an_honest_history_is_installed(
         policy in attempts(),
         ops in prop::collection::vec(op(), 1..100),
-        told in prop::collection::vec(
+        snapshots in prop::collection::vec(
             (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(lie(), 1..4)), 60),
     ) {
         let (fleet, seen) = history(&policy, &ops);
-        for (i, j, lies) in told {
+        for (i, j, lies) in snapshots {
             let (i, j) = (i.index(seen.len()), j.index(seen.len()));
             let (m, honest) = (&seen[i.min(j)], &seen[i.max(j)]);
             if m.generation != honest.generation {
@@ -236,7 +236,7 @@ proptest! {
             let once_live = seen[..i.max(j)].iter().rev().find_map(|a| a.live.as_ref());
             let mut any = false;
             for lie in &lies {
-                any |= tell(*lie, m, &mut t, once_live);
+                any |= apply(*lie, m, &mut t, once_live);
             }
             if any {
                 let said = judge(&fleet, &account(0), Some(m), Some(&t), &Fake);
@@ -248,10 +248,10 @@ proptest! {
 
 /// The schedules above must reach every kind of lie.
 #[test]
-fn every_kind_of_lie_is_told() {
+fn the_schedules_reach_every_kind_of_lie() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut told = std::collections::BTreeMap::<String, u32>::new();
+    let mut applied = std::collections::BTreeMap::<String, u32>::new();
     for _ in 0..150 {
         let policy = attempts().new_tree(&mut runner).unwrap().current();
         let ops = prop::collection::vec(op(), 80).new_tree(&mut runner).unwrap().current();
@@ -259,11 +259,11 @@ fn every_kind_of_lie_is_told() {
         for pair in seen.windows(2).filter(|p| p[0].generation == p[1].generation) {
             let lie = lie().new_tree(&mut runner).unwrap().current();
             let once_live = seen.iter().rev().find_map(|a| a.live.as_ref());
-            if tell(lie, &pair[0], &mut pair[1].clone(), once_live) {
+            if apply(lie, &pair[0], &mut pair[1].clone(), once_live) {
                 let name = format!("{lie:?}").split('(').next().unwrap_or_default().to_owned();
-                *told.entry(name).or_default() += 1;
+                *applied.entry(name).or_default() += 1;
             }
         }
     }
-    assert_eq!(told.len(), 24, "{told:?}");
+    assert_eq!(applied.len(), 24, "{applied:?}");
 }

@@ -166,7 +166,7 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
 }
 
 #[test]
-fn s43_what_is_gone_does_not_come_back() {
+fn s43_a_deleted_key_does_not_come_back() {
     let before = scene();
     let mut case = before.clone();
     let delete = op::delete(&case.model, case.clock, WHO, 2, By::Owner);
@@ -246,7 +246,7 @@ fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
 }
 
 #[test]
-fn s43_the_head_only_goes_on() {
+fn s43_the_head_never_goes_back() {
     let mine = scene().machine.shard;
     let judged = |change: &dyn Fn(&mut Shard)| {
         let mut theirs = mine.clone();

@@ -31,7 +31,7 @@ struct Names {
 }
 
 #[tokio::test]
-async fn every_rule_refuses_with_its_words_and_lets_its_neighbour_through() {
+async fn every_rule_refuses_with_its_message_and_accepts_the_nearest_good_value() {
     let vaults = vaults(server().await).await;
     let mut seen = BTreeSet::new();
     for (number, case) in cases().into_iter().enumerate() {

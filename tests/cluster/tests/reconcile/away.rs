@@ -18,7 +18,7 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    fn see_to(&mut self) {
+    fn restart_if_ended(&mut self) {
         if let Some(ended) = self.operator.ended(Duration::ZERO) {
             assert_eq!(ended.code(), Some(70), "{}", self.operator.words());
             self.ends += 1;
@@ -29,7 +29,7 @@ impl Kept<'_> {
     async fn works_again(&mut self, what: &str) {
         let since = Instant::now();
         loop {
-            self.see_to();
+            self.restart_if_ended();
             // The server may still be on its way up.
             let found = self.place.api("ConfigMap").get_opt("demo-eu-west").await;
             if found.is_ok_and(|f| f.is_some()) {
@@ -70,17 +70,21 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
         panic!("it did not give up: {}", kept.operator.words())
     });
     assert_eq!(ended.code(), Some(70), "{}", kept.operator.words());
-    assert!(kept.operator.words().contains("lease"), "it says why: {}", kept.operator.words());
+    assert!(
+        kept.operator.words().contains("lease"),
+        "the log does not name the lease: {}",
+        kept.operator.words()
+    );
     println!("gave up after {took:?}");
     // The next operator waits, reports that it is not ready, and still stops on request.
     kept.operator = place.operator();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let live = async || kept.operator.ask("/livez").filter(|(code, _)| *code == 200).ok_or("no answer");
+    place.eventually("a live operator", 20, live).await;
     assert_eq!(kept.operator.ask("/readyz").map(|(code, _)| code), Some(503));
-    assert_eq!(kept.operator.ask("/livez").map(|(code, _)| code), Some(200));
     kept.operator.signal(Signal::TERM);
     let stopped = kept.operator.ended(Duration::from_secs(5));
     kept.operator = place.operator();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await; // no condition to wait for: it must not end in this time
     let alive = kept.operator.ended(Duration::ZERO).is_none();
     kill_process(process, Signal::CONT).unwrap();
     assert_eq!(stopped.and_then(|s| s.code()), Some(0), "it stops while it waits");
@@ -96,7 +100,7 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
 
 /// The absence is shorter than the leader's deadline.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_absence_is_sat_out() {
+async fn the_operator_outlasts_a_short_absence_of_the_server() {
     let server = server_with(Some(definition())).await;
     let place = Place::on(&server, "short").await;
     let mut kept = begun(&server, &place).await;
@@ -138,7 +142,7 @@ async fn a_server_that_is_replaced_is_found_again() {
     kill_process(process, Signal::KILL).unwrap();
     let gone = Instant::now() + Duration::from_secs(20);
     while Instant::now() < gone {
-        kept.see_to();
+        kept.restart_if_ended();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(kept.ends <= 1, "no loop of ends: {}", kept.operator.words());

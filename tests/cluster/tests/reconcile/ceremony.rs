@@ -40,7 +40,7 @@ async fn the_root_file_is_waited_for_and_gives_the_fleet_its_id() {
 
     place.put("ConfigMap", "root", json!({ "data": { "root.bin": "no root" } })).await;
     place
-        .eventually("a word about it", PATIENCE, async || {
+        .eventually("a message about the file", PATIENCE, async || {
             let (_, reason, words) = place.condition("Stalled").await;
             if reason == "RootFile" && words.contains("that is no root file") { Ok(()) } else { Err(words) }
         })

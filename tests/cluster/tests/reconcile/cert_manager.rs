@@ -24,11 +24,11 @@ fn spec(more: &Value) -> Value {
 /// The wait for a certificate, by its Secret.
 async fn wait_for(place: &Place<'_>, secret: &str, words: &str) {
     place
-        .eventually(&format!("a word about {secret}: {words}"), PATIENCE, async || {
+        .eventually(&format!("a wait for {secret} with the message: {words}"), PATIENCE, async || {
             let waits = place.waits("Certificate").await;
             let found = waits.iter().find(|w| w["target"] == secret);
-            let said = found.and_then(|w| w["message"].as_str()).is_some_and(|m| m.contains(words));
-            if said { Ok(()) } else { Err(waits) }
+            let reported = found.and_then(|w| w["message"].as_str()).is_some_and(|m| m.contains(words));
+            if reported { Ok(()) } else { Err(waits) }
         })
         .await;
 }
@@ -43,7 +43,7 @@ async fn until_no_wait(place: &Place<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_issued_is_waited_for_by_name_and_then_the_fleet_goes_on() {
+async fn a_missing_certificate_is_waited_for_by_name_and_then_the_fleet_goes_on() {
     let place = Place::with(server().await, "issued", &ALL).await;
     let operator = place.operator();
     place.demo(spec(&json!({}))).await;
@@ -90,7 +90,7 @@ async fn what_is_not_issued_is_waited_for_by_name_and_then_the_fleet_goes_on() {
 
 /// An issuer that ignores parts of the request. Vaults would refuse each other without a visible reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_otherwise_than_asked_is_not_taken() {
+async fn a_certificate_that_differs_from_the_request_is_refused() {
     let place = Place::with(server().await, "misissued", &ALL).await;
     let _operator = place.operator();
     place.demo(spec(&json!({ "postgres": { "none": {} } }))).await;

@@ -51,7 +51,7 @@ async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
 
 /// Expired, garbage, of another authority, without its key: the operator issues this certificate again, and no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaf_that_is_no_use_is_issued_anew() {
+async fn an_unusable_leaf_is_issued_anew() {
     let place = Place::new("bad-leaves").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
@@ -91,7 +91,7 @@ async fn a_leaf_that_is_no_use_is_issued_anew() {
 
 /// Clients that trust the old authority would refuse a new one, so the operator never replaces an unreadable authority silently.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_does_not_read_is_said_and_not_replaced() {
+async fn an_unreadable_authority_is_reported_and_not_replaced() {
     let place = Place::new("bad-authority").await;
     let _operator = place.operator();
     place.demo(json!({})).await;

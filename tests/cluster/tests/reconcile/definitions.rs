@@ -16,20 +16,20 @@ fn properties<'a>(definition: &'a mut Value, of: &str) -> &'a mut serde_json::Ma
 
 /// Without the definition the operator waits, logs what to do, and begins when the definition is installed.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_definition_the_operator_waits_and_says_so() {
+async fn without_a_definition_the_operator_waits_and_logs_it_once() {
     let server = server_with(None).await;
     let place = Place::on(&server, "missing").await;
     let mut operator = place.operator();
     place
-        .eventually("the words", PATIENCE, async || {
+        .eventually("a log line about the definition", PATIENCE, async || {
             let words = operator.words();
-            let said = words.contains("backupkeyvaults.bkv.dev") && words.contains("bkv-operator crd");
-            if said { Ok(()) } else { Err(words) }
+            let logged = words.contains("backupkeyvaults.bkv.dev") && words.contains("bkv-operator crd");
+            if logged { Ok(()) } else { Err(words) }
         })
         .await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(operator.ended(Duration::ZERO).is_none(), "{}", operator.words());
-    assert!(operator.words().lines().count() < 12, "said, and not again and again: {}", operator.words());
+    assert!(operator.words().lines().count() < 12, "logged again and again: {}", operator.words());
     define(&server, &definition()).await;
     place.demo(json!({})).await;
     place.until_started().await;
@@ -67,7 +67,7 @@ async fn an_older_definition_makes_no_loop() {
 
 /// A newer definition has fields and values that this operator does not know. One such resource must not stop the work on the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_that_does_not_read_stops_nobody_else() {
+async fn an_unreadable_resource_does_not_stop_the_others() {
     let mut newer = definition();
     properties(&mut newer, "spec").insert("novelty".into(), json!({ "type": "string" }));
     let server = server_with(Some(newer)).await;
@@ -78,7 +78,7 @@ async fn a_resource_that_does_not_read_stops_nobody_else() {
     odd["novelty"] = "x".into();
     place.put("BackupKeyVault", "odd", json!({ "spec": odd })).await;
     place
-        .eventually("a word about it", PATIENCE, async || {
+        .eventually("a log line about the resource", PATIENCE, async || {
             let words = operator.words();
             if words.contains("odd") && words.contains("novelty") { Ok(()) } else { Err(words) }
         })

@@ -7,7 +7,7 @@ use crate::place::PATIENCE;
 use crate::rest::quiet;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
+async fn objects_that_keys_depend_on_stay_and_the_fleet_goes_on_under_the_same_name() {
     let place = Place::new("retain").await;
     let operator = place.operator();
     place.demo(json!({})).await;
@@ -56,7 +56,7 @@ async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
     }
     // Alerts about a deleted resource would fire for ever.
     place
-        .eventually("silence about it", PATIENCE, async || {
+        .eventually("no metric about it", PATIENCE, async || {
             let (_, text) = operator.ask("/metrics").unwrap();
             let left: Vec<String> =
                 text.lines().filter(|l| l.contains("bkv=\"demo\"")).map(str::to_owned).collect();
@@ -76,7 +76,7 @@ async fn what_keys_depend_on_stays_and_the_fleet_goes_on_under_the_same_name() {
 
 /// A resource that is created again while the garbage collector still removes the old one's objects.
 #[tokio::test(flavor = "multi_thread")]
-async fn made_again_at_once_it_gets_all_its_objects() {
+async fn a_resource_made_again_at_once_gets_all_its_objects() {
     let place = Place::new("again-at-once").await;
     let _operator = place.operator();
     place.demo(json!({})).await;

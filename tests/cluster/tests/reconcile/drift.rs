@@ -127,7 +127,7 @@ async fn an_image_that_is_edited_by_hand_is_put_back() {
 
 /// Objects that may hold keys are never pruned, whatever their labels.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_longer_planned_goes_and_what_holds_keys_stays() {
+async fn unplanned_objects_are_pruned_and_objects_with_keys_stay() {
     let place = Place::new("pruned").await;
     let _operator = place.operator();
     place.made().await;

@@ -15,7 +15,7 @@ fn exposed(parents: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_route_hangs_where_the_spec_says_and_leads_to_chatd_by_tls() {
+async fn the_route_has_the_parents_of_the_spec_and_leads_to_chatd_by_tls() {
     let place = Place::with(server().await, "gateway", &ALL).await;
     let _operator = place.operator();
     place.made().await;
@@ -60,7 +60,7 @@ async fn the_route_hangs_where_the_spec_says_and_leads_to_chatd_by_tls() {
 
 /// A rule of Gateway API that our definition lacks. The status shows the server's message, and a corrected spec is enough.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_gateway_api_refuses_is_said_in_its_words() {
+async fn a_refusal_by_gateway_api_is_reported_with_its_message() {
     let place = Place::with(server().await, "gateway-refused", &ALL).await;
     let _operator = place.operator();
     place.made().await;
@@ -79,12 +79,12 @@ async fn what_gateway_api_refuses_is_said_in_its_words() {
 
 /// A route that no Gateway serves looks like a working one, so the status must report it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_gateway_says_of_the_route_is_shown() {
-    let place = Place::with(server().await, "gateway-says", &ALL).await;
+async fn the_gateways_status_of_the_route_is_shown() {
+    let place = Place::with(server().await, "gateway-status", &ALL).await;
     let _operator = place.operator();
     place.made().await;
     place.demo(exposed(&json!([{ "name": "public", "namespace": "gateways" }]))).await;
-    let said = async |words: &str| {
+    let reported = async |words: &str| {
         place
             .eventually(words, PATIENCE, async || {
                 let waits = place.waits("RouteNotServed").await;
@@ -94,8 +94,8 @@ async fn what_the_gateway_says_of_the_route_is_shown() {
             })
             .await;
     };
-    said("has not taken up HTTPRoute demo-chatd yet").await;
-    let says = async |status: &str, reason: &str| {
+    reported("has not taken up HTTPRoute demo-chatd yet").await;
+    let set_status = async |status: &str, reason: &str| {
         let condition = json!({
             "type": "Accepted", "status": status, "reason": reason, "message": "no listener allows it",
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -107,10 +107,10 @@ async fn what_the_gateway_says_of_the_route_is_shown() {
         let patch = Patch::Merge(json!({ "status": { "parents": [parent] } }));
         place.api("HTTPRoute").patch_status("demo-chatd", &PatchParams::default(), &patch).await.unwrap();
     };
-    says("False", "NotAllowedByListeners").await;
-    said("does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener allows it").await;
+    set_status("False", "NotAllowedByListeners").await;
+    reported("does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener allows it").await;
     rests(&place).await;
-    says("True", "Accepted").await;
+    set_status("True", "Accepted").await;
     place
         .eventually("no wait for the route", PATIENCE, async || {
             let waits = place.waits("RouteNotServed").await;

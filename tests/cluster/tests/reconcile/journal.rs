@@ -7,7 +7,7 @@ use crate::rest::quiet;
 
 /// A vault may already hold state of the journal's fleet, and another id would not match it. The operator changes nothing and asks a person.
 #[tokio::test(flavor = "multi_thread")]
-async fn deleted_over_workloads_it_is_not_begun_anew() {
+async fn a_journal_deleted_over_workloads_is_not_begun_anew() {
     let place = Place::new("journal-deleted").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
@@ -35,7 +35,7 @@ async fn deleted_over_workloads_it_is_not_begun_anew() {
 
 /// A guess could make new keys over old ones, so the operator changes nothing and reports the fault.
 #[tokio::test(flavor = "multi_thread")]
-async fn unreadable_it_stops_everything() {
+async fn an_unreadable_journal_stops_everything() {
     let place = Place::new("journal-unreadable").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
@@ -73,7 +73,7 @@ async fn unreadable_it_stops_everything() {
 
 /// The journal has `initialising`, and its progress is unknown. The stage never goes back, and the PIN of a token that may hold keys is not replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn its_stage_never_goes_back_and_a_lost_pin_is_said_and_not_made() {
+async fn the_journals_stage_never_goes_back_and_a_lost_pin_is_reported_and_not_made() {
     let place = Place::new("journal-stage").await;
     place.journal("initialising").await;
     let _operator = place.operator();
@@ -99,8 +99,8 @@ async fn another_image_in_the_journal_stops_everything() {
     place
         .edit("ConfigMap", "demo-fleet", json!({ "data": { "vaultImage": "registry.example/evil:1" } }))
         .await;
-    let said = place.until("Stalled", "True", "JournalChanged").await;
-    assert!(said.contains("registry.example/evil:1"), "{said}");
+    let message = place.until("Stalled", "True", "JournalChanged").await;
+    assert!(message.contains("registry.example/evil:1"), "{message}");
     quiet(&place).await;
     let now = place.get("StatefulSet", "demo-eu-west").await.unwrap().pointer(image).unwrap().clone();
     assert_eq!(now, before);
@@ -108,7 +108,7 @@ async fn another_image_in_the_journal_stops_everything() {
 
 /// The operator observes and reports a paused resource, and changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn paused_nothing_is_written_but_the_status() {
+async fn of_a_paused_resource_only_the_status_is_written() {
     let place = Place::new("paused").await;
     let operator = place.operator();
     place.demo(json!({ "paused": true })).await;

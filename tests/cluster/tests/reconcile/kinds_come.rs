@@ -34,7 +34,7 @@ async fn until_unknown(place: &Place<'_>, wanted: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_cluster_does_not_know_is_said_and_made_when_it_comes() {
+async fn unknown_kinds_are_reported_and_made_once_they_are_installed() {
     let server = server_with(Some(definition())).await;
     let place = Place::with(&server, "come", &ALL).await;
     let operator = place.operator();

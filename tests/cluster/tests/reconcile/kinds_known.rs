@@ -101,8 +101,8 @@ fn is_kept(planned: &Value, kept: &Value, place: &str) {
 /// The refusal by `--dry-run=server --validate=strict`, which refuses unknown fields. None if the server accepts.
 fn refusal(place: &Place<'_>, object: &Value) -> Option<String> {
     let how = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
-    let said = place.server.kubectl_on(&how, object);
-    (!said.ok).then_some(said.err)
+    let answer = place.server.kubectl_on(&how, object);
+    (!answer.ok).then_some(answer.err)
 }
 
 /// Checks that the server accepts the planned object strictly, and refuses it with an unknown field or a wrong type anywhere.
@@ -144,7 +144,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
     assert_eq!(
         kinds(&objects),
         ["HTTPRoute", "BackendTLSPolicy", "PodMonitor", "PrometheusRule"].into(),
-        "these are looked at here"
+        "the kinds that this test covers"
     );
     for object in &objects {
         fits(&place, object).await;
@@ -206,7 +206,7 @@ async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there(
 
 /// The chart's values grant the rights. Without them the status names the missing value, and nothing else waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
+async fn a_missing_right_is_reported_with_the_chart_value_that_grants_it() {
     let place = Place::on(server().await, "no-right").await;
     let operator = place.operator();
     place.made().await;
@@ -232,11 +232,11 @@ async fn without_the_right_it_is_said_which_of_the_charts_values_gives_it() {
 
 /// The chart makes a monitor and alerts of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_chart_makes_of_these_kinds_fits_too() {
+async fn the_charts_objects_of_these_kinds_fit_too() {
     let server = server().await;
     let mut check = std::process::Command::new(bkv_cluster_tests::project().join("charts/check.sh"));
     check.env("KUBECONFIG", server.folder().join("kubeconfig"));
-    let said = tokio::task::block_in_place(|| Answer::of(&mut check, None)).good();
-    assert!(said.contains("objects judged by the API server: good"), "{said}");
-    assert!(!said.contains("skipped"), "every kind is known here: {said}");
+    let report = tokio::task::block_in_place(|| Answer::of(&mut check, None)).good();
+    assert!(report.contains("objects judged by the API server: good"), "{report}");
+    assert!(!report.contains("skipped"), "every kind is known here: {report}");
 }

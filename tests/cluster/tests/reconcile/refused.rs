@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::Place;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spec_that_can_not_be_carried_out_is_a_condition_with_the_field() {
+async fn a_spec_that_the_operator_refuses_is_a_condition_with_the_field() {
     let place = Place::new("refused").await;
     let _operator = place.operator();
     let module = json!({

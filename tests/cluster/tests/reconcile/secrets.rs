@@ -12,7 +12,7 @@ async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
     place
         .demo(json!({ "postgres": { "external": { "secretRef": { "name": "database", "uriKey": "url" } } } }))
         .await;
-    let says = async |words: &str| {
+    let reported = async |words: &str| {
         place
             .eventually(words, PATIENCE, async || {
                 let (status, reason, message) = place.condition("Stalled").await;
@@ -21,11 +21,11 @@ async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
             })
             .await;
     };
-    says("is not there").await;
+    reported("is not there").await;
     place.put("Secret", "database", json!({ "stringData": { "other": "x" } })).await;
-    says("has no key `url`").await;
+    reported("has no key `url`").await;
     place.put("Secret", "database", json!({ "stringData": { "url": "" } })).await;
-    says("`url` is empty").await;
+    reported("`url` is empty").await;
     let url = "postgres://bkv:never-said-aloud@database.example:6543/bkv?sslmode=verify-full";
     place.put("Secret", "database", json!({ "stringData": { "url": url } })).await;
     place.until("Stalled", "False", "Moving").await;
@@ -49,14 +49,14 @@ async fn a_given_pin_is_waited_for_until_it_is_whole() {
 
 /// A signed policy with a JWKS without usable keys would be refused by every vault for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuers_keys_that_are_none_are_said_and_never_signed() {
+async fn a_jwks_without_usable_keys_is_reported_and_never_signed() {
     let place = Place::new("issuer-keys").await;
     let _operator = place.operator();
     place.put("ConfigMap", "keys", json!({ "data": { "jwks.json": "{\"nokeys\":1}" } })).await;
     let jwks = json!({ "url": null, "configMapRef": { "name": "keys", "key": "jwks.json" } });
     place.demo(json!({ "clientAuth": { "jwks": jwks } })).await;
-    let said = place.until("Stalled", "True", "IssuerKeys").await;
-    assert!(said.contains("ConfigMap keys") && said.contains("not a JWKS"), "{said}");
+    let message = place.until("Stalled", "True", "IssuerKeys").await;
+    assert!(message.contains("ConfigMap keys") && message.contains("not a JWKS"), "{message}");
     let key = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
     let keys = json!({ "keys": [key] }).to_string();
     place.edit("ConfigMap", "keys", json!({ "data": { "jwks.json": keys } })).await;

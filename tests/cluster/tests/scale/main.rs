@@ -38,7 +38,7 @@ struct Row {
 }
 
 /// A number from the environment.
-fn told(name: &str, otherwise: usize) -> usize {
+fn from_environment(name: &str, otherwise: usize) -> usize {
     std::env::var(name).ok().map_or(otherwise, |n| n.parse().expect("a number"))
 }
 
@@ -56,13 +56,13 @@ fn resource(number: usize, regions: usize) -> BackupKeyVault {
     .unwrap()
 }
 
-/// Every vault is waited for.
+/// The operator has made its objects and waits for its first vault.
 fn looked_at(resource: &BackupKeyVault) -> bool {
     let waits = resource.status.as_ref().map(|s| s.waits.as_slice()).unwrap_or_default();
     waits.iter().any(|w| w.check == "VaultStarting")
 }
 
-/// It waits, has said so, and has nothing more to say.
+/// Its condition Stalled is True, after which the operator writes nothing more.
 fn at_rest(resource: &BackupKeyVault) -> bool {
     let conditions = resource.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     conditions.iter().any(|c| c.type_ == "Stalled" && c.status == "True")
@@ -75,7 +75,7 @@ fn megabytes(kilobytes: u64) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make bench-operator"]
 async fn many_resources() {
-    let (many, regions) = (told("BKV_SCALE", 500), told("BKV_SCALE_REGIONS", 3));
+    let (many, regions) = (from_environment("BKV_SCALE", 500), from_environment("BKV_SCALE_REGIONS", 3));
     let server = tokio::task::spawn_blocking(ApiServer::start).await.unwrap();
     define(&server, &serde_json::to_value(bkv_operator::resource::crd()).unwrap()).await;
     let account = Account::make(&server, "scale").await;

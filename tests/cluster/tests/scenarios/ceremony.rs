@@ -15,10 +15,10 @@ use super::stage::Stage;
 
 const NAMESPACE: &str = "ceremony";
 const NAME: &str = "vow";
-/// Exit codes of `bkv`.
+/// Exit code of `bkv`.
 const WRONG_PASSWORD: i32 = 10;
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let desk = stage.folder.path().join("desk");
     std::fs::create_dir_all(&desk).unwrap();
@@ -43,7 +43,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         let both = ["admission", "policy"].map(|k| asked["binaryData"][format!("{k}.unsigned")].clone());
         resource::wants(&read(), "Ready", "False", "AwaitingSignature")?;
         if both.iter().any(Value::is_null) {
-            return Err("it lacks a document".to_owned());
+            return Err("the request lacks a document".to_owned());
         }
         for (kind, document) in ["admission", "policy"].iter().zip(both) {
             let bytes = STANDARD.decode(document.as_str().unwrap()).unwrap();
@@ -53,13 +53,13 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         Ok(())
     });
     // The commands exactly as the request shows them.
-    let told: Vec<Vec<&str>> = how
+    let commands: Vec<Vec<&str>> = how
         .lines()
         .filter_map(|line| line.trim().strip_prefix("bkv ceremony "))
         .map(|command| command.split_whitespace().collect())
         .collect();
-    assert_eq!(told.len(), 4, "{how}");
-    for mut command in told {
+    assert_eq!(commands.len(), 4, "{how}");
+    for mut command in commands {
         if command[0] == "sign" {
             command.push("--yes"); // the question is for people
         }
@@ -94,14 +94,14 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .cluster
         .kubectl(&["-n", NAMESPACE, "patch", "bkv", NAME, "--type=merge", "-p", &edit.to_string()])
         .good();
-    stage.cluster.until("people are asked", Duration::from_mins(1), || {
+    stage.cluster.until("a wait for a signature", Duration::from_mins(1), || {
         let now = read();
         let asked =
             now["status"]["waits"].as_array().into_iter().flatten().any(|w| w["check"] == "PolicySignature");
         if asked && now["status"]["observedGeneration"] == now["metadata"]["generation"] {
             Ok(())
         } else {
-            Err(resource::told(&now))
+            Err(resource::summary(&now))
         }
     });
     mia.log_in(&thief);
@@ -118,11 +118,11 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         .good();
     stage.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
     mia.log_in(&stage.issuer);
-    let says = stage.cluster.until("the own token", Duration::from_mins(1), || {
+    let status = stage.cluster.until("the own token", Duration::from_mins(1), || {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mia.status()))
             .map_err(|_| "refused".to_owned())
     });
-    assert_eq!((&says["tries_left"], &says["lifetime_failures"]), (&9.into(), &1.into()), "{says}");
+    assert_eq!((&status["tries_left"], &status["lifetime_failures"]), (&9.into(), &1.into()), "{status}");
     assert_eq!(read()["status"]["fleet"], before.0, "another policy or list is in force");
     stage.leave(NAMESPACE);
     "an edit of the resource asks for a signature, and changes no rule of the vaults".into()

@@ -6,7 +6,7 @@ use super::stage::Stage;
 
 const REGIONS: [&str; 2] = ["eu-west", "ap-south"];
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let uid = |region: &str| stage.vault(region)["metadata"]["uid"].clone();
     let before = REGIONS.map(uid);

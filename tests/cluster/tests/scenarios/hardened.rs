@@ -14,7 +14,7 @@ use super::stage::{MADE, Stage};
 /// Of every vault's pod.
 pub(crate) const ADMIN: u16 = 7300;
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     let pods = stage.cluster.list(PEOPLE, "pods", MADE);
     for pod in &pods {
         let (name, spec) = (&pod["metadata"]["name"], &pod["spec"]);
@@ -42,7 +42,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let admin = knock(stage, &address, Some(&held("demo-admin")), &["-tls1_3"]);
     assert!(
         admin.out.contains("200 OK") && admin.out.contains("\"region\""),
-        "the admin is not let in: {admin:?}"
+        "the port refuses the admin: {admin:?}"
     );
     for (whose, options) in [
         (Some("demo-chatd-tls"), "-tls1_3"),
@@ -52,7 +52,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         (Some("demo-admin"), "-tls1_2"),
     ] {
         let refused = knock(stage, &address, whose.map(held).as_ref(), &[options]);
-        assert!(!refused.out.contains("200 OK"), "{whose:?} with {options} is let in: {refused:?}");
+        assert!(!refused.out.contains("200 OK"), "the port accepts {whose:?} with {options}: {refused:?}");
     }
     format!("{} pods; the admin port refuses other roles, no certificate, and TLS 1.2", pods.len())
 }

@@ -10,7 +10,7 @@ use super::stage::{SYSTEM, Stage, namespace, person};
 /// Accounts are spread over 16 shards, and each region leads about a third of them. Among ten accounts, almost surely some reach each leader.
 const PEOPLE_AT_LEAST: usize = 10;
 
-pub(crate) fn tell() -> (Stage, String) {
+pub(crate) fn run() -> (Stage, String) {
     let cluster = Cluster::start();
     let folder = tempfile::Builder::new().prefix("bkv-people-").tempdir().unwrap();
     let issuer = cluster.folder().join("issuer");

@@ -11,7 +11,7 @@ use super::stage::{SYSTEM, Stage};
 const NAMESPACE: &str = "killed";
 const FLEETS: [&str; 3] = ["one", "two", "three"];
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let since = Instant::now();
     for name in FLEETS {

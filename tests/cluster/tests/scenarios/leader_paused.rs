@@ -8,18 +8,19 @@ use super::stage::Stage;
 /// A recovery that begins at the moment of the stop must end within this time.
 const GAP: Duration = Duration::from_secs(20);
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let (leader, shards) = leader(stage);
     let since = Instant::now();
     stage.cluster.must(&["pause", "-n", PEOPLE, &leader]);
     let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, stage.people.round());
     let region = leader.trim_start_matches("demo-").trim_end_matches("-0");
-    stage.cluster.until("the silence is said", Duration::from_mins(1), || {
+    stage.cluster.until("the wait VaultSilent", Duration::from_mins(1), || {
         let demo = stage.demo();
         let waits = demo["status"]["waits"].as_array();
-        let said = waits.into_iter().flatten().any(|w| w["check"] == "VaultSilent" && w["target"] == region);
-        if said { Ok(()) } else { Err(resource::told(&demo)) }
+        let reported =
+            waits.into_iter().flatten().any(|w| w["check"] == "VaultSilent" && w["target"] == region);
+        if reported { Ok(()) } else { Err(resource::summary(&demo)) }
     });
     stage.cluster.must(&["resume", "-n", PEOPLE, &leader]);
     assert!(longest < GAP, "a person waited for {longest:?}");
@@ -38,7 +39,7 @@ fn leader(stage: &Stage) -> (String, u64) {
         let text = stage.cluster.kubectl(&["get", "--raw", &path]).good();
         let line = text.lines().find_map(|l| l.strip_prefix("bkv_vault_shards{role=\"leader\"} "));
         line.and_then(|n| n.trim().parse().ok())
-            .unwrap_or_else(|| panic!("{pod} does not say what it leads:\n{text}"))
+            .unwrap_or_else(|| panic!("{pod} has no metric of the shards that it leads:\n{text}"))
     };
     pods.map(|p| (leads(&p), p)).into_iter().max().map(|(n, p)| (p, n)).unwrap()
 }

@@ -10,7 +10,7 @@ use super::stage::Stage;
 const NAMESPACE: &str = "lost";
 const NAME: &str = "gone";
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let cluster = &stage.cluster;
     cluster.apply(NAMESPACE, &resource::small(NAME, &REGIONS, &json!({})));
@@ -39,7 +39,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         let version = read()["metadata"]["resourceVersion"].clone();
         std::thread::sleep(Duration::from_secs(15));
         let now = read();
-        if now["metadata"]["resourceVersion"] == version { Ok(()) } else { Err(resource::told(&now)) }
+        if now["metadata"]["resourceVersion"] == version { Ok(()) } else { Err(resource::summary(&now)) }
     });
     resource::wants(&read(), "Stalled", "True", "FleetLost").unwrap();
     assert_eq!(kept(), before, "journal, root or documents were made anew");

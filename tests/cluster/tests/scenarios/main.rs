@@ -39,20 +39,20 @@ type Scenario = (&'static str, fn(&mut Stage) -> String);
 
 /// All scenarios, in the order in which they run. The table shows the summary that each returns.
 const ALL: [Scenario; 14] = [
-    ("hardened", hardened::tell),
-    ("rest", rest::tell),
-    ("scraped", scraped::tell),
-    ("status_wiped", status_wiped::tell),
-    ("leader_paused", leader_paused::tell),
-    ("drains", drains::tell),
-    ("region_down", region_down::tell),
-    ("postgres_gone", postgres_gone::tell),
-    ("rotation", rotation::tell),
-    ("bad", bad::tell),
-    ("ceremony", ceremony::tell),
-    ("killed_operator", killed_operator::tell),
-    ("lost", lost::tell),
-    ("secrets", secrets::tell),
+    ("hardened", hardened::run),
+    ("rest", rest::run),
+    ("scraped", scraped::run),
+    ("status_wiped", status_wiped::run),
+    ("leader_paused", leader_paused::run),
+    ("drains", drains::run),
+    ("region_down", region_down::run),
+    ("postgres_gone", postgres_gone::run),
+    ("rotation", rotation::run),
+    ("bad", bad::run),
+    ("ceremony", ceremony::run),
+    ("killed_operator", killed_operator::run),
+    ("lost", lost::run),
+    ("secrets", secrets::run),
 ];
 
 /// Scenarios that cut a node's power or stop a program in it.
@@ -66,29 +66,31 @@ fn scenarios() {
         assert!(ALL.iter().any(|(name, _)| name == word), "no scenario is called {word}");
     }
     let begun = Instant::now();
-    let (mut stage, installed) = install::tell();
+    let (mut stage, installed) = install::run();
     let mut table = vec![("install", begun.elapsed(), installed)];
-    for (name, tell) in ALL {
+    for (name, run) in ALL {
         if wanted.as_ref().is_some_and(|w| !w.contains(&name)) {
-            println!("{name}: skipped, BKV_SCENARIOS names others");
+            println!("{name}: skipped, because BKV_SCENARIOS does not list it");
             continue;
         }
         if NEED_OUR_NODES.contains(&name) && !stage.cluster.breakable() {
-            println!("{name}: skipped, only a cluster of tests/cluster has nodes that can be broken so");
+            println!(
+                "{name}: skipped, because only a cluster of tests/cluster has nodes whose power can be cut"
+            );
             continue;
         }
         println!("── {name}");
         let since = Instant::now();
-        let words = tell(&mut stage);
+        let summary = run(&mut stage);
         stage.people.no_try_was_spent();
-        println!("   {words}");
-        table.push((name, since.elapsed(), words));
+        println!("   {summary}");
+        table.push((name, since.elapsed(), summary));
     }
     println!(
-        "\n  NetworkPolicy: skipped, this cluster's network does not enforce it (tests/cluster/README.md)"
+        "\n  NetworkPolicy: skipped, because this cluster's network does not enforce it (tests/cluster/README.md)"
     );
-    for (name, took, words) in table {
-        println!("  {name:<16} {:>5.1} s  {words}", took.as_secs_f32());
+    for (name, took, summary) in table {
+        println!("  {name:<16} {:>5.1} s  {summary}", took.as_secs_f32());
     }
     println!("  in {:.0} s", begun.elapsed().as_secs_f32());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let pod = stage.cluster.get(PEOPLE, "pod", "demo-postgres-0");
     let node = pod["spec"]["nodeName"].as_str().unwrap();

@@ -8,7 +8,7 @@ use super::stage::Stage;
 /// A recovery that meets the dead region on its way must end within this.
 const LONGEST: Duration = Duration::from_secs(25);
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let since = Instant::now();
     stage.cluster.must(&["node", "down", "3"]);
@@ -23,7 +23,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         (&2.into(), &0.into())
     );
     let named = demo["status"]["waits"].as_array().into_iter().flatten().any(|w| w["target"] == "ap-south");
-    assert!(named, "the region is not named: {}", resource::told(&demo));
+    assert!(named, "the region is not named: {}", resource::summary(&demo));
     let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 12);
     assert!(longest < LONGEST, "a person waited for {longest:?}");
     stage.people.no_try_was_spent();
@@ -31,7 +31,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let back = Instant::now();
     stage.heals(Duration::from_mins(2));
     format!(
-        "said after {:.0} s; {recoveries} recoveries, the longest {:.1} s; healed {:.0} s after the power was back",
+        "reported after {:.0} s; {recoveries} recoveries, the longest {:.1} s; healed {:.0} s after the power was back",
         noticed.as_secs_f32(),
         longest.as_secs_f32(),
         back.elapsed().as_secs_f32()

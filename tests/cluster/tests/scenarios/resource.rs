@@ -15,7 +15,7 @@ pub(crate) fn demo() -> Value {
     serde_norway::from_str(&text).expect("kind/demo.yaml")
 }
 
-/// The same under another name, smaller, and without a port of its own; `patch` goes over its spec.
+/// The same under another name, smaller, and without a node port. `patch` is merged over its spec.
 pub(crate) fn small(name: &str, regions: &[&str], patch: &Value) -> Value {
     let regions: Vec<Value> = regions
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn read(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     cluster.get(namespace, "bkv", name)
 }
 
-/// `True`, `False`, `Unknown`, or nothing; and the reason.
+/// Status and reason of a condition. Both are empty if the resource does not have it.
 pub(crate) fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a str) {
     let all = resource["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = all.iter().find(|c| c["type"] == kind);
@@ -61,7 +61,7 @@ pub(crate) fn condition<'a>(resource: &'a Value, kind: &str) -> (&'a str, &'a st
 /// An error unless the condition has that status and, if one is given, that reason.
 pub(crate) fn wants(resource: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
     let has = condition(resource, kind);
-    if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(told(resource)) }
+    if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(summary(resource)) }
 }
 
 /// Ready, with every region in sync and nothing to wait for.
@@ -70,12 +70,12 @@ pub(crate) fn settled(resource: &Value) -> Result<(), String> {
     if resource["status"]["phase"] == "Ready" && quiet && condition(resource, "Reconciling").0 == "False" {
         Ok(())
     } else {
-        Err(told(resource))
+        Err(summary(resource))
     }
 }
 
-/// The status columns that a person reads first.
-pub(crate) fn told(resource: &Value) -> String {
+/// The phase, the waits, and every condition that is not True.
+pub(crate) fn summary(resource: &Value) -> String {
     let status = &resource["status"];
     let mut lines = vec![format!("phase {}", status["phase"])];
     for wait in status["waits"].as_array().into_iter().flatten() {

@@ -7,7 +7,7 @@ use super::stage::Stage;
 
 const REST: Duration = Duration::from_secs(61);
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let (since, versions, writes) = (Instant::now(), stage.versions(PEOPLE), stage.writes());
     assert!(versions.len() > 20 && versions.contains_key("BackupKeyVault demo"), "{versions:?}");

@@ -30,7 +30,7 @@ const MOUNTED: Duration = Duration::from_secs(40);
 /// The operator looks at certificates when the spec changes, and every two minutes.
 const LOOKED: Duration = Duration::from_secs(30);
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let (since, pods) = (Instant::now(), starts(stage));
     let stolen = stage.cluster.get(PEOPLE, "secret", "demo-admin");
@@ -53,7 +53,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         (field(stage, AUTHORITY, "tls.crt") == next).then_some(())
     });
     stage.cluster.until("every program shows its new leaf", Duration::from_mins(1), || shown(stage));
-    specs.until(stage, "nothing of the old authority is left", |stage| {
+    specs.until(stage, "every leaf of the old authority is replaced", |stage| {
         maybe(stage, AUTHORITY, "since").map(drop)
     });
     edit(stage, &json!({ "since": STANDARD.encode("1") }));
@@ -62,17 +62,20 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     });
     for leaf in LEAVES {
         let trusted = field(stage, leaf, "ca.crt");
-        assert!(trusted == next && trusted != first, "{leaf} comes with more than the new authority");
+        assert!(
+            trusted == next && trusted != first,
+            "the ca.crt of {leaf} holds more than the new authority"
+        );
     }
     let forward = stage.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
     stage.cluster.until("a leaf of the retired authority opens nothing", Duration::from_mins(2), || {
         let knocked = knock(stage, &forward.address.to_string(), Some(&stolen), &["-tls1_3"]);
-        if knocked.out.contains("200 OK") { Err("it is let in".into()) } else { Ok(()) }
+        if knocked.out.contains("200 OK") { Err("the port accepts it".into()) } else { Ok(()) }
     });
     stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
     let admin = stage.cluster.get(PEOPLE, "secret", "demo-admin");
     let knocked = knock(stage, &forward.address.to_string(), Some(&admin), &["-tls1_3"]);
-    assert!(knocked.out.contains("200 OK"), "the admin of now is not let in: {knocked:?}");
+    assert!(knocked.out.contains("200 OK"), "the port refuses the new admin certificate: {knocked:?}");
 
     stage.heals(Duration::from_mins(1));
     assert_eq!(starts(stage), pods, "a pod was replaced, or a program started anew");
@@ -174,7 +177,7 @@ fn shown(stage: &Stage) -> Result<(), String> {
         let wanted = field(stage, &secret, "tls.crt");
         let leaf = wanted.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         if !answer.out.contains(leaf.trim()) {
-            return Err(format!("{name} does not show what lies in {secret}"));
+            return Err(format!("{name} does not present the certificate of {secret}"));
         }
     }
     if pods.len() >= LEAVES.len() - 1 { Ok(()) } else { Err(format!("{} pods", pods.len())) }

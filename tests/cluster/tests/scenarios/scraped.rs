@@ -7,7 +7,7 @@ use bkv_cluster_tests::{Answer, project};
 use super::resource::{PEOPLE, REGIONS};
 use super::stage::{MADE, SYSTEM, Stage};
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     let folder = stage.folder.path().join("scrapes");
     std::fs::create_dir_all(&folder).expect("a folder");
     let scrape = |program: &str, namespace: &str, pod: &str, port: u16| {
@@ -27,7 +27,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     }
     let number = std::fs::read_dir(&folder).expect("a folder").count();
     let mut check = Command::new(project().join("monitoring/check.sh"));
-    let told = Answer::of(check.arg("scrapes").arg(&folder), None).good();
-    assert!(!told.contains("skipped"), "{told}");
+    let report = Answer::of(check.arg("scrapes").arg(&folder), None).good();
+    assert!(!report.contains("skipped"), "{report}");
     format!("{number} pods expose what alerts and dashboard ask for, and nothing else")
 }

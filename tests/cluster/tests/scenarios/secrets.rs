@@ -9,10 +9,13 @@ use bkv_cluster_tests::Cluster;
 use super::resource::PEOPLE;
 use super::stage::{SYSTEM, Stage};
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     // Other namespaces were checked before they were deleted.
     let (people, system) = (nowhere(&stage.cluster, PEOPLE), nowhere(&stage.cluster, SYSTEM));
-    assert!(people.0 > 20 && people.1 > 5 && system.1 > 1, "{people:?} {system:?}: that is little");
+    assert!(
+        people.0 > 20 && people.1 > 5 && system.1 > 1,
+        "{people:?} {system:?}: too few secrets or logs to prove anything"
+    );
     format!(
         "{} secrets of `{PEOPLE}` are in none of {} logs, nor in any object",
         people.0,
@@ -53,9 +56,9 @@ fn logs(cluster: &Cluster, namespace: &str) -> Vec<(String, String)> {
         let name = pod["metadata"]["name"].as_str().unwrap();
         let how = ["-n", namespace, "logs", name, "--all-containers", "--ignore-errors"];
         for more in [&[][..], &["--previous"]] {
-            let said = cluster.kubectl(&[&how[..], more].concat());
-            if !said.out.is_empty() {
-                all.push((name.to_owned(), said.out));
+            let answer = cluster.kubectl(&[&how[..], more].concat());
+            if !answer.out.is_empty() {
+                all.push((name.to_owned(), answer.out));
             }
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::resource::{self, PEOPLE};
 use super::stage::Stage;
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.heals(Duration::from_mins(1));
     let (before, versions, since) = (stage.demo(), stage.versions(PEOPLE), Instant::now());
     let wipe = r#"[{"op": "replace", "path": "/status", "value": {}}]"#;
@@ -28,7 +28,7 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     let lasting = |o: &Value| {
         (o["status"]["fleet"].clone(), o["status"]["quorum"].clone(), o["status"]["regions"].clone())
     };
-    assert_eq!(lasting(&stage.demo()), lasting(&before), "the new status says something else");
+    assert_eq!(lasting(&stage.demo()), lasting(&before), "the new status differs");
     let mut now = stage.versions(PEOPLE);
     now.insert("BackupKeyVault demo".into(), versions["BackupKeyVault demo"].clone());
     assert_eq!(now, versions, "more than the status was written");

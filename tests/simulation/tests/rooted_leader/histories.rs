@@ -65,7 +65,7 @@ async fn s43_two_histories_halt_when_the_honest_meet() {
 
 /// S23: a leader that hung and comes back offers an entry that no follower took, at a place where another entry is applied. The followers refuse it and none halts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s23_a_leader_of_the_past_halts_nobody() {
+async fn s23_a_deposed_leader_halts_no_replica() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let to = HONEST[0];
     let alice = registered(&fleet, &mut leader, 0).await;

@@ -12,21 +12,21 @@ use crate::stage::Stage;
 pub(crate) struct Case {
     /// The resource's name.
     pub(crate) name: &'static str,
-    /// Over the spec of a good one.
+    /// Merged over the spec of a good resource.
     pub(crate) spec: Value,
     /// Another StorageClass.
     pub(crate) class: Option<&'static str>,
-    /// Objects that are there before it.
+    /// Objects that exist before the resource.
     pub(crate) before: Vec<Value>,
-    /// What happens once it is applied.
+    /// Runs once the resource is applied.
     pub(crate) later: Option<fn(&Stage, &str, &str)>,
-    /// What must hold at the end.
+    /// Checks at the end.
     pub(crate) after: Option<fn(&Stage, &str)>,
-    /// The reason that must be given.
+    /// The reason that the status must report.
     pub(crate) check: &'static str,
-    /// A part of the object's name that must be given; empty: it is no wait, for all else goes on, but a condition only.
+    /// A part of the wait's target. Empty: the mistake is no wait, because everything else goes on, and only a condition reports it.
     pub(crate) target: &'static str,
-    /// Words of the message: what, and what to do.
+    /// Words that the message must contain: the fault and the remedy.
     pub(crate) words: &'static [&'static str],
     /// The condition, and its status.
     pub(crate) condition: (&'static str, &'static str),
@@ -199,7 +199,7 @@ fn change_pin(stage: &Stage, namespace: &str, name: &str) {
     cluster.until("the token is made", Duration::from_secs(90), || {
         let now = resource::read(cluster, namespace, name);
         let region = &now["status"]["regions"][0]["hsm"]["identityFingerprint"];
-        if region.is_string() { Ok(()) } else { Err(resource::told(&now)) }
+        if region.is_string() { Ok(()) } else { Err(resource::summary(&now)) }
     });
     cluster.apply(namespace, &secret("changed-pin", "pin", "second-pin-of-this-token"));
     cluster

@@ -1,4 +1,5 @@
-//! Bad input on real pods, all at once. Each becomes a wait with its object and a remedy, a condition, an event; and then the operator is quiet.
+//! Bad input on real pods, all at once. For each mistake the operator reports a wait with the object and a remedy, a condition and an event. Then it writes
+//! nothing more.
 
 mod cases;
 
@@ -14,7 +15,7 @@ const NAMESPACE: &str = "bad";
 /// How long the operator must write nothing after it has reported every mistake.
 const QUIET: Duration = Duration::from_secs(30);
 
-pub(crate) fn tell(stage: &mut Stage) -> String {
+pub(crate) fn run(stage: &mut Stage) -> String {
     stage.namespace(NAMESPACE);
     let cases = cases::all();
     for (number, case) in cases.iter().enumerate() {
@@ -34,12 +35,12 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
         }
     }
     for case in &cases {
-        stage.cluster.until(case.name, Duration::from_secs(150), || said(stage, case));
+        stage.cluster.until(case.name, Duration::from_secs(150), || reported(stage, case));
         let events = stage.cluster.list(NAMESPACE, "events", "");
-        let told = events.iter().any(|e| {
+        let recorded = events.iter().any(|e| {
             e["involvedObject"]["name"] == case.name && e["reason"] == case.check && e["type"] == "Warning"
         });
-        assert!(told, "{}: no event says {}", case.name, case.check);
+        assert!(recorded, "{}: no event with the reason {}", case.name, case.check);
     }
     quiet(stage, &cases);
     for case in &cases {
@@ -55,13 +56,13 @@ pub(crate) fn tell(stage: &mut Stage) -> String {
     )
 }
 
-/// The wait is there, it names the object and a remedy, and the condition that it belongs to has its reason.
-fn said(stage: &Stage, case: &Case) -> Result<(), String> {
+/// An error unless the status has the wait, with the object and a remedy in its message, and the condition has the same reason.
+fn reported(stage: &Stage, case: &Case) -> Result<(), String> {
     let now = resource::read(&stage.cluster, NAMESPACE, case.name);
     let (kind, status) = case.condition;
     let (list, field) = if case.target.is_empty() { ("conditions", "reason") } else { ("waits", "check") };
     let all = now["status"][list].as_array().map(Vec::as_slice).unwrap_or_default();
-    let found = all.iter().find(|w| w[field] == case.check).ok_or_else(|| resource::told(&now))?;
+    let found = all.iter().find(|w| w[field] == case.check).ok_or_else(|| resource::summary(&now))?;
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     let (target, message) = (text("target"), text("message"));
     if !target.contains(case.target) || !case.words.iter().all(|w| message.contains(w)) {
@@ -76,7 +77,7 @@ fn quiet(stage: &Stage, cases: &[Case]) {
             .iter()
             .map(|c| {
                 let now = resource::read(&stage.cluster, NAMESPACE, c.name);
-                json!([now["metadata"]["name"], now["metadata"]["resourceVersion"], resource::told(&now)])
+                json!([now["metadata"]["name"], now["metadata"]["resourceVersion"], resource::summary(&now)])
             })
             .collect()
     };
