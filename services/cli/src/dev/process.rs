@@ -53,7 +53,7 @@ impl Process {
         let text = fs::read_to_string(&self.pid_file).ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
         let (pid, started): (u32, u64) = (pid.parse().ok()?, started.parse().ok()?);
-        if started_at(pid)? != started || is_zombie(pid) {
+        if started_at(pid)? != started || stat(pid).is_some_and(|f| has_ended(&f)) {
             return None;
         }
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
@@ -109,9 +109,10 @@ fn started_at(pid: u32) -> Option<u64> {
     stat(pid)?.get(19)?.parse().ok()
 }
 
-/// Killed, not yet reaped by its parent: gone for our purposes.
-fn is_zombie(pid: u32) -> bool {
-    stat(pid).is_some_and(|f| f.first().is_some_and(|s| s == "Z"))
+/// True for a zombie without other threads (field 20 of /proc/PID/stat): all its files are closed. The main thread of a killed process is a zombie while
+/// others still end, and those still hold the lock on the vault's store.
+fn has_ended(stat: &[String]) -> bool {
+    stat.first().is_some_and(|s| s == "Z") && stat.get(17).is_none_or(|n| n == "1" || n == "0")
 }
 
 /// The fields after the command name (which may hold blanks and parentheses): the first is the state.
@@ -139,6 +140,17 @@ mod tests {
         fs::write(&p.pid_file, format!("{} 1", std::process::id())).unwrap();
         assert!(p.pid().is_none());
         assert_ne!(pid.as_raw_nonzero().get().unsigned_abs(), std::process::id());
+    }
+
+    #[test]
+    fn a_zombie_has_ended_once_its_other_threads_have() {
+        let fields = |state: &str, threads: &str| {
+            let line = format!("{state} 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 5");
+            line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(has_ended(&fields("Z", "1")));
+        assert!(!has_ended(&fields("Z", "3")));
+        assert!(!has_ended(&fields("S", "1")));
     }
 
     #[test]
