@@ -216,4 +216,4 @@ impl Limits {
 
 #[cfg(test)]
 #[path = "chatd_test.rs"]
-mod tests;
+pub(crate) mod tests;

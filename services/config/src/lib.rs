@@ -12,6 +12,8 @@ mod address;
 pub mod chatd;
 mod error;
 mod file;
+#[cfg(test)]
+mod parser_test;
 mod token;
 pub mod vault;
 

@@ -187,4 +187,4 @@ impl Listen {
 
 #[cfg(test)]
 #[path = "vault_test.rs"]
-mod tests;
+pub(crate) mod tests;
