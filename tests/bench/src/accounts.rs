@@ -1,4 +1,4 @@
-//! Accounts as apps would have them: each its own tokens and its own WebSocket, all of one fleet.
+//! Accounts as apps have them: each has its own tokens and its own WebSocket to the one fleet.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,13 +15,13 @@ use crate::stack::Stack;
 
 /// The password of every account.
 const PASSWORD: &str = "quiet otter paints the north window";
-/// Of tokens, seconds: longer than any run.
+/// Lifetime of a token in seconds, longer than any run.
 const TOKEN_LIFETIME: u64 = 24 * 3600;
-/// Stretching left out.
+/// No password stretching.
 const NO_KSF: KsfParams = KsfParams { memory_kib: 0, passes: 0, lanes: 0 };
 
-/// The fleet, known once.
-pub(crate) struct World {
+/// The fleet under measurement, and what every client of it shares.
+pub(crate) struct Bench {
     pub stack: Stack,
     profile: Profile,
     issuer: DevIssuer,
@@ -29,7 +29,7 @@ pub(crate) struct World {
     clock: Arc<TokioClock>,
 }
 
-impl World {
+impl Bench {
     pub(crate) fn new(stack: Stack) -> Result<Self, BenchError> {
         let profile = Profile::read(&stack.dir().join("fleet.toml"))?;
         let fleet = Arc::new(Fleet::new(profile.root.clone(), VolatileMemory::default()));
@@ -37,9 +37,9 @@ impl World {
         Ok(Self { stack, profile, issuer, fleet, clock: Arc::default() })
     }
 
-    /// Somebody with tokens and an open outer connection, not registered yet.
+    /// An account with tokens and an open outer connection, not registered yet.
     pub(crate) async fn account(&self, subject: &str) -> Result<Account, BenchError> {
-        // Signed here: `bkv dev token` would be a process for each of a hundred thousand.
+        // The bench signs the tokens itself: `bkv dev token` would be one process for each of up to a hundred thousand accounts.
         let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs());
         let token = |audience| {
             let claims = Claims { subject, audience, now, lifetime: TOKEN_LIFETIME, enrolment: None };
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-/// One person's client. Cheap to clone.
+/// One account's client. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Account(Client);
 
@@ -64,12 +64,12 @@ impl Account {
         self.0.register(PASSWORD, options).await
     }
 
-    /// As an app would: not before it knows that a try is left to spare.
+    /// Recovers as an app does: it first asks whether more than the last try is left.
     pub(crate) async fn recover(&self) -> Result<Recovered, bkv_client::Error> {
         self.0.recover(PASSWORD, RecoverOptions::default()).await
     }
 
-    /// One round trip less: `Begin` goes out unseen.
+    /// Recovers with one round trip less: it sends `Begin` without asking first.
     pub(crate) async fn recover_at_once(&self) -> Result<Recovered, bkv_client::Error> {
         self.0.recover(PASSWORD, RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() }).await
     }

@@ -1,4 +1,4 @@
-//! What can be asked for, and how long each part may take.
+//! The command line, and how long each part may take.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,28 +9,28 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "bkv-bench", max_term_width = 110)]
 pub(crate) struct Args {
-    /// A short look (about a minute): shorter loads, fewer records, one repetition.
+    /// A short run of about a minute: shorter loads, fewer records, one repetition.
     #[arg(long)]
     pub quick: bool,
     /// Accounts to register for bytes per record and start-up time. [default: 10000, quick: 1000]
     #[arg(long, value_name = "N")]
     pub records: Option<usize>,
-    /// Only these parts: stream, register, recover, idle, gap, records.
+    /// Run only these parts: stream, register, recover, idle, gap, records.
     #[arg(long, value_delimiter = ',', value_name = "PARTS")]
     pub only: Vec<String>,
     /// Folder with `bkv`, `bkv-vault` and `bkv-chatd`, built in release. [default: beside this program]
     #[arg(long, env = "BKV_BIN_DIR", value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
-    /// Where the results go.
+    /// The file for the results.
     #[arg(long, default_value = "target/bench/results.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// Where the fleet's folder is made: a disk, for on tmpfs fsync costs nothing. [default: the system's temporary folder]
+    /// Make the fleet's folder here. It must be on a disk, because fsync costs nothing on tmpfs. [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// End with 1 if a goal does not hold.
+    /// Exit with 1 if a goal does not hold.
     #[arg(long)]
     pub strict: bool,
-    /// The whole run ends after this many seconds; what was not measured by then is said so.
+    /// End the whole run after this many seconds. The table lists the rest as not measured.
     #[arg(long, value_name = "SECONDS")]
     pub limit: Option<u64>,
 }
@@ -38,37 +38,37 @@ pub(crate) struct Args {
 /// Parts of a run.
 pub(crate) const PARTS: [&str; 6] = ["stream", "register", "recover", "idle", "gap", "records"];
 
-/// How much of everything.
+/// How long each part runs, and how many accounts it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Of each load.
+    /// Duration of each load.
     pub load: Duration,
-    /// Of the load that warms up, unmeasured.
+    /// Duration of the unmeasured load before it.
     pub warm: Duration,
-    /// Of the idle look.
+    /// Duration of the measurement of an idle fleet.
     pub idle: Duration,
-    /// Times that a leader is killed, and paused.
+    /// How often a leader is killed, and how often paused.
     pub repetitions: usize,
     /// Accounts to register.
     pub records: usize,
-    /// Registering them may take this long; then what is there is measured.
+    /// Longest time to register them. After it the bench measures with those that exist.
     pub filling: Duration,
-    /// Of the whole run.
+    /// Longest duration of the whole run.
     pub limit: Duration,
 }
 
 impl Args {
-    /// Does this part run?
+    /// Whether this part runs.
     pub(crate) fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|p| p == part)
     }
 
-    /// The first part asked for that there is not.
+    /// The first part in `--only` that does not exist.
     pub(crate) fn unknown_part(&self) -> Option<&str> {
         self.only.iter().map(String::as_str).find(|p| !PARTS.contains(p))
     }
 
-    /// How much.
+    /// The extent that the options ask for.
     pub(crate) fn extent(&self) -> Extent {
         let seconds = Duration::from_secs;
         let mut extent = if self.quick {
@@ -94,7 +94,7 @@ impl Args {
         };
         if let Some(records) = self.records {
             extent.records = records;
-            // Asked for by number: then it is waited for, at a rate that a slow machine reaches.
+            // The user asked for this number, so wait for it at a rate that a slow machine reaches.
             let wanted = seconds(60 + u64::try_from(records / 50).unwrap_or(u64::MAX));
             extent.limit += wanted.saturating_sub(extent.filling);
             extent.filling = extent.filling.max(wanted);

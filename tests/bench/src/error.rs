@@ -2,26 +2,25 @@
 
 use std::path::PathBuf;
 
-/// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    #[error("--only {0}: no such part; there are stream, register, recover, idle, gap, records")]
+    #[error("--only {0}: no such part. The parts are stream, register, recover, idle, gap, records")]
     Part(String),
     #[error(
-        "built without the feature identity-ksf, it would measure Argon2id instead of the vault: run scripts/bench.sh, or ask for --only stream"
+        "this build lacks the feature identity-ksf and would measure Argon2id instead of the vault: run scripts/bench.sh, or use --only stream"
     )]
     Stretching,
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error("{} is missing: build it with `cargo build --release -p bkv-cli -p bkv-vault -p bkv-chatd`", .0.display())]
     NotBuilt(PathBuf),
-    #[error("`bkv {command}` ended with {code}: {said}")]
-    Command { command: String, code: i32, said: String },
+    #[error("`bkv {command}` ended with {code}: {output}")]
+    Command { command: String, code: i32, output: String },
     #[error("{}: {why}", path.display())]
     Profile { path: PathBuf, why: String },
     #[error("the SDK: {0}")]
     Client(#[from] bkv_client::Error),
-    #[error("the way to ChatD: {0}")]
+    #[error("the connection to ChatD: {0}")]
     Transport(#[from] bkv_client::TransportError),
     #[error("waited {seconds} s for {what}")]
     Waited { what: String, seconds: u64 },

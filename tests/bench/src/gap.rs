@@ -1,4 +1,4 @@
-//! How long a client waits when the leader of its shard dies or hangs: loops of recoveries with small pauses, the leader known from its receipts.
+//! How long a client waits when the leader of its shard dies or hangs. Loops of recoveries run with small pauses, and their receipts name the leader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::accounts::{Account, World};
+use crate::accounts::{Account, Bench};
 use crate::error::BenchError;
 use crate::load;
 use crate::report::{Goal, Report};
@@ -14,33 +14,33 @@ use crate::stats::longest_gap;
 
 const ACCOUNTS: usize = 12;
 const PAUSE: Duration = Duration::from_millis(10);
-/// Loops run this long before the leader is hurt.
+/// The loops run this long before the fault.
 const BEFORE: Duration = Duration::from_secs(2);
-/// And this long after. A recovery that is under way then is waited for, so a longer gap is seen too.
+/// The loops run this long after the fault. They still finish a recovery that is under way, so a longer gap is measured too.
 const AFTER: Duration = Duration::from_secs(5);
-/// For a region to come back.
+/// Longest time for a region to be ready again.
 const HEALED: Duration = Duration::from_secs(20);
 
-/// Kills, then pauses, the leader, several times each; the longest counts.
+/// Kills the leader several times, then pauses it several times. Reports the longest gap of each kind.
 pub(crate) async fn gaps(
-    world: &Arc<World>,
+    bench: &Arc<Bench>,
     repetitions: usize,
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let until = Instant::now() + Duration::from_secs(30);
-    let (accounts, seen) = load::register(world, "gap", ACCOUNTS, 4, until, true).await?;
-    seen.tell("gap.accounts", report);
+    let (accounts, result) = load::register(bench, "gap", ACCOUNTS, 4, until, true).await?;
+    result.report_failures("gap.accounts", report);
     let goals = [("kill", "start", "gap.leader_killed", 1.0), ("pause", "resume", "gap.leader_hung", 2.0)];
-    for (hurt, heal, name, goal) in goals {
+    for (fault, heal, name, goal) in goals {
         let mut longest: Option<Duration> = None;
         for _ in 0..repetitions {
             let (region, led) = most_led(&accounts).await?;
-            let gap = once(world, &led, hurt, &region).await?;
+            let gap = once(bench, &led, fault, &region).await?;
             eprintln!("  {name}: {region}, {} accounts, {gap:?}", led.len());
             longest = longest.max(gap);
             block_in_place(|| {
-                world.stack.region(heal, &region)?;
-                world.stack.wait_ready(3, HEALED)
+                bench.stack.region(heal, &region)?;
+                bench.stack.wait_ready(3, HEALED)
             })?;
         }
         report.add(name, longest.map(|g| g.as_secs_f64()), "s", Goal::AtMost(goal));
@@ -48,7 +48,7 @@ pub(crate) async fn gaps(
     Ok(())
 }
 
-/// The region that leads for most of the accounts, by its own receipts, and those accounts.
+/// The region that leads for most of the accounts, by its receipts, and those accounts.
 async fn most_led(accounts: &[Account]) -> Result<(String, Vec<Account>), BenchError> {
     let mut led: HashMap<String, Vec<Account>> = HashMap::new();
     for account in accounts {
@@ -58,11 +58,11 @@ async fn most_led(accounts: &[Account]) -> Result<(String, Vec<Account>), BenchE
     Ok(led.into_iter().max_by_key(|(_, accounts)| accounts.len()).unwrap_or_default())
 }
 
-/// One blow: the longest gap of any of the accounts.
+/// Injects one fault and returns the longest gap of any of the accounts.
 async fn once(
-    world: &Arc<World>,
+    bench: &Arc<Bench>,
     accounts: &[Account],
-    hurt: &str,
+    fault: &str,
     region: &str,
 ) -> Result<Option<Duration>, BenchError> {
     let start = Instant::now();
@@ -83,10 +83,10 @@ async fn once(
         });
     }
     tokio::time::sleep(BEFORE).await;
-    let hurting = block_in_place(|| world.stack.region(hurt, region));
+    let injected = block_in_place(|| bench.stack.region(fault, region));
     let mut longest = None;
     while let Some(gap) = tasks.join_next().await {
         longest = gap?.max(longest);
     }
-    hurting.map(|()| longest)
+    injected.map(|()| longest)
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accounts::World;
+use crate::accounts::Bench;
 use crate::error::BenchError;
 use crate::process;
 use crate::report::{Goal, Report};
 
-/// CPU over a quiet while, in cores. Before it the fleet may finish what earlier loads left (log purges, open streams).
-pub(crate) async fn idle(world: &Arc<World>, time: Duration, report: &mut Report) -> Result<(), BenchError> {
+/// Measures CPU in cores while nothing happens. It first waits for the work that earlier loads left, such as log purges and open streams.
+pub(crate) async fn idle(bench: &Arc<Bench>, time: Duration, report: &mut Report) -> Result<(), BenchError> {
     tokio::time::sleep(time / 4).await;
-    let pids = world.stack.pids();
+    let pids = bench.stack.pids();
     let counted = pids.counted();
     let parts = [
         ("idle.vaults", pids.vaults, Goal::None),

@@ -1,6 +1,6 @@
 //! `bkv-bench`: starts a fleet of real programs by `bkv dev up`, loads it through the SDK, and reports each cost beside its goal.
 //!
-//! Built with the feature `identity-ksf`, and only by `scripts/bench.sh`; `docs/benchmarks.md` says how each number comes about.
+//! Only `scripts/bench.sh` builds it, with the feature `identity-ksf`. `docs/benchmarks.md` explains how each number is measured.
 #![forbid(unsafe_code)]
 // Nothing of a binary is reachable from outside; items say pub(crate) where another module uses them.
 #![allow(missing_docs, clippy::missing_docs_in_private_items)]

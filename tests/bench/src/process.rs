@@ -5,13 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// CPU that a process has used so far: user and system, all its threads, waited-for children not among them.
+/// CPU time that a process has used so far: user and system, of all its threads, without its children.
 pub(crate) fn cpu(pid: u32) -> Option<Duration> {
     cpu_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, rustix::param::clock_ticks_per_second())
 }
 
 fn fields(stat: &str) -> Option<std::str::SplitWhitespace<'_>> {
-    // The name may hold anything, spaces and brackets too: count from its last bracket.
+    // The process name may contain spaces and brackets, so the fields are counted from the last bracket.
     stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace())
 }
 
@@ -22,7 +22,7 @@ fn cpu_of(stat: &str, per_second: u64) -> Option<Duration> {
     Some(Duration::from_millis((user + system).saturating_mul(1000).checked_div(per_second)?))
 }
 
-/// A process and all that descend from it (Postgres is many).
+/// A process and all its descendants. Postgres consists of many.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
@@ -55,7 +55,7 @@ fn status(pid: &str, line: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Private memory in use: what mapped files hold is not the process's.
+/// Private memory in use, without mapped files.
 pub(crate) fn memory(pid: u32) -> Option<u64> {
     status(&pid.to_string(), "RssAnon")
 }
@@ -65,9 +65,9 @@ pub(crate) fn peak() -> Option<u64> {
     status("self", "VmHWM")
 }
 
-/// Lets the peak begin anew at what is resident now.
+/// Resets the peak to the memory that is resident now.
 pub(crate) fn forget_peak() {
-    // Where the kernel refuses, the peak stays the highest ever: a growth is then understated, and the row's difference shows as 0.
+    // If the kernel refuses, the peak stays the highest ever. The growth is then understated and may be reported as 0.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_may_be_called_anything() {
+    fn a_process_name_with_brackets_is_parsed() {
         let stat = "12 (a) b) R 1 12 12 0 -1 4 9 0 0 0 150 50 7 7 20 0 1 0 5 6 7";
         assert_eq!(cpu_of(stat, 100), Some(Duration::from_secs(2)));
         assert_eq!(cpu_of("nonsense", 100), None);
@@ -119,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_seen() {
+    fn this_process_has_cpu_time_and_memory() {
         let me = std::process::id();
         assert!(cpu(me).is_some() && memory(me).unwrap() > 0 && peak().unwrap() > 0);
         assert_eq!(family(me).first(), Some(&me));
     }
 
     #[test]
-    fn disk_counts_below() {
+    fn disk_counts_the_files_below_a_folder() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("in")).unwrap();
         fs::write(dir.path().join("in/file"), vec![1; 20_000]).unwrap();

@@ -1,4 +1,4 @@
-//! How to reach the fleet: the profile that `bkv dev up` writes, as an app would be handed it.
+//! The profile that `bkv dev up` writes, as an app gets it: how to reach the fleet.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ struct Written {
     chatd_ca: PathBuf,
 }
 
-/// ChatD's address, whom to trust there, and the pinned root.
+/// ChatD's address, the authority of its certificate, and the pinned root.
 #[derive(Debug)]
 pub(crate) struct Profile {
     pub chatd: String,

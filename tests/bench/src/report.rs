@@ -1,13 +1,13 @@
-//! The table on the terminal and the results file: pure. A row that was not measured says so; it never counts as holding.
+//! The table on the terminal and the results file, as pure functions. A row without a value is shown as not measured, and its goal does not hold.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// What is wanted of a value.
+/// The goal for a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Goal {
-    /// Nothing: for comparison.
+    /// No goal: the value is for comparison.
     None,
     AtLeast(f64),
     AtMost(f64),
@@ -23,7 +23,7 @@ impl Goal {
         }
     }
 
-    fn words(self) -> Option<String> {
+    fn text(self) -> Option<String> {
         match self {
             Self::None => None,
             Self::AtLeast(goal) => Some(format!("≥ {goal}")),
@@ -43,7 +43,7 @@ pub(crate) struct Row {
     pub holds: Option<bool>,
 }
 
-/// All of them, in order.
+/// All rows, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
@@ -58,17 +58,17 @@ impl Report {
         goal: Goal,
     ) {
         let value = value.filter(|v| v.is_finite());
-        self.rows.push(Row { name: name.into(), value, unit, goal: goal.words(), holds: goal.holds(value) });
+        self.rows.push(Row { name: name.into(), value, unit, goal: goal.text(), holds: goal.holds(value) });
     }
 
-    /// A row for a figure that was wanted and is not there.
+    /// Adds a row that is not measured, unless the figure is there.
     pub(crate) fn require(&mut self, name: &str, unit: &'static str, goal: Goal) {
         if self.rows.iter().all(|r| r.name != name) {
             self.add(name, None, unit, goal);
         }
     }
 
-    /// Every goal holds.
+    /// True if every goal holds.
     pub(crate) fn holds(&self) -> bool {
         self.rows.iter().all(|r| r.holds != Some(false))
     }
@@ -109,7 +109,7 @@ impl Report {
     }
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn not_measured_is_not_held() {
+    fn a_goal_that_was_not_measured_does_not_hold() {
         let report = report();
         let holds: Vec<_> = report.rows.iter().map(|r| r.holds).collect();
         assert_eq!(holds, [Some(true), Some(false), Some(false), None]);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn columns_are_aligned() {
         let table = report().table();
         let lines: Vec<&str> = table.lines().collect();
         let column = |line: &str, word: &str| line.split(word).next().unwrap().chars().count();

@@ -1,17 +1,17 @@
-//! One run: the parts in order, each bounded by what is left of the whole run's time; results out, whatever happened to a part.
+//! One run: the parts in order, bounded by the limit of the whole run. The results are written even if a part fails.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::accounts::World;
+use crate::accounts::Bench;
 use crate::args::{Args, Extent, PARTS};
 use crate::error::BenchError;
 use crate::report::{Goal, Report};
 use crate::stack::Stack;
 use crate::{gap, idle, load, process, records, stream};
 
-/// Every figure that has a goal. One that a part did not come to stands in the table as not measured, and as not holding.
+/// Every figure that has a goal. If a part did not measure it, the table lists it as not measured and its goal as not holding.
 const GOALS: [(&str, &str, &str, Goal); 10] = [
     ("stream", "stream.encrypt.ratio", "of aws-lc", Goal::AtLeast(0.8)),
     ("stream", "stream.memory.1GiB", "MiB", Goal::AtMost(8.0)),
@@ -25,7 +25,7 @@ const GOALS: [(&str, &str, &str, Goal); 10] = [
     ("records", "records.memory", "bytes each", Goal::AtMost(200.0)),
 ];
 
-/// Measures; true if every goal holds.
+/// Measures. Returns true if every goal holds.
 pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     if let Some(part) = args.unknown_part() {
         return Err(BenchError::Part(part.to_owned()));
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     let mut report = Report::default();
     if args.wants("stream") {
         eprintln!("stream …");
-        stream::stream(&mut report)?; // before the fleet is there: both cores are its own
+        stream::stream(&mut report)?; // before the fleet starts, so that the stream has all cores to itself
     }
     let ended = if PARTS.iter().any(|p| *p != "stream" && args.wants(p)) {
         if !cfg!(feature = "identity-ksf") {
@@ -57,20 +57,20 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     ended.map(|()| report.holds())
 }
 
-/// Everything that needs a fleet. A signal ends it as an error does: the fleet is stopped and its folder removed.
+/// Runs the parts that need a fleet. A signal ends it like an error: the fleet is stopped and its folder removed.
 async fn fleet(args: &Args, started: Instant, report: &mut Report) -> Result<(), BenchError> {
     let bin_dir = args.bin_dir.clone().unwrap_or_else(beside);
     eprintln!("fleet …");
     let stack = tokio::task::block_in_place(|| Stack::up(&bin_dir, args.work.as_deref()))?;
     eprintln!("  in {}, on {}", stack.dir().display(), process::file_system(&stack.dir()));
-    let world = Arc::new(World::new(stack)?);
+    let bench = Arc::new(Bench::new(stack)?);
     let mut ask = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(BenchError::file("signals"))?;
     let limit = args.extent().limit.saturating_sub(started.elapsed());
     tokio::select! {
-        () = parts(args, &world, args.extent(), report) => Ok(()),
+        () = parts(args, &bench, args.extent(), report) => Ok(()),
         () = tokio::time::sleep(limit) => {
-            eprintln!("bkv-bench: {} s are over; the rest is not measured", args.extent().limit.as_secs());
+            eprintln!("bkv-bench: the limit of {} s is reached, and the rest is not measured", args.extent().limit.as_secs());
             Ok(())
         }
         _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
@@ -79,16 +79,16 @@ async fn fleet(args: &Args, started: Instant, report: &mut Report) -> Result<(),
 }
 
 /// Reports a part that fails and goes on with the next part.
-async fn parts(args: &Args, world: &Arc<World>, extent: Extent, report: &mut Report) {
-    // Gaps restart regions and filling leaves many records: last.
+async fn parts(args: &Args, bench: &Arc<Bench>, extent: Extent, report: &mut Report) {
+    // `gap` restarts regions and `records` leaves many records, so they come last.
     for part in PARTS.into_iter().filter(|p| *p != "stream" && args.wants(p)) {
         eprintln!("{part} …");
         let done = match part {
-            "register" => load::registrations(world, extent.load, report).await,
-            "recover" => load::recoveries(world, (extent.warm, extent.load), report).await,
-            "idle" => idle::idle(world, extent.idle, report).await,
-            "gap" => gap::gaps(world, extent.repetitions, report).await,
-            _ => records::records(world, extent.records, extent.filling, report).await,
+            "register" => load::registrations(bench, extent.load, report).await,
+            "recover" => load::recoveries(bench, (extent.warm, extent.load), report).await,
+            "idle" => idle::idle(bench, extent.idle, report).await,
+            "gap" => gap::gaps(bench, extent.repetitions, report).await,
+            _ => records::records(bench, extent.records, extent.filling, report).await,
         };
         if let Err(e) = done {
             eprintln!("bkv-bench: {part}: {e}");

@@ -1,4 +1,4 @@
-//! The fleet under measurement: `bkv dev` starts, kills, pauses and stops real programs in a folder that is removed at the end.
+//! The fleet under measurement. `bkv dev` starts, kills, pauses and stops real programs in a folder that is removed at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,30 +12,30 @@ use tempfile::TempDir;
 use crate::error::BenchError;
 use crate::process;
 
-/// What the fleet runs as.
+/// The fleet's processes.
 #[derive(Debug, Default)]
 pub(crate) struct Pids {
     pub vaults: Vec<u32>,
     pub chatd: Vec<u32>,
-    /// Postgres and what else there is.
+    /// Postgres and any other process.
     pub beside: Vec<u32>,
 }
 
 impl Pids {
-    /// What the goals count: vaults and ChatD.
+    /// The processes that the goals are about: vaults and ChatD.
     pub(crate) fn counted(&self) -> Vec<u32> {
         self.vaults.iter().chain(&self.chatd).copied().collect()
     }
 }
 
-/// A running fleet; stopped and removed when dropped.
+/// A running fleet, stopped and removed when dropped.
 pub(crate) struct Stack {
     bkv: PathBuf,
     dir: TempDir,
 }
 
 impl Stack {
-    /// Three regions, zero waits, no stretching in the policy.
+    /// Starts three regions with zero waits and no stretching in the policy.
     pub(crate) fn up(bin_dir: &Path, work: Option<&Path>) -> Result<Self, BenchError> {
         for program in ["bkv", "bkv-vault", "bkv-chatd"] {
             let path = bin_dir.join(program);
@@ -67,13 +67,13 @@ impl Stack {
         let mut run = Command::new(&self.bkv);
         run.args(["--json", "dev"]).args(command).arg("--dir").arg(self.dir()).args(options);
         let out = run.env_remove("BKV_FLEET").output().map_err(BenchError::file(&self.bkv))?;
-        let said = String::from_utf8_lossy(if out.status.success() { &[] } else { &out.stderr });
         if !out.status.success() {
-            let told = String::from_utf8_lossy(&out.stdout);
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
             return Err(BenchError::Command {
                 command: format!("dev {}", command.join(" ")),
                 code: out.status.code().unwrap_or(-1),
-                said: format!("{} {}", told.trim(), said.trim()),
+                output: format!("{} {}", stdout.trim(), stderr.trim()),
             });
         }
         Ok(serde_json::from_slice(&out.stdout).unwrap_or(Value::Null))
@@ -140,7 +140,7 @@ impl Stack {
         text.split_whitespace().next()?.parse().ok()
     }
 
-    /// All of them.
+    /// The processes of all programs.
     pub(crate) fn pids(&self) -> Pids {
         let mut pids = Pids::default();
         for region in self.regions() {
@@ -158,7 +158,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // A paused process takes no SIGTERM: wake all first.
+        // A paused process does not handle SIGTERM, so resume all first.
         for region in self.regions() {
             let _ = self.region("resume", &region);
         }

@@ -1,8 +1,8 @@
-//! Figures from samples: pure.
+//! Figures from samples, as pure functions.
 
 use std::time::Duration;
 
-/// The value that `percent` of the samples do not exceed (nearest rank); None without samples.
+/// The value that `percent` of the samples do not exceed (nearest rank). None without samples.
 pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Option<Duration> {
     if samples.is_empty() {
         return None;
@@ -12,8 +12,7 @@ pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Option<Dur
     samples.get(rank - 1).copied()
 }
 
-/// Longest time between two successes, minus the usual (median) one; None with fewer than three moments.
-/// Moments are in order.
+/// Longest time between two successes minus the median one, from moments in order. None with fewer than three moments.
 pub(crate) fn longest_gap(moments: &[Duration]) -> Option<Duration> {
     if moments.len() < 3 {
         return None;
@@ -29,7 +28,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// `count / by`, as numbers for people; infinite or undefined ones are left out.
+/// `total / count`. None if that is not finite.
 #[allow(clippy::cast_precision_loss)] // far below 2^52
 pub(crate) fn each(total: f64, count: usize) -> Option<f64> {
     Some(total / count as f64).filter(|v| v.is_finite())
@@ -61,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_what_exceeds_the_usual() {
+    fn a_gap_is_the_excess_over_the_median() {
         assert_eq!(longest_gap(&ms(&[0, 10, 20, 30, 740, 750, 760])), Some(Duration::from_millis(700)));
         assert_eq!(longest_gap(&ms(&[0, 10, 20])), Some(Duration::ZERO));
         assert_eq!(longest_gap(&ms(&[0, 10])), None);
     }
 
     #[test]
-    fn nothing_is_divided_by_nothing() {
+    fn a_division_by_zero_gives_none() {
         assert_eq!(each(5.0, 0), None);
         assert_eq!(rate(5, Duration::ZERO), None);
         assert_eq!(rate(5, Duration::from_secs(2)), Some(2.5));

@@ -1,4 +1,4 @@
-//! The backup stream on one core beside raw AES-256-GCM on a buffer that stays in the cache, in turns, and the memory that it takes.
+//! The backup stream on one core, in turns with plain AES-256-GCM on a buffer that stays in the cache, and the stream's memory.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ const MIB: u64 = 1 << 20;
 const RUN: u64 = 512 * MIB;
 const ROUNDS: usize = 5;
 
-/// Gives `left` bytes, copied from one hot buffer if there is one, else leaving the reader's as it is: then the stream's own cost is seen, not
-/// memcpy's.
+/// Gives `left` bytes. It copies them from one cached buffer if there is one. Otherwise it leaves the reader's buffer as it is, so that the stream's own
+/// cost is measured without memcpy.
 struct Source<'a> {
     from: Option<&'a [u8]>,
     left: u64,
@@ -39,7 +39,7 @@ fn broken(e: impl std::fmt::Display) -> BenchError {
     BenchError::Stream(e.to_string())
 }
 
-/// With `from`, every buffer is filled from it first: what any reader must do.
+/// Plain AES-256-GCM. With `from` each buffer is filled from it first, as every reader must do.
 fn raw(from: Option<&[u8]>) -> Result<Duration, BenchError> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).map_err(broken)?);
     let mut buffer = vec![0_u8; DEFAULT_SEGMENT];
@@ -65,7 +65,7 @@ fn encrypt(from: Option<&[u8]>, bytes: u64) -> Result<Duration, BenchError> {
     Ok(start.elapsed())
 }
 
-/// How far the peak rises above `base` while so much is encrypted.
+/// How far the peak of memory rises above `base` while this many bytes are encrypted.
 #[allow(clippy::cast_precision_loss)]
 fn growth(base: Option<u64>, bytes: u64) -> Result<Option<f64>, BenchError> {
     process::forget_peak();
@@ -73,7 +73,7 @@ fn growth(base: Option<u64>, bytes: u64) -> Result<Option<f64>, BenchError> {
     Ok(process::peak().zip(base).map(|(a, b)| a.saturating_sub(b) as f64 / MIB as f64))
 }
 
-/// Ratio, rates, memory.
+/// Measures rates, their ratio, and memory.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn stream(report: &mut Report) -> Result<(), BenchError> {
     // Memory first, while the allocator holds nothing from before.
