@@ -34,7 +34,7 @@ fn without_a_live_key_attempts_are_refused_with_the_reason() {
     for (mut case, why) in cases {
         assert_eq!(case.begin(1, 1), no(why));
         assert_eq!(case.give_up(1), no(why));
-        assert_eq!(case.say(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(why));
+        assert_eq!(case.apply(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(why));
     }
 }
 
@@ -42,7 +42,7 @@ fn without_a_live_key_attempts_are_refused_with_the_reason() {
 fn s08_a_begin_is_charged_once_and_asks_for_its_floor() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 7), charged(1));
-    assert_eq!((case.told(), has_floor(&case)), (vec![EventKind::Attempt], true));
+    assert_eq!((case.events(), has_floor(&case)), (vec![EventKind::Attempt], true));
     let a = case.account().clone();
     assert_eq!((a.tries_left(), a.ordinal.0, a.lifetime_failures, a.state()), (2, 1, 1, State::Live));
     let p = a.pending.unwrap();
@@ -63,7 +63,7 @@ fn s11_the_same_attempt_again_is_free_and_another_b_under_its_id_is_refused() {
     }
     assert_eq!(case.begin(1, 8), no(Refusal::Conflict));
     let other_cancel = Begin { cancel: Hash([1; 32]), ..beginning(&case, 1, 7) };
-    assert_eq!(case.say(&Command::Begin(other_cancel)), no(Refusal::Conflict));
+    assert_eq!(case.apply(&Command::Begin(other_cancel)), no(Refusal::Conflict));
     assert_eq!(*case.account(), before);
 }
 
@@ -73,12 +73,12 @@ fn an_attempt_out_of_order_is_refused() {
     case.fail(1);
     for skew in [-2, -1, 1] {
         let c = op::begin(&case.model, WHO, 2, 1, skew);
-        assert_eq!(case.say(&c), no(Refusal::Stale), "{skew}");
+        assert_eq!(case.apply(&c), no(Refusal::Stale), "{skew}");
     }
     for generation in [0, 2] {
         let mut c = beginning(&case, 2, 1);
         c.generation.0 = generation;
-        assert_eq!(case.say(&Command::Begin(c)), no(Refusal::Stale));
+        assert_eq!(case.apply(&Command::Begin(c)), no(Refusal::Stale));
     }
     assert_eq!(case.begin(2, 1), charged(2));
 }
@@ -130,11 +130,11 @@ fn a_later_attempt_supersedes_an_open_one_whose_id_is_refused_from_then_on() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 1), charged(1));
     assert_eq!(case.begin(2, 1), charged(2));
-    assert_eq!(case.told(), [EventKind::Failed, EventKind::Attempt]);
+    assert_eq!(case.events(), [EventKind::Failed, EventKind::Attempt]);
     case.wait(60);
     assert_eq!(case.begin(1, 1), no(Refusal::NoAttempt));
     assert_eq!(case.give_up(1), no(Refusal::NoAttempt));
-    assert_eq!(case.say(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(Refusal::NoAttempt));
+    assert_eq!(case.apply(&signed_finish(1, 0, 1, 1, 1, blinded(1))), no(Refusal::NoAttempt));
     assert_eq!((case.account().tries_left(), case.account().lifetime_failures), (1, 2));
     assert_eq!(case.finish(2), Outcome::Done);
 }
@@ -146,7 +146,7 @@ fn s09_ids_that_have_ended_stay_ended() {
     case.fail(1); // given up
     assert_eq!(case.begin(2, 1), charged(2)); // superseded
     case.wait(60);
-    assert_eq!(case.begin(3, 1), charged(3)); // over its time
+    assert_eq!(case.begin(3, 1), charged(3)); // past its deadline
     case.wait(101);
     assert_eq!(case.expire(), Outcome::Done);
     assert_eq!(case.begin(4, 1), charged(4)); // proved
@@ -176,7 +176,7 @@ fn s09_exactly_the_budget_is_possible_and_the_last_may_succeed() {
     assert_eq!(case.begin(3, 2), no(Refusal::Conflict));
     assert_eq!(case.begin(4, 1), no(Refusal::LastTryOpen(p.deadline)), "and no other");
     assert_eq!(case.finish(3), Outcome::Done);
-    assert_eq!(case.told(), [EventKind::Recovered]);
+    assert_eq!(case.events(), [EventKind::Recovered]);
     assert_eq!((case.state(), case.account().tries_left()), (State::Live, 3));
     assert_eq!(case.account().next_allowed, case.clock, "a success ends the waits");
     assert_eq!(case.account().lifetime_failures, 2, "S15: and forgives no earlier failure");
@@ -188,7 +188,7 @@ fn s14_giving_the_last_try_up_destroys_in_that_entry() {
     case.last_try(3);
     let reg_id = case.account().live.as_ref().unwrap().record.reg_id;
     assert_eq!(case.give_up(3), Outcome::Done);
-    assert_eq!(case.told(), [EventKind::Failed, EventKind::Ended(Cause::Exhausted)]);
+    assert_eq!(case.events(), [EventKind::Failed, EventKind::Ended(Cause::Exhausted)]);
     assert!(case.effects.contains(&Effect::EraseSecrets { account: account(WHO), reg_id }));
     let a = case.account();
     assert_eq!((a.state(), a.live.is_none(), a.finished_seed.is_none()), (State::Destroyed, true, true));
@@ -205,7 +205,7 @@ fn s09_the_last_trys_deadline_destroys_and_not_a_moment_before() {
     assert_eq!(case.expire(), no(Refusal::Stale), "the deadline itself is still in time");
     assert_eq!(case.clone().finish(3), Outcome::Done);
     case.wait(1);
-    assert_eq!(case.finish(3), no(Refusal::Expired), "whoever comes first: it is over");
+    assert_eq!(case.finish(3), no(Refusal::Expired), "also before an Expire");
     assert_eq!(case.expire(), Outcome::Done);
     assert_eq!(case.state(), State::Destroyed);
     assert_eq!(case.expire(), no(Refusal::Stale));
@@ -230,9 +230,9 @@ fn an_ordinary_attempts_deadline_ends_it_and_no_more() {
     case.wait(100);
     assert_eq!(case.expire(), no(Refusal::Stale));
     case.wait(1);
-    assert_eq!(case.finish(1), no(Refusal::Expired), "also while nobody has proposed Expire");
+    assert_eq!(case.finish(1), no(Refusal::Expired), "also before an Expire");
     assert_eq!(case.expire(), Outcome::Done);
-    assert_eq!(case.told(), [EventKind::Failed]);
+    assert_eq!(case.events(), [EventKind::Failed]);
     assert_eq!((case.state(), case.account().tries_left()), (State::Live, 2));
     assert_eq!(Case::new(&policy()).expire(), no(Refusal::NoKey));
 }
@@ -286,19 +286,19 @@ fn s15_a_proof_of_anything_else_changes_nothing() {
         ("another B", signed_finish(2, 1, 2, 2, 2, blinded(8))),
     ];
     for (what, finish) in wrong {
-        assert_eq!(case.say(&finish), no(Refusal::Proof), "{what}");
+        assert_eq!(case.apply(&finish), no(Refusal::Proof), "{what}");
     }
     for harm in 7..=8 {
         let torn = op::finish(&case.model, WHO, Some(2), harm);
-        assert_eq!(case.say(&torn), no(Refusal::Proof));
+        assert_eq!(case.apply(&torn), no(Refusal::Proof));
     }
     assert_eq!(
-        case.say(&signed_finish(1, 1, 2, 1, 1, blinded(1))),
+        case.apply(&signed_finish(1, 1, 2, 1, 1, blinded(1))),
         no(Refusal::NoAttempt),
         "one that failed"
     );
     assert_eq!(*case.account(), before);
-    assert_eq!(case.say(&signed_finish(2, 1, 2, 2, 2, blinded(7))), Outcome::Done);
+    assert_eq!(case.apply(&signed_finish(2, 1, 2, 2, 2, blinded(7))), Outcome::Done);
 }
 
 /// S15: the transcript of a success proves nothing for a new attempt.
@@ -307,11 +307,11 @@ fn s15_an_old_transcript_refills_nothing() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 1), charged(1));
     let Command::Finish(old) = op::finish(&case.model, WHO, Some(1), 0) else { unreachable!() };
-    assert_eq!(case.say(&Command::Finish(old.clone())), Outcome::Done);
+    assert_eq!(case.apply(&Command::Finish(old.clone())), Outcome::Done);
     assert_eq!(case.begin(2, 1), charged(2));
     let mut under_a_new_name = old;
     under_a_new_name.attempt = attempt_id(2);
-    assert_eq!(case.say(&Command::Finish(under_a_new_name)), no(Refusal::Proof));
+    assert_eq!(case.apply(&Command::Finish(under_a_new_name)), no(Refusal::Proof));
     assert_eq!(case.account().tries_left(), 2);
 }
 
@@ -330,7 +330,7 @@ fn s11_finish_again_is_free_and_needs_its_proof() {
     }
     for harm in 1..=8 {
         let bad = op::finish(&case.model, WHO, Some(2), harm);
-        assert_eq!(case.say(&bad), no(Refusal::Proof), "{harm}");
+        assert_eq!(case.apply(&bad), no(Refusal::Proof), "{harm}");
     }
     assert_eq!(*case.account(), before);
 }
@@ -342,8 +342,8 @@ fn giving_up_takes_the_preimage_of_the_cancel_hash() {
     case.last_try(3);
     let of_another =
         GiveUp { account: account(WHO), attempt: attempt_id(3), cancel: Secret32::new(op::cancel(4)) };
-    assert_eq!(case.say(&Command::GiveUp(of_another)), no(Refusal::Proof));
-    assert_eq!(case.say(&op::give_up(WHO, 3, false)), no(Refusal::Proof));
+    assert_eq!(case.apply(&Command::GiveUp(of_another)), no(Refusal::Proof));
+    assert_eq!(case.apply(&op::give_up(WHO, 3, false)), no(Refusal::Proof));
     assert_eq!(case.give_up(4), no(Refusal::NoAttempt));
     assert_eq!(case.state(), State::LastTry);
     assert_eq!(case.give_up(3), Outcome::Done);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fake::{ERA, LINEAGE, login, sign};
 use super::machine::{Machine, account};
 use super::op::{self, By, attempt_id, client_key};
-use super::rules::{Model, Said, seen};
+use super::rules::{Model, ModelAnswer, seen};
 use bkv_core::account::{Account, State};
 use bkv_core::command::{Command, Finish, Store};
 use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
@@ -58,15 +58,15 @@ impl Case {
         case
     }
 
-    pub(super) fn say(&mut self, command: &Command) -> Outcome {
+    pub(super) fn apply(&mut self, command: &Command) -> Outcome {
         let (time, applied) = self.machine.run(self.clock, command);
-        let said = match self.model.hear(time, command) {
-            Said::Done => matches!(applied.outcome, Outcome::Done),
-            Said::Charged(n) => applied.outcome == charged(n),
-            Said::Again(n) => applied.outcome == again(n),
-            Said::No => matches!(applied.outcome, Outcome::Refused(_)),
+        let agrees = match self.model.answer(time, command) {
+            ModelAnswer::Done => matches!(applied.outcome, Outcome::Done),
+            ModelAnswer::Charged(n) => applied.outcome == charged(n),
+            ModelAnswer::Again(n) => applied.outcome == again(n),
+            ModelAnswer::No => matches!(applied.outcome, Outcome::Refused(_)),
         };
-        assert!(said, "the model disagrees with {:?}", applied.outcome);
+        assert!(agrees, "the model disagrees with {:?}", applied.outcome);
         let person = self.model.people.get(&account(WHO)).cloned().unwrap_or_default();
         assert_eq!(seen(self.machine.account(WHO)), person.seen());
         self.effects = applied.effects;
@@ -85,8 +85,8 @@ impl Case {
         self.account().state()
     }
 
-    /// The outcome of the newest command.
-    pub(super) fn told(&self) -> Vec<EventKind> {
+    /// The events of the newest command.
+    pub(super) fn events(&self) -> Vec<EventKind> {
         let kind = |e: &Effect| match e {
             Effect::Event(e) => Some(e.kind),
             _ => None,
@@ -95,19 +95,19 @@ impl Case {
     }
 
     pub(super) fn begin(&mut self, attempt: u8, b: u8) -> Outcome {
-        self.say(&op::begin(&self.model, WHO, attempt, b, 0))
+        self.apply(&op::begin(&self.model, WHO, attempt, b, 0))
     }
 
     pub(super) fn give_up(&mut self, attempt: u8) -> Outcome {
-        self.say(&op::give_up(WHO, attempt, true))
+        self.apply(&op::give_up(WHO, attempt, true))
     }
 
     pub(super) fn finish(&mut self, attempt: u8) -> Outcome {
-        self.say(&op::finish(&self.model, WHO, Some(attempt), 0))
+        self.apply(&op::finish(&self.model, WHO, Some(attempt), 0))
     }
 
     pub(super) fn expire(&mut self) -> Outcome {
-        self.say(&op::expire(WHO))
+        self.apply(&op::expire(WHO))
     }
 
     /// The Store of a registration, not applied yet.
@@ -123,12 +123,12 @@ impl Case {
 
     pub(super) fn store(&mut self, store: &Store) -> Outcome {
         self.newest = Some(store.clone());
-        self.say(&Command::Store(Box::new(store.clone())))
+        self.apply(&Command::Store(Box::new(store.clone())))
     }
 
     /// Confirms the registration that was stored last.
     pub(super) fn confirm(&mut self, acks: u8, harm: u8) -> Outcome {
-        self.say(&op::confirm(self.newest.as_ref().unwrap(), acks, harm))
+        self.apply(&op::confirm(self.newest.as_ref().unwrap(), acks, harm))
     }
 
     pub(super) fn register(&mut self, reg: u8, by: By) {
@@ -166,7 +166,7 @@ impl Case {
     pub(super) fn deleted(policy: &AttemptPolicy) -> Self {
         let mut case = Self::registered(policy);
         let delete = op::delete(&case.model, case.clock, WHO, 1, By::Owner);
-        assert_eq!(case.say(&delete), Outcome::Done);
+        assert_eq!(case.apply(&delete), Outcome::Done);
         case
     }
 }

@@ -275,10 +275,14 @@ fn a_record_has_one_encoding_and_no_other_is_read() {
     ];
     assert_eq!(good[35], 1, "the era");
     for (what, bytes) in others {
-        let said = Record::decode(&bytes);
-        assert!(said.is_err(), "{what}");
+        let decoded = Record::decode(&bytes);
+        assert!(decoded.is_err(), "{what}");
         if what == "a later field" {
-            assert_eq!(said, Err(RecordError::NotCanonical), "read, and refused: H(record) covers all of it");
+            assert_eq!(
+                decoded,
+                Err(RecordError::NotCanonical),
+                "read, and refused: H(record) covers all of it"
+            );
         }
     }
     assert_eq!(Record::decode(&good).unwrap(), record());
@@ -304,8 +308,8 @@ fn read<T: for<'a> Decode<'a, ()>>(bytes: &[u8]) -> Option<T> {
 fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     let full = account();
     assert_eq!(read::<Account>(&longer(&bytes(&full))), Some(full.clone()));
-    let told = event(EventKind::Recovered);
-    assert_eq!(read::<Event>(&longer(&bytes(&told))), Some(told.clone()));
+    let recovered = event(EventKind::Recovered);
+    assert_eq!(read::<Event>(&longer(&bytes(&recovered))), Some(recovered.clone()));
     let Some(Command::Begin(begin)) = batch().commands.into_iter().nth(4) else { unreachable!() };
     assert_eq!(read::<Begin>(&longer(&bytes(&begin))), Some(begin.clone()));
     // An account from a version without the list of failed ids.
@@ -313,7 +317,7 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     let old = shorter(&bytes(&plain), 1);
     assert_eq!((bytes(&plain)[0], old[0]), (0x91, 0x90));
     assert_eq!(read::<Account>(&old), Some(plain));
-    let bare = Event { since: None, manifest: None, ..told };
+    let bare = Event { since: None, manifest: None, ..recovered };
     // An absent last field is not written at all.
     assert_eq!((bytes(&bare)[0], read::<Event>(&bytes(&bare))), (0x87, Some(bare)));
     // Fields that a decision needs must be present.

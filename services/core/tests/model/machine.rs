@@ -148,8 +148,8 @@ impl Machine {
         assert!(now.success_ordinal() <= now.ordinal, "last success above the ordinal");
 
         let changed = was.is_none_or(|w| w != now);
-        let told = applied.effects.iter().any(|e| matches!(e, Effect::Event(_)));
-        assert!(!told || changed, "an event without a change");
+        let reported = applied.effects.iter().any(|e| matches!(e, Effect::Event(_)));
+        assert!(!reported || changed, "an event without a change");
 
         let watched = self.watched.entry(id).or_default();
         let generation = was.map_or(0, |w| w.generation.0);

@@ -44,7 +44,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
     let store = case.storing(1, By::Owner);
     assert_eq!(case.store(&store), Outcome::Done);
     assert!(case.effects.iter().any(|e| matches!(e, Effect::KeepSecrets { z, .. } if *z == store.z)));
-    assert_eq!(case.told(), [], "nobody needs to hear of it");
+    assert_eq!(case.events(), [], "no event");
     let now = case.account();
     assert_eq!(
         (&now.live, now.ordinal, now.lifetime_failures),
@@ -55,7 +55,7 @@ fn s12_stored_changes_nothing_until_it_is_confirmed() {
     assert_eq!(case.begin(2, 1), charged(2));
     assert_eq!(case.finish(2), Outcome::Done);
     assert_eq!(case.confirm(2, 0), Outcome::Done);
-    assert_eq!((case.told(), erased(&case, 0)), (vec![EventKind::Registered], true));
+    assert_eq!((case.events(), erased(&case, 0)), (vec![EventKind::Registered], true));
     let a = case.account();
     assert_eq!((a.generation.0, a.ordinal.0, a.last_success.is_none()), (2, 0, true));
     assert_eq!((a.failed.len(), a.next_allowed, a.finished_seed.is_none()), (0, case.clock, true));
@@ -68,15 +68,15 @@ fn s12_dropped_replies_give_nobody_a_fresh_budget() {
     let store = case.storing(0, By::Nobody);
     let (storing, confirming) = (Command::Store(Box::new(store.clone())), op::confirm(&store, 2, 0));
     for _ in 0..2 {
-        assert_eq!(case.say(&storing), Outcome::Done);
+        assert_eq!(case.apply(&storing), Outcome::Done);
     }
     assert!(case.effects.is_empty());
-    assert_eq!(case.say(&confirming), Outcome::Done);
+    assert_eq!(case.apply(&confirming), Outcome::Done);
     case.fail(1);
     assert_eq!(case.begin(2, 1), charged(2));
     for _ in 0..2 {
-        assert_eq!(case.say(&storing), Outcome::Done);
-        assert_eq!(case.say(&confirming), Outcome::Done);
+        assert_eq!(case.apply(&storing), Outcome::Done);
+        assert_eq!(case.apply(&confirming), Outcome::Done);
         assert!(case.effects.is_empty());
     }
     assert_eq!((case.account().tries_left(), case.account().generation.0), (1, 1));
@@ -85,8 +85,8 @@ fn s12_dropped_replies_give_nobody_a_fresh_budget() {
     assert_eq!(case.give_up(2), Outcome::Done);
     case.last_try(3);
     assert_eq!(case.give_up(3), Outcome::Done);
-    assert_eq!(case.say(&confirming), no(Refusal::Destroyed));
-    assert_eq!(case.say(&storing), no(Refusal::Stale));
+    assert_eq!(case.apply(&confirming), no(Refusal::Destroyed));
+    assert_eq!(case.apply(&storing), no(Refusal::Stale));
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn a_registration_once_stored_never_changes() {
     let mut other_shares = store.clone();
     other_shares.shares[2].ct[0] ^= 1;
     for other in [&other_record, &other_shares] {
-        assert_eq!(case.say(&Command::Store(Box::new(other.clone()))), no(Refusal::Conflict));
+        assert_eq!(case.apply(&Command::Store(Box::new(other.clone()))), no(Refusal::Conflict));
     }
     assert_eq!(case.confirm(2, 6), no(Refusal::Conflict), "another hash than the stored one's");
     assert_eq!(case.confirm(2, 0), Outcome::Done);
     for other in [other_record, other_shares] {
-        assert_eq!(case.say(&Command::Store(Box::new(other))), no(Refusal::Conflict));
+        assert_eq!(case.apply(&Command::Store(Box::new(other))), no(Refusal::Conflict));
     }
     assert_eq!(case.confirm(2, 6), no(Refusal::Conflict), "another hash than the live one's");
 }
@@ -116,8 +116,8 @@ fn s13_of_two_registrations_on_one_base_one_lives() {
     let (one, two) = (case.storing(1, By::Owner), case.storing(2, By::Owner));
     assert_eq!(case.store(&one), Outcome::Done);
     assert_eq!(case.store(&two), Outcome::Done);
-    assert_eq!((case.told(), erased(&case, 1)), (vec![EventKind::Dropped], true));
-    assert_eq!(case.say(&op::confirm(&one, 2, 0)), no(Refusal::NoKey));
+    assert_eq!((case.events(), erased(&case, 1)), (vec![EventKind::Dropped], true));
+    assert_eq!(case.apply(&op::confirm(&one, 2, 0)), no(Refusal::NoKey));
     assert_eq!(case.confirm(2, 0), Outcome::Done);
     assert_eq!(case.store(&one), no(Refusal::Stale), "its base is over");
     assert_eq!(case.account().live.as_ref().unwrap().record, two.record);
@@ -130,8 +130,8 @@ fn s13_a_confirmation_for_another_base_is_refused() {
     let store = case.storing(1, By::Owner);
     assert_eq!(case.store(&store), Outcome::Done);
     case.machine.memory.0.get_mut(&account(WHO)).unwrap().generation = Generation(2);
-    let said = case.machine.run(case.clock, &op::confirm(&store, 2, 0)).1.outcome;
-    assert_eq!(said, no(Refusal::Stale));
+    let outcome = case.machine.run(case.clock, &op::confirm(&store, 2, 0)).1.outcome;
+    assert_eq!(outcome, no(Refusal::Stale));
 }
 
 #[test]
@@ -141,9 +141,9 @@ fn s13_attempts_on_the_old_record_end_in_the_same_entry() {
     let old = signed_finish(1, 0, 1, 1, 1, blinded(1));
     let Command::Begin(begin) = op::begin(&case.model, WHO, 2, 1, 0) else { unreachable!() };
     case.register(1, By::Owner);
-    assert_eq!(case.say(&old), no(Refusal::NoAttempt));
+    assert_eq!(case.apply(&old), no(Refusal::NoAttempt));
     assert_eq!(case.give_up(1), no(Refusal::NoAttempt));
-    assert_eq!(case.say(&Command::Begin(begin)), no(Refusal::Stale));
+    assert_eq!(case.apply(&Command::Begin(begin)), no(Refusal::Stale));
     assert_eq!((case.account().tries_left(), case.account().pending.is_none()), (3, true));
 }
 
@@ -156,12 +156,12 @@ fn s12_stored_and_never_confirmed_expires() {
     assert_eq!(case.expire(), no(Refusal::Stale));
     assert_eq!(case.clone().confirm(2, 0), Outcome::Done, "the deadline itself is still in time");
     case.wait(1);
-    assert_eq!(case.confirm(2, 0), no(Refusal::Expired), "also while nobody has proposed Expire");
+    assert_eq!(case.confirm(2, 0), no(Refusal::Expired), "also before an Expire");
     assert_eq!(case.expire(), Outcome::Done);
-    assert_eq!((case.told(), erased(&case, 1)), (vec![EventKind::Dropped], true));
+    assert_eq!((case.events(), erased(&case, 1)), (vec![EventKind::Dropped], true));
     assert_eq!(case.confirm(2, 0), no(Refusal::NoKey));
     assert_eq!((case.state(), case.account().generation.0), (State::Live, 1));
-    assert_eq!(Case::new(&policy()).say(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
+    assert_eq!(Case::new(&policy()).apply(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
 }
 
 /// S12: Confirm needs acknowledgements of t different regions, for exactly this record and these shares, by keys on the list.
@@ -200,10 +200,10 @@ fn s12_acknowledgements_that_are_not_by_t_regions_confirm_nothing() {
     ];
     for (what, acknowledgements) in cases {
         let c = Confirm { acknowledgements, ..confirmation(&store) };
-        assert_eq!(case.say(&Command::Confirm(c)), no(Refusal::Proof), "{what}");
+        assert_eq!(case.apply(&Command::Confirm(c)), no(Refusal::Proof), "{what}");
     }
     let any_t = Confirm { acknowledgements: vec![good(3), good(1)], ..confirmation(&store) };
-    assert_eq!(case.say(&Command::Confirm(any_t)), Outcome::Done);
+    assert_eq!(case.apply(&Command::Confirm(any_t)), Outcome::Done);
 }
 
 #[test]
@@ -223,9 +223,9 @@ fn s12_only_the_new_records_own_owner_confirms() {
         ("for another base", signed(new, Generation(0), &hash)),
         ("for another record", signed(new, Generation(1), &Hash([1; 32]))),
     ] {
-        assert_eq!(case.say(&c), no(Refusal::Owner), "{what}");
+        assert_eq!(case.apply(&c), no(Refusal::Owner), "{what}");
     }
-    assert_eq!(case.say(&signed(new, Generation(1), &hash)), Outcome::Done);
+    assert_eq!(case.apply(&signed(new, Generation(1), &hash)), Outcome::Done);
 }
 
 /// S16: overwriting a live record needs the owner key's signature over exactly this record.
@@ -281,7 +281,7 @@ fn a_registration_starts_the_lifetime_failures_at_zero() {
     case.fail(3);
     assert_eq!((case.state(), case.begin(4, 1)), (State::Locked, no(Refusal::Locked)));
     let theirs = case.storing(1, By::Stranger);
-    assert_eq!(case.store(&theirs), no(Refusal::Owner), "nobody else unlocks it");
+    assert_eq!(case.store(&theirs), no(Refusal::Owner), "no other device unlocks it");
     let store = case.storing(1, By::Owner);
     assert_eq!(case.store(&store), Outcome::Done);
     assert_eq!(
@@ -363,7 +363,7 @@ fn s41_a_new_policy_is_of_the_next_registration() {
     let mut case = Case::registered(&policy());
     let draft = case.storing(1, By::Owner);
     let generous = AttemptPolicy { max: 9, ..policy() };
-    assert_eq!(case.say(&Command::Documents(documents(2, &generous))), Outcome::Done);
+    assert_eq!(case.apply(&Command::Documents(documents(2, &generous))), Outcome::Done);
     assert_eq!(case.account().tries_left(), 3);
     assert_eq!(case.store(&draft), no(Refusal::Stale));
     case.register(1, By::Owner);

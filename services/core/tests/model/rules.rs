@@ -15,7 +15,7 @@ use bkv_core::verify::Verifier as _;
 
 /// The model's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Said {
+pub(super) enum ModelAnswer {
     Done,
     Charged(u64),
     Again(u64),
@@ -47,7 +47,7 @@ struct Waiting {
 
 /// One account.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Person {
+pub(super) struct ModelAccount {
     pub(super) generation: u64,
     pub(super) tries: Vec<Try>,
     pub(super) key: Option<Record>,
@@ -78,11 +78,11 @@ pub(super) struct Seen {
 
 #[derive(Clone)]
 pub(super) struct Model {
-    pub(super) people: BTreeMap<AccountId, Person>,
+    pub(super) people: BTreeMap<AccountId, ModelAccount>,
     pub(super) documents: Documents,
 }
 
-impl Person {
+impl ModelAccount {
     /// Number of tries since the last successful one.
     fn spent(&self) -> u32 {
         u32::try_from(self.tries.iter().rev().take_while(|t| t.end != End::Proved).count()).unwrap()
@@ -173,7 +173,7 @@ impl Person {
 
 /// The machine's account as the model sees it.
 pub(super) fn seen(account: Option<&Account>) -> Seen {
-    let Some(a) = account else { return Person::default().seen() };
+    let Some(a) = account else { return ModelAccount::default().seen() };
     Seen {
         state: a.state(),
         generation: a.generation.0,
@@ -190,47 +190,57 @@ pub(super) fn seen(account: Option<&Account>) -> Seen {
 }
 
 impl Model {
-    pub(super) fn hear(&mut self, time: Time, command: &Command) -> Said {
+    pub(super) fn answer(&mut self, time: Time, command: &Command) -> ModelAnswer {
         let documents = self.documents.clone();
         if let Command::Documents(new) = command {
-            let Some(new) = Fake.documents(&LINEAGE, ERA, new, time) else { return Said::No };
+            let Some(new) = Fake.documents(&LINEAGE, ERA, new, time) else { return ModelAnswer::No };
             let (old_a, old_p) = (&documents.admission, &documents.policy);
             let ok = (new.admission.number > old_a.number || new.admission == *old_a)
                 && (new.policy.number > old_p.number || new.policy == *old_p);
             if ok {
                 self.documents = new;
             }
-            return if ok { Said::Done } else { Said::No };
+            return if ok { ModelAnswer::Done } else { ModelAnswer::No };
         }
-        let Some(who) = command.account() else { return Said::No };
+        let Some(who) = command.account() else { return ModelAnswer::No };
         let known = self.people.contains_key(&who);
         if !known && !matches!(command, Command::Store(_)) {
-            return Said::No;
+            return ModelAnswer::No;
         }
         let mut person = self.people.get(&who).cloned().unwrap_or_default();
-        let said = person.hear(&who, time, command, &documents);
-        if said != Said::No {
+        let answer = person.answer(&who, time, command, &documents);
+        if answer != ModelAnswer::No {
             self.people.insert(who, person);
         }
-        said
+        answer
     }
 }
 
-impl Person {
+impl ModelAccount {
     /// Applies a command. If it returns No, it may have changed a part of the person, and the caller must drop the person.
-    fn hear(&mut self, who: &AccountId, time: Time, command: &Command, documents: &Documents) -> Said {
+    fn answer(
+        &mut self,
+        who: &AccountId,
+        time: Time,
+        command: &Command,
+        documents: &Documents,
+    ) -> ModelAnswer {
         match command {
             Command::Store(c) => self.store(who, time, c, documents),
             Command::Confirm(c) => self.confirm(who, time, c, documents),
             Command::Begin(c) => {
-                let Some(policy) = self.policy().cloned() else { return Said::No };
+                let Some(policy) = self.policy().cloned() else { return ModelAnswer::No };
                 if let Some(t) = self.open() {
                     if t.id == c.attempt {
                         let same = t.b == c.blinded && t.cancel == c.cancel;
-                        return if same { Said::Again(self.tries.len() as u64) } else { Said::No };
+                        return if same {
+                            ModelAnswer::Again(self.tries.len() as u64)
+                        } else {
+                            ModelAnswer::No
+                        };
                     }
                     if self.left() == 0 {
-                        return Said::No; // the last try is open
+                        return ModelAnswer::No; // the last try is open
                     }
                 }
                 let next = self.tries.len() as u64 + 1;
@@ -241,7 +251,7 @@ impl Person {
                     && time >= self.not_before
                     && c.blinded.0[0] != 0;
                 if !fine {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 self.end_open(End::Failed);
                 self.tries.push(Try {
@@ -257,7 +267,7 @@ impl Person {
                 self.failures += 1;
                 let wait = policy.waits_ms.get(spent - 1).or(policy.waits_ms.last()).copied().unwrap_or(0);
                 self.not_before = Time(time.0 + wait);
-                Said::Charged(next)
+                ModelAnswer::Charged(next)
             }
             Command::GiveUp(c) => {
                 let fine = self.open().is_some_and(|t| {
@@ -266,20 +276,20 @@ impl Person {
                 if fine {
                     self.fail();
                 }
-                if fine { Said::Done } else { Said::No }
+                if fine { ModelAnswer::Done } else { ModelAnswer::No }
             }
             Command::Finish(c) => {
-                let Some(key) = &self.key else { return Said::No };
+                let Some(key) = &self.key else { return ModelAnswer::No };
                 let newest = self.tries.iter().rposition(|t| t.end == End::Proved);
                 let open = self.tries.iter().rposition(|t| t.end == End::Open);
                 let Some(place) =
                     [open, newest].into_iter().flatten().find(|i| self.tries[*i].id == c.attempt)
                 else {
-                    return Said::No;
+                    return ModelAnswer::No;
                 };
                 let t = &self.tries[place];
                 if t.end == End::Open && time > t.until {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 let context = statement::login_context(
                     &LINEAGE,
@@ -291,14 +301,14 @@ impl Person {
                     &t.b,
                 );
                 if Fake.finish(&key.upload, &context.0, &c.ke1, &c.ke2, &c.ke3).is_none() {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 if t.end == End::Open {
                     self.end_open(End::Proved);
                     self.failures -= 1;
                     self.not_before = time;
                 }
-                Said::Done
+                ModelAnswer::Done
             }
             Command::Expire(_) => {
                 let stored = self.waiting.as_ref().is_some_and(|w| time > w.until);
@@ -309,49 +319,53 @@ impl Person {
                 if open {
                     self.fail();
                 }
-                if stored || open { Said::Done } else { Said::No }
+                if stored || open { ModelAnswer::Done } else { ModelAnswer::No }
             }
             Command::SetManifest(c) => {
                 if self.key.is_none() {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 if self.last_operation == Some(c.owner.operation) && self.manifest == Some(c.manifest) {
-                    return Said::Done;
+                    return ModelAnswer::Done;
                 }
                 let newer = self.manifest.is_none_or(|m| c.manifest.sequence > m.sequence);
                 if !newer || !self.signed(who, &Operation::SetManifest(&c.manifest), &c.owner, time) {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 self.manifest = Some(c.manifest);
                 self.last_operation = Some(c.owner.operation);
-                Said::Done
+                ModelAnswer::Done
             }
             Command::Delete(c) => {
                 if self.gone == Some(Cause::Deleted) && self.key.is_none() {
                     let same = self.last_operation == Some(c.owner.operation);
-                    return if same { Said::Done } else { Said::No };
+                    return if same { ModelAnswer::Done } else { ModelAnswer::No };
                 }
                 if !self.signed(who, &Operation::Delete, &c.owner, time) {
-                    return Said::No;
+                    return ModelAnswer::No;
                 }
                 self.waiting = None;
                 self.remove(Cause::Deleted);
                 self.last_operation = Some(c.owner.operation);
-                Said::Done
+                ModelAnswer::Done
             }
-            Command::Init(_) | Command::Documents(_) => Said::No,
+            Command::Init(_) | Command::Documents(_) => ModelAnswer::No,
         }
     }
 
-    fn store(&mut self, who: &AccountId, time: Time, c: &Store, documents: &Documents) -> Said {
+    fn store(&mut self, who: &AccountId, time: Time, c: &Store, documents: &Documents) -> ModelAnswer {
         let (r, policy) = (&c.record, &documents.policy);
         let shares = shares_hash(&c.shares);
         // The content of a stored registration never changes.
         if let Some(w) = self.waiting.as_ref().filter(|w| w.record.reg_id == r.reg_id) {
-            return if w.record == *r && w.shares == shares { Said::Done } else { Said::No };
+            return if w.record == *r && w.shares == shares { ModelAnswer::Done } else { ModelAnswer::No };
         }
         if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == r.reg_id) {
-            return if *k == *r && self.key_shares == Some(shares) { Said::Done } else { Said::No };
+            return if *k == *r && self.key_shares == Some(shares) {
+                ModelAnswer::Done
+            } else {
+                ModelAnswer::No
+            };
         }
         let n = documents.admission.members.len();
         let floor_ceiling = [
@@ -378,20 +392,20 @@ impl Person {
                 || c.owner.is_some_and(|o| self.signed(who, &Operation::Register(&r.hash()), &o, time)),
         ];
         if rules.contains(&false) {
-            return Said::No;
+            return ModelAnswer::No;
         }
         self.waiting = Some(Waiting { record: r.clone(), shares, until: Time(time.0 + STORE_MS) });
-        Said::Done
+        ModelAnswer::Done
     }
 
-    fn confirm(&mut self, who: &AccountId, time: Time, c: &Confirm, documents: &Documents) -> Said {
+    fn confirm(&mut self, who: &AccountId, time: Time, c: &Confirm, documents: &Documents) -> ModelAnswer {
         if let Some(k) = self.key.as_ref().filter(|k| k.reg_id == c.reg_id) {
-            return if k.hash() == c.record { Said::Done } else { Said::No };
+            return if k.hash() == c.record { ModelAnswer::Done } else { ModelAnswer::No };
         }
         let Some(w) =
             self.waiting.take().filter(|w| w.record.reg_id == c.reg_id && w.record.hash() == c.record)
         else {
-            return Said::No;
+            return ModelAnswer::No;
         };
         let statement =
             statement::confirm(&LINEAGE, ERA, who, Generation(self.generation), &c.reg_id, &c.record);
@@ -408,7 +422,7 @@ impl Person {
             && regions.len() >= usize::from(w.record.threshold)
             && Fake.signature(&owner, &statement, &c.signature);
         if !fine {
-            return Said::No;
+            return ModelAnswer::No;
         }
         // A new registration resets everything.
         self.generation += 1;
@@ -418,6 +432,6 @@ impl Person {
         self.not_before = time;
         self.key_shares = Some(w.shares);
         self.key = Some(w.record);
-        Said::Done
+        ModelAnswer::Done
     }
 }

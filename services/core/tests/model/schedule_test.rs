@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::machine::{Machine, account};
 use super::op::{By, Op, attempts, command, op};
-use super::rules::{Model, Said, seen};
+use super::rules::{Model, ModelAnswer, seen};
 use bkv_core::command::Command;
 use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::Time;
@@ -48,14 +48,14 @@ pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Mach
         let read: Command = minicbor::decode(&bytes).unwrap();
         let (time, applied) = one.run(leader, &command);
         assert_eq!(applied, two.run(leader, &read).1);
-        let said = model.hear(time, &command);
+        let expected = model.answer(time, &command);
         let answer = match &applied.outcome {
-            Outcome::Done => Said::Done,
-            Outcome::Begun { ordinal, charged: true } => Said::Charged(ordinal.0),
-            Outcome::Begun { ordinal, charged: false } => Said::Again(ordinal.0),
-            Outcome::Refused(_) => Said::No,
+            Outcome::Done => ModelAnswer::Done,
+            Outcome::Begun { ordinal, charged: true } => ModelAnswer::Charged(ordinal.0),
+            Outcome::Begun { ordinal, charged: false } => ModelAnswer::Again(ordinal.0),
+            Outcome::Refused(_) => ModelAnswer::No,
         };
-        assert_eq!(answer, said, "{:?} at {time:?} for {command:?}", applied.outcome);
+        assert_eq!(answer, expected, "{:?} at {time:?} for {command:?}", applied.outcome);
         for who in 0..2 {
             let person = model.people.get(&account(who)).cloned().unwrap_or_default();
             assert_eq!(seen(one.account(who)), person.seen(), "after {command:?} at {time:?}");

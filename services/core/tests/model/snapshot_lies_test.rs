@@ -210,10 +210,10 @@ proptest! {
             let (i, j) = (i.index(seen.len()), j.index(seen.len()));
             let (m, t) = (&seen[i.min(j)], &seen[i.max(j)]);
             prop_assert_eq!(judge(&fleet, &account(0), None, Some(t), &Fake), Verdict::Install);
-            let said = judge(&fleet, &account(0), Some(m), Some(t), &Fake);
-            prop_assert!(!matches!(said, Verdict::Halt(_)) || same_name(m, t), "{said:?} for {t:?} after {m:?}");
+            let verdict = judge(&fleet, &account(0), Some(m), Some(t), &Fake);
+            prop_assert!(!matches!(verdict, Verdict::Halt(_)) || same_name(m, t), "{verdict:?} for {t:?} after {m:?}");
             if m == t {
-                prop_assert_eq!(said, Verdict::Install);
+                prop_assert_eq!(verdict, Verdict::Install);
             }
         }
     }
@@ -239,8 +239,8 @@ proptest! {
                 any |= apply(*lie, m, &mut t, once_live);
             }
             if any {
-                let said = judge(&fleet, &account(0), Some(m), Some(&t), &Fake);
-                prop_assert_ne!(said, Verdict::Install, "{:?}: {:?} after {:?}", lies, t, m);
+                let verdict = judge(&fleet, &account(0), Some(m), Some(&t), &Fake);
+                prop_assert_ne!(verdict, Verdict::Install, "{:?}: {:?} after {:?}", lies, t, m);
             }
         }
     }

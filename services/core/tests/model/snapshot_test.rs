@@ -22,7 +22,7 @@ fn scene() -> Case {
     assert_eq!(case.begin(2, 1), charged(2));
     assert_eq!(case.finish(2), Outcome::Done);
     let manifest = op::manifest(&case.model, case.clock, WHO, 3, 1, By::Owner);
-    assert_eq!(case.say(&manifest), Outcome::Done);
+    assert_eq!(case.apply(&manifest), Outcome::Done);
     case.fail(3);
     assert_eq!(case.begin(4, 1), charged(4));
     case
@@ -32,7 +32,7 @@ fn judged(case: &Case, mine: Option<&Account>, theirs: Option<&Account>) -> Verd
     judge(case.machine.fleet(), &account(WHO), mine, theirs, &Fake)
 }
 
-/// A success that the client really signed.
+/// A success with the client's genuine signature.
 fn genuine(case: &Case, attempt: u8) -> Success {
     let mut proved = case.clone();
     assert_eq!(proved.finish(attempt), Outcome::Done);
@@ -170,7 +170,7 @@ fn s43_a_deleted_key_does_not_come_back() {
     let before = scene();
     let mut case = before.clone();
     let delete = op::delete(&case.model, case.clock, WHO, 2, By::Owner);
-    assert_eq!(case.say(&delete), Outcome::Done);
+    assert_eq!(case.apply(&delete), Outcome::Done);
     let gone = case.account();
     assert_eq!(judged(&case, Some(gone), Some(before.account())), HALT(C::Revived));
     let lies: [(&str, C, Lie); 4] = [
