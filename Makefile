@@ -1,4 +1,4 @@
-# Backup Key Vault. `make help` lists what there is; everything installs what it needs.
+# Backup Key Vault. `make help` lists the targets. Each target installs what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,12 +7,12 @@ JOBS ?= $(shell nproc)
 CARGO := cargo --locked
 
 .PHONY: help
-help: ## Show this list
+help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\n  KEEP=1 make demo (or cluster-demo) leaves what it made up and says how to go on\n'
+	@printf '\n  KEEP=1 make demo (or cluster-demo) leaves everything running and prints how to go on\n'
 
 .PHONY: needs
-needs: ## Install what is missing from Debian's packages (says what first)
+needs: ## Install what is missing from Debian's packages (lists them first)
 	@scripts/needs.sh
 
 .PHONY: build
@@ -20,12 +20,12 @@ build: needs ## Build everything in release
 	$(CARGO) build --release -j$(JOBS) --workspace --bins
 
 .PHONY: demo
-demo: needs ## The whole story on real parts: register, back up, lose everything, restore, break things
+demo: needs ## Run the demo on real programs: register, back up, lose everything, restore, break things
 	$(CARGO) build --release -j$(JOBS) --workspace --bin bkv --bin bkv-vault --bin bkv-chatd
 	scripts/demo.sh
 
 .PHONY: cluster-demo
-cluster-demo: needs ## The platform's story on a real Kubernetes (as root): install, ask for a vault, use it, lose a region
+cluster-demo: needs ## Run the demo on a real Kubernetes (as root): install the operator, create a vault, use it, lose a region
 	$(CARGO) build --release -j$(JOBS) --workspace --bins
 	scripts/cluster-demo.sh
 
@@ -35,7 +35,7 @@ images: needs ## OCI archives of all images, without Docker (as root); in target
 	images/build.sh
 
 .PHONY: images-check
-images-check: needs ## Build the images twice and look into them
+images-check: needs ## Build the images twice and check their contents
 	$(CARGO) build --release -j$(JOBS) --workspace --bins
 	images/check.sh
 
@@ -78,11 +78,11 @@ test-cluster: needs ## Only what needs a Kubernetes, images, helm or promtool (a
 	scripts/test.sh --cluster
 
 .PHONY: bench
-bench: needs ## Measure; table on the terminal and target/bench/results.json
+bench: needs ## Measure. Prints a table and writes target/bench/results.json
 	scripts/bench.sh
 
 .PHONY: bench-operator
-bench-operator: needs ## The operator with 500 resources: time, memory, requests at rest; into target/bench/operator.json
+bench-operator: needs ## The operator with 500 resources: time, memory, requests at rest. Writes target/bench/operator.json
 	scripts/bench_operator.sh
 
 .PHONY: golden
@@ -94,7 +94,7 @@ golden: needs ## Renew every file that is generated and kept: definition, refere
 crds: golden ## The same as make golden
 
 .PHONY: chart-check
-chart-check: needs ## Lint the chart, compare what it renders; with KUBECONFIG also against that cluster
+chart-check: needs ## Lint the chart and compare what it renders. With KUBECONFIG also check it on that cluster
 	charts/check.sh
 
 .PHONY: monitoring-check
@@ -106,11 +106,11 @@ cluster-build: ## Build a Kubernetes made of processes for the tests (once, abou
 	@tests/cluster/bin/cluster build
 
 .PHONY: cluster-up
-cluster-up: ## Three nodes in three regions; see tests/cluster/README.md
+cluster-up: ## Start three nodes in three regions (see tests/cluster/README.md)
 	@tests/cluster/bin/cluster up
 
 .PHONY: cluster-down
-cluster-down: ## Take the cluster away again
+cluster-down: ## Stop and remove the cluster
 	@tests/cluster/bin/cluster down
 
 .PHONY: clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Looks into one of our OCI archives: prints its digest, or unpacks its root and says what is wrong with it.
+"""Reads one of our OCI archives: prints its digest, or unpacks its root and reports what is wrong with it.
 
   archive.py digest ARCHIVE
   archive.py inspect ARCHIVE FOLDER [--shell-allowed]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the operator with many resources (BKV_SCALE, 500 if not told) on an API server without nodes. The release operator if it was built
+# Measures the operator with many resources (BKV_SCALE, by default 500) on an API server without nodes. The release operator if it was built
 # (`make build`), else a debug one, whose figures are for comparison only.
 set -euo pipefail
 cd "$(dirname "$0")/.."

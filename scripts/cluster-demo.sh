@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The platform's story on a real Kubernetes of three nodes, each command printed and run: install the operator, ask for a vault, use it, lose a region.
-# Leaves nothing behind, on Ctrl-C too; KEEP=1 leaves the cluster up and says how to go on. BIN_DIR names other programs than the release build's.
+# The demo on a real Kubernetes of three nodes: installs the operator, creates a vault, uses it and stops a region. It prints and runs each command.
+# It leaves nothing behind, also on Ctrl-C. KEEP=1 leaves the cluster running and prints how to go on. BIN_DIR is a folder of other programs than the
+# release build's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sources=$PWD
@@ -12,7 +13,7 @@ cluster=$sources/tests/cluster/bin/cluster
 colours
 
 # The demo does not show builds.
-[ -x "$bin/bkv" ] || { echo "$bin/bkv is not there: 'make build' first, or name another folder by BIN_DIR." >&2; exit 66; }
+[ -x "$bin/bkv" ] || { echo "$bin/bkv is missing. Run 'make build', or set BIN_DIR to another folder." >&2; exit 66; }
 "$cluster" build
 images=$bin/images
 images/build.sh --changed --only operator,vault,chatd,postgres,copier --bin-dir "$bin" --out "$images"
@@ -38,7 +39,7 @@ The cluster is up; its kubeconfig is $work/cluster/kubeconfig. To go on:
   kubectl port-forward service/demo-chatd 8443:443 &
   kind/issuer.sh token $work/issuer bob > bob.token
   bkv register --token bob.token --state bob
-  $cluster --dir $work/cluster --help             # how to break it
+  $cluster --dir $work/cluster --help             # how to inject faults
   $cluster --dir $work/cluster down && rm -rf $work
 EOF
     exit 0
@@ -48,12 +49,12 @@ EOF
   rm -rf "$work"
   exit "$code"
 }
-# What a person would look at.
+# Prints the status that a person would look at.
 explain() {
   # Without our cluster, kubectl would use the cluster of the caller's own kubeconfig.
   [ -e "$work/cluster/kubeconfig" ] || return 0
   echo
-  echo "It did not go as it should. What the resource says:"
+  echo "The demo failed. The status of the resource:"
   kubectl get bkv demo -o jsonpath='{range .status.waits[*]}  {.check} {.target}: {.message}{"\n"}{end}{range .status.conditions[?(@.status!="True")]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}'
   kubectl get pods -o wide
   kubectl logs deployment/bkv-operator --tail=20
@@ -67,8 +68,8 @@ shown=()
 chapter() { printf '\n%s── %s%s\n' "$bold" "$1" "$off"; since=$SECONDS; }
 run() { printf '%s$ %s%s\n' "$dim" "$*" "$off"; "$@"; }
 show() { shown+=("$(printf '%4s s  %s' "$((SECONDS - since))" "$1")"); printf '%s✓ %s%s\n' "$green" "$1" "$off"; }
-# A local port that leads to ChatD's Service; made anew after a region is gone, for it may have led there.
-open_way() {
+# Forwards a local port to ChatD's Service. It is opened again after a region is gone, because it may have led to a pod there.
+forward_chatd() {
   quiet_end "$forward"
   : >"$work/forward.log"
   kubectl port-forward service/demo-chatd 8443:443 >>"$work/forward.log" 2>&1 &
@@ -96,14 +97,14 @@ printf '%s$ cluster load bkv-{operator,vault,chatd,postgres,copier}.oci.tar%s\n'
 run kubectl get nodes -L topology.kubernetes.io/region
 show 'a real cluster: API server, three kubelets, pods'
 
-chapter 'The operator, into a namespace that lets only restricted pods in'
+chapter 'The operator, in a namespace that admits only restricted pods'
 run kubectl create namespace bkv
 run kubectl label namespace bkv pod-security.kubernetes.io/enforce=restricted
 run kubectl config set-context --current --namespace bkv
 run helm install bkv charts/bkv --namespace bkv --set image.tag=dev --set image.pullPolicy=Never --set replicas=2 --wait --timeout 2m --hide-notes
-show 'the operator runs, with the least rights that work'
+show 'the operator runs with minimal rights'
 
-chapter 'One resource: three regions, a token in each'
+chapter 'One resource: three regions with a token each'
 printf '%s$ kind/issuer.sh configmap issuer | kubectl apply -f -%s\n' "$dim" "$off"
 kind/issuer.sh configmap "$work/issuer" | kubectl apply -f -
 run kubectl apply -f kind/demo.yaml
@@ -115,7 +116,7 @@ kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Ready --timeout=1m >/dev/
 quiet_end "$watch"
 watch=''
 run kubectl get pods -o wide
-show 'from a resource to a fleet that serves'
+show 'the fleet of the resource serves'
 
 chapter 'Alice registers, and backs up a folder'
 cd "$work"
@@ -127,7 +128,7 @@ kubectl get configmap demo-root -o jsonpath='{.binaryData.root\.bin}' | base64 -
 kubectl get secret demo-chatd-web -o jsonpath='{.data.ca\.crt}' | base64 -d >ca.pem
 printf 'chatd = "https://localhost:8443"\nroot = "root.bin"\nchatd_ca = "ca.pem"\n' >fleet.toml
 run cat fleet.toml
-open_way
+forward_chatd
 "$sources/kind/issuer.sh" token issuer alice >alice.token
 run bkv register --token alice.token --state phone --password-file password
 cp -r "$sources/docs" photos
@@ -142,25 +143,25 @@ run bkv restore cloud --to photos --token alice.token --state new-phone --passwo
 run diff -r originals photos
 show 'restored through the Service of ChatD, byte by byte'
 
-chapter 'A region goes dark: the power cut of a whole node'
+chapter 'A region fails: a whole node loses power'
 run "$cluster" --dir "$work/cluster" node down 1
 # Services still route to the pods of a dead node until the control plane marks the node as lost.
 run kubectl wait node/node1 --for=condition=Ready=Unknown --timeout=60s
 run kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Degraded --timeout=60s
 run kubectl get bkv
 conditions
-open_way
+forward_chatd
 rm -rf photos new-phone
 run bkv restore cloud --to photos --token alice.token --state newer-phone --password-file password
 run diff -r originals photos
 run bkv status --token alice.token --state newer-phone
 show 'two of three regions are enough, and no try was spent'
 
-chapter 'It comes back'
+chapter 'The node returns'
 run "$cluster" --dir "$work/cluster" node up 1
 run kubectl wait bkv/demo --for=jsonpath='{.status.phase}'=Ready --timeout=2m
 conditions
-show 'healed without a hand'
+show 'healed without any action of a person'
 
 chapter 'What was shown'
 for line in "${shown[@]}"; do printf '  ✓ %s\n' "$line"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole story on real parts, each command printed and run. Leaves no process and no file behind, on Ctrl-C too; KEEP=1 leaves the
-# stack up and says how to go on.
+# The demo on real programs: prints and runs each command. It leaves no process and no file behind, also on Ctrl-C. KEEP=1 leaves the stack
+# running and prints how to go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -41,7 +41,7 @@ trap 'exit 143' TERM
 started=$SECONDS
 shown=()
 chapter() { printf '\n%s── %s%s\n' "$bold" "$1" "$off"; }
-# Each command is one line of shell, printed as it is run: typed by hand in the same folder it does the same.
+# Prints and runs one line of shell. A user can type the same line in the same folder.
 run() { printf '%s$ %s%s\n' "$dim" "$1" "$off"; eval "$1"; }
 # Runs a command that must fail with this exit code, because the demo also shows refusals.
 refuse() {
@@ -52,12 +52,12 @@ refuse() {
     echo "expected exit code $want, got $got" >&2
     exit 1
   fi
-  printf '%s(exit code %s, as it should be)%s\n' "$dim" "$got" "$off"
+  printf '%s(exit code %s, as expected)%s\n' "$dim" "$got" "$off"
 }
 show() { shown+=("$1"); printf '%s✓ %s%s\n' "$green" "$1" "$off"; }
 
 cd "$work"
-chapter 'What is typed by hand begins here'
+chapter 'From here on you can type the commands yourself'
 run "cd $work"
 run "export PATH=$bin:\$PATH"
 run "export BKV_FLEET=$stack/fleet.toml"
@@ -74,9 +74,9 @@ show 'three regions, each with its own HSM token, agreed by Raft'
 chapter 'Alice registers under a password'
 run 'bkv dev token alice --dir stack > alice.token'
 run 'bkv register --token alice.token --state phone --password-file right'
-show 'a random key lies in the vault, under a password that no region can test'
+show 'the vault holds a random key under a password that no region alone can test'
 
-chapter "She backs up this project's sources and a file of 256 MiB into a folder that plays the cloud drive"
+chapter "She backs up this project's sources and a file of 256 MiB into a folder in place of a cloud drive"
 run 'mkdir cloud original'
 run "(cd $sources && git ls-files -z | tar --null -T - -cf -) | tar -xf - -C original"
 run 'head -c 256M /dev/urandom > original/film.bin'
@@ -116,7 +116,7 @@ refuse 12 'bkv recover --yes --token mallory.token --state thief --password-file
 refuse 12 'bkv recover --token mallory.token --state thief --password-file right'
 show 'after ten wrong guesses even the right password is refused, for good'
 
-chapter 'Sixty-four digits instead of a password: no vault has any part in it'
+chapter 'Sixty-four digits instead of a password: no vault is involved'
 run 'bkv key new --state digits'
 run 'bkv key show --state digits --plain > digits.key'
 run 'bkv dev region kill eu-west --dir stack'

@@ -16,7 +16,7 @@ command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null
 python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || missing+=(python3-yaml)
 
 if ! command -v cargo >/dev/null; then
-  echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again." >&2
+  echo "Rust is missing. Install it with rustup (https://rustup.rs), then run this again." >&2
   exit 69
 fi
 [ "${#missing[@]}" -eq 0 ] && exit 0
@@ -25,11 +25,11 @@ echo "Missing: ${missing[*]}. They come from Debian's packages:"
 if [ "$(id -u)" -eq 0 ]; then as_root=(); else as_root=(sudo); fi
 echo "  ${as_root[*]:+${as_root[*]} }apt-get install -y --no-install-recommends ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
-  echo "There is no apt-get here: install the equivalents yourself, then run this again." >&2
+  echo "This machine has no apt-get. Install the equivalents, then run this again." >&2
   exit 69
 fi
 if [ "${#as_root[@]}" -gt 0 ] && ! command -v sudo >/dev/null; then
-  echo "Neither root nor sudo: ask somebody who may to run the command above." >&2
+  echo "This user is not root and there is no sudo. Ask an administrator to run the command above." >&2
   exit 77
 fi
 # The distribution would start a database of its own at install; the project starts what it needs by itself.

@@ -31,7 +31,8 @@ folder_is_safe() { # FOLDER
   fi
 }
 
-# FOLDER does not exist yet, or is a folder of the caller that nobody else can write to. No link, for its owner could point it elsewhere.
+# FOLDER does not exist yet, or is a folder of the caller that no other user can write to. It must not be a link, because the link's owner could point it
+# elsewhere.
 folder_is_ours() { # FOLDER
   local owner mode
   folder_is_safe "$(dirname "$1")" || return 1

@@ -23,15 +23,15 @@ tests/cluster/ownership_test.sh
 
 # The Kubernetes binaries take longest when there is no cache of them: in the background, beside the first build.
 if [ "${parts[-1]}" = cluster ]; then
-  said="$(mktemp)"
-  trap 'rm -f "$said"' EXIT
-  tests/cluster/bin/cluster build >"$said" 2>&1 &
+  output="$(mktemp)"
+  trap 'rm -f "$output"' EXIT
+  tests/cluster/bin/cluster build >"$output" 2>&1 &
   kubernetes=$!
 fi
 cargo --locked build -j"$jobs" --workspace --bins
 # Waits before any test runs, because some tests would miss their deadlines beside Go's compiler.
 if [ -n "${kubernetes:-}" ] && ! wait "$kubernetes"; then
-  cat "$said" >&2
+  cat "$output" >&2
   exit 1
 fi
 metadata="$(cargo --locked metadata --format-version 1 --no-deps)"

@@ -31,7 +31,7 @@ debs_fetch() {
   local file hash
   while read -r file hash; do
     echo "${hash#SHA256:}  $folder/$file" | sha256sum --check --status || {
-      echo "$folder/$file is not what Debian's index says: remove the folder and run this again." >&2
+      echo "$folder/$file does not have the checksum of Debian's index. Remove the folder and run this again." >&2
       exit 65
     }
   done <<<"$wanted"

@@ -14,7 +14,7 @@ need_tools() {
   if [ "$(id -u)" -ne 0 ]; then
     cat >&2 <<'EOF'
 Making images needs root, or a user namespace in which one is root. Without root:
-  apt-get install buildah uidmap     # by somebody who may; and a line for you in /etc/subuid and /etc/subgid
+  apt-get install buildah uidmap     # as root, with a line for this user in /etc/subuid and /etc/subgid
   buildah unshare images/build.sh    # after `make build`
 EOF
     exit 77

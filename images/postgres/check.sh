@@ -85,7 +85,7 @@ want "a wrong password is refused" 'password authentication failed' "$(sql wrong
 want "no superuser over the network" 'no pg_hba.conf entry' "$(sql "$password" require postgres postgres 'select 1' || true)"
 want "role bkv can't run programs" 'must be superuser' "$(sql "$password" require bkv bkv "copy (select 1) to program 'true'" || true)"
 equal "encoding and locale" 'UTF8|C.UTF-8' "$(sql "$password" require bkv bkv "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = 'bkv'")"
-equal "time in UTC, and a client may say so" UTC "$(PGTZ=UTC sql "$password" require bkv bkv 'show timezone')"
+equal "a client may set UTC as its time zone" UTC "$(PGTZ=UTC sql "$password" require bkv bkv 'show timezone')"
 sql "$password" require bkv bkv 'create table kept(x int); insert into kept values (7)' >/dev/null
 if grep -q "it's" "$root/log"; then echo "  NOT the password is in no log" >&2; exit 1; fi
 ok "the password is in no log"

@@ -2,7 +2,7 @@
 # The command line, for jobs in a cluster. `bkv dev` is of no use in it: there are neither vaults nor a database beside it.
 packages=(libc6 libgcc-s1 gcc-12-base ca-certificates)
 entrypoint=/usr/bin/bkv
-# Its state goes there unless BKV_STATE says otherwise; a pod with a read-only root mounts a volume.
+# The state folder, unless BKV_STATE names another. A pod with a read-only root mounts a volume there.
 options=(--env HOME=/tmp)
 
 fill() {

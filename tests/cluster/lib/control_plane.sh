@@ -53,7 +53,7 @@ start_api_server() {
   # The audit log records each request without its contents. Tests read it to check who requested what.
   [ -z "${BKV_CLUSTER_AUDIT:-}" ] || audit=(--audit-policy-file="$here/config/audit.yaml" --audit-log-path="$dir/log/audit.json")
   # All admission plugins that are on by default stay on: quota, PodSecurity, the CEL policies, limits.
-  # Aggregator routing: webhooks are called at their pods, whatever the host's own way to the services is.
+  # With aggregator routing the API server calls webhooks at their pods, and does not depend on the host's routes to Services.
   start kube-apiserver "$built/bin/kube-apiserver" \
     --etcd-servers="http://127.0.0.1:$etcd_port" \
     --bind-address="$address" --advertise-address="$address" --secure-port="$port" --endpoint-reconciler-type="$endpoints" \

@@ -42,9 +42,9 @@ definitions() {
 fetch_definitions() {
   local said dir found
   # Outside of any module: what is asked for is what is fetched, without all that it would need to be built. The digest is compared here.
-  said=$(cd "$1" && env GOMODCACHE="$cache/go/mod" GOTOOLCHAIN=local GOFLAGS=-mod=mod GOSUMDB=off go mod download -json "$2") || fail 69 "$2 can't be fetched: $said"
-  found=$(sed -n 's/^\t"Sum": "\(.*\)",\{0,1\}$/\1/p' <<<"$said")
-  dir=$(sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$said")
+  answer=$(cd "$1" && env GOMODCACHE="$cache/go/mod" GOTOOLCHAIN=local GOFLAGS=-mod=mod GOSUMDB=off go mod download -json "$2") || fail 69 "$2 can't be fetched: $answer"
+  found=$(sed -n 's/^\t"Sum": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
+  dir=$(sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
   [ "$found" = "$3" ] || fail 70 "$2 is not what it was: its digest is $found and not $3"
   # shellcheck disable=SC2086 # patterns
   (cd "$dir/$4" && install -m 0644 $5 "$1") || fail 70 "$2 has no $4/$5"

@@ -44,14 +44,14 @@ dns_is_there() {
 
 down() {
   local number name
-  [ -e "$dir/settings" ] || { say "nothing is up in $dir"; return 0; }
+  [ -e "$dir/settings" ] || { say "no cluster runs in $dir"; return 0; }
   read_state
   # If there is no lock file, the `up` ended before it made one and started nothing.
-  if [ -e "$dir/lock" ]; then lock_state 120 || { say "somebody else took it down"; return 0; }; fi
+  if [ -e "$dir/lock" ]; then lock_state 120 || { say "another process took it down"; return 0; }; fi
   if [ -e "$dir/processes" ]; then
     for name in $(started_names); do end "$name"; done
   fi
-  # The bridge says whose the links and cgroups of these names are, so it goes last.
+  # The bridge shows which cluster the links and cgroups belong to, so it is removed last.
   if is_our_bridge; then
     remove_links
     for number in 1 2 3; do remove_node_cgroup "$number"; done

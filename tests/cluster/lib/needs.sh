@@ -35,7 +35,7 @@ install_missing() {
   echo "Missing: ${missing[*]}. They come from Debian's packages:"
   echo "  apt-get install -y --no-install-recommends ${missing[*]}"
   command -v apt-get >/dev/null || fail 69 "there is no apt-get here: install the equivalents yourself, then run this again."
-  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail 77 "neither root nor sudo: ask somebody who may to run the command above."
+  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail 77 "this user is not root and there is no sudo: ask an administrator to run the command above."
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }

@@ -63,7 +63,7 @@ stop_node() { # NUMBER
   remove_node_cgroup "$1"
 }
 
-# node_is_ready NUMBER SINCE: and says so itself. After a power cut, the API server still has what the node said before it.
+# node_is_ready NUMBER SINCE: true if the node has reported Ready since then. After a power cut the API server still has the older report.
 node_is_ready() {
   local status heard
   is_alive "node$1" || died "node$1"

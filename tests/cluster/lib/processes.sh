@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Processes of a run: started with a record, ended only when the record still fits. A line is `PID START NAME`, where START is
-# the kernel's start time of that process: a number that was given to somebody else since then is never mistaken for ours.
+# the kernel's start time of that process, so a process id that the kernel gave to another process since is never mistaken for ours.
 
 # start NAME COMMAND…: in a session of its own, with a clean environment (a proxy's variables would break the cluster's own
 # connections). The process writes its record before it becomes the program, so none is ever without one. `enter` may hold a

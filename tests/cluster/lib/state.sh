@@ -47,7 +47,7 @@ new_state() { # NODES
   lock_state 5
 }
 
-# Sets `nodes`, `built` (of that run, whatever the sources are by now) and `boot`. The file is data and is never run.
+# Sets `nodes`, `built` (of that run, also if the sources have changed since) and `boot`. The file is data and is never run.
 read_state() {
   local key value
   [ -e "$dir/settings" ] || fail 69 "no cluster in $dir: '$0 up' first."

@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use crate::ApiServer;
 
 const NAME: &str = "bkv-operator";
-/// Longer than any test.
+/// Lifetime of the token in seconds, longer than any test.
 const LIFE: i64 = 7_200;
 
 /// The operator's account in a namespace.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Where it is and what its roles are about.
+    /// The namespace of the account and of its roles.
     pub namespace: String,
-    /// As the API server calls it.
+    /// Its user name at the API server.
     pub user: String,
-    /// With a token of it, and nothing else.
+    /// A kubeconfig with a token of this account only.
     pub kubeconfig: PathBuf,
 }
 
-/// The chart's rules: `charts/check.sh` compares this file with what the chart renders.
+/// The chart's rules. `charts/check.sh` compares this file with what the chart renders.
 fn rules(part: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/rbac.yaml");
     let text = std::fs::read_to_string(&path).expect("charts/rbac.yaml");
@@ -81,7 +81,7 @@ impl Account {
     }
 }
 
-/// JSON is YAML.
+/// The kubeconfig as JSON, which is YAML too.
 fn written(server: &ApiServer, token: &str) -> Value {
     let admin = Kubeconfig::read_from(server.folder().join("kubeconfig")).expect("kubeconfig");
     let cluster = admin.clusters.first().expect("a cluster");

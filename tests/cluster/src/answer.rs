@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Runs it; `input` goes to its standard input.
+    /// Runs a command with `input` on its standard input.
     pub fn of(command: &mut Command, input: Option<&str>) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -41,21 +41,21 @@ impl Answer {
         }
     }
 
-    /// Its output, if it succeeded and warned of nothing; else the test fails.
+    /// Its output. Fails the test if the command failed or printed a warning.
     #[track_caller]
     pub fn clean(self) -> String {
         assert!(self.ok && self.err.is_empty(), "{}\n{}", self.err, self.out);
         self.out
     }
 
-    /// Its output, if it succeeded; warnings are let through.
+    /// Its output. Fails the test if the command failed. Warnings are allowed.
     #[track_caller]
     pub fn good(self) -> String {
         assert!(self.ok, "{}\n{}", self.err, self.out);
         self.out
     }
 
-    /// Its output as JSON, if it succeeded.
+    /// Its output as JSON. Fails the test if the command failed.
     #[track_caller]
     pub fn json(self) -> Value {
         let text = self.good();

@@ -20,7 +20,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Brings one up; builds the programs first if they are missing.
+    /// Starts one. Builds the programs first if they are missing.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("bkv-api-server-").tempdir().expect("a folder").keep();
         let guardian = guardian(&folder);
@@ -36,7 +36,7 @@ impl ApiServer {
         this
     }
 
-    /// Everything of this run lies in it: `kubeconfig`, `log/`.
+    /// The folder of this run, with `kubeconfig` and `log/`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -50,7 +50,7 @@ impl ApiServer {
         pid.and_then(Pid::from_raw).expect("a process id")
     }
 
-    /// A client with all rights. It belongs to the runtime that asks.
+    /// A client with all rights, for the runtime that calls this.
     pub async fn client(&self) -> Client {
         let file = Kubeconfig::read_from(self.folder.join("kubeconfig")).expect("kubeconfig");
         let config =

@@ -13,12 +13,12 @@ pub struct Request {
     pub resource: String,
     /// Empty for lists.
     pub name: String,
-    /// HTTP.
+    /// HTTP status.
     pub code: u64,
 }
 
 impl Request {
-    /// May it have changed something?
+    /// True if it may have changed something.
     pub fn writes(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }

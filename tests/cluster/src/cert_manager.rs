@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use crate::api_server::program;
 use crate::{Answer, ApiServer};
 
-/// Runs until it is dropped, or until the test process ends in whatever way: it watches its standard input.
+/// Runs until it is dropped or the test process ends, even by a signal: it watches its standard input.
 pub struct CertManager {
     child: Child,
     log: NamedTempFile,
@@ -38,7 +38,7 @@ impl Drop for CertManager {
             let words = std::fs::read_to_string(self.log.path()).unwrap_or_default();
             let last: Vec<_> = words.lines().rev().take(30).collect();
             eprintln!(
-                "-- cert-manager said at last:\n{}",
+                "-- cert-manager's last log lines:\n{}",
                 last.into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }

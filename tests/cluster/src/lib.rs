@@ -1,5 +1,5 @@
 //! What tests on a real Kubernetes share: an API server of their own or a whole cluster with our images, the operator as a process with no more rights
-//! than its chart gives it, its requests from the audit log, people who use a vault, and the places of a resource definition's schema.
+//! than its chart gives it, its requests from the audit log, people who use a vault, and the fields of a resource definition's schema.
 //!
 //! Nothing here skips: if the API server can't start, the test fails and reports why.
 #![forbid(unsafe_code)]

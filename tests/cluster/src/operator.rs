@@ -34,7 +34,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// With the account's rights in its namespace; `more`: further arguments.
+    /// Starts it with the account's rights in its namespace. `more` are further arguments.
     pub fn start(account: &Account, identity: &str, more: &[&str]) -> Self {
         let log = NamedTempFile::with_prefix("bkv-operator-").expect("a log");
         let address = free_address();
@@ -63,7 +63,7 @@ impl Operator {
         Self { child, guardian, log, address }
     }
 
-    /// Asks one of its ports. None: nobody answers.
+    /// Sends `GET` to its health port. None without an answer.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let wait = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&self.address, wait).ok()?;
@@ -75,7 +75,7 @@ impl Operator {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    /// The sum of a metric over all its labels; lines that hold `part` only.
+    /// The sum of a metric over all labels, or over the lines that contain `part`.
     pub fn metric(&self, name: &str, part: &str) -> Option<f64> {
         let (_, text) = self.ask("/metrics").filter(|(code, _)| *code == 200)?;
         let lines = text.lines().filter(|l| {
@@ -84,7 +84,7 @@ impl Operator {
         Some(lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Does it hold the lease?
+    /// True if it holds the lease.
     pub fn leads(&self) -> bool {
         self.metric("bkv_operator_leader", "") == Some(1.0)
     }
@@ -94,7 +94,7 @@ impl Operator {
         kill_process(self.pid(), signal).expect("a process");
     }
 
-    /// How it ended, if it does within that time.
+    /// Waits for its end. None if it still runs after that time.
     pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let late = Instant::now() + within;
         loop {
@@ -105,8 +105,8 @@ impl Operator {
         }
     }
 
-    /// What it logged.
-    pub fn words(&self) -> String {
+    /// Its log.
+    pub fn log_text(&self) -> String {
         std::fs::read_to_string(self.log.path()).expect("the log")
     }
 
@@ -125,7 +125,7 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("-- the operator logged:\n{}", self.words());
+            eprintln!("-- the operator logged:\n{}", self.log_text());
         }
         // Kills the guardian before reaping the child. Otherwise the guardian could signal another process that got the child's PID.
         let _ended = self.child.kill();

@@ -133,13 +133,13 @@ impl Loop {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let held = turn.read().expect("nobody panics with it");
+                    let held = turn.read().expect("no holder panics");
                     let at = Instant::now();
                     let answer = who.recover("password");
                     drop(held);
                     let ended = if answer.ok { Ok(()) } else { Err((answer.code, answer.err + &answer.out)) };
                     let one = Recovery { at, took: at.elapsed(), ended };
-                    done.lock().expect("nobody panics with it").push(one);
+                    done.lock().expect("no holder panics").push(one);
                     std::thread::sleep(PAUSE);
                 }
             })
@@ -153,7 +153,7 @@ impl Loop {
         self.people.iter().for_each(|p| p.trust(cluster, fleet));
     }
 
-    /// How many recoveries it takes until everybody had a turn that began after now.
+    /// Number of recoveries after which everybody had a turn that began after now.
     pub fn round(&self) -> usize {
         // Walks may be of different speed: three rounds of the fastest for one of the slowest.
         3 * self.people.len()
@@ -161,10 +161,10 @@ impl Loop {
 
     /// Recoveries that began since then and have ended.
     pub fn since(&self, then: Instant) -> Vec<Recovery> {
-        self.done.lock().expect("nobody panics with it").iter().filter(|r| r.at >= then).cloned().collect()
+        self.done.lock().expect("no holder panics").iter().filter(|r| r.at >= then).cloned().collect()
     }
 
-    /// All that began since then succeeded, at least `least` of them; waits for those. Gives their number and the longest.
+    /// Waits for at least `least` recoveries that began since then, and fails the test if one of them failed. Returns their number and the longest duration.
     #[track_caller]
     pub fn went_on(&self, cluster: &Cluster, then: Instant, least: usize) -> (usize, Duration) {
         let all = cluster.until("recoveries", Duration::from_mins(1), || {
@@ -180,7 +180,7 @@ impl Loop {
     /// Checks that no account has spent tries: no failure since the registration and ten tries left, by the vaults' signed status.
     #[track_caller]
     pub fn no_try_was_spent(&self) {
-        let _held = self.turn.write().expect("nobody panics with it");
+        let _held = self.turn.write().expect("no holder panics");
         for person in &self.people {
             let status = person.status();
             assert_eq!(

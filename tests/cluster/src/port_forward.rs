@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Open until it is dropped, or until the test process ends in whatever way.
+/// Open until it is dropped or the test process ends, even by a signal.
 pub struct PortForward {
     /// Where to connect.
     pub address: SocketAddr,

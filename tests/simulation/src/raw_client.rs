@@ -121,7 +121,7 @@ impl Simulation {
                 Ok(answer) => return answer,
                 Err(_) => {}
             }
-            assert!(tokio::time::Instant::now() < until, "nobody answers: {answer:?}");
+            assert!(tokio::time::Instant::now() < until, "no final answer: {answer:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

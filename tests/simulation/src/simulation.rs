@@ -199,7 +199,7 @@ impl Simulation {
     /// Waits for a leader.
     pub async fn leader(&self) -> usize {
         let leads = || (0..3).find(|i| self.alive(*i) && self.replica(*i).status().borrow().lead);
-        eventually("somebody leads", leads).await
+        eventually("a leader", leads).await
     }
 
     /// Waits until a vault serves.

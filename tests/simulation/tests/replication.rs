@@ -179,7 +179,7 @@ impl Fleet {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("nobody committed: {last}");
+        panic!("no leader committed the command: {last}");
     }
 
     fn replica(&self, i: usize) -> &Replica {

@@ -66,7 +66,7 @@ pub(crate) fn s42_a_real_runs_log_seeds_and_proofs_give_no_share() {
                 .map(|a| {
                     let (slot, e) = evaluation(region, "alice", a);
                     let again = evaluation(region, "alice", a).1;
-                    assert_eq!(e, again, "asked twice, a region says nothing new");
+                    assert_eq!(e, again, "a region that is asked twice gives the same evaluation");
                     seen(a, slot, &e)
                 })
                 .collect();

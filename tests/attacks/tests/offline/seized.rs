@@ -1,4 +1,4 @@
-//! Reads what was seized, one value a region: the arguments of an attack show whose secrets it has.
+//! Reads the seized data, one value for each region, so that the arguments of an attack show which regions' secrets it has.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

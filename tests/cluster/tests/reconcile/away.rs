@@ -20,7 +20,7 @@ struct Kept<'a> {
 impl Kept<'_> {
     fn restart_if_ended(&mut self) {
         if let Some(ended) = self.operator.ended(Duration::ZERO) {
-            assert_eq!(ended.code(), Some(70), "{}", self.operator.words());
+            assert_eq!(ended.code(), Some(70), "{}", self.operator.log_text());
             self.ends += 1;
             self.operator = self.place.operator();
         }
@@ -35,7 +35,7 @@ impl Kept<'_> {
             if found.is_ok_and(|f| f.is_some()) {
                 break;
             }
-            assert!(since.elapsed() < Duration::from_mins(1), "{}", self.operator.words());
+            assert!(since.elapsed() < Duration::from_mins(1), "{}", self.operator.log_text());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!(
@@ -67,13 +67,13 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
     let took = since.elapsed();
     let ended = ended.unwrap_or_else(|| {
         kill_process(process, Signal::CONT).unwrap();
-        panic!("it did not give up: {}", kept.operator.words())
+        panic!("it did not give up: {}", kept.operator.log_text())
     });
-    assert_eq!(ended.code(), Some(70), "{}", kept.operator.words());
+    assert_eq!(ended.code(), Some(70), "{}", kept.operator.log_text());
     assert!(
-        kept.operator.words().contains("lease"),
+        kept.operator.log_text().contains("lease"),
         "the log does not name the lease: {}",
-        kept.operator.words()
+        kept.operator.log_text()
     );
     println!("gave up after {took:?}");
     // The next operator waits, reports that it is not ready, and still stops on request.
@@ -88,7 +88,7 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
     let alive = kept.operator.ended(Duration::ZERO).is_none();
     kill_process(process, Signal::CONT).unwrap();
     assert_eq!(stopped.and_then(|s| s.code()), Some(0), "it stops while it waits");
-    assert!(alive, "no loop of ends: {}", kept.operator.words());
+    assert!(alive, "no loop of ends: {}", kept.operator.log_text());
     place
         .eventually("an answer", 60, async || {
             place.api("ConfigMap").delete("demo-eu-west", &kube::api::DeleteParams::default()).await.map(drop)
@@ -114,7 +114,7 @@ async fn the_operator_outlasts_a_short_absence_of_the_server() {
         })
         .await;
     kept.works_again("short absence").await;
-    assert_eq!(kept.ends, 0, "{}", kept.operator.words());
+    assert_eq!(kept.ends, 0, "{}", kept.operator.log_text());
 }
 
 /// Ends its process when it is dropped or when the test is killed.
@@ -145,7 +145,7 @@ async fn a_server_that_is_replaced_is_found_again() {
         kept.restart_if_ended();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(kept.ends <= 1, "no loop of ends: {}", kept.operator.words());
+    assert!(kept.ends <= 1, "no loop of ends: {}", kept.operator.log_text());
     let again = Command::new(words[0])
         .args(&words[1..])
         .process_group(0)
@@ -167,5 +167,5 @@ async fn a_server_that_is_replaced_is_found_again() {
         })
         .await;
     kept.works_again("replaced server").await;
-    assert!(kept.ends <= 1, "{}", kept.operator.words());
+    assert!(kept.ends <= 1, "{}", kept.operator.log_text());
 }

@@ -85,7 +85,12 @@ async fn a_missing_certificate_is_waited_for_by_name_and_then_the_fleet_goes_on(
     place.demo(spec(&json!({ "postgres": { "none": {} } }))).await;
     place.until_gone("Certificate", "demo-postgres-tls").await;
     assert!(place.get("Certificate", "demo-admin").await.is_some());
-    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+    assert_eq!(
+        operator.metric("bkv_operator_reconcile_errors_total", ""),
+        Some(0.0),
+        "{}",
+        operator.log_text()
+    );
 }
 
 /// An issuer that ignores parts of the request. Vaults would refuse each other without a visible reason.

@@ -113,5 +113,10 @@ async fn cert_managers_own_controllers_give_what_the_fleet_needs() {
     place.demo(spec("b.example.org")).await;
     until_good(&place, "b.example.org").await;
     rests(&place).await;
-    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+    assert_eq!(
+        operator.metric("bkv_operator_reconcile_errors_total", ""),
+        Some(0.0),
+        "{}",
+        operator.log_text()
+    );
 }

@@ -22,14 +22,14 @@ async fn without_a_definition_the_operator_waits_and_logs_it_once() {
     let mut operator = place.operator();
     place
         .eventually("a log line about the definition", PATIENCE, async || {
-            let words = operator.words();
+            let words = operator.log_text();
             let logged = words.contains("backupkeyvaults.bkv.dev") && words.contains("bkv-operator crd");
             if logged { Ok(()) } else { Err(words) }
         })
         .await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(operator.ended(Duration::ZERO).is_none(), "{}", operator.words());
-    assert!(operator.words().lines().count() < 12, "logged again and again: {}", operator.words());
+    assert!(operator.ended(Duration::ZERO).is_none(), "{}", operator.log_text());
+    assert!(operator.log_text().lines().count() < 12, "logged again and again: {}", operator.log_text());
     define(&server, &definition()).await;
     place.demo(json!({})).await;
     place.until_started().await;
@@ -57,7 +57,7 @@ async fn an_older_definition_makes_no_loop() {
     let before = place.written().len();
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(place.written().len(), before, "{:?}", &place.written()[before..]);
-    assert!(operator.words().contains("older than the operator"), "{}", operator.words());
+    assert!(operator.log_text().contains("older than the operator"), "{}", operator.log_text());
     // With the matching definition the operator reports everything. An upgrade of the chart installs both.
     define(&server, &definition()).await;
     drop(operator);
@@ -79,7 +79,7 @@ async fn an_unreadable_resource_does_not_stop_the_others() {
     place.put("BackupKeyVault", "odd", json!({ "spec": odd })).await;
     place
         .eventually("a log line about the resource", PATIENCE, async || {
-            let words = operator.words();
+            let words = operator.log_text();
             if words.contains("odd") && words.contains("novelty") { Ok(()) } else { Err(words) }
         })
         .await;

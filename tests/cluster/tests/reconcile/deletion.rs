@@ -102,5 +102,5 @@ async fn a_resource_made_again_at_once_gets_all_its_objects() {
     }
     place.until_started().await;
     assert_eq!(place.status().await["fleet"]["id"], id);
-    assert!(!place.events().await.contains(&"NameCollision".to_owned()), "nobody has to do anything");
+    assert!(!place.events().await.contains(&"NameCollision".to_owned()), "no person has to act");
 }

@@ -137,7 +137,7 @@ async fn unplanned_objects_are_pruned_and_objects_with_keys_stay() {
     place.until_there("HorizontalPodAutoscaler", "demo-chatd").await;
     place.until_there("NetworkPolicy", "demo-vault").await;
     quiet(&place).await;
-    // As if a StatefulSet of a region that is gone had left them, and as if somebody had made the resource their owner.
+    // As if the StatefulSet of a removed region had left them, and a user had made the resource their owner.
     let labels = json!({ "app.kubernetes.io/managed-by": "bkv-operator", "bkv.dev/vault": "demo", "bkv.dev/region": "old" });
     let owner = json!([{ "apiVersion": "bkv.dev/v1alpha1", "kind": "BackupKeyVault", "name": "demo", "uid": uid, "controller": true }]);
     let claim = json!({

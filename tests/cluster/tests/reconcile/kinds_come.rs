@@ -66,7 +66,12 @@ async fn unknown_kinds_are_reported_and_made_once_they_are_installed() {
     place.until_there("PrometheusRule", "demo").await;
     place.until("Stalled", "False", "Moving").await;
     rests(&place).await;
-    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+    assert_eq!(
+        operator.metric("bkv_operator_reconcile_errors_total", ""),
+        Some(0.0),
+        "{}",
+        operator.log_text()
+    );
 
     // A project is uninstalled together with its objects.
     let gone = server.kubectl(&["delete", "crd", "podmonitors.monitoring.coreos.com"]);

@@ -227,7 +227,12 @@ async fn a_missing_right_is_reported_with_the_chart_value_that_grants_it() {
     // A kind that is left out blocks nothing: the rest is still pruned.
     place.demo(merged(&everything(), &json!({ "networkPolicy": "None" }))).await;
     place.until_gone("NetworkPolicy", "demo-vault").await;
-    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+    assert_eq!(
+        operator.metric("bkv_operator_reconcile_errors_total", ""),
+        Some(0.0),
+        "{}",
+        operator.log_text()
+    );
 }
 
 /// The chart makes a monitor and alerts of its own.

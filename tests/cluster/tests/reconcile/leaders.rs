@@ -14,7 +14,7 @@ async fn leads(place: &Place<'_>, operator: &Operator, seconds: u64) -> Duration
         .eventually(
             "a leader",
             seconds,
-            async || if operator.leads() { Ok(()) } else { Err(operator.words()) },
+            async || if operator.leads() { Ok(()) } else { Err(operator.log_text()) },
         )
         .await;
     since.elapsed()
@@ -74,11 +74,11 @@ async fn after_an_orderly_end_the_other_takes_over_within_five_seconds() {
     first.signal(Signal::TERM);
     let took = leads(&place, &second, 5).await;
     let ended = first.ended(Duration::from_secs(3)).expect("ended");
-    assert_eq!(ended.code(), Some(0), "{}", first.words());
+    assert_eq!(ended.code(), Some(0), "{}", first.log_text());
     println!("took over after an orderly end: {took:?}");
     // A replica that waits for the lease ends at once.
     let mut third = place.operator_called("third");
     place.eventually("ready", 20, async || third.ask("/readyz").filter(|(c, _)| *c == 200).ok_or(())).await;
     third.signal(Signal::TERM);
-    assert_eq!(third.ended(Duration::from_secs(3)).expect("ended").code(), Some(0), "{}", third.words());
+    assert_eq!(third.ended(Duration::from_secs(3)).expect("ended").code(), Some(0), "{}", third.log_text());
 }

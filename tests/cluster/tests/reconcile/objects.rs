@@ -128,5 +128,5 @@ async fn the_roles_of_the_chart_are_enough_and_secrets_are_never_listed() {
         of_secrets.is_subset(&[("get", false), ("patch", false), ("create", false)].into()),
         "{of_secrets:?}"
     );
-    assert!(!operator.words().contains("roles of its chart"), "{}", operator.words());
+    assert!(!operator.log_text().contains("roles of its chart"), "{}", operator.log_text());
 }

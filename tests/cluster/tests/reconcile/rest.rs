@@ -50,7 +50,12 @@ async fn rests(place: &Place<'_>, operator: &bkv_cluster_tests::Operator) {
     let news = place.written();
     assert_eq!(news.len(), written, "{:?}", &news[written.min(news.len())..]);
     assert!(place.asked().len() > asked, "it looked meanwhile");
-    assert_eq!(operator.metric("bkv_operator_reconcile_errors_total", ""), Some(0.0), "{}", operator.words());
+    assert_eq!(
+        operator.metric("bkv_operator_reconcile_errors_total", ""),
+        Some(0.0),
+        "{}",
+        operator.log_text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
     place.until("Stalled", "False", "Moving").await;
     assert!(place.get("StatefulSet", "demo-postgres").await.is_none(), "none of ours is made");
     let status = place.status().await.to_string();
-    assert!(!status.contains("never-said-aloud") && !operator.words().contains("never-said-aloud"));
+    assert!(!status.contains("never-said-aloud") && !operator.log_text().contains("never-said-aloud"));
     let events = place.all("Event").await;
     assert!(!json!(events).to_string().contains("never-said-aloud"));
 }

@@ -91,7 +91,7 @@ async fn many_resources() {
     let mut done = 0;
     while done < many {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(since.elapsed() < Duration::from_mins(20), "{done} of {many}: {}", operator.words());
+        assert!(since.elapsed() < Duration::from_mins(20), "{done} of {many}: {}", operator.log_text());
         let all = vaults.list(&ListParams::default()).await.unwrap();
         done = all.items.iter().filter(|v| looked_at(v)).count();
         println!(
@@ -109,7 +109,7 @@ async fn many_resources() {
         if moving == 0 {
             break;
         }
-        assert!(since.elapsed() < UNTIL_REST, "{moving} of {many} are not at rest: {}", operator.words());
+        assert!(since.elapsed() < UNTIL_REST, "{moving} of {many} are not at rest: {}", operator.log_text());
         println!("{:>4.0} s: {moving} of {many} are not at rest yet", since.elapsed().as_secs_f64());
         tokio::time::sleep(Duration::from_secs(20)).await;
     }

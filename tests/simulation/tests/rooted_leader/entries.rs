@@ -160,7 +160,7 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
         |by: &SigningKey, of: &Client| of.owned(&Operation::Register(&new.record.hash()), later, by);
     let anew = Client::new(&fleet, ALICE, 1);
     for (what, command) in [
-        ("an overwrite that nobody signed", new.store(None)),
+        ("an overwrite without a signature", new.store(None)),
         ("an overwrite signed by the attacker", new.store(Some(register(&mallory, &alice)))),
         ("an overwrite signed by the new record's own owner", new.store(Some(register(&new.owner, &alice)))),
         (
@@ -223,8 +223,8 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
             (Leader::membership(&[leader.node.0, 4711]), "not on the admission list"),
         ] {
             let entry = leader.entry(to, SHARD, payload);
-            let said = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
-            assert!(said.contains(why), "{said}");
+            let answer = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
+            assert!(answer.contains(why), "{answer}");
         }
         // An append, a vote request and a snapshot in the other honest vault's name, at a later term.
         let borrowed = Vote::new_committed(leader.vote(SHARD).leader_id.term + 1, other.0);
@@ -234,17 +234,17 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
             previous: Some(log_id_out(&end)),
             ..Default::default()
         };
-        let said = leader.send(&fleet, to, SHARD, Call::Append(append)).await.unwrap_err();
-        assert!(said.contains("in another node's name"), "{said}");
+        let answer = leader.send(&fleet, to, SHARD, Call::Append(append)).await.unwrap_err();
+        assert!(answer.contains("in another node's name"), "{answer}");
         let request = p::VoteRequest {
             vote: Some(vote_out(&Vote::new(borrowed.leader_id.term, other.0))),
             last: Some(log_id_out(&end)),
         };
-        let said = leader.send(&fleet, to, SHARD, Call::Vote(request)).await.unwrap_err();
-        assert!(said.contains("in another node's name"), "{said}");
+        let answer = leader.send(&fleet, to, SHARD, Call::Vote(request)).await.unwrap_err();
+        assert!(answer.contains("in another node's name"), "{answer}");
         let snapshot = leader.snapshot(&fleet, to, SHARD).await;
-        let said = leader.send_snapshot(&fleet, to, SHARD, borrowed, &snapshot).await.unwrap_err();
-        assert!(said.contains("in another node's name"), "{said}");
+        let answer = leader.send_snapshot(&fleet, to, SHARD, borrowed, &snapshot).await.unwrap_err();
+        assert!(answer.contains("in another node's name"), "{answer}");
     }
     assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
     assert_eq!(seen(&fleet), before);

@@ -81,9 +81,9 @@ async fn s23_a_deposed_leader_halts_no_replica() {
         entries: vec![entry_out(&never_taken)],
         committed: Some(log_id_out(&end.0)),
     };
-    let said = leader.send(&fleet, to, 0, Call::Append(call)).await;
-    let higher = matches!(&said, Ok(Answer::Append(a)) if matches!(a.result, Some(R::HigherVote(_))));
-    assert!(higher, "{said:?}");
+    let answer = leader.send(&fleet, to, 0, Call::Append(call)).await;
+    let higher = matches!(&answer, Ok(Answer::Append(a)) if matches!(a.result, Some(R::HigherVote(_))));
+    assert!(higher, "{answer:?}");
     assert!(!matches!(fleet.phase(to, 0), Phase::Halted(_)), "{:?}", fleet.phase(to, 0));
     assert_eq!(fleet.account(to, 0, &alice_in(0)), before);
 }
@@ -104,9 +104,9 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     // The same entry twice is no contradiction.
     assert_eq!(leader.append_behind(&fleet, to, 0, end, &first).await, Ok(R::Success(true)));
     let before = fleet.account(to, 0, &alice_in(0));
-    let said = leader.append_behind(&fleet, to, 0, end, &second).await.unwrap_err();
-    assert!(said.contains("has another history at"), "{said}");
-    assert_eq!(halted(&fleet, to, 0).await, said);
+    let answer = leader.append_behind(&fleet, to, 0, end, &second).await.unwrap_err();
+    assert!(answer.contains("has another history at"), "{answer}");
+    assert_eq!(halted(&fleet, to, 0).await, answer);
     assert_eq!(fleet.account(to, 0, &alice_in(0)), before);
 
     // An append without the chain hash of the entry before it.
@@ -120,13 +120,13 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
             entries: vec![entry_out(&entry)],
             committed: Some(log_id_out(&entry.log_id)),
         };
-        let said = leader.send(&fleet, to, 1, Call::Append(call)).await.unwrap_err();
-        assert!(said.contains("chain hash"), "{said}");
+        let answer = leader.send(&fleet, to, 1, Call::Append(call)).await.unwrap_err();
+        assert!(answer.contains("chain hash"), "{answer}");
     }
     assert_eq!(fleet.account(to, 1, &alice_in(1)).unwrap().ordinal, Ordinal(0));
     let wrong = (leader.end(to, 1).0, Hash([7; 32]));
-    let said = leader.append_behind(&fleet, to, 1, wrong, &entry).await.unwrap_err();
-    assert!(said.contains("has another history at"), "{said}");
+    let answer = leader.append_behind(&fleet, to, 1, wrong, &entry).await.unwrap_err();
+    assert!(answer.contains("has another history at"), "{answer}");
 
     // A later term would take back the attempt that this region may have evaluated.
     let alice = registered(&fleet, &mut leader, 2).await;
@@ -136,9 +136,9 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
     leader.next_term(2);
     let mut other = leader.entry(to, 2, batch());
     other.log_id.index = end.0.index + 1;
-    let said = leader.append_behind(&fleet, to, 2, end, &other).await.unwrap_err();
-    assert!(said.contains("has another history at"), "{said}");
-    assert_eq!(halted(&fleet, to, 2).await, said);
+    let answer = leader.append_behind(&fleet, to, 2, end, &other).await.unwrap_err();
+    assert!(answer.contains("has another history at"), "{answer}");
+    assert_eq!(halted(&fleet, to, 2).await, answer);
     assert_eq!(fleet.account(to, 2, &alice_in(2)), before);
 
     // An entry that this replica has but has not applied gives way, as Raft requires.

@@ -342,20 +342,20 @@ async fn s43_no_snapshot_takes_anything_back() {
         assert_eq!(before.0.tries_left(), BUDGET - 2);
         let (mut head, mut rows) = leader.snapshot(&fleet, to, shard).await;
         lie(&mut head, &mut rows, &scene, &fleet);
-        let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &(head, rows)).await;
-        let said = said.expect_err(what);
-        assert!(said.contains(says), "{what}: {said}");
+        let answer = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &(head, rows)).await;
+        let answer = answer.expect_err(what);
+        assert!(answer.contains(says), "{what}: {answer}");
         assert_eq!((seen(ALICE), seen(BOB), floor(), fleet.replica(to, shard).applied()), before, "{what}");
         match fleet.phase(to, shard) {
-            Phase::Halted(why) => assert!(halts && why == said, "{what}: {why}"),
+            Phase::Halted(why) => assert!(halts && why == answer, "{what}: {why}"),
             phase => assert!(!halts && phase == Phase::Verified, "{what}: {phase:?}"),
         }
         if halts {
             // The halted shard takes nothing more from the leader, not even a correct entry.
             let entry =
                 leader.entry(to, shard, Leader::batch(now(), vec![Command::Begin(scene.alice.begin(6))]));
-            let said = leader.append(&fleet, to, shard, &entry).await.unwrap_err();
-            assert!(said.contains("halted"), "{what}: {said}");
+            let answer = leader.append(&fleet, to, shard, &entry).await.unwrap_err();
+            assert!(answer.contains("halted"), "{what}: {answer}");
         } else {
             leader.commit(&fleet, shard, Command::Begin(scene.alice.begin(6))).await;
             assert_eq!(seen(ALICE).ordinal, Ordinal(6), "{what}");
