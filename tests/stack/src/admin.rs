@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::Fleet;
 
-/// What the port answered: HTTP status and JSON.
+/// Sends a request to a region's administration port and returns HTTP status and JSON.
 #[track_caller]
 pub fn call(fleet: &Fleet, region: &str, path: &str, body: Option<Vec<u8>>) -> (u16, Value) {
     let plan: Value =
@@ -24,7 +24,7 @@ pub fn call(fleet: &Fleet, region: &str, path: &str, body: Option<Vec<u8>>) -> (
     (status, serde_json::from_slice(&answer).unwrap_or_default())
 }
 
-/// What a region's administration port on this machine answers to the holder of the role certificate in `folder`: HTTP status and bytes.
+/// Sends a request to an administration port on this machine with the role certificate in `folder`. Returns HTTP status and bytes.
 #[track_caller]
 pub fn ask(
     folder: &Path,

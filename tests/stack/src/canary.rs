@@ -10,7 +10,7 @@ const CHUNK: usize = 4 << 20;
 
 /// One secret in many forms.
 pub struct Canary {
-    /// For messages; never the value.
+    /// Its name in messages, which never show the value.
     pub name: &'static str,
     forms: Vec<(&'static str, Vec<u8>)>,
 }
@@ -23,7 +23,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Base64 without the characters at both ends that depend on the neighbours, for each of the three places in a group that the value may begin at.
+/// Base64 without the characters at both ends that depend on the neighbours, for each of the three positions in a group where the value may begin.
 fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> Vec<Vec<u8>> {
     (0..3)
         .map(|shift| {
@@ -46,9 +46,9 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Canary {
-    /// The value's bytes, and every form of them.
+    /// Makes the forms of a value.
     pub fn new(name: &'static str, value: &[u8]) -> Self {
-        assert!(value.len() >= 12, "too short to mean anything when it is found");
+        assert!(value.len() >= 12, "too short: it would be found by chance");
         let lower = hex(value);
         let mut forms = vec![
             ("raw", value.to_vec()),
@@ -65,7 +65,7 @@ impl Canary {
         Self { name, forms }
     }
 
-    /// Another spelling of it.
+    /// Adds another form.
     #[must_use]
     pub fn or(mut self, form: &'static str, value: &[u8]) -> Self {
         self.forms.push((form, value.to_vec()));

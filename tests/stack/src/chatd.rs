@@ -1,4 +1,4 @@
-//! A second ChatD on the same fleet, with a configuration of the test's own.
+//! A second ChatD on the same fleet, with the test's own configuration.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// Its process; killed when dropped.
+/// The process, killed when dropped.
 pub struct Chatd {
     child: Child,
     /// Public port.
@@ -31,13 +31,13 @@ pub struct Chatd {
 }
 
 impl Chatd {
-    /// The fleet's ChatD again, beside it, changed by `edit`. Waits until it is ready.
+    /// Starts a ChatD beside the fleet's own, with that configuration changed by `edit`. Waits until it is ready.
     #[track_caller]
     pub fn start(fleet: &Fleet, name: &str, edit: impl FnOnce(&mut Table)) -> Self {
         Self::start_in(fleet, name, &[], edit)
     }
 
-    /// The same with further environment variables.
+    /// Starts one with further environment variables.
     #[track_caller]
     pub fn start_in(
         fleet: &Fleet,
@@ -55,10 +55,10 @@ impl Chatd {
         let config = folder.join(format!("{name}.toml"));
         fs::write(&config, table.to_string()).expect("write the configuration");
         let profile = fleet.dir().join(format!("fleet-{name}.toml"));
-        let words = format!(
+        let text = format!(
             "chatd = \"https://127.0.0.1:{port}\"\nchatd_ca = \"chatd/ca.crt\"\nroot = \"root.bin\"\n"
         );
-        fs::write(&profile, words).expect("write the profile");
+        fs::write(&profile, text).expect("write the profile");
         let child = spawn(&config, env);
         let mut chatd = Self { child, port, health, profile, ca: folder.join("ca.crt"), config };
         chatd.wait_ready();
@@ -74,14 +74,14 @@ impl Chatd {
         assert!(self.child.try_wait().expect("its state").is_none(), "it ended: {}", self.log());
     }
 
-    /// The same program again on the same ports.
+    /// Starts the program again on the same ports.
     #[track_caller]
     pub fn again(&mut self) {
         self.child = spawn(&self.config, &[]);
         self.wait_ready();
     }
 
-    /// What it logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.config.with_extension("log")).unwrap_or_default()
     }
@@ -91,7 +91,7 @@ impl Chatd {
         Endpoint::new(&self.ca, self.port)
     }
 
-    /// An account that uses it.
+    /// The account, from now on through this ChatD.
     pub fn serves<'a>(&self, mut account: Account<'a>) -> Account<'a> {
         account.profile.clone_from(&self.profile);
         account
@@ -102,17 +102,17 @@ impl Chatd {
         metric(self.health, name)
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, Signal::TERM).expect("a signal");
     }
 
-    /// Waits for its end; its exit code.
+    /// Waits until it ends and returns its exit code.
     #[track_caller]
     pub fn ended(&mut self) -> i32 {
         let mut code = None;
-        wait("its end", Duration::from_secs(20), || {
+        wait("the end of ChatD", Duration::from_secs(20), || {
             code = self.child.try_wait().expect("its state");
             code.is_some()
         });
@@ -150,13 +150,13 @@ fn spawn(config: &std::path::Path, env: &[(&str, &OsStr)]) -> Child {
         .expect("bkv-chatd starts")
 }
 
-/// A section of the configuration, made if it is not there.
+/// A section of the configuration. Creates it if it is missing.
 pub fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     let entry = table.entry(name).or_insert_with(|| Table::new().into());
     entry.as_table_mut().expect("a section")
 }
 
-/// `GET` in the clear on a health port. Empty if there is no answer.
+/// `GET` over plain HTTP on a health port. Empty without an answer.
 pub fn http(port: u16, path: &str) -> String {
     use std::io::{Read as _, Write as _};
     let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
@@ -168,7 +168,7 @@ pub fn http(port: u16, path: &str) -> String {
     answer
 }
 
-/// A metric on a health port; -1 if it is not there.
+/// A metric on a health port, or -1 without it.
 pub fn metric(port: u16, name: &str) -> i64 {
     let text = http(port, "/metrics");
     let line = text.lines().find_map(|l| l.strip_prefix(name).filter(|rest| rest.starts_with(' ')));

@@ -10,13 +10,13 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::Fleet;
 
 impl Fleet {
-    /// A connection of the test's own.
+    /// The test's own connection.
     pub async fn database(&self) -> PgPool {
         let url = fs::read_to_string(self.dir().join("chatd/postgres.url")).expect("postgres.url");
         PgPoolOptions::new().max_connections(1).connect(url.trim()).await.expect("the database")
     }
 
-    /// A signal to the whole database: the postmaster and all that it started.
+    /// Sends a signal to the postmaster and all its children.
     pub fn signal_postgres(&self, signal: Signal) {
         let status = self.dev(&["status"], &[]).expect(0).json;
         let postmaster = status.pointer("/postgres/pid").and_then(Value::as_i64).expect("a running database");
@@ -67,7 +67,7 @@ pub async fn dump(pool: &PgPool) -> String {
     text
 }
 
-/// Runs a statement; how many rows it touched.
+/// Runs a statement and returns the number of rows that it changed.
 pub async fn run(pool: &PgPool, statement: &str) -> u64 {
     let done = sqlx::query(AssertSqlSafe(statement.to_owned())).execute(pool).await;
     done.unwrap_or_else(|e| panic!("{statement}: {e}")).rows_affected()

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Bytes that look random and are the same in every run.
+/// Pseudo-random bytes, the same in every run.
 pub fn bytes(n: usize) -> Vec<u8> {
     let mut x = 0x9e37_79b9_7f4a_7c15_u64;
     let mut out = Vec::with_capacity(n + 8);
@@ -26,7 +26,7 @@ pub fn tree(at: &Path, large: usize) {
     fs::write(at.join("large"), bytes(large)).expect("write");
 }
 
-/// The same names with the same contents?
+/// Fails the test unless both folders hold the same names with the same contents.
 #[track_caller]
 pub fn assert_same(a: &Path, b: &Path) {
     let list = |d: &Path| {
@@ -41,7 +41,7 @@ pub fn assert_same(a: &Path, b: &Path) {
     }
 }
 
-/// Names in a folder, sorted, hidden ones too: what a failed command left behind shows here.
+/// Sorted names in a folder with the hidden ones, so that leftovers of a failed command are found.
 #[track_caller]
 pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(dir)
@@ -52,18 +52,18 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A copy with everything as it was (modes, times).
+/// Copies a folder with its modes and times.
 #[track_caller]
 pub fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
     assert!(done.success(), "cp -a {} {}", from.display(), to.display());
 }
 
-/// A small disk of its own, unmounted when dropped. None if this machine does not let the test mount one.
+/// A small disk, unmounted when dropped.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts `size` (tmpfs notation) at a new folder.
+    /// Mounts a tmpfs of this `size` at a new folder. None if this machine does not let the test mount one.
     pub fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).ok()?;
         let done = Command::new("mount")

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Fleet;
 
-/// The fleet's issuer: its key lies in the fleet's folder.
+/// The fleet's issuer. Its key is in the fleet's folder.
 pub struct Issuer(pub DevIssuer);
 
 /// Seconds since the Unix epoch.
@@ -29,12 +29,12 @@ impl Fleet {
 }
 
 impl Issuer {
-    /// A token as it should be.
+    /// A valid token.
     pub fn good(&self, subject: &str, audience: &str) -> String {
         self.0.sign(&Claims { subject, audience, now: now(), lifetime: 3600, enrolment: None })
     }
 
-    /// A token of this issuer with one claim set (null: removed).
+    /// A token of this issuer with one claim changed, or removed if the value is null.
     fn with(&self, subject: &str, audience: &str, name: &str, value: &Value) -> String {
         self.0.sign_raw(&self.header(), &claims(subject, audience, name, value))
     }
@@ -43,14 +43,14 @@ impl Issuer {
         json!({ "alg": "EdDSA", "typ": "JWT", "kid": self.0.key_id() })
     }
 
-    /// Every way to be wrong for the endpoint of `audience`, by name.
+    /// Every kind of bad token for the endpoint of `audience`, with its name.
     pub fn bad(&self, subject: &str, audience: &str) -> Vec<(&'static str, String)> {
         let other = if audience == CHATD { VAULT } else { CHATD };
         let stranger = DevIssuer::generate(ISSUER).expect("a key");
         let fine = claims(subject, audience, "iss", &json!(ISSUER));
         let part = |v: &Value| B64.encode(v.to_string());
         let unsigned = |header: Value| format!("{}.{}", part(&header), part(&fine));
-        // For a verifier that takes the public key as an HMAC secret: as in the JWKS, decoded and not decoded.
+        // An attacker signs with the public key as an HMAC secret, decoded and as the JWKS holds it. A verifier that trusts `alg` would accept that.
         let jwks: Value = serde_json::from_str(&self.0.jwks()).expect("JWKS");
         let x = jwks.pointer("/keys/0/x").and_then(Value::as_str).expect("x").to_owned();
         let hs256 = |secret: &[u8]| {

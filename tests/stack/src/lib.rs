@@ -43,14 +43,14 @@ pub const RIGHT: &str = "quiet otter paints the north window";
 pub struct Answer {
     /// Exit code.
     pub code: i32,
-    /// Its one JSON object; null if it printed none.
+    /// The JSON object that it printed, or null.
     pub json: Value,
-    /// Its standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
 impl Answer {
-    #[allow(clippy::return_self_not_must_use)] // often the last word
+    #[allow(clippy::return_self_not_must_use)] // often the last call of a statement
     /// Fails the test unless the command ended with `code`.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
@@ -59,7 +59,7 @@ impl Answer {
     }
 }
 
-/// A running fleet in a folder of its own; stopped and removed when dropped.
+/// A running fleet in its own folder, stopped and removed when dropped.
 pub struct Fleet {
     dir: TempDir,
 }
@@ -100,7 +100,7 @@ impl Fleet {
         Self::with(&[])
     }
 
-    /// The same with further options of `bkv dev up`.
+    /// A fleet with further options of `bkv dev up`.
     #[track_caller]
     pub fn with(options: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("bkv-stack.").tempdir().expect("a temporary folder");
@@ -187,7 +187,7 @@ impl Fleet {
         Account { fleet: self, subject: subject.to_owned(), token, profile: self.dir().join("fleet.toml") }
     }
 
-    /// An account under [`RIGHT`].
+    /// An account that is registered under [`RIGHT`].
     #[track_caller]
     pub fn registered(&self, subject: &str) -> Account<'_> {
         let account = self.account(subject);
@@ -219,11 +219,11 @@ impl Drop for Fleet {
 /// An account with tokens. Each device is a state folder with a name.
 pub struct Account<'a> {
     fleet: &'a Fleet,
-    /// Its name at the issuer.
+    /// Its subject at the issuer.
     pub subject: String,
     /// The file with its tokens.
     pub token: PathBuf,
-    /// The fleet's profile that it uses: another ChatD than the fleet's own has another.
+    /// The profile that it uses. A second ChatD has its own profile.
     pub profile: PathBuf,
 }
 
@@ -262,7 +262,7 @@ impl Account<'_> {
         self.run(&["recover", "--yes"], device, Some(password))
     }
 
-    /// Tries left as the vaults sign it.
+    /// The tries left in the status that the vaults sign.
     #[track_caller]
     pub fn tries_left(&self) -> u64 {
         let status = self.run(&["status"], "asker", None).expect(0).json;

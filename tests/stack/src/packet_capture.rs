@@ -1,5 +1,5 @@
-//! Captures every packet to and from a fleet's ports on this machine's loopback: what an attacker who listens on the network would have. It needs the
-//! right to open a packet socket.
+//! Captures every packet to and from a fleet's ports on loopback, as an attacker who listens on the network would. It needs the right to open a packet
+//! socket.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, 
 
 /// Where the ports begin in a packet: behind an Ethernet and an IPv4 header without options.
 const PORTS: usize = 14 + 20;
-/// How long the capture waits for its own last packet once it was told to stop.
+/// How long the capture waits for its own last packet after the request to stop.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running capture.
@@ -24,7 +24,7 @@ pub struct PacketCapture {
 }
 
 impl PacketCapture {
-    /// Captures from now on. An error says why this machine does not allow it.
+    /// Starts to capture. Returns an error if this machine does not allow it.
     pub fn start(mut ports: Vec<u16>) -> Result<Self, String> {
         let socket =
             socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(eth::ALL))

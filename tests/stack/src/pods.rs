@@ -1,5 +1,5 @@
 //! Vaults as the operator starts them: each with its own token volume and data volume, made by `bkv-vault init-token`, and driven through the admin port
-//! only. No `bkv dev` and no root key outside.
+//! only, without `bkv dev` and without a root key outside.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ use crate::{files, wait};
 
 const DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Raft groups of each fleet.
+/// Number of Raft groups.
 pub const SHARDS: u16 = 4;
 
 /// One region.
@@ -38,25 +38,25 @@ pub struct Pod {
     process: Option<Program>,
 }
 
-/// A few regions in one folder; ended when dropped.
+/// A few regions in one folder, ended when dropped.
 pub struct Pods {
     dir: TempDir,
     regions: Vec<Pod>,
     issuer: DevIssuer,
-    /// Stands for `/etc/hosts` in the vaults' own mount namespaces; peers are then known by name only.
+    /// The `/etc/hosts` of the vaults' mount namespaces. Then peers are known by name only.
     hosts: Option<PathBuf>,
     /// Every answer of any admin port.
     answers: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Pods {
-    /// Certificates, PINs and configuration of these regions. `make_root`: lines for the first one's `vault.toml`.
+    /// Makes certificates, PINs and configuration of these regions. `make_root` is added to the first region's `vault.toml`.
     #[track_caller]
     pub fn new(names: &[&str], make_root: &str) -> Self {
         Self::made(names, make_root, false)
     }
 
-    /// The same, but each vault knows its peers as `<region>.bkv.test`, which resolves once [`Self::resolve`] says so. None if this machine does not let
+    /// The same, but each vault knows its peers as `<region>.bkv.test`, which resolves once [`Self::resolve`] sets it. None if this machine does not let
     /// a test have a mount namespace.
     #[track_caller]
     pub fn named(names: &[&str], make_root: &str) -> Option<Self> {
@@ -139,11 +139,11 @@ impl Pods {
         let Some(hosts) = &self.hosts else { return };
         let line = |(region, address): &(&str, &str)| format!("{address} {region}.bkv.test\n");
         let lines: Vec<String> = names.iter().map(line).collect();
-        // In place: the file is mounted.
+        // Written in place, because the file is mounted.
         fs::write(hosts, format!("127.0.0.1 localhost\n{}", lines.concat())).expect("hosts");
     }
 
-    /// Has the region listen for its peers at another address after its next start.
+    /// Makes the region listen for its peers at another address after its next start.
     #[track_caller]
     pub fn move_to(&self, region: &str, address: &str) {
         let pod = self.regions.iter().find(|p| p.name == region).expect("a region");
@@ -174,7 +174,7 @@ impl Pods {
         command
     }
 
-    /// The init container: `bkv-vault init-token`.
+    /// Runs the init container: `bkv-vault init-token`.
     #[track_caller]
     pub fn init_token(&self, region: &str) -> End {
         let mut command = self.command(region);
@@ -182,7 +182,7 @@ impl Pods {
         Program::start(command).end(PATIENCE)
     }
 
-    /// The init container, killed after so long; None if it had ended by then.
+    /// The init container, killed after this time. None if it had ended by then.
     #[track_caller]
     pub fn init_token_killed(&self, region: &str, after: Duration) -> Option<End> {
         let mut command = self.command(region);
@@ -196,7 +196,7 @@ impl Pods {
         Some(started.end(PATIENCE))
     }
 
-    /// The vault itself.
+    /// Starts the vault.
     #[track_caller]
     pub fn start(&mut self, region: &str) {
         let mut command = self.command(region);
@@ -204,7 +204,7 @@ impl Pods {
         self.pod(region).process = Some(Program::start(command));
     }
 
-    /// Ends it by a signal and waits.
+    /// Ends a vault by a signal and waits.
     #[track_caller]
     pub fn stop(&mut self, region: &str, signal: Signal) -> End {
         let process = self.pod(region).process.take().expect("a running vault");
@@ -251,7 +251,7 @@ impl Pods {
         self.regions.iter().find(|p| p.name == region).expect("a region").ports[3]
     }
 
-    /// Waits until the region's status satisfies it.
+    /// Waits until the region's status satisfies the condition.
     #[track_caller]
     pub fn wait_status(&self, region: &str, what: &str, good: impl Fn(&Value) -> bool) {
         wait(&format!("{region}: {what}"), PATIENCE, || good(&self.call(region, "/v1/status", None).1));
@@ -274,7 +274,7 @@ impl Pods {
         self.regions.iter().zip(1u8..).map(member).collect()
     }
 
-    /// A list of these members, valid now.
+    /// An admission list of these members, valid now.
     pub fn admission(&self, root: &Root, number: u64, members: Vec<Member>) -> Admission {
         Admission {
             lineage: root.lineage(),
@@ -288,7 +288,7 @@ impl Pods {
         }
     }
 
-    /// A policy as `bkv dev` has it, valid now.
+    /// A policy like that of `bkv dev`, valid now.
     pub fn policy(&self, root: &Root, number: u64) -> Policy {
         Policy {
             lineage: root.lineage(),
@@ -358,7 +358,7 @@ pub fn may_have_names() -> bool {
     tried.status().is_ok_and(|s| s.success())
 }
 
-/// Runs what follows with this `/etc/hosts`, in the same process. The program is the first argument that the caller adds.
+/// A command that sees this `/etc/hosts`. The caller adds the program and its arguments. `exec` keeps the process id.
 pub fn program_in_hosts(hosts: &std::path::Path) -> Command {
     let mut command = Command::new("unshare");
     command.args([

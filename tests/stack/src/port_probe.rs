@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_net::frames;
+use bkv_wire::channel::RawKeyVerifier;
 use bkv_wire::frame::MAX_FRAME;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,21 +20,21 @@ use tokio_rustls::TlsConnector;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the client authenticates with.
+/// How the client authenticates.
 pub enum Shows<'a> {
     /// No certificate.
     Nothing,
     /// `tls.crt` and `tls.key` in a folder.
     Folder(&'a Path),
-    /// A raw public key of its own making (RFC 7250).
+    /// A raw public key that the client generated (RFC 7250).
     OwnRawKey,
 }
 
-/// Accepts every server: the tests check which clients the *server* accepts.
+/// Accepts every certificate of a server: the tests check which clients the *server* accepts. No verifier of the programs can do that.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms, bool);
+struct AnyCertificate(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -66,20 +67,20 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        self.1
-    }
 }
 
 fn config(shows: &Shows<'_>, raw_server: bool) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let judge = Arc::new(Anybody(provider.signature_verification_algorithms, raw_server));
+    let verifier: Arc<dyn ServerCertVerifier> = if raw_server {
+        Arc::new(RawKeyVerifier::new(|_| true))
+    } else {
+        Arc::new(AnyCertificate(provider.signature_verification_algorithms))
+    };
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(judge);
+        .with_custom_certificate_verifier(verifier);
     match shows {
         Shows::Nothing => builder.with_no_client_auth(),
         Shows::Folder(folder) => {
@@ -104,14 +105,14 @@ fn config(shows: &Shows<'_>, raw_server: bool) -> ClientConfig {
     }
 }
 
-/// Makes a TLS handshake on a port, sends `words` and returns the first bytes of the answer. Empty: no answer. In TLS 1.3 the server checks the client's
-/// certificate after the client has finished, so only an answer shows that the server accepted it.
+/// Makes a TLS handshake on a port, sends `bytes` and returns the first bytes of the answer, or none without an answer. In TLS 1.3 the server checks the
+/// client's certificate after the client has finished, so only an answer shows that the server accepted it.
 pub async fn probe_tls(
     port: u16,
     shows: &Shows<'_>,
     alpn: Option<&[u8]>,
     raw_server: bool,
-    words: &[u8],
+    bytes: &[u8],
 ) -> Vec<u8> {
     let mut config = config(shows, raw_server);
     config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
@@ -119,7 +120,7 @@ pub async fn probe_tls(
         let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         let name = ServerName::try_from("vault").map_err(std::io::Error::other)?;
         let mut tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-        tls.write_all(words).await?;
+        tls.write_all(bytes).await?;
         tls.flush().await?;
         let mut answer = Vec::with_capacity(16 << 10);
         tls.read_buf(&mut answer).await?;
@@ -128,11 +129,11 @@ pub async fn probe_tls(
     timeout(PATIENCE, work).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Sends `words` over plain TCP and returns the bytes until the server closes. None: the server did not close in time.
-pub async fn probe_tcp(port: u16, words: &[u8]) -> Option<Vec<u8>> {
+/// Sends `bytes` over plain TCP and returns the bytes until the server closes. None: the server did not close in time.
+pub async fn probe_tcp(port: u16, bytes: &[u8]) -> Option<Vec<u8>> {
     let work = async {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).await?;
-        tcp.write_all(words).await?;
+        tcp.write_all(bytes).await?;
         let mut answer = Vec::new();
         match tcp.read_to_end(&mut answer).await {
             Err(e) if e.kind() != std::io::ErrorKind::ConnectionReset => Err(e),
@@ -142,12 +143,12 @@ pub async fn probe_tcp(port: u16, words: &[u8]) -> Option<Vec<u8>> {
     timeout(PATIENCE, work).await.ok().and_then(Result::ok)
 }
 
-/// The first whole frame in bytes of a relay link.
+/// The first whole frame of a relay link.
 pub fn first_frame(bytes: &[u8]) -> Option<bkv_wire::proto::outer::Frame> {
     frames::reader(bytes, MAX_FRAME).next().now_or_never()??.ok()
 }
 
-/// A ClientHello as a TLS 1.2 client sends it: without `supported_versions`, with the suites and groups that our servers would take otherwise.
+/// A ClientHello as a TLS 1.2 client sends it: without `supported_versions`, with suites and groups that our servers accept otherwise.
 pub fn tls12_hello() -> Vec<u8> {
     let extensions: &[&[u8]] = &[
         &[0, 10, 0, 6, 0, 4, 0, 0x1d, 0, 0x17], // groups: x25519, P-256

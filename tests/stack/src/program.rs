@@ -1,4 +1,4 @@
-//! One real process: run to its end, or held while a test looks at it. Nothing waits without a deadline, and nothing outlives its test.
+//! One real process: a test runs it to its end, or inspects it while it runs. Every wait has a deadline, and no process outlives its test.
 
 use std::fs::File;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A started program; killed when dropped.
+/// A started program, killed when dropped.
 pub struct Program {
     child: Child,
-    said: TempDir,
+    output: TempDir,
 }
 
 /// How a program ended.
@@ -25,14 +25,14 @@ pub struct End {
 }
 
 impl End {
-    /// Fails the test unless it ended with `code` and wrote all of these words to either stream.
+    /// Fails the test unless the program ended with `code` and wrote each of these texts to either stream.
     #[track_caller]
-    pub fn expect(&self, code: i32, words: &[&str]) {
+    pub fn expect(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
-        for w in words {
+        for text in texts {
             assert!(
-                self.err.contains(w) || self.out.contains(w),
-                "no word of `{w}` in: {}{}",
+                self.err.contains(text) || self.out.contains(text),
+                "`{text}` is missing in: {}{}",
                 self.out,
                 self.err
             );
@@ -41,14 +41,14 @@ impl End {
 }
 
 impl Program {
-    /// Starts it with both outputs into files, so that it can't hang on a full pipe. Its stdin is closed unless the caller set one.
+    /// Starts a program with both outputs in files, so that a full pipe can't block it. The caller sets its stdin.
     #[track_caller]
     pub fn start(mut command: Command) -> Self {
-        let said = tempfile::tempdir().expect("a temporary folder");
-        let file = |name: &str| File::create(said.path().join(name)).expect("a file for output");
+        let output = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| File::create(output.path().join(name)).expect("a file for output");
         command.stdout(file("out")).stderr(file("err"));
         let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
-        Self { child, said }
+        Self { child, output }
     }
 
     /// Its process id.
@@ -56,14 +56,14 @@ impl Program {
         self.child.id()
     }
 
-    /// Its standard input, if the caller made it a pipe.
+    /// Its standard input if the caller set a pipe.
     pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// What it wrote so far.
+    /// Its output so far. `stream` is `out` or `err`.
     pub fn text(&self, stream: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.said.path().join(stream)).unwrap_or_default())
+        String::from_utf8_lossy(&std::fs::read(self.output.path().join(stream)).unwrap_or_default())
             .into_owned()
     }
 
@@ -78,7 +78,7 @@ impl Program {
         kill_process(pid, signal).expect("signal");
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     #[track_caller]
     pub fn end(mut self, patience: Duration) -> End {
         let until = Instant::now() + patience;
@@ -112,7 +112,7 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Prints that something was not tested, and why.
+/// Prints that something was not tested, and the reason.
 pub fn skipped(what: &str, why: &str) {
     eprintln!("skipped: {what}: {why}");
 }

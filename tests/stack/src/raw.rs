@@ -90,12 +90,12 @@ impl Endpoint {
         serde_json::from_slice(&body).expect("JSON")
     }
 
-    /// `GET /v1/relay`; the status if it is refused, 0 if there is no connection at all.
+    /// `GET /v1/relay`. The error is the status of a refusal, or 0 without a connection.
     pub async fn relay(&self, token: &str) -> Result<Raw, u16> {
         self.relay_with(token, None).await
     }
 
-    /// The same with a small receive window, for a client that will not read.
+    /// The same with a receive window, for a client that does not read.
     pub async fn relay_with(&self, token: &str, window: Option<u32>) -> Result<Raw, u16> {
         let tls = timeout(PATIENCE, self.tls(window)).await.map_err(|_| 0u16)?.map_err(|_| 0u16)?;
         let mut request = "wss://127.0.0.1/v1/relay".into_client_request().expect("a request");
@@ -121,7 +121,7 @@ impl Fleet {
         Root::decode(&std::fs::read(self.dir().join("root.bin")).expect("root.bin")).expect("a root")
     }
 
-    /// The fleet's documents as ChatD gives them.
+    /// The fleet's documents from ChatD.
     pub async fn documents(&self) -> bkv_core::document::Documents {
         let (status, bundle) = self.endpoint().get("/v1/fleet", None).await;
         assert_eq!(status, 200);
@@ -138,12 +138,12 @@ impl Fleet {
 
 /// One WebSocket.
 pub struct Raw {
-    /// Below the frames.
+    /// The connection below the frames.
     pub socket: WebSocketStream<TlsStream<TcpStream>>,
 }
 
 impl Raw {
-    /// Sends a frame; false if the connection is gone.
+    /// Sends a frame. False if the connection is gone.
     pub async fn send(&mut self, stream: u64, body: Body) -> bool {
         let frame = o::Frame { stream, body: Some(body) };
         self.message(Message::Binary(frame.encode_to_vec().into())).await
@@ -154,7 +154,7 @@ impl Raw {
         self.socket.send(message).await.is_ok()
     }
 
-    /// The next frame; None once the connection has ended.
+    /// The next frame. None once the connection has ended.
     pub async fn next(&mut self) -> Option<o::Frame> {
         loop {
             match timeout(PATIENCE, self.socket.next()).await.expect("a frame or the end, in time") {
@@ -191,9 +191,9 @@ impl Raw {
 /// The end of a request in a channel.
 #[derive(Debug)]
 pub enum Answer {
-    /// With a reply, in so many bytes as ChatD sees them.
+    /// A reply, with its size in bytes as ChatD relays it.
     Reply(p::Reply, usize),
-    /// With the end of the stream, and ChatD's reason.
+    /// The end of the stream, with ChatD's reason.
     End(Option<Body>),
 }
 
@@ -253,7 +253,7 @@ impl Inner {
         self.channel.peer_spki().expect("a finished handshake")
     }
 
-    /// One request and its reply.
+    /// Sends one request and waits for the reply.
     pub async fn ask(&mut self, raw: &mut Raw, operation: Operation) -> Answer {
         self.id += 1;
         let request = p::Request { protocol: 1, id: self.id, operation: Some(operation) };

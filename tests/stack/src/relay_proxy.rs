@@ -1,5 +1,5 @@
 //! The position of an attacker who runs ChatD: a proxy between ChatD and a vault, with the role certificates of the fleet's folder (all keys that ChatD
-//! holds, and a vault's role key). It sees every frame in the clear and may change it. [`crate::packet_capture`] sees only ciphertext on the wire.
+//! holds, and a vault's role key). It reads every frame in the clear and may change it. [`crate::packet_capture`] gets only ciphertext.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,20 +19,20 @@ use crate::Fleet;
 /// One frame that passed.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Which vault.
+    /// Region of the vault.
     pub region: String,
-    /// From the client's side towards the vault.
+    /// True from the client to the vault.
     pub up: bool,
-    /// The frame as it came.
+    /// The frame before any change.
     pub frame: o::Frame,
 }
 
-/// May change a frame; false drops it.
+/// May change a frame. Returns false to drop it. The first argument is true for frames from the client to the vault.
 pub type Meddle = Arc<dyn Fn(bool, &mut o::Frame) -> bool + Send + Sync>;
 
 /// The proxies of all regions.
 pub struct RelayProxies {
-    /// Region → port to give to ChatD in the vault's place.
+    /// Region → port for ChatD in place of the vault's.
     pub ports: BTreeMap<String, u16>,
     /// All frames that passed.
     pub record: Arc<Mutex<Vec<Seen>>>,
@@ -99,7 +99,7 @@ async fn pass(
         record.lock().expect("the record").push(seen);
         meddle(up, f)
     };
-    // When one side ends, the other ends too.
+    // When one direction ends, both end.
     tokio::select! {
         end = carry(chatd_read, vault_write, |f| write(true, f)) => end,
         end = carry(vault_read, chatd_write, |f| write(false, f)) => end,

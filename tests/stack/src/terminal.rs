@@ -1,4 +1,4 @@
-//! A person at a terminal: `bkv` on a pseudo-terminal of its own (util-linux `script`), questions awaited, answers typed.
+//! A user at a terminal: `bkv` on its own pseudo-terminal (util-linux `script`). The test waits for questions and types answers.
 
 use std::io::Write as _;
 use std::process::{ChildStdin, Command, Stdio};
@@ -10,7 +10,7 @@ use crate::program::{End, Program};
 pub struct Terminal {
     program: Program,
     keyboard: ChildStdin,
-    /// How much of the screen has been looked at.
+    /// Bytes of the screen that earlier waits have consumed.
     seen: usize,
 }
 
@@ -38,13 +38,13 @@ impl Terminal {
         Self { program, keyboard, seen: 0 }
     }
 
-    /// Waits until the screen shows these words after what was awaited before.
+    /// Waits until the screen shows this text after the one of the wait before.
     #[track_caller]
-    pub fn sees(&mut self, words: &str) {
-        crate::wait(&format!("`{words}` on the terminal"), Duration::from_mins(1), || {
+    pub fn sees(&mut self, text: &str) {
+        crate::wait(&format!("`{text}` on the terminal"), Duration::from_mins(1), || {
             let screen = self.program.text("out");
             let rest = screen.get(self.seen..).unwrap_or_default();
-            rest.find(words).map(|at| self.seen += at + words.len()).is_some()
+            rest.find(text).map(|at| self.seen += at + text.len()).is_some()
         });
     }
 
@@ -54,14 +54,14 @@ impl Terminal {
         writeln!(self.keyboard, "{line}").and_then(|()| self.keyboard.flush()).expect("type");
     }
 
-    /// A question and its answer.
+    /// Waits for a question and types the answer.
     #[track_caller]
     pub fn answer(&mut self, question: &str, line: &str) {
         self.sees(question);
         self.types(line);
     }
 
-    /// Waits for its end; all that was on the screen is `out`.
+    /// Waits until it ends. `out` is everything that was on the screen.
     #[track_caller]
     pub fn end(self) -> End {
         let Self { program, keyboard, .. } = self;

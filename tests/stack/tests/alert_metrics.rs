@@ -8,7 +8,7 @@ use bkv_stack_tests::{Fleet, RIGHT, wait};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Of vaults. `bkv_vault_quarantined` and `bkv_vault_keys_destroyed_total` have all their labels from the first scrape on.
+/// Metrics of vaults. `bkv_vault_quarantined` and `bkv_vault_keys_destroyed_total` have all their labels from the first scrape on.
 const VAULT: [&str; 19] = [
     "bkv_vault_shards{role=\"leader\"}",
     "bkv_vault_shards_configured",
@@ -31,7 +31,7 @@ const VAULT: [&str; 19] = [
     "bkv_vault_keys_destroyed_total{cause=\"deleted\"}",
 ];
 
-/// Of the vault that led a recovery.
+/// Metrics of the vault that led a recovery.
 const LEADER: [&str; 3] = [
     "bkv_vault_requests_total{op=\"begin\",outcome=\"ok\"}",
     "bkv_vault_requests_total{op=\"finish\",outcome=\"ok\"}",
@@ -71,7 +71,7 @@ fn every_metric_of_the_alerts_is_exposed() {
     for name in CHATD {
         assert!(metric(chatd, name) >= 0, "{name} is missing in:\n{}", http(chatd, "/metrics"));
     }
-    // One fleet, one bundle: else the alert on a split would never end.
+    // All programs of a fleet have the same bundle. Otherwise the alert on a split would never end.
     for port in &health {
         wait("one bundle", SOON, || {
             metric(*port, "bkv_fleet_bundle_number") == metric(chatd, "bkv_fleet_bundle_number")
@@ -82,7 +82,7 @@ fn every_metric_of_the_alerts_is_exposed() {
         let leaders: i64 = health.iter().map(|p| metric(*p, "bkv_vault_shards{role=\"leader\"}")).sum();
         leaders == metric(health[0], "bkv_vault_shards_configured")
     });
-    // A stopped leader is what two of the alerts on ChatD count.
+    // Two alerts on ChatD count requests without a leader.
     for region in fleet.regions() {
         fleet.region("kill", &region);
     }

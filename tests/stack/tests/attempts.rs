@@ -38,7 +38,7 @@ fn s09_the_last_try_may_succeed() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// S09, S11, S23: regions are killed and hung in turn while somebody guesses; each wrong guess costs exactly one try.
+/// S09, S11, S23: regions are killed and hung in turn while an attacker guesses. Each wrong guess costs exactly one try.
 #[test]
 fn s09_kills_and_hangs_neither_spend_nor_give_tries() {
     let fleet = Fleet::up();
@@ -63,8 +63,7 @@ fn s09_kills_and_hangs_neither_spend_nor_give_tries() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// S23: with one of three regions down registrations and recoveries go on, and nothing acknowledged is lost when it comes back and
-/// another goes.
+/// S23: with one of three regions down registrations and recoveries go on. Nothing acknowledged is lost when that region returns and another stops.
 #[test]
 fn s23_each_region_may_be_down_in_turn() {
     let fleet = Fleet::up();
@@ -91,7 +90,7 @@ fn s23_each_region_may_be_down_in_turn() {
     }
 }
 
-/// With two of three regions down the answer is a clear 'unreachable', and no try is spent by it.
+/// With two of three regions down the command exits with 69 (unreachable), and no try is spent.
 #[test]
 fn s23_without_a_majority_nothing_is_spent() {
     let fleet = Fleet::up();

@@ -84,7 +84,7 @@ impl Stand {
     }
 }
 
-/// S28, S30: one bit anywhere. In the header before its proof the key check may be what was hit: then it looks like a wrong key.
+/// S28, S30: one flipped bit anywhere. A bit in the header may hit the key check, which then looks like a wrong key.
 #[test]
 fn s28_a_flipped_bit_anywhere_is_refused() {
     let stand = Stand::new(3 * SEGMENT);
@@ -159,7 +159,7 @@ fn s30_a_wrong_key_and_a_damaged_file_have_different_messages() {
     let file = stand.backup();
     bkv(["key", "new", "--state", &stand.at("other")]).expect(0);
     stand.refused(&file, "other", &[15], "not the key of this backup");
-    // Whoever copies digits wrongly is told at once if there are not 64, else when a backup is opened.
+    // `bkv` refuses mistyped digits at once if there are not 64. Otherwise opening a backup fails.
     for bad in ["abc", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64)] {
         fs::write(stand.path("typo"), bad).unwrap();
         let answer =
@@ -379,7 +379,7 @@ fn a_source_that_changes_is_named_and_nothing_is_kept() {
     let answer = answer.expect(66);
     assert!(answer.json["message"].as_str().unwrap().contains("original/large changed"), "{answer:?}");
     assert_eq!(names(&stand.path("cloud")), Vec::<String>::new());
-    // When it is quiet it goes, under the first number.
+    // Once the file no longer changes, the backup succeeds under the first number.
     assert!(stand.backup().ends_with("original-000001.bkv"));
 }
 

@@ -61,7 +61,7 @@ fn with_config(name: &str, config: &Path) -> End {
     Program::start(command).end(PATIENCE)
 }
 
-/// (what is replaced, by what, the word that must be in the answer)
+/// A replacement in the configuration (from, to), and a text that the message must contain.
 type Case = (&'static str, &'static str, &'static str);
 
 fn all_refused(name: &str, good: &str, cases: &[Case]) {
@@ -366,7 +366,7 @@ fn a_second_vault_on_one_store_is_refused_and_the_first_serves_on() {
     alice.recover("device", bkv_stack_tests::RIGHT).expect(0);
 }
 
-/// S26: two vaults of one region. The one whose token is not on the admission list is nobody's peer, whatever certificate and address it has.
+/// S26: two vaults of one region. No vault accepts the one whose token is not on the admission list as a peer, whatever certificate and address it has.
 #[test]
 fn s26_of_two_vaults_of_one_region_the_admission_list_decides() {
     let fleet = Fleet::up();

@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 const NEXT: &str = "brisk heron folds a paper lantern";
 const WRONG: &str = "wrong password entirely";
 
-fn only_look() -> Meddle {
+fn record_only() -> Meddle {
     Arc::new(|_, _| true)
 }
 
@@ -61,12 +61,12 @@ fn record_types(bytes: &[u8]) -> Vec<u8> {
     types
 }
 
-/// S05: a whole life goes by; the recording holds nothing of it, and each stream is TLS to somebody else: a hello each way, then only
-/// application data.
+/// S05: the proxies record the whole life of an account. The recording contains no secret, and each stream is TLS between client and vault: a hello each way,
+/// then only application data.
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_a_whole_life_reveals_nothing_to_chatd() {
     let fleet = Fleet::up();
-    let proxies = RelayProxies::before(&fleet, only_look()).await;
+    let proxies = RelayProxies::before(&fleet, record_only()).await;
     let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
     let alice = chatd.serves(fleet.account("alice"));
     alice.run(&["register"], "home", Some(RIGHT)).expect(0);
@@ -132,11 +132,11 @@ fn hex(text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
     (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16)).collect()
 }
 
-/// S05: recorded bytes of a client, played to every vault again on new streams by whoever holds ChatD's keys, get nothing and change nothing.
+/// S05: an attacker with ChatD's keys replays a client's recorded bytes to every vault on new streams. They get no answer and change nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_replayed_frames_get_nothing_and_spend_nothing() {
     let fleet = Fleet::with(&["--no-postgres"]);
-    let proxies = RelayProxies::before(&fleet, only_look()).await;
+    let proxies = RelayProxies::before(&fleet, record_only()).await;
     let chatd = Chatd::start(&fleet, "proxied", |t| proxies.redirect(t));
     let alice = chatd.serves(fleet.registered("alice"));
     alice.recover("thief", WRONG).expect(10);
@@ -195,7 +195,7 @@ async fn play(fleet: &Fleet, region: &str, data: &[Bytes]) -> Vec<Bytes> {
     }
 }
 
-/// S05: bits flipped on the way end that channel only: whatever is hit, the client repeats over another one and no try is spent or given.
+/// S05: a bit that an attacker flips on the way ends that channel only. The client repeats over another channel, and no try is spent or given.
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_flipped_bits_end_one_channel_and_spend_nothing() {
     let fleet = Fleet::with(&["--no-postgres"]);
@@ -259,8 +259,8 @@ fn bundle(
     }
 }
 
-/// S06: a ChatD (or a vault, or who stands between) that serves other documents than the root's newest is found out: another root's, the right
-/// ones signed by another key, expired, with a bit flipped, or older than seen before. `bkv` ends with 16, and no try is spent.
+/// S06: an attacker who runs ChatD, a vault or the network serves other documents than the root's newest: another root's, documents signed by another key,
+/// expired ones, ones with a flipped bit, or older ones. `bkv` ends with 16, and no try is spent.
 #[tokio::test(flavor = "multi_thread")]
 async fn s06_clients_refuse_every_other_bundle() {
     let fleet = Fleet::with(&["--no-postgres"]);

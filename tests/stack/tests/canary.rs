@@ -229,7 +229,7 @@ fn s04_core_dumps_are_off_in_every_program() {
         wait(&format!("core size 0 of {name}"), Duration::from_secs(30), || {
             core().is_some_and(|l| l.split_whitespace().filter(|w| *w == "0").count() == 2)
         });
-        // What is not dumpable belongs to root in /proc, whoever runs it.
+        // In /proc a process that is not dumpable belongs to root, whichever user runs it.
         if getuid().is_root() {
             wait(&format!("{name} not dumpable"), Duration::from_secs(30), || {
                 fs::metadata(format!("/proc/{}/environ", p.pid())).is_ok_and(|m| m.uid() == 0)

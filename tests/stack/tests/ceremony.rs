@@ -126,9 +126,9 @@ fn a_root_is_made_once_and_its_key_is_for_its_owner_only() {
     assert!(!table.path("new.key").exists(), "half a root was left");
 }
 
-/// All of it on a machine without any network.
+/// The command runs in a network namespace without any interface.
 #[test]
-fn the_ceremony_opens_no_connection() {
+fn the_ceremony_needs_no_network() {
     let table = Table::new();
     if !Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|s| s.success()) {
         return skipped(
@@ -216,7 +216,7 @@ fn documents_that_must_not_be_signed_are_refused_with_a_message() {
     assert!(table.path("asked").exists());
 }
 
-/// S06, S41: vaults take what the pinned root signed, newer and in date, and nothing else; what is refused changes nothing.
+/// S06, S41: vaults accept only documents that the pinned root signed, that are newer and in date. A refused document changes nothing.
 #[test]
 fn s06_a_vault_takes_only_what_its_root_signed() {
     let fleet = Fleet::up();
@@ -259,7 +259,7 @@ fn s06_a_vault_takes_only_what_its_root_signed() {
         add_signature(Kind::Policy, &document(&policy(&fleet, &root, 9)), &RootKey::from_seed(&seed.into()))
             .unwrap();
     refused(&claimed, "0 valid root signatures");
-    // Our root signed it for another lineage: `bkv ceremony sign` would not, so it is done by hand.
+    // Our root signed it for another lineage. `bkv ceremony sign` refuses to, so the test signs it itself.
     let seed: [u8; 32] = fs::read(key_file).unwrap().try_into().unwrap();
     let ours = RootKey::from_seed(&seed.into());
     refused(

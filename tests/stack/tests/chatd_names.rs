@@ -14,7 +14,7 @@ use toml::Table;
 #[test]
 fn chatd_waits_for_its_vaults_names_and_follows_them() {
     if !may_have_names() {
-        return skipped("names of vaults", "this machine lets nobody have a mount namespace");
+        return skipped("names of vaults", "this machine does not let the test have a mount namespace");
     }
     let fleet = Fleet::with(&["--no-postgres"]);
     let folder = fleet.dir().join("chatd");
@@ -29,7 +29,7 @@ fn chatd_waits_for_its_vaults_names_and_follows_them() {
     let config = folder.join("named.toml");
     fs::write(&config, table.to_string()).unwrap();
     let hosts = fleet.path("hosts");
-    // In place: the file is mounted.
+    // Written in place, because the file is mounted.
     let resolve = |address: &str| {
         let lines: Vec<String> =
             fleet.regions().iter().map(|r| format!("{address} {r}.bkv.test\n")).collect();
@@ -46,7 +46,7 @@ fn chatd_waits_for_its_vaults_names_and_follows_them() {
         answer.starts_with(code) && answer.contains(&format!("\"vaults\":{n}"))
     };
     wait("ChatD without vaults", soon, || up(0));
-    // Where somebody else is, then where they are.
+    // First an address where another program listens, then the vaults' address.
     let elsewhere = TcpListener::bind(("127.0.0.9", fleet.port("eu-west", "relay"))).unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     resolve("127.0.0.9");

@@ -12,7 +12,7 @@ use bkv_stack_tests::raw::{Answer, Inner};
 use bkv_stack_tests::{Account, Fleet, RIGHT, wait};
 use bkv_tokens::dev::{Claims, DevIssuer};
 use bkv_wire::proto::inner::refused::Code;
-use bkv_wire::proto::inner::reply::Result as Said;
+use bkv_wire::proto::inner::reply::Result as Outcome;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use serde_json::json;
@@ -23,7 +23,7 @@ fn show(account: &Account<'_>, chatd: &str, vault: &str) {
 }
 
 /// S17: ChatD and the vault each refuse every bad token, `bkv` reports which of the two refused, and no try is spent.
-/// S19: the vault's refusal is of one content and one size whatever is wrong, also for an account that was never registered or was destroyed.
+/// S19: the vault's refusal has the same content and size for every fault, also for an account that was never registered or was destroyed.
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() {
     let fleet = Fleet::up();
@@ -46,7 +46,7 @@ async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() 
     }
     assert_eq!(endpoint.get("/v1/account", None).await.0, 401);
 
-    // The vault's, inside the channel.
+    // At the vault, inside the channel.
     let mut sizes = BTreeSet::new();
     let mut contents = BTreeSet::new();
     for subject in ["alice", "never-registered", "gone"] {
@@ -61,7 +61,9 @@ async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() 
             let Answer::Reply(reply, size) = inner.enter(&mut raw, &token).await else {
                 panic!("{subject}, {what}: no reply");
             };
-            let Some(Said::Refused(refused)) = &reply.result else { panic!("{subject}, {what}: {reply:?}") };
+            let Some(Outcome::Refused(refused)) = &reply.result else {
+                panic!("{subject}, {what}: {reply:?}")
+            };
             assert_eq!(refused.code(), Code::Token, "{subject}, {what}");
             sizes.insert(size);
             contents.insert(format!("{reply:?}"));
@@ -108,7 +110,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
         })
     };
 
-    // A tiny web server of the issuer, with a certificate of its own authority, that the process is told to trust.
+    // A small web server of the issuer. SSL_CERT_FILE makes ChatD trust the authority of its certificate.
     let ca = RoleCa::generate().unwrap();
     let ca_file = fleet.path("issuer-ca.crt");
     fs::write(&ca_file, ca.certificate_pem()).unwrap();

@@ -1,4 +1,4 @@
-//! `bkv` as a person types it: prompts, files and descriptors; every kind of refusal with its own code and words, and no try spent by any of them.
+//! `bkv` as a user types it: prompts, files and descriptors. Every kind of refusal has its own code and message, and spends no try.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -300,7 +300,7 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
     refused(alice.recover("late", RIGHT), 12, &["deleted by its owner", "Register"]);
 }
 
-/// A token that was right an hour ago, under the issuer's own signature.
+/// A token that was valid an hour ago, signed by the issuer.
 #[test]
 fn an_expired_token_is_refused_and_a_fresh_one_taken() {
     use bkv_tokens::dev::{Claims, DevIssuer};
@@ -321,7 +321,7 @@ fn an_expired_token_is_refused_and_a_fresh_one_taken() {
             fs::write(&alice.token, tokens.to_string()).unwrap();
             let answer = alice.run(&["status"], "home", None).expect(code);
             assert!(code == 0 || answer.json["by"] == by, "{answer:?}");
-            // ChatD says what is wrong with its own; the vault has one answer to every fault.
+            // ChatD reports what is wrong with its token. The vault has one answer to every fault.
             let expired = message(&answer).contains("expired");
             assert_eq!(expired, code != 0 && by == "chatd", "{answer:?}");
         }
@@ -356,8 +356,8 @@ fn s18_a_wait_is_reported_with_its_end() {
     alice.recover("owner", "an entirely different passphrase").expect(0);
 }
 
-/// S15: a success clears nothing of the total. Locked is not destroyed: nobody gets in by password any more, and everybody is told so, also the owner with
-/// the right one; the device that has the key unlocks it.
+/// S15: a success does not reset the lifetime failures. A locked account is not destroyed: every password is refused with that reason, also the right one, and
+/// the device that has the key unlocks it.
 #[test]
 fn s15_a_locked_account_is_reported_and_its_own_device_unlocks_it() {
     let fleet = Fleet::with(&["--lifetime-failures", "10"]);
@@ -397,7 +397,7 @@ fn s15_a_locked_account_is_reported_and_its_own_device_unlocks_it() {
         &["a key for this account already", "`bkv recover`"],
     );
     assert_eq!(alice.run(&["status"], "asker", None).expect(0).json["state"], "locked");
-    // What the remedy says: registering there.
+    // The remedy: register on the device that has the key.
     alice.run(&["register"], "home", Some("an entirely different passphrase")).expect(0);
     let status = alice.run(&["status"], "asker", None).expect(0).json;
     assert_eq!(
@@ -410,7 +410,7 @@ fn s15_a_locked_account_is_reported_and_its_own_device_unlocks_it() {
     alice.run(&["restore", &at("cloud"), "--to", &at("again")], "later", None).expect(0);
 }
 
-/// One JSON object on stdout whatever happens, results on stdout and everything else on stderr.
+/// With --json there is always exactly one object on stdout. Results go to stdout and everything else to stderr.
 #[test]
 fn output_is_for_programs_or_for_people() {
     let dir = tempfile::tempdir().unwrap();
@@ -465,10 +465,10 @@ fn bad_options_for_a_local_fleet_are_named() {
     refused(fleet.dev(&["region", "stop", "mars"], &[]), 66, &["no region `mars`", "eu-west"]);
     let answer = fleet.dev(&["token", ""], &[]).expect(66);
     assert!(message(&answer).contains("subject"), "{answer:?}");
-    // Up again is no harm; what was lost of its files is named.
+    // A second `up` changes nothing.
     fleet.dev(&["up"], &[]).expect(0);
     fleet.dev(&["up"], &["--regions", "1", "--shards", "4", "--no-postgres"]).expect(0);
-    // What is fixed is not ignored in silence.
+    // `bkv` refuses options that are fixed when the fleet is made.
     for (options, words) in [
         (&["--regions", "3"][..], "--regions: the fleet in this folder has 1"),
         (&["--shards", "8"], "--shards: the fleet in this folder has 4"),

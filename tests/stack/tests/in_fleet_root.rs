@@ -110,8 +110,8 @@ fn hand_over(pods: &Pods, from: &str, to: &str, slot: u64) -> (u16, Value) {
     pods.call(to, "/v1/root/sealed", Some(json!({ "sealed": sealed["sealed"] }).to_string().into_bytes()))
 }
 
-/// The whole life: made through the admin ports alone, handed over, and used by another vault once the seed is gone. In the end the administrator does
-/// what no check can stop, admits a vault of their own, and is handed the key: so that it is known what to look for, and it was seen nowhere before.
+/// The whole life of an in-fleet root: made through the admin ports alone, handed over, and used by another vault once the seed is gone. In the end the
+/// administrator does what no check can stop: they admit a vault of their own and get the key. With that the test searches for the key everywhere.
 #[test]
 fn an_in_fleet_root_is_made_used_handed_over_and_never_shown() {
     let (mut pods, root, members) = made();
@@ -125,7 +125,11 @@ fn an_in_fleet_root_is_made_used_handed_over_and_never_shown() {
         assert_eq!(metric(pods.health(region), "bkv_vault_shards_configured"), i64::from(SHARDS));
     }
     // The seed encrypts the root key for each other region only.
-    assert_eq!(pods.call(REGIONS[1], "/v1/root/sealed", None).0, 409, "who has nothing gives nothing");
+    assert_eq!(
+        pods.call(REGIONS[1], "/v1/root/sealed", None).0,
+        409,
+        "a vault without the root hands nothing over"
+    );
     let (_, answer) = pods.call(REGIONS[0], "/v1/root/sealed", None);
     let slots: Vec<u64> =
         answer["for"].as_array().unwrap().iter().map(|s| s["slot"].as_u64().unwrap()).collect();
@@ -188,10 +192,14 @@ fn only_acceptable_documents_are_signed_and_only_where_the_root_is_held() {
     old.not_after = Time(old.not_before.0 + 1000);
     assert_eq!(sign(&pods, seed, Kind::Policy, policy(old)).0, 422, "in the past");
     let far = policy(pods.policy(&root, 2_000));
-    assert_eq!(sign(&pods, seed, Kind::Policy, far).0, 422, "so far ahead that it would be the last");
+    assert_eq!(
+        sign(&pods, seed, Kind::Policy, far).0,
+        422,
+        "a number so far ahead that no higher one would be left"
+    );
     let mut long = pods.policy(&root, 2);
     long.not_after = Time(long.not_before.0 + 3 * 366 * 24 * 3_600_000);
-    assert_eq!(sign(&pods, seed, Kind::Policy, policy(long)).0, 422, "for good");
+    assert_eq!(sign(&pods, seed, Kind::Policy, policy(long)).0, 422, "valid for too long");
     let foreign = RootKey::from_seed(&Zeroizing::new([1; 32]));
     let elsewhere = Root { keys: vec![foreign.public()], ..root.clone() };
     assert_eq!(sign(&pods, seed, Kind::Policy, policy(pods.policy(&elsewhere, 2))).0, 422, "another fleet's");
@@ -207,7 +215,7 @@ fn only_acceptable_documents_are_signed_and_only_where_the_root_is_held() {
     assert_eq!(sign(&pods, seed, Kind::Policy, good).0, 200);
 }
 
-/// A seed whose volume is gone says so and makes no second root, and one whose root file is gone writes it again.
+/// A seed whose volume is gone reports that and makes no second root. A seed whose root file is gone writes it again.
 #[test]
 fn a_seed_never_makes_a_second_root() {
     let mut pods = Pods::new(&REGIONS, &make_root());
@@ -232,7 +240,7 @@ fn a_seed_never_makes_a_second_root() {
     assert!(!data.join("root.bin").exists());
 }
 
-/// Init container and first start are killed at many moments; what comes after goes on, with one token and one root.
+/// Init container and first start are killed at many moments. The next start continues with one token and one root.
 #[test]
 fn killed_at_any_moment_of_its_first_start_a_seed_comes_up_with_one_root() {
     const ROUNDS: u32 = 24;
@@ -284,11 +292,11 @@ fn killed_at_any_moment_of_its_first_start_a_seed_comes_up_with_one_root() {
     assert!(with > 0 && without > 0, "{without} before, {with} after: the schedule misses the moment");
 }
 
-/// Names of peers as a cluster has them: not there yet at the first start, and of another address after a restart.
+/// Names of peers as in a cluster: they do not resolve at the first start, and have another address after a restart.
 #[test]
 fn vaults_wait_for_names_and_follow_them() {
     let Some(pods) = Pods::named(&REGIONS, &make_root()) else {
-        return skipped("names of peers", "this machine lets nobody have a mount namespace");
+        return skipped("names of peers", "this machine does not let the test have a mount namespace");
     };
     let (mut pods, root) = up(pods);
     installed(&pods, &root);
@@ -319,7 +327,7 @@ fn vaults_wait_for_names_and_follow_them() {
     }
 }
 
-/// The init container: makes the token once, and says with a code of its own why it can't.
+/// The init container makes the token once. Each reason why it can't has its own exit code.
 #[test]
 fn init_token_makes_a_token_once_and_names_each_mistake() {
     let pods = Pods::new(&REGIONS[..1], &make_root());

@@ -7,7 +7,7 @@ use bkv_stack_tests::chatd::{Chatd, section};
 use bkv_stack_tests::issuer::{CHATD, VAULT};
 use bkv_stack_tests::raw::{Answer, Endpoint, Inner, Raw};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
-use bkv_wire::proto::inner::reply::Result as Said;
+use bkv_wire::proto::inner::reply::Result as Outcome;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::reset::Reason;
 use bkv_wire::proto::outer::{self as o};
@@ -33,8 +33,8 @@ fn frame(stream: u64, body: Body) -> Vec<u8> {
     o::Frame { stream, body: Some(body) }.encode_to_vec()
 }
 
-/// Frames that are too large, unknown, cut, out of place or no frames at all end their own connection, and its open streams get the
-/// reason. Another client's channel goes on.
+/// Bad frames (too large, unknown, cut, out of place, not frames at all) end their own connection, and its open streams get the reason. Another client's
+/// channel goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn s38_bad_frames_end_their_connection_and_nothing_else() {
     let fleet = Fleet::with(&["--no-postgres"]);
@@ -54,7 +54,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
                 Message::Binary(vec![0x1a, 0x10, 1].into()),
             ],
         ),
-        ("a body that nobody knows", vec![Message::Binary(vec![0x08, 2, 0xfa, 0x06, 1, 0].into())]),
+        ("an unknown body", vec![Message::Binary(vec![0x08, 2, 0xfa, 0x06, 1, 0].into())]),
         ("without a body", vec![Message::Binary(vec![0x08, 2].into())]),
         ("empty", vec![Message::Binary(vec![].into())]),
         ("text", vec![Message::Text("hello".into())]),
@@ -64,7 +64,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
             vec![Message::Binary(frame(0, Body::Open(o::Open::default())).into())],
         ),
         (
-            "a vault's word",
+            "a vault's hello",
             vec![Message::Binary(
                 frame(2, Body::Hello(o::Hello { region: "eu-west".into(), shards: 1, ..Default::default() }))
                     .into(),
@@ -91,7 +91,7 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
             );
         }
     }
-    // Data and Close for streams that are not there are what is left of a stream that was reset: not an offence.
+    // Data and Close for an unknown stream are no offence: the client may send them before it reads that ChatD reset the stream.
     let mut raw = endpoint.relay(&issuer.good("alice", CHATD)).await.unwrap();
     raw.send(9, Body::Data(vec![1, 2, 3].into())).await;
     raw.send(9, Body::Close(o::Close {})).await;
@@ -114,12 +114,12 @@ async fn s38_bad_frames_end_their_connection_and_nothing_else() {
         answer = next.enter(&mut neighbour, &issuer.good("bob", VAULT)).await;
     }
     assert!(
-        matches!(&answer, Answer::Reply(r, _) if matches!(r.result, Some(Said::Opened(_)))),
+        matches!(&answer, Answer::Reply(r, _) if matches!(r.result, Some(Outcome::Opened(_)))),
         "{answer:?}"
     );
 }
 
-/// Streams, connections of an account and of an address, and rates have their limits, which come back when what was counted is over.
+/// Streams, connections of an account and of an address, and rates have limits. Room comes back when a stream or connection ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_and_come_back() {
     let fleet = Fleet::with(&["--no-postgres"]);
@@ -152,7 +152,7 @@ async fn limits_hold_and_come_back() {
     // ChatD may still count the refused connection for a moment.
     let bob = until_let_in(&endpoint, &token("bob")).await;
     let carol = until_let_in(&endpoint, &token("carol")).await;
-    // WebSockets count, not only what is still HTTP.
+    // WebSockets count like other connections.
     assert_eq!(endpoint.relay(&token("dave")).await.err(), Some(0), "the address's fifth connection");
     drop((second, bob));
     let again = until_let_in(&endpoint, &token("alice")).await;
@@ -246,7 +246,7 @@ async fn a_client_that_does_not_read_is_dropped_while_others_go_on() {
     let alice = chatd.serves(alice);
     let recovered = tokio::task::block_in_place(|| alice.recover("device", RIGHT));
     recovered.expect(0);
-    assert!(timeout(Duration::from_mins(1), flood).await.is_ok(), "it was never dropped");
+    assert!(timeout(Duration::from_mins(1), flood).await.is_ok(), "ChatD never dropped the client");
     assert_eq!(chatd.metric("bkv_chatd_relay_failures_total{reason=\"slow_client\"}"), 1);
     wait("it to be counted out", Duration::from_secs(10), || chatd.metric("bkv_chatd_connections") == 0);
 }
@@ -271,15 +271,15 @@ async fn a_drain_resets_every_stream_and_costs_no_try() {
             chatd.again();
             busy.join().unwrap();
         });
-        let mut told: Vec<u64> = raw
+        let mut reset_streams: Vec<u64> = raw
             .rest()
             .await
             .into_iter()
             .filter(|f| reset(Some(f.clone())) == Some(Reason::Draining))
             .map(|f| f.stream)
             .collect();
-        told.sort_unstable();
-        assert_eq!(told, [1, 2]);
+        reset_streams.sort_unstable();
+        assert_eq!(reset_streams, [1, 2]);
     }
     assert_eq!(alice.tries_left(), 10);
 }
@@ -304,13 +304,13 @@ async fn s11_a_leader_that_goes_costs_no_try() {
             fleet.region(verb, leader);
             busy.join().unwrap();
         });
-        let told = loop {
+        let reason = loop {
             let f = raw.next().await.expect("the connection to ChatD stands");
             if let Some(reason) = reset(Some(f)) {
                 break reason;
             }
         };
-        assert!(matches!(told, Reason::LeaderMoved | Reason::VaultLost), "{verb}: {told:?}");
+        assert!(matches!(reason, Reason::LeaderMoved | Reason::VaultLost), "{verb}: {reason:?}");
         assert!(raw.alive().await);
         assert_eq!(alice.tries_left(), 10, "{verb}");
         fleet.region(back, leader);

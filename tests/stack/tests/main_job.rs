@@ -1,11 +1,11 @@
-//! The main job on real processes: back up under a password, lose everything, restore.
+//! The main use on real processes: back up under a password, lose everything, restore.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 
 use bkv_stack_tests::{Fleet, RIGHT, bkv, files};
 
-/// A small tree with every kind of entry: nesting, an empty folder, odd names, a link, a file larger than a segment.
+/// A folder with every kind of entry: nested folders, an empty folder, odd names, a link, a file larger than a segment.
 fn tree(at: &std::path::Path) {
     fs::create_dir_all(at.join("deep/er")).unwrap();
     fs::create_dir_all(at.join("empty")).unwrap();
@@ -29,7 +29,7 @@ fn same(a: &std::path::Path, b: &std::path::Path) {
 }
 
 #[test]
-fn everything_lost_everything_restored() {
+fn everything_is_restored_after_the_device_is_lost() {
     let fleet = Fleet::up();
     let alice = fleet.registered("alice");
     let (original, cloud, restored) = (fleet.path("original"), fleet.path("cloud"), fleet.path("restored"));
@@ -81,7 +81,7 @@ fn s16_a_deleted_key_is_gone_and_only_its_owner_can_delete_it() {
     alice.recover("late", RIGHT).expect(12);
 }
 
-/// S32: nothing is sent to a vault in 64-digit mode; here there is none.
+/// S32: 64-digit mode sends nothing to a vault. This test runs without any vault.
 #[test]
 fn s32_sixty_four_digits_need_no_vault() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ fn s32_sixty_four_digits_need_no_vault() {
     assert!(!dir.path().join("again").exists());
 }
 
-/// S32: digits shown by a device whose key lies under a password restore its backups on a device that has never heard of the account.
+/// S32: the digits of a device in password mode restore its backups on a device without the account.
 #[test]
 fn s32_digits_of_a_password_device_restore_its_backups() {
     let fleet = Fleet::up();

@@ -12,7 +12,7 @@ fn leader(fleet: &Fleet) -> (String, Vec<String>) {
     let name = |r: &Value| r["name"].as_str().unwrap().to_owned();
     let leads = |r: &&Value| r["leads"].as_array().is_some_and(|l| !l.is_empty());
     let mut found = None;
-    // While an election runs nobody leads.
+    // During an election no region leads.
     wait("a leader", Duration::from_secs(30), || {
         let status = fleet.dev(&["status"], &[]).expect(0).json;
         let regions = status["regions"].as_array().unwrap().clone();

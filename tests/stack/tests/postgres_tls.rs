@@ -55,7 +55,7 @@ async fn a_database_over_verified_tls_whose_password_rotates() {
     tokio::task::block_in_place(|| alice.recover("phone", RIGHT).expect(0));
     let authority = mounted.path("ca.crt");
     mounted.swap(&[("url", "not a url first-secret"), ("ca.crt", ca.certificate_pem())]);
-    wait("a bad file to be told", SOON, || chatd.log().contains("the last good one stays in use"));
+    wait("a log line about the bad file", SOON, || chatd.log().contains("the last good one stays in use"));
     let good = url("localhost", "second-secret", &authority);
     mounted.swap(&[("url", &good), ("ca.crt", ca.certificate_pem())]);
     wait("the database again", SOON, || chatd.metric(UP) == 1);

@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep};
 async fn until(endpoint: &Endpoint, token: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let said = endpoint.account(token).await;
-        if wanted(&said) {
-            return said;
+        let answer = endpoint.account(token).await;
+        if wanted(&answer) {
+            return answer;
         }
-        assert!(Instant::now() < deadline, "waited for {what}: {said}");
+        assert!(Instant::now() < deadline, "waited for {what}: {answer}");
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -30,7 +30,7 @@ fn fresh(state: &'static str, tries: Option<i64>) -> impl Fn(&Value) -> bool {
     move |v| v["stale"] == false && v["state"] == state && tries.is_none_or(|t| v["tries_left"] == t)
 }
 
-/// The life of an account as `/v1/account` tells it; and no secret, and not the account's id, in any table at its end.
+/// `/v1/account` reports the whole life of an account. At its end no table contains a secret or the account's id.
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
     let fleet = Fleet::up();
@@ -50,7 +50,7 @@ async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
     let again = until(&endpoint, &token, "all tries", fresh("live", Some(10))).await;
     assert_eq!(again["since_ms"].as_i64(), Some(since));
 
-    // What this device knows and Postgres must not: the key and the account's id, in every spelling.
+    // The device knows the key and the account's id. Postgres must not contain them in any spelling.
     let device: Value =
         serde_json::from_slice(&fs::read(fleet.path("alice-phone").join("device.json")).unwrap()).unwrap();
     let tokens: Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
@@ -81,7 +81,7 @@ async fn s04_the_life_of_an_account_and_no_secret_in_any_table() {
     }
 }
 
-/// Postgres hung, then killed: answers say `stale`, registrations and recoveries go on, and what happened meanwhile is caught up with.
+/// Postgres is hung, then killed: answers are `stale`, registrations and recoveries go on, and ChatD catches up afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_answers_are_stale_and_recoveries_go_on() {
     let fleet = Fleet::up();
@@ -114,7 +114,7 @@ async fn without_postgres_answers_are_stale_and_recoveries_go_on() {
 }
 
 async fn table(pool: &PgPool) -> Vec<String> {
-    // `cursor` and `changed_ms` of a scanned row say when it was scanned, not what is so; `next_ms` moves with every recovery.
+    // `cursor` and `changed_ms` depend on the time of the scan, and `next_ms` changes with every recovery.
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT (route, state, generation, tries_left, since_ms, manifest)::text FROM keys ORDER BY route",
     )
@@ -132,7 +132,7 @@ async fn healed(pool: &PgPool, good: &[String], what: &str) {
     }
 }
 
-/// Whatever happens to the tables while ChatD runs, they end as the vaults say: emptied, set back, tampered with, events taken twice.
+/// An attacker or a fault empties the tables, sets cursors back or forth, or changes rows while ChatD runs. ChatD restores the rows from the vaults.
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_tables_are_restored_from_the_vaults() {
     let fleet = Fleet::up();
@@ -151,16 +151,16 @@ async fn damaged_tables_are_restored_from_the_vaults() {
     // Taking all events a second time changes nothing.
     run(&db, "UPDATE cursors SET cursor = 0").await;
     healed(&db, &good, "cursors set back").await;
-    // Both emptied, and an event of one account comes before anybody looks: it must not hide that the others are gone.
+    // Both tables are emptied, and then an event of one account arrives. It must not hide that the other rows are gone.
     run(&db, "TRUNCATE keys, cursors").await;
     fleet.account("bob").recover("phone", RIGHT).expect(0);
     healed(&db, &good, "emptied").await;
     run(&db, "TRUNCATE keys").await;
     healed(&db, &good, "keys emptied").await;
-    // An answer during all this may be old, but then it says so; in the end it is fresh.
+    // An answer meanwhile may be old and is then marked as stale. In the end it is fresh.
     until(&endpoint, &issuer.good("carol", CHATD), "carol", fresh("live", Some(10))).await;
 
-    // Tampered with, also so that no event would be newer, and keys that never were. A scan puts all of it right.
+    // Changed rows with a cursor beyond every event, and a row of a key that never existed. A scan repairs all of it.
     run(
         &db,
         "UPDATE keys SET state = 'destroyed', tries_left = 0, generation = 99, cursor = 4000000000000000000",

@@ -66,8 +66,8 @@ fn mistakes_in_the_arguments_are_reported_before_a_try_is_spent() {
     alice.run(&["restore", &mine, "--to", &at(&fleet, "out"), "--yes"], "new", Some(RIGHT)).expect(0);
 }
 
-/// S29: what the vault said at a recovery is kept: a later restore on that device notices an older backup with no vault in reach. And a device that has the key
-/// but not the news asks, and says when it could not.
+/// S29: a device keeps which backup was the newest at its recovery, so a later restore there notices an older backup without any vault. A device that has the
+/// key but recovered earlier asks the vault, and reports it if no vault answers.
 #[test]
 fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -93,7 +93,7 @@ fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
     };
     let rolled = offline("phone", &second, "a").expect(65);
     assert!(text(&rolled).contains("rolled back"), "{rolled:?}");
-    // The other one saw the first only. Alone it can't know; with a token it asks.
+    // The device `old` knows only the first backup. Without a token it can't know of others. With a token it asks the vault.
     offline("old", &second, "b").expect(0);
     let cloud = at(&fleet, "cloud");
     let rolled = alice.run(&["restore", &cloud, "--to", &at(&fleet, "c")], "old", None).expect(65);
@@ -146,8 +146,8 @@ fn the_next_run_removes_the_leftovers_of_a_killed_backup_or_restore() {
         let left = || names(&dir.path().join(folder)).into_iter().find(|n| n.ends_with(ending));
         wait(&format!("something ending in {ending}"), Duration::from_secs(20), || left().is_some());
         running.signal(rustix::process::Signal::KILL);
-        assert_eq!(running.end(Duration::from_secs(10)).code, -1, "it had ended before it was killed");
-        left().expect("it was left behind")
+        assert_eq!(running.end(Duration::from_secs(10)).code, -1, "the program had ended before the kill");
+        left().expect("a leftover")
     };
     let words = |w: &[&str]| w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let backup = words(&["backup", &at("original"), "--to", &at("cloud"), "--state", &at("state")]);
@@ -193,7 +193,7 @@ fn entries_that_a_backup_leaves_out_are_listed_with_a_reason() {
             assert!(answer.stderr.contains(&format!("left out: {}", at(path))), "{answer:?}");
         }
     }
-    // Into itself: everything but the backups.
+    // A backup of a folder into itself leaves out the backups.
     let itself = ["backup", &at("original"), "--to", &at("original"), "--name", "x", "--state", &at("state")];
     for _ in 0..2 {
         let answer = bkv_stack_tests::bkv(itself).expect(0);

@@ -22,10 +22,10 @@ fn folder(fleet: &Fleet, name: &str) -> PathBuf {
     fleet.dir().join(name)
 }
 
-/// S34: the relay port lets in ChatD and nobody else, the admin port administrators and nobody else; never without a certificate, from another
-/// authority, in the clear or over TLS 1.2.
+/// S34: the relay port accepts only ChatD, and the admin port only administrators. Both refuse clients without a certificate, with one of another authority,
+/// in the clear or over TLS 1.2.
 #[tokio::test(flavor = "multi_thread")]
-async fn s34_every_port_lets_in_its_role_only() {
+async fn s34_every_port_accepts_its_role_only() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let region = "eu-west";
     // The same roles, from an attacker's own authority.
@@ -48,7 +48,7 @@ async fn s34_every_port_lets_in_its_role_only() {
                 _ => answer.starts_with(b"HTTP/1.1 200"),
             };
             assert_eq!(let_in, folder == good, "{port}: {}", folder.display());
-            assert!(let_in || answer.is_empty(), "{port}: {} was told {answer:?}", folder.display());
+            assert!(let_in || answer.is_empty(), "{port}: {} got {answer:?}", folder.display());
         }
         for shows in [Shows::Nothing, Shows::OwnRawKey] {
             assert!(probe_tls(at, &shows, None, false, words).await.is_empty(), "{port}: no role at all");
@@ -59,10 +59,10 @@ async fn s34_every_port_lets_in_its_role_only() {
     let public = u16::try_from(fleet.plan()["chatd"].as_u64().unwrap()).unwrap();
     for at in ["peer", "relay", "admin"].map(|p| fleet.port(region, p)).into_iter().chain([public]) {
         // An alert, fatal, `protocol_version`: the hello was understood, and its version refused.
-        let answer = probe_tcp(at, &tls12_hello()).await.expect("an end");
+        let answer = probe_tcp(at, &tls12_hello()).await.expect("a closed connection");
         assert_eq!(answer.get(0..1), Some(&[21u8][..]), "{at}: {answer:?}");
         assert_eq!(answer.get(5..7), Some(&[2u8, 70][..]), "{at}: {answer:?}");
-        let answer = probe_tcp(at, STATUS).await.expect("an end");
+        let answer = probe_tcp(at, STATUS).await.expect("a closed connection");
         assert!(!answer.starts_with(b"HTTP") && answer.len() < 16, "{at}: {answer:?}");
     }
 }
@@ -90,7 +90,7 @@ async fn s26_the_peer_port_answers_admitted_identities_only() {
                 assert!(probe_tls(at, &shows, alpn, true, &words).await.is_empty(), "{region}: not admitted");
             }
         }
-        let answer = probe_tcp(at, &words).await.expect("an end");
+        let answer = probe_tcp(at, &words).await.expect("a closed connection");
         assert!(answer.len() < 16, "{region}: {answer:?}");
     }
     // The links between the vaults were not disturbed.
@@ -98,8 +98,8 @@ async fn s26_the_peer_port_answers_admitted_identities_only() {
     assert_eq!(alice.tries_left(), 10);
 }
 
-/// S34: authority and all role certificates are replaced on disk in three steps while somebody recovers again and again: no request fails, and
-/// in the end the old certificates open nothing.
+/// S34: authority and all role certificates are replaced on disk in three steps while a client recovers again and again. No request fails, and in the end
+/// every port refuses the old certificates.
 #[tokio::test(flavor = "multi_thread")]
 async fn s34_certificates_rotate_with_no_failed_request() {
     let fleet = Fleet::with(&["--no-postgres"]);

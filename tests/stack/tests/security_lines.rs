@@ -39,9 +39,9 @@ fn every_line_is_listed_and_every_test_that_is_named_exists() {
         }
         assert!(
             here > 0 || row.contains("Later:") || row.contains("| S38 |"),
-            "nothing covers it, and nothing says why: {row}"
+            "no test covers the line, and it gives no reason: {row}"
         );
         named += here;
     }
-    assert!(named > 100, "the words that are looked for are not there any more: {named}");
+    assert!(named > 100, "too few test names were found, so the format of the table has changed: {named}");
 }

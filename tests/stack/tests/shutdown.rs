@@ -9,7 +9,7 @@ use bkv_stack_tests::chatd::Chatd;
 use bkv_stack_tests::issuer::{CHATD, VAULT};
 use bkv_stack_tests::raw::{Inner, Raw};
 
-/// The limit that ChatD's help promises. A vault has no client to drain and ends sooner.
+/// The limit that ChatD's help documents. A vault has no clients to drain and ends sooner.
 const IN_TIME: Duration = Duration::from_secs(10);
 const ENDED: &str = "all tasks have ended";
 

@@ -8,7 +8,7 @@ use bkv_stack_tests::{Account, Answer, Fleet, RIGHT, bkv};
 
 const WRONG: &str = "wrong password entirely";
 
-/// The code, the words, and a remedy that names `--state`.
+/// Expects the code, the text in the message, and a remedy that names `--state`.
 #[track_caller]
 fn refused(a: Answer, code: i32, word: &str) {
     let a = a.expect(code);
@@ -27,7 +27,7 @@ fn lend(from: &Account<'_>, to: &Account<'_>, device: &str) -> std::path::PathBu
     state
 }
 
-/// S32: a 64-digit key is never written over and never sent, whatever is typed after it.
+/// S32: no command overwrites or sends a 64-digit key.
 #[test]
 fn s32_a_64_digit_key_is_neither_written_over_nor_sent() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -51,7 +51,7 @@ fn s32_a_64_digit_key_is_neither_written_over_nor_sent() {
     assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
 }
 
-/// S29: one folder, two accounts: refused by every command that takes both, before anything is sent, bound or written.
+/// S29: every command refuses a state folder of another account before it sends, binds or writes anything.
 #[test]
 fn s29_another_accounts_state_is_refused_and_nothing_is_bound_to_it() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -151,8 +151,8 @@ fn registering_again_reports_what_it_did_and_never_reuses_a_deleted_key() {
     alice.run(&["delete", "--yes"], "home", None).expect(0);
     let again = alice.run(&["register"], "home", Some(RIGHT)).expect(0);
     assert_eq!(again.json["did"], "new-key");
-    assert_ne!(key(&home), first, "the deleted key was laid again");
-    // It is not lost either: what it encrypted is read with the state that was said.
+    assert_ne!(key(&home), first, "the deleted key was registered again");
+    // The old key is not lost: its backups can be read with the state folder that the command reports.
     let aside = home.join("earlier-1");
     assert!(again.stderr.contains(aside.to_str().unwrap()), "{again:?}");
     assert_eq!(key(&aside), first);
