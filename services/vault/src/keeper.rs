@@ -45,7 +45,7 @@ struct Kept {
 pub struct Unmasked {
     /// The secret from which this generation's OPAQUE keys are derived.
     pub z: Secret32,
-    /// The region's own share. None is reported as `share_missing`.
+    /// The region's own share. Without one, the region reports `SHARE_MISSING`.
     pub share: Option<Share>,
 }
 
@@ -56,7 +56,7 @@ pub enum KeeperError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The stored secrets can't be decoded.
-    #[error("the kept secrets do not read")]
+    #[error("the stored secrets can't be decoded")]
     Malformed,
 }
 

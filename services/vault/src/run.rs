@@ -116,8 +116,8 @@ pub enum RunError {
 pub struct TokenKeys(pub Token);
 
 impl DataKeys for TokenKeys {
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
-        self.0.epoch_mac_blocking(EPOCH, info).map_err(|e| e.to_string())
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
+        self.0.epoch_mac_blocking(EPOCH, info)
     }
 }
 

@@ -14,6 +14,7 @@ use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
+use bkv_hsm::TokenError;
 use bkv_wire::documents::{Root, RootKey};
 use bkv_wire::verifier::WireVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -31,7 +32,7 @@ use bkv_vault::store::DataKeys;
 struct TestKeys(u8);
 
 impl DataKeys for TestKeys {
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
         let digest: [u8; 32] = sha2::Sha256::new_with_prefix([self.0]).chain_update(info).finalize().into();
         Ok(Zeroizing::new(digest))
     }

@@ -43,16 +43,18 @@ mod tests {
             .layer(axum::middleware::from_fn(deadline))
     }
 
-    /// What the server answered before it closed the connection, and how long that took.
+    /// The server's answer before it closed the connection, and the time until then.
     async fn until_closed(sent: &[u8]) -> (String, Duration) {
         let (mut client, server) = tokio::io::duplex(1 << 16);
-        let serving = tokio::spawn(bkv_net::http::serve(server, app(), HEADERS));
-        client.write_all(sent).await.unwrap();
-        let begun = Instant::now();
-        let mut answer = String::new();
-        timeout(10 * REQUEST, client.read_to_string(&mut answer)).await.expect("the server closes").unwrap();
-        serving.await.unwrap();
-        (answer, begun.elapsed())
+        let calling = async {
+            client.write_all(sent).await.unwrap();
+            let begun = Instant::now();
+            let mut answer = String::new();
+            let read = timeout(10 * REQUEST, client.read_to_string(&mut answer)).await;
+            read.expect("the server closes").unwrap();
+            (answer, begun.elapsed())
+        };
+        tokio::join!(calling, bkv_net::http::serve(server, app(), HEADERS)).0
     }
 
     #[tokio::test(start_paused = true)]

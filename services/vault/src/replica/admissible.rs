@@ -11,6 +11,19 @@ use super::status::Phase;
 use crate::peer::Body;
 use crate::raft::types::{Entry, Membership};
 
+/// Why entries or a snapshot do not reach the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Inadmissible {
+    #[error("an entry can't be decoded: {0}")]
+    Malformed(#[from] minicbor::decode::Error),
+    #[error("{0} from more than 30 s in the future: a clock is wrong")]
+    Future(&'static str),
+    #[error("no admission list is in force on this vault")]
+    NoAdmission,
+    #[error("node {0} is not on the admission list")]
+    Stranger(u64),
+}
+
 /// Entries whose time is further ahead of this vault's clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
 
@@ -30,12 +43,11 @@ impl Context {
     }
 
     /// Refuses entries before they reach the log: times in the future, or members that the root did not admit.
-    pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), String> {
+    pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), Inadmissible> {
         for e in entries {
             match &e.payload {
                 EntryPayload::Normal(b) => {
-                    let batch: Batch =
-                        minicbor::decode(&b.0).map_err(|e| format!("an entry does not read: {e}"))?;
+                    let batch: Batch = minicbor::decode(&b.0)?;
                     self.in_time("an entry", batch.time)?;
                 }
                 EntryPayload::Membership(m) => self.no_strangers(m)?,
@@ -45,17 +57,17 @@ impl Context {
         Ok(())
     }
 
-    pub(super) fn in_time(&self, what: &str, time: Time) -> Result<(), String> {
+    pub(super) fn in_time(&self, what: &'static str, time: Time) -> Result<(), Inadmissible> {
         if time.0 > self.clock.now_ms().saturating_add(AHEAD_MS) {
-            return Err(format!("{what} from more than 30 s in the future: a clock is wrong"));
+            return Err(Inadmissible::Future(what));
         }
         Ok(())
     }
 
-    pub(super) fn no_strangers(&self, m: &Membership) -> Result<(), String> {
-        let list = self.admitted.get().ok_or("no admission list")?;
+    pub(super) fn no_strangers(&self, m: &Membership) -> Result<(), Inadmissible> {
+        let list = self.admitted.get().ok_or(Inadmissible::NoAdmission)?;
         m.nodes()
             .find(|(id, _)| list.node(NodeId(**id)).is_none())
-            .map_or(Ok(()), |(stranger, _)| Err(format!("node {stranger} is not on the admission list")))
+            .map_or(Ok(()), |(stranger, _)| Err(Inadmissible::Stranger(*stranger)))
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bkv_core::id::NodeId;
 use bkv_core::join::{Decision, LogPosition};
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::error::Fatal;
+use openraft::{Config, ConfigError, ServerState, SnapshotPolicy};
 
 use super::context::Context;
 use super::handle::Replica;
@@ -20,6 +21,15 @@ use crate::raft::types::{Raft, position};
 /// could otherwise be committed long after the client was told that it failed. The limit is several election times, so that a short pause is not
 /// taken for a loss.
 const UNHEARD_MS: u64 = 1500;
+
+/// Why a Raft group does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("openraft refuses the timings: {0}")]
+    Timings(#[from] ConfigError),
+    #[error("Raft does not start: {0}")]
+    Raft(#[from] Fatal<u64>),
+}
 
 /// Joins one shard, then keeps its status.
 pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
@@ -67,7 +77,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
     let raft = match start_raft(&inner, &replica, goal.is_none()).await {
         Ok(raft) => raft,
         Err(e) => {
-            set(Phase::Halted(e));
+            set(Phase::Halted(e.to_string()));
             return;
         }
     };
@@ -78,7 +88,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
     watch_raft(&inner, &replica, &raft, goal).await;
 }
 
-async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Result<Raft, String> {
+async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Result<Raft, StartError> {
     let config = Config {
         cluster_name: format!("bkv-{}", replica.state.shard),
         heartbeat_interval: inner.config.raft.heartbeat_ms,
@@ -93,12 +103,12 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
         max_payload_entries: 64,
         ..Default::default()
     };
-    let config = Arc::new(config.validate().map_err(|e| e.to_string())?);
+    let config = Arc::new(config.validate()?);
     let state = replica.state.counted(&inner.tasks);
     let net =
         Net { peers: inner.peers.clone(), state: state.clone(), acknowledged: inner.acknowledged.clone() };
     let (log, state) = (state.log.clone(), state);
-    Raft::new(inner.node.0, config, net, log, state).await.map_err(|e| e.to_string())
+    Ok(Raft::new(inner.node.0, config, net, log, state).await?)
 }
 
 /// Turns openraft's metrics into status, and ends catching up.

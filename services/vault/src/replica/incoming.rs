@@ -121,9 +121,9 @@ impl Context {
         if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
             return refuse_raft("entries that do not follow each other");
         }
-        if let Err(why) = self.acceptable(&entries) {
-            tracing::error!(shard = r.state.shard, why, "entries refused on arrival");
-            return refuse_raft(why);
+        if let Err(error) = self.acceptable(&entries) {
+            tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
+            return refuse_raft(error.to_string());
         }
         let rpc = AppendEntriesRequest {
             vote,

@@ -48,9 +48,6 @@ pub enum NodeError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// openraft refuses the timings.
-    #[error("raft timings: {0}")]
-    Timings(String),
 }
 
 /// A running vault's replicas.

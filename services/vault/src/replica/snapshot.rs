@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use openraft::{EmptyNode, Snapshot, SnapshotMeta};
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 
 use super::admissible::{halt, refuse};
 use super::context::Context;
@@ -37,12 +37,9 @@ impl Context {
         let (head, rows) = match self.staging.take(r.state.shard, from, &chunk) {
             Ok(Some(whole)) => whole,
             Ok(None) => return answer(vote),
-            Err(why) => return refuse(why),
+            Err(e) => return refuse(e.to_string()),
         };
-        let meta = match snapshot_meta(&head) {
-            Ok(meta) => meta,
-            Err(why) => return refuse(why),
-        };
+        let Ok(meta) = snapshot_meta(&head) else { return refuse("a snapshot whose head can't be decoded") };
         if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
             return answer(vote); // a late copy: all of it is applied here
         }
@@ -50,9 +47,9 @@ impl Context {
         let fit = self
             .in_time("a snapshot", head.shard.time)
             .and_then(|()| self.no_strangers(meta.last_membership.membership()));
-        if let Err(why) = fit {
-            tracing::error!(shard = r.state.shard, why, "a snapshot refused on arrival");
-            return refuse(why);
+        if let Err(error) = fit {
+            tracing::error!(shard = r.state.shard, %error, "a snapshot refused on arrival");
+            return refuse(error.to_string());
         }
         let mut received = Received { head, rows, confirmed: HashSet::new() };
         match r.state.examine(&mut received).await {
@@ -74,9 +71,9 @@ impl Context {
     }
 }
 
-fn snapshot_meta(head: &Head) -> Result<SnapshotMeta<u64, EmptyNode>, String> {
-    let last = log_id_in(&p::LogId::decode(&head.applied[..]).map_err(|e| e.to_string())?);
-    let membership = stored_membership(head).map_err(|e| e.to_string())?;
+fn snapshot_meta(head: &Head) -> Result<SnapshotMeta<u64, EmptyNode>, DecodeError> {
+    let last = log_id_in(&p::LogId::decode(&head.applied[..])?);
+    let membership = stored_membership(head)?;
     Ok(SnapshotMeta {
         last_log_id: Some(last),
         last_membership: membership,

@@ -12,6 +12,19 @@ use crate::raft::snapshot::{Head, Row};
 /// Most snapshot rows that a peer can make this vault stage.
 const MOST: usize = 4 << 20;
 
+/// Why a chunk is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChunkError {
+    #[error("a snapshot whose head can't be decoded")]
+    Head,
+    #[error("a chunk of another snapshot, or out of order")]
+    OutOfOrder,
+    #[error("a row of a snapshot can't be decoded")]
+    Row,
+    #[error("a snapshot of more than {MOST} rows")]
+    TooLarge,
+}
+
 #[derive(Default)]
 pub(super) struct Staging(Mutex<HashMap<(u16, NodeId), Staged>>);
 
@@ -29,24 +42,24 @@ impl Staging {
         shard: u16,
         from: NodeId,
         chunk: &p::SnapshotChunk,
-    ) -> Result<Option<(Head, Vec<Row>)>, &'static str> {
+    ) -> Result<Option<(Head, Vec<Row>)>, ChunkError> {
         let mut all = self.0.lock();
         let key = (shard, from);
         // Remove the stream first. It stays removed unless it is put back below.
         let before = all.remove(&key);
         let mut staged = if chunk.number == 0 {
-            let head = minicbor::decode(&chunk.head).map_err(|_| "a snapshot whose head does not read")?;
+            let head = minicbor::decode(&chunk.head).map_err(|_| ChunkError::Head)?;
             Staged { stream: chunk.stream, next: 0, head, rows: Vec::new() }
         } else {
             before
                 .filter(|s| s.stream == chunk.stream && s.next == chunk.number)
-                .ok_or("a chunk of another snapshot, or out of order")?
+                .ok_or(ChunkError::OutOfOrder)?
         };
         for row in &chunk.rows {
-            match minicbor::decode(row) {
-                Ok(row) if staged.rows.len() < MOST => staged.rows.push(row),
-                _ => return Err("a row does not read, or there are too many"),
+            if staged.rows.len() >= MOST {
+                return Err(ChunkError::TooLarge);
             }
+            staged.rows.push(minicbor::decode(row).map_err(|_| ChunkError::Row)?);
         }
         if chunk.last {
             return Ok(Some((staged.head, staged.rows)));

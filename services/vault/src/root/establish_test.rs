@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use bkv_hsm::TokenError;
+
 use super::*;
 use crate::env::OsRandom;
 use crate::store::DataKeys;
@@ -10,7 +12,7 @@ const FLEET: FleetId = FleetId([7; 16]);
 struct Keys;
 
 impl DataKeys for Keys {
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
         Ok(Zeroizing::new(bkv_core::hash::tagged("test", &[info]).0))
     }
 }
@@ -39,13 +41,7 @@ impl Seed {
         let keys: Arc<dyn DataKeys> = Arc::new(Keys);
         let store = Store::open(&self.data(), &keys, &OsRandom).unwrap();
         let file = RootFile::read(&self.file(), make.is_some())?;
-        let made = establish(file, make, &store, &FirstStart::of(&self.data()), &OsRandom).await;
-        let open = store.open_elsewhere();
-        drop(store);
-        while open() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        made
+        establish(file, make, &store, &FirstStart::of(&self.data()), &OsRandom).await
     }
 }
 

@@ -1,16 +1,19 @@
 //! What one region does for an account, whichever vault leads: evaluate, acknowledge, attest. Always from its own applied state.
 
+mod acknowledgement;
 mod boot;
 mod cache;
 mod documents;
-mod evaluate;
-mod making;
+mod error;
+mod evaluation;
+mod fleet;
 mod peers;
 mod refresher;
 mod root;
 
 pub use documents::{DocumentsError, Installed};
-pub(crate) use making::MakeFleetError;
+pub use error::RegionError;
+pub(crate) use fleet::MakeFleetError;
 pub(crate) use root::{HandOverError, SignError};
 
 use std::path::PathBuf;
@@ -19,7 +22,7 @@ use std::time::Duration;
 
 use bkv_core::account::Account;
 use bkv_core::document::Documents;
-use bkv_core::id::{AccountId, Era, Lineage, NodeId, RegId, Route, Slot};
+use bkv_core::id::{AccountId, Era, Lineage, NodeId, Route, Slot};
 use bkv_core::shard::Fleet;
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_core::view;
@@ -32,7 +35,6 @@ use bkv_wire::proto::inner as p;
 use hmac::{Hmac, Mac as _};
 use parking_lot::{Mutex, RwLock};
 use sha2::Sha256;
-use tokio::time::Instant;
 
 use crate::env::{Clock, Observer, Random};
 use crate::keeper::TokenKeeper;
@@ -256,51 +258,6 @@ impl Vault {
         let a = view::attested(&fleet, id, account.as_deref(), nonce, slot, index);
         let (certificate, signature) = self.sign(&statement::attestation(&a))?;
         Some(p::Attestation::new(&a, certificate, signature))
-    }
-
-    /// This region's acknowledgement that a registration is stored and its share fits. Given only once the registration is on disk.
-    pub(crate) async fn acknowledge(
-        &self,
-        replica: &Replica,
-        id: &AccountId,
-        reg_id: &RegId,
-        index: u64,
-        deadline: Instant,
-    ) -> Result<p::Acknowledgement, String> {
-        replica.wait_durable(index, deadline).await.map_err(|e| e.to_string())?;
-        let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
-        // Whatever index the caller named, wait until the acknowledged registration is on this disk.
-        replica.wait_durable(account.changed, deadline).await.map_err(|e| e.to_string())?;
-        let stored = account.stored.as_ref().map(|s| (&s.record, s.hash, s.shares));
-        let live = account.live.as_ref().map(|l| (&l.record, l.hash, l.shares));
-        let (record, hash, shares) = stored
-            .into_iter()
-            .chain(live)
-            .find(|(r, ..)| r.reg_id == *reg_id)
-            .ok_or("no such registration")?;
-        if self.unmask(replica, id, record).await?.share.is_none() {
-            return Err("share_missing".into());
-        }
-        let slot = self.slot().ok_or("not on the admission list")?;
-        let word = statement::acknowledgement(&record.lineage, record.era, reg_id, slot, &hash, &shares);
-        let (certificate, signature) = self.sign(&word).ok_or("no boot key")?;
-        Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
-    }
-
-    /// Unmasks the secrets of a registration. Stores a better masked form if the token allows it now.
-    pub(crate) async fn unmask(
-        &self,
-        replica: &Replica,
-        id: &AccountId,
-        record: &bkv_core::record::Record,
-    ) -> Result<crate::keeper::Unmasked, String> {
-        let kept = replica.secrets(id, &record.reg_id).map_err(|e| e.to_string())?.ok_or("share_missing")?;
-        let (unmasked, better) =
-            self.keeper.unmask(id, &record.reg_id, record, &kept).await.map_err(|e| e.to_string())?;
-        if let Some(better) = better {
-            replica.keep_secrets(id, &record.reg_id, better);
-        }
-        Ok(unmasked)
     }
 
     /// The account id of a subject. Only vaults can compute it.

@@ -4,9 +4,11 @@ use std::sync::Weak;
 
 use bkv_core::id::{AccountId, AttemptId, NodeId, RegId};
 use bkv_wire::proto::peer as p;
-use prost::Message as _;
+use bytes::Bytes;
+use prost::Message;
 use tokio::time::Instant;
 
+use super::error::RegionError;
 use super::{REGIONS, Vault};
 use crate::peer::Body;
 use crate::replica::{PeerService, Replica};
@@ -21,6 +23,17 @@ fn shard(vault: &Vault, number: u32) -> Option<&Replica> {
     vault.node.replicas().get(usize::try_from(number).ok()?)
 }
 
+/// (what the region contributes, why it is missing), one of them empty.
+fn encoded(vault: &Vault, answer: Result<impl Message, RegionError>) -> (Bytes, Bytes) {
+    match answer {
+        Ok(contribution) => (contribution.encode_to_vec().into(), Bytes::new()),
+        Err(e) => {
+            let slot = vault.slot().map_or(0, |slot| slot.0);
+            (Bytes::new(), e.missing(slot).encode_to_vec().into())
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl PeerService for Answers {
     async fn handle(&self, _: NodeId, body: Body) -> Body {
@@ -32,29 +45,18 @@ impl PeerService for Answers {
                 let (Some(replica), (Ok(id), Ok(attempt))) = (shard(&vault, e.shard), ids) else {
                     return failed("malformed");
                 };
-                Body::Evaluated(match vault.evaluate(replica, &id, &attempt, e.committed, deadline).await {
-                    Ok(evaluation) => {
-                        p::Evaluated { evaluation: evaluation.encode_to_vec().into(), missing: String::new() }
-                    }
-                    Err(missing) => p::Evaluated { evaluation: bytes::Bytes::new(), missing },
-                })
+                let answer = vault.evaluate(replica, &id, &attempt, e.committed, deadline).await;
+                let (evaluation, missing) = encoded(&vault, answer);
+                Body::Evaluated(p::Evaluated { evaluation, missing })
             }
             Body::Acknowledge(a) => {
                 let ids = (AccountId::try_from(&a.account[..]), RegId::try_from(&a.reg_id[..]));
                 let (Some(replica), (Ok(id), Ok(reg_id))) = (shard(&vault, a.shard), ids) else {
                     return failed("malformed");
                 };
-                Body::Acknowledged(
-                    match vault.acknowledge(replica, &id, &reg_id, a.committed, deadline).await {
-                        Ok(ack) => p::AcknowledgeAnswer {
-                            acknowledgement: ack.encode_to_vec().into(),
-                            missing: String::new(),
-                        },
-                        Err(missing) => {
-                            p::AcknowledgeAnswer { acknowledgement: bytes::Bytes::new(), missing }
-                        }
-                    },
-                )
+                let answer = vault.acknowledge(replica, &id, &reg_id, a.committed, deadline).await;
+                let (acknowledgement, missing) = encoded(&vault, answer);
+                Body::Acknowledged(p::AcknowledgeAnswer { acknowledgement, missing })
             }
             Body::Attest(a) => {
                 let nonce: Option<[u8; 32]> = a.nonce[..].try_into().ok();
@@ -67,7 +69,9 @@ impl PeerService for Answers {
                     return failed(e.to_string());
                 }
                 match vault.attest(replica, &id, nonce) {
-                    Some(word) => Body::Attested(p::Attested { attestation: word.encode_to_vec().into() }),
+                    Some(attestation) => {
+                        Body::Attested(p::Attested { attestation: attestation.encode_to_vec().into() })
+                    }
                     None => failed("not initialised"),
                 }
             }

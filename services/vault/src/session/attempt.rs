@@ -12,6 +12,7 @@ use bkv_core::view;
 use bkv_crypto::opaque::{Server, ServerState, SessionKey};
 use bkv_crypto::reply;
 use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::missing_region::Reason;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::peer;
@@ -23,16 +24,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::reply::{no, refused};
 use super::{Login, Session};
-use crate::peer::Body;
+use crate::peer::{Body, PeerError};
 use crate::replica::{Committed, ProposeError};
-use crate::service::REGIONS;
+use crate::service::{REGIONS, RegionError};
 
 /// If a region has not evaluated after this time, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
 /// How often a Begin is proposed because another attempt took the ordinal.
 const AGAIN: usize = 4;
 
-type Evaluated = (u8, Result<p::Evaluation, String>);
+/// One region's answer.
+type Evaluated = Result<p::Evaluation, p::MissingRegion>;
 
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
@@ -87,7 +89,7 @@ impl Session {
     ) -> Result<Answer, ProposeError> {
         let (id, replica, fleet) = self.known()?;
         let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
-        let Some(word) = view::attempt(&fleet, &id, &account).filter(|a| a.attempt == *attempt) else {
+        let Some(pending) = view::attempt(&fleet, &id, &account).filter(|a| a.attempt == *attempt) else {
             return Ok(no(Code::NoAttempt, "superseded or closed"));
         };
         let admission = &fleet.documents.admission;
@@ -106,22 +108,12 @@ impl Session {
         };
         let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Evaluated> {
             let (peers, node, slot, call) = (self.vault.node.peers().clone(), m.node, m.slot.0, call.clone());
-            Box::pin(async move {
-                let answer = match peers.call(node, Body::Evaluate(call), until).await {
-                    Ok(Body::Evaluated(e)) if !e.evaluation.is_empty() => {
-                        p::Evaluation::decode(e.evaluation).map_err(|e| e.to_string())
-                    }
-                    Ok(Body::Evaluated(e)) => Err(e.missing),
-                    Ok(_) => Err("not understood".into()),
-                    Err(e) => Err(e.to_string()),
-                };
-                (slot, answer)
-            })
+            Box::pin(async move { evaluated(slot, peers.call(node, Body::Evaluate(call), until).await) })
         };
         let mut running: FuturesUnordered<BoxFuture<'_, Evaluated>> = FuturesUnordered::new();
         let own_slot = self.vault.slot().map_or(0, |s| s.0);
         let own = self.vault.evaluate(&replica, &id, attempt, index, until);
-        running.push(Box::pin(async move { (own_slot, own.await) }));
+        running.push(Box::pin(async move { own.await.map_err(|e| e.missing(own_slot)) }));
         let first = if all { usize::MAX } else { want - 1 };
         for m in next.by_ref().take(first) {
             running.push(ask(m));
@@ -130,10 +122,10 @@ impl Session {
         let mut hedge = Instant::now() + HEDGE;
         while !running.is_empty() && (all || good.len() < want) {
             tokio::select! {
-                Some((slot, answer)) = running.next() => match answer {
+                Some(answer) = running.next() => match answer {
                     Ok(e) => good.push(e),
-                    Err(reason) => {
-                        missing.push(p::MissingRegion { slot: u32::from(slot), reason });
+                    Err(region) => {
+                        missing.push(region);
                         if let Some(m) = next.next() {
                             running.push(ask(m));
                         }
@@ -150,20 +142,20 @@ impl Session {
             }
         }
         if good.len() < want {
-            let words: Vec<String> =
-                missing.iter().map(|m| format!("slot {}: {}", m.slot, m.reason)).collect();
-            return Ok(no(Code::TooFewRegions, &words.join("; ")));
+            let details: Vec<String> =
+                missing.iter().map(|m| format!("slot {}: {}", m.slot, m.detail)).collect();
+            return Ok(no(Code::TooFewRegions, &details.join("; ")));
         }
         Ok(Answer::Begun(p::Begun {
-            generation: word.generation.0,
-            ordinal: word.ordinal.0,
-            commitments: word.commitments.iter().map(|c| c.0.to_vec().into()).collect(),
-            ksf_memory_kib: word.ksf.memory_kib,
-            ksf_passes: word.ksf.passes,
-            ksf_lanes: word.ksf.lanes,
-            record: word.record.0.to_vec().into(),
-            success: word.success.0,
-            budget: word.budget,
+            generation: pending.generation.0,
+            ordinal: pending.ordinal.0,
+            commitments: pending.commitments.iter().map(|c| c.0.to_vec().into()).collect(),
+            ksf_memory_kib: pending.ksf.memory_kib,
+            ksf_passes: pending.ksf.passes,
+            ksf_lanes: pending.ksf.lanes,
+            record: pending.record.0.to_vec().into(),
+            success: pending.success.0,
+            budget: pending.budget,
             evaluations: good,
             missing,
         }))
@@ -195,7 +187,7 @@ impl Session {
             return Ok(Err(no(Code::NoAttempt, "superseded or closed")));
         };
         let Some(live) = &account.live else { return Ok(Err(no(Code::NoKey, ""))) };
-        let unavailable = |e: String| ProposeError::Unavailable(e);
+        let unavailable = |e: RegionError| ProposeError::Unavailable(e.to_string());
         let unmasked = self.vault.secrets_of(&replica, &id, account, attempt).await.map_err(unavailable)?;
         let answered = Server::new(unmasked.z.expose())
             .and_then(|s| s.answer(seed.expose(), &live.record.upload, &context.0, ke1));
@@ -289,5 +281,56 @@ impl Session {
             committed.time,
         );
         Ok(Answer::Finished(p::Finished { sealed: sealed.into(), receipt }))
+    }
+}
+
+/// Reads a region's answer to Evaluate. The slot comes from the admission list, not from the answer.
+fn evaluated(slot: u8, answer: Result<Body, PeerError>) -> Evaluated {
+    let slot = u32::from(slot);
+    let missing = |reason: Reason, detail: String| p::MissingRegion { slot, detail, reason: reason.into() };
+    match answer {
+        Ok(Body::Evaluated(e)) if !e.evaluation.is_empty() => p::Evaluation::decode(e.evaluation)
+            .map_err(|e| missing(Reason::Unspecified, format!("its evaluation can't be decoded: {e}"))),
+        Ok(Body::Evaluated(e)) => Err(match p::MissingRegion::decode(e.missing) {
+            Ok(m) => p::MissingRegion { slot, ..m },
+            Err(e) => missing(Reason::Unspecified, format!("its answer can't be decoded: {e}")),
+        }),
+        Ok(_) => Err(missing(Reason::Unspecified, "its answer is of another kind".into())),
+        Err(e @ (PeerError::Unreachable { .. } | PeerError::Late(_))) => {
+            Err(missing(Reason::Unreachable, e.to_string()))
+        }
+        Err(e @ (PeerError::NotAdmitted(_) | PeerError::NoAddress(_) | PeerError::Refused { .. })) => {
+            Err(missing(Reason::Unavailable, e.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_wire::proto::peer::Evaluated as Message;
+
+    use super::*;
+    use crate::service::RegionError;
+
+    #[test]
+    fn a_region_without_its_share_is_reported_with_the_slot_of_the_list() {
+        let lie = RegionError::NoShare.missing(9).encode_to_vec().into();
+        let answer = Body::Evaluated(Message { missing: lie, ..Default::default() });
+        let missing = evaluated(2, Ok(answer)).unwrap_err();
+        assert_eq!((missing.slot, missing.reason()), (2, Reason::ShareMissing));
+        assert_eq!(missing.detail, RegionError::NoShare.to_string());
+    }
+
+    #[test]
+    fn a_region_that_does_not_answer_is_unreachable() {
+        let missing = evaluated(3, Err(PeerError::Late("eu".into()))).unwrap_err();
+        assert_eq!((missing.slot, missing.reason()), (3, Reason::Unreachable));
+    }
+
+    /// A vault of an earlier version sends neither an evaluation nor a reason that this one knows.
+    #[test]
+    fn an_answer_without_a_reason_is_unspecified() {
+        let missing = evaluated(1, Ok(Body::Evaluated(Message::default()))).unwrap_err();
+        assert_eq!((missing.slot, missing.reason()), (1, Reason::Unspecified));
     }
 }

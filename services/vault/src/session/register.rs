@@ -111,7 +111,7 @@ impl Session {
         let own = self.vault.acknowledge(&replica, &id, &reg_id, index, until);
         let (own, asked) = tokio::join!(own, asked);
         if let Err(why) = &own {
-            tracing::warn!(why, "this region can't acknowledge a registration");
+            tracing::warn!(error = %why, "this region can't acknowledge a registration");
         }
         let mut acknowledgements: Vec<p::Acknowledgement> = own.into_iter().collect();
         acknowledgements.extend(asked.into_iter().filter_map(|a| match a {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bkv_hsm::TokenError;
+
 /// Errors of the store. Each names what failed and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -27,14 +29,22 @@ pub enum StoreError {
     #[error("store: can't write ({0}): free some space; nothing that was acknowledged is lost")]
     Write(String),
     /// A row does not decrypt at its place: it is damaged, or was moved from another place.
-    #[error("store: the row at {0} does not open: damaged, or moved from another place, shard or vault")]
+    #[error(
+        "store: the row at {0} does not decrypt: it is damaged, or comes from another place, shard or vault"
+    )]
     Sealed(String),
     /// A row decrypts but can't be decoded.
-    #[error("store: the row at {0} does not read: {1}")]
+    #[error("store: the row at {0} can't be decoded: {1}")]
     Malformed(String, String),
     /// The token returned no data key.
     #[error("store: no data key: {0}")]
-    Key(String),
+    Key(#[from] TokenError),
+    /// A row names a boot that the store does not know.
+    #[error("store: a row was sealed at boot {0}, which this store does not know")]
+    UnknownBoot(u32),
+    /// The token returned a data key of another length.
+    #[error("store: the data key has not 32 bytes")]
+    KeyLength,
     /// The writer thread has ended.
     #[error("store: closed")]
     Closed,

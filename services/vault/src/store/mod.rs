@@ -54,17 +54,10 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Rows handed in but not on disk yet: place → (job number, value).
 type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
 
-/// The open file. Fields are dropped in this order: the file is closed and unlocked before the mark is dropped.
-struct Open {
-    db: Database,
-    #[cfg_attr(not(test), allow(dead_code))] // tests ask whether it is gone
-    closed: Arc<()>,
-}
-
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    db: Arc<Open>,
+    db: Arc<Database>,
     sealer: Arc<Sealer>,
     writer: Arc<Writer>,
     unflushed: Unflushed,
@@ -96,7 +89,7 @@ impl Store {
     /// Opens the store over an open database: tests and simulations bring their own backend.
     pub fn over(db: Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
         let sealer = Arc::new(seal::start(&db, keys, random)?);
-        let db = Arc::new(Open { db, closed: Arc::default() });
+        let db = Arc::new(db);
         let unflushed = Unflushed::default();
         let options = HistogramOpts::new(
             "bkv_vault_log_fsync_duration_seconds",
@@ -119,13 +112,6 @@ impl Store {
         self.writer.failed()
     }
 
-    /// A function that returns true while some clone holds the file open. Call it after this clone is dropped.
-    #[cfg(test)]
-    pub(crate) fn open_elsewhere(&self) -> impl Fn() -> bool + use<> {
-        let closed = Arc::downgrade(&self.db.closed);
-        move || closed.strong_count() > 0
-    }
-
     /// How long commits take.
     pub(crate) fn times(&self) -> Histogram {
         self.times.clone()
@@ -142,14 +128,14 @@ impl Store {
     }
 
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
-        let tx = self.db.db.begin_read()?;
+        let tx = self.db.begin_read()?;
         let table = tx.open_table(ROWS)?;
         Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
     }
 
     /// The disk as it is now, without later writes. Call [`Self::flush`] first.
     pub fn view(&self) -> Result<View, StoreError> {
-        Ok(View { tx: self.db.db.begin_read()?, sealer: self.sealer.clone() })
+        Ok(View { tx: self.db.begin_read()?, sealer: self.sealer.clone() })
     }
 
     /// Like [`View::rows`], on the disk as it is now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bkv_hsm::TokenError;
 use hmac::{Hmac, Mac as _};
 use parking_lot::Mutex;
 use redb::{Database, ReadableTable as _, TableDefinition};
@@ -23,8 +24,8 @@ const HEAD: usize = 12;
 
 /// Derives data keys in the token: HMAC(epoch, info).
 pub trait DataKeys: Send + Sync + 'static {
-    /// The key for `info`. The error describes the token's failure.
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String>;
+    /// The key for `info`.
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError>;
 }
 
 pub(super) struct Sealer {
@@ -62,7 +63,7 @@ pub(super) fn start(
     boots.insert(boot, nonce.to_vec());
     // Places must stay the same in later boots, so their key is derived from the first boot's nonce.
     let first = boots.get(&1).cloned().unwrap_or_default();
-    let places = keys.data_key(&[b"bkv/places/1".as_slice(), &first].concat()).map_err(StoreError::Key)?;
+    let places = keys.data_key(&[b"bkv/places/1".as_slice(), &first].concat())?;
     Ok(Sealer { keys: keys.clone(), boots, boot, counter: AtomicU64::new(0), open: Mutex::default(), places })
 }
 
@@ -72,12 +73,10 @@ impl Sealer {
         if let Some(key) = open.get(&(boot, shard)) {
             return Ok(key.clone());
         }
-        let nonce =
-            self.boots.get(&boot).ok_or_else(|| StoreError::Key(format!("boot {boot} is unknown")))?;
+        let nonce = self.boots.get(&boot).ok_or(StoreError::UnknownBoot(boot))?;
         let info = [b"bkv/rows/1".as_slice(), &shard.to_be_bytes(), nonce].concat();
-        let key = self.keys.data_key(&info).map_err(StoreError::Key)?;
-        let key = UnboundKey::new(&AES_256_GCM, key.as_slice())
-            .map_err(|_| StoreError::Key("wrong length".into()))?;
+        let key = self.keys.data_key(&info)?;
+        let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| StoreError::KeyLength)?;
         let key = Arc::new(LessSafeKey::new(key));
         open.insert((boot, shard), key.clone());
         Ok(key)

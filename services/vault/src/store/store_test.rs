@@ -1,3 +1,4 @@
+use bkv_hsm::TokenError;
 use sha2::Digest as _;
 
 use super::*;
@@ -7,7 +8,7 @@ use crate::env::OsRandom;
 pub(crate) struct TestKeys(pub [u8; 32]);
 
 impl DataKeys for TestKeys {
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
         let digest: [u8; 32] = sha2::Sha256::new_with_prefix(self.0).chain_update(info).finalize().into();
         Ok(Zeroizing::new(digest))
     }

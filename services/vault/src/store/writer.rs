@@ -15,7 +15,7 @@ use prometheus::Histogram;
 use redb::Database;
 use tokio::sync::watch;
 
-use super::{Done, Open, Place, ROWS, StoreError, Unflushed};
+use super::{Done, Place, ROWS, StoreError, Unflushed};
 
 /// Most jobs in one transaction.
 const MOST: usize = 1024;
@@ -41,7 +41,7 @@ pub(super) type Failed = Arc<watch::Sender<Option<StoreError>>>;
 
 impl Writer {
     pub(super) fn start(
-        db: Arc<Open>,
+        db: Arc<Database>,
         unflushed: Unflushed,
         failed: Failed,
         times: Histogram,
@@ -50,7 +50,7 @@ impl Writer {
         let fails = failed.clone();
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(&db.db, &rx, &unflushed, &fails, &times))
+            .spawn(move || run(&db, &rx, &unflushed, &fails, &times))
             .map_err(|e| StoreError::Database(format!("no thread to write: {e}")))?;
         let (jobs, thread) = (Mutex::new(Some(tx)), Mutex::new(Some(thread)));
         Ok(Self { jobs, thread, number: AtomicU64::new(0), failed })

@@ -15,6 +15,7 @@ use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_crypto::delivery::DeliveryKey;
+use bkv_hsm::TokenError;
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::verifier::WireVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -38,7 +39,7 @@ pub const BUDGET: u32 = 6;
 struct SoftKeys(u8);
 
 impl DataKeys for SoftKeys {
-    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, String> {
+    fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
         let digest: [u8; 32] = sha2::Sha256::new_with_prefix([self.0]).chain_update(info).finalize().into();
         Ok(Zeroizing::new(digest))
     }

@@ -11,7 +11,9 @@ use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
 use super::Vault;
+use super::error::RegionError;
 use crate::keeper::Unmasked;
+use crate::raft::floor::Floor;
 use crate::replica::Replica;
 
 impl Vault {
@@ -23,38 +25,38 @@ impl Vault {
         attempt: &AttemptId,
         index: u64,
         deadline: Instant,
-    ) -> Result<p::Evaluation, String> {
-        replica.wait_applied(index, deadline).await.map_err(|e| e.to_string())?;
+    ) -> Result<p::Evaluation, RegionError> {
+        replica.wait_applied(index, deadline).await?;
         if let Some(why) = replica.halted() {
-            return Err(format!("halted: {why}"));
+            return Err(RegionError::Halted(why));
         }
-        let fleet = replica.fleet().ok_or("not initialised")?;
-        let slot = self.slot().ok_or("not on the admission list")?;
-        let account = replica.account(id).map_err(|e| e.to_string())?.ok_or("no such account")?;
-        let word =
-            view::attempt(&fleet, id, &account).filter(|a| a.attempt == *attempt).ok_or("no such attempt")?;
-        let floor = replica.floor(id, deadline).await.map_err(|e| e.to_string())?;
+        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
+        let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
+        let pending = view::attempt(&fleet, id, &account)
+            .filter(|a| a.attempt == *attempt)
+            .ok_or(RegionError::NotPending)?;
+        let floor = replica.floor(id, deadline).await?;
         // The floor decides what this region may evaluate, not the state: it was written when the charge was applied, and a leader can't take it
         // back.
-        let same = floor.generation == word.generation
-            && floor.ordinal == word.ordinal
-            && floor.attempt == word.attempt
-            && floor.blinded == word.blinded;
+        let same = floor.generation == pending.generation
+            && floor.ordinal == pending.ordinal
+            && floor.attempt == pending.attempt
+            && floor.blinded == pending.blinded;
         if !same {
-            return Err("share_missing: the floor is another attempt's".into());
+            return Err(RegionError::OtherFloor);
         }
         wait_is_over(&account, &floor, self.clock.now_ms())?;
         let unmasked = self.secrets_of(replica, id, &account, attempt).await?;
-        let share = unmasked.share.as_ref().ok_or("share_missing")?;
-        let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or("no such attempt")?;
-        let commitments = Commitments::parse(&word.commitments).map_err(|e| e.to_string())?;
-        let public = commitments.public_share(slot).map_err(|e| e.to_string())?;
-        let context = statement::proof_context(&word, slot);
-        self.observer.evaluating(slot, &word);
-        let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &word.blinded)
-            .map_err(|e| e.to_string())?;
-        let (certificate, signature) =
-            self.sign(&statement::evaluation(&word, slot, &e.beta)).ok_or("no boot key")?;
+        let share = unmasked.share.as_ref().ok_or(RegionError::NoShare)?;
+        let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or(RegionError::NotPending)?;
+        let commitments = Commitments::parse(&pending.commitments)?;
+        let public = commitments.public_share(slot)?;
+        let context = statement::proof_context(&pending, slot);
+        self.observer.evaluating(slot, &pending);
+        let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &pending.blinded)?;
+        let statement = statement::evaluation(&pending, slot, &e.beta);
+        let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Evaluation {
             slot: u32::from(slot.0),
             beta: e.beta.0.to_vec().into(),
@@ -71,8 +73,8 @@ impl Vault {
         id: &AccountId,
         account: &Account,
         attempt: &AttemptId,
-    ) -> Result<Arc<Unmasked>, String> {
-        let live = account.live.as_ref().ok_or("no key")?;
+    ) -> Result<Arc<Unmasked>, RegionError> {
+        let live = account.live.as_ref().ok_or(RegionError::NoKey)?;
         let (key, reg_id) = ((*id, *attempt), live.record.reg_id);
         if let Some(known) = self.cache.get(&key, &reg_id) {
             return Ok(known);
@@ -95,15 +97,11 @@ impl Vault {
 
 /// Measures the wait by this region's own clock since it applied the previous attempt, so a leader whose clock is ahead can't shorten it. A region
 /// that has just caught up makes its clients wait once more instead of trusting entry times. That costs no try.
-fn wait_is_over(account: &Account, floor: &crate::raft::floor::Floor, now_ms: u64) -> Result<(), String> {
+fn wait_is_over(account: &Account, floor: &Floor, now_ms: u64) -> Result<(), RegionError> {
     let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
     let failures_before = account.failures().saturating_sub(1);
     let wait = live.record.attempts.wait_after(failures_before);
     let passed = now_ms.saturating_sub(previous);
     // Half a second of tolerance: entries reach regions at slightly different moments.
-    if passed.saturating_add(500) < wait {
-        Err(format!("wait: {passed} ms of {wait} have passed here"))
-    } else {
-        Ok(())
-    }
+    if passed.saturating_add(500) < wait { Err(RegionError::Wait { passed, wait }) } else { Ok(()) }
 }

@@ -1,0 +1,58 @@
+//! One region's acknowledgement of a registration: clients confirm a registration only with acknowledgements of t regions.
+
+use bkv_core::id::{AccountId, RegId};
+use bkv_core::record::Record;
+use bkv_core::statement;
+use bkv_wire::proto::inner as p;
+use tokio::time::Instant;
+
+use super::Vault;
+use super::error::RegionError;
+use crate::keeper::Unmasked;
+use crate::replica::Replica;
+
+impl Vault {
+    /// This region's acknowledgement that a registration is stored and its share fits. Given only once the registration is on disk.
+    pub(crate) async fn acknowledge(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        reg_id: &RegId,
+        index: u64,
+        deadline: Instant,
+    ) -> Result<p::Acknowledgement, RegionError> {
+        replica.wait_durable(index, deadline).await?;
+        let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
+        // The caller's index may be too low. Wait until the acknowledged registration is on this disk.
+        replica.wait_durable(account.changed, deadline).await?;
+        let stored = account.stored.as_ref().map(|s| (&s.record, s.hash, s.shares));
+        let live = account.live.as_ref().map(|l| (&l.record, l.hash, l.shares));
+        let (record, hash, shares) = stored
+            .into_iter()
+            .chain(live)
+            .find(|(r, ..)| r.reg_id == *reg_id)
+            .ok_or(RegionError::NoRegistration)?;
+        if self.unmask(replica, id, record).await?.share.is_none() {
+            return Err(RegionError::NoShare);
+        }
+        let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
+        let statement = statement::acknowledgement(&record.lineage, record.era, reg_id, slot, &hash, &shares);
+        let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
+        Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
+    }
+
+    /// Unmasks the secrets of a registration. Stores a better masked form if the token allows it now.
+    pub(super) async fn unmask(
+        &self,
+        replica: &Replica,
+        id: &AccountId,
+        record: &Record,
+    ) -> Result<Unmasked, RegionError> {
+        let kept = replica.secrets(id, &record.reg_id)?.ok_or(RegionError::NoShare)?;
+        let (unmasked, better) = self.keeper.unmask(id, &record.reg_id, record, &kept).await?;
+        if let Some(better) = better {
+            replica.keep_secrets(id, &record.reg_id, better);
+        }
+        Ok(unmasked)
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a region does not evaluate or acknowledge.
+
+use bkv_crypto::toprf::ToprfError;
+use bkv_wire::proto::inner::MissingRegion;
+use bkv_wire::proto::inner::missing_region::Reason;
+
+use crate::keeper::KeeperError;
+use crate::replica::ProposeError;
+use crate::store::StoreError;
+
+/// Why this region does not evaluate or acknowledge.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    /// The replica did not reach the index in time.
+    #[error(transparent)]
+    Replica(#[from] ProposeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secrets can't be unmasked.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The commitments or the blinded element are invalid.
+    #[error(transparent)]
+    Toprf(#[from] ToprfError),
+    /// The shard is halted until an operator has looked at it.
+    #[error("halted: {0}")]
+    Halted(String),
+    /// The shard has no fleet yet.
+    #[error("this shard has no fleet yet")]
+    NotInitialised,
+    /// This vault is not on the admission list.
+    #[error("this vault is not on the admission list")]
+    NotAdmitted,
+    /// The boot key is not certified yet.
+    #[error("this vault has no certified boot key")]
+    NoBootKey,
+    /// This replica has no such account.
+    #[error("no such account")]
+    NoAccount,
+    /// The account has no live key.
+    #[error("the account has no live key")]
+    NoKey,
+    /// The account has no such registration.
+    #[error("no such registration")]
+    NoRegistration,
+    /// This region holds no share of the registration that it can use.
+    #[error("this region holds no share of the registration")]
+    NoShare,
+    /// The attempt is not the pending one.
+    #[error("this attempt is not pending")]
+    NotPending,
+    /// The floor belongs to another attempt, or came with a snapshot.
+    #[error("the floor of this region belongs to another attempt")]
+    OtherFloor,
+    /// The wait is not over by this region's own clock.
+    #[error("{passed} ms of a wait of {wait} ms have passed by this region's clock")]
+    Wait {
+        /// Milliseconds since this region applied the previous attempt.
+        passed: u64,
+        /// The wait in milliseconds.
+        wait: u64,
+    },
+}
+
+impl RegionError {
+    /// The reason as clients and other vaults get it.
+    const fn reason(&self) -> Reason {
+        match self {
+            Self::NoShare => Reason::ShareMissing,
+            Self::NotPending | Self::OtherFloor => Reason::OtherAttempt,
+            Self::Wait { .. } => Reason::Wait,
+            Self::Replica(_)
+            | Self::Store(_)
+            | Self::Keeper(_)
+            | Self::Toprf(_)
+            | Self::Halted(_)
+            | Self::NotInitialised
+            | Self::NotAdmitted
+            | Self::NoBootKey
+            | Self::NoAccount
+            | Self::NoKey
+            | Self::NoRegistration => Reason::Unavailable,
+        }
+    }
+
+    /// The message that a client gets in place of this region's evaluation.
+    pub(crate) fn missing(&self, slot: u8) -> MissingRegion {
+        MissingRegion { slot: u32::from(slot), detail: self.to_string(), reason: self.reason().into() }
+    }
+}
