@@ -40,6 +40,21 @@ def roles(values, all_):
         yield f"bindings {bound} do not give {pairs} to the operator's account alone"
 
 
+def alerts(monitoring):
+    """monitoring/rules.yaml with the runbook_url that the values ask for."""
+    rules = yaml.safe_load((ROOT / "monitoring/rules.yaml").read_text())
+    base, url = monitoring.get("runbookBase"), monitoring.get("prometheusRule", {}).get("runbookUrl")
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        path = rule["annotations"]["runbook_url"]
+        if base:
+            page = path.removeprefix("docs/").removesuffix(".md")
+            path = f"{base}/{page}.html#{rule['alert'].lower()}"
+        elif url:
+            path = f"{url}/{path.removeprefix('docs/runbooks/')}"
+        rule["annotations"]["runbook_url"] = path
+    return rules
+
+
 def copies(values, all_):
     """The definition, the alerts and the dashboard arrive as they are in the sources."""
     crd = yaml.safe_load((ROOT / "crds/backupkeyvaults.bkv.dev.yaml").read_text())
@@ -48,13 +63,14 @@ def copies(values, all_):
             yield "the CRD is not the one of crds/"
         if got["metadata"]["annotations"].get("helm.sh/resource-policy") != "keep":
             yield "`helm uninstall` would delete the CRD, and with it every vault"
-    rules = (ROOT / "monitoring/rules.yaml").read_text()
     monitoring = values.get("monitoring", {})
-    url = monitoring.get("prometheusRule", {}).get("runbookUrl")
-    wanted = yaml.safe_load(rules.replace("runbook_url: docs/runbooks/", f"runbook_url: {url}/") if url else rules)
     for got in only(all_, "PrometheusRule"):
-        if got["spec"] != wanted:
-            yield "the PrometheusRule does not hold monitoring/rules.yaml"
+        if got["spec"] != alerts(monitoring):
+            yield "the PrometheusRule does not hold monitoring/rules.yaml with the links to the runbooks"
+    passed = [a for o in only(all_, "Deployment") for a in o["spec"]["template"]["spec"]["containers"][0]["args"] if "runbook" in a]
+    base = monitoring.get("runbookBase")
+    if passed != ([f"--runbook-base={base}"] if base else []):
+        yield f"the operator gets {passed} for monitoring.runbookBase {base!r}"
     for got in only(all_, "ConfigMap", "bkv-dashboard"):
         if json.loads(got["data"]["bkv.json"]) != json.loads((ROOT / "monitoring/dashboard.json").read_text()):
             yield "the dashboard is not monitoring/dashboard.json"

@@ -1,4 +1,4 @@
-"""Every alert has a runbook, a test in which it fires, a test in which it does not, a severity; every runbook has an alert."""
+"""Every alert has a severity, a runbook with the anchor that links use, a test in which it fires and one in which it does not. Every runbook has an alert."""
 
 import re
 import sys
@@ -6,6 +6,9 @@ import sys
 import yaml
 
 from queries import HERE, ROOT, alerts
+
+sys.path.append(str(ROOT / "scripts"))
+from check_docs import anchors  # noqa: E402
 
 SECTIONS = ["## Look", "## Mend", "## Never", "## Escalate"]
 
@@ -37,6 +40,9 @@ def faults():
         text = (ROOT / path).read_text()
         if not text.startswith(f"# {name}\n"):
             yield f"{path}: should begin with “# {name}”"
+        # The chart's value monitoring.runbookBase makes links to this anchor of the published book.
+        if name.lower() not in anchors(text):
+            yield f"{path}: no heading has the anchor #{name.lower()}"
         places = [text.find(f"\n{section}\n") for section in SECTIONS]
         if -1 in places or places != sorted(places):
             yield f"{path}: should have, in this order: {', '.join(SECTIONS)}"

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use url::Url;
 
 use crate::resource::PullPolicy;
 
@@ -55,6 +56,9 @@ pub struct RunArgs {
     /// When images are pulled.
     #[arg(long, value_name = "POLICY", env = "BKV_PULL_POLICY", default_value = "IfNotPresent", value_parser = pull_policy)]
     pub pull_policy: PullPolicy,
+    /// URL of the published book of `make docs`, without a slash at the end. Alerts then link to its runbooks. Default: their paths in the sources.
+    #[arg(long, value_name = "URL", env = "BKV_RUNBOOK_BASE", value_parser = runbook_base)]
+    pub runbook_base: Option<String>,
     /// `/livez`, `/readyz`, `/metrics`, in the clear.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub health: SocketAddr,
@@ -72,6 +76,54 @@ pub struct RunArgs {
     pub resync: u64,
 }
 
-fn pull_policy(word: &str) -> Result<PullPolicy, String> {
-    PullPolicy::named(word).ok_or_else(|| "Always, IfNotPresent or Never".into())
+/// Clap refuses the command line with this text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum SettingsError {
+    /// `--pull-policy` or `BKV_PULL_POLICY`.
+    #[error(
+        "Kubernetes has no pull policy `{0}`; set --pull-policy or BKV_PULL_POLICY to Always, IfNotPresent or Never"
+    )]
+    PullPolicy(String),
+    /// `--runbook-base` or `BKV_RUNBOOK_BASE`.
+    #[error(
+        "`{0}` is no address of a book; set --runbook-base or BKV_RUNBOOK_BASE to an http or https URL without query, fragment and slash at the end"
+    )]
+    RunbookBase(String),
+}
+
+fn pull_policy(name: &str) -> Result<PullPolicy, SettingsError> {
+    PullPolicy::named(name).ok_or_else(|| SettingsError::PullPolicy(name.to_owned()))
+}
+
+fn runbook_base(text: &str) -> Result<String, SettingsError> {
+    let web = |url: &Url| {
+        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+    };
+    let good = !text.ends_with('/') && Url::parse(text).is_ok_and(|url| web(&url));
+    if good { Ok(text.to_owned()) } else { Err(SettingsError::RunbookBase(text.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_pull_policy_is_refused_with_the_setting_and_the_remedy() {
+        assert_eq!(pull_policy("Never"), Ok(PullPolicy::Never));
+        let refusal = pull_policy("never").unwrap_err().to_string();
+        for part in ["`never`", "--pull-policy", "BKV_PULL_POLICY", "IfNotPresent"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_runbook_base_is_the_address_of_a_book() {
+        assert_eq!(runbook_base("https://docs.example/bkv").unwrap(), "https://docs.example/bkv");
+        for bad in
+            ["", "docs.example", "file:///book", "https://a/", "https://a/?q=1", "https://a/b#c", "https://"]
+        {
+            let refusal = runbook_base(bad).unwrap_err().to_string();
+            assert!(refusal.contains("BKV_RUNBOOK_BASE"), "{refusal}");
+        }
+    }
 }

@@ -26,10 +26,13 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Runs until `stop`.
 pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError> {
     let metrics = Metrics::new()?;
-    let embedded = Embedded::parse(
+    let mut embedded = Embedded::parse(
         include_str!("../../../monitoring/rules.yaml"),
         include_str!("../../../monitoring/dashboard.json"),
     )?;
+    if let Some(base) = &args.runbook_base {
+        embedded.link_runbooks(base);
+    }
     let config = Config::infer().await.map_err(|e| RunError::Client(e.into()))?;
     let client = client(config, metrics.writes.clone()).map_err(|e| RunError::Client(e.into()))?;
     let ready = Arc::new(AtomicBool::new(false));

@@ -34,11 +34,41 @@ impl Embedded {
         let dashboard = serde_json::from_str(dashboard).map_err(EmbeddedError::Dashboard)?;
         Ok(Self { group: group.ok_or(EmbeddedError::Group)?, dashboard })
     }
+
+    /// Makes each alert's `runbook_url` a link into the book that is published at `base`. The chart does the same with the alerts of its own rule.
+    pub fn link_runbooks(&mut self, base: &str) {
+        let rules = self.group.get_mut("rules").and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten() {
+            // The page has the alert's name as its heading, and mdBook makes the heading's anchor from it.
+            let anchor = rule.get("alert").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+            let Some(Value::String(url)) = rule.pointer_mut("/annotations/runbook_url") else { continue };
+            if let Some(page) = url.strip_prefix("docs/").and_then(|path| path.strip_suffix(".md")) {
+                *url = format!("{base}/{page}.html#{anchor}");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Embedded, EmbeddedError};
+
+    #[test]
+    fn every_alert_links_to_its_page_and_anchor_in_the_book() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../monitoring");
+        let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+        let mut embedded = Embedded::parse(&read("rules.yaml"), &read("dashboard.json")).unwrap();
+        embedded.link_runbooks("https://docs.example/bkv");
+        let rules = embedded.group["rules"].as_array().unwrap();
+        assert!(rules.len() > 10);
+        for rule in rules {
+            let (alert, url) = (&rule["alert"], rule["annotations"]["runbook_url"].as_str().unwrap());
+            let (page, anchor) =
+                url.strip_prefix("https://docs.example/bkv/runbooks/").unwrap().split_once(".html#").unwrap();
+            assert_eq!(anchor, alert.as_str().unwrap().to_lowercase());
+            assert_eq!(page.replace('-', ""), anchor);
+        }
+    }
 
     #[test]
     fn files_that_are_not_what_they_should_be_are_named() {
