@@ -14,6 +14,7 @@ pub mod labels;
 pub mod lease;
 pub mod metrics;
 pub mod observe;
+pub mod paths;
 pub mod pki;
 pub mod plan;
 pub mod resource;
@@ -21,8 +22,5 @@ pub mod settings;
 pub mod status;
 pub mod validate;
 pub mod vaults;
-
-/// Drafts of the two signed documents, as `bkv dev` makes them too.
-pub use bkv_admin_api::draft as documents;
 
 pub use edge::{RunError, run};

@@ -9,10 +9,10 @@ use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, fingerp
 use zeroize::Zeroizing;
 
 use super::{Action, Custody, Facts, Signed, Vault, Verdict, decide};
-use crate::documents::{Draft, PolicyWish, to_sign};
 use crate::journal::{Journal, Pinned, Stage};
 use crate::validate::PullPolicy;
 use crate::vaults::{Fingerprints, VaultStatus, VaultToken};
+use bkv_admin_api::draft::{Draft, PolicyWish, to_sign};
 
 /// A vault of that world.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use bkv_wire::documents::Kind;
 
 use super::{Action, Custody, Signed, Verdict, decide};
 use crate::conditions::Check;
-use crate::documents::Draft;
 use crate::journal::{Journal, Stage};
+use bkv_admin_api::draft::Draft;
 
 #[test]
 fn the_journal_comes_before_anything_else() {

@@ -7,8 +7,8 @@ use bkv_wire::documents::{Kind, Root, admission, policy};
 use super::facts::{Action, Custody, Decision, Facts, Verdict};
 use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
-use crate::documents::{Draft, admission as draft_admission, admits, lasting, members};
 use crate::journal::{Journal, Stage};
+use bkv_admin_api::draft::{Draft, admission as draft_admission, admits, lasting, members};
 
 /// How far a vault's document number may be ahead of ours before we ignore it.
 const NUMBERS_AHEAD: u64 = 1_000;

@@ -6,9 +6,9 @@ use bkv_core::id::{Slot, Time};
 use bkv_wire::documents::Kind;
 
 use crate::conditions::Trouble;
-use crate::documents::{Draft, PolicyWish};
 use crate::journal::{Journal, Pinned, Stage};
 use crate::vaults::{VaultStatus, VaultToken};
+use bkv_admin_api::draft::{Draft, PolicyWish};
 
 /// Who keeps the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

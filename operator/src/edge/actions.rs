@@ -12,6 +12,7 @@ use crate::apply::ApplyError;
 use crate::bootstrap::{Action, Decision};
 use crate::conditions::{Check, Trouble};
 use crate::journal::Journal;
+use crate::paths::ROOT_FILE;
 use crate::validate::Fleet;
 use crate::vaults::{VaultClient, VaultError};
 
@@ -139,7 +140,7 @@ async fn publish(
 
 async fn publish_bytes(store: &ConfigMapStore<'_>, fleet: &Fleet, root: Vec<u8>) -> Result<(), ActionError> {
     let print = fingerprint("root", &root);
-    let (text, bytes) = ([("fingerprint".to_owned(), print)].into(), [("root.bin".to_owned(), root)].into());
+    let (text, bytes) = ([("fingerprint".to_owned(), print)].into(), [(ROOT_FILE.to_owned(), root)].into());
     Ok(store.keep(&fleet.names().root(), text, bytes).await?)
 }
 
@@ -151,7 +152,7 @@ async fn verified(
     signed: &[u8],
 ) -> Result<(), ActionError> {
     let odd = |why: String| ActionError::Vault(VaultError::Odd { region: region.to_owned(), why });
-    let published = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, "root.bin"));
+    let published = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, ROOT_FILE));
     let root = Root::decode(&published.unwrap_or_default()).map_err(|e| odd(e.to_string()))?;
     let done = match kind {
         Kind::Admission => bkv_wire::documents::admission(&root, signed, None).map(drop),

@@ -6,7 +6,7 @@ use bkv_wire::documents::{Kind, fingerprint};
 
 use super::config_map_store::{ConfigMapStore, request};
 use crate::apply::ApplyError;
-use crate::documents::{Draft, to_sign};
+use bkv_admin_api::draft::{Draft, to_sign};
 
 /// The request could not be published.
 #[derive(Debug, thiserror::Error)]

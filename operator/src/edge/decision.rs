@@ -9,10 +9,10 @@ use super::random::new_id;
 use crate::apply::ApplyError;
 use crate::bootstrap::{Custody, Decision, Facts, Verdict, decide};
 use crate::conditions::{Check, Trouble};
-use crate::documents::PolicyWish;
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
 use crate::validate::{Fleet, JwksSource, RootCustody};
+use bkv_admin_api::draft::PolicyWish;
 
 /// Returns the journal if it can be trusted, and the decision. `at`: milliseconds since the epoch.
 pub(super) fn decide_next(

@@ -9,6 +9,7 @@ use crate::apply::{ApplyError, Children};
 use crate::bootstrap::Signed;
 use crate::journal::Journal;
 use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
+use crate::paths::{JWKS_FILE, ROOT_FILE};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 
 /// Everything but the vaults' answers.
@@ -20,7 +21,7 @@ pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed
         Some(map) => Journal::read(&journal_name, &map.data.unwrap_or_default()).map(Some),
         None => Ok(None),
     };
-    let root = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, "root.bin"));
+    let root = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, ROOT_FILE));
     let kept = store.ours(&documents(name)).await?;
     let kept = |key: &str| kept.as_ref().and_then(|m| bytes(m, key));
     let asked = store.ours(&request(name)).await?;
@@ -40,7 +41,7 @@ pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed
     };
     let served_jwks = match jwks {
         Some(_) => None,
-        None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get("jwks.json").cloned()),
+        None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get(JWKS_FILE).cloned()),
     };
     let seen = Objects::of(&context.seen.children(&fleet.namespace, name)?, fleet.names());
     Ok(Observed {

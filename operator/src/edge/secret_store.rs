@@ -18,6 +18,11 @@ use crate::validate::Fleet;
 pub(in crate::edge) struct Content(BTreeMap<String, Vec<u8>>);
 
 impl Content {
+    #[cfg(test)]
+    pub(in crate::edge) fn of(data: BTreeMap<String, Vec<u8>>) -> Self {
+        Self(data)
+    }
+
     pub(in crate::edge) fn get(&self, key: &str) -> Option<&[u8]> {
         self.0.get(key).map(Vec::as_slice)
     }

@@ -5,6 +5,7 @@ mod pod;
 mod route;
 mod workload;
 
+
 pub use child::{Child, ChildSeen, child_seen};
 pub use pod::{PodProblem, PodSeen, pod_seen};
 pub use route::{RouteFault, route_faults};

@@ -6,6 +6,7 @@ mod flaw;
 mod leaf;
 mod seen;
 
+
 pub use authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
 pub use flaw::{Files, Flaw, flaw};
 pub use leaf::{Leaf, LeafDue, Names, issue, leaf_due};

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::part::{Component, Part};
 use super::{Input, Object};
 use crate::kinds::Kind;
+use crate::paths::ROOT_FILE;
 
 /// The ConfigMap has no owner: a resource that is created again must find the root that its vaults pin.
 pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
@@ -14,7 +15,7 @@ pub(super) fn config_map(input: &Input<'_>) -> Option<Object> {
     let fingerprint = bkv_wire::documents::fingerprint("root", root);
     let map = ConfigMap {
         metadata: Part::of(input.fleet, Component::Fleet).outliving(&name),
-        binary_data: Some([("root.bin".to_owned(), ByteString(root.clone()))].into()),
+        binary_data: Some([(ROOT_FILE.to_owned(), ByteString(root.clone()))].into()),
         data: Some([("fingerprint".to_owned(), fingerprint)].into()),
         immutable: None,
     };

@@ -8,23 +8,24 @@ use super::refusal::Findings;
 use super::token::{Hsm, ModuleFile, Pin, Pkcs11};
 use super::{references, resources};
 use crate::conditions::Reason;
+use crate::paths;
 use crate::resource::{self as spec, MountedKey};
 
 /// Folders of the vault's container that a module's file must not hide.
 const OURS: [&str; 15] = [
     "/bin",
     "/dev",
-    "/etc/bkv",
-    "/etc/bkv-pin",
-    "/etc/bkv-root",
-    "/etc/bkv-tls",
+    paths::CONFIG,
+    paths::PIN,
+    paths::ROOT,
+    paths::TLS,
     "/etc/ssl",
     "/lib",
     "/lib64",
-    "/opt/bkv-module",
+    paths::LIBRARY,
     "/proc",
     "/sys",
-    "/tmp",
+    paths::TEMPORARY,
     "/usr",
     "/var/lib",
 ];

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, FieldError, address, file};
 
+/// The file's name. The operator and `bkv dev` write the file under it.
+pub const FILE_NAME: &str = "chatd.toml";
+
 /// The whole file. Its text is hashed into the pod template: see the [crate](crate) before adding a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, FieldError, TokenConfig, address, file};
 
+/// The file's name. The operator and `bkv dev` write the file under it.
+pub const FILE_NAME: &str = "vault.toml";
+
 /// The whole file. Its text is hashed into the pod template: see the [crate](crate) before adding a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,6 +8,7 @@ use super::identity::{chain, identity, names};
 use super::{CertificateError, Certificates};
 use crate::edge::context::now;
 use crate::edge::secret_store::{Content, SecretStore};
+use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::pki::{
     Authorities, Authority, AuthorityDue, LeafDue, SeenAuthorities, SeenCertificate, authority_due, issue,
     leaf_due, read_chain,
@@ -40,7 +41,7 @@ pub(super) async fn builtin(
         .filter_map(|c| leaf(c))
         .any(|l| old.as_ref().is_some_and(|o| l.authority == o.subject));
     let spread = authorities.as_ref().and_then(|a| a.next.as_ref()).is_some_and(|next| {
-        found_leaves.iter().all(|c| c.text("ca.crt").is_some_and(|ca| ca.contains(&next.certificate)))
+        found_leaves.iter().all(|c| c.text(AUTHORITY_FILE).is_some_and(|ca| ca.contains(&next.certificate)))
     });
     let lies = SeenAuthorities {
         current: current.as_ref(),
@@ -74,20 +75,20 @@ pub(super) async fn builtin(
     for request in requests {
         let names = names(request);
         let found = leaves.get(&request.secret).and_then(Option::as_ref);
-        let kept_trust = found.and_then(|c| c.text("ca.crt")).unwrap_or_default();
+        let kept_trust = found.and_then(|c| c.text(AUTHORITY_FILE)).unwrap_or_default();
         let due = leaf_due(found.and_then(leaf).as_ref(), &names, &signer, (kept_trust, &trusted), at);
         let kept = found.filter(|_| due != LeafDue::Issue);
         let (certificate, key) = if let Some(c) = kept {
-            (text(c, "tls.crt").to_string(), text(c, "tls.key"))
+            (text(c, CERTIFICATE_FILE).to_string(), text(c, KEY_FILE))
         } else {
             let made = issue(&authorities.current, &names, leaf_validity, clock)?;
             (made.certificate, made.key)
         };
         if due != LeafDue::Nothing {
             let data = [
-                ("tls.crt", certificate.as_bytes()),
-                ("tls.key", key.as_bytes()),
-                ("ca.crt", trusted.as_bytes()),
+                (CERTIFICATE_FILE, certificate.as_bytes()),
+                (KEY_FILE, key.as_bytes()),
+                (AUTHORITY_FILE, trusted.as_bytes()),
             ];
             secrets.write(&request.secret, "kubernetes.io/tls", data.into(), true).await?;
         }
@@ -103,6 +104,6 @@ pub(super) async fn builtin(
 
 fn leaf(content: &Content) -> Option<SeenCertificate> {
     // A certificate without its key is unusable.
-    let key = content.text("tls.key")?;
-    read_chain(content.get("tls.crt")?)?.into_iter().next().filter(|c| c.is_of(key))
+    let key = content.text(KEY_FILE)?;
+    read_chain(content.get(CERTIFICATE_FILE)?)?.into_iter().next().filter(|c| c.is_of(key))
 }

@@ -4,6 +4,7 @@ use super::identity::{chain, identity, names};
 use super::{CertificateError, Certificates};
 use crate::conditions::{Check, Trouble};
 use crate::edge::secret_store::{Content, SecretStore};
+use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::pki::{Files, Flaw, flaw};
 use crate::plan::{CertificateRequest, Role, Subject};
 use crate::validate::Fleet;
@@ -21,8 +22,8 @@ pub(super) async fn issued(
         let secret = &request.secret;
         let found = secrets.read(secret).await?.map(|(content, _)| content);
         if let Some(content) = &found {
-            listed.extend(chain(secret, content.get("tls.crt").unwrap_or_default(), "Leaf"));
-            let authority = content.get("ca.crt").unwrap_or_default();
+            listed.extend(chain(secret, content.get(CERTIFICATE_FILE).unwrap_or_default(), "Leaf"));
+            let authority = content.get(AUTHORITY_FILE).unwrap_or_default();
             listed.extend(chain(&format!("{secret}/ca"), authority, "Authority"));
         }
         let content = match judged(request, found) {
@@ -34,13 +35,13 @@ pub(super) async fn issued(
         };
         let text = |key: &str| content.text(key).unwrap_or_default();
         if matches!(&request.subject, Subject::Role { role: Role::Admin, .. }) {
-            match identity(secret, text("tls.crt"), text("tls.key"), text("ca.crt")) {
+            match identity(secret, text(CERTIFICATE_FILE), text(KEY_FILE), text(AUTHORITY_FILE)) {
                 Ok(found) => admin = Some(found),
                 Err(e) => troubles.push(Trouble::new(Check::Certificate, secret.clone(), e.to_string())),
             }
         }
         if *secret == fleet.names().chatd_web() {
-            web_authority = Some(text("ca.crt").to_owned());
+            web_authority = Some(text(AUTHORITY_FILE).to_owned());
         }
     }
     let known = admin.map(|(identity, mark)| Certificates { identity, mark, listed, web_authority });
@@ -51,13 +52,13 @@ fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Cont
     let secret = &request.secret;
     let soft = |message: String| Trouble::new(Check::Certificate, secret.clone(), message);
     let look = format!("`kubectl describe certificate {secret}` says what it waits for");
-    let Some(content) = content.filter(|c| c.get("tls.crt").is_some_and(|pem| !pem.is_empty())) else {
+    let Some(content) = content.filter(|c| c.get(CERTIFICATE_FILE).is_some_and(|pem| !pem.is_empty())) else {
         return Err(soft(format!("Secret {secret} has no certificate yet: cert-manager issues it; {look}")));
     };
     let files = Files {
-        certificate: content.get("tls.crt").unwrap_or_default(),
-        key: content.text("tls.key").unwrap_or_default(),
-        authority: content.get("ca.crt").unwrap_or_default(),
+        certificate: content.get(CERTIFICATE_FILE).unwrap_or_default(),
+        key: content.text(KEY_FILE).unwrap_or_default(),
+        authority: content.get(AUTHORITY_FILE).unwrap_or_default(),
     };
     match flaw(files, &names(request)) {
         None => Ok(content),

@@ -5,6 +5,7 @@ use crate::apply::ApplyError;
 use crate::conditions::{Check, Trouble};
 use crate::edge::random::digits;
 use crate::edge::secret_store::SecretStore;
+use crate::paths::PIN_FILE;
 use crate::validate::{Fleet, Hsm, Pin, Pkcs11};
 
 /// Creates the PINs that the operator makes, and reports what is wrong with the ones that people give. `may_make` is false once tokens may exist: a new
@@ -20,10 +21,10 @@ pub(super) async fn pins(
         match &region.hsm {
             Hsm::SoftHsm { pin: Pin::Made, .. } | Hsm::GcpKms { .. } => {
                 let found = secrets.ours(&made).await?;
-                let good = found.is_some_and(|c| c.get("pin").is_some_and(|p| !p.is_empty()));
+                let good = found.is_some_and(|c| c.get(PIN_FILE).is_some_and(|p| !p.is_empty()));
                 if !good && may_make {
                     let pin = digits()?;
-                    secrets.make(&made, [("pin", pin.as_bytes())].into(), false).await?;
+                    secrets.make(&made, [(PIN_FILE, pin.as_bytes())].into(), false).await?;
                 } else if !good {
                     let why = format!(
                         "Secret {made} with {what} is gone: restore it; a new PIN would not open the token"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use bkv_config::chatd::{self as config, Config, KeySource, Limits, Listen, Tls, Tokens, Web};
+use bkv_config::chatd::{self as config, Config, FILE_NAME, KeySource, Limits, Listen, Tls, Tokens, Web};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::super::part::Part;
@@ -11,6 +11,7 @@ use super::super::vault::{self, HEALTH, RELAY};
 use super::super::{Input, Object};
 use super::PUBLIC;
 use crate::kinds::Kind;
+use crate::paths::{self, file};
 use crate::validate::{JwksSource, Postgres};
 
 pub(super) fn chatd_toml(input: &Input<'_>) -> String {
@@ -18,18 +19,21 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
     let listen = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let config = Config {
         listen: Listen { public: listen(PUBLIC), health: listen(HEALTH) },
-        web: Web { cert: "/etc/bkv-web/tls.crt".into(), key: "/etc/bkv-web/tls.key".into() },
+        web: Web {
+            cert: file(paths::WEB, paths::CERTIFICATE_FILE).into(),
+            key: file(paths::WEB, paths::KEY_FILE).into(),
+        },
         tls: Tls {
-            cert: "/etc/bkv-tls/tls.crt".into(),
-            key: "/etc/bkv-tls/tls.key".into(),
-            ca: "/etc/bkv-tls/ca.crt".into(),
+            cert: file(paths::TLS, paths::CERTIFICATE_FILE).into(),
+            key: file(paths::TLS, paths::KEY_FILE).into(),
+            ca: file(paths::TLS, paths::AUTHORITY_FILE).into(),
         },
         tokens: Tokens {
             issuer: auth.issuer.clone(),
             audience: auth.chatd_audience.clone(),
             keys: match &auth.jwks {
                 JwksSource::Url { url, .. } => KeySource::Url(url.clone()),
-                JwksSource::ConfigMap(_) => KeySource::File("/etc/bkv/jwks.json".into()),
+                JwksSource::ConfigMap(_) => KeySource::File(file(paths::CONFIG, paths::JWKS_FILE).into()),
             },
         },
         vaults: fleet
@@ -38,7 +42,7 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
             .map(|r| (r.name.to_string(), vault::address(fleet.names(), &fleet.namespace, r, RELAY)))
             .collect(),
         postgres: (fleet.postgres != Postgres::None)
-            .then(|| config::Postgres { url_file: "/etc/bkv-postgres/url".into() }),
+            .then(|| config::Postgres { url_file: file(paths::POSTGRES, paths::URL_FILE).into() }),
         limits: Limits {
             connections: limits.connections_per_replica,
             connections_per_address: limits.connections_per_address,
@@ -52,9 +56,9 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
 
 pub(super) fn config_map(input: &Input<'_>, part: Part<'_>, config: String) -> Object {
     let name = input.fleet.names().chatd();
-    let mut data: BTreeMap<String, String> = [("chatd.toml".to_owned(), config)].into();
+    let mut data: BTreeMap<String, String> = [(FILE_NAME.to_owned(), config)].into();
     if let (JwksSource::ConfigMap(_), Some(jwks)) = (&input.fleet.client_auth.jwks, &input.content.jwks) {
-        data.insert("jwks.json".into(), jwks.clone());
+        data.insert(paths::JWKS_FILE.into(), jwks.clone());
     }
     let map = ConfigMap { metadata: part.owned(&name), data: Some(data), ..ConfigMap::default() };
     Object::of(Kind::ConfigMap, name, &map)

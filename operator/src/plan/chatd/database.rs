@@ -1,10 +1,11 @@
-//! ChatD's access to its database: a file with the URL at `/etc/bkv-postgres`, and a CA beside it if there is one.
+//! ChatD's access to its database: a file with the URL, and a CA beside it if there is one.
 
 use k8s_openapi::api::core::v1::{
     EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
 };
 
 use super::super::{Input, pod};
+use crate::paths::{self, AUTHORITY_FILE};
 use crate::validate::{KeyOf, Postgres};
 
 /// The volume, if there is a database. A foreign Secret is mounted and never copied, so that a rotation reaches the pod.
@@ -13,13 +14,13 @@ pub(super) fn volume(input: &Input<'_>) -> Option<Volume> {
     Some(match &input.fleet.postgres {
         Postgres::Managed(_) => pod::secret("postgres", &input.fleet.names().postgres_url(), None),
         Postgres::External(secret) => {
-            let ca = input.content.external_uri_ca.then(|| key("ca.crt", "ca.crt"));
-            let items = std::iter::once(pod::item(secret, "url")).chain(ca).collect();
+            let ca = input.content.external_uri_ca.then(|| key(AUTHORITY_FILE, AUTHORITY_FILE));
+            let items = std::iter::once(pod::item(secret, paths::URL_FILE)).chain(ca).collect();
             pod::secret("postgres", &secret.name, Some(items))
         }
         Postgres::CloudNativePg { cluster } => projected(vec![
-            (format!("{cluster}-app"), key("uri", "url")),
-            (format!("{cluster}-ca"), key("ca.crt", "ca.crt")),
+            (format!("{cluster}-app"), key("uri", paths::URL_FILE)),
+            (format!("{cluster}-ca"), key(AUTHORITY_FILE, AUTHORITY_FILE)),
         ]),
         Postgres::None => return None,
     })
@@ -29,7 +30,8 @@ pub(super) fn volume(input: &Input<'_>) -> Option<Volume> {
 pub(super) fn env(input: &Input<'_>) -> Vec<EnvVar> {
     match &input.fleet.postgres {
         Postgres::CloudNativePg { .. } => {
-            vec![pod::env("PGSSLMODE", "verify-full"), pod::env("PGSSLROOTCERT", "/etc/bkv-postgres/ca.crt")]
+            let authority = paths::file(paths::POSTGRES, AUTHORITY_FILE);
+            vec![pod::env("PGSSLMODE", "verify-full"), pod::env("PGSSLROOTCERT", &authority)]
         }
         _ => Vec::new(),
     }

@@ -1,5 +1,6 @@
 //! ChatD's Deployment.
 
+use bkv_config::chatd::FILE_NAME;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,6 +11,7 @@ use super::super::vault::HEALTH;
 use super::super::{Input, Object, hash, pod};
 use super::{PUBLIC, database};
 use crate::kinds::Kind;
+use crate::paths;
 use crate::validate::Scaling;
 
 pub(super) fn deployment(input: &Input<'_>, part: Part<'_>, config: &str) -> Object {
@@ -55,7 +57,7 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
             name: "chatd".into(),
             image: Some(image.to_owned()),
             image_pull_policy: Some(fleet.images.pull_policy.unwrap_or(settings.pull_policy).as_str().into()),
-            args: Some(vec!["--config".into(), "/etc/bkv/chatd.toml".into()]),
+            args: Some(vec!["--config".into(), paths::file(paths::CONFIG, FILE_NAME)]),
             env: Some(database::env(input)).filter(|e| !e.is_empty()),
             ports: Some(vec![pod::port("public", PUBLIC), pod::port("health", HEALTH)]),
             resources: Some(pod::requirements(&fleet.chatd.resources)),
@@ -82,14 +84,14 @@ fn volumes(input: &Input<'_>) -> (Vec<Volume>, Vec<VolumeMount>) {
         pod::empty("tmp", "64Mi"),
     ];
     let mut mounts = vec![
-        pod::read_only("config", "/etc/bkv"),
-        pod::read_only("tls", "/etc/bkv-tls"),
-        pod::read_only("web", "/etc/bkv-web"),
-        pod::mount("tmp", "/tmp"),
+        pod::read_only("config", paths::CONFIG),
+        pod::read_only("tls", paths::TLS),
+        pod::read_only("web", paths::WEB),
+        pod::mount("tmp", paths::TEMPORARY),
     ];
     if let Some(volume) = database::volume(input) {
         volumes.push(volume);
-        mounts.push(pod::read_only("postgres", "/etc/bkv-postgres"));
+        mounts.push(pod::read_only("postgres", paths::POSTGRES));
     }
     (volumes, mounts)
 }

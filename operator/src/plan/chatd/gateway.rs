@@ -10,6 +10,7 @@ use super::super::part::Part;
 use super::super::{Input, Object};
 use super::access::HTTPS;
 use crate::kinds::Kind;
+use crate::paths::AUTHORITY_FILE;
 use crate::validate::{Expose, HostName};
 
 const GROUP: &str = "gateway.networking.k8s.io";
@@ -64,7 +65,7 @@ fn backend_tls(input: &Input<'_>, part: Part<'_>) -> Vec<Object> {
     let (name, authorities) = (input.fleet.names().chatd(), input.fleet.names().chatd_ca());
     let map = ConfigMap {
         metadata: part.owned(&authorities),
-        data: Some([("ca.crt".to_owned(), authority.clone())].into()),
+        data: Some([(AUTHORITY_FILE.to_owned(), authority.clone())].into()),
         ..ConfigMap::default()
     };
     let body = json!({

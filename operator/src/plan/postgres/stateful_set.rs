@@ -13,9 +13,8 @@ use super::super::part::Part;
 use super::super::{Input, Object, pod};
 use super::PORT;
 use crate::kinds::Kind;
+use crate::paths::{self, file};
 use crate::validate::Volume;
-
-const DATA: &str = "/var/lib/postgresql/data/pgdata";
 
 pub(super) fn stateful_set(input: &Input<'_>, part: Part<'_>, storage: &Volume) -> Object {
     let name = input.fleet.names().postgres();
@@ -52,6 +51,8 @@ pub(super) fn stateful_set(input: &Input<'_>, part: Part<'_>, storage: &Volume) 
 
 fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
     let (fleet, settings) = (input.fleet, input.settings);
+    // A folder below the volume: Postgres refuses a folder that holds something else, and a volume may hold `lost+found`.
+    let data = file(paths::POSTGRES_DATA, "pgdata");
     let image = fleet.images.postgres.as_ref().map_or(settings.postgres_image.as_str(), |i| i.as_str());
     // The image's own probe. It also makes the server load a renewed certificate.
     let ready = |period, failures| Probe {
@@ -62,16 +63,16 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
         ..Probe::default()
     };
     // On the pod's SIGTERM, Postgres would wait until its clients disconnect, and they would not.
-    let stop = ["/usr/lib/postgresql/15/bin/pg_ctl", "stop", "--pgdata", DATA, "--mode", "fast", "--wait"];
+    let stop = ["/usr/lib/postgresql/15/bin/pg_ctl", "stop", "--pgdata", &data, "--mode", "fast", "--wait"];
     PodSpec {
         containers: vec![Container {
             name: "postgres".into(),
             image: Some(image.to_owned()),
             image_pull_policy: Some(fleet.images.pull_policy.unwrap_or(settings.pull_policy).as_str().into()),
             env: Some(vec![
-                pod::env("PGDATA", DATA),
-                pod::env("BKV_POSTGRES_PASSWORD_FILE", "/etc/bkv-postgres/password"),
-                pod::env("BKV_POSTGRES_TLS_DIR", "/etc/bkv-postgres-tls"),
+                pod::env("PGDATA", &data),
+                pod::env("BKV_POSTGRES_PASSWORD_FILE", &file(paths::POSTGRES, paths::PASSWORD_FILE)),
+                pod::env("BKV_POSTGRES_TLS_DIR", paths::POSTGRES_TLS),
             ]),
             ports: Some(vec![pod::port("postgres", PORT)]),
             resources: Some(resources()),
@@ -84,11 +85,11 @@ fn spec(input: &Input<'_>, part: Part<'_>, name: &str) -> PodSpec {
             security_context: Some(pod::restricted()),
             termination_message_policy: Some(pod::LAST_WORDS.into()),
             volume_mounts: Some(vec![
-                pod::mount("data", "/var/lib/postgresql/data"),
-                pod::mount("run", "/run/postgresql"),
-                pod::mount("tmp", "/tmp"),
-                pod::read_only("password", "/etc/bkv-postgres"),
-                pod::read_only("tls", "/etc/bkv-postgres-tls"),
+                pod::mount("data", paths::POSTGRES_DATA),
+                pod::mount("run", paths::POSTGRES_RUN),
+                pod::mount("tmp", paths::TEMPORARY),
+                pod::read_only("password", paths::POSTGRES),
+                pod::read_only("tls", paths::POSTGRES_TLS),
             ]),
             ..Container::default()
         }],

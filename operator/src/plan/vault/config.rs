@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bkv_config::TokenConfig;
-use bkv_config::vault::{Config, Listen, MakeRoot, Timings, Tls};
+use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Timings, Tls};
 use bkv_core::id::FleetId;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -14,6 +14,7 @@ use super::super::part::Part;
 use super::super::{Input, Object};
 use super::{ADMIN, HEALTH, PEER, RELAY, address, module};
 use crate::kinds::Kind;
+use crate::paths::{self, file};
 use crate::validate::{Region, RootCustody};
 
 /// Whether this region's vault makes the in-fleet root. The other vaults wait until it is published.
@@ -30,11 +31,11 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
     let listen = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let config = Config {
         region: region.name.to_string(),
-        data: "/var/lib/bkv".into(),
-        root: if seed { "/var/lib/bkv/root.bin" } else { "/etc/bkv-root/root.bin" }.into(),
+        data: paths::DATA.into(),
+        root: file(if seed { paths::DATA } else { paths::ROOT }, paths::ROOT_FILE).into(),
         shards: fleet.shards,
         make_root: seed.then(|| MakeRoot { fleet: fleet_id(&input.journal.fleet_id) }),
-        token: TokenConfig::new(token.path.into(), token.label, "/etc/bkv-pin/pin".into()),
+        token: TokenConfig::new(token.path.into(), token.label, file(paths::PIN, paths::PIN_FILE).into()),
         listen: Listen {
             peer: listen(PEER),
             relay: listen(RELAY),
@@ -45,15 +46,15 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
             .map(|r| (r.name.to_string(), address(fleet.names(), &fleet.namespace, r, PEER)))
             .collect(),
         tls: Tls {
-            cert: "/etc/bkv-tls/tls.crt".into(),
-            key: "/etc/bkv-tls/tls.key".into(),
-            ca: "/etc/bkv-tls/ca.crt".into(),
+            cert: file(paths::TLS, paths::CERTIFICATE_FILE).into(),
+            key: file(paths::TLS, paths::KEY_FILE).into(),
+            ca: file(paths::TLS, paths::AUTHORITY_FILE).into(),
         },
         raft: Timings::default(),
     };
     // Paths are UTF-8 here, so the configuration is always TOML. A vault would refuse an empty file.
     let mut files: BTreeMap<String, String> =
-        [("vault.toml".to_owned(), toml::to_string(&config).unwrap_or_default())].into();
+        [(FILE_NAME.to_owned(), toml::to_string(&config).unwrap_or_default())].into();
     files.extend(token.config);
     files
 }

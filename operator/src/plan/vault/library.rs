@@ -3,13 +3,13 @@
 use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Volume};
 
 use super::super::{Input, pod};
-use super::token::{LIBRARY, Library};
+use super::token::Library;
+use crate::paths::{self, LIBRARY};
 use crate::validate::{LibraryDelivery, PullPolicy};
 
 /// Volume with the module.
 pub(super) const MODULE: &str = "module";
 const COPIER: &str = "copier";
-const COPIER_FOLDER: &str = "/opt/bkv-copier";
 
 /// When a vault's images are pulled. From the journal, because the operator's own setting may change.
 pub(super) fn pull_policy(input: &Input<'_>) -> PullPolicy {
@@ -47,14 +47,14 @@ pub(super) fn init_containers(input: &Input<'_>, library: &Library<'_>) -> Vec<C
     let copy = ["copy", "--to", LIBRARY].into_iter().chain(library.copied.iter().map(String::as_str));
     vec![
         Container {
-            args: Some(vec!["install".into(), COPIER_FOLDER.into()]),
-            volume_mounts: Some(vec![pod::mount(COPIER, COPIER_FOLDER)]),
+            args: Some(vec!["install".into(), paths::COPIER.into()]),
+            volume_mounts: Some(vec![pod::mount(COPIER, paths::COPIER)]),
             ..container("copier", &input.journal.copier_image)
         },
         Container {
-            command: Some(vec![format!("{COPIER_FOLDER}/copier")]),
+            command: Some(vec![paths::file(paths::COPIER, "copier")]),
             args: Some(copy.map(str::to_owned).collect()),
-            volume_mounts: Some(vec![pod::read_only(COPIER, COPIER_FOLDER), pod::mount(MODULE, LIBRARY)]),
+            volume_mounts: Some(vec![pod::read_only(COPIER, paths::COPIER), pod::mount(MODULE, LIBRARY)]),
             ..container("library", library.image)
         },
     ]

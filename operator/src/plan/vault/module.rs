@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::presets;
-use super::token::{LIBRARY, Library, Source, Token};
+use super::token::{Library, Source, Token};
+use crate::paths::LIBRARY;
 use crate::validate::{Hsm, Pkcs11, Region};
 
 pub(super) fn token(region: &Region) -> Token<'_> {

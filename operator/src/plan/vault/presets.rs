@@ -5,17 +5,21 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::token::{LIBRARY, Library, Source, Token};
+use super::token::{Library, Source, Token};
+use crate::paths::{self, LIBRARY};
 use crate::validate::{KeyOf, LibraryDelivery, Quantity, Region};
 
 /// SoftHSM, in the vault's own image. Its tokens have a volume of their own, so that an old data volume meets a newer token.
 pub(super) fn softhsm<'a>(region: &Region, storage: &'a Quantity) -> Token<'a> {
-    let config = "directories.tokendir = /var/lib/bkv-token/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
+    let config = format!(
+        "directories.tokendir = {}/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+        paths::TOKEN
+    );
     Token {
         path: "/usr/lib/softhsm/libsofthsm2.so".into(),
         label: region.name.to_string(),
-        config: one("softhsm2.conf", config.into()),
-        env: one("SOFTHSM2_CONF", "/etc/bkv/softhsm2.conf".into()),
+        config: one(SOFTHSM_CONFIG, config),
+        env: one("SOFTHSM2_CONF", paths::file(paths::CONFIG, SOFTHSM_CONFIG)),
         storage: Some(storage),
         library: None,
         folders: BTreeMap::new(),
@@ -32,8 +36,8 @@ pub(super) fn gcp_kms<'a>(key_ring: &str, image: &'a str) -> Token<'a> {
     Token {
         path: format!("{LIBRARY}{module}"),
         label: "bkv".into(),
-        config: one("kmsp11.yaml", config),
-        env: one("KMS_PKCS11_CONFIG", "/etc/bkv/kmsp11.yaml".into()),
+        config: one(KMS_CONFIG, config),
+        env: one("KMS_PKCS11_CONFIG", paths::file(paths::CONFIG, KMS_CONFIG)),
         storage: None,
         library: Some(Library { image, delivery: LibraryDelivery::Copy, copied: vec![module.into()] }),
         folders: BTreeMap::new(),
@@ -50,7 +54,7 @@ pub(super) fn aws_cloud_hsm<'a>(addresses: &[IpAddr], customer_ca: &KeyOf, image
         "clusters": [{
             "type": "hsm1",
             "cluster": {
-                "hsm_ca_file": format!("{CLOUD_HSM_ETC}/customerCA.crt"),
+                "hsm_ca_file": paths::file(CLOUD_HSM_ETC, CLOUD_HSM_CA),
                 "servers": servers,
                 // With one HSM the library refuses to make keys unless this check is off, because they could be lost with that HSM.
                 "options": { "disable_key_availability_check": addresses.len() < 2 },
@@ -69,7 +73,7 @@ pub(super) fn aws_cloud_hsm<'a>(addresses: &[IpAddr], customer_ca: &KeyOf, image
         folders: [(
             CLOUD_HSM_ETC,
             vec![
-                Source { secret: false, from: customer_ca.clone(), file: "customerCA.crt".into() },
+                Source { secret: false, from: customer_ca.clone(), file: CLOUD_HSM_CA.into() },
                 Source {
                     secret: false,
                     // No name: the vault's own ConfigMap.
@@ -84,6 +88,9 @@ pub(super) fn aws_cloud_hsm<'a>(addresses: &[IpAddr], customer_ca: &KeyOf, image
 
 const CLOUD_HSM_ETC: &str = "/opt/cloudhsm/etc";
 const CLOUD_HSM_CONFIG: &str = "cloudhsm-pkcs11.cfg";
+const CLOUD_HSM_CA: &str = "customerCA.crt";
+const SOFTHSM_CONFIG: &str = "softhsm2.conf";
+const KMS_CONFIG: &str = "kmsp11.yaml";
 
 fn one(key: &str, value: String) -> BTreeMap<String, String> {
     [(key.to_owned(), value)].into()

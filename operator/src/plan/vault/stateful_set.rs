@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bkv_config::vault::FILE_NAME;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
@@ -14,6 +15,7 @@ use super::token::Token;
 use super::{ADMIN, HEALTH, PEER, RELAY, library, module, volumes};
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
+use crate::paths;
 use crate::validate::Region;
 
 pub(super) fn stateful_set(input: &Input<'_>, region: &Region, config: &BTreeMap<String, String>) -> Object {
@@ -78,7 +80,7 @@ fn template(
             readiness_probe: Some(pod::health("/readyz", 2, 3, 2)),
             // Patient: a restart of a slow vault would put more load on the others.
             liveness_probe: Some(pod::health("/livez", 10, 6, 5)),
-            ..vault(input, region, token, "vault", &["--config", "/etc/bkv/vault.toml"])
+            ..vault(input, region, token, "vault", &["--config", &paths::file(paths::CONFIG, FILE_NAME)])
         }],
         volumes: Some(volumes::volumes(input, region, token)),
         node_selector: (!selector.is_empty()).then(|| selector.clone()),
@@ -104,7 +106,8 @@ fn template(
 fn init_containers(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec<Container> {
     let mut all = token.library.as_ref().map(|l| library::init_containers(input, l)).unwrap_or_default();
     if token.storage.is_some() {
-        let make = ["init-token", "--config", "/etc/bkv/vault.toml"];
+        let config = paths::file(paths::CONFIG, FILE_NAME);
+        let make = ["init-token", "--config", &config];
         let vault = vault(input, region, token, "token", &make);
         // Only the mounts that making a token needs: neither the vault's data nor its certificate.
         let needs = |m: &VolumeMount| matches!(m.name.as_str(), "config" | "pin" | "tmp" | "token");

@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::validate::{KeyOf, LibraryDelivery, ModuleFile, Quantity};
 
-/// The path in the vault's container where a library image's `/` appears, for every way of delivery.
-pub(super) const LIBRARY: &str = "/opt/bkv-module";
-
 /// What a vault needs to know of its token.
 pub(super) struct Token<'a> {
     /// The module's path in the vault's container.

@@ -6,15 +6,16 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::{Input, pod};
-use super::token::{LIBRARY, Source, Token};
+use super::token::{Source, Token};
 use super::{config, given_pin, library};
+use crate::paths;
 use crate::validate::Region;
 
 /// Volumes of the pod, its claims not among them.
 pub(super) fn volumes(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec<Volume> {
     let names = input.fleet.names();
     let pin = match given_pin(&region.hsm) {
-        Some(key) => pod::secret("pin", &key.name, Some(vec![pod::item(key, "pin")])),
+        Some(key) => pod::secret("pin", &key.name, Some(vec![pod::item(key, paths::PIN_FILE)])),
         None => pod::secret("pin", &names.pin(&region.name), None),
     };
     let mut all = vec![
@@ -28,7 +29,7 @@ pub(super) fn volumes(input: &Input<'_>, region: &Region, token: &Token<'_>) -> 
         pod::empty("tmp", "64Mi"),
     ];
     if !config::is_seed(input, region) {
-        all.push(pod::config("root", &names.root(), Some(named(["root.bin".to_owned()]))));
+        all.push(pod::config("root", &names.root(), Some(named([paths::ROOT_FILE.to_owned()]))));
     }
     if let Some(library) = &token.library {
         all.extend(library::volumes(input, library));
@@ -42,20 +43,20 @@ pub(super) fn volumes(input: &Input<'_>, region: &Region, token: &Token<'_>) -> 
 /// Mounts of the vault's own container.
 pub(super) fn mounts(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec<VolumeMount> {
     let mut all = vec![
-        pod::mount("data", "/var/lib/bkv"),
-        pod::read_only("config", "/etc/bkv"),
-        pod::read_only("tls", "/etc/bkv-tls"),
-        pod::read_only("pin", "/etc/bkv-pin"),
-        pod::mount("tmp", "/tmp"),
+        pod::mount("data", paths::DATA),
+        pod::read_only("config", paths::CONFIG),
+        pod::read_only("tls", paths::TLS),
+        pod::read_only("pin", paths::PIN),
+        pod::mount("tmp", paths::TEMPORARY),
     ];
     if !config::is_seed(input, region) {
-        all.push(pod::read_only("root", "/etc/bkv-root"));
+        all.push(pod::read_only("root", paths::ROOT));
     }
     if token.storage.is_some() {
-        all.push(pod::mount("token", "/var/lib/bkv-token"));
+        all.push(pod::mount("token", paths::TOKEN));
     }
     if token.library.is_some() {
-        all.push(pod::read_only(library::MODULE, LIBRARY));
+        all.push(pod::read_only(library::MODULE, paths::LIBRARY));
     }
     for (i, place) in token.folders.keys().enumerate() {
         all.push(pod::read_only(&format!("module-config-{i}"), place));

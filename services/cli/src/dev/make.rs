@@ -105,7 +105,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
         tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
         raft: vault::Timings::default(),
     };
-    toml(&folder.join("vault.toml"), &config)
+    toml(&folder.join(bkv_config::vault::FILE_NAME), &config)
 }
 
 fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
@@ -141,5 +141,5 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
             ..chatd::Limits::default()
         },
     };
-    toml(&folder.join("chatd.toml"), &config)
+    toml(&folder.join(bkv_config::chatd::FILE_NAME), &config)
 }

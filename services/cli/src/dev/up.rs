@@ -101,14 +101,14 @@ pub(crate) fn start_vault(layout: &Layout, region: &RegionPlan) -> Outcome {
     // Paths only: no secret is in an argument or in the environment.
     command
         .arg("--config")
-        .arg(folder.join("vault.toml"))
+        .arg(folder.join(bkv_config::vault::FILE_NAME))
         .env("SOFTHSM2_CONF", folder.join("token").join("softhsm2.conf"));
     layout.vault_process(&region.name).start(command)
 }
 
 fn start_chatd(layout: &Layout) -> Outcome {
     let mut command = Command::new(program("bkv-chatd"));
-    command.arg("--config").arg(layout.chatd().join("chatd.toml"));
+    command.arg("--config").arg(layout.chatd().join(bkv_config::chatd::FILE_NAME));
     layout.chatd_process().start(command)
 }
 
