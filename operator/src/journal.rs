@@ -75,6 +75,11 @@ impl Journal {
         format!("{resource}-fleet")
     }
 
+    /// Whether `text` is a fleet's id: 32 hexadecimal digits.
+    pub fn is_fleet_id(text: &str) -> bool {
+        text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
+
     /// As the ConfigMap's data.
     pub fn write(&self) -> BTreeMap<String, String> {
         [
@@ -97,7 +102,7 @@ impl Journal {
         };
         let odd = |field, why| JournalError::Field { name: name.to_owned(), field, why };
         let fleet = field("fleet")?;
-        if fleet.len() != 32 || !fleet.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if !Self::is_fleet_id(&fleet) {
             return Err(odd("fleet", "is not 32 hexadecimal digits"));
         }
         let stage = Stage::read(&field("stage")?);
@@ -117,7 +122,28 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::changed_test::text;
+
+    const KEYS: [&str; 6] = ["fleet", "seed", "vaultImage", "copierImage", "pullPolicy", "stage"];
+
+    proptest! {
+        #[test]
+        fn s38_a_changed_journal_is_refused_or_means_what_it_holds(key in proptest::sample::select(&KEYS[..]), value in text()) {
+            let mut data = journal().write();
+            data.insert(key.to_owned(), value);
+            if let Ok(read) = Journal::read("demo-fleet", &data) {
+                prop_assert_eq!(read.write(), data);
+            }
+        }
+
+        #[test]
+        fn s38_arbitrary_data_is_no_journal(data: BTreeMap<String, String>) {
+            prop_assert!(Journal::read("demo-fleet", &data).is_err());
+        }
+    }
 
     fn journal() -> Journal {
         Journal {
@@ -143,7 +169,7 @@ mod tests {
 
     #[test]
     fn each_missing_or_odd_field_is_named_and_nothing_is_guessed() {
-        for key in ["fleet", "seed", "vaultImage", "copierImage", "pullPolicy", "stage"] {
+        for key in KEYS {
             let mut data = journal().write();
             data.remove(key);
             let error = Journal::read("demo-fleet", &data).unwrap_err().to_string();

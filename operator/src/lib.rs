@@ -6,6 +6,8 @@
 
 pub mod apply;
 pub mod bootstrap;
+#[cfg(test)]
+mod changed_test;
 pub mod conditions;
 mod edge;
 pub mod journal;

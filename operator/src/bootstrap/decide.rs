@@ -94,8 +94,10 @@ fn begin(f: &Facts) -> Decision {
         let journal = Journal { fleet, seed: seed.to_owned(), pinned: f.pinned.clone(), stage };
         only(Action::WriteJournal(journal), "Journal")
     };
-    // Vaults still know a fleet whose journal was deleted. A published root proves that there was one.
-    if let Some(fleet) = f.vaults.values().find_map(|v| v.status.fleet.clone()) {
+    // Vaults still know a fleet whose journal was deleted. A published root proves that there was one. A vault that reports no id of a fleet lies: the
+    // operator could not read a journal with it.
+    let mut known = f.vaults.values().filter_map(|v| v.status.fleet.clone());
+    if let Some(fleet) = known.find(|id| Journal::is_fleet_id(id)) {
         return new(fleet, f.holder().unwrap_or(first), Stage::Initialised);
     }
     if let Some(root) = f.root.as_ref().and_then(|b| Root::decode(b).ok()) {

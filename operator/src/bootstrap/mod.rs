@@ -15,3 +15,5 @@ pub use facts::{Action, Custody, Decision, Facts, Signed, Vault, Verdict};
 mod crash_test;
 #[cfg(test)]
 mod decide_test;
+#[cfg(test)]
+mod parser_test;

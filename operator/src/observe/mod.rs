@@ -5,6 +5,8 @@ mod pod;
 mod route;
 mod workload;
 
+#[cfg(test)]
+mod parser_test;
 
 pub use child::{Child, ChildSeen, child_seen};
 pub use pod::{PodProblem, PodSeen, pod_seen};

@@ -6,6 +6,8 @@ mod flaw;
 mod leaf;
 mod seen;
 
+#[cfg(test)]
+mod parser_test;
 
 pub use authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
 pub use flaw::{Files, Flaw, flaw};

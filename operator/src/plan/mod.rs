@@ -22,6 +22,8 @@ mod vault;
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]
+mod parser_test;
+#[cfg(test)]
 mod plan_test;
 #[cfg(test)]
 mod restricted_test;

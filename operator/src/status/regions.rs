@@ -5,6 +5,9 @@ use crate::resource::status::{QuorumStatus, RegionHsmStatus, RegionStatus};
 use crate::validate::Fleet;
 use crate::vaults::{Phase, VaultStatus};
 
+/// Longest fingerprint in the status, characters. A vault in an attacker's region could otherwise fill the status until the API server refuses it.
+const FINGERPRINT: usize = 200;
+
 /// Each region, in the order of the spec.
 pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<String>) -> Vec<RegionStatus> {
     fleet
@@ -35,7 +38,9 @@ pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<Str
                 hsm: vault.map(|v| RegionHsmStatus {
                     capabilities: capabilities(&v.status),
                     rollback_protection: v.status.rollback_protection.name().map(str::to_owned),
-                    identity_fingerprint: v.token.as_ref().and_then(|t| t.fingerprints.identity.clone()),
+                    identity_fingerprint: v.token.as_ref().and_then(|t| {
+                        Some(t.fingerprints.identity.as_ref()?.chars().take(FINGERPRINT).collect())
+                    }),
                 }),
                 message: message.map(|m| m.chars().take(1_000).collect()),
             }
@@ -43,8 +48,15 @@ pub fn regions(fleet: &Fleet, o: &Observed, planned: impl Fn(&str) -> Option<Str
         .collect()
 }
 
+/// Each capability once, as often as the vault may list it.
 fn capabilities(status: &VaultStatus) -> Vec<String> {
-    status.capabilities.iter().flatten().map(|c| c.name().to_owned()).collect()
+    let mut all: Vec<String> = Vec::new();
+    for name in status.capabilities.iter().flatten().map(|c| c.name()) {
+        if !all.iter().any(|known| known == name) {
+            all.push(name.to_owned());
+        }
+    }
+    all
 }
 
 /// The quorum: voters, how many are in sync, how many more the fleet can lose.
@@ -62,5 +74,20 @@ pub fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
         required: count(required),
         in_sync: count(in_sync),
         tolerates: count(in_sync.saturating_sub(required)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vaults::Capability;
+
+    #[test]
+    fn s38_a_vault_can_not_fill_the_status_with_capabilities() {
+        let status = VaultStatus {
+            capabilities: Some([Capability::EcdsaP256, Capability::Unknown].repeat(10_000)),
+            ..VaultStatus::default()
+        };
+        assert_eq!(capabilities(&status), ["EcdsaP256", "Unknown"]);
     }
 }

@@ -26,6 +26,8 @@ mod token;
 mod url;
 
 #[cfg(test)]
+mod parser_test;
+#[cfg(test)]
 mod validate_test;
 
 pub use attempts::Attempts;

@@ -17,6 +17,8 @@ pub mod paths;
 
 #[cfg(test)]
 mod golden_test;
+#[cfg(test)]
+mod parser_test;
 
 #[cfg(feature = "client")]
 pub use client::{VaultClient, VaultError};
