@@ -13,6 +13,7 @@ use bkv_mtls::{Role, RoleName};
 use bkv_tokens::dev::{CHATD_AUDIENCE, DevIssuer, ISSUER};
 use rand::RngCore as _;
 use serde::Serialize;
+use thiserror_ext::AsReport as _;
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
@@ -86,7 +87,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     let (pin, so_pin) = (digits(), digits());
     write_private(&folder.join("pin"), pin.as_bytes()).map_err(|e| failed("pin")(&e))?;
     softhsm::init_token(&folder.join("token"), &region.name, &pin, &so_pin)
-        .map_err(|e| failed("token")(&e))?;
+        .map_err(|e| failed("token")(&e.as_report()))?;
     let token = TokenConfig::new(softhsm::DEBIAN_MODULE.into(), region.name.clone(), "pin".into());
     let config = vault::Config {
         region: region.name.clone(),

@@ -3,6 +3,7 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use cryptoki::context::Pkcs11;
+use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::Session;
@@ -20,7 +21,34 @@ const SHORT_LIVED: Keeping = Keeping { session_only: true };
 /// An interrupted probe leaves objects of this name. The next probe removes them.
 const PROBE: KeyName = KeyName::Probe;
 
-type Tried = Result<(), String>;
+/// Why the module lacks a capability. The text goes into the report of the probe.
+#[derive(Debug, thiserror::Error)]
+enum Lack {
+    #[error("{}", brief(.0))]
+    Refused(Error),
+    #[error("the signature is not r and s of 32 bytes")]
+    SignatureForm,
+    #[error("the public key is no uncompressed P-256 point")]
+    PointForm,
+    #[error("the signature is wrong")]
+    WrongSignature,
+    #[error("the HMAC has {got} bytes instead of {want}")]
+    MacLength { got: usize, want: u32 },
+    #[error("the HMAC of the same input differs")]
+    MacNotRepeated,
+    #[error("another key or another input has the same HMAC")]
+    MacNotUnique,
+    #[error("the object returns another value")]
+    OtherValue,
+}
+
+impl From<Error> for Lack {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+type Tried = Result<(), Lack>;
 
 pub(super) fn probe(conn: &Pkcs11Conn, context: &Pkcs11, slot: Slot) -> Result<Capabilities, TokenError> {
     let library = context.get_library_info().map_err(conn.refused("the library's description"))?;
@@ -37,7 +65,7 @@ pub(super) fn probe(conn: &Pkcs11Conn, context: &Pkcs11, slot: Slot) -> Result<C
     ] {
         match tried {
             Ok(()) => can.push(capability),
-            Err(why) => cannot.push(Cannot { capability, why }),
+            Err(lack) => cannot.push(Cannot { capability, why: lack.to_string() }),
         }
     }
     Ok(Capabilities {
@@ -53,51 +81,44 @@ pub(super) fn probe(conn: &Pkcs11Conn, context: &Pkcs11, slot: Slot) -> Result<C
 }
 
 fn ecdsa(session: &Session, vault: &VaultName) -> Tried {
-    let (public, private) = objects::make_pair(session, vault, PROBE, SHORT_LIVED).map_err(|e| brief(&e))?;
+    let (public, private) = objects::make_pair(session, vault, PROBE, SHORT_LIVED)?;
     let message = b"bkv/probe/1";
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message);
     let signed = session.sign(&Mechanism::Ecdsa, private, digest.as_ref());
     let point = session.get_attributes(public, &[AttributeType::EcPoint]);
     let _ = session.destroy_object(private);
     let _ = session.destroy_object(public);
-    let signature =
-        encoding::signature_der(&signed.map_err(|e| brief(&e))?).ok_or("not r and s of 32 bytes")?;
-    let point = point
-        .map_err(|e| brief(&e))?
+    let signature = encoding::signature_der(&signed?).ok_or(Lack::SignatureForm)?;
+    let point = point?
         .iter()
         .find_map(
             |a| if let Attribute::EcPoint(bytes) = a { encoding::uncompressed_point(bytes) } else { None },
         )
-        .ok_or("no uncompressed P-256 point")?;
+        .ok_or(Lack::PointForm)?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
         .verify(message, &signature)
-        .map_err(|_| "its signature is wrong".to_owned())
+        .map_err(|_| Lack::WrongSignature)
 }
 
 fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32) -> Tried {
-    let key = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED).map_err(|e| brief(&e))?;
-    let other = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED).map_err(|e| brief(&e))?;
+    let key = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED)?;
+    let other = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED)?;
     // The key's value stays in the token, so the result can't be computed here. It must repeat, differ for another key or input, and have the right
     // length.
     let sign = |key, input: &[u8]| session.sign(mechanism, key, input);
-    let results = (
-        sign(key, b"bkv/probe/1"),
-        sign(key, b"bkv/probe/1"),
-        sign(key, b"bkv/probe/2"),
-        sign(other, b"bkv/probe/1"),
-    );
+    let first = sign(key, b"bkv/probe/1");
+    let again = sign(key, b"bkv/probe/1");
+    let other_input = sign(key, b"bkv/probe/2");
+    let other_key = sign(other, b"bkv/probe/1");
     let _ = session.destroy_object(key);
     let _ = session.destroy_object(other);
-    let (Ok(first), Ok(again), Ok(input), Ok(key)) = &results else {
-        let failed = [results.0, results.1, results.2, results.3].into_iter().find_map(Result::err);
-        return Err(failed.map_or_else(String::new, |e| brief(&e)));
-    };
+    let (first, again, other_input, other_key) = (first?, again?, other_input?, other_key?);
     if first.len() != bytes as usize {
-        Err(format!("gives {} bytes instead of {bytes}", first.len()))
+        Err(Lack::MacLength { got: first.len(), want: bytes })
     } else if first != again {
-        Err("does not repeat its result".to_owned())
-    } else if first == input || first == key {
-        Err("gives the same result for another key or input".to_owned())
+        Err(Lack::MacNotRepeated)
+    } else if first == other_input || first == other_key {
+        Err(Lack::MacNotUnique)
     } else {
         Ok(())
     }
@@ -106,24 +127,21 @@ fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32)
 fn data_object(session: &Session, vault: &VaultName) -> Tried {
     let label = || Attribute::Label(format!("bkv-probe/{vault}").into_bytes());
     let value = b"bkv/probe/1".to_vec();
-    // An interrupted probe may have left some.
-    let old = session.find_objects(&[Attribute::Class(ObjectClass::DATA), label()]).map_err(|e| brief(&e))?;
-    for object in old {
+    // Remove what an interrupted probe left.
+    for object in session.find_objects(&[Attribute::Class(ObjectClass::DATA), label()])? {
         let _ = session.destroy_object(object);
     }
-    let object = session
-        .create_object(&[
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            label(),
-            Attribute::Value(value.clone()),
-        ])
-        .map_err(|e| brief(&e))?;
+    let object = session.create_object(&[
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        label(),
+        Attribute::Value(value.clone()),
+    ])?;
     let read = session.get_attributes(object, &[AttributeType::Value]);
-    session.destroy_object(object).map_err(|e| brief(&e))?;
-    let same = read.map_err(|e| brief(&e))?.iter().any(|a| matches!(a, Attribute::Value(v) if *v == value));
-    same.then_some(()).ok_or_else(|| "gives back another value".to_owned())
+    session.destroy_object(object)?;
+    let same = read?.iter().any(|a| matches!(a, Attribute::Value(v) if *v == value));
+    same.then_some(()).ok_or(Lack::OtherValue)
 }
 
 fn destruction(session: &Session, vault: &VaultName) -> Destruction {

@@ -1,4 +1,4 @@
-//! `softhsm2.conf`: what the module reads once per process.
+//! `softhsm2.conf`, which the module reads once per process.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,11 +14,11 @@ pub(super) fn at(path: &Path) -> impl Fn(std::io::Error) -> SetupError + use<> {
     move |source| SetupError::Io { path: path.clone(), source }
 }
 
-/// `dir` with an empty token directory in it, and a configuration that names that. `like`: lines for everything else.
+/// Makes `dir`, an empty token directory in it, and a configuration that names the token directory and has the other lines of `like`.
 pub(super) fn write(dir: &Path, like: &str) -> Result<SoftHsm, SetupError> {
     let tokens = dir.join("tokens");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&tokens).map_err(at(&tokens))?;
-    // Absolute: the vault that reads the file runs elsewhere.
+    // The path must be absolute: the vault that reads the file runs in another directory.
     let tokens = tokens.canonicalize().map_err(at(&tokens))?;
     if fs::read_dir(&tokens).map_err(at(&tokens))?.next().is_some() {
         return Err(SetupError::Exists(tokens));
@@ -37,7 +37,7 @@ fn names_tokens(line: &str) -> bool {
     line.split_once('=').is_some_and(|(name, _)| name.trim() == TOKEN_DIRECTORY)
 }
 
-/// The token directory that a configuration names.
+/// The token directory that a configuration names last, as the module reads it.
 pub(super) fn token_directory(conf: &Path, text: &str) -> Result<PathBuf, SetupError> {
     let named = text
         .lines()

@@ -1,7 +1,7 @@
-//! A token for a configuration that is there already and may not be written, as in a pod: made once, then only looked at.
+//! Makes the token that a given configuration names, as in a pod, where the configuration is mounted read-only. Makes it once and only checks it later.
 //!
-//! The token is made in a directory beside and renamed to its place when it is whole and on disk: a crash leaves either nothing there or all of it, and
-//! what it leaves beside is removed by the next try.
+//! The token is made in a directory beside its place. When it is whole and on disk, that directory is renamed to its place. So a crash leaves a whole
+//! token or none, and the next start removes the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,38 +11,38 @@ use aws_lc_rs::rand;
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
-use super::child::{self, Request};
 use super::conf::{self, at};
 use super::heal::{heal, keep_copies};
+use super::process::{self, Request};
 use super::{SetupError, SoftHsm};
 use crate::pin::read_pin;
 
-/// Which token.
+/// The token that should exist.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// SoftHSM's module.
     pub module: PathBuf,
-    /// Its label.
+    /// The token's label.
     pub label: String,
-    /// File with the user PIN.
+    /// The file with the user PIN.
     pub pin_file: PathBuf,
-    /// The configuration file that the vault will be started with.
+    /// The configuration file of the vault, in `SOFTHSM2_CONF`.
     pub conf: PathBuf,
 }
 
-/// How it went.
+/// What [`ensure_token`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ensured {
-    /// There was none; now there is.
+    /// It made the token.
     Made,
-    /// It is there, and takes the PIN.
+    /// The token existed and accepts the PIN.
     Found,
 }
 
-/// Makes the token if its directory has none. One that is there is never made again, nor given another PIN. The SO PIN is random and forgotten: whoever wants another user PIN
-/// makes another token.
+/// Makes the token if its directory has none. Never makes an existing token again and never changes its PIN. The SO PIN is random and kept nowhere, so
+/// another user PIN needs another token.
 pub fn ensure_token(wanted: &Wanted) -> Result<Ensured, SetupError> {
-    ensure_token_by(child::this_program, wanted)
+    ensure_token_by(process::this_program, wanted)
 }
 
 /// As [`ensure_token`], by a program of the caller's choice that calls [`super::run_child`].
@@ -59,7 +59,7 @@ pub fn ensure_token_by(
     let parent = tokens.parent().ok_or_else(|| SetupError::NoDirectory(wanted.conf.clone()))?;
     fs::create_dir_all(parent).map_err(at(parent))?;
     let folder = fs::File::open(parent).map_err(at(parent))?;
-    // Two at once would each make one, and the second would find its place taken by another's.
+    // Without this lock, two processes would each make a token, and the second could not rename its own into place.
     flock(&folder, FlockOperation::LockExclusive).map_err(|e| at(parent)(e.into()))?;
     let request = |so_pin: Option<&str>| Request {
         module: wanted.module.clone(),
@@ -69,7 +69,7 @@ pub fn ensure_token_by(
     };
     if has_entries(&tokens)? {
         heal(&wanted.conf)?;
-        child::ask(command()?, &wanted.conf, &request(None))?;
+        process::ask(command()?, &wanted.conf, &request(None))?;
         return Ok(Ensured::Found);
     }
     let beside = beside(&tokens);
@@ -79,10 +79,10 @@ pub fn ensure_token_by(
     }
     let made: SoftHsm = conf::write(&beside, &text)?;
     let so_pin = random_pin()?;
-    child::ask(command()?, &made.conf, &request(Some(&so_pin)))?;
+    process::ask(command()?, &made.conf, &request(Some(&so_pin)))?;
     keep_copies(&made.tokens)?;
     sync_all(&made.tokens)?;
-    // Onto an empty directory or nothing: rename refuses anything else.
+    // The place is free or an empty directory. Rename refuses anything else.
     bkv_files::publish(&made.tokens, &tokens).map_err(at(&tokens))?;
     let _ = fs::remove_dir_all(&beside);
     Ok(Ensured::Made)
@@ -117,7 +117,7 @@ fn random_pin() -> Result<Zeroizing<String>, SetupError> {
     Ok(pin)
 }
 
-/// Everything in it, on disk: the module does not see to that.
+/// Syncs every file and directory in `directory`. The module does not sync what it writes.
 fn sync_all(directory: &Path) -> Result<(), SetupError> {
     for entry in fs::read_dir(directory).map_err(at(directory))? {
         let path = entry.map_err(at(directory))?.path();

@@ -1,6 +1,6 @@
-//! SoftHSM writes `token.object` anew at every login: it empties the file first. A process that is killed, or a machine that loses power, in that moment
-//! leaves an empty one, and the token with all its keys is gone for good, though every key still lies in its own file. So a copy is kept beside: label,
-//! serial number and the PINs' blobs never change, and the flags that do are of no worth.
+//! Restores a torn `token.object` from a copy. SoftHSM empties and rewrites this file at every login. If the process is killed or the machine loses power
+//! in that moment, the file is empty and SoftHSM can no longer use the token's keys, although each key is whole in its own file. A copy made once is
+//! enough: label, serial number and the PINs' blobs never change, and the flags that change do not matter.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use super::SetupError;
 use super::conf::{self, at};
 
 const OBJECT: &str = "token.object";
-/// SoftHSM looks at names that end in `.object` only.
+/// SoftHSM reads only names that end in `.object`.
 const COPY: &str = "token.copy";
 
-/// Keeps a copy of each token in the directory, once it has its user PIN.
+/// Copies `token.object` of each token in the directory. Call it when the tokens have their user PINs.
 pub(super) fn keep_copies(tokens: &Path) -> Result<(), SetupError> {
     for token in tokens_in(tokens)? {
         put(&token.join(COPY), &fs::read(token.join(OBJECT)).map_err(at(&token))?)?;
@@ -20,15 +20,15 @@ pub(super) fn keep_copies(tokens: &Path) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Puts the copy back where `token.object` is torn. To be called before the module is loaded, by a program that is about to use the token. Gives the
-/// tokens that were healed; without copies there is nothing to do.
+/// Puts the copy back where `token.object` is torn, and returns the tokens that it healed. Call it before the module is loaded. Without a copy it changes
+/// nothing.
 pub fn heal(conf: &Path) -> Result<Vec<PathBuf>, SetupError> {
     let text = fs::read_to_string(conf).map_err(at(conf))?;
     let mut healed = Vec::new();
     for token in tokens_in(&conf::token_directory(conf, &text)?)? {
         let Ok(copy) = fs::read(token.join(COPY)) else { continue };
         let object = fs::read(token.join(OBJECT)).unwrap_or_default();
-        // One of the same length is left alone: its PIN may have been changed since.
+        // Leave a file of the same length: its PIN may have been changed since.
         if object.len() < copy.len() || object.iter().all(|b| *b == 0) {
             put(&token.join(OBJECT), &copy)?;
             healed.push(token);
@@ -46,7 +46,7 @@ fn tokens_in(directory: &Path) -> Result<Vec<PathBuf>, SetupError> {
     Ok(paths.map_err(at(directory))?.into_iter().filter(|p| p.is_dir()).collect())
 }
 
-/// Whole or not at all.
+/// Writes the whole file or nothing.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
     bkv_files::replace(path, bytes, bkv_files::Mode::Private).map_err(at(path))
 }

@@ -1,11 +1,11 @@
 //! The environment of a test: a child process, a fresh token, its configuration.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bkv_hsm::{Token, TokenConfig, TokenError, VaultName, softhsm};
@@ -170,39 +170,49 @@ fn init_child() {
 
 /// The module's path, or None and a printed line that its tests are skipped.
 fn module(kind: Kind) -> Option<PathBuf> {
-    static KRYOPTIC: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static KRYOPTIC: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
     let found = match kind {
         Kind::SoftHsm => {
             let path = PathBuf::from(softhsm::DEBIAN_MODULE);
-            if path.is_file() { Ok(path) } else { Err("apt-get install softhsm2".to_owned()) }
+            if path.is_file() { Ok(path) } else { Err(Missing::SoftHsm) }
         }
         Kind::Kryoptic => KRYOPTIC.get_or_init(build_kryoptic).clone(),
     };
     found
-        .map_err(|why| {
-            // Past the capture of output, which would swallow it.
-            let _ = writeln!(std::io::stderr(), "\nskipped: a test on {kind:?} did not run: {why}");
+        .map_err(|missing| {
+            // Write to stderr itself: the test harness captures `eprintln!` of a test that passes.
+            let _ = writeln!(std::io::stderr(), "\nskipped: a test on {kind:?} did not run: {missing}");
         })
         .ok()
 }
 
-fn build_kryoptic() -> Result<PathBuf, String> {
+/// Why a module is not there.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Missing {
+    #[error("apt-get install softhsm2")]
+    SoftHsm,
+    #[error("tests/kryoptic/build.sh cannot be run: {0}")]
+    Script(Arc<std::io::Error>),
+    #[error("tests/kryoptic/build.sh failed ({0}); its reason is above")]
+    Build(ExitStatus),
+}
+
+impl From<std::io::Error> for Missing {
+    fn from(error: std::io::Error) -> Self {
+        Self::Script(Arc::new(error))
+    }
+}
+
+fn build_kryoptic() -> Result<PathBuf, Missing> {
     if let Some(path) = std::env::var_os("BKV_KRYOPTIC_SO") {
         return Ok(path.into());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/kryoptic/build.sh");
-    let mut child = Command::new(script)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("tests/kryoptic/build.sh: {e}"))?;
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).map_err(|e| e.to_string())?;
-    let status = child.wait().map_err(|e| e.to_string())?;
-    if status.success() {
-        Ok(PathBuf::from(said.trim()))
+    let built = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if built.status.success() {
+        Ok(PathBuf::from(String::from_utf8_lossy(&built.stdout).trim()))
     } else {
-        Err(format!("tests/kryoptic/build.sh failed ({status}); its reason is above"))
+        Err(Missing::Build(built.status))
     }
 }
 
