@@ -1,30 +1,13 @@
-//! Measures the cryptography of one recovery, in microseconds of wall time on one thread, best of twelve batches. It asserts nothing. Run it with
+//! Measures the cryptography of one recovery. It asserts nothing. Run it with
 //! `cargo test --release -p bkv-crypto --features bench-identity-ksf --test measure -- --ignored --nocapture`
 #![cfg(feature = "bench-identity-ksf")]
 #![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
 
-use std::hint::black_box;
-use std::time::Instant;
-
 use bkv_core::id::Slot;
 use bkv_crypto::opaque::{KsfParams, Server, Stretch, login_start, register_start, verify_ke3_signature};
 use bkv_crypto::toprf::{OprfKey, blind, evaluate};
+use bkv_fixtures::{RUNS, measure};
 use rand::rngs::OsRng;
-
-const BATCHES: usize = 12;
-const CALLS: u32 = 80;
-
-fn measure<T>(name: &str, mut call: impl FnMut() -> T) {
-    let best = (0..BATCHES)
-        .map(|_| {
-            let start = Instant::now();
-            (0..CALLS).for_each(|_| drop(black_box(call())));
-            start.elapsed() / CALLS
-        })
-        .min()
-        .unwrap();
-    println!("{name:50} {:>8.1} us", best.as_secs_f64() * 1e6);
-}
 
 #[test]
 #[ignore = "measures, needs --release"]
@@ -59,8 +42,7 @@ fn measure_one_recovery() {
     let (_, ke1) = login_start(&hardened, rng).unwrap();
     measure("leader: KE1 -> KE2 (server keys at hand)", || server.answer(&seed, &upload, &cx, &ke1).unwrap());
 
-    let many = BATCHES * CALLS as usize + 1;
-    let mut logins: Vec<_> = (0..many)
+    let mut logins: Vec<_> = (0..=RUNS)
         .map(|_| {
             let (state, ke1) = login_start(&hardened, rng).unwrap();
             let (leader, ke2) = server.answer(&seed, &upload, &cx, &ke1).unwrap();
@@ -76,7 +58,7 @@ fn measure_one_recovery() {
     });
     measure("replica: KE3, signature only", || verify_ke3_signature(&upload, &cx, &ke1, &ke2, &ke3).unwrap());
     let mut leaders: Vec<_> =
-        (0..many).map(|_| server.answer(&seed, &upload, &cx, &ke1).unwrap().0).collect();
+        (0..RUNS).map(|_| server.answer(&seed, &upload, &cx, &ke1).unwrap().0).collect();
     measure("leader: KE3, signature and MAC (state kept)", || {
         leaders.pop().unwrap().finish(&ke3, &cx).unwrap()
     });

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bkv_fixtures::{eventually_async, mount};
 use proptest::prelude::*;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
@@ -23,7 +24,7 @@ fn identity(ca: &RoleCa, role: Role, name: &str) -> (TempDir, Arc<Identity>) {
     (dir, identity)
 }
 
-/// One byte there and back; Err if either side refuses.
+/// Sends one byte to the server and back. Fails if either side refuses.
 async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Result<(), std::io::Error> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -92,7 +93,7 @@ async fn s34_no_certificate_and_tls12_are_refused() {
         .with_no_client_auth();
     talk(server(&vault), Arc::new(bare)).await.expect_err("no client certificate");
 
-    // rustls is built without TLS 1.2 here, so a 1.2-only hello is written by hand.
+    // rustls is built without TLS 1.2 here, so the test builds a ClientHello for 1.2 itself.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = server(&vault);
@@ -173,12 +174,15 @@ async fn s34_leaf_and_ca_rotate_under_load_without_a_failure() {
         }
     };
     let first = vault.not_after();
-    // Both CAs trusted first, then new leaves, then the old CA goes.
+    // First both CAs are trusted, then the leaves change, then the old CA is removed.
     let both = format!("{}{}", ca.certificate_pem(), next.certificate_pem());
     for dir in [&a, &b] {
         write_private(&Files::in_directory(dir.path()).ca, both.as_bytes()).unwrap();
     }
-    wait_for(|| vault.current().roots.len() == 2 && chatd.current().roots.len() == 2).await;
+    eventually_async("both trust both CAs", || {
+        vault.current().roots.len() == 2 && chatd.current().roots.len() == 2
+    })
+    .await;
     settle(10).await;
     for (dir, role, name) in [(&a, Role::Vault, "v"), (&b, Role::Chatd, "c")] {
         let issued = next.issue(&RoleName::new(role, name).unwrap(), 2 * DAY).unwrap();
@@ -186,12 +190,16 @@ async fn s34_leaf_and_ca_rotate_under_load_without_a_failure() {
         write_private(&files.certificate, issued.certificate.as_bytes()).unwrap();
         write_private(&files.key, issued.key.as_bytes()).unwrap();
     }
-    wait_for(|| vault.not_after() > first && chatd.not_after() > first).await;
+    eventually_async("both use the new leaves", || vault.not_after() > first && chatd.not_after() > first)
+        .await;
     settle(10).await;
     for dir in [&a, &b] {
         write_private(&Files::in_directory(dir.path()).ca, next.certificate_pem().as_bytes()).unwrap();
     }
-    wait_for(|| vault.current().roots.len() == 1 && chatd.current().roots.len() == 1).await;
+    eventually_async("both trust the new CA only", || {
+        vault.current().roots.len() == 1 && chatd.current().roots.len() == 1
+    })
+    .await;
     settle(10).await;
     done.store(true, Ordering::Relaxed);
     load.await.unwrap();
@@ -201,15 +209,6 @@ async fn s34_leaf_and_ca_rotate_under_load_without_a_failure() {
     }
     let (_d, old) = identity(&ca, Role::Chatd, "c");
     talk(server(&vault), client(&old)).await.expect_err("the old CA is gone");
-}
-
-async fn wait_for(condition: impl Fn() -> bool) {
-    let wait = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), wait).await.unwrap();
 }
 
 #[test]
@@ -225,19 +224,6 @@ fn a_bad_new_file_keeps_the_last_good_and_errors_name_the_file() {
     assert!(vault.reload().unwrap_err().to_string().contains("ca.crt"));
 }
 
-/// Files as the kubelet mounts a Secret: `..data` is a link that changes in one step.
-fn swap(dir: &std::path::Path, version: &str, files: &[(&str, &str)]) {
-    let folder = dir.join(version);
-    for (name, text) in files {
-        write_private(&folder.join(name), text.as_bytes()).unwrap();
-        if !dir.join(name).exists() {
-            let _ = std::os::unix::fs::symlink(std::path::Path::new("..data").join(name), dir.join(name));
-        }
-    }
-    std::os::unix::fs::symlink(version, dir.join("..data_tmp")).unwrap();
-    std::fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn s34_a_mounted_secret_that_is_swapped_is_picked_up_and_a_bad_one_is_not() {
     let (ca, next) = (RoleCa::generate().unwrap(), RoleCa::generate().unwrap());
@@ -245,7 +231,7 @@ async fn s34_a_mounted_secret_that_is_swapped_is_picked_up_and_a_bad_one_is_not(
     let issue = |ca: &RoleCa, days| ca.issue(&name, days * DAY).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let put = |version: &str, leaf: &crate::issue::Issued, bundle: &str| {
-        swap(
+        mount(
             dir.path(),
             version,
             &[("tls.crt", &leaf.certificate), ("tls.key", &leaf.key), ("ca.crt", bundle)],
@@ -263,27 +249,27 @@ async fn s34_a_mounted_secret_that_is_swapped_is_picked_up_and_a_bad_one_is_not(
         async move { talk(vault, c).await.is_ok() }
     };
     assert!(lets_in(&old).await && !lets_in(&new).await);
-    // A bundle of two while the CA is rotated: peers of either are let in (the new one's clients don't believe the old leaf yet).
+    // During a rotation of the CA the file has both CAs. The vault accepts clients of either. Clients of the new CA still refuse the vault's old leaf.
     let both = format!("{}{}", ca.certificate_pem(), next.certificate_pem());
     put("..2", &first, &both);
-    wait_for(|| vault.current().roots.len() == 2).await;
+    eventually_async("the vault trusts both CAs", || vault.current().roots.len() == 2).await;
     let used = vault.expiry();
-    // A bad one: a key of another certificate, then nothing at all.
-    swap(
+    // Two bad versions: the key of another certificate, then no files.
+    mount(
         dir.path(),
         "..3",
         &[("tls.crt", &first.certificate), ("tls.key", &issue(&ca, 1).key), ("ca.crt", &both)],
     );
     assert!(matches!(vault.reload(), Err(Error::KeyMismatch { .. })));
     assert!(lets_in(&old).await);
-    swap(dir.path(), "..4", &[]);
+    mount(dir.path(), "..4", &[]);
     assert!(matches!(vault.reload(), Err(Error::Read { .. })));
     assert!(lets_in(&old).await && vault.expiry() == used);
     put("..5", &issue(&next, 2), &both);
-    wait_for(|| vault.expiry().leaf > used.leaf).await;
+    eventually_async("the vault uses the new leaf", || vault.expiry().leaf > used.leaf).await;
     assert!(lets_in(&new).await);
     put("..6", &issue(&next, 3), next.certificate_pem());
-    wait_for(|| vault.current().roots.len() == 1).await;
+    eventually_async("the vault trusts the new CA only", || vault.current().roots.len() == 1).await;
     assert!(lets_in(&new).await && !lets_in(&old).await);
     stop.cancel();
     watcher.await.unwrap();
@@ -303,7 +289,7 @@ fn expiry_names_every_link_and_the_ca_that_issued() {
         "{alone:?}"
     );
     assert_eq!(vault.not_after(), alone.leaf);
-    // An old CA beside it in the file, which ends sooner, is nobody's trouble; as the issuer it is.
+    // Another CA in the file that expires sooner does not matter until it is the issuer.
     let old = other.until(2 * DAY).unwrap();
     let both = format!("{old}{}", ca.certificate_pem());
     write_private(&dir.path().join("ca.crt"), both.as_bytes()).unwrap();

@@ -14,11 +14,10 @@ use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
+use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
 use bkv_wire::documents::{Root, RootKey};
 use bkv_wire::verifier::WireVerifier;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
 use sha2::Digest as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -50,26 +49,9 @@ impl Keeper for TestKeeper {
     }
 }
 
-/// A software identity: (key for TLS, SPKI).
-fn identity() -> (Arc<CertifiedKey>, Vec<u8>) {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-    let pkcs8 =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &aws_lc_rs::rand::SystemRandom::new())
-            .unwrap();
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
-    let mut spki = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
-        0x3d, 3, 1, 7, 3, 0x42, 0,
-    ];
-    spki.extend_from_slice(pair.public_key().as_ref());
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
-    (Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key)), spki)
-}
-
 struct Fleet {
     dir: tempfile::TempDir,
-    identities: Vec<(Arc<CertifiedKey>, Vec<u8>)>,
+    identities: Vec<SoftwareIdentity>,
     ports: Vec<u16>,
     root: Root,
     key: RootKey,
@@ -82,7 +64,7 @@ impl Fleet {
         let listeners: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         let (root, key) = documents::root();
-        let identities = (0..n).map(|_| identity()).collect();
+        let identities = (0..n).map(|_| SoftwareIdentity::generate()).collect();
         Self {
             dir: tempfile::tempdir().unwrap(),
             identities,
@@ -105,7 +87,7 @@ impl Fleet {
         let config = NodeConfig::new(self.folder(i), listen, peers, 2);
         let verifier = Arc::new(WireVerifier::new(self.root.clone()));
         let keys = Arc::new(TestKeys(u8::try_from(i).unwrap()));
-        let (key, keeper) = (self.identities[i].0.clone(), Arc::new(TestKeeper));
+        let (key, keeper) = (self.identities[i].tls.clone(), Arc::new(TestKeeper));
         let node = Node::start(config, Env::default(), key, keys, keeper, verifier).await.unwrap();
         if let Some(list) = &self.list {
             node.set_admission(list.clone());
@@ -122,7 +104,7 @@ impl Fleet {
             region: region(i),
             slot: Slot(u8::try_from(i + 1).unwrap()),
             node: n.node(),
-            identity: self.identities[i].1.clone(),
+            identity: self.identities[i].spki.clone(),
             delivery: vec![u8::try_from(i).unwrap(); 32],
         });
         let members: Vec<Member> = members.collect();
@@ -282,7 +264,7 @@ async fn s24_an_older_disk_is_quarantined() {
 async fn s26_a_stranger_at_a_known_address_is_refused() {
     let mut fleet = Fleet::up(3).await;
     fleet.stop(2).await;
-    fleet.identities[2] = identity();
+    fleet.identities[2] = SoftwareIdentity::generate();
     fleet.start(2).await;
     fleet.phase(2, |p| matches!(p, Phase::Joining { missing } if missing.len() == 2)).await;
     let node = fleet.list.as_ref().unwrap().members[2].node;

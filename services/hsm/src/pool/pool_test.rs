@@ -1,23 +1,24 @@
-//! The pool over a token that hangs, dies and comes back on command.
+//! The pool over a fake token that hangs, fails and works again as the test sets it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use bkv_fixtures::eventually;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::capability::Capabilities;
 use crate::ceremony::Ceremony;
 
-/// What the token does now, set by the test.
+/// What the fake token does now. The test sets it.
 #[derive(Default)]
 struct Script {
     /// Calls wait while this is true.
     hang: AtomicBool,
     hang_open: AtomicBool,
     gone: AtomicBool,
-    /// So many openings fail as a module does that stumbles.
-    stumbles: AtomicUsize,
+    /// How many further openings fail without a reason.
+    failing_opens: AtomicUsize,
     opens: AtomicUsize,
     restarts: AtomicUsize,
     inside_at_restart: AtomicUsize,
@@ -56,7 +57,8 @@ impl Backend for Fake {
     fn open(&self) -> Result<Box<dyn Conn>, TokenError> {
         self.0.opens.fetch_add(1, Ordering::SeqCst);
         Script::wait_while(&self.0.hang_open);
-        if self.0.stumbles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+        if self.0.failing_opens.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+        {
             let reason = GoneReason::ModuleFailed;
             return Err(TokenError::Gone { token: "fake".into(), reason, detail: None });
         }
@@ -116,7 +118,7 @@ fn config() -> PoolConfig {
         token: "fake".into(),
         size: 2,
         queue: 8,
-        // Long enough that a busy machine is not taken for a hung token.
+        // Long enough that a busy machine does not look like a hung token.
         call: Duration::from_millis(300),
         ceremony: Duration::from_millis(900),
         first_pause: Duration::from_millis(5),
@@ -132,19 +134,11 @@ fn check(pool: &Pool) -> Result<(), TokenError> {
     pool.call(Op::Check, |conn| conn.check())
 }
 
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "not in 20 s: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn count(pool: &Pool, op: Op, outcome: Outcome) -> u64 {
     pool.counters().snapshot().iter().find(|c| c.op == op && c.outcome == outcome).map_or(0, |c| c.count)
 }
 
-/// S27: a token that hangs ends in a refused request with a reason, within the deadline, and is replaced.
+/// S27: a call that hangs is refused with a reason at the deadline, and its session is replaced.
 #[test]
 fn s27_a_hung_call_is_named_and_its_session_replaced() {
     let script = Arc::new(Script::default());
@@ -176,18 +170,18 @@ fn a_token_that_swallows_every_thread_is_down_and_the_threads_are_bounded() {
     let Health::Down { reason, .. } = pool.health() else { panic!("still up") };
     assert!(matches!(reason, TokenError::Gone { reason: GoneReason::NoAnswer, .. }), "{reason}");
     assert!(script.calls.load(Ordering::SeqCst) <= config().most_inside() as u64);
-    // Now at once, not after a deadline each.
-    let start = Instant::now();
+    // The pool refuses at once now: a call that waited for its deadline would be `Hung`, and one that reached a session would be counted.
+    let calls = script.calls.load(Ordering::SeqCst);
     for _ in 0..100 {
         assert!(matches!(check(&pool), Err(TokenError::Gone { .. })));
     }
-    assert!(start.elapsed() < config().call, "{:?}", start.elapsed());
+    assert_eq!(script.calls.load(Ordering::SeqCst), calls);
     script.hang.store(false, Ordering::SeqCst);
     eventually("up again", || check(&pool).is_ok());
     assert!(pool.close());
 }
 
-/// S27: a dead token is named, everything behind it is refused at once, and it is reconnected when it is back.
+/// S27: the pool names a dead token, refuses every call at once, and reconnects when the token works again.
 #[test]
 fn s27_a_dead_token_is_named_and_reconnected() {
     let script = Arc::new(Script::default());
@@ -207,7 +201,7 @@ fn s27_a_dead_token_is_named_and_reconnected() {
     eventually("up again", || pool.health().is_up());
     check(&pool).unwrap();
     assert!(script.restarts.load(Ordering::SeqCst) >= 1);
-    // A module that is ended under a thread that is inside it crashes.
+    // A module crashes if it is finalised while a thread is inside it.
     assert_eq!(script.inside_at_restart.load(Ordering::SeqCst), 0);
 }
 
@@ -216,11 +210,12 @@ fn pauses_between_connections_grow() {
     let script = Arc::new(Script::default());
     let pool = pool(&script);
     eventually("both sessions", || script.opens.load(Ordering::SeqCst) == 2);
+    // Before the loss: a busy machine may run the first tries before `check` returns.
+    let start = Instant::now();
     script.gone.store(true, Ordering::SeqCst);
     let _ = check(&pool);
-    let start = Instant::now();
     eventually("some attempts", || script.opens.load(Ordering::SeqCst) >= 2 + 8);
-    // 5 + 10 + 20 + 40 × 4 ms between eight of them.
+    // Eight openings have at least 5 + 10 + 20 + 4 × 40 ms of pauses between them.
     assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
 }
 
@@ -306,7 +301,7 @@ fn many_threads_get_each_their_own_answer() {
     for caller in callers {
         caller.join().unwrap();
     }
-    // An answer is given before it is counted.
+    // The pool answers the caller before it counts the call.
     eventually("all are counted", || count(&pool, Op::Check, Outcome::Ok) == 4_000);
 }
 
@@ -314,7 +309,7 @@ fn many_threads_get_each_their_own_answer() {
 fn a_panic_over_an_answer_is_an_error_and_the_session_is_replaced() {
     let script = Arc::new(Script::default());
     let mut slow = config();
-    // Printing the panic's trace takes a while.
+    // Printing the panic's backtrace takes time.
     slow.call = Duration::from_secs(10);
     let pool = Pool::start(Box::new(Fake(Arc::clone(&script))), slow).unwrap();
     let error =
@@ -326,14 +321,14 @@ fn a_panic_over_an_answer_is_an_error_and_the_session_is_replaced() {
 }
 
 #[test]
-fn a_module_that_stumbles_at_start_gets_a_few_tries_and_no_more() {
+fn a_module_that_fails_without_a_reason_at_start_gets_a_few_tries() {
     let script = Arc::new(Script::default());
-    script.stumbles.store(4, Ordering::SeqCst);
+    script.failing_opens.store(4, Ordering::SeqCst);
     check(&pool(&script)).unwrap();
-    script.stumbles.store(100, Ordering::SeqCst);
+    script.failing_opens.store(100, Ordering::SeqCst);
     let Err(error) = Pool::start(Box::new(Fake(Arc::clone(&script))), config()) else { panic!("started") };
     assert!(matches!(error, TokenError::Gone { reason: GoneReason::ModuleFailed, .. }), "{error}");
-    // A token that is not there is told at the first try.
+    // A missing token is reported at the first try.
     let script = Arc::new(Script::default());
     script.gone.store(true, Ordering::SeqCst);
     let Err(error) = Pool::start(Box::new(Fake(Arc::clone(&script))), config()) else { panic!("started") };

@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use bkv_fixtures::{eventually, eventually_some};
 use bkv_hsm::{GoneReason, Health, Op, Outcome, Token, TokenError};
 
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 
 use crate::Stand;
-use crate::stand::{Kind, LABEL, PIN, eventually};
+use crate::stand::{Kind, LABEL, PIN};
 
 fn count(token: &Token, op: Op, outcome: Outcome) -> u64 {
     token.counters().iter().find(|c| c.op == op && c.outcome == outcome).map_or(0, |c| c.count)
@@ -56,18 +57,17 @@ pub(crate) fn a_wrong_label_or_module_or_pin_file_is_named(stand: &Stand) {
     stand.connect().unwrap();
 }
 
-/// S27: a dead token ends in a refused request with a reason. Here its storage is taken away while it is in use,
-/// and put back.
+/// S27: the vault refuses requests with a reason while the token is dead. The test moves the token's storage away while it is in use, and back.
 pub(crate) fn s27_a_token_that_vanishes_is_named_and_comes_back(stand: &Stand) {
     let token = stand.connect().unwrap();
     token.provision_blocking().unwrap();
     let pad = token.mask_pad_blocking(b"p", &[0; 16]).unwrap();
     let aside = stand.dir.join("aside");
     fs::rename(&stand.storage, &aside).unwrap();
-    let error = eventually("the loss is noticed", || token.mask_pad_blocking(b"p", &[0; 16]).err());
+    let error = eventually_some("the loss is noticed", || token.mask_pad_blocking(b"p", &[0; 16]).err());
     println!("noticed: {error}");
     assert!(matches!(error, TokenError::Gone { .. }), "{error}");
-    let reason = eventually("the refused reconnection is named", || match token.health() {
+    let reason = eventually_some("the refused reconnection is named", || match token.health() {
         Health::Down {
             reason: reason @ (TokenError::NoToken { .. } | TokenError::ModuleStart { .. }),
             ..
@@ -84,14 +84,14 @@ pub(crate) fn s27_a_token_that_vanishes_is_named_and_comes_back(stand: &Stand) {
         fs::remove_dir_all(&stand.storage).unwrap();
     }
     fs::rename(&aside, &stand.storage).unwrap();
-    let again = eventually("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
+    let again = eventually_some("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
     assert_eq!(again, pad);
     assert!(token.health().is_up());
     assert!(count(&token, Op::MaskPad, Outcome::Gone) >= 2);
     assert!(count(&token, Op::Connect, Outcome::Refused) >= 1);
 }
 
-/// A restored or exchanged token under the same label is not the vault's any more, and must not be used as if.
+/// S27: a restored or exchanged token under the same label is refused, because it does not have the vault's keys.
 pub(crate) fn s27_a_token_that_comes_back_as_another_is_refused(stand: &Stand) {
     let token = stand.connect().unwrap();
     // The empty token, before it had keys.
@@ -100,25 +100,25 @@ pub(crate) fn s27_a_token_that_comes_back_as_another_is_refused(stand: &Stand) {
     token.provision_blocking().unwrap();
     token.identity_spki_blocking().unwrap();
     fs::rename(&stand.storage, stand.dir.join("aside")).unwrap();
-    eventually("the loss is noticed", || token.mask_pad_blocking(b"p", &[0; 16]).err());
+    eventually_some("the loss is noticed", || token.mask_pad_blocking(b"p", &[0; 16]).err());
     if fs::symlink_metadata(&stand.storage).is_ok() {
         fs::remove_dir_all(&stand.storage).unwrap();
     }
     fs::rename(&empty, &stand.storage).unwrap();
-    let reason = eventually("the other token is refused", || match token.health() {
+    let reason = eventually_some("the other token is refused", || match token.health() {
         Health::Down {
             reason: reason @ TokenError::Gone { reason: GoneReason::KeyVanished, .. }, ..
         } => Some(reason),
         _ => None,
     });
     println!("refused: {reason}");
-    // A ceremony must not treat it as a fresh token either.
+    // A ceremony must not make new keys in it either.
     assert!(token.provision_blocking().is_err());
     assert!(token.sign_ecdsa_p256_blocking(b"m").is_err());
 }
 
-/// Tokens lock after a few wrong PINs (Kryoptic: ten): the one in the file is offered once, however often the
-/// connection is tried, and a corrected file is noticed.
+/// Tokens lock after a few wrong PINs (Kryoptic after ten). So a refused PIN is offered once, however often the pool reconnects. A corrected file is
+/// used at the next connection.
 pub(crate) fn a_refused_pin_is_not_offered_again(stand: &Stand) {
     let token = stand.connect_one();
     token.provision_blocking().unwrap();
@@ -132,16 +132,16 @@ pub(crate) fn a_refused_pin_is_not_offered_again(stand: &Stand) {
     session.close().unwrap();
     token.mask_pad_blocking(b"p", &[0; 16]).unwrap_err();
     eventually("the PIN was refused and the connection tried again", || {
-        (count(&token, Op::Connect, Outcome::Refused) >= 4).then_some(())
+        count(&token, Op::Connect, Outcome::Refused) >= 4
     });
     let Health::Down { reason, .. } = token.health() else { panic!("up without a PIN") };
     assert!(matches!(reason, TokenError::PinRefused { .. }), "{reason}");
-    // A second login with the wrong PIN would have been the tenth.
+    // A second login with the wrong PIN would have been the tenth and locked the token.
     stand.write_pin(PIN);
-    eventually("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
+    eventually_some("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
 }
 
-/// S37: the PIN is in no argument, no environment, no message.
+/// S37: the PIN is in no argument, no environment variable and no text.
 pub(crate) fn s37_the_pin_is_nowhere_to_be_seen(stand: &Stand) {
     let token = stand.connect().unwrap();
     let config = stand.config();
@@ -175,7 +175,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-/// S27: a token that was reset under us (logged out, or its module ended) is reconnected.
+/// S27: the pool reconnects after a logout and after the end of the module.
 pub(crate) fn s27_lost_sessions_are_opened_again(stand: &Stand) {
     let token = stand.connect_one();
     token.provision_blocking().unwrap();
@@ -195,13 +195,13 @@ pub(crate) fn s27_lost_sessions_are_opened_again(stand: &Stand) {
             matches!(&first, Err(TokenError::Gone { reason, .. }) if *reason == expected),
             "{what}: {first:?}"
         );
-        let again = eventually("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
+        let again = eventually_some("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
         assert_eq!(again, pad, "{what}");
     }
-    eventually("all are counted", || (count(&token, Op::MaskPad, Outcome::Ok) == 3).then_some(()));
+    eventually("all are counted", || count(&token, Op::MaskPad, Outcome::Ok) == 3);
 }
 
-/// A status command, say, looks at the token of a running vault that makes keys: SoftHSM then fails now and then.
+/// A second process uses the token of a running vault that makes keys. SoftHSM sometimes fails then.
 pub(crate) fn another_process_comes_up_while_keys_are_made(stand: &Stand) {
     const SECOND: &str = "BKV_HSM_TEST_SECOND";
     if std::env::var_os(SECOND).is_some() {

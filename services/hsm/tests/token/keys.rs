@@ -40,7 +40,7 @@ pub(crate) fn ceremony_makes_what_is_missing_and_can_be_repeated(stand: &Stand) 
     }
 }
 
-/// A token after a crash: one or more identity halves, and no mask.
+/// A token after a crash in the ceremony has one or more halves of identities and no mask.
 pub(crate) fn ceremony_resumes_after_a_crash_half_way(stand: &Stand) {
     let mut token = stand.connect_one();
     let session = stand.raw_session();
@@ -91,7 +91,7 @@ pub(crate) fn ceremony_resumes_after_a_crash_half_way(stand: &Stand) {
         assert_eq!(done.removed, [("bkv/test/one/identity".to_owned(), left)]);
         assert_eq!(done.made.len(), 2);
         verify(&done.identity_spki, b"m", &token.sign_ecdsa_p256_blocking(b"m").unwrap());
-        // Back to a ceremony that never ended, and to a handle that has seen none.
+        // Remove all keys and connect again, as after a ceremony that never ended.
         for object in session.find_objects(&mask).unwrap() {
             session.destroy_object(object).unwrap();
         }
@@ -206,7 +206,7 @@ pub(crate) fn epochs_come_and_go(stand: &Stand) {
     let key = token.epoch_mac_blocking(7, b"i").unwrap();
     assert!(token.epoch_destroy_blocking(7).unwrap());
     assert!(!token.epoch_destroy_blocking(7).unwrap());
-    // Each session had the handle in memory.
+    // Every session may still hold the old handle.
     for _ in 0..20 {
         let error = token.epoch_mac_blocking(7, b"i").unwrap_err();
         assert_eq!(error, TokenError::NoEpoch { token: crate::stand::LABEL.into(), epoch: 7 });
@@ -247,7 +247,7 @@ pub(crate) fn capabilities_are_probed(stand: &Stand) {
     assert_eq!(token.epochs_blocking().unwrap(), Vec::<u64>::new());
 }
 
-/// Two threads and eight tasks on three sessions, while epoch keys come and go: every answer is the right one.
+/// Two threads and eight tasks use three sessions while epoch keys are made and destroyed. Every result is right.
 pub(crate) fn threads_and_tasks_hammer_the_pool(stand: &Stand) {
     let token = stand.connect().unwrap();
     let spki = token.provision_blocking().unwrap().identity_spki;
@@ -295,14 +295,14 @@ pub(crate) fn threads_and_tasks_hammer_the_pool(stand: &Stand) {
     let count = |op, outcome| {
         token.counters().iter().find(|c| c.op == op && c.outcome == outcome).map_or(0, |c| c.count)
     };
-    // An answer is given before it is counted.
-    crate::stand::eventually("all are counted", || {
+    // The pool answers the caller before it counts the call.
+    bkv_fixtures::eventually("all are counted", || {
         let counted = [
             count(Op::MaskPad, Outcome::Ok),
             count(Op::SignIdentity, Outcome::Ok),
             count(Op::EpochDestroy, Outcome::Ok),
         ];
-        (counted == [8 + 8 * 300, 600, 10]).then_some(())
+        counted == [8 + 8 * 300, 600, 10]
     });
     assert!(token.counters().iter().all(|c| c.outcome == Outcome::Ok), "{:?}", token.counters());
 }

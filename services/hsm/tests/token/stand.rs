@@ -39,7 +39,7 @@ impl Stand {
     pub(crate) fn config(&self) -> TokenConfig {
         let mut config = TokenConfig::new(self.module.clone(), LABEL.into(), self.dir.join("pin"));
         config.pool = 3;
-        // Two cores shared with other builds: a short deadline would test the machine.
+        // With a short deadline a busy machine would look like a hung token.
         config.call_deadline_ms = 10_000;
         config
     }
@@ -52,16 +52,14 @@ impl Stand {
         Token::connect(&self.config(), &Self::vault())
     }
 
-    /// One session only, which is there when this returns: nothing else is inside the module while a test goes past
-    /// this crate.
+    /// Connects with one session, so that no other thread is inside the module while a test uses `raw_session`.
     pub(crate) fn connect_one(&self) -> Token {
         let mut config = self.config();
         config.pool = 1;
         Token::connect(&config, &Self::vault()).unwrap()
     }
 
-    /// A session past this crate, as someone has who knows the PIN. Needs a connected `Token`, which has
-    /// initialised the module and logged in.
+    /// A session of an attacker who has the PIN, without this crate. Needs a connected `Token`, which has initialised the module and logged in.
     pub(crate) fn raw_session(&self) -> Session {
         let context = Pkcs11::new(&self.module).unwrap();
         let slot = context
@@ -81,7 +79,7 @@ impl Stand {
     }
 }
 
-/// Runs `body` on a fresh token in a child process of its own; in the parent, judges that child.
+/// Runs `body` on a fresh token in a child process. The parent waits for the child and checks its result.
 pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
     if std::env::var(CHILD).as_deref() == Ok(name) {
         let dir = PathBuf::from(std::env::var(DIR).unwrap());
@@ -130,10 +128,10 @@ pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let said = fs::read_to_string(&output).unwrap();
-    let ran_one = said.contains("1 passed");
-    assert!(status.is_some_and(|s| s.success()) && ran_one, "{name}: {status:?}\n{said}");
-    print!("{said}");
+    let printed = fs::read_to_string(&output).unwrap();
+    let ran_one = printed.contains("1 passed");
+    assert!(status.is_some_and(|s| s.success()) && ran_one, "{name}: {status:?}\n{printed}");
+    print!("{printed}");
 }
 
 fn stand(kind: Kind, dir: PathBuf) -> Stand {
@@ -147,19 +145,19 @@ fn stand(kind: Kind, dir: PathBuf) -> Stand {
     Stand { kind, dir, module, storage }
 }
 
-/// This test program again, for one test.
+/// A command that runs one test of this test program.
 pub(crate) fn test_process(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
     command
 }
 
-/// For a child: another process like it, on the same token.
+/// A command that runs the same test in another process on the same token.
 pub(crate) fn this_test_again() -> Command {
     test_process(&std::env::var(CHILD).unwrap())
 }
 
-/// Not a test: the process in which SoftHSM's tokens are initialised.
+/// Not a test: the process that makes SoftHSM's tokens.
 #[test]
 fn init_child() {
     if std::env::var_os(INIT).is_some() {
@@ -216,7 +214,7 @@ fn build_kryoptic() -> Result<PathBuf, Missing> {
     }
 }
 
-/// Kryoptic keeps no state between slots and processes beyond its file, so this process may do it itself.
+/// Makes a Kryoptic token. Kryoptic keeps all state in its file, so this process may do it without a child.
 fn init_kryoptic(module: &Path) {
     let context = Pkcs11::new(module).unwrap();
     context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
@@ -229,16 +227,4 @@ fn init_kryoptic(module: &Path) {
     session.logout().unwrap();
     session.close().unwrap();
     context.finalize().unwrap();
-}
-
-/// Waits for a condition, with a deadline.
-pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(Instant::now() < until, "not in 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

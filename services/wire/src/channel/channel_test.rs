@@ -1,25 +1,14 @@
 //! Both ends against each other, and against a faulty network or a wrong server.
 
-use std::sync::Arc;
-
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use bkv_fixtures::SoftwareIdentity;
 use proptest::prelude::*;
-use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
 
 use super::frame::MAX_WAITING;
 use super::{Channel, ChannelError, ClientSettings, MAX_MESSAGE, ServerSettings, padded_len};
 
-/// An identity in software, in the place of the token's.
 fn identity() -> (ServerSettings, Vec<u8>) {
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
-    let key =
-        any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()))).unwrap();
-    let spki = key.public_key().unwrap().as_ref().to_vec();
-    let certified = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key);
-    (ServerSettings::new(Arc::new(certified)).unwrap(), spki)
+    let vault = SoftwareIdentity::generate();
+    (ServerSettings::new(vault.tls).unwrap(), vault.spki)
 }
 
 fn ends() -> (Channel, Channel, Vec<u8>) {
@@ -76,7 +65,7 @@ fn post_quantum_first_and_nothing_to_resume() {
     carry(&mut c, &mut s, usize::MAX).unwrap();
     assert_eq!(c.key_exchange().as_deref(), Some("X25519MLKEM768"));
     assert_eq!(s.key_exchange(), c.key_exchange());
-    // A second session of the same settings is a whole handshake again: the server signs, so its key is seen again.
+    // A second session with the same settings makes a full handshake, so the client sees the server's key again.
     assert!(s.take_outgoing().is_empty(), "no ticket follows");
 }
 
@@ -94,7 +83,7 @@ fn the_exporter_is_the_channels_own() {
     }
 }
 
-/// S26 (and S06's end of it): a server whose key is not on the list learns nothing but a ClientHello.
+/// S06, S26: a server whose key is not on the list gets only a ClientHello.
 #[test]
 fn s26_a_key_that_is_not_admitted_is_refused() {
     let ((server, _), (_, expected)) = (identity(), identity());
@@ -111,15 +100,12 @@ fn s26_a_key_that_is_not_admitted_is_refused() {
     assert!(matches!(ClientSettings::new(vec![]), Err(ChannelError::Settings(_))));
 }
 
-/// S26: an attacker knows the public key but not the private one.
+/// S26: an attacker has the public key but not the private key.
 #[test]
 fn s26_a_stolen_public_key_is_of_no_use() {
     let (_, spki) = identity();
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
-    let key =
-        any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()))).unwrap();
-    let liar = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key);
-    let mut s = Channel::server(&ServerSettings::new(Arc::new(liar)).unwrap()).unwrap();
+    let attacker = SoftwareIdentity::generate().pretending(&spki);
+    let mut s = Channel::server(&ServerSettings::new(attacker).unwrap()).unwrap();
     let mut c = Channel::client(&ClientSettings::new(vec![spki]).unwrap()).unwrap();
     let refused = carry(&mut c, &mut s, usize::MAX).unwrap_err();
     assert!(matches!(refused, ChannelError::Handshake(_)), "{refused}");

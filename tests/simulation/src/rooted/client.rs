@@ -141,7 +141,7 @@ impl Client {
             not_before: Time(from),
             not_after: Time(from + MAX_VALIDITY_MS),
         };
-        let signature = fleet.keys[usize::from(slot.0) - 1].sign(&claims.statement());
+        let signature = fleet.keys[usize::from(slot.0) - 1].identity.sign(&claims.statement());
         let shares = shares_hash(&self.shares);
         let word = statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &r.hash(), &shares);
         Acknowledgement {

@@ -5,8 +5,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use bkv_core::account::Account;
 use bkv_core::command::{Command, Init, NewDocuments};
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
@@ -15,11 +13,10 @@ use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_crypto::delivery::DeliveryKey;
+use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::verifier::WireVerifier;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
 use sha2::Digest as _;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -60,30 +57,13 @@ impl Keeper for SoftKeeper {
 
 /// A vault's keys, in software.
 pub struct Keys {
-    pub tls: Arc<CertifiedKey>,
-    pair: EcdsaKeyPair,
-    pub spki: Vec<u8>,
+    pub identity: SoftwareIdentity,
     pub delivery: DeliveryKey,
 }
 
 impl Keys {
     pub fn generate() -> Self {
-        let pkcs8 =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
-        let mut spki = vec![
-            0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48,
-            0xce, 0x3d, 3, 1, 7, 3, 0x42, 0,
-        ];
-        spki.extend_from_slice(pair.public_key().as_ref());
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
-        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
-        let tls = Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key));
-        Self { tls, pair, spki, delivery: DeliveryKey::generate().unwrap() }
-    }
-
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        Self { identity: SoftwareIdentity::generate(), delivery: DeliveryKey::generate().unwrap() }
     }
 }
 
@@ -169,14 +149,15 @@ impl Fleet {
             }
             let verifier = Arc::new(WireVerifier::new(root.clone()));
             let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper));
-            let node = Node::start(config, Env::default(), keys[at].tls.clone(), soft, keeper, verifier);
+            let node =
+                Node::start(config, Env::default(), keys[at].identity.tls.clone(), soft, keeper, verifier);
             nodes.push(Some(node.await.unwrap()));
         }
         let members = nodes.iter().flatten().zip(&keys).zip(1u8..).map(|((n, k), slot)| Member {
             region: region(usize::from(slot) - 1),
             slot: Slot(slot),
             node: n.node(),
-            identity: k.spki.clone(),
+            identity: k.identity.spki.clone(),
             delivery: k.delivery.public().to_vec(),
         });
         let list = Arc::new(Admission {

@@ -66,7 +66,7 @@ impl Leader {
     ) -> Self {
         let admitted = Admitted::default();
         admitted.set(fleet.list.clone());
-        let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].tls.clone());
+        let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].identity.tls.clone());
         let (mouth, stop) = (Arc::new(Mouth::default()), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();

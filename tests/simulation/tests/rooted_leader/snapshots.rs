@@ -237,7 +237,7 @@ const HALTS: [(&str, Lie, &str); 20] = [
             let d = &mut head.shard.fleet.as_mut().unwrap().documents;
             let mut list = (*fleet.list).clone();
             list.number = 2;
-            list.members[1].identity = Keys::generate().spki;
+            list.members[1].identity = Keys::generate().identity.spki;
             let own = signed(&list, &fleet.policy, &RootKey::from_seed(&Zeroizing::new([66; 32])));
             (d.admission, d.admission_signed) = (list, own.admission);
         },

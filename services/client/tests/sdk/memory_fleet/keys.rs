@@ -1,21 +1,17 @@
 //! Regions with real keys, and the root that signs for them.
 
-use std::sync::Arc;
-
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use bkv_client::{Root, Zeroizing};
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::id::{Era, FleetId, Hash, Lineage, NodeId, PublicKey, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
 use bkv_crypto::delivery::DeliveryKey;
+use bkv_fixtures::SoftwareIdentity;
 use bkv_wire::boot::Claims;
 use bkv_wire::channel::ServerSettings;
 use bkv_wire::documents::{Kind, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::proto::outer;
 use ed25519_dalek::SigningKey;
 use prost::Message as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub const DAY: u64 = 86_400_000;
 /// Where the tests' clock begins.
@@ -30,28 +26,14 @@ pub struct Region {
     pub member: Member,
 }
 
-fn identity() -> (EcdsaKeyPair, Vec<u8>, ServerSettings) {
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
-    let mut spki = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
-        0x3d, 3, 1, 7, 3, 0x42, 0,
-    ];
-    spki.extend_from_slice(key.public_key().as_ref());
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
-    let signing = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(&der).unwrap();
-    let certified = rustls::sign::CertifiedKey::new(vec![CertificateDer::from(spki.clone())], signing);
-    (key, spki, ServerSettings::new(Arc::new(certified)).unwrap())
-}
-
 /// A vault's TLS settings with a key that is not on any admission list.
 pub fn stranger() -> ServerSettings {
-    identity().2
+    ServerSettings::new(SoftwareIdentity::generate().tls).unwrap()
 }
 
 impl Region {
     pub fn new(slot: u8, lineage: Lineage) -> Self {
-        let (identity, spki, settings) = identity();
+        let identity = SoftwareIdentity::generate();
         let boot = SigningKey::generate(&mut rand::rngs::OsRng);
         let delivery = DeliveryKey::generate().unwrap();
         let claims = Claims {
@@ -64,17 +46,17 @@ impl Region {
             not_before: Time(START - DAY / 2),
             not_after: Time(START + DAY / 2),
         };
-        let signature = identity.sign(&SystemRandom::new(), &claims.statement()).unwrap();
+        let signature = identity.sign(&claims.statement());
         Self {
             slot: Slot(slot),
-            settings,
+            settings: ServerSettings::new(identity.tls).unwrap(),
             boot,
-            certificate: claims.encode(signature.as_ref()),
+            certificate: claims.encode(&signature),
             member: Member {
                 region: format!("region-{slot}"),
                 slot: Slot(slot),
                 node: NodeId(u64::from(slot)),
-                identity: spki,
+                identity: identity.spki,
                 delivery: delivery.public().to_vec(),
             },
             delivery,
