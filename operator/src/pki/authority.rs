@@ -1,10 +1,9 @@
 //! The built-in authority and its replacement. The next authority is trusted first and signs later.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use bkv_mtls::profile::{self, Validity};
+use rcgen::{Issuer, KeyPair};
 use zeroize::Zeroizing;
 
 use super::seen::{SeenCertificate, read_chain};
@@ -104,15 +103,8 @@ impl Authority {
     pub fn generate(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
         let fail = |e: rcgen::Error| PkiError::Make { name: name.to_owned(), why: e.to_string() };
         let key = KeyPair::generate().map_err(fail)?;
-        let mut params = CertificateParams::new(Vec::new()).map_err(fail)?;
-        let from = now - BACKDATED;
-        let start = rcgen::date_time_ymd(1970, 1, 1) + from.duration_since(UNIX_EPOCH).unwrap_or_default();
-        params.not_before = start;
-        params.not_after = start + BACKDATED + validity;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("{name} role CA"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let validity = Validity { from: now - BACKDATED, until: now + validity };
+        let params = profile::authority(&format!("{name} role CA"), validity).map_err(fail)?;
         let certificate = params.self_signed(&key).map_err(fail)?.pem();
         Ok(Self { certificate, key: Zeroizing::new(key.serialize_pem()) })
     }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bkv_mtls::profile::{self, Validity};
 use rcgen::string::Ia5String;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
-};
+use rcgen::{CertificateParams, KeyPair, SanType};
 use zeroize::Zeroizing;
 
 use super::authority::Authority;
@@ -91,22 +90,19 @@ pub fn issue(
     now: SystemTime,
 ) -> Result<Leaf, PkiError> {
     let fail = |e: rcgen::Error| PkiError::Make { name: names.common.clone(), why: e.to_string() };
-    let mut params = CertificateParams::new(names.dns.clone()).map_err(fail)?;
+    let mut alternative = CertificateParams::new(names.dns.clone()).map_err(fail)?.subject_alt_names;
     if let Some(uri) = &names.uri {
-        params.subject_alt_names.push(SanType::URI(Ia5String::try_from(uri.as_str()).map_err(fail)?));
+        alternative.push(SanType::URI(Ia5String::try_from(uri.as_str()).map_err(fail)?));
     }
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let start = (now - BACKDATED).duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ends = authority.seen().map_or(i64::MAX, |a| a.not_after);
-    let end = (start + BACKDATED + validity).min(Duration::from_secs(u64::try_from(ends).unwrap_or(0)));
-    params.not_before = epoch + start;
-    params.not_after = epoch + end;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, &names.common);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
+    let until = match authority.seen() {
+        Some(authority) => {
+            let ends = Duration::from_secs(u64::try_from(authority.not_after).unwrap_or(0));
+            (now + validity).min(UNIX_EPOCH + ends)
+        }
+        None => now + validity,
+    };
+    let validity = Validity { from: now - BACKDATED, until };
+    let params = profile::leaf(&names.common, alternative, validity).map_err(fail)?;
     let key = KeyPair::generate().map_err(fail)?;
     let certificate = params.signed_by(&key, &authority.issuer(&names.common)?).map_err(fail)?.pem();
     Ok(Leaf { certificate, key: Zeroizing::new(key.serialize_pem()) })

@@ -1,38 +1,36 @@
-//! A role CA in software: for `bkv dev` and tests. In a cluster the operator or cert-manager issues.
+//! A role CA in software, for `bkv dev` and tests. In a cluster the operator or cert-manager issues certificates.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
-};
+use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
 use zeroize::Zeroizing;
 
+use crate::profile::{self, Validity};
 use crate::{Files, RoleName};
 
 /// Issuing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// rcgen refuses.
+    /// rcgen refuses a field.
     #[error("a certificate can't be made")]
     Certificate(#[from] rcgen::Error),
     /// A file can't be written.
     #[error("{path}: cannot be written")]
     Write {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// A certificate chain with its key, as PEM.
+/// A certificate with its key, as PEM.
 pub struct Issued {
     /// The certificate.
     pub certificate: String,
-    /// Its key.
+    /// The certificate's key.
     pub key: Zeroizing<String>,
 }
 
@@ -42,7 +40,7 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// A CA that knows nothing but how to sign.
+/// A CA for role certificates. It keeps no list of what it issued.
 pub struct RoleCa {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
@@ -60,21 +58,21 @@ impl RoleCa {
         Self::with_key(KeyPair::generate()?)
     }
 
-    /// The CA again from its key: a new certificate over the same key and name, so earlier certificates stay valid.
+    /// A CA with an existing key. It has a new certificate over the same key and name, so earlier leaves stay valid.
     pub fn from_key_pem(pem: &str) -> Result<Self, IssueError> {
         Self::with_key(KeyPair::from_pem(pem)?)
     }
 
     fn with_key(key: KeyPair) -> Result<Self, IssueError> {
-        let params = ca_params(SystemTime::now() - HOUR, 87_600 * HOUR)?;
+        let params = ca_params(TEN_YEARS)?;
         let certificate = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    /// Another certificate of the same CA, which ends after `lifetime`: for tests of expiry.
+    /// Another certificate of the same CA that expires after `lifetime`, for tests of expiry.
     #[cfg(test)]
     pub(crate) fn until(&self, lifetime: Duration) -> Result<String, IssueError> {
-        Ok(ca_params(SystemTime::now() - HOUR, lifetime + HOUR)?.self_signed(self.issuer.key())?.pem())
+        Ok(ca_params(lifetime)?.self_signed(self.issuer.key())?.pem())
     }
 
     /// The CA's certificate.
@@ -82,48 +80,42 @@ impl RoleCa {
         &self.certificate
     }
 
-    /// The CA's key: whoever has it can play every role.
+    /// The CA's key. An attacker who has it can act in every role.
     pub fn key_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate for a role, good as client and as server, from an hour ago for `lifetime`.
+    /// A certificate for a role, for clients and servers. It is valid from an hour ago, because clocks differ, until `lifetime` from now.
     pub fn issue(&self, name: &RoleName, lifetime: Duration) -> Result<Issued, IssueError> {
         self.issue_from(name, SystemTime::now() - HOUR, lifetime + HOUR)
     }
 
-    /// The same from a given time on: for tests of expiry.
+    /// As [`RoleCa::issue`], valid from `from` on for `lifetime`, for tests of expiry.
     pub fn issue_from(
         &self,
         name: &RoleName,
         from: SystemTime,
         lifetime: Duration,
     ) -> Result<Issued, IssueError> {
-        let mut params = params(&name.to_string(), from, lifetime)?;
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(name.to_uri())?)];
-        self.sign(params)
+        let names = vec![SanType::URI(Ia5String::try_from(name.to_uri())?)];
+        self.sign(&profile::leaf(&name.to_string(), names, Validity { from, until: from + lifetime })?)
     }
 
-    /// A web server certificate for DNS names and addresses: ChatD's public listener in a development set-up.
+    /// A certificate for DNS names and IP addresses, without a role: ChatD's public listener of `bkv dev`.
     pub fn issue_web(&self, names: &[&str], lifetime: Duration) -> Result<Issued, IssueError> {
-        let mut web = params("bkv dev", SystemTime::now() - HOUR, lifetime + HOUR)?;
-        web.subject_alt_names =
-            CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?
-                .subject_alt_names;
-        self.sign(web)
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let names = CertificateParams::new(names)?.subject_alt_names;
+        self.sign(&profile::leaf("bkv dev", names, backdated(lifetime))?)
     }
 
-    fn sign(&self, mut params: CertificateParams) -> Result<Issued, IssueError> {
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
+    fn sign(&self, params: &CertificateParams) -> Result<Issued, IssueError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Issued { certificate, key: Zeroizing::new(key.serialize_pem()) })
     }
 
-    /// Issues and writes `tls.crt`, `tls.key` and `ca.crt` into `directory` (made if missing, 0700), each 0600, each replaced by a rename.
+    /// Issues a certificate and writes `tls.crt`, `tls.key` and `ca.crt` (mode 0600) into `directory` (made with mode 0700 if missing). A rename
+    /// replaces each file.
     pub fn write_role(
         &self,
         directory: &Path,
@@ -140,25 +132,18 @@ impl RoleCa {
 }
 
 const HOUR: Duration = Duration::from_hours(1);
+const TEN_YEARS: Duration = Duration::from_hours(87_600);
 
-fn ca_params(from: SystemTime, lifetime: Duration) -> Result<CertificateParams, IssueError> {
-    let mut params = params("bkv role CA", from, lifetime)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params)
+fn ca_params(lifetime: Duration) -> Result<CertificateParams, IssueError> {
+    Ok(profile::authority("bkv role CA", backdated(lifetime))?)
 }
 
-fn params(common_name: &str, from: SystemTime, lifetime: Duration) -> Result<CertificateParams, IssueError> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    let start = rcgen::date_time_ymd(1970, 1, 1) + from.duration_since(UNIX_EPOCH).unwrap_or_default();
-    params.not_before = start;
-    params.not_after = start + lifetime;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    Ok(params)
+fn backdated(lifetime: Duration) -> Validity {
+    let now = SystemTime::now();
+    Validity { from: now - HOUR, until: now + lifetime }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read. Replaces the whole file or nothing.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IssueError> {
     let fail = |source| IssueError::Write { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {

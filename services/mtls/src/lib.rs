@@ -1,7 +1,7 @@
-//! Mutual TLS between the parts that are not vault-to-vault, and the plain HTTPS of ChatD's public listener.
+//! Mutual TLS for every link except those between vaults, and the HTTPS of ChatD's public listener, which asks for no client certificate.
 //!
-//! TLS 1.3 only, aws-lc only. One URI SAN under the deployment's role CA, `bkv://role/<role>/<name>`, names the peer. DNS names are ignored, so an attacker
-//! who redirects a Service or has a certificate of another role is refused (S34).
+//! TLS 1.3 only, aws-lc only. One URI SAN under the deployment's role CA, `bkv://role/<role>/<name>`, names the peer. DNS names are ignored, so an
+//! attacker who redirects a Service or has a certificate of another role is refused (S34).
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -10,6 +10,8 @@ pub mod files;
 pub mod identity;
 #[cfg(any(test, feature = "issuer"))]
 pub mod issue;
+#[cfg(any(test, feature = "issuer"))]
+pub mod profile;
 pub mod role;
 mod verify;
 
