@@ -1,4 +1,4 @@
-//! rustls configurations. Sessions are never resumed: a resumed one would outlive a withdrawn CA or role.
+//! rustls configurations. No session is ever resumed, because a resumed session would outlive a CA or role that was withdrawn.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::identity::{RoleResolver, WebResolver};
 use crate::verify::{ClientJudge, ServerJudge};
 use crate::{Error, Identity, Role, WebIdentity};
 
-/// A server that lets in certain roles. Without [`ServerRole::admit`] nobody gets in.
+/// A server that accepts clients of certain roles. Without a call to [`ServerRole::admit`] it refuses every client.
 #[derive(Debug)]
 pub struct ServerRole {
     identity: Arc<Identity>,
@@ -21,26 +21,26 @@ pub struct ServerRole {
 }
 
 impl ServerRole {
-    /// A server that shows `identity`.
+    /// A server that presents `identity`.
     pub fn new(identity: Arc<Identity>) -> Self {
         Self { identity, admitted: Vec::new(), alpn: Vec::new() }
     }
 
-    /// Lets clients of this role in, too.
+    /// Accepts clients of this role as well.
     #[must_use]
     pub fn admit(mut self, role: Role) -> Self {
         self.admitted.push(role);
         self
     }
 
-    /// Offers a protocol.
+    /// Offers an ALPN protocol.
     #[must_use]
     pub fn alpn(mut self, protocol: &[u8]) -> Self {
         self.alpn.push(protocol.to_vec());
         self
     }
 
-    /// The configuration; follows the identity's reloads.
+    /// The configuration. It follows the identity's reloads.
     pub fn build(self) -> Result<Arc<ServerConfig>, Error> {
         let judge = Arc::new(ClientJudge { identity: Arc::clone(&self.identity), admitted: self.admitted });
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -53,7 +53,7 @@ impl ServerRole {
     }
 }
 
-/// A client that speaks to one role only.
+/// A client that connects only to servers of one role.
 #[derive(Debug)]
 pub struct ClientRole {
     identity: Arc<Identity>,
@@ -63,7 +63,7 @@ pub struct ClientRole {
 }
 
 impl ClientRole {
-    /// A client that shows `identity` and accepts servers of `role` only.
+    /// A client that presents `identity` and accepts only servers of `role`.
     pub fn new(identity: Arc<Identity>, role: Role) -> Self {
         Self { identity, role, name: None, alpn: Vec::new() }
     }
@@ -75,14 +75,14 @@ impl ClientRole {
         self
     }
 
-    /// Offers a protocol.
+    /// Offers an ALPN protocol.
     #[must_use]
     pub fn alpn(mut self, protocol: &[u8]) -> Self {
         self.alpn.push(protocol.to_vec());
         self
     }
 
-    /// The configuration; follows the identity's reloads. The `ServerName` given to a connection only fills the SNI and is not judged.
+    /// The configuration. It follows the identity's reloads. The `ServerName` of a connection only fills the SNI and is not checked.
     pub fn build(self) -> Result<Arc<ClientConfig>, Error> {
         let judge = ServerJudge { identity: Arc::clone(&self.identity), role: self.role, name: self.name };
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -96,7 +96,7 @@ impl ClientRole {
     }
 }
 
-/// A public HTTPS listener: HTTP/1.1, TLS 1.3, no client certificates.
+/// A public HTTPS listener with HTTP/1.1 and TLS 1.3, without client certificates.
 pub fn https_server(identity: Arc<WebIdentity>) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])?

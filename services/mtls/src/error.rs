@@ -1,33 +1,33 @@
-//! What can be wrong with certificates and files. Each error names the file and what to do.
+//! Errors of certificates and their files. Each error names the file and the remedy.
 
 use std::path::PathBuf;
 
-/// Loading an identity or making a configuration failed.
+/// An identity can't be loaded or a configuration can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file can't be read.
-    #[error("{path}: cannot be read: mount it there, readable for this process")]
+    #[error("{path}: cannot be read: mount the file there, readable for this process")]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is larger than any certificate or key is.
-    #[error("{path}: larger than 1 MiB: this is not a PEM file of certificates or a key")]
+    #[error("{path}: larger than 1 MiB: mount a PEM file of certificates or of a key")]
     TooLarge {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// No PEM section of the wanted kind.
+    /// The file has no PEM section of the wanted kind.
     #[error("{path}: holds no PEM {what}: check that the certificate, key and CA files were not swapped")]
     Pem {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Certificate or private key.
         what: &'static str,
     },
-    /// The key is of a kind that can't sign, or does not belong to the certificate.
+    /// The key can't sign, or it does not belong to the certificate.
     #[error("{path}: the private key does not belong to the certificate beside it: issue both again")]
     KeyMismatch {
         /// The key's file.
@@ -40,16 +40,16 @@ pub enum Error {
     Role {
         /// The certificate's file.
         path: PathBuf,
-        /// What is missing.
+        /// What is wrong with the role.
         source: crate::role::RoleError,
     },
     /// A certificate in the file can't be parsed.
-    #[error("{path}: a certificate in it cannot be parsed: issue it again")]
+    #[error("{path}: a certificate in this file cannot be parsed: issue it again")]
     Certificate {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// rustls refuses the combination.
+    /// rustls refuses the configuration.
     #[error("TLS can't be configured")]
     Tls(#[from] rustls::Error),
 }

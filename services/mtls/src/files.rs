@@ -1,4 +1,4 @@
-//! PEM files on disk: read whole, bounded, with errors that name the file. Private key bytes are wiped.
+//! Reads PEM files whole, up to a limit. Errors name the file. The bytes of private keys are wiped.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use crate::Error;
 
 const MAX_FILE: u64 = 1 << 20;
 
-/// Where an identity lies. The files are watched, so a mounted Secret may be rewritten at any time.
+/// The files of an identity. They may change at any time, as in a mounted Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     /// The certificate chain, leaf first.
     pub certificate: PathBuf,
     /// The leaf's private key (PKCS#8, SEC1 or PKCS#1).
     pub key: PathBuf,
-    /// The CAs that peers' certificates must come from; several while a CA is rotated.
+    /// The CAs that may issue peers' certificates. There are several while a CA is rotated.
     pub ca: PathBuf,
 }
 
@@ -43,23 +43,23 @@ impl Files {
 /// When each link of a chain expires, in seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// The own certificate.
+    /// The leaf certificate.
     pub leaf: i64,
-    /// The first of those between it and the CA, if there are any.
+    /// The intermediate certificate that expires first. None without intermediates.
     pub intermediate: Option<i64>,
-    /// The CA that issued it, as it stands in the CA file; None where there is no such file. While a CA is rotated the file has others too: those
-    /// may expire without anybody noticing.
+    /// The CA in the CA file that issued the chain. None without a CA file. While a CA is rotated the file also has other CAs, whose expiry does not
+    /// matter.
     pub ca: Option<i64>,
 }
 
 impl Expiry {
-    /// The first.
+    /// The time at which the first link expires.
     pub fn first(&self) -> i64 {
         [Some(self.leaf), self.intermediate, self.ca].into_iter().flatten().min().unwrap_or(self.leaf)
     }
 }
 
-/// When the CA that issued `chain` expires; where none in the file did, whichever expires first.
+/// When the CA that issued `chain` expires. If no CA in the file issued it, the time at which the first CA in the file expires.
 pub(crate) fn ca_not_after(
     path: &Path,
     pem: &[u8],
@@ -70,7 +70,7 @@ pub(crate) fn ca_not_after(
         chain.split_first().ok_or_else(|| Error::Certificate { path: path.to_owned() })?;
     let parsed =
         ParsedCertificate::try_from(leaf).map_err(|_| Error::Certificate { path: path.to_owned() })?;
-    // A moment at which the chain is valid: an expired one has an issuer too.
+    // Verify at a time when the chain was valid, because an expired chain has an issuer too.
     let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)));
     let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
     let (mut issuers, mut all) = (Vec::new(), Vec::new());
@@ -85,7 +85,7 @@ pub(crate) fn ca_not_after(
         }
         all.push(time);
     }
-    // The same key under an old and a new certificate: peers believe either.
+    // A CA may be in the file twice, with the same key in an old and a new certificate. Peers accept either, so the later time counts.
     let found = issuers.into_iter().max().or_else(|| all.into_iter().min());
     found.ok_or_else(|| Error::Certificate { path: path.to_owned() })
 }
@@ -121,7 +121,7 @@ pub(crate) fn not_after(path: &Path, certificate: &CertificateDer<'_>) -> Result
     Ok(parsed.validity().not_after.timestamp())
 }
 
-/// The chain with its key, checked to belong together, and when its links expire: every link counts, not the leaf alone.
+/// The chain with its key, and when its links expire. Refuses a key that does not belong to the chain.
 pub(crate) fn certified_key(
     certificate: &Path,
     certificate_pem: &[u8],

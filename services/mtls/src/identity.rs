@@ -1,8 +1,8 @@
-//! The identity of this process, from files that may change while it runs. A rotation is taken over whole or not at all: while the files do not fit
-//! together (half written, or a mistake), the last good ones stay in use and a warning is logged.
+//! The identity of this process, from files that may change while it runs. The process uses new files only if all of them fit together. Until then it
+//! keeps the last good ones and logs a warning.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::files::{self, Expiry, Files};
 use crate::{Error, RoleName};
 
-/// What is in use now.
+/// The content of the files that are in use now.
 pub(crate) struct Loaded {
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) roots: Arc<RootCertStore>,
@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
     raw: [Zeroizing<Vec<u8>>; 3],
 }
 
-/// A role certificate with the CAs to judge peers by. Shared by all configurations made from it, so that a reload reaches them all.
+/// A role certificate with the CAs that verify peers. All configurations made from it share it, so a reload reaches all of them.
 pub struct Identity {
     files: Files,
     loaded: RwLock<Arc<Loaded>>,
@@ -40,16 +40,16 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Reads the three files. Every later problem keeps what was read here.
+    /// Reads the three files. A later reload that fails changes nothing.
     pub fn load(files: Files) -> Result<Arc<Self>, Error> {
         let loaded = read_all(&files)?;
         Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
     }
 
-    /// From PEM texts in memory, for a caller that has its key from a Secret and wants no file of it. It does not reload.
+    /// From PEM in memory, for a caller that reads its key from a Secret and must not write it to a file. It does not reload.
     pub fn from_pem(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Arc<Self>, Error> {
-        // The names are for errors only.
-        let files = Files::in_directory(std::path::Path::new("(in memory)"));
+        // Only errors show these names.
+        let files = Files::in_directory(Path::new("(in memory)"));
         let raw = [certificate, key, ca].map(|b| Zeroizing::new(b.to_vec()));
         let loaded = loaded(&files, raw)?;
         Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
@@ -59,22 +59,22 @@ impl Identity {
         Arc::clone(&self.loaded.read())
     }
 
-    /// The role and name in the own certificate.
+    /// The role and name in this process's certificate.
     pub fn name(&self) -> RoleName {
         self.current().name.clone()
     }
 
-    /// When each link of the own chain expires.
+    /// When each link of this process's chain expires.
     pub fn expiry(&self) -> Expiry {
         self.current().expiry
     }
 
-    /// When the first link of the own chain expires, in seconds since the Unix epoch.
+    /// When the first link of this process's chain expires, in seconds since the Unix epoch.
     pub fn not_after(&self) -> i64 {
         self.expiry().first()
     }
 
-    /// Reads the files again; true if they had changed. On error nothing changes.
+    /// Reads the files again. Returns true if their content has changed. An error changes nothing.
     pub fn reload(&self) -> Result<bool, Error> {
         let fresh = read_all(&self.files)?;
         let mut slot = self.loaded.write();
@@ -126,7 +126,7 @@ async fn watch(
                     tracing::info!(file = what, "certificate files changed and are in use");
                 }
             }
-            // Log once per streak: a rotation in two steps must not log each second.
+            // Log only the first failure in a row: a rotation in two steps must not log each second.
             Err(e) if !failing => {
                 failing = true;
                 tracing::warn!(file = what, error = %e, "new certificate files are not usable, the last good ones stay in use");
@@ -155,11 +155,18 @@ impl ResolvesClientCert for RoleResolver {
     }
 }
 
-/// The certificate of a public HTTPS listener: no role, no client certificates.
+struct LoadedWeb {
+    key: Arc<CertifiedKey>,
+    expiry: Expiry,
+    /// Certificate and key as read, to notice a change.
+    raw: [Zeroizing<Vec<u8>>; 2],
+}
+
+/// The certificate of a public HTTPS listener. It has no role, and clients have no certificates.
 pub struct WebIdentity {
     certificate: PathBuf,
     key: PathBuf,
-    loaded: RwLock<(Arc<CertifiedKey>, Expiry, [Zeroizing<Vec<u8>>; 2])>,
+    loaded: RwLock<LoadedWeb>,
 }
 
 impl fmt::Debug for WebIdentity {
@@ -175,18 +182,15 @@ impl WebIdentity {
         Ok(Arc::new(Self { certificate, key, loaded }))
     }
 
-    fn read(
-        certificate: &std::path::Path,
-        key: &std::path::Path,
-    ) -> Result<(Arc<CertifiedKey>, Expiry, [Zeroizing<Vec<u8>>; 2]), Error> {
+    fn read(certificate: &Path, key: &Path) -> Result<LoadedWeb, Error> {
         let (c, k) = (files::read(certificate)?, files::read(key)?);
         let (certified, expiry) = files::certified_key(certificate, &c, key, &k)?;
-        Ok((Arc::new(certified), expiry, [c, k]))
+        Ok(LoadedWeb { key: Arc::new(certified), expiry, raw: [c, k] })
     }
 
-    /// When each link of the chain expires; its CA is the clients' affair.
+    /// When each link of the chain expires, without the CA, which only the clients have.
     pub fn expiry(&self) -> Expiry {
-        self.loaded.read().1
+        self.loaded.read().expiry
     }
 
     /// When the first link of the chain expires, in seconds since the Unix epoch.
@@ -196,14 +200,14 @@ impl WebIdentity {
 
     /// The chain in use, leaf first.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.loaded.read().0.cert.clone()
+        self.loaded.read().key.cert.clone()
     }
 
     /// As [`Identity::reload`].
     pub fn reload(&self) -> Result<bool, Error> {
         let fresh = Self::read(&self.certificate, &self.key)?;
         let mut slot = self.loaded.write();
-        if slot.2 == fresh.2 {
+        if slot.raw == fresh.raw {
             return Ok(false);
         }
         *slot = fresh;
@@ -222,6 +226,6 @@ pub(crate) struct WebResolver(pub(crate) Arc<WebIdentity>);
 
 impl ResolvesServerCert for WebResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.loaded.read().0))
+        Some(Arc::clone(&self.0.loaded.read().key))
     }
 }

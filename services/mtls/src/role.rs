@@ -1,4 +1,4 @@
-//! The role and name in a certificate: `bkv://role/<role>/<name>` as a URI SAN, exactly one.
+//! The role and name in a certificate: exactly one URI SAN `bkv://role/<role>/<name>`.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// What a process is. Closed: a new role is a new version.
+/// The role of a process. The list is closed: a new role needs a new version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Role {
-    /// Keeps keys.
+    /// A vault.
     Vault,
-    /// The front end.
+    /// ChatD, the front end.
     Chatd,
-    /// The operator, or a person with its rights.
+    /// The operator program, or a person with its rights.
     Admin,
-    /// Reads metrics.
+    /// A program that reads metrics.
     Metrics,
 }
 
 impl Role {
-    /// As it stands in the URI.
+    /// The role in the URI.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Vault => "vault",
@@ -46,7 +46,7 @@ pub enum RoleError {
     /// No URI SAN that begins with `bkv://role/`.
     #[error("the certificate has no role")]
     Missing,
-    /// Two roles in one certificate: refuse it, since the issuer can't have meant both.
+    /// The certificate has two roles. Refuse it, because its holder could act in both.
     #[error("the certificate has more than one role")]
     Several,
     /// A URI of ours with an unknown role or a bad name.
@@ -66,7 +66,7 @@ pub struct RoleName {
 impl RoleName {
     const PREFIX: &str = "bkv://role/";
 
-    /// `name`: 1 to 63 of `a-z`, `0-9`, `-`.
+    /// Refuses a `name` other than 1 to 63 of `a-z`, `0-9`, `-`.
     pub fn new(role: Role, name: &str) -> Result<Self, RoleError> {
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
@@ -80,7 +80,7 @@ impl RoleName {
         self.role
     }
 
-    /// The name, unique within the role by the issuer's care.
+    /// The name. The issuer must not give it twice within a role.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -90,7 +90,7 @@ impl RoleName {
         format!("{}{}/{}", Self::PREFIX, self.role, self.name)
     }
 
-    /// Parses a whole URI. No case folding, no percent-encoding: one spelling only.
+    /// Parses a whole URI. Accepts one spelling only: no case folding, no percent-encoding.
     pub fn from_uri(uri: &str) -> Result<Self, RoleError> {
         let rest = uri.strip_prefix(Self::PREFIX).ok_or(RoleError::Missing)?;
         let (role, name) = rest.split_once('/').ok_or(RoleError::Malformed)?;

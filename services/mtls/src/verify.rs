@@ -1,4 +1,4 @@
-//! Verifies a peer: chain to a role CA in use now, valid now, right purpose, right role. Both sides take the same steps.
+//! Verifies a peer on either side: its chain ends at a role CA that is in use now and is valid now, and purpose and role are right.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn refuse() -> Error {
     Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
 }
 
-/// Roles that a server lets in.
+/// Accepts clients of certain roles.
 #[derive(Debug)]
 pub(crate) struct ClientJudge {
     pub(crate) identity: Arc<Identity>,
@@ -48,7 +48,7 @@ impl ClientCertVerifier for ClientJudge {
         let verified = inner.verify_client_cert(leaf, intermediates, now)?;
         let name = RoleName::from_certificate(leaf).map_err(|_| refuse())?;
         if !self.admitted.contains(&name.role()) {
-            tracing::warn!(peer = %name, "a certificate of another role was refused");
+            tracing::warn!(peer = %name, "refused a client of another role");
             return Err(refuse());
         }
         Ok(verified)
@@ -77,7 +77,7 @@ impl ClientCertVerifier for ClientJudge {
     }
 }
 
-/// The role, and perhaps the name, that a client expects of a server.
+/// Accepts servers of one role, or one server of that role.
 #[derive(Debug)]
 pub(crate) struct ServerJudge {
     pub(crate) identity: Arc<Identity>,
@@ -99,7 +99,7 @@ impl ServerCertVerifier for ServerJudge {
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
         let found = RoleName::from_certificate(leaf).map_err(|_| refuse())?;
         if found.role() != self.role || self.name.as_deref().is_some_and(|n| n != found.name()) {
-            tracing::warn!(peer = %found, wanted = %self.role, "a server of another role or name was refused");
+            tracing::warn!(peer = %found, wanted = %self.role, "refused a server of another role or name");
             return Err(refuse());
         }
         Ok(ServerCertVerified::assertion())

@@ -1,4 +1,4 @@
-//! An issuer of one's own: for `bkv dev` and tests. Whoever holds its key is everybody.
+//! An issuer of tokens for `bkv dev` and tests. An attacker who has its key can act as every user.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -31,7 +31,7 @@ impl std::fmt::Debug for DevIssuer {
     }
 }
 
-/// One token's contents; times in seconds since the Unix epoch.
+/// The claims of one token. Times are in seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims<'a> {
     /// `sub`.
@@ -40,7 +40,7 @@ pub struct Claims<'a> {
     pub audience: &'a str,
     /// `iat` and `nbf`.
     pub now: u64,
-    /// `exp` is this much later.
+    /// Seconds from `now` to `exp`.
     pub lifetime: u64,
     /// The claim `enrolment`.
     pub enrolment: Option<u64>,
@@ -53,13 +53,13 @@ impl DevIssuer {
         Self::from_pkcs8(issuer, document.as_ref())
     }
 
-    /// A kept key again.
+    /// An issuer with a stored key.
     pub fn from_pkcs8(issuer: impl Into<String>, pkcs8: &[u8]) -> Result<Self, DevKeyError> {
         let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| DevKeyError)?;
         Ok(Self { issuer: issuer.into(), key, pkcs8: pkcs8.to_vec() })
     }
 
-    /// The key, to be kept in a private file.
+    /// The private key. Keep it in a private file.
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
     }
@@ -69,18 +69,18 @@ impl DevIssuer {
         &self.issuer
     }
 
-    /// The key's name: the start of its public part.
+    /// The key's `kid`: the start of its public part.
     pub fn key_id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref().get(..9).unwrap_or_default())
     }
 
-    /// The JWKS that verifies its tokens.
+    /// The JWKS that verifies this issuer's tokens.
     pub fn jwks(&self) -> String {
         let x = URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref());
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.key_id(), "x": x}]}).to_string()
     }
 
-    /// A token.
+    /// Signs a token with these claims.
     pub fn sign(&self, claims: &Claims<'_>) -> String {
         let mut body = json!({
             "iss": self.issuer, "sub": claims.subject, "aud": claims.audience,
@@ -92,7 +92,7 @@ impl DevIssuer {
         self.sign_raw(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.key_id()}), &body)
     }
 
-    /// Any header and claims, signed with this key whatever the header says: for tests of what must be refused.
+    /// Signs any header and claims with this key, even if the header names another key or algorithm. Tests make tokens with it that must be refused.
     pub fn sign_raw(&self, header: &Value, claims: &Value) -> String {
         let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
         let input = format!("{}.{}", part(header), part(claims));

@@ -1,4 +1,4 @@
-//! Errors for logs. Callers return the same for every [`TokenError`] (401, or one refusal of fixed size); metrics use [`TokenError::reason`].
+//! Errors for logs. Callers return the same refusal for every [`TokenError`]: 401, or a message of fixed size. Metrics use [`TokenError::reason`].
 
 use std::path::PathBuf;
 
@@ -6,51 +6,51 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than 8 KiB.
-    #[error("longer than a token may be")]
+    #[error("the token is longer than 8 KiB")]
     TooLong,
     /// Not three base64url parts with JSON in the first two.
-    #[error("not a JWT")]
+    #[error("the token is not a JWT")]
     Malformed,
-    /// `alg` is none, HS*, or any other that is not one of ours.
-    #[error("an algorithm that is not allowed")]
+    /// `alg` is not EdDSA, ES256 or RS256.
+    #[error("the token's algorithm is not EdDSA, ES256 or RS256")]
     Algorithm,
-    /// A header extension that must be understood and is not (RFC 7515, section 4.1.11).
-    #[error("a critical header extension that is not understood")]
+    /// The header has `crit`. This verifier knows no header extension, so it must refuse (RFC 7515, section 4.1.11).
+    #[error("the token needs a header extension that is not supported (`crit`)")]
     Critical,
-    /// No key of this name; the keys are fetched again soon.
-    #[error("signed with an unknown key")]
+    /// The JWKS has no key with this `kid`. The keys are fetched again soon.
+    #[error("the token's key is not in the JWKS")]
     UnknownKey,
-    /// The key of this name is of another kind than `alg` says.
-    #[error("the key is of another kind than the algorithm needs")]
+    /// The key with this `kid` is of another kind than `alg`.
+    #[error("the token's key is not for the token's algorithm")]
     KeyType,
     /// The signature is wrong.
-    #[error("the signature does not hold")]
+    #[error("the token's signature is wrong")]
     Signature,
     /// Another issuer, or none.
-    #[error("another issuer")]
+    #[error("the token is from another issuer")]
     Issuer,
-    /// Another audience, none, or several: with a token for two services each of them could use the other.
-    #[error("another audience")]
+    /// Another audience, none, or several. With a token for two services, each service could act as the user at the other one.
+    #[error("the token is for another audience, or for several")]
     Audience,
     /// Past `exp`.
-    #[error("expired")]
+    #[error("the token has expired")]
     Expired,
     /// Before `nbf`, or `iat` is in the future.
-    #[error("not valid yet")]
+    #[error("the token is not valid yet")]
     NotYet,
     /// A time claim is missing (`exp`) or not a number.
-    #[error("a time in it is missing or not a number")]
+    #[error("a time claim of the token is missing or not a number")]
     Times,
     /// No `sub`, an empty one, or one above 255 bytes.
-    #[error("no usable subject")]
+    #[error("the token has no subject of 1 to 255 bytes")]
     Subject,
-    /// The enrolment claim is there but not a whole number.
-    #[error("the enrolment is not a whole number")]
+    /// The enrolment claim exists but is not a whole number.
+    #[error("the token's enrolment is not a whole number")]
     Enrolment,
 }
 
 impl TokenError {
-    /// The value of a metric's label, from a closed set.
+    /// The value of the metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
@@ -71,29 +71,29 @@ impl TokenError {
     }
 }
 
-/// Why keys can't be fetched. The last good ones stay in use.
+/// Why keys can't be fetched. The last good keys stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file can't be read.
     #[error("JWKS file {path}: cannot be read")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The address can't be fetched.
     #[error("JWKS {url}: cannot be fetched")]
     Fetch {
-        /// Which.
+        /// The address.
         url: String,
-        /// Why.
+        /// The client's error.
         source: reqwest::Error,
     },
-    /// The server answered, but not with a document.
+    /// The server answered with an error.
     #[error("JWKS {url}: the server answered {status}")]
     Status {
-        /// Which.
+        /// The address.
         url: String,
         /// HTTP status.
         status: u16,
@@ -101,7 +101,7 @@ pub enum KeysError {
     /// Not https.
     #[error("JWKS {url}: must begin with https://")]
     Scheme {
-        /// Which.
+        /// The address.
         url: String,
     },
     /// More than 256 KiB.
@@ -110,7 +110,7 @@ pub enum KeysError {
     /// Not a JWKS.
     #[error("not a JWKS: expected {{\"keys\": [...]}}")]
     Malformed(#[source] serde_json::Error),
-    /// No key of a kind that is allowed here.
+    /// The JWKS has no usable key.
     #[error("the JWKS holds no Ed25519, P-256 or RSA signing key")]
     Empty,
 }

@@ -1,4 +1,4 @@
-//! A JWKS (RFC 7517), reduced to the keys that may verify here. Keys of other kinds are skipped, not errors: a provider may publish more.
+//! Parses a JWKS (RFC 7517) and keeps the keys that may verify tokens here. Skips keys of other kinds, because an issuer may publish more.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::KeysError;
 
-/// More keys than this in one document are not looked at.
+/// The parser ignores further keys of a document.
 const MAX_KEYS: usize = 64;
-/// The largest document.
+/// The largest document, in bytes.
 pub const MAX_DOCUMENT: usize = 256 << 10;
 
-/// One public key with the only algorithm that it may be used for.
+/// One public key with the only algorithm that it may verify.
 pub(crate) struct Key {
     pub(crate) id: Option<String>,
     pub(crate) algorithm: Algorithm,
@@ -35,7 +35,7 @@ struct Document {
 }
 
 impl Keys {
-    /// Parses a document; an error for a JWKS without usable keys.
+    /// Parses a document. Refuses a JWKS without usable keys.
     pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
         if json.len() > MAX_DOCUMENT {
             return Err(KeysError::TooLarge);
@@ -45,7 +45,7 @@ impl Keys {
         if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// The key of that name; without a name, the only key there is.
+    /// The key with this `kid`. Without a `kid`, the key of a JWKS that has one key.
     pub(crate) fn find(&self, id: Option<&str>) -> Option<&Key> {
         match (id, self.0.as_slice()) {
             (Some(_), all) => all.iter().find(|k| k.id.as_deref() == id),

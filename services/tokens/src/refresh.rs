@@ -1,5 +1,5 @@
-//! Keys that stay fresh: fetched every so often, and soon after a token names an unknown one, but never faster than a limit, whatever
-//! callers send. The last good keys stay in use while a fetch fails.
+//! Fetches the keys at intervals, and soon after a token names an unknown key. A limit holds whatever an attacker sends. While fetches fail, the last
+//! good keys stay in use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,9 @@ use crate::{KeySource, KeysError};
 /// How often keys are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refresh {
-    /// In any case.
+    /// The interval of regular fetches.
     pub every: Duration,
-    /// Because of unknown keys: at most once in this time.
+    /// The shortest time between fetches because of unknown keys.
     pub at_most_every: Duration,
 }
 
@@ -28,7 +28,7 @@ impl Default for Refresh {
     }
 }
 
-/// The keys now, and where they come from.
+/// The current keys and their source.
 #[derive(Debug)]
 pub struct KeyRing {
     source: KeySource,
@@ -39,8 +39,8 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Fetches once. A remote source that can't be reached gives an empty ring, which refuses every token until [`KeyRing::run`] succeeds:
-    /// an issuer that is away must not keep a vault from starting.
+    /// Fetches once. If a remote source can't be reached, the ring is empty and refuses every token until [`KeyRing::run`] succeeds, because a vault
+    /// must start even if the issuer does not answer.
     pub async fn load(source: KeySource) -> Result<Arc<Self>, KeysError> {
         let (rounds, _) = watch::channel(0);
         let ring = Self {
@@ -54,7 +54,7 @@ impl KeyRing {
             Err(e @ KeysError::Scheme { .. }) => return Err(e),
             Err(e) if !ring.source.is_remote() => return Err(e),
             Err(e) => {
-                tracing::warn!(error = %e, "no keys yet: every token is refused until they can be fetched");
+                tracing::warn!(error = %e, "the issuer's keys can't be fetched, every token is refused until they can");
             }
             Ok(()) => {}
         }
@@ -73,7 +73,7 @@ impl KeyRing {
         result
     }
 
-    /// Keeps the keys fresh until cancelled. To be run in one owned task.
+    /// Fetches keys until cancelled. Run it in one owned task.
     pub async fn run(self: Arc<Self>, refresh: Refresh, stop: CancellationToken) {
         let mut last = Instant::now();
         let every = self.source.every(refresh.every);
@@ -92,17 +92,17 @@ impl KeyRing {
             last = Instant::now();
             match self.refresh().await {
                 Ok(()) => failing = false,
-                // Once per streak.
+                // Log only the first failure in a row.
                 Err(e) if !failing => {
                     failing = true;
-                    tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last ones stay in use");
+                    tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last good keys stay in use");
                 }
                 Err(_) => {}
             }
         }
     }
 
-    /// When keys were last fetched, in seconds since the Unix epoch; 0 = never. For the metric `bkv_jwks_refreshed_timestamp_seconds`.
+    /// When keys were last fetched, in seconds since the Unix epoch, or 0 for never. For the metric `bkv_jwks_refreshed_timestamp_seconds`.
     pub fn refreshed(&self) -> u64 {
         self.refreshed.load(Ordering::Relaxed)
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::KeysError;
 use crate::keys::{Keys, MAX_DOCUMENT};
 
-/// Between looks at a file.
+/// The longest time between reads of a file.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A JWKS's place.
+/// Where a JWKS is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// The document itself.
@@ -21,12 +21,12 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// True if a failure may pass by itself, so that a process may start without keys.
+    /// True if a failed fetch may succeed later without a change here, so that a process may start without keys.
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::Url(_))
     }
 
-    /// How often it is fetched in any case. A file is cheap to read, and a key that a mounted `ConfigMap` no longer contains must soon be refused.
+    /// The interval of regular fetches. A file is read more often, so that a key that leaves a mounted `ConfigMap` is soon refused.
     pub(crate) fn every(&self, wish: Duration) -> Duration {
         match self {
             Self::File(_) => wish.min(LOOK),
@@ -34,7 +34,7 @@ impl KeySource {
         }
     }
 
-    /// Reads and parses. A URL is given 10 s, must stay https, and may send 256 KiB. The caller has installed rustls's crypto provider.
+    /// Reads and parses. A URL must stay https and send at most 256 KiB within 10 s. The caller must have installed rustls's crypto provider.
     pub async fn fetch(&self) -> Result<Keys, KeysError> {
         match self {
             Self::Inline(json) => Keys::parse(json.as_bytes()),

@@ -11,31 +11,31 @@ use serde_json::{Map, Value};
 
 use crate::{KeyRing, TokenError};
 
-/// The longest token.
+/// The longest token, in bytes.
 pub const MAX_TOKEN: usize = 8 << 10;
 const MAX_SUBJECT: usize = 255;
 
-/// What a token must say.
+/// What a token must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `iss`, exactly.
+    /// The only accepted `iss`.
     pub issuer: String,
-    /// `aud`, exactly this one and no other.
+    /// The only accepted `aud`.
     pub audience: String,
     /// The claim that holds the enrolment number, if the issuer gives one.
     pub enrolment_claim: Option<String>,
-    /// How far clocks may differ, in seconds.
+    /// How far the issuer's clock may differ, in seconds.
     pub leeway: u64,
 }
 
-/// The account holder that a good token names.
+/// The user that a valid token names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// `iss`.
     pub issuer: String,
     /// `sub`.
     pub subject: String,
-    /// From the named claim.
+    /// The number in the enrolment claim.
     pub enrolment: Option<u64>,
 }
 
@@ -54,12 +54,12 @@ struct Header {
 }
 
 impl Verifier {
-    /// With keys that some task keeps fresh.
+    /// Verifies with these keys. The owner runs [`KeyRing::run`].
     pub const fn new(settings: Settings, keys: Arc<KeyRing>) -> Self {
         Self { settings, keys }
     }
 
-    /// The keys, for their metric.
+    /// The keys, for the metric of their age.
     pub const fn keys(&self) -> &Arc<KeyRing> {
         &self.keys
     }
@@ -70,7 +70,7 @@ impl Verifier {
         self.claims(&claims, now)
     }
 
-    /// As [`Verifier::verify`]; on an unknown key waits a little for a fetch and tries once more.
+    /// As [`Verifier::verify`]. For an unknown key it waits at most `patience` for a fetch and verifies once more.
     pub async fn verify_or_refresh(
         &self,
         token: &str,
@@ -172,7 +172,7 @@ impl Verifier {
     }
 }
 
-/// A NumericDate (RFC 7519, section 2): whole seconds here; fractions are cut.
+/// A NumericDate (RFC 7519, section 2), rounded down to whole seconds.
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
