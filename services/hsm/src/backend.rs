@@ -9,7 +9,7 @@ use crate::error::TokenError;
 
 /// Opens sessions to one token.
 pub(crate) trait Backend: Send + Sync + 'static {
-    /// A logged-in session whose keys belong to this vault. May block.
+    /// Opens a logged-in session whose keys belong to this vault. May block.
     fn open(&self) -> Result<Box<dyn Conn>, TokenError>;
 
     /// Starts the module again. The pool calls this when the token is lost and no thread is inside the module.

@@ -1,24 +1,24 @@
-//! What a module can do, found by trying. Nothing is assumed from a module's name.
+//! What a module can do. The probe tries each operation and assumes nothing from the module's name.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that a module may be able to do.
+/// An operation that a vault needs or can use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Capability {
-    /// EC P-256 keys made inside, ECDSA over a given digest; the signature verified by another library.
+    /// Makes EC P-256 keys inside the token and signs a given digest. Another library verifies the signature.
     EcdsaP256,
-    /// Generic secrets made inside, HMAC-SHA-256.
+    /// Makes generic secrets inside the token and computes HMAC-SHA-256.
     HmacSha256,
-    /// Generic secrets made inside, HMAC-SHA-512.
+    /// Makes generic secrets inside the token and computes HMAC-SHA-512.
     HmacSha512,
-    /// Private data objects that last: room for an anchor.
+    /// Stores private data objects.
     DataObjects,
 }
 
 /// What happens to a key that is destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Destruction {
-    /// A search finds it no longer, at once. A probe can't see whether the maker could still restore it.
+    /// A search no longer finds it. A probe can't see whether the manufacturer could still restore it.
     Immediate,
     /// A search still finds it after its destruction.
     Delayed,
@@ -36,11 +36,11 @@ pub struct Capabilities {
     pub library_version: String,
     /// `CK_INFO.cryptokiVersion`.
     pub cryptoki_version: String,
-    /// Maker and model by `CK_TOKEN_INFO`, trimmed.
+    /// Manufacturer and model from `CK_TOKEN_INFO`, trimmed.
     pub token_model: String,
     /// `CK_TOKEN_INFO.firmwareVersion`.
     pub firmware_version: String,
-    /// What worked, in order.
+    /// What worked, in the order of the probe.
     pub can: Vec<Capability>,
     /// What did not work, with the module's error.
     pub cannot: Vec<Cannot>,
@@ -51,9 +51,9 @@ pub struct Capabilities {
 /// Something that did not work.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cannot {
-    /// What.
+    /// The operation.
     pub capability: Capability,
-    /// The module's error.
+    /// The module's error, or what is wrong with its result.
     pub why: String,
 }
 

@@ -1,21 +1,20 @@
-//! Decides what the key ceremony does with the objects that it finds, from their counts alone, without the token. The order (identity, then mask) is the
-//! journal: without a mask the ceremony never ended and no key was ever used, so objects that a crash left may be removed. Once there is a mask,
-//! nothing is ever removed.
+//! Decides from the number of objects in the token what the key ceremony does. The ceremony makes the identity first and the mask last. So without a
+//! mask no ceremony ended and no key was ever used, and the ceremony may remove what a crash left. With a mask it never removes anything.
 
 /// What a ceremony did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ceremony {
-    /// Labels of keys made now.
+    /// Labels of the keys that it made.
     pub made: Vec<String>,
-    /// Labels of keys that were there.
+    /// Labels of the keys that existed.
     pub found: Vec<String>,
-    /// Objects of an interrupted ceremony that were removed now: label and number.
+    /// Objects of an interrupted ceremony that it removed: label and number.
     pub removed: Vec<(String, usize)>,
-    /// The identity's public part, `SubjectPublicKeyInfo` DER, for the admission list.
+    /// The identity's public part for the admission list, `SubjectPublicKeyInfo` DER.
     pub identity_spki: Vec<u8>,
 }
 
-/// How many objects there are under this vault's labels.
+/// The number of objects under this vault's labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Present {
     pub(crate) identity_private: usize,
@@ -23,16 +22,16 @@ pub(crate) struct Present {
     pub(crate) mask: usize,
 }
 
-/// What to do with the identity; the mask is made after it, if there is none.
+/// What the ceremony does with the identity. After it the ceremony makes the mask if there is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// It is whole.
+    /// Keep the whole identity.
     Keep,
-    /// There is none.
+    /// Make the missing identity.
     Make,
-    /// Leftovers of a ceremony that never ended: remove them and make it.
+    /// Remove what an interrupted ceremony left, then make the identity.
     Remake,
-    /// The ceremony had ended, but the objects differ from what it leaves: a person must look.
+    /// Refuse: a ceremony ended, but the objects differ from what it leaves. A person must decide.
     Refuse(String),
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What is asked of a token.
+/// An operation on a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(usize)]
 pub enum Op {
@@ -19,36 +19,36 @@ pub enum Op {
     Provision,
     /// A new epoch key.
     EpochCreate,
-    /// An epoch key's end.
+    /// The destruction of an epoch key.
     EpochDestroy,
-    /// Which epoch keys there are.
+    /// The list of epoch keys.
     EpochList,
     /// The capability probe.
     Probe,
-    /// Is the token still there?
+    /// A check that the token still works.
     Check,
     /// A new session.
     Connect,
 }
 
-/// How it ended.
+/// How an operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(usize)]
 pub enum Outcome {
-    /// Done.
+    /// It succeeded.
     Ok,
     /// The token or this crate refused.
     Refused,
     /// The token is gone.
     Gone,
-    /// No answer in time.
+    /// The call did not return in time.
     Hung,
-    /// Too many were waiting.
+    /// The queue was full.
     Busy,
 }
 
 impl Op {
-    /// All of them, in the order of their numbers.
+    /// Every operation, in the order of the numbers.
     pub const ALL: [Self; 11] = [
         Self::SignIdentity,
         Self::MaskPad,
@@ -82,7 +82,7 @@ impl Op {
 }
 
 impl Outcome {
-    /// All of them, in the order of their numbers.
+    /// Every outcome, in the order of the numbers.
     pub const ALL: [Self; 5] = [Self::Ok, Self::Refused, Self::Gone, Self::Hung, Self::Busy];
 
     /// The name in metrics.
@@ -97,16 +97,16 @@ impl Outcome {
     }
 }
 
-/// One line of the snapshot.
+/// The counts of one operation with one outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpCount {
-    /// What was asked.
+    /// The operation.
     pub op: Op,
     /// How it ended.
     pub outcome: Outcome,
     /// How often, since the handle was made.
     pub count: u64,
-    /// Time from asking to the end, summed.
+    /// The sum of the times from submission to the end.
     pub took: Duration,
 }
 
@@ -128,7 +128,7 @@ impl Counters {
         }
     }
 
-    /// Every pair that occurred.
+    /// The counts of every operation and outcome that occurred.
     pub(crate) fn snapshot(&self) -> Vec<OpCount> {
         let mut lines = Vec::new();
         for (op, row) in Op::ALL.iter().zip(&self.0) {

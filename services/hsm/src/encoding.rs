@@ -1,4 +1,4 @@
-//! ECDSA signatures and P-256 public keys: from the form that PKCS#11 gives to the form that TLS wants.
+//! Converts ECDSA signatures and P-256 public keys from the encoding of PKCS#11 to the encoding of TLS.
 
 /// SPKI of a P-256 key up to the point: SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING … } (RFC 5480).
 const SPKI_PREFIX: [u8; 26] = [
@@ -9,8 +9,7 @@ const SPKI_PREFIX: [u8; 26] = [
 /// `CKA_EC_PARAMS` of P-256: the DER of OID 1.2.840.10045.3.1.7.
 pub(crate) const P256_PARAMS: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// `CKA_EC_POINT` as the uncompressed point of 65 bytes. The standard says a DER OCTET STRING; some modules give
-/// the bare point.
+/// `CKA_EC_POINT` as the uncompressed point of 65 bytes. The standard requires a DER OCTET STRING. Some modules return the bare point.
 pub(crate) fn uncompressed_point(attribute: &[u8]) -> Option<[u8; 65]> {
     let bare = match attribute {
         [0x04, 0x41, point @ ..] if point.len() == 65 => point,
@@ -25,8 +24,8 @@ pub(crate) fn spki(point: &[u8; 65]) -> Vec<u8> {
     [SPKI_PREFIX.as_slice(), point].concat()
 }
 
-/// `CKM_ECDSA`'s r ‖ s (32 bytes each) as DER `ECDSA-Sig-Value` (RFC 3279, 2.2.3). `None` if it isn't 64 bytes, or
-/// if r or s is zero, which no valid signature has.
+/// `CKM_ECDSA`'s r ‖ s (32 bytes each) as DER `ECDSA-Sig-Value` (RFC 3279, 2.2.3). Returns `None` for another length, and if r or s is zero, which no
+/// valid signature has.
 pub(crate) fn signature_der(raw: &[u8]) -> Option<Vec<u8>> {
     if raw.len() != 64 {
         return None;
@@ -41,11 +40,11 @@ pub(crate) fn signature_der(raw: &[u8]) -> Option<Vec<u8>> {
     Some(der)
 }
 
-/// A positive DER INTEGER, shortest form.
+/// A positive DER INTEGER in its shortest form.
 fn integer(big_endian: &[u8]) -> Option<Vec<u8>> {
     let first = big_endian.iter().position(|byte| *byte != 0)?;
     let digits = big_endian.get(first..)?;
-    // A set top bit would make it negative.
+    // With a set top bit the integer would be negative.
     let pad = digits.first().is_some_and(|byte| byte & 0x80 != 0);
     let mut der = vec![0x02, u8::try_from(digits.len() + usize::from(pad)).ok()?];
     if pad {

@@ -1,4 +1,4 @@
-//! What can go wrong with a token: each error names the token, what happened, and what a person can do.
+//! Errors of tokens. Each error names the token, what happened, and the remedy.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,21 +9,21 @@ use crate::counters::{Op, Outcome};
 /// Why a token that worked no longer does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GoneReason {
-    /// `CKR_DEVICE_REMOVED`, `CKR_TOKEN_NOT_PRESENT`, …: nothing in the slot.
+    /// `CKR_DEVICE_REMOVED`, `CKR_TOKEN_NOT_PRESENT`, …: the slot is empty.
     Removed,
-    /// `CKR_SESSION_HANDLE_INVALID`, `CKR_SESSION_CLOSED`: the token was reset under us.
+    /// `CKR_SESSION_HANDLE_INVALID`, `CKR_SESSION_CLOSED`: the token was reset.
     SessionLost,
-    /// `CKR_USER_NOT_LOGGED_IN`: somebody logged this application out.
+    /// `CKR_USER_NOT_LOGGED_IN`: another part of this process, or the device, ended the login.
     LoggedOut,
     /// `CKR_DEVICE_ERROR`, `CKR_DEVICE_MEMORY`: the device reports a fault.
     DeviceError,
     /// `CKR_GENERAL_ERROR`, `CKR_FUNCTION_FAILED`, …: the module failed without a reason.
     ModuleFailed,
-    /// A key that was there a moment ago can't be found any more.
+    /// A key that existed before can't be found.
     KeyVanished,
-    /// Every session hangs.
+    /// Calls hang in every session.
     NoAnswer,
-    /// Not connected yet, or not again.
+    /// No connection was made yet, or none since the last loss.
     NotConnected,
 }
 
@@ -50,8 +50,8 @@ impl fmt::Display for GoneReason {
             Self::SessionLost => "its sessions were lost",
             Self::LoggedOut => "this process was logged out",
             Self::DeviceError => "the device reports an error",
-            Self::ModuleFailed => "the module failed without saying why",
-            Self::KeyVanished => "a key vanished from it",
+            Self::ModuleFailed => "the module failed without a reason",
+            Self::KeyVanished => "a key vanished",
             Self::NoAnswer => "it does not answer",
             Self::NotConnected => "it is not connected",
         })
@@ -62,7 +62,7 @@ impl fmt::Display for GoneReason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The module's file can't be loaded.
-    #[error("PKCS#11 module {path:?} cannot be loaded: {why}; install it or correct `module`")]
+    #[error("PKCS#11 module {path:?} cannot be loaded: {why}; install the module or correct `module`")]
     Module {
         /// The configured path.
         path: PathBuf,
@@ -76,29 +76,31 @@ pub enum TokenError {
         path: PathBuf,
         /// The module's error.
         why: String,
-        /// What to look at.
+        /// What to check.
         hint: String,
     },
-    /// No token of that label.
+    /// The module lists no token with the configured label.
     #[error(
-        "no token labelled {token:?} in {module:?}, which has {found:?}; correct `token_label`, or initialise the token; {hint}"
+        "no token labelled {token:?} in {module:?}, which lists {found:?}; correct `token_label`, or initialise the token; {hint}"
     )]
     NoToken {
         /// The configured label.
         token: String,
         /// The module.
         module: PathBuf,
-        /// Labels that are there.
+        /// The labels that the module lists.
         found: Vec<String>,
-        /// What to look at.
+        /// What to check.
         hint: String,
     },
-    /// More than one token of that label.
-    #[error("{count} tokens are labelled {token:?}; give each its own label, or its own token directory")]
+    /// The module lists several tokens with the configured label.
+    #[error(
+        "{count} tokens are labelled {token:?}; give each token its own label or its own token directory"
+    )]
     TokenNotUnique {
         /// The configured label.
         token: String,
-        /// How many.
+        /// The number of tokens.
         count: usize,
     },
     /// The PIN file can't be used.
@@ -109,14 +111,14 @@ pub enum TokenError {
         /// What is wrong, and the remedy.
         why: String,
     },
-    /// The token refuses the PIN. This process never offers that PIN again: tokens lock after a few wrong ones.
+    /// The token refuses the PIN. This process never offers that PIN again, because tokens lock after a few wrong PINs.
     #[error(
-        "token {token:?} refuses the PIN in {pin_file:?}; correct the file (it is not offered again until it changes)"
+        "token {token:?} refuses the PIN in {pin_file:?}; correct the file (this PIN is not offered again)"
     )]
     PinRefused {
         /// The token.
         token: String,
-        /// Where the PIN came from.
+        /// The PIN's file.
         pin_file: PathBuf,
     },
     /// The token is locked after wrong PINs.
@@ -134,77 +136,79 @@ pub enum TokenError {
         token: String,
         /// This vault.
         ours: String,
-        /// Whose keys are there.
+        /// The vault whose keys the token has.
         theirs: String,
     },
-    /// A key of the ceremony isn't there.
+    /// A key of the ceremony is missing.
     #[error(
         "token {token:?} has no key {key:?}; run the ceremony (POST init), or attach the token that has it"
     )]
     NotProvisioned {
         /// The token.
         token: String,
-        /// The label that is missing.
+        /// The missing label.
         key: String,
     },
-    /// No such epoch key.
-    #[error("token {token:?} has no key for epoch {epoch}: it was destroyed, or never made here")]
+    /// The token has no key for this epoch.
+    #[error(
+        "token {token:?} has no key for epoch {epoch}: the key was destroyed, or this token never had it"
+    )]
     NoEpoch {
         /// The token.
         token: String,
         /// The epoch.
         epoch: u64,
     },
-    /// Keys of a finished ceremony are damaged.
+    /// The objects in the token are not what a finished ceremony leaves.
     #[error(
-        "token {token:?}: {what}; attach the right token or restore this one, then look at it with pkcs11-tool --list-objects"
+        "token {token:?}: {what}; list the objects with pkcs11-tool --list-objects, then attach the right token or restore this one"
     )]
     Damaged {
         /// The token.
         token: String,
-        /// Which object, and how.
+        /// The object and what is wrong with it.
         what: String,
     },
-    /// A key under our label could be taken out of the token.
+    /// A key under our label could leave the token. An attacker with the PIN may have stored it.
     #[error(
-        "token {token:?}: key {key:?} is not safe there ({why}); the ceremony did not make it like that: destroy it and find out who did"
+        "token {token:?}: key {key:?} could leave the token ({why}), so the ceremony did not make it; find out who made it, then destroy it"
     )]
     WeakKey {
         /// The token.
         token: String,
         /// The key's label.
         key: String,
-        /// Which attribute.
+        /// The attribute.
         why: &'static str,
     },
-    /// No answer in time; the session is given up and replaced.
+    /// The call did not return in time. The pool replaces its session.
     #[error("token {token:?} did not answer {} within {after:?}", .op.name())]
     Hung {
         /// The token.
         token: String,
-        /// What was asked.
+        /// The operation.
         op: Op,
-        /// How long was waited.
+        /// The deadline.
         after: Duration,
     },
-    /// The token is gone; it is reconnected in the background.
+    /// The token is gone. The pool reconnects in the background.
     #[error("token {token:?} is gone: {reason}{}; it is being reconnected", .detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())]
     Gone {
         /// The token.
         token: String,
-        /// Why, as far as is known.
+        /// The reason, as far as the module shows it.
         reason: GoneReason,
         /// The module's error, or why the last connection failed.
         detail: Option<String>,
     },
-    /// More operations wait than may.
-    #[error("token {token:?} has {waiting} operations waiting, {} is refused; raise `pool` or send less", .op.name())]
+    /// The queue is full.
+    #[error("token {token:?} has {waiting} operations waiting, so {} is refused; raise `pool` or send less", .op.name())]
     Busy {
         /// The token.
         token: String,
-        /// What was asked.
+        /// The operation.
         op: Op,
-        /// How many wait.
+        /// The number of waiting operations.
         waiting: usize,
     },
     /// A ceremony or an epoch change is under way in another thread.
@@ -213,28 +217,30 @@ pub enum TokenError {
         /// The token.
         token: String,
     },
-    /// The module refuses.
+    /// The module refuses the operation.
     #[error("token {token:?} refuses {what}: {why}")]
     Refused {
         /// The token.
         token: String,
-        /// What was asked.
+        /// The operation.
         what: &'static str,
         /// The module's error.
         why: String,
     },
-    /// The module answers nonsense.
-    #[error("token {token:?} gave a wrong answer to {what}: {why}; the module is not fit for use")]
+    /// The module returns a wrong result.
+    #[error("token {token:?} returned a wrong result for {what}: {why}; use another module")]
     BadAnswer {
         /// The token.
         token: String,
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the result.
         why: &'static str,
     },
     /// A thread can't be started.
-    #[error("no thread for token {token:?}: {why}; raise the limit on processes or lower `pool`")]
+    #[error(
+        "no thread can be started for token {token:?}: {why}; raise the limit on processes or lower `pool`"
+    )]
     NoThread {
         /// The token.
         token: String,
@@ -253,7 +259,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// How this counts in the metrics.
+    /// The outcome in the metrics.
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Gone { .. } => Outcome::Gone,

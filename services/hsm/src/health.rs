@@ -1,10 +1,10 @@
-//! Whether the token serves. The results of the last operations decide; nothing asks the token for this.
+//! Whether the token works. The results of the last operations decide, so reading the health makes no call into the module.
 
 use std::time::SystemTime;
 
 use crate::error::TokenError;
 
-/// Whether the token serves.
+/// Whether the token works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// At least one session works.
@@ -13,7 +13,7 @@ pub enum Health {
     Down {
         /// Why the last session ended or the last connection failed.
         reason: TokenError,
-        /// Since when.
+        /// When the token went down.
         since: SystemTime,
     },
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Longest vault name, in bytes; keeps labels within what small modules store.
+/// The longest vault name, in bytes. Some modules store short labels only.
 const LONGEST_NAME: usize = 64;
 
 /// A vault's name, such as `demo/eu-west`: parts of `[A-Za-z0-9._-]`, joined by `/`, at most 64 bytes in all.
@@ -13,12 +13,12 @@ pub struct VaultName(String);
 /// A string that can't be a vault's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no vault name: use 1 to 64 of A-Z a-z 0-9 . _ -, in parts joined by '/', such as 'demo/eu-west'"
+    "{0:?} is not a vault name: use 1 to 64 of A-Z a-z 0-9 . _ -, in parts joined by '/', such as 'demo/eu-west'"
 )]
 pub struct BadVaultName(pub String);
 
 impl VaultName {
-    /// Checks and takes a name.
+    /// Refuses a string that is not a vault's name.
     pub fn new(name: &str) -> Result<Self, BadVaultName> {
         let part_ok = |part: &str| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -42,16 +42,16 @@ impl fmt::Display for VaultName {
     }
 }
 
-/// A key of the vault's token (the table in the design's 'Keys').
+/// A key of the vault's token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum KeyName {
     /// EC P-256, ECDSA: the vault's identity.
     Identity,
-    /// 64-byte generic secret, HMAC-SHA-512: masks the secrets of records.
+    /// 64-byte generic secret, HMAC-SHA-512: pads that mask the secrets of records.
     Mask,
     /// 32-byte generic secret, HMAC-SHA-256: data keys of one storage epoch.
     Epoch(u64),
-    /// Short-lived keys of the capability probe.
+    /// The short-lived keys of the capability probe.
     Probe,
 }
 
@@ -61,7 +61,7 @@ impl KeyName {
         format!("bkv/{vault}/{self}")
     }
 
-    /// The object's `CKA_ID`: the first 20 bytes of SHA-256("bkv/key-id/1" ‖ label). Pairs public and private part.
+    /// The object's `CKA_ID`: the first 20 bytes of SHA-256("bkv/key-id/1" ‖ label). Public and private part have the same id.
     pub fn id(self, vault: &VaultName) -> Vec<u8> {
         let mut input = b"bkv/key-id/1".to_vec();
         input.extend_from_slice(self.label(vault).as_bytes());
@@ -69,7 +69,7 @@ impl KeyName {
         digest.as_ref().iter().copied().take(20).collect()
     }
 
-    /// Parses a label; `None` if the object is not ours.
+    /// Parses a label. Returns `None` if it has not our form.
     pub fn parse_label(label: &str) -> Option<(VaultName, Self)> {
         let (vault, key) = label.strip_prefix("bkv/")?.rsplit_once('/')?;
         let vault = VaultName::new(vault).ok()?;
@@ -80,7 +80,7 @@ impl KeyName {
             other => {
                 let digits = other.strip_prefix("epoch-")?;
                 let number: u64 = digits.parse().ok()?;
-                // One spelling per epoch: '+7' and '007' would be other objects under the same number.
+                // Accept one spelling per epoch: '+7' and '007' would be other objects with the same number.
                 if number.to_string() != digits {
                     return None;
                 }

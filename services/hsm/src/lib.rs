@@ -1,6 +1,5 @@
-//! The vault's hardware token behind PKCS#11: a pool of sessions, the ceremony that makes the token's keys,
-//! and the few operations that service needs (ECDSA for TLS, HMAC for masks and data keys).
-//! What the keys are for is the caller's business: nothing here knows accounts, records or Raft.
+//! The vault's hardware token behind PKCS#11: a pool of sessions, the ceremony that makes the token's keys, and the few operations of a running vault
+//! (ECDSA for TLS, HMAC for masks and data keys). Knows no accounts, records or Raft.
 #![forbid(unsafe_code)]
 
 mod backend;

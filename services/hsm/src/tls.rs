@@ -1,4 +1,4 @@
-//! The identity key as rustls wants it: a raw public key (RFC 7250) whose signatures the token makes.
+//! The identity key for rustls: a raw public key (RFC 7250). The token makes the signatures.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use crate::error::TokenError;
 use crate::token::Token;
 
-/// A key that is only a name for the one in the token.
+/// Names the identity key in the token. It holds no private key.
 #[derive(Debug, Clone)]
 struct TokenKey {
     token: Token,
@@ -34,7 +34,7 @@ impl SigningKey for TokenKey {
 
 impl Signer for TokenKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        // The peer sees an alert and no reason; the reason is in the log and in the token's health.
+        // The peer gets an alert without a reason. The log and the token's health have the reason.
         self.token.sign_ecdsa_p256_blocking(message).map_err(|e| rustls::Error::General(e.to_string()))
     }
 

@@ -19,13 +19,12 @@ use crate::pkcs11::Pkcs11Backend;
 use crate::pool::{Pool, PoolConfig};
 use bkv_config::TokenConfig;
 
-/// Domain tag of the masks of records (PROTOCOL, 'State of an account').
+/// Domain tag of the masks of records (docs/protocol.md, 'State of an account').
 const MASK_TAG: &[u8] = b"bkv/mask/1";
 /// Domain tag of data keys.
 const DATA_TAG: &[u8] = b"bkv/data/1";
 
-/// One vault's token. Cheap to clone; the last clone's end closes the sessions (and waits for calls in flight, at
-/// most one call's deadline).
+/// One vault's token. It is cheap to clone. Dropping the last clone closes the sessions and waits for running calls, at most one call's deadline.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
@@ -46,9 +45,9 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Connects and logs in; refuses a token that holds another vault's keys. Blocks, at most for the ceremony's
-    /// deadline. A token that is lost later is reconnected in the background; one that can't be reached now is an
-    /// error, so that a wrong configuration is noticed at start.
+    /// Connects and logs in. Refuses a token with another vault's keys. Blocks at most for the ceremony's deadline. A token that can't be reached now
+    /// is an error, so that the operator notices a wrong configuration at the start. If the token is lost later, the pool reconnects in the
+    /// background.
     pub fn connect(config: &TokenConfig, vault: &VaultName) -> Result<Self, TokenError> {
         config.validate()?;
         let backend = Pkcs11Backend::new(config, vault.clone());
@@ -79,12 +78,12 @@ impl Token {
         &self.0.label
     }
 
-    /// The vault whose keys these are.
+    /// The vault that owns the keys.
     pub fn vault(&self) -> &VaultName {
         &self.0.vault
     }
 
-    /// Whether the token serves, from the results of the last operations. Never blocks on the token.
+    /// Whether the token works, from the results of the last operations. Never waits for the token.
     pub fn health(&self) -> Health {
         self.0.pool.health()
     }
@@ -94,7 +93,7 @@ impl Token {
         self.0.pool.counters().snapshot()
     }
 
-    /// Asks the token whether it is there, so that a dead one is noticed before a client needs it.
+    /// Checks that the token works, so that the vault notices a dead token before a client needs it.
     pub async fn check(&self) -> Result<(), TokenError> {
         self.0.pool.call_async(Op::Check, |conn| conn.check()).await
     }
@@ -104,7 +103,7 @@ impl Token {
         self.0.pool.call(Op::Check, |conn| conn.check())
     }
 
-    /// Makes the keys that are missing, `identity` and `mask`. Can be repeated, also after a crash in the middle of it.
+    /// Makes `identity` and `mask` if they are missing. The caller may repeat it, also after a crash in the middle of it.
     pub async fn provision(&self) -> Result<Ceremony, TokenError> {
         self.0.pool.call_async(Op::Provision, |conn| conn.provision()).await
     }
@@ -120,7 +119,7 @@ impl Token {
         self.0.pool.call_async(Op::SignIdentity, move |conn| conn.sign_identity(&hash)).await
     }
 
-    /// As [`Token::sign_ecdsa_p256`], blocking: rustls signs synchronously.
+    /// As [`Token::sign_ecdsa_p256`], blocking, because rustls signs synchronously.
     pub fn sign_ecdsa_p256_blocking(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
         let hash = sha256(message);
         self.0.pool.call(Op::SignIdentity, move |conn| conn.sign_identity(&hash))
@@ -144,8 +143,8 @@ impl Token {
         Ok(self.0.spki.get_or_init(|| encoding::spki(&point)).clone())
     }
 
-    /// HMAC-SHA-512(`mask`, "bkv/mask/1" ‖ salt ‖ place): a pad for the secrets at `place`. `salt` must be fresh
-    /// whenever the secrets under it change, else two secrets share a pad and their XOR shows on the disk.
+    /// HMAC-SHA-512(`mask`, "bkv/mask/1" ‖ salt ‖ place): a pad for the secrets at `place`. Each change of the secrets needs a new `salt`. Otherwise
+    /// two secrets would have the same pad, and an attacker with the disk would learn their XOR.
     pub async fn mask_pad(&self, place: &[u8], salt: &[u8; 16]) -> Result<Zeroizing<[u8; 64]>, TokenError> {
         let input = [MASK_TAG, salt.as_slice(), place].concat();
         self.0.pool.call_async(Op::MaskPad, move |conn| conn.mask(&input)).await
@@ -161,7 +160,7 @@ impl Token {
         self.0.pool.call(Op::MaskPad, move |conn| conn.mask(&input))
     }
 
-    /// HMAC-SHA-256(`epoch-<n>`, "bkv/data/1" ‖ info): a data key. `info` must say what it is for, with prefixed lengths.
+    /// HMAC-SHA-256(`epoch-<n>`, "bkv/data/1" ‖ info): a data key. `info` must name the key's use, with prefixed lengths.
     pub async fn epoch_mac(&self, epoch: u64, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
         let input = [DATA_TAG, info].concat();
         self.0.pool.call_async(Op::EpochMac, move |conn| conn.epoch_mac(epoch, &input)).await
@@ -173,7 +172,7 @@ impl Token {
         self.0.pool.call(Op::EpochMac, move |conn| conn.epoch_mac(epoch, &input))
     }
 
-    /// Makes the key of epoch `epoch`; whether it was made now (false: it was there).
+    /// Makes the key of this epoch. Returns false if the key existed.
     pub async fn epoch_create(&self, epoch: u64) -> Result<bool, TokenError> {
         self.0.pool.call_async(Op::EpochCreate, move |conn| conn.epoch_create(epoch)).await
     }
@@ -183,8 +182,7 @@ impl Token {
         self.0.pool.call(Op::EpochCreate, move |conn| conn.epoch_create(epoch))
     }
 
-    /// Destroys the key of epoch `epoch` and looks that it is gone; whether it was there. Everything under it is
-    /// lost for good.
+    /// Destroys the key of this epoch and searches for it again. Returns false if there was no key. Everything encrypted under it is lost for good.
     pub async fn epoch_destroy(&self, epoch: u64) -> Result<bool, TokenError> {
         self.0.pool.call_async(Op::EpochDestroy, move |conn| conn.epoch_destroy(epoch)).await
     }
@@ -204,7 +202,7 @@ impl Token {
         self.0.pool.call(Op::EpochList, |conn| conn.epochs())
     }
 
-    /// What the module can do, tried with short-lived objects.
+    /// Tries with short-lived objects what the module can do.
     pub async fn probe(&self) -> Result<Capabilities, TokenError> {
         self.0.pool.call_async(Op::Probe, |conn| conn.probe()).await
     }
@@ -214,8 +212,8 @@ impl Token {
         self.0.pool.call(Op::Probe, |conn| conn.probe())
     }
 
-    /// Ends the sessions and waits for their threads, at most one call's deadline; whether all ended. Other clones
-    /// get [`TokenError::Closed`] from then on.
+    /// Closes the sessions and waits for their threads, at most one call's deadline. Returns true if all threads ended. Other clones get
+    /// [`TokenError::Closed`] from then on.
     pub fn close(self) -> bool {
         self.0.pool.close()
     }

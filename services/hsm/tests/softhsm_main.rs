@@ -1,5 +1,5 @@
-//! A program that makes a token as `bkv dev` does: it starts itself again as the child. No test harness, since the
-//! child's work comes first thing in `main`.
+//! A program that makes a token as `bkv dev` does: it starts itself again as the child. It has no test harness, because the child's work must come
+//! first in `main`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use cryptoki::error::{Error, RvError};
 
 use crate::error::{GoneReason, TokenError};
 
-/// An error for `what`; [`TokenError::Gone`] if the answer means that session or token are lost.
+/// The error of the operation `what`. It is [`TokenError::Gone`] if the session or the token is lost.
 pub(super) fn refused(token: &str, what: &'static str, error: &Error) -> TokenError {
     match gone_reason(error) {
         Some(reason) => TokenError::Gone {
@@ -16,10 +16,10 @@ pub(super) fn refused(token: &str, what: &'static str, error: &Error) -> TokenEr
     }
 }
 
-/// The error without the paragraph of the standard that `cryptoki` adds to it.
+/// The error without the paragraph of the standard that `cryptoki` adds.
 pub(super) fn brief(error: &Error) -> String {
     match error {
-        Error::Pkcs11(rv, function) => format!("C_{function:?} answers {rv:?}"),
+        Error::Pkcs11(rv, function) => format!("C_{function:?} returned {rv:?}"),
         other => other.to_string(),
     }
 }

@@ -18,10 +18,10 @@ use crate::error::TokenError;
 use crate::keys::KeyName;
 
 const IN_TOKEN: Keeping = Keeping { session_only: false };
-/// Tries to make a key.
+/// How often the making of a key is tried.
 const TRIES: u32 = 4;
 
-/// A change of the token's objects: one at a time, and remembered handles end before and after it.
+/// A change of the token's objects. One change runs at a time, and handles from before it are not used after it.
 pub(super) struct Change<'a> {
     common: &'a Common,
     _alone: Alone<'a>,
@@ -30,7 +30,7 @@ pub(super) struct Change<'a> {
 
 impl<'a> Change<'a> {
     pub(super) fn begin(common: &'a Common) -> Result<Self, TokenError> {
-        // Refuse instead of waiting: behind a change that hangs, every worker would hang in the end.
+        // Refuse instead of waiting: behind a change that hangs, every worker would hang.
         let Some(only) = common.change.try_lock() else {
             return Err(TokenError::ChangeUnderWay { token: common.token.clone() });
         };
@@ -59,7 +59,7 @@ impl Pkcs11Conn {
         let private = self.find(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
         let public = self.find(KeyName::Identity, ObjectClass::PUBLIC_KEY)?;
         let masks = self.find(KeyName::Mask, ObjectClass::SECRET_KEY)?;
-        // First of all: a key that an attacker planted must not count as one that a ceremony left.
+        // Check this before the decision: a key that an attacker planted must not count as a key that a ceremony left.
         for object in &private {
             self.check_strength(KeyName::Identity, *object)?;
         }
@@ -86,7 +86,7 @@ impl Pkcs11Conn {
             Step::Refuse(what) => return Err(self.damaged(what)),
         }
         if masks.is_empty() {
-            // Before the mask, which ends the ceremony: a pair that does not match must never get that far.
+            // Check the pair before the mask is made: the mask ends the ceremony, which must not end with a pair that does not match.
             self.check_pair()?;
             self.make_secret(KeyName::Mask, 64, "a 64-byte generic secret")?;
             made.push(mask_label);
@@ -120,8 +120,8 @@ impl Pkcs11Conn {
         })
     }
 
-    /// Makes a key that is not there yet. A module that fails without a reason gets a few tries (`SoftHSM` does,
-    /// while another process looks at the same directory); what a failed one left is removed before the next.
+    /// Makes a missing key. If the module fails without a reason, as `SoftHSM` does while another process reads the same directory, it removes what
+    /// the failed try left and tries again, a few times.
     fn make(
         &self,
         key: KeyName,
@@ -135,7 +135,7 @@ impl Pkcs11Conn {
             match make() {
                 Ok(()) => return Ok(()),
                 Err(e) if tries < TRIES && answer::is_general(&e) => {
-                    tracing::warn!(token = self.common.token, %key, tries, error = %answer::brief(&e), "key not made, again");
+                    tracing::warn!(token = self.common.token, %key, tries, error = %answer::brief(&e), "the module made no key, trying again");
                     for class in classes {
                         for left in self.find(key, *class)? {
                             self.destroy(left)?;
@@ -147,7 +147,7 @@ impl Pkcs11Conn {
         }
     }
 
-    /// Public and private part belong together, judged by a library that isn't the token's.
+    /// Checks with another library that public and private part belong together.
     fn check_pair(&mut self) -> Result<(), TokenError> {
         let point = self.read_point()?;
         let message = b"bkv/ceremony/1";
@@ -162,7 +162,7 @@ impl Pkcs11Conn {
     }
 
     fn destroy(&self, object: ObjectHandle) -> Result<(), TokenError> {
-        self.session.destroy_object(object).map_err(self.refused("the end of a key"))
+        self.session.destroy_object(object).map_err(self.refused("the destruction of a key"))
     }
 
     pub(super) fn make_epoch(&self, epoch: u64) -> Result<bool, TokenError> {
@@ -176,7 +176,7 @@ impl Pkcs11Conn {
                 return Err(self.damaged(format!("there are {} keys {label:?}", several.len())));
             }
         }
-        // Not in a token that has just lost everything.
+        // Make no key in a token that has just lost its keys.
         self.check_mask()?;
         self.make_secret(key, 32, "a 32-byte generic secret")?;
         self.check_strength(key, self.only(key, ObjectClass::SECRET_KEY)?)?;
@@ -191,14 +191,14 @@ impl Pkcs11Conn {
             self.destroy(*object)?;
         }
         if objects.is_empty() {
-            // A token that lost everything must not be reported as a key that never existed.
+            // Do not report that the key never existed if the token has lost all keys.
             self.check_mask()?;
         }
         // People rely on the report 'destroyed', so search for the key again.
         if self.find(key, ObjectClass::SECRET_KEY)?.is_empty() {
             Ok(!objects.is_empty())
         } else {
-            Err(self.bad_answer("the end of an epoch key", "the key is still there"))
+            Err(self.bad_answer("the destruction of an epoch key", "a search still finds the key"))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Lets changes of objects run alone: `SoftHSM` sometimes fails to generate a key while other threads of the process sign or search. Every wait here
-//! has a deadline: if a call hangs, the others go on without the gate.
+//! Runs changes of objects alone, because `SoftHSM` sometimes fails to generate a key while other threads of the process sign or search. Every wait
+//! has a deadline, so if a call hangs, the other threads continue without the gate.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// Longest wait for the others, either way.
+/// The longest wait for other threads.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Gate {
         Pass(self)
     }
 
-    /// For one caller at a time.
+    /// Waits until no thread is inside and keeps others out. One caller at a time may call it.
     pub(super) fn close(&self) -> Alone<'_> {
         self.lock().closed = true;
         drop(self.wait(|state| state.inside > 0));

@@ -1,4 +1,4 @@
-//! The real token, through `cryptoki`. A module is initialised once per process and shared by all handles to it.
+//! The real token, through `cryptoki`. A process initialises a module once, and all handles share it.
 
 mod answer;
 mod ceremony;
@@ -36,18 +36,17 @@ struct Common {
     pin_file: PathBuf,
     vault: VaultName,
     module: Mutex<Option<Arc<Module>>>,
-    /// The PIN that the token refused. Offering it again and again would lock the token.
+    /// The PIN that the token refused. It is not offered again, because repeated wrong PINs lock the token.
     refused_pin: Mutex<Option<Zeroizing<String>>>,
-    /// One change to the keys at a time: two ceremonies would each make a key of the same name.
+    /// Held during a change to the keys. Two ceremonies at once would each make a key with the same label.
     change: Mutex<()>,
-    /// Rises before and after each change of objects, so that remembered handles are not used past it.
+    /// Rises before and after each change of objects, so that no session uses handles from before the change.
     changes: AtomicU64,
     gate: gate::Gate,
-    /// Whether this process has seen them: a key that was there and is not is a token that is being lost, whatever
-    /// the module calls it.
+    /// Whether this process has seen the key. If a key that existed can't be found, the token is lost, whatever error the module returns.
     seen_identity: AtomicBool,
     seen_mask: AtomicBool,
-    /// The identity, once read: a token that comes back with another one is not ours.
+    /// The identity's public point at the first read. A token that comes back with another identity is not this vault's.
     identity: OnceLock<[u8; 65]>,
 }
 
@@ -117,7 +116,7 @@ impl Common {
         }
         let offered = AuthPin::new(pin.as_str().into());
         match session.login(UserType::User, Some(&offered)) {
-            // PKCS#11 logs in the application, not the session: the first one did it for all.
+            // PKCS#11 logs in the application, not the session, so the first session has logged in all of them.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
                 *refused = None;
                 Ok(())
@@ -134,7 +133,7 @@ impl Common {
         }
     }
 
-    /// Any key of another vault makes this token another vault's.
+    /// Refuses a token with any key of another vault.
     fn check_owner(&self, session: &Session) -> Result<(), TokenError> {
         let mut theirs = HashSet::new();
         for (vault, _) in

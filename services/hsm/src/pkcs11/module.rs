@@ -1,5 +1,5 @@
-//! A loaded PKCS#11 library. The standard knows one `C_Initialize` per process, so modules are shared by path,
-//! and never unloaded: a library that starts threads of its own doesn't survive that.
+//! A loaded PKCS#11 library. The standard allows one `C_Initialize` per process, so handles with the same path share a module. A module is never
+//! unloaded, because a library with threads of its own would crash.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +15,7 @@ use crate::error::TokenError;
 
 static LOADED: Mutex<Vec<Arc<Module>>> = Mutex::new(Vec::new());
 
-/// `C_Initialize` is tried this often: `SoftHSM` fails it now and then while another process writes to the same
-/// token directory.
+/// How often `C_Initialize` is tried. `SoftHSM` sometimes fails while another process writes to the same token directory.
 const STARTS: u32 = 5;
 const BETWEEN_STARTS: Duration = Duration::from_millis(50);
 
@@ -46,7 +45,7 @@ impl Module {
         &self.context
     }
 
-    /// `C_Initialize`, if it has not been called yet.
+    /// Calls `C_Initialize` unless the module is initialised.
     pub(super) fn start(&self) -> Result<(), TokenError> {
         let mut started = self.started.lock();
         if *started {
@@ -69,18 +68,18 @@ impl Module {
         Ok(())
     }
 
-    /// `C_Finalize`, so that the next start looks for tokens anew: modules list them only then. Not while another
-    /// handle of this process uses the module: it would lose its sessions.
+    /// Calls `C_Finalize`, so that the next start searches for tokens again. Does nothing while another handle of this process uses the module,
+    /// because that handle would lose its sessions.
     pub(super) fn restart(self: &Arc<Self>) {
         let loaded = LOADED.lock();
-        // One count each for the list, for the one backend that has it, and for the caller's own.
+        // Three references are expected: the list's, the backend's and the caller's.
         if Arc::strong_count(self) > 3 {
             return;
         }
         let mut started = self.started.lock();
         if *started {
             if let Err(error) = self.context.clone().finalize() {
-                tracing::warn!(module = %self.path.display(), %error, "the module does not end cleanly");
+                tracing::warn!(module = %self.path.display(), %error, "the PKCS#11 module reports an error at its end");
             }
             *started = false;
         }
@@ -93,7 +92,7 @@ impl Module {
         let mut found = Vec::new();
         let mut slots = Vec::new();
         for slot in self.context.get_slots_with_token().map_err(|e| refused(&e))? {
-            // A slot whose token can't be asked (just removed, another user's) is not the one.
+            // Skip a slot whose token does not report its state, such as a token that was just removed.
             let Ok(info) = self.context.get_token_info(slot) else { continue };
             if !info.token_initialized() {
                 continue;
@@ -116,8 +115,8 @@ impl Module {
         }
     }
 
-    /// Where software modules look for their tokens: the usual reason why they find none. These variables hold
-    /// paths, never secrets.
+    /// What to check if the module finds no token. The usual reason is the variable that names a software module's configuration. It holds a path,
+    /// never a secret.
     fn hint(&self) -> String {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let variable = if name.contains("softhsm") {
@@ -125,16 +124,16 @@ impl Module {
         } else if name.contains("kryoptic") {
             "KRYOPTIC_CONF"
         } else {
-            return "see that the module's own configuration and its device are there".to_owned();
+            return "check the module's own configuration and its device".to_owned();
         };
         match std::env::var_os(variable) {
             Some(file) => {
                 format!(
-                    "see that {variable}={} and the token directory that it names exist",
+                    "check that {variable}={} and the token directory in it exist",
                     Path::new(&file).display()
                 )
             }
-            None => format!("{variable} is not set: start this process with it"),
+            None => format!("{variable} is not set: set it to the module's configuration file"),
         }
     }
 }

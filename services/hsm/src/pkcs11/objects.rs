@@ -45,7 +45,7 @@ pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>>
     Ok(ours)
 }
 
-/// How the identity's key pair or a secret is kept; `session_only` for the probe.
+/// How long a key exists: `session_only` keys, which the probe makes, end with their session.
 #[derive(Clone, Copy)]
 pub(super) struct Keeping {
     pub(super) session_only: bool,
@@ -55,7 +55,7 @@ fn named(vault: &VaultName, key: KeyName) -> [Attribute; 2] {
     [Attribute::Label(key.label(vault).into_bytes()), Attribute::Id(key.id(vault))]
 }
 
-/// Attributes of every key of ours: it can't leave the token.
+/// Attributes of every key that this crate makes. They keep the key inside the token.
 fn kept(keeping: Keeping) -> Vec<Attribute> {
     vec![
         Attribute::Token(!keeping.session_only),
@@ -69,12 +69,12 @@ fn kept(keeping: Keeping) -> Vec<Attribute> {
     ]
 }
 
-/// Attributes that some modules do not know. The standard implies both for keys that can't be extracted.
+/// Attributes that some modules refuse. A template without them is the second try.
 fn locked() -> [Attribute; 2] {
     [Attribute::Modifiable(false), Attribute::Copyable(false)]
 }
 
-/// Makes an EC P-256 pair: public, private.
+/// Makes an EC P-256 pair. Returns the public and the private part.
 pub(super) fn make_pair(
     session: &Session,
     vault: &VaultName,
@@ -121,7 +121,7 @@ pub(super) fn make_secret(
     }
 }
 
-/// Why the key could leave the token; None if it can't. An attribute that the module does not report counts as unsafe, except the optional
+/// The attribute with which the key could leave the token, or None. An attribute that the module does not report counts as unsafe, except the optional
 /// `CKA_DERIVE`.
 pub(super) fn weakness(session: &Session, key: ObjectHandle) -> Result<Option<&'static str>> {
     let mut sensitive = false;

@@ -1,5 +1,5 @@
-//! One session and the handles that it remembers. Handles are looked up by label and kept while no object changes:
-//! a search costs more than the HMAC that it is for.
+//! One session and its object handles. A session finds a handle by its label and keeps it until an object changes, because a search costs more than
+//! the HMAC that needs it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::error::{GoneReason, TokenError};
 use crate::keys::KeyName;
 
 pub(super) struct Pkcs11Conn {
-    // First, so that it is closed before the module can be let go.
+    // Declared first, so that the session closes before the module's reference is dropped.
     pub(super) session: Session,
     pub(super) common: Arc<Common>,
     module: Arc<Module>,
     slot: Slot,
     handles: HashMap<KeyName, ObjectHandle>,
-    /// `Common::changes` when the handles were looked up.
+    /// `Common::changes` when the handles were found.
     handles_as_of: u64,
 }
 
@@ -51,7 +51,7 @@ impl Pkcs11Conn {
         TokenError::Damaged { token: self.common.token.clone(), what }
     }
 
-    /// At connection: the keys that are there are safe, and the identity is the one that was seen before.
+    /// Checks at connection that existing keys can't leave the token, and that the identity is the one that this process has seen before.
     pub(super) fn check_keys(&self) -> Result<(), TokenError> {
         for (key, class) in
             [(KeyName::Identity, ObjectClass::PRIVATE_KEY), (KeyName::Mask, ObjectClass::SECRET_KEY)]
@@ -63,16 +63,14 @@ impl Pkcs11Conn {
         if let Some(known) = self.common.identity.get()
             && self.read_point()? != *known
         {
-            return Err(self.damaged(
-                "its identity is another than before; this is not the token that was lost".to_owned(),
-            ));
+            return Err(self.another_identity());
         }
         Ok(())
     }
 
     fn another_identity(&self) -> TokenError {
         self.damaged(
-            "its identity is another than before; this is not the token that was connected first".to_owned(),
+            "its identity is not the one that this process has seen before; this is another token".to_owned(),
         )
     }
 
@@ -87,7 +85,7 @@ impl Pkcs11Conn {
             let key = key.label(&self.common.vault);
             return Err(TokenError::WeakKey { token: self.common.token.clone(), key, why });
         }
-        // A sound mask ends the ceremony; an identity before it may yet be removed as a leftover.
+        // The mask ends the ceremony. An identity without a mask may still be removed, so only the mask is remembered here.
         if key == KeyName::Mask {
             self.common.seen_mask.store(true, Ordering::Release);
         }
@@ -109,7 +107,7 @@ impl Pkcs11Conn {
         }
     }
 
-    /// The mask is still there, if it ever was.
+    /// Fails if this process has seen the mask and can't find it now.
     pub(super) fn check_mask(&self) -> Result<(), TokenError> {
         if self.common.seen_mask.load(Ordering::Acquire)
             && self.find(KeyName::Mask, ObjectClass::SECRET_KEY)?.is_empty()
@@ -119,7 +117,7 @@ impl Pkcs11Conn {
         Ok(())
     }
 
-    /// The one object of that name.
+    /// The only object with this key's label.
     pub(super) fn only(&self, key: KeyName, class: ObjectClass) -> Result<ObjectHandle, TokenError> {
         match self.find(key, class)?.as_slice() {
             [] => Err(self.missing(key)),
@@ -158,7 +156,7 @@ impl Pkcs11Conn {
         self.sign_inside(key, mechanism, input, what)
     }
 
-    /// `C_Sign` with the key of that name, whatever handle it has now. The caller must hold a pass of the gate.
+    /// `C_Sign` with the named key, whose handle may change. The caller must hold a pass of the gate.
     pub(super) fn sign_inside(
         &mut self,
         key: KeyName,
@@ -179,8 +177,8 @@ impl Pkcs11Conn {
                     if self.common.changes.load(Ordering::Acquire) == as_of {
                         return Ok(output);
                     }
-                    // An object changed meanwhile, and a module may give a freed handle to a new key: the output
-                    // could be another key's. Look it up again.
+                    // An object changed in between. A module may give a freed handle to a new key, so the output could be another key's. Find the
+                    // key again.
                     output.zeroize();
                 }
                 Err(e) if answer::is_stale_handle(&e) => {
@@ -188,7 +186,7 @@ impl Pkcs11Conn {
                     if !remembered {
                         return Err(self.vanished(key));
                     }
-                    // Looked up long ago: once more, by its name.
+                    // The handle was from an earlier search. Search once more by the label.
                 }
                 Err(e) => return Err(self.failed(what, &e)),
             }
@@ -210,7 +208,7 @@ impl Pkcs11Conn {
         }
     }
 
-    /// A key existed and can't be found. A session without a login can't see private keys either, so check the login first.
+    /// The error for a key that existed and can't be found. A session without a login can't find private keys either, so it checks the login first.
     pub(super) fn vanished(&self, key: KeyName) -> TokenError {
         let reason = if self.logged_out() { GoneReason::LoggedOut } else { GoneReason::KeyVanished };
         TokenError::Gone {
@@ -221,9 +219,9 @@ impl Pkcs11Conn {
     }
 
     pub(super) fn point_inside(&self) -> Result<[u8; 65], TokenError> {
-        // The private part too: a public part alone would put a vault on the admission list that can't speak.
+        // Check the private part too: with a public part alone, the admission list would get a vault that can't sign.
         self.only(KeyName::Identity, ObjectClass::PRIVATE_KEY)?;
-        // And the mask, which ends the ceremony: before it the identity may yet be made anew.
+        // Check the mask, which ends the ceremony: without a mask the identity may still be replaced.
         self.only(KeyName::Mask, ObjectClass::SECRET_KEY)?;
         let point = self.read_point()?;
         if *self.common.identity.get_or_init(|| point) == point {
@@ -259,9 +257,9 @@ impl Conn for Pkcs11Conn {
             });
         }
         self.session.get_session_info().map_err(self.refused("the session's state"))?;
-        // The two above may be answered from memory. A key that is used is really there.
+        // A module may answer the two calls above from its memory. Only the use of a key shows that the token works.
         match self.sign(KeyName::Mask, &Mechanism::Sha512Hmac, b"bkv/check/1", "HMAC-SHA-512") {
-            // Before the ceremony there is nothing to use.
+            // Before the ceremony there is no key to use.
             Ok(_) | Err(TokenError::NotProvisioned { .. }) => Ok(()),
             Err(e) => Err(e),
         }

@@ -1,5 +1,5 @@
-//! The thread that opens sessions: at start, for each session that was dropped, and with growing pauses while the token is gone. If an opening hangs, the
-//! watcher starts another connector; the old one ends when its call returns.
+//! The thread that opens sessions: at the start, for each session that the pool dropped, and with growing pauses while the token is gone. If an
+//! opening hangs, the watcher starts another connector. The old connector ends when its call returns.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::counters::{Op, Outcome};
 use crate::error::TokenError;
 use crate::health::Health;
 
-/// Tries of the first connection if the module fails without a reason.
+/// How often the first connection is tried if the module fails without a reason.
 const TRIES_AT_START: u32 = 5;
 
 pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> Result<(), TokenError> {
@@ -35,7 +35,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
     let mut pauses = back_off.build();
     let mut not_before = Instant::now();
     let mut failures = 0;
-    // The last lost generation for which the module was started again.
+    // The last lost generation after which the module was restarted.
     let mut restarted = 0;
     let mut lost_at: Option<Instant> = None;
     let mut state = shared.lock();
@@ -53,7 +53,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             shared.connect.wait_for(&mut state, wait);
             continue;
         }
-        // The token is lost. Wait for the old sessions to close, so that the module can be started again, but at most for one call's deadline.
+        // The token is lost. Wait until the old sessions are closed, so that the module can be restarted, but at most for one call's deadline.
         let lost = state.generation != restarted || (state.live == 0 && failures > 0);
         if lost && state.inside > 0 {
             let since = *lost_at.get_or_insert_with(Instant::now);
@@ -96,22 +96,22 @@ fn connect(shared: &Arc<Shared>, id: u64) {
         shared.counters.add(Op::Connect, outcome, started.elapsed());
         let failed = match opened {
             Ok(conn) => {
-                // The worker takes over this thread's place inside.
+                // The worker counts as inside in place of this thread.
                 let worker = state.next_worker;
                 state.next_worker += 1;
                 worker::spawn(shared, worker, generation, conn).err()
             }
             Err(error) => Some(error),
         };
-        // At start a failure without a reason is tried again a few times, since SoftHSM may fail while another process writes to its directory. Any other
-        // failure, such as a wrong label, is reported at once.
+        // At start a failure without a reason is tried again a few times, since SoftHSM may fail while another process writes to its directory. Any
+        // other failure, such as a wrong label, is reported at once.
         failures += 1;
         let passing = failed.as_ref().is_some_and(TokenError::is_gone) && failures < TRIES_AT_START;
         if let Some(reason) = failed {
             leave(&mut state, false);
             let pause = pauses.next().unwrap_or(config.longest_pause);
             not_before = Instant::now() + pause;
-            tracing::warn!(token = config.token, %reason, ?pause, "token cannot be connected");
+            tracing::warn!(token = config.token, %reason, ?pause, "the token cannot be connected");
             if state.live == 0 {
                 let since = match &state.health {
                     Health::Down { since, .. } => *since,
@@ -125,7 +125,7 @@ fn connect(shared: &Arc<Shared>, id: u64) {
             if generation == state.generation {
                 state.live += 1;
                 if !state.health.is_up() {
-                    tracing::info!(token = config.token, "token connected");
+                    tracing::info!(token = config.token, "the token is connected");
                     state.health = Health::Up;
                 }
             }

@@ -28,7 +28,7 @@ pub(crate) struct PoolConfig {
     pub(crate) queue: usize,
     pub(crate) call: Duration,
     pub(crate) ceremony: Duration,
-    /// First pause between two connections; doubles up to `longest_pause`.
+    /// The pause after the first failed connection. Each further failure doubles it, up to `longest_pause`.
     pub(crate) first_pause: Duration,
     pub(crate) longest_pause: Duration,
 }
@@ -48,7 +48,7 @@ impl PoolConfig {
     }
 }
 
-/// Handle of the pool; dropping it ends the threads and waits for them, at most one call's deadline.
+/// Handle of the pool. Dropping it ends the threads and waits for them, at most one call's deadline.
 pub(crate) struct Pool(Arc<Shared>);
 
 struct Shared {
@@ -68,22 +68,22 @@ struct Shared {
 
 struct State {
     queue: VecDeque<Job>,
-    /// By worker: what it does now.
+    /// The call that each worker runs now, by the worker's number.
     running: BTreeMap<u64, Running>,
-    /// Rises when the token is lost; workers of an older generation leave.
+    /// Rises when the token is lost. Workers of an older generation end.
     generation: u64,
-    /// Workers of this generation.
+    /// The number of workers of this generation.
     live: usize,
-    /// Worker and connector threads that may be inside the module, stuck ones included.
+    /// The number of worker and connector threads that may be inside the module, stuck threads included.
     inside: usize,
-    /// Threads given up, and not come back.
+    /// The number of stuck threads: the watcher gave them up, and their call has not returned.
     stuck: usize,
     next_worker: u64,
     connecting: Option<Connecting>,
     /// The number of the current connector thread. An older one ends when its call returns.
     connector: u64,
     watcher_asleep: bool,
-    /// Whether anyone has tried to connect yet.
+    /// Whether the first connection has succeeded or failed.
     tried: bool,
     health: Health,
     closed: bool,
@@ -114,7 +114,7 @@ struct Job {
 /// How a job ended, for the worker. The caller already has its result.
 struct Ended {
     outcome: Outcome,
-    /// The token is gone: the whole error, for the others.
+    /// The whole error if the token is gone. The other callers get it as well.
     gone: Option<TokenError>,
 }
 
@@ -147,7 +147,7 @@ impl Pool {
             watch: Condvar::new(),
             changed: Condvar::new(),
         });
-        // From here on a failure drops `pool`, which ends the threads that were started.
+        // From here on a failure drops `pool`, and the drop ends the started threads.
         let pool = Self(shared);
         watcher::spawn(&pool.0)?;
         connector::spawn(&pool.0, 0)?;
@@ -163,7 +163,7 @@ impl Pool {
         }
     }
 
-    /// Runs `f` on a session; returns when it ended or its deadline passed. Blocks the thread.
+    /// Runs `f` on a session. Returns when `f` ends or the deadline passes. Blocks the thread.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         op: Op,
@@ -171,14 +171,14 @@ impl Pool {
     ) -> Result<T, TokenError> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.submit(op, Slot::blocking(sender), f);
-        // The watcher answers by the deadline; the margin covers a machine too busy to run it.
+        // The watcher answers at the deadline. The margin covers a machine that is too busy to run the watcher.
         let after = self.0.config.deadline(op);
         receiver
             .recv_timeout(after + after / 2 + Duration::from_secs(1))
             .unwrap_or_else(|_| Err(TokenError::Hung { token: self.0.config.token.clone(), op, after }))
     }
 
-    /// As [`Pool::call`], for a caller in an async runtime; any runtime will do.
+    /// As [`Pool::call`], for a caller in any async runtime.
     pub(crate) async fn call_async<T: Send + 'static>(
         &self,
         op: Op,
@@ -197,7 +197,7 @@ impl Pool {
         &self.0.counters
     }
 
-    /// Ends the threads and waits for them, at most one call's deadline. Whether all have ended.
+    /// Ends the threads and waits for them, at most one call's deadline. Returns true if all have ended.
     pub(crate) fn close(&self) -> bool {
         self.0.close();
         let until = Instant::now() + self.0.config.call;
@@ -283,7 +283,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The token is lost: ends all sessions and asks for new ones. Takes the lock and returns the jobs that the caller must refuse without it.
+    /// Ends all sessions of a lost token and wakes the connector. The caller holds the lock, releases it, and then refuses the returned jobs.
     fn lose(&self, state: &mut State, reason: TokenError) -> VecDeque<Job> {
         tracing::error!(token = self.config.token, %reason, "token lost");
         state.generation += 1;
@@ -301,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// A refusal for a caller, from the reason that the token is down.
+    /// The error for a caller while the token is down for this reason.
     fn gone_because(&self, reason: &TokenError) -> TokenError {
         match reason {
             TokenError::Gone { .. } => reason.clone(),

@@ -1,4 +1,4 @@
-//! One caller's result. Worker and watcher may both have one for the same caller; the first counts.
+//! One caller's result. The worker and the watcher may both have a result for the same caller. The caller gets the first one.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ enum Sender<T> {
     Waking(tokio::sync::oneshot::Sender<Result<T, TokenError>>),
 }
 
-/// One caller's place for one answer.
+/// Where one caller waits for its result.
 pub(super) struct Slot<T>(Mutex<Option<Sender<T>>>);
 
-/// A slot, whatever its type of answer, can take an error.
+/// Delivers an error to a slot of any type.
 pub(super) trait Refuse: Send + Sync {
     fn refuse(&self, error: TokenError);
 }
@@ -28,7 +28,7 @@ impl<T: Send> Slot<T> {
         Arc::new(Self(Mutex::new(Some(Sender::Waking(sender)))))
     }
 
-    /// Delivers the result unless one was delivered. A caller that no longer waits is no error.
+    /// Delivers the result if none was delivered. Does nothing if the caller no longer waits.
     pub(super) fn answer(&self, result: Result<T, TokenError>) {
         let sender = self.0.lock().take();
         match sender {

@@ -1,5 +1,5 @@
-//! The thread that enforces deadlines: it refuses callers whose call hangs and drops the thread of that call. It never calls the module, so nothing can
-//! delay it. With nothing to watch it sleeps.
+//! The thread that enforces deadlines: it refuses callers whose call hangs and drops the thread of that call. It never calls the module, so nothing
+//! can delay it. With nothing to watch it sleeps.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> Result<(), TokenError> {
 }
 
 fn watch(shared: &Arc<Shared>) {
-    // New calls may have an earlier deadline than those that are known, so look again within this time.
+    // A new call may have an earlier deadline than the known calls, so look again within this time.
     let longest = (shared.config.call / 8).clamp(Duration::from_millis(1), Duration::from_millis(250));
     let mut state = shared.lock();
     while !state.closed {
@@ -42,8 +42,8 @@ fn watch(shared: &Arc<Shared>) {
 
 fn earliest(shared: &Shared, state: &State) -> Instant {
     let running = state.running.values().map(|r| r.deadline);
-    // The queue is in order of arrival, but ceremonies have longer deadlines: its head is near enough, since
-    // the pause is bounded anyway.
+    // Ceremonies have longer deadlines, so the head of the queue may not have the earliest deadline. The head is enough, because the pause is
+    // bounded.
     let waiting = state.queue.front().map(|job| job.deadline);
     let connecting = state.connecting.as_ref().map(|c| c.since + shared.config.ceremony);
     running.chain(waiting).chain(connecting).min().unwrap_or_else(Instant::now)
@@ -67,13 +67,13 @@ fn give_up_calls(shared: &Shared, state: &mut State, now: Instant) {
             token,
             op = running.op.name(),
             stuck = state.stuck,
-            "call into the token hangs, session given up"
+            "a call into the token hangs, its session is given up"
         );
         shared.counters.add(running.op, Outcome::Hung, running.submitted.elapsed());
         running.reply.refuse(error);
         shared.connect.notify_all();
     }
-    // What never got a session: the sessions there are hang, or are too few.
+    // Refuse the waiting jobs whose deadline passed before a session was free.
     while let Some(job) = state.queue.front().filter(|job| job.deadline <= now).map(|job| job.op) {
         if let Some(expired) = state.queue.pop_front() {
             let after = shared.config.deadline(job);
@@ -105,6 +105,6 @@ fn give_up_connector(shared: &Arc<Shared>, state: &mut State, now: Instant) {
     state.tried = true;
     shared.changed.notify_all();
     if let Err(error) = connector::spawn(shared, state.connector) {
-        tracing::error!(token = shared.config.token, %error, "token stays down");
+        tracing::error!(token = shared.config.token, %error, "the token stays down: no connector can be started");
     }
 }

@@ -1,4 +1,4 @@
-//! A thread that owns one session and does one job after the other, until its generation ends.
+//! A thread that owns one session and runs one job after the other until its generation ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::{Ended, Job, Running, Shared, State, no_thread};
 use crate::backend::Conn;
 use crate::error::{GoneReason, TokenError};
 
-/// Starts worker `id`. `inside`, `live` were counted by the caller.
+/// Starts worker `id`. The caller has counted it in `inside` and counts it in `live`.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     id: u64,
@@ -38,13 +38,12 @@ fn work(shared: &Shared, id: u64, generation: u64, mut conn: Box<dyn Conn>) {
         state.running.insert(id, Running { op, submitted, deadline, generation, reply });
         drop(state);
 
-        // A binding that panics over what a module answers must not take the thread along uncounted: the session is
-        // let go like that of a lost token.
+        // The binding may panic on a module's result. Catch the panic, so that the thread is counted and its session ends like that of a lost token.
         let ended = catch_unwind(AssertUnwindSafe(|| run(conn.as_mut())));
 
         state = shared.lock();
         let Some(running) = state.running.remove(&id) else {
-            // The watcher gave this thread up while the call hung; it has counted the call and told the caller.
+            // The watcher gave this thread up while the call hung. It has counted the call and answered the caller.
             break true;
         };
         let Ended { outcome, gone } = ended.unwrap_or_else(|_| {
@@ -67,7 +66,7 @@ fn work(shared: &Shared, id: u64, generation: u64, mut conn: Box<dyn Conn>) {
         }
     };
     drop(state);
-    // Closing the session may hang as any call; it still counts as inside until it returns.
+    // Closing the session is a call and may hang too, so the thread counts as inside until it returns.
     drop(conn);
     let mut state = shared.lock();
     leave(&mut state, given_up);
@@ -83,7 +82,7 @@ pub(super) fn leave(state: &mut State, given_up: bool) {
     }
 }
 
-/// The time until `deadline`, zero if it has passed.
+/// The time until `deadline`, or zero if it has passed.
 pub(super) fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }

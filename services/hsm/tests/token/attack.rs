@@ -48,7 +48,7 @@ pub(crate) fn s26_keys_cannot_be_read_wrapped_copied_or_loosened(stand: &Stand) 
             assert!(session.wrap_key(&mechanism, wrapping, object).is_err(), "{key}: {mechanism:?} wraps it");
         }
 
-        // Copy, loosened on the way; and a plain copy must not be looser either.
+        // Copy with weaker attributes. A copy without changes must not be weaker either.
         for loosened in [
             vec![Attribute::Extractable(true)],
             vec![Attribute::Sensitive(false)],
@@ -67,7 +67,7 @@ pub(crate) fn s26_keys_cannot_be_read_wrapped_copied_or_loosened(stand: &Stand) 
             session.destroy_object(copy).unwrap();
         }
 
-        // Loosen.
+        // Weaken the attributes.
         for change in [
             Attribute::Sensitive(false),
             Attribute::Extractable(true),
@@ -88,7 +88,7 @@ pub(crate) fn s26_keys_cannot_be_read_wrapped_copied_or_loosened(stand: &Stand) 
         let right = [Attribute::Sensitive(true), Attribute::Extractable(false), Attribute::Private(true)];
         assert_eq!(kept, right, "{key}");
 
-        // Turn into another key whose pieces can be guessed.
+        // Derive a short key, which the attacker could brute-force.
         if class == ObjectClass::SECRET_KEY {
             use cryptoki::mechanism::MechanismType;
             use cryptoki::mechanism::hkdf::HkdfParams;

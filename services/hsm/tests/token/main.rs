@@ -1,6 +1,6 @@
-//! The token crate on real modules: SoftHSM and Kryoptic. A module reads its configuration once per process, so
-//! each test runs in a child process of its own, with its own token directory.
-// Functions that tests call are tests too; clippy knows only those with the attribute.
+//! The token crate on real modules: SoftHSM and Kryoptic. A module reads its configuration once per process, so each test runs in a child process of
+//! its own with its own token directory.
+// Clippy's exception for tests covers only functions with the attribute, not the functions that they call.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod attack;
@@ -41,7 +41,7 @@ on_each_module!(
     tls::a_handshake_with_raw_public_keys_both_ways,
 );
 
-/// Kryoptic goes on from an open file and from memory when its file is moved; SoftHSM notices.
+/// SoftHSM only: Kryoptic keeps its file open and works on when the file is moved away.
 #[test]
 fn s27_a_token_that_vanishes_is_named_and_comes_back() {
     let name = "s27_a_token_that_vanishes_is_named_and_comes_back";

@@ -1,5 +1,5 @@
-//! Rates of the operations in service, through the whole pool. Not judged here:
-//! `cargo test --release -p bkv-hsm --test token rates -- --ignored --nocapture`.
+//! Measures the rates of a running vault's operations through the whole pool. It asserts nothing. Run it with
+//! `cargo test --release -p bkv-hsm --test token rates -- --ignored --nocapture`
 
 use std::time::{Duration, Instant};
 

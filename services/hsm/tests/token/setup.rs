@@ -26,7 +26,7 @@ fn a_directory_with_a_token_is_left_alone() {
 #[test]
 fn a_program_that_is_no_child_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    // This test program doesn't call `run_child_if_asked`: it takes the argument for a filter, and ends with 0.
+    // This test program does not call `run_child_if_asked`. It takes the argument as a filter and ends with 0.
     let error = softhsm::init_token(dir.path(), "one", PIN, "9944-officer").unwrap_err();
     assert!(matches!(error, SetupError::Child { .. }), "{error}");
 }
@@ -40,7 +40,7 @@ fn an_error_about_a_pin_does_not_contain_it() {
     assert!(text.contains("C_InitToken") && !text.contains("zq9"), "{text}");
 }
 
-/// A token directory that is not there, and a variable that is not set: each child tries to connect.
+/// A missing token directory, a missing configuration, and a variable that is not set. A child tries to connect with each.
 #[test]
 fn a_missing_token_directory_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -57,16 +57,16 @@ fn a_missing_token_directory_is_named() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let said = run(Some(&conf));
-    assert!(said.contains(conf.to_str().unwrap()), "{said}");
-    let said = run(Some(&dir.path().join("no.conf")));
-    assert!(said.contains("no.conf"), "{said}");
-    // Without the variable SoftHSM falls back to Debian's directory, which has no such token.
-    let said = run(None);
-    assert!(said.contains("SOFTHSM2_CONF is not set"), "{said}");
+    let printed = run(Some(&conf));
+    assert!(printed.contains(conf.to_str().unwrap()), "{printed}");
+    let printed = run(Some(&dir.path().join("no.conf")));
+    assert!(printed.contains("no.conf"), "{printed}");
+    // Without the variable SoftHSM uses Debian's directory, which has no such token.
+    let printed = run(None);
+    assert!(printed.contains("SOFTHSM2_CONF is not set"), "{printed}");
 }
 
-/// Not a test by itself: the child of the one above.
+/// Not a test: the child of the test above.
 #[test]
 fn connects_nowhere() {
     if std::env::var_os("BKV_HSM_TEST_NOWHERE").is_none() {
@@ -78,7 +78,7 @@ fn connects_nowhere() {
     println!("{error}");
 }
 
-/// A volume as a pod has it: a configuration that is given, and a token directory that is not there yet.
+/// A volume as in a pod: a given configuration, and a token directory that does not exist yet.
 struct Volume {
     dir: tempfile::TempDir,
     wanted: softhsm::Wanted,
@@ -111,7 +111,7 @@ impl Volume {
         softhsm::ensure_token_by(|| Ok(child()), &self.wanted)
     }
 
-    /// Every file of the volume. Not what is in them: SoftHSM itself notes each login in the token's flags.
+    /// The names of all files of the volume. Their content changes, because SoftHSM writes each login into the token's flags.
     fn files(&self) -> Vec<std::path::PathBuf> {
         let (mut found, mut folders) = (Vec::new(), vec![self.dir.path().join("volume")]);
         while let Some(folder) = folders.pop() {
@@ -144,7 +144,7 @@ fn a_volume_gets_its_token_once() {
 }
 
 #[test]
-fn a_wrong_or_missing_pin_for_a_token_that_is_there_is_told() {
+fn a_wrong_or_missing_pin_for_an_existing_token_is_reported() {
     let volume = Volume::new();
     std::fs::remove_file(&volume.wanted.pin_file).unwrap_or_default();
     assert!(matches!(volume.ensure(), Err(SetupError::Pin(_))));
@@ -159,7 +159,7 @@ fn a_wrong_or_missing_pin_for_a_token_that_is_there_is_told() {
     volume.pin("");
     assert!(matches!(volume.ensure(), Err(SetupError::Pin(_))));
     assert_eq!(volume.files(), made);
-    // The right PIN works however often a wrong one was offered.
+    // The right PIN works after any number of wrong PINs.
     volume.pin("another-pin");
     for _ in 0..12 {
         assert!(matches!(volume.ensure(), Err(SetupError::PinRefused { .. })));
@@ -168,7 +168,7 @@ fn a_wrong_or_missing_pin_for_a_token_that_is_there_is_told() {
     assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
 }
 
-/// Killed in the middle of making it: what is left beside is not taken for a token, nor in the way.
+/// A kill while the token was made leaves a directory beside its place. The next start removes that directory.
 #[test]
 fn a_half_made_token_is_thrown_away() {
     let volume = Volume::new();
@@ -193,7 +193,7 @@ fn a_directory_with_somebody_elses_token_is_left_alone() {
     assert_eq!(volume.files(), made);
 }
 
-/// What a kill in the middle of a login leaves: without the copy the token would be gone, keys and all.
+/// A kill in the middle of a login leaves a torn file. Without the copy the token and its keys would be lost.
 #[test]
 fn a_torn_token_object_is_put_back() {
     let volume = Volume::new();

@@ -1,4 +1,4 @@
-//! The identity in rustls, on both sides of a connection, as vaults speak to each other.
+//! The identity in rustls on both sides of a connection, as between vaults.
 
 use std::io::Read;
 use std::sync::Arc;
