@@ -18,16 +18,16 @@ pub const MAX_CERTIFICATE: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
     /// Not protobuf, or a field of the wrong length.
-    #[error("boot certificate: malformed")]
+    #[error("boot certificate: the encoding is wrong")]
     Malformed,
     /// It is for another lineage or era.
-    #[error("boot certificate: of another fleet")]
+    #[error("boot certificate: it belongs to another fleet")]
     OtherFleet,
     /// Its slot is not on the admission list, or belongs to another node.
-    #[error("boot certificate: slot {0} is not admitted for this node")]
+    #[error("boot certificate: the admission list does not have this node in slot {0}")]
     NotAdmitted(Slot),
     /// It is not yet valid, has expired, or is valid for more than a day.
-    #[error("boot certificate of slot {0}: outside its dates")]
+    #[error("boot certificate of slot {0}: not valid at this time, or valid for more than a day")]
     Dates(Slot),
     /// The identity on the admission list did not sign it.
     #[error("boot certificate of slot {0}: not signed by the identity on the admission list")]

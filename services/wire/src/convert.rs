@@ -17,7 +17,7 @@ pub enum FieldError {
     #[error(transparent)]
     Length(#[from] WrongLength),
     /// The number is too large for a slot.
-    #[error("slot {0} is larger than any")]
+    #[error("slot {0} is too large: at most 255 is possible")]
     Slot(u32),
 }
 

@@ -21,13 +21,15 @@ pub const CT_LEN: usize = Share::LEN + 16;
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The key is not 32 bytes that X25519 accepts.
-    #[error("not an X25519 key")]
+    #[error("the delivery key is not an X25519 key")]
     Key,
     /// The operating system gave no randomness, or the public key is of small order.
-    #[error("sealing failed: the delivery key can't be used")]
+    #[error(
+        "the share can't be sealed: the delivery key is of small order, or the system gave no randomness"
+    )]
     Seal,
     /// Another length than a sealed share has.
-    #[error("the sealed share has {enc} + {ct} bytes, {ENC_LEN} + {CT_LEN} are right")]
+    #[error("the sealed share has {enc} + {ct} bytes instead of {ENC_LEN} + {CT_LEN}")]
     Length {
         /// Of the encapsulated key.
         enc: usize,
@@ -35,7 +37,7 @@ pub enum DeliveryError {
         ct: usize,
     },
     /// It was sealed to another key, for another record or slot, or was changed.
-    #[error("the sealed share does not open here")]
+    #[error("the sealed share was changed, or sealed for another key, record or slot")]
     Open,
     /// It opened, but the content is not a share.
     #[error("the sealed bytes are not a share")]

@@ -15,10 +15,10 @@ pub enum KsfError {
     #[error("key stretching is weaker than the policy's floor: {0:?}")]
     BelowFloor(KsfParams),
     /// One of them is above the policy's ceiling.
-    #[error("key stretching is dearer than the policy's ceiling: {0:?}")]
+    #[error("key stretching is stronger than the policy's ceiling: {0:?}")]
     AboveCeiling(KsfParams),
     /// Argon2id has no such parameters (RFC 9106 §3.1).
-    #[error("not parameters of Argon2id: {0:?}")]
+    #[error("Argon2id does not allow these parameters: {0:?}")]
     Invalid(KsfParams),
 }
 

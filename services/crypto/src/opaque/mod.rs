@@ -53,7 +53,7 @@ pub enum OpaqueError {
     #[error("the server sent the blinded element back")]
     Reflected,
     /// KE2 does not open: the password is wrong, or the server does not hold the record.
-    #[error("the password does not fit the record")]
+    #[error("the password is wrong, or the server does not hold the record")]
     WrongPassword,
     /// KE3 was not made by the client of this record for this attempt.
     #[error("KE3 does not verify")]
@@ -62,7 +62,7 @@ pub enum OpaqueError {
     #[error("the context is too long")]
     Context,
     /// Argon2id could not run with these parameters on this machine.
-    #[error("stretching failed: not enough memory, or bad parameters")]
+    #[error("key stretching failed: not enough memory, or parameters that Argon2id does not allow")]
     Stretching,
     /// The library failed in a call that should not be able to fail.
     #[error("OPAQUE failed inside the library")]

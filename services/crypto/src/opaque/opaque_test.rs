@@ -169,8 +169,8 @@ fn s15_a_replayed_transcript_is_refused() {
     );
 }
 
-/// S43: a leader that knows z registers an upload of its own and makes a KE3 that its own replica would take. Under the client key of the
-/// others' record it does not verify.
+/// S43: a rooted leader that knows z registers an upload of its own and makes a KE3 that its own replica would accept. Under the client key of the other
+/// replicas' record it does not verify.
 #[test]
 fn s43_a_leader_that_knows_z_cannot_sign_for_the_client() {
     let real = register(&Z, &pw(1), &mut rng(1));

@@ -1,4 +1,4 @@
-//! S01: the library in the RFC's own configuration gives RFC 9807's vectors, byte for byte, and our suite has frozen ones.
+//! S01: in the RFC's configuration the library gives RFC 9807's vectors, byte for byte. Our suite has frozen vectors of its own.
 
 use opaque_ke::key_exchange::tripledh::TripleDh;
 use opaque_ke::ksf::Identity;
@@ -70,7 +70,7 @@ fn s01_rfc9807_appendix_c_1() {
     let common = |name: &str| hex::decode(file["common"][name].as_str().unwrap()).unwrap();
     let zeros = [0; 32]; // a scalar is drawn as 64 bytes, reduced: the vector's scalar and zeros
     let (password, context, id) = (common("password"), common("context"), common("credential_identifier"));
-    let unused = common("server_public_key"); // stands where the library keeps a key for accounts that do not exist
+    let unused = common("server_public_key"); // the library's key for accounts that do not exist
     let setup = [common("oprf_seed"), common("server_private_key"), unused].concat();
     let setup = ServerSetup::<Rfc>::deserialize(&setup).unwrap();
     assert_eq!(setup.keypair().public().serialize().to_vec(), common("server_public_key"));

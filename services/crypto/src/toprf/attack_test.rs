@@ -1,4 +1,4 @@
-//! S42, as attacks that run. The attacker has the proof, the seed, the log (so the whole statement), and everything public.
+//! S42: runs the attacks. The attacker has the proof, the seed, the log (so the whole statement), and everything public.
 
 use bkv_core::id::{Element, Slot};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE as G;
@@ -137,7 +137,7 @@ fn recover_from_related(s: &Scene, one: &Evaluation, two: &Evaluation) -> Option
     None
 }
 
-/// The same attempt gives the same bytes, whoever asks and however often; another attempt's nonce is unrelated.
+/// The same attempt gives the same bytes at every request. The nonce of another attempt is unrelated.
 #[test]
 fn s42_an_attempt_has_one_proof_and_attempts_have_unrelated_nonces() {
     let s = scene();

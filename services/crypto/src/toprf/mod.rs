@@ -32,7 +32,7 @@ pub enum ToprfError {
         got: usize,
     },
     /// Not 1 ≤ t ≤ n ≤ 255.
-    #[error("no sharing of {threshold} out of {slots}")]
+    #[error("a threshold of {threshold} of {slots} slots is not possible")]
     Threshold {
         /// t
         threshold: usize,
@@ -40,16 +40,16 @@ pub enum ToprfError {
         slots: usize,
     },
     /// Slots start at 1: slot 0 would be the key itself.
-    #[error("there is no slot 0")]
+    #[error("slot 0 is not a slot: slots start at 1")]
     SlotZero,
     /// The share is not the one that the commitments commit to.
     #[error("the share does not fit the commitments")]
     ShareMismatch,
     /// The slot's proof is invalid, so that region answered wrongly.
-    #[error("slot {0}: the proof of its evaluation does not hold")]
+    #[error("slot {0}: the proof of its evaluation is wrong")]
     Proof(u8),
     /// The slot sent the client's own blinded element back, or the combination equals it.
-    #[error("slot {0}: sent the blinded element back")]
+    #[error("slot {0}: the region sent the blinded element back")]
     Reflected(u8),
     /// Fewer or more than t, twice the same slot, or made for another blinded element or other commitments.
     #[error("the evaluations are not by t different slots for this blinded element and these commitments")]

@@ -1,4 +1,4 @@
-//! S01: RFC 9497's vectors, and our own frozen ones of the threshold form.
+//! S01: RFC 9497's vectors, and our own frozen vectors of the threshold form.
 
 use bkv_core::id::{Element, Slot};
 use curve25519_dalek::ristretto::CompressedRistretto;

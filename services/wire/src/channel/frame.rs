@@ -40,7 +40,7 @@ pub(super) fn decode(waiting: &mut Vec<u8>) -> Result<Option<Vec<u8>>, ChannelEr
     let Some(header) = waiting.first_chunk::<HEADER>() else { return Ok(None) };
     let len = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
     if len > MAX_MESSAGE {
-        return Err(ChannelError::Oversized(len)); // before anything is kept for it
+        return Err(ChannelError::Oversized(len)); // before memory is allocated for it
     }
     let total = padded_len(len);
     let Some((frame, _)) = waiting.split_at_checked(total) else { return Ok(None) };

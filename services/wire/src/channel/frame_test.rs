@@ -33,7 +33,7 @@ fn lengths_fall_into_buckets() {
 fn too_long_is_refused_on_both_sides() {
     assert_eq!(encode(&vec![0; MAX_MESSAGE + 1]).unwrap_err(), ChannelError::Oversized(MAX_MESSAGE + 1));
     for len in [u32::try_from(MAX_MESSAGE).unwrap() + 1, u32::MAX] {
-        let mut waiting = len.to_be_bytes().to_vec(); // refused at the header, before anything is kept for it
+        let mut waiting = len.to_be_bytes().to_vec(); // refused at the header, before memory is allocated for it
         assert_eq!(decode(&mut waiting).unwrap_err(), ChannelError::Oversized(len as usize));
     }
 }

@@ -25,25 +25,25 @@ pub enum ChannelError {
     #[error("inner channel: the handshake failed: {0}")]
     Handshake(String),
     /// The other side ended the channel with a TLS alert.
-    #[error("inner channel: the other side refused: {0}")]
+    #[error("inner channel: the other side ended it with the alert {0}")]
     Alert(String),
     /// A record after the handshake does not decrypt or is out of place.
-    #[error("inner channel: broken: {0}")]
+    #[error("inner channel: a record does not decrypt or is out of place: {0}")]
     Broken(String),
     /// A message is longer than [`MAX_MESSAGE`].
-    #[error("inner channel: a message of {0} bytes, at most {MAX_MESSAGE} are allowed")]
+    #[error("inner channel: a message has {0} bytes, but at most {MAX_MESSAGE} are allowed")]
     Oversized(usize),
     /// The padding is not zero. An honest sender always pads with zeros.
-    #[error("inner channel: garbage in the padding")]
+    #[error("inner channel: the padding of a message is not zero")]
     Padding,
     /// More bytes are unread than an honest sender has in flight.
-    #[error("inner channel: too much is waiting to be read")]
+    #[error("inner channel: the other side sent more unread bytes than allowed")]
     Flooded,
     /// The handshake is not complete.
     #[error("inner channel: the handshake is not complete")]
     NotReady,
     /// The other side closed the channel, or it failed earlier.
-    #[error("inner channel: closed")]
+    #[error("inner channel: the channel is closed")]
     Closed,
 }
 

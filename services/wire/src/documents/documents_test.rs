@@ -105,7 +105,7 @@ fn s06_what_the_root_did_not_sign_is_refused() {
         short,
         "a stranger's key does not count"
     );
-    // One key's signature, written twice by hand.
+    // Two copies of one key's signature count once.
     let mut doc = p::SignedDocument::decode(&signed(Kind::Admission, body.clone(), &[1])[..]).unwrap();
     doc.signatures.push(doc.signatures[0].clone());
     assert_eq!(refused(&doc.encode_to_vec()), short);
@@ -118,7 +118,7 @@ fn s06_what_the_root_did_not_sign_is_refused() {
         refused(&relabelled.encode_to_vec()),
         DocumentError::Signatures { kind: "admission", want: 2, got: 0 }
     );
-    // Another fleet's, by the same root keys.
+    // The same root keys signed a document of another fleet.
     let other = Root { fleet: FleetId([8; 16]), ..root.clone() };
     let foreign = signed(Kind::Admission, write_admission(&list(other.lineage())).unwrap(), &[1, 2]);
     assert_eq!(refused(&foreign), DocumentError::OtherFleet { kind: "admission" });

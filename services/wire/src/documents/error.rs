@@ -6,7 +6,7 @@ use bkv_core::id::Time;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// The document exceeds the size limit.
-    #[error("a signed document of {len} bytes; at most {max} are allowed")]
+    #[error("the signed document has {len} bytes, but at most {max} are allowed")]
     TooLong {
         /// Its length.
         len: usize,
@@ -22,7 +22,7 @@ pub enum DocumentError {
         why: String,
     },
     /// The document is of the other kind.
-    #[error("this is a document of kind `{got}`, a `{want}` is needed")]
+    #[error("the document is of kind `{got}`, but `{want}` is needed")]
     Kind {
         /// The needed kind.
         want: &'static str,
@@ -31,7 +31,7 @@ pub enum DocumentError {
     },
     /// Too few valid signatures by distinct root keys.
     #[error(
-        "the {kind} bears {got} valid root signatures, {want} are needed: have it signed with `bkv ceremony sign`"
+        "the {kind} has {got} valid root signatures, but {want} are needed: sign it with `bkv ceremony sign`"
     )]
     Signatures {
         /// Which document.
@@ -42,13 +42,13 @@ pub enum DocumentError {
         got: usize,
     },
     /// The document is for another lineage or era.
-    #[error("the {kind} is of another fleet than the pinned root's")]
+    #[error("the {kind} belongs to another fleet than the pinned root")]
     OtherFleet {
         /// Which document.
         kind: &'static str,
     },
     /// The document is not valid yet.
-    #[error("the {kind} is not valid before {} (ms since 1970): is this clock right?", from.0)]
+    #[error("the {kind} is not valid before {} (ms since 1970): check this machine's clock", from.0)]
     NotYet {
         /// Which document.
         kind: &'static str,
@@ -72,7 +72,7 @@ pub enum DocumentError {
         why: String,
     },
     /// The document's number is lower than one already seen.
-    #[error("the {kind} has number {got}, but number {seen} was seen before: an old one is being served")]
+    #[error("the {kind} has number {got}, but number {seen} was seen before, so this one is outdated")]
     Older {
         /// Which document.
         kind: &'static str,

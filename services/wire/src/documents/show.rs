@@ -10,11 +10,11 @@ use crate::proto::documents as p;
 /// A decoded document whose signatures are not verified.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Which of the two.
+    /// The kind of the document.
     pub kind: Kind,
-    /// Its content.
+    /// The document's content.
     pub content: Content,
-    /// Number of its signatures, valid or not.
+    /// The number of signatures, valid or not.
     pub signatures: usize,
 }
 

@@ -25,12 +25,12 @@ impl RootKey {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// Its public half.
+    /// The public half.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// The 32 bytes, for the file that keeps it.
+    /// The 32 bytes, for the file of the root's private key.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.0.to_bytes())
     }
