@@ -165,6 +165,18 @@ impl Fleet {
         panic!("no leader committed the command: {last}");
     }
 
+    /// Waits until a vault leads the first shard.
+    async fn leader(&self) -> usize {
+        let until = soon(15);
+        loop {
+            if let Some(leader) = (0..3).find(|i| self.replica(*i).status().borrow().lead) {
+                return leader;
+            }
+            assert!(Instant::now() < until, "no leader");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn replica(&self, i: usize) -> &Replica {
         self.nodes[i].as_ref().unwrap().replica(ShardId(0)).unwrap()
     }
@@ -199,7 +211,7 @@ async fn three_vaults_commit_and_all_apply_the_same() {
     let c = fleet.propose(0, harmless(1)).await;
     assert_eq!(c.outcome, Outcome::Refused(Refusal::NoKey));
     for i in 0..3 {
-        fleet.replica(i).wait_applied(c.index, soon(5)).await.unwrap();
+        fleet.replica(i).wait_applied(c.index, soon(15)).await.unwrap();
         assert_eq!(fleet.replica(i).fleet().unwrap().index.expose(), &[5; 32]);
         assert_eq!(fleet.replica(i).fleet().unwrap().shard, 0);
     }
@@ -211,13 +223,13 @@ async fn three_vaults_commit_and_all_apply_the_same() {
 async fn s23_a_leader_goes_and_comes_back() {
     let mut fleet = Fleet::up(3).await;
     let before = fleet.propose(0, harmless(1)).await;
-    let leader = (0..3).find(|i| fleet.replica(*i).status().borrow().lead).unwrap();
+    let leader = fleet.leader().await;
     fleet.stop(leader).await;
     let after = fleet.propose(0, harmless(2)).await;
     assert!(after.index > before.index);
     fleet.start(leader).await;
     fleet.phase(leader, |p| *p == Phase::Verified).await;
-    fleet.replica(leader).wait_applied(after.index, soon(10)).await.unwrap();
+    fleet.replica(leader).wait_applied(after.index, soon(15)).await.unwrap();
 }
 
 /// After all power was lost, the roll call of all three allows an election (rule 3).
@@ -242,7 +254,7 @@ async fn s24_an_older_disk_is_quarantined() {
     let mut fleet = Fleet::up(3).await;
     fleet.propose(0, harmless(1)).await;
     // A follower, so that the leader keeps what it observed of the follower's log.
-    let follower = (0..3).find(|i| !fleet.replica(*i).status().borrow().lead).unwrap();
+    let follower = (fleet.leader().await + 1) % 3;
     fleet.stop(follower).await;
     let kept = fleet.dir.path().join("older");
     copy(&fleet.folder(follower), &kept);
@@ -250,7 +262,7 @@ async fn s24_an_older_disk_is_quarantined() {
     fleet.phase(follower, |p| *p == Phase::Verified).await;
     for n in 2..8 {
         let c = fleet.propose(0, harmless(n)).await;
-        fleet.replica(follower).wait_applied(c.index, soon(5)).await.unwrap();
+        fleet.replica(follower).wait_applied(c.index, soon(15)).await.unwrap();
     }
     fleet.stop(follower).await;
     copy(&kept, &fleet.folder(follower));

@@ -112,9 +112,10 @@ pub(crate) async fn s40_a_leader_far_ahead_steps_aside(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;
     let leader = sim.leader().await;
-    sim.machines[leader].clock.offset(60_000);
+    // The channel is opened first: with the wrong clock the leader may step down at any moment.
     let transport = sim.transport(ANNA);
     let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    sim.machines[leader].clock.offset(60_000);
     let answer = raw.ask(raw_client::begin(AttemptId([1; 16]), raw_client::blinded("a guess"))).await;
     assert!(!matches!(answer, Ok(Answer::Begun(_))), "{answer:?}");
     for i in (0..3).filter(|i| *i != leader) {
