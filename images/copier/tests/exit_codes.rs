@@ -36,7 +36,7 @@ fn it_installs_itself_and_the_copy_works() {
 }
 
 #[test]
-fn it_copies_and_says_how_much() {
+fn it_copies_and_reports_how_much() {
     let dir = tempfile::tempdir().unwrap();
     let (library, volume) = (dir.path().join("library.so"), dir.path().join("volume"));
     fs::write(&library, "code").unwrap();

@@ -9,7 +9,7 @@ use crate::{await_established, definition, file, minimal, server};
 const GROUP: &str = "upgrade.bkv.dev";
 
 #[tokio::test]
-async fn the_least_is_stored_with_every_default_spelled() {
+async fn a_minimal_resource_is_stored_with_every_default() {
     let server = server().await;
     server.kubectl_on(&["apply"], &minimal("defaults")).clean();
     let stored: Value =

@@ -8,7 +8,6 @@
     clippy::indexing_slicing
 )]
 
-mod away;
 mod ceremony;
 mod cert_manager;
 mod cert_manager_real;
@@ -20,7 +19,7 @@ mod drift;
 mod gateway;
 mod issuer;
 mod journal;
-mod kinds_come;
+mod kinds_installed_later;
 mod kinds_known;
 mod leaders;
 mod objects;
@@ -28,5 +27,6 @@ mod place;
 mod refused;
 mod rest;
 mod secrets;
+mod server_failures;
 
 pub(crate) use place::{Place, definition, server_with};

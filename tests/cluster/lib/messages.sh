@@ -11,7 +11,7 @@ elapsed() {
 
 say() { printf '[%6ss] %s\n' "$(elapsed)" "$*"; }
 
-# fail CODE WORDS…: 64 used wrongly, 69 something is not there, 75 try again later, 77 not allowed.
+# fail CODE TEXT…: 64 bad usage, 69 something is missing, 75 try again later, 77 not allowed.
 fail() {
   local code=$1
   shift
