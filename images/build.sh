@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OCI archives of the project's images, without Docker: Debian's packages unpacked, only what the programs load, packed by buildah.
+# Makes OCI archives of the project's images without Docker: unpacks Debian's packages, takes only what the programs load, and packs it with buildah.
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 images=$(cd "$(dirname "$0")" && pwd)
@@ -69,7 +69,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 export BUILDAH_ISOLATION=chroot
 
-# is_current ARCHIVE PROGRAM: no input is newer than the archive. It can't see from which build a folder's programs are, so each build has its own --out.
+# is_current ARCHIVE PROGRAM: true if no input is newer than the archive. It can't know which build a folder's programs are of, so each build needs its own --out.
 is_current() {
   [ -e "$1" ] || return 1
   local sources=("$images")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images twice and looks into them: same digests, the right user, no shell, nothing set-user-id, every program starts in its root, the
-# token module makes a token, Postgres passes its check. Prints a table of sizes.
+# Builds the images twice and checks them: equal digests, the right user, no shell, no set-user-id file. Every program starts in its root, the token
+# module makes a token, and Postgres passes its check. Prints a table of sizes.
 set -euo pipefail
 cd "$(dirname "$0")"
 only=operator,vault,chatd,cli,postgres,copier build=()

@@ -47,7 +47,7 @@ debs_unpack() {
   done
 }
 
-# debs_record FOLDER TREE ROOT : what scanners read (distroless' place for it) and what the licences ask for.
+# debs_record FOLDER TREE ROOT : records the packages where scanners look for them, as distroless images do, and adds the files that the licences require.
 debs_record() {
   local deb name
   mkdir -p "$3/var/lib/dpkg/status.d"

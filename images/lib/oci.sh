@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# A root becomes an OCI archive. No daemon, no network, and no clock: the same root gives the same digest.
+# Makes an OCI archive of a root, without a daemon, network or clock: the same root gives the same digest.
 
 # oci_write ROOT ARCHIVE NAME ENTRYPOINT [BUILDAH CONFIG OPTION…]
 oci_write() {
   local from=$1 archive=$2 name=$3 entrypoint=$4 container
   shift 4
-  # The folder's and files' own times must not matter either: they would be in the layer.
+  # Set the times of folders and files, because the layer contains them.
   find "$from" -exec touch --no-dereference --date="@$epoch" {} +
   container=$(buildah_here from scratch)
   buildah_here copy --quiet "$container" "$from" / >/dev/null

@@ -12,7 +12,7 @@ program_take() {
 }
 
 # libraries_close FILE… : adds to the root the loader and every library that these files of the root need, taken from the packages' tree. The
-# answer is the tree's own loader's, so a program that was built against a newer C library is found here and not in a cluster.
+# tree's own loader resolves them, so a program that was built against a newer C library fails here and not in a cluster.
 libraries_close() {
   local loader list path file
   loader=$(readelf --program-headers "$root$1" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
@@ -35,7 +35,7 @@ libraries_close() {
   done
   # The path of the loader that is recorded in the programs.
   [ -e "$root$loader" ] || install -D -m 755 "$tree$real" "$root$loader"
-  # By that name only, and not a second time by the libraries that need it.
+  # Only under that name, although libraries also need it.
   rm -f "$root$real"
 }
 

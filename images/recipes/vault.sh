@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The vault, with SoftHSM's module beside it. Modules of other makers come by the copier.
+# The vault, with SoftHSM's module beside it. The copier adds modules of other makers.
 packages=(libc6 libgcc-s1 gcc-12-base libstdc++6 libssl3 libsofthsm2 ca-certificates)
 entrypoint=/usr/bin/bkv-vault
 

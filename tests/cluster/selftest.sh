@@ -35,17 +35,17 @@ within() {                                                          # SECONDS CO
 ready() { kubectl get pod "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'; }
 is_ready() { [ "$(ready "$1")" = True ]; }
 is_not_ready() { [ "$(ready "$1")" = False ]; }
-# probe N URL: what pod N gets from URL
+# probe N URL: prints the answer of URL to pod N
 probe() { kubectl exec "probe-$1" -- /probe get "$2"; }
 starts() { probe "$1" http://localhost:8080/ | cut -d' ' -f2; }
-# Names of the nodes that were ever lost
+# Names of the nodes that have been lost at any time
 lost_nodes() {
   "$cluster" kubectl -n default get events --field-selector reason=NodeNotReady,involvedObject.kind=Node \
     -o 'jsonpath={range .items[*]}{.involvedObject.name}{"\n"}{end}' | sort -u | xargs
 }
 pod_on() { kubectl get pods -o "jsonpath={.items[?(@.spec.nodeName==\"node$1\")].metadata.name}"; }
 
-# What a cluster could leave behind; sorted lines, to be compared. Only names that are ours: others may work on this machine.
+# Prints what a cluster could leave behind, as sorted lines. Only names of ours, because other programs work on this machine.
 machine() {
   {
     set +e # what is not there is no error
@@ -76,7 +76,7 @@ processes() {
     fi
   done 2>/dev/null
 }
-# What is there now and was not before
+# Prints what exists now and did not exist before
 added() { comm -13 "$scratch/before" <(machine) && processes; }
 nothing_is_left() { [ -z "$(added)" ] || broken "$1 left this behind: $(added)"; }
 

@@ -28,7 +28,7 @@ if [ ! -f "$so" ]; then
             unset CARGO_TARGET_DIR RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
             cargo build --quiet --locked --release --jobs "${BKV_JOBS:-2}" \
                 --manifest-path "$here/Cargo.toml" --target-dir "$target/target" >&2
-            # By rename: a build that is cut off never leaves half a module under the final name.
+            # Renamed at the end, so that an interrupted build leaves no partial module under the final name.
             cp "$target/target/release/libbkv_kryoptic_pkcs11.so" "$so.new"
             mv "$so.new" "$so"
             rm -rf "$target/target"

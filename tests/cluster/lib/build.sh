@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Builds and fetches all binaries, once for each set of versions. Nothing half made is ever seen: a folder gets its name last.
+# Builds and fetches all binaries, once for each set of versions. A folder is renamed when it is complete, so no process uses a partial one.
 
 is_built() { [ -e "$built/complete" ]; }
 
-# Waits until no other process makes NAME in the cache. The lock ends with this process. Look again afterwards: the other may have made it.
+# Waits until no other process makes NAME in the cache. The lock ends with this process. The caller must check again, because the other may have made it.
 lock_of_cache() { # NAME
   mkdir -p "$cache/cluster"
   exec 7>"$cache/cluster/$1.lock"
@@ -14,7 +14,7 @@ build() {
   is_built && { echo "$built"; return 0; }
   needs_of_build
   mkdir -p "$cache/cluster"
-  # Two at once: the second waits, then finds the first one's work.
+  # A second caller waits, then finds what the first one made.
   exec 8>"$cache/cluster/build.lock"
   flock -n 8 || { say "another build is at work: waiting for it"; flock 8; }
   is_built && { echo "$built"; return 0; }

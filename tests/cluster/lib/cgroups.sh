@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Each node has a cgroup of its own, /bkv-nodeN, below which its kubelet puts the pods. In version 1 that is one folder in each
-# hierarchy; in version 2 one folder, to which the controllers must be handed down first.
+# Each node has its own cgroup /bkv-nodeN, in which its kubelet makes the pods' cgroups. In version 1 that is one folder in each
+# hierarchy. In version 2 it is one folder, to which the controllers must be delegated first.
 
 cgroup_version() { if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then echo 2; else echo 1; fi; }
 

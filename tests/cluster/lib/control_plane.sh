@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# etcd, the API server, the controller manager, the scheduler. With nodes they listen on the bridge; without, on the loopback
-# alone and on ports that are free, so that any number of such runs go side by side.
+# etcd, the API server, the controller manager, the scheduler. With nodes they listen on the bridge. Without nodes they listen on
+# free ports of the loopback only, so that any number of such runs work at the same time.
 
 free_port() {
   local port
@@ -74,7 +74,7 @@ start_api_server() {
 }
 
 start_controller_manager() {
-  # A node is lost after 20 s, not 50: the tests that cut one off wait for it. With the usual 20 requests a second this process
+  # A node counts as lost after 20 s, not 50, because tests wait for that. With the usual 20 requests a second this process
   # alone would take five seconds to start.
   start kube-controller-manager "$built/bin/kube-controller-manager" \
     --kubeconfig="$certificates/controller-manager.conf" \

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Resource definitions of other projects, of which the operator makes objects: the real ones, as their Go modules carry them. Kept beside the binaries
-# and not in this repository: they are large, and others' text.
+# Resource definitions of other projects, of which the operator makes objects: the real ones, from their Go modules. They are in the cache and not in
+# this repository, because they are large and the text of others.
 
 # MODULE@VERSION, its digest as a go.sum has it, the folder in it, and the files (patterns with blanks between).
 definition_sources=(
@@ -14,7 +14,7 @@ definitions_folder() {
   printf '%s/cluster/definitions-%.12s' "$cache" "$(printf '%s\n' "${definition_sources[@]}" | sha256sum)"
 }
 
-# Prints the folder; fetches them first if they are not there. Progress goes to standard error.
+# Prints the folder. Fetches the definitions first if they are missing. Progress goes to standard error.
 definitions() {
   local folder half source module digest inside files
   folder=$(definitions_folder)
@@ -41,7 +41,7 @@ definitions() {
 # fetch_definitions FOLDER MODULE@VERSION DIGEST INSIDE FILES
 fetch_definitions() {
   local said dir found
-  # Outside of any module: what is asked for is what is fetched, without all that it would need to be built. The digest is compared here.
+  # Runs outside of any module, so that only this module is fetched, without its dependencies. The digest is compared here.
   answer=$(cd "$1" && env GOMODCACHE="$cache/go/mod" GOTOOLCHAIN=local GOFLAGS=-mod=mod GOSUMDB=off go mod download -json "$2") || fail 69 "$2 can't be fetched: $answer"
   found=$(sed -n 's/^\t"Sum": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
   dir=$(sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")

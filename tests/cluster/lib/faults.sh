@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What can go wrong with a cluster, on purpose.
+# Faults that tests inject into a cluster.
 
 node_down() { # NUMBER: power cut
   is_alive "node$1" || fail 69 "node$1 is down already"
@@ -17,7 +17,7 @@ node_up() { # NUMBER
   route_services
 }
 
-# The node keeps running, but no other node and not the API server can reach it.
+# The node keeps running, but no other node and no API server can reach it.
 partition() { # NUMBER
   is_alive "node$1" || fail 69 "node$1 is down"
   ip link set "$(node_link "$1")" down

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Images come from archives: there is no registry, and pods have no way out of the cluster.
+# Loads images from archives, because there is no registry and pods can't reach any network outside the cluster.
 
 load() { # ARCHIVE…
   local archive number pids=() pid failed=0

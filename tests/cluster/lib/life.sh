@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The whole: up, down, status.
+# The commands up, down and status.
 
 up() { # NODES
   local number since
@@ -58,7 +58,7 @@ down() {
     [ ! -e "$dir/made-folders" ] || remove_fixed_folders
     remove_bridge
   fi
-  # Nothing of a run is mounted where the machine sees it; were it so, deleting would reach through it.
+  # No mount of a run is visible to the machine. Otherwise deleting the folder would delete what is mounted there.
   if grep -qF " $dir/" /proc/self/mounts; then fail 70 "something is still mounted below $dir: $(grep -F " $dir/" /proc/self/mounts)"; fi
   rm -rf --one-file-system "$dir"
   say "down: nothing is left of $dir"

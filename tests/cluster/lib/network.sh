@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# One bridge on the host; each node's network namespace hangs on it by a pair of links. Namespaces have no names: they end with
-# their node's processes, and the links with them. The bridge carries the run's folder as its alias, so that `down` of another
-# run leaves it alone.
+# One bridge on the host, to which a pair of links connects each node's network namespace. The namespaces have no names: they end
+# with their node's processes, and their links too. The bridge's alias is the run's folder, so that `down` of another run does not
+# remove it.
 
 bridge=bkv0
 host_address=10.200.0.1
@@ -30,8 +30,8 @@ require_no_other_cluster() {
 }
 
 make_bridge() {
-  # Hardware addresses are fixed. A bridge would take the lowest of its links', and so another one when a node goes or comes; the
-  # other nodes would then talk to the old one until they ask again, half a minute without the API server.
+  # Hardware addresses are fixed. A bridge would take the lowest of its links' and change it when a node stops or starts. The other
+  # nodes would then send to the old address for half a minute and not reach the API server.
   touch "$dir/makes-bridge"
   if ! ip link add "$bridge" address 02:00:0a:c8:00:01 type bridge; then
     rm "$dir/makes-bridge"
@@ -53,7 +53,7 @@ plug_in() {
 is_plugged_in() { [ "$(cat "/sys/class/net/$(node_link "$1")/operstate" 2>/dev/null)" = up ]; }
 is_unplugged() { [ ! -e "/sys/class/net/$(node_link "$1")" ]; }
 
-# From the host, service addresses are reached by the rules of a node; of the first that is there.
+# The host reaches service addresses through the rules of the first node that runs.
 route_services() {
   local number
   for number in $(node_numbers); do
@@ -72,5 +72,5 @@ remove_links() {
   done
 }
 
-# The kernel removes its routes with it.
+# The kernel removes the bridge's routes with it.
 remove_bridge() { ip link del "$bridge"; }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# A node: one process with namespaces of its own (network, mounts, PIDs, IPC, host name), in which node_inside.sh starts
-# containerd, kubelet and kube-proxy. Its disk is $dir/nodeN; that stays when the node goes down.
+# A node: one process with its own namespaces (network, mounts, PIDs, IPC, host name), in which node_inside.sh starts containerd,
+# kubelet and kube-proxy. Its disk $dir/nodeN stays when the node goes down.
 
 regions=([1]=eu-west [2]=us-east [3]=ap-south)
 
-# Folders that the programs of a node want at fixed places. They are made on the machine if need be, empty, and only the node
-# sees something else in their place.
+# Folders that the programs of a node need at fixed paths. The machine gets them as empty folders if they are missing, and only the
+# node mounts something over them.
 fixed_folders=(/var/lib/kubelet /var/log/pods /var/log/containers /var/lib/cni)
 
 make_fixed_folders() {
@@ -13,7 +13,7 @@ make_fixed_folders() {
   for folder in "${fixed_folders[@]}"; do make_folder "$folder"; done
 }
 
-# Recorded first, so that `down` always knows of it.
+# Recorded first, so that `down` always finds it.
 make_folder() {
   [ ! -d "$1" ] || return 0
   make_folder "$(dirname "$1")"
@@ -80,7 +80,7 @@ await_node() { # NUMBER SINCE
   say "node$1 (${regions[$1]}) is ready"
 }
 
-# in_node NUMBER COMMAND…: as if started in the node
+# in_node NUMBER COMMAND…: runs a command in the node's namespaces
 in_node() {
   local pid
   pid=$(alive_pid "node$1") || fail 69 "node$1 is down"

@@ -18,14 +18,14 @@ wait_for() { # SECONDS COMMAND…
 own_view() {
   mount -t proc proc /proc
   echo "node$number" >/proc/sys/kernel/hostname
-  # Shared, so that a container that mounts below them is seen by the kubelet.
+  # Shared, so that the kubelet sees what a container mounts below them.
   mount --bind "$folder/kubelet" /var/lib/kubelet
   mount --make-rshared /var/lib/kubelet
   mount --bind "$folder/pods" /var/log/pods
   mount --bind "$folder/containers" /var/log/containers
   mount --bind "$folder/cni-cache" /var/lib/cni
-  # What a restart of a machine forgets: sockets, running tasks, the pods' addresses. All of /run, so that no folder of the machine
-  # is needed that somebody else may remove: with a folder, what is mounted on it goes, in every namespace.
+  # A restart of a machine empties /run: sockets, running tasks, the pods' addresses. All of /run is a mount, so that it depends on no
+  # folder of the machine: if another process removes a folder, the mounts on it end in every namespace.
   mount -t tmpfs tmpfs /run
   mount --make-rshared /run
   mkdir /run/containerd
@@ -33,7 +33,7 @@ own_view() {
 
 network() {
   local other
-  # The host puts it here once it knows our number.
+  # The host adds the link once it knows this process's id.
   wait_for 20 ip link show eth0
   ip link set lo up
   ip link set eth0 up
@@ -62,7 +62,7 @@ own_view
 network
 export PATH="$built/debian/usr/bin:$built/debian/usr/sbin:$built/bin:$PATH"
 containers
-# Before, the kubelet would fail to register and wait longer each time.
+# Without this wait the kubelet would fail to register and then wait longer each time.
 wait_for 120 test -e "$dir/api-is-ready"
 kubelet --config="$folder/kubelet.yaml" --kubeconfig="$dir/certificates/node$number.conf" --root-dir=/var/lib/kubelet \
   --hostname-override="node$number" --node-ip="10.200.0.1$number" \

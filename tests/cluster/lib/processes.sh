@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Processes of a run: started with a record, ended only when the record still fits. A line is `PID START NAME`, where START is
+# Processes of a run. Each has a record, and is ended only if the record still matches. A line is `PID START NAME`, where START is
 # the kernel's start time of that process, so a process id that the kernel gave to another process since is never mistaken for ours.
 
 # start NAME COMMAND…: in a session of its own, with a clean environment (a proxy's variables would break the cluster's own
-# connections). The process writes its record before it becomes the program, so none is ever without one. `enter` may hold a
+# connections). The process writes its record before it becomes the program, so no process is without one. `enter` may hold a
 # command that makes namespaces for it.
 enter=()
 start() {
@@ -53,8 +53,8 @@ is_ours() {
   esac
 }
 
-# end NAME: at once and without asking. What these processes would write, `down` deletes; for a node it is a power cut: NAME is
-# process 1 of its PID namespace, and with it the kernel ends every process of the node and drops its mounts and links.
+# end NAME: sends SIGKILL. `down` deletes everything that these processes would still write. For a node it is a power cut: NAME is
+# process 1 of its PID namespace, so the kernel ends every process of the node and removes its mounts and links.
 end() {
   local pid
   pid=$(alive_pid "$1") || return 0

@@ -3,7 +3,7 @@
 set -euo pipefail
 records=$1 name=$2
 shift 2
-# Not $$: in a PID namespace of its own it is 1, but /proc is still the machine's and knows the number that others see.
+# Not $$, which is 1 in a new PID namespace. /proc is still the machine's and has the process id that the host sees.
 line=$(</proc/self/stat)
 read -ra fields <<<"${line##*) }"
 echo "${line%% *} ${fields[19]} $name" >>"$records"

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The folder of one run: everything lies below it, and `settings` marks it as a run's.
+# The folder of one run. It contains everything of the run, and the file `settings` marks it as a run's folder.
 
 boot_id=$(</proc/sys/kernel/random/boot_id)
 
 # Never below /tmp under a fixed name: another user could make that folder first. Nodes can't use /run, so root gets a folder elsewhere.
 if [ "$EUID" -eq 0 ]; then default_dir=/var/lib/bkv-cluster; else default_dir=${XDG_RUNTIME_DIR:-$cache}/bkv-cluster; fi
 
-# Comes before anything in the folder is read, run or removed. Whoever owns the folder or a file in it could name the programs that we run, the
+# Runs before anything in the folder is read, run or removed. A user who owns the folder or a file in it could choose the programs that we run, the
 # processes that we end and the folders that we delete. Also makes `dir` the path that the kernel shows in its list of mounts.
 require_our_folder() {
   local file why
@@ -18,7 +18,7 @@ require_our_folder() {
   done
 }
 
-# Takes the lock of the folder on descriptor 9; it is let go when this command ends, however it ends.
+# Takes the lock of the folder on descriptor 9. The kernel releases it when this command ends.
 lock_state() { # SECONDS to wait
   [ -e "$dir/lock" ] || return 1
   exec 9<>"$dir/lock"

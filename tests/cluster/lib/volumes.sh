@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Volumes are folders of a node, bound to it as its disks would be. Not the controller manager's host-path volumes: those belong
-# to root and get no fsGroup, so a pod that is not root could not write to them. They can't grow.
+# Volumes are folders of a node and bound to it like its disks. They can't grow. The controller manager's host-path volumes are not
+# used, because they belong to root and get no fsGroup, so a pod that is not root could not write to them.
 
 volumes_of_a_node=12
 
