@@ -282,7 +282,7 @@ impl Inner {
             let mut inner = Self::open(raw, stream + (further << 48), settings).await.expect("a channel");
             match inner.enter(raw, token).await {
                 Answer::Reply(..) => return inner,
-                answer => assert!(answer.moved() && Instant::now() < until, "{answer:?}"),
+                answer @ Answer::End(_) => assert!(answer.moved() && Instant::now() < until, "{answer:?}"),
             }
         }
         unreachable!("the deadline ends the loop")
