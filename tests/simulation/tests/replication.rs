@@ -195,7 +195,10 @@ fn soon(seconds: u64) -> Instant {
 
 /// A command that goes through the log and that every replica refuses alike.
 fn harmless(n: u8) -> Command {
-    Command::Expire(Expire { account: AccountId([n; 32]) })
+    // The first bytes are the bucket, and bucket 0 is of shard 0.
+    let mut account = [n; 32];
+    account[..2].fill(0);
+    Command::Expire(Expire { account: AccountId(account) })
 }
 
 fn copy(from: &Path, to: &Path) {
