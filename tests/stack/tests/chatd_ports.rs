@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bkv_mtls::issue::RoleCa;
@@ -115,7 +116,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     let ca_file = fleet.path("issuer-ca.crt");
     fs::write(&ca_file, ca.certificate_pem()).unwrap();
     let jwks = std::sync::Arc::new(std::sync::Mutex::new(Some(old.0.jwks())));
-    let port = serve_jwks(&ca, jwks.clone()).await;
+    let (port, fetches) = serve_jwks(&ca, jwks.clone()).await;
     let url = format!("https://127.0.0.1:{port}/jwks.json");
     let chatd = Chatd::start_in(&fleet, "by-url", &[("SSL_CERT_FILE", ca_file.as_os_str())], |t| {
         section(t, "tokens")
@@ -129,7 +130,14 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     // The issuer is unreachable or answers without valid keys: ChatD keeps the last keys.
     for answer in [None, Some("{".to_owned()), Some("{\"keys\":[]}".to_owned())] {
         *jwks.lock().unwrap() = answer;
-        assert_eq!(status(&signed(&new)).await, 401); // asks for a fetch
+        let before = fetches.load(Ordering::Relaxed);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(40);
+        // A token under an unknown key makes ChatD fetch the keys, at most every ten seconds.
+        while fetches.load(Ordering::Relaxed) == before {
+            assert_eq!(status(&signed(&new)).await, 401);
+            assert!(tokio::time::Instant::now() < deadline, "no fetch: {}", chatd.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         assert_eq!(status(&signed(&old.0)).await, 200);
     }
     *jwks.lock().unwrap() = Some(new.jwks());
@@ -171,7 +179,11 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     });
 }
 
-async fn serve_jwks(ca: &RoleCa, jwks: std::sync::Arc<std::sync::Mutex<Option<String>>>) -> u16 {
+/// Serves the JWKS. Returns the port, and the number of connections so far.
+async fn serve_jwks(
+    ca: &RoleCa,
+    jwks: std::sync::Arc<std::sync::Mutex<Option<String>>>,
+) -> (u16, std::sync::Arc<AtomicUsize>) {
     use rustls::pki_types::pem::PemObject as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let web = ca.issue_web(&["127.0.0.1"], Duration::from_hours(1)).unwrap();
@@ -188,8 +200,11 @@ async fn serve_jwks(ca: &RoleCa, jwks: std::sync::Arc<std::sync::Mutex<Option<St
     let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let fetches = std::sync::Arc::<AtomicUsize>::default();
+    let count = fetches.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
             let Some(body) = jwks.lock().unwrap().clone() else { continue }; // away: the connection breaks off
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
@@ -202,5 +217,5 @@ async fn serve_jwks(ca: &RoleCa, jwks: std::sync::Arc<std::sync::Mutex<Option<St
             });
         }
     });
-    port
+    (port, fetches)
 }
