@@ -42,10 +42,10 @@ pub(crate) fn run() -> (Stage, String) {
     let ready = applied.elapsed();
     let people = (0..PEOPLE_AT_LEAST).map(|number| {
         let name = format!("person-{}-{number}", std::process::id());
-        let somebody = person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &name);
-        let registered = somebody.register();
+        let person = person(&cluster, &issuer, folder.path(), (PEOPLE, "demo"), &name);
+        let registered = person.register();
         assert!(registered.ok, "{registered:?}");
-        somebody
+        person
     });
     let people = Loop::start(people.collect());
     people.went_on(&cluster, applied, 2);
