@@ -77,7 +77,7 @@ impl Fleet {
 fn take_over(seen: &mut Remembered, lineage: &str, documents: &Documents) -> Result<(), DocumentError> {
     if seen.lineage != lineage {
         (seen.admission, seen.policy) = (0, 0);
-        seen.lineage = lineage.to_owned();
+        lineage.clone_into(&mut seen.lineage);
     }
     let (admission, policy) = (documents.admission.number, documents.policy.number);
     for (kind, seen, got) in [("admission list", seen.admission, admission), ("policy", seen.policy, policy)]

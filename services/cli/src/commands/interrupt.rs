@@ -54,6 +54,6 @@ mod tests {
             });
             assert!(cancelled.await.unwrap(), "{by:?}");
         }
-        assert_eq!(cancellable(|cancel| cancel.is_cancelled()).await.unwrap(), false);
+        assert!(!cancellable(Cancel::is_cancelled).await.unwrap());
     }
 }

@@ -37,6 +37,7 @@ struct Newest {
 #[error("`{0}` is not 64 hexadecimal digits")]
 pub(super) struct NotHex(&'static str);
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
