@@ -53,5 +53,5 @@ if [ -n "${KUBECONFIG:-}" ]; then
   export KUBECTL
   "$python" charts/check/judged.py
 else
-  echo "skipped: an API server's word (KUBECONFIG names none)"
+  echo "skipped: the dry run on an API server (KUBECONFIG names none)"
 fi

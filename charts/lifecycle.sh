@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, upgrades and uninstalls the chart on a real API server, as people do, and looks at what is left. It needs no nodes: pods may stay Pending.
+# Installs, upgrades and uninstalls the chart on a real API server, as people do, and checks what is left. It needs no nodes: pods may stay Pending.
 #   KUBECONFIG=FILE charts/lifecycle.sh
 # It installs a CRD and deletes it again, so it refuses a cluster that already has this CRD.
 set -euo pipefail
@@ -49,13 +49,13 @@ wait_for "the definition to be served" "$KUBECTL" wait --for=condition=Establish
 # PodSecurity admission enforces `restricted` on pods, not on templates, so the test needs a real pod.
 wait_for "a pod of the operator, in a namespace that enforces the restricted standard" \
   sh -c "\"$KUBECTL\" -n $home get pods -l app.kubernetes.io/name=bkv-operator -o name | grep -q ."
-say "installed; the restricted standard let the operator's pod in"
+say "installed; the restricted standard admits the operator's pod"
 
 "$python" charts/check/rights.py "$home" "$people"
 
 # The test's pod is made here, and can't run without nodes and images.
 "$HELM" get hooks bkv -n "$home" | "$KUBECTL" create --dry-run=server -f - >/dev/null || fail "the test's pod is refused"
-say "the pod of \`helm test\` is let in too"
+say "the restricted standard admits the pod of \`helm test\` too"
 
 helm upgrade --set example.enabled=true --set replicas=2
 "$KUBECTL" -n "$people" get bkv example >/dev/null || fail "no example resource"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The chart on a real API server without nodes, which is brought up for it and taken away: every object judged, then installed, upgraded and uninstalled,
+# Tests the chart on a real API server without nodes, which the script starts and stops: every object as a dry run, then installed, upgraded and uninstalled,
 # and the operator's rights compared with rbac.yaml.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A token issuer for trials: an Ed25519 key in a folder. Whoever holds the key can sign a token for any account, so the folder must be yours and
-# writable for nobody else, and the key readable for nobody else. Else the script ends with 77 and reads nothing.
-# Usage: kind/issuer.sh configmap DIR            the key if there is none, and its public part as a ConfigMap `demo-issuer`, YAML on stdout
-#        kind/issuer.sh token DIR SUBJECT [TTL]  tokens as `bkv --token` reads them, good for TTL seconds (default 3600), for the audiences that a
-#                                                resource has unless it says otherwise: bkv-chatd, bkv-vault
+# A token issuer for trials: an Ed25519 key in a folder. An attacker who has the key can sign a token for any account. So you must own the folder,
+# no other user may write to it, and no other user may read the key. Otherwise the script exits with 77 and reads nothing.
+# Usage: kind/issuer.sh configmap DIR            makes the key if there is none; prints its public part as the ConfigMap `demo-issuer`, YAML
+#        kind/issuer.sh token DIR SUBJECT [TTL]  prints tokens for `bkv --token`, valid for TTL seconds (default 3600), for the default audiences
+#                                                of a resource: bkv-chatd, bkv-vault
 set -euo pipefail
 usage() { sed -n '4,6s/^# //p' "$0" >&2; exit 64; }
 command -v openssl >/dev/null || { echo "missing: openssl" >&2; exit 69; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Are the alerts, their tests, the runbooks and the dashboard right, and about metrics that exist?
-#   check.sh                all but what only a running fleet can tell
+#   check.sh                all checks that need no running fleet
 #   check.sh scrapes DIR    that: what it exposed, in files vault*.prom, chatd*.prom, operator*.prom
 #   PROMTOOL=PATH           another promtool
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""What an API server says to every object of every case: a dry run, so nothing is made. Kinds that it does not know are skipped, and named."""
+"""Sends every object of every case to an API server as a dry run, which stores nothing. Skips kinds that the server does not know, and names them."""
 
 import os
 import subprocess

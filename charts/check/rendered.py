@@ -15,7 +15,7 @@ def only(all_, kind, name=None):
 
 
 def roles(values, all_):
-    """The roles hold what rbac.yaml says, no more and no less, and only the operator's account has them."""
+    """The roles contain exactly the rules of rbac.yaml, and only the operator's account has them."""
     wanted = RBAC["rules"] + [rule for name, rules in RBAC["integrations"].items() if values.get("integrations", {}).get(name) for rule in rules]
     cluster = values.get("scope") == "cluster"
     main = only(all_, "ClusterRole" if cluster else "Role", "bkv-operator")
@@ -89,7 +89,7 @@ def pods(_, all_):
         security = spec.get("securityContext", {})
         if security.get("runAsNonRoot") is not True or security.get("seccompProfile") != {"type": "RuntimeDefault"}:
             yield f"{who}: the pod's security context"
-        if any(spec.get(word) for word in ("hostNetwork", "hostPID", "hostIPC", "volumes")):
+        if any(spec.get(field) for field in ("hostNetwork", "hostPID", "hostIPC", "volumes")):
             yield f"{who}: something of the host, or a volume"
         for container in spec["containers"] + spec.get("initContainers", []):
             want = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -120,7 +120,7 @@ def whole(values, all_):
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     served = sorted(a.removeprefix("--namespace=") for a in arguments if a.startswith("--namespace="))
     if served != ([] if values.get("scope") == "cluster" else sorted(values.get("namespaces") or [NAMESPACE])):
-        yield f"the operator is told to serve {served}"
+        yield f"the operator's arguments name {served}"
 
 
 def golden(all_):

@@ -1,4 +1,4 @@
-"""What the API server says that the operator's account may do, against charts/rbac.yaml: no more and no less (S35)."""
+"""Compares the rights of the operator's account, as the API server reports them, with charts/rbac.yaml (S35)."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def single(rules):
     return out
 
 
-def told(namespace):
+def rights(namespace):
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
     # Raw: kubectl's own validation would ask for definitions, which this account may not read.
     path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
@@ -41,10 +41,10 @@ def told(namespace):
 
 bad = 0
 for namespace, wanted in ((PEOPLE, RBAC["rules"]), (HOME, RBAC["lease"]), ("default", [])):
-    has, should = told(namespace), single(wanted)
-    for word, those in (("may, and should not", has - should), ("may not, and should", should - has)):
+    has, should = rights(namespace), single(wanted)
+    for verdict, those in (("may, and should not", has - should), ("may not, and should", should - has)):
         for group, resource, name, verb in sorted(those):
-            print(f"in {namespace} the operator {word}: {verb} {resource}.{group} {name}", file=sys.stderr)
+            print(f"in {namespace} the operator {verdict}: {verb} {resource}.{group} {name}", file=sys.stderr)
             bad += 1
-print(f"the operator's rights in {PEOPLE}, {HOME} and elsewhere, as the API server tells them: {'bad' if bad else 'those of rbac.yaml'}")
+print(f"the operator's rights in {PEOPLE}, {HOME} and elsewhere, as the API server reports them: {'bad' if bad else 'those of rbac.yaml'}")
 sys.exit(1 if bad else 0)

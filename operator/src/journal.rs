@@ -25,8 +25,8 @@ impl Stage {
         }
     }
 
-    fn read(word: &str) -> Option<Self> {
-        [Self::Begun, Self::Initialising, Self::Initialised].into_iter().find(|s| s.name() == word)
+    fn read(text: &str) -> Option<Self> {
+        [Self::Begun, Self::Initialising, Self::Initialised].into_iter().find(|s| s.name() == text)
     }
 }
 
@@ -35,7 +35,7 @@ impl Stage {
 pub struct Journal {
     /// The fleet's id, 32 hexadecimal digits. With an offline root it comes from the root file, otherwise the operator draws it once.
     pub fleet: String,
-    /// The region whose vault makes the root (if it lies in the fleet) and initialises Raft.
+    /// The region whose vault makes an in-fleet root and initialises Raft.
     pub seed: String,
     /// The vaults' images as they were when the fleet was made. A new operator therefore changes no pod of a vault.
     pub pinned: Pinned,

@@ -84,7 +84,7 @@ impl Election {
                 Ok(Ok(false)) => {}
                 Err(_) => tracing::warn!(lease = self.name, "the API server does not answer; tried again"),
                 Ok(Err(e)) => {
-                    tracing::warn!(lease = self.name, error = %e, "can't look at the lease; tried again");
+                    tracing::warn!(lease = self.name, error = %e, "can't read the lease; the next try follows");
                 }
             }
             sleep(RENEW).await;

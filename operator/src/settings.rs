@@ -1,4 +1,4 @@
-//! The operator's configuration: command line and environment. No secret is among it.
+//! The operator's configuration: command line and environment. It contains no secret.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::resource::PullPolicy;
 #[command(
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 stopped in order · 64 bad arguments · 69 the API server can't be reached · 70 a task ended that must not"
+    after_help = "Exit codes: 0 stopped in order · 64 bad arguments · 69 the API server can't be reached · 70 an internal task failed"
 )]
 pub struct Cli {
     /// What to do.
@@ -27,9 +27,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
-    /// Ask an operator whether it is ready; for `helm test`. Exit 0: it is.
+    /// Ask an operator whether it is ready; for `helm test`. Exits with 0 if it is.
     Check {
-        /// Its readiness address.
+        /// URL of its readiness probe.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/readyz")]
         url: String,
     },
@@ -38,10 +38,10 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
-    /// Watch this namespace; may be repeated. Without it: all of them.
+    /// Watch this namespace; may be repeated. Default: all namespaces.
     #[arg(long = "namespace", value_name = "NAMESPACE", env = "BKV_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// The vault's image, for fleets that are made from now on.
+    /// The vault's image for new fleets.
     #[arg(long, value_name = "IMAGE", env = "BKV_VAULT_IMAGE")]
     pub vault_image: String,
     /// ChatD's image.
@@ -59,19 +59,19 @@ pub struct RunArgs {
     /// URL of the published book of `make docs`, without a slash at the end. Alerts then link to its runbooks. Default: their paths in the sources.
     #[arg(long, value_name = "URL", env = "BKV_RUNBOOK_BASE", value_parser = runbook_base)]
     pub runbook_base: Option<String>,
-    /// `/livez`, `/readyz`, `/metrics`, in the clear.
+    /// Address of `/livez`, `/readyz` and `/metrics`, without TLS.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub health: SocketAddr,
-    /// Name of the Lease: who holds it writes.
+    /// Name of the Lease. The replica that holds it does the work.
     #[arg(long, value_name = "NAME", default_value = "bkv-operator")]
     pub lease_name: String,
-    /// Where the Lease lies and the operator runs.
+    /// Namespace of the Lease and of the operator.
     #[arg(long, value_name = "NAMESPACE", env = "BKV_OPERATOR_NAMESPACE", default_value = "default")]
     pub lease_namespace: String,
     /// This replica's name in the Lease. Default: the host's name and the process id.
     #[arg(long, value_name = "NAME", env = "BKV_POD_NAME")]
     pub identity: Option<String>,
-    /// Seconds between two looks at a resource that nothing has happened to.
+    /// Seconds between two passes over a resource without changes.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub resync: u64,
 }

@@ -40,7 +40,7 @@ pub struct Wanted {
 pub enum ApplyError {
     /// A foreign object has that name.
     #[error(
-        "{kind} {name} exists and is not of this resource (its labels and owner say whose it is): rename the resource, or remove that object if you know that nobody needs it. A PIN of another vault is its keys"
+        "{kind} {name} exists and does not belong to this resource (see its labels and owner): rename the resource, or remove that object if nobody needs it. Without its PIN another vault would lose its keys"
     )]
     Collision {
         /// Kind.
@@ -50,7 +50,7 @@ pub enum ApplyError {
     },
     /// It belongs to a deleted resource of the same name. The garbage collector removes it.
     #[error(
-        "{kind} {name} is of a deleted resource of the same name: waiting until the garbage collector has taken it"
+        "{kind} {name} belongs to a deleted resource of the same name: the operator waits until the garbage collector has removed it"
     )]
     Leaving {
         /// Kind.

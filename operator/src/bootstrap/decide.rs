@@ -113,7 +113,7 @@ fn begin(f: &Facts) -> Decision {
             Some(Ok(root)) => new(hex::encode(root.fleet.0), first, Stage::Begun),
             other => {
                 let why = match other {
-                    Some(Err(e)) => format!("that is no root file of `bkv ceremony root`: {e}"),
+                    Some(Err(e)) => format!("that is no root file of `bkv ceremony root` (the public half): {e}"),
                     _ => "the public root file is missing: make it with `bkv ceremony root` off the cluster and put it into that ConfigMap".into(),
                 };
                 halted(

@@ -48,8 +48,9 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     let mut drafts = Vec::new();
     // Ignore numbers more than NUMBERS_AHEAD above ours: a lying vault could report u64::MAX and leave no higher number.
     let above = |known: u64, of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
-        let said = f.vaults.values().filter_map(|v| of(&v.status));
-        said.filter(|n| *n <= known.saturating_add(NUMBERS_AHEAD))
+        let reported = f.vaults.values().filter_map(|v| of(&v.status));
+        reported
+            .filter(|n| *n <= known.saturating_add(NUMBERS_AHEAD))
             .max()
             .unwrap_or(0)
             .max(known)

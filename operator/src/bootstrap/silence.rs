@@ -4,8 +4,8 @@ use super::facts::Facts;
 use crate::conditions::{Check, Trouble};
 use crate::journal::Stage;
 
-/// The wait for a vault that does not answer, or whose answer lacks its token. Once the fleet is made, a vault whose pod runs should answer: a person
-/// may have to look.
+/// The wait for a vault that does not answer, or whose answer lacks its token. Once the fleet is made, a vault whose pod runs
+/// should answer. If it does not, a person may have to act.
 pub(super) fn unanswered(f: &Facts, region: &str) -> Trouble {
     let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
     match f.silent.get(region) {

@@ -1,4 +1,4 @@
-//! What a pass can wait for, who can end the wait, what it means and what to do.
+//! The checks: what a pass can wait for, who can end the wait, what the wait means and what to do.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -229,7 +229,7 @@ impl Check {
             Self::RootFile => (
                 ByPeople,
                 "The public root of an offline ceremony is missing, or is not a root file.",
-                "Make it with `bkv ceremony root` off the cluster. Put it where `fleet.root.offline.rootConfigMapRef` says.",
+                "Make it with `bkv ceremony root` off the cluster. Put it into the ConfigMap and key that `fleet.root.offline.rootConfigMapRef` names.",
             ),
             Self::RootHolderAway => (
                 ByItself,

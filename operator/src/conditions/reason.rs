@@ -93,7 +93,7 @@ impl Reason {
             Self::InvalidPeriod => (C::Accepted, False, "InvalidPeriod", "A value is no duration."),
             Self::OutOfRange => (C::Accepted, False, "OutOfRange", "A number is outside its range."),
             Self::ExactlyOne => {
-                (C::Accepted, False, "ExactlyOne", "None or several of alternatives are set.")
+                (C::Accepted, False, "ExactlyOne", "None or several of a set of alternatives are set.")
             }
             Self::Conflict => (C::Accepted, False, "Conflict", "Two fields contradict each other."),
             Self::InvalidValue => {
@@ -208,7 +208,7 @@ impl Reason {
                 C::PostgresReady,
                 Unknown,
                 "NotAsked",
-                "No ChatD pod answers, so nobody has asked the database.",
+                "No ChatD pod answers, so the state of the database is unknown.",
             ),
             Self::ChatdServing => (C::ChatdReady, True, "Serving", "A ChatD pod answers."),
             Self::ChatdStarting => (C::ChatdReady, False, "Starting", "No ChatD pod is ready."),
@@ -224,13 +224,13 @@ impl Reason {
                 C::ProductionReady,
                 False,
                 "RootKeyInFleet",
-                "Whoever controls the operator can have documents signed.",
+                "An attacker who controls the operator can have documents signed.",
             ),
             Self::SingleRegion => (
                 C::ProductionReady,
                 False,
                 "SingleRegion",
-                "The one region's own people can roll back guesses, and its loss loses every key.",
+                "The admins of the one region can roll back the count of tries, and its loss loses every key.",
             ),
             Self::RegionsShareNodes => {
                 (C::ProductionReady, False, "RegionsShareNodes", "No region names its nodes.")

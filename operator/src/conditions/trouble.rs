@@ -5,7 +5,7 @@ use super::Check;
 /// A check that does not hold, on which object, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What is waited for. It also decides who can end the wait.
+    /// What the pass waits for. It also decides who can end the wait.
     pub check: Check,
     /// The object, region or field that the check is about.
     pub target: String,

@@ -1,4 +1,4 @@
-//! Objects that the spec asks for and the plan leaves out, because the cluster lacks their kind or the operator the right to it.
+//! Objects that the spec asks for and the plan leaves out, because the cluster lacks their kind, or the operator lacks the right to it.
 
 use super::context::Context;
 use crate::apply::Absence;
@@ -16,14 +16,14 @@ pub(super) fn troubles(context: &Context, fleet: &Fleet) -> Vec<Trouble> {
             match absence {
                 Absence::Unknown => {
                     let message = format!(
-                        "{field} asks for a {kind}, and this cluster does not know {kind} of {version}: install {}, or take the field away",
+                        "{field} asks for a {kind}, and this cluster does not know {kind} of {version}: install {}, or remove the field",
                         n.project
                     );
                     Trouble::new(Check::KindUnknown, kind.name(), message)
                 }
                 Absence::Forbidden => {
                     let message = format!(
-                        "{field} asks for a {kind}, and the operator may not list those: set integrations.{} of its chart to true, or take the field away",
+                        "{field} asks for a {kind}, and RBAC forbids the operator to list that kind: set integrations.{} of its chart to true, or remove the field",
                         n.integration
                     );
                     Trouble::new(Check::RoleMissing, kind.name(), message)

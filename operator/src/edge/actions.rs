@@ -159,7 +159,7 @@ async fn verified(
         Kind::Policy => bkv_wire::documents::policy(&root, signed, None).map(drop),
     };
     done.map_err(|e| {
-        odd(format!("its documents are of another root than the published one ({e}): its volumes are new; give it its own back, or begin again under another name"))
+        odd(format!("another root than the published one has signed its documents ({e}), so its volumes are not this fleet's: give it its own volumes back, or begin again under another name"))
     })
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bkv_admin_api::draft::{Draft, to_sign};
 use bkv_wire::documents::{Kind, fingerprint};
 
 use super::config_map_store::{ConfigMapStore, request};
 use crate::apply::ApplyError;
-use bkv_admin_api::draft::{Draft, to_sign};
 
 /// The request could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub(super) enum RequestError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The spec asks for a document that breaks a rule of its format.
-    #[error("the {0} can't be made: {1}")]
+    #[error("the document `{0}` can't be drafted: {1}")]
     Document(&'static str, String),
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn ask(
     }
     let mut bytes = BTreeMap::new();
     let mut lines = vec![
-        "Sign each file off the cluster, with as many root keys as the root wants, after comparing the fingerprints with what each region's people read off their vault:".to_owned(),
+        "Compare the fingerprints below with those that the people of each region read from their vault. Then sign each file off the cluster, with as many root keys as the root requires:".to_owned(),
     ];
     for draft in drafts {
         let (kind, unsigned) = unsigned(draft)?;

@@ -1,5 +1,6 @@
 //! Stage: decide. From what was observed to the bootstrap's next actions.
 
+use bkv_admin_api::draft::PolicyWish;
 use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
@@ -12,7 +13,6 @@ use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
 use crate::validate::{Fleet, JwksSource, RootCustody};
-use bkv_admin_api::draft::PolicyWish;
 
 /// Returns the journal if it can be trusted, and the decision. `at`: milliseconds since the epoch.
 pub(super) fn decide_next(
@@ -69,7 +69,9 @@ pub(super) fn decide_next(
 }
 
 /// Detects an edited journal. The journal pins the vaults' image, and an attacker could edit its ConfigMap to choose another image. So this function
-/// compares the journal with the running StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it like any other drift.
+/// compares the
+/// journal with the running StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it
+/// like any other drift.
 fn journal_changed(
     fleet: &Fleet,
     o: &Observed,
@@ -89,7 +91,7 @@ fn journal_changed(
     let (region, set) = others.into_iter().find(of_another)?;
     let other = set.image.as_deref().unwrap_or_default();
     let message = format!(
-        "the vault of {region} runs {other} and the journal says {image}: somebody has edited the ConfigMap; restore it"
+        "the vault of {region} runs {other}, but the journal names {image}: somebody has edited the ConfigMap; restore it"
     );
     let waits = vec![Trouble { check: Check::JournalChanged, target: region.clone(), message }];
     Some(Decision { actions: Vec::new(), waits, verdict: Verdict::Contradiction })

@@ -12,16 +12,16 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No usable configuration for the API server.
-    #[error("no way to the API server")]
+    #[error("the configuration for the API server is unusable")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The metrics could not be registered.
-    #[error("metrics")]
+    #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
     /// The built-in rules or dashboard could not be parsed.
-    #[error("what the operator carries with it")]
+    #[error("the built-in alerts or dashboard can't be parsed")]
     Embedded(#[from] EmbeddedError),
     /// The health port could not be opened.
-    #[error("health port {0}")]
+    #[error("the health port can't listen on {0}")]
     Health(std::net::SocketAddr, #[source] std::io::Error),
     /// The lease was lost.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! A resource that this release can't read. The operator reports that in its status and does not touch its fleet.
+//! A resource that this release can't parse. The operator reports that in its status and does not touch its fleet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
@@ -15,20 +15,23 @@ use crate::status::{Finding, merge};
 
 pub(super) async fn write_status(client: Client, odd: InvalidObject) {
     let (place, name) = (odd.metadata.namespace.unwrap_or_default(), odd.metadata.name.unwrap_or_default());
-    let words = format!(
-        "this release of the operator can't read the resource: {}; remove that, or run the operator that the definition came with",
+    let message = format!(
+        "this release of the operator can't parse the resource: {}; remove that field or value, or run the operator release that the definition came from",
         odd.error
     );
     tracing::warn!(
         namespace = place,
         vault = name,
         error = odd.error,
-        "can't read the resource; its fleet stays as it is"
+        "can't parse the resource; its fleet stays as it is"
     );
     let findings = vec![
-        Finding::of(Reason::Unreadable, words.clone()),
-        Finding::of(Reason::ReadyUnreadable, "the fleet is left as it is, and not looked at"),
-        Finding::of(Reason::StalledUnreadable, words),
+        Finding::of(Reason::Unreadable, message.clone()),
+        Finding::of(
+            Reason::ReadyUnreadable,
+            "the operator leaves the fleet as it is and does not observe it",
+        ),
+        Finding::of(Reason::StalledUnreadable, message),
     ];
     let conditions = merge(&[], findings, odd.metadata.generation, &Time(now()));
     let status = json!({ "observedGeneration": odd.metadata.generation, "phase": "Refused", "conditions": conditions });

@@ -79,14 +79,14 @@ pub(super) fn refused(
     before: &BackupKeyVaultStatus,
     refusals: &[Refusal],
 ) -> BackupKeyVaultStatus {
-    let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     let reason = refusals.first().map_or(Reason::InvalidValue, |r| r.reason);
-    let words = words.join("; ");
+    let message = messages.join("; ");
     let findings = vec![
-        Finding::of(reason, words.clone()),
+        Finding::of(reason, message.clone()),
         Finding::of(Reason::Refused, "the spec is refused: the fleet is left as it is"),
         Finding::of(Reason::ReconcilingRefused, "the operator changes nothing until the spec is valid"),
-        Finding::stalled(reason, words),
+        Finding::stalled(reason, message),
     ];
     let generation = resource.metadata.generation;
     BackupKeyVaultStatus {

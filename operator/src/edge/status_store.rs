@@ -113,8 +113,8 @@ fn complete(status: &BackupKeyVaultStatus) -> Value {
 
 /// Logs and publishes that the definition lacks fields.
 async fn report_definition(context: &Context, about: &ObjectReference) {
-    let words = "the resource definition is older than the operator and drops a part of the status: apply what `bkv-operator crd` prints";
-    tracing::warn!(namespace = about.namespace, vault = about.name, "{words}");
+    let message = "the resource definition is older than the operator and drops a part of the status: apply the output of `bkv-operator crd`";
+    tracing::warn!(namespace = about.namespace, vault = about.name, "{message}");
     let condition = Condition::Accepted.name();
-    events::publish(context, about, EventType::Warning, "DefinitionOutdated", condition, words).await;
+    events::publish(context, about, EventType::Warning, "DefinitionOutdated", condition, message).await;
 }

@@ -73,7 +73,7 @@ pub(super) async fn ask(
     for (name, uid, status, token) in join_all(asked).await {
         match status {
             Ok(status) if status.region != name || token.as_ref().is_some_and(|t| t.region != name) => {
-                let why = format!("the vault says that it is of region {}", status.region);
+                let why = format!("the vault reports that it belongs to region {}", status.region);
                 answers.silent.insert(name, why);
             }
             Ok(status) => {

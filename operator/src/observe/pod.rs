@@ -1,4 +1,4 @@
-//! A pod, and what is wrong with it, in words that name a remedy. Pure.
+//! A pod and its problem, with a message that names a remedy. Pure.
 
 use std::net::IpAddr;
 
@@ -67,7 +67,7 @@ fn problem(pod: &Pod) -> Option<PodProblem> {
         return Some(PodProblem {
             check: Check::Unschedulable,
             message: format!(
-                "pod {name} finds no node: {why}; look at the region's nodeSelector, its nodes and its volumes"
+                "the scheduler finds no node for pod {name}: {why}; check the region's nodeSelector, its nodes and its volumes"
             ),
         });
     }
@@ -88,7 +88,7 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
             check: Check::ImageUnavailable,
             message: format!(
                 // Not the kubelet's own reason: it alternates between two reasons at every try, and each change would cause a status write.
-                "pod {pod}, container {}: image {} can't be had; look at its name, the registry and images.pullSecrets (`kubectl describe pod {pod}` has the registry's words)",
+                "pod {pod}, container {}: the node can't pull image {}; check its name, the registry and images.pullSecrets (`kubectl describe pod {pod}` shows the registry's error)",
                 c.name, c.image
             ),
         }),
@@ -105,10 +105,10 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
                 return None;
             }
             let code = last.exit_code;
-            let words = match code {
+            let detail = match code {
                 // A killed container's last log line does not explain its end.
-                137 => "it was killed: out of memory, or by hand".to_owned(),
-                255 => "its node was lost, or started anew".to_owned(),
+                137 => "it was killed, by a person or because it used up its memory".to_owned(),
+                255 => "its node was lost or restarted".to_owned(),
                 _ => last_words(last.message.as_deref().unwrap_or_default()),
             };
             Some(PodProblem {
@@ -118,7 +118,7 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
                 } else {
                     Check::ContainerEnds
                 },
-                message: format!("pod {pod}, container {} ends with {code}: {words}", c.name),
+                message: format!("pod {pod}, container {} ends with {code}: {detail}", c.name),
             })
         }
     }
@@ -126,7 +126,7 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
 
 /// The last line with content. Our programs print no secret.
 fn last_words(log: &str) -> String {
-    let line = log.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("no word");
+    let line = log.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("its log is empty");
     line.chars().take(WORDS).collect()
 }
 

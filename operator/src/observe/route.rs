@@ -18,20 +18,20 @@ pub fn route_faults(route: &Value) -> Vec<RouteFault> {
 
 fn fault(route: &Value, parent: &Value) -> Option<RouteFault> {
     let (gateway, name) = (text(parent.get("name")), text(route.pointer("/metadata/name")));
-    let said: Vec<&Value> = list(route.pointer("/status/parents"))
+    let reports: Vec<&Value> = list(route.pointer("/status/parents"))
         .filter(|s| s.get("parentRef").is_some_and(|of| same(route, of, parent)))
         .collect();
-    if said.is_empty() {
+    if reports.is_empty() {
         let message = format!(
-            "Gateway {gateway} has not taken up HTTPRoute {name} yet: is there a Gateway of that name, and does a controller serve it?"
+            "Gateway {gateway} has not reported on HTTPRoute {name} yet: check that a Gateway of that name exists and that a controller serves it"
         );
         return Some(RouteFault { gateway, message });
     }
     // One of several controllers is enough to serve it.
-    let refusals: Option<Vec<&Value>> = said.into_iter().map(refusal).collect();
+    let refusals: Option<Vec<&Value>> = reports.into_iter().map(refusal).collect();
     let condition = refusals?.into_iter().next()?;
-    let (reason, words) = (text(condition.get("reason")), text(condition.get("message")));
-    let message = format!("Gateway {gateway} does not serve HTTPRoute {name}: {reason}: {words}");
+    let (reason, detail) = (text(condition.get("reason")), text(condition.get("message")));
+    let message = format!("Gateway {gateway} does not serve HTTPRoute {name}: {reason}: {detail}");
     Some(RouteFault { gateway, message })
 }
 
@@ -73,7 +73,7 @@ mod tests {
         })
     }
 
-    fn said(parent: &Value, accepted: &str, resolved: &str) -> Value {
+    fn report(parent: &Value, accepted: &str, resolved: &str) -> Value {
         json!({ "parentRef": parent, "conditions": [
             { "type": "Accepted", "status": accepted, "reason": "NotAllowedByListeners", "message": "no listener" },
             { "type": "ResolvedRefs", "status": resolved, "reason": "BackendNotFound", "message": "no Service" },
@@ -85,24 +85,24 @@ mod tests {
         let public = json!({ "name": "public", "sectionName": "https", "namespace": "vaults" });
         let inner = json!({ "name": "inner", "namespace": "other" });
         assert_eq!(
-            route_faults(&route(&json!([said(&public, "True", "True"), said(&inner, "True", "True")]))),
+            route_faults(&route(&json!([report(&public, "True", "True"), report(&inner, "True", "True")]))),
             []
         );
-        let found = route_faults(&route(&json!([said(&public, "False", "True")])));
+        let found = route_faults(&route(&json!([report(&public, "False", "True")])));
         assert_eq!(found.len(), 2);
         assert!(
             found[0]
                 .message
                 .contains("public does not serve HTTPRoute demo-chatd: NotAllowedByListeners: no listener")
         );
-        assert!(found[1].gateway == "inner" && found[1].message.contains("has not taken up"));
+        assert!(found[1].gateway == "inner" && found[1].message.contains("has not reported on"));
         // A report about another listener of the Gateway does not count for this one.
         let found = route_faults(&route(&json!([
-            said(&json!({ "name": "public" }), "True", "True"),
-            said(&inner, "True", "False")
+            report(&json!({ "name": "public" }), "True", "True"),
+            report(&inner, "True", "False")
         ])));
         assert!(
-            found[0].message.contains("has not taken up") && found[1].message.contains("BackendNotFound")
+            found[0].message.contains("has not reported on") && found[1].message.contains("BackendNotFound")
         );
         assert_eq!(route_faults(&json!({})), []);
     }

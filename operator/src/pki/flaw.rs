@@ -4,10 +4,10 @@
 use super::leaf::Names;
 use super::seen::{SeenCertificate, read_chain};
 
-/// What names of roles begin with.
+/// The beginning of every role name.
 const ROLES: &str = "uri:bkv://role/";
 
-/// What lies in a Secret.
+/// The content of a Secret.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files<'a> {
     /// `tls.crt`, PEM.
@@ -18,7 +18,7 @@ pub struct Files<'a> {
     pub authority: &'a [u8],
 }
 
-/// What is wrong with it.
+/// What is wrong with the content of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// No certificate.
@@ -28,9 +28,7 @@ pub enum Flaw {
     #[error("`tls.key` is not the key of its certificate")]
     Key,
     /// `ca.crt` is missing, so the holder can't verify its peers.
-    #[error(
-        "`ca.crt` holds no authority: the issuer must be of a kind that says whom to trust (CA, Vault; not ACME)"
-    )]
+    #[error("`ca.crt` holds no authority: use an issuer of a kind that writes one (CA or Vault, not ACME)")]
     Authority,
     /// It has no role, another role, or several roles.
     #[error(
@@ -49,13 +47,14 @@ pub enum Flaw {
         /// Those that it lacks.
         missing: Vec<String>,
     },
-    /// It is not good for what it is used for.
+    /// It lacks the usage `server` or `client`.
     #[error("its certificate is not good for a {0}: the issuer must copy usages")]
     Use(&'static str),
 }
 
 impl Flaw {
-    /// The issuer would make the same again: only a person ends it. A change of names is on its way, or so it is hoped.
+    /// True if the issuer would issue the same flaw again, so that a person must act. Missing names are no such flaw: after a change of names the issuer
+    /// issues a new certificate.
     pub const fn is_of_the_issuer(&self) -> bool {
         matches!(self, Self::Authority | Self::Role { .. } | Self::Use(_))
     }

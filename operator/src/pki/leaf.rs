@@ -11,12 +11,12 @@ use super::authority::Authority;
 use super::seen::SeenCertificate;
 use super::{BACKDATED, PkiError, renew_at};
 
-/// Whose certificate.
+/// The names in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// For people: the subject's common name.
+    /// The subject's common name, for people.
     pub common: String,
-    /// `bkv://role/…`, if it plays a role.
+    /// `bkv://role/…`, if the holder has a role.
     pub uri: Option<String>,
     /// DNS names, if it is a server by name.
     pub dns: Vec<String>,

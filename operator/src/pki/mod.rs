@@ -28,7 +28,7 @@ pub enum PkiError {
         why: String,
     },
     /// The content of a Secret can't be parsed.
-    #[error("Secret {secret}: {why}; delete it to have it made anew")]
+    #[error("Secret {secret}: {why}; delete it, and the operator makes a new one")]
     Secret {
         /// Which.
         secret: String,
@@ -37,7 +37,7 @@ pub enum PkiError {
     },
     /// The authority can't be parsed. Clients that trust it would refuse a new one, so the operator does not make one until a person decides.
     #[error(
-        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: a new authority is made, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
+        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: the operator makes a new authority, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
     )]
     Authority {
         /// Which.

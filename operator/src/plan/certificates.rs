@@ -31,7 +31,7 @@ impl Role {
     }
 }
 
-/// Who a certificate is for.
+/// The holder of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A part of the fleet, towards the other parts. It has one URI name and is client and server.
@@ -53,7 +53,7 @@ pub enum Subject {
 pub struct CertificateRequest {
     /// The Secret to put it into.
     pub secret: String,
-    /// For whom.
+    /// The holder.
     pub subject: Subject,
 }
 
@@ -115,7 +115,7 @@ fn service_names(name: &str, namespace: &str) -> Vec<String> {
     )
 }
 
-/// The names that clients know ChatD by.
+/// The DNS names of ChatD for clients.
 fn hosts(fleet: &Fleet) -> Vec<String> {
     match &fleet.chatd.expose {
         Expose::Service { host_names, .. } | Expose::Gateway { host_names, .. } => {

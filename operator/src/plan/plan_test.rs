@@ -190,7 +190,7 @@ fn every_validated_spec_has_a_plan_that_holds() {
             }
             Err(refusals) => {
                 refused.set(refused.get() + 1);
-                prop_assert!(!refusals.is_empty(), "refused, and nobody says why");
+                prop_assert!(!refusals.is_empty(), "refused without a reason");
             }
         }
         Ok(())

@@ -12,10 +12,10 @@ use super::values::Period;
     validation = Rule::new("self.lifetimeFailures >= self.max").message("attempts.lifetimeFailures must be at least attempts.max"),
     validation = Rule::new("self.waits.all(w, duration(w) <= duration('8760h'))").message("each of attempts.waits must be at most 8760h (a year)"),
     validation = Rule::new("self.allowShortWaits || self.waits.exists(w, duration(w) > duration('8760h')) || self.waits.map(w, duration(w)).sum() >= duration('168h')")
-        .message("attempts.waits must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it")
+        .message("attempts.waits must add up to at least 168h, or a stolen account token can destroy a key within minutes; set allowShortWaits: true to accept that")
 )]
 pub struct Attempts {
-    /// Wrong passwords in a row after which the key is destroyed. Nobody can bring it back.
+    /// Wrong passwords in a row after which the key is destroyed. It can't be restored.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 20))]
     pub max: u32,

@@ -11,7 +11,7 @@ use super::values::{Labels, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("chatd.replicas and chatd.autoscaling exclude each other"))]
 pub struct Chatd {
-    /// Number of pods. Default: 2, so that one can fail. With 0 nobody can connect, and the vaults keep running. Exclusive with autoscaling.
+    /// Number of pods. Default: 2, so that one can fail. With 0 no client can connect, and the vaults keep running. Exclusive with autoscaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i32>,

@@ -19,7 +19,7 @@ pub fn crd() -> CustomResourceDefinition {
     crd
 }
 
-/// The CRD as YAML, with a line that says where it comes from.
+/// The CRD as YAML, with a comment on its origin.
 pub fn crd_yaml() -> Result<String, serde_norway::Error> {
     let mut value = serde_norway::to_value(crd())?;
     whole_numbers(&mut value);

@@ -49,8 +49,8 @@ pub enum PullPolicy {
 
 impl PullPolicy {
     /// From Kubernetes' spelling.
-    pub fn named(word: &str) -> Option<Self> {
-        [Self::Always, Self::IfNotPresent, Self::Never].into_iter().find(|p| p.as_str() == word)
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::Always, Self::IfNotPresent, Self::Never].into_iter().find(|p| p.as_str() == text)
     }
 
     /// As Kubernetes spells it.

@@ -11,7 +11,7 @@ use super::storage::DatabaseStorage;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.external), has(self.cloudNativePG), has(self.none)].exists_one(x, x)").message("exactly one of managed, external, cloudNativePG, none must be set in postgres"))]
 pub struct Postgres {
-    /// The operator runs one small pod with a volume. Nobody backs it up: it can be rebuilt from the vaults.
+    /// The operator runs one small pod with a volume. It needs no backup: ChatD can rebuild it from the vaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedPostgres>,
     /// A database that you run, by its connection URL.

@@ -81,7 +81,7 @@ pub struct FleetStatus {
 pub struct QuorumStatus {
     /// Vaults that vote.
     pub voters: u32,
-    /// A majority of the voters. With fewer in sync nobody can recover.
+    /// A majority of the voters. With fewer in sync no user can recover.
     pub required: u32,
     /// Vaults that are up, verified and up to date.
     pub in_sync: u32,

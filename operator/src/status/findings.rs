@@ -52,7 +52,7 @@ fn first<'t>(troubles: &'t [Trouble], checks: &[Check]) -> Option<&'t Trouble> {
     checks.iter().find_map(|check| troubles.iter().find(|t| t.check == *check))
 }
 
-fn words(t: &Trouble) -> String {
+fn message(t: &Trouble) -> String {
     format!("{}: {}", t.target, t.message)
 }
 
@@ -63,7 +63,7 @@ fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: 
     match p.decision.verdict {
         Verdict::Lost => Finding::of(Reason::FleetLost, "the fleet was made, and no vault knows it any more"),
         Verdict::Contradiction => {
-            Finding::of(Reason::Contradiction, troubles.first().map(words).unwrap_or_default())
+            Finding::of(Reason::Contradiction, troubles.first().map(message).unwrap_or_default())
         }
         Verdict::AwaitingSignature => {
             Finding::of(Reason::AwaitingSignature, "people must sign before the operator can make the fleet")
@@ -102,7 +102,7 @@ fn reconciling(p: &Pass<'_>, serving: bool, troubles: &[Trouble]) -> Finding {
 fn stalled(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
     let late = |t: &&Trouble| t.hard() || p.overdue.contains(&(t.check.name().to_owned(), t.target.clone()));
     match troubles.iter().find(late) {
-        Some(t) => Finding::because_of(t.check, Condition::Stalled, Status::True, words(t)),
+        Some(t) => Finding::because_of(t.check, Condition::Stalled, Status::True, message(t)),
         None => Finding::of(Reason::Moving, "every wait can still end by itself"),
     }
 }
@@ -137,7 +137,7 @@ fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
             Check::MemberChanged,
         ],
     ) {
-        return Finding::because_of(t.check, Condition::HsmReady, Status::False, words(t));
+        return Finding::because_of(t.check, Condition::HsmReady, Status::False, message(t));
     }
     let bad = p.observed.vaults.iter().find(|(_, v)| v.status.token != TokenHealth::Up);
     match bad {
@@ -151,7 +151,7 @@ fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
 
 fn certificates(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
     if let Some(t) = first(troubles, &[Check::CertificateRefused, Check::Certificate]) {
-        return Finding::of(Reason::Missing, words(t));
+        return Finding::of(Reason::Missing, message(t));
     }
     match p.certificates.iter().min_by_key(|x| x.not_after.0) {
         Some(x)
@@ -167,7 +167,7 @@ fn certificates(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
 
 fn storage(troubles: &[Trouble]) -> Finding {
     match first(troubles, &[Check::VolumeGoing, Check::VolumePending, Check::FleetLost]) {
-        Some(t) => Finding::because_of(t.check, Condition::StorageReady, Status::False, words(t)),
+        Some(t) => Finding::because_of(t.check, Condition::StorageReady, Status::False, message(t)),
         None => Finding::of(Reason::Bound, "every volume claim has its volume"),
     }
 }
@@ -206,9 +206,9 @@ fn production(p: &Pass<'_>) -> Finding {
     match notes.first() {
         None => Finding::of(Reason::Good, "nothing is for tests only"),
         Some(worst) => {
-            let words: Vec<String> =
+            let notes: Vec<String> =
                 notes.iter().map(|n| format!("{}: {}", n.reason().name(), n.message())).collect();
-            Finding::of(worst.reason(), words.join("; "))
+            Finding::of(worst.reason(), notes.join("; "))
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn attempts(given: &spec::Attempts, findings: &mut Findings) -> Attem
         !all_read || given.allow_short_waits || waits.iter().sum::<u64>() >= WEEK,
         "spec.attempts.waits",
         Reason::OutOfRange,
-        "must add up to at least 168h, or a stolen account token can destroy a key within minutes; allowShortWaits: true says that you mean it",
+        "must add up to at least 168h, or a stolen account token can destroy a key within minutes; set allowShortWaits: true to accept that",
     );
     Attempts { max: given.max, lifetime_failures: given.lifetime_failures, waits }
 }

@@ -147,7 +147,7 @@ fn env(given: &spec::Pkcs11, field: &str, findings: &mut Findings) -> BTreeMap<S
             && name.starts_with(|c: char| c.is_ascii_uppercase())
             && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         findings.want(good, &at, Reason::InvalidName, "must be of A to Z, 0 to 9 and '_', as KMS_CONFIG");
-        findings.want(seen.insert(name), &at, Reason::Conflict, "stands there twice");
+        findings.want(seen.insert(name), &at, Reason::Conflict, "appears twice: remove one of them");
         // `kubectl describe` and /proc show the environment.
         let secret = SECRET_NAMES.iter().any(|s| name.contains(s));
         findings.want(

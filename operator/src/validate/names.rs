@@ -28,11 +28,11 @@ name!(
     FleetName
 );
 name!(
-    /// A region's name: the same, at most 16 characters. It stands on the signed admission list.
+    /// A region's name: a DNS label of at most 16 characters that starts with a letter. The signed admission list contains it.
     RegionName
 );
 name!(
-    /// A host's name, maybe with `*.` before it.
+    /// A host's name, with or without `*.` before it.
     HostName
 );
 name!(
@@ -103,15 +103,16 @@ pub(super) fn data_key(text: &str) -> bool {
 /// The key of a label or an annotation: `example.org/name`.
 pub(super) fn qualified(key: &str) -> bool {
     let (domain, name) = key.split_once('/').map_or((None, key), |(d, n)| (Some(d), n));
-    domain.is_none_or(object_name) && word(name) && !name.is_empty()
+    domain.is_none_or(object_name) && plain(name) && !name.is_empty()
 }
 
 /// A label's value.
 pub(super) fn label_value(value: &str) -> bool {
-    value.is_empty() || word(value)
+    value.is_empty() || plain(value)
 }
 
-fn word(text: &str) -> bool {
+/// At most 63 letters, digits, `-`, `.` and `_`, with a letter or digit at both ends.
+fn plain(text: &str) -> bool {
     let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
     text.len() <= 63
         && ends(text.bytes().next())

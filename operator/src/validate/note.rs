@@ -5,9 +5,9 @@ use crate::conditions::Reason;
 /// Why a fleet is not for production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
-    /// A region's keys lie in a software token.
+    /// A software token keeps a region's keys.
     SoftwareToken,
-    /// The root key lies in the fleet.
+    /// The fleet keeps its own root key.
     RootKeyInFleet,
     /// There is one region.
     SingleRegion,
@@ -26,14 +26,14 @@ impl Note {
         }
     }
 
-    /// In words, with the remedy.
+    /// The message of the condition, with the remedy.
     pub const fn message(self) -> &'static str {
         match self {
             Self::SoftwareToken => {
-                "use pkcs11 with a hardware token: hsm.softhsm keeps keys in files, and whoever has a vault's volume and its PIN has its keys"
+                "use pkcs11 with a hardware token: hsm.softhsm keeps keys in files, so an attacker who has a vault's volume and PIN has its keys"
             }
             Self::RootKeyInFleet => {
-                "make a fleet with an offline root: with fleet.root.inFleet whoever controls the operator can have documents signed"
+                "make a fleet with an offline root: with fleet.root.inFleet an attacker who controls the operator can have documents signed"
             }
             Self::SingleRegion => {
                 "use 3, 5 or 7 regions: the admins of a single region can roll back the count of tries, and its loss loses every key"

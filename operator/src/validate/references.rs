@@ -60,7 +60,7 @@ pub(super) fn host(name: &str, field: &str, findings: &mut Findings) -> Option<H
 
 pub(super) fn hosts(given: &[String], field: &str, findings: &mut Findings) -> Vec<HostName> {
     findings.range(field, given.len(), (0, 8));
-    // Drop duplicates: the API server treats the list as a set and would refuse a name that stands there twice.
+    // Drop duplicates: the API server treats the list as a set and would refuse a duplicate.
     let mut seen = BTreeSet::new();
     let unique = given.iter().enumerate().filter(|(_, name)| seen.insert(name.as_str()));
     unique.filter_map(|(i, name)| host(name, &format!("{field}[{i}]"), findings)).collect()

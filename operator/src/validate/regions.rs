@@ -44,7 +44,7 @@ fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings
     }
     if let Some(other) = object_names::collides(&name, earlier) {
         let message = if *other == name {
-            format!("{name} stands there twice: give each region its own name")
+            format!("{name} appears twice: give each region its own name")
         } else {
             format!("choose another name: objects of {name} and of {other} would have one name")
         };

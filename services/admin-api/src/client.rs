@@ -15,16 +15,16 @@ use crate::{
 };
 
 const CONNECT: Duration = Duration::from_secs(2);
-/// For what a vault answers from memory or by one call to its token.
+/// Deadline of a request that a vault answers from memory or by one call to its token.
 const ASK: Duration = Duration::from_secs(5);
-/// Making the fleet holds an election in every shard.
+/// Deadline of `init`, which holds an election in every shard.
 const INIT: Duration = Duration::from_secs(40);
 /// The client closes a connection that it has not used for so long.
 const IDLE: Duration = Duration::from_secs(15);
 /// Longest answer, bytes: a lying vault must not fill this process's memory.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// A vault did not do what it was asked.
+/// A request to a vault failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// There is no connection, or the server does not prove the role `vault` and its region.
@@ -164,7 +164,7 @@ impl VaultClient {
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, VaultError> {
         let (status, body) = self.send(request).await?;
         if !(200..300).contains(&status) {
-            // A body that is no Problem (of a proxy, say) leaves the status as the only fact.
+            // A proxy may answer with another body. Then the HTTP status is the only fact.
             let problem = serde_json::from_slice(&body).unwrap_or_default();
             return Err(VaultError::Refused { region: self.region.clone(), status, problem });
         }

@@ -22,19 +22,19 @@ const LAST_TRY_MS: u64 = 24 * 3_600_000;
 const ATTEMPT_MS: u64 = 10 * 60_000;
 /// A stored registration waits for its confirmation for this long.
 const STORE_MS: u64 = 10 * 60_000;
-/// OWASP's least for Argon2id (19 MiB, 2 passes, 1 lane).
+/// The least that OWASP recommends for Argon2id (19 MiB, 2 passes, 1 lane).
 const KSF_FLOOR: KsfParams = KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 };
-/// A phone must be able to compute it.
+/// The most that a phone can compute in acceptable time.
 const KSF_CEILING: KsfParams = KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 };
 
-/// What an administrator wants the policy to say.
+/// The policy that an administrator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyWish {
     /// `iss`.
     pub issuer: String,
     /// `aud` of the vaults' token.
     pub vault_audience: String,
-    /// `aud` of ChatD's.
+    /// `aud` of ChatD's token.
     pub chatd_audience: String,
     /// The issuer's keys.
     pub jwks: JwksSource,
@@ -48,7 +48,7 @@ pub struct PolicyWish {
     pub waits_ms: Vec<u64>,
     /// Raft groups.
     pub shards: u16,
-    /// Clients warn their users that the fleet protects nobody.
+    /// True if the fleet is for development: clients warn their users that it protects no key.
     pub development: bool,
 }
 
@@ -83,7 +83,7 @@ impl PolicyWish {
         }
     }
 
-    /// True if a signed policy says this and is valid for long enough.
+    /// True if a signed policy has this content and is valid for long enough.
     pub fn holds(&self, root: &Root, signed: &Policy, now: Time) -> bool {
         let wanted = self.draft(root, signed.number, now);
         let same = Policy {
@@ -151,7 +151,7 @@ pub enum Draft {
 }
 
 impl Draft {
-    /// Which of the two.
+    /// The kind of the document.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Admission(_) => Kind::Admission,
@@ -159,7 +159,8 @@ impl Draft {
         }
     }
 
-    /// True if signing `asked`, an earlier draft, does as well. The operator then leaves `asked` in place: people may be about to sign it.
+    /// True if the earlier draft `asked` has the same content and lasts long enough. The operator then leaves `asked` in place, because people may be
+    /// about to sign it.
     pub fn does_as_well(&self, asked: &[u8]) -> bool {
         match (show(asked).map(|s| s.content), self) {
             (Ok(Content::Admission(old)), Self::Admission(new)) => {

@@ -1,6 +1,6 @@
 //! The vault's administration port as types: one for each request, answer and problem, and a client. The vault, the operator, `bkv dev` and the tests share them.
 //!
-//! Compatibility: a reader ignores unknown fields and reads unknown words of an enum as `Unknown`, because the operator is upgraded before the vaults.
+//! Compatibility: a reader ignores unknown fields and reads unknown values of an enum as `Unknown`, because the operator is upgraded before the vaults.
 #![forbid(unsafe_code)]
 
 mod base64_text;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::token::{Capability, Fingerprints};
 
-/// How a vault is.
+/// The state of a vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultStatus {
     /// Version of the program.
@@ -36,13 +36,13 @@ pub struct VaultStatus {
     /// The vault's replicas.
     #[serde(default)]
     pub shards: Vec<ShardStatus>,
-    /// Whether the token serves.
+    /// Whether the token works.
     #[serde(default)]
     pub token: TokenHealth,
     /// Why the token is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_error: Option<String>,
-    /// Of the delivery key.
+    /// Fingerprint of the delivery key.
     #[serde(default)]
     pub fingerprints: Fingerprints,
     /// When the vault last read the token issuer's keys, seconds since the epoch. 0: never, so the vault refuses every access token. None: no policy yet.
@@ -62,7 +62,7 @@ pub struct VaultStatus {
     pub notes: Vec<String>,
 }
 
-/// How one replica is.
+/// The state of one replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardStatus {
     /// The shard's number.
@@ -97,9 +97,9 @@ pub enum Phase {
     CatchingUp(u64),
     /// Votes.
     Verified,
-    /// Does not vote: its disk is older than what the others saw. The text says how.
+    /// Does not vote: its disk is older than the state that the others saw. The text has the reason.
     Quarantined(String),
-    /// Stopped: its state contradicts the others'. The text says how.
+    /// Stopped: its state contradicts the others'. The text has the reason.
     Halted(String),
     /// A phase that this version does not know.
     #[default]
@@ -142,7 +142,7 @@ impl Phase {
     }
 }
 
-/// Whether a vault's token serves.
+/// Whether a vault's token works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenHealth {
@@ -150,7 +150,7 @@ pub enum TokenHealth {
     Up,
     /// No session works; the vault keeps trying to connect.
     Down,
-    /// A word that this version does not know.
+    /// A value that this version does not know.
     #[default]
     #[serde(other)]
     Unknown,
@@ -166,12 +166,12 @@ impl fmt::Display for TokenHealth {
     }
 }
 
-/// How a fleet detects a disk that was set back.
+/// How a fleet detects a disk that was rolled back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RollbackProtection {
     /// Only by what a majority of the other vaults has seen.
     MajorityOnly,
-    /// A word that this version does not know.
+    /// A value that this version does not know.
     #[default]
     #[serde(other)]
     Unknown,

@@ -15,7 +15,7 @@ pub struct VaultToken {
     /// HPKE public key of the vault.
     #[serde(with = "crate::base64_text")]
     pub delivery: Vec<u8>,
-    /// Of both keys.
+    /// Fingerprints of both keys.
     #[serde(default)]
     pub fingerprints: Fingerprints,
     /// What the token did when the vault tried it.

@@ -51,7 +51,7 @@ pub(super) async fn issued(
 fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Content, Trouble> {
     let secret = &request.secret;
     let soft = |message: String| Trouble::new(Check::Certificate, secret.clone(), message);
-    let look = format!("`kubectl describe certificate {secret}` says what it waits for");
+    let look = format!("`kubectl describe certificate {secret}` shows what it waits for");
     let Some(content) = content.filter(|c| c.get(CERTIFICATE_FILE).is_some_and(|pem| !pem.is_empty())) else {
         return Err(soft(format!("Secret {secret} has no certificate yet: cert-manager issues it; {look}")));
     };
@@ -64,15 +64,15 @@ fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Cont
         None => Ok(content),
         Some(bad) if bad.is_of_the_issuer() => {
             let message = format!(
-                "Secret {secret}: {bad}; mend the issuer, then delete the Secret: cert-manager issues it anew"
+                "Secret {secret}: {bad}; correct the issuer, then delete the Secret: cert-manager issues a new certificate"
             );
             Err(Trouble::new(Check::CertificateRefused, secret.clone(), message))
         }
         Some(bad @ Flaw::Names { .. }) => {
-            Err(soft(format!("Secret {secret}: {bad} yet: cert-manager issues it anew; {look}")))
+            Err(soft(format!("Secret {secret}: {bad} yet: cert-manager issues a new certificate; {look}")))
         }
         Some(bad) => Err(soft(format!(
-            "Secret {secret}: {bad}; delete the Secret if it stays so: cert-manager issues it anew; {look}"
+            "Secret {secret}: {bad}; if this lasts, delete the Secret: cert-manager issues a new certificate; {look}"
         ))),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn pins(
                     secrets.make(&made, [(PIN_FILE, pin.as_bytes())].into(), false).await?;
                 } else if !good {
                     let why = format!(
-                        "Secret {made} with {what} is gone: restore it; a new PIN would not open the token"
+                        "Secret {made} with {what} is missing or empty: restore it; a new PIN would not open the token"
                     );
                     troubles.push(Trouble::new(Check::PinSecret, made, why));
                 }

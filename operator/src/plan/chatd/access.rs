@@ -1,4 +1,4 @@
-//! How clients reach ChatD: its Service, and an Ingress before it, which speaks TLS to ChatD too. A Gateway: see `gateway`.
+//! How clients reach ChatD: its Service, and an Ingress before it, which uses TLS towards ChatD too. `gateway` has the third way.
 
 use std::collections::BTreeMap;
 

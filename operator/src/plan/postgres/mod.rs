@@ -1,4 +1,4 @@
-//! The managed database: one small pod whose loss loses nothing that can't be rebuilt.
+//! The managed database: one small pod. ChatD can rebuild its content from the vaults.
 
 mod stateful_set;
 
@@ -8,7 +8,7 @@ use super::part::{Component, Part};
 use super::{Input, Object, pod, service};
 use crate::validate::Postgres;
 
-/// Where ChatD reaches it.
+/// The port for ChatD.
 pub(super) const PORT: u16 = 5_432;
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {

@@ -94,7 +94,7 @@ async fn the_gateways_status_of_the_route_is_shown() {
             })
             .await;
     };
-    reported("has not taken up HTTPRoute demo-chatd yet").await;
+    reported("has not reported on HTTPRoute demo-chatd yet").await;
     let set_status = async |status: &str, reason: &str| {
         let condition = json!({
             "type": "Accepted", "status": status, "reason": reason, "message": "no listener allows it",
