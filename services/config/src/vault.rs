@@ -87,21 +87,36 @@ pub struct Tls {
     pub ca: PathBuf,
 }
 
-/// Raft timings.
+/// Raft timings. The file contains only the fields that differ from their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timings {
     /// Time between heartbeats, in milliseconds.
+    #[serde(skip_serializing_if = "is::<HEARTBEAT_MS>")]
     pub heartbeat_ms: u64,
     /// Shortest election timeout, in milliseconds. After `election_max_ms` without a heartbeat a follower waits a further random time between
     /// `election_min_ms` and `election_max_ms`, then starts an election.
+    #[serde(skip_serializing_if = "is::<ELECTION_MIN_MS>")]
     pub election_min_ms: u64,
     /// Longest election timeout, in milliseconds. See `election_min_ms`.
+    #[serde(skip_serializing_if = "is::<ELECTION_MAX_MS>")]
     pub election_max_ms: u64,
     /// The number of entries between snapshots.
+    #[serde(skip_serializing_if = "is::<SNAPSHOT_ENTRIES>")]
     pub snapshot_entries: u64,
     /// Seconds between snapshots. An entry is removed from the log within twice this time, and with it the secrets of keys that were destroyed since.
+    #[serde(skip_serializing_if = "is::<SNAPSHOT_EVERY_S>")]
     pub snapshot_every_s: u64,
+}
+
+const HEARTBEAT_MS: u64 = 100;
+const ELECTION_MIN_MS: u64 = 200;
+const ELECTION_MAX_MS: u64 = 300;
+const SNAPSHOT_ENTRIES: u64 = 4096;
+const SNAPSHOT_EVERY_S: u64 = 300;
+
+const fn is<const DEFAULT: u64>(value: &u64) -> bool {
+    *value == DEFAULT
 }
 
 impl Timings {
@@ -113,11 +128,11 @@ impl Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 100,
-            election_min_ms: 200,
-            election_max_ms: 300,
-            snapshot_entries: 4096,
-            snapshot_every_s: 300,
+            heartbeat_ms: HEARTBEAT_MS,
+            election_min_ms: ELECTION_MIN_MS,
+            election_max_ms: ELECTION_MAX_MS,
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_every_s: SNAPSHOT_EVERY_S,
         }
     }
 }

@@ -63,6 +63,16 @@ fn every_bad_field_is_named() {
     }
 }
 
+/// Otherwise a new field of `[raft]` would change the text of every fleet that sets another one.
+#[test]
+fn a_timing_left_at_its_default_is_not_written() {
+    let mut c = Config::parse(GOOD, Path::new("/srv/vault")).unwrap();
+    c.raft.heartbeat_ms = 50;
+    let text = toml::to_string(&c).unwrap();
+    assert_eq!(text.split_once("[raft]\n").unwrap().1, "heartbeat_ms = 50\n", "{text}");
+    assert_eq!(Config::parse(&text, Path::new("/")).unwrap(), c);
+}
+
 /// Each pod template contains a hash of this text, so the written text must not change.
 #[test]
 fn defaults_are_not_written() {
