@@ -3,7 +3,7 @@
 use crate::apply::ApplyError;
 use crate::conditions::{Check, Trouble};
 
-/// A pass that could not be completed. It is tried again with growing pauses.
+/// A pass that could not be completed. The controller tries it again after five seconds.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PassError {
     #[error(transparent)]
