@@ -65,6 +65,8 @@ impl Fault {
         let code = refused.code();
         Err(match code {
             Code::Token => Error::TokenRefused(Whose::Vault),
+            // Another device has used a try since this one asked how many are left. Ask again, and then the user.
+            Code::LastTry => return Ok(Cause::Vault("only the last try is left".into())),
             Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {
                 let why = match code {
                     Code::TooFewRegions => "too few regions answered: ",

@@ -208,6 +208,9 @@ pub struct Begin {
     /// Randomness drawn by the leader, see [`crate::account::Pending::seed`].
     #[n(6)]
     pub seed: Secret32,
+    /// The client agrees that this may be the last try. Not part of the attempt's identity: a repetition is the same with and without it.
+    #[n(7)]
+    pub may_be_last: bool,
 }
 
 /// See [`Command::GiveUp`].

@@ -53,6 +53,9 @@ pub enum Refusal {
     /// The last try is open. Only that attempt may be repeated.
     #[error("the last try is open until {0:?}")]
     LastTryOpen(Time),
+    /// The attempt would be the last try, and the client has not agreed to that.
+    #[error("only the last try is left")]
+    LastTry,
     /// No tries are left.
     #[error("no tries left")]
     Exhausted,

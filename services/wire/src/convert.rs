@@ -87,6 +87,7 @@ impl From<Refusal> for p::Refused {
             Refusal::Locked => (Code::Locked, 0),
             Refusal::Wait(t) => (Code::Wait, t.0),
             Refusal::LastTryOpen(t) => (Code::LastTryOpen, t.0),
+            Refusal::LastTry => (Code::LastTry, 0),
             Refusal::Exhausted => (Code::Exhausted, 0),
             Refusal::NoAttempt => (Code::NoAttempt, 0),
             Refusal::Conflict => (Code::Conflict, 0),

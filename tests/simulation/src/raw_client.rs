@@ -33,6 +33,7 @@ pub fn begin(attempt: AttemptId, blinded: Element) -> Operation {
         attempt: attempt.0.to_vec().into(),
         blinded: blinded.0.to_vec().into(),
         cancel: statement::cancel_hash(&cancel(attempt)).0.to_vec().into(),
+        may_be_last: true,
     })
 }
 

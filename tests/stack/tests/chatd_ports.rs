@@ -74,8 +74,12 @@ async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() 
         }
         // Without any Open: the same.
         let mut inner = Inner::open(&mut raw, 1000, &settings).await.unwrap();
-        let begin =
-            p::Begin { attempt: vec![1; 16].into(), blinded: vec![2; 32].into(), cancel: vec![3; 32].into() };
+        let begin = p::Begin {
+            attempt: vec![1; 16].into(),
+            blinded: vec![2; 32].into(),
+            cancel: vec![3; 32].into(),
+            may_be_last: false,
+        };
         let Answer::Reply(reply, size) = inner.ask(&mut raw, Operation::Begin(begin)).await else { panic!() };
         sizes.insert(size);
         contents.insert(format!("{reply:?}"));

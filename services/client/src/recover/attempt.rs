@@ -95,6 +95,7 @@ impl Attempt {
                 attempt,
                 blinded: self.blinded.element().0.to_vec().into(),
                 cancel: statement::cancel_hash(&self.cancel).0.to_vec().into(),
+                may_be_last: self.agreed,
             }),
             Stage::Exchange(exchange) => Operation::KeyExchange(p::KeyExchange {
                 attempt,

@@ -9,6 +9,7 @@ use bkv_core::id::AccountId;
 use bkv_core::record::Record;
 use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
+use bkv_wire::proto::inner::refused::Code;
 
 use crate::client::{Client, Entered, Pipelined};
 use crate::error::{Error, WrongAnswer};
@@ -106,6 +107,7 @@ impl Client {
     /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
         let mut attempt = Attempt::new(&self.runtime, Prepared::new(password)?)?;
+        attempt.agreed = matches!(options.last_try, LastTry::Use);
         let with = &options;
         let ended = self
             .retry()
@@ -139,7 +141,7 @@ impl Client {
         options: &RecoverOptions<'_>,
     ) -> Result<Recovered, Fault> {
         // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left.
-        let eager = attempt.agreed || attempt.begun || matches!(options.last_try, LastTry::Use);
+        let eager = attempt.agreed || attempt.begun;
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
         let mut elsewhere = false;
@@ -162,7 +164,14 @@ impl Client {
                 },
             };
             match attempt.stage {
-                Stage::Blind => self.evaluations(&mut session, &entered, attempt, id).await?,
+                Stage::Blind => {
+                    let evaluated = self.evaluations(&mut session, &entered, attempt, id).await;
+                    // This refusal means that no vault has charged the attempt: a charged one would have been answered again.
+                    if matches!(&evaluated, Err(Fault::Refused(r)) if r.code() == Code::LastTry) {
+                        attempt.left = false;
+                    }
+                    evaluated?;
+                }
                 Stage::Exchange(_) => self.exchange(&mut session, &entered, attempt, id).await?,
                 Stage::Proved(_) => return self.finished(&mut session, &entered, attempt, id).await,
                 Stage::Wrong(_) => {

@@ -80,6 +80,23 @@ async fn s20_a_wrong_password_is_told_with_the_tries_that_the_regions_signed_and
     assert_eq!(vaults.state().charged, 3);
 }
 
+/// S09: this device saw two tries left, and another device uses one before the Begin. The user is asked before the last try is charged.
+#[tokio::test]
+async fn s09_a_try_that_another_device_took_makes_no_last_try_without_consent() {
+    let (vaults, key) = registered().await;
+    vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+    vaults.state().rival = true;
+    let e = vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+    assert_eq!(e, Error::LastTryDeclined);
+    let (charged, left) = {
+        let state = vaults.state();
+        (state.charged, state.tries_left())
+    };
+    assert_eq!((charged, left), (2, 1));
+    let recovered = vaults.client().recover(PASSWORD, eager()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes()[..], key[..]);
+}
+
 #[tokio::test]
 async fn a_wrong_last_try_can_be_left_open_for_a_rescue() {
     let (vaults, _) = registered().await;

@@ -35,6 +35,10 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
     if account.tries_left() == 0 {
         return Err(Refusal::Exhausted);
     }
+    // The client may have seen more tries left than there are: another device can have used one since.
+    if account.tries_left() == 1 && !c.may_be_last {
+        return Err(Refusal::LastTry);
+    }
     if step.at.time < account.next_allowed {
         return Err(Refusal::Wait(account.next_allowed));
     }

@@ -16,7 +16,7 @@ fn has_floor(case: &Case) -> bool {
 
 /// A case's next Begin, for a test to change.
 fn beginning(case: &Case, attempt: u8, b: u8) -> Begin {
-    let Command::Begin(c) = op::begin(&case.model, WHO, attempt, b, 0) else { unreachable!() };
+    let Command::Begin(c) = op::begin(&case.model, WHO, attempt, b, 0, true) else { unreachable!() };
     c
 }
 
@@ -72,7 +72,7 @@ fn an_attempt_out_of_order_is_refused() {
     let mut case = Case::registered(&policy());
     case.fail(1);
     for skew in [-2, -1, 1] {
-        let c = op::begin(&case.model, WHO, 2, 1, skew);
+        let c = op::begin(&case.model, WHO, 2, 1, skew, true);
         assert_eq!(case.apply(&c), no(Refusal::Stale), "{skew}");
     }
     for generation in [0, 2] {
@@ -347,4 +347,21 @@ fn giving_up_takes_the_preimage_of_the_cancel_hash() {
     assert_eq!(case.give_up(4), no(Refusal::NoAttempt));
     assert_eq!(case.state(), State::LastTry);
     assert_eq!(case.give_up(3), Outcome::Done);
+}
+
+/// S09: two devices that each saw two tries left. The one that comes second would use the last try without its user's consent.
+#[test]
+fn s09_the_last_try_needs_consent_in_its_begin() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    case.fail(2);
+    let until = case.account().next_allowed;
+    case.clock = case.clock.max(until);
+    assert_eq!(case.account().tries_left(), 1);
+    let without = Begin { may_be_last: false, ..beginning(&case, 3, 1) };
+    assert_eq!(case.apply(&Command::Begin(without.clone())), no(Refusal::LastTry));
+    assert_eq!(case.account().tries_left(), 1);
+    // The same attempt may come again with consent. A repetition needs none.
+    assert_eq!(case.begin(3, 1), charged(3));
+    assert_eq!(case.apply(&Command::Begin(without)), again(3));
 }

@@ -95,7 +95,7 @@ impl Case {
     }
 
     pub(super) fn begin(&mut self, attempt: u8, b: u8) -> Outcome {
-        self.apply(&op::begin(&self.model, WHO, attempt, b, 0))
+        self.apply(&op::begin(&self.model, WHO, attempt, b, 0, true))
     }
 
     pub(super) fn give_up(&mut self, attempt: u8) -> Outcome {

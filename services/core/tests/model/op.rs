@@ -46,6 +46,7 @@ pub(super) enum Op {
         attempt: u8,
         b: u8,
         skew: i8,
+        agreed: bool,
     },
     GiveUp {
         who: u8,
@@ -92,8 +93,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => (who.clone(), 0u8..6, by(), harm.clone()).prop_map(|(who, reg, by, harm)| Op::Store { who, reg, by, harm }),
         2 => (who.clone(), 1u8..=REGIONS, harm.clone()).prop_map(|(who, acks, harm)| Op::Confirm { who, acks, harm }),
-        9 => (who.clone(), 0u8..24, 0u8..4, prop_oneof![9 => Just(0i8), 1 => -1i8..3])
-            .prop_map(|(who, attempt, b, skew)| Op::Begin { who, attempt, b, skew }),
+        9 => (who.clone(), 0u8..24, 0u8..4, prop_oneof![9 => Just(0i8), 1 => -1i8..3], prop::bool::weighted(0.8))
+            .prop_map(|(who, attempt, b, skew, agreed)| Op::Begin { who, attempt, b, skew, agreed }),
         2 => (who.clone(), 0u8..24, prop::bool::weighted(0.8)).prop_map(|(who, attempt, right)| Op::GiveUp { who, attempt, right }),
         4 => (who.clone(), prop::option::weighted(0.3, 0u8..24), harm).prop_map(|(who, attempt, harm)| Op::Finish { who, attempt, harm }),
         2 => who.clone().prop_map(|who| Op::Expire { who }),
@@ -265,7 +266,7 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
     })
 }
 
-pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8) -> Command {
+pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8, agreed: bool) -> Command {
     let person = model.people.get(&account(who));
     let next = person.map_or(0, |p| p.tries.len() as u64) + 1;
     Command::Begin(Begin {
@@ -276,6 +277,7 @@ pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8) -> Com
         blinded: blinded(b),
         cancel: statement::cancel_hash(&cancel(attempt)),
         seed: Secret32::new([attempt ^ 0x77; 32]),
+        may_be_last: agreed,
     })
 }
 
@@ -351,7 +353,7 @@ pub(super) fn command(op: &Op, model: &Model, now: Time, past: &[Command]) -> Op
             });
             confirm(newest?, acks, harm)
         }
-        Op::Begin { who, attempt, b, skew } => begin(model, who, attempt, b, skew),
+        Op::Begin { who, attempt, b, skew, agreed } => begin(model, who, attempt, b, skew, agreed),
         Op::GiveUp { who, attempt, right } => give_up(who, attempt, right),
         Op::Finish { who, attempt, harm } => finish(model, who, attempt, harm),
         Op::Expire { who } => expire(who),

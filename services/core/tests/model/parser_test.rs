@@ -91,6 +91,7 @@ pub(super) fn batch() -> Batch {
             blinded: Element([2; 32]),
             cancel: Hash([3; 32]),
             seed: Secret32::new([4; 32]),
+            may_be_last: true,
         }),
         Command::GiveUp(GiveUp { account, attempt: AttemptId([1; 16]), cancel: Secret32::new([5; 32]) }),
         Command::Finish(Finish {

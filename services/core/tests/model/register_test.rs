@@ -139,7 +139,7 @@ fn s13_attempts_on_the_old_record_end_in_the_same_entry() {
     let mut case = Case::registered(&policy());
     assert_eq!(case.begin(1, 1), charged(1));
     let old = signed_finish(1, 0, 1, 1, 1, blinded(1));
-    let Command::Begin(begin) = op::begin(&case.model, WHO, 2, 1, 0) else { unreachable!() };
+    let Command::Begin(begin) = op::begin(&case.model, WHO, 2, 1, 0, true) else { unreachable!() };
     case.register(1, By::Owner);
     assert_eq!(case.apply(&old), no(Refusal::NoAttempt));
     assert_eq!(case.give_up(1), no(Refusal::NoAttempt));

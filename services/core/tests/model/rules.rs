@@ -247,7 +247,7 @@ impl ModelAccount {
                 let fine = !self.remembered(&c.attempt)
                     && (c.generation.0, c.ordinal.0) == (self.generation, next)
                     && self.failures < policy.lifetime_failures
-                    && self.left() > 0
+                    && self.left() > u32::from(!c.may_be_last)
                     && time >= self.not_before
                     && c.blinded.0[0] != 0;
                 if !fine {

@@ -55,6 +55,7 @@ impl Session {
                 blinded,
                 cancel,
                 seed: Secret32::new(self.vault.random.bytes()),
+                may_be_last: b.may_be_last,
             };
             // A refusal goes through the log too: this vault may have been deposed without noticing, and its refusal would be stale.
             let committed = self.propose(Command::Begin(command), deadline).await?;

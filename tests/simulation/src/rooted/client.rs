@@ -185,6 +185,7 @@ impl Client {
             blinded: blinded(),
             cancel: statement::cancel_hash(&random()),
             seed: Secret32::new(random()),
+            may_be_last: true,
         }
     }
 

@@ -69,6 +69,8 @@ pub struct State {
     /// ChatD finds no leader.
     pub nobody_leads: bool,
     replayed: Option<p::Attestations>,
+    /// Another device begins an attempt just before the next Begin.
+    pub rival: bool,
     // observations of the test
     pub requests: u64,
     pub connections: u64,
@@ -126,6 +128,7 @@ impl State {
             stranger: None,
             unreachable: VecDeque::new(),
             nobody_leads: false,
+            rival: false,
             replayed: None,
             requests: 0,
             connections: 0,
@@ -376,6 +379,12 @@ impl State {
     }
 
     fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
+        if std::mem::take(&mut self.rival) {
+            let blinded = bkv_crypto::toprf::blind(b"a guess", &mut rand::rngs::OsRng).unwrap();
+            let (attempt, cancel) = (random::<16>().to_vec().into(), random::<32>().to_vec().into());
+            let blinded = blinded.element().0.to_vec().into();
+            self.begin(&p::Begin { attempt, blinded, cancel, may_be_last: false });
+        }
         let next = self.shard.account().map_or(0, |a| a.ordinal.0) + 1;
         let command = Begin {
             account: self.account,
@@ -385,6 +394,7 @@ impl State {
             blinded: Element::try_from(&b.blinded[..]).unwrap(),
             cancel: Hash::try_from(&b.cancel[..]).unwrap(),
             seed: Secret32::new(random()),
+            may_be_last: b.may_be_last,
         };
         match self.shard.apply(&Command::Begin(command)) {
             Ok(Outcome::Begun { charged, .. }) => {
