@@ -33,9 +33,7 @@ pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
             vault.sweep();
         }
         if turn.is_multiple_of(120)
-            && let Some(d) = vault.documents()
-            && let Err(e) =
-                vault.boot.renew(&d.documents.admission, vault.node.node(), vault.clock.now_ms()).await
+            && let Err(e) = vault.renew_boot_key().await
         {
             tracing::error!(error = %e, "the boot key can't be renewed");
         }
@@ -43,8 +41,8 @@ pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
 }
 
 async fn expire(vault: &Vault) {
-    let now = Time(vault.clock.now_ms());
-    for replica in vault.node.replicas() {
+    let now = Time(vault.now_ms());
+    for replica in vault.node().replicas() {
         if !replica.status().borrow().lead {
             continue;
         }
@@ -59,26 +57,26 @@ async fn expire(vault: &Vault) {
 /// Compares clocks. A leader with a wrong clock would misjudge waits, so it steps down.
 async fn clocks(vault: &Vault) {
     let Some(d) = vault.documents() else { return };
-    let me = vault.node.node();
+    let me = vault.node().node();
     let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
     let asked = futures_util::future::join_all(others.map(|n| async move {
-        let sent = vault.clock.now_ms();
+        let sent = vault.now_ms();
         match vault
-            .node
+            .node()
             .peers()
             .call(n, Body::Clock(p::Clock {}), Instant::now() + Duration::from_secs(1))
             .await
         {
-            Ok(Body::ClockAnswer(c)) => Some(signed(c.time_ms) - signed(sent.midpoint(vault.clock.now_ms()))),
+            Ok(Body::ClockAnswer(c)) => Some(signed(c.time_ms) - signed(sent.midpoint(vault.now_ms()))),
             _ => None,
         }
     }));
     let offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
     let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
-    vault.metrics.skew.set(median / 1000);
+    vault.metrics().skew.set(median / 1000);
     if median.abs() > SKEW_MS {
         tracing::error!(median_ms = median, "this clock differs from the majority's: stepping down");
-        for r in vault.node.replicas() {
+        for r in vault.node().replicas() {
             r.step_down();
         }
     }

@@ -30,7 +30,7 @@ pub async fn listen(
 }
 
 async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {
-    if crate::admin::ready(&vault) {
+    if vault.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
@@ -38,10 +38,10 @@ async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(vault): State<Arc<Vault>>) -> String {
-    let m = &vault.metrics;
+    let m = vault.metrics();
     let (mut leader, mut follower, mut joining, mut quarantined, mut halted) = (0, 0, 0, 0, 0);
     let mut ended = [0, 0];
-    for r in vault.node.replicas() {
+    for r in vault.node().replicas() {
         let status = r.status();
         let s = status.borrow();
         match (&s.phase, s.lead) {
@@ -63,12 +63,12 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     for (cause, n) in ["exhausted", "deleted"].into_iter().zip(ended) {
         catch_up(&m.destroyed.with_label_values(&[cause]), n);
     }
-    m.hsm_up.set(i64::from(matches!(vault.token.health(), bkv_hsm::Health::Up)));
-    for c in vault.token.counters() {
+    m.hsm_up.set(i64::from(matches!(vault.token().health(), bkv_hsm::Health::Up)));
+    for c in vault.token().counters() {
         catch_up(&m.hsm_operations.with_label_values(&[c.op.name(), c.outcome.name()]), c.count);
     }
-    catch_up(&m.elections, vault.node.elections());
-    if let Ok(volume) = rustix::fs::statvfs(&vault.data) {
+    catch_up(&m.elections, vault.node().elections());
+    if let Ok(volume) = rustix::fs::statvfs(vault.data()) {
         let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
         m.volume_free.set(bytes(volume.f_bavail));
         m.volume_size.set(bytes(volume.f_blocks));
@@ -79,7 +79,7 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     if let Some(d) = vault.documents() {
         m.bundle(d.documents.admission.number, d.documents.policy.number);
     }
-    m.shards_configured.set(i64::try_from(vault.node.replicas().len()).unwrap_or(0));
-    m.expiry(vault.role.expiry());
+    m.shards_configured.set(i64::try_from(vault.node().replicas().len()).unwrap_or(0));
+    m.expiry(vault.role().expiry());
     m.text()
 }

@@ -137,7 +137,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let fatal = match served {
         Ok(()) => tokio::select! {
             () = stop.cancelled() => None,
-            why = vault.node.fatal() => Some(RunError::Fatal(why)),
+            why = vault.node().fatal() => Some(RunError::Fatal(why)),
         },
         Err(error) => Some(error),
     };
@@ -259,7 +259,7 @@ async fn serve(
     stop: &CancellationToken,
     tasks: &Tasks,
 ) -> Result<(), RunError> {
-    let role = vault.role.clone();
+    let role = vault.role().clone();
     let for_chatd = ServerRole::new(role.clone()).admit(Role::Chatd).build()?;
     let for_admin = ServerRole::new(role.clone()).admit(Role::Admin).build()?;
     tasks.group("certificate reload").spawn(role.watch(RELOAD, stop.clone()));
@@ -274,7 +274,7 @@ async fn serve(
         .map_err(failed("admin", l.admin))?;
     health::listen(vault.clone(), l.health, stop.clone(), tasks).await.map_err(failed("health", l.health))?;
     tasks.group("chores").spawn(chores(vault.clone(), stop.clone()));
-    tracing::info!(region = config.region, node = vault.node.node().0, "up");
+    tracing::info!(region = config.region, node = vault.node().node().0, "up");
     Ok(())
 }
 
@@ -290,17 +290,17 @@ async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
             tracing::warn!(%running, "tasks still run after {} s: the vault ends without them", END.as_secs());
         }
     }
-    let token = vault.token.clone();
+    let token = vault.token().clone();
     vault.shutdown().await;
     token.close();
 }
 
 /// Gives up all leadership and waits briefly for other leaders.
 async fn step_down(vault: &Vault) {
-    for r in vault.node.replicas() {
+    for r in vault.node().replicas() {
         r.step_down();
     }
-    let leads = || vault.node.replicas().iter().any(crate::replica::Replica::raft_leads);
+    let leads = || vault.node().replicas().iter().any(crate::replica::Replica::raft_leads);
     let until = Instant::now() + STEP_DOWN;
     while leads() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -25,11 +25,11 @@ pub(super) async fn init(State(s): State<Shared>) -> Result<Json<FleetMade>, Ref
         };
         Refusal::new(status, field, e, remedy)
     })?;
-    Ok(Json(FleetMade { fleet: s.vault.root.fleet.to_string(), shards: s.vault.node.replicas().len() }))
+    Ok(Json(FleetMade { fleet: s.vault.root().fleet.to_string(), shards: s.vault.node().replicas().len() }))
 }
 
 pub(super) async fn step_down(State(s): State<Shared>) -> Json<SteppingDown> {
-    for replica in s.vault.node.replicas() {
+    for replica in s.vault.node().replicas() {
         replica.step_down();
     }
     Json(SteppingDown { stepping_down: true })

@@ -11,8 +11,6 @@ mod root;
 mod status;
 mod token;
 
-pub(crate) use status::ready;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,11 +16,11 @@ const NOT_HELD: &str =
     "ask a vault whose status has root_held; if the root is offline, sign with `bkv ceremony sign`";
 
 pub(super) async fn root(State(s): State<Shared>) -> Json<PublicRoot> {
-    let custody = &s.vault.custody;
+    let file = s.vault.root_file();
     Json(PublicRoot {
-        root: custody.file().to_vec(),
-        fingerprint: fingerprint("root", custody.file()),
-        held: custody.key().is_some(),
+        root: file.to_vec(),
+        fingerprint: fingerprint("root", file),
+        held: s.vault.holds_root(),
     })
 }
 

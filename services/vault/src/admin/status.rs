@@ -15,19 +15,19 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
     let vault = &s.vault;
     let documents = vault.documents();
     let d = documents.as_ref().map(|d| &d.documents);
-    let replicas = vault.node.replicas();
-    let (token, token_error) = match vault.token.health() {
+    let replicas = vault.node().replicas();
+    let (token, token_error) = match vault.token().health() {
         bkv_hsm::Health::Up => (TokenHealth::Up, None),
         bkv_hsm::Health::Down { reason, .. } => (TokenHealth::Down, Some(reason.to_string())),
     };
     Json(VaultStatus {
         version: Some(env!("CARGO_PKG_VERSION").into()),
-        region: vault.region.clone(),
-        node: vault.node.node().0,
-        ready: ready(vault),
+        region: vault.region().into(),
+        node: vault.node().node().0,
+        ready: vault.is_ready(),
         fleet: replicas.iter().find_map(Replica::fleet).map(|f| f.fleet.to_string()),
-        root: Some(fingerprint("root", vault.custody.file())),
-        root_held: vault.custody.key().is_some(),
+        root: Some(fingerprint("root", vault.root_file())),
+        root_held: vault.holds_root(),
         capabilities: vault.capabilities().await.map(|all| all.iter().copied().map(capability).collect()),
         initialised: replicas.iter().all(|r| r.fleet().is_some()),
         shards: replicas.iter().map(|r| shard(vault, r)).collect(),
@@ -35,7 +35,7 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
         token_error,
         fingerprints: Fingerprints {
             identity: None,
-            delivery: fingerprint("delivery", &vault.delivery_public),
+            delivery: fingerprint("delivery", vault.delivery_public()),
         },
         issuer_keys_read: vault.tokens().map(|t| t.keys().refreshed()),
         admission: d.map(|d| d.admission.number),
@@ -43,16 +43,6 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
         rollback_protection: RollbackProtection::MajorityOnly,
         notes: notes(vault, d),
     })
-}
-
-/// Ready means: a verified voter in every shard, a leader in every shard, and a working token.
-pub(crate) fn ready(vault: &Vault) -> bool {
-    let shards = vault.node.replicas().iter().all(|r| {
-        let status = r.status();
-        let s = status.borrow();
-        s.phase == replica::Phase::Verified && (s.lead || s.leader.is_some()) && r.fleet().is_some()
-    });
-    shards && vault.token.health().is_up()
 }
 
 fn shard(vault: &Vault, r: &Replica) -> ShardStatus {
@@ -81,10 +71,10 @@ fn shard(vault: &Vault, r: &Replica) -> ShardStatus {
 fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |text: &str| notes.push(text.to_owned());
-    if vault.root.development {
+    if vault.root().development {
         note("development root: its private key lies in the clear on a disk");
     }
-    if vault.custody.key().is_some() {
+    if vault.holds_root() {
         note(
             "in-fleet root: an attacker with the role `admin` can have documents signed, and so admit vaults of their own",
         );

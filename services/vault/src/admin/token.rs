@@ -14,12 +14,12 @@ pub(super) async fn token(State(s): State<Shared>) -> Result<Json<VaultToken>, R
     let away = |e: TokenError| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "token", e, "look at the token's own status")
     };
-    let identity = s.vault.token.identity_spki().await.map_err(away)?;
-    let found = s.vault.token.probe().await.map_err(away)?;
-    let delivery = s.vault.delivery_public.to_vec();
+    let identity = s.vault.token().identity_spki().await.map_err(away)?;
+    let found = s.vault.token().probe().await.map_err(away)?;
+    let delivery = s.vault.delivery_public().to_vec();
     Ok(Json(VaultToken {
-        region: s.vault.region.clone(),
-        node: s.vault.node.node().0,
+        region: s.vault.region().into(),
+        node: s.vault.node().node().0,
         fingerprints: Fingerprints {
             identity: Some(fingerprint("identity", &identity)),
             delivery: fingerprint("delivery", &delivery),

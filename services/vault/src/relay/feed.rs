@@ -46,7 +46,7 @@ pub(super) async fn serve(
     link: CancellationToken,
 ) {
     let shard = s.shard;
-    let Some(replica) = usize::try_from(shard).ok().and_then(|n| vault.node.replicas().get(n)).cloned()
+    let Some(replica) = usize::try_from(shard).ok().and_then(|n| vault.node().replicas().get(n)).cloned()
     else {
         return;
     };

@@ -13,7 +13,7 @@ use crate::service::Vault;
 
 /// Sends a Hello now and after each change, until the link ends.
 pub(super) async fn greet(vault: Arc<Vault>, out: Out, link: CancellationToken) {
-    let mut statuses: Vec<_> = vault.node.replicas().iter().map(Replica::status).collect();
+    let mut statuses: Vec<_> = vault.node().replicas().iter().map(Replica::status).collect();
     loop {
         let leaders = statuses
             .iter_mut()
@@ -21,15 +21,15 @@ pub(super) async fn greet(vault: Arc<Vault>, out: Out, link: CancellationToken) 
             .map(|(s, shard)| {
                 let s = s.borrow_and_update();
                 let region = if s.lead {
-                    vault.region.clone()
+                    vault.region().to_owned()
                 } else {
                     s.leader.map(|n| vault.region_of(n)).unwrap_or_default()
                 };
                 o::Leadership { shard, region }
             })
             .collect();
-        let shards = u32::try_from(vault.node.replicas().len()).unwrap_or(0);
-        let hello = o::Hello { region: vault.region.clone(), shards, leaders };
+        let shards = u32::try_from(vault.node().replicas().len()).unwrap_or(0);
+        let hello = o::Hello { region: vault.region().to_owned(), shards, leaders };
         if out.send(frame_of(0, Body::Hello(hello))).await.is_err() {
             return;
         }

@@ -25,19 +25,19 @@ struct Certified {
     not_after: u64,
 }
 
-pub(crate) struct Boot {
+pub(super) struct Boot {
     token: Token,
     random: Arc<dyn Random>,
     current: RwLock<Option<Arc<Certified>>>,
 }
 
 impl Boot {
-    pub(crate) const fn new(token: Token, random: Arc<dyn Random>) -> Self {
+    pub(super) const fn new(token: Token, random: Arc<dyn Random>) -> Self {
         Self { token, random, current: RwLock::new(None) }
     }
 
     /// Makes and certifies a key, unless the present one is valid for this list and long enough.
-    pub(crate) async fn renew(&self, list: &Admission, node: NodeId, now_ms: u64) -> Result<(), TokenError> {
+    pub(super) async fn renew(&self, list: &Admission, node: NodeId, now_ms: u64) -> Result<(), TokenError> {
         let Some(member) = list.node(node) else { return Ok(()) };
         let good = self.get().is_some_and(|c| c.admission == list.number && c.not_after > now_ms + RENEW_MS);
         if good {
@@ -67,7 +67,7 @@ impl Boot {
     }
 
     /// (certificate, signature).
-    pub(crate) fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
+    pub(super) fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
         let c = self.get()?;
         Some((c.certificate.clone(), c.key.sign(statement).to_bytes().to_vec().into()))
     }

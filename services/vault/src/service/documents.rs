@@ -8,7 +8,8 @@ use std::time::Duration;
 use bkv_core::command::{Command, NewDocuments};
 use bkv_core::document::{Documents, JwksSource};
 use bkv_core::id::Time;
-use bkv_tokens::{KeyRing, KeySource, Refresh, Settings, Verifier};
+use bkv_hsm::TokenError;
+use bkv_tokens::{KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};
 use bkv_wire::documents::{self, DocumentError, Kind};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,10 +38,10 @@ pub enum DocumentsError {
     Store(#[from] StoreError),
     /// The issuer's keys can't be used.
     #[error("the policy's signing keys: {0}")]
-    Keys(String),
+    Keys(#[from] KeysError),
     /// The token failed.
     #[error("the boot key can't be certified: {0}")]
-    Boot(String),
+    Boot(#[from] TokenError),
 }
 
 impl Vault {
@@ -105,7 +106,7 @@ impl Vault {
             JwksSource::Inline(json) => KeySource::Inline(json.clone()),
             JwksSource::Url(url) => KeySource::Url(url.clone()),
         };
-        let ring = KeyRing::load(source).await.map_err(|e| DocumentsError::Keys(e.to_string()))?;
+        let ring = KeyRing::load(source).await?;
         let settings = Settings {
             issuer: policy.issuer.clone(),
             audience: policy.vault_audience.clone(),
@@ -115,10 +116,7 @@ impl Vault {
         let ring = self.put_tokens(Verifier::new(settings, ring));
         self.refresher.replace(ring, Refresh::default(), stop).await;
         let list = Arc::new(documents.admission.clone());
-        self.boot
-            .renew(&list, self.node.node(), self.clock.now_ms())
-            .await
-            .map_err(|e| DocumentsError::Boot(e.to_string()))?;
+        self.boot.renew(&list, self.node.node(), self.clock.now_ms()).await?;
         self.keeper.set_slot(list.node(self.node.node()).map(|m| m.slot));
         self.put_documents(Arc::new(Installed { documents }));
         self.node.set_admission(list);

@@ -16,7 +16,7 @@ pub use error::RegionError;
 pub(crate) use fleet::MakeFleetError;
 pub(crate) use root::{HandOverError, SignError};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ use bkv_core::id::{AccountId, Era, Lineage, NodeId, Route, Slot};
 use bkv_core::shard::Fleet;
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_core::view;
-use bkv_hsm::{Capability, Token};
+use bkv_hsm::{Capability, Token, TokenError};
 use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
-use bkv_wire::channel::ServerSettings;
+use bkv_wire::channel::{Channel, ChannelError, ServerSettings};
 use bkv_wire::documents::Root;
 use bkv_wire::proto::inner as p;
 use hmac::{Hmac, Mac as _};
@@ -39,9 +39,9 @@ use sha2::Sha256;
 use crate::env::{Clock, Observer, Random};
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
-use crate::replica::{Node, Replica};
+use crate::replica::{Node, Phase, Replica};
 pub use crate::root::Custody;
-pub(crate) use boot::Boot;
+use boot::Boot;
 use cache::Cache;
 use refresher::Refresher;
 
@@ -50,28 +50,28 @@ pub(crate) const REGIONS: Duration = Duration::from_secs(2);
 
 /// State shared by sessions, peers and administration.
 pub struct Vault {
-    pub(crate) region: String,
-    pub(crate) root: Root,
-    pub(crate) custody: Custody,
-    pub(crate) node: Node,
-    pub(crate) token: Token,
-    pub(crate) keeper: Arc<TokenKeeper>,
-    pub(crate) delivery_public: [u8; 32],
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
-    pub(crate) channel: ServerSettings,
-    pub(crate) role: Arc<Identity>,
-    pub(crate) data: PathBuf,
-    pub(crate) boot: Boot,
+    region: String,
+    root: Root,
+    custody: Custody,
+    node: Node,
+    token: Token,
+    keeper: Arc<TokenKeeper>,
+    delivery_public: [u8; 32],
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    channel: ServerSettings,
+    role: Arc<Identity>,
+    data: PathBuf,
+    boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
     /// The first document of the pair while the second is missing: (admission, policy), as signed.
-    pub(crate) half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     tokens: RwLock<Option<Arc<Verifier>>>,
     refresher: Refresher,
     cache: Cache,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
-    pub(crate) metrics: Metrics,
-    pub(crate) observer: Arc<dyn Observer>,
+    metrics: Metrics,
+    observer: Arc<dyn Observer>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -146,14 +146,86 @@ impl Vault {
         self.node.shutdown().await;
     }
 
+    /// True if this vault serves: a verified voter and a leader in every shard, and a working token.
+    pub(crate) fn is_ready(&self) -> bool {
+        let shards = self.node.replicas().iter().all(|r| {
+            let status = r.status();
+            let s = status.borrow();
+            s.phase == Phase::Verified && (s.lead || s.leader.is_some()) && r.fleet().is_some()
+        });
+        shards && self.token.health().is_up()
+    }
+
+    /// The name of this vault's region.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The pinned root.
+    pub(crate) const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The root file's bytes.
+    pub(crate) fn root_file(&self) -> &[u8] {
+        self.custody.file()
+    }
+
+    /// True if this vault holds the root's private half.
+    pub(crate) fn holds_root(&self) -> bool {
+        self.custody.key().is_some()
+    }
+
     /// The vault's replicas.
     pub const fn node(&self) -> &Node {
         &self.node
     }
 
+    pub(crate) const fn token(&self) -> &Token {
+        &self.token
+    }
+
     /// The public half of the vault's delivery key.
     pub const fn delivery_public(&self) -> &[u8; 32] {
         &self.delivery_public
+    }
+
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        self.random.bytes()
+    }
+
+    /// A new inner channel, before its handshake.
+    pub(crate) fn new_channel(&self) -> Result<Channel, ChannelError> {
+        Channel::server(&self.channel)
+    }
+
+    /// The certificate for connections of ChatD and administrators.
+    pub(crate) const fn role(&self) -> &Arc<Identity> {
+        &self.role
+    }
+
+    /// Folder of the store.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        self.observer.as_ref()
+    }
+
+    /// Certifies a new boot key if the present one ends soon.
+    pub(crate) async fn renew_boot_key(&self) -> Result<(), TokenError> {
+        let Some(installed) = self.documents() else { return Ok(()) };
+        self.boot.renew(&installed.documents.admission, self.node.node(), self.clock.now_ms()).await
     }
 
     /// The documents in force. None before the first.

@@ -54,7 +54,7 @@ impl Session {
                 attempt,
                 blinded,
                 cancel,
-                seed: Secret32::new(self.vault.random.bytes()),
+                seed: Secret32::new(self.vault.random_bytes()),
                 may_be_last: b.may_be_last,
             };
             // A refusal goes through the log too: this vault may have been deposed without noticing, and its refusal would be stale.
@@ -94,7 +94,7 @@ impl Session {
             return Ok(no(Code::NoAttempt, "superseded or closed"));
         };
         let admission = &fleet.documents.admission;
-        let (want, me) = (usize::from(admission.threshold), self.vault.node.node());
+        let (want, me) = (usize::from(admission.threshold), self.vault.node().node());
         let until = deadline.min(Instant::now() + REGIONS);
         let mut others: Vec<_> = admission.members.iter().filter(|m| m.node != me).collect();
         // The order spreads attempts over the regions and is the same for a repeated attempt.
@@ -108,7 +108,8 @@ impl Session {
             committed: index,
         };
         let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Evaluated> {
-            let (peers, node, slot, call) = (self.vault.node.peers().clone(), m.node, m.slot.0, call.clone());
+            let (peers, node, slot, call) =
+                (self.vault.node().peers().clone(), m.node, m.slot.0, call.clone());
             Box::pin(async move { evaluated(slot, peers.call(node, Body::Evaluate(call), until).await) })
         };
         let mut running: FuturesUnordered<BoxFuture<'_, Evaluated>> = FuturesUnordered::new();

@@ -84,7 +84,7 @@ pub struct Session {
 impl Session {
     /// A session before its first byte. None: the channel can't be made.
     pub fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
-        let channel = Channel::server(&vault.channel).ok()?;
+        let channel = vault.new_channel().ok()?;
         Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
     }
 
@@ -130,9 +130,9 @@ impl Session {
             );
             return End::Close;
         }
-        self.vault.observer.decrypted(&operation);
+        self.vault.observer().decrypted(&operation);
         let name = name(&operation);
-        let timer = self.vault.metrics.duration.with_label_values(&[name]).start_timer();
+        let timer = self.vault.metrics().duration.with_label_values(&[name]).start_timer();
         let result = self.operation(operation).await;
         timer.observe_duration();
         self.answer(request.id, name, result)
@@ -150,7 +150,7 @@ impl Session {
             }
         };
         let outcome = reply::outcome(&answer);
-        self.vault.metrics.requests.with_label_values(&[name, outcome]).inc();
+        self.vault.metrics().requests.with_label_values(&[name, outcome]).inc();
         let token = matches!(&answer, Answer::Refused(r) if r.code == i32::from(p::refused::Code::Token));
         let reply = p::Reply { id, more: false, result: Some(answer) };
         if self.channel.send(&reply.encode_to_vec()).is_err() || token {
@@ -184,7 +184,7 @@ impl Session {
     /// Checks the token before everything else. Every fault of the token gives the same refusal of the same size, so that an attacker can't learn whether
     /// an account exists.
     async fn open(&mut self, o: &p::Open, deadline: Instant) -> Result<Answer, ProposeError> {
-        let now = self.vault.clock.now_ms() / 1000;
+        let now = self.vault.now_ms() / 1000;
         let Some(verifier) = self.vault.tokens() else { return Ok(reply::token_refused()) };
         let subject = match verifier.verify_or_refresh(&o.token, now, KEYS).await {
             Ok(subject) => subject,
@@ -219,7 +219,7 @@ impl Session {
         Ok(Answer::Opened(p::Opened {
             account: id.0.to_vec().into(),
             attestations: Some(attestations),
-            time_ms: self.vault.clock.now_ms(),
+            time_ms: self.vault.now_ms(),
             admission: fleet.documents.admission.number,
             policy: fleet.documents.policy.number,
         }))
@@ -265,12 +265,13 @@ impl Session {
                 nonce: nonce.to_vec().into(),
                 committed: replica.applied(),
             };
-            let me = self.vault.node.node();
+            let me = self.vault.node().node();
             let until = deadline.min(Instant::now() + REGIONS / 2);
             let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
-            let asked =
-                join_all(others.map(|n| self.vault.node.peers().call(n, Body::Attest(body.clone()), until)))
-                    .await;
+            let asked = join_all(
+                others.map(|n| self.vault.node().peers().call(n, Body::Attest(body.clone()), until)),
+            )
+            .await;
             regions.extend(asked.into_iter().filter_map(|a| match a {
                 Ok(Body::Attested(a)) => p::Attestation::decode(a.attestation).ok(),
                 _ => None,

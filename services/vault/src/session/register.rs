@@ -30,7 +30,7 @@ impl Session {
             return Ok(no(Code::Rate, "too many registrations begun on one channel"));
         }
         let base = self.account()?.map_or(0, |a| a.generation.0);
-        let (z, reg_id): ([u8; 32], [u8; 16]) = (self.vault.random.bytes(), self.vault.random.bytes());
+        let (z, reg_id): ([u8; 32], [u8; 16]) = (self.vault.random_bytes(), self.vault.random_bytes());
         let response = match Server::new(&z).and_then(|s| s.register(&r.request)) {
             Ok(response) => response,
             Err(e) => return Ok(malformed(&e.to_string())),
@@ -98,7 +98,7 @@ impl Session {
     async fn acknowledgements(&self, reg_id: RegId, index: u64, deadline: Instant) -> Answer {
         let Ok((id, replica, fleet)) = self.known() else { return no(Code::Unavailable, "not open") };
         let until = deadline.min(Instant::now() + REGIONS / 2);
-        let me = self.vault.node.node();
+        let me = self.vault.node().node();
         let body = bkv_wire::proto::peer::Acknowledge {
             shard: u32::from(replica.shard().0),
             account: id.0.to_vec().into(),
@@ -106,8 +106,9 @@ impl Session {
             committed: index,
         };
         let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
-        let asked =
-            join_all(others.map(|n| self.vault.node.peers().call(n, Body::Acknowledge(body.clone()), until)));
+        let asked = join_all(
+            others.map(|n| self.vault.node().peers().call(n, Body::Acknowledge(body.clone()), until)),
+        );
         let own = self.vault.acknowledge(&replica, &id, &reg_id, index, until);
         let (own, asked) = tokio::join!(own, asked);
         if let Err(why) = &own {
