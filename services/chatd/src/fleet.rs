@@ -1,4 +1,4 @@
-//! The fleet's bundle: fetched from a vault, kept for a moment, opaque to ChatD. Whoever serves a forged one is found out by the client's pinned root.
+//! The fleet's bundle, fetched from a vault and cached. ChatD does not verify it: clients verify it with their pinned root and refuse a forged one.
 
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::vaults::Vaults;
 
-/// A new one is asked for after this.
+/// The cached bundle is replaced after this time.
 const FRESH: Duration = Duration::from_secs(30);
+/// Time limit of a request to a vault.
 const ASK: Duration = Duration::from_secs(2);
 
 /// The newest bundle seen.
@@ -21,7 +22,7 @@ const ASK: Duration = Duration::from_secs(2);
 pub struct FleetCache(Mutex<Option<(Bytes, Instant)>>);
 
 impl FleetCache {
-    /// The bundle as protobuf; an older one rather than none while no vault answers.
+    /// The bundle as protobuf. While no vault answers, the cached bundle is returned whatever its age.
     pub async fn get(&self, vaults: &Vaults) -> Option<Bytes> {
         let known = {
             let mut cache = self.0.lock();
@@ -29,7 +30,7 @@ impl FleetCache {
                 if at.elapsed() < FRESH {
                     return Some(bundle.clone());
                 }
-                // Whoever comes meanwhile is given the old one: one question to a vault, not one for each client.
+                // Meanwhile other clients get the old bundle. So ChatD asks a vault once, not once for each client.
                 *at = Instant::now();
             }
             cache.clone()
@@ -39,13 +40,13 @@ impl FleetCache {
         Some(fresh)
     }
 
-    /// Which one it is: asked for by the metrics, which alone would not know of a newer one while no client comes.
+    /// The bundle's number, for the metrics. Fetches a newer bundle even while no client asks for one.
     pub async fn number(&self, vaults: &Vaults) -> Option<u64> {
         number(&self.get(vaults).await?)
     }
 }
 
-/// As the vaults count it: the admission list's number plus the policy's. Unverified, like all that ChatD knows of the bundle.
+/// The admission list's number plus the policy's, as in the vaults' metric. Not verified.
 fn number(bundle: &[u8]) -> Option<u64> {
     let bundle = o::Bundle::decode(bundle).ok()?;
     let number = |document: &[u8]| match documents::show(document).ok()?.content {

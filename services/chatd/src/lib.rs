@@ -1,5 +1,5 @@
-//! ChatD, the front end: authenticates clients, relays opaque frames to the vault that leads their shard. It knows the outer envelope
-//! of their messages only. Its projection decodes the vaults' event feed with the types of `bkv-core`.
+//! ChatD, the front end: authenticates clients and relays their frames to the vault that leads their shard. It decodes only the outer envelope of their
+//! messages. Its projection decodes the vaults' event feed with the types of `bkv-core`.
 //!
 //! Pure parts (no I/O, no clock): `routing`, `stream`, `limits`. The edge: `server` (the ports), `shared` (what handlers share), `relay` (one client), `vaults` (shared links),
 //! `projection` (key metadata in Postgres).

@@ -1,47 +1,47 @@
-//! Token buckets by key (account, address): time in, yes or no out. Bounded memory: when the table is full, full buckets are forgotten
-//! first, which changes nothing for anybody, and if none is full a newcomer is refused.
+//! Token buckets by key (account, address), with the time as a parameter. Memory is bounded: a full table drops full buckets, which changes no decision.
+//! If no bucket is full, new keys are refused.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-/// How fast one key may go.
+/// The rate limit of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Tokens a second.
+    /// Tokens per second.
     pub per_second: u32,
-    /// Tokens that can be saved up.
+    /// Most tokens in a bucket.
     pub burst: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// Thousandths of a token.
+    /// In thousandths of a token.
     level: u64,
-    /// Milliseconds.
+    /// Time of the level, in milliseconds.
     at: u64,
 }
 
-/// Buckets of one kind.
+/// The buckets of all keys of one kind.
 #[derive(Debug)]
 pub struct Buckets<K> {
     rate: Rate,
     most: usize,
     table: HashMap<K, Bucket>,
-    /// When full buckets were looked for last.
+    /// Time of the last sweep.
     swept: Option<u64>,
 }
 
-/// Between two looks through a full table: a flood of newcomers must not make each of them walk through all of it.
+/// Milliseconds between two sweeps of a full table. A sweep for each new key would cost too much under a flood.
 const SWEEP: u64 = 100;
 
 impl<K: Hash + Eq> Buckets<K> {
-    /// At most `most` keys are remembered.
+    /// Keeps at most `most` keys.
     pub fn new(rate: Rate, most: usize) -> Self {
         Self { rate, most, table: HashMap::new(), swept: None }
     }
 
-    /// Takes one token of `key` at `now` (milliseconds of a clock that never goes back; if it does, nothing is refilled).
+    /// Takes one token of `key` at `now`, in milliseconds of a monotonic clock. If the clock goes back, no bucket is refilled.
     pub fn take(&mut self, key: K, now: u64) -> bool {
         let (rate, full) = (self.rate, u64::from(self.rate.burst) * 1000);
         if self.table.len() >= self.most && !self.table.contains_key(&key) {
@@ -62,12 +62,12 @@ impl<K: Hash + Eq> Buckets<K> {
         now_level >= 1000
     }
 
-    /// Keys remembered.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// True if none is.
+    /// True without any key.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -78,7 +78,7 @@ fn level(bucket: &Bucket, rate: Rate, now: u64) -> u64 {
     bucket.level.saturating_add(gained).min(u64::from(rate.burst) * 1000)
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that an IPv6 host is given whole; else one host would have 2^64 budgets.
+/// The address under which a host is counted: its IPv4 address or its IPv6 /64. A host gets a whole /64, so each single IPv6 address would be a new budget.
 pub fn neighbourhood(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
@@ -86,7 +86,7 @@ pub fn neighbourhood(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many of something each key has open; a key without any is forgotten.
+/// Counts what each key has open, for example connections.
 #[derive(Debug)]
 pub struct Counts<K> {
     most: u32,
@@ -94,12 +94,12 @@ pub struct Counts<K> {
 }
 
 impl<K: Hash + Eq> Counts<K> {
-    /// At most `most` a key.
+    /// Allows at most `most` per key.
     pub fn new(most: u32) -> Self {
         Self { most, table: HashMap::new() }
     }
 
-    /// One more; false, and nothing counted, if there are too many.
+    /// Counts one more. Returns false and counts nothing if the key has `most` already.
     pub fn enter(&mut self, key: K) -> bool {
         let count = self.table.entry(key).or_insert(0);
         let room = *count < self.most;
@@ -107,7 +107,7 @@ impl<K: Hash + Eq> Counts<K> {
         room
     }
 
-    /// One less.
+    /// Counts one less.
     pub fn leave(&mut self, key: &K) {
         if let Some(count) = self.table.get_mut(key) {
             *count = count.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! `bkv-chatd --config chatd.toml`: the front end that can read nothing.
+//! `bkv-chatd --config chatd.toml`: the front end. It can't read the messages that it relays.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// ChatD: authenticates clients, relays their messages to the vaults, and can read none of them.
+/// ChatD authenticates clients and relays their encrypted messages to the vaults. It can't read the messages.
 #[derive(Parser)]
 #[command(
     version,
@@ -22,21 +22,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
                   audience and keys, [vaults] region = \"host:port\", and optionally [postgres] url_file and [limits].\n\n\
                   GET /v1/relay (WebSocket), /v1/fleet, /v1/account; /livez, /readyz, /metrics on the health address. Certificates, tokens.keys by file and \
                   postgres.url_file are read again within 10 s of a change.\n\n\
-                  SIGTERM drains: /readyz says no, clients are told to go elsewhere, and it ends within 10 s.\n\n\
+                  SIGTERM drains: /readyz answers 503, clients are asked to reconnect, and ChatD ends within 10 s.\n\n\
                   Exit codes: 0 drained and stopped · 64 bad configuration · 70 can't start"
 )]
 struct Args {
-    /// Its configuration, TOML.
+    /// The configuration, in TOML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Only read and check the configuration.
+    /// Read and check the configuration, then exit.
     #[arg(long)]
     check: bool,
 }
 
 fn main() -> ExitCode {
-    // It holds no secret of a person's, but TLS keys and the clients' tokens for it: no core file may hold one, and no other process of this
-    // user may read them.
+    // ChatD holds TLS keys and clients' access tokens, though no account secret. No core file may contain them, and no other process of this user may
+    // read them.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let args = Args::parse();
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("bkv-chatd: no runtime: {e}");
+            eprintln!("bkv-chatd: the async runtime can't start: {e}");
             return ExitCode::from(70);
         }
     };

@@ -1,4 +1,4 @@
-//! What a monitoring system may see. Labels are closed sets: never an account or an address.
+//! ChatD's metrics. Labels are closed sets: never an account or an address.
 
 use bkv_mtls::Expiry;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -21,12 +21,12 @@ pub struct Metrics {
     pub jwks: IntGauge,
     /// `bkv_certificate_not_after_timestamp_seconds{kind}`
     certificate: IntGaugeVec,
-    /// `bkv_fleet_bundle_number`; absent before the first.
+    /// `bkv_fleet_bundle_number`; absent before the first bundle.
     bundle: IntGaugeVec,
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero. Fails only if two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let m = Self {
             registry: Registry::new(),
@@ -71,7 +71,7 @@ impl Metrics {
         Ok(m)
     }
 
-    /// When the links of both chains expire.
+    /// Records when the certificates of both chains expire.
     pub fn expiry(&self, role: Expiry, web: Expiry) {
         let links = [
             ("leaf", Some(role.leaf)),
@@ -90,7 +90,7 @@ impl Metrics {
         }
     }
 
-    /// Which documents clients are given.
+    /// Records the number of the bundle that clients get.
     pub fn bundle(&self, number: u64) {
         self.bundle.with_label_values::<&str>(&[]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }

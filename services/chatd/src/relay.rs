@@ -1,4 +1,4 @@
-//! `GET /v1/relay`: one WebSocket of one account, with a few streams on it, each relayed to the vault that leads the account's shard.
+//! `GET /v1/relay`: one WebSocket of one account with a few streams. Each stream is relayed to the vault that leads the account's shard.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::shared::{Caller, Shared};
 use crate::stream::{Action, Stream};
 use crate::vaults::VaultStream;
 
-/// Frames for one client that it has not taken yet; a client slower than that is dropped.
+/// Most frames waiting for one client. A slower client is disconnected.
 const OUT: usize = 128;
-/// Frames of one stream that were not relayed yet.
+/// Most frames of one stream that wait to be relayed.
 const IN: usize = 64;
 /// A client must take a frame within this time.
 const WRITE: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
-/// Between two vaults that are tried for one stream: an election is likely under way.
+/// Pause between two vaults that are tried for one stream. An election is probably running.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(10))
     .with_max_delay(LONGEST_WAIT)
@@ -45,22 +45,22 @@ fn frame(stream: u64, body: Body) -> o::Frame {
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The client went.
+    /// The client disconnected.
     Gone,
     /// ChatD drains.
     Draining,
-    /// The client does not take its frames.
+    /// The client does not read its frames.
     Slow,
     /// The client sent nothing for too long.
     Idle,
-    /// More than its rate, or faster than its vault takes it.
+    /// The client exceeded its rate, or sent faster than the vault reads.
     Rate,
     /// A frame that can't be decoded, is unknown, or is not allowed here.
     Protocol,
 }
 
 impl End {
-    /// The reason that the client's open streams are reset with.
+    /// The reason in the resets of the client's open streams.
     const fn reset(self) -> Option<Reason> {
         match self {
             Self::Gone | Self::Slow => None,
@@ -71,7 +71,7 @@ impl End {
         }
     }
 
-    /// The failure as it is counted.
+    /// The label under which the failure is counted.
     const fn counted(self) -> Option<&'static str> {
         match self {
             Self::Gone | Self::Draining => None,
@@ -83,7 +83,7 @@ impl End {
     }
 }
 
-/// Frames for one client. If the queue is full the client is slow, and its connection ends.
+/// Queue of frames for one client. A full queue ends the connection: the client is too slow.
 #[derive(Clone)]
 struct Out {
     queue: mpsc::Sender<o::Frame>,
@@ -98,7 +98,7 @@ impl Out {
     }
 }
 
-/// One more connection while it lives.
+/// Counts one connection until it is dropped.
 struct Counted(IntGauge);
 
 impl Drop for Counted {
@@ -107,7 +107,7 @@ impl Drop for Counted {
     }
 }
 
-/// Serves one client until it goes, is too slow, too fast or idle, or ChatD drains.
+/// Serves one client until it disconnects, is too slow, too fast or idle, or until ChatD drains.
 pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, caller: &Caller) {
     shared.metrics.connections.inc();
     let _counted = Counted(shared.metrics.connections.clone());
@@ -128,7 +128,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, 
             Ok(Some(Ok(message))) => message,
             Err(_) => break End::Idle,
         };
-        // Pings cost us an answer too.
+        // Count pings too: each costs an answer.
         if !shared.may_send(&route, caller) {
             break End::Rate;
         }
@@ -152,14 +152,14 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, 
             out.send(*id, Body::Reset(o::Reset { reason: reason.into() }));
         }
     }
-    // Streams end when nothing feeds them any more, and with the last of them the writer.
+    // A stream ends when its sender is dropped. The writer ends with the last stream.
     drop((streams, out));
     if matches!(end, End::Slow | End::Gone) || timeout(WRITE, &mut writer).await.is_err() {
         writer.abort();
     }
 }
 
-/// Writes what waits until every stream has let go of the queue, then closes the socket. Ends the connection if the client takes nothing.
+/// Writes frames until every stream has dropped the queue, then closes the socket. Ends the connection if the client does not read.
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut waiting: mpsc::Receiver<o::Frame>,
@@ -176,7 +176,7 @@ async fn write(
     let _ = timeout(WRITE, sink.send(Message::Close(Some(bye)))).await;
 }
 
-/// What one frame of the client does; an error ends its connection.
+/// Handles one frame of the client. An error ends its connection.
 fn client_frame(
     f: o::Frame,
     streams: &mut HashMap<u64, mpsc::Sender<Bytes>>,
@@ -186,7 +186,7 @@ fn client_frame(
 ) -> Result<(), End> {
     let id = f.stream;
     match f.body {
-        // 0 is the link itself.
+        // Stream 0 is the link itself.
         Some(Body::Open(_)) if id != 0 => {
             streams.retain(|_, tx| !tx.is_closed());
             if streams.contains_key(&id) {
@@ -203,7 +203,7 @@ fn client_frame(
         }
         Some(Body::Data(data)) => match streams.get(&id).map(|tx| tx.try_send(data)) {
             Some(Err(mpsc::error::TrySendError::Full(_))) => return Err(End::Rate),
-            // Without a stream: one that was reset meanwhile.
+            // The stream was reset meanwhile.
             Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
         },
         Some(Body::Close(_)) => {
@@ -215,7 +215,7 @@ fn client_frame(
     Ok(())
 }
 
-/// One stream: carries out what the state machine decides.
+/// Runs one stream: carries out the decisions of the state machine.
 async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc<Shared>, route: Route) {
     let mut state = Stream::default();
     let mut tries = Tries { number: 0, waits: WAITS.build() };

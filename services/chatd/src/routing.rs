@@ -1,14 +1,14 @@
-//! Which vault leads which shard, as the vaults' `Hello` and `NotLeader` say. Only a hint: a vault that is asked and does not lead says so.
+//! Which vault leads which shard, from the vaults' `Hello` and `NotLeader`. This is only a hint: a vault that does not lead answers `NotLeader`.
 
 use std::collections::BTreeMap;
 
 use bkv_core::id::Route;
 use bkv_wire::proto::outer;
 
-/// More shards than a fleet can have: a `Hello` that says more is not believed.
+/// Most shards of a fleet. A `Hello` with more shards is ignored.
 pub const MAX_SHARDS: u32 = 4096;
 
-/// What is known of leaders.
+/// The number of shards and their known leaders.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Routing {
     shards: u16,
@@ -16,17 +16,17 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Nothing known.
+    /// Without any leader.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of shards; 0 until a vault has said it.
+    /// Number of shards. 0 before the first `Hello`.
     pub const fn shards(&self) -> u16 {
         self.shards
     }
 
-    /// The shard of a route; None until the number of shards is known.
+    /// The shard of a route. None until the number of shards is known.
     pub fn shard(&self, route: &Route) -> Option<u16> {
         (self.shards > 0).then(|| route.shard(self.shards).0)
     }
@@ -36,7 +36,7 @@ impl Routing {
         self.leaders.get(&shard).map(String::as_str)
     }
 
-    /// A vault's word. An unknown leader in it does not erase what another vault said: a lagging vault knows less, not better.
+    /// Takes over the leaders that a vault's `Hello` names. Keeps a known leader if this `Hello` names none for its shard: the vault may lag behind.
     pub fn hello(&mut self, hello: &outer::Hello) {
         if hello.shards == 0 || hello.shards > MAX_SHARDS {
             return;
@@ -53,16 +53,17 @@ impl Routing {
         }
     }
 
-    /// `said_by` does not lead `shard`; perhaps it knows who does. A vault that names itself is not believed.
-    pub fn not_leader(&mut self, shard: u16, said_by: &str, region: &str) {
-        if !region.is_empty() && region != said_by {
+    /// The vault in `sender` does not lead `shard`. `region` is the leader's region, or empty if the vault does not know it. Ignores a vault that names
+    /// itself.
+    pub fn not_leader(&mut self, shard: u16, sender: &str, region: &str) {
+        if !region.is_empty() && region != sender {
             self.leaders.insert(shard, region.to_owned());
-        } else if self.leader(shard) == Some(said_by) {
+        } else if self.leader(shard) == Some(sender) {
             self.leaders.remove(&shard);
         }
     }
 
-    /// The link to `region` is gone: nothing is sent there first until some vault names it again.
+    /// The link to `region` is lost. Forgets `region` as a leader until a vault names it again.
     pub fn lost(&mut self, region: &str) {
         self.leaders.retain(|_, leader| leader != region);
     }

@@ -1,4 +1,4 @@
-//! ChatD from its configuration to its end.
+//! Runs ChatD from its configuration to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,42 +17,42 @@ use crate::vaults::Vaults;
 
 /// Leeway for token times, seconds.
 const LEEWAY: u64 = 60;
-/// How long clients may take to go when ChatD drains; and, after that, its own tasks to end. So it ends within twice this.
+/// Time for clients to disconnect when ChatD drains, and then again for ChatD's own tasks to end. So ChatD ends within twice this time.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What went wrong at start; each says what to do.
+/// Why ChatD can't start. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Certificates.
+    /// A certificate can't be loaded.
     #[error("tls: {0}")]
     Tls(#[from] bkv_mtls::Error),
-    /// The issuer's keys.
+    /// The issuer's keys can't be loaded.
     #[error("tokens.keys: {0}")]
-    Keys(String),
-    /// An address.
+    Keys(#[from] bkv_tokens::KeysError),
+    /// An address can't be bound.
     #[error("listen.{which} {address}: {source}")]
     Listen {
-        /// Which.
+        /// The setting under `listen`.
         which: &'static str,
-        /// Where.
+        /// The address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Signals.
+    /// Signal handlers can't be installed.
     #[error("signals")]
     Signals(#[source] std::io::Error),
-    /// The role certificate.
+    /// The role certificate names another role.
     #[error(
         "tls.cert {path}: it is of {found}, a certificate of role chatd is needed: issue it with the URI SAN bkv://role/chatd/<name>"
     )]
     Role {
-        /// Which file.
+        /// Path of the certificate.
         path: String,
-        /// Whose it is.
+        /// The role that it names.
         found: String,
     },
-    /// Metrics.
+    /// The metrics can't be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -60,7 +60,7 @@ pub enum RunError {
 /// Runs until `stop`, then drains.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
     let tasks = Tasks::default();
-    // Everything but the clients goes on while they are told to go elsewhere.
+    // Cancelled after the clients have disconnected: everything else runs until then.
     let end = CancellationToken::new();
     let metrics = Metrics::new()?;
     let files = Files {
@@ -69,7 +69,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         ca: config.tls.ca.clone(),
     };
     let identity = Identity::load(files)?;
-    // Every vault would refuse it, one connection after the other.
+    // Refuse a wrong role now: every vault would refuse every connection.
     if identity.name().role() != Role::Chatd {
         let (path, found) = (config.tls.cert.display().to_string(), identity.name().to_uri());
         return Err(RunError::Role { path, found });
@@ -77,7 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
     let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
     let vaults = Vaults::start(&config.vaults, tls, &end, &tasks.group("links to vaults"))?;
-    let ring = KeyRing::load(source(&config.tokens.keys)).await.map_err(|e| RunError::Keys(e.to_string()))?;
+    let ring = KeyRing::load(source(&config.tokens.keys)).await?;
     tasks.group("token keys").spawn(ring.clone().run(Refresh::default(), end.clone()));
     let settings = Settings {
         issuer: config.tokens.issuer.clone(),

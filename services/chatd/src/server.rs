@@ -1,5 +1,5 @@
-//! The public port (HTTPS) and the health port. ChatD's own token decides here whose account a request is for; what clients send to vaults is not
-//! looked at.
+//! The public port (HTTPS) and the health port. The access token for ChatD decides here which account a request is for. ChatD does not decode what
+//! clients send to vaults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use crate::shared::{Caller, Shared};
 /// Answer to a token of this fleet that has expired.
 const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// The most a client's frame may hold.
+/// Largest frame of a client, in bytes.
 const MAX_FRAME: usize = 64 << 10;
-/// How long the issuer may be asked for a new key.
+/// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_secs(1);
 
 /// The route of the token's account. It follows from the token alone, never from what the client claims.
@@ -81,7 +81,7 @@ async fn relay_route(
     let Some(entered) = shared.connect(route) else {
         return busy("too many connections of this account\n");
     };
-    // axum starts the task. The token counts it among ours until it has ended, or until the upgrade has failed.
+    // axum starts the task. `running` counts it in the group until the task has ended or the upgrade has failed.
     let running = shared.websockets.token();
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
         relay::serve(socket, shared, route, &caller).await;
@@ -163,7 +163,7 @@ pub async fn health(
     tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
     let ready = |State(s): State<Arc<Shared>>| async move {
-        // Postgres away is no reason to send people elsewhere: only metadata is stale.
+        // Stay ready without Postgres: only the key metadata is stale.
         let good = s.vaults.up() > 0 && !s.drain.is_cancelled();
         let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (code, Json(json!({ "ready": good, "vaults": s.vaults.up() })))

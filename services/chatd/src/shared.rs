@@ -1,4 +1,4 @@
-//! What all handlers share: links, tokens, limits, counts of connections.
+//! State shared by all handlers: links, tokens, limits, counts of connections.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::metrics::Metrics;
 use crate::projection::Metadata;
 use crate::vaults::Vaults;
 
-/// Accounts and addresses that are remembered by limits.
+/// Most accounts and most addresses in the tables of the limits.
 const REMEMBERED: usize = 200_000;
 
-/// What all handlers share.
+/// State shared by all handlers.
 #[derive(Debug)]
 pub struct Shared {
     /// Links to vaults.
     pub vaults: Arc<Vaults>,
-    /// ChatD's tokens.
+    /// Verifies access tokens for ChatD.
     pub tokens: Verifier,
-    /// What Postgres knows.
+    /// Key metadata in Postgres.
     pub metadata: Metadata,
-    /// The bundle.
+    /// The fleet's bundle.
     pub fleet: FleetCache,
-    /// Limits.
+    /// The configured limits.
     pub limits: Limits,
-    /// Metrics.
+    /// ChatD's metrics.
     pub metrics: Metrics,
     /// Cancelled when ChatD drains.
     pub drain: CancellationToken,
@@ -45,7 +45,7 @@ pub struct Shared {
     address_rates: Mutex<Buckets<IpAddr>>,
     addresses: Mutex<Counts<IpAddr>>,
     room: Arc<Semaphore>,
-    /// A connection that was upgraded to a WebSocket, in a task that axum starts.
+    /// WebSocket connections. axum starts their tasks.
     pub(crate) websockets: TaskTracker,
     pub(crate) writers: TaskTracker,
     pub(crate) streams: TaskTracker,
@@ -54,7 +54,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// With nothing counted yet.
+    /// Starts with empty counts.
     #[allow(clippy::too_many_arguments)] // the parts of ChatD, each once
     pub fn new(
         vaults: Arc<Vaults>,
@@ -93,31 +93,31 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// True if the account may send one more frame or request from this address. Each has a budget of its own.
+    /// True if the account may send one more frame or request from this address. Account and address have separate budgets.
     pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
         self.may_call(caller.address) && self.rates.lock().take(*route, self.now())
     }
 
-    /// True if the address may do one more thing that costs ChatD something before it knows the account: a handshake, a check of a signature.
+    /// True if the address may make ChatD do one more piece of work before the account is known: a handshake or a signature check.
     pub(crate) fn may_call(&self, address: IpAddr) -> bool {
         self.address_rates.lock().take(address, self.now())
     }
 
-    /// Counts a new socket; None if there is no room for it.
+    /// Counts a new socket. None if a limit is reached.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
         let room = self.room.clone().try_acquire_owned().ok()?;
         let counted = self.may_call(address) && self.addresses.lock().enter(address);
         counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
     }
 
-    /// Counts a new connection of an account; None if it has too many.
+    /// Counts a new connection of an account. None if the account has too many.
     pub(crate) fn connect(self: &Arc<Self>, route: Route) -> Option<Entered> {
         let entered = self.accounts.lock().enter(route);
         entered.then(|| Entered(self.clone(), route))
     }
 }
 
-/// One socket. It counts until its last user drops it: after an upgrade that is the WebSocket's task, since the HTTP server's task ends there.
+/// One socket. It is counted until its last user drops it. After an upgrade that is the WebSocket's task, because the HTTP server's task then ends.
 pub(crate) struct Caller {
     shared: Arc<Shared>,
     pub(crate) address: IpAddr,
@@ -130,7 +130,7 @@ impl Drop for Caller {
     }
 }
 
-/// One connection of an account. Dropping it leaves the count, however the connection ends.
+/// One connection of an account. Dropping it ends the count, however the connection ends.
 pub(crate) struct Entered(Arc<Shared>, Route);
 
 impl Drop for Entered {

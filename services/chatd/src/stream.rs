@@ -1,32 +1,32 @@
-//! One relayed stream as a state machine: frames in, actions out. Until a vault has answered, ChatD keeps the client's first bytes, so that a wrong choice
-//! of the leader costs the client no round trip. After that only the client can start again.
+//! One relayed stream as a state machine: frames in, actions out. Until a vault has answered, ChatD keeps the client's first bytes and sends them to the
+//! next vault if the first did not lead. After the first answer, only the client can start again.
 
 use bkv_wire::proto::outer::reset::Reason;
 use bytes::Bytes;
 
-/// What is kept for another vault, at most.
+/// Most bytes kept for another vault.
 pub const KEPT: usize = 16 << 10;
-/// Vaults that are tried for one stream before the client is told.
+/// Most vaults tried for one stream. After that the client gets a reset.
 pub const TRIES: u8 = 8;
 
-/// What the edge has to do.
+/// What the caller must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Send to the vault.
     ToVault(Bytes),
     /// Send to the client.
     ToClient(Bytes),
-    /// Open the stream at another vault and send these there.
+    /// Open the stream at another vault and send these bytes.
     Elsewhere(Vec<Bytes>),
-    /// Tell the client to start again; the stream is over.
+    /// Send the client a reset. The stream is over.
     Reset(Reason),
-    /// Nothing: a frame for a stream that is over.
+    /// Do nothing: the stream is over.
     Ignore,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No vault has answered yet. `whole` is false once the client has sent more than is kept.
+    /// No vault has answered yet. `whole` is false once the client has sent more than `KEPT` bytes.
     Asking {
         kept: Vec<Bytes>,
         size: usize,
@@ -48,7 +48,7 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Bytes of the client.
+    /// The client sent bytes.
     pub fn client_data(&mut self, data: Bytes) -> Action {
         match &mut self.0 {
             State::Over => return Action::Ignore,
@@ -66,7 +66,7 @@ impl Stream {
         Action::ToVault(data)
     }
 
-    /// Bytes of the vault. It leads, or it would have sent NotLeader.
+    /// The vault sent bytes, so it leads: otherwise it would have sent NotLeader.
     pub fn vault_data(&mut self, data: Bytes) -> Action {
         if matches!(self.0, State::Over) {
             return Action::Ignore;
@@ -80,8 +80,8 @@ impl Stream {
         self.moved(Reason::LeaderMoved)
     }
 
-    /// The link to the vault is gone. What the vault did with the first bytes is unknown; repeating them is harmless, because a new inner
-    /// handshake at another vault is a new channel, and an attempt in it is not sent before that channel stands.
+    /// The link to the vault is lost. The vault may have received the first bytes. Sending them to another vault is harmless: they only begin a new inner
+    /// handshake, and the client sends no attempt before the handshake has ended.
     pub fn vault_lost(&mut self) -> Action {
         self.moved(Reason::VaultLost)
     }
@@ -102,7 +102,7 @@ impl Stream {
         self.reset(reason)
     }
 
-    /// Ends it for another reason (drain, limit, idle).
+    /// Ends the stream for another reason (drain, limit, idle).
     pub fn reset(&mut self, reason: Reason) -> Action {
         if matches!(self.0, State::Over) {
             return Action::Ignore;
@@ -111,12 +111,12 @@ impl Stream {
         Action::Reset(reason)
     }
 
-    /// Either side closed it.
+    /// The client or the vault closed the stream.
     pub fn close(&mut self) {
         self.0 = State::Over;
     }
 
-    /// True once nothing more will happen.
+    /// True once the stream has ended.
     pub const fn is_over(&self) -> bool {
         matches!(self.0, State::Over)
     }

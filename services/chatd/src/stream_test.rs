@@ -39,7 +39,7 @@ fn no_vault_that_leads_ends_in_no_leader() {
 }
 
 proptest! {
-    /// Whatever happens: what goes elsewhere is exactly what the client sent, in order, and after the end nothing happens.
+    /// In every sequence of events, another vault gets exactly the client's bytes in their order, and an ended stream has no more actions.
     #[test]
     fn no_order_of_events_loses_or_mixes_bytes(events in proptest::collection::vec((0u8..5, 0usize..9000), 0..60)) {
         let (mut s, mut sent, mut over) = (Stream::default(), Vec::new(), false);

@@ -1,7 +1,7 @@
 //! **For attack tests only** (feature `forensics`, off by default): what an attacker with root reads from a stopped vault, with its volume, its token
 //! and its PIN.
 //!
-//! It bypasses nothing: it opens rows with the keys that the token derives for any holder of the PIN, and unmasks secrets by the same code as in
+//! It bypasses no check: it opens rows with the keys that the token derives for any holder of the PIN, and unmasks secrets by the same code as in
 //! service. No shipped binary contains it, but an attacker with root on a vault could write the same. Opening a store adds a boot to it, so work on a
 //! copy.
 
@@ -197,7 +197,9 @@ impl Seized {
 
     /// The secrets of a registration, unmasked by the token.
     pub fn secrets(&self, shard: u16, id: &AccountId, record: &Record) -> Result<Secrets, ForensicsError> {
-        let kept = self.kept(shard, id, &record.reg_id)?.ok_or_else(|| other("nothing is kept"))?;
+        let kept = self
+            .kept(shard, id, &record.reg_id)?
+            .ok_or_else(|| other("the store has no secrets of this registration"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(other)?;
         let unmasked = runtime.block_on(self.keeper.unmask(id, &record.reg_id, record, &kept));
         let (unmasked, _) = unmasked.map_err(other)?;

@@ -134,7 +134,7 @@ impl TokenKeeper {
                 Kept { salt, masked, own: own.is_some(), others, waiting: None }
             }
             Err(e) => {
-                tracing::error!(error = %e, "the token can't mask a registration now; it is kept to be masked later");
+                tracing::error!(error = %e, "the token can't mask a registration now. The store keeps it sealed until the token can mask it");
                 Kept {
                     salt: [0; 16],
                     masked: Vec::new(),

@@ -1,4 +1,4 @@
-//! `bkv-vault --config vault.toml`: one vault of the Backup Key Vault. `bkv-vault init-token` makes its software token before the first start.
+//! `bkv-vault --config vault.toml` runs one vault of the Backup Key Vault. `bkv-vault init-token` makes its software token before the first start.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// One vault of the Backup Key Vault: replicates records over regions, evaluates its share, and refuses what is not proved.
+/// One vault of the Backup Key Vault: replicates records over the regions and evaluates its share of each key.
 #[derive(Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "The configuration names everything else: region, data, root, [token], [listen], [peers], [tls]. Secrets are named by path, never \
-                  written in it. SoftHSM reads SOFTHSM2_CONF from the environment.\n\nExit codes: 0 stopped in order · 64 bad configuration · 70 can't \
-                  start or go on; of init-token also 65 the token refuses the PIN · 66 no usable PIN file"
+    after_help = "The configuration has region, data, root, [token], [listen], [peers] and [tls]. It contains paths of secrets, never secrets. SoftHSM \
+                  reads SOFTHSM2_CONF from the environment.\n\nExit codes: 0 stopped in order · 64 bad configuration · 70 can't start or go on. \
+                  init-token also has 65 the token refuses the PIN · 66 no usable PIN file"
 )]
 struct Args {
-    /// Its configuration, TOML.
+    /// The configuration, in TOML.
     #[arg(long, value_name = "FILE", required = true)]
     config: Option<PathBuf>,
-    /// Only read and check the configuration.
+    /// Read and check the configuration, then exit.
     #[arg(long)]
     check: bool,
     #[command(subcommand)]
@@ -38,9 +38,9 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes the SoftHSM token of [token] in the directory that SOFTHSM2_CONF's file names, if there is none; one that is there is never made again.
+    /// Make the SoftHSM token of [token] unless it exists. The file in SOFTHSM2_CONF names the token's directory.
     InitToken {
-        /// The vault's configuration, TOML.
+        /// The vault's configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let (path, init) = match (args.command, args.config) {
         (Some(Command::InitToken { config }), _) => (config, true),
         (None, Some(config)) => (config, false),
-        // clap has asked for one of the two.
+        // Unreachable: clap demands one of the two.
         (None, None) => return ExitCode::from(64),
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -78,19 +78,19 @@ fn main() -> ExitCode {
     if init {
         return init_token(config);
     }
-    // Without a software token there is nothing to heal, and what is wrong with the file the token's own error says.
+    // Ignore errors: without a software token there is nothing to heal, and opening the token reports what is wrong with the file.
     if let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE)
         && let Ok(healed) = softhsm::heal(conf.as_ref())
     {
         for token in healed {
-            tracing::warn!(token = %token.display(), "SoftHSM's token.object was torn by a killed login and is put back from its copy");
+            tracing::warn!(token = %token.display(), "restored SoftHSM's token.object from its copy: a killed login had torn it");
         }
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("bkv-vault: no runtime: {e}");
+            eprintln!("bkv-vault: the async runtime can't start: {e}");
             return ExitCode::from(70);
         }
     };
@@ -105,17 +105,14 @@ fn main() -> ExitCode {
 
 fn init_token(config: Config) -> ExitCode {
     let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE).map(PathBuf::from) else {
-        eprintln!(
-            "bkv-vault: {} is not set: it names the file that names the token's directory",
-            softhsm::CONF_VARIABLE
-        );
+        eprintln!("bkv-vault: set {} to the file that names the token's directory", softhsm::CONF_VARIABLE);
         return ExitCode::from(64);
     };
     let label = config.token.token_label;
     let (module, pin_file) = (config.token.module, config.token.pin_file);
     match softhsm::ensure_token(&Wanted { module, label: label.clone(), pin_file, conf }) {
         Ok(Ensured::Made) => println!("token {label:?} made"),
-        Ok(Ensured::Found) => println!("token {label:?} is there and takes the PIN"),
+        Ok(Ensured::Found) => println!("token {label:?} exists and accepts the PIN"),
         Err(e) => {
             eprintln!("bkv-vault: {}", e.as_report());
             return ExitCode::from(match e {

@@ -67,11 +67,11 @@ impl Metrics {
                     &["op"],
                 )?,
             )?,
-            shards: gauges("bkv_vault_shards", "Shards of this vault by what it is in them", &["role"])?,
+            shards: gauges("bkv_vault_shards", "Shards of this vault by its role in them", &["role"])?,
             hsm_up: gauge("bkv_vault_hsm_up", "1 while the token answers")?,
             hsm_operations: counters(
                 "bkv_vault_hsm_operations_total",
-                "What was asked of the token, and how it ended",
+                "Operations on the token by outcome",
                 &["op", "outcome"],
             )?,
             elections: keep(
@@ -83,17 +83,20 @@ impl Metrics {
             )?,
             quarantined: gauges(
                 "bkv_vault_quarantined",
-                "Shards that are not served: their disk is older than the vault, or histories differ",
+                "Shards that the vault does not serve, because its disk is outdated or histories differ",
                 &["reason"],
             )?,
             destroyed: counters(
                 "bkv_vault_keys_destroyed_total",
-                "Keys that ended on this replica since it started",
+                "Keys destroyed on this replica since its start",
                 &["cause"],
             )?,
             epoch_keys: gauge("bkv_vault_epoch_keys", "Epoch keys in the token")?,
             volume_free: gauge("bkv_vault_volume_free_bytes", "Free space of the store's volume")?,
-            skew: gauge("bkv_vault_clock_skew_seconds", "The peers' median clock less this vault's")?,
+            skew: gauge(
+                "bkv_vault_clock_skew_seconds",
+                "The members' median clock minus this vault's clock",
+            )?,
             volume_size: gauge("bkv_vault_volume_size_bytes", "Size of the store's volume")?,
             shards_configured: gauge("bkv_vault_shards_configured", "Shards of the fleet")?,
             certificate: gauges(

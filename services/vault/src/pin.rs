@@ -1,5 +1,5 @@
 //! Remembers a PIN file that the token refused, so that the next start does not offer the same PIN. Automatic restarts (systemd, kubelet) with one
-//! wrong file would otherwise lock the token. The note identifies the file and holds nothing of the PIN: an attacker could brute-force a hash of so
+//! wrong file would otherwise lock the token. The note identifies the file. It contains no hash of the PIN, because an attacker could brute-force so
 //! few digits.
 
 use std::fs;

@@ -46,7 +46,7 @@ pub enum RunError {
     Token(#[from] bkv_hsm::TokenError),
     /// The token refused the PIN file at an earlier start.
     #[error(
-        "token: the PIN in {} was refused at an earlier start and is still the same file; correct it (or touch it, if the token was mended). It is not offered again: tokens lock after a few wrong ones", .0.display()
+        "token: the PIN in {} was refused at an earlier start, and the file has not changed. Correct the PIN, or touch the file if the token was repaired. The vault does not offer the same PIN again, because tokens lock after a few wrong PINs", .0.display()
     )]
     PinStillRefused(std::path::PathBuf),
     /// The replicas can't start.
@@ -60,7 +60,7 @@ pub enum RunError {
     Tls(#[from] bkv_mtls::Error),
     /// The role certificate names another role.
     #[error(
-        "tls.cert {path}: it is of {found}, this is {needed}: issue it with the URI SAN bkv://role/vault/<region>"
+        "tls.cert {path}: the certificate is of {found}, but this vault is {needed}: issue it with the URI SAN bkv://role/vault/<region>"
     )]
     Role {
         /// Path of the certificate.
@@ -84,7 +84,9 @@ pub enum RunError {
     #[error("documents: {0}")]
     Documents(#[from] crate::service::DocumentsError),
     /// The vault ran and can't go on.
-    #[error("can't go on: {0}. Start it again once that is mended; what it acknowledged is on the disk")]
+    #[error(
+        "the vault can't go on: {0}. Repair the cause and start it again. Everything that it acknowledged is on the disk"
+    )]
     Fatal(String),
     /// The metrics can't be registered.
     #[error("metrics: {0}")]
@@ -99,13 +101,13 @@ pub enum RunError {
     #[error("delivery key")]
     Delivery(#[from] bkv_crypto::delivery::DeliveryError),
     /// The stored delivery key has the wrong length.
-    #[error("delivery key: the stored one has not 32 bytes")]
+    #[error("delivery key: the stored key does not have 32 bytes")]
     DeliveryLength,
     /// The inner channel can't be set up.
     #[error("inner channel")]
     Channel(#[from] bkv_wire::channel::ChannelError),
     /// The thread that opens the token has ended.
-    #[error("token: its thread ended")]
+    #[error("token: the thread that opens it has ended")]
     Thread(#[from] tokio::task::JoinError),
     /// Signal handlers can't be installed.
     #[error("signals")]
@@ -203,7 +205,7 @@ async fn open_store(
         establish(root_file, make_root.map(|m| m.fleet), &store, first, env.random.as_ref()).await?;
     if custody.root().development {
         tracing::warn!(
-            "development root: its private key lies in the clear on a disk; this fleet protects nobody"
+            "development root: its private key lies in the clear on a disk, so this fleet protects no account"
         );
     }
     Ok((store, custody))

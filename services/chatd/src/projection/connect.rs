@@ -1,4 +1,4 @@
-//! The connection to the database: waits for it, migrates it, follows changes of its URL.
+//! The connection to the database: waits for the database, migrates it, and follows changes of its URL.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::store::Metadata;
 use super::url;
 use crate::metrics::Metrics;
 
-/// Between two reads of the file: a mounted Secret changes behind a symbolic link, and no notification comes.
+/// Time between two reads of the file. A mounted Secret changes behind a symbolic link, without a notification.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The pool, migrated. Waits for the database as long as it takes.
+/// Connects and migrates. Tries again until that succeeds.
 pub async fn connect(url_file: &Path, metadata: &Metadata, metrics: &Metrics) {
     loop {
         match attempt(url_file).await {
@@ -24,7 +24,7 @@ pub async fn connect(url_file: &Path, metadata: &Metadata, metrics: &Metrics) {
                 return;
             }
             Err(e) => {
-                tracing::warn!(error = %e, "no database yet: answers about accounts are stale");
+                tracing::warn!(error = %e, "no database yet; answers about accounts are stale");
                 metadata.heard(false, metrics);
                 sleep(Duration::from_secs(2)).await;
             }
@@ -54,7 +54,7 @@ async fn attempt(url_file: &Path) -> Result<PgPool, ConnectError> {
     Ok(pool)
 }
 
-/// Follows the file for ever. Open connections go on, every later one uses the new URL. A file that can't be used leaves the last good URL in use.
+/// Follows the file for ever. Later connections use the new URL. If the file can't be used, the last good URL stays in use.
 pub async fn follow_url(url_file: &Path, metadata: &Metadata) {
     let mut known: Option<Zeroizing<String>> = None;
     let mut failing = false;
@@ -65,14 +65,14 @@ pub async fn follow_url(url_file: &Path, metadata: &Metadata) {
                 if known.as_ref() != Some(&text)
                     && let Some(pool) = metadata.pool()
                 {
-                    // At the first look too: the file may have changed since the pool was made.
+                    // Also after the first read: the file may have changed since the pool was made.
                     pool.set_connect_options(options);
                     if known.replace(text).is_some() {
                         tracing::info!(file = %url_file.display(), "the database's URL changed: connections from now on use it");
                     }
                 }
             }
-            // Once per streak.
+            // Log only the first failure in a row.
             Err(e) if !failing => {
                 failing = true;
                 tracing::warn!(error = %e, "the database's URL can't be read again, the last good one stays in use");

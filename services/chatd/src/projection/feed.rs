@@ -1,4 +1,4 @@
-//! Follows each shard's feed at its leader and takes it into the database.
+//! Follows each shard's feed at its leader and stores the events in the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::metrics::Metrics;
 use crate::vaults::{VaultStream, Vaults};
 
 const RETRY: Duration = Duration::from_secs(1);
-/// Without events the database is checked this often, to notice that it is away or that an older copy was restored.
+/// Period of the check for an unavailable database or a restored older copy, while no events arrive.
 const LOOK: Duration = Duration::from_secs(5);
-/// Events in one transaction at most.
+/// Most events in one transaction.
 const BATCH: u32 = 256;
-/// Between two transactions of one feed: under load each then carries many events, and of an account only its newest.
+/// Pause between two transactions of one feed. Under load each transaction then stores many events, but only the newest of each account.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Runs until stopped: one task a shard.
+/// Follows all feeds until `stop`.
 pub async fn follow(vaults: Arc<Vaults>, metadata: Metadata, metrics: Metrics, stop: CancellationToken) {
     let shards = loop {
         let shards = vaults.routing().shards();
@@ -51,7 +51,7 @@ async fn follow_shard(vaults: &Vaults, metadata: &Metadata, metrics: &Metrics, s
                 metadata.heard(true, metrics);
                 let subscribe = Body::Subscribe(o::Subscribe { shard: u32::from(shard), after });
                 match link.open(subscribe) {
-                    Some(stream) => take_in(pool, metadata, stream, shard, after).await,
+                    Some(stream) => store_feed(pool, metadata, stream, shard, after).await,
                     None => Ok(()),
                 }
             };
@@ -60,25 +60,25 @@ async fn follow_shard(vaults: &Vaults, metadata: &Metadata, metrics: &Metrics, s
             if let Err(e) = end
                 && metadata.heard(false, metrics)
             {
-                tracing::warn!(shard, error = %e, "the database does not answer: answers about accounts are stale");
+                tracing::warn!(shard, error = %e, "the database does not answer; answers about accounts are stale");
             }
         }
         sleep(RETRY).await;
     }
 }
 
-/// Runs until the feed ends (the leader moved, the link is lost), the database fails, or an older copy of it was restored and needs a scan.
-async fn take_in(
+/// Runs until the feed ends (the leader moved or the link is lost), the database fails, or a restored older copy of it needs a scan.
+async fn store_feed(
     pool: &PgPool,
     metadata: &Metadata,
     mut stream: VaultStream,
     shard: u16,
     mut known: u64,
 ) -> Result<(), sqlx::Error> {
-    // A feed from the start replaces the shard's rows, even rows that claim to be newer.
+    // A feed from the start replaces the shard's rows, even rows with a higher cursor.
     let mut anew = known == 0;
     let mut caught_up = false;
-    // A scan replaces the shard's rows in one transaction: no reader sees half of it.
+    // A scan replaces the shard's rows in one transaction, so no reader sees half of it.
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
         let Ok(body) = timeout(LOOK, stream.next()).await else {
@@ -105,7 +105,7 @@ async fn take_in(
                 // Events that arrive meanwhile share the next transaction.
                 sleep(GATHER).await;
             }
-            // The vault reports that this was the newest event.
+            // The vault marks the newest event with an empty last page.
             Some(Body::ScanPage(page))
                 if scan.is_none() && page.last && page.events.is_empty() && page.cursor == known =>
             {
@@ -140,13 +140,13 @@ async fn take_in(
     }
 }
 
-/// Lets the vault send so many frames more.
+/// Allows the vault to send more frames.
 fn credit(stream: &VaultStream, frames: u32) {
     stream.send(Body::FeedCredit(o::FeedCredit { frames }));
 }
 
-/// One event and what else is here already, in one transaction; the last one's cursor and how many they were, None if the database was set back
-/// meanwhile.
+/// Stores one event, and the events that have already arrived, in one transaction. Returns the last cursor and the number of events, or None if an older
+/// copy of the database was restored meanwhile.
 async fn take_batch(
     pool: &PgPool,
     stream: &mut VaultStream,
@@ -168,7 +168,7 @@ async fn take_batch(
         (last, frames) = (next.cursor, frames + 1);
         add(&mut batch, next);
     }
-    batch.take_in(&mut tx).await?;
+    batch.store(&mut tx).await?;
     if !store::advance(&mut tx, shard, known, last).await? {
         return Ok(None);
     }
@@ -192,7 +192,7 @@ async fn take_page(
         };
         add(&mut batch, frame);
     }
-    batch.take_in(tx).await
+    batch.store(tx).await
 }
 
 fn add(batch: &mut store::Batch, frame: o::Event) {

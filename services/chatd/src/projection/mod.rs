@@ -1,5 +1,5 @@
-//! Key metadata from the vaults' event feed, in Postgres. Events arrive at least once, are idempotent, and a scan rebuilds everything. Without
-//! Postgres answers are stale; no recovery fails.
+//! Key metadata from the vaults' event feed, in Postgres. Events arrive at least once and are idempotent. A scan rebuilds everything. Without Postgres
+//! the answers are stale, but recoveries still work.
 
 mod connect;
 mod feed;

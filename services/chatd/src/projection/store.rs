@@ -1,4 +1,4 @@
-//! The database: one row a key, one cursor a shard, written in one transaction.
+//! The database: one row per key and one cursor per shard, both written in one transaction.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ use tokio::time::timeout;
 
 use crate::metrics::Metrics;
 
-/// A question to the database may take this long; after that the answer is stale.
+/// Time limit of a query for a client. After it the answer is stale.
 const ASK: Duration = Duration::from_millis(500);
 
-/// A change to the database may take this long; a database that hangs is one that is away.
+/// Time limit of a change. A database that takes longer counts as unavailable.
 const CHANGE: Duration = Duration::from_secs(5);
 
-/// What Postgres knows; perhaps nothing.
+/// The key metadata in Postgres. Empty until ChatD has connected.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     pool: Arc<OnceLock<PgPool>>,
@@ -31,11 +31,11 @@ pub struct Metadata {
     feeds: Arc<Mutex<Feeds>>,
 }
 
-/// Which shards' events are followed up to the newest, and since when the others are not.
+/// How far each shard's feed is followed.
 #[derive(Debug)]
 struct Feeds {
     started: Instant,
-    /// None: up to date.
+    /// Per shard: the time since when its feed is behind. None if the feed is up to date.
     behind: Vec<Option<Instant>>,
 }
 
@@ -45,23 +45,23 @@ impl Default for Feeds {
     }
 }
 
-/// Gives up on a database that does not answer in time.
+/// Runs a change with the time limit `CHANGE`.
 pub(super) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     timeout(CHANGE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 impl Metadata {
-    /// Keeps the pool that everything uses from now on. Once.
+    /// Sets the pool. Only the first call has an effect.
     pub(super) fn connected(&self, pool: PgPool) {
         let _ = self.pool.set(pool);
     }
 
-    /// The pool, once there is one.
+    /// The pool. None until ChatD has connected.
     pub fn pool(&self) -> Option<&PgPool> {
         self.pool.get()
     }
 
-    /// Whether the last question was answered; true if that is news.
+    /// Records whether the database answered. Returns true if that changed.
     pub fn heard(&self, up: bool, metrics: &Metrics) -> bool {
         metrics.postgres_up.set(i64::from(up));
         self.up.swap(up, Ordering::Relaxed) != up
@@ -71,28 +71,28 @@ impl Metadata {
         self.feeds.lock()
     }
 
-    /// How many feeds there are; none is followed yet.
+    /// Sets the number of feeds. None of them is followed yet.
     pub fn shards(&self, shards: u16) {
         let mut feeds = self.feeds();
         let since = Some(feeds.started);
         feeds.behind = vec![since; usize::from(shards)];
     }
 
-    /// The shard's events are taken in up to the newest.
+    /// Records that the shard's events are stored up to the newest.
     pub fn live(&self, shard: u16) {
         if let Some(behind) = self.feeds().behind.get_mut(usize::from(shard)) {
             *behind = None;
         }
     }
 
-    /// The shard's feed is not followed any more.
+    /// Records that the shard's feed is behind from now on.
     pub fn behind(&self, shard: u16) {
         if let Some(behind) = self.feeds().behind.get_mut(usize::from(shard)) {
             behind.get_or_insert_with(Instant::now);
         }
     }
 
-    /// For how long the shard that is worst off was not followed.
+    /// The longest time for which a shard's feed has been behind.
     pub fn lag(&self) -> Duration {
         let feeds = self.feeds();
         if feeds.behind.is_empty() {
@@ -101,7 +101,7 @@ impl Metadata {
         feeds.behind.iter().flatten().map(Instant::elapsed).max().unwrap_or_default()
     }
 
-    /// An answer may be old if the database was away, or if what happened since is not in it yet.
+    /// True if the answer for this route may be old: the database is unavailable, or the feed of the route's shard is behind.
     fn is_stale(&self, route: &Route) -> bool {
         let feeds = self.feeds();
         let followed = u16::try_from(feeds.behind.len())
@@ -111,7 +111,7 @@ impl Metadata {
         !followed || !self.up.load(Ordering::Relaxed)
     }
 
-    /// What is known of a route. Without an answer from the database nothing is, and that is stale.
+    /// The key metadata of a route. All fields are null and the answer is stale if the database does not answer in time.
     pub async fn account(&self, route: &Route) -> Known {
         let Some(pool) = self.pool.get() else { return Known::NOTHING };
         let ask = sqlx::query(
@@ -144,10 +144,10 @@ impl Metadata {
     }
 }
 
-/// The answer to `GET /v1/account`. A field that is not known is null.
+/// The answer to `GET /v1/account`. Unknown fields are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Known {
-    /// The account has a key.
+    /// True if the account has a key.
     pub exists: Option<bool>,
     /// One of none, live, last-try, locked, destroyed, deleted.
     pub state: Option<String>,
@@ -159,9 +159,9 @@ pub struct Known {
     pub next_allowed_ms: Option<i64>,
     /// Number of the newest backup.
     pub manifest_sequence: Option<i64>,
-    /// Time of the event that the answer comes from.
+    /// Time of the event from which the answer comes.
     pub as_of_ms: Option<i64>,
-    /// The database or the feed was away: the answer may be old.
+    /// True if the answer may be old: the database is unavailable, or the feed is behind.
     pub stale: bool,
 }
 
@@ -187,12 +187,12 @@ fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// The cursor that a shard's feed has been taken in to. Without any row of the shard it stands for nothing: whoever emptied the table gets a scan.
+/// The cursor up to which a shard's feed is stored. 0 if the shard has no rows: after an operator emptied the table, the feed must start with a scan.
 pub(super) async fn cursor(pool: &PgPool, shard: u16) -> Result<u64, sqlx::Error> {
-    Ok(standing(pool, shard).await?.unwrap_or(0))
+    Ok(stored_cursor(pool, shard).await?.unwrap_or(0))
 }
 
-async fn standing(pool: &PgPool, shard: u16) -> Result<Option<u64>, sqlx::Error> {
+async fn stored_cursor(pool: &PgPool, shard: u16) -> Result<Option<u64>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT cursor FROM cursors WHERE shard = $1 AND EXISTS (SELECT 1 FROM keys WHERE keys.shard = $1)",
     )
@@ -202,13 +202,13 @@ async fn standing(pool: &PgPool, shard: u16) -> Result<Option<u64>, sqlx::Error>
     Ok(row.map(|r| u64::try_from(r.get::<i64, _>("cursor")).unwrap_or(0)))
 }
 
-/// Does the database stand before what was taken in? Then somebody emptied it, or restored an older copy.
+/// True if the stored cursor is lower than `known`: an operator emptied the database or restored an older copy.
 pub(super) async fn set_back(pool: &PgPool, shard: u16, known: u64) -> Result<bool, sqlx::Error> {
-    // A shard without accounts has nothing to lose.
-    Ok(known > 0 && standing(pool, shard).await?.is_none_or(|cursor| cursor < known))
+    // A shard without accounts can't lose any.
+    Ok(known > 0 && stored_cursor(pool, shard).await?.is_none_or(|cursor| cursor < known))
 }
 
-/// Forgets what a shard has: all of it is about to be told again.
+/// Deletes a shard's rows before a full feed or a scan writes them again.
 pub(super) async fn forget<'e>(
     db: impl sqlx::Executor<'e, Database = Postgres>,
     shard: u16,
@@ -216,7 +216,7 @@ pub(super) async fn forget<'e>(
     sqlx::query("DELETE FROM keys WHERE shard = $1").bind(i32::from(shard)).execute(db).await.map(drop)
 }
 
-/// A scan tells all there is: whatever else the shard has is not so.
+/// Begins a scan. A scan lists every account of the shard, so all its rows are deleted first.
 pub(super) async fn start_scan(
     pool: &PgPool,
     shard: u16,
@@ -226,7 +226,7 @@ pub(super) async fn start_scan(
     Ok(tx)
 }
 
-/// The cursor to go on from, also if it is lower than what stands there: the vault did not know that one.
+/// Sets the cursor after a scan. It may be lower than the stored one, which the vault did not know.
 pub(super) async fn finish_scan(
     tx: &mut Transaction<'_, Postgres>,
     shard: u16,
@@ -243,7 +243,8 @@ pub(super) async fn finish_scan(
     .map(|_| ())
 }
 
-/// Events of one shard that are taken in together: of each account only the newest, since every event says all there is to know.
+/// Events of one shard that are stored together. Only the newest of each account is stored, because each event contains the whole metadata of its
+/// account.
 pub(super) struct Batch {
     shard: u16,
     newest: HashMap<Route, (Event, o::Event)>,
@@ -254,13 +255,13 @@ impl Batch {
         Self { shard, newest: HashMap::new() }
     }
 
-    /// In the order of their cursors.
+    /// Adds an event. Call it in the order of the cursors.
     pub(super) fn add(&mut self, event: Event, frame: o::Event) {
         self.newest.insert(event.route, (event, frame));
     }
 
-    /// One statement for all. An older event than what is there changes nothing: taking an event in twice is harmless.
-    pub(super) async fn take_in(self, tx: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+    /// Stores all events with one SQL statement. An event that is older than the stored one changes nothing, so storing an event twice is harmless.
+    pub(super) async fn store(self, tx: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
         let all: Vec<&(Event, o::Event)> = self.newest.values().collect();
         let each = |f: &dyn Fn(&Event) -> i64| all.iter().map(|(e, _)| f(e)).collect::<Vec<i64>>();
         let bytes =
@@ -293,8 +294,8 @@ impl Batch {
     }
 }
 
-/// Moves the cursor from where it was known to be, in the same transaction as what it stands for. False: it stands before that, so events
-/// that were taken in once are missing, and advancing would hide that for good.
+/// Moves the cursor forward from `known`, in the same transaction as the events. Returns false if the stored cursor is lower than `known`: stored
+/// events are missing, and a higher cursor would hide that for ever.
 pub(super) async fn advance(
     tx: &mut Transaction<'_, Postgres>,
     shard: u16,

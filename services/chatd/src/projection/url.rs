@@ -1,11 +1,11 @@
-//! The database's URL. It is in a file, because it may hold a password.
+//! The database's URL. It is in a file because it may contain a password.
 
 use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
-/// The file can't be used. Never says what is in it.
+/// Why the file can't be used. The texts never contain the URL.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UrlError {
     #[error("postgres.url_file {}: {source}", path.display())]

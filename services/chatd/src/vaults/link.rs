@@ -1,4 +1,4 @@
-//! One link: dialled with back-off, many streams on it, pinged so that a hung vault is noticed in under a second.
+//! One link to a vault, with many streams. Reconnects with back-off. Pings notice a hung vault in about a second.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,22 +29,22 @@ use crate::routing::Routing;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-/// Between connections that fail. With jitter: ChatDs must not all dial a vault that comes back at the same moment.
+/// Pause between failed connections. With jitter, so that not all ChatDs connect to a restarted vault at the same moment.
 const BACK_OFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(50))
     .with_max_delay(LONGEST_PAUSE)
     .with_factor(2.0)
     .without_max_times()
     .with_jitter();
-/// Frames that wait to be written to a vault.
+/// Most frames waiting to be written to a vault.
 const OUT: usize = 8_192;
-/// Frames that one stream has not read yet.
+/// Most frames that one stream has not read.
 const IN: usize = 64;
-/// The same for a feed, which comes in bursts while the database is written to: more than the vault may send unasked.
+/// The same for a feed, which bursts while ChatD writes to the database. It is more than the credit that the vault gets.
 const FEED: usize = 512;
-/// Between pings while streams are open; every fourth time while none is.
+/// Time between pings while streams are open. Four times as long while none is.
 const PING: Duration = Duration::from_millis(250);
-/// If no byte arrives for so long after a ping, the vault hangs.
+/// If no byte arrives for this time after a ping, the vault counts as hung.
 const DEAD: Duration = Duration::from_millis(750);
 
 type Streams = Mutex<HashMap<u64, mpsc::Sender<Body>>>;
@@ -65,17 +65,17 @@ pub struct VaultStream {
     link: Arc<Link>,
     number: u64,
     incoming: mpsc::Receiver<Body>,
-    /// Looked at and left for `next`.
+    /// A frame that `event_here` has read and left for `next`.
     kept: Option<Body>,
 }
 
 impl VaultStream {
-    /// Sends; false if the link is gone or the vault does not read.
+    /// Sends a frame. False if the link is lost or the vault does not read.
     pub fn send(&self, body: Body) -> bool {
         self.link.send(self.number, body)
     }
 
-    /// The next frame; None once the link is gone.
+    /// The next frame. None once the link is lost.
     pub async fn next(&mut self) -> Option<Body> {
         if let Some(body) = self.kept.take() {
             return Some(body);
@@ -83,7 +83,7 @@ impl VaultStream {
         self.incoming.recv().await
     }
 
-    /// The next frame if it is here already and is an event; anything else is left to `next`.
+    /// The next frame if it has arrived and is an event. Leaves any other frame for `next`.
     pub fn event_here(&mut self) -> Option<o::Event> {
         if self.kept.is_none() {
             self.kept = self.incoming.try_recv().ok();
@@ -97,7 +97,7 @@ impl VaultStream {
         }
     }
 
-    /// Nothing is here to be read.
+    /// True if no frame has arrived.
     pub fn is_quiet(&self) -> bool {
         self.kept.is_none() && self.incoming.is_empty()
     }
@@ -142,12 +142,12 @@ impl Link {
         self.streams.lock()
     }
 
-    /// Is it connected, and the vault answering?
+    /// True if the link is connected and the vault has sent its Hello.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
     }
 
-    /// A new stream with its first frame; None if the link is down.
+    /// Opens a stream with its first frame. None if the link is down.
     pub fn open(self: &Arc<Self>, first: Body) -> Option<VaultStream> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let room = if matches!(first, Body::Subscribe(_)) { FEED } else { IN };
@@ -170,8 +170,8 @@ impl Link {
                     let (tx, rx) = mpsc::channel(OUT);
                     *self.out.lock() = Some(tx);
                     let why = self.serve(stream, rx, routing).await;
-                    // Only a Hello counts as reached. In TLS 1.3 the client learns after the handshake that the vault refuses its certificate, and dialling
-                    // again at once would be a storm.
+                    // Reset the back-off only after a Hello. In TLS 1.3 a client learns only after the handshake that the vault refuses its certificate. It
+                    // would reconnect without a pause.
                     if self.is_up() {
                         pauses = BACK_OFF.build();
                     }
@@ -269,7 +269,7 @@ impl Link {
     }
 }
 
-/// Notes when bytes arrived last.
+/// Records when bytes last arrived.
 struct Heard<'a, R> {
     read: R,
     at: &'a Mutex<Instant>,
@@ -293,7 +293,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Heard<'_, R> {
 async fn dial(address: &str, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // The name is ignored; role and region in the certificate decide.
+    // The verifier ignores this name. It checks role and region in the certificate.
     let name = ServerName::try_from("vault").map_err(io::Error::other)?;
     tls.connect(name, stream).await
 }

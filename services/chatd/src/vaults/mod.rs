@@ -1,4 +1,4 @@
-//! Links to the vaults, one per region, shared by all clients' streams; and which vault leads which shard.
+//! Links to the vaults, one per region. All clients' streams share them.
 
 mod link;
 
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::routing::Routing;
 
-/// All of them.
+/// The links to all vaults, and the known leaders.
 #[derive(Debug)]
 pub struct Vaults {
     links: BTreeMap<String, Arc<Link>>,
@@ -23,7 +23,7 @@ pub struct Vaults {
 }
 
 impl Vaults {
-    /// Dials every region and keeps dialling until stopped. `tls` gives the configuration for a region's name.
+    /// Connects to every region until `stop`, and reconnects. `tls` returns the TLS configuration for a region's name.
     pub fn start(
         addresses: &BTreeMap<String, String>,
         tls: impl Fn(&str) -> Result<Arc<rustls::ClientConfig>, bkv_mtls::Error>,
@@ -40,12 +40,12 @@ impl Vaults {
         Ok(Arc::new(Self { links, routing }))
     }
 
-    /// What is known of leaders.
+    /// The known leaders.
     pub fn routing(&self) -> MutexGuard<'_, Routing> {
         self.routing.lock()
     }
 
-    /// The vault to try for a route: the leader if it is known and up; else one that is up, another at each turn.
+    /// The vault to try for a route: the leader if it is known and connected, otherwise another connected vault at each turn.
     pub fn pick(&self, route: &Route, turn: usize) -> Option<Arc<Link>> {
         let leader = {
             let routing = self.routing();
@@ -58,18 +58,18 @@ impl Vaults {
         })
     }
 
-    /// The link of the vault that leads a shard, if known and up.
+    /// The link to a shard's leader. None unless the leader is known and connected.
     pub fn leader(&self, shard: u16) -> Option<Arc<Link>> {
         let region = self.routing().leader(shard)?.to_owned();
         self.links.get(&region).filter(|l| l.is_up()).cloned()
     }
 
-    /// Any that is up.
+    /// Any connected vault.
     pub fn any(&self) -> Option<Arc<Link>> {
         self.links.values().find(|l| l.is_up()).cloned()
     }
 
-    /// How many are up.
+    /// Number of connected vaults.
     pub fn up(&self) -> usize {
         self.links.values().filter(|l| l.is_up()).count()
     }

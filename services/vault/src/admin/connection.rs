@@ -1,4 +1,4 @@
-//! Deadlines of one connection: a client that passed mutual TLS and then sends nothing must not hold it for ever.
+//! Deadlines of one connection. A silent client must not hold it for ever, even after mutual TLS.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(super) async fn deadline(request: Request, next: Next) -> Result<Response, R
         Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             "request",
-            "it took too long",
-            "repeat it; send the body at once",
+            "the request took too long",
+            "repeat the request and send its body at once",
         )
     })
 }

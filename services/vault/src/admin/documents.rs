@@ -22,7 +22,12 @@ pub(super) async fn policy(State(s): State<Shared>) -> Result<Json<Signed>, Refu
 
 fn in_force(s: &Shared, which: impl Fn(&Documents) -> &Vec<u8>) -> Result<Json<Signed>, Refusal> {
     let installed = s.vault.documents().ok_or_else(|| {
-        Refusal::new(StatusCode::NOT_FOUND, "documents", "none is in force here", "POST both first")
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "documents",
+            "no documents are in force on this vault",
+            "POST admission list and policy first",
+        )
     })?;
     Ok(Json(Signed { signed: which(&installed.documents).clone() }))
 }
@@ -45,7 +50,7 @@ async fn install(s: &Shared, kind: Kind, body: Bytes) -> Result<Json<Installed>,
             StatusCode::UNPROCESSABLE_ENTITY,
             kind.name(),
             e,
-            "have it signed by the pinned root with `bkv ceremony sign`; numbers only grow",
+            "have the document signed by the pinned root with `bkv ceremony sign`, with a higher number than the one in force",
         )),
     }
 }

@@ -13,9 +13,11 @@ use crate::service::MakeFleetError;
 pub(super) async fn init(State(s): State<Shared>) -> Result<Json<FleetMade>, Refusal> {
     s.vault.make_fleet().await.map_err(|e| {
         let (status, field, remedy) = match &e {
-            MakeFleetError::NoDocuments => (StatusCode::CONFLICT, "documents", "POST both first"),
+            MakeFleetError::NoDocuments => {
+                (StatusCode::CONFLICT, "documents", "POST admission list and policy first")
+            }
             MakeFleetError::Shards { .. } => {
-                (StatusCode::CONFLICT, "shards", "make both the same; it is fixed afterwards")
+                (StatusCode::CONFLICT, "shards", "set the same number in both; it can't change afterwards")
             }
             MakeFleetError::Raft(_) | MakeFleetError::Outcome { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,

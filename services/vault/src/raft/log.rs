@@ -145,7 +145,7 @@ impl Log {
     }
 
     /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
-    /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them; with debug assertions it panics.
+    /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them. With debug assertions it panics.
     pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {
         let (last, purged) = {
             let inner = self.lock();
@@ -173,7 +173,7 @@ impl Log {
 
     /// Stops the shard for good, because of a contradiction in the history.
     pub(crate) fn halt(&self, why: String) {
-        tracing::error!(shard = self.shard, why, "halted: a person must look at this");
+        tracing::error!(shard = self.shard, why, "halted: an operator must look at this shard");
         self.lock().halted.get_or_insert(why);
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn serve(
     let end = |reason: &str| frame_of(stream, Body::FeedEnd(o::FeedEnd { shard, reason: reason.into() }));
     let mut cursor = s.after;
     let mut applied = replica.state.durable.subscribe();
-    let mut told = false;
+    let mut reported = false;
     loop {
         if !replica.status().borrow().lead {
             let _ = out.out.send(end("not the leader")).await;
@@ -85,8 +85,8 @@ pub(super) async fn serve(
             cursor = *number;
         }
         if page.events.len() < PAGE {
-            // Once: report that ChatD now has everything. Until then it must call its answers stale.
-            if !std::mem::replace(&mut told, true) {
+            // Report once that ChatD now has everything. Until then it must mark its answers stale.
+            if !std::mem::replace(&mut reported, true) {
                 let here = o::ScanPage { shard, last: true, cursor, ..Default::default() };
                 if out.send(frame_of(stream, Body::ScanPage(here))).await.is_none() {
                     return;
@@ -109,8 +109,9 @@ fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Eve
     // otherwise match files to accounts.
     let manifest = event.manifest.map(|m| Manifest { hash: Hash([0; 32]), ..m });
     let bytes = minicbor::to_vec(Event { manifest, ..event.clone() }).ok()?;
-    let word = statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
-    let (certificate, signature) = vault.sign(&word)?;
+    let statement =
+        statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
+    let (certificate, signature) = vault.sign(&statement)?;
     Some(o::Event { shard, cursor, event: bytes.into(), slot: u32::from(slot.0), certificate, signature })
 }
 

@@ -1,5 +1,5 @@
-//! The port for ChatDs. Each ChatD's link carries many clients' sessions and the shards' event feeds. The vault trusts nothing that ChatD reports
-//! about a client.
+//! The port for ChatDs. Each ChatD's link carries many clients' sessions and the shards' event feeds. The vault does not trust what ChatD
+//! reports about a client.
 
 mod feed;
 mod greeting;

@@ -18,7 +18,7 @@ use crate::raft::network::Net;
 use crate::raft::types::{Raft, position};
 
 /// A leader that no majority has answered for this long takes no proposals and reports that there is no leader. An entry that it only stored itself
-/// could otherwise be committed long after the client was told that it failed. The limit is several election times, so that a short pause is not
+/// could otherwise be committed long after the client got an error. The limit is several election times, so that a short pause is not
 /// taken for a loss.
 const UNHEARD_MS: u64 = 1500;
 
@@ -54,7 +54,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
             Decision::Verified { ballot } => break (ballot, None),
             Decision::CatchUp { ballot, until } => break (ballot, Some(until)),
             Decision::Quarantine(why) => {
-                tracing::error!(shard, %why, "quarantined: this disk is never served from");
+                tracing::error!(shard, %why, "quarantined: this vault never serves the shard from this disk");
                 set(Phase::Quarantined(why.to_string()));
                 return;
             }

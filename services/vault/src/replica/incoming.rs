@@ -25,7 +25,7 @@ impl Incoming for Context {
             Body::Ask(ask) => match self.shard(ask.shard) {
                 Some(r) => {
                     let verified = matches!(r.status.borrow().phase, Phase::Verified);
-                    Body::Told(join::tell(
+                    Body::Told(join::answer(
                         r.state.shard,
                         from,
                         &ask,

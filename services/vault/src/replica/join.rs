@@ -64,7 +64,7 @@ fn told(t: &p::Told) -> Option<Told> {
 }
 
 /// Answers the question of a vault that joins.
-pub(crate) fn tell(
+pub(crate) fn answer(
     shard: u16,
     asker: NodeId,
     ask: &p::Ask,

@@ -29,7 +29,7 @@ impl Context {
             return refuse("a snapshot in another node's name");
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
-        // As for entries: a snapshot from a former leader is no contradiction. The answer tells it the newer vote.
+        // As for entries: a snapshot from a former leader is no contradiction. The answer contains the newer vote.
         let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
         if let Some(newer) = newer() {
             return answer(newer);
@@ -43,7 +43,7 @@ impl Context {
         if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
             return answer(vote); // a late copy: all of it is applied here
         }
-        // As for entries: a single message with a time in the future would end every wait and deadline of the shard at once.
+        // As for entries: one message with a time in the future would end every wait and deadline of the shard.
         let fit = self
             .in_time("a snapshot", head.shard.time)
             .and_then(|()| self.no_strangers(meta.last_membership.membership()));

@@ -43,7 +43,7 @@ struct Found<'a> {
     file: Option<&'a [u8]>,
     /// The root file as it is kept beside the private half.
     kept: Option<&'a [u8]>,
-    /// True if nothing of this vault is older than this root.
+    /// True if the vault has nothing older than this root.
     first_start: bool,
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn establish(
         (Step::Make, _, _, Some(fleet)) => make_root(&file, fleet, store, random).await?,
         (Step::WriteFile, Some(kept), ..) => {
             file.write(&kept.file)?;
-            tracing::warn!(path = %file.path.display(), "the root file was gone and is written again");
+            tracing::warn!(path = %file.path.display(), "wrote the missing root file again");
             let root = Root::decode(&kept.file).map_err(|_| RootError::Kept)?;
             Custody::new(root, kept.file, Some(kept.key))
         }
@@ -130,7 +130,7 @@ async fn make_root(
     let root = Root { keys: vec![key.public()], threshold: 1, fleet, era: Era(1), development: false };
     let bytes = root.encode();
     store.put_secret(super::ROW, Kept::row(&key, &bytes)).await?;
-    // Publish the public half only now, so that nothing pins a root whose private half could be lost.
+    // Publish the public half last: a root whose private half could still be lost must not be pinned.
     file.write(&bytes)?;
     tracing::info!(fleet = %fleet, "made the fleet's root; its private half is sealed in this vault's store");
     Ok(Custody::new(root, bytes, Some(key)))

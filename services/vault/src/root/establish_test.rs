@@ -82,14 +82,14 @@ async fn a_lost_root_file_is_written_again_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_lost_store_is_said_and_no_second_root_is_made() {
+async fn a_lost_store_is_reported_and_no_second_root_is_made() {
     let seed = Seed::new();
     seed.start(Some(FLEET)).await.unwrap();
     let root = std::fs::read(seed.file()).unwrap();
     std::fs::remove_file(seed.data().join("vault.redb")).unwrap();
     let error = seed.start(Some(FLEET)).await.unwrap_err();
     assert!(matches!(&error, RootError::Lost { .. }), "{error}");
-    assert!(error.to_string().contains("never made"), "{error}");
+    assert!(error.to_string().contains("makes no second root"), "{error}");
     assert_eq!(std::fs::read(seed.file()).unwrap(), root);
     // The whole folder is gone, the token is still there.
     std::fs::remove_dir_all(seed.data()).unwrap();

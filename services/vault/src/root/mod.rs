@@ -48,7 +48,7 @@ pub enum RootError {
     Store(#[from] StoreError),
     /// The root was made once, and its private half is gone.
     #[error(
-        "root {}: this vault has made its fleet's root before ({sign}), and its store has no private half of it: the store was lost or replaced. Give the vault its old volume back. A second root is never made: nothing that pinned the first would believe it. If another vault holds the root (`root_held` in its status), take [make_root] out here, pin the root file, and hand the root over again", path.display()
+        "root {}: this vault has made its fleet's root before ({sign}), and its store does not hold the private half: the store was lost or replaced. Give the vault its old volume back. The vault makes no second root, because clients and vaults that pinned the first would refuse it. If another vault holds the root (`root_held` in its status), remove [make_root] here, pin the root file, and hand the root over again", path.display()
     )]
     Lost {
         /// Path of the public half.
@@ -72,7 +72,7 @@ pub enum RootError {
         found: FleetId,
     },
     /// The stored private half can't be decoded.
-    #[error("the root's private half in the store does not read")]
+    #[error("the root's private half in the store can't be decoded")]
     Kept,
 }
 

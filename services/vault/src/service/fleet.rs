@@ -20,9 +20,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The fleet is not made. Repeating the operation continues where it stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MakeFleetError {
-    #[error("no admission list and policy yet")]
+    #[error("no admission list and policy are in force yet")]
     NoDocuments,
-    #[error("the policy has {policy}, this vault's configuration {configured}")]
+    #[error("the policy has {policy} shards, this vault's configuration has {configured}")]
     Shards { policy: u16, configured: usize },
     #[error(transparent)]
     Raft(#[from] ProposeError),
@@ -98,7 +98,7 @@ impl Vault {
         Ok(false)
     }
 
-    /// Spreads the leaders over the regions. Nobody is served yet, so a change of leader costs nothing now.
+    /// Spreads the leaders over the regions. The fleet has no clients yet, so a change of leader disturbs no request.
     fn spread_leaders(&self, members: usize) {
         let me = self.slot().map_or(1, |slot| slot.0);
         for (replica, turn) in self.node.replicas().iter().zip((0..members).cycle()) {

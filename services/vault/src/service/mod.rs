@@ -241,7 +241,7 @@ impl Vault {
         self.tokens.read().clone()
     }
 
-    /// The token's capabilities. Probed once; a failed probe is repeated by the next call. The wait is short, so that the status still reports a
+    /// The token's capabilities. Probed once. The next call repeats a failed probe. The wait is short, so that the status still reports a
     /// hanging token.
     pub(crate) async fn capabilities(&self) -> Option<&[Capability]> {
         let probe = || async { self.token.probe().await.map(|c| c.can) };

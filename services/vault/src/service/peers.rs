@@ -76,7 +76,7 @@ impl PeerService for Answers {
                 }
             }
             Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),
-            _ => failed("not understood"),
+            _ => failed("unknown call"),
         }
     }
 }

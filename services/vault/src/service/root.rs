@@ -14,7 +14,7 @@ pub(crate) enum SignError {
     NotHeld,
     #[error(transparent)]
     Document(#[from] DocumentError),
-    #[error("the document bears {0} signatures already; send it unsigned")]
+    #[error("the document has {0} signatures already: send it unsigned")]
     Signed(usize),
     #[error("the {kind} has number {got}, but number {seen} is in force: a new one needs a higher number")]
     NotNewer { kind: &'static str, seen: u64, got: u64 },
@@ -36,7 +36,7 @@ const LONGEST_MS: u64 = 2 * 366 * 24 * 3_600_000;
 pub(crate) enum HandOverError {
     #[error("this vault does not hold the root's private half")]
     NotHeld,
-    #[error("no admission list is in force here, so nobody is admitted")]
+    #[error("no admission list is in force on this vault")]
     NoDocuments,
     #[error("this vault is not on the admission list")]
     NotAdmitted,
@@ -76,7 +76,7 @@ impl Vault {
             return Err(SignError::TooLong(kind.name()));
         }
         let seen = self.number_in_force(kind);
-        // Ed25519 is deterministic: an administrator who asks again for the document in force, for example after a crash, gets the same bytes.
+        // An administrator may ask again for the document in force, for example after a crash. Ed25519 is deterministic, so the bytes are the same.
         if got <= seen && !self.is_in_force(kind, &signed) {
             return Err(SignError::NotNewer { kind: kind.name(), seen, got });
         }

@@ -65,7 +65,7 @@ impl Session {
                 _ => return self.evaluations(&attempt, committed.index, false, deadline).await,
             }
         }
-        Ok(no(Code::Stale, "other attempts are faster; repeat the same"))
+        Ok(no(Code::Stale, "other attempts took the ordinal; repeat the same request"))
     }
 
     pub(super) async fn more_evaluations(
@@ -245,11 +245,11 @@ impl Session {
             Some((_, login)) => login.state,
             None => match self.exchange(account, attempt, &f.ke1).await? {
                 Ok((login, ke2)) if ke2 == f.ke2 => login.state,
-                Ok(_) => return Ok(Err(no(Code::Proof, "KE2 is not this attempt's"))),
+                Ok(_) => return Ok(Err(no(Code::Proof, "KE2 does not belong to this attempt"))),
                 Err(answer) => return Ok(Err(answer)),
             },
         };
-        Ok(state.finish(&f.ke3, &context.0).map_err(|_| no(Code::Proof, "KE3 does not hold")))
+        Ok(state.finish(&f.ke3, &context.0).map_err(|_| no(Code::Proof, "KE3 is not valid")))
     }
 
     fn finished(

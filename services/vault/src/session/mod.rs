@@ -1,5 +1,5 @@
 //! One inner channel: the encrypted conversation with one client about one account. The token is checked before any lookup. From then on every request
-//! acts on that account only. The state machine decides; this module turns requests into commands and outcomes into replies.
+//! acts on that account only. The state machine decides. This module turns requests into commands and outcomes into replies.
 
 mod attempt;
 mod owned;
@@ -42,7 +42,7 @@ const KEYS: Duration = Duration::from_millis(500);
 
 /// What the relay does after a request.
 pub enum End {
-    /// Go on.
+    /// Continue.
     Open,
     /// This vault does not lead the account's shard.
     NotLeader(String),
@@ -82,13 +82,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session before its first byte. None: the channel can't be made.
+    /// A session before its first byte. None if the channel can't be made.
     pub fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
         let channel = vault.new_channel().ok()?;
         Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
     }
 
-    /// Takes received bytes. Returns bytes to send and whether to go on.
+    /// Takes received bytes. Returns the bytes to send and whether the relay keeps the stream.
     pub async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
         if self.channel.feed(bytes).is_err() {
             return (self.channel.take_outgoing(), End::Close);
@@ -119,7 +119,7 @@ impl Session {
             return self.answer(
                 request.id,
                 "unknown",
-                Ok(no(p::refused::Code::Malformed, "an operation that this vault does not know")),
+                Ok(no(p::refused::Code::Malformed, "this vault does not know the operation")),
             );
         };
         if self.requests > REQUESTS {

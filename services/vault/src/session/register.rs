@@ -70,10 +70,13 @@ impl Session {
             replica.applied()
         } else {
             let Some(start) = self.starts.get(&reg_id) else {
-                return Ok(no(Code::NoAttempt, "this registration was begun elsewhere: start again"));
+                return Ok(no(
+                    Code::NoAttempt,
+                    "this registration was begun on another channel: start again",
+                ));
             };
             if start.request != s.request || start.response != s.response {
-                return Ok(no(Code::Proof, "request and response are not this registration's"));
+                return Ok(no(Code::Proof, "request and response do not belong to this registration"));
             }
             let command = Store {
                 account: id,
@@ -122,7 +125,10 @@ impl Session {
             _ => None,
         }));
         if acknowledgements.len() < usize::from(fleet.documents.admission.threshold) {
-            return no(Code::TooFewRegions, "fewer regions than needed have stored it; repeat the same");
+            return no(
+                Code::TooFewRegions,
+                "too few regions have stored the registration; repeat the same request",
+            );
         }
         Answer::Acknowledged(p::Acknowledged { acknowledgements })
     }

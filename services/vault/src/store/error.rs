@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bkv_hsm::TokenError;
 
-/// Errors of the store. Each names what failed and what to do.
+/// Errors of the store. Each text says what failed and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The folder can't be made.
@@ -16,8 +16,8 @@ pub enum StoreError {
         #[source]
         source: ArcIo,
     },
-    /// Another process has it open.
-    #[error("{} is open in another process: one vault a store; stop the other one, or give this one its own `data`", path.display())]
+    /// Another process has the store open.
+    #[error("{} is open in another process: stop that process, or give this vault its own `data`", path.display())]
     InUse {
         /// Path of the store.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum StoreError {
     #[error("store: {0}")]
     Database(String),
     /// The disk is full or refuses to write.
-    #[error("store: can't write ({0}): free some space; nothing that was acknowledged is lost")]
+    #[error("store: can't write ({0}): free some space. Everything that was acknowledged is on the disk")]
     Write(String),
     /// A row does not decrypt at its place: it is damaged, or was moved from another place.
     #[error(
@@ -43,7 +43,7 @@ pub enum StoreError {
     #[error("store: a row was sealed at boot {0}, which this store does not know")]
     UnknownBoot(u32),
     /// The token returned a data key of another length.
-    #[error("store: the data key has not 32 bytes")]
+    #[error("store: the data key does not have 32 bytes")]
     KeyLength,
     /// The writer thread has ended.
     #[error("store: closed")]

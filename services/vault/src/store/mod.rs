@@ -1,4 +1,4 @@
-//! The vault's one file: a redb table of sealed rows, written by one thread that commits for all shards at once.
+//! The vault's store in one file: a redb table of sealed rows, written by one thread that commits for all shards at once.
 //!
 //! Readers see every change as soon as it is handed in, before it is on disk. A caller that must wait for the disk waits for the job's callback. The
 //! store does not interpret rows.

@@ -51,7 +51,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || run(&db, &rx, &unflushed, &fails, &times))
-            .map_err(|e| StoreError::Database(format!("no thread to write: {e}")))?;
+            .map_err(|e| StoreError::Database(format!("the writer thread can't start: {e}")))?;
         let (jobs, thread) = (Mutex::new(Some(tx)), Mutex::new(Some(thread)));
         Ok(Self { jobs, thread, number: AtomicU64::new(0), failed })
     }
@@ -121,7 +121,7 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
             tracing::warn!(ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "slow disk");
         }
         if let Err(e) = &result {
-            tracing::error!(error = %e, "a commit failed: nothing more is written");
+            tracing::error!(error = %e, "a commit failed: the store writes nothing more");
             fail(failed, e);
         } else {
             let mut unflushed = unflushed.lock();
