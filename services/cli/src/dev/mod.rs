@@ -1,11 +1,13 @@
 //! `bkv dev`: a whole fleet on this machine. Its root key, its issuer's key and its tokens' PINs lie in one folder, so it protects nobody.
 
 mod admin;
+mod ceremony;
 mod layout;
 mod make;
 mod plan;
 mod postgres;
 mod process;
+mod readiness;
 mod up;
 mod wishes;
 
