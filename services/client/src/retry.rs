@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt as _;
 
 use crate::error::Error;
@@ -15,16 +16,37 @@ const MAX_BUNDLES: u8 = 3;
 /// Back-off with jitter until a deadline.
 pub(crate) struct Retry<'a> {
     runtime: &'a Runtime,
-    timing: &'a Timing,
     deadline: Duration,
-    delay: Duration,
+    pauses: Pauses,
     bundles: u8,
+}
+
+/// The pauses between repetitions: each is between half and the whole of a length that doubles up to the longest. The random half keeps clients
+/// that lost the same vault from coming back at the same moment.
+struct Pauses(ExponentialBackoff);
+
+impl Pauses {
+    fn new(runtime: &Runtime, timing: &Timing) -> Self {
+        // The jitter adds up to once the pause.
+        let builder = ExponentialBuilder::new()
+            .with_min_delay(timing.first_pause / 2)
+            .with_max_delay(timing.longest_pause / 2)
+            .with_factor(2.0)
+            .without_max_times()
+            .with_jitter()
+            .with_jitter_seed(u64::from_le_bytes(runtime.bytes()));
+        Self(builder.build())
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0.next().unwrap_or_default()
+    }
 }
 
 impl<'a> Retry<'a> {
     pub(crate) fn new(runtime: &'a Runtime, timing: &'a Timing) -> Self {
         let deadline = runtime.clock.elapsed().saturating_add(timing.deadline);
-        Self { runtime, timing, deadline, delay: timing.first_pause, bundles: 0 }
+        Self { runtime, deadline, pauses: Pauses::new(runtime, timing), bundles: 0 }
     }
 
     /// Repeats `once` until it succeeds, fails for good, or the deadline is near.
@@ -61,9 +83,7 @@ impl<'a> Retry<'a> {
             self.bundles += 1;
             return Ok(());
         }
-        let half = self.delay / 2;
-        let jitter = half * (u32::from_le_bytes(self.runtime.bytes()) % 1024) / 1024;
-        let wait = half + jitter;
+        let wait = self.pauses.next();
         if self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),
@@ -73,7 +93,59 @@ impl<'a> Retry<'a> {
             });
         }
         self.runtime.clock.sleep(wait).await;
-        self.delay = (self.delay * 2).min(self.timing.longest_pause);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::runtime::{Random, TokioClock};
+    use crate::transport::{Duplex, Transport, TransportError};
+
+    struct Nowhere;
+
+    #[async_trait]
+    impl Transport for Nowhere {
+        async fn open(&self) -> Result<Box<dyn Duplex>, TransportError> {
+            Err(TransportError::TokenRefused)
+        }
+        async fn get(&self, _: &str) -> Result<Bytes, TransportError> {
+            Err(TransportError::TokenRefused)
+        }
+    }
+
+    struct Constant(u8);
+
+    impl Random for Constant {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    fn pauses(random: u8, timing: &Timing) -> Vec<Duration> {
+        let clock = Arc::new(TokioClock::default());
+        let runtime = Runtime { transport: Arc::new(Nowhere), clock, random: Arc::new(Constant(random)) };
+        let mut pauses = Pauses::new(&runtime, timing);
+        (0..12).map(|_| pauses.next()).collect()
+    }
+
+    #[test]
+    fn pauses_double_with_jitter_up_to_the_longest_and_a_seed_repeats_them() {
+        let timing = Timing::default();
+        for random in 0..=255 {
+            let mut whole = timing.first_pause;
+            for pause in pauses(random, &timing) {
+                assert!((whole / 2..=whole).contains(&pause), "{pause:?} of {whole:?}");
+                whole = (whole * 2).min(timing.longest_pause);
+            }
+        }
+        assert_eq!(pauses(1, &timing), pauses(1, &timing));
+        assert_ne!(pauses(1, &timing), pauses(2, &timing));
     }
 }

@@ -102,26 +102,5 @@ fn unprivileged() -> Option<(u32, u32)> {
     if !getuid().is_root() {
         return None;
     }
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Some(ids(&users, "postgres").unwrap_or((65534, 65534)))
-}
-
-/// User and group id in a passwd file.
-fn ids(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    let line = passwd.lines().find(|l| l.split(':').next() == Some(name))?;
-    let mut fields = line.split(':').skip(2);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_those_of_the_whole_name() {
-        let passwd = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:8::/:/bin/false\npostgres:x:104:105:,,,:/var:/bin/bash\n";
-        assert_eq!(ids(passwd, "postgres"), Some((104, 105)));
-        assert_eq!(ids(passwd, "post"), None);
-        assert_eq!(ids("postgres:x:no", "postgres"), None);
-    }
+    Some(uzers::get_user_by_name("postgres").map_or((65534, 65534), |u| (u.uid(), u.primary_group_id())))
 }

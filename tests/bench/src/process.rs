@@ -5,35 +5,24 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// CPU time that a process has used so far: user and system, of all its threads, without its children.
+use procfs::process::{ClearRefs, Process, Stat, all_processes};
+
+fn stat(pid: u32) -> Option<Stat> {
+    Process::new(i32::try_from(pid).ok()?).and_then(|p| p.stat()).ok()
+}
+
+/// CPU that a process has used so far: user and system, all its threads, waited-for children not among them.
 pub(crate) fn cpu(pid: u32) -> Option<Duration> {
-    cpu_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, rustix::param::clock_ticks_per_second())
+    let stat = stat(pid)?;
+    let ticks = stat.utime.saturating_add(stat.stime);
+    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(procfs::ticks_per_second())?))
 }
 
-fn fields(stat: &str) -> Option<std::str::SplitWhitespace<'_>> {
-    // The process name may contain spaces and brackets, so the fields are counted from the last bracket.
-    stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace())
-}
-
-fn cpu_of(stat: &str, per_second: u64) -> Option<Duration> {
-    let mut rest = fields(stat)?.skip(11);
-    let user: u64 = rest.next()?.parse().ok()?;
-    let system: u64 = rest.next()?.parse().ok()?;
-    Some(Duration::from_millis((user + system).saturating_mul(1000).checked_div(per_second)?))
-}
-
-/// A process and all its descendants. Postgres consists of many.
+/// A process and all that descend from it (Postgres is many).
 pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse().ok())
-        .filter_map(|child: u32| {
-            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
-            Some((child, fields(&stat)?.nth(1)?.parse().ok()?))
-        })
-        .collect();
+    let all = all_processes().into_iter().flatten().flatten().filter_map(|p| p.stat().ok());
+    let parents: Vec<(u32, u32)> =
+        all.filter_map(|s| Some((u32::try_from(s.pid).ok()?, u32::try_from(s.ppid).ok()?))).collect();
     let mut family = vec![pid];
     let mut at = 0;
     while let Some(parent) = family.get(at).copied() {
@@ -48,27 +37,21 @@ pub(crate) fn cpu_all(pids: &[u32]) -> Duration {
     pids.iter().filter_map(|pid| cpu(*pid)).sum()
 }
 
-/// One line of /proc/PID/status, in bytes.
-fn status(pid: &str, line: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-/// Private memory in use, without mapped files.
+/// Private memory in use, in bytes: what mapped files hold is not the process's.
 pub(crate) fn memory(pid: u32) -> Option<u64> {
-    status(&pid.to_string(), "RssAnon")
+    let status = Process::new(i32::try_from(pid).ok()?).and_then(|p| p.status()).ok()?;
+    status.rssanon.map(|kib| kib * 1024)
 }
 
-/// This process's highest resident memory since [`forget_peak`].
+/// This process's highest resident memory since [`forget_peak`], in bytes.
 pub(crate) fn peak() -> Option<u64> {
-    status("self", "VmHWM")
+    Process::myself().and_then(|p| p.status()).ok()?.vmhwm.map(|kib| kib * 1024)
 }
 
-/// Resets the peak to the memory that is resident now.
+/// Lets the peak begin anew at what is resident now.
 pub(crate) fn forget_peak() {
-    // If the kernel refuses, the peak stays the highest ever. The growth is then understated and may be reported as 0.
-    let _ = fs::write("/proc/self/clear_refs", "5");
+    // Where the kernel refuses, the peak stays the highest ever: a growth is then understated, and the row's difference shows as 0.
+    let _ = Process::myself().and_then(|p| p.clear_refs(ClearRefs::PeakRSS));
 }
 
 /// Bytes on disk below a folder, as blocks in use.
@@ -90,19 +73,11 @@ pub(crate) fn disk(folder: &Path) -> u64 {
 
 /// Type of the file system that holds a folder.
 pub(crate) fn file_system(folder: &Path) -> String {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let at = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut best = (0, "unknown");
-    for line in mounts.lines() {
-        let mut words = line.split(' ').skip(1);
-        if let (Some(point), Some(kind)) = (words.next(), words.next())
-            && at.starts_with(point)
-            && point.len() >= best.0
-        {
-            best = (point.len(), kind);
-        }
-    }
-    best.1.to_owned()
+    let mounts = Process::myself().and_then(|p| p.mountinfo()).into_iter().flatten();
+    let above = mounts.filter(|m| at.starts_with(&m.mount_point));
+    // The last mount at a place hides the earlier ones.
+    above.max_by_key(|m| m.mount_point.as_os_str().len()).map_or("unknown".to_owned(), |m| m.fs_type)
 }
 
 #[cfg(test)]
@@ -111,22 +86,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_with_brackets_is_parsed() {
-        let stat = "12 (a) b) R 1 12 12 0 -1 4 9 0 0 0 150 50 7 7 20 0 1 0 5 6 7";
-        assert_eq!(cpu_of(stat, 100), Some(Duration::from_secs(2)));
-        assert_eq!(cpu_of("nonsense", 100), None);
-        assert_eq!(cpu_of(stat, 0), None);
+    fn a_process_may_be_called_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let shell = dir.path().join("a) b) R");
+        std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+        let mut child = std::process::Command::new(shell)
+            .args(["-c", "read line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert!(cpu(child.id()).is_some() && memory(child.id()).is_some());
+        assert!(family(std::process::id()).contains(&child.id()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(cpu(child.id()), None);
     }
 
     #[test]
-    fn this_process_has_cpu_time_and_memory() {
+    fn this_process_is_seen() {
         let me = std::process::id();
         assert!(cpu(me).is_some() && memory(me).unwrap() > 0 && peak().unwrap() > 0);
         assert_eq!(family(me).first(), Some(&me));
     }
 
     #[test]
-    fn disk_counts_the_files_below_a_folder() {
+    fn disk_counts_below() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("in")).unwrap();
         fs::write(dir.path().join("in/file"), vec![1; 20_000]).unwrap();

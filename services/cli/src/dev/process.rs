@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use procfs::process::Stat;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -44,7 +45,8 @@ impl Process {
         let child = command.spawn().map_err(|e| {
             failed("start", &e).remedy(format!("Is {program} built? It is looked for beside `bkv`."))
         })?;
-        fs::write(&self.pid_file, format!("{} {}", child.id(), started_at(child.id()).unwrap_or(0)))
+        let started = alive(Pid::from_child(&child)).map_or(0, |stat| stat.starttime);
+        fs::write(&self.pid_file, format!("{} {started}", child.id()))
             .map_err(|e| failed("note the pid of", &e))
     }
 
@@ -52,11 +54,11 @@ impl Process {
     pub(crate) fn pid(&self) -> Option<Pid> {
         let text = fs::read_to_string(&self.pid_file).ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
-        let (pid, started): (u32, u64) = (pid.parse().ok()?, started.parse().ok()?);
-        if started_at(pid)? != started || stat(pid).is_some_and(|f| has_ended(&f)) {
+        let (pid, started): (i32, u64) = (pid.parse().ok()?, started.parse().ok()?);
+        let pid = Pid::from_raw(pid)?;
+        if alive(pid)?.starttime != started {
             return None;
         }
-        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         test_kill_process(pid).ok().map(|()| pid)
     }
 
@@ -104,26 +106,22 @@ impl Process {
     }
 }
 
-/// Field 22 of /proc/PID/stat: when it started, in ticks since boot. Together with the pid this names a process for good.
-fn started_at(pid: u32) -> Option<u64> {
-    stat(pid)?.get(19)?.parse().ok()
+/// None if there is no such process, or it has ended.
+fn alive(pid: Pid) -> Option<Stat> {
+    let stat = procfs::process::Process::new(pid.as_raw_nonzero().get()).and_then(|p| p.stat()).ok()?;
+    Some(stat).filter(|s| !has_ended(s))
 }
 
-/// True for a zombie without other threads (field 20 of /proc/PID/stat): all its files are closed. The main thread of a killed process is a zombie while
-/// others still end, and those still hold the lock on the vault's store.
-fn has_ended(stat: &[String]) -> bool {
-    stat.first().is_some_and(|s| s == "Z") && stat.get(17).is_none_or(|n| n == "1" || n == "0")
-}
-
-/// The fields after the command name (which may hold blanks and parentheses): the first is the state.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = text.rsplit_once(") ")?;
-    Some(rest.split(' ').map(str::to_owned).collect())
+/// True for a zombie without other threads: all its files are closed. The main thread of a killed process is a zombie while others still end, and those
+/// still hold the lock on the vault's store.
+fn has_ended(stat: &Stat) -> bool {
+    stat.state == 'Z' && stat.num_threads <= 1
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromRead as _;
+
     use super::*;
 
     #[test]
@@ -145,8 +143,9 @@ mod tests {
     #[test]
     fn a_zombie_has_ended_once_its_other_threads_have() {
         let fields = |state: &str, threads: &str| {
-            let line = format!("{state} 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 5");
-            line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+            let rest = format!("0 5 0 0 18446744073709551615 {}", ["0"; 27].join(" "));
+            let line = format!("7 (a b) {state} 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} {rest}");
+            Stat::from_read(line.as_bytes()).unwrap()
         };
         assert!(has_ended(&fields("Z", "1")));
         assert!(!has_ended(&fields("Z", "3")));
