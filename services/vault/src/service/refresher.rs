@@ -63,7 +63,7 @@ mod tests {
     /// So often that the test is short, and so seldom that no poll is cut short.
     const OFTEN: Refresh =
         Refresh { every: Duration::from_millis(20), at_most_every: Duration::from_millis(20) };
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     /// An issuer that closes each connection. The ring dials once for each poll, and polls again after the failure.
     struct Issuer {
