@@ -233,10 +233,10 @@ fn a_seed_never_makes_a_second_root() {
     // The store is lost, the root file is not; then both.
     fs::remove_file(data.join("vault.redb")).unwrap();
     pods.start(seed);
-    pods.ended(seed).expect(70, &["root.bin", "A second root is never made"]);
+    pods.ended(seed).expect(70, &["root.bin", "The vault makes no second root"]);
     fs::remove_dir_all(&data).unwrap();
     pods.start(seed);
-    pods.ended(seed).expect(70, &["A second root is never made", "earlier life"]);
+    pods.ended(seed).expect(70, &["The vault makes no second root", "earlier life"]);
     assert!(!data.join("root.bin").exists());
 }
 

@@ -114,7 +114,7 @@ async fn a_certificate_that_differs_from_the_request_is_refused() {
         issuer.behave(habit);
         issuer.round(&place).await;
         wait_for(&place, "demo-eu-west-tls", words).await;
-        wait_for(&place, "demo-eu-west-tls", "mend the issuer, then delete the Secret").await;
+        wait_for(&place, "demo-eu-west-tls", "correct the issuer, then delete the Secret").await;
         place.until("Stalled", "True", "Certificate").await;
         let (status, reason, _) = place.condition("CertificatesValid").await;
         assert_eq!((status.as_str(), reason.as_str()), ("False", "Missing"));

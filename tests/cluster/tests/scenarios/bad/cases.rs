@@ -157,7 +157,7 @@ pub(crate) fn all() -> Vec<Case> {
             spec: json!({}),
             check: "NameCollision",
             target: "Service collision-chatd",
-            words: &["not of this resource", "rename"],
+            words: &["does not belong to this resource", "rename"],
             condition: STALLED,
             ..Case::default()
         },
