@@ -1,6 +1,6 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
 //!
-//! `observe` reads the state of the cluster, and `validate` checks the spec. `bootstrap` decides what a fleet needs next, `plan` which objects should
+//! `observe` has the types of what was observed, and `validate` checks the spec. `bootstrap` decides what a fleet needs next, `plan` which objects should
 //! exist, and `status` what to report. All of these are pure. Only `edge` talks to the API server and to vaults, by `apply`, `lease` and `vaults`.
 #![forbid(unsafe_code)]
 

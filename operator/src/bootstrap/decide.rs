@@ -28,7 +28,7 @@ pub fn decide(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
     let decision = next(f, journal);
     match decision.verdict {
-        // A root that is published again does not make an initialised fleet new.
+        // Repair steps such as publishing the root again must not show an initialised fleet as Bootstrapping.
         Verdict::Bootstrapping(_) if journal.stage == Stage::Initialised => {
             Decision { verdict: Verdict::Made, ..decision }
         }

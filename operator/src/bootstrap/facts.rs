@@ -189,7 +189,7 @@ pub enum Verdict {
 /// What is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Actions, in order. The first that fails ends the pass.
+    /// Actions, in order. The first that fails ends the stage. The pass still reports.
     pub actions: Vec<Action>,
     /// What the fleet waits for.
     pub waits: Vec<Trouble>,

@@ -18,7 +18,7 @@ use crate::labels::MANAGER;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 
 /// Optional fields of the status. A merge must name those that it removes.
-const COME_AND_GO: [&str; 10] = [
+const OPTIONAL_FIELDS: [&str; 10] = [
     "phase",
     "conditions",
     "fleet",
@@ -104,7 +104,7 @@ async fn patch(
 fn complete(status: &BackupKeyVaultStatus) -> Value {
     let mut value = json!(status);
     if let Some(fields) = value.as_object_mut() {
-        for field in COME_AND_GO.into_iter().chain(["chatd"]) {
+        for field in OPTIONAL_FIELDS.into_iter().chain(["chatd"]) {
             fields.entry(field).or_insert(Value::Null);
         }
     }

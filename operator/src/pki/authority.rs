@@ -20,8 +20,8 @@ pub enum AuthorityDue {
     Make,
     /// Make the next authority, which is only trusted. The current one is in the last third of its validity.
     MakeNext,
-    /// Start the overlap now: every leaf comes with the next authority, or no leaf is signed by the old one.
-    Mark,
+    /// Write the current time as the start of the overlap: every leaf comes with the next authority, or no leaf is signed by the old one.
+    StartOverlap,
     /// Let the next authority sign: it has been trusted for the overlap. The old one stays trusted.
     Promote,
     /// Remove the old authority: no leaf has been signed by it for the overlap.
@@ -49,7 +49,7 @@ pub fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now:
     let Some(current) = seen.current else { return AuthorityDue::Make };
     let overlap = |ready: bool, then: AuthorityDue| match seen.since {
         _ if !ready => AuthorityDue::Nothing,
-        None => AuthorityDue::Mark,
+        None => AuthorityDue::StartOverlap,
         Some(since) if now >= since.saturating_add(OVERLAP) => then,
         Some(_) => AuthorityDue::Nothing,
     };
@@ -172,13 +172,13 @@ mod tests {
         // The age of the next authority does not matter. Every leaf must have it, and then the overlap must pass.
         let next = SeenAuthorities { next: Some(&other), ..at };
         assert_eq!(authority_due(next, false, false, 8_999_999), AuthorityDue::Nothing);
-        assert_eq!(authority_due(next, true, false, 8_000_000), AuthorityDue::Mark);
+        assert_eq!(authority_due(next, true, false, 8_000_000), AuthorityDue::StartOverlap);
         let next = SeenAuthorities { since: Some(8_000_000), ..next };
         assert_eq!(authority_due(next, true, false, 8_000_000 + OVERLAP - 1), AuthorityDue::Nothing);
         assert_eq!(authority_due(next, true, false, 8_000_000 + OVERLAP), AuthorityDue::Promote);
         let old = SeenAuthorities { old: Some(&other), ..at };
         assert_eq!(authority_due(old, true, true, 1), AuthorityDue::Nothing);
-        assert_eq!(authority_due(old, true, false, 1), AuthorityDue::Mark);
+        assert_eq!(authority_due(old, true, false, 1), AuthorityDue::StartOverlap);
         let old = SeenAuthorities { since: Some(1), ..old };
         assert_eq!(authority_due(old, true, false, OVERLAP), AuthorityDue::Nothing);
         assert_eq!(authority_due(old, true, false, 1 + OVERLAP), AuthorityDue::Retire);

@@ -21,45 +21,45 @@ pub(crate) struct Cli {
     /// Print one JSON object instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say nothing but errors and results.
+    /// Print only errors and results.
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a random backup key and lay it under a password in the vault.
+    /// Make a random backup key and store it in the vault, protected by a password.
     ///
-    /// On a device that has the account's key already this sets a new password for that key, without asking for the old one: the key itself is the proof. After
-    /// `bkv delete` it makes a new key, and puts the deleted one aside. A device with a 64-digit key is refused: that key is never sent anywhere.
+    /// On a device that already has the account's key, this sets a new password for that key. It does not ask for the old password, because the key itself is
+    /// the proof. After `bkv delete` it makes a new key and puts the deleted one aside. It refuses a device with a 64-digit key: that key is never sent anywhere.
     Register(Register),
     /// Get the key back with the password, and keep it in this device's state.
     ///
-    /// Refused, before any try is spent, where the state holds a 64-digit key or another account's.
+    /// If the state holds a 64-digit key or the key of another account, the command refuses before it spends a try.
     Recover(Recover),
-    /// Encrypt a folder into one file in another (a cloud drive's, say).
+    /// Encrypt a folder into one file in another folder, for example that of a cloud drive.
     ///
     /// Kept are files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and set-group-id
-    /// bits. Hard links become files of their own. Pipes, sockets and devices are left out and said. If the backups' own folder lies in the folder that is
-    /// backed up, it is left out and said. A killed backup leaves a file ending in `.partial`; the next one of the same name takes it away.
+    /// bits. Hard links become separate files. Pipes, sockets and devices are left out, and so is the backups' own folder if it lies in the folder that is
+    /// backed up; the command lists them. A killed backup leaves a file that ends in `.partial`. The next backup of the same name removes it.
     Backup(Backup),
-    /// Decrypt a backup; nothing appears at the destination before all of it is proved genuine.
+    /// Decrypt a backup. Nothing appears at the destination before the whole backup is proved genuine.
     ///
     /// Everything that can be checked without the vault is checked before a try is spent. With this device's own key and a token, the vault is asked which
-    /// backup is the newest; if it can't be, that is said. A restore that is killed leaves a folder beside the destination, ending in `.restoring`, readable
-    /// for you only; the next restore to the same destination takes it away.
+    /// backup is the newest. If no vault answers, the command reports that. A killed restore leaves a folder beside the destination that ends in `.restoring` and
+    /// that only you can read. The next restore to the same destination removes it.
     Restore(Restore),
-    /// What the vaults say of your key: signed by them, over a fresh nonce.
+    /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),
     /// Change the password.
     #[command(subcommand)]
     Password(PasswordCommand),
     /// Remove your key from the vault, for good.
     Delete(Delete),
-    /// The 64 hexadecimal digits that can stand in for a password.
+    /// Use 64 hexadecimal digits instead of a password.
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show a backup's header without its key.
@@ -67,10 +67,10 @@ pub(crate) enum Command {
         /// A `.bkv` file.
         file: PathBuf,
     },
-    /// The fleet's root: make it, look at what asks for its signature, sign. Made for a machine without network.
+    /// Create a fleet's root key, show documents, sign them. Meant for a machine without network.
     #[command(subcommand)]
     Ceremony(CeremonyCommand),
-    /// A whole fleet on this machine, for trying things. Protects nothing.
+    /// Run a whole fleet on this machine, to try the system. It protects nothing.
     #[command(subcommand)]
     Dev(DevCommand),
 }
@@ -86,8 +86,8 @@ pub(crate) struct Online {
     pub token: PathBuf,
     #[command(flatten)]
     pub device: Device,
-    /// Give up after this many seconds. Within that time the same attempt is repeated, which costs one try at most; one that has begun when time is up may
-    /// have cost its try, and the error says so. A right password gives all tries back.
+    /// Give up after this many seconds. Until then the same attempt is repeated, which costs one try at most. If time is up after the attempt began, the try may
+    /// be spent, and the error tells you. A right password gives all tries back.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub timeout: u64,
 }
@@ -168,9 +168,9 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A `.bkv` file, or a folder: its newest backup of this account and key is taken, others are passed over and named.
+    /// A `.bkv` file, or a folder. From a folder the newest backup of this account and key is taken; the command lists the others.
     pub from: PathBuf,
-    /// Where to put what was backed up. Must not exist yet.
+    /// Where to write the restored folder. It must not exist yet.
     #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
     /// Restore an older backup than the newest one known.
@@ -187,7 +187,7 @@ pub(crate) struct Restore {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PasswordCommand {
-    /// Prove the old password, then lay the same key under a new one.
+    /// Prove the old password, then protect the same key by a new one.
     Change {
         #[command(flatten)]
         online: Online,
@@ -206,19 +206,19 @@ pub(crate) enum PasswordCommand {
 pub(crate) struct Delete {
     #[command(flatten)]
     pub online: Online,
-    /// Don't ask.
+    /// Don't ask for confirmation.
     #[arg(long)]
     pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a key for the 64-digit mode: it lies on this device only, and nothing is ever sent to a vault.
+    /// Make a key for the 64-digit mode. It is kept on this device only and never sent to a vault.
     New {
         #[command(flatten)]
         device: Device,
     },
-    /// Show this device's key as 64 hexadecimal digits. Whoever sees them can read every backup.
+    /// Show this device's key as 64 hexadecimal digits. Anybody who sees them can read every backup.
     Show {
         #[command(flatten)]
         device: Device,
@@ -241,20 +241,20 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CeremonyCommand {
-    /// Make a root key and the root file that clients and vaults are pinned to.
+    /// Make a root key, and the root file that clients and vaults pin.
     Root {
         /// Where the private key goes (0600). Keep it off every network.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// Where the root file goes: public, to be handed to everybody.
+        /// Where the root file goes. It is public: give it to everybody.
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
     },
-    /// Show what a document says, with the fingerprints to compare aloud.
+    /// Show the contents of a document, with the fingerprints to compare aloud.
     Show {
         /// A document, signed or not.
         document: PathBuf,
-        /// The root file; signatures are checked against it.
+        /// The root file, to check the signatures against.
         #[arg(long, value_name = "FILE")]
         root: Option<PathBuf>,
     },
@@ -265,13 +265,13 @@ pub(crate) enum CeremonyCommand {
         /// The root's private key.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// The root file, so that nothing of another fleet is signed.
+        /// The root file. A document of another fleet is refused.
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
         /// Where the signed document goes.
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
-        /// Don't ask.
+        /// Don't ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -290,22 +290,22 @@ pub(crate) enum DevCommand {
     Up {
         #[command(flatten)]
         dir: DevDir,
-        /// Number of regions: 1, 3 or 5. Fixed when the fleet is made, as all of these are. [default: 3]
+        /// Number of regions: 1, 3 or 5. Like all of these options, it is fixed once the fleet is made. [default: 3]
         #[arg(long)]
         regions: Option<u8>,
         /// Number of shards. [default: 4]
         #[arg(long)]
         shards: Option<u16>,
-        /// Milliseconds to wait after the 1st, 2nd … failure. A real fleet's are minutes to days. [default: 0]
+        /// Milliseconds to wait after the 1st, 2nd … failure. In a real fleet these are minutes to days. [default: 0]
         #[arg(long, value_delimiter = ',')]
         waits_ms: Option<Vec<u64>>,
-        /// How long the last try may stay open, milliseconds. A real fleet's is a day. [default: 10000]
+        /// Milliseconds that the last try may stay open. In a real fleet it is a day. [default: 10000]
         #[arg(long)]
         last_try_ms: Option<u64>,
-        /// Failures after which an account locks, counted from its registration. [default: 100]
+        /// Number of failures after which an account locks, counted from its registration. [default: 100]
         #[arg(long)]
         lifetime_failures: Option<u32>,
-        /// Without Postgres: metadata is always stale.
+        /// Run without Postgres. Metadata is then always stale.
         #[arg(long)]
         no_postgres: bool,
         /// For `make bench` only: a development policy whose floor allows records without key stretching. `bkv` itself can't use it.
@@ -317,18 +317,18 @@ pub(crate) enum DevCommand {
         #[command(flatten)]
         dir: DevDir,
     },
-    /// What runs, where, and how it is.
+    /// Show which programs run, on which ports, and their health.
     Status {
         #[command(flatten)]
         dir: DevDir,
     },
     /// Print tokens for a subject, as a real app would get them from its identity provider.
     Token {
-        /// Who: any name.
+        /// Name of the subject. Any name will do.
         subject: String,
         #[command(flatten)]
         dir: DevDir,
-        /// Valid for this many seconds.
+        /// Lifetime of the tokens in seconds.
         #[arg(long, default_value_t = 3600)]
         ttl: u64,
     },
@@ -339,7 +339,7 @@ pub(crate) enum DevCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Region {
-    /// Its name.
+    /// Name of the region.
     pub region: String,
     #[command(flatten)]
     pub dir: DevDir,
@@ -347,14 +347,14 @@ pub(crate) struct Region {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegionCommand {
-    /// SIGTERM: it steps down first.
+    /// Send SIGTERM. The vault steps down first.
     Stop(Region),
-    /// SIGKILL.
+    /// Send SIGKILL.
     Kill(Region),
-    /// SIGSTOP: it hangs.
+    /// Send SIGSTOP. The vault hangs.
     Pause(Region),
-    /// SIGCONT.
+    /// Send SIGCONT.
     Resume(Region),
-    /// Start it again.
+    /// Start the vault again.
     Start(Region),
 }

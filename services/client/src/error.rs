@@ -256,7 +256,7 @@ impl Error {
                 "Finish on the device that began it, or set a new password from a device that still has the key."
             }
             Self::LastTryDeclined => {
-                "Nothing was sent. Agree to use the last try, or set a new password from a device that still has the key."
+                "No try was spent. Agree to use the last try, or set a new password from a device that still has the key."
             }
             Self::Superseded => "Another device tried at the same time. Try again when it is done.",
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",

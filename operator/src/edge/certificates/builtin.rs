@@ -57,7 +57,7 @@ pub(super) async fn builtin(
             since: None,
             ..a
         }),
-        (AuthorityDue::Mark, Some(a)) => Some(Authorities { since: Some(at), ..a }),
+        (AuthorityDue::StartOverlap, Some(a)) => Some(Authorities { since: Some(at), ..a }),
         (AuthorityDue::Promote, Some(a)) => Some(a.promoted()),
         (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, since: None, ..a }),
         (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),

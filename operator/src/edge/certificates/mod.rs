@@ -1,4 +1,5 @@
-//! Stage: certificates. Pods wait for them, so they come before the plan. The operator reaches the vaults' admin ports with its own one.
+//! Stage: certificates. Pods wait for them, so they come before the plan. The operator uses its own certificate (role admin) at the
+//! vaults' admin ports.
 
 mod authorities;
 mod builtin;

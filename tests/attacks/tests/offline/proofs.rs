@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha512};
 use crate::seized::{Attempt, account, attempts, commitments, evaluation, share, vaults};
 
 struct Seen {
-    /// As both hashes of the proof take it in: `services/wire/src/toprf/proof.rs`.
+    /// As both hashes of the proof take it in: `services/crypto/src/toprf/proof.rs`.
     statement: Vec<u8>,
     public: Element,
     seed: [u8; 32],

@@ -25,10 +25,10 @@ type End = (LogId, Hash);
 
 /// Confirms the attacker's own snapshots when honest vaults ask the voters.
 #[derive(Default)]
-struct Mouth(Mutex<[u8; 32]>);
+struct LyingVoter(Mutex<[u8; 32]>);
 
 #[async_trait::async_trait]
-impl Incoming for Mouth {
+impl Incoming for LyingVoter {
     async fn call(&self, _: NodeId, body: Body) -> Body {
         match body {
             Body::Digest(_) => {
@@ -46,7 +46,7 @@ impl Incoming for Mouth {
 
 pub struct Leader {
     pub node: NodeId,
-    mouth: Arc<Mouth>,
+    voter: Arc<LyingVoter>,
     _stop: DropGuard,
     peers: Peers,
     votes: BTreeMap<u16, Vote>,
@@ -67,17 +67,17 @@ impl Leader {
         let admitted = Admitted::default();
         admitted.set(fleet.list.clone());
         let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].identity.tls.clone());
-        let (mouth, stop) = (Arc::new(Mouth::default()), CancellationToken::new());
+        let (voter, stop) = (Arc::new(LyingVoter::default()), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();
-        listen(network.as_ref(), own, key.clone(), admitted.clone(), mouth.clone(), stop.clone(), &tasks)
+        listen(network.as_ref(), own, key.clone(), admitted.clone(), voter.clone(), stop.clone(), &tasks)
             .await
             .unwrap();
         let peers = Peers::new(admitted, key, addresses, network);
         let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
         Self {
             node,
-            mouth,
+            voter,
             _stop: stop.drop_guard(),
             peers,
             votes: heads.into_iter().map(|(shard, (vote, _))| (shard, vote)).collect(),
@@ -200,7 +200,7 @@ impl Leader {
         snapshot: &(Head, Vec<Row>),
     ) -> Result<(), String> {
         if let Some(first) = snapshot.1.iter().min_by_key(|r| r.id) {
-            *self.mouth.0.lock().unwrap() = digest(Some(&first.account)).0;
+            *self.voter.0.lock().unwrap() = digest(Some(&first.account)).0;
         }
         let chunk = p::SnapshotChunk {
             shard: u32::from(shard),
