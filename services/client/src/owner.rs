@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::fault::{Fault, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed::{OwnerKey, owner_key};
+use crate::trusted::VaultClock;
 
 /// How long an owner's signature holds: long enough for every repetition, short enough that an attacker who withholds one can use it only briefly.
 const VALID_MS: u64 = 10 * 60 * 1000;
@@ -77,7 +78,7 @@ impl Client {
                 State::Deleted => return Err(Error::Deleted.into()),
             }
             let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
-            signed.insert(self.sign(&entered, says.generation, &owner, what)).clone()
+            signed.insert(self.sign(&entered, says.generation, &owner, what)?).clone()
         };
         let reference = signature.operation.clone();
         let id = session.ask(message(signature))?;
@@ -86,17 +87,24 @@ impl Client {
         receipt::verify(&entered.trusted, entered.clock, &entered.account, kind, &reference, done.receipt)
     }
 
-    /// Signs an operation for the live generation. It expires by the vault's clock, because replicas compare it with entry times.
+    /// Signs an operation for the live generation. Replicas compare the expiry with entry times.
+    ///
+    /// It counts from the earlier of the vault's clock and this device's. By the vault's alone, a rooted leader that claims a time years ahead could keep
+    /// the signature back and use it in all that time.
     pub(crate) fn sign(
         &self,
         entered: &Entered,
         generation: Generation,
         owner: &OwnerKey,
         what: &Operation<'_>,
-    ) -> p::OwnerSignature {
+    ) -> Result<p::OwnerSignature, Error> {
         let list = entered.trusted.admission();
         let operation = OperationId(self.runtime.bytes());
-        let expires = entered.clock.vault.plus(VALID_MS);
+        let VaultClock { now, vault } = entered.clock;
+        let expires = now.min(vault).plus(VALID_MS);
+        if expires < vault {
+            return Err(Error::ClockWrong { by_ms: entered.clock.offset_ms() });
+        }
         let owned = Owned {
             lineage: &list.lineage,
             era: list.era,
@@ -106,10 +114,10 @@ impl Client {
             expires,
         };
         let signature = owner.sign(&statement::owner(&owned, what));
-        p::OwnerSignature {
+        Ok(p::OwnerSignature {
             operation: operation.0.to_vec().into(),
             expires_ms: expires.0,
             signature: signature.0.to_vec().into(),
-        }
+        })
     }
 }

@@ -185,7 +185,7 @@ impl Client {
         if live {
             let owner = sealed::owner_key(r.key.as_bytes(), &trusted.admission().lineage, &entered.account);
             let what = statement::Operation::Register(&draft.hash);
-            draft.owner = Some(self.sign(entered, generation, &owner, &what));
+            draft.owner = Some(self.sign(entered, generation, &owner, &what)?);
         }
         Ok(draft)
     }

@@ -4,8 +4,10 @@ use bkv_client::backup::{Series, expect, newest};
 use bkv_client::{BackupKey, Error, KeyName, RecoverOptions, State};
 use bkv_core::id::Hash;
 use bkv_stream::Header;
+use bkv_wire::proto::inner::request::Operation;
 
 use crate::memory_fleet::Cut;
+use crate::memory_fleet::keys::START;
 use crate::recover::{PASSWORD, registered};
 
 #[tokio::test]
@@ -25,6 +27,26 @@ async fn s16_delete_needs_the_owner_and_is_done_once() {
         assert_ne!(e, Error::LastTryDeclined);
         assert_eq!(vaults.state().charged, 0);
     }
+}
+
+/// S16: a rooted leader claims a later time and keeps the signed Delete back. It must not be able to use the signature then.
+#[tokio::test]
+async fn s16_a_leader_whose_clock_is_ahead_gets_no_signature_for_later() {
+    const MINUTE: u64 = 60_000;
+    let (vaults, key) = registered().await;
+    let key = BackupKey::from_bytes(&key);
+    vaults.state().ahead_ms = 366 * 24 * 60 * MINUTE;
+    let e = vaults.client().delete(&key).await.unwrap_err();
+    assert!(matches!(e, Error::ClockWrong { .. }), "{e:?}");
+    vaults.state().ahead_ms = 9 * MINUTE;
+    vaults.client().delete(&key).await.unwrap();
+    let expiries: Vec<u64> = (vaults.state().log.iter())
+        .filter_map(|r| match &r.operation {
+            Some(Operation::Delete(d)) => Some(d.owner.as_ref().unwrap().expires_ms),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(expiries, [START + 10 * MINUTE]);
 }
 
 #[tokio::test]

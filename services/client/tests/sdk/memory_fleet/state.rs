@@ -71,6 +71,8 @@ pub struct State {
     replayed: Option<p::Attestations>,
     /// Another device begins an attempt just before the next Begin.
     pub rival: bool,
+    /// The leader claims to be ahead by this time.
+    pub ahead_ms: u64,
     // observations of the test
     pub requests: u64,
     pub connections: u64,
@@ -129,6 +131,7 @@ impl State {
             unreachable: VecDeque::new(),
             nobody_leads: false,
             rival: false,
+            ahead_ms: 0,
             replayed: None,
             requests: 0,
             connections: 0,
@@ -270,7 +273,7 @@ impl State {
                 vec![Answer::Opened(p::Opened {
                     account: self.account.0.to_vec().into(),
                     attestations,
-                    time_ms: START,
+                    time_ms: START + self.ahead_ms,
                     admission: self.admission().number,
                     policy: self.policy().number,
                 })]
