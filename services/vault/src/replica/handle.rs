@@ -229,6 +229,12 @@ impl Replica {
         }
     }
 
+    /// True if this replica may speak for its state: it evaluates, attests and acknowledges. Until it has shown that its disk is not an old one, its state
+    /// may be older than what it has told before, and a leader of its own choice could feed it a made-up history.
+    pub fn is_verified(&self) -> bool {
+        self.status.borrow().phase == Phase::Verified
+    }
+
     /// Why the shard is halted until an operator has looked at it.
     pub fn halted(&self) -> Option<String> {
         self.state.log.halted()

@@ -22,6 +22,9 @@ impl Vault {
         deadline: Instant,
     ) -> Result<p::Acknowledgement, RegionError> {
         replica.wait_durable(index, deadline).await?;
+        if !replica.is_verified() {
+            return Err(RegionError::Unverified);
+        }
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         // The caller's index may be too low. Wait until the acknowledged registration is on this disk.
         replica.wait_durable(account.changed, deadline).await?;

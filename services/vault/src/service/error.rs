@@ -26,6 +26,9 @@ pub enum RegionError {
     /// The shard is halted until an operator has looked at it.
     #[error("halted: {0}")]
     Halted(String),
+    /// The replica is joining, catching up or quarantined.
+    #[error("this replica has not shown yet that its disk is not an old one")]
+    Unverified,
     /// The shard has no fleet yet.
     #[error("this shard has no fleet yet")]
     NotInitialised,
@@ -75,6 +78,7 @@ impl RegionError {
             | Self::Keeper(_)
             | Self::Toprf(_)
             | Self::Halted(_)
+            | Self::Unverified
             | Self::NotInitialised
             | Self::NotAdmitted
             | Self::NoBootKey

@@ -30,6 +30,9 @@ impl Vault {
         if let Some(why) = replica.halted() {
             return Err(RegionError::Halted(why));
         }
+        if !replica.is_verified() {
+            return Err(RegionError::Unverified);
+        }
         let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;

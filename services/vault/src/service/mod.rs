@@ -317,13 +317,16 @@ impl Vault {
         })
     }
 
-    /// This region's attestation of an account's state, over a nonce.
+    /// This region's attestation of an account's state, over a nonce. None unless the replica is verified.
     pub(crate) fn attest(
         &self,
         replica: &Replica,
         id: &AccountId,
         nonce: [u8; 32],
     ) -> Option<p::Attestation> {
+        if !replica.is_verified() {
+            return None;
+        }
         let (fleet, slot) = (replica.fleet()?, self.slot()?);
         let index = replica.applied();
         let account = replica.account(id).ok()?;

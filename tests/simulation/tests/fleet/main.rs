@@ -8,6 +8,7 @@ mod clock_skew;
 mod durability;
 mod faults;
 mod repetition;
+mod unverified;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         faults::s27_clocks_that_jump_cost_nothing,
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
+        unverified::s24_a_quarantined_region_neither_evaluates_nor_attests_nor_acknowledges,
     ];
     Harness { prepare: Box::new(token::prepare), deadline: token::deadline(), skip: token::missing() }
         .run(cases)
