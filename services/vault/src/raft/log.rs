@@ -144,6 +144,22 @@ impl Log {
         Ok((entry.log_id == *id).then_some(hash))
     }
 
+    /// The id of the entry at this index, if the log still has it.
+    pub(crate) fn id_at(&self, index: u64) -> Result<Option<LogId>, StoreError> {
+        {
+            let inner = self.lock();
+            let known = [inner.last, inner.purged].into_iter().flatten().find(|k| k.0.index == index);
+            if let Some((id, _)) = known {
+                return Ok(Some(id));
+            }
+            if let Some((e, ..)) = inner.recent.get(&index) {
+                return Ok(Some(e.log_id));
+            }
+        }
+        let row = self.store.get(&Place::numbered(Table::Log, self.shard, index))?;
+        row.map(|row| read_row(&row).map(|(entry, _)| entry.log_id)).transpose()
+    }
+
     /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
     /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them. With debug assertions it panics.
     pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {

@@ -2,6 +2,7 @@
 //! `docs/decisions`): votes are read as uncommitted, and a group starts only after joining has allowed it.
 
 mod apply;
+pub(crate) mod bounds;
 mod export;
 pub mod floor;
 pub(crate) mod install;

@@ -20,6 +20,7 @@ use openraft::{AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snaps
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bounds::Bounds;
 use super::state::State;
 use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
@@ -75,11 +76,18 @@ fn failed(e: &PeerError) -> Failed {
     }
 }
 
-fn garbled(e: &Malformed) -> Failed {
+fn garbled<E: std::error::Error + 'static>(e: &E) -> Failed {
     RPCError::Network(NetworkError::new(e))
 }
 
 impl Conn {
+    /// A vote in an answer. One that is out of bounds never reaches Raft.
+    fn vote_of(&self, v: Option<p::Vote>) -> Result<Vote, AnyError> {
+        let vote = vote_in(v).map_err(|e| AnyError::new(&e))?;
+        Bounds::at(self.net.state.clock.now_ms()).vote(&vote).map_err(|e| AnyError::new(&e))?;
+        Ok(vote)
+    }
+
     async fn raft(&self, call: p::raft_call::Call, ttl: Duration) -> Result<p::raft_answer::Answer, Failed> {
         let call = p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) };
         self.net.peers.raft(self.target, call, Instant::now() + ttl).await.map_err(|e| failed(&e))
@@ -125,7 +133,8 @@ impl Conn {
             let Body::SnapshotAnswer(answer) = answer else {
                 return Err(StreamingError::Network(NetworkError::new(&Malformed("snapshot answer"))));
             };
-            let theirs = vote_in(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
+            let theirs =
+                self.vote_of(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
             if last || theirs > vote {
                 return Ok(SnapshotResponse::new(theirs));
             }
@@ -179,7 +188,9 @@ impl RaftNetwork<TypeConfig> for Conn {
                 AppendEntriesResponse::PartialSuccess(id)
             }
             R::Conflict(_) => AppendEntriesResponse::Conflict,
-            R::HigherVote(v) => AppendEntriesResponse::HigherVote(vote_in(Some(v)).map_err(|e| garbled(&e))?),
+            R::HigherVote(v) => {
+                AppendEntriesResponse::HigherVote(self.vote_of(Some(v)).map_err(|e| garbled(&e))?)
+            }
         })
     }
 
@@ -192,7 +203,7 @@ impl RaftNetwork<TypeConfig> for Conn {
             .raft(p::raft_call::Call::Vote(call), option.hard_ttl().max(Duration::from_millis(500)))
             .await?;
         let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
-        let vote = vote_in(a.vote).map_err(|e| garbled(&e))?;
+        let vote = self.vote_of(a.vote).map_err(|e| garbled(&e))?;
         Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))
     }
 

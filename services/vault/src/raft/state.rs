@@ -196,6 +196,11 @@ impl State {
         self.store.get(&self.floor_place(id))?.map(|row| read("floor", &row)).transpose()
     }
 
+    /// The last applied entry.
+    pub(crate) fn applied_id(&self) -> Option<LogId> {
+        self.lock().applied
+    }
+
     pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
         self.lock().fleet.clone()
     }

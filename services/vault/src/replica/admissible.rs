@@ -1,5 +1,7 @@
 //! Checks on calls from other vaults before Raft sees them, and how they are refused.
 
+use std::collections::BTreeSet;
+
 use bkv_core::command::Batch;
 use bkv_core::id::{NodeId, Time};
 use bkv_wire::proto::peer as p;
@@ -9,7 +11,8 @@ use super::context::Context;
 use super::handle::Replica;
 use super::status::Phase;
 use crate::peer::Body;
-use crate::raft::types::{Entry, Membership};
+use crate::raft::bounds::{Bounds, OutOfBounds};
+use crate::raft::types::{Entry, LogId, Membership, Vote};
 
 /// Why entries or a snapshot do not reach the log.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +23,16 @@ pub(super) enum Inadmissible {
     Future(&'static str),
     #[error("no admission list is in force on this vault")]
     NoAdmission,
-    #[error("node {0} is not on the admission list")]
-    Stranger(u64),
+    #[error("a membership of other nodes than the admission list names")]
+    Membership,
+    #[error("entries that do not follow each other")]
+    Order,
+    #[error("an entry of a later term than its leader's")]
+    Term,
+    #[error("node {0} has another entry than this replica has applied at {1}")]
+    Settled(u64, LogId),
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
 }
 
 /// Entries whose time is further ahead of this vault's clock are refused on arrival.
@@ -50,11 +61,42 @@ impl Context {
                     let batch: Batch = minicbor::decode(&b.0)?;
                     self.in_time("an entry", batch.time)?;
                 }
-                EntryPayload::Membership(m) => self.no_strangers(m)?,
+                EntryPayload::Membership(m) => self.whole(m)?,
                 EntryPayload::Blank => {}
             }
         }
         Ok(())
+    }
+
+    /// Refuses an append whose numbers are impossible, or that names another entry where this replica has applied one.
+    pub(super) fn ordered(
+        &self,
+        from: NodeId,
+        r: &Replica,
+        vote: &Vote,
+        previous: Option<&LogId>,
+        entries: &[Entry],
+        committed: Option<&LogId>,
+    ) -> Result<(), Inadmissible> {
+        let bounds = self.bounds();
+        for id in previous.into_iter().chain(committed).chain(entries.iter().map(|e| &e.log_id)) {
+            bounds.id(id)?;
+        }
+        let first = previous.map_or(0, |id| id.index + 1);
+        if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
+            return Err(Inadmissible::Order);
+        }
+        if entries.iter().any(|e| e.log_id.leader_id.term > vote.leader_id.term) {
+            return Err(Inadmissible::Term);
+        }
+        // What is purged can't be compared any more.
+        let other = |id: &LogId| r.state.log.id_at(id.index).ok().flatten().is_some_and(|ours| ours != *id);
+        // A leader of the past may still hold such an entry, uncommitted. Raft refuses its vote.
+        let past = r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
+        match previous.filter(|id| !past && id.index <= r.applied() && other(id)) {
+            Some(id) => Err(Inadmissible::Settled(from.0, *id)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn in_time(&self, what: &'static str, time: Time) -> Result<(), Inadmissible> {
@@ -64,10 +106,21 @@ impl Context {
         Ok(())
     }
 
-    pub(super) fn no_strangers(&self, m: &Membership) -> Result<(), Inadmissible> {
+    /// Refuses a membership unless every member of the admission list votes in it, and nobody else is in it. Without the honest members a rooted vault would be a
+    /// majority alone, and they would stay learners.
+    pub(super) fn whole(&self, m: &Membership) -> Result<(), Inadmissible> {
         let list = self.admitted.get().ok_or(Inadmissible::NoAdmission)?;
-        m.nodes()
-            .find(|(id, _)| list.node(NodeId(**id)).is_none())
-            .map_or(Ok(()), |(stranger, _)| Err(Inadmissible::Stranger(*stranger)))
+        let members: BTreeSet<u64> = list.members.iter().map(|m| m.node.0).collect();
+        let nodes: BTreeSet<u64> = m.nodes().map(|(id, _)| *id).collect();
+        let voters = m.get_joint_config();
+        if nodes == members && voters.iter().all(|v| *v == members) && !voters.is_empty() {
+            Ok(())
+        } else {
+            Err(Inadmissible::Membership)
+        }
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds::at(self.clock.now_ms())
     }
 }

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::handle::Replica;
 use super::join;
 use super::status::{Phase, ShardStatus};
+use crate::raft::bounds::Bounds;
 use crate::raft::network::Net;
 use crate::raft::types::{Raft, position};
 
@@ -50,7 +51,9 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
-        match join::round(shard, inner.node, &voters, &log, &inner.peers).await {
+        match join::round(shard, inner.node, &voters, &log, &inner.peers, Bounds::at(inner.clock.now_ms()))
+            .await
+        {
             Decision::Verified { ballot } => break (ballot, None),
             Decision::CatchUp { ballot, until } => break (ballot, Some(until)),
             Decision::Quarantine(why) => {

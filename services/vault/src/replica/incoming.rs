@@ -7,6 +7,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 
 use super::admissible::{halt, refuse};
 use super::context::Context;
+use super::cut::Append;
 use super::handle::Replica;
 use super::join;
 use super::status::Phase;
@@ -83,6 +84,9 @@ impl Context {
         if vote.leader_id.node_id != from.0 {
             return refuse_raft("an append in another node's name");
         }
+        if let Err(error) = self.bounds().vote(&vote) {
+            return refuse_raft(error.to_string());
+        }
         let previous = a.previous.as_ref().map(log_id_in);
         // A former leader that hung or was cut off may still hold uncommitted entries where others have been applied here. That is no fork: Raft
         // refuses its outdated vote. Check this after a contradiction is found, because a newer leader's append may arrive in between.
@@ -110,6 +114,10 @@ impl Context {
                 Err(e) => return refuse_raft(e.to_string()),
             }
         }
+        let committed = a.committed.as_ref().map(log_id_in);
+        if let Err(error) = self.ordered(from, r, &vote, previous.as_ref(), &entries, committed.as_ref()) {
+            return refuse_raft(error.to_string());
+        }
         if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied())
             && !is_past()
         {
@@ -117,19 +125,17 @@ impl Context {
             halt(r, why.clone());
             return refuse_raft(why);
         }
-        let first = previous.as_ref().map_or(0, |id| id.index + 1);
-        if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
-            return refuse_raft("entries that do not follow each other");
-        }
         if let Err(error) = self.acceptable(&entries) {
             tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
             return refuse_raft(error.to_string());
         }
+        let append = Append { previous, entries, committed };
+        let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());
         let rpc = AppendEntriesRequest {
             vote,
-            prev_log_id: previous,
-            entries,
-            leader_commit: a.committed.as_ref().map(log_id_in),
+            prev_log_id: append.previous,
+            entries: append.entries,
+            leader_commit: append.committed,
         };
         let result = match raft.append_entries(rpc).await {
             Ok(AppendEntriesResponse::Success) => R::Success(true),
@@ -155,10 +161,16 @@ impl Context {
             return refuse_raft("catching up");
         }
         let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        let last = v.last.as_ref().map(log_id_in);
+        let bounds = self.bounds();
+        if let Err(error) = bounds.vote(&vote).and_then(|()| last.as_ref().map_or(Ok(()), |id| bounds.id(id)))
+        {
+            return refuse_raft(error.to_string());
+        }
         if vote.leader_id.node_id != from.0 {
             return refuse_raft("a request for votes in another node's name");
         }
-        match raft.vote(VoteRequest::new(vote, v.last.as_ref().map(log_id_in))).await {
+        match raft.vote(VoteRequest::new(vote, last)).await {
             Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: Some(vote_out(&answer.vote)),
                 granted: answer.vote_granted,

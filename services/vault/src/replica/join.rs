@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::peer::{Body, Peers};
+use crate::raft::bounds::Bounds;
 use crate::raft::log::Log;
 use crate::raft::network::Acknowledged;
 use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_in, vote_out};
@@ -28,7 +29,14 @@ pub(crate) fn mine(node: NodeId, log: &Log) -> Mine {
 }
 
 /// Asks all other voters once and decides.
-pub(crate) async fn round(shard: u16, me: NodeId, voters: &[NodeId], log: &Log, peers: &Peers) -> Decision {
+pub(crate) async fn round(
+    shard: u16,
+    me: NodeId,
+    voters: &[NodeId],
+    log: &Log,
+    peers: &Peers,
+    bounds: Bounds,
+) -> Decision {
     let mine = mine(me, log);
     let my_last = log.last().map(|l| log_id_out(&l.0));
     let others = voters.iter().copied().filter(|v| *v != me);
@@ -40,14 +48,19 @@ pub(crate) async fn round(shard: u16, me: NodeId, voters: &[NodeId], log: &Log, 
         .await
         .into_iter()
         .filter_map(|(node, answer)| match answer {
-            Ok(Body::Told(t)) => Some((node, told(&t)?)),
+            Ok(Body::Told(t)) => Some((node, told(&t, bounds)?)),
             _ => None,
         })
         .collect();
     join::decide(&mine, voters, &answers)
 }
 
-fn told(t: &p::Told) -> Option<Told> {
+/// None if it is malformed or out of bounds: then the voter counts as one that has not answered.
+fn told(t: &p::Told, bounds: Bounds) -> Option<Told> {
+    for id in [t.last, t.acknowledged].into_iter().flatten() {
+        bounds.position(id.term, id.index).ok()?;
+    }
+    bounds.term(t.vote.map_or(0, |v| v.term)).ok()?;
     let place = |id: Option<p::LogId>| {
         id.map_or_else(LogPosition::default, |id| LogPosition { term: id.term, index: id.index })
     };

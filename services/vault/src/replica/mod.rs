@@ -4,6 +4,7 @@ mod admissible;
 mod batch;
 mod config;
 mod context;
+mod cut;
 mod group;
 mod handle;
 mod heartbeat;

@@ -28,6 +28,9 @@ impl Context {
         if vote.leader_id.node_id != from.0 {
             return refuse("a snapshot in another node's name");
         }
+        if let Err(error) = self.bounds().vote(&vote) {
+            return refuse(error.to_string());
+        }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
         // As for entries: a snapshot from a former leader is no contradiction. The answer contains the newer vote.
         let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
@@ -40,13 +43,17 @@ impl Context {
             Err(e) => return refuse(e.to_string()),
         };
         let Ok(meta) = snapshot_meta(&head) else { return refuse("a snapshot whose head can't be decoded") };
+        let bounds = self.bounds();
+        if let Err(error) = meta.last_log_id.map_or(Ok(()), |id| bounds.id(&id)) {
+            return refuse(error.to_string());
+        }
         if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
             return answer(vote); // a late copy: all of it is applied here
         }
         // As for entries: one message with a time in the future would end every wait and deadline of the shard.
         let fit = self
             .in_time("a snapshot", head.shard.time)
-            .and_then(|()| self.no_strangers(meta.last_membership.membership()));
+            .and_then(|()| self.whole(meta.last_membership.membership()));
         if let Err(error) = fit {
             tracing::error!(shard = r.state.shard, %error, "a snapshot refused on arrival");
             return refuse(error.to_string());

@@ -327,7 +327,9 @@ impl Vault {
         if !replica.is_verified() {
             return None;
         }
-        let (fleet, slot) = (replica.fleet()?, self.slot()?);
+        // Another shard has no row of this account, and would sign that there is no key.
+        let fleet = replica.fleet().filter(|f| f.holds(id))?;
+        let slot = self.slot()?;
         let index = replica.applied();
         let account = replica.account(id).ok()?;
         let a = view::attested(&fleet, id, account.as_deref(), nonce, slot, index);

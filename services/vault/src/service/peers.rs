@@ -72,7 +72,7 @@ impl PeerService for Answers {
                     Some(attestation) => {
                         Body::Attested(p::Attested { attestation: attestation.encode_to_vec().into() })
                     }
-                    None => failed("no fleet yet, or not verified"),
+                    None => failed("no fleet yet, not verified, or an account of another shard"),
                 }
             }
             Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),

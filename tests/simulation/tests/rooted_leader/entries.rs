@@ -220,7 +220,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
         for (payload, why) in [
             (Leader::batch(now().plus(40_000), begin()), "30 s in the future"),
             (Leader::batch(bkv_core::id::Time(u64::MAX), begin()), "30 s in the future"),
-            (Leader::membership(&[leader.node.0, 4711]), "not on the admission list"),
+            (Leader::membership(&[leader.node.0, 4711]), "other nodes than the admission list"),
         ] {
             let entry = leader.entry(to, SHARD, payload);
             let answer = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();

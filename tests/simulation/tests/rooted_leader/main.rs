@@ -3,5 +3,6 @@
 
 mod copies;
 mod entries;
+mod extremes;
 mod histories;
 mod snapshots;

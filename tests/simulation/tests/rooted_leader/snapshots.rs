@@ -323,7 +323,7 @@ const LATER: [(&str, Lie, &str); 7] = [
             let m = openraft::Membership::new(vec![all.keys().copied().collect()], all);
             head.membership = prost::Message::encode_to_vec(&membership_out(&m));
         },
-        "not on the admission list",
+        "other nodes than the admission list",
     ),
 ];
 
