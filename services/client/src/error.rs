@@ -233,6 +233,9 @@ impl Error {
     const fn advice(&self) -> &'static str {
         match self {
             Self::Unfinished { .. } => "Try again later.",
+            Self::WrongPassword { tries_left: 0, .. } => {
+                "That was the last try: the key is destroyed when the time of this try is over. Until then a device that still has the key can save it by setting a new password."
+            }
             Self::WrongPassword { tries_left: 1, .. } => {
                 "One try is left. If it is wrong, the key is destroyed. Use a device that still has the key to set a new password instead."
             }

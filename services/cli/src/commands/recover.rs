@@ -67,12 +67,11 @@ pub(crate) async fn fetch(
     Ok(recovered)
 }
 
-/// Reports a wrong last try as the destruction of the key, which matters more than the wrong password.
+/// A wrong last try ends with the exit code of a destroyed key, which matters more than the wrong password.
 pub(crate) fn destroyed(e: bkv_client::Error) -> Failure {
-    match e {
-        bkv_client::Error::WrongPassword { tries_left: 0, .. } => bkv_client::Error::Destroyed.into(),
-        e => e.into(),
-    }
+    let last = matches!(e, bkv_client::Error::WrongPassword { tries_left: 0, .. });
+    let failure = Failure::from(e);
+    if last { Failure { exit: Exit::Gone, ..failure } } else { failure }
 }
 
 fn notes(out: Output, recovered: &Recovered) {

@@ -24,6 +24,8 @@ pub(super) struct Attempt {
     pub(super) agreed: bool,
     /// `Begin` may have reached a vault: whether it was charged is not known before an answer.
     pub(super) left: bool,
+    /// The vault refused the last `Begin`, because it would be the last try.
+    pub(super) refused_last: bool,
     /// The vault answered `Begin`: it is charged, repeating is free.
     pub(super) begun: bool,
     /// Answers with valid proofs, all to one statement.
@@ -77,6 +79,7 @@ impl Attempt {
             stage: Stage::Blind,
             agreed: false,
             left: false,
+            refused_last: false,
             begun: false,
             answers: Answers::default(),
             wrong: Vec::new(),

@@ -140,8 +140,10 @@ impl Client {
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
     ) -> Result<Recovered, Fault> {
-        // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left.
-        let eager = attempt.agreed || attempt.begun;
+        // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left. An attempt that may be charged already is
+        // repeated at once: then its own charge would look like one try fewer.
+        let eager = attempt.agreed || ((attempt.begun || attempt.left) && !attempt.refused_last);
+        let left_before = attempt.left;
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
         let mut elsewhere = false;
@@ -151,6 +153,7 @@ impl Client {
         let mut pending = entered.pipelined;
         if !eager {
             consider_last_try(&entered, attempt, &options.last_try)?;
+            attempt.refused_last = false;
         }
         loop {
             let id = match pending.take() {
@@ -166,9 +169,10 @@ impl Client {
             match attempt.stage {
                 Stage::Blind => {
                     let evaluated = self.evaluations(&mut session, &entered, attempt, id).await;
-                    // This refusal means that no vault has charged the attempt: a charged one would have been answered again.
+                    // This refusal means that this message was not charged. An earlier one may still arrive.
                     if matches!(&evaluated, Err(Fault::Refused(r)) if r.code() == Code::LastTry) {
-                        attempt.left = false;
+                        attempt.left = left_before;
+                        attempt.refused_last = true;
                     }
                     evaluated?;
                 }
@@ -178,7 +182,8 @@ impl Client {
                     return Err(self.give_up(&mut session, &entered, attempt, id).await?.into());
                 }
             }
-            if options.leave_last_try_open && attempt.wrong_last() {
+            // Without the user's consent this client does not end a last try. A rooted leader may have made it one.
+            if (options.leave_last_try_open || !attempt.agreed) && attempt.wrong_last() {
                 return Err(attempt.wrong_password().unwrap_or(Error::Destroyed).into());
             }
         }

@@ -97,6 +97,31 @@ async fn s09_a_try_that_another_device_took_makes_no_last_try_without_consent() 
     assert_eq!(recovered.key.as_bytes()[..], key[..]);
 }
 
+/// S11: two tries are left, the Begin is charged and its reply is lost. The charge is this attempt's own, and no last try: it goes on without a question.
+#[tokio::test]
+async fn s11_a_lost_reply_makes_no_last_try_of_the_one_before() {
+    for cut in [Cut::After, Cut::Silent] {
+        let (vaults, key) = registered().await;
+        vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+        vaults.state().cut(1, cut);
+        let recovered = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        assert_eq!(recovered.key.as_bytes()[..], key[..]);
+    }
+}
+
+/// S09: a rooted leader makes a last try of an attempt without the user's consent. The client does not end it: a device with the key can save it until its
+/// deadline.
+#[tokio::test]
+async fn s09_a_last_try_without_consent_is_not_ended_by_the_client() {
+    let (vaults, _) = registered().await;
+    vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+    vaults.state().rival = true;
+    vaults.state().claims_consent = true;
+    let e = vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e, Error::WrongPassword { tries_left: 0, .. }), "{e:?}");
+    assert_eq!(vaults.state().account_state(), State::LastTry);
+}
+
 #[tokio::test]
 async fn a_wrong_last_try_can_be_left_open_for_a_rescue() {
     let (vaults, _) = registered().await;

@@ -71,6 +71,8 @@ pub struct State {
     replayed: Option<p::Attestations>,
     /// Another device begins an attempt just before the next Begin.
     pub rival: bool,
+    /// The leader claims that the user agreed to use the last try.
+    pub claims_consent: bool,
     /// The leader claims to be ahead by this time.
     pub ahead_ms: u64,
     // observations of the test
@@ -131,6 +133,7 @@ impl State {
             unreachable: VecDeque::new(),
             nobody_leads: false,
             rival: false,
+            claims_consent: false,
             ahead_ms: 0,
             replayed: None,
             requests: 0,
@@ -397,7 +400,7 @@ impl State {
             blinded: Element::try_from(&b.blinded[..]).unwrap(),
             cancel: Hash::try_from(&b.cancel[..]).unwrap(),
             seed: Secret32::new(random()),
-            may_be_last: b.may_be_last,
+            may_be_last: b.may_be_last || self.claims_consent,
         };
         match self.shard.apply(&Command::Begin(command)) {
             Ok(Outcome::Begun { charged, .. }) => {
