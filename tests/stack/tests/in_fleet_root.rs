@@ -263,7 +263,7 @@ fn killed_at_any_moment_of_its_first_start_a_seed_comes_up_with_one_root() {
         // There is a whole token or none. The child that makes it may outlive its parent for a moment.
         half_tokens += u32::from(pods.folder(seed).join("token-volume/.making-tokens").exists());
         let made = tokens.exists();
-        pods.init_token(seed).expect(0, &[if made { "is there" } else { "made" }]);
+        pods.init_token(seed).expect(0, &[if made { "exists" } else { "made" }]);
         assert_eq!(fs::read_dir(&tokens).unwrap().count(), 1, "round {round}");
         pods.start(seed);
         let file = pods.folder(seed).join("data/root.bin");
@@ -347,13 +347,13 @@ fn init_token_makes_a_token_once_and_names_each_mistake() {
     put(&right);
     fs::set_permissions(folder.join("softhsm2.conf"), fs::Permissions::from_mode(0o444)).unwrap();
     pods.init_token(region).expect(0, &["made"]);
-    pods.init_token(region).expect(0, &["is there"]);
+    pods.init_token(region).expect(0, &["exists"]);
     put("not-this-one");
     let end = pods.init_token(region);
     end.expect(65, &["refuses the PIN"]);
     assert!(!end.err.contains("not-this-one") && !end.out.contains("not-this-one"));
     put(&right);
-    pods.init_token(region).expect(0, &["is there"]);
+    pods.init_token(region).expect(0, &["exists"]);
     let config = fs::read_to_string(folder.join("vault.toml")).unwrap();
     fs::write(
         folder.join("vault.toml"),

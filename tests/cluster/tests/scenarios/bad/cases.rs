@@ -59,7 +59,7 @@ pub(crate) fn all() -> Vec<Case> {
             spec: json!({ "images": { "vault": "localhost/bkv-nowhere:1", "pullPolicy": "IfNotPresent" } }),
             check: "ImageUnavailable",
             target: "image-",
-            words: &["localhost/bkv-nowhere:1", "look at its name"],
+            words: &["localhost/bkv-nowhere:1", "check its name"],
             condition: STALLED,
             ..Case::default()
         },
