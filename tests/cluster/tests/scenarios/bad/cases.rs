@@ -68,7 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
             spec: pin("nowhere"),
             check: "PinSecret",
             target: "nowhere",
-            words: &["nowhere", "make it, with the PIN"],
+            words: &["nowhere", "create it with the PIN"],
             condition: HSM,
             ..Case::default()
         },
