@@ -35,10 +35,10 @@ impl Tape {
 
 impl RngCore for Tape {
     fn next_u32(&mut self) -> u32 {
-        unimplemented!("the library draws bytes only")
+        unreachable!("the library draws bytes only")
     }
     fn next_u64(&mut self) -> u64 {
-        unimplemented!("the library draws bytes only")
+        unreachable!("the library draws bytes only")
     }
     fn fill_bytes(&mut self, out: &mut [u8]) {
         out.copy_from_slice(&self.0[..out.len()]);
