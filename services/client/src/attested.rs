@@ -1,9 +1,11 @@
-//! The account as regions attest it, each signed over our own nonce (S20). ChatD, a leader or a replayed answer can't forge that.
+//! The account as regions attest it, each signed over our own nonce (S20) and for the person of our own token (S46). ChatD, a leader or a replayed answer
+//! can't forge that.
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal, Slot, Time};
 use bkv_core::statement::{self, Attested};
 use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::missing_region::Reason;
 
 use crate::error::{Error, WrongAnswer};
 use crate::trusted::{CheckError, Trusted, VaultClock};
@@ -53,20 +55,24 @@ pub struct Status {
 pub(crate) struct Survey {
     pub(crate) good: Vec<Attested>,
     pub(crate) wrong: Vec<WrongAnswer>,
+    /// Regions that refuse the token, as the leader claims.
+    pub(crate) refuse_token: usize,
 }
 
 impl Survey {
-    /// Checks every attestation against our nonce and account.
+    /// Checks every attestation against our nonce, our person's tag and the account.
     pub(crate) fn of(
         trusted: &Trusted,
         clock: VaultClock,
         account: &AccountId,
         nonce: &[u8; 32],
-        regions: &[p::Attestation],
+        subject: &Hash,
+        all: &p::Attestations,
     ) -> Result<Self, Error> {
-        let mut survey = Self::default();
-        for a in regions.iter().take(usize::from(u8::MAX)) {
-            match verify(trusted, clock, account, nonce, a) {
+        let refuse_token = all.missing.iter().filter(|m| m.reason() == Reason::Token).count();
+        let mut survey = Self { refuse_token, ..Self::default() };
+        for a in all.regions.iter().take(usize::from(u8::MAX)) {
+            match verify(trusted, clock, account, nonce, subject, a) {
                 Ok(good) if survey.good.iter().all(|g| g.slot != good.slot) => survey.good.push(good),
                 Ok(_) => {} // the same region twice counts once
                 Err(CheckError::Wrong(w)) => survey.wrong.push(w),
@@ -97,6 +103,7 @@ fn verify(
     clock: VaultClock,
     account: &AccountId,
     nonce: &[u8; 32],
+    subject: &Hash,
     a: &p::Attestation,
 ) -> Result<Attested, CheckError> {
     let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
@@ -113,6 +120,7 @@ fn verify(
     let list = trusted.admission();
     let says = Attested {
         nonce: *nonce,
+        subject: *subject,
         slot,
         lineage: list.lineage,
         era: list.era,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bkv_core::document::Admission;
-use bkv_core::id::{AccountId, Slot, Time};
+use bkv_core::id::{AccountId, Hash, Slot, Time};
 use bkv_core::statement::Attested;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
@@ -11,13 +11,14 @@ use bkv_wire::proto::inner::{self as p};
 use zeroize::Zeroizing;
 
 use crate::attested::{Status, Survey, whole};
-use crate::error::{Distrust, Error};
+use crate::error::{Distrust, Error, Whose};
 use crate::fault::{Cause, Fault, unexpected};
 use crate::fleet::Fleet;
 use crate::retry::Retry;
 use crate::runtime::Runtime;
 use crate::session::Session;
 use crate::timing::Timing;
+use crate::token::{Claims, HeldToken, OneToken, Tokens};
 use crate::trusted::{Trusted, VaultClock};
 
 /// One account at one fleet. Cheap to clone.
@@ -26,7 +27,7 @@ pub struct Client {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) runtime: Runtime,
     pub(crate) timing: Timing,
-    token: Arc<Zeroizing<String>>,
+    token: Arc<HeldToken>,
 }
 
 /// A request sent in the same flight as `Open`, so before the vault's answer is known.
@@ -40,6 +41,9 @@ pub(crate) struct Pipelined<'a> {
 pub(crate) struct Entered {
     pub(crate) trusted: Arc<Trusted>,
     pub(crate) account: AccountId,
+    claims: Claims,
+    /// The tag of this person that regions sign in this session.
+    pub(crate) subject: Hash,
     pub(crate) clock: VaultClock,
     pub(crate) survey: Survey,
     /// Id of the request that was sent in the same flight.
@@ -49,7 +53,12 @@ pub(crate) struct Entered {
 impl Client {
     /// `token`: the JWT with the vault's audience. It leaves this device only inside the encrypted channel.
     pub fn new(fleet: Arc<Fleet>, runtime: Runtime, token: Zeroizing<String>) -> Self {
-        Self { fleet, runtime, timing: Timing::default(), token: Arc::new(token) }
+        Self::with_tokens(fleet, runtime, Arc::new(OneToken(token)))
+    }
+
+    /// A client that gets a fresh token when the vaults ask for one. It then repeats the same attempt or operation, which is free.
+    pub fn with_tokens(fleet: Arc<Fleet>, runtime: Runtime, tokens: Arc<dyn Tokens>) -> Self {
+        Self { fleet, runtime, timing: Timing::default(), token: Arc::new(HeldToken::new(tokens)) }
     }
 
     /// With other deadlines.
@@ -82,7 +91,7 @@ impl Client {
 
     /// Repetitions of one operation, from now on.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        Retry::new(&self.runtime, &self.timing)
+        Retry::new(&self.runtime, &self.timing, &self.token)
     }
 
     async fn status_once(&self) -> Result<Status, Fault> {
@@ -102,7 +111,11 @@ impl Client {
         let limit = self.timing.reply;
         let mut session = Session::connect(&self.runtime, &trusted, limit).await?;
         let nonce: [u8; 32] = self.runtime.bytes();
-        let token = self.token.as_str().to_owned();
+        let token = self.token.get().await?;
+        let claims = Claims::of(&token, trusted.policy().enrolment_claim.as_deref())
+            .ok_or(Error::TokenRefused(Whose::Vault))?;
+        let subject = claims.tag(&nonce);
+        let token = token.as_str().to_owned();
         let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest }))?;
         let (first, left) = first.map(|p| (p.operation, p.left)).unzip();
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
@@ -128,9 +141,9 @@ impl Client {
             }
         }
         let account = AccountId::try_from(&opened.account[..]).map_err(|_| unexpected())?;
-        let regions = opened.attestations.map(|a| a.regions).unwrap_or_default();
-        let survey = Survey::of(&trusted, clock, &account, &nonce, &regions)?;
-        Ok((session, Entered { trusted, account, clock, survey, pipelined }))
+        let attestations = opened.attestations.unwrap_or_default();
+        let survey = Survey::of(&trusted, clock, &account, &nonce, &subject, &attestations)?;
+        Ok((session, Entered { trusted, account, claims, subject, clock, survey, pipelined }))
     }
 
     /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the fleet is not trusted (S06).
@@ -150,7 +163,8 @@ impl Client {
         let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into() }))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Attestations(all) = answer else { return Err(unexpected()) };
-        Ok(Survey::of(&entered.trusted, entered.clock, &entered.account, &nonce, &all.regions)?)
+        let subject = entered.claims.tag(&nonce);
+        Ok(Survey::of(&entered.trusted, entered.clock, &entered.account, &nonce, &subject, &all)?)
     }
 }
 
@@ -158,8 +172,12 @@ impl Entered {
     /// What at least t regions sign alike. If too few remain because regions answered wrongly, the error names them. Otherwise the fault is worth
     /// repeating.
     pub(crate) fn agreed<K: PartialEq>(&self, same: impl Fn(&Attested) -> K) -> Result<&Attested, Fault> {
-        self.survey.agreed(self.trusted.threshold(), same).ok_or_else(|| match self.survey.wrong.first() {
+        let t = self.trusted.threshold();
+        self.survey.agreed(t, same).ok_or_else(|| match self.survey.wrong.first() {
             Some(wrong) => wrong.clone().into(),
+            None if self.survey.good.len() + self.survey.refuse_token >= t => {
+                Fault::Repeat(Cause::FreshToken)
+            }
             None => Fault::Repeat(Cause::Vault("too few regions agree on the account".into())),
         })
     }

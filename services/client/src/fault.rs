@@ -26,6 +26,10 @@ pub(crate) enum Cause {
     Wrong(WrongAnswer),
     /// The client has a newer bundle now.
     NewerBundle,
+    /// The leader refuses the token.
+    TokenRefused,
+    /// Too few regions accept the token, or it ends too soon. A fresh one may help, or the same one a little later.
+    FreshToken,
 }
 
 impl From<Error> for Fault {
@@ -64,7 +68,8 @@ impl Fault {
         let until = Time(refused.until_ms);
         let code = refused.code();
         Err(match code {
-            Code::Token => Error::TokenRefused(Whose::Vault),
+            Code::Token => return Ok(Cause::TokenRefused),
+            Code::FreshToken => return Ok(Cause::FreshToken),
             // Another device has used a try since this one asked how many are left. Ask again, and then the user.
             Code::LastTry => return Ok(Cause::Vault("only the last try is left".into())),
             Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {

@@ -23,6 +23,7 @@ mod runtime;
 mod sealed;
 mod session;
 mod timing;
+mod token;
 mod transport;
 mod trusted;
 #[cfg(feature = "tokio")]
@@ -42,6 +43,7 @@ pub use runtime::TokioClock;
 pub use runtime::{Clock, OsRandom, Random, Runtime};
 pub use sealed::{OwnerKey, owner_key};
 pub use timing::Timing;
+pub use token::Tokens;
 pub use transport::{Duplex, Transport, TransportError};
 pub use trusted::Trusted;
 #[cfg(feature = "tokio")]

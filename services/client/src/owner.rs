@@ -36,7 +36,13 @@ impl Client {
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
     pub async fn account(&self) -> Result<(AccountId, Lineage), Error> {
-        let (_, entered) = self.retry().run(|| self.enter(false, None)).await?;
+        let entered = self.retry().run(|| async {
+            let (_, entered) = self.enter(true, None).await?;
+            // From one region a rooted leader could name an account of its own, and the device would bind its key and backups to it.
+            entered.agreed(|a| a.account)?;
+            Ok(entered)
+        });
+        let entered = entered.await?;
         Ok((entered.account, entered.trusted.admission().lineage))
     }
 

@@ -5,20 +5,25 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt as _;
 
-use crate::error::Error;
+use crate::error::{Error, Whose};
 use crate::fault::{Cause, Fault};
 use crate::runtime::Runtime;
 use crate::timing::Timing;
+use crate::token::HeldToken;
 
 /// How often the client installs newer documents without a pause.
 const MAX_BUNDLES: u8 = 3;
+/// How often the client gets a fresh token in one operation.
+const MAX_TOKENS: u8 = 3;
 
 /// Back-off with jitter until a deadline.
 pub(crate) struct Retry<'a> {
     runtime: &'a Runtime,
+    token: &'a HeldToken,
     deadline: Duration,
     pauses: Pauses,
     bundles: u8,
+    tokens: u8,
 }
 
 /// The pauses between repetitions: each is between half and the whole of a length that doubles up to the longest. The random half keeps clients
@@ -44,9 +49,9 @@ impl Pauses {
 }
 
 impl<'a> Retry<'a> {
-    pub(crate) fn new(runtime: &'a Runtime, timing: &'a Timing) -> Self {
+    pub(crate) fn new(runtime: &'a Runtime, timing: &'a Timing, token: &'a HeldToken) -> Self {
         let deadline = runtime.clock.elapsed().saturating_add(timing.deadline);
-        Self { runtime, deadline, pauses: Pauses::new(runtime, timing), bundles: 0 }
+        Self { runtime, token, deadline, pauses: Pauses::new(runtime, timing), bundles: 0, tokens: 0 }
     }
 
     /// Repeats `once` until it succeeds, fails for good, or the deadline is near.
@@ -83,12 +88,22 @@ impl<'a> Retry<'a> {
             self.bundles += 1;
             return Ok(());
         }
+        if matches!(cause, Cause::TokenRefused | Cause::FreshToken) && self.tokens < MAX_TOKENS {
+            self.tokens += 1;
+            if self.token.renew().await? {
+                return Ok(());
+            }
+        }
+        if matches!(cause, Cause::TokenRefused) {
+            return Err(Error::TokenRefused(Whose::Vault));
+        }
         let wait = self.pauses.next();
         if self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),
                 Cause::Vault(why) => Error::VaultUnreachable(why),
                 Cause::Wrong(w) => Error::RegionAnsweredWrongly(w),
+                Cause::TokenRefused | Cause::FreshToken => Error::TokenRefused(Whose::Vault),
                 Cause::NewerBundle => Error::VaultUnreachable("the fleet's documents keep changing".into()),
             });
         }

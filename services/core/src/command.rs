@@ -182,6 +182,10 @@ pub struct Confirm {
     /// A signature by the stored record's own owner key over [`crate::statement::confirm`].
     #[n(4)]
     pub signature: Signature,
+    /// The tag of the person for whom the regions acknowledged, see [`crate::statement::subject`]. With it replicas rebuild what the regions signed
+    /// without the person's name, which no log holds.
+    #[n(5)]
+    pub subject: Hash,
 }
 
 /// See [`Command::Begin`].

@@ -76,7 +76,14 @@ pub fn confirm(
     )
 }
 
-/// A region's boot key signs this once the region has stored a registration and checked its share against the commitments.
+/// The tag of the person whose token a region has verified. Regions sign it, and the client compares it with the claims of its own token (S46). The
+/// client draws the nonce: without it, tags in the log would identify people to everybody who can guess subjects.
+pub fn subject(nonce: &[u8; 32], issuer: &str, subject: &str, enrolment: u64) -> Hash {
+    tagged("bkv/subject/2", &[nonce, issuer.as_bytes(), subject.as_bytes(), &enrolment.to_be_bytes()])
+}
+
+/// A region's boot key signs this once the region has verified the person's token, stored a registration and checked its share against the
+/// commitments. `subject` is the tag of [`subject`].
 pub fn acknowledgement(
     lineage: &Lineage,
     era: Era,
@@ -84,10 +91,11 @@ pub fn acknowledgement(
     slot: Slot,
     record: &Hash,
     shares: &Hash,
+    subject: &Hash,
 ) -> Vec<u8> {
     framed(
         "bkv/acknowledgement/1",
-        &[&lineage.0, &era.0.to_be_bytes(), &reg_id.0, &[slot.0], &record.0, &shares.0],
+        &[&lineage.0, &era.0.to_be_bytes(), &reg_id.0, &[slot.0], &record.0, &shares.0, &subject.0],
     )
 }
 
@@ -120,13 +128,15 @@ pub struct Attempt {
     pub budget: u32,
 }
 
-/// The context of the DLEQ proof: a hash of the evaluation's statement with zeros in place of β.
+/// The context of the DLEQ proof: a hash of the evaluation's statement with zeros in place of β and of the subject's tag. The tag differs from session to
+/// session, and a repeated attempt must get the same proof again.
 pub fn proof_context(a: &Attempt, slot: Slot) -> Hash {
-    Hash(tagged("bkv/evaluation-context/1", &[&evaluation(a, slot, &Element([0; 32]))]).0)
+    let statement = evaluation(a, slot, &Element([0; 32]), &Hash([0; 32]));
+    tagged("bkv/evaluation-context/1", &[&statement])
 }
 
-/// A region's boot key signs this: β is the region's evaluation of B.
-pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element) -> Vec<u8> {
+/// A region's boot key signs this: β is the region's evaluation of B, made for the person with the tag `subject` (see [`subject`]).
+pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element, subject: &Hash) -> Vec<u8> {
     let commitments: Vec<u8> = a.commitments.iter().flat_map(|c| c.0).collect();
     framed(
         "bkv/evaluation/1",
@@ -147,6 +157,7 @@ pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element) -> Vec<u8> {
             &a.ksf.passes.to_be_bytes(),
             &a.ksf.lanes.to_be_bytes(),
             &a.budget.to_be_bytes(),
+            &subject.0,
         ],
     )
 }
@@ -181,6 +192,8 @@ pub fn login_context(
 pub struct Attested {
     /// Drawn by the client.
     pub nonce: [u8; 32],
+    /// The tag of the person whose token the region has verified, over the same nonce. See [`subject`].
+    pub subject: Hash,
     /// The slot of the region that signs.
     pub slot: Slot,
     /// Identifies the fleet.
@@ -218,6 +231,7 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
         "bkv/attestation/1",
         &[
             &a.nonce,
+            &a.subject.0,
             &[a.slot.0],
             &a.lineage.0,
             &a.era.0.to_be_bytes(),

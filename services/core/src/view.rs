@@ -53,11 +53,13 @@ pub fn attested(
     id: &AccountId,
     account: Option<&Account>,
     nonce: [u8; 32],
+    subject: Hash,
     slot: Slot,
     index: u64,
 ) -> Attested {
     Attested {
         nonce,
+        subject,
         slot,
         lineage: fleet.lineage,
         era: fleet.era,

@@ -1,4 +1,5 @@
-//! From B to pw': evaluations of t regions, each signed over the same attempt and each with a proof that it was made with the registered share.
+//! From B to pw': evaluations of t regions, each signed over the same attempt and for this person, and each with a proof that it was made with the
+//! registered share.
 //! Until t proofs hold, nothing made from the password except B leaves this process (S44).
 
 use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot, WrongLength};
@@ -153,7 +154,7 @@ impl Attempt {
         let wrong = |what: String| CheckError::Wrong(entered.trusted.wrong(slot, what));
         let beta = Element::try_from(&e.beta[..]).map_err(|e| wrong(e.to_string()))?;
         let proof = Proof::from_slice(&e.proof).map_err(|e| wrong(e.to_string()))?;
-        let signed = statement::evaluation(statement, slot, &beta);
+        let signed = statement::evaluation(statement, slot, &beta, &entered.subject);
         entered.trusted.check(e.slot, &e.certificate, &signed, &e.signature, entered.clock)?;
         let context = statement::proof_context(statement, slot);
         let verified = self

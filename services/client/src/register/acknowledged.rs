@@ -28,6 +28,11 @@ impl Client {
         if enough(draft) {
             return Ok(()); // an earlier session got that far
         }
+        if draft.subject != entered.subject {
+            // Confirm has one tag for all acknowledgements, and each session has its own.
+            draft.acknowledgements.clear();
+            draft.subject = entered.subject;
+        }
         let id = session.ask(Operation::Store(draft.message()))?;
         loop {
             let limit = if enough(draft) { self.timing.acknowledgements } else { self.timing.reply };
@@ -63,8 +68,15 @@ impl Draft {
     fn check(&mut self, entered: &Entered, a: p::Acknowledgement) -> Result<(), CheckError> {
         let slot = Slot(u8::try_from(a.slot).unwrap_or(0));
         let r = &self.record;
-        let statement =
-            statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &self.hash, &self.shares_hash);
+        let statement = statement::acknowledgement(
+            &r.lineage,
+            r.era,
+            &r.reg_id,
+            slot,
+            &self.hash,
+            &self.shares_hash,
+            &self.subject,
+        );
         entered.trusted.check(a.slot, &a.certificate, &statement, &a.signature, entered.clock)?;
         if self.acknowledgements.iter().all(|(s, _)| *s != slot) {
             self.acknowledgements.push((slot, a));

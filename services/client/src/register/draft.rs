@@ -38,6 +38,8 @@ pub(super) struct Draft {
     pub(super) shares_hash: Hash,
     pub(super) owner: Option<p::OwnerSignature>,
     pub(super) acknowledgements: Vec<(Slot, p::Acknowledgement)>,
+    /// The tag of the person in the session of these acknowledgements.
+    pub(super) subject: Hash,
     owner_key: OwnerKey,
     request: Vec<u8>,
     response: Vec<u8>,
@@ -122,6 +124,7 @@ impl Begun {
             record,
             owner: None,
             acknowledgements: vec![],
+            subject: entered.subject,
             owner_key,
             request: self.request,
             response: started.response.to_vec(),
@@ -156,6 +159,7 @@ impl Draft {
             record: self.hash.0.to_vec().into(),
             acknowledgements: self.acknowledgements.iter().map(|(_, a)| a.clone()).collect(),
             signature: self.owner_key.sign(&statement).0.to_vec().into(),
+            subject: self.subject.0.to_vec().into(),
         }
     }
 

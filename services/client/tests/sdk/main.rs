@@ -5,6 +5,7 @@
 
 mod memory_fleet;
 mod owner;
+mod person;
 mod recover;
 mod register;
 mod status;

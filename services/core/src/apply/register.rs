@@ -162,6 +162,7 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
             ack.slot,
             &stored.hash,
             &stored.shares,
+            &c.subject,
         );
         if slots.contains(&ack.slot)
             || !step.verifier.acknowledgement(admission, ack, &statement, step.at.time)

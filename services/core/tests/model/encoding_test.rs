@@ -24,6 +24,7 @@ use bkv_core::statement::{self as s, Attempt, Attested, Operation, Owned};
 const LINEAGE: Lineage = Lineage([0xa1; 32]);
 const ACCOUNT: AccountId = AccountId([0xa2; 32]);
 const RECORD: Hash = Hash([0xa3; 32]);
+const SUBJECT: Hash = Hash([0xa5; 32]);
 const MANIFEST: Manifest = Manifest { sequence: 7, hash: Hash([0xa4; 32]) };
 
 /// Hex, with runs of four or more equal bytes as `xx*n`.
@@ -159,6 +160,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
     };
     let attested = Attested {
         nonce: [0xb7; 32],
+        subject: SUBJECT,
         slot: Slot(2),
         lineage: LINEAGE,
         era,
@@ -182,9 +184,13 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         ("owner manifest", s::owner(&owned, &Operation::SetManifest(&MANIFEST))),
         ("owner delete", s::owner(&owned, &Operation::Delete)),
         ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
-        ("acknowledgement", s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &MANIFEST.hash)),
+        ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
+        (
+            "acknowledgement",
+            s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &MANIFEST.hash, &SUBJECT),
+        ),
         ("proof_context", s::proof_context(&attempt, slot).0.into()),
-        ("evaluation", s::evaluation(&attempt, slot, &beta)),
+        ("evaluation", s::evaluation(&attempt, slot, &beta, &SUBJECT)),
         ("login_context", s::login_context(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b).0.into()),
         ("attestation", s::attestation(&attested)),
         ("attestation of no backup", s::attestation(&Attested { manifest: None, ..attested })),

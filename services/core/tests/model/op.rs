@@ -17,6 +17,9 @@ use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_has
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Operation, Owned};
 
+/// The tag of the person for whom the regions acknowledge.
+pub(super) const SUBJECT: Hash = Hash([0x5b; 32]);
+
 /// Which key signs as the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
@@ -245,7 +248,8 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
     let acknowledgement = |slot: u8| {
         let key = boot_key(&[slot; 91]);
         let (about, of) = if harm == 1 { (Hash([0; 32]), shares) } else { (hash, shares) };
-        let statement = statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of);
+        let statement =
+            statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of, &SUBJECT);
         Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
     };
     let mut acknowledgements: Vec<_> = (1..=acks).map(acknowledgement).collect();
@@ -263,6 +267,7 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
         record: if harm == 6 { Hash([3; 32]) } else { hash },
         acknowledgements,
         signature: sign(&key, &statement),
+        subject: if harm == 7 { Hash([4; 32]) } else { SUBJECT },
     })
 }
 

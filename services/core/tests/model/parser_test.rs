@@ -82,6 +82,7 @@ pub(super) fn batch() -> Batch {
                 signature: Signature([2; 64]),
             }],
             signature: Signature([3; 64]),
+            subject: Hash([4; 32]),
         }),
         Command::Begin(Begin {
             account,

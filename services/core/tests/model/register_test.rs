@@ -31,6 +31,7 @@ fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowle
         Slot(slot),
         &hash,
         &shares_hash(shares),
+        &op::SUBJECT,
     );
     let key = boot_key(&[slot; 91]);
     Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }

@@ -412,8 +412,9 @@ impl ModelAccount {
         let owner: PublicKey = w.record.owner;
         let mut regions = BTreeSet::new();
         let all_good = c.acknowledgements.iter().all(|a| {
-            let statement =
-                statement::acknowledgement(&LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares);
+            let statement = statement::acknowledgement(
+                &LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares, &c.subject,
+            );
             regions.insert(a.slot) && Fake.acknowledgement(&documents.admission, a, &statement, time)
         });
         let fine = time <= w.until

@@ -8,15 +8,18 @@ use tokio::time::Instant;
 
 use super::Vault;
 use super::error::RegionError;
+use super::person::Person;
 use crate::keeper::Unmasked;
 use crate::replica::Replica;
 
 impl Vault {
-    /// This region's acknowledgement that a registration is stored and its share fits. Given only once the registration is on disk.
+    /// This region's acknowledgement that a registration is stored under a person's account and its share fits. Given only once the registration is on
+    /// disk.
     pub(crate) async fn acknowledge(
         &self,
         replica: &Replica,
-        id: &AccountId,
+        person: &Person,
+        nonce: &[u8; 32],
         reg_id: &RegId,
         index: u64,
         deadline: Instant,
@@ -25,6 +28,8 @@ impl Vault {
         if !replica.is_verified() {
             return Err(RegionError::Unverified);
         }
+        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let id = &person.account(&fleet);
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         // The caller's index may be too low. Wait until the acknowledged registration is on this disk.
         replica.wait_durable(account.changed, deadline).await?;
@@ -39,7 +44,8 @@ impl Vault {
             return Err(RegionError::NoShare);
         }
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
-        let statement = statement::acknowledgement(&record.lineage, record.era, reg_id, slot, &hash, &shares);
+        let (lineage, era, tag) = (&record.lineage, record.era, person.tag(nonce));
+        let statement = statement::acknowledgement(lineage, era, reg_id, slot, &hash, &shares, &tag);
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
     }

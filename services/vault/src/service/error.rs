@@ -1,4 +1,4 @@
-//! Why a region does not evaluate or acknowledge.
+//! Why a region does not attest, acknowledge or evaluate.
 
 use bkv_crypto::toprf::ToprfError;
 use bkv_wire::proto::inner::MissingRegion;
@@ -8,7 +8,7 @@ use crate::keeper::KeeperError;
 use crate::replica::ProposeError;
 use crate::store::StoreError;
 
-/// Why this region does not evaluate or acknowledge.
+/// Why this region does not attest, acknowledge or evaluate.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
     /// The replica did not reach the index in time.
@@ -23,6 +23,18 @@ pub enum RegionError {
     /// The commitments or the blinded element are invalid.
     #[error(transparent)]
     Toprf(#[from] ToprfError),
+    /// The person's token is refused.
+    #[error(transparent)]
+    Token(#[from] bkv_tokens::TokenError),
+    /// There is no policy yet that names the tokens' issuer.
+    #[error("this vault has no policy yet, so it can verify no token")]
+    NoVerifier,
+    /// The token is another account's.
+    #[error("the token is another account's")]
+    OtherAccount,
+    /// The account lies in another shard.
+    #[error("the account lies in another shard")]
+    OtherShard,
     /// The shard is halted until an operator has looked at it.
     #[error("halted: {0}")]
     Halted(String),
@@ -73,12 +85,15 @@ impl RegionError {
             Self::NoShare => Reason::ShareMissing,
             Self::NotPending | Self::OtherFloor => Reason::OtherAttempt,
             Self::Wait { .. } => Reason::Wait,
+            Self::Token(_) | Self::NoVerifier => Reason::Token,
+            Self::OtherAccount => Reason::OtherAccount,
             Self::Replica(_)
             | Self::Store(_)
             | Self::Keeper(_)
             | Self::Toprf(_)
             | Self::Halted(_)
             | Self::Unverified
+            | Self::OtherShard
             | Self::NotInitialised
             | Self::NotAdmitted
             | Self::NoBootKey

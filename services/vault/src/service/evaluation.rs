@@ -1,5 +1,5 @@
-//! One region's evaluation of one attempt. Three conditions must hold before the share is used: this replica itself has applied the charge, its floor
-//! is on disk, and by this region's own clock the wait is over.
+//! One region's evaluation of one attempt. Four conditions must hold before the share is used: this region itself has verified the person's token, its
+//! replica has applied the charge, its floor is on disk, and by its own clock the wait is over.
 
 use std::sync::Arc;
 
@@ -12,16 +12,19 @@ use tokio::time::Instant;
 
 use super::Vault;
 use super::error::RegionError;
+use super::person::Person;
 use crate::keeper::Unmasked;
 use crate::raft::floor::Floor;
 use crate::replica::Replica;
 
 impl Vault {
-    /// Evaluates the pending attempt. Repeating it for the same attempt returns the same bytes. Any other attempt is refused with a reason.
+    /// Evaluates the pending attempt of a person's account, in a client's session with this nonce. Repeating it for the same attempt returns the same β
+    /// and proof. Any other attempt is refused with a reason.
     pub async fn evaluate(
         &self,
         replica: &Replica,
-        id: &AccountId,
+        person: &Person,
+        nonce: &[u8; 32],
         attempt: &AttemptId,
         index: u64,
         deadline: Instant,
@@ -34,6 +37,7 @@ impl Vault {
             return Err(RegionError::Unverified);
         }
         let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let id = &person.account(&fleet);
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         let pending = view::attempt(&fleet, id, &account)
@@ -58,7 +62,7 @@ impl Vault {
         let context = statement::proof_context(&pending, slot);
         self.observer.evaluating(slot, &pending);
         let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &pending.blinded)?;
-        let statement = statement::evaluation(&pending, slot, &e.beta);
+        let statement = statement::evaluation(&pending, slot, &e.beta, &person.tag(nonce));
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Evaluation {
             slot: u32::from(slot.0),

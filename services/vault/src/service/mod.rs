@@ -1,6 +1,8 @@
-//! What one region does for an account, whichever vault leads: evaluate, acknowledge, attest. Always from its own applied state.
+//! One vault, shared by its sessions, peers and administration. What it does as one of the regions (verify a person's token, attest, acknowledge, evaluate),
+//! it does from its own applied state, whichever vault leads.
 
 mod acknowledgement;
+mod attestation;
 mod boot;
 mod cache;
 mod documents;
@@ -8,33 +10,29 @@ mod error;
 mod evaluation;
 mod fleet;
 mod peers;
+mod person;
 mod refresher;
 mod root;
 
 pub use documents::{DocumentsError, Installed};
 pub use error::RegionError;
 pub(crate) use fleet::MakeFleetError;
+pub use person::Person;
+pub(crate) use person::Shown;
 pub(crate) use root::{HandOverError, SignError};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::Account;
 use bkv_core::document::Documents;
-use bkv_core::id::{AccountId, Era, Lineage, NodeId, Route, Slot};
-use bkv_core::shard::Fleet;
-use bkv_core::statement::{self, ReceiptKind};
-use bkv_core::view;
+use bkv_core::id::{NodeId, Route, Slot};
 use bkv_hsm::{Capability, Token, TokenError};
 use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
 use bkv_wire::channel::{Channel, ChannelError, ServerSettings};
 use bkv_wire::documents::Root;
-use bkv_wire::proto::inner as p;
-use hmac::{Hmac, Mac as _};
 use parking_lot::{Mutex, RwLock};
-use sha2::Sha256;
 
 use crate::env::{Clock, Observer, Random};
 use crate::keeper::TokenKeeper;
@@ -275,79 +273,6 @@ impl Vault {
     /// The signature of this vault's boot key, with the key's certificate.
     pub(crate) fn sign(&self, statement: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
         self.boot.sign(statement)
-    }
-
-    /// A receipt for a change that was applied at `index`.
-    #[allow(clippy::too_many_arguments)] // the receipt's fields, each once
-    pub(crate) fn receipt(
-        &self,
-        fleet: &Fleet,
-        id: &AccountId,
-        account: &Account,
-        kind: ReceiptKind,
-        reference: &[u8],
-        index: u64,
-        at: bkv_core::id::Time,
-    ) -> Option<p::Receipt> {
-        let slot = self.slot()?;
-        let (lineage, era): (&Lineage, Era) = (&fleet.lineage, fleet.era);
-        let statement = statement::receipt(
-            lineage,
-            era,
-            slot,
-            id,
-            account.generation,
-            account.ordinal,
-            kind,
-            reference,
-            index,
-            at,
-        );
-        let (certificate, signature) = self.sign(&statement)?;
-        Some(p::Receipt {
-            slot: u32::from(slot.0),
-            generation: account.generation.0,
-            ordinal: account.ordinal.0,
-            what: kind.name().into(),
-            reference: reference.to_vec().into(),
-            index,
-            at_ms: at.0,
-            certificate,
-            signature,
-        })
-    }
-
-    /// This region's attestation of an account's state, over a nonce. None unless the replica is verified.
-    pub(crate) fn attest(
-        &self,
-        replica: &Replica,
-        id: &AccountId,
-        nonce: [u8; 32],
-    ) -> Option<p::Attestation> {
-        if !replica.is_verified() {
-            return None;
-        }
-        // Another shard has no row of this account, and would sign that there is no key.
-        let fleet = replica.fleet().filter(|f| f.holds(id))?;
-        let slot = self.slot()?;
-        let index = replica.applied();
-        let account = replica.account(id).ok()?;
-        let a = view::attested(&fleet, id, account.as_deref(), nonce, slot, index);
-        let (certificate, signature) = self.sign(&statement::attestation(&a))?;
-        Some(p::Attestation::new(&a, certificate, signature))
-    }
-
-    /// The account id of a subject. Only vaults can compute it.
-    pub fn account_id(fleet: &Fleet, subject: &bkv_tokens::Subject) -> AccountId {
-        let input =
-            statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
-        // A key of 32 bytes is always accepted.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(fleet.index.expose()) else {
-            return AccountId([0xff; 32]); // lies in no bucket
-        };
-        mac.update(&input);
-        let route = statement::route(&subject.issuer, &subject.subject);
-        AccountId::new(route.bucket(), &mac.finalize().into_bytes().into())
     }
 
     /// The root-signed documents, for clients.

@@ -1,14 +1,18 @@
-//! Answers the calls of other vaults that are not about Raft.
+//! Answers the calls of other vaults that are not about Raft. The caller may be a rooted leader: this region verifies the person's token itself before it
+//! looks anything up (S46).
 
 use std::sync::Weak;
 
 use bkv_core::id::{AccountId, AttemptId, NodeId, RegId};
+use bkv_wire::proto::inner;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::error::RegionError;
+use super::person::Person;
 use super::{REGIONS, Vault};
 use crate::peer::Body;
 use crate::replica::{PeerService, Replica};
@@ -34,6 +38,61 @@ fn encoded(vault: &Vault, answer: Result<impl Message, RegionError>) -> (Bytes, 
     }
 }
 
+/// The fields that Evaluate, Attest and Acknowledge share: whose account in which shard, and the token and nonce that show it.
+struct Call<'a> {
+    replica: &'a Replica,
+    id: AccountId,
+    token: Zeroizing<String>,
+    nonce: [u8; 32],
+}
+
+impl<'a> Call<'a> {
+    fn parse(vault: &'a Vault, number: u32, account: &[u8], token: String, nonce: &[u8]) -> Option<Self> {
+        let token = Zeroizing::new(token);
+        let (id, nonce) = (AccountId::try_from(account).ok()?, nonce.try_into().ok()?);
+        Some(Self { replica: shard(vault, number)?, id, token, nonce })
+    }
+
+    /// The person, if the token is valid here and the account is the token's.
+    async fn person(&self, vault: &Vault) -> Result<Person, RegionError> {
+        let fleet = self.replica.fleet().ok_or(RegionError::NotInitialised)?;
+        vault.person_of(&fleet, &self.id, &self.token).await
+    }
+
+    async fn evaluate(
+        &self,
+        vault: &Vault,
+        attempt: &AttemptId,
+        committed: u64,
+        deadline: Instant,
+    ) -> Result<inner::Evaluation, RegionError> {
+        let person = self.person(vault).await?;
+        vault.evaluate(self.replica, &person, &self.nonce, attempt, committed, deadline).await
+    }
+
+    async fn acknowledge(
+        &self,
+        vault: &Vault,
+        reg_id: &RegId,
+        committed: u64,
+        deadline: Instant,
+    ) -> Result<inner::Acknowledgement, RegionError> {
+        let person = self.person(vault).await?;
+        vault.acknowledge(self.replica, &person, &self.nonce, reg_id, committed, deadline).await
+    }
+
+    async fn attest(
+        &self,
+        vault: &Vault,
+        committed: u64,
+        deadline: Instant,
+    ) -> Result<inner::Attestation, RegionError> {
+        let person = self.person(vault).await?;
+        self.replica.wait_applied(committed, deadline).await?;
+        vault.attest(self.replica, &person, self.nonce)
+    }
+}
+
 #[async_trait::async_trait]
 impl PeerService for Answers {
     async fn handle(&self, _: NodeId, body: Body) -> Body {
@@ -41,39 +100,30 @@ impl PeerService for Answers {
         let deadline = Instant::now() + REGIONS;
         match body {
             Body::Evaluate(e) => {
-                let ids = (AccountId::try_from(&e.account[..]), AttemptId::try_from(&e.attempt[..]));
-                let (Some(replica), (Ok(id), Ok(attempt))) = (shard(&vault, e.shard), ids) else {
+                let call = Call::parse(&vault, e.shard, &e.account, e.token, &e.nonce);
+                let (Some(call), Ok(attempt)) = (call, AttemptId::try_from(&e.attempt[..])) else {
                     return failed("malformed");
                 };
-                let answer = vault.evaluate(replica, &id, &attempt, e.committed, deadline).await;
+                let answer = call.evaluate(&vault, &attempt, e.committed, deadline).await;
                 let (evaluation, missing) = encoded(&vault, answer);
                 Body::Evaluated(p::Evaluated { evaluation, missing })
             }
             Body::Acknowledge(a) => {
-                let ids = (AccountId::try_from(&a.account[..]), RegId::try_from(&a.reg_id[..]));
-                let (Some(replica), (Ok(id), Ok(reg_id))) = (shard(&vault, a.shard), ids) else {
+                let call = Call::parse(&vault, a.shard, &a.account, a.token, &a.nonce);
+                let (Some(call), Ok(reg_id)) = (call, RegId::try_from(&a.reg_id[..])) else {
                     return failed("malformed");
                 };
-                let answer = vault.acknowledge(replica, &id, &reg_id, a.committed, deadline).await;
+                let answer = call.acknowledge(&vault, &reg_id, a.committed, deadline).await;
                 let (acknowledgement, missing) = encoded(&vault, answer);
                 Body::Acknowledged(p::AcknowledgeAnswer { acknowledgement, missing })
             }
             Body::Attest(a) => {
-                let nonce: Option<[u8; 32]> = a.nonce[..].try_into().ok();
-                let (Some(replica), Ok(id), Some(nonce)) =
-                    (shard(&vault, a.shard), AccountId::try_from(&a.account[..]), nonce)
-                else {
+                let Some(call) = Call::parse(&vault, a.shard, &a.account, a.token, &a.nonce) else {
                     return failed("malformed");
                 };
-                if let Err(e) = replica.wait_applied(a.committed, deadline).await {
-                    return failed(e.to_string());
-                }
-                match vault.attest(replica, &id, nonce) {
-                    Some(attestation) => {
-                        Body::Attested(p::Attested { attestation: attestation.encode_to_vec().into() })
-                    }
-                    None => failed("no fleet yet, not verified, or an account of another shard"),
-                }
+                let answer = call.attest(&vault, a.committed, deadline).await;
+                let (attestation, missing) = encoded(&vault, answer);
+                Body::Attested(p::Attested { attestation, missing })
             }
             Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),
             _ => failed("unknown call"),

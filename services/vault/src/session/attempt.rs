@@ -12,7 +12,6 @@ use bkv_core::view;
 use bkv_crypto::opaque::{Server, ServerState, SessionKey};
 use bkv_crypto::reply;
 use bkv_wire::proto::inner as p;
-use bkv_wire::proto::inner::missing_region::Reason;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::peer;
@@ -22,9 +21,10 @@ use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
 
+use super::region::{Contribution, contribution, too_few};
 use super::reply::{no, refused};
 use super::{Login, Session};
-use crate::peer::{Body, PeerError};
+use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::service::{REGIONS, RegionError};
 
@@ -32,9 +32,6 @@ use crate::service::{REGIONS, RegionError};
 const HEDGE: Duration = Duration::from_millis(60);
 /// How often a Begin is proposed because another attempt took the ordinal.
 const AGAIN: usize = 4;
-
-/// One region's answer.
-type Evaluated = Result<p::Evaluation, p::MissingRegion>;
 
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
@@ -89,6 +86,7 @@ impl Session {
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
         let (id, replica, fleet) = self.known()?;
+        let (person, shown) = self.person()?;
         let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
         let Some(pending) = view::attempt(&fleet, &id, &account).filter(|a| a.attempt == *attempt) else {
             return Ok(no(Code::NoAttempt, "superseded or closed"));
@@ -106,15 +104,23 @@ impl Session {
             account: id.0.to_vec().into(),
             attempt: attempt.0.to_vec().into(),
             committed: index,
+            token: shown.token.to_string(),
+            nonce: shown.nonce.to_vec().into(),
         };
-        let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Evaluated> {
+        let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Contribution<p::Evaluation>> {
             let (peers, node, slot, call) =
                 (self.vault.node().peers().clone(), m.node, m.slot.0, call.clone());
-            Box::pin(async move { evaluated(slot, peers.call(node, Body::Evaluate(call), until).await) })
+            Box::pin(async move {
+                contribution(slot, peers.call(node, Body::Evaluate(call), until).await, |body| match body {
+                    Body::Evaluated(e) => Some((e.evaluation, e.missing)),
+                    _ => None,
+                })
+            })
         };
-        let mut running: FuturesUnordered<BoxFuture<'_, Evaluated>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'_, Contribution<p::Evaluation>>> =
+            FuturesUnordered::new();
         let own_slot = self.vault.slot().map_or(0, |s| s.0);
-        let own = self.vault.evaluate(&replica, &id, attempt, index, until);
+        let own = self.vault.evaluate(&replica, person, &shown.nonce, attempt, index, until);
         running.push(Box::pin(async move { own.await.map_err(|e| e.missing(own_slot)) }));
         let first = if all { usize::MAX } else { want - 1 };
         for m in next.by_ref().take(first) {
@@ -144,9 +150,7 @@ impl Session {
             }
         }
         if good.len() < want {
-            let details: Vec<String> =
-                missing.iter().map(|m| format!("slot {}: {}", m.slot, m.detail)).collect();
-            return Ok(no(Code::TooFewRegions, &details.join("; ")));
+            return Ok(too_few(good.len(), want, &missing));
         }
         Ok(Answer::Begun(p::Begun {
             generation: pending.generation.0,
@@ -283,56 +287,5 @@ impl Session {
             committed.time,
         );
         Ok(Answer::Finished(p::Finished { sealed: sealed.into(), receipt }))
-    }
-}
-
-/// Reads a region's answer to Evaluate. The slot comes from the admission list, not from the answer.
-fn evaluated(slot: u8, answer: Result<Body, PeerError>) -> Evaluated {
-    let slot = u32::from(slot);
-    let missing = |reason: Reason, detail: String| p::MissingRegion { slot, detail, reason: reason.into() };
-    match answer {
-        Ok(Body::Evaluated(e)) if !e.evaluation.is_empty() => p::Evaluation::decode(e.evaluation)
-            .map_err(|e| missing(Reason::Unspecified, format!("its evaluation can't be decoded: {e}"))),
-        Ok(Body::Evaluated(e)) => Err(match p::MissingRegion::decode(e.missing) {
-            Ok(m) => p::MissingRegion { slot, ..m },
-            Err(e) => missing(Reason::Unspecified, format!("its answer can't be decoded: {e}")),
-        }),
-        Ok(_) => Err(missing(Reason::Unspecified, "its answer is of another kind".into())),
-        Err(e @ (PeerError::Unreachable { .. } | PeerError::Late(_))) => {
-            Err(missing(Reason::Unreachable, e.to_string()))
-        }
-        Err(e @ (PeerError::NotAdmitted(_) | PeerError::NoAddress(_) | PeerError::Refused { .. })) => {
-            Err(missing(Reason::Unavailable, e.to_string()))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bkv_wire::proto::peer::Evaluated as Message;
-
-    use super::*;
-    use crate::service::RegionError;
-
-    #[test]
-    fn a_region_without_its_share_is_reported_with_the_slot_of_the_list() {
-        let lie = RegionError::NoShare.missing(9).encode_to_vec().into();
-        let answer = Body::Evaluated(Message { missing: lie, ..Default::default() });
-        let missing = evaluated(2, Ok(answer)).unwrap_err();
-        assert_eq!((missing.slot, missing.reason()), (2, Reason::ShareMissing));
-        assert_eq!(missing.detail, RegionError::NoShare.to_string());
-    }
-
-    #[test]
-    fn a_region_that_does_not_answer_is_unreachable() {
-        let missing = evaluated(3, Err(PeerError::Late("eu".into()))).unwrap_err();
-        assert_eq!((missing.slot, missing.reason()), (3, Reason::Unreachable));
-    }
-
-    /// A vault of an earlier version sends neither an evaluation nor a reason that this one knows.
-    #[test]
-    fn an_answer_without_a_reason_is_unspecified() {
-        let missing = evaluated(1, Ok(Body::Evaluated(Message::default()))).unwrap_err();
-        assert_eq!((missing.slot, missing.reason()), (1, Reason::Unspecified));
     }
 }

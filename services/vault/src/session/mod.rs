@@ -2,7 +2,9 @@
 //! acts on that account only. The state machine decides. This module turns requests into commands and outcomes into replies.
 
 mod attempt;
+mod attestation;
 mod owned;
+mod region;
 mod register;
 mod reply;
 
@@ -16,19 +18,18 @@ use bkv_core::effect::Outcome;
 use bkv_core::id::{AccountId, AttemptId, RegId, Route};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
-use bkv_core::statement::{self, ReceiptKind};
+use bkv_core::statement::ReceiptKind;
 use bkv_crypto::opaque::ServerState;
 use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
-use futures_util::future::join_all;
 use prost::Message as _;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use crate::peer::Body;
 use crate::replica::{Committed, ProposeError, Replica};
-use crate::service::{REGIONS, Vault};
+use crate::service::{Person, Shown, Vault};
 use reply::{no, refused};
 
 /// How long one request may take, all regions included.
@@ -37,8 +38,6 @@ const REQUEST: Duration = Duration::from_secs(5);
 const STARTS: usize = 4;
 /// How many requests a client may send on one channel. An honest client needs a handful.
 const REQUESTS: u32 = 256;
-/// How long a request waits for a new key of the token's issuer.
-const KEYS: Duration = Duration::from_millis(500);
 
 /// What the relay does after a request.
 pub enum End {
@@ -50,8 +49,11 @@ pub enum End {
     Close,
 }
 
-/// Known after `Open`: the account and its shard.
+/// Known after `Open`: the person, the account and its shard.
 struct Known {
+    person: Person,
+    /// For the other regions: each verifies the token itself.
+    shown: Shown,
     id: AccountId,
     replica: Replica,
 }
@@ -162,7 +164,7 @@ impl Session {
     async fn operation(&mut self, operation: Operation) -> Result<Answer, ProposeError> {
         let deadline = Instant::now() + REQUEST;
         match operation {
-            Operation::Open(o) => self.open(&o, deadline).await,
+            Operation::Open(o) => self.open(o, deadline).await,
             _ if self.known.is_none() => Ok(reply::token_refused()),
             Operation::Attest(a) => self
                 .attest(&a.nonce, true, deadline)
@@ -183,17 +185,17 @@ impl Session {
 
     /// Checks the token before everything else. Every fault of the token gives the same refusal of the same size, so that an attacker can't learn whether
     /// an account exists.
-    async fn open(&mut self, o: &p::Open, deadline: Instant) -> Result<Answer, ProposeError> {
-        let now = self.vault.now_ms() / 1000;
-        let Some(verifier) = self.vault.tokens() else { return Ok(reply::token_refused()) };
-        let subject = match verifier.verify_or_refresh(&o.token, now, KEYS).await {
-            Ok(subject) => subject,
+    async fn open(&mut self, o: p::Open, deadline: Instant) -> Result<Answer, ProposeError> {
+        let token = Zeroizing::new(o.token);
+        let Ok(nonce) = <[u8; 32]>::try_from(&o.nonce[..]) else { return Ok(reply::token_refused()) };
+        let person = match self.vault.person(&token).await {
+            Ok(person) => person,
             Err(e) => {
-                tracing::debug!(reason = e.reason(), "token refused");
+                tracing::debug!(error = %e, "token refused");
                 return Ok(reply::token_refused());
             }
         };
-        if statement::route(&subject.issuer, &subject.subject) != self.route || o.nonce.len() != 32 {
+        if person.route() != self.route {
             return Ok(reply::token_refused());
         }
         let Some(replica) = self.vault.replica(&self.route).cloned() else {
@@ -210,8 +212,8 @@ impl Session {
         let Some(fleet) = replica.fleet() else {
             return Err(ProposeError::Unavailable("not initialised".into()));
         };
-        let id = Vault::account_id(&fleet, &subject);
-        self.known = Some(Known { id, replica });
+        let id = person.account(&fleet);
+        self.known = Some(Known { person, shown: Shown { token, nonce }, id, replica });
         let attestations = match self.attest(&o.nonce, o.attest, deadline).await? {
             Ok(a) => a,
             Err(answer) => return Ok(answer),
@@ -232,6 +234,12 @@ impl Session {
         Ok((known.id, known.replica.clone(), fleet))
     }
 
+    /// The person of this session, and what the other regions need to verify that themselves.
+    fn person(&self) -> Result<(&Person, &Shown), ProposeError> {
+        let known = self.known.as_ref().ok_or_else(|| ProposeError::Unavailable("not open".into()))?;
+        Ok((&known.person, &known.shown))
+    }
+
     fn account(&self) -> Result<Option<Arc<Account>>, ProposeError> {
         let (id, replica, _) = self.known()?;
         replica.account(&id).map_err(|e| ProposeError::Unavailable(e.to_string()))
@@ -239,45 +247,6 @@ impl Session {
 
     async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
         self.known()?.1.propose(command, deadline).await
-    }
-
-    /// The leader's attestation, and with `all` that of every region that answers in time.
-    async fn attest(
-        &self,
-        nonce: &[u8],
-        all: bool,
-        deadline: Instant,
-    ) -> Result<Result<p::Attestations, Answer>, ProposeError> {
-        let Ok(nonce) = <[u8; 32]>::try_from(nonce) else {
-            return Ok(Err(no(p::refused::Code::Malformed, "a nonce has 32 bytes")));
-        };
-        let (id, replica, fleet) = self.known()?;
-        if all {
-            // An attestation must show the newest state: a leader that was deposed without noticing finds out here.
-            replica.confirm_leadership(deadline).await?;
-        }
-        let own = self.vault.attest(&replica, &id, nonce);
-        let mut regions: Vec<p::Attestation> = own.into_iter().collect();
-        if all {
-            let body = bkv_wire::proto::peer::Attest {
-                shard: u32::from(replica.shard().0),
-                account: id.0.to_vec().into(),
-                nonce: nonce.to_vec().into(),
-                committed: replica.applied(),
-            };
-            let me = self.vault.node().node();
-            let until = deadline.min(Instant::now() + REGIONS / 2);
-            let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
-            let asked = join_all(
-                others.map(|n| self.vault.node().peers().call(n, Body::Attest(body.clone()), until)),
-            )
-            .await;
-            regions.extend(asked.into_iter().filter_map(|a| match a {
-                Ok(Body::Attested(a)) => p::Attestation::decode(a.attestation).ok(),
-                _ => None,
-            }));
-        }
-        Ok(Ok(p::Attestations { regions }))
     }
 
     /// The receipt for a change that `committed` made, or found already made.

@@ -10,10 +10,11 @@ use bkv_crypto::opaque::Server;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::peer;
 use futures_util::future::join_all;
-use prost::Message as _;
 use tokio::time::Instant;
 
+use super::region::{contribution, too_few};
 use super::reply::{no, refused};
 use super::{STARTS, Session, Start};
 use crate::peer::Body;
@@ -99,36 +100,46 @@ impl Session {
 
     /// Asks every region for its acknowledgement. If a region does not answer in time, the client asks again by the same Store.
     async fn acknowledgements(&self, reg_id: RegId, index: u64, deadline: Instant) -> Answer {
-        let Ok((id, replica, fleet)) = self.known() else { return no(Code::Unavailable, "not open") };
+        let (Ok((id, replica, fleet)), Ok((person, shown))) = (self.known(), self.person()) else {
+            return no(Code::Unavailable, "not open");
+        };
         let until = deadline.min(Instant::now() + REGIONS / 2);
         let me = self.vault.node().node();
-        let body = bkv_wire::proto::peer::Acknowledge {
+        let body = peer::Acknowledge {
             shard: u32::from(replica.shard().0),
             account: id.0.to_vec().into(),
             reg_id: reg_id.0.to_vec().into(),
             committed: index,
+            token: shown.token.to_string(),
+            nonce: shown.nonce.to_vec().into(),
         };
-        let others = fleet.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
-        let asked = join_all(
-            others.map(|n| self.vault.node().peers().call(n, Body::Acknowledge(body.clone()), until)),
-        );
-        let own = self.vault.acknowledge(&replica, &id, &reg_id, index, until);
-        let (own, asked) = tokio::join!(own, asked);
+        let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
+        let asked = others.map(|m| {
+            let call = self.vault.node().peers().call(m.node, Body::Acknowledge(body.clone()), until);
+            async move {
+                contribution(m.slot.0, call.await, |body| match body {
+                    Body::Acknowledged(a) => Some((a.acknowledgement, a.missing)),
+                    _ => None,
+                })
+            }
+        });
+        let own = self.vault.acknowledge(&replica, person, &shown.nonce, &reg_id, index, until);
+        let (own, mut answers) = tokio::join!(own, join_all(asked));
         if let Err(why) = &own {
             tracing::warn!(error = %why, "this region can't acknowledge a registration");
         }
-        let mut acknowledgements: Vec<p::Acknowledgement> = own.into_iter().collect();
-        acknowledgements.extend(asked.into_iter().filter_map(|a| match a {
-            Ok(Body::Acknowledged(a)) if !a.acknowledgement.is_empty() => {
-                p::Acknowledgement::decode(a.acknowledgement).ok()
+        let own_slot = self.vault.slot().map_or(0, |s| s.0);
+        answers.push(own.map_err(|e| e.missing(own_slot)));
+        let (mut acknowledgements, mut missing) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match answer {
+                Ok(acknowledgement) => acknowledgements.push(acknowledgement),
+                Err(region) => missing.push(region),
             }
-            _ => None,
-        }));
-        if acknowledgements.len() < usize::from(fleet.documents.admission.threshold) {
-            return no(
-                Code::TooFewRegions,
-                "too few regions have stored the registration; repeat the same request",
-            );
+        }
+        let want = usize::from(fleet.documents.admission.threshold);
+        if acknowledgements.len() < want {
+            return too_few(acknowledgements.len(), want, &missing);
         }
         Answer::Acknowledged(p::Acknowledged { acknowledgements })
     }
@@ -143,14 +154,17 @@ impl Session {
             RegId::try_from(&c.reg_id[..]),
             Hash::try_from(&c.record[..]),
             Signature::try_from(&c.signature[..]),
+            Hash::try_from(&c.subject[..]),
         );
-        let (Ok(reg_id), Ok(record), Ok(signature)) = parsed else { return Ok(malformed("confirm")) };
+        let (Ok(reg_id), Ok(record), Ok(signature), Ok(subject)) = parsed else {
+            return Ok(malformed("confirm"));
+        };
         let Ok(acknowledgements) =
             c.acknowledgements.iter().map(Acknowledgement::try_from).collect::<Result<Vec<_>, _>>()
         else {
             return Ok(malformed("acknowledgements"));
         };
-        let command = Confirm { account: id, reg_id, record, acknowledgements, signature };
+        let command = Confirm { account: id, reg_id, record, acknowledgements, signature, subject };
         let committed: Committed = self.propose(Command::Confirm(command), deadline).await?;
         self.starts.remove(&reg_id);
         self.done(ReceiptKind::Registered, &c.reg_id, &committed)

@@ -1,6 +1,8 @@
 //! Messages, generated from `proto/`. Their fields are bytes from outside until a caller has turned them into core's types.
 #![allow(missing_docs, clippy::pedantic, clippy::all)]
 
+mod debug;
+
 /// Messages between client and vault, inside the encrypted channel.
 pub mod inner {
     include!(concat!(env!("OUT_DIR"), "/bkv.inner.v1.rs"));

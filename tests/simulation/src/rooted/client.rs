@@ -4,8 +4,8 @@ use bkv_core::command::{
     Acknowledgement, Begin, Command, Confirm, Delete, Finish, OwnerSignature, SetManifest, Store,
 };
 use bkv_core::id::{
-    AccountId, AttemptId, Element, Generation, OperationId, Ordinal, PublicKey, RegId, Route, Signature,
-    Slot, Time,
+    AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route,
+    Signature, Slot, Time,
 };
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
@@ -21,6 +21,9 @@ use rand::rngs::OsRng;
 use super::fleet::{Fleet, now};
 
 const PASSWORD: &[u8] = b"quiet otter paints the north window";
+
+/// The tag of the person in every acknowledgement.
+const SUBJECT: Hash = Hash([0x5b; 32]);
 
 /// One generation of one account's key.
 pub struct Client {
@@ -125,6 +128,7 @@ impl Client {
             record: hash,
             acknowledgements: slots.iter().map(|s| self.acknowledgement(fleet, Slot(*s))).collect(),
             signature: Signature(by.sign(&word).to_bytes()),
+            subject: SUBJECT,
         })
     }
 
@@ -143,7 +147,8 @@ impl Client {
         };
         let signature = fleet.keys[usize::from(slot.0) - 1].identity.sign(&claims.statement());
         let shares = shares_hash(&self.shares);
-        let word = statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &r.hash(), &shares);
+        let hash = r.hash();
+        let word = statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &hash, &shares, &SUBJECT);
         Acknowledgement {
             slot,
             certificate: claims.encode(&signature),

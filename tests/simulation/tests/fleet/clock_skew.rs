@@ -99,7 +99,9 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
     println!("{answer:?}");
     let again = sim.replica(cut_off);
     let third = AttemptId([3; 16]);
-    let answer = sim.vault(cut_off).evaluate(&again, &id, &third, again.applied(), soon()).await;
+    let vault = sim.vault(cut_off);
+    let person = vault.person(&sim.token(ANNA)).await.unwrap();
+    let answer = vault.evaluate(&again, &person, &[3; 32], &third, again.applied(), soon()).await;
     assert!(matches!(answer, Err(RegionError::Wait { .. })), "{answer:?}");
     let evaluations = sim.witness.evaluations();
     let mut of_third = evaluations.iter().filter(|t| t.statement.attempt == third);

@@ -28,20 +28,30 @@ pub(crate) async fn s24_a_quarantined_region_neither_evaluates_nor_attests_nor_a
     sim.settle().await;
     let calls = || {
         let account = bytes::Bytes::from(sim.id(ANNA).0.to_vec());
-        let nonce = vec![7; 32].into();
+        let (token, nonce) = (sim.token(ANNA), bytes::Bytes::from(vec![7; 32]));
         [
-            Body::Attest(p::Attest { shard: 0, account: account.clone(), nonce, committed: 0 }),
+            Body::Attest(p::Attest {
+                shard: 0,
+                account: account.clone(),
+                nonce: nonce.clone(),
+                committed: 0,
+                token: token.clone(),
+            }),
             Body::Acknowledge(p::Acknowledge {
                 shard: 0,
                 account: account.clone(),
                 reg_id: reg_id.0.to_vec().into(),
                 committed: 0,
+                token: token.clone(),
+                nonce: nonce.clone(),
             }),
             Body::Evaluate(p::Evaluate {
                 shard: 0,
                 account,
                 attempt: attempt.0.to_vec().into(),
                 committed: 0,
+                token,
+                nonce,
             }),
         ]
     };

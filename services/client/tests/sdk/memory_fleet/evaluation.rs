@@ -84,7 +84,7 @@ impl State {
                 Some(Lie::NotCanonical) => e.beta = Element([0xff; 32]),
                 _ => {}
             }
-            let signed = statement::evaluation(&signs, slot, &e.beta);
+            let signed = statement::evaluation(&signs, slot, &e.beta, self.subject());
             let (mut certificate, signature) = self.sign(slot, &signed);
             let mut signature = signature.to_vec();
             if lie == Some(Lie::Stranger) {

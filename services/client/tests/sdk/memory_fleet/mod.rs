@@ -82,7 +82,11 @@ impl MemoryFleet {
     }
 
     pub fn client(&self) -> Client {
-        self.client_with(self.fleet())
+        self.client_of(state::TOKEN)
+    }
+
+    pub fn client_of(&self, token: &str) -> Client {
+        Client::new(self.fleet(), self.runtime(), Zeroizing::new(token.into()))
             .with_timing(Timing { deadline: Duration::from_secs(60), ..Timing::default() })
     }
 }

@@ -31,7 +31,12 @@ use super::evaluation::Lie;
 use super::keys::{self, Region, START};
 use super::shard::Applied;
 
-pub const TOKEN: &str = "token-for-vaults-only";
+/// The person's token: issuer `https://issuer.example`, subject `alice`.
+pub const TOKEN: &str =
+    "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UifQ.c2lnbmVk";
+/// The attacker's own token, of the same issuer for the subject `mallory`.
+pub const MALLORY: &str =
+    "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoibWFsbG9yeSJ9.c2lnbmVk";
 
 /// What happens to a request's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,12 @@ pub struct State {
     pub claims_consent: bool,
     /// The leader claims to be ahead by this time.
     pub ahead_ms: u64,
+    /// A rooted leader sends the regions this token, and answers `Opened` with its account, whoever asks.
+    pub forwards: Option<&'static str>,
+    /// The client's, in the present session.
+    token: String,
+    /// The person's tag that the regions sign in the present session.
+    subject: Hash,
     // observations of the test
     pub requests: u64,
     pub connections: u64,
@@ -135,6 +146,9 @@ impl State {
             rival: false,
             claims_consent: false,
             ahead_ms: 0,
+            forwards: None,
+            token: TOKEN.into(),
+            subject: Hash([0; 32]),
             replayed: None,
             requests: 0,
             connections: 0,
@@ -198,9 +212,20 @@ impl State {
         self.shard.account().map_or(AccountState::None, Account::state)
     }
 
+    pub(super) const fn subject(&self) -> &Hash {
+        &self.subject
+    }
+
     pub fn sign(&self, slot: Slot, statement: &[u8]) -> (bytes::Bytes, bytes::Bytes) {
         let r = &self.regions[usize::from(slot.0) - 1];
         (r.certificate.clone().into(), r.boot.sign(statement).to_bytes().to_vec().into())
+    }
+
+    /// The tag of the person whose token the regions have verified.
+    fn tag(&self, nonce: &[u8]) -> Hash {
+        let person =
+            if self.forwards.unwrap_or(self.token.as_str()) == MALLORY { "mallory" } else { "alice" };
+        statement::subject(nonce.try_into().unwrap(), "https://issuer.example", person, 0)
     }
 
     fn attest(&mut self, slots: &[Slot], nonce: &[u8]) -> p::Attestations {
@@ -211,12 +236,12 @@ impl State {
         }
         let regions = slots.iter().map(|slot| {
             let (fleet, account) = (self.shard.fleet(), self.shard.account());
-            let nonce = nonce.try_into().unwrap();
-            let a = view::attested(fleet, &self.account, account, nonce, *slot, self.shard.index);
+            let (tag, nonce) = (self.tag(nonce), nonce.try_into().unwrap());
+            let a = view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index);
             let (certificate, signature) = self.sign(*slot, &statement::attestation(&a));
             p::Attestation::new(&a, certificate, signature)
         });
-        let all = p::Attestations { regions: regions.collect() };
+        let all = p::Attestations { regions: regions.collect(), missing: vec![] };
         self.replayed = Some(all.clone());
         all
     }
@@ -268,8 +293,10 @@ impl State {
     ) -> Vec<p::Reply> {
         let operation = request.operation.clone().unwrap();
         let answers = match operation {
-            Operation::Open(o) if o.token == TOKEN => {
+            Operation::Open(o) if [TOKEN, MALLORY].contains(&o.token.as_str()) => {
                 *opened = true;
+                self.token.clone_from(&o.token);
+                self.subject = self.tag(&o.nonce);
                 let all: Vec<Slot> = self.regions.iter().map(|r| r.slot).collect();
                 let own = [self.regions[leader].slot];
                 let attestations = Some(self.attest(if o.attest { &all } else { &own }, &o.nonce));
@@ -363,7 +390,15 @@ impl State {
             .filter(|r| !self.no_acknowledgement.contains(&r.slot.0))
             .map(|r| {
                 let (lineage, era) = (&record.lineage, record.era);
-                let s = statement::acknowledgement(lineage, era, &record.reg_id, r.slot, &hash, &shares_hash);
+                let s = statement::acknowledgement(
+                    lineage,
+                    era,
+                    &record.reg_id,
+                    r.slot,
+                    &hash,
+                    &shares_hash,
+                    &self.subject,
+                );
                 let (certificate, signature) = self.sign(r.slot, &s);
                 let a = p::Acknowledgement { slot: r.slot.0.into(), certificate, signature };
                 Answer::Acknowledged(p::Acknowledged { acknowledgements: vec![a] })
@@ -380,6 +415,7 @@ impl State {
             record: Hash::try_from(&c.record[..]).unwrap(),
             acknowledgements: acknowledgements.collect(),
             signature: Signature::try_from(&c.signature[..]).unwrap(),
+            subject: Hash::try_from(&c.subject[..]).unwrap(),
         };
         self.done(leader, &Command::Confirm(command), ReceiptKind::Registered, &c.reg_id)
     }

@@ -1,0 +1,92 @@
+//! The person whose token this region itself has verified. A region attests, acknowledges and evaluates only for a [`Person`], so a rooted leader gets none
+//! of these for people none of whose valid tokens it has seen (S46). Tokens and names stay in memory.
+
+use std::time::Duration;
+
+use bkv_core::id::{AccountId, Hash, Route};
+use bkv_core::shard::Fleet;
+use bkv_core::statement;
+use bkv_tokens::Subject;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::Vault;
+use super::error::RegionError;
+
+/// The longest token, in bytes. The leader sends it to the other regions with each request.
+pub(crate) const MAX_TOKEN: usize = 4 << 10;
+/// How long a request waits for a new key of the token's issuer.
+const KEYS: Duration = Duration::from_millis(500);
+
+/// The person that a verified token names. Only [`Vault::person`] makes one.
+#[derive(Clone)]
+pub struct Person(Subject);
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Person(..)")
+    }
+}
+
+/// What a client shows in `Open`, as the leader sends it to the other regions.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// The vault token.
+    pub(crate) token: Zeroizing<String>,
+    /// The nonce of the client's session.
+    pub(crate) nonce: [u8; 32],
+}
+
+impl Person {
+    /// The person's account in this fleet.
+    pub(crate) fn account(&self, fleet: &Fleet) -> AccountId {
+        Vault::account_id(fleet, &self.0)
+    }
+
+    /// The route that ChatD must have chosen.
+    pub(crate) fn route(&self) -> Route {
+        statement::route(&self.0.issuer, &self.0.subject)
+    }
+
+    /// The tag that this region signs: the client compares it with the claims of its own token.
+    pub(crate) fn tag(&self, nonce: &[u8; 32]) -> Hash {
+        statement::subject(nonce, &self.0.issuer, &self.0.subject, self.0.enrolment.unwrap_or(0))
+    }
+}
+
+impl Vault {
+    /// Verifies a person's token with this region's own keys and clock.
+    pub async fn person(&self, token: &str) -> Result<Person, RegionError> {
+        if token.len() > MAX_TOKEN {
+            return Err(bkv_tokens::TokenError::TooLong.into());
+        }
+        let verifier = self.tokens().ok_or(RegionError::NoVerifier)?;
+        let subject = verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
+        Ok(Person(subject))
+    }
+
+    /// Verifies a token that another region sent for an account.
+    pub(super) async fn person_of(
+        &self,
+        fleet: &Fleet,
+        id: &AccountId,
+        token: &str,
+    ) -> Result<Person, RegionError> {
+        let person = self.person(token).await?;
+        if person.account(fleet) == *id { Ok(person) } else { Err(RegionError::OtherAccount) }
+    }
+
+    /// The account id of a subject. Only vaults can compute it.
+    pub fn account_id(fleet: &Fleet, subject: &Subject) -> AccountId {
+        let input =
+            statement::account_input(&subject.issuer, &subject.subject, subject.enrolment.unwrap_or(0));
+        // A key of 32 bytes is always accepted.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(fleet.index.expose()) else {
+            return AccountId([0xff; 32]); // lies in no bucket
+        };
+        mac.update(&input);
+        let route = statement::route(&subject.issuer, &subject.subject);
+        AccountId::new(route.bucket(), &mac.finalize().into_bytes().into())
+    }
+}

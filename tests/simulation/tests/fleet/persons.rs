@@ -1,0 +1,116 @@
+//! What a region does for an account needs a valid token of its person, whichever region asks.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bkv_core::command::{Begin, Command};
+use bkv_core::id::{AttemptId, Ordinal, RegId};
+use bkv_core::secret::Secret32;
+use bkv_core::statement;
+use bkv_simulation::documents::VAULT_AUDIENCE;
+use bkv_simulation::{Options, Simulation, raw_client, soon};
+use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_vault::peer::Body;
+use bkv_wire::proto::inner as i;
+use bkv_wire::proto::inner::missing_region::Reason;
+use bkv_wire::proto::peer as p;
+use prost::Message as _;
+
+const ANNA: &str = "anna";
+const MALLORY: &str = "mallory";
+const GUESS: AttemptId = AttemptId([9; 16]);
+
+/// What a rooted leader asks the other regions, with this token in place of Anna's.
+fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 3] {
+    let account = bytes::Bytes::from(sim.id(ANNA).0.to_vec());
+    let (nonce, token) = (bytes::Bytes::from(vec![7; 32]), token.to_owned());
+    [
+        Body::Evaluate(p::Evaluate {
+            shard: 0,
+            account: account.clone(),
+            attempt: GUESS.0.to_vec().into(),
+            committed: 0,
+            token: token.clone(),
+            nonce: nonce.clone(),
+        }),
+        Body::Attest(p::Attest {
+            shard: 0,
+            account: account.clone(),
+            nonce: nonce.clone(),
+            committed: 0,
+            token: token.clone(),
+        }),
+        Body::Acknowledge(p::Acknowledge {
+            shard: 0,
+            account,
+            reg_id: reg_id.0.to_vec().into(),
+            committed: 0,
+            token,
+            nonce,
+        }),
+    ]
+}
+
+/// None if the region contributes, or its reason.
+fn reason(answer: Body) -> Option<Reason> {
+    let (contribution, missing) = match answer {
+        Body::Evaluated(e) => (e.evaluation, e.missing),
+        Body::Attested(a) => (a.attestation, a.missing),
+        Body::Acknowledged(a) => (a.acknowledgement, a.missing),
+        other => panic!("{other:?}"),
+    };
+    contribution.is_empty().then(|| i::MissingRegion::decode(missing).unwrap().reason())
+}
+
+/// S46: a rooted leader begins an attempt of its own on Anna's account and asks the other regions to evaluate it. It has no valid token of hers, only its own
+/// person's and ones that are forged, expired or for another service.
+pub(crate) async fn s46_no_region_evaluates_without_the_persons_token(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    sim.register(ANNA).await;
+    sim.register(MALLORY).await;
+    let rooted = sim.leader().await;
+    let live = sim.account(rooted, ANNA).unwrap();
+    let reg_id = live.live.as_ref().unwrap().record.reg_id;
+    let begin = Begin {
+        account: sim.id(ANNA),
+        generation: live.generation,
+        ordinal: Ordinal(live.ordinal.0 + 1),
+        attempt: GUESS,
+        blinded: raw_client::blinded("a guess"),
+        cancel: statement::cancel_hash(&[1; 32]),
+        seed: Secret32::new([2; 32]),
+        may_be_last: false,
+    };
+    sim.replica(rooted).propose(Command::Begin(begin), soon()).await.unwrap();
+    sim.settle().await;
+    let ask = async |token: &str| {
+        let mut reasons = Vec::new();
+        for region in (0..3).filter(|r| *r != rooted) {
+            for call in calls(&sim, reg_id, token) {
+                let to = sim.vault(region).node().node();
+                let answer = sim.vault(rooted).node().peers().call(to, call, soon()).await.unwrap();
+                reasons.push(reason(answer));
+            }
+        }
+        reasons
+    };
+    sim.witness.take_evaluations();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let of_anna =
+        |audience, now, lifetime| Claims { subject: ANNA, audience, now, lifetime, enrolment: None };
+    let forged = DevIssuer::generate(sim.issuer.issuer()).unwrap();
+    for (what, token, why) in [
+        ("none", String::new(), Reason::Token),
+        ("a forged one", forged.sign(&of_anna(VAULT_AUDIENCE, now, 300)), Reason::Token),
+        ("an expired one", sim.issuer.sign(&of_anna(VAULT_AUDIENCE, now - 7200, 60)), Reason::Token),
+        ("one for another service", sim.issuer.sign(&of_anna("chatd", now, 300)), Reason::Token),
+        ("a long one", "x".repeat(5000), Reason::Token),
+        ("another person's", sim.token(MALLORY), Reason::OtherAccount),
+    ] {
+        assert_eq!(ask(&token).await, [Some(why); 6], "{what}");
+    }
+    assert!(sim.witness.evaluations().is_empty(), "no region evaluated");
+    // The control: with Anna's own token every region does all three.
+    assert_eq!(ask(&sim.token(ANNA)).await, [None; 6]);
+    sim.down().await;
+}
