@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "bkv.peer.v1.Evaluate",
         "bkv.peer.v1.Attest",
         "bkv.peer.v1.Acknowledge",
+        "bkv.peer.v1.Permit",
     ]);
     config.compile_fds(set)?;
     for f in files {

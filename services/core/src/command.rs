@@ -150,16 +150,16 @@ pub struct OwnerSignature {
     pub signature: Signature,
 }
 
-/// A region's signature that it has stored a registration and can open its share.
+/// A region's signature with its boot key: that it has stored a registration and can open its share, or that it permits a last try.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Acknowledgement {
+pub struct RegionSignature {
     /// The slot of the region.
     #[n(0)]
     pub slot: Slot,
     /// The boot key's certificate by the region's identity, as encoded by `bkv-wire`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub certificate: Vec<u8>,
-    /// The boot key's signature over [`crate::statement::acknowledgement`].
+    /// The boot key's signature over [`crate::statement::acknowledgement`] or [`crate::statement::permit`].
     #[n(2)]
     pub signature: Signature,
 }
@@ -178,7 +178,7 @@ pub struct Confirm {
     pub record: Hash,
     /// At least t, each of another slot.
     #[n(3)]
-    pub acknowledgements: Vec<Acknowledgement>,
+    pub acknowledgements: Vec<RegionSignature>,
     /// A signature by the stored record's own owner key over [`crate::statement::confirm`].
     #[n(4)]
     pub signature: Signature,
@@ -215,6 +215,9 @@ pub struct Begin {
     /// The client agrees that this may be the last try. Not part of the attempt's identity: a repetition is the same with and without it.
     #[n(7)]
     pub may_be_last: bool,
+    /// For the last try: at least t, each of another slot, over [`crate::statement::permit`]. Otherwise ignored, and not part of the attempt's identity.
+    #[n(8)]
+    pub permits: Vec<RegionSignature>,
 }
 
 /// See [`Command::GiveUp`].

@@ -56,6 +56,9 @@ pub enum Refusal {
     /// The attempt would be the last try, and the client has not agreed to that.
     #[error("only the last try is left")]
     LastTry,
+    /// Fewer than t regions permit this last try.
+    #[error("too few regions permit this last try")]
+    Permits,
     /// No tries are left.
     #[error("no tries left")]
     Exhausted,

@@ -162,6 +162,37 @@ pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element, subject: &Hash) -> Ve
     )
 }
 
+/// A region's boot key signs this to permit the last try of an account: the region has verified the person's token, its own state shows that this attempt
+/// leaves no try, and its own clock shows that the wait is over. Without permits a rooted leader could begin the last try of people who never log in,
+/// and destroy their keys. `admission` is the number of the admission list in force.
+#[allow(clippy::too_many_arguments)] // the statement's fields, each once
+pub fn permit(
+    lineage: &Lineage,
+    era: Era,
+    account: &AccountId,
+    generation: Generation,
+    ordinal: Ordinal,
+    attempt: &AttemptId,
+    blinded: &Element,
+    cancel: &Hash,
+    admission: u64,
+) -> Vec<u8> {
+    framed(
+        "bkv/permit/1",
+        &[
+            &lineage.0,
+            &era.0.to_be_bytes(),
+            &account.0,
+            &generation.0.to_be_bytes(),
+            &ordinal.0.to_be_bytes(),
+            &attempt.0,
+            &blinded.0,
+            &cancel.0,
+            &admission.to_be_bytes(),
+        ],
+    )
+}
+
 /// OPAQUE's context of one attempt: H("bkv/1" ‖ lineage ‖ era ‖ account ‖ generation ‖ ordinal ‖ attempt id ‖ B). Without ordinal and B an
 /// attacker could replay an old attempt under a new B.
 pub fn login_context(

@@ -1,7 +1,7 @@
 //! The checks of signatures and encodings that the state machine calls. `bkv-wire` implements them. All replicas must answer alike, so an
 //! implementation is a pure function of its arguments.
 
-use crate::command::{Acknowledgement, NewDocuments};
+use crate::command::{NewDocuments, RegionSignature};
 use crate::document::{Admission, Documents};
 use crate::id::{Element, Era, Lineage, PublicKey, Signature, Time};
 
@@ -23,12 +23,12 @@ pub trait Verifier {
     /// Checks that this is the canonical encoding of an element other than the identity.
     fn element(&self, element: &Element) -> bool;
 
-    /// Checks that the slot's identity on `admission` signed the acknowledgement's certificate, that the certificate is valid at `at`, and that its
-    /// boot key signed `statement`.
-    fn acknowledgement(
+    /// Checks that the slot's identity on `admission` signed the certificate, that the certificate is valid at `at`, and that its boot key signed
+    /// `statement`.
+    fn region_signature(
         &self,
         admission: &Admission,
-        ack: &Acknowledgement,
+        signature: &RegionSignature,
         statement: &[u8],
         at: Time,
     ) -> bool;

@@ -1,6 +1,6 @@
 //! Conversions between core's values and messages.
 
-use bkv_core::command::{Acknowledgement, OwnerSignature};
+use bkv_core::command::{OwnerSignature, RegionSignature};
 use bkv_core::effect::Refusal;
 use bkv_core::id::{OperationId, Signature, Slot, Time, WrongLength};
 use bkv_core::record::SealedShare;
@@ -32,13 +32,24 @@ impl TryFrom<&p::SealedShare> for SealedShare {
     }
 }
 
-impl TryFrom<&p::Acknowledgement> for Acknowledgement {
+impl TryFrom<&p::Acknowledgement> for RegionSignature {
     type Error = FieldError;
     fn try_from(a: &p::Acknowledgement) -> Result<Self, FieldError> {
         Ok(Self {
             slot: slot(a.slot)?,
             certificate: a.certificate.to_vec(),
             signature: Signature::try_from(&a.signature[..])?,
+        })
+    }
+}
+
+impl TryFrom<&p::Permit> for RegionSignature {
+    type Error = FieldError;
+    fn try_from(p: &p::Permit) -> Result<Self, FieldError> {
+        Ok(Self {
+            slot: slot(p.slot)?,
+            certificate: p.certificate.to_vec(),
+            signature: Signature::try_from(&p.signature[..])?,
         })
     }
 }
@@ -88,6 +99,7 @@ impl From<Refusal> for p::Refused {
             Refusal::Wait(t) => (Code::Wait, t.0),
             Refusal::LastTryOpen(t) => (Code::LastTryOpen, t.0),
             Refusal::LastTry => (Code::LastTry, 0),
+            Refusal::Permits => (Code::TooFewRegions, 0),
             Refusal::Exhausted => (Code::Exhausted, 0),
             Refusal::NoAttempt => (Code::NoAttempt, 0),
             Refusal::Conflict => (Code::Conflict, 0),

@@ -1,6 +1,6 @@
 //! The checks that the state machine needs, made with the suite's cryptography and the pinned root.
 
-use bkv_core::command::{Acknowledgement, NewDocuments};
+use bkv_core::command::{NewDocuments, RegionSignature};
 use bkv_core::document::{Admission, Documents};
 use bkv_core::id::{Element, Era, Lineage, PublicKey, Signature, Time};
 use bkv_core::verify::Verifier;
@@ -46,15 +46,15 @@ impl Verifier for WireVerifier {
         toprf::is_element(&element.0)
     }
 
-    fn acknowledgement(
+    fn region_signature(
         &self,
         admission: &Admission,
-        ack: &Acknowledgement,
+        signature: &RegionSignature,
         statement: &[u8],
         at: Time,
     ) -> bool {
-        boot::verify(&ack.certificate, admission, at).is_ok_and(|boot| {
-            boot.slot == ack.slot && ed25519::verify(&boot.key.0, statement, &ack.signature.0)
+        boot::verify(&signature.certificate, admission, at).is_ok_and(|boot| {
+            boot.slot == signature.slot && ed25519::verify(&boot.key.0, statement, &signature.signature.0)
         })
     }
 

@@ -45,6 +45,9 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
     if !step.verifier.element(&c.blinded) {
         return Err(Refusal::Element);
     }
+    if account.tries_left() == 1 && !permitted(step, c) {
+        return Err(Refusal::Permits);
+    }
     let mut effects = Vec::new();
     if let Some(superseded) = account.pending.take() {
         remember_failed(&mut account, superseded.attempt);
@@ -68,6 +71,24 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
     effects.push(Effect::Floor { account: step.id });
     effects.push(step.event(&account, EventKind::Attempt));
     step.keep(account, Outcome::Begun { ordinal: c.ordinal, charged: true }, effects)
+}
+
+/// True if t regions permit this last try. Each has verified the person's token for exactly this attempt, so a leader can't begin alone what may destroy a
+/// key.
+fn permitted(step: &Step<'_>, c: &Begin) -> bool {
+    let admission = &step.fleet.documents.admission;
+    let statement = statement::permit(
+        &step.fleet.lineage,
+        step.fleet.era,
+        &step.id,
+        c.generation,
+        c.ordinal,
+        &c.attempt,
+        &c.blinded,
+        &c.cancel,
+        admission.number,
+    );
+    step.signed_by(&c.permits, admission.threshold, |_| statement.clone())
 }
 
 pub(crate) fn give_up(step: &Step<'_>, before: Option<Account>, c: &GiveUp) -> Changed {

@@ -7,9 +7,10 @@ pub(crate) mod owned;
 pub(crate) mod register;
 
 use crate::account::{Account, Cause, Ended, Live};
+use crate::command::RegionSignature;
 use crate::effect::{Effect, Event, EventKind, Outcome, Refusal};
 use crate::fleet::{At, Fleet};
-use crate::id::{AccountId, Time};
+use crate::id::{AccountId, Slot, Time};
 use crate::verify::Verifier;
 
 /// The inputs of a command other than the account and the command itself.
@@ -69,6 +70,22 @@ impl Step<'_> {
         account.manifest = None;
         account.ended = Some(Ended { cause, at: self.at.time, reg_id });
         vec![Effect::EraseSecrets { account: self.id, reg_id }, self.event(account, EventKind::Ended(cause))]
+    }
+
+    /// True if at least `t` regions of the list in force have signed, each its own `statement`. One signature that does not hold, or a slot twice, makes all
+    /// void: no honest leader proposes that, and checking ends there.
+    fn signed_by(&self, signatures: &[RegionSignature], t: u8, statement: impl Fn(Slot) -> Vec<u8>) -> bool {
+        let admission = &self.fleet.documents.admission;
+        let mut slots: Vec<Slot> = Vec::new();
+        for s in signatures {
+            let holds = !slots.contains(&s.slot)
+                && self.verifier.region_signature(admission, s, &statement(s.slot), self.at.time);
+            if !holds {
+                return false;
+            }
+            slots.push(s.slot);
+        }
+        slots.len() >= usize::from(t)
     }
 
     fn is_past(&self, deadline: Time) -> bool {

@@ -152,26 +152,13 @@ const fn within(k: &KsfParams, floor: &KsfParams, ceiling: &KsfParams) -> bool {
 
 /// Checks that at least t different regions have signed that they stored this record and these shares.
 fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Result<(), Refusal> {
-    let admission = &step.fleet.documents.admission;
-    let mut slots: Vec<Slot> = Vec::new();
-    for ack in &c.acknowledgements {
-        let statement = statement::acknowledgement(
-            &step.fleet.lineage,
-            step.fleet.era,
-            &c.reg_id,
-            ack.slot,
-            &stored.hash,
-            &stored.shares,
-            &c.subject,
-        );
-        if slots.contains(&ack.slot)
-            || !step.verifier.acknowledgement(admission, ack, &statement, step.at.time)
-        {
-            return Err(Refusal::Proof);
-        }
-        slots.push(ack.slot);
-    }
-    if slots.len() < usize::from(stored.record.threshold) { Err(Refusal::Proof) } else { Ok(()) }
+    let (lineage, era) = (&step.fleet.lineage, step.fleet.era);
+    let statement = |slot| {
+        let (record, shares) = (&stored.hash, &stored.shares);
+        statement::acknowledgement(lineage, era, &c.reg_id, slot, record, shares, &c.subject)
+    };
+    let enough = step.signed_by(&c.acknowledgements, stored.record.threshold, statement);
+    if enough { Ok(()) } else { Err(Refusal::Proof) }
 }
 
 /// Checks the owner key's signature over an operation. Only a client that has the backup key can make it.

@@ -6,7 +6,7 @@ use super::op::{self, By, attempt_id, blinded};
 use bkv_core::account::{Cause, State};
 use bkv_core::command::{Begin, Command, GiveUp};
 use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
-use bkv_core::id::{Hash, Ordinal, Time};
+use bkv_core::id::{Generation, Hash, Ordinal, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 
@@ -364,4 +364,40 @@ fn s09_the_last_try_needs_consent_in_its_begin() {
     // The same attempt may come again with consent. A repetition needs none.
     assert_eq!(case.begin(3, 1), charged(3));
     assert_eq!(case.apply(&Command::Begin(without)), again(3));
+}
+
+/// S46: a leader that has no valid token of the person gets no permit of an honest region, so it can't begin what may destroy the key.
+#[test]
+fn s46_the_last_try_needs_permits_of_t_regions_for_exactly_this_attempt() {
+    let mut case = Case::registered(&policy());
+    case.fail(1);
+    case.fail(2);
+    case.clock = case.clock.max(case.account().next_allowed);
+    let good = beginning(&case, 3, 1);
+    let number = case.model.documents.admission.number;
+    let of = |lie: Begin, slots: &[u8]| op::permits(&lie, number, slots);
+    let later = Begin { ordinal: Ordinal(4), ..good.clone() };
+    let next = Begin { generation: Generation(2), ..good.clone() };
+    let other = Begin { blinded: blinded(2), ..good.clone() };
+    let mut forged = good.permits.clone();
+    forged[1].signature.0[0] ^= 1;
+    for (what, permits) in [
+        ("none", vec![]),
+        ("one region's", of(good.clone(), &[1])),
+        ("one region's twice", of(good.clone(), &[2, 2])),
+        ("one of a slot that there is not", of(good.clone(), &[1, 9])),
+        ("a forged one", forged),
+        ("of another list", op::permits(&good, number + 1, &[1, 2])),
+        ("of another attempt", beginning(&case, 4, 1).permits),
+        ("of another B", of(other, &[1, 2])),
+        ("of another ordinal", of(later, &[1, 2])),
+        ("of another generation", of(next, &[1, 2])),
+    ] {
+        let begin = Command::Begin(Begin { permits, ..good.clone() });
+        assert_eq!(case.apply(&begin), no(Refusal::Permits), "{what}");
+        assert_eq!(case.account().tries_left(), 1, "{what}");
+    }
+    assert_eq!(case.apply(&Command::Begin(good.clone())), charged(3));
+    // A repetition needs none.
+    assert_eq!(case.apply(&Command::Begin(Begin { permits: vec![], ..good })), again(3));
 }

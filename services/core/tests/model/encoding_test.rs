@@ -191,6 +191,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("proof_context", s::proof_context(&attempt, slot).0.into()),
         ("evaluation", s::evaluation(&attempt, slot, &beta, &SUBJECT)),
+        ("permit", s::permit(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b, &MANIFEST.hash, 15)),
         ("login_context", s::login_context(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b).0.into()),
         ("attestation", s::attestation(&attested)),
         ("attestation of no backup", s::attestation(&Attested { manifest: None, ..attested })),

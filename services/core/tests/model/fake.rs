@@ -1,6 +1,6 @@
 //! A fake verifier and a fleet of three regions for it. Its signatures are hashes of public key and message, so a test can sign with the public key.
 
-use bkv_core::command::{Acknowledgement, NewDocuments};
+use bkv_core::command::{NewDocuments, RegionSignature};
 use bkv_core::document::{Admission, Documents, JwksSource, Member, Policy};
 use bkv_core::hash::{framed, tagged};
 use bkv_core::id::{Element, Era, Hash, Lineage, NodeId, PublicKey, Signature, Slot, Time};
@@ -71,16 +71,16 @@ impl Verifier for Fake {
         element.0[0] != 0
     }
 
-    fn acknowledgement(
+    fn region_signature(
         &self,
         admission: &Admission,
-        ack: &Acknowledgement,
+        by: &RegionSignature,
         statement: &[u8],
         at: Time,
     ) -> bool {
-        let Some(member) = admission.member(ack.slot) else { return false };
+        let Some(member) = admission.member(by.slot) else { return false };
         let key = boot_key(&member.identity);
-        at <= END && ack.certificate == key.0 && self.signature(&key, statement, &ack.signature)
+        at <= END && by.certificate == key.0 && self.signature(&key, statement, &by.signature)
     }
 
     fn finish(

@@ -7,7 +7,7 @@ use super::machine::{account, route};
 use super::rules::Model;
 use bkv_core::account::Manifest;
 use bkv_core::command::{
-    Acknowledgement, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, OwnerSignature, SetManifest,
+    Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, OwnerSignature, RegionSignature, SetManifest,
     Store,
 };
 use bkv_core::id::{
@@ -50,6 +50,7 @@ pub(super) enum Op {
         b: u8,
         skew: i8,
         agreed: bool,
+        harm: u8,
     },
     GiveUp {
         who: u8,
@@ -96,8 +97,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => (who.clone(), 0u8..6, by(), harm.clone()).prop_map(|(who, reg, by, harm)| Op::Store { who, reg, by, harm }),
         2 => (who.clone(), 1u8..=REGIONS, harm.clone()).prop_map(|(who, acks, harm)| Op::Confirm { who, acks, harm }),
-        9 => (who.clone(), 0u8..24, 0u8..4, prop_oneof![9 => Just(0i8), 1 => -1i8..3], prop::bool::weighted(0.8))
-            .prop_map(|(who, attempt, b, skew, agreed)| Op::Begin { who, attempt, b, skew, agreed }),
+        9 => (who.clone(), 0u8..24, 0u8..4, prop_oneof![9 => Just(0i8), 1 => -1i8..3], prop::bool::weighted(0.8), harm.clone())
+            .prop_map(|(who, attempt, b, skew, agreed, harm)| Op::Begin { who, attempt, b, skew, agreed, harm }),
         2 => (who.clone(), 0u8..24, prop::bool::weighted(0.8)).prop_map(|(who, attempt, right)| Op::GiveUp { who, attempt, right }),
         4 => (who.clone(), prop::option::weighted(0.3, 0u8..24), harm).prop_map(|(who, attempt, harm)| Op::Finish { who, attempt, harm }),
         2 => who.clone().prop_map(|who| Op::Expire { who }),
@@ -250,7 +251,7 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
         let (about, of) = if harm == 1 { (Hash([0; 32]), shares) } else { (hash, shares) };
         let statement =
             statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of, &SUBJECT);
-        Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
+        RegionSignature { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
     };
     let mut acknowledgements: Vec<_> = (1..=acks).map(acknowledgement).collect();
     match harm {
@@ -274,7 +275,7 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
 pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8, agreed: bool) -> Command {
     let person = model.people.get(&account(who));
     let next = person.map_or(0, |p| p.tries.len() as u64) + 1;
-    Command::Begin(Begin {
+    let begin = Begin {
         account: account(who),
         generation: Generation(person.map_or(0, |p| p.generation)),
         ordinal: Ordinal(next.saturating_add_signed(i64::from(skew))),
@@ -283,7 +284,53 @@ pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8, agreed
         cancel: statement::cancel_hash(&cancel(attempt)),
         seed: Secret32::new([attempt ^ 0x77; 32]),
         may_be_last: agreed,
-    })
+        permits: vec![],
+    };
+    let permits = permits(&begin, model.documents.admission.number, &[1, 2]);
+    Command::Begin(Begin { permits, ..begin })
+}
+
+/// Permits of these regions for exactly this attempt.
+pub(super) fn permits(begin: &Begin, admission: u64, slots: &[u8]) -> Vec<RegionSignature> {
+    let statement = statement::permit(
+        &LINEAGE,
+        ERA,
+        &begin.account,
+        begin.generation,
+        begin.ordinal,
+        &begin.attempt,
+        &begin.blinded,
+        &begin.cancel,
+        admission,
+    );
+    let permit = |slot: &u8| {
+        let key = boot_key(&[*slot; 91]);
+        let certificate = key.0.to_vec();
+        RegionSignature { slot: Slot(*slot), certificate, signature: sign(&key, &statement) }
+    };
+    slots.iter().map(permit).collect()
+}
+
+/// What a leader without enough permits would try.
+fn harm_permits(command: Command, admission: u64, harm: u8) -> Command {
+    let Command::Begin(mut begin) = command else { return command };
+    let of = |lie: Begin| permits(&lie, admission, &[1, 2]);
+    begin.permits = match harm {
+        1 => vec![],
+        2 => permits(&begin, admission, &[1]),
+        3 => permits(&begin, admission, &[3, 3]),
+        4 => permits(&begin, admission + 1, &[1, 2]),
+        5 => of(Begin { attempt: attempt_id(99), ..begin.clone() }),
+        6 => of(Begin { blinded: blinded(9), ..begin.clone() }),
+        7 => of(Begin { cancel: Hash([9; 32]), ..begin.clone() }),
+        8 => of(Begin { ordinal: Ordinal(begin.ordinal.0 + 1), ..begin.clone() }),
+        9 => of(Begin { generation: Generation(begin.generation.0 + 1), ..begin.clone() }),
+        10 => of(Begin { account: account(9), ..begin.clone() }),
+        11 => permits(&begin, admission, &[1, 2, 3]),
+        12 => permits(&begin, admission, &[1, 7]),
+        _ => begin.permits,
+    };
+    Command::Begin(begin)
 }
 
 pub(super) fn give_up(who: u8, attempt: u8, right: bool) -> Command {
@@ -358,7 +405,10 @@ pub(super) fn command(op: &Op, model: &Model, now: Time, past: &[Command]) -> Op
             });
             confirm(newest?, acks, harm)
         }
-        Op::Begin { who, attempt, b, skew, agreed } => begin(model, who, attempt, b, skew, agreed),
+        Op::Begin { who, attempt, b, skew, agreed, harm } => {
+            let begin = begin(model, who, attempt, b, skew, agreed);
+            harm_permits(begin, model.documents.admission.number, harm)
+        }
         Op::GiveUp { who, attempt, right } => give_up(who, attempt, right),
         Op::Finish { who, attempt, harm } => finish(model, who, attempt, harm),
         Op::Expire { who } => expire(who),

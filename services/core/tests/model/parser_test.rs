@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use bkv_core::account::{Account, Manifest, Success};
 use bkv_core::command::{
-    Acknowledgement, Batch, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, NewDocuments,
+    Batch, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, NewDocuments, RegionSignature,
 };
 use bkv_core::command::{OwnerSignature, SetManifest, Store};
 use bkv_core::document::{Admission, Policy};
@@ -76,7 +76,7 @@ pub(super) fn batch() -> Batch {
             account,
             reg_id: RegId([3; 16]),
             record: Hash([1; 32]),
-            acknowledgements: vec![Acknowledgement {
+            acknowledgements: vec![RegionSignature {
                 slot: Slot(1),
                 certificate: vec![1; 90],
                 signature: Signature([2; 64]),
@@ -93,6 +93,11 @@ pub(super) fn batch() -> Batch {
             cancel: Hash([3; 32]),
             seed: Secret32::new([4; 32]),
             may_be_last: true,
+            permits: vec![RegionSignature {
+                slot: Slot(1),
+                certificate: vec![1; 90],
+                signature: Signature([2; 64]),
+            }],
         }),
         Command::GiveUp(GiveUp { account, attempt: AttemptId([1; 16]), cancel: Secret32::new([5; 32]) }),
         Command::Finish(Finish {

@@ -5,7 +5,7 @@ use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
 use super::machine::account;
 use super::op::{self, By, blinded, owner_key};
 use bkv_core::account::State;
-use bkv_core::command::{Acknowledgement, Command, Confirm, Store};
+use bkv_core::command::{Command, Confirm, RegionSignature, Store};
 use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
 use bkv_core::id::{Element, Generation, Hash, Lineage, Slot};
 use bkv_core::record::{AttemptPolicy, Record, SealedShare, shares_hash};
@@ -22,7 +22,7 @@ fn confirmation(stored: &Store) -> Confirm {
 }
 
 /// The acknowledgement that the region at `slot` signs about the stored registration.
-fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowledgement {
+fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> RegionSignature {
     let hash = stored.record.hash();
     let statement = statement::acknowledgement(
         &LINEAGE,
@@ -34,7 +34,7 @@ fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> Acknowle
         &op::SUBJECT,
     );
     let key = boot_key(&[slot; 91]);
-    Acknowledgement { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
+    RegionSignature { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response};
 use bkv_core::account::{Account, Cause, Manifest, State};
-use bkv_core::command::{Command, Confirm, OwnerSignature, Store};
+use bkv_core::command::{Begin, Command, Confirm, OwnerSignature, Store};
 use bkv_core::document::Documents;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time,
@@ -216,6 +216,26 @@ impl Model {
     }
 }
 
+/// True if t regions permit this last try.
+fn permitted(c: &Begin, time: Time, documents: &Documents) -> bool {
+    let list = &documents.admission;
+    let statement = statement::permit(
+        &LINEAGE,
+        ERA,
+        &c.account,
+        c.generation,
+        c.ordinal,
+        &c.attempt,
+        &c.blinded,
+        &c.cancel,
+        list.number,
+    );
+    let slots: BTreeSet<_> = c.permits.iter().map(|p| p.slot).collect();
+    slots.len() == c.permits.len()
+        && slots.len() >= usize::from(list.threshold)
+        && c.permits.iter().all(|p| Fake.region_signature(list, p, &statement, time))
+}
+
 impl ModelAccount {
     /// Applies a command. If it returns No, it may have changed a part of the person, and the caller must drop the person.
     fn answer(
@@ -249,7 +269,8 @@ impl ModelAccount {
                     && self.failures < policy.lifetime_failures
                     && self.left() > u32::from(!c.may_be_last)
                     && time >= self.not_before
-                    && c.blinded.0[0] != 0;
+                    && c.blinded.0[0] != 0
+                    && (self.left() > 1 || permitted(c, time, documents));
                 if !fine {
                     return ModelAnswer::No;
                 }
@@ -415,7 +436,7 @@ impl ModelAccount {
             let statement = statement::acknowledgement(
                 &LINEAGE, ERA, &c.reg_id, a.slot, &c.record, &w.shares, &c.subject,
             );
-            regions.insert(a.slot) && Fake.acknowledgement(&documents.admission, a, &statement, time)
+            regions.insert(a.slot) && Fake.region_signature(&documents.admission, a, &statement, time)
         });
         let fine = time <= w.until
             && w.record.generation.0 == self.generation + 1

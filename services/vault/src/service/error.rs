@@ -68,6 +68,9 @@ pub enum RegionError {
     /// The floor belongs to another attempt, or came with a snapshot.
     #[error("the floor of this region belongs to another attempt")]
     OtherFloor,
+    /// By this region's state the attempt would not be the account's last try.
+    #[error("by this region's state this is not the account's last try")]
+    NotLast,
     /// The wait is not over by this region's own clock.
     #[error("{passed} ms of a wait of {wait} ms have passed by this region's clock")]
     Wait {
@@ -87,6 +90,7 @@ impl RegionError {
             Self::Wait { .. } => Reason::Wait,
             Self::Token(_) | Self::NoVerifier => Reason::Token,
             Self::OtherAccount => Reason::OtherAccount,
+            Self::NotLast => Reason::NotLast,
             Self::Replica(_)
             | Self::Store(_)
             | Self::Keeper(_)

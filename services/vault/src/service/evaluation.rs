@@ -108,7 +108,12 @@ fn wait_is_over(account: &Account, floor: &Floor, now_ms: u64) -> Result<(), Reg
     let (Some(live), Some(previous)) = (&account.live, floor.previous_applied_ms) else { return Ok(()) };
     let failures_before = account.failures().saturating_sub(1);
     let wait = live.record.attempts.wait_after(failures_before);
-    let passed = now_ms.saturating_sub(previous);
+    passed(previous, now_ms, wait)
+}
+
+/// Fails unless the wait is over by this region's clock.
+pub(super) fn passed(since_ms: u64, now_ms: u64, wait: u64) -> Result<(), RegionError> {
+    let passed = now_ms.saturating_sub(since_ms);
     // Half a second of tolerance: entries reach regions at slightly different moments.
     if passed.saturating_add(500) < wait { Err(RegionError::Wait { passed, wait }) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Weak;
 
-use bkv_core::id::{AccountId, AttemptId, NodeId, RegId};
+use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, NodeId, Ordinal, RegId};
 use bkv_wire::proto::inner;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::error::RegionError;
+use super::permit::LastTry;
 use super::person::Person;
 use super::{REGIONS, Vault};
 use crate::peer::Body;
@@ -38,7 +39,7 @@ fn encoded(vault: &Vault, answer: Result<impl Message, RegionError>) -> (Bytes, 
     }
 }
 
-/// The fields that Evaluate, Attest and Acknowledge share: whose account in which shard, and the token and nonce that show it.
+/// The fields that Evaluate, Attest, Acknowledge and Permit share: whose account in which shard, and the token and nonce that show it.
 struct Call<'a> {
     replica: &'a Replica,
     id: AccountId,
@@ -81,6 +82,17 @@ impl<'a> Call<'a> {
         vault.acknowledge(self.replica, &person, &self.nonce, reg_id, committed, deadline).await
     }
 
+    async fn permit(
+        &self,
+        vault: &Vault,
+        last: &LastTry,
+        committed: u64,
+        deadline: Instant,
+    ) -> Result<inner::Permit, RegionError> {
+        let person = self.person(vault).await?;
+        vault.permit(self.replica, &person, last, committed, deadline).await
+    }
+
     async fn attest(
         &self,
         vault: &Vault,
@@ -91,6 +103,16 @@ impl<'a> Call<'a> {
         self.replica.wait_applied(committed, deadline).await?;
         vault.attest(self.replica, &person, self.nonce)
     }
+}
+
+fn last_try(c: &p::Permit) -> Option<LastTry> {
+    Some(LastTry {
+        generation: Generation(c.generation),
+        ordinal: Ordinal(c.ordinal),
+        attempt: AttemptId::try_from(&c.attempt[..]).ok()?,
+        blinded: Element::try_from(&c.blinded[..]).ok()?,
+        cancel: Hash::try_from(&c.cancel[..]).ok()?,
+    })
 }
 
 #[async_trait::async_trait]
@@ -124,6 +146,14 @@ impl PeerService for Answers {
                 let answer = call.attest(&vault, a.committed, deadline).await;
                 let (attestation, missing) = encoded(&vault, answer);
                 Body::Attested(p::Attested { attestation, missing })
+            }
+            Body::Permit(c) => {
+                let last = last_try(&c);
+                let call = Call::parse(&vault, c.shard, &c.account, c.token, &c.nonce);
+                let (Some(call), Some(last)) = (call, last) else { return failed("malformed") };
+                let answer = call.permit(&vault, &last, c.committed, deadline).await;
+                let (permit, missing) = encoded(&vault, answer);
+                Body::Permitted(p::Permitted { permit, missing })
             }
             Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),
             _ => failed("unknown call"),

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::region::{Contribution, contribution, too_few};
 use super::reply::{no, refused};
-use super::{Login, Session};
+use super::{Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::service::{REGIONS, RegionError};
@@ -35,7 +35,7 @@ const AGAIN: usize = 4;
 
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
-        let (id, ..) = self.known()?;
+        let (id, _, fleet) = self.known()?;
         let parsed = (
             AttemptId::try_from(&b.attempt[..]),
             Element::try_from(&b.blinded[..]),
@@ -44,7 +44,7 @@ impl Session {
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
         for _ in 0..AGAIN {
             let account = self.account()?;
-            let command = Begin {
+            let mut command = Begin {
                 account: id,
                 generation: account.as_ref().map_or(Generation(0), |a| a.generation),
                 ordinal: Ordinal(account.as_ref().map_or(0, |a| a.ordinal.0).saturating_add(1)),
@@ -53,11 +53,19 @@ impl Session {
                 cancel,
                 seed: Secret32::new(self.vault.random_bytes()),
                 may_be_last: b.may_be_last,
+                permits: Vec::new(),
             };
+            let mut missing = Vec::new();
+            if account.is_some_and(|a| permits::needed(&a, &command, self.vault.now_ms())) {
+                let permits = self.permits(&command, deadline).await?;
+                (command.permits, missing) = (permits.good, permits.missing);
+            }
+            let (permits, want) = (command.permits.len(), usize::from(fleet.documents.admission.threshold));
             // A refusal goes through the log too: this vault may have been deposed without noticing, and its refusal would be stale.
             let committed = self.propose(Command::Begin(command), deadline).await?;
             match committed.outcome {
                 Outcome::Refused(Refusal::Stale) => {}
+                Outcome::Refused(Refusal::Permits) => return Ok(too_few(permits, want, &missing)),
                 Outcome::Refused(why) => return Ok(refused(why)),
                 _ => return self.evaluations(&attempt, committed.index, false, deadline).await,
             }

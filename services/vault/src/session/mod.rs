@@ -4,6 +4,7 @@
 mod attempt;
 mod attestation;
 mod owned;
+mod permits;
 mod region;
 mod register;
 mod reply;

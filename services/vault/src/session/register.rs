@@ -1,6 +1,6 @@
 //! Registration. The session makes z and keeps it in memory until Store. It gathers acknowledgements from all regions.
 
-use bkv_core::command::{Acknowledgement, Command, Confirm, OwnerSignature, Store};
+use bkv_core::command::{Command, Confirm, OwnerSignature, RegionSignature, Store};
 use bkv_core::effect::Outcome;
 use bkv_core::id::{Hash, RegId, Signature};
 use bkv_core::record::{Record, SealedShare, shares_hash};
@@ -160,7 +160,7 @@ impl Session {
             return Ok(malformed("confirm"));
         };
         let Ok(acknowledgements) =
-            c.acknowledgements.iter().map(Acknowledgement::try_from).collect::<Result<Vec<_>, _>>()
+            c.acknowledgements.iter().map(RegionSignature::try_from).collect::<Result<Vec<_>, _>>()
         else {
             return Ok(malformed("acknowledgements"));
         };

@@ -15,7 +15,7 @@ macro_rules! without_token {
     )*};
 }
 
-without_token!(peer::Evaluate, peer::Attest, peer::Acknowledge);
+without_token!(peer::Evaluate, peer::Attest, peer::Acknowledge, peer::Permit);
 
 impl Debug for inner::Open {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

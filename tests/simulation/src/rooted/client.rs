@@ -1,7 +1,7 @@
 //! A client with the real cryptography: its signatures are genuine.
 
 use bkv_core::command::{
-    Acknowledgement, Begin, Command, Confirm, Delete, Finish, OwnerSignature, SetManifest, Store,
+    Begin, Command, Confirm, Delete, Finish, OwnerSignature, RegionSignature, SetManifest, Store,
 };
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route,
@@ -57,6 +57,28 @@ fn route(account: &AccountId) -> Route {
     let mut route = [1; 32];
     route[..2].copy_from_slice(&bucket.to_be_bytes());
     Route(route)
+}
+
+/// A region's signature. The boot key is made here; the vault's own identity key certifies it.
+fn signature_of(fleet: &Fleet, slot: Slot, statement: impl Fn(Slot) -> Vec<u8>) -> RegionSignature {
+    let boot = SigningKey::generate(&mut OsRng);
+    let from = now().0 - 60_000;
+    let claims = Claims {
+        lineage: fleet.list.lineage,
+        era: fleet.list.era,
+        node: fleet.list.member(slot).unwrap().node,
+        slot,
+        admission: fleet.list.number,
+        key: PublicKey(boot.verifying_key().to_bytes()),
+        not_before: Time(from),
+        not_after: Time(from + MAX_VALIDITY_MS),
+    };
+    let identity = &fleet.keys[usize::from(slot.0) - 1].identity;
+    RegionSignature {
+        slot,
+        certificate: claims.encode(&identity.sign(&claims.statement())),
+        signature: Signature(boot.sign(&statement(slot)).to_bytes()),
+    }
 }
 
 /// A blinded password: B.
@@ -132,28 +154,12 @@ impl Client {
         })
     }
 
-    fn acknowledgement(&self, fleet: &Fleet, slot: Slot) -> Acknowledgement {
-        let (boot, r) = (SigningKey::generate(&mut OsRng), &self.record);
-        let from = now().0 - 60_000;
-        let claims = Claims {
-            lineage: r.lineage,
-            era: r.era,
-            node: fleet.list.member(slot).unwrap().node,
-            slot,
-            admission: fleet.list.number,
-            key: PublicKey(boot.verifying_key().to_bytes()),
-            not_before: Time(from),
-            not_after: Time(from + MAX_VALIDITY_MS),
-        };
-        let signature = fleet.keys[usize::from(slot.0) - 1].identity.sign(&claims.statement());
-        let shares = shares_hash(&self.shares);
-        let hash = r.hash();
-        let word = statement::acknowledgement(&r.lineage, r.era, &r.reg_id, slot, &hash, &shares, &SUBJECT);
-        Acknowledgement {
-            slot,
-            certificate: claims.encode(&signature),
-            signature: Signature(boot.sign(&word).to_bytes()),
-        }
+    fn acknowledgement(&self, fleet: &Fleet, slot: Slot) -> RegionSignature {
+        let (r, shares) = (&self.record, shares_hash(&self.shares));
+        let (reg_id, hash) = (&r.reg_id, r.hash());
+        signature_of(fleet, slot, |slot| {
+            statement::acknowledgement(&r.lineage, r.era, reg_id, slot, &hash, &shares, &SUBJECT)
+        })
     }
 
     /// The owner's signature over an operation in this generation. `by` may be another key than the owner's.
@@ -191,7 +197,26 @@ impl Client {
             cancel: statement::cancel_hash(&random()),
             seed: Secret32::new(random()),
             may_be_last: true,
+            permits: Vec::new(),
         }
+    }
+
+    /// The same attempt with permits of these slots, as their vaults give them for a valid token.
+    pub fn permitted(&self, fleet: &Fleet, begin: &Begin, slots: &[u8]) -> Begin {
+        let (r, b) = (&self.record, begin);
+        let word = statement::permit(
+            &r.lineage,
+            r.era,
+            &b.account,
+            b.generation,
+            b.ordinal,
+            &b.attempt,
+            &b.blinded,
+            &b.cancel,
+            fleet.list.number,
+        );
+        let permits = slots.iter().map(|s| signature_of(fleet, Slot(*s), |_| word.clone())).collect();
+        Begin { permits, ..begin.clone() }
     }
 
     /// The client's honest Finish of an attempt, bound to the attempt's own context.

@@ -80,6 +80,7 @@ pub(crate) async fn s46_no_region_evaluates_without_the_persons_token(dir: PathB
         cancel: statement::cancel_hash(&[1; 32]),
         seed: Secret32::new([2; 32]),
         may_be_last: false,
+        permits: vec![],
     };
     sim.replica(rooted).propose(Command::Begin(begin), soon()).await.unwrap();
     sim.settle().await;

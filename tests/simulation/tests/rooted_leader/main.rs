@@ -5,4 +5,5 @@ mod copies;
 mod entries;
 mod extremes;
 mod histories;
+mod last_tries;
 mod snapshots;

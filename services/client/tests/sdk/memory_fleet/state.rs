@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use bkv_client::{Manifest, State as AccountState, TransportError};
 use bkv_core::account::Account;
 use bkv_core::command::{
-    Acknowledgement, Begin, Command, Confirm, Delete, Finish, GiveUp, NewDocuments, OwnerSignature,
+    Begin, Command, Confirm, Delete, Finish, GiveUp, NewDocuments, OwnerSignature, RegionSignature,
     SetManifest, Store,
 };
 use bkv_core::document::{Admission, Policy};
@@ -408,7 +408,7 @@ impl State {
     }
 
     fn confirm(&mut self, leader: usize, c: &p::Confirm) -> Answer {
-        let acknowledgements = c.acknowledgements.iter().map(|a| Acknowledgement::try_from(a).unwrap());
+        let acknowledgements = c.acknowledgements.iter().map(|a| RegionSignature::try_from(a).unwrap());
         let command = Confirm {
             account: self.account,
             reg_id: RegId::try_from(&c.reg_id[..]).unwrap(),
@@ -418,6 +418,28 @@ impl State {
             subject: Hash::try_from(&c.subject[..]).unwrap(),
         };
         self.done(leader, &Command::Confirm(command), ReceiptKind::Registered, &c.reg_id)
+    }
+
+    /// All regions have verified the token and permit the attempt.
+    fn permits(&self, b: &Begin) -> Vec<RegionSignature> {
+        let fleet = self.shard.fleet();
+        let statement = statement::permit(
+            &fleet.lineage,
+            fleet.era,
+            &b.account,
+            b.generation,
+            b.ordinal,
+            &b.attempt,
+            &b.blinded,
+            &b.cancel,
+            self.admission().number,
+        );
+        let permit = |r: &Region| RegionSignature {
+            slot: r.slot,
+            certificate: r.certificate.clone(),
+            signature: Signature(r.boot.sign(&statement).to_bytes()),
+        };
+        self.regions.iter().map(permit).collect()
     }
 
     fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
@@ -437,7 +459,9 @@ impl State {
             cancel: Hash::try_from(&b.cancel[..]).unwrap(),
             seed: Secret32::new(random()),
             may_be_last: b.may_be_last || self.claims_consent,
+            permits: vec![],
         };
+        let command = Begin { permits: self.permits(&command), ..command };
         match self.shard.apply(&Command::Begin(command)) {
             Ok(Outcome::Begun { charged, .. }) => {
                 self.charged += u32::from(charged);

@@ -1,0 +1,89 @@
+//! One region's permit of a last try. The last try may destroy the key, so a leader begins it only with permits of t regions, each of which has verified the
+//! person's token for exactly this attempt.
+
+use bkv_core::account::Account;
+use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, Ordinal};
+use bkv_core::shard::Fleet;
+use bkv_core::statement;
+use bkv_wire::proto::inner as p;
+use tokio::time::Instant;
+
+use super::Vault;
+use super::error::RegionError;
+use super::evaluation::passed;
+use super::person::Person;
+use crate::replica::Replica;
+
+/// The attempt that a client wants to begin as the last one.
+#[derive(Clone, Copy)]
+pub(crate) struct LastTry {
+    pub(crate) generation: Generation,
+    pub(crate) ordinal: Ordinal,
+    pub(crate) attempt: AttemptId,
+    pub(crate) blinded: Element,
+    pub(crate) cancel: Hash,
+}
+
+impl LastTry {
+    /// What each region signs.
+    pub(crate) fn statement(&self, fleet: &Fleet, id: &AccountId) -> Vec<u8> {
+        statement::permit(
+            &fleet.lineage,
+            fleet.era,
+            id,
+            self.generation,
+            self.ordinal,
+            &self.attempt,
+            &self.blinded,
+            &self.cancel,
+            fleet.documents.admission.number,
+        )
+    }
+}
+
+impl Vault {
+    /// Permits the last try of a person's account, from this region's own state and by its own clock.
+    pub(crate) async fn permit(
+        &self,
+        replica: &Replica,
+        person: &Person,
+        last: &LastTry,
+        index: u64,
+        deadline: Instant,
+    ) -> Result<p::Permit, RegionError> {
+        replica.wait_applied(index, deadline).await?;
+        if let Some(why) = replica.halted() {
+            return Err(RegionError::Halted(why));
+        }
+        if !replica.is_verified() {
+            return Err(RegionError::Unverified);
+        }
+        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let id = person.account(&fleet);
+        let account = replica.account(&id)?.ok_or(RegionError::NoAccount)?;
+        if !is_last(&account, last) {
+            return Err(RegionError::NotLast);
+        }
+        let live = account.live.as_ref().ok_or(RegionError::NoKey)?;
+        let wait = live.record.attempts.wait_after(account.failures());
+        if wait > 0 {
+            // The floor is of the newest attempt. It says when this region applied it.
+            let floor = replica.floor(&id, deadline).await?;
+            if (floor.generation, floor.ordinal) != (account.generation, account.ordinal) {
+                return Err(RegionError::OtherFloor);
+            }
+            passed(floor.applied_ms, self.now_ms(), wait)?;
+        }
+        let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
+        let statement = last.statement(&fleet, &id);
+        let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
+        Ok(p::Permit { slot: u32::from(slot.0), certificate, signature })
+    }
+}
+
+/// True if this attempt would be the next one and leaves no try.
+fn is_last(account: &Account, last: &LastTry) -> bool {
+    account.generation == last.generation
+        && account.ordinal.0.checked_add(1) == Some(last.ordinal.0)
+        && account.tries_left() == 1
+}

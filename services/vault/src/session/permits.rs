@@ -1,0 +1,96 @@
+//! Permits of t regions, which a Begin needs if it would leave no try.
+
+use bkv_core::account::Account;
+use bkv_core::command::{Begin, RegionSignature};
+use bkv_core::id::{Slot, Time};
+use bkv_core::verify::Verifier as _;
+use bkv_wire::proto::inner as p;
+use bkv_wire::proto::peer;
+use bkv_wire::verifier::WireVerifier;
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::Session;
+use super::region::{Contribution, contribution};
+use crate::peer::Body;
+use crate::replica::ProposeError;
+use crate::service::{LastTry, REGIONS};
+
+/// What the regions answered.
+#[derive(Default)]
+pub(super) struct Permits {
+    pub(super) good: Vec<RegionSignature>,
+    pub(super) missing: Vec<p::MissingRegion>,
+}
+
+/// True if the leader must gather permits before it proposes this Begin. If the Begin will be refused anyway, the log says why.
+pub(super) fn needed(account: &Account, begin: &Begin, now_ms: u64) -> bool {
+    let open = account.pending.as_ref().is_some_and(|p| p.last || p.attempt == begin.attempt);
+    !open && begin.may_be_last && account.tries_left() == 1 && account.next_allowed.0 <= now_ms
+}
+
+impl Session {
+    /// Asks all regions at once and takes the first t permits.
+    pub(super) async fn permits(&self, begin: &Begin, deadline: Instant) -> Result<Permits, ProposeError> {
+        let (id, replica, fleet) = self.known()?;
+        let (person, shown) = self.person()?;
+        let admission = &fleet.documents.admission;
+        let (want, me) = (usize::from(admission.threshold), self.vault.node().node());
+        let until = deadline.min(Instant::now() + REGIONS);
+        let index = replica.applied();
+        let last = LastTry {
+            generation: begin.generation,
+            ordinal: begin.ordinal,
+            attempt: begin.attempt,
+            blinded: begin.blinded,
+            cancel: begin.cancel,
+        };
+        let call = peer::Permit {
+            shard: u32::from(replica.shard().0),
+            account: id.0.to_vec().into(),
+            attempt: last.attempt.0.to_vec().into(),
+            committed: index,
+            token: shown.token.to_string(),
+            nonce: shown.nonce.to_vec().into(),
+            generation: last.generation.0,
+            ordinal: last.ordinal.0,
+            blinded: last.blinded.0.to_vec().into(),
+            cancel: last.cancel.0.to_vec().into(),
+        };
+        let own_slot = self.vault.slot().map_or(0, |s| s.0);
+        let own = self.vault.permit(&replica, person, &last, index, until);
+        let mut running: FuturesUnordered<BoxFuture<'_, (u8, Contribution<p::Permit>)>> =
+            FuturesUnordered::new();
+        running.push(own.map(move |own| (own_slot, own.map_err(|e| e.missing(own_slot)))).boxed());
+        for m in admission.members.iter().filter(|m| m.node != me) {
+            let slot = m.slot.0;
+            let asked = self.vault.node().peers().call(m.node, Body::Permit(call.clone()), until);
+            running.push(asked.map(move |answer| (slot, contribution(slot, answer, permitted))).boxed());
+        }
+        // One permit that does not hold makes all void in the state machine. A rooted region that sends such a one must not end the last tries of others.
+        let verifier = WireVerifier::new(self.vault.root().clone());
+        let (statement, now) = (last.statement(&fleet, &id), Time(self.vault.now_ms()));
+        let mut permits = Permits::default();
+        while let Some((slot, answer)) = running.next().await {
+            match answer {
+                Ok(permit) => permits.good.extend(RegionSignature::try_from(&permit).ok().filter(|s| {
+                    s.slot == Slot(slot) && verifier.region_signature(admission, s, &statement, now)
+                })),
+                Err(region) => permits.missing.push(region),
+            }
+            if permits.good.len() >= want {
+                break;
+            }
+        }
+        Ok(permits)
+    }
+}
+
+fn permitted(body: Body) -> Option<(bytes::Bytes, bytes::Bytes)> {
+    match body {
+        Body::Permitted(p) => Some((p.permit, p.missing)),
+        _ => None,
+    }
+}
