@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bkv_client::{
     Client, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust, WebSocketTransport,
     Zeroizing,
@@ -54,6 +55,28 @@ fn no_tokens(path: &Path) -> Failure {
         .remedy("The file holds {\"chatd\": \"…\", \"vault\": \"…\"} from your identity provider.")
 }
 
+fn tokens(path: &Path) -> Outcome<Tokens> {
+    let text = Zeroizing::new(read(path, "the tokens")?);
+    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| no_tokens(path))?;
+    let fine = [&tokens.chatd, &tokens.vault].into_iter().all(|t| looks_like_a_token(t));
+    if fine { Ok(tokens) } else { Err(no_tokens(path)) }
+}
+
+/// The vault token in the file of tokens. When the vaults want a fresh one, another program may have renewed the file.
+struct TokenFile {
+    path: PathBuf,
+    first: Zeroizing<String>,
+}
+
+#[async_trait]
+impl bkv_client::Tokens for TokenFile {
+    async fn token(&self, refused: Option<&str>) -> Result<Zeroizing<String>, bkv_client::Error> {
+        let Some(refused) = refused else { return Ok(self.first.clone()) };
+        // A file that can't be read gives no other token, and the error names the one that was refused.
+        Ok(Zeroizing::new(tokens(&self.path).map_or_else(|_| refused.to_owned(), |t| t.vault)))
+    }
+}
+
 /// Checks only the form. ChatD and the vault verify the token.
 fn looks_like_a_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
@@ -73,11 +96,7 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
         Some(ca) => Trust::Pem(read(&folder.join(ca), "ChatD's authority")?),
         None => Trust::System,
     };
-    let text = Zeroizing::new(read(&online.token, "the tokens")?);
-    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| no_tokens(&online.token))?;
-    if ![&tokens.chatd, &tokens.vault].into_iter().all(|t| looks_like_a_token(t)) {
-        return Err(no_tokens(&online.token));
-    }
+    let tokens = tokens(&online.token)?;
     let memory = device.memory();
     // Report a broken memory file now, before an attempt begins.
     memory.load().map_err(bkv_client::Error::from)?;
@@ -91,5 +110,6 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
         random: Arc::new(OsRandom),
     };
     let timing = Timing { deadline: Duration::from_secs(online.timeout), ..Timing::default() };
-    Ok((Client::new(fleet, runtime.clone(), Zeroizing::new(tokens.vault)).with_timing(timing), runtime))
+    let source = TokenFile { path: online.token.clone(), first: Zeroizing::new(tokens.vault) };
+    Ok((Client::with_tokens(fleet, runtime.clone(), Arc::new(source)).with_timing(timing), runtime))
 }

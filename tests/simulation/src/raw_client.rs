@@ -57,6 +57,15 @@ pub fn blinded(password: &str) -> Element {
 impl RawClient {
     /// Opens a channel and waits for the answer to `Open`.
     pub async fn open(sim: &Simulation, subject: &str, transport: &VaultTransport) -> Result<Self, Broken> {
+        Self::open_with(sim, sim.token(subject), transport).await
+    }
+
+    /// The same with this token.
+    pub async fn open_with(
+        sim: &Simulation,
+        token: String,
+        transport: &VaultTransport,
+    ) -> Result<Self, Broken> {
         let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
         let mut accepted = Vec::new();
         for machine in &sim.machines {
@@ -66,7 +75,6 @@ impl RawClient {
         let stream = transport.open().await.map_err(|e| broken(&e))?;
         let channel = Channel::client(&settings).unwrap();
         let mut raw = Self { stream, channel, last: 0 };
-        let token = sim.token(subject);
         let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false });
         match raw.ask(open).await? {
             Answer::Opened(_) => Ok(raw),

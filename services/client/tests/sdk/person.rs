@@ -1,11 +1,13 @@
 //! S46: the account belongs to the person whose token the client has. Each region signs whose token it verified.
 
-use bkv_client::{Error, LastTry, RecoverOptions, RegisterOptions, State};
+use std::collections::HashSet;
+
+use bkv_client::{Error, LastTry, RecoverOptions, RegisterOptions, State, Whose};
 use bkv_wire::proto::inner::request::Operation;
 
 use crate::memory_fleet::MemoryFleet;
-use crate::memory_fleet::state::MALLORY;
-use crate::recover::PASSWORD;
+use crate::memory_fleet::state::{FRESH, MALLORY, TOKEN};
+use crate::recover::{PASSWORD, registered};
 
 /// A rooted leader keeps an account of its own under a guessed password, and answers a person's `Open` with it. All regions sign honestly for that account.
 /// If the client went on, KE2 would open exactly if the guess is right: one free guess for each honest login.
@@ -37,4 +39,47 @@ async fn s46_a_registration_filed_elsewhere_is_refused() {
     let state = vaults.state();
     assert_eq!(state.seen(|o| matches!(o, Operation::Store(_) | Operation::Confirm(_))), 0);
     assert_eq!(state.account_state(), State::None);
+}
+
+/// Regions refuse the token, after the leader has charged the attempt: they have no key for it yet, or it ends in a moment. The client gets a fresh token
+/// and goes on with the same attempt.
+#[tokio::test]
+async fn s11_a_token_that_regions_refuse_is_replaced_and_costs_no_try() {
+    let (vaults, key) = registered().await;
+    for refused_by_leader in [false, true] {
+        {
+            let mut state = vaults.state();
+            state.log.clear();
+            state.charged = 0;
+            (state.refused_by_regions, state.refused_by_leader) =
+                if refused_by_leader { (None, Some(TOKEN)) } else { (Some(TOKEN), None) };
+        }
+        let client = vaults.client_with_tokens(&[TOKEN, FRESH]);
+        let eager = RecoverOptions { last_try: LastTry::Use, ..Default::default() };
+        let recovered = client.recover(PASSWORD, eager).await.unwrap();
+        assert_eq!(recovered.key.as_bytes(), &key);
+        assert_eq!(vaults.state().charged, 1);
+        client.status().await.unwrap();
+        // All attempts have one id.
+        let state = vaults.state();
+        let attempts = state.log.iter().filter_map(|r| match r.operation.as_ref()? {
+            Operation::Begin(b) => Some(b.attempt.clone()),
+            _ => None,
+        });
+        assert_eq!(attempts.collect::<HashSet<_>>().len(), 1);
+    }
+}
+
+/// A registration and a status go on with a fresh token too. Without one, the error names the token.
+#[tokio::test]
+async fn a_token_that_regions_refuse_is_replaced_or_named() {
+    let vaults = MemoryFleet::new();
+    vaults.state().refused_by_regions = Some(TOKEN);
+    let e = vaults.client().register(PASSWORD, RegisterOptions::default()).await.unwrap_err();
+    assert_eq!(e, Error::TokenRefused(Whose::Vault));
+    let client = vaults.client_with_tokens(&[TOKEN, FRESH]);
+    client.register(PASSWORD, RegisterOptions::default()).await.unwrap();
+    let e = vaults.client().status().await.unwrap_err();
+    assert_eq!(e, Error::TokenRefused(Whose::Vault));
+    vaults.client_with_tokens(&[TOKEN, FRESH]).status().await.unwrap();
 }

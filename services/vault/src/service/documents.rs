@@ -18,7 +18,7 @@ use super::Vault;
 use crate::store::StoreError;
 
 /// Leeway for token times, seconds.
-const LEEWAY: u64 = 60;
+pub(super) const LEEWAY: u64 = 60;
 
 /// The documents in force.
 #[derive(Debug)]

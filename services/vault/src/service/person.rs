@@ -12,6 +12,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Vault;
+use super::documents::LEEWAY;
 use super::error::RegionError;
 
 /// The longest token, in bytes. The leader sends it to the other regions with each request.
@@ -64,6 +65,13 @@ impl Vault {
         let verifier = self.tokens().ok_or(RegionError::NoVerifier)?;
         let subject = verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
         Ok(Person(subject))
+    }
+
+    /// True if a token is valid here for `life` more seconds, without the leeway for clocks that differ. 0 asks whether it is valid now, with it.
+    pub(crate) fn lives(&self, token: &str, life: u64) -> bool {
+        let margin = if life == 0 { 0 } else { LEEWAY.saturating_add(life) };
+        let later = (self.now_ms() / 1000).saturating_add(margin);
+        self.tokens().is_some_and(|verifier| verifier.verify(token, later).is_ok())
     }
 
     /// Verifies a token that another region sent for an account.

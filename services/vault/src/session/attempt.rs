@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::region::{Contribution, contribution, too_few};
 use super::reply::{no, refused};
-use super::{Login, Session, permits};
+use super::{LIFE, Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::service::{REGIONS, RegionError};
@@ -35,6 +35,9 @@ const AGAIN: usize = 4;
 
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
+        if let Some(answer) = self.token_ends(LIFE)? {
+            return Ok(answer);
+        }
         let (id, _, fleet) = self.known()?;
         let parsed = (
             AttemptId::try_from(&b.attempt[..]),
@@ -81,6 +84,9 @@ impl Session {
         let Ok(attempt) = AttemptId::try_from(&m.attempt[..]) else {
             return Ok(no(Code::Malformed, "attempt"));
         };
+        if let Some(answer) = self.token_ends(0)? {
+            return Ok(answer);
+        }
         let (_, replica, _) = self.known()?;
         self.evaluations(&attempt, replica.applied(), true, deadline).await
     }

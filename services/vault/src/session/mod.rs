@@ -35,6 +35,8 @@ use reply::{no, refused};
 
 /// How long one request may take, all regions included.
 const REQUEST: Duration = Duration::from_secs(5);
+/// The seconds of life that a token must have left for a Begin or a Store.
+const LIFE: u64 = 30;
 /// How many registrations a client may begin on one channel.
 const STARTS: usize = 4;
 /// How many requests a client may send on one channel. An honest client needs a handful.
@@ -233,6 +235,13 @@ impl Session {
         let fleet =
             known.replica.fleet().ok_or_else(|| ProposeError::Unavailable("not initialised".into()))?;
         Ok((known.id, known.replica.clone(), fleet))
+    }
+
+    /// Refuses a request if the token that came with `Open` has less than `life` seconds left by this vault's clock. Without that margin other regions might
+    /// refuse it a moment later, after a try is charged.
+    fn token_ends(&self, life: u64) -> Result<Option<Answer>, ProposeError> {
+        let lives = self.vault.lives(&self.person()?.1.token, life);
+        Ok((!lives).then(|| no(p::refused::Code::FreshToken, "the token ends too soon for this request")))
     }
 
     /// The person of this session, and what the other regions need to verify that themselves.

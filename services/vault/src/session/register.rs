@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::region::{contribution, too_few};
 use super::reply::{no, refused};
-use super::{STARTS, Session, Start};
+use super::{LIFE, STARTS, Session, Start};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::service::REGIONS;
@@ -46,6 +46,9 @@ impl Session {
     }
 
     pub(super) async fn store(&mut self, s: p::Store, deadline: Instant) -> Result<Answer, ProposeError> {
+        if let Some(answer) = self.token_ends(LIFE)? {
+            return Ok(answer);
+        }
         let (id, replica, _) = self.known()?;
         let record = match Record::decode(&s.record) {
             Ok(record) => record,

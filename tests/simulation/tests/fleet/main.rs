@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         faults::s27_hanging_tokens_are_named,
         faults::s27_a_leader_that_was_paused_answers_nothing_old,
         faults::s27_clocks_that_jump_cost_nothing,
+        persons::s11_a_token_that_ends_soon_begins_nothing,
         persons::s46_no_region_evaluates_without_the_persons_token,
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,

@@ -8,11 +8,14 @@ use bkv_core::id::{AttemptId, Ordinal, RegId};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_simulation::documents::VAULT_AUDIENCE;
-use bkv_simulation::{Options, Simulation, raw_client, soon};
+use bkv_simulation::raw_client::{self, RawClient};
+use bkv_simulation::{Options, Simulation, soon};
 use bkv_tokens::dev::{Claims, DevIssuer};
 use bkv_vault::peer::Body;
 use bkv_wire::proto::inner as i;
 use bkv_wire::proto::inner::missing_region::Reason;
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::peer as p;
 use prost::Message as _;
 
@@ -21,7 +24,7 @@ const MALLORY: &str = "mallory";
 const GUESS: AttemptId = AttemptId([9; 16]);
 
 /// What a rooted leader asks the other regions, with this token in place of Anna's.
-fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 3] {
+fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 4] {
     let account = bytes::Bytes::from(sim.id(ANNA).0.to_vec());
     let (nonce, token) = (bytes::Bytes::from(vec![7; 32]), token.to_owned());
     [
@@ -42,11 +45,23 @@ fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 3] {
         }),
         Body::Acknowledge(p::Acknowledge {
             shard: 0,
-            account,
+            account: account.clone(),
             reg_id: reg_id.0.to_vec().into(),
+            committed: 0,
+            token: token.clone(),
+            nonce: nonce.clone(),
+        }),
+        Body::Permit(p::Permit {
+            shard: 0,
+            account,
+            attempt: vec![8; 16].into(),
             committed: 0,
             token,
             nonce,
+            generation: 1,
+            ordinal: 2,
+            blinded: raw_client::blinded("a guess").0.to_vec().into(),
+            cancel: vec![1; 32].into(),
         }),
     ]
 }
@@ -57,6 +72,7 @@ fn reason(answer: Body) -> Option<Reason> {
         Body::Evaluated(e) => (e.evaluation, e.missing),
         Body::Attested(a) => (a.attestation, a.missing),
         Body::Acknowledged(a) => (a.acknowledgement, a.missing),
+        Body::Permitted(p) => (p.permit, p.missing),
         other => panic!("{other:?}"),
     };
     contribution.is_empty().then(|| i::MissingRegion::decode(missing).unwrap().reason())
@@ -108,10 +124,32 @@ pub(crate) async fn s46_no_region_evaluates_without_the_persons_token(dir: PathB
         ("a long one", "x".repeat(5000), Reason::Token),
         ("another person's", sim.token(MALLORY), Reason::OtherAccount),
     ] {
-        assert_eq!(ask(&token).await, [Some(why); 6], "{what}");
+        assert_eq!(ask(&token).await, [Some(why); 8], "{what}");
     }
     assert!(sim.witness.evaluations().is_empty(), "no region evaluated");
-    // The control: with Anna's own token every region does all three.
-    assert_eq!(ask(&sim.token(ANNA)).await, [None; 6]);
+    // The control: with Anna's own token every region does all of it, but permits no last try, since nine are left.
+    let each = [None, None, None, Some(Reason::NotLast)];
+    assert_eq!(ask(&sim.token(ANNA)).await, [each, each].concat());
+    sim.down().await;
+}
+
+/// S11: a token that ends in a moment begins nothing. If the leader charged the try first, the other regions would refuse the token, and the try would be
+/// spent for nothing.
+pub(crate) async fn s11_a_token_that_ends_soon_begins_nothing(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    sim.register(ANNA).await;
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let transport = sim.transport(ANNA);
+    for (life, begins) in [(20, false), (300, true)] {
+        let claims =
+            Claims { subject: ANNA, audience: VAULT_AUDIENCE, now: now(), lifetime: life, enrolment: None };
+        let token = sim.issuer.sign(&claims);
+        let mut raw = RawClient::open_with(&sim, token, &transport).await.unwrap();
+        let answer = raw.ask(raw_client::begin(GUESS, raw_client::blinded("a guess"))).await.unwrap();
+        let refused = matches!(&answer, Answer::Refused(r) if r.code() == Code::FreshToken);
+        assert_eq!((matches!(answer, Answer::Begun(_)), refused), (begins, !begins), "{answer:?}");
+        let leader = sim.leader().await;
+        assert_eq!(sim.account(leader, ANNA).unwrap().ordinal.0, u64::from(begins));
+    }
     sim.down().await;
 }

@@ -43,6 +43,9 @@ impl State {
         let (Some(mut honest), Some(account)) = (honest, account) else {
             return vec![no(Code::NoAttempt)];
         };
+        if self.refused() {
+            return vec![no(Code::FreshToken)];
+        }
         honest.ksf = self.ksf_lie.unwrap_or(honest.ksf);
         let record = account.live.as_ref().unwrap().record.clone();
         let seed = account.pending.as_ref().unwrap().seed.clone();

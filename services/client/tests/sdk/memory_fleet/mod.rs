@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bkv_client::{Client, Clock, Fleet, OsRandom, Runtime, Time, Timing, VolatileMemory, Zeroizing};
+use bkv_client::{
+    Client, Clock, Error, Fleet, OsRandom, Runtime, Time, Timing, Tokens, VolatileMemory, Zeroizing,
+};
 
 pub use evaluation::Lie;
 pub use state::{Cut, State};
@@ -41,6 +43,16 @@ impl Clock for VirtualClock {
     async fn sleep(&self, time: Duration) {
         tokio::task::yield_now().await; // tasks that need no time run first
         self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+struct Source(&'static [&'static str]);
+
+#[async_trait]
+impl Tokens for Source {
+    async fn token(&self, refused: Option<&str>) -> Result<Zeroizing<String>, Error> {
+        let next = refused.and_then(|r| self.0.iter().position(|t| *t == r)).map_or(0, |i| i + 1);
+        Ok(Zeroizing::new(self.0[next.min(self.0.len() - 1)].to_owned()))
     }
 }
 
@@ -83,6 +95,12 @@ impl MemoryFleet {
 
     pub fn client(&self) -> Client {
         self.client_of(state::TOKEN)
+    }
+
+    /// A client that gets these tokens one after the other, and the last one again and again.
+    pub fn client_with_tokens(&self, tokens: &'static [&'static str]) -> Client {
+        Client::with_tokens(self.fleet(), self.runtime(), Arc::new(Source(tokens)))
+            .with_timing(Timing { deadline: Duration::from_secs(60), ..Timing::default() })
     }
 
     pub fn client_of(&self, token: &str) -> Client {

@@ -34,6 +34,9 @@ use super::shard::Applied;
 /// The person's token: issuer `https://issuer.example`, subject `alice`.
 pub const TOKEN: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UifQ.c2lnbmVk";
+/// A fresh token of the same person.
+pub const FRESH: &str =
+    "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UifQ.ZnJlc2g";
 /// The attacker's own token, of the same issuer for the subject `mallory`.
 pub const MALLORY: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoibWFsbG9yeSJ9.c2lnbmVk";
@@ -84,6 +87,10 @@ pub struct State {
     pub forwards: Option<&'static str>,
     /// The client's, in the present session.
     token: String,
+    /// A token that every region but the leader refuses: it has no key for it yet, or the token ends in a moment.
+    pub refused_by_regions: Option<&'static str>,
+    /// A token that the leader refuses.
+    pub refused_by_leader: Option<&'static str>,
     /// The person's tag that the regions sign in the present session.
     subject: Hash,
     // observations of the test
@@ -148,6 +155,8 @@ impl State {
             ahead_ms: 0,
             forwards: None,
             token: TOKEN.into(),
+            refused_by_regions: None,
+            refused_by_leader: None,
             subject: Hash([0; 32]),
             replayed: None,
             requests: 0,
@@ -228,12 +237,26 @@ impl State {
         statement::subject(nonce.try_into().unwrap(), "https://issuer.example", person, 0)
     }
 
+    /// True if only the leader accepts the token of this session.
+    pub(super) fn refused(&self) -> bool {
+        self.refused_by_regions == Some(self.token.as_str())
+    }
+
     fn attest(&mut self, slots: &[Slot], nonce: &[u8]) -> p::Attestations {
         if self.replay
             && let Some(old) = &self.replayed
         {
             return old.clone();
         }
+        let own = self.regions[self.leader].slot;
+        let (slots, refuse): (Vec<Slot>, Vec<Slot>) =
+            slots.iter().partition(|s| **s == own || !self.refused());
+        let missing = |s: &Slot| p::MissingRegion {
+            slot: s.0.into(),
+            reason: p::missing_region::Reason::Token.into(),
+            ..Default::default()
+        };
+        let missing = refuse.iter().map(missing).collect();
         let regions = slots.iter().map(|slot| {
             let (fleet, account) = (self.shard.fleet(), self.shard.account());
             let (tag, nonce) = (self.tag(nonce), nonce.try_into().unwrap());
@@ -241,7 +264,7 @@ impl State {
             let (certificate, signature) = self.sign(*slot, &statement::attestation(&a));
             p::Attestation::new(&a, certificate, signature)
         });
-        let all = p::Attestations { regions: regions.collect(), missing: vec![] };
+        let all = p::Attestations { regions: regions.collect(), missing };
         self.replayed = Some(all.clone());
         all
     }
@@ -293,7 +316,10 @@ impl State {
     ) -> Vec<p::Reply> {
         let operation = request.operation.clone().unwrap();
         let answers = match operation {
-            Operation::Open(o) if [TOKEN, MALLORY].contains(&o.token.as_str()) => {
+            Operation::Open(o)
+                if [TOKEN, FRESH, MALLORY].contains(&o.token.as_str())
+                    && self.refused_by_leader != Some(o.token.as_str()) =>
+            {
                 *opened = true;
                 self.token.clone_from(&o.token);
                 self.subject = self.tag(&o.nonce);
@@ -383,6 +409,9 @@ impl State {
         };
         if let Err(why) = self.shard.apply(&Command::Store(Box::new(command))) {
             return vec![refused(why)];
+        }
+        if self.refused() {
+            return vec![no(Code::FreshToken)];
         }
         let acks: Vec<Answer> = self
             .regions
