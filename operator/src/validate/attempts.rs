@@ -1,7 +1,7 @@
 //! The attempt policy.
 
 use super::period::milliseconds;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -19,20 +19,20 @@ pub struct Attempts {
     pub waits: Vec<u64>,
 }
 
-pub(super) fn attempts(given: &spec::Attempts, findings: &mut Findings) -> Attempts {
-    findings.range("spec.attempts.max", given.max, (1, 20));
-    findings.range(
+pub(super) fn attempts(given: &spec::Attempts, refusals: &mut Refusals) -> Attempts {
+    refusals.range("spec.attempts.max", given.max, (1, 20));
+    refusals.range(
         "spec.attempts.lifetimeFailures",
         given.lifetime_failures,
         (given.max.clamp(1, 20), 10_000),
     );
-    findings.range("spec.attempts.waits", given.waits.len(), (1, 32));
+    refusals.range("spec.attempts.waits", given.waits.len(), (1, 32));
     let waits = given.waits.iter().enumerate();
     let waits: Vec<u64> = waits
-        .filter_map(|(i, wait)| milliseconds(wait, &format!("spec.attempts.waits[{i}]"), findings))
+        .filter_map(|(i, wait)| milliseconds(wait, &format!("spec.attempts.waits[{i}]"), refusals))
         .collect();
     let all_read = waits.len() == given.waits.len();
-    findings.want(
+    refusals.want(
         !all_read || given.allow_short_waits || waits.iter().sum::<u64>() >= WEEK,
         "spec.attempts.waits",
         Reason::OutOfRange,

@@ -2,22 +2,22 @@
 
 use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use super::{metadata, references, resources};
 use crate::conditions::Reason;
 use crate::resource::{self as spec, GatewayExpose, IngressExpose, ServiceExpose, ServiceType};
 
-pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chatd> {
+pub(super) fn chatd(given: &spec::Chatd, refusals: &mut Refusals) -> Option<Chatd> {
     let default = resources::resources_of(100, 128, 512);
-    let resources = resources::resources(given.resources.as_ref(), default, "spec.chatd.resources", findings);
-    let scaling = scaling(given, findings);
+    let resources = resources::resources(given.resources.as_ref(), default, "spec.chatd.resources", refusals);
+    let scaling = scaling(given, refusals);
     let limits = &given.limits;
     let at = |field| format!("spec.chatd.limits.{field}");
-    findings.range(&at("connectionsPerReplica"), limits.connections_per_replica, (1, 1_000_000));
-    findings.range(&at("connectionsPerAddress"), limits.connections_per_address, (1, 1_000_000));
-    findings.range(&at("framesPerSecond"), limits.frames_per_second, (1, 1_000));
+    refusals.range(&at("connectionsPerReplica"), limits.connections_per_replica, (1, 1_000_000));
+    refusals.range(&at("connectionsPerAddress"), limits.connections_per_address, (1, 1_000_000));
+    refusals.range(&at("framesPerSecond"), limits.frames_per_second, (1, 1_000));
     let requests_cpu = resources.requests.get("cpu").is_some_and(|c| c.thousandths() > 0);
-    findings.want(
+    refusals.want(
         requests_cpu || given.autoscaling.is_none(),
         "spec.chatd.resources",
         Reason::Conflict,
@@ -25,7 +25,7 @@ pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chat
     );
     Some(Chatd {
         scaling,
-        expose: expose(&given.expose, findings)?,
+        expose: expose(&given.expose, refusals)?,
         resources,
         connections_per_replica: limits.connections_per_replica,
         connections_per_address: limits.connections_per_address,
@@ -33,31 +33,31 @@ pub(super) fn chatd(given: &spec::Chatd, findings: &mut Findings) -> Option<Chat
     })
 }
 
-fn scaling(given: &spec::Chatd, findings: &mut Findings) -> Scaling {
+fn scaling(given: &spec::Chatd, refusals: &mut Refusals) -> Scaling {
     let Some(auto) = &given.autoscaling else {
         let replicas = given.replicas.unwrap_or(2);
-        findings.range("spec.chatd.replicas", replicas, (0, 100));
+        refusals.range("spec.chatd.replicas", replicas, (0, 100));
         return Scaling::Replicas(replicas);
     };
-    findings.want(
+    refusals.want(
         given.replicas.is_none(),
         "spec.chatd.replicas",
         Reason::Conflict,
         "replicas and autoscaling exclude each other: remove one",
     );
     let at = |field| format!("spec.chatd.autoscaling.{field}");
-    findings.range(&at("minReplicas"), auto.min_replicas, (1, 100));
-    findings.range(&at("maxReplicas"), auto.max_replicas, (auto.min_replicas.clamp(1, 100), 100));
-    findings.range(&at("targetCPUUtilization"), auto.target_cpu_utilization, (10, 100));
+    refusals.range(&at("minReplicas"), auto.min_replicas, (1, 100));
+    refusals.range(&at("maxReplicas"), auto.max_replicas, (auto.min_replicas.clamp(1, 100), 100));
+    refusals.range(&at("targetCPUUtilization"), auto.target_cpu_utilization, (10, 100));
     Scaling::Automatic { least: auto.min_replicas, most: auto.max_replicas, cpu: auto.target_cpu_utilization }
 }
 
-fn expose(given: &spec::Expose, findings: &mut Findings) -> Option<Expose> {
+fn expose(given: &spec::Expose, refusals: &mut Refusals) -> Option<Expose> {
     match (&given.service, &given.ingress, &given.gateway) {
-        (Some(service), None, None) => Some(by_service(service, findings)),
-        (None, Some(ingress), None) => by_ingress(ingress, findings),
-        (None, None, Some(gateway)) => Some(by_gateway(gateway, findings)),
-        _ => findings.refuse(
+        (Some(service), None, None) => Some(by_service(service, refusals)),
+        (None, Some(ingress), None) => by_ingress(ingress, refusals),
+        (None, None, Some(gateway)) => Some(by_gateway(gateway, refusals)),
+        _ => refusals.refuse(
             "spec.chatd.expose",
             Reason::ExactlyOne,
             "exactly one of service, ingress, gateway must be set",
@@ -65,11 +65,11 @@ fn expose(given: &spec::Expose, findings: &mut Findings) -> Option<Expose> {
     }
 }
 
-fn by_service(given: &ServiceExpose, findings: &mut Findings) -> Expose {
+fn by_service(given: &ServiceExpose, refusals: &mut Refusals) -> Expose {
     let at = |field: &str| format!("spec.chatd.expose.service.{field}");
     if let Some(port) = given.node_port {
-        findings.range(&at("nodePort"), port, (30_000, 32_767));
-        findings.want(
+        refusals.range(&at("nodePort"), port, (30_000, 32_767));
+        refusals.want(
             given.kind != ServiceType::ClusterIP,
             &at("nodePort"),
             Reason::Conflict,
@@ -79,36 +79,36 @@ fn by_service(given: &ServiceExpose, findings: &mut Findings) -> Expose {
     Expose::Service {
         kind: given.kind,
         node_port: given.node_port,
-        annotations: metadata::annotations(given.annotations.as_ref(), &at("annotations"), findings),
-        host_names: references::hosts(&given.host_names, &at("hostNames"), findings),
+        annotations: metadata::annotations(given.annotations.as_ref(), &at("annotations"), refusals),
+        host_names: references::hosts(&given.host_names, &at("hostNames"), refusals),
     }
 }
 
-fn by_ingress(given: &IngressExpose, findings: &mut Findings) -> Option<Expose> {
+fn by_ingress(given: &IngressExpose, refusals: &mut Refusals) -> Option<Expose> {
     let at = |field: &str| format!("spec.chatd.expose.ingress.{field}");
     if let Some(class) = &given.class_name {
-        references::object(class, &at("className"), findings);
+        references::object(class, &at("className"), refusals);
     }
-    references::object(&given.tls_secret_name, &at("tlsSecretName"), findings);
-    let annotations = metadata::annotations(given.annotations.as_ref(), &at("annotations"), findings);
+    references::object(&given.tls_secret_name, &at("tlsSecretName"), refusals);
+    let annotations = metadata::annotations(given.annotations.as_ref(), &at("annotations"), refusals);
     Some(Expose::Ingress {
         class_name: given.class_name.clone(),
-        host: references::host(&given.host, &at("host"), findings)?,
+        host: references::host(&given.host, &at("host"), refusals)?,
         tls_secret: given.tls_secret_name.clone(),
         annotations,
     })
 }
 
-fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
+fn by_gateway(given: &GatewayExpose, refusals: &mut Refusals) -> Expose {
     let at = |field: &str| format!("spec.chatd.expose.gateway.{field}");
-    findings.range(&at("parentRefs"), given.parent_refs.len(), (1, 4));
-    findings.range(&at("hostnames"), given.hostnames.len(), (1, 8));
+    refusals.range(&at("parentRefs"), given.parent_refs.len(), (1, 4));
+    refusals.range(&at("hostnames"), given.hostnames.len(), (1, 8));
     for (i, parent) in given.parent_refs.iter().enumerate() {
         let at = at(&format!("parentRefs[{i}]"));
-        references::object(&parent.name, &format!("{at}.name"), findings);
+        references::object(&parent.name, &format!("{at}.name"), refusals);
         for (field, value) in [("namespace", &parent.namespace), ("sectionName", &parent.section_name)] {
             let good = value.as_deref().is_none_or(names::object_name);
-            findings.want(good, &format!("{at}.{field}"), Reason::InvalidName, "must be an object's name");
+            refusals.want(good, &format!("{at}.{field}"), Reason::InvalidName, "must be an object's name");
         }
     }
     let parents = given.parent_refs.iter().map(|p| Parent {
@@ -118,6 +118,6 @@ fn by_gateway(given: &GatewayExpose, findings: &mut Findings) -> Expose {
     });
     Expose::Gateway {
         parents: parents.collect(),
-        host_names: references::hosts(&given.hostnames, &at("hostnames"), findings),
+        host_names: references::hosts(&given.hostnames, &at("hostnames"), refusals),
     }
 }

@@ -1,7 +1,7 @@
 //! The issuer of the clients' access tokens.
 
 use super::references::{KeyOf, key_of};
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use super::url::https_port;
 use crate::conditions::Reason;
 use crate::resource as spec;
@@ -35,9 +35,9 @@ pub enum JwksSource {
     ConfigMap(KeyOf),
 }
 
-pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> Option<ClientAuth> {
+pub(super) fn client_auth(given: &spec::ClientAuth, refusals: &mut Refusals) -> Option<ClientAuth> {
     let at = |field: &str| format!("spec.clientAuth.{field}");
-    findings.want(
+    refusals.want(
         given.issuer.len() <= 255 && https_port(&given.issuer).is_some(),
         &at("issuer"),
         Reason::InvalidValue,
@@ -47,16 +47,16 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
     for (field, value) in [("chatd", &audiences.chatd), ("vault", &audiences.vault)] {
         let good = (1..=255).contains(&value.len()) && !value.contains(char::is_control);
         let at = at(&format!("audiences.{field}"));
-        findings.want(good, &at, Reason::InvalidValue, "must be 1 to 255 characters on one line");
+        refusals.want(good, &at, Reason::InvalidValue, "must be 1 to 255 characters on one line");
     }
-    findings.want(
+    refusals.want(
         audiences.chatd != audiences.vault,
         &at("audiences"),
         Reason::Conflict,
         "the two audiences must differ: a token that ChatD sees must not spend tries",
     );
     let claim = given.enrolment_claim.as_deref();
-    findings.want(
+    refusals.want(
         claim.is_none_or(|c| (1..=64).contains(&c.len())),
         &at("enrolmentClaim"),
         Reason::OutOfRange,
@@ -65,16 +65,16 @@ pub(super) fn client_auth(given: &spec::ClientAuth, findings: &mut Findings) -> 
     let jwks = match (&given.jwks.url, &given.jwks.config_map_ref) {
         (Some(url), None) => match https_port(url).filter(|_| url.len() <= 512) {
             Some(port) => Some(JwksSource::Url { url: url.clone(), port }),
-            None => findings.refuse(
+            None => refusals.refuse(
                 at("jwks.url"),
                 Reason::InvalidValue,
                 "must be an https URL of at most 512 characters, without user or password",
             ),
         },
         (None, Some(reference)) => {
-            Some(JwksSource::ConfigMap(key_of(reference, "jwks.json", &at("jwks.configMapRef"), findings)))
+            Some(JwksSource::ConfigMap(key_of(reference, "jwks.json", &at("jwks.configMapRef"), refusals)))
         }
-        _ => findings.refuse(at("jwks"), Reason::ExactlyOne, "exactly one of url, configMapRef must be set"),
+        _ => refusals.refuse(at("jwks"), Reason::ExactlyOne, "exactly one of url, configMapRef must be set"),
     };
     Some(ClientAuth {
         issuer: given.issuer.clone(),

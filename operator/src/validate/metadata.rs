@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::names;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource::Labels;
 
@@ -11,11 +11,11 @@ use crate::resource::Labels;
 pub(super) fn annotations(
     given: Option<&Labels>,
     field: &str,
-    findings: &mut Findings,
+    refusals: &mut Refusals,
 ) -> BTreeMap<String, String> {
     let given = given.cloned().unwrap_or_default();
     for key in given.keys().filter(|k| !names::qualified(k)) {
-        findings.refuse::<()>(
+        refusals.refuse::<()>(
             field,
             Reason::InvalidName,
             format!("{key:?} is not an annotation's key: write example.org/name"),
@@ -28,11 +28,11 @@ pub(super) fn annotations(
 pub(super) fn labels(
     given: Option<&Labels>,
     field: &str,
-    findings: &mut Findings,
+    refusals: &mut Refusals,
 ) -> BTreeMap<String, String> {
     let given = given.cloned().unwrap_or_default();
     for (key, value) in given.iter().filter(|(k, v)| !names::qualified(k) || !names::label_value(v)) {
-        findings.refuse::<()>(
+        refusals.refuse::<()>(
             field,
             Reason::InvalidName,
             format!("{key:?}: {value:?} is not a label: write example.org/name and a value of at most 63 letters, digits, '-', '_' and '.'"),

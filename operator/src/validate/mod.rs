@@ -51,29 +51,29 @@ pub use token::{Hsm, ModuleFile, Pin, Pkcs11};
 use crate::conditions::Reason;
 use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
 pub use crate::resource::{LibraryDelivery, PullPolicy, ServiceType};
-use refusal::Findings;
+use refusal::Refusals;
 
 /// Checks every field, and returns all refusals at once.
 pub fn validate(resource: &BackupKeyVault) -> Result<Fleet, Vec<Refusal>> {
-    let mut findings = Findings::default();
-    match read(resource, &mut findings) {
-        Some(fleet) if findings.is_empty() => Ok(fleet),
-        _ => Err(findings.into_refusals()),
+    let mut refusals = Refusals::default();
+    match read(resource, &mut refusals) {
+        Some(fleet) if refusals.is_empty() => Ok(fleet),
+        _ => Err(refusals.into_list()),
     }
 }
 
-fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
+fn read(resource: &BackupKeyVault, refusals: &mut Refusals) -> Option<Fleet> {
     let (meta, spec) = (&resource.metadata, &resource.spec);
     let name = meta.name.as_deref().unwrap_or_default();
     let name = FleetName::new(name).or_else(|| {
         let message = format!(
             "{name:?} must be a DNS label of at most 20 characters that starts with a letter: it is part of Service and StatefulSet names"
         );
-        findings.refuse("metadata.name", Reason::InvalidName, message)
+        refusals.refuse("metadata.name", Reason::InvalidName, message)
     });
     let mut given = |value: Option<&String>, field: &str| {
         value.filter(|v| !v.is_empty()).cloned().or_else(|| {
-            findings.refuse(
+            refusals.refuse(
                 field,
                 Reason::InvalidValue,
                 "is missing: this object does not come from the API server",
@@ -82,23 +82,23 @@ fn read(resource: &BackupKeyVault, findings: &mut Findings) -> Option<Fleet> {
     };
     let namespace = given(meta.namespace.as_ref(), "metadata.namespace");
     let uid = given(meta.uid.as_ref(), "metadata.uid");
-    let root = root::root(&spec.fleet.root, findings);
-    let shared = hsm::hsm(&spec.hsm, "spec.hsm", findings);
-    let regions = regions::regions(&spec.regions, shared.as_ref(), findings);
-    findings.range("spec.shards", spec.shards, (1, 256));
-    findings.want(
+    let root = root::root(&spec.fleet.root, refusals);
+    let shared = hsm::hsm(&spec.hsm, "spec.hsm", refusals);
+    let regions = regions::regions(&spec.regions, shared.as_ref(), refusals);
+    refusals.range("spec.shards", spec.shards, (1, 256));
+    refusals.want(
         spec.deletion_policy == DeletionPolicy::Retain,
         "spec.deletionPolicy",
         Reason::NotSupported,
         "Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them",
     );
-    let attempts = attempts::attempts(&spec.attempts, findings);
-    let client_auth = client_auth::client_auth(&spec.client_auth, findings);
-    let chatd = chatd::chatd(&spec.chatd, findings);
-    let postgres = postgres::postgres(&spec.postgres, findings);
-    let tls = tls::tls(&spec.tls, findings);
-    let images = images::images(&spec.images, findings);
-    let monitoring = monitoring::monitoring(&spec.monitoring, findings);
+    let attempts = attempts::attempts(&spec.attempts, refusals);
+    let client_auth = client_auth::client_auth(&spec.client_auth, refusals);
+    let chatd = chatd::chatd(&spec.chatd, refusals);
+    let postgres = postgres::postgres(&spec.postgres, refusals);
+    let tls = tls::tls(&spec.tls, refusals);
+    let images = images::images(&spec.images, refusals);
+    let monitoring = monitoring::monitoring(&spec.monitoring, refusals);
     let root = root?;
     let notes = notes(&root, &regions);
     Some(Fleet {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::metadata::labels;
 use super::names;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -21,12 +21,12 @@ pub struct Monitoring {
     pub labels: BTreeMap<String, String>,
 }
 
-pub(super) fn monitoring(given: &spec::Monitoring, findings: &mut Findings) -> Monitoring {
-    let labels = labels(given.labels.as_ref(), "spec.monitoring.labels", findings);
+pub(super) fn monitoring(given: &spec::Monitoring, refusals: &mut Refusals) -> Monitoring {
+    let labels = labels(given.labels.as_ref(), "spec.monitoring.labels", refusals);
     for key in labels.keys() {
         // The operator's own selectors use these labels.
         let ours = key.starts_with("bkv.dev/") || key.starts_with("app.kubernetes.io/");
-        findings.want(
+        refusals.want(
             !ours && names::qualified(key),
             "spec.monitoring.labels",
             Reason::Conflict,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::names::{self, HostName, Image};
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource::KeyReference;
 
@@ -17,8 +17,8 @@ pub struct KeyOf {
 }
 
 /// An object's name.
-pub(super) fn object(name: &str, field: &str, findings: &mut Findings) {
-    findings.want(
+pub(super) fn object(name: &str, field: &str, refusals: &mut Refusals) {
+    refusals.want(
         names::object_name(name),
         field,
         Reason::InvalidName,
@@ -26,13 +26,13 @@ pub(super) fn object(name: &str, field: &str, findings: &mut Findings) {
     );
 }
 
-pub(super) fn key_of(reference: &KeyReference, default: &str, field: &str, findings: &mut Findings) -> KeyOf {
-    key(&reference.name, reference.key_or(default), field, findings)
+pub(super) fn key_of(reference: &KeyReference, default: &str, field: &str, refusals: &mut Refusals) -> KeyOf {
+    key(&reference.name, reference.key_or(default), field, refusals)
 }
 
-pub(super) fn key(name: &str, key: &str, field: &str, findings: &mut Findings) -> KeyOf {
-    object(name, &format!("{field}.name"), findings);
-    findings.want(
+pub(super) fn key(name: &str, key: &str, field: &str, refusals: &mut Refusals) -> KeyOf {
+    object(name, &format!("{field}.name"), refusals);
+    refusals.want(
         names::data_key(key),
         &format!("{field}.key"),
         Reason::InvalidName,
@@ -41,9 +41,9 @@ pub(super) fn key(name: &str, key: &str, field: &str, findings: &mut Findings) -
     KeyOf { name: name.to_owned(), key: key.to_owned() }
 }
 
-pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Option<Image> {
+pub(super) fn image(reference: &str, field: &str, refusals: &mut Refusals) -> Option<Image> {
     Image::new(reference).or_else(|| {
-        findings.refuse(
+        refusals.refuse(
             field,
             Reason::InvalidValue,
             format!("{reference:?} is not an image: write registry/name:tag or registry/name@sha256:…"),
@@ -51,17 +51,17 @@ pub(super) fn image(reference: &str, field: &str, findings: &mut Findings) -> Op
     })
 }
 
-pub(super) fn host(name: &str, field: &str, findings: &mut Findings) -> Option<HostName> {
+pub(super) fn host(name: &str, field: &str, refusals: &mut Refusals) -> Option<HostName> {
     HostName::new(name).or_else(|| {
         let message = format!("{name:?} is not a DNS name: write it as chat.example.org, without scheme, port or capitals; an IP address is not possible");
-        findings.refuse(field, Reason::InvalidName, message)
+        refusals.refuse(field, Reason::InvalidName, message)
     })
 }
 
-pub(super) fn hosts(given: &[String], field: &str, findings: &mut Findings) -> Vec<HostName> {
-    findings.range(field, given.len(), (0, 8));
+pub(super) fn hosts(given: &[String], field: &str, refusals: &mut Refusals) -> Vec<HostName> {
+    refusals.range(field, given.len(), (0, 8));
     // Drop duplicates: the API server treats the list as a set and would refuse a duplicate.
     let mut seen = BTreeSet::new();
     let unique = given.iter().enumerate().filter(|(_, name)| seen.insert(name.as_str()));
-    unique.filter_map(|(i, name)| host(name, &format!("{field}[{i}]"), findings)).collect()
+    unique.filter_map(|(i, name)| host(name, &format!("{field}[{i}]"), refusals)).collect()
 }

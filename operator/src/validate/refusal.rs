@@ -23,9 +23,9 @@ impl fmt::Display for Refusal {
 
 /// Collects refusals, so that people see all of them at once.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Refusal>);
+pub(super) struct Refusals(Vec<Refusal>);
 
-impl Findings {
+impl Refusals {
     /// Adds a refusal. Returns `None`, in place of the value.
     pub(super) fn refuse<T>(
         &mut self,
@@ -61,7 +61,7 @@ impl Findings {
     }
 
     /// All of them.
-    pub(super) fn into_refusals(self) -> Vec<Refusal> {
+    pub(super) fn into_list(self) -> Vec<Refusal> {
         self.0
     }
 

@@ -5,14 +5,14 @@ use k8s_openapi::api::core::v1::Toleration;
 use super::fleet::Region;
 use super::names::{self, RegionName};
 use super::object_names;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use super::token::Hsm;
 use super::{hsm, metadata, resources};
 use crate::conditions::Reason;
 use crate::resource as spec;
 
-pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &mut Findings) -> Vec<Region> {
-    findings.want(
+pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, refusals: &mut Refusals) -> Vec<Region> {
+    refusals.want(
         matches!(given.len(), 1 | 3 | 5 | 7),
         "spec.regions",
         Reason::OutOfRange,
@@ -22,25 +22,25 @@ pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, findings: &m
     let mut read = Vec::new();
     for (i, region) in given.iter().enumerate() {
         let field = format!("spec.regions[{i}]");
-        let name = name(&region.name, &earlier, &format!("{field}.name"), findings);
+        let name = name(&region.name, &earlier, &format!("{field}.name"), refusals);
         earlier.extend(name.clone());
-        read.extend(one(region, name, i, shared, &field, findings));
+        read.extend(one(region, name, i, shared, &field, refusals));
     }
     read
 }
 
-fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings) -> Option<RegionName> {
+fn name(text: &str, earlier: &[RegionName], field: &str, refusals: &mut Refusals) -> Option<RegionName> {
     let Some(name) = RegionName::new(text) else {
         let message = format!(
             "{text:?} is not a region's name: use 1 to 16 of a-z, 0-9 and '-', beginning with a letter, not ending in '-'"
         );
-        return findings.refuse(field, Reason::InvalidName, message);
+        return refusals.refuse(field, Reason::InvalidName, message);
     };
     if object_names::is_part(&name) {
         let message = format!(
             "{name} is the name of another part of the fleet: choose the name of a place, as eu-west"
         );
-        return findings.refuse(field, Reason::NameCollision, message);
+        return refusals.refuse(field, Reason::NameCollision, message);
     }
     if let Some(other) = object_names::collides(&name, earlier) {
         let message = if *other == name {
@@ -48,7 +48,7 @@ fn name(text: &str, earlier: &[RegionName], field: &str, findings: &mut Findings
         } else {
             format!("choose another name: objects of {name} and of {other} would have one name")
         };
-        return findings.refuse(field, Reason::NameCollision, message);
+        return refusals.refuse(field, Reason::NameCollision, message);
     }
     Some(name)
 }
@@ -59,7 +59,7 @@ fn one(
     index: usize,
     shared: Option<&Hsm>,
     field: &str,
-    findings: &mut Findings,
+    refusals: &mut Refusals,
 ) -> Option<Region> {
     let storage = &given.storage;
     let storage = resources::volume(
@@ -67,19 +67,19 @@ fn one(
         storage.class_name.as_deref(),
         "1Gi",
         &format!("{field}.storage"),
-        findings,
+        refusals,
     );
     let default = resources::resources_of(250, 256, 1024);
     let resources =
-        resources::resources(given.resources.as_ref(), default, &format!("{field}.resources"), findings);
-    let own = given.hsm.as_ref().map(|own| hsm::hsm(own, &format!("{field}.hsm"), findings));
+        resources::resources(given.resources.as_ref(), default, &format!("{field}.resources"), refusals);
+    let own = given.hsm.as_ref().map(|own| hsm::hsm(own, &format!("{field}.hsm"), refusals));
     let annotations = given.service_account_annotations.as_ref();
     let annotations =
-        metadata::annotations(annotations, &format!("{field}.serviceAccountAnnotations"), findings);
+        metadata::annotations(annotations, &format!("{field}.serviceAccountAnnotations"), refusals);
     let node_selector =
-        metadata::labels(given.node_selector.as_ref(), &format!("{field}.nodeSelector"), findings);
+        metadata::labels(given.node_selector.as_ref(), &format!("{field}.nodeSelector"), refusals);
     for (i, toleration) in given.tolerations.iter().enumerate() {
-        tolerates(toleration, &format!("{field}.tolerations[{i}]"), findings);
+        tolerates(toleration, &format!("{field}.tolerations[{i}]"), refusals);
     }
     Some(Region {
         slot: u8::try_from(index + 1).ok()?,
@@ -94,29 +94,29 @@ fn one(
 }
 
 /// Checks a toleration here: otherwise the API server would refuse the StatefulSet, an object that the user did not write.
-fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
+fn tolerates(given: &Toleration, field: &str, refusals: &mut Refusals) {
     let operator = given.operator.as_deref().unwrap_or("Equal");
     let has_key = given.key.as_deref().is_some_and(|k| !k.is_empty());
     let has_value = given.value.as_deref().is_some_and(|v| !v.is_empty());
-    findings.want(
+    refusals.want(
         matches!(operator, "Equal" | "Exists"),
         &format!("{field}.operator"),
         Reason::InvalidValue,
         "must be Equal or Exists",
     );
-    findings.want(
+    refusals.want(
         has_key || operator == "Exists",
         &format!("{field}.key"),
         Reason::Conflict,
         "without a key the operator must be Exists",
     );
-    findings.want(
+    refusals.want(
         !(has_value && operator == "Exists"),
         &format!("{field}.value"),
         Reason::Conflict,
         "needs operator Equal",
     );
-    findings.want(
+    refusals.want(
         given.key.as_deref().is_none_or(|k| k.is_empty() || names::qualified(k))
             && given.value.as_deref().is_none_or(names::label_value),
         field,
@@ -124,13 +124,13 @@ fn tolerates(given: &Toleration, field: &str, findings: &mut Findings) {
         "key and value must be valid for a label",
     );
     let effect = given.effect.as_deref().unwrap_or_default();
-    findings.want(
+    refusals.want(
         matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute"),
         &format!("{field}.effect"),
         Reason::InvalidValue,
         "must be NoSchedule, PreferNoSchedule or NoExecute",
     );
-    findings.want(
+    refusals.want(
         given.toleration_seconds.is_none() || effect == "NoExecute",
         &format!("{field}.tolerationSeconds"),
         Reason::Conflict,

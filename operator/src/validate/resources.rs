@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::quantity::Quantity;
 use super::references::object;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -26,22 +26,22 @@ pub struct Resources {
     pub limits: BTreeMap<&'static str, Quantity>,
 }
 
-pub(super) fn quantity(text: &str, field: &str, findings: &mut Findings) -> Option<Quantity> {
+pub(super) fn quantity(text: &str, field: &str, refusals: &mut Refusals) -> Option<Quantity> {
     Quantity::parse(text).or_else(|| {
         let message = format!("{text:?} is not a quantity: write it as 500m, 2 or 10Gi");
-        findings.refuse(field, Reason::InvalidQuantity, message)
+        refusals.refuse(field, Reason::InvalidQuantity, message)
     })
 }
 
 /// A size in whole bytes, of at least `least`.
-pub(super) fn size(text: &str, least: &str, field: &str, findings: &mut Findings) -> Option<Quantity> {
-    let size = quantity(text, field, findings)?;
+pub(super) fn size(text: &str, least: &str, field: &str, refusals: &mut Refusals) -> Option<Quantity> {
+    let size = quantity(text, field, refusals)?;
     let enough = Quantity::parse(least).is_none_or(|l| size.thousandths() >= l.thousandths());
     if enough && size.thousandths() % 1_000 == 0 {
         return Some(size);
     }
     let message = format!("{text} is not a valid volume size: use whole bytes, at least {least}");
-    findings.refuse(field, Reason::InvalidQuantity, message)
+    refusals.refuse(field, Reason::InvalidQuantity, message)
 }
 
 pub(super) fn volume(
@@ -49,11 +49,11 @@ pub(super) fn volume(
     class: Option<&str>,
     least: &str,
     field: &str,
-    findings: &mut Findings,
+    refusals: &mut Refusals,
 ) -> Option<Volume> {
-    let size = size(size_text, least, &format!("{field}.size"), findings);
+    let size = size(size_text, least, &format!("{field}.size"), refusals);
     if let Some(class) = class {
-        object(class, &format!("{field}.className"), findings);
+        object(class, &format!("{field}.className"), refusals);
     }
     Some(Volume { size: size?, class_name: class.map(str::to_owned) })
 }
@@ -63,7 +63,7 @@ pub(super) fn resources(
     given: Option<&spec::Resources>,
     default: Resources,
     field: &str,
-    findings: &mut Findings,
+    refusals: &mut Refusals,
 ) -> Resources {
     let Some(given) = given else { return default };
     let mut amounts = |half: &str, cpu: Option<&String>, memory: Option<&String>| {
@@ -71,10 +71,10 @@ pub(super) fn resources(
             .into_iter()
             .filter_map(|(what, text)| {
                 let at = format!("{field}.{half}.{what}");
-                let amount = quantity(text?, &at, findings)?;
+                let amount = quantity(text?, &at, refusals)?;
                 if what == "memory" && amount.thousandths() % 1_000 != 0 {
                     let message = format!("{amount} is a fraction of a byte: write memory as 256Mi");
-                    findings.refuse::<()>(at, Reason::InvalidQuantity, message);
+                    refusals.refuse::<()>(at, Reason::InvalidQuantity, message);
                 }
                 Some((what, amount))
             })
@@ -95,7 +95,7 @@ pub(super) fn resources(
     };
     for (what, request) in &read.requests {
         if let Some(limit) = read.limits.get(what).filter(|l| l.thousandths() < request.thousandths()) {
-            findings.refuse::<()>(
+            refusals.refuse::<()>(
                 format!("{field}.requests.{what}"),
                 Reason::Conflict,
                 format!("{request} exceeds the limit of {limit}, so no pod could be created: raise the limit or lower the request"),

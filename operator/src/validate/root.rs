@@ -1,7 +1,7 @@
 //! Who keeps the root key.
 
 use super::references::{KeyOf, key_of, object};
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -19,17 +19,17 @@ pub enum RootCustody {
     },
 }
 
-pub(super) fn root(given: &spec::RootCustody, findings: &mut Findings) -> Option<RootCustody> {
+pub(super) fn root(given: &spec::RootCustody, refusals: &mut Refusals) -> Option<RootCustody> {
     match (&given.in_fleet, &given.offline) {
         (Some(_), None) => Some(RootCustody::InFleet),
         (None, Some(offline)) => {
             let at = |field| format!("spec.fleet.root.offline.{field}");
-            let root = key_of(&offline.root_config_map_ref, "root.bin", &at("rootConfigMapRef"), findings);
+            let root = key_of(&offline.root_config_map_ref, "root.bin", &at("rootConfigMapRef"), refusals);
             let signed = offline.signed_config_map_ref.name.clone();
-            object(&signed, &at("signedConfigMapRef.name"), findings);
+            object(&signed, &at("signedConfigMapRef.name"), refusals);
             Some(RootCustody::Offline { root, signed })
         }
-        _ => findings.refuse(
+        _ => refusals.refuse(
             "spec.fleet.root",
             Reason::ExactlyOne,
             "exactly one of inFleet, offline must be set",

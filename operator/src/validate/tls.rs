@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::period::duration;
 use super::references::object;
-use super::refusal::Findings;
+use super::refusal::Refusals;
 use crate::conditions::Reason;
 use crate::resource as spec;
 
@@ -29,32 +29,32 @@ pub enum Tls {
     },
 }
 
-pub(super) fn tls(given: &spec::Tls, findings: &mut Findings) -> Option<Tls> {
+pub(super) fn tls(given: &spec::Tls, refusals: &mut Refusals) -> Option<Tls> {
     let mut leaf = |period, field: &str| {
-        let validity = duration(period, field, findings)?;
+        let validity = duration(period, field, refusals)?;
         if (HOUR..=2_160 * HOUR).contains(&validity.as_secs()) {
             return Some(validity);
         }
-        findings.refuse(field, Reason::OutOfRange, "must be between 1h and 2160h")
+        refusals.refuse(field, Reason::OutOfRange, "must be between 1h and 2160h")
     };
     match (&given.builtin, &given.cert_manager) {
         (Some(builtin), None) => {
             let leaf_validity = leaf(&builtin.leaf_validity, "spec.tls.builtin.leafValidity");
             let field = "spec.tls.builtin.caValidity";
-            let ca_validity = duration(&builtin.ca_validity, field, findings);
+            let ca_validity = duration(&builtin.ca_validity, field, refusals);
             let (leaf_validity, ca_validity) = (leaf_validity?, ca_validity?);
             let lasts = ca_validity >= leaf_validity;
-            findings.want(lasts, field, Reason::Conflict, "must be at least leafValidity");
+            refusals.want(lasts, field, Reason::Conflict, "must be at least leafValidity");
             Some(Tls::Builtin { ca_validity, leaf_validity })
         }
         (None, Some(manager)) => {
             let leaf_validity = leaf(&manager.leaf_validity, "spec.tls.certManager.leafValidity");
             let issuer = manager.issuer_ref.name.clone();
-            object(&issuer, "spec.tls.certManager.issuerRef.name", findings);
+            object(&issuer, "spec.tls.certManager.issuerRef.name", refusals);
             Some(Tls::CertManager { issuer, leaf_validity: leaf_validity? })
         }
         _ => {
-            findings.refuse("spec.tls", Reason::ExactlyOne, "exactly one of builtin, certManager must be set")
+            refusals.refuse("spec.tls", Reason::ExactlyOne, "exactly one of builtin, certManager must be set")
         }
     }
 }
