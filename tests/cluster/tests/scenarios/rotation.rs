@@ -25,8 +25,8 @@ const LEAVES: [&str; 7] = [
     "demo-us-east-tls",
     "demo-ap-south-tls",
 ];
-/// After this time a changed Secret is in every pod and its program has read it: the kubelet syncs every 10 s here, programs read every 5 s.
-const MOUNTED: Duration = Duration::from_secs(40);
+/// Deadline for a changed Secret to be in every pod and read by its program: the kubelet syncs every 10 s here, programs read every 5 s.
+const MOUNTED: Duration = Duration::from_mins(2);
 /// The operator looks at certificates when the spec changes, and every two minutes.
 const LOOKED: Duration = Duration::from_secs(30);
 
@@ -36,6 +36,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     let stolen = stage.cluster.get(PEOPLE, "secret", "demo-admin");
     let first = field(stage, AUTHORITY, "tls.crt");
 
+    let before = reloads(stage);
     let aged = aged(&field(stage, AUTHORITY, "tls.key"));
     edit(stage, &json!({ "tls.crt": STANDARD.encode(&aged) }));
     let mut specs = Specs::default();
@@ -45,7 +46,12 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     });
     let next = field(stage, AUTHORITY, "next.crt");
     specs.until(stage, "the overlap counts", |stage| maybe(stage, AUTHORITY, "since").map(drop));
-    std::thread::sleep(MOUNTED); // the ten minutes of the overlap give this time
+    // The ten minutes of the overlap give this time. The operator wrote each ca.crt once since `before`, with the next authority.
+    stage.cluster.until("every program trusts the next authority", MOUNTED, || {
+        let now = reloads(stage);
+        let late = before.iter().find(|(pod, count)| now.get(*pod).is_none_or(|n| n <= *count));
+        late.map_or(Ok(()), |(pod, _)| Err(format!("{pod} has not read its files again")))
+    });
     stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
 
     edit(stage, &json!({ "since": STANDARD.encode("1") }));
@@ -108,6 +114,22 @@ impl Specs {
         }
         panic!("{what}: not after four looks of the operator");
     }
+}
+
+/// Pod of a vault or of ChatD → how often its program has logged that it uses new files of its role certificate.
+fn reloads(stage: &Stage) -> BTreeMap<String, usize> {
+    let count = |pod: &Value| {
+        let component = pod["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
+        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+        ["vault", "chatd"].contains(&component).then(|| {
+            let log = stage.cluster.kubectl(&["-n", PEOPLE, "logs", &name, "--all-containers"]).good();
+            let reloaded = |line: &&str| {
+                line.contains("certificate files changed and are in use") && line.contains("/etc/bkv-tls/")
+            };
+            (name, log.lines().filter(reloaded).count())
+        })
+    };
+    stage.cluster.list(PEOPLE, "pods", MADE).iter().filter_map(count).collect()
 }
 
 /// Pod → its uid, and how often its containers have started.
