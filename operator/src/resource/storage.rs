@@ -1,4 +1,5 @@
-//! Volumes.
+//! Volumes. There are two types, although both have the same fields: default and description of `size` differ and are part of the type's schema, and
+//! `KubeSchema` can't derive generic types.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
