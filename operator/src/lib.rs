@@ -16,6 +16,7 @@ pub mod labels;
 pub mod lease;
 pub mod metrics;
 pub mod observe;
+mod part;
 pub mod paths;
 pub mod pki;
 pub mod plan;

@@ -13,7 +13,7 @@ use super::ownership::Ownership;
 use crate::apply::ApplyError;
 use crate::journal::Journal;
 use crate::labels::MANAGER;
-use crate::plan::{Component, Part};
+use crate::part::{Component, Part};
 use crate::validate::Fleet;
 
 /// Name of the ConfigMap with the documents in force.

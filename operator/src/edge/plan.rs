@@ -28,19 +28,12 @@ pub(super) fn plan(
     observed: &Observed,
     (content, kinds): (&Content, &Kinds),
 ) -> Planned {
-    let facts = plan::Facts {
-        fleet_id: journal.fleet.clone(),
-        seed: journal.seed.clone(),
-        vault_image: journal.pinned.vault_image.clone(),
-        copier_image: journal.pinned.copier_image.clone(),
-        pull_policy: journal.pinned.pull_policy,
-        // True also when ChatD exists: a journal that was set back must not remove what clients connect to.
-        initialised: journal.stage == Stage::Initialised || observed.chatd.is_some(),
-    };
     let objects = plan::objects(&Input {
         fleet,
         settings: &context.settings,
-        journal: &facts,
+        journal,
+        // True also when ChatD exists: a journal that was set back must not remove what clients connect to.
+        initialised: journal.stage == Stage::Initialised || observed.chatd.is_some(),
         content,
         embedded: &context.embedded,
         kinds,

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::ownership::Ownership;
 use crate::apply::ApplyError;
 use crate::labels::MANAGER;
-use crate::plan::{Component, Part};
+use crate::part::{Component, Part};
 use crate::validate::Fleet;
 
 /// A Secret's content; wiped when dropped.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::part::{Component, Part};
 use super::{Input, Object};
 use crate::kinds::Kind;
+use crate::part::{Component, Part};
 use crate::validate::{Expose, Fleet, Postgres, Tls};
 
 /// A role, as `services/mtls` knows it.

@@ -1,6 +1,7 @@
 //! The input of a plan.
 
 use super::embedded::Embedded;
+use crate::journal::Journal;
 use crate::kinds::Kinds;
 use crate::validate::Fleet;
 use crate::validate::PullPolicy;
@@ -12,8 +13,10 @@ pub struct Input<'a> {
     pub fleet: &'a Fleet,
     /// What the operator was started with.
     pub settings: &'a Settings,
-    /// The journal's facts, which do not change.
-    pub journal: &'a Facts,
+    /// The journal. Of its fields, the plan uses those that never change.
+    pub journal: &'a Journal,
+    /// Every shard knows the fleet. It must never return to false, or the operator would prune ChatD.
+    pub initialised: bool,
     /// What others' objects hold.
     pub content: &'a Content,
     /// The embedded alerts and dashboard.
@@ -25,37 +28,20 @@ pub struct Input<'a> {
 /// What the operator was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The vault's image for new fleets. The edge pins it in the journal, and no planned pod uses it directly.
+    /// The vault's image for new fleets. The journal pins it, and no planned pod uses it directly.
     pub vault_image: String,
     /// ChatD's image.
     pub chatd_image: String,
     /// Postgres' image.
     pub postgres_image: String,
-    /// The copier's image for new fleets. The edge pins it like the vault's.
+    /// The copier's image for new fleets. The journal pins it like the vault's.
     pub copier_image: String,
-    /// When images of ChatD and Postgres are pulled. The edge pins it for vaults.
+    /// When images of ChatD and Postgres are pulled. The journal pins it for vaults.
     pub pull_policy: PullPolicy,
     /// The operator's version.
     pub version: String,
     /// The operator's namespace.
     pub operator_namespace: String,
-}
-
-/// The fleet's facts from the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Its id, 32 hexadecimal digits.
-    pub fleet_id: String,
-    /// The region whose vault makes the root.
-    pub seed: String,
-    /// The vault's image, pinned.
-    pub vault_image: String,
-    /// The copier's image, pinned, because it is part of the vaults' pod template.
-    pub copier_image: String,
-    /// When a vault's images are pulled. Pinned for the same reason.
-    pub pull_policy: PullPolicy,
-    /// Every shard knows the fleet. It must never return to false, or the operator would prune ChatD.
-    pub initialised: bool,
 }
 
 /// What others' objects hold.

@@ -12,7 +12,6 @@ mod monitoring;
 mod needed;
 mod network;
 mod object;
-mod part;
 mod pod;
 mod postgres;
 mod root;
@@ -36,10 +35,9 @@ mod specs_test;
 
 pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
-pub use input::{Content, Facts, Input, Settings};
+pub use input::{Content, Input, Settings};
 pub use needed::{Needed, needed};
 pub use object::Object;
-pub(crate) use part::{Component, Part};
 pub(crate) use vault::{ADMIN, HEALTH};
 pub use vault::{PinRequest, pins};
 
@@ -54,12 +52,12 @@ pub fn objects(input: &Input<'_>) -> Vec<Object> {
     }
     all.extend(vault::budget(input));
     all.extend(postgres::objects(input));
-    if input.journal.initialised {
+    if input.initialised {
         all.extend(chatd::objects(input));
     }
     all.extend(network::objects(input));
     all.extend(monitoring::objects(input));
     all.extend(certificates::objects(input));
-    all.sort_by(|a, b| (a.stage(), a.kind.name(), &a.name).cmp(&(b.stage(), b.kind.name(), &b.name)));
+    all.sort_by(|a, b| (a.wave(), a.kind.name(), &a.name).cmp(&(b.wave(), b.kind.name(), &b.name)));
     all
 }

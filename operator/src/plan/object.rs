@@ -18,7 +18,7 @@ pub struct Object {
 
 /// When an object is applied. Other objects' dependencies come first, pods come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum Wave {
     ServiceAccounts,
     ConfigMaps,
     Certificates,
@@ -43,20 +43,18 @@ impl Object {
     }
 
     /// When it is applied.
-    pub(super) const fn stage(&self) -> Stage {
+    pub(super) const fn wave(&self) -> Wave {
         match self.kind {
-            Kind::ServiceAccount => Stage::ServiceAccounts,
-            Kind::ConfigMap => Stage::ConfigMaps,
-            Kind::Certificate => Stage::Certificates,
-            Kind::Service => Stage::Services,
-            Kind::PodDisruptionBudget | Kind::NetworkPolicy => Stage::Policies,
-            Kind::PodMonitor | Kind::PrometheusRule => Stage::Monitoring,
+            Kind::ServiceAccount => Wave::ServiceAccounts,
+            Kind::ConfigMap => Wave::ConfigMaps,
+            Kind::Certificate => Wave::Certificates,
+            Kind::Service => Wave::Services,
+            Kind::PodDisruptionBudget | Kind::NetworkPolicy => Wave::Policies,
+            Kind::PodMonitor | Kind::PrometheusRule => Wave::Monitoring,
             Kind::Ingress | Kind::HttpRoute | Kind::BackendTlsPolicy | Kind::HorizontalPodAutoscaler => {
-                Stage::Access
+                Wave::Access
             }
-            Kind::StatefulSet | Kind::Deployment | Kind::Pod | Kind::PersistentVolumeClaim => {
-                Stage::Workloads
-            }
+            Kind::StatefulSet | Kind::Deployment | Kind::Pod | Kind::PersistentVolumeClaim => Wave::Workloads,
         }
     }
 }

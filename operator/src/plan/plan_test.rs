@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use super::object::Stage;
+use super::object::Wave;
 use super::rules_test::{check, parsers_accept, templates};
 use super::samples_test::{CASES, World, fleet, resource};
 use super::specs_test::specs;
@@ -71,10 +71,10 @@ fn a_vaults_pod_depends_on_the_spec_and_the_journal_only() {
         other.settings.operator_namespace = "elsewhere".into();
         other.kinds = Kind::known(|_| false);
         other.content = super::Content::default();
-        other.journal.initialised = false;
+        other.initialised = false;
         other.embedded = super::Embedded::parse("groups: [{name: bkv}]", "{}").unwrap();
         assert_eq!(before, vault_templates(&other.objects()));
-        other.journal.vault_image = "registry.example.org/bkv-vault:0.3.0".into();
+        other.journal.pinned.vault_image = "registry.example.org/bkv-vault:0.3.0".into();
         let after = vault_templates(&other.objects());
         for (name, template) in &before {
             let hash = |t: &Value| t["metadata"]["annotations"][TEMPLATE_HASH].as_str().unwrap().to_owned();
@@ -88,10 +88,10 @@ fn a_vaults_pod_depends_on_the_spec_and_the_journal_only() {
 fn nothing_that_serves_clients_is_there_before_the_fleet_is_initialised() {
     for (_, spec) in CASES {
         let mut world = World::case(spec);
-        world.journal.initialised = false;
+        world.initialised = false;
         let objects = world.objects();
         let workloads =
-            objects.iter().filter(|o| o.kind == Kind::Deployment || o.stage() == Stage::Access).count();
+            objects.iter().filter(|o| o.kind == Kind::Deployment || o.wave() == Wave::Access).count();
         assert_eq!(workloads, 0);
         let database = objects.iter().any(|o| o.kind == Kind::StatefulSet && o.name == "main-postgres");
         assert_eq!(database, matches!(world.fleet.postgres, Postgres::Managed(_)));

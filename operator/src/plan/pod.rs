@@ -13,8 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Object;
-use super::part::Part;
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::validate::{self, KeyOf, Resources};
 
 /// User and group of all our images.

@@ -3,9 +3,9 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::part::{Component, Part};
 use super::{Input, Object};
 use crate::kinds::Kind;
+use crate::part::{Component, Part};
 use crate::paths::ROOT_FILE;
 
 /// The ConfigMap has no owner: a resource that is created again must find the root that its vaults pin.

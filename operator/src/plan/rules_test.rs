@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::object::Stage;
+use super::object::Wave;
 use super::restricted_test::{containers, violations};
 use super::samples_test::World;
 use super::{Object, certificates, pins};
@@ -45,10 +45,8 @@ pub(super) fn check(world: &World) {
             assert_eq!(meta["ownerReferences"][0]["uid"], world.fleet.uid.as_str());
         }
     }
-    assert!(objects.windows(2).all(|w| w[0].stage() <= w[1].stage()));
-    assert!(
-        objects.iter().all(|o| (o.stage() == Stage::Workloads) == o.body["spec"]["template"].is_object())
-    );
+    assert!(objects.windows(2).all(|w| w[0].wave() <= w[1].wave()));
+    assert!(objects.iter().all(|o| (o.wave() == Wave::Workloads) == o.body["spec"]["template"].is_object()));
     for (object, template) in templates(&objects) {
         assert_eq!(violations(template), Vec::<String>::new(), "{}", object.name);
         mounts_and_volumes_fit(object, template);

@@ -1,6 +1,7 @@
 //! Resources that tests plan: one for each folder of `operator/golden`.
 
-use super::{Content, Embedded, Facts, Input, Object, Settings, objects};
+use super::{Content, Embedded, Input, Object, Settings, objects};
+use crate::journal::{Journal, Pinned, Stage};
 use crate::kinds::{Kind, Kinds};
 use crate::resource::{BackupKeyVault, PullPolicy};
 use crate::validate::{Fleet, validate};
@@ -105,7 +106,8 @@ pub(super) fn fleet(resource: &BackupKeyVault) -> Fleet {
 pub(super) struct World {
     pub(super) fleet: Fleet,
     pub(super) settings: Settings,
-    pub(super) journal: Facts,
+    pub(super) journal: Journal,
+    pub(super) initialised: bool,
     pub(super) content: Content,
     pub(super) embedded: Embedded,
     pub(super) kinds: Kinds,
@@ -114,14 +116,17 @@ pub(super) struct World {
 impl World {
     pub(super) fn of(fleet: Fleet) -> Self {
         Self {
-            journal: Facts {
-                fleet_id: "00112233445566778899aabbccddeeff".into(),
+            journal: Journal {
+                fleet: "00112233445566778899aabbccddeeff".into(),
                 seed: fleet.regions[0].name.to_string(),
-                vault_image: "registry.example.org/bkv-vault:0.1.0".into(),
-                copier_image: "registry.example.org/bkv-copier:0.1.0".into(),
-                pull_policy: PullPolicy::IfNotPresent,
-                initialised: true,
+                pinned: Pinned {
+                    vault_image: "registry.example.org/bkv-vault:0.1.0".into(),
+                    copier_image: "registry.example.org/bkv-copier:0.1.0".into(),
+                    pull_policy: PullPolicy::IfNotPresent,
+                },
+                stage: Stage::Initialised,
             },
+            initialised: true,
             fleet,
             settings: Settings {
                 vault_image: "registry.example.org/bkv-vault:0.2.0".into(),
@@ -157,6 +162,7 @@ impl World {
             fleet: &self.fleet,
             settings: &self.settings,
             journal: &self.journal,
+            initialised: self.initialised,
             content: &self.content,
             embedded: &self.embedded,
             kinds: &self.kinds,

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Object;
-use super::part::Part;
 use crate::kinds::Kind;
+use crate::part::Part;
 
 /// One port of a Service, to the container's port of the same name.
 pub(super) fn port(name: &str, number: u16) -> ServicePort {

@@ -8,9 +8,9 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, IngressTLS, ServiceBackendPort,
 };
 
-use super::super::part::Part;
 use super::super::{Input, Object, service};
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::validate::Expose;
 use crate::validate::ServiceType;
 

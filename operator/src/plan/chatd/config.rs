@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bkv_config::chatd::{self as config, Config, FILE_NAME, KeySource, Limits, Listen, Tls, Tokens, Web};
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::super::part::Part;
 use super::super::vault::{self, HEALTH, RELAY};
 use super::super::{Input, Object};
 use super::PUBLIC;
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::paths::{self, file};
 use crate::validate::{JwksSource, Postgres};
 

@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Volume, Vo
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::part::{CONFIG_HASH, Part};
 use super::super::vault::HEALTH;
 use super::super::{Input, Object, hash, pod};
 use super::{PUBLIC, database};
 use crate::kinds::Kind;
+use crate::part::{CONFIG_HASH, Part};
 use crate::paths;
 use crate::validate::Scaling;
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-use super::super::part::Part;
 use super::super::{Input, Object};
 use super::access::HTTPS;
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::paths::AUTHORITY_FILE;
 use crate::validate::{Expose, HostName};
 

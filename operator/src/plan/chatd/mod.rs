@@ -7,8 +7,8 @@ mod deployment;
 mod gateway;
 mod scaling;
 
-use super::part::{Component, Part};
 use super::{Input, Object, pod};
+use crate::part::{Component, Part};
 
 /// The pod's port for clients.
 pub(super) const PUBLIC: u16 = 8_443;

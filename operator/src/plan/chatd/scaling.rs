@@ -7,9 +7,9 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::part::Part;
 use super::super::{Input, Object};
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::validate::Scaling;
 
 pub(super) fn autoscaler(input: &Input<'_>, part: Part<'_>) -> Option<Object> {

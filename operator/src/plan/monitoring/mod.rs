@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use super::part::{Component, Part};
 use super::{Input, Object, hash};
 use crate::kinds::Kind;
+use crate::part::{Component, Part};
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     let (asked, kinds) = (&input.fleet.monitoring, input.kinds);

@@ -1,10 +1,10 @@
 //! ChatD's allowed ingress and egress.
 
 use super::super::chatd::PUBLIC;
-use super::super::part::{Component, Part};
 use super::super::vault::{HEALTH, RELAY};
 use super::super::{Input, Object, postgres};
 use super::{peers, vault};
+use crate::part::{Component, Part};
 use crate::validate::Postgres;
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 

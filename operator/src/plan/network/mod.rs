@@ -11,10 +11,10 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::part::{Component, Part};
 use super::{Input, Object};
 use crate::kinds::Kind;
 use crate::labels::VAULT;
+use crate::part::{Component, Part};
 
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
     if !input.fleet.network_policy {

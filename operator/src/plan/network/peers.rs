@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::part::Part;
+use crate::part::Part;
 
 /// Pods of a part, in the fleet's namespace.
 pub(super) fn pods(part: Part<'_>) -> NetworkPolicyPeer {

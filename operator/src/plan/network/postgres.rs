@@ -1,9 +1,9 @@
 //! The managed database accepts connections from ChatD only, and opens none.
 
-use super::super::part::{Component, Part};
 use super::super::postgres::PORT;
 use super::super::{Input, Object};
 use super::peers;
+use crate::part::{Component, Part};
 use crate::validate::Postgres;
 
 pub(super) fn policy(input: &Input<'_>) -> Option<Object> {

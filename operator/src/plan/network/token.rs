@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 
-use super::super::part::Part;
 use super::super::{Input, Object};
 use super::peers;
+use crate::part::Part;
 use crate::validate::{Hsm, Region};
 
 /// Google's metadata servers, which give a pod its workload identity.

@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 
-use super::super::part::{Component, Part};
 use super::super::vault::{ADMIN, HEALTH, PEER, RELAY};
 use super::super::{Input, Object};
 use super::peers;
 use crate::labels::MANAGER;
+use crate::part::{Component, Part};
 use crate::validate::JwksSource;
 
 pub(super) fn policy(input: &Input<'_>) -> Object {

@@ -4,8 +4,8 @@ mod stateful_set;
 
 use std::collections::BTreeMap;
 
-use super::part::{Component, Part};
 use super::{Input, Object, pod, service};
+use crate::part::{Component, Part};
 use crate::validate::Postgres;
 
 /// The port for ChatD.

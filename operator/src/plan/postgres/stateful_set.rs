@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::part::Part;
 use super::super::{Input, Object, pod};
 use super::PORT;
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::paths::{self, file};
 use crate::validate::Volume;
 

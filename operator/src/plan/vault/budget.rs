@@ -3,9 +3,9 @@
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::part::{Component, Part};
 use super::super::{Input, Object};
 use crate::kinds::Kind;
+use crate::part::{Component, Part};
 
 /// One budget for the whole fleet: one per region would allow the eviction of all regions at once. `minAvailable` and not `maxUnavailable`, because an
 /// evicted pod that can't return must count as missing. A fleet of one region has no budget, or its node could never be drained.

@@ -10,10 +10,10 @@ use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Timings, Tls};
 use bkv_core::id::FleetId;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::super::part::Part;
 use super::super::{Input, Object};
 use super::{ADMIN, HEALTH, PEER, RELAY, address, module};
 use crate::kinds::Kind;
+use crate::part::Part;
 use crate::paths::{self, file};
 use crate::validate::{Region, RootCustody};
 
@@ -34,7 +34,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
         data: paths::DATA.into(),
         root: file(if seed { paths::DATA } else { paths::ROOT }, paths::ROOT_FILE).into(),
         shards: fleet.shards,
-        make_root: seed.then(|| MakeRoot { fleet: fleet_id(&input.journal.fleet_id) }),
+        make_root: seed.then(|| MakeRoot { fleet: fleet_id(&input.journal.fleet) }),
         token: TokenConfig::new(token.path.into(), token.label, file(paths::PIN, paths::PIN_FILE).into()),
         listen: Listen {
             peer: listen(PEER),

@@ -13,7 +13,7 @@ const COPIER: &str = "copier";
 
 /// When a vault's images are pulled. From the journal, because the operator's own setting may change.
 pub(super) fn pull_policy(input: &Input<'_>) -> PullPolicy {
-    input.fleet.images.pull_policy.unwrap_or(input.journal.pull_policy)
+    input.fleet.images.pull_policy.unwrap_or(input.journal.pinned.pull_policy)
 }
 
 pub(super) fn volumes(input: &Input<'_>, library: &Library<'_>) -> Vec<Volume> {
@@ -49,7 +49,7 @@ pub(super) fn init_containers(input: &Input<'_>, library: &Library<'_>) -> Vec<C
         Container {
             args: Some(vec!["install".into(), paths::COPIER.into()]),
             volume_mounts: Some(vec![pod::mount(COPIER, paths::COPIER)]),
-            ..container("copier", &input.journal.copier_image)
+            ..container("copier", &input.journal.pinned.copier_image)
         },
         Container {
             command: Some(vec![paths::file(paths::COPIER, "copier")]),

@@ -11,8 +11,8 @@ mod volumes;
 
 pub(super) use budget::budget;
 
-use super::part::Part;
 use super::{Input, Object, pod, service};
+use crate::part::Part;
 use crate::validate::{Fleet, Hsm, ObjectNames, Pin, Region};
 
 /// The port for other vaults.

@@ -9,12 +9,12 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::part::{CONFIG_HASH, Component, Part};
 use super::super::{Input, Object, hash, pod};
 use super::token::Token;
 use super::{ADMIN, HEALTH, PEER, RELAY, library, module, volumes};
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
+use crate::part::{CONFIG_HASH, Component, Part};
 use crate::paths;
 use crate::validate::Region;
 
@@ -119,7 +119,8 @@ fn init_containers(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec
 
 /// The vault's program, with all its mounts.
 fn vault(input: &Input<'_>, region: &Region, token: &Token<'_>, name: &str, args: &[&str]) -> Container {
-    let image = input.fleet.images.vault.as_ref().map_or(input.journal.vault_image.as_str(), |i| i.as_str());
+    let image =
+        input.fleet.images.vault.as_ref().map_or(input.journal.pinned.vault_image.as_str(), |i| i.as_str());
     Container {
         name: name.into(),
         image: Some(image.to_owned()),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
 use bkv_cluster_tests::{Answer, ApiServer, merged};
+use bkv_operator::journal::{Journal, Pinned, Stage};
 use bkv_operator::kinds::Kind;
-use bkv_operator::plan::{self, Content, Embedded, Facts, Input, Object, Settings};
+use bkv_operator::plan::{self, Content, Embedded, Input, Object, Settings};
 use bkv_operator::resource::{BackupKeyVault, PullPolicy};
 use bkv_operator::validate::validate;
 use serde_json::{Value, json};
@@ -55,13 +56,13 @@ fn planned(resource: &Value) -> Vec<Object> {
         version: "1.0.0".into(),
         operator_namespace: fleet.namespace.clone(),
     };
-    let journal = Facts {
-        fleet_id: "00112233445566778899aabbccddeeff".into(),
+    let pinned =
+        Pinned { vault_image: image(), copier_image: image(), pull_policy: PullPolicy::IfNotPresent };
+    let journal = Journal {
+        fleet: "00112233445566778899aabbccddeeff".into(),
         seed: fleet.regions[0].name.to_string(),
-        vault_image: image(),
-        copier_image: image(),
-        pull_policy: PullPolicy::IfNotPresent,
-        initialised: true,
+        pinned,
+        stage: Stage::Initialised,
     };
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |file: &str| std::fs::read_to_string(root.join("monitoring").join(file)).unwrap();
@@ -71,6 +72,7 @@ fn planned(resource: &Value) -> Vec<Object> {
         fleet: &fleet,
         settings: &settings,
         journal: &journal,
+        initialised: true,
         content: &content,
         embedded: &embedded,
         kinds: &Kind::known(|_| true),

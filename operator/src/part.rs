@@ -9,7 +9,7 @@ use crate::labels::{COMPONENT, MANAGED_BY, MANAGER, REGION, VAULT};
 use crate::validate::{Fleet, RegionName};
 
 /// Annotation of pods: the hash of the configuration that is read at the start only.
-pub(super) const CONFIG_HASH: &str = "bkv.dev/config-hash";
+pub(crate) const CONFIG_HASH: &str = "bkv.dev/config-hash";
 
 /// `app.kubernetes.io/component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Component {
 }
 
 impl Component {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Vault => "vault",
             Self::Chatd => "chatd",
@@ -36,9 +36,9 @@ impl Component {
 /// An object's part in the fleet: its labels follow from it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part<'a> {
-    pub(super) fleet: &'a Fleet,
-    pub(super) component: Component,
-    pub(super) region: Option<&'a RegionName>,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) component: Component,
+    pub(crate) region: Option<&'a RegionName>,
 }
 
 impl<'a> Part<'a> {
@@ -46,12 +46,12 @@ impl<'a> Part<'a> {
         Self { fleet, component, region: None }
     }
 
-    pub(super) const fn vault(fleet: &'a Fleet, region: &'a RegionName) -> Self {
+    pub(crate) const fn vault(fleet: &'a Fleet, region: &'a RegionName) -> Self {
         Self { fleet, component: Component::Vault, region: Some(region) }
     }
 
     /// What selects its pods. Immutable in StatefulSets and Deployments: never add to it.
-    pub(super) fn selector(self) -> BTreeMap<String, String> {
+    pub(crate) fn selector(self) -> BTreeMap<String, String> {
         let region = self.region.map(|r| (REGION, r.as_str()));
         [
             ("app.kubernetes.io/name", "bkv"),
@@ -64,11 +64,11 @@ impl<'a> Part<'a> {
         .collect()
     }
 
-    pub(super) fn label_selector(self) -> LabelSelector {
+    pub(crate) fn label_selector(self) -> LabelSelector {
         LabelSelector { match_labels: Some(self.selector()), match_expressions: None }
     }
 
-    pub(super) fn labels(self) -> BTreeMap<String, String> {
+    pub(crate) fn labels(self) -> BTreeMap<String, String> {
         let mut labels = self.selector();
         labels.insert("app.kubernetes.io/instance".into(), self.fleet.name.to_string());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
@@ -91,7 +91,7 @@ impl<'a> Part<'a> {
     }
 
     /// [`Part::owned`] for kinds that Kubernetes' own types lack.
-    pub(super) fn owned_json(self, name: &str, more: &BTreeMap<String, String>) -> Value {
+    pub(crate) fn owned_json(self, name: &str, more: &BTreeMap<String, String>) -> Value {
         let mut labels = self.labels();
         labels.extend(more.clone());
         json!({
