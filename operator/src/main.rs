@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         },
         Command::Check { url } => in_runtime(check(url)),
         Command::Run(args) => {
-            // kube logs each retry of a watch, also of kinds that this cluster may lack. `apply::watch` logs the failures that matter.
+            // kube logs each retry of a watch, also of kinds that this cluster may lack. `api_server::watch` logs the failures that matter.
             let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
             let filter =
                 tracing_subscriber::EnvFilter::try_new(format!("kube_runtime=off,kube_client=warn,{wanted}"))

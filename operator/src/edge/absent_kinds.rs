@@ -1,8 +1,8 @@
 //! Objects that the spec asks for and the plan leaves out, because the cluster lacks their kind, or the operator lacks the right to it.
 
-use super::context::Context;
-use crate::apply::Absence;
+use crate::api_server::Absence;
 use crate::conditions::{Check, Trouble};
+use crate::context::Context;
 use crate::plan::needed;
 use crate::validate::Fleet;
 

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use bkv_wire::documents::{Kind, Root, fingerprint};
 
 use super::ceremony::{RequestError, ask, unsigned};
-use super::config_map_store::{ConfigMapStore, bytes, documents, request};
-use super::context::Context;
 use super::vaults::Connections;
-use crate::apply::ApplyError;
+use crate::api_server::{ConfigMapStore, ObjectError, bytes, documents, request};
 use crate::bootstrap::{Action, Decision};
 use crate::conditions::{Check, Trouble};
+use crate::context::Context;
 use crate::journal::Journal;
 use crate::paths::ROOT_FILE;
 use crate::validate::Fleet;
@@ -20,7 +19,7 @@ use crate::vaults::{VaultClient, VaultError};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ActionError {
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(#[from] ObjectError),
     #[error(transparent)]
     Vault(#[from] VaultError),
     #[error(transparent)]
@@ -76,7 +75,7 @@ async fn act(
     asked: &BTreeMap<String, Vec<u8>>,
     action: Action,
 ) -> Result<bool, ActionError> {
-    let store = ConfigMapStore::of(context, fleet);
+    let store = ConfigMapStore::of(&context.client, fleet);
     let name = fleet.name.as_str();
     match action {
         Action::WriteJournal(journal) => store.make_journal(&journal).await?,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::context::Context;
 use super::plan::{Planned, template_hash};
-use super::trouble::trouble;
-use crate::apply::{ApplyError, Owner, Wanted};
+use crate::api_server::ObjectError;
+use crate::apply::{Applier, Owner, Wanted};
 use crate::conditions::Trouble;
+use crate::context::Context;
 use crate::kinds::Kind;
 use crate::plan::Object;
 use crate::validate::Fleet;
@@ -40,31 +40,32 @@ pub(super) async fn apply(
     fleet: &Fleet,
     planned: Planned,
     prune: bool,
-) -> Result<(Applied, Vec<Trouble>), ApplyError> {
+) -> Result<(Applied, Vec<Trouble>), ObjectError> {
     let owner =
         Owner { namespace: fleet.namespace.clone(), name: fleet.name.to_string(), uid: fleet.uid.clone() };
+    let applier = Applier::new(context.client.clone(), context.seen.clone());
     let (mut changed, mut troubles) = (false, Vec::new());
     for object in &planned.objects {
-        match apply_object(context, &owner, object).await {
+        match apply_object(&applier, &owner, object).await {
             Ok(wrote) => changed |= wrote,
-            Err(e) => troubles.push(trouble(e)?),
+            Err(e) => troubles.push(e.trouble()?),
         }
     }
     // An incomplete pass must not prune: it would delete objects that it could not apply.
     if prune && troubles.is_empty() {
         let keep: BTreeSet<_> = planned.objects.iter().map(|o| (o.kind, o.name.clone())).collect();
-        match context.applier.prune(&owner, &keep, &planned.kinds).await {
+        match applier.prune(&owner, &keep, &planned.kinds).await {
             Ok(gone) => changed |= !gone.is_empty(),
-            Err(e) => troubles.push(trouble(e)?),
+            Err(e) => troubles.push(e.trouble()?),
         }
     }
     Ok((Applied { objects: planned.objects, changed }, troubles))
 }
 
-async fn apply_object(context: &Context, owner: &Owner, object: &Object) -> Result<bool, ApplyError> {
+async fn apply_object(applier: &Applier, owner: &Owner, object: &Object) -> Result<bool, ObjectError> {
     let owned = object.body.pointer("/metadata/ownerReferences").is_some();
     let wanted = Wanted { kind: object.kind, name: object.name.clone(), body: object.body.clone(), owned };
-    let wrote = context.applier.apply(owner, wanted).await?;
+    let wrote = applier.apply(owner, wanted).await?;
     if wrote {
         tracing::info!(
             namespace = owner.namespace,

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use bkv_admin_api::draft::{Draft, to_sign};
 use bkv_wire::documents::{Kind, fingerprint};
 
-use super::config_map_store::{ConfigMapStore, request};
-use crate::apply::ApplyError;
+use crate::api_server::{ConfigMapStore, ObjectError, request};
 
 /// The request could not be published.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(#[from] ObjectError),
     /// The spec asks for a document that breaks a rule of its format.
     #[error("the document `{0}` can't be drafted: {1}")]
     Document(&'static str, String),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::context::Context;
+use crate::context::Context;
 use crate::observe::Observed;
 use crate::plan::HEALTH;
 use crate::validate::{Fleet, Postgres};

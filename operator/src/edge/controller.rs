@@ -9,12 +9,12 @@ use kube::runtime::controller::Action as Next;
 use thiserror_ext::AsReport as _;
 use tokio::time::Instant;
 
-use super::context::Context;
 use super::memory::Memories;
 use super::pipeline::pass;
 use super::report::refused;
 use super::status_store::{completed, write};
 use super::trouble::PassError;
+use crate::context::Context;
 use crate::resource::BackupKeyVault;
 use crate::validate::validate;
 
@@ -28,7 +28,7 @@ impl Operator {
     /// Forgets a resource that is gone.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         self.memories.forget(namespace, name);
-        self.context.applier.forget(namespace, name);
+        self.context.seen.forget(namespace, name);
         self.context.metrics.forget(namespace, name);
     }
 }

@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::context::Context;
 use super::controller::{Operator, failed, reconcile};
 use super::failure::RunError;
 use super::memory::{AT_ONCE, Memories};
 use super::resources::resources;
-use crate::apply::{Seen, watch};
+use crate::api_server::{Seen, watch};
+use crate::context::Context;
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, Settings};

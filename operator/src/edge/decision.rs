@@ -4,14 +4,14 @@ use bkv_admin_api::draft::PolicyWish;
 use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
-use super::context::Context;
 use super::plan::Planned;
-use super::random::new_id;
-use crate::apply::ApplyError;
+use crate::api_server::ObjectError;
 use crate::bootstrap::{Custody, Decision, Facts, Verdict, decide};
 use crate::conditions::{Check, Trouble};
+use crate::context::Context;
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
+use crate::random::new_id;
 use crate::validate::{Fleet, JwksSource, RootCustody};
 
 /// Returns the journal if it can be trusted, and the decision. `at`: milliseconds since the epoch.
@@ -21,7 +21,7 @@ pub(super) fn decide_next(
     o: &Observed,
     plan: &dyn Fn(&Journal) -> Planned,
     at: i64,
-) -> Result<(Option<Journal>, Decision), ApplyError> {
+) -> Result<(Option<Journal>, Decision), ObjectError> {
     let journal = match &o.journal {
         Ok(journal) => journal.clone(),
         Err(e) => {

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 
-use super::context::Context;
 use crate::conditions::{Check, Condition, Status};
+use crate::context::Context;
 use crate::resource::{BackupKeyVaultStatus, status::WaitStatus};
 
 /// Longest note of an event, in characters. The server takes 1,024 bytes.

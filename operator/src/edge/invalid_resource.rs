@@ -7,8 +7,8 @@ use kube::core::error_boundary::InvalidObject;
 use kube::core::{ApiResource, Resource as _};
 use serde_json::json;
 
-use super::context::now;
 use crate::conditions::Reason;
+use crate::context::now;
 use crate::labels::MANAGER;
 use crate::resource::BackupKeyVault;
 use crate::status::{Finding, merge};

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::config_map_store::{ConfigMapStore, bytes, documents, request};
-use super::context::Context;
-use crate::apply::{ApplyError, Children};
+use crate::api_server::{Children, ConfigMapStore, ObjectError, bytes, documents, request};
 use crate::bootstrap::Signed;
+use crate::context::Context;
 use crate::journal::Journal;
 use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
 use crate::paths::{JWKS_FILE, ROOT_FILE};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 
 /// Everything but the vaults' answers.
-pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ApplyError> {
-    let store = ConfigMapStore::of(context, fleet);
+pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ObjectError> {
+    let store = ConfigMapStore::of(&context.client, fleet);
     let name = fleet.name.as_str();
     let journal_name = Journal::name(name);
     let journal = match store.ours(&journal_name).await? {

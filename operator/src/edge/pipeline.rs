@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::application::{Applied, apply};
 use super::certificates::certificates;
-use super::context::{Context, now};
 use super::credentials::credentials;
 use super::decision::decide_next;
 use super::memory::Memory;
 use super::plan::plan;
 use super::report::{Findings, after};
-use super::trouble::{PassError, trouble};
+use super::trouble::PassError;
 use super::{absent_kinds, actions, chatd_metrics, observation, route, status_store, vaults};
 use crate::bootstrap::Verdict;
 use crate::conditions::{Check, Condition, Status, Trouble};
+use crate::context::{Context, now};
 use crate::journal::Journal;
 use crate::kinds::Kind;
 use crate::observe::Observed;
@@ -48,7 +48,7 @@ pub(super) async fn pass(
         Ok(observed) => observed,
         Err(e) => {
             // The journal's name is taken, or the operator lacks a right. Acting on half an observation could make keys twice.
-            let after = unread(before, fleet.generation, &trouble(e)?, &Time(at));
+            let after = unread(before, fleet.generation, &e.trouble()?, &Time(at));
             let dropped = status_store::write(context, resource, before, &after, memory.dropped).await?;
             context.metrics.show(&fleet.namespace, fleet.name.as_str(), &after);
             return Ok((Memory { dropped, ..memory }, context.resync));

@@ -1,6 +1,6 @@
 //! Stage: plan. From the journal and what was observed to the objects that should exist.
 
-use super::context::Context;
+use crate::context::Context;
 use crate::journal::{Journal, Stage};
 use crate::kinds::{Kind, Kinds};
 use crate::observe::Observed;

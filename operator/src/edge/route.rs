@@ -3,8 +3,8 @@
 use kube::api::{Api, DynamicObject};
 
 use super::application::Applied;
-use super::context::Context;
 use crate::conditions::{Check, Trouble};
+use crate::context::Context;
 use crate::kinds::Kind;
 use crate::observe::route_faults;
 use crate::validate::Fleet;

@@ -10,10 +10,10 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::context::Context;
 use super::events;
 use super::trouble::PassError;
 use crate::conditions::Condition;
+use crate::context::Context;
 use crate::labels::MANAGER;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use crate::apply::ApplyError;
-use crate::edge::secret_store::{Content, SecretStore};
+use crate::api_server::{ObjectError, SecretContent, SecretStore};
 use crate::paths::{CERTIFICATE_FILE, KEY_FILE};
 use crate::pki::{Authorities, Authority, PkiError, read_chain};
 
@@ -15,7 +14,10 @@ const OLD_CERTIFICATE: &str = "old.crt";
 /// Key with the time since when the leaves trust the next authority, seconds since the epoch.
 const SINCE: &str = "since";
 
-pub(super) fn authorities(name: &str, content: Option<&Content>) -> Result<Option<Authorities>, PkiError> {
+pub(super) fn authorities(
+    name: &str,
+    content: Option<&SecretContent>,
+) -> Result<Option<Authorities>, PkiError> {
     let Some(content) = content else { return Ok(None) };
     let pair = |certificate: &str, key: &str| -> Option<Authority> {
         let certificate = content.text(certificate)?.to_owned();
@@ -38,7 +40,7 @@ pub(super) async fn write_authorities(
     secrets: &SecretStore<'_>,
     name: &str,
     a: &Authorities,
-) -> Result<(), ApplyError> {
+) -> Result<(), ObjectError> {
     let mut data: BTreeMap<&str, &[u8]> =
         [(CERTIFICATE_FILE, a.current.certificate.as_bytes()), (KEY_FILE, a.current.key.as_bytes())].into();
     if let Some(next) = &a.next {
@@ -56,7 +58,7 @@ pub(super) async fn write_authorities(
     secrets.write(name, "kubernetes.io/tls", data, false).await
 }
 
-pub(super) fn text(content: &Content, key: &str) -> Zeroizing<String> {
+pub(super) fn text(content: &SecretContent, key: &str) -> Zeroizing<String> {
     Zeroizing::new(content.text(key).unwrap_or_default().to_owned())
 }
 
@@ -94,7 +96,7 @@ mod tests {
         fn s38_a_changed_secret_of_the_authority_is_refused_or_read(key in proptest::sample::select(&KEYS[..]), value: Vec<u8>) {
             let mut data = secret();
             data.insert(key.to_owned(), value);
-            let read = authorities("demo-ca", Some(&Content::of(data)));
+            let read = authorities("demo-ca", Some(&SecretContent::of(data)));
             if [CERTIFICATE_FILE, KEY_FILE].contains(&key) {
                 prop_assert!(read.is_err());
             } else {

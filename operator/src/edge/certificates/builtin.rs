@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use super::authorities::{authorities, text, write_authorities};
 use super::identity::{chain, identity, names};
 use super::{CertificateError, Certificates};
-use crate::edge::context::now;
-use crate::edge::secret_store::{Content, SecretStore};
+use crate::api_server::{SecretContent, SecretStore};
+use crate::context::now;
 use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::pki::{
     Authorities, Authority, AuthorityDue, LeafDue, SeenAuthorities, SeenCertificate, authority_due, issue,
@@ -35,7 +35,7 @@ pub(super) async fn builtin(
     let current = authorities.as_ref().and_then(|a| a.current.seen());
     let next = authorities.as_ref().and_then(|a| a.next.as_ref()?.seen());
     let old = authorities.as_ref().and_then(|a| read_chain(a.old.as_ref()?.as_bytes())?.into_iter().next());
-    let found_leaves: Vec<&Content> = leaves.values().flatten().collect();
+    let found_leaves: Vec<&SecretContent> = leaves.values().flatten().collect();
     let of_old = found_leaves
         .iter()
         .filter_map(|c| leaf(c))
@@ -102,7 +102,7 @@ pub(super) async fn builtin(
     Ok(Certificates { identity, mark, listed, web_authority: Some(trusted) })
 }
 
-fn leaf(content: &Content) -> Option<SeenCertificate> {
+fn leaf(content: &SecretContent) -> Option<SeenCertificate> {
     // A certificate without its key is unusable.
     let key = content.text(KEY_FILE)?;
     read_chain(content.get(CERTIFICATE_FILE)?)?.into_iter().next().filter(|c| c.is_of(key))

@@ -2,8 +2,8 @@
 
 use super::identity::{chain, identity, names};
 use super::{CertificateError, Certificates};
+use crate::api_server::{SecretContent, SecretStore};
 use crate::conditions::{Check, Trouble};
-use crate::edge::secret_store::{Content, SecretStore};
 use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::pki::{Files, Flaw, flaw};
 use crate::plan::{CertificateRequest, Role, Subject};
@@ -48,7 +48,7 @@ pub(super) async fn issued(
     Ok((known, troubles))
 }
 
-fn judged(request: &CertificateRequest, content: Option<Content>) -> Result<Content, Trouble> {
+fn judged(request: &CertificateRequest, content: Option<SecretContent>) -> Result<SecretContent, Trouble> {
     let secret = &request.secret;
     let soft = |message: String| Trouble::new(Check::Certificate, secret.clone(), message);
     let look = format!("`kubectl describe certificate {secret}` shows what it waits for");

@@ -12,11 +12,9 @@ use std::time::Duration;
 use bkv_mtls::Identity;
 use tokio::time::Instant;
 
-use super::context::Context;
-use super::secret_store::SecretStore;
-use super::trouble::trouble;
-use crate::apply::ApplyError;
+use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::{Check, Trouble};
+use crate::context::Context;
 use crate::pki::PkiError;
 use crate::plan::certificates as requests;
 use crate::resource::status::CertificateStatus;
@@ -50,7 +48,7 @@ pub(super) struct Cache {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CertificateError {
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(#[from] ObjectError),
     #[error(transparent)]
     Pki(#[from] PkiError),
     /// The Secret was not made, without a known reason.
@@ -75,7 +73,7 @@ pub(super) async fn certificates(
     context: &Context,
     fleet: &Fleet,
     cache: Option<Cache>,
-) -> Result<(Option<Arc<Certificates>>, Option<Cache>, Vec<Trouble>), ApplyError> {
+) -> Result<(Option<Arc<Certificates>>, Option<Cache>, Vec<Trouble>), ObjectError> {
     let known = cache.as_ref().map(|c| c.known.clone());
     let good = cache.as_ref().is_some_and(|c| c.at.elapsed() < AGAIN && c.good_for == Some(fleet.generation));
     if fleet.paused || good {
@@ -90,7 +88,7 @@ pub(super) async fn certificates(
         }
         // The earlier certificates still work: a serving fleet stays ready.
         Ok((None, troubles)) => Ok((known, cache, troubles)),
-        Err(CertificateError::Apply(e)) => Ok((None, cache, vec![trouble(e)?])),
+        Err(CertificateError::Apply(e)) => Ok((None, cache, vec![e.trouble()?])),
         Err(e) => Ok((known, cache, vec![e.trouble(fleet)])),
     }
 }
@@ -99,7 +97,7 @@ async fn ensure(
     context: &Context,
     fleet: &Fleet,
 ) -> Result<(Option<Certificates>, Vec<Trouble>), CertificateError> {
-    let secrets = SecretStore::of(context, fleet);
+    let secrets = SecretStore::of(&context.client, fleet);
     let requests = requests(fleet);
     match &fleet.tls {
         Tls::Builtin { ca_validity, leaf_validity } => {

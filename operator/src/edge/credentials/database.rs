@@ -3,11 +3,10 @@
 use zeroize::Zeroizing;
 
 use super::given::given;
-use crate::apply::ApplyError;
+use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::{Check, Trouble};
-use crate::edge::random::letters;
-use crate::edge::secret_store::SecretStore;
 use crate::paths::{self, AUTHORITY_FILE, PASSWORD_FILE, URL_FILE};
+use crate::random::letters;
 use crate::validate::{Fleet, Postgres};
 
 /// What the plan must know of an external database's Secret.
@@ -23,7 +22,7 @@ pub(in crate::edge) struct Database {
 pub(super) async fn database(
     secrets: &SecretStore<'_>,
     fleet: &Fleet,
-) -> Result<(Option<Trouble>, Database), ApplyError> {
+) -> Result<(Option<Trouble>, Database), ObjectError> {
     let names = fleet.names();
     match &fleet.postgres {
         Postgres::None | Postgres::CloudNativePg { .. } => Ok((None, Database::default())),

@@ -1,8 +1,7 @@
 //! A Secret that people make and the resource names.
 
-use crate::apply::ApplyError;
+use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::{Check, Trouble};
-use crate::edge::secret_store::SecretStore;
 use crate::validate::KeyOf;
 
 /// Reports what is wrong with the Secret. `what` names the wanted content for people.
@@ -11,7 +10,7 @@ pub(super) async fn given(
     key: &KeyOf,
     what: &str,
     check: Check,
-) -> Result<Option<Trouble>, ApplyError> {
+) -> Result<Option<Trouble>, ObjectError> {
     let (name, wanted) = (&key.name, &key.key);
     let trouble = |why: String| Some(Trouble::new(check, name.clone(), why));
     Ok(match secrets.read(name).await? {

@@ -8,11 +8,9 @@ use tokio::time::Instant;
 
 pub(super) use database::Database;
 
-use super::context::Context;
-use super::secret_store::SecretStore;
-use super::trouble::trouble;
-use crate::apply::ApplyError;
+use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::Trouble;
+use crate::context::Context;
 use crate::journal::Stage;
 use crate::observe::Observed;
 use crate::validate::Fleet;
@@ -31,7 +29,7 @@ pub(super) async fn credentials(
     fleet: &Fleet,
     observed: &Observed,
     cache: Option<Cache>,
-) -> Result<(Database, Option<Cache>, Vec<Trouble>), ApplyError> {
+) -> Result<(Database, Option<Cache>, Vec<Trouble>), ObjectError> {
     if let Some(known) = cache
         && (fleet.paused || (known.generation == fleet.generation && known.at.elapsed() < context.resync))
     {
@@ -47,11 +45,11 @@ pub(super) async fn credentials(
         Err(_) => false,
     };
     let may_make = new && observed.claims.iter().all(|c| !c.bound);
-    let secrets = SecretStore::of(context, fleet);
+    let secrets = SecretStore::of(&context.client, fleet);
     let mut troubles = Vec::new();
     match pins::pins(&secrets, fleet, may_make).await {
         Ok(found) => troubles.extend(found),
-        Err(e) => troubles.push(trouble(e)?),
+        Err(e) => troubles.push(e.trouble()?),
     }
     let mut database = Database::default();
     match database::database(&secrets, fleet).await {
@@ -59,7 +57,7 @@ pub(super) async fn credentials(
             troubles.extend(found);
             database = seen;
         }
-        Err(e) => troubles.push(trouble(e)?),
+        Err(e) => troubles.push(e.trouble()?),
     }
     // A faulty Secret is not cached: each pass reads it again.
     let cache =

@@ -1,11 +1,10 @@
 //! The PINs of the regions' tokens.
 
 use super::given::given;
-use crate::apply::ApplyError;
+use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::{Check, Trouble};
-use crate::edge::random::digits;
-use crate::edge::secret_store::SecretStore;
 use crate::paths::PIN_FILE;
+use crate::random::digits;
 use crate::validate::{Fleet, Hsm, Pin, Pkcs11};
 
 /// Creates the PINs that the operator makes, and reports what is wrong with the ones that people give. `may_make` is false once tokens may exist: a new
@@ -14,7 +13,7 @@ pub(super) async fn pins(
     secrets: &SecretStore<'_>,
     fleet: &Fleet,
     may_make: bool,
-) -> Result<Vec<Trouble>, ApplyError> {
+) -> Result<Vec<Trouble>, ObjectError> {
     let mut troubles = Vec::new();
     for region in &fleet.regions {
         let (made, what) = (fleet.names().pin(&region.name), format!("the PIN of region {}", region.name));

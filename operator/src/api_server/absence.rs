@@ -4,7 +4,7 @@ use kube::runtime::watcher;
 
 /// Why a kind is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
+pub(crate) enum Absence {
     /// The cluster does not know it.
     Unknown,
     /// We may not list it.
@@ -13,7 +13,7 @@ pub enum Absence {
 
 impl Absence {
     /// Why a list or watch failed, if the kind itself is the reason.
-    pub(super) fn of(error: &watcher::Error) -> Option<Self> {
+    pub(crate) fn of(error: &watcher::Error) -> Option<Self> {
         use watcher::Error as E;
         let (E::InitialListFailed(e) | E::WatchStartFailed(e) | E::WatchFailed(e)) = error else {
             return None;

@@ -24,10 +24,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const PAGE: u32 = 50;
 
 /// Receives the resource whose object has changed.
-pub type Changed = mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>;
+pub(crate) type Changed = mpsc::UnboundedSender<ObjectRef<BackupKeyVault>>;
 
 /// Watches one kind in one namespace (empty: all) for ever. `look_again`: pause between two tries of a kind that the cluster does not know.
-pub async fn watch(
+pub(crate) async fn watch(
     seen: Seen,
     client: Client,
     kind: Kind,

@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::apply::ApplyError;
+use super::error::ObjectError;
 use crate::labels::ours;
 use crate::validate::Fleet;
 
 /// To which resource an object belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ownership {
+pub(crate) enum Ownership {
     /// This resource.
     Ours,
     /// A deleted resource of the same name. The garbage collector will remove the object.
@@ -18,7 +18,7 @@ pub(super) enum Ownership {
 }
 
 impl Ownership {
-    pub(super) fn of(meta: &ObjectMeta, fleet: &Fleet) -> Self {
+    pub(crate) fn of(meta: &ObjectMeta, fleet: &Fleet) -> Self {
         let owner = meta.owner_references.iter().flatten().find(|o| o.controller == Some(true));
         match owner {
             _ if !ours(meta, fleet.name.as_str()) => Self::Foreign,
@@ -29,11 +29,11 @@ impl Ownership {
     }
 
     /// An error unless the object is ours.
-    pub(super) fn require(self, kind: &'static str, name: &str) -> Result<(), ApplyError> {
+    pub(crate) fn require(self, kind: &'static str, name: &str) -> Result<(), ObjectError> {
         match self {
             Self::Ours => Ok(()),
-            Self::Leaving => Err(ApplyError::Leaving { kind, name: name.to_owned() }),
-            Self::Foreign => Err(ApplyError::Collision { kind, name: name.to_owned() }),
+            Self::Leaving => Err(ObjectError::Leaving { kind, name: name.to_owned() }),
+            Self::Foreign => Err(ObjectError::Collision { kind, name: name.to_owned() }),
         }
     }
 }

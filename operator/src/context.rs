@@ -6,14 +6,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::Recorder;
 
-use crate::apply::{Applier, Seen};
+use crate::api_server::Seen;
 use crate::metrics::Metrics;
 use crate::plan::{Embedded, Settings};
 
-pub(super) struct Context {
+pub(crate) struct Context {
     pub client: Client,
     pub seen: Seen,
-    pub applier: Applier,
     pub settings: Settings,
     pub embedded: Embedded,
     pub metrics: Metrics,
@@ -25,7 +24,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(
+    pub(crate) fn new(
         client: Client,
         seen: Seen,
         (settings, embedded): (Settings, Embedded),
@@ -33,7 +32,6 @@ impl Context {
         events: Recorder,
         resync: Duration,
     ) -> Self {
-        let applier = Applier::new(client.clone(), seen.clone());
         // A builder without TLS or proxies can't fail. The default client has no time-out, which costs only patience.
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(3))
@@ -41,12 +39,12 @@ impl Context {
             .no_proxy()
             .build()
             .unwrap_or_default();
-        Self { client, seen, applier, settings, embedded, metrics, events, http, resync }
+        Self { client, seen, settings, embedded, metrics, events, http, resync }
     }
 }
 
 /// The time of a pass, in whole seconds as Kubernetes stores times. With fractions a status would always differ from the stored one.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

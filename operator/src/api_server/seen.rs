@@ -9,14 +9,14 @@ use strum::VariantArray as _;
 use tokio::sync::watch;
 
 use super::absence::Absence;
+use super::error::ObjectError;
 use super::object::SeenObject;
-use super::target::ApplyError;
 use crate::kinds::Kind;
 use crate::observe::ChildSeen;
 
 /// Names one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its namespace.
     pub namespace: String,
     /// The resource that it belongs to.
@@ -40,17 +40,17 @@ impl Key {
 /// One object as it was seen last, and as it was when it was applied.
 struct Entry {
     object: SeenObject,
-    applied: Option<Applied>,
+    applied: Option<Written>,
     /// Its state, where that is the fleet's too.
     child: Option<ChildSeen>,
 }
 
 /// Kind → name → what is seen of it.
-pub type Children = BTreeMap<Kind, BTreeMap<String, ChildSeen>>;
+pub(crate) type Children = BTreeMap<Kind, BTreeMap<String, ChildSeen>>;
 
 /// The applied content and the fields that were ours right after it. A later change is drift, and the next pass undoes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Written {
     /// Hash of what was applied.
     pub hash: u64,
     /// [`SeenObject::fields`] right after it.
@@ -80,7 +80,7 @@ struct Inner {
 
 /// Our objects in the cluster. Cheap to clone.
 #[derive(Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     inner: Arc<Mutex<Inner>>,
     changes: Arc<watch::Sender<u64>>,
 }
@@ -97,14 +97,14 @@ impl Seen {
     }
 
     /// One object, and what was applied to it.
-    pub fn get(&self, key: &Key) -> Option<(SeenObject, Option<Applied>)> {
+    pub(crate) fn get(&self, key: &Key) -> Option<(SeenObject, Option<Written>)> {
         let inner = self.lock();
         let entry = inner.objects.get(&key.resource())?.get(&key.object())?;
         Some((entry.object, entry.applied))
     }
 
     /// Records the server's answer to a write, so that the next pass does not depend on the watch's speed.
-    pub fn put(&self, key: &Key, object: SeenObject, applied: Applied) {
+    pub(crate) fn put(&self, key: &Key, object: SeenObject, applied: Written) {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
         let child = ours.remove(&key.object()).and_then(|e| e.child);
@@ -112,18 +112,18 @@ impl Seen {
     }
 
     /// Kinds and names of all objects of a resource.
-    pub fn of(&self, namespace: &str, vault: &str) -> Vec<(Kind, String, SeenObject)> {
+    pub(crate) fn of(&self, namespace: &str, vault: &str) -> Vec<(Kind, String, SeenObject)> {
         let inner = self.lock();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
         ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
     }
 
     /// Pods, workloads and volume claims of a resource. An error while one of those kinds can't be watched, because its state may be stale.
-    pub fn children(&self, namespace: &str, vault: &str) -> Result<Children, ApplyError> {
+    pub(crate) fn children(&self, namespace: &str, vault: &str) -> Result<Children, ObjectError> {
         let inner = self.lock();
         let blind = inner.blind.iter().find(|((_, place), _)| place.is_empty() || place == namespace);
         if let Some(((kind, _), Blind { why, forbidden })) = blind {
-            return Err(ApplyError::Unseen { kind: kind.name(), why: why.clone(), forbidden: *forbidden });
+            return Err(ObjectError::Unseen { kind: kind.name(), why: why.clone(), forbidden: *forbidden });
         }
         let mut children = Children::default();
         let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
@@ -136,19 +136,19 @@ impl Seen {
     }
 
     /// Forgets what was applied to the objects of a deleted resource.
-    pub fn forget(&self, namespace: &str, vault: &str) {
+    pub(crate) fn forget(&self, namespace: &str, vault: &str) {
         let mut inner = self.lock();
         let ours = inner.objects.get_mut(&(namespace.to_owned(), vault.to_owned()));
         ours.into_iter().flatten().for_each(|(_, entry)| entry.applied = None);
     }
 
     /// Does the cluster know the kind, and may we list it?
-    pub fn knows(&self, kind: Kind) -> bool {
+    pub(crate) fn knows(&self, kind: Kind) -> bool {
         self.lock().listed.iter().any(|(k, _)| *k == kind)
     }
 
     /// Why the kind is unknown. None if it is known.
-    pub fn absence(&self, kind: Kind) -> Option<Absence> {
+    pub(crate) fn absence(&self, kind: Kind) -> Option<Absence> {
         let inner = self.lock();
         let known = inner.listed.iter().any(|(k, _)| *k == kind);
         inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
@@ -156,7 +156,7 @@ impl Seen {
 
     /// Waits until every built-in kind was listed in each namespace and every optional one had an answer. The plan must not depend on which watch is faster,
     /// and a broken optional kind must not hold up the others.
-    pub async fn ready(&self, namespaces: &[String]) {
+    pub(crate) async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
         loop {
             let missing = {
@@ -175,7 +175,7 @@ impl Seen {
     }
 
     /// Records what a watch reports. Returns true if it is news. Our own writes are not.
-    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
+    pub(crate) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
         let mut inner = self.lock();
         let ours = inner.objects.entry(key.resource()).or_default();
         let before = ours.remove(&key.object());
@@ -185,7 +185,7 @@ impl Seen {
     }
 
     /// It is gone.
-    pub(super) fn remove(&self, key: &Key) {
+    pub(crate) fn remove(&self, key: &Key) {
         let mut inner = self.lock();
         let resource = key.resource();
         if let Some(ours) = inner.objects.get_mut(&resource) {
@@ -197,7 +197,7 @@ impl Seen {
     }
 
     /// A list is complete. Objects that it did not name are gone.
-    pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+    pub(crate) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
         inner.objects.retain(|(place, _), ours| {
             if namespace.is_empty() || place == namespace {
@@ -215,7 +215,7 @@ impl Seen {
 
     /// Records that the kind can't be watched now, and the error. An optional kind that is gone, or that we may no longer list, is neither planned nor
     /// pruned.
-    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
+    pub(crate) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
         let mut inner = self.lock();
         let pair = (kind, namespace.to_owned());
         if kind.child() {
@@ -259,7 +259,7 @@ mod tests {
             name: name.into(),
         };
         let (seen, a) = (Seen::default(), key("a"));
-        seen.put(&a, seen_object(1), Applied { hash: 7, fields: seen_object(1).fields });
+        seen.put(&a, seen_object(1), Written { hash: 7, fields: seen_object(1).fields });
         assert!(!seen.take(&a, seen_object(1), None));
         assert!(seen.take(&a, seen_object(2), None), "somebody has changed it");
         assert_eq!(
@@ -281,7 +281,7 @@ mod tests {
         assert!(seen.children("n", "demo").unwrap().is_empty());
         seen.failed(pod, "n", Some(Absence::Forbidden), "no".into());
         let told = seen.children("n", "demo");
-        assert!(matches!(told, Err(ApplyError::Unseen { kind: "Pod", forbidden: true, .. })), "{told:?}");
+        assert!(matches!(told, Err(ObjectError::Unseen { kind: "Pod", forbidden: true, .. })), "{told:?}");
         assert!(seen.children("elsewhere", "demo").is_ok());
         seen.end_of_list(pod, "n", &HashSet::new());
         seen.failed(Kind::Service, "", None, "away".into());

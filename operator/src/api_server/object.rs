@@ -7,7 +7,7 @@ use crate::labels::{APPLIED_HASH, MANAGER};
 
 /// An object as a watch or an answer showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeenObject {
+pub(crate) struct SeenObject {
     /// Hash of the uid of its controller.
     pub owner: Option<u64>,
     /// Its controller is a BackupKeyVault, this one or another.
@@ -23,14 +23,14 @@ pub struct SeenObject {
 }
 
 /// 64 bits suffice: the hash only tells apart the states of one object and its few owners.
-pub(super) fn short_hash(text: &str) -> u64 {
+pub(crate) fn short_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(0, |all, byte| (all << 8) | u64::from(*byte))
 }
 
 impl SeenObject {
     /// From an object's metadata.
-    pub fn of(meta: &ObjectMeta) -> Self {
+    pub(crate) fn of(meta: &ObjectMeta) -> Self {
         let controller = meta.owner_references.iter().flatten().find(|o| o.controller == Some(true));
         let entries = || {
             meta.managed_fields

@@ -3,11 +3,11 @@
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::apply::ApplyError;
+use crate::api_server::ObjectError;
 
-fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, ApplyError> {
+fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, ObjectError> {
     let mut bytes = Zeroizing::new([0u8; N]);
-    SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| ApplyError::Refused {
+    SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| ObjectError::Refused {
         kind: "Secret",
         name: String::new(),
         why: "the system gives no randomness".into(),
@@ -16,17 +16,17 @@ fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, ApplyError> {
 }
 
 /// A PIN of 24 digits, about 80 bits. The bias of `% 10` costs less than a fiftieth of a bit.
-pub(super) fn digits() -> Result<Zeroizing<String>, ApplyError> {
+pub(crate) fn digits() -> Result<Zeroizing<String>, ObjectError> {
     let bytes = random::<24>()?;
     Ok(Zeroizing::new(bytes.iter().map(|b| char::from(b'0' + b % 10)).collect()))
 }
 
 /// A password of 128 bits.
-pub(super) fn letters() -> Result<Zeroizing<String>, ApplyError> {
+pub(crate) fn letters() -> Result<Zeroizing<String>, ObjectError> {
     Ok(Zeroizing::new(hex::encode(random::<16>()?.as_slice())))
 }
 
 /// The public id of a new fleet, 32 hexadecimal digits.
-pub(super) fn new_id() -> Result<String, ApplyError> {
+pub(crate) fn new_id() -> Result<String, ObjectError> {
     Ok(hex::encode(random::<16>()?.as_slice()))
 }

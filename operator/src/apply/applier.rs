@@ -6,14 +6,13 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditi
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::object::{SeenObject, short_hash};
-use super::seen::{Applied, Key, Seen};
+use crate::api_server::{Key, ObjectError, Seen, SeenObject, Written, short_hash};
 use crate::kinds::{Kind, Kinds};
 use crate::labels::{APPLIED_HASH, MANAGER, ours};
 
 /// The resource that owns the objects.
 #[derive(Clone, Debug)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The resource's namespace.
     pub namespace: String,
     /// Its name.
@@ -24,7 +23,7 @@ pub struct Owner {
 
 /// An object as it should be.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -35,108 +34,16 @@ pub struct Wanted {
     pub owned: bool,
 }
 
-/// Something could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// A foreign object has that name.
-    #[error(
-        "{kind} {name} exists and does not belong to this resource (see its labels and owner): rename the resource, or remove that object if nobody needs it. Without its PIN another vault would lose its keys"
-    )]
-    Collision {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-    },
-    /// It belongs to a deleted resource of the same name. The garbage collector removes it.
-    #[error(
-        "{kind} {name} belongs to a deleted resource of the same name: the operator waits until the garbage collector has removed it"
-    )]
-    Leaving {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-    },
-    /// A quota is used up.
-    #[error("{kind} {name}: {why}; raise the ResourceQuota, or ask for less")]
-    Quota {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-        /// The server's message.
-        why: String,
-    },
-    /// The server refuses the object: an admission rule, or a field that can't change.
-    #[error("{kind} {name} is refused: {why}")]
-    Refused {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-        /// The server's message.
-        why: String,
-    },
-    /// The operator's role lacks something.
-    #[error("{kind} {name}: {why}; give the operator the roles of its chart")]
-    Forbidden {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-        /// The server's message.
-        why: String,
-    },
-    /// Objects of this kind can't be watched now. Their known state may be stale, so the pass does nothing.
-    #[error("objects of kind {kind} can't be watched: {why}{}", if *forbidden { "; give the operator the roles of its chart" } else { "" })]
-    Unseen {
-        /// Kind.
-        kind: &'static str,
-        /// The watch's error.
-        why: String,
-        /// The operator's role lacks it.
-        forbidden: bool,
-    },
-    /// The server can't be reached or fails. The pass is tried again.
-    #[error("{kind} {name}")]
-    Server {
-        /// Kind.
-        kind: &'static str,
-        /// Name.
-        name: String,
-        /// Why.
-        source: Box<kube::Error>,
-    },
-}
-
-impl ApplyError {
-    pub(crate) fn of(kind: &'static str, name: &str, error: kube::Error) -> Self {
-        let name = name.to_owned();
-        let kube::Error::Api(answer) = &error else {
-            return Self::Server { kind, name, source: error.into() };
-        };
-        let why = answer.message.clone();
-        match answer.code {
-            403 if why.contains("exceeded quota") => Self::Quota { kind, name, why },
-            // Only the authorizer's message has the verb. Without it an admission rule refused the object.
-            403 if why.contains("cannot ") => Self::Forbidden { kind, name, why },
-            400 | 403 | 413 | 422 => Self::Refused { kind, name, why },
-            _ => Self::Server { kind, name, source: error.into() },
-        }
-    }
-}
-
 /// Applies. Cheap to clone.
 #[derive(Clone)]
-pub struct Applier {
+pub(crate) struct Applier {
     client: Client,
     seen: Seen,
 }
 
 impl Applier {
     /// Over a client and what is seen.
-    pub fn new(client: Client, seen: Seen) -> Self {
+    pub(crate) fn new(client: Client, seen: Seen) -> Self {
         Self { client, seen }
     }
 
@@ -145,18 +52,18 @@ impl Applier {
     }
 
     /// Applies what differs; true if something was written.
-    pub async fn apply(&self, owner: &Owner, wanted: Wanted) -> Result<bool, ApplyError> {
+    pub(crate) async fn apply(&self, owner: &Owner, wanted: Wanted) -> Result<bool, ObjectError> {
         let Wanted { kind, name, mut body, owned } = wanted;
         let key =
             Key { namespace: owner.namespace.clone(), vault: owner.name.clone(), kind, name: name.clone() };
         let hash = hash(&body);
-        let failed = |e| ApplyError::of(kind.name(), &name, e);
+        let failed = |e| ObjectError::of(kind.name(), &name, e);
         let (known, applied) = match self.seen.get(&key) {
             Some((known, applied)) => (Some(known), applied),
             // No labelled object: the name is free, or foreign, or too new for the watch.
             None => match self.api(kind, &owner.namespace).get_metadata_opt(&name).await.map_err(failed)? {
                 Some(found) if !ours(&found.metadata, &owner.name) => {
-                    return Err(ApplyError::Collision { kind: kind.name(), name });
+                    return Err(ObjectError::Collision { kind: kind.name(), name });
                 }
                 Some(found) => (Some(SeenObject::of(&found.metadata)), None),
                 None => (None, None),
@@ -165,13 +72,13 @@ impl Applier {
         if let Some(known) = &known {
             if owned && known.owner != Some(short_hash(&owner.uid)) {
                 return Err(if known.of_us {
-                    ApplyError::Leaving { kind: kind.name(), name }
+                    ObjectError::Leaving { kind: kind.name(), name }
                 } else {
-                    ApplyError::Collision { kind: kind.name(), name }
+                    ObjectError::Collision { kind: kind.name(), name }
                 });
             }
             // After a start the operator applies everything once. The server does not store an unchanged object.
-            if known.hash == Some(hash) && applied == Some(Applied { hash, fields: known.fields }) {
+            if known.hash == Some(hash) && applied == Some(Written { hash, fields: known.fields }) {
                 return Ok(false);
             }
         }
@@ -189,18 +96,18 @@ impl Applier {
             .map_err(failed)?;
         let now = SeenObject::of(&done.metadata);
         let wrote = known.is_none_or(|before| before.fields != now.fields);
-        self.seen.put(&key, now, Applied { hash, fields: now.fields });
+        self.seen.put(&key, now, Written { hash, fields: now.fields });
         Ok(wrote)
     }
 
     /// Deletes our objects that are no longer planned and returns their names. `kinds`: the kinds that the plan was made with. A kind that was installed
     /// since then was not planned, so its objects stay.
-    pub async fn prune(
+    pub(crate) async fn prune(
         &self,
         owner: &Owner,
         planned: &BTreeSet<(Kind, String)>,
         kinds: &Kinds,
-    ) -> Result<Vec<String>, ApplyError> {
+    ) -> Result<Vec<String>, ObjectError> {
         let mut gone = Vec::new();
         for (kind, name, object) in self.seen.of(&owner.namespace, &owner.name) {
             if !kind.prunable() || !kinds.contains(&kind) {
@@ -210,7 +117,7 @@ impl Applier {
             if object.going || !controlled || planned.contains(&(kind, name.clone())) {
                 continue;
             }
-            if self.take_away(owner, kind, &name).await.map_err(|e| ApplyError::of(kind.name(), &name, e))? {
+            if self.take_away(owner, kind, &name).await.map_err(|e| ObjectError::of(kind.name(), &name, e))? {
                 gone.push(format!("{kind} {name}"));
             }
         }
@@ -233,11 +140,6 @@ impl Applier {
             Err(e) => Err(e),
         }
     }
-
-    /// Forgets a deleted resource.
-    pub fn forget(&self, namespace: &str, vault: &str) {
-        self.seen.forget(namespace, vault);
-    }
 }
 
 fn hash(body: &Value) -> u64 {
@@ -248,30 +150,6 @@ fn hash(body: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn api(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Box::new(kube::core::Status {
-            code,
-            message: message.into(),
-            ..kube::core::Status::default()
-        }))
-    }
-
-    #[test]
-    fn a_server_message_becomes_an_error_that_a_person_can_act_on() {
-        let of = |code, message| ApplyError::of("Service", "demo-chatd", api(code, message));
-        assert!(matches!(of(403, "exceeded quota: q, requested: pods=1"), ApplyError::Quota { .. }));
-        assert!(matches!(
-            of(403, "User \"x\" cannot patch resource \"services\""),
-            ApplyError::Forbidden { .. }
-        ));
-        assert!(matches!(of(403, "violates PodSecurity \"restricted:latest\""), ApplyError::Refused { .. }));
-        assert!(matches!(
-            of(422, "spec: Forbidden: updates to statefulset spec"),
-            ApplyError::Refused { .. }
-        ));
-        assert!(matches!(of(500, "etcd"), ApplyError::Server { .. }));
-    }
 
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_fields() {

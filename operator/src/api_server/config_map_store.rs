@@ -5,45 +5,45 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::context::Context;
+use super::error::ObjectError;
 use super::ownership::Ownership;
-use crate::apply::ApplyError;
 use crate::journal::Journal;
 use crate::labels::MANAGER;
 use crate::part::{Component, Part};
 use crate::validate::Fleet;
 
 /// Name of the ConfigMap with the documents in force.
-pub(super) fn documents(name: &str) -> String {
+pub(crate) fn documents(name: &str) -> String {
     format!("{name}-documents")
 }
 
 /// Name of the ConfigMap that asks people to sign.
-pub(super) fn request(name: &str) -> String {
+pub(crate) fn request(name: &str) -> String {
     format!("{name}-ceremony-request")
 }
 
 /// Reads and writes a fleet's ConfigMaps.
-pub(super) struct ConfigMapStore<'a> {
+pub(crate) struct ConfigMapStore<'a> {
     api: Api<ConfigMap>,
     fleet: &'a Fleet,
 }
 
 impl<'a> ConfigMapStore<'a> {
-    pub(super) fn of(context: &Context, fleet: &'a Fleet) -> Self {
-        Self { api: Api::namespaced(context.client.clone(), &fleet.namespace), fleet }
+    pub(crate) fn of(client: &Client, fleet: &'a Fleet) -> Self {
+        Self { api: Api::namespaced(client.clone(), &fleet.namespace), fleet }
     }
 
     /// One by name, whoever made it.
-    pub(super) async fn any(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
-        self.api.get_opt(name).await.map_err(|e| ApplyError::of("ConfigMap", name, e))
+    pub(crate) async fn any(&self, name: &str) -> Result<Option<ConfigMap>, ObjectError> {
+        self.api.get_opt(name).await.map_err(|e| ObjectError::of("ConfigMap", name, e))
     }
 
     /// One of ours. A foreign ConfigMap of that name is an error.
-    pub(super) async fn ours(&self, name: &str) -> Result<Option<ConfigMap>, ApplyError> {
+    pub(crate) async fn ours(&self, name: &str) -> Result<Option<ConfigMap>, ObjectError> {
         let found = self.any(name).await?;
         if let Some(map) = &found {
             Ownership::of(&map.metadata, self.fleet).require("ConfigMap", name)?;
@@ -56,18 +56,18 @@ impl<'a> ConfigMapStore<'a> {
     }
 
     /// Makes the journal. An existing journal stays as it is, and the next pass reads it.
-    pub(super) async fn make_journal(&self, journal: &Journal) -> Result<(), ApplyError> {
+    pub(crate) async fn make_journal(&self, journal: &Journal) -> Result<(), ObjectError> {
         let name = Journal::name(self.fleet.name.as_str());
         let map =
             ConfigMap { metadata: self.meta(&name), data: Some(journal.write()), ..ConfigMap::default() };
         match self.api.create(&made(), &map).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
-            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
+            other => other.map(drop).map_err(|e| ObjectError::of("ConfigMap", &name, e)),
         }
     }
 
     /// Advances the journal's stage. If it has changed since it was read, nothing is written and the next pass decides again.
-    pub(super) async fn advance(&self, journal: &Journal) -> Result<(), ApplyError> {
+    pub(crate) async fn advance(&self, journal: &Journal) -> Result<(), ObjectError> {
         let name = Journal::name(self.fleet.name.as_str());
         let Some(map) = self.ours(&name).await? else { return Ok(()) };
         let found = map.data.as_ref().and_then(|d| Journal::read(&name, d).ok());
@@ -78,17 +78,17 @@ impl<'a> ConfigMapStore<'a> {
         let body = json!({ "metadata": { "resourceVersion": map.metadata.resource_version }, "data": journal.write() });
         match self.api.patch(&name, &changed(), &Patch::Merge(&body)).await {
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(()),
-            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", &name, e)),
+            other => other.map(drop).map_err(|e| ObjectError::of("ConfigMap", &name, e)),
         }
     }
 
     /// Keeps bytes under a key of one of our ConfigMaps; other keys stay.
-    pub(super) async fn keep(
+    pub(crate) async fn keep(
         &self,
         name: &str,
         text: BTreeMap<String, String>,
         bytes: BTreeMap<String, Vec<u8>>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), ObjectError> {
         self.ours(name).await?;
         let map = ConfigMap {
             metadata: self.meta(name),
@@ -102,17 +102,17 @@ impl<'a> ConfigMapStore<'a> {
             Err(kube::Error::Api(e)) if e.code == 404 => self.api.create(&made(), &map).await,
             done => done,
         };
-        done.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e))
+        done.map(drop).map_err(|e| ObjectError::of("ConfigMap", name, e))
     }
 
     /// Deletes one of ours.
-    pub(super) async fn remove(&self, name: &str) -> Result<(), ApplyError> {
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), ObjectError> {
         if self.ours(name).await?.is_none() {
             return Ok(());
         }
         match self.api.delete(name, &DeleteParams::default()).await {
             Err(kube::Error::Api(e)) if e.code == 404 => Ok(()),
-            other => other.map(drop).map_err(|e| ApplyError::of("ConfigMap", name, e)),
+            other => other.map(drop).map_err(|e| ObjectError::of("ConfigMap", name, e)),
         }
     }
 }
@@ -126,7 +126,7 @@ fn changed() -> PatchParams {
 }
 
 /// Bytes under a key, from either half of a ConfigMap. Text is taken as it is.
-pub(super) fn bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
+pub(crate) fn bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
     let binary = map.binary_data.as_ref().and_then(|d| d.get(key)).map(|b| b.0.clone());
     binary.or_else(|| map.data.as_ref()?.get(key).map(|t| t.clone().into_bytes()))
 }

@@ -1,0 +1,20 @@
+//! The API server, for all stages of a pass: what the watches saw, and ConfigMaps and Secrets by name.
+//!
+//! `watch`, `config_map_store` and `secret_store` do I/O. The other files are pure.
+
+mod absence;
+mod config_map_store;
+mod error;
+mod object;
+mod ownership;
+mod secret_store;
+mod seen;
+mod watch;
+
+pub(crate) use absence::Absence;
+pub(crate) use config_map_store::{ConfigMapStore, bytes, documents, request};
+pub(crate) use error::ObjectError;
+pub(crate) use object::{SeenObject, short_hash};
+pub(crate) use secret_store::{SecretContent, SecretStore};
+pub(crate) use seen::{Children, Key, Seen, Written};
+pub(crate) use watch::watch;
