@@ -1,16 +1,19 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
 //!
 //! `observe` has the types of what was observed, and `validate` checks the spec. `bootstrap` decides what a fleet needs next, `plan` which objects should
-//! exist, and `status` what to report. All of these are pure. Only `edge` talks to the API server and to vaults, by `api_server`, `apply`, `lease` and `vaults`.
+//! exist, and `status` what to report. All of these are pure. Only `edge` talks to the API server and to vaults, by `api_server`, `apply`, `certificates`, `credentials`, `lease` and
+//! `vaults`.
 #![forbid(unsafe_code)]
 
 mod api_server;
 mod apply;
 pub mod bootstrap;
+pub mod certificates;
 #[cfg(test)]
 mod changed_test;
 pub mod conditions;
 mod context;
+mod credentials;
 mod edge;
 pub mod journal;
 pub mod kinds;
@@ -20,7 +23,6 @@ pub mod metrics;
 pub mod observe;
 mod part;
 pub mod paths;
-pub mod pki;
 pub mod plan;
 mod random;
 pub mod resource;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{certificates, credentials, status_store, vaults};
+use super::{status_store, vaults};
+use crate::{certificates, credentials};
 
 /// Passes at once.
 pub(super) const AT_ONCE: u16 = 8;

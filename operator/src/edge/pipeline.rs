@@ -7,8 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
 use super::application::{Applied, apply};
-use super::certificates::certificates;
-use super::credentials::credentials;
 use super::decision::decide_next;
 use super::memory::Memory;
 use super::plan::plan;
@@ -25,6 +23,7 @@ use crate::plan::Content;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::unread;
 use crate::validate::Fleet;
+use crate::{certificates, credentials};
 
 /// Pause after a change: there is usually more to do.
 const SOON: Duration = Duration::from_millis(300);
@@ -57,9 +56,9 @@ pub(super) async fn pass(
 
     // Make certificates and credentials. Pods and the connections to the vaults need them.
     let (certificates, certificate_cache, mut troubles) =
-        certificates(context, fleet, memory.certificates).await?;
+        certificates::provide(context, fleet, memory.certificates).await?;
     let (database, credential_cache, found) =
-        credentials(context, fleet, &observed, memory.credentials).await?;
+        credentials::provide(context, fleet, &observed, memory.credentials).await?;
     troubles.extend(found);
 
     // Observe the vaults.

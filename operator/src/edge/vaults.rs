@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::join_all;
 
-use super::certificates::Certificates;
 use crate::bootstrap::Vault;
+use crate::certificates::Certificates;
 use crate::observe::PodSeen;
 use crate::validate::Fleet;
 use crate::vaults::{self, VaultClient, VaultToken};

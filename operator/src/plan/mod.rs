@@ -33,7 +33,6 @@ mod samples_test;
 #[cfg(test)]
 mod specs_test;
 
-pub use certificates::{CertificateRequest, Role, Subject, certificates};
 pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Input, Settings};
 pub use needed::{Needed, needed};

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
+use super::Object;
 use super::object::Wave;
 use super::rules_test::{check, parsers_accept, templates};
 use super::samples_test::{CASES, World, fleet, resource};
 use super::specs_test::specs;
-use super::{Object, certificates};
+use crate::certificates::requests;
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
 use crate::validate::PullPolicy;
@@ -148,8 +149,8 @@ fn the_budget_keeps_all_but_one() {
 #[test]
 fn certificates_name_roles_and_hosts() {
     let world = World::case(CASES[0].1);
-    let all = certificates(&world.fleet);
-    let uris: Vec<_> = all.iter().filter_map(super::CertificateRequest::uri).collect();
+    let all = requests(&world.fleet);
+    let uris: Vec<_> = all.iter().filter_map(crate::certificates::CertificateRequest::uri).collect();
     assert_eq!(
         uris,
         [
@@ -165,7 +166,7 @@ fn certificates_name_roles_and_hosts() {
         web.dns(),
         ["main-chatd", "main-chatd.vaults", "main-chatd.vaults.svc", "main-chatd.vaults.svc.cluster.local"]
     );
-    let ingress = certificates(&World::case(CASES[2].1).fleet);
+    let ingress = requests(&World::case(CASES[2].1).fleet);
     assert!(ingress.iter().any(|c| c.dns().contains(&"chat.example.org".to_owned())));
     assert!(!ingress.iter().any(|c| c.secret == "main-postgres-tls"));
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::object::Wave;
 use super::restricted_test::{containers, violations};
 use super::samples_test::World;
-use super::{Object, certificates, pins};
+use super::{Object, pins};
+use crate::certificates::requests;
 use crate::kinds::Kind;
 use crate::validate::Postgres;
 
@@ -136,13 +137,13 @@ fn pointers_point(objects: &[Object]) {
     }
 }
 
-/// Every object that a pod references is planned, made by the edge, or named in the spec.
+/// Every object that a pod references is planned, made by an earlier stage, or named in the spec.
 fn references_exist(world: &World, objects: &[Object]) {
     let planned = |kind: Kind| -> BTreeSet<String> {
         objects.iter().filter(|o| o.kind == kind).map(|o| o.name.clone()).collect()
     };
     let names = world.fleet.names();
-    let mut secrets: BTreeSet<String> = certificates(&world.fleet).into_iter().map(|c| c.secret).collect();
+    let mut secrets: BTreeSet<String> = requests(&world.fleet).into_iter().map(|c| c.secret).collect();
     secrets.extend(pins(&world.fleet).into_iter().map(|p| p.secret));
     if matches!(world.fleet.postgres, Postgres::Managed(_)) {
         secrets.extend([names.postgres(), names.postgres_url()]);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bkv_cluster_tests::CertManager;
 use bkv_cluster_tests::definitions::{CERT_MANAGER, install};
-use bkv_operator::pki::read_chain;
+use bkv_operator::certificates::read_chain;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 

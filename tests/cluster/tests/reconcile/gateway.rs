@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bkv_operator::pki::read_chain;
+use bkv_operator::certificates::read_chain;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 

@@ -6,8 +6,9 @@ use bkv_mtls::profile::{self, Validity};
 use rcgen::{Issuer, KeyPair};
 use zeroize::Zeroizing;
 
+use super::error::PkiError;
+use super::renewal::{BACKDATED, renew_at};
 use super::seen::{SeenCertificate, read_chain};
-use super::{BACKDATED, PkiError, renew_at};
 
 /// Seconds for which a new authority is trusted by every leaf before it signs. Every mounted Secret must have it first: the kubelet refreshes within
 /// about a minute and a half, and the programs look every few seconds. An old authority stays trusted for as long after its last leaf.
@@ -15,7 +16,7 @@ pub(crate) const OVERLAP: i64 = 600;
 
 /// What has to be done about the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthorityDue {
+pub(crate) enum AuthorityDue {
     /// Make the first authority.
     Make,
     /// Make the next authority, which is only trusted. The current one is in the last third of its validity.
@@ -32,7 +33,7 @@ pub enum AuthorityDue {
 
 /// The authorities as they lie in the Secret.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SeenAuthorities<'a> {
+pub(crate) struct SeenAuthorities<'a> {
     /// Signs.
     pub current: Option<&'a SeenCertificate>,
     /// Trusted, does not sign yet.
@@ -45,7 +46,7 @@ pub struct SeenAuthorities<'a> {
 
 /// Decides the next step. `spread`: every leaf comes with the next authority. `of_old`: a leaf is still signed by the old one. The clock alone does not
 /// decide: after a long pause the operator would sign with an authority that no pod trusts yet.
-pub fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now: i64) -> AuthorityDue {
+pub(crate) fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now: i64) -> AuthorityDue {
     let Some(current) = seen.current else { return AuthorityDue::Make };
     let overlap = |ready: bool, then: AuthorityDue| match seen.since {
         _ if !ready => AuthorityDue::Nothing,
@@ -67,7 +68,7 @@ pub fn authority_due(seen: SeenAuthorities<'_>, spread: bool, of_old: bool, now:
 }
 
 /// The authorities of a fleet as they lie in its Secret `<name>-ca`.
-pub struct Authorities {
+pub(crate) struct Authorities {
     /// Signs.
     pub current: Authority,
     /// Trusted, does not sign yet: certificate and key.
@@ -79,7 +80,7 @@ pub struct Authorities {
 }
 
 /// One authority.
-pub struct Authority {
+pub(crate) struct Authority {
     /// PEM.
     pub certificate: String,
     /// PEM. An attacker who has it can issue a certificate for every role.
@@ -100,7 +101,7 @@ impl std::fmt::Debug for Authority {
 
 impl Authority {
     /// A new one with a P-256 key.
-    pub fn generate(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
+    pub(crate) fn generate(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
         let fail = |e: rcgen::Error| PkiError::Make { name: name.to_owned(), why: e.to_string() };
         let key = KeyPair::generate().map_err(fail)?;
         let validity = Validity { from: now - BACKDATED, until: now + validity };
@@ -110,7 +111,7 @@ impl Authority {
     }
 
     /// As it was read.
-    pub fn seen(&self) -> Option<SeenCertificate> {
+    pub(crate) fn seen(&self) -> Option<SeenCertificate> {
         read_chain(self.certificate.as_bytes())?.into_iter().next()
     }
 
@@ -123,19 +124,19 @@ impl Authority {
 
 impl Authorities {
     /// A first one.
-    pub fn make(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
+    pub(crate) fn make(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
         Ok(Self { current: Authority::generate(name, validity, now)?, next: None, old: None, since: None })
     }
 
     /// PEM of every authority to trust. The one that signs comes first.
-    pub fn trusted(&self) -> String {
+    pub(crate) fn trusted(&self) -> String {
         let next = self.next.as_ref().map_or("", |n| n.certificate.as_str());
         [self.current.certificate.as_str(), next, self.old.as_deref().unwrap_or_default()].concat()
     }
 
     /// Makes the next authority the current one, and the current one the old one.
     #[must_use]
-    pub fn promoted(self) -> Self {
+    pub(crate) fn promoted(self) -> Self {
         match self.next {
             Some(next) => {
                 Self { old: Some(self.current.certificate), current: next, next: None, since: None }

@@ -1,19 +1,19 @@
-//! Certificates of the built-in authority. Carries out in Secrets what `pki` decides.
+//! Certificates of the built-in authority. Carries out in Secrets what `authority` and `leaf` decide.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::authorities::{authorities, text, write_authorities};
+use super::Certificates;
+use super::authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
+use super::authority_secret::{authorities, text, write_authorities};
+use super::error::CertificateError;
 use super::identity::{chain, identity, names};
-use super::{CertificateError, Certificates};
+use super::leaf::{LeafDue, issue, leaf_due};
+use super::requests::{CertificateRequest, Role, Subject};
+use super::seen::{SeenCertificate, read_chain};
 use crate::api_server::{SecretContent, SecretStore};
 use crate::context::now;
 use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
-use crate::pki::{
-    Authorities, Authority, AuthorityDue, LeafDue, SeenAuthorities, SeenCertificate, authority_due, issue,
-    leaf_due, read_chain,
-};
-use crate::plan::{CertificateRequest, Role, Subject};
 use crate::validate::Fleet;
 
 pub(super) async fn builtin(

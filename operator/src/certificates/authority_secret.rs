@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::authority::{Authorities, Authority};
+use super::error::PkiError;
+use super::seen::read_chain;
 use crate::api_server::{ObjectError, SecretContent, SecretStore};
 use crate::paths::{CERTIFICATE_FILE, KEY_FILE};
-use crate::pki::{Authorities, Authority, PkiError, read_chain};
 
 const NEXT_CERTIFICATE: &str = "next.crt";
 const NEXT_KEY: &str = "next.key";

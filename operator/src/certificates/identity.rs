@@ -7,8 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::pki::{Names, PkiError, read_chain};
-use crate::plan::CertificateRequest;
+use super::error::PkiError;
+use super::leaf::Names;
+use super::requests::CertificateRequest;
+use super::seen::read_chain;
 use crate::resource::status::CertificateStatus;
 
 pub(super) fn identity(

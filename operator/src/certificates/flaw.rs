@@ -9,7 +9,7 @@ const ROLES: &str = "uri:bkv://role/";
 
 /// The content of a Secret.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Files<'a> {
+pub(crate) struct Files<'a> {
     /// `tls.crt`, PEM.
     pub certificate: &'a [u8],
     /// `tls.key`, PEM.
@@ -20,7 +20,7 @@ pub struct Files<'a> {
 
 /// What is wrong with the content of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     /// No certificate.
     #[error("`tls.crt` holds no certificate")]
     Unreadable,
@@ -55,7 +55,7 @@ pub enum Flaw {
 impl Flaw {
     /// True if the issuer would issue the same flaw again, so that a person must act. Missing names are no such flaw: after a change of names the issuer
     /// issues a new certificate.
-    pub const fn is_of_the_issuer(&self) -> bool {
+    pub(crate) const fn is_of_the_issuer(&self) -> bool {
         matches!(self, Self::Authority | Self::Role { .. } | Self::Use(_))
     }
 }
@@ -65,7 +65,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// The worst flaw, if there is one.
-pub fn flaw(files: Files<'_>, names: &Names) -> Option<Flaw> {
+pub(crate) fn flaw(files: Files<'_>, names: &Names) -> Option<Flaw> {
     let Some(leaf) = read_chain(files.certificate).and_then(|c| c.into_iter().next()) else {
         return Some(Flaw::Unreadable);
     };

@@ -8,12 +8,13 @@ use rcgen::{CertificateParams, KeyPair, SanType};
 use zeroize::Zeroizing;
 
 use super::authority::Authority;
+use super::error::PkiError;
+use super::renewal::{BACKDATED, renew_at};
 use super::seen::SeenCertificate;
-use super::{BACKDATED, PkiError, renew_at};
 
 /// The names in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// The subject's common name, for people.
     pub common: String,
     /// `bkv://role/…`, if the holder has a role.
@@ -35,7 +36,7 @@ impl Names {
 
 /// What has to be done about a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeafDue {
+pub(crate) enum LeafDue {
     /// Issue it: it is missing, in the last third of its validity, has other names, or was signed by another authority.
     Issue,
     /// Update only the trusted authorities beside it.
@@ -45,7 +46,7 @@ pub enum LeafDue {
 }
 
 /// Decides what is due. `leaf`: as in its Secret. `authority`: the one that signs. `trusted`: the text beside the leaf, and as it should be.
-pub fn leaf_due(
+pub(crate) fn leaf_due(
     leaf: Option<&SeenCertificate>,
     names: &Names,
     authority: &SeenCertificate,
@@ -69,7 +70,7 @@ pub fn leaf_due(
 }
 
 /// A leaf as it goes into a Secret.
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// PEM.
     pub certificate: String,
     /// PEM.
@@ -83,7 +84,7 @@ impl std::fmt::Debug for Leaf {
 }
 
 /// Issues a leaf. It is not valid for longer than its authority.
-pub fn issue(
+pub(crate) fn issue(
     authority: &Authority,
     names: &Names,
     validity: Duration,
@@ -110,7 +111,8 @@ pub fn issue(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Authorities, read_chain};
+    use super::super::authority::Authorities;
+    use super::super::seen::read_chain;
     use super::*;
 
     fn names() -> Names {

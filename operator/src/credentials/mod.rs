@@ -1,4 +1,6 @@
 //! Stage: credentials. PINs of the tokens and Secrets of the database. Pods wait for them, so they come before the plan.
+//!
+//! All files do I/O: they read and write Secrets.
 
 mod database;
 mod given;
@@ -6,7 +8,7 @@ mod pins;
 
 use tokio::time::Instant;
 
-pub(super) use database::Database;
+pub(crate) use database::Database;
 
 use crate::api_server::{ObjectError, SecretStore};
 use crate::conditions::Trouble;
@@ -17,14 +19,14 @@ use crate::validate::Fleet;
 
 /// Secrets that were found good. The operator reads them again only after `resync` or a change of the spec.
 #[derive(Clone, Copy)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     at: Instant,
     generation: i64,
     database: Database,
 }
 
 /// Returns what the plan must know of the database, and the cache for the next pass.
-pub(super) async fn credentials(
+pub(crate) async fn provide(
     context: &Context,
     fleet: &Fleet,
     observed: &Observed,

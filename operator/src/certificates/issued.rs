@@ -1,12 +1,13 @@
 //! Certificates that cert-manager issues. The operator reads and checks its Secrets and never writes them.
 
+use super::Certificates;
+use super::error::CertificateError;
+use super::flaw::{Files, Flaw, flaw};
 use super::identity::{chain, identity, names};
-use super::{CertificateError, Certificates};
+use super::requests::{CertificateRequest, Role, Subject};
 use crate::api_server::{SecretContent, SecretStore};
 use crate::conditions::{Check, Trouble};
 use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
-use crate::pki::{Files, Flaw, flaw};
-use crate::plan::{CertificateRequest, Role, Subject};
 use crate::validate::Fleet;
 
 /// Returns the certificates if the operator's own is usable, and what is wrong with the others. Another unusable certificate must not cut the operator off

@@ -1,10 +1,26 @@
-//! Stage: certificates. Pods wait for them, so they come before the plan. The operator uses its own certificate (role admin) at the
-//! vaults' admin ports.
+//! Stage: certificates. Makes the certificates of the built-in authority, or checks those that cert-manager issues. Pods wait for them, so they come before
+//! the plan. The operator uses its own certificate (role admin) at the vaults' admin ports.
+//!
+//! `builtin`, `issued` and `authority_secret` read and write Secrets. The other files are pure: they decide from values what is due. Every pod trusts a new
+//! authority before it signs, and trusts the old one until no leaf of it is left.
 
-mod authorities;
+mod authority;
+mod authority_secret;
 mod builtin;
+mod error;
+mod flaw;
 mod identity;
 mod issued;
+mod leaf;
+mod renewal;
+mod requests;
+mod seen;
+
+#[cfg(test)]
+mod parser_test;
+
+pub use requests::{CertificateRequest, Role, Subject, requests};
+pub use seen::{SeenCertificate, read_chain};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +29,17 @@ use bkv_mtls::Identity;
 use tokio::time::Instant;
 
 use crate::api_server::{ObjectError, SecretStore};
-use crate::conditions::{Check, Trouble};
+use crate::conditions::Trouble;
 use crate::context::Context;
-use crate::pki::PkiError;
-use crate::plan::certificates as requests;
 use crate::resource::status::CertificateStatus;
 use crate::validate::{Fleet, Tls};
+use error::CertificateError;
 
 /// Certificates are checked again after this time, and at once after a change of the spec.
 const AGAIN: Duration = Duration::from_mins(2);
 
 /// The certificates of a fleet as they were last read.
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     /// The operator's, for the admin ports.
     pub identity: Arc<Identity>,
     /// Differs between identities.
@@ -37,39 +52,15 @@ pub(super) struct Certificates {
 
 /// The certificates of the last pass.
 #[derive(Clone)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     at: Instant,
     /// The generation that they were found good for. None if one of them was not.
     good_for: Option<i64>,
     known: Arc<Certificates>,
 }
 
-/// The certificates could not be made or read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CertificateError {
-    #[error(transparent)]
-    Apply(#[from] ObjectError),
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// The Secret was not made, without a known reason.
-    #[error("Secret {0} could not be made; tried again")]
-    NotMade(String),
-}
-
-impl CertificateError {
-    /// As something that is waited for.
-    pub(super) fn trouble(&self, fleet: &Fleet) -> Trouble {
-        match self {
-            Self::Pki(PkiError::Authority { secret, .. }) => {
-                Trouble::new(Check::CertificateRefused, secret.clone(), self.to_string())
-            }
-            _ => Trouble::new(Check::Certificate, fleet.names().admin(), self.to_string()),
-        }
-    }
-}
-
 /// Returns the usable certificates, and the cache for the next pass.
-pub(super) async fn certificates(
+pub(crate) async fn provide(
     context: &Context,
     fleet: &Fleet,
     cache: Option<Cache>,

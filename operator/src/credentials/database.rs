@@ -11,7 +11,7 @@ use crate::validate::{Fleet, Postgres};
 
 /// What the plan must know of an external database's Secret.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::edge) struct Database {
+pub(crate) struct Database {
     /// The Secret has a CA.
     pub authority: bool,
     /// The port in its URL.

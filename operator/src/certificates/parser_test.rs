@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Files, Flaw, Names, flaw, read_chain};
+use super::flaw::{Files, Flaw, flaw};
+use super::leaf::Names;
+use super::read_chain;
 
 fn names() -> Names {
     Names {
