@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use bkv_wire::documents::{Kind, Root, fingerprint};
 
 use super::ceremony::{RequestError, ask, unsigned};
-use super::vaults::Connections;
 use crate::api_server::{ConfigMapStore, ObjectError, bytes, documents, request};
-use crate::bootstrap::{Action, Decision};
 use crate::conditions::{Check, Trouble};
 use crate::context::Context;
+use crate::decide::{Action, Decision};
 use crate::journal::Journal;
 use crate::paths::ROOT_FILE;
 use crate::validate::Fleet;
-use crate::vaults::{VaultClient, VaultError};
+use crate::vaults::{Connections, VaultClient, VaultError};
 
 /// An action failed.
 #[derive(Debug, thiserror::Error)]

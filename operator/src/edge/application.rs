@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{Planned, template_hash};
 use crate::api_server::ObjectError;
 use crate::apply::{Applier, Owner, Wanted};
 use crate::conditions::Trouble;
 use crate::context::Context;
 use crate::kinds::Kind;
-use crate::plan::Object;
+use crate::plan::{Object, Planned, template_hash};
 use crate::validate::Fleet;
 
 /// What became of a plan. The status is computed from this, never from a [`Planned`].

@@ -6,8 +6,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{status_store, vaults};
-use crate::{certificates, credentials};
+use super::status_store;
+use crate::{certificates, credentials, vaults};
 
 /// Passes at once.
 pub(super) const AT_ONCE: u16 = 8;

@@ -7,23 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
 use super::application::{Applied, apply};
-use super::decision::decide_next;
 use super::memory::Memory;
-use super::plan::plan;
 use super::report::{Findings, after};
 use super::trouble::PassError;
-use super::{absent_kinds, actions, chatd_metrics, observation, route, status_store, vaults};
-use crate::bootstrap::Verdict;
+use super::{absent_kinds, actions, chatd_metrics, route, status_store};
 use crate::conditions::{Check, Condition, Status, Trouble};
 use crate::context::{Context, now};
-use crate::journal::Journal;
-use crate::kinds::Kind;
-use crate::observe::Observed;
-use crate::plan::Content;
+use crate::plan::{Content, Planner};
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::status::unread;
 use crate::validate::Fleet;
-use crate::{certificates, credentials};
+use crate::{certificates, credentials, decide, observe, random, vaults};
 
 /// Pause after a change: there is usually more to do.
 const SOON: Duration = Duration::from_millis(300);
@@ -43,7 +37,7 @@ pub(super) async fn pass(
     let at = now();
 
     // Observe the cluster.
-    let observed = match observation::cluster(context, fleet).await {
+    let observed = match observe::cluster(context, fleet).await {
         Ok(observed) => observed,
         Err(e) => {
             // The journal's name is taken, or the operator lacks a right. Acting on half an observation could make keys twice.
@@ -62,30 +56,17 @@ pub(super) async fn pass(
     troubles.extend(found);
 
     // Observe the vaults.
-    let (observed, connections) = match &certificates {
-        Some(known) => {
-            let (answers, connections) = vaults::ask(fleet, &observed.pods, known, memory.connections).await;
-            let vaults::Answers { vaults, silent } = answers;
-            (Observed { vaults, silent, ..observed }, connections)
-        }
-        None => (observed, memory.connections),
-    };
+    let (observed, connections) =
+        vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
 
     // Decide, and plan. The decision compares the running vaults with what the journal would plan.
-    let content = Content {
-        root: observed.root.clone(),
-        jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
-        external_uri_ca: database.authority,
-        external_port: database.port,
-        web_authority: certificates.as_ref().and_then(|c| c.web_authority.clone()),
-    };
-    let kinds = Kind::known(|kind| context.seen.knows(kind));
-    let plan = |journal: &Journal| plan(context, fleet, journal, &observed, (&content, &kinds));
-    let (journal, decision) = decide_next(context, fleet, &observed, &plan, at.as_millisecond())?;
-    let planned = journal.as_ref().map(plan);
+    let content = Content::of(&observed, database, certificates.as_deref());
+    let planner = Planner::new(context, fleet, &observed, content);
+    let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
+    let planned = journal.as_ref().map(|journal| planner.plan(journal));
 
     // Apply the plan, then carry out the decided actions.
-    let harmless = !matches!(decision.verdict, Verdict::Lost | Verdict::Contradiction);
+    let harmless = decision.allows_changes();
     let applied = match planned {
         Some(planned) if harmless && !fleet.paused => {
             let (applied, found) = apply(context, fleet, planned, troubles.is_empty()).await?;

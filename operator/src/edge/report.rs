@@ -6,9 +6,9 @@ use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::application::Applied;
-use crate::bootstrap::Decision;
 use crate::conditions::{Reason, Trouble};
 use crate::context::{Context, now};
+use crate::decide::Decision;
 use crate::journal::Journal;
 use crate::observe::Observed;
 use crate::resource::status::{CertificateStatus, WaitStatus};

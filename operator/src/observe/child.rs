@@ -5,13 +5,14 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 
-use super::{ClaimSeen, PodSeen, WorkloadSeen, claim_seen, deployment_seen, pod_seen, stateful_set_seen};
+use super::pod::{PodSeen, pod_seen};
+use super::workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};
 use crate::kinds::Kind;
 use crate::labels::{COMPONENT, REGION};
 
 /// An object whose state is part of the fleet's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChildSeen {
+pub(crate) struct ChildSeen {
     /// The region of its label. Only objects of a vault have one.
     pub region: Option<String>,
     /// The component of its label.
@@ -22,7 +23,7 @@ pub struct ChildSeen {
 
 /// Its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Child {
+pub(crate) enum Child {
     /// A pod.
     Pod(PodSeen),
     /// A StatefulSet.
@@ -34,7 +35,7 @@ pub enum Child {
 }
 
 /// Reads an object. None if it is of another kind or can't be parsed.
-pub fn child_seen(kind: Kind, object: DynamicObject) -> Option<ChildSeen> {
+pub(crate) fn child_seen(kind: Kind, object: DynamicObject) -> Option<ChildSeen> {
     let label = |name: &str| object.labels().get(name).cloned();
     let (region, component) = (label(REGION), label(COMPONENT));
     let child = match kind {

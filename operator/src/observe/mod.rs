@@ -1,6 +1,10 @@
-//! What a pass reads from the API server and the vaults. Nothing here decides or writes.
+//! Stage: observe. Reads a fleet's ConfigMaps by name, and its workloads, pods and claims from the watches.
+//!
+//! `cluster` does I/O. The other files are pure. Nothing here decides or writes.
 
 mod child;
+mod cluster;
+mod observed;
 mod pod;
 mod route;
 mod workload;
@@ -8,54 +12,8 @@ mod workload;
 #[cfg(test)]
 mod parser_test;
 
-pub use child::{Child, ChildSeen, child_seen};
-pub use pod::{PodProblem, PodSeen, pod_seen};
-pub use route::{RouteFault, route_faults};
-pub use workload::{ClaimSeen, WorkloadSeen, claim_seen, deployment_seen, stateful_set_seen};
-
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use crate::bootstrap::{Signed, Vault};
-use crate::journal::{Journal, JournalError};
-
-/// The state of one fleet in the cluster.
-#[derive(Debug)]
-pub struct Observed {
-    /// The journal.
-    pub journal: Result<Option<Journal>, JournalError>,
-    /// The public root that is published.
-    pub root: Option<Vec<u8>>,
-    /// The public root that people gave.
-    pub given_root: Option<Vec<u8>>,
-    /// The documents in force.
-    pub documents: Signed,
-    /// What people have signed.
-    pub given: Signed,
-    /// What people are asked to sign: kind → document.
-    pub request: BTreeMap<String, Vec<u8>>,
-    /// The issuer's keys, if they come from a ConfigMap and it holds some.
-    pub jwks: Option<String>,
-    /// Why the keys in that ConfigMap are unusable.
-    pub jwks_fault: Option<String>,
-    /// The issuer's keys that ChatD has now. It keeps them if their ConfigMap is deleted.
-    pub served_jwks: Option<String>,
-    /// Each region's pod.
-    pub pods: BTreeMap<String, PodSeen>,
-    /// Each region's StatefulSet.
-    pub sets: BTreeMap<String, WorkloadSeen>,
-    /// ChatD's Deployment.
-    pub chatd: Option<WorkloadSeen>,
-    /// Addresses of ChatD's pods that run.
-    pub chatd_pods: Vec<IpAddr>,
-    /// The managed Postgres' StatefulSet.
-    pub postgres: Option<WorkloadSeen>,
-    /// Problems of pods that are not vaults: name → problem.
-    pub others: BTreeMap<String, PodProblem>,
-    /// Volume claims.
-    pub claims: Vec<ClaimSeen>,
-    /// The vaults that answer.
-    pub vaults: BTreeMap<String, Vault>,
-    /// Why the other vaults do not answer, by region.
-    pub silent: BTreeMap<String, String>,
-}
+pub(crate) use child::{ChildSeen, child_seen};
+pub(crate) use cluster::cluster;
+pub(crate) use observed::{Observed, Signed};
+pub(crate) use route::route_faults;
+pub(crate) use workload::{ClaimSeen, WorkloadSeen};

@@ -4,7 +4,8 @@ use kube::api::DynamicObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Child, child_seen, route_faults};
+use super::child::{Child, child_seen};
+use super::route::route_faults;
 use crate::changed_test::{any_json, changed};
 use crate::kinds::Kind;
 use crate::labels::{COMPONENT, REGION, TEMPLATE_HASH};

@@ -9,7 +9,7 @@ use crate::labels::TEMPLATE_HASH;
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodSeen {
+pub(crate) struct PodSeen {
     /// Its name.
     pub name: String,
     /// Its uid.
@@ -28,7 +28,7 @@ pub struct PodSeen {
 
 /// What is wrong with a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodProblem {
+pub(crate) struct PodProblem {
     /// The check of the wait.
     pub check: Check,
     /// What is wrong, for people.
@@ -39,7 +39,7 @@ pub struct PodProblem {
 const WORDS: usize = 500;
 
 /// Reads a pod.
-pub fn pod_seen(pod: &Pod) -> PodSeen {
+pub(crate) fn pod_seen(pod: &Pod) -> PodSeen {
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     let condition = |name: &str| status.conditions.iter().flatten().find(|c| c.type_ == name);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Why a Gateway does not serve a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteFault {
+pub(crate) struct RouteFault {
     /// The Gateway.
     pub gateway: String,
     /// Its reason, for people.
@@ -12,7 +12,7 @@ pub struct RouteFault {
 }
 
 /// One fault for each Gateway of the route that does not serve it.
-pub fn route_faults(route: &Value) -> Vec<RouteFault> {
+pub(crate) fn route_faults(route: &Value) -> Vec<RouteFault> {
     list(route.pointer("/spec/parentRefs")).filter_map(|parent| fault(route, parent)).collect()
 }
 

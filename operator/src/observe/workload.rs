@@ -7,7 +7,7 @@ use crate::labels::TEMPLATE_HASH;
 
 /// A StatefulSet or Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkloadSeen {
+pub(crate) struct WorkloadSeen {
     /// Pods wanted.
     pub replicas: i32,
     /// Pods that are ready.
@@ -23,7 +23,7 @@ pub struct WorkloadSeen {
 }
 
 /// Reads a StatefulSet.
-pub fn stateful_set_seen(set: &StatefulSet) -> WorkloadSeen {
+pub(crate) fn stateful_set_seen(set: &StatefulSet) -> WorkloadSeen {
     let spec = set.spec.clone().unwrap_or_default();
     let status = set.status.clone().unwrap_or_default();
     let image = spec.template.spec.as_ref().and_then(|p| p.containers.first()?.image.clone());
@@ -39,7 +39,7 @@ pub fn stateful_set_seen(set: &StatefulSet) -> WorkloadSeen {
 }
 
 /// Reads a Deployment.
-pub fn deployment_seen(deployment: &Deployment) -> WorkloadSeen {
+pub(crate) fn deployment_seen(deployment: &Deployment) -> WorkloadSeen {
     let spec = deployment.spec.clone().unwrap_or_default();
     let status = deployment.status.clone().unwrap_or_default();
     let failed =
@@ -56,7 +56,7 @@ pub fn deployment_seen(deployment: &Deployment) -> WorkloadSeen {
 
 /// A volume claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimSeen {
+pub(crate) struct ClaimSeen {
     /// Its name.
     pub name: String,
     /// It has a volume.
@@ -68,7 +68,7 @@ pub struct ClaimSeen {
 }
 
 /// Reads a claim.
-pub fn claim_seen(claim: &PersistentVolumeClaim) -> ClaimSeen {
+pub(crate) fn claim_seen(claim: &PersistentVolumeClaim) -> ClaimSeen {
     ClaimSeen {
         name: claim.metadata.name.clone().unwrap_or_default(),
         bound: claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound"),

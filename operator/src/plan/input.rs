@@ -1,8 +1,11 @@
 //! The input of a plan.
 
 use super::embedded::Embedded;
+use crate::certificates::Certificates;
+use crate::credentials::Database;
 use crate::journal::Journal;
 use crate::kinds::Kinds;
+use crate::observe::Observed;
 use crate::validate::Fleet;
 use crate::validate::PullPolicy;
 
@@ -57,4 +60,17 @@ pub struct Content {
     pub external_port: Option<u16>,
     /// PEM of the authority that signs ChatD's web certificate, for a Gateway before it.
     pub web_authority: Option<String>,
+}
+
+impl Content {
+    /// From what a pass has observed so far.
+    pub(crate) fn of(observed: &Observed, database: Database, certificates: Option<&Certificates>) -> Self {
+        Self {
+            root: observed.root.clone(),
+            jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
+            external_uri_ca: database.authority,
+            external_port: database.port,
+            web_authority: certificates.and_then(|c| c.web_authority.clone()),
+        }
+    }
 }

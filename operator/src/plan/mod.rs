@@ -1,5 +1,5 @@
 //! Turns a [`Fleet`] into Kubernetes objects. It is pure and cannot fail: the same input gives the same objects, byte for byte. Secrets with key
-//! material are not planned. The edge makes them, and the planned objects name them.
+//! material are not planned. The stages certificates and credentials make them, and the planned objects name them.
 //!
 //! The pod template of a vault depends on the spec and on what the journal pinned, and on nothing else: a new operator must not restart vaults.
 
@@ -12,6 +12,7 @@ mod monitoring;
 mod needed;
 mod network;
 mod object;
+mod planned;
 mod pod;
 mod postgres;
 mod root;
@@ -37,6 +38,7 @@ pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Input, Settings};
 pub use needed::{Needed, needed};
 pub use object::Object;
+pub(crate) use planned::{Planned, Planner, template_hash};
 pub(crate) use vault::{ADMIN, HEALTH};
 pub use vault::{PinRequest, pins};
 

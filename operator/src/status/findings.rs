@@ -3,8 +3,8 @@
 use super::finding::Finding;
 use super::pass::Pass;
 use super::regions::quorum;
-use crate::bootstrap::Verdict;
 use crate::conditions::{Check, Condition, Reason, Status, Trouble};
+use crate::decide::Verdict;
 use crate::validate::Postgres;
 use crate::vaults::TokenHealth;
 

@@ -9,9 +9,9 @@ mod summary;
 mod unread;
 mod waits;
 
-pub use finding::{Finding, merge};
-pub use pass::Pass;
-pub use regions::{quorum, regions};
-pub use summary::status;
-pub use unread::unread;
-pub use waits::troubles;
+pub(crate) use finding::{Finding, merge};
+pub(crate) use pass::Pass;
+pub(crate) use regions::{quorum, regions};
+pub(crate) use summary::status;
+pub(crate) use unread::unread;
+pub(crate) use waits::troubles;

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::bootstrap::Decision;
 use crate::conditions::Trouble;
+use crate::decide::Decision;
 use crate::journal::Journal;
 use crate::observe::Observed;
 use crate::resource::status::CertificateStatus;
 use crate::validate::{Fleet, Tls};
 
 /// What a pass observed and decided.
-pub struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     /// The valid spec.
     pub fleet: &'a Fleet,
     /// What exists.

@@ -5,8 +5,8 @@ use super::findings::findings;
 use super::pass::Pass;
 use super::regions::{quorum, regions};
 use super::waits::{troubles, waits};
-use crate::bootstrap::Verdict;
 use crate::conditions::{Condition, Reason, Status};
+use crate::decide::Verdict;
 use crate::observe::Observed;
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::{ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus};
@@ -16,7 +16,7 @@ use crate::validate::{Fleet, RootCustody};
 const VERSION: usize = 64;
 
 /// The status after a pass. Everything that has not changed keeps its times.
-pub fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStatus {
+pub(crate) fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStatus {
     let troubles = troubles(&p.decision.waits, p.observed, p.troubles);
     let mut all = vec![Finding::of(Reason::Accepted, "the spec is valid")];
     all.extend(findings(p, &troubles));

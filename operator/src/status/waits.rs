@@ -8,7 +8,7 @@ use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::WaitStatus;
 
 /// All troubles of a pass, the worst first, each check and target once.
-pub fn troubles(decided: &[Trouble], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
+pub(crate) fn troubles(decided: &[Trouble], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
     let mut all: Vec<Trouble> = more
         .iter()
         .cloned()

@@ -1,22 +1,105 @@
-//! The vaults' administration ports, as pods have them. Types and client are `bkv-admin-api`'s.
+//! Stage: ask the vaults. Their administration ports, as pods have them, and what they answer there. Types and client are `bkv-admin-api`'s.
+//!
+//! This file does I/O.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bkv_mtls::Identity;
+use futures_util::future::join_all;
 
+use crate::certificates::Certificates;
+use crate::observe::Observed;
 use crate::plan::ADMIN;
+use crate::validate::Fleet;
 
-pub use bkv_admin_api::{
-    Capability, Fingerprints, Phase, ShardStatus, TokenHealth, VaultClient, VaultError, VaultStatus,
-    VaultToken,
-};
+#[cfg(test)]
+pub(crate) use bkv_admin_api::{Capability, Fingerprints};
+pub(crate) use bkv_admin_api::{Phase, TokenHealth, VaultClient, VaultError, VaultStatus, VaultToken};
+
+/// A vault that answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Vault {
+    /// How it is.
+    pub status: VaultStatus,
+    /// Its public parts, if its token gives them.
+    pub token: Option<VaultToken>,
+}
+
+/// Connections and tokens that are used again in the next pass, by region.
+#[derive(Default, Clone)]
+pub(crate) struct Connections {
+    /// Public parts, with the uid of the pod that gave them: a pod that is replaced is asked again.
+    tokens: HashMap<String, (String, VaultToken)>,
+    /// Clients, with the pod and the certificate that they were made with.
+    clients: HashMap<String, (String, VaultClient)>,
+}
+
+impl Connections {
+    pub(crate) fn client(&self, region: &str) -> Option<VaultClient> {
+        self.clients.get(region).map(|(_, client)| client.clone())
+    }
+}
+
+/// Asks every vault whose pod runs, all at once. Returns the observation with their answers. Without certificates no vault is asked.
+pub(crate) async fn ask(
+    fleet: &Fleet,
+    mut observed: Observed,
+    certificates: Option<&Certificates>,
+    mut connections: Connections,
+) -> (Observed, Connections) {
+    let Some(certificates) = certificates else { return (observed, connections) };
+    let mut asked = Vec::new();
+    for region in &fleet.regions {
+        let name = region.name.as_str();
+        let Some(pod) = observed.pods.get(name).filter(|p| p.running) else {
+            connections.clients.remove(name);
+            continue;
+        };
+        let Some(address) = pod.address else { continue };
+        let mark = format!("{}/{address}/{}", pod.uid, certificates.mark);
+        let known = connections.clients.get(name).filter(|(m, _)| *m == mark).map(|(_, c)| c.clone());
+        let client = match known.map_or_else(|| client(name, address, certificates.identity.clone()), Ok) {
+            Ok(client) => client,
+            Err(e) => {
+                observed.silent.insert(name.to_owned(), e.to_string());
+                continue;
+            }
+        };
+        connections.clients.insert(name.to_owned(), (mark, client.clone()));
+        let token = connections.tokens.get(name).filter(|(uid, _)| *uid == pod.uid).map(|(_, t)| t.clone());
+        let uid = pod.uid.clone();
+        asked.push(async move {
+            let status = client.status().await;
+            let token = match (&status, token) {
+                (Ok(_), None) => client.token().await.ok(),
+                (_, token) => token,
+            };
+            (name.to_owned(), uid, status, token)
+        });
+    }
+    for (name, uid, status, token) in join_all(asked).await {
+        match status {
+            Ok(status) if status.region != name || token.as_ref().is_some_and(|t| t.region != name) => {
+                let why = format!("the vault reports that it belongs to region {}", status.region);
+                observed.silent.insert(name, why);
+            }
+            Ok(status) => {
+                if let Some(token) = &token {
+                    connections.tokens.insert(name.clone(), (uid, token.clone()));
+                }
+                observed.vaults.insert(name, Vault { status, token });
+            }
+            Err(e) => {
+                observed.silent.insert(name, e.to_string());
+            }
+        }
+    }
+    (observed, connections)
+}
 
 /// A client for the vault of `region` in the pod at `address`.
-pub(crate) fn client(
-    region: &str,
-    address: IpAddr,
-    identity: Arc<Identity>,
-) -> Result<VaultClient, VaultError> {
+fn client(region: &str, address: IpAddr, identity: Arc<Identity>) -> Result<VaultClient, VaultError> {
     VaultClient::new(region, SocketAddr::new(address, ADMIN), identity)
 }

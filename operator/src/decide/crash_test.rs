@@ -8,10 +8,11 @@ use bkv_core::id::{Era, FleetId, Slot, Time};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, fingerprint, policy};
 use zeroize::Zeroizing;
 
-use super::{Action, Custody, Facts, Signed, Vault, Verdict, decide};
+use super::{Action, Custody, Facts, Verdict, decide};
 use crate::journal::{Journal, Pinned, Stage};
+use crate::observe::Signed;
 use crate::validate::PullPolicy;
-use crate::vaults::{Fingerprints, VaultStatus, VaultToken};
+use crate::vaults::{Fingerprints, Vault, VaultStatus, VaultToken};
 use bkv_admin_api::draft::{Draft, PolicyWish, to_sign};
 
 /// A vault of that world.
@@ -288,7 +289,7 @@ impl World {
     fn pass(&mut self, die_after: usize) -> bool {
         self.seed_makes_root();
         let decision = decide(&self.facts());
-        // The edge also skips an action whose effect is already there.
+        // The stage act also skips an action whose effect is already there.
         let open = |a: &Action| match a {
             Action::AskForSignatures(drafts) => !self.requested || self.request.len() != drafts.len(),
             _ => true,

@@ -8,10 +8,10 @@ use proptest::sample::Index;
 use serde_json::Value;
 
 use super::crash_test::World;
-use super::{Action, Custody, Facts, Vault, decide};
+use super::{Action, Custody, Facts, decide};
 use crate::changed_test::{any_json, changed};
 use crate::journal::Journal;
-use crate::vaults::{VaultStatus, VaultToken};
+use crate::vaults::{Vault, VaultStatus, VaultToken};
 
 /// The facts of a fleet that is made, with one value of vault `b`'s answers changed.
 fn facts(world: &World, at: Index, with: &Value) -> Facts {

@@ -1,27 +1,45 @@
-//! Stage: decide. From what was observed to the bootstrap's next actions.
+//! Stage: decide. Makes a fleet, and keeps its two documents in force. [`decide`] is a function from facts to the next actions and waits. Every action can be
+//! repeated, and each pass decides again from what the cluster and the vaults hold, so a crash at any point loses nothing.
+//!
+//! The operator must never make a second set of keys over an existing fleet: people could no longer open their backups.
+//!
+//! All files are pure.
+
+mod bootstrap;
+mod decision;
+mod documents;
+mod facts;
+mod silence;
+
+#[cfg(test)]
+mod bootstrap_test;
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+mod parser_test;
+
+pub(crate) use decision::{Action, Decision, Verdict};
 
 use bkv_admin_api::draft::PolicyWish;
 use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
-use super::plan::Planned;
-use crate::api_server::ObjectError;
-use crate::bootstrap::{Custody, Decision, Facts, Verdict, decide};
 use crate::conditions::{Check, Trouble};
-use crate::context::Context;
 use crate::journal::{Journal, Pinned};
 use crate::observe::{Observed, WorkloadSeen};
-use crate::random::new_id;
+use crate::plan::Planner;
 use crate::validate::{Fleet, JwksSource, RootCustody};
+use bootstrap::decide;
+use facts::{Custody, Facts};
 
-/// Returns the journal if it can be trusted, and the decision. `at`: milliseconds since the epoch.
-pub(super) fn decide_next(
-    context: &Context,
-    fleet: &Fleet,
+/// Returns the journal if it can be trusted, and the decision. `new_id`: the id that a new fleet would get. `at`: milliseconds since the epoch.
+pub(crate) fn next(
+    planner: &Planner<'_>,
     o: &Observed,
-    plan: &dyn Fn(&Journal) -> Planned,
+    new_id: String,
     at: i64,
-) -> Result<(Option<Journal>, Decision), ObjectError> {
+) -> (Option<Journal>, Decision) {
+    let (fleet, settings) = (planner.fleet, planner.settings);
     let journal = match &o.journal {
         Ok(journal) => journal.clone(),
         Err(e) => {
@@ -30,16 +48,13 @@ pub(super) fn decide_next(
                 target: Journal::name(fleet.name.as_str()),
                 message: format!("{e}; restore it from a backup: guessing could make new keys over old ones"),
             };
-            return Ok((
-                None,
-                Decision { actions: Vec::new(), waits: vec![wait], verdict: Verdict::Contradiction },
-            ));
+            let halt = Decision { actions: Vec::new(), waits: vec![wait], verdict: Verdict::Contradiction };
+            return (None, halt);
         }
     };
-    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(fleet, o, j, plan)) {
-        return Ok((None, halt));
+    if let Some(halt) = journal.as_ref().and_then(|j| journal_changed(planner, o, j)) {
+        return (None, halt);
     }
-    let settings = &context.settings;
     let facts = Facts {
         custody: custody(fleet),
         regions: fleet.regions.iter().map(|r| (Slot(r.slot), r.name.to_string())).collect(),
@@ -55,7 +70,7 @@ pub(super) fn decide_next(
         },
         journal: journal.clone(),
         remains: !o.sets.is_empty() || !o.claims.is_empty(),
-        new_id: new_id()?,
+        new_id,
         root: o.root.clone(),
         given_root: o.given_root.clone(),
         documents: o.documents.clone(),
@@ -65,28 +80,22 @@ pub(super) fn decide_next(
         silent: o.silent.clone(),
         now: Time(u64::try_from(at).unwrap_or(0)),
     };
-    Ok((journal, decide(&facts)))
+    (journal, decide(&facts))
 }
 
 /// Detects an edited journal. The journal pins the vaults' image, and an attacker could edit its ConfigMap to choose another image. So this function
-/// compares the
-/// journal with the running StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass repairs it
-/// like any other drift.
-fn journal_changed(
-    fleet: &Fleet,
-    o: &Observed,
-    journal: &Journal,
-    plan: &dyn Fn(&Journal) -> Planned,
-) -> Option<Decision> {
+/// compares the journal with the running StatefulSets. If only a StatefulSet's image was edited, its template hash still fits the journal, and the pass
+/// repairs it like any other drift.
+fn journal_changed(planner: &Planner<'_>, o: &Observed, journal: &Journal) -> Option<Decision> {
     let image = &journal.pinned.vault_image;
     let others: Vec<_> =
         o.sets.iter().filter(|(_, s)| s.image.as_ref().is_some_and(|i| i != image)).collect();
     if others.is_empty() {
         return None;
     }
-    let planned = plan(journal);
+    let planned = planner.plan(journal);
     let of_another = |(region, set): &(&String, &WorkloadSeen)| {
-        set.template_hash.is_none() || set.template_hash != planned.template_hash(fleet, region)
+        set.template_hash.is_none() || set.template_hash != planned.template_hash(planner.fleet, region)
     };
     let (region, set) = others.into_iter().find(of_another)?;
     let other = set.image.as_deref().unwrap_or_default();

@@ -3,9 +3,10 @@
 use super::crash_test::World;
 use bkv_wire::documents::Kind;
 
-use super::{Action, Custody, Signed, Verdict, decide};
+use super::{Action, Custody, Verdict, decide};
 use crate::conditions::Check;
 use crate::journal::{Journal, Stage};
+use crate::observe::Signed;
 use bkv_admin_api::draft::Draft;
 
 #[test]

@@ -4,10 +4,12 @@ use bkv_core::document::{Admission, Member, Policy};
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root, admission, policy};
 
-use super::facts::{Action, Custody, Decision, Facts, Verdict};
+use super::decision::{Action, Decision, Verdict};
+use super::facts::{Custody, Facts};
 use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Stage};
+use crate::vaults::{Vault, VaultStatus};
 use bkv_admin_api::draft::{Draft, admission as draft_admission, admits, lasting, members};
 
 /// How far a vault's document number may be ahead of ours before we ignore it.
@@ -47,7 +49,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     let (found, complete) = gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun));
     let mut drafts = Vec::new();
     // Ignore numbers more than NUMBERS_AHEAD above ours: a lying vault could report u64::MAX and leave no higher number.
-    let above = |known: u64, of: fn(&crate::vaults::VaultStatus) -> Option<u64>| {
+    let above = |known: u64, of: fn(&VaultStatus) -> Option<u64>| {
         let reported = f.vaults.values().filter_map(|v| of(&v.status));
         reported
             .filter(|n| *n <= known.saturating_add(NUMBERS_AHEAD))
@@ -126,11 +128,11 @@ fn waiting(waits: Vec<Trouble>) -> Decision {
 
 /// Gets a document in force from a vault, because the cluster has lost its copy. The root's signature is checked before the operator keeps it.
 fn recover(f: &Facts, journal: &Journal, kind: Kind) -> Decision {
-    let has = |v: &super::facts::Vault| match kind {
+    let has = |v: &Vault| match kind {
         Kind::Admission => v.status.admission.is_some(),
         Kind::Policy => v.status.policy.is_some(),
     };
-    let stranger = |v: &super::facts::Vault| v.status.fleet.as_ref().is_some_and(|id| *id != journal.fleet);
+    let stranger = |v: &Vault| v.status.fleet.as_ref().is_some_and(|id| *id != journal.fleet);
     match f.vaults.iter().find(|(_, v)| has(v) && !stranger(v)) {
         Some((region, _)) => Decision {
             actions: vec![Action::Recover { region: region.clone(), kind }],

@@ -3,12 +3,13 @@
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root};
 
+use super::decision::{Action, Decision, Verdict};
 use super::documents::{Documents, documents};
-use super::facts::{Action, Custody, Decision, Facts, Vault, Verdict};
+use super::facts::{Custody, Facts};
 use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Stage};
-use crate::vaults::Phase;
+use crate::vaults::{Phase, Vault};
 
 fn only(action: Action, step: &'static str) -> Decision {
     Decision { actions: vec![action], waits: Vec::new(), verdict: Verdict::Bootstrapping(step) }
@@ -24,7 +25,7 @@ fn halted(verdict: Verdict, check: Check, target: &str, message: String) -> Deci
 }
 
 /// The next actions.
-pub fn decide(f: &Facts) -> Decision {
+pub(super) fn decide(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
     let decision = next(f, journal);
     match decision.verdict {

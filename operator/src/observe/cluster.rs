@@ -1,18 +1,20 @@
-//! Stage: observe, first half. Reads a fleet's ConfigMaps by name, and its workloads, pods and claims from the watches.
+//! Reads what the cluster has of a fleet.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::child::Child;
+use super::observed::{Observed, Signed};
+use super::pod::{PodProblem, PodSeen};
+use super::workload::{ClaimSeen, WorkloadSeen};
 use crate::api_server::{Children, ConfigMapStore, ObjectError, bytes, documents, request};
-use crate::bootstrap::Signed;
 use crate::context::Context;
 use crate::journal::Journal;
-use crate::observe::{Child, ClaimSeen, Observed, PodProblem, PodSeen, WorkloadSeen};
 use crate::paths::{JWKS_FILE, ROOT_FILE};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 
 /// Everything but the vaults' answers.
-pub(super) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ObjectError> {
+pub(crate) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ObjectError> {
     let store = ConfigMapStore::of(&context.client, fleet);
     let name = fleet.name.as_str();
     let journal_name = Journal::name(name);
