@@ -1,4 +1,4 @@
-//! Labels and annotations. The plan writes them, and the watches and the edge select objects by them.
+//! Labels and annotations. The plan writes them, and the watches and the stores select objects by them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -1,9 +1,11 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
 //!
-//! `edge` runs the passes. `validate`, `observe`, `certificates`, `credentials`, `vaults`, `decide`, `plan` and `apply` are stages of a pass, and `status`
-//! decides what to report. The mod.rs of a stage names the files that do I/O. The others are pure.
+//! `process` starts the controllers, and `pass` walks one resource through the stages. Each stage is a folder: `validate`, `observe`, `certificates`,
+//! `credentials`, `vaults`, `decide`, `plan`, `apply`, `act`, `report`. The mod.rs of a stage has the function that the pass calls, and names the files that do
+//! I/O. The others are pure: no I/O, no clock, no randomness. All stages use the API server through `api_server`.
 #![forbid(unsafe_code)]
 
+mod act;
 mod api_server;
 mod apply;
 pub mod certificates;
@@ -13,21 +15,21 @@ pub mod conditions;
 mod context;
 mod credentials;
 mod decide;
-mod edge;
 pub mod journal;
 pub mod kinds;
 pub mod labels;
-pub mod lease;
 pub mod metrics;
 mod observe;
 mod part;
+mod pass;
 pub mod paths;
 pub mod plan;
+mod process;
 mod random;
+mod report;
 pub mod resource;
 pub mod settings;
-mod status;
 pub mod validate;
 mod vaults;
 
-pub use edge::{RunError, run};
+pub use process::{RunError, run};

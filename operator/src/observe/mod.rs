@@ -6,7 +6,6 @@ mod child;
 mod cluster;
 mod observed;
 mod pod;
-mod route;
 mod workload;
 
 #[cfg(test)]
@@ -15,5 +14,4 @@ mod parser_test;
 pub(crate) use child::{ChildSeen, child_seen};
 pub(crate) use cluster::cluster;
 pub(crate) use observed::{Observed, Signed};
-pub(crate) use route::route_faults;
 pub(crate) use workload::{ClaimSeen, WorkloadSeen};

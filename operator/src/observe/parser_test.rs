@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::child::{Child, child_seen};
-use super::route::route_faults;
 use crate::changed_test::{any_json, changed};
 use crate::kinds::Kind;
 use crate::labels::{COMPONENT, REGION, TEMPLATE_HASH};
@@ -31,17 +30,6 @@ fn object(kind: Kind) -> Value {
     })
 }
 
-fn route() -> Value {
-    json!({
-        "metadata": { "name": "demo-chatd", "namespace": "vaults" },
-        "spec": { "parentRefs": [{ "name": "public", "sectionName": "https" }] },
-        "status": { "parents": [{
-            "parentRef": { "name": "public", "sectionName": "https" },
-            "conditions": [{ "type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "no listener" }],
-        }] },
-    })
-}
-
 proptest! {
     #[test]
     fn s38_a_changed_object_is_ignored_or_read(at: prop::sample::Index, with in any_json()) {
@@ -58,12 +46,5 @@ proptest! {
             };
             prop_assert!(right);
         }
-    }
-
-    #[test]
-    fn s38_a_changed_route_has_at_most_one_fault_for_each_gateway(at: prop::sample::Index, with in any_json()) {
-        let value = changed(route(), at, with);
-        let parents = value.pointer("/spec/parentRefs").and_then(Value::as_array).map_or(0, Vec::len);
-        prop_assert!(route_faults(&value).len() <= parents);
     }
 }

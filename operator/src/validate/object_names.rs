@@ -1,4 +1,4 @@
-//! The names of a fleet's objects: for the plan, for the edge's Secrets, and for the check that no two collide.
+//! The names of a fleet's objects: for the plan, for the Secrets of the stages certificates and credentials, and for the check that no two collide.
 
 use super::names::{FleetName, RegionName};
 

@@ -4,36 +4,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action as Next;
 use thiserror_ext::AsReport as _;
 use tokio::time::Instant;
 
+use super::error::PassError;
 use super::memory::Memories;
 use super::pipeline::pass;
-use super::report::refused;
-use super::status_store::{completed, write};
-use super::trouble::PassError;
-use crate::context::Context;
+use crate::context::{Context, now};
+use crate::report;
 use crate::resource::BackupKeyVault;
 use crate::validate::validate;
 
 /// What the controllers share.
-pub(super) struct Operator {
+pub(crate) struct Operator {
     pub context: Context,
     pub memories: Memories,
 }
 
 impl Operator {
     /// Forgets a resource that is gone.
-    pub(super) fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         self.memories.forget(namespace, name);
         self.context.seen.forget(namespace, name);
         self.context.metrics.forget(namespace, name);
     }
 }
 
-pub(super) async fn reconcile(
+pub(crate) async fn reconcile(
     resource: Arc<BackupKeyVault>,
     operator: Arc<Operator>,
 ) -> Result<Next, PassError> {
@@ -45,12 +45,11 @@ pub(super) async fn reconcile(
         return Ok(Next::await_change());
     }
     let mut memory = memories.recall(&namespace, &name, &resource.uid().unwrap_or_default());
-    let before = completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default());
+    let before = report::completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default());
     match validate(&resource) {
         Err(refusals) => {
-            let after = refused(&resource, &before, &refusals);
-            context.metrics.show(&namespace, &name, &after);
-            memory.dropped = write(context, &resource, &before, &after, memory.dropped).await?;
+            let last = (Time(now()), memory.dropped);
+            memory.dropped = report::refused(context, &resource, &before, &refusals, last).await?;
             memories.remember(&namespace, &name, memory);
             Ok(Next::requeue(context.resync))
         }
@@ -65,7 +64,7 @@ pub(super) async fn reconcile(
 
 /// What to do after a failed pass.
 #[allow(clippy::needless_pass_by_value)] // the controller hands them over so
-pub(super) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, operator: Arc<Operator>) -> Next {
+pub(crate) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, operator: Arc<Operator>) -> Next {
     let step = match error {
         PassError::Apply(_) => "apply",
         PassError::Status(_) => "status",

@@ -8,7 +8,7 @@ use crate::conditions::{Condition, Reason, Status, Trouble};
 use crate::resource::BackupKeyVaultStatus;
 
 /// The status, given the one before.
-pub(crate) fn unread(
+pub(super) fn unread(
     before: &BackupKeyVaultStatus,
     generation: i64,
     trouble: &Trouble,

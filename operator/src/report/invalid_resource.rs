@@ -7,13 +7,14 @@ use kube::core::error_boundary::InvalidObject;
 use kube::core::{ApiResource, Resource as _};
 use serde_json::json;
 
+use super::finding::{Finding, merge};
 use crate::conditions::Reason;
 use crate::context::now;
 use crate::labels::MANAGER;
 use crate::resource::BackupKeyVault;
-use crate::status::{Finding, merge};
 
-pub(super) async fn write_status(client: Client, odd: InvalidObject) {
+/// Writes the status of such a resource.
+pub(crate) async fn invalid_resource(client: Client, odd: InvalidObject) {
     let (place, name) = (odd.metadata.namespace.unwrap_or_default(), odd.metadata.name.unwrap_or_default());
     let message = format!(
         "this release of the operator can't parse the resource: {}; remove that field or value, or run the operator release that the definition came from",

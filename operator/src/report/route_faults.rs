@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Why a Gateway does not serve a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RouteFault {
+pub(super) struct RouteFault {
     /// The Gateway.
     pub gateway: String,
     /// Its reason, for people.
@@ -12,7 +12,7 @@ pub(crate) struct RouteFault {
 }
 
 /// One fault for each Gateway of the route that does not serve it.
-pub(crate) fn route_faults(route: &Value) -> Vec<RouteFault> {
+pub(super) fn route_faults(route: &Value) -> Vec<RouteFault> {
     list(route.pointer("/spec/parentRefs")).filter_map(|parent| fault(route, parent)).collect()
 }
 
@@ -28,8 +28,8 @@ fn fault(route: &Value, parent: &Value) -> Option<RouteFault> {
         return Some(RouteFault { gateway, message });
     }
     // One of several controllers is enough to serve it.
-    let refusals: Option<Vec<&Value>> = reports.into_iter().map(refusal).collect();
-    let condition = refusals?.into_iter().next()?;
+    let reasons: Option<Vec<&Value>> = reports.into_iter().map(unserved).collect();
+    let condition = reasons?.into_iter().next()?;
     let (reason, detail) = (text(condition.get("reason")), text(condition.get("message")));
     let message = format!("Gateway {gateway} does not serve HTTPRoute {name}: {reason}: {detail}");
     Some(RouteFault { gateway, message })
@@ -44,7 +44,7 @@ fn same(route: &Value, one: &Value, other: &Value) -> bool {
         && place(one) == place(other)
 }
 
-fn refusal(status: &Value) -> Option<&Value> {
+fn unserved(status: &Value) -> Option<&Value> {
     list(status.get("conditions")).find(|c| {
         let kind = c.get("type").and_then(Value::as_str);
         matches!(kind, Some("Accepted" | "ResolvedRefs")) && c.get("status").is_some_and(|s| s == "False")

@@ -9,7 +9,7 @@ use crate::api_server::{ConfigMapStore, ObjectError, request};
 
 /// The request could not be published.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     #[error(transparent)]
     Apply(#[from] ObjectError),
     /// The spec asks for a document that breaks a rule of its format.
@@ -18,7 +18,7 @@ pub(super) enum RequestError {
 }
 
 /// A draft's kind and the bytes to sign.
-pub(super) fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), RequestError> {
+pub(crate) fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), RequestError> {
     let kind = draft.kind();
     let bytes = to_sign(draft).map_err(|e| RequestError::Document(kind.name(), e.to_string()))?;
     Ok((kind, bytes))
@@ -26,7 +26,7 @@ pub(super) fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), RequestError> {
 
 /// Publishes the documents that people must sign, with the fingerprints to compare and the commands to run. A request for the same documents stays:
 /// people may be about to sign it. Returns true if a request was written.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     store: &ConfigMapStore<'_>,
     name: &str,
     drafts: &[Draft],

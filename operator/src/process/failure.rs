@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lease::LeaseLost;
+use super::lease::LeaseLost;
 use crate::plan::EmbeddedError;
 
 /// Deadline of running passes at a shutdown.

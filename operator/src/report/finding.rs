@@ -9,7 +9,7 @@ const MESSAGE: usize = 2_000;
 
 /// A condition as it should be now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(super) struct Finding {
     /// Its type.
     pub condition: Condition,
     /// Its status.
@@ -22,13 +22,13 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// The condition and status that belong to `reason`.
-    pub(crate) fn of(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn of(reason: Reason, message: impl Into<String>) -> Self {
         let (condition, status) = (reason.condition(), reason.status());
         Self { condition, status, reason: reason.name(), message: message.into() }
     }
 
     /// A condition that has its status because of `check`.
-    pub(crate) fn because_of(
+    pub(super) fn because_of(
         check: Check,
         condition: Condition,
         status: Status,
@@ -38,7 +38,7 @@ impl Finding {
     }
 
     /// `Stalled`, for the reason that made `Accepted` False.
-    pub(crate) fn stalled(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn stalled(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             condition: Condition::Stalled,
             status: Status::True,
@@ -49,7 +49,7 @@ impl Finding {
 }
 
 /// Findings as conditions. A condition without a finding is dropped.
-pub(crate) fn merge(
+pub(super) fn merge(
     before: &[Stored],
     findings: Vec<Finding>,
     generation: Option<i64>,

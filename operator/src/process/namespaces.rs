@@ -13,14 +13,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::controller::{Operator, failed, reconcile};
 use super::failure::RunError;
-use super::memory::{AT_ONCE, Memories};
 use super::resources::resources;
 use crate::api_server::{Seen, watch};
 use crate::context::Context;
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
+use crate::pass::{AT_ONCE, Memories, Operator, failed, reconcile};
 use crate::plan::{Embedded, Settings};
 use crate::resource::BackupKeyVault;
 use crate::settings::RunArgs;

@@ -6,15 +6,14 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::status_store;
-use crate::{certificates, credentials, vaults};
+use crate::{certificates, credentials, report, vaults};
 
 /// Passes at once.
-pub(super) const AT_ONCE: u16 = 8;
+pub(crate) const AT_ONCE: u16 = 8;
 
 /// The memory of one resource. A pass takes it as a value and returns the next one. Each stage owns the type of its part.
 #[derive(Default, Clone)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Of this resource: one that is made again under the same name begins without a memory.
     pub uid: String,
     /// When a pass last changed something.
@@ -22,35 +21,35 @@ pub(super) struct Memory {
     pub certificates: Option<certificates::Cache>,
     pub credentials: Option<credentials::Cache>,
     pub connections: vaults::Connections,
-    pub dropped: Option<status_store::Dropped>,
+    pub dropped: Option<report::Dropped>,
 }
 
 /// The memories of all resources, by namespace and name.
 #[derive(Default)]
-pub(super) struct Memories(Mutex<HashMap<(String, String), Memory>>);
+pub(crate) struct Memories(Mutex<HashMap<(String, String), Memory>>);
 
 impl Memories {
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Memory>> {
         self.0.lock()
     }
 
-    pub(super) fn recall(&self, namespace: &str, name: &str, uid: &str) -> Memory {
+    pub(crate) fn recall(&self, namespace: &str, name: &str, uid: &str) -> Memory {
         let memories = self.lock();
         let known = memories.get(&(namespace.to_owned(), name.to_owned())).filter(|m| m.uid == uid);
         known.cloned().unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
     }
 
-    pub(super) fn remember(&self, namespace: &str, name: &str, memory: Memory) {
+    pub(crate) fn remember(&self, namespace: &str, name: &str, memory: Memory) {
         self.lock().insert((namespace.to_owned(), name.to_owned()), memory);
     }
 
-    pub(super) fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// A pause that leaves half of the passes to other resources. The controller's queue has no order: with hundreds of resources, those that are due at
     /// once would starve the others.
-    pub(super) fn fair(&self, pause: Duration, pass: Duration) -> Duration {
+    pub(crate) fn fair(&self, pause: Duration, pass: Duration) -> Duration {
         let many = self.lock().len();
         pause.max(fair(many, pass))
     }

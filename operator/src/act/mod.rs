@@ -1,10 +1,13 @@
-//! Stage: act. Carries out the bootstrap's actions one by one. Each can be repeated, and the first that fails ends the stage.
+//! Stage: act. Carries out the decided actions one by one, at the vaults and in ConfigMaps. Each can be repeated, and the first that fails ends the stage.
+//!
+//! Both files do I/O.
+
+mod ceremony;
 
 use std::collections::BTreeMap;
 
 use bkv_wire::documents::{Kind, Root, fingerprint};
 
-use super::ceremony::{RequestError, ask, unsigned};
 use crate::api_server::{ConfigMapStore, ObjectError, bytes, documents, request};
 use crate::conditions::{Check, Trouble};
 use crate::context::Context;
@@ -13,10 +16,11 @@ use crate::journal::Journal;
 use crate::paths::ROOT_FILE;
 use crate::validate::Fleet;
 use crate::vaults::{Connections, VaultClient, VaultError};
+use ceremony::{RequestError, ask, unsigned};
 
 /// An action failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ActionError {
+enum ActionError {
     #[error(transparent)]
     Apply(#[from] ObjectError),
     #[error(transparent)]
@@ -38,7 +42,7 @@ fn client(connections: &Connections, region: &str) -> Result<VaultClient, Action
 }
 
 /// Carries out the decided actions, up to the first that fails. Returns true if something was changed.
-pub(super) async fn carry_out(
+pub(crate) async fn carry_out(
     context: &Context,
     fleet: &Fleet,
     connections: &Connections,
@@ -46,6 +50,9 @@ pub(super) async fn carry_out(
     asked: &BTreeMap<String, Vec<u8>>,
     decision: &Decision,
 ) -> (bool, Vec<Trouble>) {
+    if fleet.paused {
+        return (false, Vec::new());
+    }
     let mut changed = false;
     for action in decision.actions.clone() {
         let step = action.name();

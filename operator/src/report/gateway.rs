@@ -2,11 +2,11 @@
 
 use kube::api::{Api, DynamicObject};
 
-use super::application::Applied;
+use super::route_faults::route_faults;
+use crate::apply::Applied;
 use crate::conditions::{Check, Trouble};
 use crate::context::Context;
 use crate::kinds::Kind;
-use crate::observe::route_faults;
 use crate::validate::Fleet;
 
 /// Faults that Gateways report. A route that can't be read now is read again in the next pass.

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, merge};
 use super::findings::findings;
-use super::pass::Pass;
+use super::outcome::Outcome;
 use super::regions::{quorum, regions};
 use super::waits::{troubles, waits};
 use crate::conditions::{Condition, Reason, Status};
@@ -16,10 +16,18 @@ use crate::validate::{Fleet, RootCustody};
 const VERSION: usize = 64;
 
 /// The status after a pass. Everything that has not changed keeps its times.
-pub(crate) fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVaultStatus {
-    let troubles = troubles(&p.decision.waits, p.observed, p.troubles);
+///
+/// `database`: whether ChatD reaches its database, None if no ChatD was asked. `version`: the operator's.
+pub(super) fn status(
+    before: &BackupKeyVaultStatus,
+    p: &Outcome<'_>,
+    database: Option<bool>,
+    version: &str,
+) -> BackupKeyVaultStatus {
+    let troubles = troubles(&p.decision.waits, p.observed, &p.troubles);
+    let (admission_number, policy_number) = p.numbers();
     let mut all = vec![Finding::of(Reason::Accepted, "the spec is valid")];
-    all.extend(findings(p, &troubles));
+    all.extend(findings(before, p, &troubles, database));
     let ready = all.iter().any(|f| f.condition == Condition::Ready && f.status == Status::True);
     let q = quorum(p.fleet, p.observed);
     let phase = match p.decision.verdict {
@@ -44,15 +52,15 @@ pub(crate) fn status(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> BackupKeyVa
                     id: j.fleet.clone(),
                     root_custody: if p.fleet.root == RootCustody::InFleet { "InFleet" } else { "Offline" }
                         .to_owned(),
-                    root_fingerprint: p.root_fingerprint.clone(),
-                    admission_number: p.numbers.0,
-                    policy_number: p.numbers.1,
+                    root_fingerprint: p.root_fingerprint(),
+                    admission_number,
+                    policy_number,
                 })
             },
         ),
         quorum: Some(q),
-        version: Some(VersionStatus { running: running(p.observed), operator: p.version.to_owned() }),
-        regions: regions(p.fleet, p.observed, p.templates),
+        version: Some(VersionStatus { running: running(p.observed), operator: version.to_owned() }),
+        regions: regions(p.fleet, p.observed, |region| p.applied.template_hash(p.fleet, region)),
         hsm: Some(HsmStatus { kind: kind(p.fleet) }),
         operation: operation(before, p),
         waits: waits(before, &troubles, &p.now),
@@ -86,7 +94,7 @@ fn kind(fleet: &Fleet) -> String {
     }
 }
 
-fn operation(before: &BackupKeyVaultStatus, p: &Pass<'_>) -> Option<OperationStatus> {
+fn operation(before: &BackupKeyVaultStatus, p: &Outcome<'_>) -> Option<OperationStatus> {
     let step = match p.decision.verdict {
         Verdict::Bootstrapping(step) => step,
         Verdict::AwaitingSignature => "Signatures",

@@ -6,9 +6,9 @@ use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::controllers;
 use super::failure::{GRACE, RunError};
-use crate::lease::Election;
+use super::lease::Election;
+use super::namespaces;
 use crate::metrics::Metrics;
 use crate::plan::Embedded;
 use crate::settings::RunArgs;
@@ -29,7 +29,7 @@ pub(super) async fn lead(
     tracing::info!(identity, "this replica writes from now on");
     metrics.leader.set(1);
     let tasks = TaskTracker::new();
-    let work = controllers::run(args, client, metrics.clone(), embedded, &tasks, stop.clone());
+    let work = namespaces::run(args, client, metrics.clone(), embedded, &tasks, stop.clone());
     let done = tokio::select! {
         lost = election.keep() => Err(lost.into()),
         ended = in_time(work, &stop) => ended,

@@ -1,10 +1,12 @@
 //! The conditions of a fleet whose spec is valid.
 
 use super::finding::Finding;
-use super::pass::Pass;
+use super::outcome::Outcome;
 use super::regions::quorum;
+use super::waits::overdue;
 use crate::conditions::{Check, Condition, Reason, Status, Trouble};
 use crate::decide::Verdict;
+use crate::resource::BackupKeyVaultStatus;
 use crate::validate::Postgres;
 use crate::vaults::TokenHealth;
 
@@ -12,7 +14,12 @@ use crate::vaults::TokenHealth;
 const CERTIFICATE_MARGIN: i64 = 3 * 86_400;
 
 /// All conditions but Accepted.
-pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
+pub(super) fn findings(
+    before: &BackupKeyVaultStatus,
+    p: &Outcome<'_>,
+    troubles: &[Trouble],
+    database: Option<bool>,
+) -> Vec<Finding> {
     let q = quorum(p.fleet, p.observed);
     let made = p.decision.verdict == Verdict::Made;
     let chatd = chatd(p);
@@ -23,7 +30,7 @@ pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
     let mut all = vec![
         ready(p, serving, healthy, &chatd, troubles),
         reconciling(p, serving, troubles),
-        stalled(p, troubles),
+        stalled(before, p, troubles),
         initialized(p),
     ];
     if made {
@@ -40,7 +47,7 @@ pub(super) fn findings(p: &Pass<'_>, troubles: &[Trouble]) -> Vec<Finding> {
     all.push(certificates(p, troubles));
     all.push(storage(troubles));
     if !matches!(p.fleet.postgres, Postgres::None) {
-        all.push(postgres(p));
+        all.push(postgres(p, database));
     }
     all.push(chatd);
     all.push(production(p));
@@ -56,7 +63,7 @@ fn message(t: &Trouble) -> String {
     format!("{}: {}", t.target, t.message)
 }
 
-fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: &[Trouble]) -> Finding {
+fn ready(p: &Outcome<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: &[Trouble]) -> Finding {
     if serving {
         return Finding::of(Reason::Serving, "people can register and recover");
     }
@@ -84,7 +91,7 @@ fn ready(p: &Pass<'_>, serving: bool, healthy: bool, chatd: &Finding, troubles: 
     }
 }
 
-fn reconciling(p: &Pass<'_>, serving: bool, troubles: &[Trouble]) -> Finding {
+fn reconciling(p: &Outcome<'_>, serving: bool, troubles: &[Trouble]) -> Finding {
     if p.fleet.paused {
         return Finding::of(Reason::Paused, "spec.paused is true, so the operator changes nothing");
     }
@@ -99,15 +106,15 @@ fn reconciling(p: &Pass<'_>, serving: bool, troubles: &[Trouble]) -> Finding {
     }
 }
 
-fn stalled(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
-    let late = |t: &&Trouble| t.hard() || p.overdue.contains(&(t.check.name().to_owned(), t.target.clone()));
+fn stalled(before: &BackupKeyVaultStatus, p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
+    let late = |t: &&Trouble| t.hard() || overdue(before, t, &p.now);
     match troubles.iter().find(late) {
         Some(t) => Finding::because_of(t.check, Condition::Stalled, Status::True, message(t)),
         None => Finding::of(Reason::Moving, "every wait can still end by itself"),
     }
 }
 
-fn initialized(p: &Pass<'_>) -> Finding {
+fn initialized(p: &Outcome<'_>) -> Finding {
     match p.decision.verdict {
         Verdict::Made => Finding::of(Reason::FleetMade, "every shard knows the fleet"),
         Verdict::Lost => Finding::of(Reason::FleetGone, "no vault knows the fleet that the journal names"),
@@ -119,7 +126,7 @@ fn initialized(p: &Pass<'_>) -> Finding {
     }
 }
 
-fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
+fn hsm(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
     // Only troubles of vaults count: a ChatD that can't start says nothing about tokens.
     let vault = |t: &&Trouble| {
         matches!(t.check, Check::PinSecret | Check::MemberChanged)
@@ -149,7 +156,7 @@ fn hsm(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
     }
 }
 
-fn certificates(p: &Pass<'_>, troubles: &[Trouble]) -> Finding {
+fn certificates(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
     if let Some(t) = first(troubles, &[Check::CertificateRefused, Check::Certificate]) {
         return Finding::of(Reason::Missing, message(t));
     }
@@ -172,7 +179,7 @@ fn storage(troubles: &[Trouble]) -> Finding {
     }
 }
 
-fn postgres(p: &Pass<'_>) -> Finding {
+fn postgres(p: &Outcome<'_>, database: Option<bool>) -> Finding {
     match (&p.fleet.postgres, &p.observed.postgres) {
         (Postgres::Managed(_), Some(s)) if s.ready > 0 => {
             Finding::of(Reason::DatabaseReady, "the managed database answers")
@@ -181,7 +188,7 @@ fn postgres(p: &Pass<'_>) -> Finding {
             Reason::DatabaseUnavailable,
             "the managed database does not answer: ChatD serves, but its answers about keys are stale",
         ),
-        _ => match p.database {
+        _ => match database {
             Some(true) => Finding::of(Reason::DatabaseReady, "ChatD reaches the database"),
             Some(false) => Finding::of(
                 Reason::DatabaseUnavailable,
@@ -192,7 +199,7 @@ fn postgres(p: &Pass<'_>) -> Finding {
     }
 }
 
-fn chatd(p: &Pass<'_>) -> Finding {
+fn chatd(p: &Outcome<'_>) -> Finding {
     match &p.observed.chatd {
         Some(d) if d.ready > 0 => Finding::of(Reason::ChatdServing, "ChatD answers"),
         Some(d) if d.replicas == 0 => Finding::of(Reason::NoReplicas, "chatd.replicas is 0"),
@@ -201,7 +208,7 @@ fn chatd(p: &Pass<'_>) -> Finding {
     }
 }
 
-fn production(p: &Pass<'_>) -> Finding {
+fn production(p: &Outcome<'_>) -> Finding {
     let notes = &p.fleet.notes;
     match notes.first() {
         None => Finding::of(Reason::Good, "nothing is for tests only"),

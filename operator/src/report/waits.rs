@@ -7,8 +7,11 @@ use crate::observe::{ClaimSeen, Observed};
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::WaitStatus;
 
+/// A wait that lasts longer counts as stalled, seconds.
+const PATIENCE: i64 = 600;
+
 /// All troubles of a pass, the worst first, each check and target once.
-pub(crate) fn troubles(decided: &[Trouble], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
+pub(super) fn troubles(decided: &[Trouble], observed: &Observed, more: &[Trouble]) -> Vec<Trouble> {
     let mut all: Vec<Trouble> = more
         .iter()
         .cloned()
@@ -93,6 +96,13 @@ pub(super) fn waits(before: &BackupKeyVaultStatus, troubles: &[Trouble], now: &T
             }
         })
         .collect()
+}
+
+/// The trouble was there before, for longer than the operator's patience.
+pub(super) fn overdue(before: &BackupKeyVaultStatus, t: &Trouble, now: &Time) -> bool {
+    let waits = before.waits.iter().filter(|w| w.check == t.check.name() && w.target == t.target);
+    let mut since = waits.filter_map(|w| w.since.as_ref());
+    since.any(|s| s.0.as_second().saturating_add(PATIENCE) < now.0.as_second())
 }
 
 #[cfg(test)]

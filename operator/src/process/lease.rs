@@ -26,7 +26,7 @@ pub struct LeaseLost {
 
 /// The lease, by name.
 #[derive(Clone)]
-pub struct Election {
+pub(super) struct Election {
     api: Api<Lease>,
     name: String,
     identity: String,
@@ -56,7 +56,7 @@ fn judge(spec: &LeaseSpec, identity: &str, unchanged_for: Duration) -> Look {
 
 impl Election {
     /// `identity`: this replica's name.
-    pub fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
+    pub(super) fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
         Self { api, name: name.to_owned(), identity: identity.to_owned() }
     }
 
@@ -75,7 +75,7 @@ impl Election {
     }
 
     /// Waits until this replica holds it.
-    pub async fn acquire(&self) {
+    pub(super) async fn acquire(&self) {
         let (mut last, mut since) = (None, Instant::now());
         loop {
             // Without a deadline a request that is never answered would block the election for ever.
@@ -114,7 +114,7 @@ impl Election {
     }
 
     /// Renews it until it is lost.
-    pub async fn keep(&self) -> LeaseLost {
+    pub(super) async fn keep(&self) -> LeaseLost {
         let mut renewed = Instant::now();
         let mut why = String::new();
         loop {
@@ -144,7 +144,7 @@ impl Election {
     }
 
     /// Releases it at a shutdown, so that the next leader need not wait.
-    pub async fn release(&self) {
+    pub(super) async fn release(&self) {
         let give_back = async {
             let mut found = self.api.get(&self.name).await?;
             if let Some(spec) = found.spec.as_mut()

@@ -1,21 +1,22 @@
-//! Writes the status, also when the server's definition is older than this operator and lacks fields of it.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Writes the status. If the server's definition is older than this operator, the server drops a part of it.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::EventType;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
+use super::dropped::Dropped;
 use super::events;
-use super::trouble::PassError;
 use crate::conditions::Condition;
 use crate::context::Context;
 use crate::labels::MANAGER;
 use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
+
+/// The status can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the status can't be written")]
+pub(crate) struct StatusError(#[source] kube::Error);
 
 /// Optional fields of the status. A merge must name those that it removes.
 const OPTIONAL_FIELDS: [&str; 10] = [
@@ -31,25 +32,6 @@ const OPTIONAL_FIELDS: [&str; 10] = [
     "certificates",
 ];
 
-/// A status that the server stored in part. Without this memory each pass would write it again.
-#[derive(Clone)]
-pub(super) struct Dropped {
-    at: Instant,
-    kept: Arc<BackupKeyVaultStatus>,
-    given: Arc<BackupKeyVaultStatus>,
-}
-
-/// After this time the definition may have been replaced.
-const TRY_AGAIN: Duration = Duration::from_mins(10);
-
-/// The status as the operator last wrote it, if `stored` is what the server kept of it.
-pub(super) fn completed(dropped: Option<&Dropped>, stored: BackupKeyVaultStatus) -> BackupKeyVaultStatus {
-    match dropped {
-        Some(d) if *d.kept == stored && d.at.elapsed() < TRY_AGAIN => (*d.given).clone(),
-        _ => stored,
-    }
-}
-
 /// Writes the status if it differs, and publishes events about what is new.
 pub(super) async fn write(
     context: &Context,
@@ -57,24 +39,20 @@ pub(super) async fn write(
     before: &BackupKeyVaultStatus,
     after: &BackupKeyVaultStatus,
     dropped: Option<Dropped>,
-) -> Result<Option<Dropped>, PassError> {
+) -> Result<Option<Dropped>, StatusError> {
     if before == after {
         return Ok(dropped);
     }
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<BackupKeyVault> = Api::namespaced(context.client.clone(), &namespace);
-    let kept = patch(&api, &resource.name_any(), after).await.map_err(PassError::Status)?;
+    let kept = patch(&api, &resource.name_any(), after).await.map_err(StatusError)?;
     let about = resource.object_ref(&());
     let complete = kept == *after;
     if !complete && dropped.is_none() {
         report_definition(context, &about).await;
     }
     events::changes(context, &about, before, after).await;
-    Ok((!complete).then(|| Dropped {
-        at: Instant::now(),
-        kept: Arc::new(kept),
-        given: Arc::new(after.clone()),
-    }))
+    Ok((!complete).then(|| Dropped::new(after, kept)))
 }
 
 /// Returns what the server has kept.

@@ -9,7 +9,7 @@ use crate::vaults::{Phase, VaultStatus};
 const FINGERPRINT: usize = 200;
 
 /// Each region, in the order of the spec.
-pub(crate) fn regions(
+pub(super) fn regions(
     fleet: &Fleet,
     o: &Observed,
     planned: impl Fn(&str) -> Option<String>,
@@ -64,7 +64,7 @@ fn capabilities(status: &VaultStatus) -> Vec<String> {
 }
 
 /// The quorum: voters, how many are in sync, how many more the fleet can lose.
-pub(crate) fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
+pub(super) fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let voters = fleet.regions.len();
     let in_sync = fleet

@@ -14,7 +14,7 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio_util::task::TaskTracker;
 
-use super::invalid_resource;
+use crate::report::invalid_resource;
 use crate::resource::BackupKeyVault;
 
 type Guarded = DeserializeGuard<BackupKeyVault>;
@@ -98,7 +98,7 @@ impl Sorter {
         let what = (odd.metadata.generation, odd.error.clone());
         if self.reported.get(&uid) != Some(&what) {
             self.reported.insert(uid, what);
-            self.tasks.spawn(invalid_resource::write_status(self.client.clone(), odd));
+            self.tasks.spawn(invalid_resource(self.client.clone(), odd));
         }
     }
 

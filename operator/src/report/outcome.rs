@@ -1,9 +1,9 @@
 //! What a pass hands over for the status.
 
-use std::collections::HashSet;
-
+use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::apply::Applied;
 use crate::conditions::Trouble;
 use crate::decide::Decision;
 use crate::journal::Journal;
@@ -11,8 +11,8 @@ use crate::observe::Observed;
 use crate::resource::status::CertificateStatus;
 use crate::validate::{Fleet, Tls};
 
-/// What a pass observed and decided.
-pub(crate) struct Pass<'a> {
+/// What a pass observed, decided and applied.
+pub(crate) struct Outcome<'a> {
     /// The valid spec.
     pub fleet: &'a Fleet,
     /// What exists.
@@ -21,27 +21,33 @@ pub(crate) struct Pass<'a> {
     pub decision: &'a Decision,
     /// The journal as it is now.
     pub journal: Option<&'a Journal>,
-    /// What failed or is missing.
-    pub troubles: &'a [Trouble],
+    /// What became of the plan.
+    pub applied: &'a Applied,
     /// Every certificate.
     pub certificates: &'a [CertificateStatus],
-    /// Fingerprint of the published root.
-    pub root_fingerprint: Option<String>,
-    /// Numbers of the documents in force.
-    pub numbers: (Option<u64>, Option<u64>),
-    /// Whether ChatD reaches its database. None if no ChatD was asked.
-    pub database: Option<bool>,
-    /// Hash of each region's pod template as planned.
-    pub templates: &'a dyn Fn(&str) -> Option<String>,
-    /// Waits older than the operator's patience: check and target.
-    pub overdue: HashSet<(String, String)>,
-    /// The operator's version.
-    pub version: &'a str,
-    /// Now.
+    /// What failed or is missing.
+    pub troubles: Vec<Trouble>,
+    /// The time of the pass.
     pub now: Time,
 }
 
-impl Pass<'_> {
+impl Outcome<'_> {
+    /// Fingerprint of the published root.
+    pub(super) fn root_fingerprint(&self) -> Option<String> {
+        self.observed.root.as_ref().map(|b| fingerprint("root", b))
+    }
+
+    /// Numbers of the documents in force: admission list and policy.
+    pub(super) fn numbers(&self) -> (Option<u64>, Option<u64>) {
+        let documents = &self.observed.documents;
+        let Some(root) = self.observed.root.as_ref().and_then(|b| Root::decode(b).ok()) else {
+            return (None, None);
+        };
+        let list = documents.admission.as_ref().and_then(|b| admission(&root, b, None).ok());
+        let rules = documents.policy.as_ref().and_then(|b| policy(&root, b, None).ok());
+        (list.map(|l| l.number), rules.map(|p| p.number))
+    }
+
     /// Whether a certificate should have been renewed by now. A leaf with a validity below the margin is not late merely because it ends soon.
     pub(super) fn renewal_is_late(&self, certificate: &CertificateStatus) -> bool {
         let (Tls::Builtin { leaf_validity, .. } | Tls::CertManager { leaf_validity, .. }) = &self.fleet.tls;

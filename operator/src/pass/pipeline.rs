@@ -1,0 +1,85 @@
+//! One pass over a resource whose spec was accepted, as a list of its stages. Each call names the folder of its stage. A stage takes values and returns
+//! values and troubles. A trouble of one stage is reported in the status, and the next stages still run as far as they can.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::time::Instant;
+
+use super::error::PassError;
+use super::memory::Memory;
+use super::pause::pause;
+use crate::context::{Context, now};
+use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
+use crate::validate::Fleet;
+use crate::{act, apply, certificates, credentials, decide, observe, plan, random, report, vaults};
+
+/// Returns the memory for the next pass, and the pause before it.
+pub(super) async fn pass(
+    context: &Context,
+    resource: &BackupKeyVault,
+    fleet: &Fleet,
+    before: &BackupKeyVaultStatus,
+    memory: Memory,
+) -> Result<(Memory, Duration), PassError> {
+    let at = now();
+
+    let observed = match observe::cluster(context, fleet).await {
+        Ok(observed) => observed,
+        Err(e) => {
+            // The journal's name is taken, or the operator lacks a right. Acting on half an observation could make keys twice.
+            let (trouble, now) = (e.trouble()?, Time(at));
+            let dropped = report::unread(context, resource, before, &trouble, (now, memory.dropped)).await?;
+            return Ok((Memory { dropped, ..memory }, context.resync));
+        }
+    };
+
+    let (certificates, certificate_cache, mut troubles) =
+        certificates::provide(context, fleet, memory.certificates).await?;
+
+    let (database, credential_cache, found) =
+        credentials::provide(context, fleet, &observed, memory.credentials).await?;
+    troubles.extend(found);
+
+    let (observed, connections) =
+        vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
+
+    let content = plan::Content::of(&observed, database, certificates.as_deref());
+    let planner = plan::Planner::new(context, fleet, &observed, content);
+    let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
+
+    let planned = journal.as_ref().map(|journal| planner.plan(journal));
+
+    let (applied, found) = apply::apply(context, fleet, planned, &decision, troubles.is_empty()).await?;
+    troubles.extend(found);
+
+    let request = &observed.request;
+    let (acted, found) =
+        act::carry_out(context, fleet, &connections, journal.as_ref(), request, &decision).await;
+    troubles.extend(found);
+
+    let changed = applied.changed || acted;
+    let outcome = report::Outcome {
+        fleet,
+        observed: &observed,
+        decision: &decision,
+        journal: journal.as_ref(),
+        applied: &applied,
+        certificates: certificates.as_ref().map(|c| c.listed.as_slice()).unwrap_or_default(),
+        troubles,
+        now: Time(at),
+    };
+    let (after, dropped) = report::report(context, resource, before, outcome, memory.dropped).await?;
+
+    let moved = if changed || *before != after { Some(Instant::now()) } else { memory.moved };
+    let pause = pause(context, moved, changed, &after);
+    let memory = Memory {
+        uid: memory.uid,
+        moved,
+        certificates: certificate_cache,
+        credentials: credential_cache,
+        connections,
+        dropped,
+    };
+    Ok((memory, pause))
+}
