@@ -4,11 +4,13 @@
 
 mod absence;
 mod config_map_store;
+mod coverage;
 mod error;
 mod object;
 mod ownership;
 mod secret_store;
 mod seen;
+mod table;
 mod watch;
 
 pub(crate) use absence::Absence;
@@ -16,5 +18,6 @@ pub(crate) use config_map_store::{ConfigMapStore, bytes, documents, request};
 pub(crate) use error::ObjectError;
 pub(crate) use object::{SeenObject, short_hash};
 pub(crate) use secret_store::{SecretContent, SecretStore};
-pub(crate) use seen::{Children, Key, Seen, Written};
+pub(crate) use seen::Seen;
+pub(crate) use table::{Children, Key, Written};
 pub(crate) use watch::watch;

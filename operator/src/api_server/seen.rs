@@ -1,81 +1,23 @@
-//! Our objects in the cluster: a few bytes for each, kept up to date by watches. With hundreds of fleets, whole objects would be most of the operator's
-//! memory, and reading them in each pass most of the API server's work.
+//! Our objects in the cluster, kept up to date by watches. Reading them in each pass would be most of the API server's work.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use strum::VariantArray as _;
 use tokio::sync::watch;
 
 use super::absence::Absence;
+use super::coverage::Coverage;
 use super::error::ObjectError;
 use super::object::SeenObject;
+use super::table::{Children, Key, Table, Written};
 use crate::kinds::Kind;
 use crate::observe::ChildSeen;
 
-/// Names one object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
-    /// Its namespace.
-    pub namespace: String,
-    /// The resource that it belongs to.
-    pub vault: String,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-}
-
-impl Key {
-    fn resource(&self) -> (String, String) {
-        (self.namespace.clone(), self.vault.clone())
-    }
-
-    fn object(&self) -> (Kind, Box<str>) {
-        (self.kind, self.name.as_str().into())
-    }
-}
-
-/// One object as it was seen last, and as it was when it was applied.
-struct Entry {
-    object: SeenObject,
-    applied: Option<Written>,
-    /// Its state, where that is the fleet's too.
-    child: Option<ChildSeen>,
-}
-
-/// Kind → name → what is seen of it.
-pub(crate) type Children = BTreeMap<Kind, BTreeMap<String, ChildSeen>>;
-
-/// The applied content and the fields that were ours right after it. A later change is drift, and the next pass undoes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// Hash of what was applied.
-    pub hash: u64,
-    /// [`SeenObject::fields`] right after it.
-    pub fields: u64,
-}
-
-/// Why a kind is not seen now.
-#[derive(Clone)]
-struct Blind {
-    why: String,
-    forbidden: bool,
-}
-
 #[derive(Default)]
 struct Inner {
-    /// Namespace and resource → kind and name → object. Two levels, so that a resource's name is not stored with each of its objects.
-    objects: BTreeMap<(String, String), BTreeMap<(Kind, Box<str>), Entry>>,
-    /// Kinds that were listed once, with the watched namespace (empty for all). The cluster knows them.
-    listed: HashSet<(Kind, String)>,
-    /// Kinds with one answer to a list, good or bad.
-    tried: HashSet<(Kind, String)>,
-    /// Kinds that can't be listed, and why.
-    absent: HashMap<(Kind, String), Absence>,
-    /// Watches of children that fail now, and the error that a pass reports.
-    blind: HashMap<(Kind, String), Blind>,
+    objects: Table,
+    coverage: Coverage,
 }
 
 /// Our objects in the cluster. Cheap to clone.
@@ -98,141 +40,78 @@ impl Seen {
 
     /// One object, and what was applied to it.
     pub(crate) fn get(&self, key: &Key) -> Option<(SeenObject, Option<Written>)> {
-        let inner = self.lock();
-        let entry = inner.objects.get(&key.resource())?.get(&key.object())?;
-        Some((entry.object, entry.applied))
+        self.lock().objects.get(key)
     }
 
     /// Records the server's answer to a write, so that the next pass does not depend on the watch's speed.
-    pub(crate) fn put(&self, key: &Key, object: SeenObject, applied: Written) {
-        let mut inner = self.lock();
-        let ours = inner.objects.entry(key.resource()).or_default();
-        let child = ours.remove(&key.object()).and_then(|e| e.child);
-        ours.insert(key.object(), Entry { object, applied: Some(applied), child });
+    pub(crate) fn put(&self, key: &Key, object: SeenObject, written: Written) {
+        self.lock().objects.put(key, object, written);
     }
 
     /// Kinds and names of all objects of a resource.
     pub(crate) fn of(&self, namespace: &str, vault: &str) -> Vec<(Kind, String, SeenObject)> {
-        let inner = self.lock();
-        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
-        ours.into_iter().flatten().map(|((kind, name), e)| (*kind, name.to_string(), e.object)).collect()
+        self.lock().objects.of(namespace, vault)
     }
 
     /// Pods, workloads and volume claims of a resource. An error while one of those kinds can't be watched, because its state may be stale.
     pub(crate) fn children(&self, namespace: &str, vault: &str) -> Result<Children, ObjectError> {
         let inner = self.lock();
-        let blind = inner.blind.iter().find(|((_, place), _)| place.is_empty() || place == namespace);
-        if let Some(((kind, _), Blind { why, forbidden })) = blind {
-            return Err(ObjectError::Unseen { kind: kind.name(), why: why.clone(), forbidden: *forbidden });
-        }
-        let mut children = Children::default();
-        let ours = inner.objects.get(&(namespace.to_owned(), vault.to_owned()));
-        for ((kind, name), entry) in ours.into_iter().flatten() {
-            if let Some(child) = &entry.child {
-                children.entry(*kind).or_default().insert(name.to_string(), child.clone());
-            }
-        }
-        Ok(children)
+        inner.coverage.sees_children(namespace)?;
+        Ok(inner.objects.children(namespace, vault))
     }
 
     /// Forgets what was applied to the objects of a deleted resource.
     pub(crate) fn forget(&self, namespace: &str, vault: &str) {
-        let mut inner = self.lock();
-        let ours = inner.objects.get_mut(&(namespace.to_owned(), vault.to_owned()));
-        ours.into_iter().flatten().for_each(|(_, entry)| entry.applied = None);
+        self.lock().objects.forget_written(namespace, vault);
     }
 
     /// Does the cluster know the kind, and may we list it?
     pub(crate) fn knows(&self, kind: Kind) -> bool {
-        self.lock().listed.iter().any(|(k, _)| *k == kind)
+        self.lock().coverage.knows(kind)
     }
 
     /// Why the kind is unknown. None if it is known.
     pub(crate) fn absence(&self, kind: Kind) -> Option<Absence> {
-        let inner = self.lock();
-        let known = inner.listed.iter().any(|(k, _)| *k == kind);
-        inner.absent.iter().find(|((k, _), _)| *k == kind && !known).map(|(_, why)| *why)
+        self.lock().coverage.absence(kind)
     }
 
     /// Waits until every built-in kind was listed in each namespace and every optional one had an answer. The plan must not depend on which watch is faster,
     /// and a broken optional kind must not hold up the others.
     pub(crate) async fn ready(&self, namespaces: &[String]) {
         let mut changes = self.changes.subscribe();
-        loop {
-            let missing = {
-                let inner = self.lock();
-                let mut pairs =
-                    Kind::VARIANTS.iter().flat_map(|k| namespaces.iter().map(move |n| (*k, n.clone())));
-                pairs.any(|(k, n)| {
-                    let answered = if k.optional() { &inner.tried } else { &inner.listed };
-                    !answered.contains(&(k, n))
-                })
-            };
-            if !missing || changes.changed().await.is_err() {
+        while !self.lock().coverage.is_complete(namespaces) {
+            if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
     /// Records what a watch reports. Returns true if it is news. Our own writes are not.
-    pub(crate) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
-        let mut inner = self.lock();
-        let ours = inner.objects.entry(key.resource()).or_default();
-        let before = ours.remove(&key.object());
-        let news = before.as_ref().is_none_or(|b| b.object != object || b.child != child);
-        ours.insert(key.object(), Entry { object, applied: before.and_then(|b| b.applied), child });
-        news
+    pub(super) fn take(&self, key: &Key, object: SeenObject, child: Option<ChildSeen>) -> bool {
+        self.lock().objects.take(key, object, child)
     }
 
     /// It is gone.
-    pub(crate) fn remove(&self, key: &Key) {
-        let mut inner = self.lock();
-        let resource = key.resource();
-        if let Some(ours) = inner.objects.get_mut(&resource) {
-            ours.remove(&key.object());
-            if ours.is_empty() {
-                inner.objects.remove(&resource);
-            }
-        }
+    pub(super) fn remove(&self, key: &Key) {
+        self.lock().objects.remove(key);
     }
 
-    /// A list is complete. Objects that it did not name are gone.
-    pub(crate) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
+    /// A list is complete. Table that it did not name are gone.
+    pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
-        inner.objects.retain(|(place, _), ours| {
-            if namespace.is_empty() || place == namespace {
-                ours.retain(|(k, name), _| *k != kind || names.contains(&(place.clone(), name.to_string())));
-            }
-            !ours.is_empty()
-        });
-        inner.listed.insert((kind, namespace.to_owned()));
-        inner.tried.insert((kind, namespace.to_owned()));
-        inner.absent.remove(&(kind, namespace.to_owned()));
-        inner.blind.remove(&(kind, namespace.to_owned()));
+        inner.objects.retain(kind, namespace, names);
+        inner.coverage.listed(kind, namespace);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
 
     /// Records that the kind can't be watched now, and the error. An optional kind that is gone, or that we may no longer list, is neither planned nor
     /// pruned.
-    pub(crate) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
+    pub(super) fn failed(&self, kind: Kind, namespace: &str, absence: Option<Absence>, why: String) {
         let mut inner = self.lock();
-        let pair = (kind, namespace.to_owned());
-        if kind.child() {
-            let forbidden = absence == Some(Absence::Forbidden);
-            inner.blind.insert(pair.clone(), Blind { why, forbidden });
+        if inner.coverage.failed(kind, namespace, absence, why) {
+            inner.objects.retain(kind, namespace, &HashSet::new());
         }
-        if let Some(why) = absence.filter(|_| kind.optional()) {
-            inner.objects.retain(|(place, _), ours| {
-                if namespace.is_empty() || place == namespace {
-                    ours.retain(|(k, _), _| *k != kind);
-                }
-                !ours.is_empty()
-            });
-            inner.listed.remove(&pair);
-            inner.absent.insert(pair.clone(), why);
-        }
-        inner.tried.insert(pair);
         drop(inner);
         self.changes.send_modify(|n| *n += 1);
     }
@@ -263,7 +142,7 @@ mod tests {
         assert!(!seen.take(&a, seen_object(1), None));
         assert!(seen.take(&a, seen_object(2), None), "somebody has changed it");
         assert_eq!(
-            seen.get(&a).unwrap().1.map(|applied| applied.hash),
+            seen.get(&a).unwrap().1.map(|written| written.hash),
             Some(7),
             "what was applied is remembered"
         );

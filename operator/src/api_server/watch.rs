@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::absence::Absence;
 use super::object::SeenObject;
-use super::seen::{Key, Seen};
+use super::seen::Seen;
+use super::table::Key;
 use crate::kinds::Kind;
 use crate::labels::{MANAGED_BY, MANAGER, VAULT};
 use crate::observe::{ChildSeen, child_seen};
