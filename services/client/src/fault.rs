@@ -72,7 +72,7 @@ impl Fault {
             Code::FreshToken => return Ok(Cause::FreshToken),
             // Another device has used a try since this one asked how many are left. Ask again, and then the user.
             Code::LastTry => return Ok(Cause::Vault("only the last try is left".into())),
-            Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale => {
+            Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale | Code::Busy | Code::Full => {
                 let why = match code {
                     Code::TooFewRegions => "too few regions answered: ",
                     _ => "",

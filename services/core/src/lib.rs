@@ -7,6 +7,7 @@
 
 pub mod account;
 mod apply;
+pub mod bounds;
 pub mod command;
 pub mod document;
 pub mod effect;

@@ -12,7 +12,7 @@ use crate::proto::inner as p;
 /// The longest validity of a certificate: 24 h in milliseconds.
 pub const MAX_VALIDITY_MS: u64 = 24 * 3600 * 1000;
 /// The most bytes of an encoded certificate.
-pub const MAX_CERTIFICATE: usize = 512;
+pub const MAX_CERTIFICATE: usize = bkv_core::bounds::CERTIFICATE;
 
 /// Why a boot certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod bounds;
 pub mod channel;
 pub mod convert;
 pub mod documents;

@@ -29,6 +29,7 @@ struct Inner {
     /// Rises when a vault dies, so that connections of its old process end.
     lives: Vec<u64>,
     listening: Vec<Option<mpsc::Sender<BoxStream>>>,
+    connections: u64,
 }
 
 /// The whole network. Cheap to clone.
@@ -47,8 +48,8 @@ pub fn address(vault: usize) -> SocketAddr {
 
 impl Hub {
     pub fn new(n: usize, runtime: tokio::runtime::Handle) -> Self {
-        let inner =
-            Inner { rules: HashMap::new(), lives: vec![0; n], listening: (0..n).map(|_| None).collect() };
+        let (rules, lives) = (HashMap::new(), vec![0; n]);
+        let inner = Inner { rules, lives, listening: (0..n).map(|_| None).collect(), connections: 0 };
         Self { inner: Arc::new(Mutex::new(inner)), changed: Arc::new(watch::Sender::new(0)), runtime }
     }
 
@@ -90,6 +91,11 @@ impl Hub {
 
     pub fn of(&self, vault: usize) -> Arc<dyn Network> {
         Arc::new(Port { hub: self.clone(), me: vault, life: self.lock().lives[vault] })
+    }
+
+    /// Connections made so far. A vault connects again only when a connection has ended.
+    pub fn connections(&self) -> u64 {
+        self.lock().connections
     }
 
     pub fn rule_of(&self, from: usize, to: usize) -> Rule {
@@ -135,6 +141,7 @@ impl Network for Port {
             let wire = Wire { hub: hub.clone(), ends: [self.me, to], lives };
             hub.runtime.spawn(wire.run(a, b));
             ear.send(Box::new(theirs)).await.map_err(|_| refused())?;
+            self.hub.lock().connections += 1;
             Ok(Box::new(mine) as BoxStream)
         })
     }

@@ -139,5 +139,5 @@ impl Simulation {
 /// Refusals that a client answers by repeating the request.
 pub fn passing(code: p::refused::Code) -> bool {
     use p::refused::Code;
-    matches!(code, Code::Unavailable | Code::TooFewRegions | Code::Stale | Code::Rate)
+    matches!(code, Code::Unavailable | Code::TooFewRegions | Code::Stale | Code::Rate | Code::Busy)
 }

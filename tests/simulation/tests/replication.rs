@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::account::Manifest;
-use bkv_core::command::{Command, Expire, Init, NewDocuments};
+use bkv_core::command::{Command, Confirm, Expire, Init, NewDocuments, RegionSignature};
 use bkv_core::document::{Admission, Member};
 use bkv_core::effect::{Outcome, Refusal};
-use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Slot};
+use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Signature, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_fixtures::SoftwareIdentity;
@@ -249,6 +249,42 @@ async fn s23_after_all_power_was_lost_the_roll_call_elects() {
     fleet.start(2).await;
     let after = fleet.propose(0, harmless(2)).await;
     assert!(after.index > before.index);
+}
+
+/// As large as a client can make a command, and refused by every replica alike.
+fn large(n: u16) -> Command {
+    let mut account = [0; 32];
+    account[30..].copy_from_slice(&n.to_be_bytes());
+    let ack = RegionSignature { slot: Slot(1), certificate: vec![7; 512], signature: Signature([7; 64]) };
+    Command::Confirm(Confirm {
+        account: AccountId(account),
+        reg_id: RegId([1; 16]),
+        record: Hash([2; 32]),
+        acknowledgements: vec![ack; 15],
+        signature: Signature([3; 64]),
+        subject: Hash([4; 32]),
+    })
+}
+
+/// S50: a follower that was away gets many large entries in appends that a frame between vaults can carry. Nothing but the log brings them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s50_a_follower_behind_big_entries_catches_up() {
+    let mut fleet = Fleet::up(3).await;
+    let before = fleet.propose(0, harmless(1)).await.index;
+    let leader = fleet.leader().await;
+    let away = (leader + 1) % 3;
+    fleet.stop(away).await;
+    let replica = fleet.replica(leader);
+    let mut last = before;
+    while last < before + 24 {
+        let many = (0..500).map(|n| replica.propose(large(n), soon(60)));
+        let done = futures_util::future::join_all(many).await;
+        last = done.into_iter().map(|c| c.unwrap().index).max().unwrap();
+    }
+    fleet.start(away).await;
+    fleet.replica(away).wait_applied(last, soon(120)).await.unwrap();
+    fleet.phase(away, |p| *p == Phase::Verified).await;
+    assert_eq!(fleet.replica(leader).purged(), 0, "the entries must be in the log still");
 }
 
 /// S24: a vault that starts from an older copy of its own disk is quarantined, and the others go on.

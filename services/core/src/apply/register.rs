@@ -8,11 +8,14 @@
 
 use crate::account::{Account, Live, Stored};
 use crate::apply::{Change, Changed, Step, missing};
-use crate::command::{Confirm, OwnerSignature, Store};
+use crate::bounds;
+use crate::command::{Command, Confirm, OwnerSignature, Store};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::fleet::{At, Fleet};
 use crate::id::{Generation, Ordinal, Slot};
 use crate::record::{KsfParams, Record, shares_hash};
 use crate::statement::{self, Operation, Owned};
+use crate::verify::Verifier;
 
 /// The most bytes of a record's encrypted backup key.
 const MAX_CIPHERTEXT: usize = 256;
@@ -126,7 +129,7 @@ fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refu
         && usize::from(r.threshold) == r.commitments.len()
         && c.shares.len() == slots
         && c.shares.iter().zip(1u8..).all(|(share, slot)| share.slot == Slot(slot))
-        && c.shares.iter().all(|s| s.enc.len() <= 64 && s.ct.len() <= 96);
+        && c.shares.iter().all(|s| s.enc.len() <= bounds::SHARE_KEY && s.ct.len() <= bounds::SHARE_TEXT);
     let sizes = r.upload.len() == Record::UPLOAD_LEN
         && r.ciphertext.len() <= MAX_CIPHERTEXT
         && r.encode().len() <= Record::MAX_LEN;
@@ -186,5 +189,27 @@ pub(crate) fn check_owner(
         Ok(())
     } else {
         Err(Refusal::Owner)
+    }
+}
+
+/// True if the live owner key signed this command of the account.
+pub fn owner_signed(
+    fleet: &Fleet,
+    at: At,
+    account: &Account,
+    command: &Command,
+    verifier: &dyn Verifier,
+) -> bool {
+    let (Some(id), Some(live)) = (command.account(), account.live.as_ref()) else { return false };
+    let step = Step { fleet, at, id, verifier };
+    let is_signed =
+        |signature: &OwnerSignature, what: &Operation<'_>| check_owner(&step, live, signature, what).is_ok();
+    match command {
+        Command::Store(c) => {
+            c.owner.as_ref().is_some_and(|o| is_signed(o, &Operation::Register(&c.record.hash())))
+        }
+        Command::SetManifest(c) => is_signed(&c.owner, &Operation::SetManifest(&c.manifest)),
+        Command::Delete(c) => is_signed(&c.owner, &Operation::Delete),
+        _ => false,
     }
 }

@@ -13,6 +13,7 @@ use bkv_wire::frame::MAX_PEER_FRAME;
 use bkv_wire::proto::peer as p;
 use futures_util::StreamExt as _;
 use parking_lot::{Mutex, MutexGuard};
+use prost::Message as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{ReadHalf, WriteHalf};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
+use crate::raft::sizes::FRAME;
 
 /// Most calls waiting to be written.
 const QUEUE: usize = 4096;
@@ -247,23 +249,37 @@ async fn write_calls(
     std::io::ErrorKind::BrokenPipe.into()
 }
 
-/// Writes the calls that wait, all Raft calls among them in one frame.
+/// Writes the calls that wait, all Raft calls among them in one frame, or in a few if they are large.
 async fn write_waiting(
     writer: &mut frames::Writer<WriteHalf<TlsStream<BoxStream>>>,
     first: Out,
     calls: &mut mpsc::Receiver<Out>,
 ) -> std::io::Result<()> {
-    let mut raft = Vec::new();
+    let mut raft = Gathered::default();
     let mut next = Some(first);
     while let Some(out) = next {
         match out {
             Out::Call(id, body) => writer.put(&p::Message { id, body: Some(body) })?,
-            Out::Raft(call) => raft.push(call),
+            Out::Raft(call) => raft.add(call),
         }
-        next = if writer.is_full() { None } else { calls.try_recv().ok() };
+        next = if writer.is_full() || raft.bytes >= FRAME { None } else { calls.try_recv().ok() };
     }
-    if !raft.is_empty() {
-        writer.put(&p::Message { id: 0, body: Some(Body::Raft(p::RaftCalls { calls: raft })) })?;
+    if !raft.calls.is_empty() {
+        writer.put(&p::Message { id: 0, body: Some(Body::Raft(p::RaftCalls { calls: raft.calls })) })?;
     }
     writer.flush().await
+}
+
+/// The Raft calls of one frame.
+#[derive(Default)]
+struct Gathered {
+    calls: Vec<p::RaftCall>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, call: p::RaftCall) {
+        self.bytes = self.bytes.saturating_add(call.encoded_len());
+        self.calls.push(call);
+    }
 }

@@ -14,6 +14,7 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::sizes::APPEND_SENT;
 use super::types::{
     Entry, LogId, TypeConfig, Vote, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out,
 };
@@ -222,21 +223,33 @@ impl Log {
         changes
     }
 
-    fn read_range(&self, from: u64, to: u64) -> Result<Vec<Entry>, StoreError> {
+    /// The entries of a range, but no more after `most` bytes. A range that is not empty gives at least one.
+    fn read_range(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
         let mut found = Vec::new();
+        let mut bytes = 0usize;
         let first_recent = {
             let inner = self.lock();
             inner.recent.keys().next().copied().unwrap_or(u64::MAX)
         };
         for index in from..to.min(first_recent) {
             if let Some(row) = self.store.get(&Place::numbered(Table::Log, self.shard, index))? {
+                if !found.is_empty() && bytes.saturating_add(row.len()) > most {
+                    return Ok(found);
+                }
+                bytes = bytes.saturating_add(row.len());
                 found.push(read_row(&row)?.0);
             }
         }
         let inner = self.lock();
         let start = from.max(first_recent);
         if start < to {
-            found.extend(inner.recent.range(start..to).map(|(_, (e, ..))| e.clone()));
+            for (e, _, size) in inner.recent.range(start..to).map(|(_, recent)| recent) {
+                if !found.is_empty() && bytes.saturating_add(*size) > most {
+                    break;
+                }
+                bytes = bytes.saturating_add(*size);
+                found.push(e.clone());
+            }
         }
         Ok(found)
     }
@@ -302,7 +315,12 @@ impl RaftLogReader<TypeConfig> for Log {
     ) -> Io<Vec<Entry>> {
         let (from, to) = bounds(&range);
         let to = to.min(self.last().map_or(0, |(l, _)| l.index + 1));
-        self.read_range(from, to).map_err(|e| io_error(ErrorVerb::Read, &e))
+        self.read_range(from, to, usize::MAX).map_err(|e| io_error(ErrorVerb::Read, &e))
+    }
+
+    /// The entries of one append. openraft sends the rest in the next ones.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Io<Vec<Entry>> {
+        self.read_range(start, end, APPEND_SENT).map_err(|e| io_error(ErrorVerb::Read, &e))
     }
 }
 

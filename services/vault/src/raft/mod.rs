@@ -12,6 +12,7 @@ mod machine;
 pub(crate) mod network;
 mod recent;
 pub mod rows;
+pub(crate) mod sizes;
 pub mod snapshot;
 pub mod state;
 pub mod types;

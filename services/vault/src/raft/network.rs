@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +58,26 @@ impl RaftNetworkFactory<TypeConfig> for Net {
     type Network = Conn;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Conn {
-        Conn { net: self.clone(), target: NodeId(target) }
+        Conn { net: self.clone(), target: NodeId(target), sent: Mutex::default() }
     }
 }
 
 pub(crate) struct Conn {
     net: Net,
     target: NodeId,
+    /// The mutex only makes the future `Sync`. Nobody else uses it.
+    sent: Mutex<Option<Sent>>,
+}
+
+/// An append whose answer has not arrived.
+///
+/// openraft waits one heartbeat interval for it, whatever the time limit, and then asks for the same entries again. Large entries need longer than that on a
+/// slow line. Sending them again each time would never end, so the next call waits for the answer to what was sent.
+struct Sent {
+    vote: Vote,
+    previous: Option<LogId>,
+    last: LogId,
+    answer: Pin<Box<dyn Future<Output = Result<p::raft_answer::Answer, PeerError>> + Send>>,
 }
 
 type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
@@ -89,8 +103,49 @@ impl Conn {
     }
 
     async fn raft(&self, call: p::raft_call::Call, ttl: Duration) -> Result<p::raft_answer::Answer, Failed> {
-        let call = p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) };
+        let call = self.call(call);
         self.net.peers.raft(self.target, call, Instant::now() + ttl).await.map_err(|e| failed(&e))
+    }
+
+    fn call(&self, call: p::raft_call::Call) -> p::RaftCall {
+        p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) }
+    }
+
+    /// Sends entries up to `last`, or waits on for the answer to an earlier append that begins alike. Returns the answer and how far that append reaches.
+    async fn append(
+        &mut self,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+        last: LogId,
+        ttl: Duration,
+    ) -> Result<(p::raft_answer::Answer, LogId), Failed> {
+        let (vote, previous) = (rpc.vote, rpc.prev_log_id);
+        let begun = |s: &Sent| s.vote == vote && s.previous == previous && s.last <= last;
+        let sent = match self.sent.get_mut().take().filter(begun) {
+            Some(sent) => sent,
+            None => {
+                let call = self.call(p::raft_call::Call::Append(self.message(rpc)));
+                let (peers, target, deadline) = (self.net.peers.clone(), self.target, Instant::now() + ttl);
+                let answer = Box::pin(async move { peers.raft(target, call, deadline).await });
+                Sent { vote, previous, last, answer }
+            }
+        };
+        // It stays there if openraft drops this call.
+        let sent = self.sent.get_mut().insert(sent);
+        let answer = sent.answer.as_mut().await;
+        let reached = sent.last;
+        *self.sent.get_mut() = None;
+        Ok((answer.map_err(|e| failed(&e))?, reached))
+    }
+
+    fn message(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> p::AppendEntries {
+        let chain = rpc.prev_log_id.as_ref().and_then(|id| self.net.state.log.chain_at(id).ok().flatten());
+        p::AppendEntries {
+            vote: Some(vote_out(&rpc.vote)),
+            previous: rpc.prev_log_id.as_ref().map(log_id_out),
+            previous_chain: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
+            entries: rpc.entries.iter().map(entry_out).collect(),
+            committed: rpc.leader_commit.as_ref().map(log_id_out),
+        }
     }
 
     async fn send_snapshot(
@@ -155,20 +210,19 @@ impl RaftNetwork<TypeConfig> for Conn {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
-        let log = &self.net.state.log;
-        let chain = rpc.prev_log_id.as_ref().and_then(|id| log.chain_at(id).ok().flatten());
-        let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
-        let call = p::AppendEntries {
-            vote: Some(vote_out(&rpc.vote)),
-            previous: rpc.prev_log_id.as_ref().map(log_id_out),
-            previous_chain: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
-            entries: rpc.entries.iter().map(entry_out).collect(),
-            committed: rpc.leader_commit.as_ref().map(log_id_out),
-        };
         // A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
-        let ttl =
-            option.hard_ttl().max(Duration::from_millis(if rpc.entries.is_empty() { 300 } else { 2000 }));
-        let answer = self.raft(p::raft_call::Call::Append(call), ttl).await?;
+        let ttl = |ms| option.hard_ttl().max(Duration::from_millis(ms));
+        let all = rpc.entries.last().map(|e| e.log_id);
+        let (answer, last) = match all {
+            Some(last) => {
+                let (answer, reached) = self.append(&rpc, last, ttl(2000)).await?;
+                (answer, Some(reached))
+            }
+            None => {
+                let call = p::raft_call::Call::Append(self.message(&rpc));
+                (self.raft(call, ttl(300)).await?, rpc.prev_log_id)
+            }
+        };
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));
         };
@@ -180,7 +234,11 @@ impl RaftNetwork<TypeConfig> for Conn {
         Ok(match a.result.ok_or_else(|| garbled(&Malformed("append answer")))? {
             R::Success(_) => {
                 saw(last);
-                AppendEntriesResponse::Success
+                // What was sent earlier may end before what is asked for now.
+                match all.filter(|_| last != all) {
+                    Some(_) => AppendEntriesResponse::PartialSuccess(last),
+                    None => AppendEntriesResponse::Success,
+                }
             }
             R::Partial(id) => {
                 let id = (id.term > 0 || id.index > 0).then(|| log_id_in(&id));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bkv_core::bounds::Oversized;
 use bkv_core::command::Batch;
 use bkv_core::id::{NodeId, Time};
 use bkv_wire::proto::peer as p;
@@ -12,6 +13,7 @@ use super::handle::Replica;
 use super::status::Phase;
 use crate::peer::Body;
 use crate::raft::bounds::{Bounds, OutOfBounds};
+use crate::raft::sizes::{self, APPEND, COMMANDS, ENTRY};
 use crate::raft::types::{Entry, LogId, Membership, Vote};
 
 /// Why entries or a snapshot do not reach the log.
@@ -33,10 +35,30 @@ pub(super) enum Inadmissible {
     Settled(u64, LogId),
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
+    #[error("an entry with {0}")]
+    Command(#[from] Oversized),
+    #[error("an entry of {0} bytes, at most {ENTRY} are allowed")]
+    Entry(usize),
+    #[error("an entry of {0} commands, at most {COMMANDS} are allowed")]
+    Commands(usize),
+    #[error("an append of {0} bytes, at most {APPEND} are allowed")]
+    Append(usize),
 }
 
 /// Entries whose time is further ahead of this vault's clock are refused on arrival.
 const AHEAD_MS: u64 = 30_000;
+
+/// Refuses bytes that would fill the log, or that this replica, as a leader, could not send to a follower that was away. Before anything is decoded.
+fn in_size(entries: &[Entry]) -> Result<(), Inadmissible> {
+    let mut all = 0usize;
+    for size in entries.iter().map(sizes::of) {
+        if size > ENTRY {
+            return Err(Inadmissible::Entry(size));
+        }
+        all = all.saturating_add(size);
+    }
+    if all > APPEND { Err(Inadmissible::Append(all)) } else { Ok(()) }
+}
 
 pub(super) fn refuse(reason: impl Into<String>) -> Body {
     Body::Failed(p::Failed { reason: reason.into() })
@@ -53,12 +75,17 @@ impl Context {
         self.replicas.get(usize::try_from(number).ok()?)
     }
 
-    /// Refuses entries before they reach the log: times in the future, or members that the root did not admit.
+    /// Refuses entries before they reach the log: what is larger than any client can cause, times in the future, or members that the root did not admit.
     pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), Inadmissible> {
+        in_size(entries)?;
         for e in entries {
             match &e.payload {
                 EntryPayload::Normal(b) => {
                     let batch: Batch = minicbor::decode(&b.0)?;
+                    if batch.commands.len() > COMMANDS {
+                        return Err(Inadmissible::Commands(batch.commands.len()));
+                    }
+                    batch.commands.iter().try_for_each(bkv_core::command::Command::check_size)?;
                     self.in_time("an entry", batch.time)?;
                 }
                 EntryPayload::Membership(m) => self.whole(m)?,

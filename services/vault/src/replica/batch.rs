@@ -1,5 +1,5 @@
-//! Batches proposals in front of Raft: all waiting proposals become one entry. openraft syncs the disk once per entry, so batching makes a shard
-//! fast. A few entries are in flight at once. While they are, the next batch grows.
+//! Batches proposals in front of Raft: all waiting proposals become one entry, within a bound of bytes. openraft syncs the disk once per entry, so batching
+//! makes a shard fast. A few entries are in flight at once. While they are, the next batch grows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,16 @@ use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::encoding::cbor;
 use bkv_core::id::{NodeId, Time};
 use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::proposal::{Committed, Proposal, ProposeError, stopping};
+use super::proposal::{Committed, Proposal, ProposeError, Waiting, stopping};
 use super::status::{Phase, ShardStatus};
 use crate::env::Clock;
+use crate::raft::sizes::{BATCH, COMMANDS};
 use crate::raft::types::{Payload, Raft};
 
-/// Most commands in one entry.
-const MOST: usize = 256;
 /// Most entries in flight.
 const UNDER_WAY: usize = 4;
 /// An entry with this many commands shows that many clients are waiting, so the next batch gathers for a moment first. A single proposal never waits.
@@ -41,17 +40,20 @@ pub(crate) async fn run(
 ) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     let mut size = 0;
-    while let Some(first) = proposals.recv().await {
+    let mut held = None;
+    loop {
+        let first = match held.take() {
+            Some(p) => p,
+            None => match proposals.recv().await {
+                Some(p) => p,
+                None => return,
+            },
+        };
         let Ok(permit) = under_way.clone().acquire_owned().await else { return };
         if size >= BUSY {
             sleep(GATHER).await;
         }
-        let mut batch = vec![first];
-        while batch.len() < MOST
-            && let Ok(p) = proposals.try_recv()
-        {
-            batch.push(p);
-        }
+        let batch = gather(first, &mut held, || proposals.try_recv().ok());
         size = batch.len();
         let lead = {
             let s = status.borrow_and_update();
@@ -72,11 +74,11 @@ pub(crate) async fn run(
                 _ => ProposeError::NotLeader(leader),
             };
             for p in batch {
-                let _ = p.done.send(Err(why.clone()));
+                p.waiting.answer(Err(why.clone()));
             }
             continue;
         };
-        let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.done)).unzip();
+        let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.waiting)).unzip();
         let entry = Batch { time: Time(clock.now_ms()), commands };
         let payload = Payload(cbor(&entry).into());
         tasks.spawn(async move {
@@ -86,11 +88,28 @@ pub(crate) async fn run(
     }
 }
 
-async fn commit(
-    raft: &Raft,
-    payload: Payload,
-    waiting: Vec<oneshot::Sender<Result<Committed, ProposeError>>>,
-) {
+/// The proposals of the next entry: those that wait, up to the bounds. One that does not fit is held for the entry after.
+fn gather(
+    first: Proposal,
+    held: &mut Option<Proposal>,
+    mut next: impl FnMut() -> Option<Proposal>,
+) -> Vec<Proposal> {
+    let mut bytes = first.size;
+    let mut batch = vec![first];
+    while batch.len() < COMMANDS
+        && let Some(p) = next()
+    {
+        bytes = bytes.saturating_add(p.size);
+        if bytes > BATCH {
+            *held = Some(p);
+            break;
+        }
+        batch.push(p);
+    }
+    batch
+}
+
+async fn commit(raft: &Raft, payload: Payload, waiting: Vec<Waiting>) {
     let result = match raft.client_write(payload).await {
         Ok(r) => Ok((r.data, r.log_id.index)),
         Err(openraft::error::RaftError::APIError(ClientWriteError::ForwardToLeader(f))) => {
@@ -106,13 +125,56 @@ async fn commit(
             let mut outcomes = applied.outcomes.into_iter();
             for w in waiting {
                 let outcome = outcomes.next().unwrap_or(NOT_APPLIED);
-                let _ = w.send(Ok(Committed { outcome, index, time: applied.time }));
+                w.answer(Ok(Committed { outcome, index, time: applied.time }));
             }
         }
         Err(e) => {
             for w in waiting {
-                let _ = w.send(Err(e.clone()));
+                w.answer(Err(e.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use bkv_core::command::{Command, Expire};
+    use bkv_core::id::AccountId;
+
+    use super::*;
+
+    fn proposal(size: usize) -> Proposal {
+        let command = Command::Expire(Expire { account: AccountId([0; 32]) });
+        let (done, _) = tokio::sync::oneshot::channel();
+        Proposal { command, size, waiting: Waiting { done, place: None } }
+    }
+
+    /// The sizes of the batches that `sizes` become.
+    fn batches(sizes: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
+        let mut waiting: VecDeque<Proposal> = sizes.into_iter().map(proposal).collect();
+        let (mut held, mut all) = (None, Vec::new());
+        while let Some(first) = held.take().or_else(|| waiting.pop_front()) {
+            let batch = gather(first, &mut held, || waiting.pop_front());
+            all.push(batch.iter().map(|p| p.size).collect());
+        }
+        all
+    }
+
+    /// S50: large proposals never make a large entry, and none is lost or moved.
+    #[test]
+    fn s50_a_hundred_large_proposals_make_no_large_entry() {
+        let sizes: Vec<usize> = (0..100).map(|i| (200 << 10) + i).collect();
+        let all = batches(sizes.clone());
+        assert!(all.iter().all(|b| b.iter().sum::<usize>() <= BATCH), "{all:?}");
+        assert_eq!(all.concat(), sizes);
+        assert_eq!(all.len(), 20, "five fit into each");
+    }
+
+    #[test]
+    fn small_proposals_are_bounded_by_their_number() {
+        let all = batches(vec![100; 2 * COMMANDS + 1]);
+        assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [COMMANDS, COMMANDS, 1]);
     }
 }

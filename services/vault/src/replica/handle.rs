@@ -6,14 +6,17 @@ use std::time::Duration;
 use bkv_core::account::Account;
 use bkv_core::command::Command;
 use bkv_core::effect::Event;
+use bkv_core::encoding::cbor;
 use bkv_core::id::{AccountId, NodeId, RegId, ShardId, Time};
-use bkv_core::shard::Fleet;
+use bkv_core::shard::{At, Fleet, owner_signed};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
-use super::proposal::{Committed, Proposal, ProposeError, late, stopping};
+use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
+use super::under_way::{Place, UnderWay, is_counted};
 use crate::peer::Admitted;
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
@@ -41,6 +44,7 @@ pub struct Replica {
     pub(crate) status: Arc<watch::Sender<ShardStatus>>,
     pub(crate) raft: Arc<watch::Sender<Option<Raft>>>,
     pub(crate) proposals: mpsc::Sender<Proposal>,
+    pub(crate) under_way: Arc<UnderWay>,
     /// Until when this vault stands aside for another leader.
     pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
@@ -75,8 +79,12 @@ impl Replica {
 
     /// Commits a command with a majority and applies it on this vault. Just after an election it waits until a leader is known.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
+        // The other replicas refuse an entry with an oversized command, and then the shard would stand still.
+        command.check_size()?;
+        let place = self.place(&command)?;
+        let size = Zeroizing::new(cbor(&command)).len();
         let (tx, rx) = tokio::sync::oneshot::channel();
-        let proposal = Proposal { command, done: tx };
+        let proposal = Proposal { command, size, waiting: Waiting { done: tx, place } };
         let sent = timeout_at(deadline, self.proposals.send(proposal)).await.map_err(|_| late())?;
         sent.map_err(|_| ProposeError::Unavailable("shutting down".into()))?;
         timeout_at(deadline, rx)
@@ -85,6 +93,22 @@ impl Replica {
                 ProposeError::Unavailable("a majority of the regions did not confirm in time".into())
             })?
             .map_err(|_| ProposeError::Unavailable("shutting down".into()))?
+    }
+
+    /// A place among the account's proposals. None for a command that is not counted.
+    fn place(&self, command: &Command) -> Result<Option<Place>, ProposeError> {
+        let Some(id) = command.account().filter(|_| is_counted(command)) else { return Ok(None) };
+        if self.is_owner_signed(&id, command) {
+            return Ok(None);
+        }
+        self.under_way.enter(id).map(Some).ok_or(ProposeError::Busy)
+    }
+
+    /// True if the live owner key signed the command. An attacker who has only the account's token can't make such a signature.
+    fn is_owner_signed(&self, id: &AccountId, command: &Command) -> bool {
+        let (Some(fleet), Ok(Some(account))) = (self.fleet(), self.account(id)) else { return false };
+        let at = At { shard: self.state.shard, index: 0, time: Time(self.state.clock.now_ms()) };
+        owner_signed(&fleet, at, &account, command, self.state.verifier.as_ref())
     }
 
     /// Waits until this vault has applied up to an index.

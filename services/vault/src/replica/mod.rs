@@ -15,6 +15,7 @@ mod proposal;
 mod snapshot;
 mod staging;
 mod status;
+mod under_way;
 mod voters;
 
 pub use config::{Env, NodeConfig};

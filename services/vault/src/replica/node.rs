@@ -106,6 +106,7 @@ impl Node {
                 status: Arc::new(watch::Sender::new(status)),
                 raft: Arc::new(watch::Sender::new(None)),
                 proposals,
+                under_way: Arc::default(),
                 stepping_down: Arc::default(),
                 admitted: admitted.clone(),
             };

@@ -1,9 +1,12 @@
 //! A command on its way through Raft, and its result.
 
+use bkv_core::bounds::Oversized;
 use bkv_core::command::Command;
 use bkv_core::effect::Outcome;
 use bkv_core::id::{NodeId, Time};
 use tokio::sync::oneshot;
+
+use super::under_way::Place;
 
 /// The result of a committed proposal.
 #[derive(Clone, Debug)]
@@ -28,12 +31,35 @@ pub enum ProposeError {
     /// The shard is halted until an operator has looked at it.
     #[error("halted: {0}")]
     Halted(String),
+    /// The command is larger than any that an honest client causes. It did not reach the log.
+    #[error(transparent)]
+    Oversized(#[from] Oversized),
+    /// Too many proposals of the account are under way. The command did not reach the log.
+    #[error("too many operations of this account are under way: repeat the same request in a moment")]
+    Busy,
 }
 
 /// A command and the channel on which its sender waits.
 pub(crate) struct Proposal {
     pub(crate) command: Command,
+    /// Bytes of the command, encoded.
+    pub(crate) size: usize,
+    pub(crate) waiting: Waiting,
+}
+
+/// The sender of a proposal.
+pub(crate) struct Waiting {
     pub(crate) done: oneshot::Sender<Result<Committed, ProposeError>>,
+    /// The account's place, held until the entry is committed or given up, even if the sender waits no longer.
+    pub(crate) place: Option<Place>,
+}
+
+impl Waiting {
+    pub(crate) fn answer(self, result: Result<Committed, ProposeError>) {
+        // Give the place back first: the sender may propose again as soon as it has its answer.
+        drop(self.place);
+        let _ = self.done.send(result);
+    }
 }
 
 /// Raft has ended on this vault. The process logs the reason and ends.

@@ -7,10 +7,8 @@ use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use parking_lot::Mutex;
 
+use crate::raft::sizes::STAGED;
 use crate::raft::snapshot::{Head, Row};
-
-/// Most snapshot rows that a peer can make this vault stage.
-const MOST: usize = 4 << 20;
 
 /// Why a chunk is refused.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +19,7 @@ pub(super) enum ChunkError {
     OutOfOrder,
     #[error("a row of a snapshot can't be decoded")]
     Row,
-    #[error("a snapshot of more than {MOST} rows")]
+    #[error("more than {STAGED} bytes of snapshots would be held in memory at once")]
     TooLarge,
 }
 
@@ -33,6 +31,8 @@ struct Staged {
     next: u32,
     head: Head,
     rows: Vec<Row>,
+    /// Bytes of the rows as they came. Decoded they take about as many.
+    bytes: usize,
 }
 
 impl Staging {
@@ -49,14 +49,17 @@ impl Staging {
         let before = all.remove(&key);
         let mut staged = if chunk.number == 0 {
             let head = minicbor::decode(&chunk.head).map_err(|_| ChunkError::Head)?;
-            Staged { stream: chunk.stream, next: 0, head, rows: Vec::new() }
+            Staged { stream: chunk.stream, next: 0, head, rows: Vec::new(), bytes: 0 }
         } else {
             before
                 .filter(|s| s.stream == chunk.stream && s.next == chunk.number)
                 .ok_or(ChunkError::OutOfOrder)?
         };
+        // A rooted vault may send a snapshot for each shard at once, and each without end.
+        let others: usize = all.values().map(|s| s.bytes).sum();
         for row in &chunk.rows {
-            if staged.rows.len() >= MOST {
+            staged.bytes = staged.bytes.saturating_add(row.len());
+            if others.saturating_add(staged.bytes) > STAGED {
                 return Err(ChunkError::TooLarge);
             }
             staged.rows.push(minicbor::decode(row).map_err(|_| ChunkError::Row)?);

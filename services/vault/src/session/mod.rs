@@ -21,6 +21,7 @@ use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::statement::ReceiptKind;
 use bkv_crypto::opaque::ServerState;
+use bkv_wire::bounds;
 use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::reply::Result as Answer;
@@ -138,7 +139,12 @@ impl Session {
         self.vault.observer().decrypted(&operation);
         let name = name(&operation);
         let timer = self.vault.metrics().duration.with_label_values(&[name]).start_timer();
-        let result = self.operation(operation).await;
+        let result = match bounds::check(&operation, message.len()) {
+            Ok(()) => self.operation(operation).await,
+            // Every fault of the token gets the same refusal.
+            Err(_) if self.known.is_none() => Ok(reply::token_refused()),
+            Err(oversized) => Err(oversized.into()),
+        };
         timer.observe_duration();
         self.answer(request.id, name, result)
     }
@@ -153,6 +159,10 @@ impl Session {
             Err(ProposeError::Unavailable(why) | ProposeError::Halted(why)) => {
                 (no(p::refused::Code::Unavailable, &why), End::Open)
             }
+            Err(e @ ProposeError::Oversized(_)) => {
+                (no(p::refused::Code::Malformed, &e.to_string()), End::Open)
+            }
+            Err(e @ ProposeError::Busy) => (no(p::refused::Code::Busy, &e.to_string()), End::Open),
         };
         let outcome = reply::outcome(&answer);
         self.vault.metrics().requests.with_label_values(&[name, outcome]).inc();

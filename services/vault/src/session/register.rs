@@ -49,7 +49,14 @@ impl Session {
         if let Some(answer) = self.token_ends(LIFE)? {
             return Ok(answer);
         }
-        let (id, replica, _) = self.known()?;
+        let (id, replica, fleet) = self.known()?;
+        let regions = fleet.documents.admission.members.len();
+        if s.shares.len() != regions {
+            return Ok(malformed(&format!(
+                "store.shares has {} elements, exactly {regions} are needed",
+                s.shares.len()
+            )));
+        }
         let record = match Record::decode(&s.record) {
             Ok(record) => record,
             Err(e) => return Ok(malformed(&e.to_string())),
@@ -152,7 +159,13 @@ impl Session {
         c: &p::Confirm,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
-        let (id, ..) = self.known()?;
+        let (id, _, fleet) = self.known()?;
+        let (sent, regions) = (c.acknowledgements.len(), fleet.documents.admission.members.len());
+        if sent > regions {
+            return Ok(malformed(&format!(
+                "confirm.acknowledgements has {sent} elements, at most {regions} are allowed"
+            )));
+        }
         let parsed = (
             RegId::try_from(&c.reg_id[..]),
             Hash::try_from(&c.record[..]),

@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::error::{DocumentError, field};
 use crate::proto::documents as p;
 
-const MAX_REGIONS: usize = 15;
+const MAX_REGIONS: usize = bkv_core::bounds::REGIONS;
 const MAX_NAME: usize = 64;
 /// DER head of a P-256 SubjectPublicKeyInfo with an uncompressed point (RFC 5480).
 const P256_SPKI: [u8; 27] = [

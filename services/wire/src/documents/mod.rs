@@ -25,7 +25,7 @@ use prost::Message as _;
 use crate::proto::documents as p;
 
 /// The most bytes of a signed document.
-pub const MAX_DOCUMENT: usize = 64 << 10;
+pub const MAX_DOCUMENT: usize = bkv_core::bounds::DOCUMENT;
 
 /// The kind of a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,109 @@
+//! The most bytes that a command may have, field by field.
+//!
+//! A leader checks a command before it proposes it. Every replica checks the entries of its leader before they reach its log. So neither a client nor a rooted
+//! leader can fill the disks with a few large entries, or make one that is too large to be sent to a follower that was away.
+
+use crate::command::Command;
+use crate::record::{Record, SealedShare};
+
+/// The most regions of a fleet.
+pub const REGIONS: usize = 15;
+/// The most bytes of a signed document. A policy may contain the issuer's keys.
+pub const DOCUMENT: usize = 64 << 10;
+/// The most bytes of a record, encoded.
+pub const RECORD: usize = Record::MAX_LEN;
+/// HPKE's encapsulated key and the encrypted share of one sealed share. Our suite needs 32 and 48.
+pub const SHARE_KEY: usize = 64;
+/// See [`SHARE_KEY`].
+pub const SHARE_TEXT: usize = 96;
+/// The most bytes of a boot key's certificate.
+pub const CERTIFICATE: usize = 512;
+/// OPAQUE's registration request (RFC 9807), in our suite.
+pub const REGISTRATION_REQUEST: usize = 32;
+/// OPAQUE's registration response.
+pub const REGISTRATION_RESPONSE: usize = 64;
+/// OPAQUE's first message of a login.
+pub const KE1: usize = 96;
+/// OPAQUE's second message of a login.
+pub const KE2: usize = 384;
+/// OPAQUE's third message of a login.
+pub const KE3: usize = 128;
+
+/// A field is longer than it can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Oversized {
+    /// Too many bytes.
+    #[error("{field} has {len} bytes, at most {most} are allowed")]
+    Bytes {
+        /// Message and field.
+        field: &'static str,
+        /// What it has.
+        len: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// Too many elements.
+    #[error("{field} has {len} elements, at most {most} are allowed")]
+    Elements {
+        /// Message and field.
+        field: &'static str,
+        /// What it has.
+        len: usize,
+        /// The bound.
+        most: usize,
+    },
+}
+
+/// Refuses more than `most` bytes.
+pub const fn bytes(field: &'static str, len: usize, most: usize) -> Result<(), Oversized> {
+    if len > most { Err(Oversized::Bytes { field, len, most }) } else { Ok(()) }
+}
+
+const fn elements(field: &'static str, len: usize, most: usize) -> Result<(), Oversized> {
+    if len > most { Err(Oversized::Elements { field, len, most }) } else { Ok(()) }
+}
+
+fn share(s: &SealedShare) -> Result<(), Oversized> {
+    bytes("store.shares.enc", s.enc.len(), SHARE_KEY)?;
+    bytes("store.shares.ct", s.ct.len(), SHARE_TEXT)
+}
+
+impl Command {
+    /// Refuses a command that no honest leader proposes for any client.
+    pub fn check_size(&self) -> Result<(), Oversized> {
+        match self {
+            Self::Init(c) => documents(&c.documents.admission, &c.documents.policy),
+            Self::Documents(c) => documents(&c.admission, &c.policy),
+            Self::Store(c) => {
+                bytes("store.request", c.request.len(), REGISTRATION_REQUEST)?;
+                bytes("store.response", c.response.len(), REGISTRATION_RESPONSE)?;
+                bytes("store.record", c.record.encode().len(), RECORD)?;
+                elements("store.shares", c.shares.len(), REGIONS)?;
+                c.shares.iter().try_for_each(share)
+            }
+            Self::Confirm(c) => {
+                elements("confirm.acknowledgements", c.acknowledgements.len(), REGIONS)?;
+                c.acknowledgements.iter().try_for_each(|a| {
+                    bytes("confirm.acknowledgements.certificate", a.certificate.len(), CERTIFICATE)
+                })
+            }
+            Self::Begin(c) => {
+                elements("begin.permits", c.permits.len(), REGIONS)?;
+                c.permits
+                    .iter()
+                    .try_for_each(|p| bytes("begin.permits.certificate", p.certificate.len(), CERTIFICATE))
+            }
+            Self::Finish(c) => {
+                bytes("finish.ke1", c.ke1.len(), KE1)?;
+                bytes("finish.ke2", c.ke2.len(), KE2)?;
+                bytes("finish.ke3", c.ke3.len(), KE3)
+            }
+            Self::GiveUp(_) | Self::Expire(_) | Self::SetManifest(_) | Self::Delete(_) => Ok(()),
+        }
+    }
+}
+
+fn documents(admission: &[u8], policy: &[u8]) -> Result<(), Oversized> {
+    bytes("documents.admission", admission.len(), DOCUMENT)?;
+    bytes("documents.policy", policy.len(), DOCUMENT)
+}

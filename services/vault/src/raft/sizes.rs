@@ -1,0 +1,33 @@
+//! Bounds on bytes in the log and between vaults. All of them are here, because each must fit into the next: a command into a batch, a batch into an append,
+//! appends into a frame, a frame into what the receiver of a frame accepts. A receiver closes the connection when a frame is larger, and that connection
+//! carries the heartbeats of all shards. So one oversized entry would take the leader of every shard of a vault from the other regions.
+
+use super::types::Entry;
+use openraft::EntryPayload;
+
+/// Most commands in one entry.
+pub(crate) const COMMANDS: usize = 256;
+/// Most bytes of the commands in one entry. The largest command has 128 KiB (two documents); a client's has 8 KiB.
+pub(crate) const BATCH: usize = 1 << 20;
+/// Most bytes of an entry that a leader may send: a batch with its time and lengths.
+pub(crate) const ENTRY: usize = BATCH + 4096;
+/// Bytes of entries after which an honest leader ends an append. A follower that catches up gets one append after the other, and heartbeats of other shards
+/// wait behind each of them.
+pub(crate) const APPEND_SENT: usize = 1 << 20;
+/// Most bytes of entries in an append that a follower takes.
+pub(crate) const APPEND: usize = 4 << 20;
+/// Bytes of calls after which a frame between vaults ends. With the last call it is still below [`bkv_wire::frame::MAX_PEER_FRAME`].
+pub(crate) const FRAME: usize = 4 << 20;
+/// Most bytes of snapshot rows that all peers together can make this vault hold in memory.
+pub(crate) const STAGED: usize = 1 << 30;
+
+const _: () = assert!(ENTRY <= APPEND && APPEND_SENT + ENTRY <= APPEND);
+const _: () = assert!(FRAME + APPEND + (1 << 20) <= bkv_wire::frame::MAX_PEER_FRAME);
+
+/// The bytes of an entry's batch.
+pub(crate) fn of(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.0.len(),
+        EntryPayload::Membership(_) | EntryPayload::Blank => 0,
+    }
+}

@@ -1,0 +1,86 @@
+//! Limits how many proposals of one account wait or are being committed at this leader. First come, first served.
+//!
+//! Without the limit one token holder with many streams could fill the queue in front of the log, and with it the log of every region. A proposal that closes
+//! an attempt is never counted: while a thief of the token holds all places, the person's own attempt must still end well. A proposal that the live owner
+//! key signed is not counted either.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use bkv_core::command::Command;
+use bkv_core::id::AccountId;
+use parking_lot::Mutex;
+
+/// Most proposals of one account. A session sends one at a time.
+const MOST: u32 = 4;
+
+/// The proposals under way in one shard.
+#[derive(Default)]
+pub(crate) struct UnderWay(Mutex<HashMap<AccountId, u32>>);
+
+/// A place among the proposals of an account. Dropping it gives it back.
+pub(crate) struct Place {
+    of: Arc<UnderWay>,
+    account: AccountId,
+}
+
+impl UnderWay {
+    /// Takes a place. None if the account has none left.
+    pub(crate) fn enter(self: &Arc<Self>, account: AccountId) -> Option<Place> {
+        let mut all = self.0.lock();
+        let held = all.entry(account).or_insert(0);
+        if *held >= MOST {
+            return None;
+        }
+        *held += 1;
+        Some(Place { of: self.clone(), account })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut held) = self.of.0.lock().entry(self.account) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+}
+
+/// True if a command makes something of the account begin. The others end something, or belong to the fleet.
+pub(super) const fn is_counted(command: &Command) -> bool {
+    match command {
+        Command::Store(_)
+        | Command::Confirm(_)
+        | Command::Begin(_)
+        | Command::SetManifest(_)
+        | Command::Delete(_) => true,
+        Command::Init(_)
+        | Command::Documents(_)
+        | Command::GiveUp(_)
+        | Command::Finish(_)
+        | Command::Expire(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S50: one account has four places, another account its own, and a place that is given back can be taken again.
+    #[test]
+    fn s50_an_account_has_four_places_and_gets_them_back() {
+        let all = Arc::new(UnderWay::default());
+        let (anna, ben) = (AccountId([1; 32]), AccountId([2; 32]));
+        let mut held: Vec<Place> = (0..MOST).map(|_| all.enter(anna).unwrap()).collect();
+        assert!(all.enter(anna).is_none());
+        assert!(all.enter(ben).is_some(), "another account");
+        held.pop();
+        held.push(all.enter(anna).unwrap());
+        assert!(all.enter(anna).is_none());
+        drop(held);
+        assert!(all.0.lock().is_empty(), "nothing is kept of an account with nothing under way");
+    }
+}
