@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::command::{Command, Expire};
+use bkv_core::effect::Outcome;
 use bkv_core::id::Time;
 use bkv_wire::proto::peer as p;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::overdue::Overdue;
 use crate::peer::Body;
 use crate::service::Vault;
 
@@ -20,13 +22,14 @@ pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0u32;
+    let mut overdue = Overdue::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
         turn = turn.wrapping_add(1);
-        expire(&vault).await;
+        expire(&vault, &mut overdue).await;
         if turn.is_multiple_of(10) {
             clocks(&vault).await;
             vault.propose_documents().await;
@@ -40,16 +43,22 @@ pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     }
 }
 
-async fn expire(vault: &Vault) {
+async fn expire(vault: &Vault, overdue: &mut Overdue) {
     let now = Time(vault.now_ms());
     for replica in vault.node().replicas() {
         if !replica.status().borrow().lead {
             continue;
         }
-        for account in replica.due(now, 64) {
-            let _ = replica
-                .propose(Command::Expire(Expire { account }), Instant::now() + Duration::from_secs(2))
-                .await;
+        let accounts = overdue.next(replica.shard(), Instant::now(), |most| replica.due(now, most));
+        let deadline = Instant::now() + Duration::from_secs(2);
+        // All at once: they share an entry, and one that is not committed in time costs the others nothing.
+        let proposed = accounts.into_iter().map(|account| async move {
+            (account, replica.propose(Command::Expire(Expire { account }), deadline).await)
+        });
+        for (account, committed) in futures_util::future::join_all(proposed).await {
+            if committed.is_ok_and(|c| matches!(c.outcome, Outcome::Refused(_))) {
+                overdue.refused(replica.shard(), account, Instant::now());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod forensics;
 pub mod health;
 pub mod keeper;
 pub mod metrics;
+mod overdue;
 pub mod peer;
 mod pin;
 pub mod raft;
