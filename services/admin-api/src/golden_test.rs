@@ -43,6 +43,7 @@ fn the_status() {
         admission: Some(1),
         policy: Some(2),
         rollback_protection: RollbackProtection::MajorityOnly,
+        volume: Some(Volume { free: 5, size: 9, keep_free: 6, full: true, reserve: true }),
         notes: vec!["development root".into()],
     };
     golden(
@@ -52,7 +53,8 @@ fn the_status() {
             "capabilities": ["EcdsaP256", "DataObjects"], "initialised": true,
             "shards": [{ "shard": 3, "phase": "verified", "leads": true, "leader": "eu-west", "term": 2, "applied": 9, "purged": 4 }],
             "token": "down", "token_error": "no such token", "fingerprints": { "delivery": "d" }, "issuer_keys_read": 0,
-            "admission": 1, "policy": 2, "rollback_protection": "MajorityOnly", "notes": ["development root"],
+            "admission": 1, "policy": 2, "rollback_protection": "MajorityOnly",
+            "volume": { "free": 5, "size": 9, "keep_free": 6, "full": true, "reserve": true }, "notes": ["development root"],
         }),
     );
 }

@@ -25,5 +25,5 @@ pub use client::{VaultClient, VaultError};
 pub use documents::{FleetMade, Installed, Signed, SteppingDown, kind_of};
 pub use problem::Problem;
 pub use root::{HandOver, PublicRoot, RootHeld, SealedRoot, SealedRoots};
-pub use status::{Phase, RollbackProtection, ShardStatus, TokenHealth, VaultStatus};
+pub use status::{Phase, RollbackProtection, ShardStatus, TokenHealth, VaultStatus, Volume};
 pub use token::{Cannot, Capability, Destruction, Fingerprints, TokenCapabilities, VaultToken};

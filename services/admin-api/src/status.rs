@@ -57,9 +57,28 @@ pub struct VaultStatus {
     /// How the fleet detects a disk that was set back.
     #[serde(default)]
     pub rollback_protection: RollbackProtection,
+    /// The volume that holds the store. None if its space can't be told.
+    #[serde(default)]
+    pub volume: Option<Volume>,
     /// What people should know about this fleet's protection.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// The volume that holds a vault's store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Free bytes.
+    pub free: u64,
+    /// Bytes in all.
+    pub size: u64,
+    /// Bytes that must stay free.
+    pub keep_free: u64,
+    /// True if less is free: the vault takes only what ends an attempt or deletes a key.
+    pub full: bool,
+    /// True if the file is there that the vault gives up to start on a full disk.
+    #[serde(default)]
+    pub reserve: bool,
 }
 
 /// The state of one replica.

@@ -39,6 +39,9 @@ pub struct Config {
     /// Raft timings.
     #[serde(default, skip_serializing_if = "Timings::is_default")]
     pub raft: Timings,
+    /// The volume that holds `data`.
+    #[serde(default, skip_serializing_if = "Volume::is_default")]
+    pub volume: Volume,
 }
 
 /// The in-fleet root that this vault creates.
@@ -85,6 +88,45 @@ pub struct Tls {
     pub key: PathBuf,
     /// The role CA.
     pub ca: PathBuf,
+}
+
+/// Room on the volume that holds `data`. The file contains only the fields that differ from their defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Volume {
+    /// Free space, in MiB, below which the vault takes only what ends an attempt or deletes a key. Default: 512, or 5 % of a small volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_free_mib: Option<u64>,
+    /// Size, in MiB, of a file that the vault gives up to start on a full disk. 0: none.
+    #[serde(skip_serializing_if = "is::<RESERVE_MIB>")]
+    pub reserve_mib: u64,
+}
+
+const MIB: u64 = 1 << 20;
+const KEEP_FREE_MIB: u64 = 512;
+const RESERVE_MIB: u64 = 64;
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self { keep_free_mib: None, reserve_mib: RESERVE_MIB }
+    }
+}
+
+impl Volume {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bytes that must stay free on a volume of this size.
+    pub fn keep_free(&self, size: u64) -> u64 {
+        let chosen = self.keep_free_mib.map(|mib| mib.saturating_mul(MIB));
+        chosen.unwrap_or_else(|| (size / 20).min(KEEP_FREE_MIB * MIB))
+    }
+
+    /// Bytes of the reserve file.
+    pub const fn reserve(&self) -> u64 {
+        self.reserve_mib.saturating_mul(MIB)
+    }
 }
 
 /// Raft timings. The file contains only the fields that differ from their defaults.

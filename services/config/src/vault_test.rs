@@ -78,6 +78,22 @@ fn a_timing_left_at_its_default_is_not_written() {
 fn defaults_are_not_written() {
     let c = Config::parse(GOOD, Path::new("/srv/vault")).unwrap();
     let text = toml::to_string(&c).unwrap();
-    assert!(!text.contains("raft") && !text.contains("make_root") && !text.contains("pool"), "{text}");
+    assert!(
+        !text.contains("raft")
+            && !text.contains("volume")
+            && !text.contains("make_root")
+            && !text.contains("pool"),
+        "{text}"
+    );
     assert_eq!(Config::parse(&text, Path::new("/elsewhere")).unwrap(), c);
+}
+
+#[test]
+fn a_volume_keeps_five_percent_or_half_a_gibibyte_free() {
+    let c = Config::parse(GOOD, Path::new("/")).unwrap();
+    assert_eq!([1 << 30, 1 << 40].map(|size| c.volume.keep_free(size) >> 20), [51, 512]);
+    assert_eq!(c.volume.reserve() >> 20, 64);
+    let text = format!("{GOOD}[volume]\nkeep_free_mib = 7\nreserve_mib = 0\n");
+    let chosen = Config::parse(&text, Path::new("/")).unwrap().volume;
+    assert_eq!((chosen.keep_free(1 << 40) >> 20, chosen.reserve()), (7, 0));
 }

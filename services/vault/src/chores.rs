@@ -63,7 +63,7 @@ async fn expire(vault: &Vault, overdue: &mut Overdue) {
     }
 }
 
-/// Compares clocks. A leader with a wrong clock would misjudge waits, so it steps down.
+/// Compares clocks, and asks who has no room. A leader with a wrong clock would misjudge waits, so it steps down.
 async fn clocks(vault: &Vault) {
     let Some(d) = vault.documents() else { return };
     let me = vault.node().node();
@@ -76,11 +76,15 @@ async fn clocks(vault: &Vault) {
             .call(n, Body::Clock(p::Clock {}), Instant::now() + Duration::from_secs(1))
             .await
         {
-            Ok(Body::ClockAnswer(c)) => Some(signed(c.time_ms) - signed(sent.midpoint(vault.now_ms()))),
+            Ok(Body::ClockAnswer(c)) => {
+                Some((signed(c.time_ms) - signed(sent.midpoint(vault.now_ms())), c.full))
+            }
             _ => None,
         }
     }));
-    let offsets: Vec<i64> = asked.await.into_iter().flatten().collect();
+    let (offsets, full): (Vec<i64>, Vec<bool>) = asked.await.into_iter().flatten().unzip();
+    let full = full.into_iter().filter(|full| *full).count();
+    vault.node().volume().others(full, d.documents.admission.members.len());
     let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
     vault.metrics().skew.set(median / 1000);
     if median.abs() > SKEW_MS {

@@ -68,10 +68,11 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
         catch_up(&m.hsm_operations.with_label_values(&[c.op.name(), c.outcome.name()]), c.count);
     }
     catch_up(&m.elections, vault.node().elections());
-    if let Ok(volume) = rustix::fs::statvfs(vault.data()) {
-        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
-        m.volume_free.set(bytes(volume.f_bavail));
-        m.volume_size.set(bytes(volume.f_blocks));
+    if let Some(volume) = vault.node().volume().report() {
+        let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        m.volume_free.set(bytes(volume.space.free));
+        m.volume_size.set(bytes(volume.space.size));
+        m.volume_full.set(i64::from(volume.is_full()));
     }
     if let Some(tokens) = vault.tokens() {
         m.keys_refreshed(tokens.keys().refreshed());

@@ -2,8 +2,8 @@
 //!
 //! Modules: `session` is one conversation with a client. `service` does what a region does for an account. `relay` serves ChatDs, `admin` serves
 //! administrators, `health` serves probes. `store` keeps sealed rows. `raft` replicates batches of `bkv-core`'s commands. `replica` is one shard as
-//! the service uses it. `peer` holds the connections between vaults. `root` holds the pinned root and, in some fleets, its private half. Only
-//! `bkv-core` decides about attempts.
+//! the service uses it. `peer` holds the connections between vaults. `root` holds the pinned root and, in some fleets, its private half. `volume`
+//! measures the store's volume. Only `bkv-core` decides about attempts.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -25,3 +25,4 @@ pub mod run;
 pub mod service;
 pub mod session;
 pub mod store;
+pub mod volume;

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub(crate) epoch_keys: IntGauge,
     /// `bkv_vault_volume_free_bytes`
     pub(crate) volume_free: IntGauge,
+    /// `bkv_vault_volume_full`
+    pub(crate) volume_full: IntGauge,
     /// `bkv_vault_clock_skew_seconds`
     pub(crate) skew: IntGauge,
     /// `bkv_vault_volume_size_bytes`
@@ -93,6 +95,10 @@ impl Metrics {
             )?,
             epoch_keys: gauge("bkv_vault_epoch_keys", "Epoch keys in the token")?,
             volume_free: gauge("bkv_vault_volume_free_bytes", "Free space of the store's volume")?,
+            volume_full: gauge(
+                "bkv_vault_volume_full",
+                "1 while the store's volume has less free space than must stay free",
+            )?,
             skew: gauge(
                 "bkv_vault_clock_skew_seconds",
                 "The members' median clock minus this vault's clock",

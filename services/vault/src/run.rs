@@ -22,6 +22,7 @@ use crate::replica::{Env, Node, NodeConfig};
 use crate::root::{Custody, FirstStart, RootFile, establish};
 use crate::service::{Parts, Vault};
 use crate::store::{DataKeys, Store};
+use crate::volume::make_room_to_start;
 use crate::{admin, health, relay};
 
 pub use crate::root::RootError;
@@ -200,6 +201,7 @@ async fn open_store(
     first: &FirstStart,
 ) -> Result<(Store, Custody), RunError> {
     let keys: Arc<dyn DataKeys> = Arc::new(TokenKeys(token.clone()));
+    make_room_to_start(&config.data, env.volumes.as_ref());
     let store = Store::open(&config.data, &keys, env.random.as_ref())?;
     let custody =
         establish(root_file, make_root.map(|m| m.fleet), &store, first, env.random.as_ref()).await?;
@@ -227,6 +229,7 @@ async fn assemble(
         peers: config.peers.clone(),
         shards: config.shards,
         raft: config.raft,
+        volume: config.volume,
     };
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
@@ -247,7 +250,6 @@ async fn assemble(
         random: env.random,
         channel: ServerSettings::new(key)?,
         role,
-        data: config.data.clone(),
         metrics,
         observer: Arc::new(crate::env::NoObserver),
     }))

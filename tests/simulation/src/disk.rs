@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bkv_vault::volume::{Space, Volumes};
 use rand::Rng;
 use redb::StorageBackend;
 
@@ -18,6 +19,8 @@ pub enum Fault {
     None,
     /// No space is left, so writes fail.
     Full,
+    /// No space is left, so the file can't grow. What it has can be written.
+    NoRoom,
     /// Writes succeed and syncs fail: the kernel has dropped the pages.
     NoSync,
     /// Every sync takes this long.
@@ -159,6 +162,9 @@ impl StorageBackend for Disk {
     fn set_len(&self, len: u64) -> Io<()> {
         let mut inner = self.lock();
         fails(&inner)?;
+        if inner.fault == Fault::NoRoom && len > inner.working.len() as u64 {
+            return Err(Error::from(ErrorKind::StorageFull));
+        }
         let op = Op::Length(len);
         apply(&mut inner.working, &op);
         inner.pending.push(op);
@@ -204,5 +210,13 @@ impl StorageBackend for Disk {
         apply(&mut inner.working, &op);
         inner.pending.push(op);
         Ok(())
+    }
+}
+
+/// The disk is a volume of its own.
+impl Volumes for Disk {
+    fn space(&self, _: &std::path::Path) -> Option<Space> {
+        let free = if matches!(self.lock().fault, Fault::Full | Fault::NoRoom) { 0 } else { 5 << 30 };
+        Some(Space { free, size: 10 << 30 })
     }
 }

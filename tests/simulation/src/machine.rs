@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::TestClock;
-use crate::disk::{Disk, Image};
+use crate::disk::{Disk, Fault, Image};
 use crate::documents::region;
 use crate::network::{Hub, address};
 use crate::witness::Witness;
@@ -60,10 +60,11 @@ impl Machine {
     }
 
     /// Assembles a vault as `run::run` does, over this disk.
-    pub async fn start(&self, image: Image) -> Process {
+    pub async fn start(&self, image: Image, fault: Fault) -> Process {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let disk = Disk::from_image(image);
+        disk.set(fault);
         let store = self.store(disk.clone());
         let peers: BTreeMap<String, String> = (0..3).map(|i| (region(i), address(i).to_string())).collect();
         let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
@@ -74,13 +75,14 @@ impl Machine {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(OsRandom),
             network: self.hub.of(self.number),
+            volumes: Arc::new(disk.clone()),
         };
         let key = self.token.rustls_certified_key().unwrap();
         let stop = CancellationToken::new();
         let assembled = {
             let (token, root, role) = (self.token.clone(), self.root.clone(), self.role.clone());
             let (witness, stop, name) = (self.witness.clone(), stop.clone(), region(self.number));
-            let (clock, data, does_chores) = (env.clock.clone(), self.folder.clone(), self.chores);
+            let (clock, does_chores) = (env.clock.clone(), self.chores);
             async move {
                 let verifier = Arc::new(WireVerifier::new(root.clone()));
                 let node = Node::over(store, config, env, key.clone(), keeper.clone(), verifier);
@@ -99,7 +101,6 @@ impl Machine {
                     random: Arc::new(OsRandom),
                     channel: ServerSettings::new(key).unwrap(),
                     role,
-                    data,
                     metrics: Metrics::new().unwrap(),
                     observer: witness,
                 });

@@ -139,7 +139,12 @@ impl Simulation {
 
     /// Starts a vault's process from a disk image.
     pub async fn start_from(&self, i: usize, image: Image) {
-        let process = self.machines[i].start(image).await;
+        self.start_with(i, image, disk::Fault::None).await;
+    }
+
+    /// The same, on a disk with this fault.
+    pub async fn start_with(&self, i: usize, image: Image, fault: disk::Fault) {
+        let process = self.machines[i].start(image, fault).await;
         self.witness.disk(i, process.disk.clone());
         self.vaults.put(i, process);
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bkv_config::TokenConfig;
-use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Timings, Tls};
+use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Timings, Tls, Volume};
 use bkv_core::id::FleetId;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -51,6 +51,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
             ca: file(paths::TLS, paths::AUTHORITY_FILE).into(),
         },
         raft: Timings::default(),
+        volume: Volume::default(),
     };
     // Paths are UTF-8 here, so the configuration is always TOML. A vault would refuse an empty file.
     let mut files: BTreeMap<String, String> =

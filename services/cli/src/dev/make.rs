@@ -105,6 +105,8 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
         peers: addresses(layout, |r| r.peer),
         tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
         raft: vault::Timings::default(),
+        // All vaults of a development fleet share a disk, and nobody restarts them on a full one.
+        volume: vault::Volume { reserve_mib: 0, ..vault::Volume::default() },
     };
     toml(&folder.join(bkv_config::vault::FILE_NAME), &config)
 }

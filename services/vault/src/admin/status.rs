@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use bkv_admin_api::{Fingerprints, Phase, RollbackProtection, ShardStatus, TokenHealth, VaultStatus};
+use bkv_admin_api::{Fingerprints, Phase, RollbackProtection, ShardStatus, TokenHealth, VaultStatus, Volume};
 use bkv_core::document::Documents;
 use bkv_wire::documents::fingerprint;
 
@@ -41,6 +41,13 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
         admission: d.map(|d| d.admission.number),
         policy: d.map(|d| d.policy.number),
         rollback_protection: RollbackProtection::MajorityOnly,
+        volume: vault.node().volume().report().map(|v| Volume {
+            free: v.space.free,
+            size: v.space.size,
+            keep_free: v.keep_free,
+            full: v.is_full(),
+            reserve: v.has_reserve,
+        }),
         notes: notes(vault, d),
     })
 }

@@ -1,4 +1,4 @@
-//! A node's settings, and the clock, randomness and network that it uses.
+//! A node's settings, and the clock, randomness, network and volumes that it uses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_config::vault::Timings;
+use bkv_config::vault::{Timings, Volume};
 
 use crate::env::{Clock, Network, Random};
+use crate::volume::{OsVolumes, Volumes};
 
 /// A node's settings.
 #[derive(Clone, Debug)]
@@ -23,12 +24,14 @@ pub struct NodeConfig {
     pub shards: u16,
     /// Heartbeats, elections and snapshots.
     pub raft: Timings,
+    /// How much of the store's volume stays free.
+    pub volume: Volume,
 }
 
 impl NodeConfig {
     /// Settings with the default timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
-        Self { data, peer_listen, peers, shards, raft: Timings::default() }
+        Self { data, peer_listen, peers, shards, raft: Timings::default(), volume: Volume::default() }
     }
 
     /// Time between snapshots.
@@ -37,7 +40,7 @@ impl NodeConfig {
     }
 }
 
-/// The clock, randomness and network of a node.
+/// The clock, randomness, network and volumes of a node.
 #[derive(Clone)]
 pub struct Env {
     /// Wall clock.
@@ -46,6 +49,8 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     /// Network.
     pub network: Arc<dyn Network>,
+    /// Volumes.
+    pub volumes: Arc<dyn Volumes>,
 }
 
 impl Default for Env {
@@ -54,6 +59,7 @@ impl Default for Env {
             clock: Arc::new(crate::env::SystemClock),
             random: Arc::new(crate::env::OsRandom),
             network: Arc::new(crate::env::Tcp),
+            volumes: Arc::new(OsVolumes),
         }
     }
 }

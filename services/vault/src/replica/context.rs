@@ -17,6 +17,7 @@ use crate::env::Clock;
 use crate::peer::{Admitted, Body, Peers};
 use crate::raft::network::Acknowledged;
 use crate::store::Store;
+use crate::volume::Volume;
 
 /// Answers calls of other vaults that are not about Raft.
 #[async_trait::async_trait]
@@ -46,4 +47,6 @@ pub(super) struct Context {
     pub(super) until: Mutex<HashMap<u16, LogPosition>>,
     /// Snapshots that are being received.
     pub(super) staging: Staging,
+    /// The store's volume.
+    pub(super) volume: Arc<Volume>,
 }

@@ -16,12 +16,13 @@ use zeroize::Zeroizing;
 
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
-use super::under_way::{Place, UnderWay, is_counted};
+use super::under_way::{Place, UnderWay, ends_something, is_counted};
 use crate::peer::Admitted;
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
 use crate::raft::types::Raft;
 use crate::store::StoreError;
+use crate::volume::Volume;
 
 /// How long a vault that steps down waits for another leader.
 const ASIDE: Duration = Duration::from_secs(3);
@@ -45,6 +46,7 @@ pub struct Replica {
     pub(crate) raft: Arc<watch::Sender<Option<Raft>>>,
     pub(crate) proposals: mpsc::Sender<Proposal>,
     pub(crate) under_way: Arc<UnderWay>,
+    pub(crate) volume: Arc<Volume>,
     /// Until when this vault stands aside for another leader.
     pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
@@ -81,6 +83,9 @@ impl Replica {
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
         // The other replicas refuse an entry with an oversized command, and then the shard would stand still.
         command.check_size()?;
+        if self.volume.refuses() && !ends_something(&command) {
+            return Err(ProposeError::Full);
+        }
         let place = self.place(&command)?;
         let size = Zeroizing::new(cbor(&command)).len();
         let (tx, rx) = tokio::sync::oneshot::channel();

@@ -11,6 +11,7 @@ use bkv_wire::verifier::WireVerifier;
 use parking_lot::Mutex;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,9 +31,12 @@ use crate::raft::log::Log;
 use crate::raft::network::Acknowledged;
 use crate::raft::state::State;
 use crate::store::{DataKeys, Store, StoreError, VAULT};
+use crate::volume::Volume;
 
 /// How long a shutdown waits for the tasks of the node, openraft's among them.
 const CLOSE: Duration = Duration::from_secs(5);
+/// Time between measurements of the volume. A leader that commits 100 MiB/s meanwhile is still far from the end of a volume that keeps 5 % free.
+const MEASURE: Duration = Duration::from_secs(1);
 
 /// Why a node can't start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,7 @@ impl Node {
         let peers = Peers::new(admitted.clone(), key.clone(), config.peers.clone(), env.network.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let volume = Arc::new(Volume::new(config.data.clone(), config.volume, env.volumes.clone()));
         let mut replicas = Vec::new();
         for shard in 0..config.shards {
             let voters = Arc::new(Voters { admitted: admitted.clone(), peers: peers.clone(), me: node });
@@ -107,6 +112,7 @@ impl Node {
                 raft: Arc::new(watch::Sender::new(None)),
                 proposals,
                 under_way: Arc::default(),
+                volume: volume.clone(),
                 stepping_down: Arc::default(),
                 admitted: admitted.clone(),
             };
@@ -138,6 +144,7 @@ impl Node {
             elections: AtomicU64::new(0),
             until: Mutex::default(),
             staging: Staging::default(),
+            volume,
         });
         let listen = inner.config.peer_listen;
         let address =
@@ -146,6 +153,7 @@ impl Node {
                 .map_err(|source| NodeError::Listen { address: listen, source })?;
         tasks.spawn(until(&stop, heartbeat(inner.clone())));
         tasks.spawn(until(&stop, watch_store(inner.clone())));
+        tasks.spawn(until(&stop, watch_volume(inner.volume.clone())));
         Ok(Self { inner, stop, address })
     }
 
@@ -200,6 +208,11 @@ impl Node {
     /// One shard.
     pub fn replica(&self, shard: ShardId) -> Option<&Replica> {
         self.inner.replicas.get(usize::from(shard.0))
+    }
+
+    /// The store's volume.
+    pub fn volume(&self) -> &Volume {
+        &self.inner.volume
     }
 
     /// Calls to other vaults.
@@ -287,5 +300,22 @@ async fn watch_store(inner: Arc<Context>) {
         && let Some(why) = why.as_ref()
     {
         inner.fatal.send_replace(Some(why.to_string()));
+    }
+}
+
+/// Measures the volume, and makes the reserve once there is room for it.
+async fn watch_volume(volume: Arc<Volume>) {
+    let mut tick = tokio::time::interval(MEASURE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let volume = volume.clone();
+        let measured = tokio::task::spawn_blocking(move || {
+            volume.measure();
+            volume.keep_reserve();
+        });
+        if measured.await.is_err() {
+            return;
+        }
     }
 }

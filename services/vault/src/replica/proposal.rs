@@ -37,6 +37,11 @@ pub enum ProposeError {
     /// Too many proposals of the account are under way. The command did not reach the log.
     #[error("too many operations of this account are under way: repeat the same request in a moment")]
     Busy,
+    /// The volume is nearly full. The command did not reach the log.
+    #[error(
+        "the vault's disk is nearly full: until there is space it takes only what ends an attempt or deletes a key. Nothing was counted"
+    )]
+    Full,
 }
 
 /// A command and the channel on which its sender waits.

@@ -65,6 +65,11 @@ pub(super) const fn is_counted(command: &Command) -> bool {
     }
 }
 
+/// True if a full vault takes the command: it ends something, so the store does not grow by it for long, or it belongs to the fleet.
+pub(super) const fn ends_something(command: &Command) -> bool {
+    !is_counted(command) || matches!(command, Command::Delete(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,6 @@ pub use person::Person;
 pub(crate) use person::Shown;
 pub(crate) use root::{HandOverError, SignError};
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +60,6 @@ pub struct Vault {
     random: Arc<dyn Random>,
     channel: ServerSettings,
     role: Arc<Identity>,
-    data: PathBuf,
     boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
     /// The first document of the pair while the second is missing: (admission, policy), as signed.
@@ -102,8 +100,6 @@ pub struct Parts {
     pub channel: ServerSettings,
     /// The certificate for connections of ChatD and administrators.
     pub role: Arc<Identity>,
-    /// Folder of the store.
-    pub data: PathBuf,
     /// The vault's metrics.
     pub metrics: Metrics,
     /// Observes requests and evaluations. [`crate::env::NoObserver`] in service.
@@ -125,7 +121,6 @@ impl Vault {
             random: parts.random.clone(),
             channel: parts.channel,
             role: parts.role,
-            data: parts.data,
             boot: Boot::new(parts.token, parts.random),
             documents: RwLock::new(None),
             half: Mutex::default(),
@@ -207,11 +202,6 @@ impl Vault {
     /// The certificate for connections of ChatD and administrators.
     pub(crate) const fn role(&self) -> &Arc<Identity> {
         &self.role
-    }
-
-    /// Folder of the store.
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
     }
 
     pub(crate) const fn metrics(&self) -> &Metrics {

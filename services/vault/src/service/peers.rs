@@ -155,7 +155,10 @@ impl PeerService for Answers {
                 let (permit, missing) = encoded(&vault, answer);
                 Body::Permitted(p::Permitted { permit, missing })
             }
-            Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer { time_ms: vault.clock.now_ms() }),
+            Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer {
+                time_ms: vault.clock.now_ms(),
+                full: vault.node.volume().is_full(),
+            }),
             _ => failed("unknown call"),
         }
     }

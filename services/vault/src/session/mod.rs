@@ -162,6 +162,7 @@ impl Session {
             Err(e @ ProposeError::Oversized(_)) => {
                 (no(p::refused::Code::Malformed, &e.to_string()), End::Open)
             }
+            Err(e @ ProposeError::Full) => (no(p::refused::Code::Full, &e.to_string()), End::Open),
             Err(e @ ProposeError::Busy) => (no(p::refused::Code::Busy, &e.to_string()), End::Open),
         };
         let outcome = reply::outcome(&answer);

@@ -19,7 +19,7 @@ pub(super) fn no(code: Code, detail: &str) -> Answer {
 
 /// The outcome as metrics count it: `unavailable` is the vaults' own fault, `refused` follows from the rules.
 pub(super) fn outcome(answer: &Answer) -> &'static str {
-    let ours = [Code::Unavailable, Code::TooFewRegions, Code::FreshToken].map(i32::from);
+    let ours = [Code::Unavailable, Code::TooFewRegions, Code::FreshToken, Code::Full].map(i32::from);
     match answer {
         Answer::Refused(r) if ours.contains(&r.code) => "unavailable",
         Answer::Refused(_) => "refused",

@@ -82,6 +82,41 @@ pub(crate) async fn s27_three_full_disks_refuse_and_lose_nothing(dir: PathBuf) {
     sim.down().await;
 }
 
+/// Vaults that start on full disks serve what needs no room: they attest, and an attempt that was open can end. They refuse what would grow, in words and
+/// without a charge, until there is room again.
+pub(crate) async fn s27_a_vault_starts_on_a_full_disk(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    let key = sim.register(ANNA).await;
+    let open = AttemptId([1; 16]);
+    let begun = sim.insist(ANNA, &raw_client::begin(open, raw_client::blinded("a guess"))).await;
+    assert!(matches!(begun, Answer::Begun(_)), "{begun:?}");
+    let images: Vec<_> = (0..3).map(|i| sim.crash(i)).collect();
+    for (i, image) in images.into_iter().enumerate() {
+        sim.start_with(i, image, Fault::NoRoom).await;
+    }
+    sim.settle().await;
+    for i in 0..3 {
+        let report = sim.vault(i).node().volume().report().unwrap();
+        assert!(report.is_full() && report.space.free == 0, "{report:?}");
+    }
+    let refused = |answer: &Answer| matches!(answer, Answer::Refused(r) if r.code() == Code::Full && r.detail.contains("disk is nearly full"));
+    let guess = raw_client::begin(AttemptId([2; 16]), raw_client::blinded("another guess"));
+    let answer = sim.insist(ANNA, &guess).await;
+    assert!(refused(&answer), "{answer:?}");
+    let short = bkv_client::Timing { deadline: Duration::from_secs(2), ..Default::default() };
+    let got = sim.client("ben").with_timing(short).register(RIGHT, RegisterOptions::default()).await;
+    assert!(got.as_ref().is_err_and(|e| e.to_string().contains("disk is nearly full")), "{got:?}");
+    let status = sim.client(ANNA).status().await.unwrap();
+    assert_eq!(status.tries_left, 9, "the open attempt is counted, and no other");
+    let ended = sim.insist(ANNA, &raw_client::give_up(open)).await;
+    assert!(matches!(ended, Answer::Done(_)), "{ended:?}");
+    for i in 0..3 {
+        sim.disk(i).set(Fault::None);
+    }
+    recovers(&sim, &key).await;
+    sim.down().await;
+}
+
 /// Slow disks only cost time. The others go on without a vault whose disk hangs.
 pub(crate) async fn s27_slow_and_hanging_disks_cost_time_only(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;

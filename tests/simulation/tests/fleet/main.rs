@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         durability::s08_a_registration_that_expires_takes_no_floor_with_it,
         faults::s27_a_vault_whose_disk_refuses_ends_and_loses_nothing,
         faults::s27_three_full_disks_refuse_and_lose_nothing,
+        faults::s27_a_vault_starts_on_a_full_disk,
         faults::s27_slow_and_hanging_disks_cost_time_only,
         faults::s27_dead_tokens_are_named,
         faults::s27_hanging_tokens_are_named,
