@@ -8,8 +8,8 @@ use bkv_core::bounds::{
 
 use crate::proto::inner::request::Operation;
 
-/// The most bytes of an access token, as `bkv-tokens` takes it.
-pub const TOKEN: usize = 8 << 10;
+/// The most bytes of an access token that a vault takes.
+pub const TOKEN: usize = 4 << 10;
 /// Room for the request's own fields, for tags and lengths, and for fields of later versions.
 const ROOM: usize = 512;
 /// Tag and length of a field or an element, and small numbers in it.

@@ -91,9 +91,10 @@ impl Vault {
         Ok(unmasked)
     }
 
-    /// Drops secrets that were cached for too long.
+    /// Drops secrets that were cached for too long, and turns in which nobody waits.
     pub(crate) fn sweep(&self) {
         self.cache.sweep();
+        self.turns.sweep();
     }
 
     /// Drops the secrets of an attempt that is over.

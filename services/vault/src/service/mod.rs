@@ -14,6 +14,7 @@ mod permit;
 mod person;
 mod refresher;
 mod root;
+pub(crate) mod turns;
 
 pub use documents::{DocumentsError, Installed};
 pub use error::RegionError;
@@ -43,6 +44,7 @@ pub use crate::root::Custody;
 use boot::Boot;
 use cache::Cache;
 use refresher::Refresher;
+use turns::Turns;
 
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
@@ -67,6 +69,7 @@ pub struct Vault {
     tokens: RwLock<Option<Arc<Verifier>>>,
     refresher: Refresher,
     cache: Cache,
+    turns: Turns,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     metrics: Metrics,
     observer: Arc<dyn Observer>,
@@ -127,6 +130,7 @@ impl Vault {
             tokens: RwLock::new(None),
             refresher: Refresher::default(),
             cache: Cache::default(),
+            turns: Turns::default(),
             capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
             observer: parts.observer,
@@ -202,6 +206,11 @@ impl Vault {
     /// The certificate for connections of ChatD and administrators.
     pub(crate) const fn role(&self) -> &Arc<Identity> {
         &self.role
+    }
+
+    /// The turns of attempts.
+    pub(crate) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     pub(crate) const fn metrics(&self) -> &Metrics {

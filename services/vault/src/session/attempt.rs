@@ -26,7 +26,7 @@ use super::reply::{no, refused};
 use super::{LIFE, Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
-use crate::service::{REGIONS, RegionError};
+use crate::service::{REGIONS, RegionError, turns};
 
 /// If a region has not evaluated after this time, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
@@ -35,16 +35,43 @@ const AGAIN: usize = 4;
 
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
-        if let Some(answer) = self.token_ends(LIFE)? {
-            return Ok(answer);
-        }
-        let (id, _, fleet) = self.known()?;
+        let (id, ..) = self.known()?;
         let parsed = (
             AttemptId::try_from(&b.attempt[..]),
             Element::try_from(&b.blinded[..]),
             Hash::try_from(&b.cancel[..]),
         );
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
+        // A repetition of the open attempt takes nobody's place.
+        if !self.is_open(&attempt)? {
+            let lasts = turns::place(self.round_trip);
+            self.vault.turns().take(id, attempt, lasts).await.map_err(|turns::Busy| ProposeError::Busy)?;
+        }
+        let answer = self.charge(b.may_be_last, attempt, blinded, cancel, deadline).await;
+        // Without an answer from the majority the attempt may have begun.
+        if !matches!(answer, Err(ProposeError::Unavailable(_))) && !self.is_open(&attempt)? {
+            self.vault.turns().leave(&id, &attempt);
+        }
+        answer
+    }
+
+    fn is_open(&self, attempt: &AttemptId) -> Result<bool, ProposeError> {
+        Ok(self.account()?.and_then(|a| a.pending.as_ref().map(|p| p.attempt == *attempt)).unwrap_or(false))
+    }
+
+    async fn charge(
+        &self,
+        may_be_last: bool,
+        attempt: AttemptId,
+        blinded: Element,
+        cancel: Hash,
+        deadline: Instant,
+    ) -> Result<Answer, ProposeError> {
+        // The token may have come close to its end while the attempt waited for its turn.
+        if let Some(answer) = self.token_ends(LIFE)? {
+            return Ok(answer);
+        }
+        let (id, _, fleet) = self.known()?;
         for _ in 0..AGAIN {
             let account = self.account()?;
             let mut command = Begin {
@@ -55,7 +82,7 @@ impl Session {
                 blinded,
                 cancel,
                 seed: Secret32::new(self.vault.random_bytes()),
-                may_be_last: b.may_be_last,
+                may_be_last,
                 permits: Vec::new(),
             };
             let mut missing = Vec::new();
@@ -224,6 +251,9 @@ impl Session {
         let command = GiveUp { account: id, attempt, cancel: Secret32::new(cancel) };
         let committed = self.propose(Command::GiveUp(command), deadline).await?;
         self.vault.forget(&id, &attempt);
+        if !matches!(committed.outcome, Outcome::Refused(_)) {
+            self.vault.turns().leave(&id, &attempt);
+        }
         self.done(ReceiptKind::GivenUp, &attempt.0, &committed)
     }
 
@@ -244,6 +274,7 @@ impl Session {
             return Ok(refused(why));
         }
         self.vault.forget(&id, &attempt);
+        self.vault.turns().leave(&id, &attempt);
         self.finished(&attempt, &key, &committed)
     }
 

@@ -85,17 +85,36 @@ pub struct Session {
     starts: HashMap<RegId, Start>,
     login: Option<(AttemptId, Login)>,
     requests: u32,
+    /// When this vault's half of the handshake was sent.
+    greeted: Option<Instant>,
+    /// How long the client's answer to it took.
+    round_trip: Duration,
 }
 
 impl Session {
     /// A session before its first byte. None if the channel can't be made.
     pub fn new(vault: Arc<Vault>, route: Route) -> Option<Self> {
         let channel = vault.new_channel().ok()?;
-        Some(Self { vault, route, channel, known: None, starts: HashMap::new(), login: None, requests: 0 })
+        Some(Self {
+            vault,
+            route,
+            channel,
+            known: None,
+            starts: HashMap::new(),
+            login: None,
+            requests: 0,
+            greeted: None,
+            round_trip: Duration::ZERO,
+        })
     }
 
     /// Takes received bytes. Returns the bytes to send and whether the relay keeps the stream.
     pub async fn data(&mut self, bytes: &[u8]) -> (Vec<u8>, End) {
+        match self.greeted {
+            None => self.greeted = Some(Instant::now()),
+            Some(at) if self.round_trip.is_zero() => self.round_trip = at.elapsed(),
+            Some(_) => {}
+        }
         if self.channel.feed(bytes).is_err() {
             return (self.channel.take_outgoing(), End::Close);
         }

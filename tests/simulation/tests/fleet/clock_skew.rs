@@ -79,8 +79,15 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
     sim.machines[leader].clock.offset(31_000);
     let transport = sim.transport(ANNA);
     let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    let third = raw_client::begin(AttemptId([3; 16]), raw_client::blinded("a guess"));
     let asking = tokio::spawn(async move {
-        raw.ask(raw_client::begin(AttemptId([3; 16]), raw_client::blinded("a guess"))).await
+        loop {
+            let answer = raw.ask(third.clone()).await;
+            // It is not its turn while the second has its place.
+            if !matches!(&answer, Ok(Answer::Refused(r)) if r.code() == Code::Busy) {
+                return answer;
+            }
+        }
     });
     let (other, id) = ((leader + 2) % 3, sim.id(ANNA));
     let begun = || {

@@ -55,3 +55,20 @@ pub(crate) async fn s50_junk_of_one_token_holder_cuts_no_link(dir: PathBuf) {
     }
     sim.down().await;
 }
+
+/// The right password typed on eight devices at once: the attempts take turns, and none takes another's place.
+pub(crate) async fn s50_eight_right_passwords_at_once_cost_no_try(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    let key = sim.register(ANNA).await;
+    let devices: Vec<_> = (0..8).map(|_| sim.client(ANNA)).collect();
+    let all = join_all(devices.iter().map(|c| c.recover(RIGHT, RecoverOptions::default()))).await;
+    for got in all {
+        assert!(got.unwrap().key == key);
+    }
+    sim.settle().await;
+    for i in 0..3 {
+        let account = sim.account(i, ANNA).unwrap();
+        assert_eq!((account.ordinal.0, account.lifetime_failures, account.tries_left()), (8, 0, 10));
+    }
+    sim.down().await;
+}

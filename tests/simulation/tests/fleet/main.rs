@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         faults::s27_hanging_tokens_are_named,
         faults::s27_a_leader_that_was_paused_answers_nothing_old,
         faults::s27_clocks_that_jump_cost_nothing,
+        flood::s50_eight_right_passwords_at_once_cost_no_try,
         flood::s50_junk_of_one_token_holder_cuts_no_link,
         persons::s11_a_token_that_ends_soon_begins_nothing,
         persons::s46_no_region_evaluates_without_the_persons_token,
