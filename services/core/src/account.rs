@@ -237,6 +237,11 @@ impl Account {
         pending.into_iter().chain(stored).min()
     }
 
+    /// True until the first registration is confirmed. Nothing but that registration is known of the account.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.generation == Generation(0)
+    }
+
     /// An account without a registration.
     pub const fn new(route: Route, created: Time, changed: u64) -> Self {
         Self {

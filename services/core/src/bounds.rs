@@ -6,6 +6,8 @@
 use crate::command::Command;
 use crate::record::{Record, SealedShare};
 
+/// The most accounts of a shard whose first registration is not confirmed. They need nobody's signature, so a rooted leader could make up as many as it likes.
+pub const UNCONFIRMED: u32 = 4096;
 /// The most regions of a fleet.
 pub const REGIONS: usize = 15;
 /// The most bytes of a signed document. A policy may contain the issuer's keys.

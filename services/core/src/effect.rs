@@ -86,6 +86,9 @@ pub enum Refusal {
     /// The manifest's sequence is not larger than that of the account's manifest.
     #[error("an older manifest")]
     OldManifest,
+    /// Too many first registrations of the shard wait for their confirmation.
+    #[error("too many registrations wait for their confirmation: repeat the same request later")]
+    TooMany,
     /// A point that is not canonical, or the identity.
     #[error("not a group element")]
     Element,

@@ -22,6 +22,9 @@ pub struct Shard {
     /// The largest entry time so far.
     #[n(1)]
     pub time: Time,
+    /// The number of accounts whose first registration is not confirmed.
+    #[n(2)]
+    pub unconfirmed: u32,
 }
 
 /// Accounts by id in the edge's store. `get` already returns the changes of earlier commands of the batch.
@@ -32,6 +35,8 @@ pub trait Accounts {
     fn get(&mut self, id: &AccountId) -> Result<Option<Account>, Self::Error>;
     /// Replaces the account.
     fn put(&mut self, id: &AccountId, account: Account) -> Result<(), Self::Error>;
+    /// Removes the account.
+    fn remove(&mut self, id: &AccountId) -> Result<(), Self::Error>;
 }
 
 impl Shard {
@@ -61,7 +66,8 @@ impl Shard {
             return Ok(Applied::refused(Refusal::Elsewhere));
         }
         let before = accounts.get(&id)?;
-        let step = apply::Step { fleet, at, id, verifier };
+        let was = before.as_ref().is_some_and(Account::is_unconfirmed);
+        let step = apply::Step { fleet, at, id, verifier, unconfirmed: self.unconfirmed };
         let change = match command {
             Command::Store(c) => apply::register::store(&step, before, c),
             Command::Confirm(c) => apply::register::confirm(&step, before, c),
@@ -73,13 +79,27 @@ impl Shard {
             Command::Delete(c) => apply::owned::delete(&step, before, c),
             Command::Init(_) | Command::Documents(_) => Err(Refusal::NotInitialised),
         };
-        match change {
-            Err(why) => Ok(Applied::refused(why)),
-            Ok(apply::Change { account: None, outcome, effects }) => Ok(Applied { outcome, effects }),
-            Ok(apply::Change { account: Some(account), outcome, effects }) => {
-                accounts.put(&id, account)?;
-                Ok(Applied { outcome, effects })
+        let apply::Change { row, outcome, effects } = match change {
+            Ok(change) => change,
+            Err(why) => return Ok(Applied::refused(why)),
+        };
+        let is = match row {
+            apply::Row::Same => was,
+            apply::Row::Changed(account) => {
+                let is = account.is_unconfirmed();
+                accounts.put(&id, *account)?;
+                is
             }
+            apply::Row::Removed => {
+                accounts.remove(&id)?;
+                false
+            }
+        };
+        match (was, is) {
+            (false, true) => self.unconfirmed = self.unconfirmed.saturating_add(1),
+            (true, false) => self.unconfirmed = self.unconfirmed.saturating_sub(1),
+            _ => {}
         }
+        Ok(Applied { outcome, effects })
     }
 }

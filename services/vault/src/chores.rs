@@ -84,7 +84,12 @@ async fn clocks(vault: &Vault) {
     }));
     let (offsets, full): (Vec<i64>, Vec<bool>) = asked.await.into_iter().flatten().unzip();
     let full = full.into_iter().filter(|full| *full).count();
-    vault.node().volume().others(full, d.documents.admission.members.len());
+    if vault.node().volume().others(full, d.documents.admission.members.len()) {
+        for r in vault.node().replicas().iter().filter(|r| r.status().borrow().lead) {
+            tracing::warn!(shard = r.shard().0, "this vault has no room and a majority has: stepping down");
+            r.step_down();
+        }
+    }
     let Some(median) = median_offset(offsets, d.documents.admission.members.len()) else { return };
     vault.metrics().skew.set(median / 1000);
     if median.abs() > SKEW_MS {

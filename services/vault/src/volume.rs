@@ -106,9 +106,12 @@ impl Volume {
         self.is_full() || self.others_full.load(Ordering::Relaxed)
     }
 
-    /// Records what the other regions report: `full` of `members` have no room.
-    pub(crate) fn others(&self, full: usize, members: usize) {
-        self.others_full.store(full > 0 && 2 * (members.saturating_sub(full)) <= members, Ordering::Relaxed);
+    /// Records what the other regions report: `full` of `members` have no room. Returns true if this vault has none and a majority has: then another one should
+    /// lead.
+    pub(crate) fn others(&self, full: usize, members: usize) -> bool {
+        let lost = |full: usize| 2 * members.saturating_sub(full) <= members;
+        self.others_full.store(full > 0 && lost(full), Ordering::Relaxed);
+        self.is_full() && !lost(full + 1)
     }
 
     fn reserve(&self) -> PathBuf {
@@ -226,11 +229,16 @@ mod tests {
             (3, 5, true),
             (0, 5, false),
         ] {
-            volume.others(full, members);
+            assert!(!volume.others(full, members), "it has room itself");
             assert_eq!(volume.refuses(), refuses, "{full} of {members}");
         }
         *simulated.0.lock() = 99 * MIB;
         volume.measure();
         assert!(volume.refuses(), "its own");
+        for (full, members, another) in
+            [(0, 1, false), (0, 3, true), (1, 3, false), (1, 5, true), (2, 5, false)]
+        {
+            assert_eq!(volume.others(full, members), another, "another leads: {full} of {members}");
+        }
     }
 }

@@ -110,6 +110,7 @@ impl From<Refusal> for p::Refused {
             Refusal::Record => (Code::Record, 0),
             Refusal::OldManifest => (Code::OldManifest, 0),
             Refusal::Element => (Code::Element, 0),
+            Refusal::TooMany => (Code::Busy, 0),
         };
         Self { code: code.into(), until_ms, detail: why.to_string(), padding: Bytes::new() }
     }

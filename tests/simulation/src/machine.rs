@@ -69,6 +69,7 @@ impl Machine {
         let peers: BTreeMap<String, String> = (0..3).map(|i| (region(i), address(i).to_string())).collect();
         let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
         config.raft.heartbeat_ms = 80;
+        config.volume.reserve_mib = 0; // the store has no folder
         (config.raft.election_min_ms, config.raft.election_max_ms) = (300, 500);
         let keeper = Arc::new(TokenKeeper::new(self.token.clone(), Arc::new(OsRandom)));
         let env = Env {

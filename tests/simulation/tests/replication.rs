@@ -84,7 +84,8 @@ impl Fleet {
         let peers: BTreeMap<String, String> =
             self.ports.iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
         let listen = format!("127.0.0.1:{}", self.ports[i]).parse().unwrap();
-        let config = NodeConfig::new(self.folder(i), listen, peers, 2);
+        let mut config = NodeConfig::new(self.folder(i), listen, peers, 2);
+        config.volume.reserve_mib = 0; // tests copy the folder
         let verifier = Arc::new(WireVerifier::new(self.root.clone()));
         let keys = Arc::new(TestKeys(u8::try_from(i).unwrap()));
         let (key, keeper) = (self.identities[i].tls.clone(), Arc::new(TestKeeper));

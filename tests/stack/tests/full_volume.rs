@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bkv_stack_tests::admin::call;
-use bkv_stack_tests::chatd::metric;
+use bkv_stack_tests::chatd::{metric, section};
 use bkv_stack_tests::folder::{SmallDisk, copy};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
 use serde_json::Value;
@@ -30,7 +30,9 @@ fn s27_a_vault_starts_on_a_full_disk_with_its_reserve() {
     let text = fs::read_to_string(&config).unwrap();
     let mut settings: toml::Table = text.parse().unwrap();
     settings.insert("data".into(), volume.join("data").display().to_string().into());
-    settings.insert("volume".into(), toml::toml! { keep_free_mib = 20 reserve_mib = 64 }.into());
+    let room = section(&mut settings, "volume");
+    room.insert("keep_free_mib".into(), 20.into());
+    room.insert("reserve_mib".into(), 64.into());
     fs::write(&config, settings.to_string()).unwrap();
     fleet.start(&region);
     let reserve = volume.join("data/reserve");

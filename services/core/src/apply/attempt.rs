@@ -114,6 +114,9 @@ pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: stored.record.reg_id });
         effects.push(step.event(&account, EventKind::Dropped));
     }
+    if account.is_unconfirmed() && account.stored.is_none() {
+        return Ok(step.remove(Outcome::Done, effects));
+    }
     if account.pending.as_ref().is_some_and(|p| step.is_past(p.deadline)) {
         let mut change = close(step, account)?;
         effects.append(&mut change.effects);

@@ -19,12 +19,20 @@ pub(crate) struct Step<'a> {
     pub at: At,
     pub id: AccountId,
     pub verifier: &'a dyn Verifier,
+    /// See [`crate::shard::Shard::unconfirmed`].
+    pub unconfirmed: u32,
+}
+
+/// What becomes of the account's row.
+pub(crate) enum Row {
+    Same,
+    Changed(Box<Account>),
+    Removed,
 }
 
 /// The result of a command that was not refused.
 pub(crate) struct Change {
-    /// None if the account does not change.
-    pub account: Option<Account>,
+    pub row: Row,
     pub outcome: Outcome,
     pub effects: Vec<Effect>,
 }
@@ -34,7 +42,7 @@ pub(crate) type Changed = Result<Change, Refusal>;
 impl Change {
     #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
     fn again(outcome: Outcome) -> Changed {
-        Ok(Self { account: None, outcome, effects: Vec::new() })
+        Ok(Self { row: Row::Same, outcome, effects: Vec::new() })
     }
 }
 
@@ -44,7 +52,13 @@ impl Step<'_> {
     fn keep(&self, mut account: Account, outcome: Outcome, mut effects: Vec<Effect>) -> Changed {
         account.changed = self.at.index;
         effects.push(Effect::Deadline { account: self.id, at: account.deadline() });
-        Ok(Change { account: Some(account), outcome, effects })
+        Ok(Change { row: Row::Changed(Box::new(account)), outcome, effects })
+    }
+
+    /// Removes an account of which nothing is left.
+    fn remove(&self, outcome: Outcome, mut effects: Vec<Effect>) -> Change {
+        effects.push(Effect::Deadline { account: self.id, at: None });
+        Change { row: Row::Removed, outcome, effects }
     }
 
     fn event(&self, account: &Account, kind: EventKind) -> Effect {

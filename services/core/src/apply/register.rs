@@ -27,6 +27,9 @@ pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Chan
         // The content of a stored reg_id never changes.
         return if known == (hash, shares) { Change::again(Outcome::Done) } else { Err(Refusal::Conflict) };
     }
+    if before.is_none() && step.unconfirmed >= bounds::UNCONFIRMED {
+        return Err(Refusal::TooMany);
+    }
     let base = before.as_ref().map_or(Generation(0), |a| a.generation);
     check_record(step, c, base)?;
     if step.verifier.registration_response(c.z.expose(), &c.request).as_ref() != Some(&c.response) {
@@ -201,7 +204,7 @@ pub fn owner_signed(
     verifier: &dyn Verifier,
 ) -> bool {
     let (Some(id), Some(live)) = (command.account(), account.live.as_ref()) else { return false };
-    let step = Step { fleet, at, id, verifier };
+    let step = Step { fleet, at, id, verifier, unconfirmed: 0 };
     let is_signed =
         |signature: &OwnerSignature, what: &Operation<'_>| check_owner(&step, live, signature, what).is_ok();
     match command {

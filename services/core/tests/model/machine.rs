@@ -25,6 +25,10 @@ impl Accounts for Memory {
         self.0.insert(*id, account);
         Ok(())
     }
+    fn remove(&mut self, id: &AccountId) -> Result<(), Infallible> {
+        assert!(self.0.remove(id).is_some_and(|a| a.is_unconfirmed()), "only what was never confirmed goes");
+        Ok(())
+    }
 }
 
 /// Observations about one account.
@@ -101,6 +105,8 @@ impl Machine {
             assert_eq!(self.shard, before.shard, "a refused command changes nothing");
         }
         self.carry_out(&applied.effects);
+        let unconfirmed = self.memory.0.values().filter(|a| a.is_unconfirmed()).count();
+        assert_eq!(self.shard.unconfirmed as usize, unconfirmed, "the count of unconfirmed registrations");
         for (id, now) in &self.memory.0 {
             if command.account() != Some(*id) {
                 assert_eq!(before.memory.0.get(id), Some(now), "one command, one account");
@@ -133,7 +139,11 @@ impl Machine {
     }
 
     fn watch(&mut self, before: &Self, id: AccountId, command: &Command, applied: &Applied, time: Time) {
-        let Some(now) = self.memory.0.get(&id) else { return };
+        let Some(now) = self.memory.0.get(&id) else {
+            // Nothing is left of what was never confirmed.
+            assert!(!self.kept.iter().any(|(a, _)| *a == id) && !self.deadlines.contains_key(&id));
+            return;
+        };
         let was = before.memory.0.get(&id);
         // S13, S14: the edge stores only the secrets of the live and of the stored registration.
         let held: BTreeSet<RegId> = self.kept.iter().filter(|(a, _)| *a == id).map(|(_, r)| *r).collect();

@@ -1,14 +1,16 @@
 //! Registration in its two phases, each rule of a record, and which client may overwrite which record.
 
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
-use super::fake::{ERA, LINEAGE, boot_key, documents, sign};
-use super::machine::account;
+use super::fake::{ERA, Fake, LINEAGE, boot_key, documents, sign};
+use super::machine::{Memory, account};
 use super::op::{self, By, blinded, owner_key};
 use bkv_core::account::State;
+use bkv_core::bounds::UNCONFIRMED;
 use bkv_core::command::{Command, Confirm, RegionSignature, Store};
 use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
 use bkv_core::id::{Element, Generation, Hash, Lineage, Slot};
 use bkv_core::record::{AttemptPolicy, Record, SealedShare, shares_hash};
+use bkv_core::shard::{At, Shard};
 use bkv_core::statement::{self, Operation};
 
 fn erased(case: &Case, reg: u8) -> bool {
@@ -163,6 +165,47 @@ fn s12_stored_and_never_confirmed_expires() {
     assert_eq!(case.confirm(2, 0), no(Refusal::NoKey));
     assert_eq!((case.state(), case.account().generation.0), (State::Live, 1));
     assert_eq!(Case::new(&policy()).apply(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
+}
+
+/// S50: a first registration needs nobody's signature, so what is never confirmed leaves nothing behind.
+#[test]
+fn s50_an_expired_first_registration_leaves_no_row() {
+    let mut case = Case::new(&policy());
+    let store = case.storing(0, By::Nobody);
+    assert_eq!(case.store(&store), Outcome::Done);
+    assert_eq!(case.machine.shard.unconfirmed, 1);
+    case.wait(201);
+    assert_eq!(case.expire(), Outcome::Done);
+    assert_eq!((case.events(), erased(&case, 0)), (vec![EventKind::Dropped], true));
+    assert!(case.machine.account(WHO).is_none());
+    assert_eq!(case.machine.shard.unconfirmed, 0);
+    assert_eq!(case.expire(), no(Refusal::NoKey));
+    case.register(1, By::Nobody);
+    assert_eq!(case.machine.shard.unconfirmed, 0, "a confirmed one is not counted");
+}
+
+/// S50: a rooted leader can make up accounts without end, so their number is bounded in the state machine. Accounts with a key are not affected.
+#[test]
+fn s50_unconfirmed_registrations_of_a_shard_are_bounded() {
+    let case = Case::new(&policy());
+    let store = Command::Store(Box::new(case.storing(0, By::Nobody)));
+    let apply = |shard: &mut Shard, store: &Command, memory: &mut Memory| {
+        let at = At { shard: 0, index: 9, time: case.clock };
+        shard.apply(at, store, memory, &Fake).unwrap().outcome
+    };
+    let mut shard = case.machine.shard.clone();
+    shard.unconfirmed = UNCONFIRMED;
+    assert_eq!(apply(&mut shard, &store, &mut Memory::default()), no(Refusal::TooMany));
+    shard.unconfirmed -= 1;
+    let mut memory = Memory::default();
+    assert_eq!(apply(&mut shard, &store, &mut memory), Outcome::Done);
+    assert_eq!(shard.unconfirmed, UNCONFIRMED);
+    assert_eq!(apply(&mut shard, &store, &mut memory), Outcome::Done, "the same again");
+    let mut registered = Case::registered(&policy());
+    let change = Command::Store(Box::new(registered.storing(1, By::Owner)));
+    let mut shard = registered.machine.shard.clone();
+    shard.unconfirmed = UNCONFIRMED;
+    assert_eq!(apply(&mut shard, &change, &mut registered.machine.memory), Outcome::Done);
 }
 
 /// S12: Confirm needs acknowledgements of t different regions, for exactly this record and these shares, by keys on the list.

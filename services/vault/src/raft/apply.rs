@@ -24,7 +24,8 @@ const EVENTS: usize = 16_384;
 /// The batch's view of the accounts: its own changes on top of the store.
 struct Work<'a> {
     state: &'a State,
-    changed: HashMap<AccountId, Account>,
+    /// None: removed.
+    changed: HashMap<AccountId, Option<Account>>,
     floors: HashMap<AccountId, Option<Floor>>,
 }
 
@@ -41,13 +42,18 @@ impl Accounts for Work<'_> {
 
     fn get(&mut self, id: &AccountId) -> Result<Option<Account>, StoreError> {
         match self.changed.get(id) {
-            Some(a) => Ok(Some(a.clone())),
+            Some(a) => Ok(a.clone()),
             None => Ok(self.state.account(id)?.map(|a| Account::clone(&a))),
         }
     }
 
     fn put(&mut self, id: &AccountId, account: Account) -> Result<(), StoreError> {
-        self.changed.insert(*id, account);
+        self.changed.insert(*id, Some(account));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &AccountId) -> Result<(), StoreError> {
+        self.changed.insert(*id, None);
         Ok(())
     }
 }
@@ -90,7 +96,11 @@ impl State {
         }
         let Some(last) = last else { return Ok(answers) };
         for (id, account) in &work.changed {
-            changes.push(Change::put(self.account_place(id), cbor(&(*id, account))));
+            let place = self.account_place(id);
+            changes.push(match account {
+                Some(account) => Change::put(place, cbor(&(*id, account))),
+                None => Change::remove(place),
+            });
         }
         inner.applied = Some(last);
         inner.chain = self.log.chain_at(&last)?.unwrap_or(inner.chain);
@@ -112,7 +122,7 @@ impl State {
         });
         self.store.write(changes, Some(done));
         for (id, account) in work.changed {
-            self.recent.changed(id, Arc::new(account));
+            self.recent.changed(id, account.map(Arc::new));
         }
         self.applied.send_replace(last.index);
         Ok(answers)

@@ -57,7 +57,8 @@ impl State {
             let page = self.scan(after, 512)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
-            if page.iter().any(|(id, _)| !theirs.contains(id)) {
+            // A first registration that expired meanwhile left no row.
+            if page.iter().any(|(id, account)| !theirs.contains(id) && !account.is_unconfirmed()) {
                 return Err(contradicts(Contradiction::Missing));
             }
         }
@@ -105,6 +106,7 @@ impl State {
         };
         let mut changes = Vec::new();
         let mut deadlines = BTreeMap::new();
+        self.drop_expired(&received, &mut changes)?;
         for row in &received.rows {
             let here = self.account(&row.id)?;
             self.take_row(row, here.as_deref(), &mut changes, &mut deadlines);
@@ -115,6 +117,8 @@ impl State {
         {
             let mut inner = self.lock();
             inner.shard = received.head.shard.clone();
+            let unconfirmed = received.rows.iter().filter(|r| r.account.is_unconfirmed()).count();
+            inner.shard.unconfirmed = u32::try_from(unconfirmed).unwrap_or(u32::MAX);
             inner.fleet = inner.shard.fleet.clone().map(Arc::new);
             inner.applied = Some(last);
             inner.chain = received.head.chain;
@@ -137,6 +141,24 @@ impl State {
         self.applied.send_replace(last.index);
         self.durable.send_replace(last.index);
         Ok(())
+    }
+
+    /// Removes the rows and secrets of first registrations that the snapshot does not have any more.
+    fn drop_expired(&self, received: &Received, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        let theirs: HashSet<AccountId> = received.rows.iter().map(|r| r.id).collect();
+        let mut after = None;
+        loop {
+            let page = self.scan(after, 512)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (id, account) in page.iter().filter(|(id, _)| !theirs.contains(id)) {
+                changes.push(Change::remove(self.account_place(id)));
+                changes.push(Change::remove(self.deadline_place(id)));
+                if let Some(stored) = &account.stored {
+                    changes.push(Change::remove(self.secret_place(id, &stored.record.reg_id)));
+                }
+            }
+        }
     }
 
     fn take_row(

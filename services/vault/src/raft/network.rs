@@ -235,9 +235,10 @@ impl RaftNetwork<TypeConfig> for Conn {
             R::Success(_) => {
                 saw(last);
                 // What was sent earlier may end before what is asked for now.
-                match all.filter(|_| last != all) {
-                    Some(_) => AppendEntriesResponse::PartialSuccess(last),
-                    None => AppendEntriesResponse::Success,
+                if all.is_some_and(|all| last != Some(all)) {
+                    AppendEntriesResponse::PartialSuccess(last)
+                } else {
+                    AppendEntriesResponse::Success
                 }
             }
             R::Partial(id) => {

@@ -55,12 +55,15 @@ impl Recent {
         }
     }
 
-    /// Caches an account's new state. The store has it already.
-    pub(crate) fn changed(&self, id: AccountId, account: Arc<Account>) {
+    /// Caches an account's new state. The store has it already. None: the account was removed.
+    pub(crate) fn changed(&self, id: AccountId, account: Option<Arc<Account>>) {
         let mut inner = self.lock();
         inner.changes += 1;
         inner.old.remove(&id);
-        inner.keep(id, account);
+        match account {
+            Some(account) => inner.keep(id, account),
+            None => drop(inner.young.remove(&id)),
+        }
     }
 
     /// Empties the cache: any account may have changed.
@@ -105,10 +108,20 @@ mod tests {
     fn s09_what_was_read_before_a_change_is_not_kept_after_it() {
         let recent = Recent::default();
         let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
-        recent.changed(id(1), account(5));
+        recent.changed(id(1), Some(account(5)));
         // Many other accounts push it out before the reader comes back.
-        (10..10 + 2 * HALF + 2).for_each(|n| recent.changed(id(n), account(0)));
+        (10..10 + 2 * HALF + 2).for_each(|n| recent.changed(id(n), Some(account(0))));
         assert_eq!(ordinal(&recent, 1), None);
+        recent.read(begun, id(1), account(4));
+        assert_eq!(ordinal(&recent, 1), None);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_found() {
+        let recent = Recent::default();
+        let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
+        recent.changed(id(1), Some(account(5)));
+        recent.changed(id(1), None);
         recent.read(begun, id(1), account(4));
         assert_eq!(ordinal(&recent, 1), None);
     }
@@ -116,9 +129,9 @@ mod tests {
     #[test]
     fn what_is_used_stays_and_the_whole_is_bounded() {
         let recent = Recent::default();
-        recent.changed(id(0), account(7));
+        recent.changed(id(0), Some(account(7)));
         for n in 1..10 * HALF {
-            recent.changed(id(n), account(1));
+            recent.changed(id(n), Some(account(1)));
             assert_eq!(ordinal(&recent, 0), Some(7));
         }
         let inner = recent.lock();

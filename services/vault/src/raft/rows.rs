@@ -43,7 +43,7 @@ pub(super) fn head(
     membership: &StoredMembership<u64, EmptyNode>,
 ) -> Head {
     Head {
-        shard: Shard { fleet: None, time: shard.time },
+        shard: Shard { fleet: None, ..shard.clone() },
         applied: log_id_out(last).encode_to_vec(),
         chain,
         membership: membership_out(membership.membership()).encode_to_vec(),

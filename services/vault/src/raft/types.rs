@@ -185,7 +185,7 @@ mod tests {
             let _ = minicbor::decode::<Row>(&bytes);
             let _ = minicbor::decode::<Head>(&bytes);
             let head = Head {
-                shard: bkv_core::shard::Shard { fleet: None, time: bkv_core::id::Time(0) },
+                shard: bkv_core::shard::Shard::default(),
                 applied: bytes.clone(),
                 chain: Hash([0; 32]),
                 membership: shards.to_vec(),

@@ -2,7 +2,7 @@
 //! vaults. An entry that is refused on arrival must not reach their logs.
 
 use bkv_core::account::{Account, Manifest};
-use bkv_core::command::{Begin, Command, Finish};
+use bkv_core::command::{Begin, Command, Confirm, Finish};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal};
 use bkv_core::statement::Operation;
 use bkv_wire::proto::peer as p;
@@ -255,6 +255,47 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     }
     let request = p::VoteRequest { vote: Some(vote_out(&Vote::new(99, leader.node.0))), last: None };
     assert!(matches!(leader.send(&fleet, HONEST[0], SHARD, Call::Vote(request)).await, Ok(Answer::Vote(_))));
+}
+
+/// S50, S49: what no client can cause is refused on arrival, whoever leads. Otherwise a rooted leader fills the disks of the others, and leaves entries in their
+/// logs that they can't send to each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s50_an_entry_of_a_rooted_leader_is_bounded() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let before = seen(&fleet);
+    let ends = HONEST.map(|i| fleet.replica(i, SHARD).state().log().last());
+    let begun = alice.begin(1);
+    let Command::Confirm(confirm) = alice.confirm(&fleet, &[1, 2], &alice.owner) else { unreachable!() };
+    let finish = |ke1| Command::Finish(Finish { ke1, ..alice.finish(&begun) });
+    let certificate = |len| {
+        let mut confirm = confirm.clone();
+        confirm.acknowledgements[0].certificate = vec![7; len];
+        Command::Confirm(confirm)
+    };
+    let many = |acknowledgements| {
+        let one = confirm.acknowledgements[0].clone();
+        Command::Confirm(Confirm { acknowledgements: vec![one; acknowledgements], ..confirm.clone() })
+    };
+    for to in HONEST {
+        for (commands, why) in [
+            (vec![certificate(513)], "certificate has 513 bytes, at most 512"),
+            (vec![many(16)], "acknowledgements has 16 elements, at most 15"),
+            (vec![finish(vec![7; 97])], "ke1 has 97 bytes, at most 96"),
+            (vec![Command::Begin(begun.clone()); 257], "257 commands, at most 256"),
+            (vec![certificate(2 << 20)], "at most 1052672 are allowed"),
+        ] {
+            let entry = leader.entry(to, SHARD, Leader::batch(now(), commands));
+            let answer = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
+            assert!(answer.contains(why), "{answer}");
+        }
+    }
+    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
+    assert_eq!(seen(&fleet), before);
+    // The control: the largest that is allowed is taken, and refused by the state machine.
+    leader.commit(&fleet, SHARD, many(15)).await;
+    leader.commit(&fleet, SHARD, certificate(512)).await;
+    assert_eq!(seen(&fleet), before);
 }
 
 /// S08: the floor of the live key's attempt outlives registrations that are stored beside it and dropped. The attempt can still be evaluated, and the

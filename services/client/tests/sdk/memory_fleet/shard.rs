@@ -35,6 +35,10 @@ impl Accounts for Rows {
         self.0.insert(*id, account);
         Ok(())
     }
+    fn remove(&mut self, id: &AccountId) -> Result<(), Infallible> {
+        self.0.remove(id);
+        Ok(())
+    }
 }
 
 /// What all regions have applied.
