@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// Most accounts of a shard at once.
 const MOST: usize = 64;
 /// How long a refused account waits for its next turn.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// What was refused lately, in the memory of this process.
 #[derive(Default)]

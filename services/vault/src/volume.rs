@@ -150,11 +150,10 @@ pub fn make_room_to_start(folder: &Path, volumes: &dyn Volumes) {
     if volumes.space(folder).is_none_or(|s| s.free >= START) || !reserve.exists() {
         return;
     }
-    match std::fs::remove_file(&reserve) {
-        Ok(()) => {
-            tracing::warn!("the volume is full: the reserve file was removed, so that this vault can start")
-        }
-        Err(error) => tracing::error!(%error, "the volume is full, and the reserve file can't be removed"),
+    if let Err(error) = std::fs::remove_file(&reserve) {
+        tracing::error!(%error, "the volume is full, and the reserve file can't be removed");
+    } else {
+        tracing::warn!("the volume is full: the reserve file was removed, so that this vault can start");
     }
 }
 

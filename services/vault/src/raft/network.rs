@@ -120,14 +120,14 @@ impl Conn {
     ) -> Result<(p::raft_answer::Answer, LogId), Failed> {
         let (vote, previous) = (rpc.vote, rpc.prev_log_id);
         let begun = |s: &Sent| s.vote == vote && s.previous == previous && s.last <= last;
-        let sent = match self.sent.get_mut().take().filter(begun) {
-            Some(sent) => sent,
-            None => {
-                let call = self.call(p::raft_call::Call::Append(self.message(rpc)));
-                let (peers, target, deadline) = (self.net.peers.clone(), self.target, Instant::now() + ttl);
-                let answer = Box::pin(async move { peers.raft(target, call, deadline).await });
-                Sent { vote, previous, last, answer }
-            }
+        let earlier = self.sent.get_mut().take().filter(begun);
+        let sent = if let Some(sent) = earlier {
+            sent
+        } else {
+            let call = self.call(p::raft_call::Call::Append(self.message(rpc)));
+            let (peers, target, deadline) = (self.net.peers.clone(), self.target, Instant::now() + ttl);
+            let answer = Box::pin(async move { peers.raft(target, call, deadline).await });
+            Sent { vote, previous, last, answer }
         };
         // It stays there if openraft drops this call.
         let sent = self.sent.get_mut().insert(sent);
@@ -213,15 +213,12 @@ impl RaftNetwork<TypeConfig> for Conn {
         // A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
         let ttl = |ms| option.hard_ttl().max(Duration::from_millis(ms));
         let all = rpc.entries.last().map(|e| e.log_id);
-        let (answer, last) = match all {
-            Some(last) => {
-                let (answer, reached) = self.append(&rpc, last, ttl(2000)).await?;
-                (answer, Some(reached))
-            }
-            None => {
-                let call = p::raft_call::Call::Append(self.message(&rpc));
-                (self.raft(call, ttl(300)).await?, rpc.prev_log_id)
-            }
+        let (answer, last) = if let Some(last) = all {
+            let (answer, reached) = self.append(&rpc, last, ttl(2000)).await?;
+            (answer, Some(reached))
+        } else {
+            let call = p::raft_call::Call::Append(self.message(&rpc));
+            (self.raft(call, ttl(300)).await?, rpc.prev_log_id)
         };
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));

@@ -203,7 +203,7 @@ mod tests {
     async fn a_place_ends_and_is_not_prolonged() {
         let turns = Turns::default();
         turns.take(ANNA, attempt(0), PLACE).await.unwrap();
-        advance(PLACE - Duration::from_millis(1)).await;
+        advance(PLACE.saturating_sub(Duration::from_millis(1))).await;
         turns.take(ANNA, attempt(0), PLACE).await.unwrap();
         advance(Duration::from_millis(1)).await;
         turns.take(ANNA, attempt(1), PLACE).await.unwrap();
