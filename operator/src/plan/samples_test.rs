@@ -50,7 +50,7 @@ pub(super) const CASES: [(&str, &str); 5] = [
       configMapRef: {name: vendor-config, key: vendor.conf}
       configSecretRef: {name: vendor-client, key: client.pem}
       env: [{name: VENDOR_CONFIG, value: /etc/bkv-module/vendor.conf}]
-  chatd: {expose: {ingress: {className: nginx, host: chat.example.org, tlsSecretName: chat-tls, annotations: {example.org/backend-protocol: HTTPS}}}}
+  chatd: {expose: {ingress: {className: nginx, host: chat.example.org, tlsSecretName: chat-tls, annotations: {example.org/backend-protocol: HTTPS}}}, trustedProxies: [10.0.8.0/24]}
   postgres: {external: {secretRef: {name: my-database}}}
   images: {pullSecrets: [{name: registry}], pullPolicy: Always}
   clientAuth: {issuer: 'https://issuer.example.org', jwks: {url: 'https://issuer.example.org/keys'}}
@@ -67,6 +67,7 @@ pub(super) const CASES: [(&str, &str); 5] = [
   chatd:
     autoscaling: {minReplicas: 3, maxReplicas: 12}
     expose: {gateway: {parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [chat.example.org]}}
+    trustedProxies: [10.0.8.0/24, 'fd00:8::/64']
   postgres: {cloudNativePG: {cluster: metadata}}
   tls: {certManager: {issuerRef: {name: internal}}}
   clientAuth: {issuer: 'https://issuer.example.org', jwks: {url: 'https://issuer.example.org/keys'}}

@@ -31,9 +31,13 @@ pub(super) fn specs() -> impl Strategy<Value = BackupKeyVault> {
         Just("{}"),
         Just("{replicas: 0}"),
         Just("{autoscaling: {maxReplicas: 4}}"),
-        Just("{expose: {ingress: {host: a.example, tlsSecretName: t}}}"),
-        Just("{expose: {service: {type: LoadBalancer, annotations: {a.example/b: 'x: y'}}}}"),
-        Just("{expose: {gateway: {parentRefs: [{name: g}], hostnames: ['*.a.example']}}}"),
+        Just("{expose: {ingress: {host: a.example, tlsSecretName: t}}, trustedProxies: [10.0.0.0/8]}"),
+        Just(
+            "{expose: {service: {type: LoadBalancer, annotations: {a.example/b: 'x: y'}}}, trustedProxies: ['fd00::/8'], proxyProtocol: true}"
+        ),
+        Just(
+            "{expose: {gateway: {parentRefs: [{name: g}], hostnames: ['*.a.example']}}, trustedProxies: [10.0.0.0/8]}"
+        ),
     ];
     let postgres = prop_oneof![
         Just("{managed: {}}"),

@@ -10,6 +10,8 @@ use super::values::{Labels, Resources};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("chatd.replicas and chatd.autoscaling exclude each other"))]
+#[x_kube(validation = Rule::new("has(self.trustedProxies) || !has(self.expose) || !(has(self.expose.ingress) || has(self.expose.gateway))").message("chatd.trustedProxies is needed with chatd.expose.ingress or gateway: without it all clients share the limits of the proxy's address"))]
+#[x_kube(validation = Rule::new("has(self.trustedProxies) || !has(self.proxyProtocol) || !self.proxyProtocol").message("chatd.proxyProtocol needs chatd.trustedProxies: ChatD accepts the header from no other address"))]
 pub struct Chatd {
     /// Number of pods. Default: 2, so that one can fail. With 0 no client can connect, and the vaults keep running. Exclusive with autoscaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +24,19 @@ pub struct Chatd {
     // No default in the schema. The API server would store it, it would stand beside a later choice, and `kubectl apply` could not remove it.
     #[serde(default, skip_serializing_if = "Expose::is_default")]
     pub expose: Expose,
+    /// Networks of the proxies in front of ChatD, such as `10.0.8.0/24`: of the Ingress controller's or Gateway's pods, or of the load balancer. Needed with ingress and
+    /// gateway. ChatD counts a client by the address that these proxies report in X-Forwarded-For. It ignores the header from any other address. Name no network that
+    /// clients connect from: they could choose the address under which they are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 3, max = 49), regex(pattern = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub trusted_proxies: Vec<String>,
+    /// True if each connection from a trusted proxy begins with a PROXY protocol header of version 2. Set it if you have turned the protocol on at the load balancer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
     /// CPU and memory of each pod. Default: requests 100m and 128Mi, memory limit 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -205,7 +220,7 @@ pub struct ChatdLimits {
     #[serde(default = "connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_replica: u32,
-    /// Open connections from one address. Raise it if a load balancer hides the clients' addresses.
+    /// Open connections from one address. Raise it if many clients share an address, behind a carrier's gateway for example.
     #[serde(default = "per_address")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address: u32,

@@ -1,5 +1,7 @@
 //! Checks ChatD and how clients reach it.
 
+use ipnet::IpNet;
+
 use super::front::{Chatd, Expose, Parent, Scaling};
 use super::names;
 use super::refusal::Refusals;
@@ -23,14 +25,48 @@ pub(super) fn chatd(given: &spec::Chatd, refusals: &mut Refusals) -> Option<Chat
         Reason::Conflict,
         "set requests.cpu, or remove resources: autoscaling aims at a percentage of the requested CPU",
     );
+    let trusted_proxies = proxies(given, refusals);
     Some(Chatd {
         scaling,
         expose: expose(&given.expose, refusals)?,
+        trusted_proxies,
+        proxy_protocol: given.proxy_protocol,
         resources,
         connections_per_replica: limits.connections_per_replica,
         connections_per_address: limits.connections_per_address,
         frames_per_second: limits.frames_per_second,
     })
+}
+
+fn proxies(given: &spec::Chatd, refusals: &mut Refusals) -> Vec<IpNet> {
+    let behind_proxy = given.expose.ingress.is_some() || given.expose.gateway.is_some();
+    refusals.want(
+        !behind_proxy || !given.trusted_proxies.is_empty(),
+        "spec.chatd.trustedProxies",
+        Reason::Conflict,
+        "name the networks of the proxies that expose.ingress or gateway puts in front of ChatD: without them all clients share the limits of the proxy's address",
+    );
+    refusals.want(
+        !given.proxy_protocol || !given.trusted_proxies.is_empty(),
+        "spec.chatd.proxyProtocol",
+        Reason::Conflict,
+        "needs trustedProxies: ChatD accepts the header from no other address",
+    );
+    if !given.trusted_proxies.is_empty() {
+        refusals.range("spec.chatd.trustedProxies", given.trusted_proxies.len(), (1, 16));
+    }
+    let networks = given.trusted_proxies.iter().enumerate().filter_map(|(i, network)| {
+        // A network of all addresses would let every client choose the address under which it is counted.
+        match network.parse::<IpNet>().ok().filter(|n| n.prefix_len() > 0) {
+            Some(network) => Some(network),
+            None => refusals.refuse(
+                format!("spec.chatd.trustedProxies[{i}]"),
+                Reason::InvalidValue,
+                "must be a network such as 10.0.8.0/24, and not of all addresses",
+            ),
+        }
+    });
+    networks.collect()
 }
 
 fn scaling(given: &spec::Chatd, refusals: &mut Refusals) -> Scaling {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::names::HostName;
 use super::resources::Resources;
 use crate::resource::ServiceType;
@@ -13,6 +15,10 @@ pub struct Chatd {
     pub scaling: Scaling,
     /// How clients reach it.
     pub expose: Expose,
+    /// Networks of the proxies in front of it.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Their connections begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// CPU and memory.
     pub resources: Resources,
     /// Connections of one pod.

@@ -258,10 +258,35 @@ fn every_wrong_field_is_refused_by_its_name() {
         ),
         (
             "/spec/chatd",
-            json!({ "expose": { "ingress": { "host": "https://a", "tlsSecretName": "t" } } }),
+            json!({ "expose": { "ingress": { "host": "https://a", "tlsSecretName": "t" } }, "trustedProxies": ["10.0.0.0/8"] }),
             "spec.chatd.expose.ingress.host",
             Reason::InvalidName,
         ),
+        (
+            "/spec/chatd",
+            json!({ "expose": { "ingress": { "host": "a.example", "tlsSecretName": "t" } } }),
+            "spec.chatd.trustedProxies",
+            Reason::Conflict,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "expose": { "gateway": { "hostnames": ["a.example"], "parentRefs": [{ "name": "g" }] } } }),
+            "spec.chatd.trustedProxies",
+            Reason::Conflict,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "trustedProxies": ["10.0.0.0/8", "10.0.0.1"] }),
+            "spec.chatd.trustedProxies[1]",
+            Reason::InvalidValue,
+        ),
+        (
+            "/spec/chatd",
+            json!({ "trustedProxies": ["0.0.0.0/0"] }),
+            "spec.chatd.trustedProxies[0]",
+            Reason::InvalidValue,
+        ),
+        ("/spec/chatd", json!({ "proxyProtocol": true }), "spec.chatd.proxyProtocol", Reason::Conflict),
         (
             "/spec/chatd",
             json!({ "limits": { "framesPerSecond": 0 } }),

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 
 /// The rate limit of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +75,6 @@ impl<K: Hash + Eq> Buckets<K> {
 fn level(bucket: &Bucket, rate: Rate, now: u64) -> u64 {
     let gained = now.saturating_sub(bucket.at).saturating_mul(u64::from(rate.per_second));
     bucket.level.saturating_add(gained).min(u64::from(rate.burst) * 1000)
-}
-
-/// The address under which a host is counted: its IPv4 address or its IPv6 /64. A host gets a whole /64, so each single IPv6 address would be a new budget.
-pub fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 /// Counts what each key has open, for example connections.

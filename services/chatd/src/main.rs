@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "The configuration names [listen] public and health, [web] cert and key, [tls] cert, key and ca (role chatd), [tokens] issuer, \
+    after_help = "The configuration names [listen] public and health, and optionally trusted_proxies and proxy_protocol, [web] cert and key, [tls] cert, key and ca (role chatd), [tokens] issuer, \
                   audience and keys, [vaults] region = \"host:port\", and optionally [postgres] url_file and [limits].\n\n\
                   GET /v1/relay (WebSocket), /v1/fleet, /v1/account; /livez, /readyz, /metrics on the health address. Certificates, tokens.keys by file and \
                   postgres.url_file are read again within 10 s of a change.\n\n\

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::shared::{Caller, Shared};
+use crate::shared::Shared;
 use crate::stream::{Action, Stream};
 use crate::vaults::VaultStream;
 
@@ -108,7 +108,7 @@ impl Drop for Counted {
 }
 
 /// Serves one client until it disconnects, is too slow, too fast or idle, or until ChatD drains.
-pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, caller: &Caller) {
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) {
     shared.metrics.connections.inc();
     let _counted = Counted(shared.metrics.connections.clone());
     let (sink, mut source) = socket.split();
@@ -129,7 +129,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, 
             Err(_) => break End::Idle,
         };
         // Count pings too: each costs an answer.
-        if !shared.may_send(&route, caller) {
+        if !shared.may_send(&route) {
             break End::Rate;
         }
         let bytes = match message {

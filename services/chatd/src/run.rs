@@ -9,9 +9,10 @@ use bkv_net::Tasks;
 use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
 use tokio_util::sync::CancellationToken;
 
+use crate::client_address::Proxies;
 use crate::metrics::Metrics;
 use crate::projection::{self, Metadata};
-use crate::server;
+use crate::{health, public};
 use crate::shared::Shared;
 use crate::vaults::Vaults;
 
@@ -107,14 +108,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     reloads.spawn(web.clone().watch(Duration::from_secs(5), end.clone()));
     let tokens = Verifier::new(settings, ring);
     let certificates = (identity, web.clone());
-    let shared =
-        Shared::new(vaults, tokens, metadata, config.limits, metrics, stop.clone(), certificates, &tasks);
     let l = &config.listen;
+    let proxies = Proxies::new(l.trusted_proxies.clone());
+    let shared = Shared::new(
+        vaults,
+        tokens,
+        metadata,
+        proxies,
+        config.limits,
+        metrics,
+        stop.clone(),
+        certificates,
+        &tasks,
+    );
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
-    server::public(shared.clone(), l.public, https_server(web)?, end.clone(), &tasks)
+    public::listen(shared.clone(), l, https_server(web)?, end.clone(), &tasks)
         .await
         .map_err(failed("public", l.public))?;
-    server::health(shared.clone(), l.health, end.clone(), &tasks)
+    health::listen(shared.clone(), l.health, end.clone(), &tasks)
         .await
         .map_err(failed("health", l.health))?;
     tracing::info!(public = %l.public, "up");

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client_address::{Proxies, neighbourhood};
 use crate::fleet::FleetCache;
 use crate::limits::{Buckets, Counts, Rate};
 use crate::metrics::Metrics;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub metadata: Metadata,
     /// The fleet's bundle.
     pub fleet: FleetCache,
+    /// The proxies in front of the public port.
+    pub proxies: Proxies,
     /// The configured limits.
     pub limits: Limits,
     /// ChatD's metrics.
@@ -60,6 +63,7 @@ impl Shared {
         vaults: Arc<Vaults>,
         tokens: Verifier,
         metadata: Metadata,
+        proxies: Proxies,
         limits: Limits,
         metrics: Metrics,
         drain: CancellationToken,
@@ -73,6 +77,7 @@ impl Shared {
             tokens,
             metadata,
             fleet: FleetCache::default(),
+            proxies,
             limits,
             metrics,
             drain,
@@ -93,21 +98,26 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// True if the account may send one more frame or request from this address. Account and address have separate budgets.
-    pub(crate) fn may_send(&self, route: &Route, caller: &Caller) -> bool {
-        self.may_call(caller.address) && self.rates.lock().take(*route, self.now())
+    /// True if the account may send one more frame or request. Only the account's own budget counts: others at its address can't use it up.
+    pub(crate) fn may_send(&self, route: &Route) -> bool {
+        self.rates.lock().take(*route, self.now())
     }
 
     /// True if the address may make ChatD do one more piece of work before the account is known: a handshake or a signature check.
     pub(crate) fn may_call(&self, address: IpAddr) -> bool {
-        self.address_rates.lock().take(address, self.now())
+        self.address_rates.lock().take(neighbourhood(address), self.now())
     }
 
-    /// Counts a new socket. None if a limit is reached.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Caller>> {
-        let room = self.room.clone().try_acquire_owned().ok()?;
-        let counted = self.may_call(address) && self.addresses.lock().enter(address);
-        counted.then(|| Arc::new(Caller { shared: self.clone(), address, _room: room }))
+    /// Room for one more socket. None if ChatD is full.
+    pub(crate) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().try_acquire_owned().ok()
+    }
+
+    /// Counts one more connection of an address. None if it has too many.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<AtAddress> {
+        let address = neighbourhood(address);
+        let counted = self.addresses.lock().enter(address);
+        counted.then(|| AtAddress(self.clone(), address))
     }
 
     /// Counts a new connection of an account. None if the account has too many.
@@ -117,16 +127,13 @@ impl Shared {
     }
 }
 
-/// One socket. It is counted until its last user drops it. After an upgrade that is the WebSocket's task, because the HTTP server's task then ends.
-pub(crate) struct Caller {
-    shared: Arc<Shared>,
-    pub(crate) address: IpAddr,
-    _room: OwnedSemaphorePermit,
-}
+/// One connection of an address. Dropping it ends the count.
+#[derive(Debug)]
+pub(crate) struct AtAddress(Arc<Shared>, IpAddr);
 
-impl Drop for Caller {
+impl Drop for AtAddress {
     fn drop(&mut self) {
-        self.shared.addresses.lock().leave(&self.address);
+        self.0.addresses.lock().leave(&self.1);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, FieldError, address, file};
@@ -41,6 +42,13 @@ pub struct Listen {
     pub public: SocketAddr,
     /// `/livez`, `/readyz`, `/metrics`, without TLS.
     pub health: SocketAddr,
+    /// Networks of the proxies in front of the public port. ChatD believes X-Forwarded-For and PROXY headers from these addresses alone. Any other client
+    /// could choose the address under which it is counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Each connection from a trusted proxy begins with a PROXY protocol header of version 2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
 }
 
 /// PEM files.
@@ -117,11 +125,11 @@ pub struct Limits {
     /// Frames that one account may send in a burst.
     #[serde(skip_serializing_if = "is::<FRAMES_BURST>")]
     pub frames_burst: u32,
-    /// Requests and frames per second of one address. Many users share an address behind a carrier's gateway, or behind a load balancer that does not
-    /// forward client addresses.
+    /// Connections and requests per second of one address, before ChatD has checked a token. What an account sends counts for the account alone. Many
+    /// users share an address behind a carrier's gateway, or behind a load balancer that does not forward client addresses.
     #[serde(skip_serializing_if = "is::<PER_ADDRESS>")]
     pub address_per_second: u32,
-    /// Requests and frames that one address may send in a burst.
+    /// Connections and requests that one address may make in a burst.
     #[serde(skip_serializing_if = "is::<ADDRESS_BURST>")]
     pub address_burst: u32,
     /// ChatD closes a connection on which no byte arrived for this many seconds.
@@ -188,6 +196,7 @@ impl Config {
         if self.listen.public.port() != 0 && self.listen.public == self.listen.health {
             return Err(FieldError::new("listen", "public and health need an address each"));
         }
+        self.listen.check_proxies()?;
         if self.vaults.is_empty() {
             return Err(FieldError::new("vaults", "at least one region = \"host:port\""));
         }
@@ -196,6 +205,24 @@ impl Config {
             return Err(FieldError::new("tokens", "issuer and audience can't be empty"));
         }
         self.limits.check()
+    }
+}
+
+impl Listen {
+    fn check_proxies(&self) -> Result<(), FieldError> {
+        if self.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            return Err(FieldError::new(
+                "listen.trusted_proxies",
+                "a network of all addresses would let every client choose its address",
+            ));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(FieldError::new(
+                "listen.proxy_protocol",
+                "needs trusted_proxies: no other connection may send the header",
+            ));
+        }
+        Ok(())
     }
 }
 

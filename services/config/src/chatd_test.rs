@@ -37,6 +37,9 @@ fn every_bad_field_is_named() {
         ("[vaults]", "[limits]\nidle_seconds = 0\n[vaults]", "limits"),
         ("[vaults]", "[limits]\naddress_burst = 0\n[vaults]", "limits"),
         ("health = \"127.0.0.1:2\"", "health = \"127.0.0.1:1\"", "listen"),
+        ("[web]", "trusted_proxies = [\"10.0.0.1\"]\n[web]", "trusted_proxies"),
+        ("[web]", "trusted_proxies = [\"10.0.0.0/8\", \"::/0\"]\n[web]", "trusted_proxies"),
+        ("[web]", "proxy_protocol = true\n[web]", "proxy_protocol"),
         ("eu-west = \"127.0.0.1:3\"", "eu-west = \"127.0.0.1:3\"\nus-east = \"127.0.0.1:3\"", "vaults"),
     ];
     for (from, to, name) in cases {
@@ -50,6 +53,6 @@ fn every_bad_field_is_named() {
 fn defaults_are_not_written() {
     let c = Config::parse(GOOD, Path::new("/srv")).unwrap();
     let text = toml::to_string(&c).unwrap();
-    assert!(!text.contains("postgres") && !text.contains("idle_seconds"), "{text}");
+    assert!(!text.contains("postgres") && !text.contains("idle_seconds") && !text.contains("prox"), "{text}");
     assert_eq!(Config::parse(&text, Path::new("/elsewhere")).unwrap(), c);
 }

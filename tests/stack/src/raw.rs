@@ -36,6 +36,10 @@ pub struct Endpoint {
     /// Its public port.
     pub port: u16,
     tls: Arc<rustls::ClientConfig>,
+    /// Sent before the TLS handshake.
+    proxy_header: Vec<u8>,
+    /// Lines of every request's head.
+    headers: String,
 }
 
 impl Endpoint {
@@ -51,7 +55,22 @@ impl Endpoint {
             .expect("TLS 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { port, tls: Arc::new(tls) }
+        Self { port, tls: Arc::new(tls), proxy_header: Vec::new(), headers: String::new() }
+    }
+
+    /// With a PROXY header of version 2 that names this client.
+    #[must_use]
+    pub fn with_proxy_header(&self, client: [u8; 4]) -> Self {
+        let fixed = *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c";
+        let ends = [client, [127, 0, 0, 1]].concat();
+        let ports = [4711u16.to_be_bytes(), self.port.to_be_bytes()].concat();
+        Self { proxy_header: [&fixed[..], &ends, &ports].concat(), ..self.clone() }
+    }
+
+    /// With X-Forwarded-For in every request.
+    #[must_use]
+    pub fn forwarded_for(&self, addresses: &str) -> Self {
+        Self { headers: format!("X-Forwarded-For: {addresses}\r\n"), ..self.clone() }
     }
 
     async fn tls(&self, window: Option<u32>) -> std::io::Result<TlsStream<TcpStream>> {
@@ -59,7 +78,8 @@ impl Endpoint {
         if let Some(bytes) = window {
             socket.set_recv_buffer_size(bytes)?;
         }
-        let tcp = socket.connect(([127, 0, 0, 1], self.port).into()).await?;
+        let mut tcp = socket.connect(([127, 0, 0, 1], self.port).into()).await?;
+        tcp.write_all(&self.proxy_header).await?;
         TlsConnector::from(self.tls.clone())
             .connect(ServerName::try_from("127.0.0.1").expect("a name"), tcp)
             .await
@@ -70,7 +90,9 @@ impl Endpoint {
         let work = async {
             let mut tls = self.tls(None).await?;
             let token = token.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
-            let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Connection: close\r\n\r\n");
+            let more = &self.headers;
+            let head =
+                format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}{more}Connection: close\r\n\r\n");
             tls.write_all(head.as_bytes()).await?;
             let mut answer = Vec::new();
             let _ = tls.read_to_end(&mut answer).await;
@@ -81,6 +103,24 @@ impl Endpoint {
         let (head, body) = answer.split_at(at);
         let status = String::from_utf8_lossy(head).split(' ').nth(1).and_then(|s| s.parse().ok());
         (status.expect("a status"), body.get(4..).unwrap_or_default().to_vec())
+    }
+
+    /// Sends `GET path` without a token this many times on one connection, without waiting for answers. Returns the statuses of all answers until ChatD
+    /// closes the connection. None if ChatD refused the connection.
+    pub async fn flood(&self, path: &str, requests: usize) -> Option<Vec<u16>> {
+        let work = async {
+            let (mut read, mut write) = tokio::io::split(self.tls(None).await.ok()?);
+            let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{}\r\n", self.headers);
+            let last = head.replace("Host", "Connection: close\r\nHost");
+            let all = head.repeat(requests - 1) + &last;
+            let mut answers = Vec::new();
+            // ChatD may close before it has read everything.
+            let (_, _) = tokio::join!(write.write_all(all.as_bytes()), read.read_to_end(&mut answers));
+            let text = String::from_utf8_lossy(&answers);
+            let statuses = text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok());
+            Some(statuses.collect())
+        };
+        timeout(PATIENCE, work).await.expect("the end of a flood in time")
     }
 
     /// What ChatD reports about the token's account.

@@ -31,6 +31,8 @@ pub(super) fn service(input: &Input<'_>, part: Part<'_>) -> Object {
         spec: Some(ServiceSpec {
             type_: Some(kind.as_str().into()),
             selector: Some(part.selector()),
+            // With Cluster, the default, ChatD would see a node's address in place of the client's.
+            external_traffic_policy: (kind == ServiceType::LoadBalancer).then(|| "Local".into()),
             ports: Some(vec![ServicePort {
                 app_protocol: Some("https".into()),
                 node_port,

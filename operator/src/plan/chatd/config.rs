@@ -15,10 +15,15 @@ use crate::paths::{self, file};
 use crate::validate::{JwksSource, Postgres};
 
 pub(super) fn chatd_toml(input: &Input<'_>) -> String {
-    let (fleet, auth, limits) = (input.fleet, &input.fleet.client_auth, &input.fleet.chatd);
+    let (fleet, auth, chatd) = (input.fleet, &input.fleet.client_auth, &input.fleet.chatd);
     let listen = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let config = Config {
-        listen: Listen { public: listen(PUBLIC), health: listen(HEALTH) },
+        listen: Listen {
+            public: listen(PUBLIC),
+            health: listen(HEALTH),
+            trusted_proxies: chatd.trusted_proxies.clone(),
+            proxy_protocol: chatd.proxy_protocol,
+        },
         web: Web {
             cert: file(paths::WEB, paths::CERTIFICATE_FILE).into(),
             key: file(paths::WEB, paths::KEY_FILE).into(),
@@ -44,9 +49,9 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
         postgres: (fleet.postgres != Postgres::None)
             .then(|| config::Postgres { url_file: file(paths::POSTGRES, paths::URL_FILE).into() }),
         limits: Limits {
-            connections: limits.connections_per_replica,
-            connections_per_address: limits.connections_per_address,
-            frames_per_second: limits.frames_per_second,
+            connections: chatd.connections_per_replica,
+            connections_per_address: chatd.connections_per_address,
+            frames_per_second: chatd.frames_per_second,
             ..Limits::default()
         },
     };

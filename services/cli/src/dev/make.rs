@@ -124,7 +124,12 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
             .map_err(|e| failed("postgres.url")(&e))?;
     }
     let config = chatd::Config {
-        listen: chatd::Listen { public: local(layout.plan.chatd), health: local(layout.plan.chatd_health) },
+        listen: chatd::Listen {
+            public: local(layout.plan.chatd),
+            health: local(layout.plan.chatd_health),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+        },
         web: chatd::Web { cert: "web.crt".into(), key: "web.key".into() },
         tls: chatd::Tls { cert: "tls.crt".into(), key: "tls.key".into(), ca: "ca.crt".into() },
         tokens: chatd::Tokens {

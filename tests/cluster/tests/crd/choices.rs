@@ -13,9 +13,9 @@ async fn a_choice_is_replaced_by_either_apply() {
     let server = server().await;
     let steps = [
         json!({}),
-        json!({ "chatd": { "expose": { "ingress": { "host": "a.example", "tlsSecretName": "web" } } } }),
+        json!({ "chatd": { "expose": { "ingress": { "host": "a.example", "tlsSecretName": "web" } }, "trustedProxies": ["10.0.8.0/24"] } }),
         json!({ "chatd": { "expose": { "service": {} } } }),
-        json!({ "chatd": { "expose": { "gateway": { "hostnames": ["a.example"], "parentRefs": [{ "name": "gate" }] } } } }),
+        json!({ "chatd": { "expose": { "gateway": { "hostnames": ["a.example"], "parentRefs": [{ "name": "gate" }] } }, "trustedProxies": ["10.0.8.0/24"] } }),
         json!({ "chatd": { "autoscaling": { "maxReplicas": 3 } } }),
         json!({ "chatd": { "replicas": 3 } }),
         json!({ "postgres": { "external": { "secretRef": { "name": "url" } } } }),

@@ -11,7 +11,7 @@ use crate::kinds_known::{ALL, rests, server};
 use crate::place::PATIENCE;
 
 fn exposed(parents: &Value) -> Value {
-    json!({ "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org", "*.keys.example.org"], "parentRefs": parents } } } })
+    json!({ "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org", "*.keys.example.org"], "parentRefs": parents } }, "trustedProxies": ["10.0.8.0/24"] } })
 }
 
 #[tokio::test(flavor = "multi_thread")]

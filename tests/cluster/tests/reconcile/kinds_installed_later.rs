@@ -11,7 +11,7 @@ const LOOK: u64 = 60;
 
 fn spec(network: &str) -> Value {
     json!({
-        "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org"], "parentRefs": [{ "name": "public" }] } } },
+        "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org"], "parentRefs": [{ "name": "public" }] } }, "trustedProxies": ["10.0.8.0/24"] },
         "monitoring": { "podMonitor": true, "prometheusRule": true },
         "networkPolicy": network,
     })

@@ -128,7 +128,7 @@ fn everything() -> Value {
         "chatd": { "expose": { "gateway": {
             "hostnames": ["vault.example.org"],
             "parentRefs": [{ "name": "public", "namespace": "gateways", "sectionName": "https" }],
-        } } },
+        } }, "trustedProxies": ["10.0.8.0/24"] },
         "monitoring": { "podMonitor": true, "prometheusRule": true, "labels": { "release": "prometheus" } },
     })
 }

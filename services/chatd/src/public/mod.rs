@@ -1,32 +1,35 @@
-//! The public port (HTTPS) and the health port. The access token for ChatD decides here which account a request is for. ChatD does not decode what
-//! clients send to vaults.
+//! The public port (HTTPS). The access token for ChatD decides here which account a request is for. ChatD does not decode what clients send to vaults.
+//!
+//! Until ChatD has checked a token, a request draws on the budget of its address. After that it draws on the account's alone.
+
+mod connection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Extension, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Extension, Request, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bkv_config::chatd::Listen;
 use bkv_core::id::Route;
 use bkv_core::statement;
-use bkv_net::{Tasks, accept, http};
+use bkv_net::{Tasks, accept};
 use bkv_tokens::TokenError;
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::neighbourhood;
 use crate::relay;
-use crate::shared::{Caller, Shared};
+use crate::shared::Shared;
+use connection::{Connection, Acceptor};
 
 /// Answer to a token of this fleet that has expired.
 const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Largest frame of a client, in bytes.
 const MAX_FRAME: usize = 64 << 10;
 /// How long a request waits for a new key of the token's issuer.
@@ -56,6 +59,7 @@ async fn route(shared: &Shared, headers: &HeaderMap) -> Result<Route, Response> 
         }
     }
 }
+
 fn busy(why: &'static str) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, why).into_response()
 }
@@ -64,19 +68,28 @@ const TOO_MANY: &str = "too many requests\n";
 
 async fn relay_route(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !shared.may_call(caller.address) {
+    let address = shared.proxies.client(connection.sender, &headers);
+    if !shared.may_call(address) {
         return busy(TOO_MANY);
     }
     let route = match route(&shared, &headers).await {
         Ok(route) => route,
         Err(refused) => return refused,
     };
+    if !shared.may_send(&route) {
+        return busy(TOO_MANY);
+    }
     if shared.drain.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    // A proxy's connection carries requests of many clients. Count the WebSocket for the client behind it.
+    let at_address = if connection.is_counted() { None } else { Some(shared.enter(address)) };
+    if matches!(at_address, Some(None)) {
+        return busy("too many connections of this address\n");
     }
     let Some(entered) = shared.connect(route) else {
         return busy("too many connections of this account\n");
@@ -84,19 +97,14 @@ async fn relay_route(
     // axum starts the task. `running` counts it in the group until the task has ended or the upgrade has failed.
     let running = shared.websockets.token();
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        relay::serve(socket, shared, route, &caller).await;
-        drop((entered, running));
+        relay::serve(socket, shared, route).await;
+        drop((connection, at_address, entered, running));
     })
 }
 
-async fn fleet_route(
-    State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Arc<Caller>>,
-    headers: HeaderMap,
-) -> Response {
-    if !shared.may_call(caller.address) {
-        return busy(TOO_MANY);
-    }
+/// The fleet's documents. They come from memory and cost less than a refusal, so a request draws on no budget. Otherwise a flood of them would keep others
+/// at the same address from connecting. Each connection gets only [`connection::ANSWERS`] of them.
+async fn fleet_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let Some(bundle) = shared.fleet.get(&shared.vaults).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "no vault has given the fleet's documents yet\n")
             .into_response();
@@ -111,77 +119,52 @@ async fn fleet_route(
 
 async fn account_route(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
 ) -> Response {
-    if !shared.may_call(caller.address) {
+    if !shared.may_call(shared.proxies.client(connection.sender, &headers)) {
         return busy(TOO_MANY);
     }
     match route(&shared, &headers).await {
-        Ok(route) if !shared.may_send(&route, &caller) => busy(TOO_MANY),
+        Ok(route) if !shared.may_send(&route) => busy(TOO_MANY),
         Ok(route) => Json(shared.metadata.account(&route).await).into_response(),
         Err(refused) => refused,
     }
 }
 
+/// Closes a connection after its last answer. A new one costs a handshake and draws on the budget of its address, so a client can't make ChatD answer
+/// without end.
+async fn bounded(
+    Extension(connection): Extension<Arc<Connection>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && connection.was_last_answer() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// Listens on the public port until `stop`.
-pub async fn public(
+pub async fn listen(
     shared: Arc<Shared>,
-    address: SocketAddr,
+    at: &Listen,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
     tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = TcpListener::bind(at.public).await?;
     let bound = listener.local_addr()?;
     let app = Router::new()
         .route("/v1/relay", get(relay_route))
         .route("/v1/fleet", get(fleet_route))
         .route("/v1/account", get(account_route))
+        .layer(middleware::from_fn(bounded))
         .with_state(shared.clone());
-    let acceptor = TlsAcceptor::from(tls);
-    let serve = move |(stream, peer): (TcpStream, SocketAddr)| {
-        let caller = shared.enter(neighbourhood(peer.ip()))?;
-        let (acceptor, app) = (acceptor.clone(), app.clone());
-        Some(async move {
-            let _ = stream.set_nodelay(true);
-            if let Ok(stream) = accept::handshake(&acceptor, stream, HANDSHAKE).await {
-                http::serve(stream, app.layer(Extension(caller)), HANDSHAKE).await;
-            }
-        })
-    };
+    let acceptor = Acceptor { shared, tls: TlsAcceptor::from(tls), app, proxy_protocol: at.proxy_protocol };
+    let serve = move |(stream, peer): (TcpStream, SocketAddr)| acceptor.accept(stream, peer.ip());
     let connections = tasks.group("client connections");
     tasks.group("public listener").spawn(accept(listener, stop, connections, serve));
     Ok(bound)
-}
-
-/// Listens on the health port until `stop`: `/livez`, `/readyz`, `/metrics`.
-pub async fn health(
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    stop: CancellationToken,
-    tasks: &Tasks,
-) -> std::io::Result<SocketAddr> {
-    let ready = |State(s): State<Arc<Shared>>| async move {
-        // Stay ready without Postgres: only the key metadata is stale.
-        let good = s.vaults.up() > 0 && !s.drain.is_cancelled();
-        let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (code, Json(json!({ "ready": good, "vaults": s.vaults.up() })))
-    };
-    let metrics = |State(s): State<Arc<Shared>>| async move {
-        let (role, web) = &s.certificates;
-        s.metrics.expiry(role.expiry(), web.expiry());
-        if let Some(number) = s.fleet.number(&s.vaults).await {
-            s.metrics.bundle(number);
-        }
-        s.metrics.lag.set(i64::try_from(s.metadata.lag().as_secs()).unwrap_or(i64::MAX));
-        s.metrics.jwks.set(i64::try_from(s.tokens.keys().refreshed()).unwrap_or(0));
-        s.metrics.text()
-    };
-    let app = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(shared);
-    http::plain(address, app, stop, &tasks.group("health port")).await
 }
