@@ -29,7 +29,7 @@ pub async fn listen(
     let metrics = |State(s): State<Arc<Shared>>| async move {
         let (role, web) = &s.certificates;
         s.metrics.expiry(role.expiry(), web.expiry());
-        if let Some(number) = s.fleet.number(&s.vaults).await {
+        if let Some(number) = s.bundles.number() {
             s.metrics.bundle(number);
         }
         s.metrics.lag.set(i64::try_from(s.metadata.lag().as_secs()).unwrap_or(i64::MAX));

@@ -5,8 +5,8 @@
 //! handlers share), `relay` (one client), `vaults` (shared links), `projection` (key metadata in Postgres).
 #![forbid(unsafe_code)]
 
+pub mod bundle_cache;
 pub mod client_address;
-pub mod fleet;
 pub mod health;
 pub mod limits;
 pub mod metrics;
@@ -20,6 +20,8 @@ pub mod shared;
 pub mod stream;
 pub mod vaults;
 
+#[cfg(test)]
+mod bundle_cache_test;
 #[cfg(test)]
 mod client_address_test;
 #[cfg(test)]

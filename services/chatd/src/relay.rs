@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 use crate::stream::{Action, Stream};
-use crate::vaults::VaultStream;
+use crate::vaults::{Link, VaultStream};
 
 /// Most frames waiting for one client. A slower client is disconnected.
 const OUT: usize = 128;
@@ -218,7 +218,7 @@ fn client_frame(
 /// Runs one stream: carries out the decisions of the state machine.
 async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc<Shared>, route: Route) {
     let mut state = Stream::default();
-    let mut tries = Tries { number: 0, waits: WAITS.build() };
+    let mut tries = Tries { number: 0, tried: Vec::new(), hint: None, waits: WAITS.build() };
     let mut vault = tries.open(&shared, &route, &[]).await;
     shared.metrics.relays.inc();
     loop {
@@ -231,11 +231,9 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
                 },
                 body = v.next() => match body {
                     Some(Body::Data(data)) => state.vault_data(data),
+                    // The vault's next Hello withdraws its claim. A vault that only missed its majority for a moment keeps it.
                     Some(Body::NotLeader(n)) => {
-                        let shard = shared.vaults.routing().shard(&route);
-                        if let Some(shard) = shard {
-                            shared.vaults.routing().not_leader(shard, v.region(), &n.region);
-                        }
+                        tries.hint = Some(n.region);
                         state.not_leader()
                     }
                     Some(Body::Reset(r)) => state.reset(Reason::try_from(r.reason).unwrap_or(Reason::VaultLost)),
@@ -280,18 +278,32 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
 
 /// The vaults that are tried for one stream.
 struct Tries {
-    number: usize,
+    number: u32,
+    /// Regions of the vaults tried in this round.
+    tried: Vec<String>,
+    /// The leader that the last vault named. Only this stream follows it.
+    hint: Option<String>,
     waits: ExponentialBackoff,
 }
 
 impl Tries {
-    /// Opens the stream at the leader, or at a vault that may know the leader, and sends it what the client has sent so far.
+    /// Opens the stream at a leader, or at a vault that may know the leader, and sends it what the client has sent so far. Tries every connected vault before it
+    /// tries one again, so vaults that send a stream to each other get no further tries by that.
     async fn open(&mut self, shared: &Shared, route: &Route, kept: &[Bytes]) -> Option<VaultStream> {
         if self.number > 0 {
             sleep(self.waits.next().unwrap_or(LONGEST_WAIT)).await;
         }
         self.number += 1;
-        let link = shared.vaults.pick(route, self.number)?;
+        let candidates = shared.vaults.candidates(route);
+        let untried = |link: &&Arc<Link>| !self.tried.iter().any(|region| region == link.region());
+        let named = candidates.iter().find(|link| self.hint.as_deref() == Some(link.region()));
+        let next = named.filter(untried).or_else(|| candidates.iter().find(untried)).cloned();
+        let link = next.or_else(|| {
+            self.tried.clear();
+            candidates.first().cloned()
+        })?;
+        self.tried.push(link.region().to_owned());
+        self.hint = None;
         let stream = link.open(Body::Open(o::Open { route: route.0.to_vec().into() }))?;
         kept.iter().all(|data| stream.send(Body::Data(data.clone()))).then_some(stream)
     }

@@ -1,6 +1,8 @@
-//! Which vault leads which shard, from the vaults' `Hello` and `NotLeader`. This is only a hint: a vault that does not lead answers `NotLeader`.
+//! Which vaults claim to lead which shard. This is only a hint: a vault that does not lead answers `NotLeader`, and a vault may lie.
+//!
+//! A vault can claim leadership for itself alone. So a lying vault adds itself to the vaults that a stream tries, and removes no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bkv_core::id::Route;
 use bkv_wire::proto::outer;
@@ -8,63 +10,53 @@ use bkv_wire::proto::outer;
 /// Most shards of a fleet. A `Hello` with more shards is ignored.
 pub const MAX_SHARDS: u32 = 4096;
 
-/// The number of shards and their known leaders.
+/// What the connected vaults claim, by region.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Routing {
+pub struct Routing(BTreeMap<String, Claim>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
     shards: u16,
-    leaders: BTreeMap<u16, String>,
+    leads: BTreeSet<u16>,
 }
 
 impl Routing {
-    /// Without any leader.
+    /// Without any claim.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of shards. 0 before the first `Hello`.
-    pub const fn shards(&self) -> u16 {
-        self.shards
+    /// Number of shards, as most vaults report it. 0 before the first `Hello`.
+    pub fn shards(&self) -> u16 {
+        let vaults = |shards: u16| self.0.values().filter(|claim| claim.shards == shards).count();
+        self.0.values().map(|claim| claim.shards).max_by_key(|shards| vaults(*shards)).unwrap_or(0)
     }
 
     /// The shard of a route. None until the number of shards is known.
     pub fn shard(&self, route: &Route) -> Option<u16> {
-        (self.shards > 0).then(|| route.shard(self.shards).0)
+        let shards = self.shards();
+        (shards > 0).then(|| route.shard(shards).0)
     }
 
-    /// The region to try first.
-    pub fn leader(&self, shard: u16) -> Option<&str> {
-        self.leaders.get(&shard).map(String::as_str)
+    /// The regions whose vaults claim to lead the shard. More than one during an election, or if one of them lies.
+    pub fn leaders(&self, shard: u16) -> Vec<&str> {
+        let claims = self.0.iter().filter(|(_, claim)| claim.leads.contains(&shard));
+        claims.map(|(region, _)| region.as_str()).collect()
     }
 
-    /// Takes over the leaders that a vault's `Hello` names. Keeps a known leader if this `Hello` names none for its shard: the vault may lag behind.
-    pub fn hello(&mut self, hello: &outer::Hello) {
+    /// Takes over what the vault in `region` claims for itself.
+    pub fn hello(&mut self, region: &str, hello: &outer::Hello) {
         if hello.shards == 0 || hello.shards > MAX_SHARDS {
             return;
         }
         let Ok(shards) = u16::try_from(hello.shards) else { return };
-        self.shards = shards;
-        self.leaders.retain(|shard, _| *shard < shards);
-        for l in &hello.leaders {
-            if let (Ok(shard), false) = (u16::try_from(l.shard), l.region.is_empty())
-                && shard < shards
-            {
-                self.leaders.insert(shard, l.region.clone());
-            }
-        }
+        let own = hello.leaders.iter().filter(|l| l.region == region);
+        let leads = own.filter_map(|l| u16::try_from(l.shard).ok()).filter(|shard| *shard < shards);
+        self.0.insert(region.to_owned(), Claim { shards, leads: leads.collect() });
     }
 
-    /// The vault in `sender` does not lead `shard`. `region` is the leader's region, or empty if the vault does not know it. Ignores a vault that names
-    /// itself.
-    pub fn not_leader(&mut self, shard: u16, sender: &str, region: &str) {
-        if !region.is_empty() && region != sender {
-            self.leaders.insert(shard, region.to_owned());
-        } else if self.leader(shard) == Some(sender) {
-            self.leaders.remove(&shard);
-        }
-    }
-
-    /// The link to `region` is lost. Forgets `region` as a leader until a vault names it again.
+    /// The link to `region` is lost. Forgets its claims until it sends a `Hello` again.
     pub fn lost(&mut self, region: &str) {
-        self.leaders.retain(|_, leader| leader != region);
+        self.0.remove(region);
     }
 }

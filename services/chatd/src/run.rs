@@ -122,6 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         &tasks,
     );
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
+    tasks.group("bundles").spawn(shared.bundles.clone().follow(shared.vaults.clone(), end.clone()));
     public::listen(shared.clone(), l, https_server(web)?, end.clone(), &tasks)
         .await
         .map_err(failed("public", l.public))?;

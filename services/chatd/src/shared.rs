@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bundle_cache::BundleCache;
 use crate::client_address::{Proxies, neighbourhood};
-use crate::fleet::FleetCache;
 use crate::limits::{Buckets, Counts, Rate};
 use crate::metrics::Metrics;
 use crate::projection::Metadata;
@@ -34,7 +34,7 @@ pub struct Shared {
     /// Key metadata in Postgres.
     pub metadata: Metadata,
     /// The fleet's bundle.
-    pub fleet: FleetCache,
+    pub bundles: Arc<BundleCache>,
     /// The proxies in front of the public port.
     pub proxies: Proxies,
     /// The configured limits.
@@ -76,7 +76,7 @@ impl Shared {
             vaults,
             tokens,
             metadata,
-            fleet: FleetCache::default(),
+            bundles: Arc::default(),
             proxies,
             limits,
             metrics,

@@ -98,7 +98,9 @@ impl Client {
         let (_, entered) = self.enter(true, None).await?;
         let agreed = entered.agreed(whole)?.clone();
         let offset = entered.clock.offset_ms();
-        Ok(Status::new(&entered.trusted, entered.survey, &agreed, offset))
+        let mut status = Status::new(&entered.trusted, entered.survey, &agreed, offset);
+        status.wrong.extend(self.fleet.wrong());
+        Ok(status)
     }
 
     /// A fresh channel with `Open` answered.
@@ -146,13 +148,15 @@ impl Client {
         Ok((session, Entered { trusted, account, claims, subject, clock, survey, pipelined }))
     }
 
-    /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the fleet is not trusted (S06).
+    /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the vault is not
+    /// trusted (S06).
     async fn maybe_newer(&self, known: &Trusted) -> Fault {
         match self.fleet.fetch(&self.runtime).await {
             Ok(newer) if newer.admission().number > known.admission().number => {
                 Fault::Repeat(Cause::NewerBundle)
             }
-            Ok(_) => Fault::Final(Distrust::NotAdmitted.into()),
+            // Another vault may answer next time: one that lies must not end the operation (S49).
+            Ok(_) => Fault::Repeat(Cause::NotAdmitted),
             Err(fault) => fault,
         }
     }

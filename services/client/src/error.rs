@@ -35,6 +35,14 @@ pub enum Distrust {
     /// The bundle does not decode.
     #[error("the fleet's documents that ChatD sent do not decode")]
     Bundle,
+    /// The documents of a region do not hold, and no other region gave better ones. ChatD names the region.
+    #[error("region {region}: {why}")]
+    Region {
+        /// The region.
+        region: String,
+        /// What is wrong with them.
+        why: Box<Self>,
+    },
     /// The vault's key is not on the admission list that the root signed.
     #[error("the vault's key is not on the admission list that the root signed")]
     NotAdmitted,

@@ -30,6 +30,8 @@ pub(crate) enum Cause {
     TokenRefused,
     /// Too few regions accept the token, or it ends too soon. A fresh one may help, or the same one a little later.
     FreshToken,
+    /// A vault whose key is not on the newest admission list.
+    NotAdmitted,
 }
 
 impl From<Error> for Fault {

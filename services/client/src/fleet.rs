@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bkv_core::document::Documents;
-use bkv_core::id::Time;
+use bkv_core::id::{Slot, Time};
 use bkv_wire::documents::{self, DocumentError, Root};
 use bkv_wire::proto::outer;
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 
-use crate::error::{Distrust, Error};
+use crate::error::{Distrust, Error, WrongAnswer};
 use crate::fault::Fault;
 use crate::memory::{Memory, Remembered};
 use crate::runtime::Runtime;
@@ -20,12 +20,13 @@ pub struct Fleet {
     root: Root,
     memory: Box<dyn Memory>,
     current: Mutex<Option<Arc<Trusted>>>,
+    wrong: Mutex<Vec<WrongAnswer>>,
 }
 
 impl Fleet {
     /// `root` comes from a trusted source out of band. `memory` keeps the newest document numbers seen.
     pub fn new(root: Root, memory: impl Memory + 'static) -> Self {
-        Self { root, memory: Box::new(memory), current: Mutex::new(None) }
+        Self { root, memory: Box::new(memory), current: Mutex::new(None), wrong: Mutex::default() }
     }
 
     /// The pinned root.
@@ -66,11 +67,53 @@ impl Fleet {
         }
     }
 
-    /// Fetches the bundle again.
+    /// Fetches the bundle again. If one does not hold, asks for those of the other regions: one lying vault must not keep this device from the fleet
+    /// (S49). Fails only if none of them holds, with what was wrong with the first.
     pub(crate) async fn fetch(&self, runtime: &Runtime) -> Result<Arc<Trusted>, Fault> {
-        let bundle = runtime.transport.get("/v1/fleet").await?;
-        Ok(self.accept(&bundle, runtime.clock.now())?)
+        let mut wrong: Vec<WrongAnswer> = Vec::new();
+        let mut first: Option<Error> = None;
+        loop {
+            let not = wrong.iter().map(|w| w.region.as_str()).collect::<Vec<_>>().join(",");
+            let path = if not.is_empty() { "/v1/fleet".to_owned() } else { format!("/v1/fleet?not={not}") };
+            let bundle = match runtime.transport.get(&path).await {
+                Ok(bundle) => bundle,
+                Err(e) => return Err(first.map_or_else(|| e.into(), Fault::Final)),
+            };
+            let why = match self.accept(&bundle, runtime.clock.now()) {
+                Ok(trusted) => {
+                    *self.wrong.lock() = wrong;
+                    return Ok(trusted);
+                }
+                Err(Error::FleetNotTrusted(why)) => why,
+                Err(e) => return Err(e.into()),
+            };
+            let next = region(&bundle).filter(|region| wrong.iter().all(|w| w.region != *region));
+            let distrust = match next.clone() {
+                Some(region) => Distrust::Region { region, why: Box::new(why.clone()) },
+                None => why.clone(),
+            };
+            let error = first.get_or_insert(Error::FleetNotTrusted(distrust)).clone();
+            let Some(region) = next.filter(|_| wrong.len() < MOST_REGIONS) else {
+                return Err(Fault::Final(error));
+            };
+            wrong.push(WrongAnswer { slot: Slot(0), region, what: why.to_string() });
+        }
     }
+
+    /// The regions whose documents did not hold when they were last fetched, as ChatD names them. Those of another region did.
+    pub fn wrong(&self) -> Vec<WrongAnswer> {
+        self.wrong.lock().clone()
+    }
+}
+
+/// Most regions that one fetch asks for their documents. A fleet has at most 7.
+const MOST_REGIONS: usize = 8;
+
+/// The region that gave a bundle, as ChatD reports it. Only a region's name: the text goes into a path.
+fn region(bundle: &[u8]) -> Option<String> {
+    let region = outer::Bundle::decode(bundle).ok()?.region;
+    let name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    ((1..=64).contains(&region.len()) && region.bytes().all(name)).then_some(region)
 }
 
 /// Refuses documents older than those seen. Otherwise remembers their numbers. What the device knows of backups stays.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt as _;
 
-use crate::error::{Error, Whose};
+use crate::error::{Distrust, Error, Whose};
 use crate::fault::{Cause, Fault};
 use crate::runtime::Runtime;
 use crate::timing::Timing;
@@ -15,6 +15,8 @@ use crate::token::HeldToken;
 const MAX_BUNDLES: u8 = 3;
 /// How often the client gets a fresh token in one operation.
 const MAX_TOKENS: u8 = 3;
+/// After this many vaults without an admitted key the fleet is not trusted. One may be a single lying region.
+const MAX_STRANGERS: u8 = 4;
 
 /// Back-off with jitter until a deadline.
 pub(crate) struct Retry<'a> {
@@ -24,6 +26,7 @@ pub(crate) struct Retry<'a> {
     pauses: Pauses,
     bundles: u8,
     tokens: u8,
+    strangers: u8,
 }
 
 /// The pauses between repetitions: each is between half and the whole of a length that doubles up to the longest. The random half keeps clients
@@ -51,7 +54,15 @@ impl Pauses {
 impl<'a> Retry<'a> {
     pub(crate) fn new(runtime: &'a Runtime, timing: &'a Timing, token: &'a HeldToken) -> Self {
         let deadline = runtime.clock.elapsed().saturating_add(timing.deadline);
-        Self { runtime, token, deadline, pauses: Pauses::new(runtime, timing), bundles: 0, tokens: 0 }
+        Self {
+            runtime,
+            token,
+            deadline,
+            pauses: Pauses::new(runtime, timing),
+            bundles: 0,
+            tokens: 0,
+            strangers: 0,
+        }
     }
 
     /// Repeats `once` until it succeeds, fails for good, or the deadline is near.
@@ -97,13 +108,19 @@ impl<'a> Retry<'a> {
         if matches!(cause, Cause::TokenRefused) {
             return Err(Error::TokenRefused(Whose::Vault));
         }
+        if matches!(cause, Cause::NotAdmitted) {
+            self.strangers += 1;
+        }
         let wait = self.pauses.next();
-        if self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline {
+        if self.strangers >= MAX_STRANGERS
+            || self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline
+        {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),
                 Cause::Vault(why) => Error::VaultUnreachable(why),
                 Cause::Wrong(w) => Error::RegionAnsweredWrongly(w),
                 Cause::TokenRefused | Cause::FreshToken => Error::TokenRefused(Whose::Vault),
+                Cause::NotAdmitted => Distrust::NotAdmitted.into(),
                 Cause::NewerBundle => Error::VaultUnreachable("the fleet's documents keep changing".into()),
             });
         }

@@ -29,7 +29,7 @@ pub enum TransportError {
 pub trait Transport: Send + Sync {
     /// Opens a stream. Connects first if necessary.
     async fn open(&self) -> Result<Box<dyn Duplex>, TransportError>;
-    /// Sends GET `path` (`/v1/fleet`) and returns the body of a 200.
+    /// Sends GET `path` (`/v1/fleet`, also with a query) and returns the body of a 200.
     async fn get(&self, path: &str) -> Result<Bytes, TransportError>;
     /// Reports that a stream got no answer in time. The next [`Transport::open`] should then not reuse the connection that carried it.
     fn suspect(&self) {}

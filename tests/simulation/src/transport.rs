@@ -54,6 +54,7 @@ impl VaultTransport {
         let bundle = outer::Bundle {
             admission: documents.admission.clone().into(),
             policy: documents.policy.clone().into(),
+            region: String::new(),
         };
         let bundle = bundle.encode_to_vec().into();
         Self { vaults, route, bundle, lose: Arc::default(), once: false, answers: Arc::default(), only: None }

@@ -41,6 +41,11 @@ pub struct RelayProxies {
 impl RelayProxies {
     /// Starts one proxy in front of every vault.
     pub async fn before(fleet: &Fleet, meddle: Meddle) -> Self {
+        Self::before_each(fleet, |_| meddle.clone()).await
+    }
+
+    /// The same, with a way to meddle for each region.
+    pub async fn before_each(fleet: &Fleet, meddling: impl Fn(&str) -> Meddle) -> Self {
         let record = Arc::new(Mutex::new(Vec::new()));
         let mut ports = BTreeMap::new();
         for region in fleet.regions() {
@@ -51,7 +56,7 @@ impl RelayProxies {
             let client = ClientRole::new(chatd, Role::Vault).named(&region).build().expect("a client");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             ports.insert(region.clone(), listener.local_addr().expect("its address").port());
-            let (target, record, meddle) = (fleet.port(&region, "relay"), record.clone(), meddle.clone());
+            let (target, record, meddle) = (fleet.port(&region, "relay"), record.clone(), meddling(&region));
             tokio::spawn(async move {
                 let (acceptor, connector) = (TlsAcceptor::from(server), TlsConnector::from(client));
                 while let Ok((stream, _)) = listener.accept().await {

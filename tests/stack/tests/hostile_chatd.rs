@@ -260,6 +260,7 @@ fn bundle(
     o::Bundle {
         admission: sign(Kind::Admission, write_admission(&list).unwrap()),
         policy: sign(Kind::Policy, write_policy(&policy).unwrap()),
+        region: String::new(),
     }
 }
 
@@ -308,7 +309,8 @@ async fn s06_clients_refuse_every_other_bundle() {
     flipped.admission = bytes.into();
     let mut mixed = same.clone();
     mixed.policy.clone_from(&strangers.policy);
-    let nothing = o::Bundle { admission: same.policy.clone(), policy: same.admission.clone() };
+    let nothing =
+        o::Bundle { admission: same.policy.clone(), policy: same.admission.clone(), ..same.clone() };
 
     // The control: the client accepts the same documents signed again, and remembers them once they are newer.
     let chatd = fresh(&newer);

@@ -45,7 +45,7 @@ pub async fn follow(vaults: Arc<Vaults>, metadata: Metadata, metrics: Metrics, s
 
 async fn follow_shard(vaults: &Vaults, metadata: &Metadata, metrics: &Metrics, shard: u16) {
     loop {
-        if let (Some(pool), Some(link)) = (metadata.pool(), vaults.leader(shard)) {
+        if let (Some(pool), Some(link)) = (metadata.pool(), vaults.leaders(shard).into_iter().next()) {
             let end = async {
                 let after = within(store::cursor(pool, shard)).await?;
                 metadata.heard(true, metrics);
@@ -82,7 +82,8 @@ async fn store_feed(
     let mut scan: Option<Transaction<'_, Postgres>> = None;
     loop {
         let Ok(body) = timeout(LOOK, stream.next()).await else {
-            if scan.is_some() || within(store::set_back(pool, shard, known)).await? {
+            // A vault that claims the shard and sends nothing must not keep the answers stale: subscribe again, at another one that claims it.
+            if scan.is_some() || !caught_up || within(store::set_back(pool, shard, known)).await? {
                 return Ok(());
             }
             continue;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Extension, Request, State, WebSocketUpgrade};
+use axum::extract::{Extension, Query, Request, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -20,6 +20,7 @@ use bkv_core::id::Route;
 use bkv_core::statement;
 use bkv_net::{Tasks, accept};
 use bkv_tokens::TokenError;
+use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -102,10 +103,22 @@ async fn relay_route(
     })
 }
 
+/// `?not=eu-west,us-east`: a client found the bundles of these regions wrong and wants another region's.
+#[derive(Deserialize)]
+struct Wish {
+    #[serde(default)]
+    not: String,
+}
+
 /// The fleet's documents. They come from memory and cost less than a refusal, so a request draws on no budget. Otherwise a flood of them would keep others
 /// at the same address from connecting. Each connection gets only [`connection::ANSWERS`] of them.
-async fn fleet_route(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let Some(bundle) = shared.fleet.get(&shared.vaults).await else {
+async fn fleet_route(
+    State(shared): State<Arc<Shared>>,
+    Query(wish): Query<Wish>,
+    headers: HeaderMap,
+) -> Response {
+    let not: Vec<&str> = wish.not.split(',').collect();
+    let Some(bundle) = shared.bundles.get(&not).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "no vault has given the fleet's documents yet\n")
             .into_response();
     };

@@ -142,6 +142,11 @@ impl Link {
         self.streams.lock()
     }
 
+    /// The region of the vault.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
     /// True if the link is connected and the vault has sent its Hello.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
@@ -250,7 +255,7 @@ impl Link {
     fn deliver(&self, f: o::Frame, routing: &Mutex<Routing>) {
         match f.body {
             Some(Body::Hello(hello)) => {
-                routing.lock().hello(&hello);
+                routing.lock().hello(&self.region, &hello);
                 self.up.store(true, Ordering::Release);
             }
             Some(Body::Pong(_)) | None => {}

@@ -6,6 +6,7 @@ pub use link::{Link, VaultStream};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bkv_core::id::Route;
 use parking_lot::{Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use crate::routing::Routing;
 pub struct Vaults {
     links: BTreeMap<String, Arc<Link>>,
     routing: Arc<Mutex<Routing>>,
+    turn: AtomicUsize,
 }
 
 impl Vaults {
@@ -37,7 +39,7 @@ impl Vaults {
             let link = Link::start(region, address, connector, routing.clone(), stop, tasks);
             links.insert(region.clone(), link);
         }
-        Ok(Arc::new(Self { links, routing }))
+        Ok(Arc::new(Self { links, routing, turn: AtomicUsize::new(0) }))
     }
 
     /// The known leaders.
@@ -45,28 +47,33 @@ impl Vaults {
         self.routing.lock()
     }
 
-    /// The vault to try for a route: the leader if it is known and connected, otherwise another connected vault at each turn.
-    pub fn pick(&self, route: &Route, turn: usize) -> Option<Arc<Link>> {
-        let leader = {
-            let routing = self.routing();
-            routing.shard(route).and_then(|s| routing.leader(s).map(str::to_owned))
-        };
-        let known = leader.and_then(|region| self.links.get(&region)).filter(|l| l.is_up());
-        known.cloned().or_else(|| {
-            let up: Vec<&Arc<Link>> = self.links.values().filter(|l| l.is_up()).collect();
-            up.get(turn.checked_rem(up.len())?).map(|l| Arc::clone(l))
-        })
+    /// The connected vaults in the order in which a stream tries them: those that claim to lead the route's shard, then the others. If several claim it, each call
+    /// begins with another one: a lying vault that answers nothing gets only a part of the streams.
+    pub fn candidates(&self, route: &Route) -> Vec<Arc<Link>> {
+        let shard = self.routing().shard(route);
+        let mut candidates = shard.map(|shard| self.leaders(shard)).unwrap_or_default();
+        for link in self.connected() {
+            if !candidates.iter().any(|known| known.region() == link.region()) {
+                candidates.push(link);
+            }
+        }
+        candidates
     }
 
-    /// The link to a shard's leader. None unless the leader is known and connected.
-    pub fn leader(&self, shard: u16) -> Option<Arc<Link>> {
-        let region = self.routing().leader(shard)?.to_owned();
-        self.links.get(&region).filter(|l| l.is_up()).cloned()
+    /// The connected vaults that claim to lead a shard. Each call begins with another one.
+    pub fn leaders(&self, shard: u16) -> Vec<Arc<Link>> {
+        let leaders: Vec<String> = self.routing().leaders(shard).into_iter().map(str::to_owned).collect();
+        let links = leaders.iter().filter_map(|region| self.links.get(region));
+        let mut links: Vec<Arc<Link>> = links.filter(|l| l.is_up()).cloned().collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = turn.checked_rem(links.len()).unwrap_or(0);
+        links.rotate_left(first);
+        links
     }
 
-    /// Any connected vault.
-    pub fn any(&self) -> Option<Arc<Link>> {
-        self.links.values().find(|l| l.is_up()).cloned()
+    /// The connected vaults, by region.
+    pub fn connected(&self) -> Vec<Arc<Link>> {
+        self.links.values().filter(|l| l.is_up()).cloned().collect()
     }
 
     /// Number of connected vaults.

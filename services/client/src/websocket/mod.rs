@@ -145,7 +145,9 @@ impl Transport for WebSocketTransport {
 
     async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
         let mut url = self.base.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
+        url.set_query(query);
         let unreachable = |e: reqwest::Error| TransportError::Unreachable(e.to_report_string());
         let mut answer = self
             .http

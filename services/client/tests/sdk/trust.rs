@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bkv_client::{Distrust, Error, FileMemory, Fleet, KeyName, Memory as _, Remembered, Time};
 use bkv_wire::documents::DocumentError;
+use bkv_wire::proto::outer;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use crate::memory_fleet::{MemoryFleet, keys};
 use crate::recover::registered;
@@ -85,6 +87,52 @@ async fn s06_a_vault_whose_key_is_not_on_the_list_is_refused_before_the_token_le
     let e = vaults.client().status().await.unwrap_err();
     assert_eq!(e, Error::FleetNotTrusted(Distrust::NotAdmitted));
     assert_eq!(vaults.state().requests, before, "no request was ever decrypted");
+}
+
+#[tokio::test]
+async fn s49_one_vault_whose_key_is_not_on_the_list_does_not_end_an_operation() {
+    let (vaults, _) = registered().await;
+    {
+        let mut state = vaults.state();
+        (state.stranger, state.strangers) = (Some(keys::stranger()), 2);
+    }
+    vaults.client().status().await.unwrap();
+}
+
+/// The bundle of a lying region: the true one, signed by another key.
+fn lie(vaults: &MemoryFleet, region: &str) -> outer::Bundle {
+    let (list, policy) = vaults.documents();
+    let forged = outer::Bundle::decode(&keys::bundle(&list, &policy, &[2])[..]).unwrap();
+    outer::Bundle { region: region.into(), ..forged }
+}
+
+#[tokio::test]
+async fn s49_documents_of_one_region_that_do_not_hold_are_passed_over_and_named() {
+    let (vaults, _) = registered().await;
+    let junk =
+        outer::Bundle { admission: b"junk"[..].into(), region: "us-east".into(), ..Default::default() };
+    vaults.state().wrong_bundles = vec![lie(&vaults, "eu-west"), junk];
+    let status = vaults.client().status().await.unwrap();
+    let named: Vec<&str> = status.wrong.iter().map(|w| w.region.as_str()).collect();
+    assert_eq!(named, ["eu-west", "us-east"]);
+}
+
+#[tokio::test]
+async fn s49_without_one_bundle_that_holds_the_first_region_is_named_and_the_questions_end() {
+    let vaults = MemoryFleet::new();
+    let lies = (0..50).map(|n| lie(&vaults, &format!("region-{n}"))).collect();
+    vaults.state().wrong_bundles = lies;
+    let e = vaults.client().status().await.unwrap_err();
+    assert!(
+        matches!(&e, Error::FleetNotTrusted(Distrust::Region { region, .. }) if region == "region-0"),
+        "{e:?}"
+    );
+    assert!(vaults.state().bundles_served <= 9, "a bounded number");
+    // A region that a path can't contain is not asked around.
+    let odd = lie(&vaults, "a?b=c");
+    vaults.state().wrong_bundles = vec![odd];
+    let e = vaults.client().status().await.unwrap_err();
+    assert!(matches!(&e, Error::FleetNotTrusted(Distrust::Document(_))), "{e:?}");
 }
 
 #[tokio::test]

@@ -283,6 +283,7 @@ impl Vault {
         Some(bkv_wire::proto::outer::Bundle {
             admission: d.admission_signed.clone().into(),
             policy: d.policy_signed.clone().into(),
+            region: String::new(),
         })
     }
 }

@@ -129,6 +129,7 @@ pub fn bundle(admission: &Admission, policy: &Policy, seeds: &[u8]) -> Vec<u8> {
     outer::Bundle {
         admission: sign(Kind::Admission, write_admission(admission).unwrap()).into(),
         policy: sign(Kind::Policy, write_policy(policy).unwrap()).into(),
+        region: String::new(),
     }
     .encode_to_vec()
 }

@@ -55,6 +55,8 @@ pub enum Cut {
 pub struct State {
     pub regions: Vec<Region>,
     pub bundle: Vec<u8>,
+    /// Bundles of lying regions. ChatD serves them first, except those that the client does not want.
+    pub wrong_bundles: Vec<outer::Bundle>,
     pub account: AccountId,
     pub leader: usize,
     pub shard: Applied,
@@ -97,6 +99,8 @@ pub struct State {
     pub requests: u64,
     pub connections: u64,
     pub bundles_served: u64,
+    /// How many connections meet `stranger`, if there is one.
+    pub strangers: u32,
     pub charged: u32,
     pub evaluated: HashSet<(Generation, Ordinal, AttemptId, Element)>,
     pub log: Vec<p::Request>,
@@ -134,6 +138,8 @@ impl State {
         Self {
             shard: Applied::new(account, &regions, documents(&bundle)),
             bundle,
+            wrong_bundles: Vec::new(),
+            strangers: u32::MAX,
             regions,
             account,
             leader: 0,

@@ -32,17 +32,22 @@ impl Transport for Wire {
         if let Some(e) = state.unreachable.pop_front() {
             return Err(e);
         }
-        let settings = state.stranger.clone().unwrap_or_else(|| state.regions[state.leader].settings.clone());
+        let stranger = state.stranger.clone().filter(|_| state.strangers > 0);
+        state.strangers = state.strangers.saturating_sub(1);
+        let settings = stranger.unwrap_or_else(|| state.regions[state.leader].settings.clone());
         let server = Channel::server(&settings).unwrap();
         let (leader, vaults) = (state.leader, self.0.clone());
         Ok(Box::new(Stream { vaults, server, leader, opened: false, cut: false, out: VecDeque::new() }))
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
-        assert_eq!(path, "/v1/fleet");
+        let not = path.strip_prefix("/v1/fleet").expect("the path of the bundle");
+        let not: Vec<&str> =
+            not.strip_prefix("?not=").map(|list| list.split(',').collect()).unwrap_or_default();
         let mut state = self.0.state();
         state.bundles_served += 1;
-        Ok(state.bundle.clone().into())
+        let lie = state.wrong_bundles.iter().find(|lie| !not.contains(&lie.region.as_str()));
+        Ok(lie.map_or_else(|| state.bundle.clone(), outer::Bundle::encode_to_vec).into())
     }
 }
 
