@@ -18,6 +18,7 @@ pub mod routing;
 pub mod run;
 pub mod shared;
 pub mod stream;
+pub mod underway;
 pub mod vaults;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 use crate::stream::{Action, Stream};
+use crate::underway::Charge;
 use crate::vaults::{Link, VaultStream};
 
 /// Most frames waiting for one client. A slower client is disconnected.
@@ -53,7 +54,7 @@ enum End {
     Slow,
     /// The client sent nothing for too long.
     Idle,
-    /// The client exceeded its rate, or sent faster than the vault reads.
+    /// The client exceeded its rate, or has too many bytes under way to the vault.
     Rate,
     /// A frame that can't be decoded, is unknown, or is not allowed here.
     Protocol,
@@ -98,6 +99,12 @@ impl Out {
     }
 }
 
+/// Bytes of a client. They count for its account until they are written to the vault.
+struct Charged {
+    data: Bytes,
+    charge: Charge,
+}
+
 /// Counts one connection until it is dropped.
 struct Counted(IntGauge);
 
@@ -115,7 +122,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) 
     let (queue, waiting) = mpsc::channel::<o::Frame>(OUT);
     let out = Out { queue, slow: CancellationToken::new() };
     let mut writer = shared.writers.spawn(write(sink, waiting, out.slow.clone()));
-    let mut streams: HashMap<u64, mpsc::Sender<Bytes>> = HashMap::new();
+    let mut streams: HashMap<u64, mpsc::Sender<Charged>> = HashMap::new();
     let idle = Duration::from_secs(shared.limits.idle_seconds);
     let end = loop {
         let message = tokio::select! {
@@ -179,7 +186,7 @@ async fn write(
 /// Handles one frame of the client. An error ends its connection.
 fn client_frame(
     f: o::Frame,
-    streams: &mut HashMap<u64, mpsc::Sender<Bytes>>,
+    streams: &mut HashMap<u64, mpsc::Sender<Charged>>,
     out: &Out,
     shared: &Arc<Shared>,
     route: Route,
@@ -201,11 +208,15 @@ fn client_frame(
             // The route comes from the token, never from the client's message.
             shared.streams.spawn(relay(id, rx, out.clone(), shared.clone(), route));
         }
-        Some(Body::Data(data)) => match streams.get(&id).map(|tx| tx.try_send(data)) {
-            Some(Err(mpsc::error::TrySendError::Full(_))) => return Err(End::Rate),
-            // The stream was reset meanwhile.
-            Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
-        },
+        // Without a stream it was reset meanwhile.
+        Some(Body::Data(data)) => {
+            if let Some(tx) = streams.get(&id) {
+                let charge = shared.underway.charge(route, data.len()).ok_or(End::Rate)?;
+                if let Err(mpsc::error::TrySendError::Full(_)) = tx.try_send(Charged { data, charge }) {
+                    return Err(End::Rate);
+                }
+            }
+        }
         Some(Body::Close(_)) => {
             streams.remove(&id);
         }
@@ -216,17 +227,21 @@ fn client_frame(
 }
 
 /// Runs one stream: carries out the decisions of the state machine.
-async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc<Shared>, route: Route) {
+async fn relay(id: u64, mut client: mpsc::Receiver<Charged>, out: Out, shared: Arc<Shared>, route: Route) {
     let mut state = Stream::default();
     let mut tries = Tries { number: 0, tried: Vec::new(), hint: None, waits: WAITS.build() };
     let mut vault = tries.open(&shared, &route, &[]).await;
     shared.metrics.relays.inc();
     loop {
+        let mut charge = None;
         let action = match &mut vault {
             None => state.vault_lost(),
             Some(v) => tokio::select! {
                 data = client.recv() => match data {
-                    Some(data) => state.client_data(data),
+                    Some(received) => {
+                        charge = Some(received.charge);
+                        state.client_data(received.data)
+                    }
                     None => return, // closed by the client; dropping the vault's stream closes that too
                 },
                 body = v.next() => match body {
@@ -249,7 +264,7 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Bytes>, out: Out, shared: Arc
         };
         match action {
             Action::ToVault(data) => {
-                if vault.as_ref().is_none_or(|v| !v.send(Body::Data(data))) {
+                if vault.as_ref().is_none_or(|v| !v.send_charged(Body::Data(data), charge)) {
                     vault = None;
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_config::chatd::{Config, KeySource};
-use bkv_mtls::{ClientRole, Files, Identity, Role, WebIdentity, https_server};
+use bkv_mtls::{Files, Identity, Role, WebIdentity, https_server};
 use bkv_net::Tasks;
 use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
 use tokio_util::sync::CancellationToken;
@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::client_address::Proxies;
 use crate::metrics::Metrics;
 use crate::projection::{self, Metadata};
-use crate::{health, public};
 use crate::shared::Shared;
 use crate::vaults::Vaults;
+use crate::{health, public};
 
 /// Leeway for token times, seconds.
 const LEEWAY: u64 = 60;
@@ -76,8 +76,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         return Err(RunError::Role { path, found });
     }
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
-    let tls = |region: &str| ClientRole::new(identity.clone(), Role::Vault).named(region).build();
-    let vaults = Vaults::start(&config.vaults, tls, &end, &tasks.group("links to vaults"))?;
+    let vaults = Vaults::start(&config.vaults, &identity, &end, &tasks.group("links to vaults"))?;
     let ring = KeyRing::load(source(&config.tokens.keys)).await?;
     tasks.group("token keys").spawn(ring.clone().run(Refresh::default(), end.clone()));
     let settings = Settings {

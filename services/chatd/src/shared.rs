@@ -19,6 +19,7 @@ use crate::client_address::{Proxies, neighbourhood};
 use crate::limits::{Buckets, Counts, Rate};
 use crate::metrics::Metrics;
 use crate::projection::Metadata;
+use crate::underway::Underway;
 use crate::vaults::Vaults;
 
 /// Most accounts and most addresses in the tables of the limits.
@@ -37,6 +38,8 @@ pub struct Shared {
     pub bundles: Arc<BundleCache>,
     /// The proxies in front of the public port.
     pub proxies: Proxies,
+    /// Bytes on their way to vaults.
+    pub underway: Underway,
     /// The configured limits.
     pub limits: Limits,
     /// ChatD's metrics.
@@ -78,6 +81,7 @@ impl Shared {
             metadata,
             bundles: Arc::default(),
             proxies,
+            underway: Underway::default(),
             limits,
             metrics,
             drain,

@@ -4,7 +4,8 @@
 use bkv_wire::proto::outer::reset::Reason;
 use bytes::Bytes;
 
-/// Most bytes kept for another vault.
+/// Most bytes that a client may send before a vault has answered. They are kept for another vault. A client needs them for its first handshake message, and an
+/// attacker without a token for the vault gets no further.
 pub const KEPT: usize = 16 << 10;
 /// Most vaults tried for one stream. After that the client gets a reset.
 pub const TRIES: u8 = 8;
@@ -26,11 +27,10 @@ pub enum Action {
 
 #[derive(Debug)]
 enum State {
-    /// No vault has answered yet. `whole` is false once the client has sent more than `KEPT` bytes.
+    /// No vault has answered yet.
     Asking {
         kept: Vec<Bytes>,
         size: usize,
-        whole: bool,
         tries: u8,
     },
     Relaying,
@@ -43,7 +43,7 @@ pub struct Stream(State);
 
 impl Default for Stream {
     fn default() -> Self {
-        Self(State::Asking { kept: Vec::new(), size: 0, whole: true, tries: 1 })
+        Self(State::Asking { kept: Vec::new(), size: 0, tries: 1 })
     }
 }
 
@@ -53,14 +53,12 @@ impl Stream {
         match &mut self.0 {
             State::Over => return Action::Ignore,
             State::Relaying => {}
-            State::Asking { kept, size, whole, .. } => {
+            State::Asking { kept, size, .. } => {
                 *size = size.saturating_add(data.len());
-                if *size <= KEPT {
-                    kept.push(data.clone());
-                } else {
-                    *whole = false;
-                    kept.clear();
+                if *size > KEPT {
+                    return self.reset(Reason::Overloaded);
                 }
+                kept.push(data.clone());
             }
         }
         Action::ToVault(data)
@@ -89,15 +87,15 @@ impl Stream {
     fn moved(&mut self, reason: Reason) -> Action {
         match &mut self.0 {
             State::Over => return Action::Ignore,
-            State::Asking { kept, whole: true, tries, .. } if *tries < TRIES => {
+            State::Asking { kept, tries, .. } if *tries < TRIES => {
                 *tries += 1;
                 return Action::Elsewhere(kept.clone());
             }
-            State::Asking { whole: true, .. } => {
+            State::Asking { .. } => {
                 self.0 = State::Over;
                 return Action::Reset(Reason::NoLeader);
             }
-            State::Asking { .. } | State::Relaying => {}
+            State::Relaying => {}
         }
         self.reset(reason)
     }

@@ -22,15 +22,20 @@ fn the_first_bytes_follow_the_leader_until_something_came_back() {
 }
 
 #[test]
-fn too_much_to_keep_is_the_clients_to_repeat() {
+fn s58_before_a_vault_answers_a_client_sends_a_handshake_and_no_more() {
+    let first = Bytes::from(vec![0; KEPT]);
     let mut s = Stream::default();
-    let _ = s.client_data(Bytes::from(vec![0; KEPT]));
-    let _ = s.client_data(b("!"));
-    assert_eq!(s.vault_lost(), Action::Reset(Reason::VaultLost));
+    assert_eq!(s.client_data(first.clone()), Action::ToVault(first.clone()));
+    assert_eq!(s.client_data(b("!")), Action::Reset(Reason::Overloaded));
+    assert!(s.is_over());
+    let mut s = Stream::default();
+    let _ = s.client_data(first);
+    let _ = s.vault_data(b("x"));
+    assert_eq!(s.client_data(b("!")), Action::ToVault(b("!")));
 }
 
 #[test]
-fn no_vault_that_leads_ends_in_no_leader() {
+fn without_a_leader_the_client_gets_no_leader() {
     let mut s = Stream::default();
     for _ in 1..TRIES {
         assert_eq!(s.not_leader(), Action::Elsewhere(vec![]));

@@ -12,6 +12,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureScheme, pki_types::CertificateDer};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -30,7 +31,7 @@ pub(crate) struct Loaded {
 /// A role certificate with the CAs that verify peers. All configurations made from it share it, so a reload reaches all of them.
 pub struct Identity {
     files: Files,
-    loaded: RwLock<Arc<Loaded>>,
+    loaded: watch::Sender<Arc<Loaded>>,
 }
 
 impl fmt::Debug for Identity {
@@ -43,7 +44,7 @@ impl Identity {
     /// Reads the three files. A later reload that fails changes nothing.
     pub fn load(files: Files) -> Result<Arc<Self>, Error> {
         let loaded = read_all(&files)?;
-        Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
+        Ok(Arc::new(Self { files, loaded: watch::Sender::new(Arc::new(loaded)) }))
     }
 
     /// From PEM in memory, for a caller that reads its key from a Secret and must not write it to a file. It does not reload.
@@ -52,11 +53,16 @@ impl Identity {
         let files = Files::in_directory(Path::new("(in memory)"));
         let raw = [certificate, key, ca].map(|b| Zeroizing::new(b.to_vec()));
         let loaded = loaded(&files, raw)?;
-        Ok(Arc::new(Self { files, loaded: RwLock::new(Arc::new(loaded)) }))
+        Ok(Arc::new(Self { files, loaded: watch::Sender::new(Arc::new(loaded)) }))
     }
 
     pub(crate) fn current(&self) -> Arc<Loaded> {
-        Arc::clone(&self.loaded.read())
+        Arc::clone(&self.loaded.borrow())
+    }
+
+    /// Notices each change of the files' content from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.loaded.subscribe())
     }
 
     /// The role and name in this process's certificate.
@@ -77,18 +83,38 @@ impl Identity {
     /// Reads the files again. Returns true if their content has changed. An error changes nothing.
     pub fn reload(&self) -> Result<bool, Error> {
         let fresh = read_all(&self.files)?;
-        let mut slot = self.loaded.write();
-        if slot.raw == fresh.raw {
-            return Ok(false);
-        }
-        *slot = Arc::new(fresh);
-        Ok(true)
+        Ok(self.loaded.send_if_modified(|loaded| {
+            let changed = loaded.raw != fresh.raw;
+            if changed {
+                *loaded = Arc::new(fresh);
+            }
+            changed
+        }))
     }
 
     /// Reads the files every `interval` until cancelled. Compares their content, because mounted Secrets change behind a symbolic link.
     pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         let what = self.files.certificate.display().to_string();
         watch(interval, stop, &what, || self.reload()).await;
+    }
+}
+
+/// The changes of an [`Identity`]: a new certificate, key or authority.
+pub struct Changes(watch::Receiver<Arc<Loaded>>);
+
+impl Changes {
+    /// Waits for the next change.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The identity is gone, so nothing changes any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes").finish_non_exhaustive()
     }
 }
 

@@ -21,5 +21,5 @@ mod mtls_test;
 pub use config::{ClientRole, ServerRole, https_server};
 pub use error::Error;
 pub use files::{Expiry, Files};
-pub use identity::{Identity, WebIdentity};
+pub use identity::{Changes, Identity, WebIdentity};
 pub use role::{Role, RoleName};

@@ -266,11 +266,11 @@ async fn serve(
     let role = vault.role().clone();
     let for_chatd = ServerRole::new(role.clone()).admit(Role::Chatd).build()?;
     let for_admin = ServerRole::new(role.clone()).admit(Role::Admin).build()?;
-    tasks.group("certificate reload").spawn(role.watch(RELOAD, stop.clone()));
+    tasks.group("certificate reload").spawn(role.clone().watch(RELOAD, stop.clone()));
     vault.restore_documents(stop).await?;
     let (l, network) = (&config.listen, env.network.as_ref());
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
-    relay::listen(vault.clone(), network, l.relay, for_chatd, stop.clone(), tasks)
+    relay::listen(vault.clone(), network, l.relay, (for_chatd, role), stop.clone(), tasks)
         .await
         .map_err(failed("relay", l.relay))?;
     admin::listen(vault.clone(), network, l.admin, for_admin, stop.clone(), tasks)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bkv_mtls::issue::{RoleCa, write_private};
-use bkv_mtls::{Role, RoleName};
+use bkv_mtls::{ClientRole, Files, Identity, Role, RoleName};
 use bkv_net::frames;
 use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::port_probe::{Shows, first_frame, probe_tcp, probe_tls, tls12_hello};
@@ -15,6 +15,11 @@ use bkv_stack_tests::{Fleet, RIGHT, wait};
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::peer;
 use bytes::BytesMut;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const STATUS: &[u8] = b"GET /v1/status HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n";
 
@@ -104,6 +109,8 @@ async fn s26_the_peer_port_answers_admitted_identities_only() {
 async fn s34_certificates_rotate_with_no_failed_request() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let alice = fleet.registered("alice");
+    // An attacker who stole ChatD's key has a link to a vault.
+    let mut stolen = link_of_chatd(&fleet).await;
     let (stop, done) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|s| {
         let load = s.spawn(|| {
@@ -124,6 +131,8 @@ async fn s34_certificates_rotate_with_no_failed_request() {
         enough.unwrap();
     });
     assert_eq!(alice.tries_left(), 10);
+    let ended = tokio::time::timeout(Duration::from_mins(1), stolen.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "the vault keeps a link that the withdrawn authority opened");
     // New connections work, old certificates don't.
     let at = fleet.port("eu-west", "relay");
     assert!(!probe_tls(at, &Shows::Folder(&folder(&fleet, "chatd")), None, false, b"").await.is_empty());
@@ -133,6 +142,18 @@ async fn s34_certificates_rotate_with_no_failed_request() {
         fleet.start(&region);
         alice.recover("device", RIGHT).expect(0);
     }
+}
+
+/// A link to a vault with ChatD's certificate.
+async fn link_of_chatd(fleet: &Fleet) -> TlsStream<TcpStream> {
+    let identity = Identity::load(Files::in_directory(&folder(fleet, "chatd"))).unwrap();
+    let tls = ClientRole::new(identity, Role::Vault).named("eu-west").build().unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", fleet.port("eu-west", "relay"))).await.unwrap();
+    let mut link =
+        TlsConnector::from(tls).connect(ServerName::try_from("vault").unwrap(), tcp).await.unwrap();
+    // The vault's Hello: it accepted the certificate.
+    assert!(link.read(&mut [0; 4]).await.unwrap() > 0);
+    link
 }
 
 fn rotate(fleet: &Fleet) {

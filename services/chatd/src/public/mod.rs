@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::relay;
 use crate::shared::Shared;
-use connection::{Connection, Acceptor};
+use connection::{Acceptor, Connection};
 
 /// Answer to a token of this fleet that has expired.
 const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";

@@ -1,7 +1,10 @@
 //! Links to the vaults, one per region. All clients' streams share them.
 
+mod connection;
 mod link;
+mod queue;
 
+use link::Dialer;
 pub use link::{Link, VaultStream};
 
 use std::collections::BTreeMap;
@@ -9,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bkv_core::id::Route;
+use bkv_mtls::{ClientRole, Identity, Role};
 use parking_lot::{Mutex, MutexGuard};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
@@ -25,19 +29,26 @@ pub struct Vaults {
 }
 
 impl Vaults {
-    /// Connects to every region until `stop`, and reconnects. `tls` returns the TLS configuration for a region's name.
+    /// Connects to every region until `stop`, and reconnects.
     pub fn start(
         addresses: &BTreeMap<String, String>,
-        tls: impl Fn(&str) -> Result<Arc<rustls::ClientConfig>, bkv_mtls::Error>,
+        identity: &Arc<Identity>,
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Arc<Self>, bkv_mtls::Error> {
         let routing = Arc::new(Mutex::new(Routing::new()));
         let mut links = BTreeMap::new();
         for (region, address) in addresses {
-            let connector = TlsConnector::from(tls(region)?);
-            let link = Link::start(region, address, connector, routing.clone(), stop, tasks);
-            links.insert(region.clone(), link);
+            let tls = ClientRole::new(identity.clone(), Role::Vault).named(region).build()?;
+            let dialer = Dialer {
+                address: address.clone(),
+                tls: TlsConnector::from(tls),
+                identity: identity.clone(),
+                routing: routing.clone(),
+                stop: stop.clone(),
+                tasks: tasks.clone(),
+            };
+            links.insert(region.clone(), Link::start(region, dialer));
         }
         Ok(Arc::new(Self { links, routing, turn: AtomicUsize::new(0) }))
     }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::id::Route;
+use bkv_mtls::Changes;
 use bkv_net::{Tasks, frames};
 use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use rand::Rng as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +35,11 @@ const QUEUE: usize = 8_192;
 const WRITE: Duration = Duration::from_secs(10);
 /// Most feeds on one link. ChatD needs one per shard, and one more while an old one ends.
 const FEEDS: usize = 1_024;
+/// A link is closed at an age between this and once and a half as much. ChatD renews its connections before that. Otherwise an attacker who stole ChatD's key could
+/// keep a link after the certificate has expired or its authority was withdrawn.
+const LIFE: Duration = Duration::from_hours(1);
+/// A link is closed within this time after this vault's certificate or authority has changed. With jitter, so that not all clients connect anew at once.
+const AFTER_CHANGE: Duration = Duration::from_secs(30);
 /// Frames that a feed may send before ChatD grants more.
 const CREDIT: usize = 256;
 
@@ -57,7 +64,12 @@ impl Children {
 }
 
 /// Serves a link until ChatD closes it, sends an invalid frame, or stops reading. Everything that belongs to the link ends with it.
-pub(super) async fn serve<S>(vault: Arc<Vault>, stream: S, children: Children) -> io::Result<()>
+pub(super) async fn serve<S>(
+    vault: Arc<Vault>,
+    stream: S,
+    children: Children,
+    mut changes: Changes,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -69,9 +81,18 @@ where
     children.greetings.spawn(greeting::greet(vault.clone(), out.clone(), ended.clone()));
     let mut incoming = frames::reader::<_, o::Frame>(read, MAX_FRAME);
     let mut link = Link { vault, out, ended: ended.clone(), children, open: Open::default() };
+    let part = rand::thread_rng().gen_range(0.0..1.0);
+    let old = async {
+        tokio::select! {
+            () = sleep(LIFE.mul_f64(1.0 + part / 2.0)) => {}
+            () = changes.next() => sleep(AFTER_CHANGE.mul_f64(part)).await,
+        }
+    };
+    tokio::pin!(old);
     loop {
         let frame = tokio::select! {
             () = ended.cancelled() => return Ok(()),
+            () = &mut old => return Ok(()),
             frame = incoming.next() => frame,
         };
         match frame {

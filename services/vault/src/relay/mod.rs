@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bkv_mtls::Identity;
 use bkv_net::{Tasks, accept};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ pub async fn listen(
     vault: Arc<Vault>,
     network: &dyn Network,
     address: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
+    (tls, identity): (Arc<rustls::ServerConfig>, Arc<Identity>),
     stop: CancellationToken,
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
@@ -36,10 +37,11 @@ pub async fn listen(
     let children = link::Children::of(tasks);
     let serve = move |stream| {
         let (vault, acceptor, children) = (vault.clone(), acceptor.clone(), children.clone());
+        let changes = identity.changes();
         Some(async move {
             let served = async {
                 let stream = accept::handshake(&acceptor, stream, HANDSHAKE).await?;
-                link::serve(vault, stream, children).await
+                link::serve(vault, stream, children, changes).await
             };
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a ChatD's link ended");
