@@ -150,7 +150,7 @@ pub struct OwnerSignature {
     pub signature: Signature,
 }
 
-/// A region's signature with its boot key: that it has stored a registration and can open its share, or that it permits a last try.
+/// A region's signature with its boot key: that it has stored a registration and can open its share, that it permits a last try, or what its state is at a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RegionSignature {
     /// The slot of the region.
@@ -159,7 +159,7 @@ pub struct RegionSignature {
     /// The boot key's certificate by the region's identity, as encoded by `bkv-wire`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub certificate: Vec<u8>,
-    /// The boot key's signature over [`crate::statement::acknowledgement`] or [`crate::statement::permit`].
+    /// The boot key's signature over [`crate::statement::acknowledgement`], [`crate::statement::permit`] or [`crate::statement::checkpoint`].
     #[n(2)]
     pub signature: Signature,
 }

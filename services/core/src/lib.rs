@@ -8,7 +8,9 @@
 pub mod account;
 mod apply;
 pub mod bounds;
+pub mod checkpoint;
 pub mod command;
+pub mod digest;
 pub mod document;
 pub mod effect;
 pub mod encoding;

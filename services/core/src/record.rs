@@ -159,8 +159,24 @@ pub struct SealedShare {
     pub ct: Vec<u8>,
 }
 
-/// H(all sealed shares), in the order of their slots.
+impl SealedShare {
+    /// H(sealed share).
+    pub fn hash(&self) -> Hash {
+        tagged("bkv/share-hash/1", &[&cbor(self)])
+    }
+}
+
+/// H(sealed share) of each, in the order of their slots.
+pub fn share_hashes(shares: &[SealedShare]) -> Vec<Hash> {
+    shares.iter().map(SealedShare::hash).collect()
+}
+
+/// H(shares) from the hash of each. Every vault keeps these hashes, so it can check a single share that another vault sends.
+pub fn shares_hash_of(hashes: &[Hash]) -> Hash {
+    tagged("bkv/shares/2", &hashes.iter().map(|h| h.0.as_slice()).collect::<Vec<_>>())
+}
+
+/// H(shares): of all sealed shares, in the order of their slots.
 pub fn shares_hash(shares: &[SealedShare]) -> Hash {
-    let parts: Vec<Vec<u8>> = shares.iter().map(cbor).collect();
-    tagged("bkv/shares/1", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    shares_hash_of(&share_hashes(shares))
 }

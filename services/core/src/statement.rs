@@ -2,6 +2,7 @@
 //! function and label, so an attacker can't use a signature on one as a signature on another.
 
 use crate::account::{Manifest, State};
+use crate::checkpoint::Checkpoint;
 use crate::hash::{framed, tagged};
 use crate::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
@@ -96,6 +97,27 @@ pub fn acknowledgement(
     framed(
         "bkv/acknowledgement/1",
         &[&lineage.0, &era.0.to_be_bytes(), &reg_id.0, &[slot.0], &record.0, &shares.0, &subject.0],
+    )
+}
+
+/// A region's boot key signs this at each checkpoint: the digest of the region's own state.
+pub fn checkpoint(c: &Checkpoint, slot: Slot) -> Vec<u8> {
+    framed(
+        "bkv/checkpoint/1",
+        &[
+            &[slot.0],
+            &c.lineage.0,
+            &c.era.0.to_be_bytes(),
+            &c.shard.to_be_bytes(),
+            &c.term.to_be_bytes(),
+            &c.leader.0.to_be_bytes(),
+            &c.index.to_be_bytes(),
+            &c.chain.0,
+            &c.list.to_be_bytes(),
+            &c.time.0.to_be_bytes(),
+            &c.rows.to_be_bytes(),
+            &c.digest.0,
+        ],
     )
 }
 

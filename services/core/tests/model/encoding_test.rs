@@ -10,7 +10,8 @@ use minicbor::{Decode, Encode};
 use super::golden::{STATEMENTS, STORED};
 use super::parser_test::{batch, record};
 use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
-use bkv_core::command::{Begin, Command};
+use bkv_core::checkpoint::{Certificate, Checkpoint};
+use bkv_core::command::{Begin, Command, RegionSignature};
 use bkv_core::effect::{Event, EventKind};
 use bkv_core::hash::framed;
 use bkv_core::id::{
@@ -116,6 +117,22 @@ const KINDS: [EventKind; 8] = [
     EventKind::Dropped,
 ];
 
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        lineage: LINEAGE,
+        era: Era(3),
+        shard: 4,
+        term: 5,
+        leader: NodeId(6),
+        index: 7,
+        chain: Hash([0xc1; 32]),
+        list: 8,
+        time: Time(9),
+        rows: 10,
+        digest: Hash([0xc2; 32]),
+    }
+}
+
 fn bytes<T: Encode<()>>(value: &T) -> Vec<u8> {
     minicbor::to_vec(value).unwrap()
 }
@@ -127,6 +144,10 @@ fn stored_forms() -> Vec<(String, Vec<u8>)> {
     let mut all = vec![("Record".to_owned(), record().encode())];
     all.extend(commands.iter().map(|c| (name(c), bytes(c))));
     all.push(("Account".into(), bytes(&account())));
+    let signature =
+        RegionSignature { slot: Slot(1), certificate: vec![0xc3; 90], signature: Signature([0xc4; 64]) };
+    let certificate = Certificate { checkpoint: checkpoint(), signatures: vec![signature] };
+    all.push(("Certificate".into(), bytes(&certificate)));
     all.push(("Event".into(), bytes(&event(EventKind::Registered))));
     all.push(("EventKind".into(), bytes(&KINDS.to_vec())));
     all.push(("State".into(), bytes(&states.to_vec())));
@@ -189,6 +210,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
             "acknowledgement",
             s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &MANIFEST.hash, &SUBJECT),
         ),
+        ("checkpoint", s::checkpoint(&checkpoint(), slot)),
         ("proof_context", s::proof_context(&attempt, slot).0.into()),
         ("evaluation", s::evaluation(&attempt, slot, &beta, &SUBJECT)),
         ("permit", s::permit(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b, &MANIFEST.hash, 15)),
@@ -246,7 +268,7 @@ fn signed_and_hashed_values_have_golden_bytes() {
     let shares = [1, 2].map(|n| SealedShare { slot: Slot(n), enc: vec![n; 32], ct: vec![n + 2; 48] });
     assert_eq!(
         shares_hash(&shares).to_string(),
-        "6081211046fdfd5ffa9d4debbf80415906021da8db552d15e7d2dce1c0d54a17"
+        "731567965219eab70e56708fae71f5ca648655d48e5819facc830065f6f11873"
     );
     assert_eq!(shown(&framed("ab", &[b"", b"c"])), "00*7 026162 00*15 0163");
 }

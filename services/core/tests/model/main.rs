@@ -12,6 +12,8 @@ mod op;
 mod rules;
 
 mod attempt_test;
+mod checkpoint_test;
+mod digest_test;
 mod encoding_test;
 mod parser_test;
 mod register_test;
