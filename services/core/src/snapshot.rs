@@ -1,4 +1,4 @@
-//! Checks a snapshot, account by account. An attacker who is root on the leader's host may have forged it. Compared with this replica's own state, it
+//! Checks a snapshot against this replica's own state, account by account. This is the second line: t regions have signed the snapshot's digest. Even then it
 //! must not lower a counter, give tries back without the client's proof, or replace a record.
 
 use crate::account::{Account, Success};
@@ -9,18 +9,6 @@ use crate::record::Record;
 use crate::shard::Shard;
 use crate::statement;
 use crate::verify::Verifier;
-
-/// What the replica does with one account, or the head, of a snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Install it, because it continues this replica's own state.
-    Install,
-    /// Install it only if t voters, asked directly, report the same: it has a newer generation, an end or a stored registration. Until then keep the
-    /// own state and evaluate nothing for the account.
-    AskVoters,
-    /// Halt the shard and never install it, because it contradicts this replica's own state.
-    Halt(Contradiction),
-}
 
 /// How a snapshot contradicts the replica's own state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -73,11 +61,11 @@ pub enum Contradiction {
 }
 
 /// Checks the head of a snapshot for this shard: the fleet must be the same, and time and document numbers must not be lower.
-pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Verdict {
+pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Result<(), Contradiction> {
     if theirs.fleet.as_ref().is_some_and(|t| t.shard != shard || shard >= t.documents.policy.shards) {
-        return Verdict::Halt(Contradiction::Head);
+        return Err(Contradiction::Head);
     }
-    let Some(m) = &mine.fleet else { return Verdict::Install };
+    let Some(m) = &mine.fleet else { return Ok(()) };
     let same = theirs.fleet.as_ref().is_some_and(|t| {
         t.fleet == m.fleet
             && t.lineage == m.lineage
@@ -92,17 +80,17 @@ pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Verdict {
             && (t.documents.policy.number > m.documents.policy.number
                 || t.documents.policy == m.documents.policy)
     });
-    if same && theirs.time >= mine.time { Verdict::Install } else { Verdict::Halt(Contradiction::Head) }
+    if same && theirs.time >= mine.time { Ok(()) } else { Err(Contradiction::Head) }
 }
 
 /// Checks that the root signed the documents in a snapshot's head. Otherwise a rooted leader could put its own keys under every slot. The documents
 /// may have expired since they were installed.
-pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Verdict {
+pub fn judge_documents(theirs: &Fleet, verifier: &dyn Verifier) -> Result<(), Contradiction> {
     let d = &theirs.documents;
     let signed = NewDocuments { admission: d.admission_signed.clone(), policy: d.policy_signed.clone() };
     let at = d.admission.not_before.max(d.policy.not_before);
     let read = verifier.documents(&theirs.lineage, theirs.era, &signed, at);
-    if read.as_ref() == Some(d) { Verdict::Install } else { Verdict::Halt(Contradiction::Documents) }
+    if read.as_ref() == Some(d) { Ok(()) } else { Err(Contradiction::Documents) }
 }
 
 /// Checks one account.
@@ -112,14 +100,14 @@ pub fn judge(
     mine: Option<&Account>,
     theirs: Option<&Account>,
     verifier: &dyn Verifier,
-) -> Verdict {
+) -> Result<(), Contradiction> {
     use Contradiction as C;
     if theirs.is_some() && !fleet.holds(id) {
-        return Verdict::Halt(C::Elsewhere);
+        return Err(C::Elsewhere);
     }
     // The claimed account must be possible by itself, even if this replica does not have it.
     if theirs.is_some_and(|t| !possible(id, t)) {
-        return Verdict::Halt(C::Inconsistent);
+        return Err(C::Inconsistent);
     }
     // A success contains its proof. This replica has already checked the successes in its own state, when it applied them.
     let claimed = theirs.and_then(|t| t.last_success.as_ref().map(|s| (t, s)));
@@ -128,42 +116,36 @@ pub fn judge(
         && known.and_then(|m| m.last_success.as_ref()) != Some(s)
         && !proves(fleet, id, t, s, verifier)
     {
-        return Verdict::Halt(C::Success);
+        return Err(C::Success);
     }
     let Some(m) = mine else {
         // This replica has nothing to compare with. But a registration begins without failures, and each attempt adds one, which only its own success
         // subtracts.
         let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime_failures));
-        return if theirs.is_none_or(counted) {
-            Verdict::Install
-        } else {
-            Verdict::Halt(C::LifetimeFailures)
-        };
+        return if theirs.is_none_or(counted) { Ok(()) } else { Err(C::LifetimeFailures) };
     };
-    let Some(t) = theirs else { return Verdict::Halt(C::Missing) };
+    let Some(t) = theirs else { return Err(C::Missing) };
     if t.generation < m.generation {
-        return Verdict::Halt(C::Generation);
+        return Err(C::Generation);
     }
     if t.generation > m.generation {
-        return Verdict::AskVoters;
+        return Ok(());
     }
     if t.route != m.route || t.created != m.created {
-        return Verdict::Halt(C::Record);
+        return Err(C::Record);
     }
     match (&m.live, &t.live) {
-        (None, Some(_)) => return Verdict::Halt(C::Revived),
-        (Some(_), None) => return Verdict::AskVoters,
-        (Some(a), Some(b)) if a != b => return Verdict::Halt(C::Record),
-        (None, None) if m.ended != t.ended => return Verdict::Halt(C::Record),
+        (None, Some(_)) => return Err(C::Revived),
+        (Some(_), None) => return Ok(()),
+        (Some(a), Some(b)) if a != b => return Err(C::Record),
+        (None, None) if m.ended != t.ended => return Err(C::Record),
         _ => {}
     }
-    if let Err(why) = attempts(m, t) {
-        return Verdict::Halt(why);
-    }
+    attempts(m, t)?;
     if let Some(a) = m.manifest
         && t.manifest.is_none_or(|b| b.sequence < a.sequence || (b.sequence == a.sequence && b != a))
     {
-        return Verdict::Halt(C::Manifest);
+        return Err(C::Manifest);
     }
     stored(m, t)
 }
@@ -236,18 +218,15 @@ fn remembers(mine: &[AttemptId], theirs: &[AttemptId], budget: usize) -> bool {
     theirs.len() <= budget && (0..=mine.len()).any(goes_on)
 }
 
-/// Checks a stored registration. Beside a live record, Store needs the owner key's signature, but replicas do not keep that signature. So this
-/// replica asks the other voters. Otherwise a rooted leader could insert a registration of its own and confirm it with its own key.
-fn stored(m: &Account, t: &Account) -> Verdict {
+/// Checks that a registration that both have stored is the same.
+fn stored(m: &Account, t: &Account) -> Result<(), Contradiction> {
     match (&m.stored, &t.stored) {
-        (Some(a), Some(b)) if a == b => Verdict::Install,
         (Some(a), Some(b))
-            if a.record.reg_id == b.record.reg_id && (a.hash != b.hash || a.shares != b.shares) =>
+            if a != b && a.record.reg_id == b.record.reg_id && (a.hash != b.hash || a.shares != b.shares) =>
         {
-            Verdict::Halt(Contradiction::Record)
+            Err(Contradiction::Record)
         }
-        (_, Some(_)) if t.live.is_some() => Verdict::AskVoters,
-        _ => Verdict::Install,
+        _ => Ok(()),
     }
 }
 

@@ -192,7 +192,8 @@ impl Seized {
     /// The stored secrets of a registration: no longer sealed, but still masked.
     pub fn kept(&self, shard: u16, id: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
         let hidden = self.store.hidden(&[b"secret", &id.0, &reg_id.0]);
-        Ok(self.store.get(&Place::new(Table::Secret, shard, &hidden))?.map(|row| row.to_vec()))
+        let copy = crate::raft::rows::live_copy(&self.store, shard)?;
+        Ok(self.store.get(&Place::of_copy(Table::Secret, shard, copy, &hidden))?.map(|row| row.to_vec()))
     }
 
     /// The secrets of a registration, unmasked by the token.
@@ -204,7 +205,7 @@ impl Seized {
         let unmasked = runtime.block_on(self.keeper.unmask(id, &record.reg_id, record, &kept));
         let (unmasked, _) = unmasked.map_err(other)?;
         let exported = self.keeper.export(id, &record.reg_id, &kept).ok_or_else(|| other("not exported"))?;
-        let (z, sealed) = exported;
+        let (z, sealed, _) = exported;
         Ok(Secrets { z, share: unmasked.share, sealed })
     }
 }

@@ -41,6 +41,7 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     let m = vault.metrics();
     let (mut leader, mut follower, mut joining, mut quarantined, mut halted) = (0, 0, 0, 0, 0);
     let mut ended = [0, 0];
+    let mut troubles = [0; 4];
     for r in vault.node().replicas() {
         let status = r.status();
         let s = status.borrow();
@@ -54,6 +55,9 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
         for (sum, n) in ended.iter_mut().zip(r.ended()) {
             *sum += n;
         }
+        for (sum, n) in troubles.iter_mut().zip(r.troubles()) {
+            *sum += n;
+        }
     }
     for (role, n) in [("leader", leader), ("follower", follower), ("joining", joining)] {
         m.shards.with_label_values(&[role]).set(n);
@@ -62,6 +66,9 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     m.quarantined.with_label_values(&["contradiction"]).set(halted);
     for (cause, n) in ["exhausted", "deleted"].into_iter().zip(ended) {
         catch_up(&m.destroyed.with_label_values(&[cause]), n);
+    }
+    for (kind, n) in ["split", "two_faced", "snapshot_refused", "snapshot_unsent"].into_iter().zip(troubles) {
+        catch_up(&m.troubles.with_label_values(&[kind]), n);
     }
     m.hsm_up.set(i64::from(matches!(vault.token().health(), bkv_hsm::Health::Up)));
     for c in vault.token().counters() {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bkv_core::encoding::cbor;
-use bkv_core::id::{AccountId, RegId, Slot};
+use bkv_core::id::{AccountId, Hash, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
@@ -39,6 +39,9 @@ struct Kept {
     /// z in the clear, while it waits for the token.
     #[n(4)]
     waiting: Option<Secret32>,
+    /// The hash of each sealed share, in the order of the slots.
+    #[n(5)]
+    hashes: Vec<Hash>,
 }
 
 /// What a region needs to evaluate, in memory only.
@@ -125,13 +128,15 @@ impl TokenKeeper {
         record: &Record,
         z: &Secret32,
         shares: &[SealedShare],
+        hashes: &[Hash],
     ) -> Kept {
+        let hashes = hashes.to_vec();
         let own = self.own_share(record, shares);
         match self.mask(account, reg_id, z, own.as_ref().map(|(_, s)| s)) {
             Ok((salt, masked)) => {
                 let slot = own.as_ref().map(|(slot, _)| *slot);
                 let others = shares.iter().filter(|s| Some(s.slot) != slot).cloned().collect();
-                Kept { salt, masked, own: own.is_some(), others, waiting: None }
+                Kept { salt, masked, own: own.is_some(), others, waiting: None, hashes }
             }
             Err(e) => {
                 tracing::error!(error = %e, "the token can't mask a registration now. The store keeps it sealed until the token can mask it");
@@ -141,6 +146,7 @@ impl TokenKeeper {
                     own: false,
                     others: shares.to_vec(),
                     waiting: Some(z.clone()),
+                    hashes,
                 }
             }
         }
@@ -156,7 +162,7 @@ impl TokenKeeper {
     ) -> Result<(Unmasked, Option<Vec<u8>>), KeeperError> {
         let kept: Kept = minicbor::decode(kept).map_err(|_| KeeperError::Malformed)?;
         if let Some(z) = &kept.waiting {
-            let better = self.make(account, reg_id, record, z, &kept.others);
+            let better = self.make(account, reg_id, record, z, &kept.others, &kept.hashes);
             let share = self.own_share(record, &kept.others).map(|(_, s)| s);
             let put_back = better.waiting.is_none().then(|| cbor(&better));
             return Ok((Unmasked { z: z.clone(), share }, put_back));
@@ -204,8 +210,9 @@ impl Keeper for TokenKeeper {
         record: &Record,
         z: &Secret32,
         shares: &[SealedShare],
+        hashes: &[Hash],
     ) -> Vec<u8> {
-        cbor(&self.make(account, reg_id, record, z, shares))
+        cbor(&self.make(account, reg_id, record, z, shares, hashes))
     }
 
     fn export(
@@ -213,11 +220,12 @@ impl Keeper for TokenKeeper {
         account: &AccountId,
         reg_id: &RegId,
         kept: &[u8],
-    ) -> Option<(Secret32, Vec<SealedShare>)> {
+    ) -> Option<(Secret32, Vec<SealedShare>, Vec<Hash>)> {
         let kept: Kept = minicbor::decode(kept).ok()?;
-        match &kept.waiting {
-            Some(z) => Some((z.clone(), kept.others)),
-            None => Some((self.open(account, reg_id, &kept).ok()?.0, kept.others)),
-        }
+        let z = match &kept.waiting {
+            Some(z) => z.clone(),
+            None => self.open(account, reg_id, &kept).ok()?.0,
+        };
+        Some((z, kept.others, kept.hashes))
     }
 }

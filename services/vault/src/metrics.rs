@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) quarantined: IntGaugeVec,
     /// `bkv_vault_keys_destroyed_total{cause}`
     pub(crate) destroyed: IntCounterVec,
+    /// `bkv_vault_state_troubles_total{kind}`
+    pub(crate) troubles: IntCounterVec,
     /// `bkv_vault_epoch_keys`
     pub(crate) epoch_keys: IntGauge,
     /// `bkv_vault_volume_free_bytes`
@@ -92,6 +94,11 @@ impl Metrics {
                 "bkv_vault_keys_destroyed_total",
                 "Keys destroyed on this replica since its start",
                 &["cause"],
+            )?,
+            troubles: counters(
+                "bkv_vault_state_troubles_total",
+                "Regions whose states differ, and snapshots that were refused or could not be sent",
+                &["kind"],
             )?,
             epoch_keys: gauge("bkv_vault_epoch_keys", "Epoch keys in the token")?,
             volume_free: gauge("bkv_vault_volume_free_bytes", "Free space of the store's volume")?,

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bkv_core::command::{Batch, Command};
-use bkv_core::id::{AccountId, Hash};
 use bkv_wire::verifier::WireVerifier;
 use openraft::EntryPayload;
 use openraft::storage::RaftLogReader as _;
@@ -15,16 +14,7 @@ use crate::witness::Evaluation;
 use bkv_vault::env::SystemClock;
 use bkv_vault::keeper::TokenKeeper;
 use bkv_vault::raft::log::Log;
-use bkv_vault::raft::state::{AskVoters, State};
-
-struct Nobody;
-
-#[async_trait::async_trait]
-impl AskVoters for Nobody {
-    async fn agree(&self, _: u16, _: &AccountId, _: &Hash) -> bool {
-        false
-    }
-}
+use bkv_vault::raft::state::State;
 
 /// What one disk holds about an attempt.
 struct Held {
@@ -42,8 +32,8 @@ impl Simulation {
         let mut log = Log::open(0, store.clone()).unwrap();
         let keeper = Arc::new(TokenKeeper::new(machine.token.clone(), Arc::new(bkv_vault::env::OsRandom)));
         let verifier = Arc::new(WireVerifier::new(machine.root.clone()));
-        let (clock, nobody) = (Arc::new(SystemClock), Arc::new(Nobody));
-        let state = State::open(log.clone(), 0, store, keeper, verifier, clock, nobody).unwrap();
+        let (clock, wake) = (Arc::new(SystemClock), Arc::default());
+        let state = State::open(log.clone(), 0, store, keeper, verifier, clock, wake).unwrap();
         let begun = (statement.generation, statement.ordinal);
         let in_state =
             state.account(&statement.account).unwrap().is_some_and(|a| (a.generation, a.ordinal) >= begun);

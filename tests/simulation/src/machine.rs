@@ -38,6 +38,8 @@ pub struct Machine {
     pub witness: Arc<Witness>,
     pub folder: PathBuf,
     pub chores: bool,
+    /// Seconds between purges of the log.
+    pub snapshot_every_s: Option<u64>,
 }
 
 /// A running vault. Its tasks have a runtime of their own, which ends like a killed process: without any clean-up.
@@ -71,6 +73,7 @@ impl Machine {
         config.raft.heartbeat_ms = 80;
         config.volume.reserve_mib = 0; // the store has no folder
         (config.raft.election_min_ms, config.raft.election_max_ms) = (300, 500);
+        config.raft.snapshot_every_s = self.snapshot_every_s.unwrap_or(config.raft.snapshot_every_s);
         let keeper = Arc::new(TokenKeeper::new(self.token.clone(), Arc::new(OsRandom)));
         let env = Env {
             clock: Arc::new(self.clock.clone()),

@@ -58,6 +58,8 @@ pub struct Options {
     pub no_chores: bool,
     /// How long a call into a token may take, milliseconds. The default is long, so that a busy machine does not look like a hung token.
     pub token_ms: Option<u64>,
+    /// Seconds between purges of the log.
+    pub snapshot_every_s: Option<u64>,
 }
 
 impl Simulation {
@@ -84,6 +86,7 @@ impl Simulation {
                 witness: witness.clone(),
                 folder,
                 chores: !options.no_chores,
+                snapshot_every_s: options.snapshot_every_s,
             });
         }
         let vaults = Vaults::default();

@@ -40,12 +40,25 @@ impl DataKeys for TestKeys {
 struct TestKeeper;
 
 impl Keeper for TestKeeper {
-    fn keep(&self, _: &AccountId, _: &RegId, _: &Record, z: &Secret32, _: &[SealedShare]) -> Vec<u8> {
+    fn keep(
+        &self,
+        _: &AccountId,
+        _: &RegId,
+        _: &Record,
+        z: &Secret32,
+        _: &[SealedShare],
+        _: &[Hash],
+    ) -> Vec<u8> {
         z.expose().to_vec()
     }
 
-    fn export(&self, _: &AccountId, _: &RegId, kept: &[u8]) -> Option<(Secret32, Vec<SealedShare>)> {
-        Some((Secret32::new(kept.try_into().ok()?), Vec::new()))
+    fn export(
+        &self,
+        _: &AccountId,
+        _: &RegId,
+        kept: &[u8],
+    ) -> Option<(Secret32, Vec<SealedShare>, Vec<Hash>)> {
+        Some((Secret32::new(kept.try_into().ok()?), Vec::new(), Vec::new()))
     }
 }
 

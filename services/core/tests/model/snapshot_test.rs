@@ -11,9 +11,9 @@ use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, Pu
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::{Fleet, Shard};
-use bkv_core::snapshot::{Contradiction as C, Verdict, judge, judge_documents, judge_head};
+use bkv_core::snapshot::{Contradiction as C, judge, judge_documents, judge_head};
 
-const HALT: fn(C) -> Verdict = Verdict::Halt;
+const REFUSE: fn(C) -> Result<(), C> = Err;
 
 /// An account with a success at ordinal 2, a failed attempt at 3, an open one at 4, and a manifest.
 fn scene() -> Case {
@@ -28,7 +28,7 @@ fn scene() -> Case {
     case
 }
 
-fn judged(case: &Case, mine: Option<&Account>, theirs: Option<&Account>) -> Verdict {
+fn judged(case: &Case, mine: Option<&Account>, theirs: Option<&Account>) -> Result<(), C> {
     judge(case.machine.fleet(), &account(WHO), mine, theirs, &Fake)
 }
 
@@ -131,10 +131,10 @@ fn s43_each_contradiction_is_noticed_and_named() {
     for (what, why, lie) in lies {
         let mut theirs = mine.clone();
         lie(&mut theirs);
-        assert_eq!(judged(&case, Some(mine), Some(&theirs)), HALT(why), "{what}");
+        assert_eq!(judged(&case, Some(mine), Some(&theirs)), REFUSE(why), "{what}");
     }
-    assert_eq!(judged(&case, Some(mine), None), HALT(C::Missing));
-    assert_eq!(judged(&case, Some(mine), Some(mine)), Verdict::Install);
+    assert_eq!(judged(&case, Some(mine), None), REFUSE(C::Missing));
+    assert_eq!(judged(&case, Some(mine), Some(mine)), Ok(()));
 }
 
 /// A genuine signature by the client proves nothing for an attempt that this replica has ended.
@@ -144,25 +144,25 @@ fn s43_a_genuine_success_counts_only_for_the_attempt_that_is_open() {
     let mut theirs = open.account().clone();
     claim(&mut theirs, genuine(&open, 4));
     theirs.lifetime_failures -= 1;
-    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::Success), "with another's seed");
+    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), REFUSE(C::Success), "with another's seed");
     theirs.finished_seed = open.account().pending.as_ref().map(|p| p.seed.clone());
-    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), Verdict::Install);
+    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), Ok(()));
     let mut failed = open.clone();
     assert_eq!(failed.give_up(4), Outcome::Done);
-    assert_eq!(judged(&open, Some(failed.account()), Some(&theirs)), HALT(C::Success));
+    assert_eq!(judged(&open, Some(failed.account()), Some(&theirs)), REFUSE(C::Success));
     // One proof must not subtract two failures.
     theirs.lifetime_failures -= 1;
-    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), HALT(C::LifetimeFailures));
+    assert_eq!(judged(&open, Some(open.account()), Some(&theirs)), REFUSE(C::LifetimeFailures));
     // The same when the next attempt is already open.
     let mut later = failed.clone();
     later.clock = later.clock.max(later.account().next_allowed);
     assert_eq!(later.begin(5, 1), charged(5));
     let mut revived = later.account().clone();
     claim(&mut revived, genuine(&open, 4));
-    assert_eq!(judged(&open, Some(later.account()), Some(&revived)), HALT(C::Success));
+    assert_eq!(judged(&open, Some(later.account()), Some(&revived)), REFUSE(C::Success));
     // The attempt is closed on this replica and open in the snapshot.
     let there = open.account();
-    assert_eq!(judged(&open, Some(failed.account()), Some(there)), HALT(C::Pending));
+    assert_eq!(judged(&open, Some(failed.account()), Some(there)), REFUSE(C::Pending));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn s43_a_deleted_key_does_not_come_back() {
     let delete = op::delete(&case.model, case.clock, WHO, 2, By::Owner);
     assert_eq!(case.apply(&delete), Outcome::Done);
     let gone = case.account();
-    assert_eq!(judged(&case, Some(gone), Some(before.account())), HALT(C::Revived));
+    assert_eq!(judged(&case, Some(gone), Some(before.account())), REFUSE(C::Revived));
     let lies: [(&str, C, Lie); 4] = [
         ("cause", C::Record, |t| t.ended.as_mut().unwrap().cause = Cause::Exhausted),
         ("nothing ended", C::Record, |t| t.ended = None),
@@ -184,12 +184,12 @@ fn s43_a_deleted_key_does_not_come_back() {
     for (what, why, lie) in lies {
         let mut theirs = gone.clone();
         lie(&mut theirs);
-        assert_eq!(judged(&case, Some(gone), Some(&theirs)), HALT(why), "{what}");
+        assert_eq!(judged(&case, Some(gone), Some(&theirs)), REFUSE(why), "{what}");
     }
     let mut both = before.account().clone();
     both.ended = gone.ended;
-    assert_eq!(judged(&case, Some(before.account()), Some(&both)), HALT(C::Inconsistent));
-    assert_eq!(judged(&case, Some(before.account()), Some(gone)), Verdict::AskVoters, "an end");
+    assert_eq!(judged(&case, Some(before.account()), Some(&both)), REFUSE(C::Inconsistent));
+    assert_eq!(judged(&case, Some(before.account()), Some(gone)), Ok(()), "an end");
 }
 
 #[test]
@@ -199,9 +199,9 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
     let store = case.storing(1, By::Owner);
     assert_eq!(case.store(&store), Outcome::Done);
     let stored = case.account().clone();
-    assert_eq!(judged(&case, Some(&before), Some(&stored)), Verdict::AskVoters);
-    assert_eq!(judged(&case, Some(&stored), Some(&stored)), Verdict::Install);
-    assert_eq!(judged(&case, Some(&stored), Some(&before)), Verdict::Install, "it may have expired");
+    assert_eq!(judged(&case, Some(&before), Some(&stored)), Ok(()));
+    assert_eq!(judged(&case, Some(&stored), Some(&stored)), Ok(()));
+    assert_eq!(judged(&case, Some(&stored), Some(&before)), Ok(()), "it may have expired");
     let change = |what: fn(&mut Stored)| {
         let mut t = stored.clone();
         let s = t.stored.as_mut().unwrap();
@@ -209,28 +209,28 @@ fn s43_a_new_generation_and_a_planted_registration_are_asked_about() {
         s.hash = s.record.hash();
         judged(&case, Some(&stored), Some(&t))
     };
-    assert_eq!(change(|s| s.record.owner = PublicKey([9; 32])), HALT(C::Record), "under the same name");
-    assert_eq!(change(|s| s.shares = Hash([9; 32])), HALT(C::Record));
-    assert_eq!(change(|s| s.record.reg_id.0[0] ^= 1), Verdict::AskVoters, "under another");
-    assert_eq!(change(|s| s.base = Generation(0)), HALT(C::Inconsistent));
-    assert_eq!(change(|s| s.record.generation.0 += 1), HALT(C::Inconsistent));
+    assert_eq!(change(|s| s.record.owner = PublicKey([9; 32])), REFUSE(C::Record), "under the same name");
+    assert_eq!(change(|s| s.shares = Hash([9; 32])), REFUSE(C::Record));
+    assert_eq!(change(|s| s.record.reg_id.0[0] ^= 1), Ok(()), "under another");
+    assert_eq!(change(|s| s.base = Generation(0)), REFUSE(C::Inconsistent));
+    assert_eq!(change(|s| s.record.generation.0 += 1), REFUSE(C::Inconsistent));
     assert_eq!(case.confirm(2, 0), Outcome::Done);
-    assert_eq!(judged(&case, Some(&stored), Some(case.account())), Verdict::AskVoters);
-    assert_eq!(judged(&case, Some(case.account()), Some(&stored)), HALT(C::Generation));
+    assert_eq!(judged(&case, Some(&stored), Some(case.account())), Ok(()));
+    assert_eq!(judged(&case, Some(case.account()), Some(&stored)), REFUSE(C::Generation));
     // Without a live record every client with the account's token may register.
     let mut gone = Case::deleted(&policy());
     let before = gone.account().clone();
     let store = gone.storing(1, By::Nobody);
     assert_eq!(gone.store(&store), Outcome::Done);
-    assert_eq!(judged(&gone, Some(&before), Some(gone.account())), Verdict::Install);
+    assert_eq!(judged(&gone, Some(&before), Some(gone.account())), Ok(()));
 }
 
 /// A replica that does not have an account still refuses an impossible one.
 #[test]
 fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
     let case = scene();
-    assert_eq!(judged(&case, None, None), Verdict::Install);
-    assert_eq!(judged(&case, None, Some(case.account())), Verdict::Install);
+    assert_eq!(judged(&case, None, None), Ok(()));
+    assert_eq!(judged(&case, None, Some(case.account())), Ok(()));
     let lies: [(C, Lie); 5] = [
         (C::Success, |t| t.last_success.as_mut().unwrap().signature.0[0] ^= 1),
         (C::Success, |t| claim(t, forged(t, 4))),
@@ -241,7 +241,7 @@ fn s43_an_unknown_account_must_be_possible_and_its_success_proved() {
     for (why, lie) in lies {
         let mut theirs = case.account().clone();
         lie(&mut theirs);
-        assert_eq!(judged(&case, None, Some(&theirs)), HALT(why));
+        assert_eq!(judged(&case, None, Some(&theirs)), REFUSE(why));
     }
 }
 
@@ -254,10 +254,10 @@ fn s43_the_head_never_goes_back() {
         judge_head(0, &mine, &theirs)
     };
     let fleet = |change: fn(&mut Fleet)| judged(&|t| change(t.fleet.as_mut().unwrap()));
-    assert_eq!(judged(&|t| t.time.0 += 1), Verdict::Install);
-    assert_eq!(judge_head(0, &Shard::default(), &mine), Verdict::Install);
-    assert_eq!(judged(&|t| t.time.0 -= 1), HALT(C::Head));
-    assert_eq!(judged(&|t| t.fleet = None), HALT(C::Head));
+    assert_eq!(judged(&|t| t.time.0 += 1), Ok(()));
+    assert_eq!(judge_head(0, &Shard::default(), &mine), Ok(()));
+    assert_eq!(judged(&|t| t.time.0 -= 1), REFUSE(C::Head));
+    assert_eq!(judged(&|t| t.fleet = None), REFUSE(C::Head));
     let lies: [fn(&mut Fleet); 9] = [
         |t| t.fleet = FleetId([9; 16]),
         |t| t.lineage = Lineage([9; 32]),
@@ -270,16 +270,16 @@ fn s43_the_head_never_goes_back() {
         |t| t.documents.policy.attempts.max = 99,
     ];
     for (i, lie) in lies.into_iter().enumerate() {
-        assert_eq!(fleet(lie), HALT(C::Head), "{i}");
+        assert_eq!(fleet(lie), REFUSE(C::Head), "{i}");
     }
-    assert_eq!(fleet(|t| t.documents.admission.number += 1), Verdict::Install);
-    assert_eq!(fleet(|t| t.documents.policy.number += 1), Verdict::Install);
+    assert_eq!(fleet(|t| t.documents.admission.number += 1), Ok(()));
+    assert_eq!(fleet(|t| t.documents.policy.number += 1), Ok(()));
 }
 
 #[test]
 fn s43_documents_are_read_again_from_what_the_root_signed() {
     let honest = scene().machine.fleet().clone();
-    assert_eq!(judge_documents(&honest, &Fake), Verdict::Install);
+    assert_eq!(judge_documents(&honest, &Fake), Ok(()));
     let lies: [fn(&mut Fleet); 5] = [
         |t| t.documents.admission.members[0].identity = vec![9; 91],
         |t| t.documents.policy.attempts.max = 99,
@@ -293,6 +293,6 @@ fn s43_documents_are_read_again_from_what_the_root_signed() {
     for lie in lies {
         let mut theirs = honest.clone();
         lie(&mut theirs);
-        assert_eq!(judge_documents(&theirs, &Fake), HALT(C::Documents));
+        assert_eq!(judge_documents(&theirs, &Fake), REFUSE(C::Documents));
     }
 }

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bkv_core::account::{Account, Cause};
+use bkv_core::checkpoint::{Checkpoint, is_place};
 use bkv_core::command::Batch;
 use bkv_core::effect::{Effect, EventKind, Outcome};
 use bkv_core::encoding::cbor;
+use bkv_core::fleet::Fleet;
 use bkv_core::id::AccountId;
+use bkv_core::record::share_hashes;
 use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
-use super::rows::{cursor, fleet_place, head, head_place, read};
+use super::rows::{Head, InForce, cursor, digest_place, fleet_place, head_place, read};
+use super::snapshot::leader_of;
 use super::state::{Inner, State};
-use super::types::{Applied, Entry, Payload};
+use super::types::{Applied, Entry, LogId, Payload};
 use crate::store::{Change, Done, Place, StoreError, Table};
 
 /// Number of events kept. A reader that is further behind must scan.
@@ -58,20 +62,33 @@ impl Accounts for Work<'_> {
     }
 }
 
+/// Entries that become one job for the store's writer.
+struct Job<'a> {
+    work: Work<'a>,
+    changes: Vec<Change>,
+    fleet_changed: bool,
+    last: Option<LogId>,
+}
+
+impl<'a> Job<'a> {
+    fn new(state: &'a State) -> Self {
+        let work = Work { state, changed: HashMap::new(), floors: HashMap::new() };
+        Self { work, changes: Vec::new(), fleet_changed: false, last: None }
+    }
+}
+
 impl State {
-    /// One batch: entries in, outcomes out, changes to the writer.
+    /// Entries in, outcomes out, changes to the writer. A checkpoint ends a job, so that the store can keep a view of exactly that state.
     pub(super) fn run(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Applied>, StoreError> {
-        let mut work = Work { state: self, changed: HashMap::new(), floors: HashMap::new() };
-        let mut changes = Vec::new();
         let mut answers = Vec::new();
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let mut fleet_changed = false;
-        let mut last = None;
+        let mut job = Job::new(self);
         for entry in entries {
-            let index = entry.log_id.index;
-            last = Some(entry.log_id);
+            let (index, before) = (entry.log_id.index, inner.shard.time);
+            job.last = Some(entry.log_id);
             let mut answer = Applied::default();
+            let mut without_commands = false;
             match entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(m) => {
@@ -81,26 +98,48 @@ impl State {
                     let batch: Batch = read("batch", &bytes)?;
                     let time = inner.shard.advance(batch.time);
                     answer.time = time;
+                    without_commands = batch.commands.is_empty();
                     for command in &batch.commands {
                         let at = At { shard: self.shard, index, time };
-                        let applied = inner.shard.apply(at, command, &mut work, self.verifier.as_ref())?;
-                        fleet_changed |= command.account().is_none() && applied.outcome == Outcome::Done;
+                        let applied =
+                            inner.shard.apply(at, command, &mut job.work, self.verifier.as_ref())?;
+                        job.fleet_changed |= command.account().is_none() && applied.outcome == Outcome::Done;
                         for effect in applied.effects {
-                            self.carry_out(index, effect, &mut work, &mut changes, inner)?;
+                            self.carry_out(index, effect, &mut job.work, &mut job.changes, inner)?;
                         }
                         answer.outcomes.push(applied.outcome);
                     }
                 }
             }
             answers.push(answer);
+            if is_place(index, before, inner.shard.time, without_commands) && inner.shard.fleet.is_some() {
+                self.close(std::mem::replace(&mut job, Job::new(self)), inner, true)?;
+            }
         }
-        let Some(last) = last else { return Ok(answers) };
+        self.close(job, inner, false)?;
+        Ok(answers)
+    }
+
+    /// Hands a job to the writer, with the digest of the state behind it. At a checkpoint the book gets that digest and a view.
+    fn close(&self, job: Job<'_>, inner: &mut Inner, checkpoint: bool) -> Result<(), StoreError> {
+        let Job { work, mut changes, fleet_changed, last } = job;
+        let Some(last) = last else { return Ok(()) };
+        let copy = self.live();
         for (id, account) in &work.changed {
-            let place = self.account_place(id);
+            if let Some(before) = self.account(id)? {
+                inner.digest.remove(id, &before);
+            }
+            let place = self.account_place(copy, id);
             changes.push(match account {
-                Some(account) => Change::put(place, cbor(&(*id, account))),
+                Some(account) => {
+                    inner.digest.add(id, account);
+                    Change::put(place, cbor(&(*id, account)))
+                }
                 None => Change::remove(place),
             });
+        }
+        if !work.changed.is_empty() {
+            changes.push(Change::put(digest_place(self.shard), cbor(&inner.digest)));
         }
         inner.applied = Some(last);
         inner.chain = self.log.chain_at(&last)?.unwrap_or(inner.chain);
@@ -110,22 +149,43 @@ impl State {
                 changes.push(Change::put(fleet_place(self.shard), cbor(fleet)));
             }
         }
-        changes.push(Change::put(
-            head_place(self.shard),
-            cbor(&head(&inner.shard, &last, inner.chain, &inner.membership)),
-        ));
+        let head = Head::new(&inner.shard, &last, inner.chain, &inner.membership, copy, inner.installed);
+        changes.push(Change::put(head_place(self.shard), cbor(&head)));
         let durable = self.durable.clone();
         let done: Done = Box::new(move |r| {
             if r.is_ok() {
                 durable.send_if_modified(|d| std::mem::replace(d, last.index.max(*d)) < last.index);
             }
         });
-        self.store.write(changes, Some(done));
+        if checkpoint && let Some(fleet) = inner.fleet.clone() {
+            let membership = head.membership.clone();
+            self.book.reached(self.checkpoint(inner, &fleet, &last, &membership), fleet, membership, copy);
+            let book = self.book.clone();
+            self.store.write_pinned(changes, Some(done), move |view| book.pinned(last.index, view));
+        } else {
+            self.store.write(changes, Some(done));
+        }
         for (id, account) in work.changed {
             self.recent.changed(id, account.map(Arc::new));
         }
         self.applied.send_replace(last.index);
-        Ok(answers)
+        Ok(())
+    }
+
+    fn checkpoint(&self, inner: &Inner, fleet: &Fleet, last: &LogId, membership: &InForce) -> Checkpoint {
+        Checkpoint {
+            lineage: fleet.lineage,
+            era: fleet.era,
+            shard: self.shard,
+            term: last.leader_id.term,
+            leader: leader_of(last),
+            index: last.index,
+            chain: inner.chain,
+            list: fleet.documents.admission.number,
+            time: inner.shard.time,
+            rows: inner.digest.rows(),
+            digest: membership.digest_with(self.shard, fleet, &inner.digest),
+        }
     }
 
     fn carry_out(
@@ -140,12 +200,13 @@ impl State {
             Effect::KeepSecrets { account, reg_id, z, shares } => {
                 let record = work.get(&account)?.and_then(|a| a.stored.map(|s| s.record));
                 if let Some(record) = record {
-                    let kept = self.keeper.keep(&account, &reg_id, &record, &z, &shares);
-                    changes.push(Change::put(self.secret_place(&account, &reg_id), kept));
+                    let hashes = share_hashes(&shares);
+                    let kept = self.keeper.keep(&account, &reg_id, &record, &z, &shares, &hashes);
+                    changes.push(Change::put(self.secret_place(self.live(), &account, &reg_id), kept));
                 }
             }
             Effect::EraseSecrets { account, reg_id } => {
-                changes.push(Change::remove(self.secret_place(&account, &reg_id)));
+                changes.push(Change::remove(self.secret_place(self.live(), &account, &reg_id)));
                 // Erasing a registration that was stored but not live keeps the floor of the live generation, with its open attempt and its waits.
                 let generation = work.get(&account)?.filter(|a| a.live.is_some()).map(|a| a.generation);
                 if work.floor(&account)?.is_some_and(|f| Some(f.generation) != generation) {
@@ -159,6 +220,9 @@ impl State {
                 {
                     // An ordinal belongs to one attempt only, so the floors of a generation only rise.
                     let before = work.floor(&account)?.filter(|f| f.generation == a.generation);
+                    // Attempts that came with a snapshot happened before it. The wait starts with it.
+                    let seen = before.as_ref().is_some_and(|f| f.ordinal.0 + 1 >= p.ordinal.0);
+                    let installed = inner.installed.filter(|_| !seen && p.ordinal.0 > 1);
                     let floor = Floor {
                         generation: a.generation,
                         ordinal: p.ordinal,
@@ -166,7 +230,9 @@ impl State {
                         blinded: p.blinded,
                         index: p.index,
                         applied_ms: self.clock.now_ms(),
-                        previous_applied_ms: before.map(|f| f.applied_ms),
+                        previous_applied_ms: installed
+                            .map(|i| i.at_ms)
+                            .or_else(|| before.map(|f| f.applied_ms)),
                     };
                     changes.push(Change::put(self.floor_place(&account), cbor(&floor)));
                     changes.extend(self.log.raise_floor(p.index));
@@ -176,11 +242,12 @@ impl State {
             Effect::Deadline { account, at } => match at {
                 Some(at) => {
                     inner.deadlines.insert(account, at);
-                    changes.push(Change::put(self.deadline_place(&account), cbor(&(account, at))));
+                    changes
+                        .push(Change::put(self.deadline_place(self.live(), &account), cbor(&(account, at))));
                 }
                 None => {
                     if inner.deadlines.remove(&account).is_some() {
-                        changes.push(Change::remove(self.deadline_place(&account)));
+                        changes.push(Change::remove(self.deadline_place(self.live(), &account)));
                     }
                 }
             },

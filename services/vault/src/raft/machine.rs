@@ -1,26 +1,37 @@
 //! The shard's state as openraft's state machine.
 
+use bkv_core::checkpoint::Checkpoint;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     EmptyNode, ErrorVerb, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageError, StoredMembership,
 };
 
 use super::log::io_error;
-use super::snapshot::SnapshotData;
+use super::rows::InForce;
+use super::snapshot::{SnapshotData, log_id_of};
 use super::state::State;
 use super::types::{Applied, Entry, LogId, TypeConfig};
 
 type Io<T> = Result<T, StorageError<u64>>;
 
+/// A checkpoint as openraft's snapshot.
+pub(crate) fn meta_of(
+    checkpoint: &Checkpoint,
+    membership: &InForce,
+) -> Result<SnapshotMeta<u64, EmptyNode>, prost::DecodeError> {
+    let last = log_id_of(checkpoint);
+    Ok(SnapshotMeta {
+        last_log_id: Some(last),
+        last_membership: membership.stored()?,
+        snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
+    })
+}
+
 impl State {
+    /// The newest snapshot that openraft may count on: the newest certified checkpoint. The log is kept from there on.
     fn meta(&self) -> Option<SnapshotMeta<u64, EmptyNode>> {
-        let inner = self.lock();
-        let last = inner.applied?;
-        Some(SnapshotMeta {
-            last_log_id: Some(last),
-            last_membership: inner.membership.clone(),
-            snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
-        })
+        let (certificate, membership) = self.book.certified()?;
+        meta_of(&certificate.checkpoint, &membership).ok()
     }
 }
 
@@ -65,7 +76,7 @@ impl RaftStateMachine<TypeConfig> for State {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for State {
-    /// The state is in the store already. Once it is on disk, the log before it can be purged.
+    /// The state is in the store already. Once it and its certificate are on disk, the log before it can be purged.
     async fn build_snapshot(&mut self) -> Io<openraft::Snapshot<TypeConfig>> {
         let meta = self.meta().unwrap_or_default();
         self.store.flush().await.map_err(|e| io_error(ErrorVerb::Write, &e))?;

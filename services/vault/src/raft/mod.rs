@@ -2,17 +2,19 @@
 //! `docs/decisions`): votes are read as uncommitted, and a group starts only after joining has allowed it.
 
 mod apply;
+pub(crate) mod book;
 pub(crate) mod bounds;
-mod export;
+pub mod export;
 pub mod floor;
 pub(crate) mod install;
 pub mod keeper;
 pub mod log;
-mod machine;
+pub(crate) mod machine;
 pub(crate) mod network;
 mod recent;
 pub mod rows;
 pub(crate) mod sizes;
 pub mod snapshot;
+pub(crate) mod stage;
 pub mod state;
 pub mod types;

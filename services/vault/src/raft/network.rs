@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bkv_core::encoding::cbor;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::bounds::Bounds;
+use super::export::NoSnapshot;
 use super::state::State;
 use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
@@ -154,18 +156,11 @@ impl Conn {
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
         let state = &self.net.state;
         let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
-        let storage = |e: &crate::store::StoreError| {
-            StreamingError::StorageError(
-                StorageIOError::new(ErrorSubject::Store, ErrorVerb::Read, AnyError::new(e)).into(),
-            )
-        };
-        state.store.flush().await.map_err(|e| storage(&e))?;
-        let view = state.store.view().map_err(|e| storage(&e))?;
-        let head = state.snapshot_head(&view).map_err(|e| storage(&e))?;
+        let export = state.export().map_err(|e| self.no_snapshot(e))?;
         let mut chunk = p::SnapshotChunk {
             shard: u32::from(state.shard),
             vote: Some(vote_out(&vote)),
-            head: head.as_ref().map(cbor).unwrap_or_default().into(),
+            head: cbor(&export.head).into(),
             stream: rand::random(),
             ..Default::default()
         };
@@ -173,7 +168,7 @@ impl Conn {
         let stream = chunk.stream;
         for number in 0u32.. {
             chunk.number = number;
-            let rows = state.snapshot_rows(&view, after, ROWS).map_err(|e| storage(&e))?;
+            let rows = state.export_rows(&export, after, ROWS).map_err(|e| self.no_snapshot(e))?;
             after = rows.last().map(|r| r.id);
             chunk.last = rows.len() < ROWS;
             chunk.rows = rows.iter().map(|r| cbor(r).into()).collect();
@@ -201,6 +196,24 @@ impl Conn {
             };
         }
         Err(StreamingError::Network(NetworkError::new(&Malformed("snapshot: too many chunks"))))
+    }
+
+    /// openraft tries again later. Without a view of a certified checkpoint the leader makes a new one.
+    fn no_snapshot(&self, why: NoSnapshot) -> StreamingError<TypeConfig, Fatal<u64>> {
+        let state = &self.net.state;
+        state.book.counts.unsent.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(shard = state.shard, error = %why, "no snapshot can be sent");
+        match why {
+            NoSnapshot::Store(e) => {
+                let e = StorageIOError::new(ErrorSubject::Store, ErrorVerb::Read, AnyError::new(&e));
+                StreamingError::StorageError(e.into())
+            }
+            NoSnapshot::NoView => {
+                state.book.want();
+                StreamingError::Unreachable(Unreachable::new(&why))
+            }
+            NoSnapshot::NoSecrets => StreamingError::Unreachable(Unreachable::new(&why)),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! The rows that a shard keeps beside its log, and how they are encoded.
 
-use bkv_core::account::Account;
-use bkv_core::encoding::cbor;
+use bkv_core::checkpoint::Certificate;
+use bkv_core::digest::Digest;
+use bkv_core::fleet::Fleet;
 use bkv_core::id::Hash;
 use bkv_core::shard::Shard;
 use bkv_wire::proto::peer as p;
+use minicbor::{Decode, Encode};
 use openraft::{EmptyNode, StoredMembership};
 use prost::Message as _;
 
-use super::snapshot::Head;
 use super::types::{LogId, Membership, log_id_in, log_id_out, membership_in, membership_out};
 use crate::store::{Place, Row, Store, StoreError, Table};
 
@@ -20,6 +21,14 @@ pub(super) fn fleet_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"fleet")
 }
 
+pub(super) fn digest_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"digest")
+}
+
+pub(super) fn certified_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"certified")
+}
+
 pub(super) fn read<T: for<'a> minicbor::Decode<'a, ()>>(what: &str, row: &[u8]) -> Result<T, StoreError> {
     minicbor::decode(row).map_err(|e| StoreError::Malformed(what.into(), e.to_string()))
 }
@@ -29,39 +38,114 @@ pub(super) const fn cursor(index: u64, n: u64) -> u64 {
     (index << 16) | n
 }
 
-/// The hash of an account's state. Voters are asked whether theirs has the same.
-pub fn digest(account: Option<&Account>) -> Hash {
-    let bytes = account.map(cbor).unwrap_or_default();
-    bkv_core::hash::tagged("bkv/account-digest/1", &[&bytes])
+/// The membership of a shard, as its log has it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct InForce {
+    /// Protobuf `Membership`.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub membership: Vec<u8>,
+    /// Protobuf `LogId` of the membership's entry; empty if none.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub at: Vec<u8>,
 }
 
-/// The head of a shard as stored. The fleet has a row of its own, because it changes a thousand times less often.
-pub(super) fn head(
-    shard: &Shard,
-    last: &LogId,
-    chain: Hash,
-    membership: &StoredMembership<u64, EmptyNode>,
-) -> Head {
-    Head {
-        shard: Shard { fleet: None, ..shard.clone() },
-        applied: log_id_out(last).encode_to_vec(),
-        chain,
-        membership: membership_out(membership.membership()).encode_to_vec(),
-        membership_at: membership.log_id().map(|id| log_id_out(&id).encode_to_vec()).unwrap_or_default(),
+impl InForce {
+    pub(super) fn new(membership: &StoredMembership<u64, EmptyNode>) -> Self {
+        Self {
+            membership: membership_out(membership.membership()).encode_to_vec(),
+            at: membership.log_id().map(|id| log_id_out(&id).encode_to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// The digest of a state with this membership.
+    pub(super) fn digest_with(&self, shard: u16, fleet: &Fleet, accounts: &Digest) -> Hash {
+        accounts.of_state(shard, fleet, &[&self.membership, &self.at])
+    }
+
+    /// As openraft has it.
+    pub(crate) fn stored(&self) -> Result<StoredMembership<u64, EmptyNode>, prost::DecodeError> {
+        let at = (!self.at.is_empty()).then(|| p::LogId::decode(&self.at[..])).transpose()?;
+        let m: Membership = membership_in(&p::Membership::decode(&self.membership[..])?);
+        Ok(StoredMembership::new(at.as_ref().map(log_id_in), m))
     }
 }
 
-pub(crate) fn stored_membership(head: &Head) -> Result<StoredMembership<u64, EmptyNode>, prost::DecodeError> {
-    let at =
-        (!head.membership_at.is_empty()).then(|| p::LogId::decode(&head.membership_at[..])).transpose()?;
-    let m: Membership = membership_in(&p::Membership::decode(&head.membership[..])?);
-    Ok(StoredMembership::new(at.as_ref().map(log_id_in), m))
+/// When and where a snapshot was installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Installed {
+    /// The log index of the snapshot.
+    #[n(0)]
+    pub(super) index: u64,
+    /// This vault's own clock at that moment.
+    #[n(1)]
+    pub(super) at_ms: u64,
 }
 
-pub(super) fn all(store: &Store, table: Table, shard: u16) -> Result<Vec<Row>, StoreError> {
+/// The head of a shard as stored. The fleet has a row of its own, because it changes a thousand times less often.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct Head {
+    #[n(0)]
+    pub(super) shard: Shard,
+    /// Protobuf `LogId` of the last entry applied.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    applied: Vec<u8>,
+    /// The chain hash at that entry.
+    #[n(2)]
+    pub(super) chain: Hash,
+    #[n(3)]
+    pub(super) membership: InForce,
+    /// The copy of the rows that is live.
+    #[n(4)]
+    pub(super) copy: u32,
+    #[n(5)]
+    pub(super) installed: Option<Installed>,
+}
+
+impl Head {
+    pub(super) fn new(
+        shard: &Shard,
+        last: &LogId,
+        chain: Hash,
+        membership: &StoredMembership<u64, EmptyNode>,
+        copy: u32,
+        installed: Option<Installed>,
+    ) -> Self {
+        Self {
+            shard: Shard { fleet: None, time: shard.time, unconfirmed: shard.unconfirmed },
+            applied: log_id_out(last).encode_to_vec(),
+            chain,
+            membership: InForce::new(membership),
+            copy,
+            installed,
+        }
+    }
+
+    pub(super) fn applied(&self) -> Result<LogId, prost::DecodeError> {
+        Ok(log_id_in(&p::LogId::decode(&self.applied[..])?))
+    }
+}
+
+/// The newest certified checkpoint, as stored.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(crate) struct StoredCertificate {
+    #[n(0)]
+    pub(super) certificate: Certificate,
+    #[n(1)]
+    pub(super) membership: InForce,
+}
+
+/// The copy of a shard's rows that is live.
+pub fn live_copy(store: &Store, shard: u16) -> Result<u32, StoreError> {
+    let Some(row) = store.get(&head_place(shard))? else { return Ok(0) };
+    Ok(read::<Head>("head", &row)?.copy)
+}
+
+/// All rows under a place.
+pub(super) fn all(store: &Store, prefix: &Place) -> Result<Vec<Row>, StoreError> {
+    let view = store.view()?;
     let mut found: Vec<Row> = Vec::new();
     loop {
-        let page = store.rows(table, shard, found.last().map(|(p, _)| p), 1024)?;
+        let page = view.rows_under(prefix, found.last().map(|(p, _)| p), 1024)?;
         if page.is_empty() {
             return Ok(found);
         }

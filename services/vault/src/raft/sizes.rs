@@ -18,8 +18,6 @@ pub(crate) const APPEND_SENT: usize = 1 << 20;
 pub(crate) const APPEND: usize = 4 << 20;
 /// Bytes of calls after which a frame between vaults ends. With the last call it is still below [`bkv_wire::frame::MAX_PEER_FRAME`].
 pub(crate) const FRAME: usize = 4 << 20;
-/// Most bytes of snapshot rows that all peers together can make this vault hold in memory.
-pub(crate) const STAGED: usize = 1 << 30;
 
 const _: () = assert!(ENTRY <= APPEND && APPEND_SENT + ENTRY <= APPEND);
 const _: () = assert!(FRAME + APPEND + (1 << 20) <= bkv_wire::frame::MAX_PEER_FRAME);

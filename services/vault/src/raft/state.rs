@@ -2,28 +2,32 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bkv_core::account::Account;
+use bkv_core::checkpoint::Checkpoint;
+use bkv_core::digest::Digest;
 use bkv_core::effect::Event;
+use bkv_core::encoding::cbor;
 use bkv_core::id::{AccountId, Hash, RegId, Time};
 use bkv_core::shard::{Fleet, Shard};
-use bkv_wire::proto::peer as p;
 use bkv_wire::verifier::WireVerifier;
 use openraft::StoredMembership;
 use parking_lot::{Mutex, MutexGuard};
-use prost::Message as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::book::Book;
 use super::floor::Floor;
 use super::keeper::Keeper;
 use super::log::Log;
 use super::recent::Recent;
-use super::rows::{all, cursor, fleet_place, head_place, read, stored_membership};
-use super::snapshot::Head;
-use super::types::{LogId, log_id_in};
+use super::rows::{
+    Head, Installed, StoredCertificate, all, certified_place, cursor, digest_place, fleet_place, head_place,
+    read,
+};
+use super::types::LogId;
 use crate::env::Clock;
 use crate::store::{Change, Place, Store, StoreError, Table};
 
@@ -41,8 +45,12 @@ pub struct State {
     pub(crate) applied: Arc<watch::Sender<u64>>,
     /// The last applied index that is on disk, together with its floors.
     pub(crate) durable: Arc<watch::Sender<u64>>,
-    /// Asks the other voters about one account while a snapshot is judged.
-    pub(crate) voters: Arc<dyn AskVoters>,
+    /// Checkpoints and their signatures.
+    pub(crate) book: Book,
+    /// The copy of the rows that is live. A snapshot that is installed becomes the live copy in one commit.
+    pub(super) copy: Arc<AtomicU32>,
+    /// The highest number that a copy has had since the start.
+    pub(super) copies: Arc<AtomicU32>,
     /// Keys destroyed on this replica since its start: exhausted, then deleted.
     pub(crate) ended: Arc<[AtomicU64; 2]>,
     pub(super) recent: Arc<Recent>,
@@ -50,15 +58,11 @@ pub struct State {
     _task: Option<TaskTrackerToken>,
 }
 
-/// Asks other voters directly about an account.
-#[async_trait::async_trait]
-pub trait AskVoters: Send + Sync {
-    /// True if t voters report exactly this state of the account.
-    async fn agree(&self, shard: u16, id: &AccountId, digest: &Hash) -> bool;
-}
-
 pub(super) struct Inner {
     pub(super) shard: Shard,
+    /// Of all accounts.
+    pub(super) digest: Digest,
+    pub(super) installed: Option<Installed>,
     pub(super) fleet: Option<Arc<Fleet>>,
     pub(super) applied: Option<LogId>,
     pub(super) chain: Hash,
@@ -79,10 +83,13 @@ impl State {
         keeper: Arc<dyn Keeper>,
         verifier: Arc<WireVerifier>,
         clock: Arc<dyn Clock>,
-        voters: Arc<dyn AskVoters>,
+        wake: Arc<Notify>,
     ) -> Result<Self, StoreError> {
+        let mut copy = 0;
         let mut inner = Inner {
             shard: Shard::default(),
+            digest: Digest::default(),
+            installed: None,
             fleet: None,
             applied: None,
             chain: Hash([0; 32]),
@@ -95,23 +102,31 @@ impl State {
             let head: Head = read("head", &row)?;
             let bad = |e: prost::DecodeError| StoreError::Malformed("head".into(), e.to_string());
             inner.shard = head.shard.clone();
-            inner.applied = Some(log_id_in(&p::LogId::decode(&head.applied[..]).map_err(bad)?));
+            inner.applied = Some(head.applied().map_err(bad)?);
             inner.chain = head.chain;
-            inner.membership = stored_membership(&head).map_err(bad)?;
+            inner.membership = head.membership.stored().map_err(bad)?;
+            (inner.installed, copy) = (head.installed, head.copy);
+        }
+        if let Some(row) = store.get(&digest_place(shard))? {
+            inner.digest = read("digest", &row)?;
         }
         if let Some(row) = store.get(&fleet_place(shard))? {
             inner.shard.fleet = Some(read("fleet", &row)?);
         }
         inner.fleet = inner.shard.fleet.clone().map(Arc::new);
-        for (_, row) in all(&store, Table::Deadline, shard)? {
-            let (id, at): (AccountId, Time) = read("deadline", &row)?;
-            inner.deadlines.insert(id, at);
-        }
-        inner.events = all(&store, Table::Event, shard)?.iter().filter_map(|(p, _)| p.number()).collect();
+        inner.deadlines = deadlines(&store, shard, copy)?;
+        inner.events = all(&store, &Place::new(Table::Event, shard, &[]))?
+            .iter()
+            .filter_map(|(p, _)| p.number())
+            .collect();
         let applied_cursor = inner.applied.map_or(0, |a| cursor(a.index, u64::from(u16::MAX)));
         inner.feed_start = inner.events.front().map_or(applied_cursor, |first| first.saturating_sub(1));
         let applied = inner.applied.map_or(0, |a| a.index);
-        Ok(Self {
+        let book = Book::new(wake);
+        if let Some(row) = store.get(&certified_place(shard))? {
+            book.restore(read("certified checkpoint", &row)?, None);
+        }
+        let state = Self {
             shard,
             store,
             log,
@@ -121,11 +136,17 @@ impl State {
             inner: Arc::new(Mutex::new(inner)),
             applied: Arc::new(watch::Sender::new(applied)),
             durable: Arc::new(watch::Sender::new(applied)),
-            voters,
+            book,
+            copy: Arc::new(AtomicU32::new(copy)),
+            copies: Arc::new(AtomicU32::new(copy)),
             ended: Arc::default(),
             recent: Arc::default(),
             _task: None,
-        })
+        };
+        // What a crash left of snapshots that were not installed, or of the copy that one has replaced.
+        state.drop_other_copies()?;
+        state.refresh_view();
+        Ok(state)
     }
 
     /// The store that holds this state.
@@ -147,20 +168,26 @@ impl State {
         self.inner.lock()
     }
 
-    pub(super) fn account_place(&self, id: &AccountId) -> Place {
-        Place::new(Table::Account, self.shard, &self.store.hidden(&[b"account", &id.0]))
+    /// The copy of the rows that is live.
+    pub(crate) fn live(&self) -> u32 {
+        self.copy.load(Ordering::Acquire)
     }
 
-    pub(super) fn secret_place(&self, id: &AccountId, reg_id: &RegId) -> Place {
-        Place::new(Table::Secret, self.shard, &self.store.hidden(&[b"secret", &id.0, &reg_id.0]))
+    pub(super) fn account_place(&self, copy: u32, id: &AccountId) -> Place {
+        Place::of_copy(Table::Account, self.shard, copy, &self.store.hidden(&[b"account", &id.0]))
+    }
+
+    pub(super) fn secret_place(&self, copy: u32, id: &AccountId, reg_id: &RegId) -> Place {
+        let hidden = self.store.hidden(&[b"secret", &id.0, &reg_id.0]);
+        Place::of_copy(Table::Secret, self.shard, copy, &hidden)
     }
 
     pub(super) fn floor_place(&self, id: &AccountId) -> Place {
         Place::new(Table::Floor, self.shard, &self.store.hidden(&[b"account", &id.0]))
     }
 
-    pub(super) fn deadline_place(&self, id: &AccountId) -> Place {
-        Place::new(Table::Deadline, self.shard, &self.store.hidden(&[b"account", &id.0]))
+    pub(super) fn deadline_place(&self, copy: u32, id: &AccountId) -> Place {
+        Place::of_copy(Table::Deadline, self.shard, copy, &self.store.hidden(&[b"account", &id.0]))
     }
 
     /// The account's applied state.
@@ -169,7 +196,7 @@ impl State {
             Ok(account) => return Ok(Some(account)),
             Err(begun) => begun,
         };
-        let Some(row) = self.store.get(&self.account_place(id))? else { return Ok(None) };
+        let Some(row) = self.store.get(&self.account_place(self.live(), id))? else { return Ok(None) };
         let (_, account): (AccountId, Account) = read("account", &row)?;
         let account = Arc::new(account);
         self.recent.read(begun, *id, account.clone());
@@ -178,7 +205,7 @@ impl State {
 
     /// A registration's secrets as the keeper masked them.
     pub(crate) fn secrets(&self, id: &AccountId, reg_id: &RegId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.store.get(&self.secret_place(id, reg_id))?.map(|row| row.to_vec()))
+        Ok(self.store.get(&self.secret_place(self.live(), id, reg_id))?.map(|row| row.to_vec()))
     }
 
     /// Replaces a registration's secrets by a better masked form, once an unavailable token is back.
@@ -188,7 +215,7 @@ impl State {
         if !self.secrets(id, reg_id).is_ok_and(|k| k.is_some()) {
             return;
         }
-        self.store.write(vec![Change::put(self.secret_place(id, reg_id), kept)], None);
+        self.store.write(vec![Change::put(self.secret_place(self.live(), id, reg_id), kept)], None);
     }
 
     /// The newest floor of an account.
@@ -229,8 +256,89 @@ impl State {
         after: Option<AccountId>,
         max: usize,
     ) -> Result<Vec<(AccountId, Account)>, StoreError> {
-        let after = after.map(|id| self.account_place(&id));
-        let rows = self.store.rows(Table::Account, self.shard, after.as_ref(), max)?;
+        let copy = self.live();
+        let after = after.map(|id| self.account_place(copy, &id));
+        let prefix = Place::of_copy(Table::Account, self.shard, copy, &[]);
+        let rows = self.store.view()?.rows_under(&prefix, after.as_ref(), max)?;
         rows.iter().map(|(_, row)| read("account", row)).collect()
     }
+
+    /// Renews the view of a checkpoint behind which the shard has not changed. An old view keeps the pages that other shards have replaced since.
+    pub(crate) fn refresh_view(&self) {
+        self.book.drop_old_views();
+        let inner = self.lock();
+        let (Some(applied), Some(fleet)) = (inner.applied, inner.fleet.clone()) else { return };
+        let on_disk = *self.durable.borrow() >= applied.index;
+        if on_disk
+            && self.book.newest() == applied.index
+            && let Ok(view) = self.store.view()
+        {
+            self.book.refreshed(applied.index, fleet, self.live(), view);
+        }
+    }
+
+    /// True if this is the live copy.
+    pub(crate) fn is_live(&self, copy: u32) -> bool {
+        self.live() == copy
+    }
+
+    /// The shard's state without its accounts.
+    pub(crate) fn head(&self) -> Shard {
+        self.lock().shard.clone()
+    }
+
+    /// Makes a certificate durable.
+    pub(crate) fn keep_certified(&self, certified: &StoredCertificate) {
+        self.store.write(vec![Change::put(certified_place(self.shard), cbor(certified))], None);
+    }
+
+    /// The newest checkpoint that this replica has reached.
+    pub fn newest_checkpoint(&self) -> Option<Checkpoint> {
+        self.book.newest_checkpoint()
+    }
+
+    /// Index of the newest certified checkpoint.
+    pub fn certified_index(&self) -> Option<u64> {
+        self.book.certified_index()
+    }
+
+    /// After a snapshot an attempt may be open whose Begin this replica has not applied. The state that t regions have signed becomes its floor, unless its own floor is
+    /// as high: a region evaluates one attempt of each ordinal, ever.
+    ///
+    /// True if the floor may not be on the disk yet. It must be before this region evaluates.
+    pub(crate) fn adopt_floor(&self, id: &AccountId) -> Result<(Option<Floor>, bool), StoreError> {
+        let inner = self.lock();
+        let floor = self.floor(id)?;
+        let Some(installed) = inner.installed else { return Ok((floor, false)) };
+        let Some(account) = self.account(id)? else { return Ok((floor, false)) };
+        let Some(p) = account.pending.as_ref().filter(|p| p.index <= installed.index) else {
+            return Ok((floor, false));
+        };
+        let place = (account.generation, p.ordinal);
+        if floor.as_ref().is_some_and(|f| (f.generation, f.ordinal) >= place) {
+            // Another call may have adopted it a moment ago.
+            return Ok((floor, true));
+        }
+        let adopted = Floor {
+            generation: account.generation,
+            ordinal: p.ordinal,
+            attempt: p.attempt,
+            blinded: p.blinded,
+            index: p.index,
+            applied_ms: installed.at_ms,
+            previous_applied_ms: None,
+        };
+        self.store.write(vec![Change::put(self.floor_place(id), cbor(&adopted))], None);
+        Ok((Some(adopted), true))
+    }
+}
+
+/// All deadlines of a copy.
+pub(super) fn deadlines(
+    store: &Store,
+    shard: u16,
+    copy: u32,
+) -> Result<BTreeMap<AccountId, Time>, StoreError> {
+    let rows = all(store, &Place::of_copy(Table::Deadline, shard, copy, &[]))?;
+    rows.iter().map(|(_, row)| read("deadline", row)).collect()
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use bkv_core::id::NodeId;
 use bkv_core::join::LogPosition;
+use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use super::config::NodeConfig;
@@ -24,6 +25,8 @@ use crate::volume::Volume;
 pub trait PeerService: Send + Sync + 'static {
     /// The answer, or `Failed`.
     async fn handle(&self, from: NodeId, body: Body) -> Body;
+    /// The boot key's certificate, and its signature over a statement. None before there is one.
+    fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)>;
 }
 
 pub(super) struct Context {
@@ -45,6 +48,8 @@ pub(super) struct Context {
     pub(super) elections: AtomicU64,
     /// For each shard that catches up: the log position it must reach before it may vote.
     pub(super) until: Mutex<HashMap<u16, LogPosition>>,
+    /// Wakes the task that signs checkpoints.
+    pub(super) wake: Arc<Notify>,
     /// Snapshots that are being received.
     pub(super) staging: Staging,
     /// The store's volume.

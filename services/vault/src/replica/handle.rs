@@ -175,9 +175,11 @@ impl Replica {
     /// The floor of the account's newest attempt, once it is on disk. This region must not evaluate before that.
     pub async fn floor(&self, account: &AccountId, deadline: Instant) -> Result<Floor, ProposeError> {
         let unavailable = |e: StoreError| ProposeError::Unavailable(e.to_string());
-        let floor = self.state.floor(account).map_err(unavailable)?;
-        let floor = floor
-            .ok_or_else(|| ProposeError::Unavailable("no floor: the attempt came with a snapshot".into()))?;
+        let (floor, new) = self.state.adopt_floor(account).map_err(unavailable)?;
+        let floor = floor.ok_or_else(|| ProposeError::Unavailable("no attempt was applied here".into()))?;
+        if new {
+            self.state.store.flush().await.map_err(unavailable)?;
+        }
         self.wait_durable(floor.index, deadline).await?;
         Ok(floor)
     }
@@ -273,6 +275,12 @@ impl Replica {
     pub fn ended(&self) -> [u64; 2] {
         let [exhausted, deleted] = self.state.ended.as_ref();
         [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Since the start: checkpoints without t equal states, regions that signed two states, snapshots refused, snapshots that could not be sent.
+    pub fn troubles(&self) -> [u64; 4] {
+        let c = &self.state.book.counts;
+        [&c.split, &c.two_faced, &c.refused, &c.unsent].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// The last index that was purged from the log.

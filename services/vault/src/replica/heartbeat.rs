@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::certify::mark;
 use super::context::Context;
 use super::status::Phase;
 
@@ -34,6 +35,9 @@ pub(super) async fn heartbeat(inner: Arc<Context>) {
                 // in them for ever.
                 r.purge_snapshotted().await;
                 r.snapshot_now().await;
+                if r.state.book.newest() < r.applied() {
+                    inner.tasks.spawn(mark(inner.clone(), r.clone()));
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Answers Raft calls of other vaults.
 
-use bkv_core::id::{AccountId, Hash, NodeId};
+use bkv_core::id::{Hash, NodeId};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
@@ -12,7 +12,6 @@ use super::handle::Replica;
 use super::join;
 use super::status::Phase;
 use crate::peer::{Body, Incoming};
-use crate::raft::rows::digest;
 use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, vote_in, vote_out};
 
 fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
@@ -37,17 +36,7 @@ impl Incoming for Context {
                 }
                 None => refuse("unknown shard"),
             },
-            Body::Digest(d) => match (self.shard(d.shard), AccountId::try_from(&d.account[..])) {
-                // After a restore from an old disk this value may be outdated.
-                (Some(r), _) if r.status.borrow().phase != Phase::Verified => refuse("joining"),
-                (Some(r), Ok(id)) => match r.account(&id) {
-                    Ok(a) => {
-                        Body::DigestAnswer(p::DigestAnswer { digest: digest(a.as_deref()).0.to_vec().into() })
-                    }
-                    Err(e) => refuse(e.to_string()),
-                },
-                _ => refuse("unknown shard or malformed account"),
-            },
+            Body::Checkpoint(c) => self.checkpoint(&c),
             Body::Snapshot(chunk) => self.snapshot(from, chunk).await,
             body => match self.service.get() {
                 Some(service) => service.handle(from, body).await,

@@ -2,6 +2,7 @@
 
 mod admissible;
 mod batch;
+mod certify;
 mod config;
 mod context;
 mod cut;
@@ -16,7 +17,6 @@ mod snapshot;
 mod staging;
 mod status;
 mod under_way;
-mod voters;
 
 pub use config::{Env, NodeConfig};
 pub use context::PeerService;

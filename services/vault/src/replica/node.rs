@@ -10,12 +10,13 @@ use bkv_core::id::{NodeId, ShardId};
 use bkv_wire::verifier::WireVerifier;
 use parking_lot::Mutex;
 use rustls::sign::CertifiedKey;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::batch;
+use super::certify::certify;
 use super::config::{Env, NodeConfig};
 use super::context::{Context, PeerService};
 use super::group::join_shard;
@@ -23,7 +24,6 @@ use super::handle::Replica;
 use super::heartbeat::heartbeat;
 use super::staging::Staging;
 use super::status::{Phase, ShardStatus};
-use super::voters::Voters;
 use crate::env::Random;
 use crate::peer::{self, Admitted, Peers};
 use crate::raft::keeper::Keeper;
@@ -97,12 +97,12 @@ impl Node {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let volume = Arc::new(Volume::new(config.data.clone(), config.volume, env.volumes.clone()));
+        let wake = Arc::new(Notify::new());
         let mut replicas = Vec::new();
         for shard in 0..config.shards {
-            let voters = Arc::new(Voters { admitted: admitted.clone(), peers: peers.clone(), me: node });
             let log = Log::open(shard, store.clone())?;
             let (keeper, verifier, clock) = (keeper.clone(), verifier.clone(), env.clock.clone());
-            let state = State::open(log, shard, store.clone(), keeper, verifier, clock, voters)?;
+            let state = State::open(log, shard, store.clone(), keeper, verifier, clock, wake.clone())?;
             let (proposals, queue) = mpsc::channel(4096);
             let phase = Phase::Joining { missing: Vec::new() };
             let status = ShardStatus { phase, leader: None, lead: false, term: 0, applied: 0, last: 0 };
@@ -143,6 +143,7 @@ impl Node {
             fatal: watch::Sender::new(None),
             elections: AtomicU64::new(0),
             until: Mutex::default(),
+            wake,
             staging: Staging::default(),
             volume,
         });
@@ -152,6 +153,7 @@ impl Node {
                 .await
                 .map_err(|source| NodeError::Listen { address: listen, source })?;
         tasks.spawn(until(&stop, heartbeat(inner.clone())));
+        tasks.spawn(until(&stop, certify(inner.clone())));
         tasks.spawn(until(&stop, watch_store(inner.clone())));
         tasks.spawn(until(&stop, watch_volume(inner.volume.clone())));
         Ok(Self { inner, stop, address })

@@ -1,22 +1,53 @@
-//! Receives a snapshot from another vault.
+//! Receives a snapshot from another vault. Its certificate is checked before its first row is stored, and its digest before it is installed. Whatever is wrong with
+//! it, it is dropped and its sender is named: one peer's snapshot never halts a shard.
 
-use std::collections::HashSet;
-
+use bkv_core::checkpoint::Uncertified;
 use bkv_core::id::NodeId;
+use bkv_core::shard::Shard;
+use bkv_core::snapshot::{Contradiction, judge_documents, judge_head};
 use bkv_wire::proto::peer as p;
-use openraft::{EmptyNode, Snapshot, SnapshotMeta};
-use prost::{DecodeError, Message as _};
+use openraft::Snapshot;
 
-use super::admissible::{halt, refuse};
+use super::admissible::{Inadmissible, refuse};
 use super::context::Context;
+use super::handle::Replica;
+use super::staging::Stream;
 use crate::peer::Body;
-use crate::raft::install::Unfit;
-use crate::raft::rows::stored_membership;
-use crate::raft::snapshot::{Head, Received, SnapshotData};
-use crate::raft::types::{log_id_in, vote_in, vote_out};
+use crate::raft::bounds::OutOfBounds;
+use crate::raft::machine::meta_of;
+use crate::raft::snapshot::{Head, HeadError, Received, Row, SnapshotData, log_id_of};
+use crate::raft::stage::{Refused, Stage};
+use crate::raft::types::{Raft, Vote, vote_in, vote_out};
+
+/// Why a snapshot is refused.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("a snapshot of another shard")]
+    Shard,
+    #[error("a membership that can't be decoded")]
+    Membership,
+    #[error("a snapshot under admission list {0}, and this vault has {1}")]
+    OldList(u64, u64),
+    #[error(transparent)]
+    Bounds(#[from] OutOfBounds),
+    #[error(transparent)]
+    Inadmissible(#[from] Inadmissible),
+    #[error("a snapshot contradicts this replica: {0}")]
+    Contradiction(#[from] Contradiction),
+    #[error("a snapshot without a certificate: {0}")]
+    Uncertified(#[from] Uncertified),
+    #[error("a chunk of another snapshot, or out of order")]
+    OutOfOrder,
+    #[error("a row of a snapshot can't be decoded")]
+    Row,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
 
 impl Context {
-    /// Stages chunks. With the last chunk the whole snapshot is judged and handed to Raft.
+    /// Stages a chunk. With the last one the snapshot is compared with its certificate and handed to Raft.
     pub(super) async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
         let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
         if let Some(why) = r.state.log.halted() {
@@ -33,57 +64,127 @@ impl Context {
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
         // As for entries: a snapshot from a former leader is no contradiction. The answer contains the newer vote.
-        let newer = || r.state.log.vote().filter(|v| v.leader_id > vote.leader_id);
-        if let Some(newer) = newer() {
+        if let Some(newer) = r.state.log.vote().filter(|v| v.leader_id > vote.leader_id) {
             return answer(newer);
         }
-        let (head, rows) = match self.staging.take(r.state.shard, from, &chunk) {
-            Ok(Some(whole)) => whole,
-            Ok(None) => return answer(vote),
-            Err(e) => return refuse(e.to_string()),
+        let before = self.staging.take(r.state.shard, from);
+        let mut stream = match self.stream(r, before, &chunk) {
+            Ok(stream) => stream,
+            Err(error) => return self.name(r, from, &error),
         };
-        let Ok(meta) = snapshot_meta(&head) else { return refuse("a snapshot whose head can't be decoded") };
-        let bounds = self.bounds();
-        if let Err(error) = meta.last_log_id.map_or(Ok(()), |id| bounds.id(&id)) {
-            return refuse(error.to_string());
-        }
-        if meta.last_log_id.is_some_and(|id| id.index <= r.applied()) {
-            return answer(vote); // a late copy: all of it is applied here
-        }
-        // As for entries: one message with a time in the future would end every wait and deadline of the shard.
-        let fit = self
-            .in_time("a snapshot", head.shard.time)
-            .and_then(|()| self.whole(meta.last_membership.membership()));
-        if let Err(error) = fit {
-            tracing::error!(shard = r.state.shard, %error, "a snapshot refused on arrival");
-            return refuse(error.to_string());
-        }
-        let mut received = Received { head, rows, confirmed: HashSet::new() };
-        match r.state.examine(&mut received).await {
-            Ok(()) => {}
-            Err(Unfit::Halt(why)) => {
-                if let Some(newer) = newer() {
-                    return answer(newer);
+        let result = self.stage(r, &mut stream, &chunk).await;
+        let received = match result {
+            Ok(None) => {
+                if !chunk.last {
+                    stream.next += 1;
+                    if let Some(old) = self.staging.put(r.state.shard, from, stream) {
+                        self.discard(r, old);
+                    }
                 }
-                halt(r, why.clone());
-                return refuse(why);
+                return answer(vote);
             }
-            Err(later) => return refuse(later.to_string()),
+            Ok(Some(received)) => received,
+            Err(error) => {
+                self.discard(r, stream);
+                return self.name(r, from, &error);
+            }
+        };
+        let (new, old) = (received.copy, r.state.live());
+        let installed = install(&raft, vote, received).await;
+        // Raft may have had no use for it.
+        self.drop_copy(r, if r.state.is_live(new) { old } else { new });
+        match installed {
+            Ok(vote) => answer(vote),
+            Err(error) => refuse(error),
         }
-        let data = SnapshotData::Received(Box::new(received));
-        match raft.install_full_snapshot(vote, Snapshot { meta, snapshot: Box::new(data) }).await {
-            Ok(a) => answer(a.vote),
-            Err(e) => refuse(e.to_string()),
+    }
+
+    /// The stream to which a chunk belongs.
+    fn stream(&self, r: &Replica, before: Option<Stream>, chunk: &p::SnapshotChunk) -> Result<Stream, Unfit> {
+        match before {
+            Some(s) if chunk.number > 0 && s.continues(chunk.stream, chunk.number) => return Ok(s),
+            Some(old) => self.discard(r, old),
+            None => {}
         }
+        if chunk.number > 0 {
+            return Err(Unfit::OutOfOrder);
+        }
+        Ok(Stream { number: chunk.stream, next: 0, stage: self.begin(r, &chunk.head)? })
+    }
+
+    /// Checks the first part. None if all of the snapshot is applied here already.
+    fn begin(&self, r: &Replica, head: &[u8]) -> Result<Option<Stage>, Unfit> {
+        let head = Head::read(head)?;
+        let c = head.checkpoint();
+        if c.shard != r.state.shard {
+            return Err(Unfit::Shard);
+        }
+        self.bounds().id(&log_id_of(c))?;
+        // As for entries: one message with a time in the future would end every wait and deadline of the shard.
+        self.in_time("a snapshot", c.time)?;
+        let membership = head.membership.stored().map_err(|_| Unfit::Membership)?;
+        self.whole(membership.membership())?;
+        if c.index <= r.applied() {
+            return Ok(None);
+        }
+        let verifier = r.state.verifier.as_ref();
+        judge_documents(&head.fleet, verifier)?;
+        let theirs = Shard { fleet: Some(head.fleet.clone()), time: c.time, unconfirmed: 0 };
+        judge_head(r.state.shard, &r.state.head(), &theirs)?;
+        let list = &head.fleet.documents.admission;
+        // The list in force here or its predecessor: under an older one another t may have been enough.
+        let here = self.admitted.get().map_or(0, |l| l.number);
+        if list.number.saturating_add(1) < here {
+            return Err(Unfit::OldList(list.number, here));
+        }
+        let me = list.node(self.node).map(|m| m.slot);
+        head.certificate.check(list, me, verifier)?;
+        Ok(Some(r.state.stage(head, me)))
+    }
+
+    /// Stages the rows of a chunk. Returns the snapshot with the last one.
+    async fn stage(
+        &self,
+        r: &Replica,
+        stream: &mut Stream,
+        chunk: &p::SnapshotChunk,
+    ) -> Result<Option<Received>, Unfit> {
+        let Some(stage) = stream.stage.as_mut() else { return Ok(None) };
+        for row in &chunk.rows {
+            let row: Row = minicbor::decode(row).map_err(|_| Unfit::Row)?;
+            r.state.stage_row(stage, &row)?;
+        }
+        // The sender waits for the disk: else the memory would hold what is not written yet.
+        r.state.store.flush().await.map_err(Refused::Store)?;
+        if chunk.last { Ok(Some(r.state.staged(stage)?)) } else { Ok(None) }
+    }
+
+    fn discard(&self, r: &Replica, stream: Stream) {
+        if let Some(stage) = stream.stage {
+            self.drop_copy(r, stage.copy());
+        }
+    }
+
+    fn drop_copy(&self, r: &Replica, copy: u32) {
+        let state = r.state.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = state.drop_copy(copy).await {
+                tracing::warn!(shard = state.shard, %error, "a dropped snapshot is still on the disk");
+            }
+        });
+    }
+
+    fn name(&self, r: &Replica, from: NodeId, error: &Unfit) -> Body {
+        r.state.book.counts.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let region = self.admitted.get().and_then(|l| l.node(from).map(|m| m.region.clone()));
+        tracing::error!(shard = r.state.shard, node = from.0, region, %error, "a snapshot is refused");
+        refuse(error.to_string())
     }
 }
 
-fn snapshot_meta(head: &Head) -> Result<SnapshotMeta<u64, EmptyNode>, DecodeError> {
-    let last = log_id_in(&p::LogId::decode(&head.applied[..])?);
-    let membership = stored_membership(head)?;
-    Ok(SnapshotMeta {
-        last_log_id: Some(last),
-        last_membership: membership,
-        snapshot_id: format!("{}-{}", last.leader_id.term, last.index),
-    })
+async fn install(raft: &Raft, vote: Vote, received: Received) -> Result<Vote, String> {
+    let meta = meta_of(received.head.checkpoint(), &received.head.membership).map_err(|e| e.to_string())?;
+    let snapshot = Box::new(SnapshotData::Received(Box::new(received)));
+    let done = raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
+    done.map(|a| a.vote).map_err(|e| e.to_string())
 }

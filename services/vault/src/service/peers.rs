@@ -162,4 +162,8 @@ impl PeerService for Answers {
             _ => failed("unknown call"),
         }
     }
+
+    fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
+        self.0.upgrade()?.sign(statement)
+    }
 }

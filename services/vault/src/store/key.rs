@@ -13,15 +13,15 @@ pub enum Table {
     Shard = 2,
     /// Raft entries by index.
     Log = 3,
-    /// Accounts by hidden id.
+    /// Accounts by copy and hidden id.
     Account = 4,
-    /// Masked secrets by hidden (id, registration).
+    /// Masked secrets by copy and hidden (id, registration).
     Secret = 5,
     /// Floors by hidden id.
     Floor = 6,
     /// Events by cursor.
     Event = 7,
-    /// Deadlines by hidden id.
+    /// Deadlines by copy and hidden id.
     Deadline = 8,
 }
 
@@ -46,6 +46,16 @@ impl Place {
         Self(bytes)
     }
 
+    /// The place of a row that belongs to one copy of a shard's state. A snapshot is staged as another copy beside the live one.
+    pub(crate) fn of_copy(table: Table, shard: u16, copy: u32, key: &[u8]) -> Self {
+        Self::new(table, shard, &[&copy.to_be_bytes(), key].concat())
+    }
+
+    /// The copy to which such a row belongs.
+    pub(crate) fn copy(&self) -> Option<u32> {
+        self.0.get(3..7)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
     /// The place of a numbered row. Rows are ordered by number.
     pub(crate) fn numbered(table: Table, shard: u16, number: u64) -> Self {
         Self::new(table, shard, &number.to_be_bytes())
@@ -68,12 +78,11 @@ impl Place {
         self.0.get(1..3).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes)
     }
 
-    /// From the first row of a table and shard to the end of its last.
-    pub(crate) fn bounds(table: Table, shard: u16) -> (Vec<u8>, Vec<u8>) {
-        let first = Self::new(table, shard, &[]).0;
-        let mut end = first.clone();
+    /// From the first place that begins with this one to the end of the last.
+    pub(crate) fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut end = self.0.clone();
         end.extend_from_slice(&[0xff; 40]);
-        (first, end)
+        (self.0.clone(), end)
     }
 }
 

@@ -48,6 +48,9 @@ impl Change {
     }
 }
 
+/// Gets a read transaction on the state that a job's commit left.
+type Pin = Box<dyn FnOnce(redb::ReadTransaction) + Send>;
+
 /// Called once, when the job is on disk or has failed.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -151,6 +154,21 @@ impl Store {
 
     /// Hands changes in. They are visible at once, and on disk when `done` is called.
     pub(crate) fn write(&self, changes: Vec<Change>, done: Option<Done>) {
+        self.hand_in(changes, done, None);
+    }
+
+    /// Like [`Self::write`]. Once the changes are on disk, `pinned` gets a view of exactly that state, with no later change in it.
+    pub(crate) fn write_pinned(
+        &self,
+        changes: Vec<Change>,
+        done: Option<Done>,
+        pinned: impl FnOnce(View) + Send + 'static,
+    ) {
+        let sealer = self.sealer.clone();
+        self.hand_in(changes, done, Some(Box::new(move |tx| pinned(View { tx, sealer }))));
+    }
+
+    fn hand_in(&self, changes: Vec<Change>, done: Option<Done>, pin: Option<Pin>) {
         let mut sealed = Vec::with_capacity(changes.len());
         for c in changes {
             match c.value.map(|v| self.sealer.seal(&c.place, &Zeroizing::new(v))).transpose() {
@@ -171,7 +189,7 @@ impl Store {
         for (place, value) in &sealed {
             unflushed.insert(place.bytes().to_vec(), (number, value.clone()));
         }
-        self.writer.send(number, sealed, done);
+        self.writer.send(number, sealed, done, pin);
     }
 
     /// Waits until everything handed in so far is on disk.
@@ -245,8 +263,18 @@ impl View {
         after: Option<&Place>,
         max: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        self.rows_under(&Place::new(table, shard, &[]), after, max)
+    }
+
+    /// At most `max` rows whose places begin with `prefix`, in their order, starting after `after`.
+    pub(crate) fn rows_under(
+        &self,
+        prefix: &Place,
+        after: Option<&Place>,
+        max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let rows = self.tx.open_table(ROWS)?;
-        let (first, end) = Place::bounds(table, shard);
+        let (first, end) = prefix.bounds();
         let from = after.map_or(first.clone(), |p| [p.bytes(), &[0]].concat());
         let mut found = Vec::new();
         for row in rows.range::<&[u8]>(from.as_slice()..end.as_slice())?.take(max) {
@@ -256,6 +284,16 @@ impl View {
             found.push((place, value));
         }
         Ok(found)
+    }
+}
+
+impl View {
+    /// At most `max` places from `from` up to the end of those that begin with `prefix`. Decrypts nothing.
+    pub(crate) fn places(&self, prefix: &Place, from: &Place, max: usize) -> Result<Vec<Place>, StoreError> {
+        let rows = self.tx.open_table(ROWS)?;
+        let (_, end) = prefix.bounds();
+        let range = rows.range::<&[u8]>(from.bytes()..end.as_slice())?;
+        range.take(max).map(|row| Ok(Place::from_bytes(row?.0.value()))).collect()
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
-use redb::Database;
+use redb::{Database, ReadableDatabase as _};
 use tokio::sync::watch;
 
-use super::{Done, Place, ROWS, StoreError, Unflushed};
+use super::{Done, Pin, Place, ROWS, StoreError, Unflushed};
 
 /// Most jobs in one transaction.
 const MOST: usize = 1024;
@@ -27,6 +27,8 @@ struct Job {
     number: u64,
     changes: Vec<(Place, Option<Vec<u8>>)>,
     done: Option<Done>,
+    /// Ends the transaction, so that the view shows exactly this job's state.
+    pin: Option<Pin>,
 }
 
 pub(super) struct Writer {
@@ -69,9 +71,15 @@ impl Writer {
         self.number.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn send(&self, number: u64, changes: Vec<(Place, Option<Vec<u8>>)>, done: Option<Done>) {
+    pub(super) fn send(
+        &self,
+        number: u64,
+        changes: Vec<(Place, Option<Vec<u8>>)>,
+        done: Option<Done>,
+        pin: Option<Pin>,
+    ) {
         let jobs = self.jobs.lock();
-        let job = Job { number, changes, done };
+        let job = Job { number, changes, done, pin };
         let rest = match jobs.as_ref() {
             Some(tx) => tx.send(job).err().and_then(|e| e.0.done),
             None => job.done,
@@ -106,10 +114,13 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
         if rows >= BUSY {
             std::thread::sleep(GATHER);
         }
+        let mut pinned = first.pin.is_some();
         let mut batch = vec![first];
         while batch.len() < MOST
+            && !pinned
             && let Ok(job) = jobs.try_recv()
         {
+            pinned = job.pin.is_some();
             batch.push(job);
         }
         rows = batch.iter().map(|j| j.changes.len()).sum();
@@ -135,6 +146,14 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
             }
         }
         for job in batch {
+            if let Some(pin) = job.pin.filter(|_| result.is_ok()) {
+                match db.begin_read() {
+                    Ok(tx) => pin(tx),
+                    Err(e) => {
+                        tracing::warn!(error = %e, "no view of a checkpoint: no snapshot can be sent of it");
+                    }
+                }
+            }
             if let Some(done) = job.done {
                 done(result.clone());
             }

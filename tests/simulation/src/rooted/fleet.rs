@@ -3,27 +3,37 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_core::account::Account;
-use bkv_core::command::{Command, Init, NewDocuments};
+use bkv_core::checkpoint::{Certificate, Checkpoint};
+use bkv_core::command::{Command, Init, NewDocuments, RegionSignature};
+use bkv_core::digest::Digest;
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
 use bkv_core::effect::Outcome;
-use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Slot, Time};
+use bkv_core::id::{AccountId, Era, FleetId, Hash, NodeId, PublicKey, RegId, ShardId, Signature, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
+use bkv_core::statement;
 use bkv_crypto::delivery::DeliveryKey;
 use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
+use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::verifier::WireVerifier;
+use bytes::Bytes;
+use ed25519_dalek::{Signer as _, SigningKey};
+use rand::rngs::OsRng;
 use sha2::Digest as _;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::leader::Leader;
+use bkv_vault::peer::Body;
 use bkv_vault::raft::keeper::Keeper;
-use bkv_vault::replica::{Env, Node, NodeConfig, Phase, Replica};
+use bkv_vault::raft::snapshot::{Head, Row};
+use bkv_vault::replica::{Env, Node, NodeConfig, PeerService, Phase, Replica};
 use bkv_vault::store::DataKeys;
 
 /// The vault that the attacker takes over.
@@ -43,15 +53,69 @@ impl DataKeys for SoftKeys {
 }
 
 /// Keeps secrets without a mask: the mask is not under attack here.
-struct SoftKeeper;
+#[derive(Default)]
+struct SoftKeeper {
+    /// The token does not answer.
+    away: Arc<AtomicBool>,
+}
 
 impl Keeper for SoftKeeper {
-    fn keep(&self, _: &AccountId, _: &RegId, _: &Record, z: &Secret32, shares: &[SealedShare]) -> Vec<u8> {
-        minicbor::to_vec((z, shares)).unwrap()
+    fn keep(
+        &self,
+        _: &AccountId,
+        _: &RegId,
+        _: &Record,
+        z: &Secret32,
+        shares: &[SealedShare],
+        hashes: &[Hash],
+    ) -> Vec<u8> {
+        minicbor::to_vec((z, shares, hashes)).unwrap()
     }
 
-    fn export(&self, _: &AccountId, _: &RegId, kept: &[u8]) -> Option<(Secret32, Vec<SealedShare>)> {
-        minicbor::decode(kept).ok()
+    fn export(
+        &self,
+        _: &AccountId,
+        _: &RegId,
+        kept: &[u8],
+    ) -> Option<(Secret32, Vec<SealedShare>, Vec<Hash>)> {
+        (!self.away.load(Ordering::Relaxed)).then(|| minicbor::decode(kept).ok())?
+    }
+}
+
+/// The part of a vault's service that its replicas need: its boot key.
+struct BootKey {
+    key: SigningKey,
+    certificate: Vec<u8>,
+}
+
+impl BootKey {
+    fn new(list: &Admission, slot: Slot, identity: &SoftwareIdentity) -> Self {
+        let key = SigningKey::generate(&mut OsRng);
+        let from = now().0 - 60_000;
+        let claims = Claims {
+            lineage: list.lineage,
+            era: list.era,
+            node: list.member(slot).unwrap().node,
+            slot,
+            admission: list.number,
+            key: PublicKey(key.verifying_key().to_bytes()),
+            not_before: Time(from),
+            not_after: Time(from + MAX_VALIDITY_MS),
+        };
+        let certificate = claims.encode(&identity.sign(&claims.statement()));
+        Self { key, certificate }
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerService for BootKey {
+    async fn handle(&self, _: NodeId, _: Body) -> Body {
+        Body::Failed(bkv_wire::proto::peer::Failed { reason: "not here".into() })
+    }
+
+    fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
+        let signature = self.key.sign(statement).to_bytes().to_vec();
+        Some((self.certificate.clone().into(), signature.into()))
     }
 }
 
@@ -73,6 +137,9 @@ pub struct Fleet {
     pub root: Root,
     pub list: Arc<Admission>,
     pub policy: Policy,
+    /// Set while the tokens of the honest vaults do not answer.
+    pub tokens_away: Arc<AtomicBool>,
+    boot: Vec<Arc<BootKey>>,
     nodes: Vec<Option<Node>>,
 }
 
@@ -138,6 +205,7 @@ impl Fleet {
         let root = Root { keys: vec![key.public()], threshold: 1, fleet, era, development: true };
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
+        let tokens_away = Arc::new(AtomicBool::new(false));
         let mut nodes = Vec::new();
         for i in 0..3u8 {
             let at = usize::from(i);
@@ -149,7 +217,7 @@ impl Fleet {
                 (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000);
             }
             let verifier = Arc::new(WireVerifier::new(root.clone()));
-            let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper));
+            let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper { away: tokens_away.clone() }));
             let node =
                 Node::start(config, Env::default(), keys[at].identity.tls.clone(), soft, keeper, verifier);
             nodes.push(Some(node.await.unwrap()));
@@ -172,11 +240,14 @@ impl Fleet {
             hash: Hash([0; 32]),
         });
         let policy = policy(&root, shards);
-        for node in nodes.iter().flatten() {
+        let boot = keys.iter().zip(1u8..).map(|(k, slot)| BootKey::new(&list, Slot(slot), &k.identity));
+        let boot: Vec<Arc<BootKey>> = boot.map(Arc::new).collect();
+        for (node, boot) in nodes.iter().flatten().zip(&boot) {
+            node.set_service(boot.clone());
             node.set_admission(list.clone());
         }
         let documents = signed(&list, &policy, &key);
-        let mut fleet = Self { _dir: dir, keys, root, list, policy, nodes };
+        let mut fleet = Self { _dir: dir, keys, root, list, policy, tokens_away, boot, nodes };
         fleet.begin(&documents).await;
         let leader = fleet.take_over(addresses).await;
         (fleet, leader)
@@ -220,6 +291,32 @@ impl Fleet {
         let node = rooted.node();
         rooted.shutdown().await;
         Leader::new(node, self, addresses, heads).await
+    }
+
+    /// A vault's signature on a checkpoint. The attacker has its own vault's; a test of what t signatures can do has the others' too.
+    pub fn sign(&self, i: usize, checkpoint: &Checkpoint) -> RegionSignature {
+        let slot = self.list.members[i].slot;
+        let (certificate, signature) = self.boot[i].sign(&statement::checkpoint(checkpoint, slot)).unwrap();
+        let signature = Signature(signature[..].try_into().unwrap());
+        RegionSignature { slot, certificate: certificate.to_vec(), signature }
+    }
+
+    /// A checkpoint with the signatures of these vaults.
+    pub fn certificate(&self, checkpoint: &Checkpoint, by: &[usize]) -> Certificate {
+        let signatures = by.iter().map(|i| self.sign(*i, checkpoint)).collect();
+        Certificate { checkpoint: checkpoint.clone(), signatures }
+    }
+
+    /// Makes head and rows of a snapshot fit each other again, under the signatures of these vaults.
+    pub fn certify(&self, (head, rows): &mut (Head, Vec<Row>), by: &[usize]) {
+        let mut digest = Digest::default();
+        for r in &*rows {
+            digest.add(&r.id, &r.account);
+        }
+        let mut checkpoint = head.certificate.checkpoint.clone();
+        (checkpoint.rows, checkpoint.digest) = (digest.rows(), head.digest_with(&digest));
+        checkpoint.list = head.fleet.documents.admission.number;
+        head.certificate = self.certificate(&checkpoint, by);
     }
 
     pub fn node(&self, i: usize) -> &Node {

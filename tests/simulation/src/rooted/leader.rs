@@ -1,42 +1,36 @@
 //! The attacker has a leader's vote and a vault's identity key, and runs none of its software.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use bkv_core::checkpoint::Certificate;
 use bkv_core::command::{Batch, Command};
+use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, NodeId, Time};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use openraft::{EntryPayload, Membership};
-use prost::Message as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::fleet::{Fleet, HONEST, ROOTED, now, soon};
+use crate::eventually;
 use bkv_vault::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
-use bkv_vault::raft::rows::digest;
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
 
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
 
-/// Confirms the attacker's own snapshots when honest vaults ask the voters.
-#[derive(Default)]
-struct LyingVoter(Mutex<[u8; 32]>);
+/// Answers nothing.
+struct Silent;
 
 #[async_trait::async_trait]
-impl Incoming for LyingVoter {
-    async fn call(&self, _: NodeId, body: Body) -> Body {
-        match body {
-            Body::Digest(_) => {
-                let digest = self.0.lock().unwrap().to_vec().into();
-                Body::DigestAnswer(p::DigestAnswer { digest })
-            }
-            _ => Body::Failed(p::Failed { reason: "no".into() }),
-        }
+impl Incoming for Silent {
+    async fn call(&self, _: NodeId, _: Body) -> Body {
+        Body::Failed(p::Failed { reason: "no".into() })
     }
 
     async fn raft(&self, _: NodeId, _: p::RaftCall) -> Answer {
@@ -46,7 +40,6 @@ impl Incoming for LyingVoter {
 
 pub struct Leader {
     pub node: NodeId,
-    voter: Arc<LyingVoter>,
     _stop: DropGuard,
     peers: Peers,
     votes: BTreeMap<u16, Vote>,
@@ -67,17 +60,16 @@ impl Leader {
         let admitted = Admitted::default();
         admitted.set(fleet.list.clone());
         let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].identity.tls.clone());
-        let (voter, stop) = (Arc::new(LyingVoter::default()), CancellationToken::new());
+        let (silent, stop) = (Arc::new(Silent), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();
-        listen(network.as_ref(), own, key.clone(), admitted.clone(), voter.clone(), stop.clone(), &tasks)
+        listen(network.as_ref(), own, key.clone(), admitted.clone(), silent, stop.clone(), &tasks)
             .await
             .unwrap();
         let peers = Peers::new(admitted, key, addresses, network);
         let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
         Self {
             node,
-            voter,
             _stop: stop.drop_guard(),
             peers,
             votes: heads.into_iter().map(|(shard, (vote, _))| (shard, vote)).collect(),
@@ -179,15 +171,31 @@ impl Leader {
         }
     }
 
-    /// What an honest leader would send as a snapshot: an honest vault's state, some entries further on.
+    /// The newest snapshot of an honest vault, as an honest leader would send it.
     pub async fn snapshot(&self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
         let state = fleet.replica(of, shard).state();
-        state.store().flush().await.unwrap();
-        let view = state.store().view().unwrap();
-        let mut head = state.snapshot_head(&view).unwrap().unwrap();
-        let end = self.end(of, shard).0;
-        head.applied = log_id_out(&LogId::new(end.leader_id, end.index + 5)).encode_to_vec();
-        (head, state.snapshot_rows(&view, None, 1000).unwrap())
+        let export = eventually("a certified checkpoint", || state.export().ok()).await;
+        let rows = state.export_rows(&export, None, 1000).unwrap();
+        (export.head, rows)
+    }
+
+    /// A snapshot of an honest vault that is further than the other one. The attacker's signature is the second one that it needs.
+    pub async fn further(&mut self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
+        self.commit_at(fleet, of, shard, Vec::new()).await;
+        let state = fleet.replica(of, shard).state();
+        let (checkpoint, here) = (state.newest_checkpoint().unwrap(), self.end(of, shard).0.index);
+        assert_eq!(checkpoint.index, here);
+        self.tell(fleet, of, &fleet.certificate(&checkpoint, &[ROOTED])).await;
+        let is_certified = || (state.certified_index() == Some(here)).then_some(());
+        eventually("the checkpoint is certified", is_certified).await;
+        self.snapshot(fleet, of, shard).await
+    }
+
+    /// Sends signatures on a checkpoint.
+    pub async fn tell(&self, fleet: &Fleet, to: usize, certificate: &Certificate) {
+        let call = Body::Checkpoint(p::Checkpoint { certificate: cbor(certificate).into() });
+        let answer = self.peers.call(fleet.node(to).node(), call, soon(10)).await;
+        assert!(matches!(answer, Ok(Body::CheckpointAnswer(_))), "{answer:?}");
     }
 
     /// Sends a snapshot under a vote. The error is the reason of the refusal.
@@ -199,9 +207,6 @@ impl Leader {
         vote: Vote,
         snapshot: &(Head, Vec<Row>),
     ) -> Result<(), String> {
-        if let Some(first) = snapshot.1.iter().min_by_key(|r| r.id) {
-            *self.voter.0.lock().unwrap() = digest(Some(&first.account)).0;
-        }
         let chunk = p::SnapshotChunk {
             shard: u32::from(shard),
             vote: Some(vote_out(&vote)),

@@ -3,6 +3,7 @@
 //! `BKV_SCHEDULES` sets the number of random schedules, `BKV_SEED` the seed of the first one. A schedule that fails prints its seed.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod absence;
 mod budget;
 mod clock_skew;
 mod durability;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     }
     let cases = cases![
         token::simulate;
+        absence::s48_a_region_that_was_away_catches_up_from_one_other_alone,
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
         budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,
         budget::s10_concurrent_guesses_never_exceed_the_budget,

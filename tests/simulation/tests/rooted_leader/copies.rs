@@ -33,14 +33,19 @@ async fn s09_s10_s14_a_record_copied_by_a_snapshot_is_refused() {
     let alice = Client::new(&fleet, account(0xa1, HOME), 1);
     leader.commit(&fleet, HOME, alice.store(None)).await;
     leader.commit(&fleet, HOME, alice.confirm(&fleet, &[1, 2], &alice.owner)).await;
-    let (_, before) = leader.snapshot(&fleet, to, HOME).await;
+    let (_, before) = leader.further(&fleet, HONEST[1], HOME).await;
+    assert_eq!(before.len(), 1);
     let deletion = alice.owned(&Operation::Delete, now().plus(600_000), &alice.owner);
     leader.commit(&fleet, HOME, alice.delete(deletion)).await;
 
-    let (head, mut rows) = leader.snapshot(&fleet, to, OTHER).await;
-    rows.extend(before);
-    assert_eq!(rows.len(), 1);
-    let said = leader.send_snapshot(&fleet, to, OTHER, leader.vote(OTHER), &(head, rows)).await;
+    let mut snapshot = leader.further(&fleet, HONEST[1], OTHER).await;
+    assert!(snapshot.1.is_empty());
+    snapshot.1.extend(before);
+    let said = leader.send_snapshot(&fleet, to, OTHER, leader.vote(OTHER), &snapshot).await;
+    assert!(said.as_ref().is_err_and(|e| e.contains("more accounts than were signed")), "{said:?}");
+    // Even with the signatures of all.
+    fleet.certify(&mut snapshot, &[0, 1, 2]);
+    let said = leader.send_snapshot(&fleet, to, OTHER, leader.vote(OTHER), &snapshot).await;
     assert!(said.as_ref().is_err_and(|e| e.contains("lies in another shard")), "{said:?}");
     assert!(fleet.account(to, OTHER, &alice.account).is_none());
     assert!(fleet.account(to, HOME, &alice.account).unwrap().live.is_none());

@@ -92,7 +92,7 @@ async fn s49_a_membership_that_leaves_members_out_is_refused() {
             vec![[node.0].into()],
             std::collections::BTreeMap::from([(node.0, openraft::EmptyNode {})]),
         );
-        head.membership = bkv_vault::raft::types::membership_out(&alone).encode_to_vec();
+        head.membership.membership = bkv_vault::raft::types::membership_out(&alone).encode_to_vec();
         let said = leader.send_snapshot(&fleet, to, SHARD, leader.vote(SHARD), &(head, rows)).await;
         assert!(said.is_err_and(|e| e.contains("admission list")));
     }
@@ -108,7 +108,7 @@ async fn s49_the_last_index_ends_no_shard() {
         for index in [u64::MAX, u64::MAX - 1] {
             let (mut head, rows) = leader.snapshot(&fleet, to, SHARD).await;
             let id = LogId::new(leader.end(to, SHARD).0.leader_id, index);
-            head.applied = log_id_out(&id).encode_to_vec();
+            head.certificate.checkpoint.index = index;
             let said = leader.send_snapshot(&fleet, to, SHARD, leader.vote(SHARD), &(head, rows)).await;
             assert!(said.is_err_and(|e| e.contains("index")));
             let said = leader.send(&fleet, to, SHARD, append(leader.vote(SHARD), id, [1; 32])).await;

@@ -1,0 +1,223 @@
+//! Snapshots that a rooted leader makes up and that go forward (S48): no counter of the receiver goes back, so nothing in its own state contradicts them.
+
+use std::sync::atomic::Ordering;
+
+use bkv_core::account::{Account, Cause, Ended, Manifest, Pending};
+use bkv_core::command::{Command, GiveUp};
+use bkv_core::id::{AttemptId, Hash, Ordinal, Time};
+use bkv_core::record::share_hashes;
+use bkv_core::secret::Secret32;
+use bkv_core::statement;
+
+use bkv_simulation::rooted::client::{Client, account, blinded, random};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, ROOTED, now, soon};
+use bkv_simulation::rooted::leader::Leader;
+use bkv_vault::raft::export::NoSnapshot;
+use bkv_vault::raft::snapshot::{Head, Row};
+use bkv_vault::replica::Phase;
+
+const ALICE: u8 = 0xa1;
+/// The attacker's own cancel.
+const CANCEL: [u8; 32] = [7; 32];
+
+async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Client {
+    let alice = Client::new(fleet, account(ALICE, shard), 1);
+    leader.commit(fleet, shard, alice.store(None)).await;
+    leader.commit(fleet, shard, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
+    alice
+}
+
+/// As if all tries but one had failed and the attacker had begun the last.
+fn last_try(a: &mut Account) -> AttemptId {
+    let attempt = AttemptId([9; 16]);
+    a.ordinal = Ordinal(u64::from(BUDGET));
+    a.lifetime_failures = BUDGET;
+    a.pending = Some(Pending {
+        attempt,
+        ordinal: a.ordinal,
+        blinded: blinded(),
+        cancel: statement::cancel_hash(&CANCEL),
+        seed: Secret32::new(random()),
+        deadline: now().plus(600_000),
+        last: true,
+        index: 1,
+        success_before: Ordinal(0),
+    });
+    attempt
+}
+
+/// S48: one made-up snapshot would put every account on its last try, and one `GiveUp` for each would destroy every key, without a wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_made_up_snapshot_puts_nobody_on_the_last_try() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader, 0).await;
+    for (to, of) in [(HONEST[0], HONEST[1]), (HONEST[1], HONEST[0])] {
+        let mut snapshot = leader.further(&fleet, of, 0).await;
+        let attempt = last_try(&mut snapshot.1[0].account);
+        fleet.certify(&mut snapshot, &[ROOTED]);
+        leader.send_snapshot(&fleet, to, 0, leader.vote(0), &snapshot).await.unwrap_err();
+        let give_up = GiveUp { account: alice.account, attempt, cancel: Secret32::new(CANCEL) };
+        leader.commit_at(&fleet, to, 0, vec![Command::GiveUp(give_up)]).await;
+        let here = fleet.account(to, 0, &alice.account).unwrap();
+        assert!(here.live.is_some(), "vault {to}: the key is destroyed");
+        assert_eq!(here.tries_left(), BUDGET, "vault {to}");
+        assert_eq!(fleet.phase(to, 0), Phase::Verified, "vault {to}");
+    }
+}
+
+type Lie = fn(&mut Head, &mut Vec<Row>);
+
+const FORWARD: [(&str, Lie); 8] = [
+    ("the last try", |_, rows| {
+        last_try(&mut rows[0].account);
+    }),
+    ("a wait to the end of time", |_, rows| rows[0].account.next_allowed = Time(u64::MAX)),
+    ("the lifetime limit", |_, rows| {
+        let a = &mut rows[0].account;
+        (a.ordinal, a.lifetime_failures) = (Ordinal(u64::from(BUDGET) - 1), BUDGET - 1);
+    }),
+    ("the last manifest", |_, rows| {
+        rows[0].account.manifest = Some(Manifest { sequence: u64::MAX, hash: Hash([1; 32]) });
+    }),
+    ("a destroyed key", |_, rows| {
+        let a = &mut rows[0].account;
+        let reg_id = a.live.take().unwrap().record.reg_id;
+        a.ended = Some(Ended { cause: Cause::Exhausted, at: Time(1), reg_id });
+    }),
+    ("an account that nobody registered", |_, rows| {
+        let mut row = rows[0].clone();
+        row.id.0[31] ^= 1;
+        row.account.live = None;
+        row.secrets.clear();
+        rows.push(row);
+    }),
+    ("a newer policy than is signed", |head, _| head.fleet.documents.policy.number += 1),
+    ("a membership of another entry", |head, _| head.membership.at = vec![0x18, 1]),
+];
+
+/// S48: each lie goes to the first honest vault, in a shard of its own: with the honest state's certificate, and signed by the attacker alone, in any way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_forward_lies_change_nothing() {
+    let shards = u16::try_from(FORWARD.len()).unwrap();
+    let (fleet, mut leader) = Fleet::taken_over(shards).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    for ((what, lie), shard) in FORWARD.iter().zip(0u16..) {
+        let alice = registered(&fleet, &mut leader, shard).await;
+        let before = fleet.account(to, shard, &alice.account);
+        let honest = leader.further(&fleet, of, shard).await;
+        let mut under_its_certificate = honest.clone();
+        lie(&mut under_its_certificate.0, &mut under_its_certificate.1);
+        let mut alone = under_its_certificate.clone();
+        fleet.certify(&mut alone, &[ROOTED]);
+        let mut twice = alone.clone();
+        twice.0.certificate.signatures.extend(alone.0.certificate.signatures.clone());
+        let mut in_anothers_name = twice.clone();
+        in_anothers_name.0.certificate.signatures[1].slot = fleet.list.members[of].slot;
+        // The receiver's own signature of an earlier life would be one of t.
+        let mut with_the_receivers = alone.clone();
+        fleet.certify(&mut with_the_receivers, &[ROOTED, to]);
+        for forged in [under_its_certificate, alone, twice, in_anothers_name, with_the_receivers] {
+            let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &forged).await;
+            println!("{what}: {said:?}");
+            assert!(said.is_err(), "{what}");
+            assert_eq!(fleet.account(to, shard, &alice.account), before, "{what}");
+            assert_eq!(fleet.phase(to, shard), Phase::Verified, "{what}");
+        }
+        // The control: the honest one is taken.
+        leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &honest).await.unwrap();
+        assert_eq!(fleet.replica(to, shard).applied(), honest.0.checkpoint().index, "{what}");
+        assert_eq!(fleet.account(to, shard, &alice.account), fleet.account(of, shard, &alice.account));
+    }
+}
+
+type Theft = fn(&mut Row);
+
+const LEFT_OUT: [(&str, Theft); 4] = [
+    ("no secrets", |row| row.secrets.clear()),
+    ("no share of the receiver", |row| row.secrets[0].shares.retain(|s| s.slot.0 != 2)),
+    ("another share of the receiver", |row| row.secrets[0].shares[1].ct[0] ^= 1),
+    ("other shares, with hashes that fit them", |row| {
+        let secrets = &mut row.secrets[0];
+        secrets.shares[1].ct[0] ^= 1;
+        secrets.hashes = share_hashes(&secrets.shares);
+    }),
+];
+
+/// S48: secrets are not in the digest. The receiver does not know the account yet, and would have no share of it for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_left_out_secrets_are_refused() {
+    let shards = u16::try_from(LEFT_OUT.len()).unwrap();
+    let (fleet, mut leader) = Fleet::taken_over(shards).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    for ((what, theft), shard) in LEFT_OUT.iter().zip(0u16..) {
+        let alice = Client::new(&fleet, account(ALICE, shard), 1);
+        leader.commit_at(&fleet, of, shard, vec![alice.store(None)]).await;
+        leader.commit_at(&fleet, of, shard, vec![alice.confirm(&fleet, &[1, 2], &alice.owner)]).await;
+        let honest = leader.further(&fleet, of, shard).await;
+        let mut forged = honest.clone();
+        theft(&mut forged.1[0]);
+        let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &forged).await;
+        assert!(said.is_err(), "{what}");
+        assert!(fleet.account(to, shard, &alice.account).is_none(), "{what}");
+        leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &honest).await.unwrap();
+        assert_eq!(fleet.account(to, shard, &alice.account), fleet.account(of, shard, &alice.account));
+        let kept = fleet.replica(to, shard).secrets(&alice.account, &alice.record.reg_id).unwrap();
+        assert!(kept.is_some(), "{what}");
+    }
+}
+
+/// S48: a sender whose token is away can't read the secrets. It sends nothing, and later everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_sender_without_secrets_sends_no_snapshot() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    registered(&fleet, &mut leader, 0).await;
+    let of = HONEST[1];
+    leader.further(&fleet, of, 0).await;
+    let state = fleet.replica(of, 0).state();
+    let export = state.export().unwrap();
+    fleet.tokens_away.store(true, Ordering::Relaxed);
+    assert!(matches!(state.export_rows(&export, None, 10), Err(NoSnapshot::NoSecrets)));
+    fleet.tokens_away.store(false, Ordering::Relaxed);
+    assert_eq!(state.export_rows(&export, None, 10).unwrap().len(), 1);
+}
+
+/// S48, P20: one liar's other digest halts nobody and certifies nothing. Two digests by one slot count for none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_one_other_digest_halts_nobody_and_t_do() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let to = HONEST[0];
+    registered(&fleet, &mut leader, 0).await;
+    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    let state = fleet.replica(to, 0).state();
+    let own = state.newest_checkpoint().unwrap();
+    let mut other = own.clone();
+    other.digest = Hash([9; 32]);
+    leader.tell(&fleet, to, &fleet.certificate(&other, &[ROOTED])).await;
+    // The liar's signature on the true digest counts no more.
+    leader.tell(&fleet, to, &fleet.certificate(&own, &[ROOTED])).await;
+    assert_ne!(state.certified_index(), Some(own.index));
+    assert_eq!(fleet.phase(to, 0), Phase::Verified);
+    // At the next checkpoint two others contradict: this vault's own state is wrong.
+    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    let mut other = state.newest_checkpoint().unwrap();
+    other.digest = Hash([9; 32]);
+    leader.tell(&fleet, to, &fleet.certificate(&other, &[ROOTED])).await;
+    assert_eq!(fleet.phase(to, 0), Phase::Verified);
+    leader.tell(&fleet, to, &fleet.certificate(&other, &[HONEST[1]])).await;
+    assert!(matches!(fleet.phase(to, 0), Phase::Halted(why) if why.contains("another state")));
+}
+
+/// S48, P22: a region that is back by snapshot answers the attempt that is open there, and no other one of that ordinal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_the_open_attempt_of_a_certified_snapshot_becomes_the_floor() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    let alice = registered(&fleet, &mut leader, 0).await;
+    let begin = alice.begin(1);
+    leader.commit_at(&fleet, of, 0, vec![Command::Begin(begin.clone())]).await;
+    let snapshot = leader.further(&fleet, of, 0).await;
+    leader.send_snapshot(&fleet, to, 0, leader.vote(0), &snapshot).await.unwrap();
+    let floor = fleet.replica(to, 0).floor(&alice.account, soon(10)).await.unwrap();
+    assert_eq!((floor.ordinal.0, floor.attempt, floor.blinded), (1, begin.attempt, begin.blinded));
+    assert_eq!(fleet.replica(to, 0).state().floor(&alice.account).unwrap(), Some(floor));
+}
