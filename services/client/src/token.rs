@@ -53,10 +53,15 @@ impl HeldToken {
         Ok(token)
     }
 
-    /// Gets a token in place of the one that was refused. False if there is no other.
+    /// Gets a token in place of the one that was refused. False if there is no other of the same person: a request that is repeated with another person's token
+    /// would spend that person's try, or register this person's password under the other account.
     pub(crate) async fn renew(&self) -> Result<bool, Error> {
         let old = self.get().await?;
         let new = Arc::new(self.source.token(Some(old.as_str())).await?);
+        let person = |token: &str| Claims::of(token, None).map(|c| (c.issuer, c.subject));
+        if person(&new) != person(&old) {
+            return Ok(false);
+        }
         let other = *new != *old;
         *self.now.lock() = Some(new);
         Ok(other)
@@ -100,6 +105,30 @@ mod tests {
 
     fn jwt(claims: &Value) -> String {
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    struct Replaced(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl Tokens for Replaced {
+        async fn token(&self, _: Option<&str>) -> Result<Zeroizing<String>, Error> {
+            Ok(Zeroizing::new(self.0.lock().remove(0)))
+        }
+    }
+
+    /// The token's file may have been replaced by another person's while a request is repeated.
+    #[tokio::test]
+    async fn a_renewed_token_is_of_the_same_person() {
+        let of = |sub: &str, jti: u8| jwt(&json!({"iss": "i", "sub": sub, "jti": jti}));
+        let held = HeldToken::new(Arc::new(Replaced(Mutex::new(vec![
+            of("alice", 0),
+            of("mallory", 1),
+            of("alice", 2),
+        ]))));
+        assert!(!held.renew().await.unwrap(), "another person's token was taken");
+        assert_eq!(held.get().await.unwrap().as_str(), of("alice", 0));
+        assert!(held.renew().await.unwrap());
+        assert_eq!(held.get().await.unwrap().as_str(), of("alice", 2));
     }
 
     /// The vaults read the enrolment as a number or as a number in a string (`bkv-tokens`). A client that reads it otherwise accuses honest regions.

@@ -86,18 +86,21 @@ impl Step<'_> {
         vec![Effect::EraseSecrets { account: self.id, reg_id }, self.event(account, EventKind::Ended(cause))]
     }
 
-    /// True if at least `t` regions of the list in force have signed, each its own `statement`. One signature that does not hold, or a slot twice, makes all
-    /// void: no honest leader proposes that, and checking ends there.
+    /// True if at least `t` regions of the list in force have signed, each its own `statement`. A signature that does not hold, or a second one of a slot, counts
+    /// for nothing: otherwise one rooted region could void those of the others, for example by a certificate that ends before the entry is applied.
+    /// More signatures than members are refused unread, because each costs two checks.
     fn signed_by(&self, signatures: &[RegionSignature], t: u8, statement: impl Fn(Slot) -> Vec<u8>) -> bool {
         let admission = &self.fleet.documents.admission;
         let mut slots: Vec<Slot> = Vec::new();
+        if signatures.len() > admission.members.len() {
+            return false;
+        }
         for s in signatures {
-            let holds = !slots.contains(&s.slot)
-                && self.verifier.region_signature(admission, s, &statement(s.slot), self.at.time);
-            if !holds {
-                return false;
+            if !slots.contains(&s.slot)
+                && self.verifier.region_signature(admission, s, &statement(s.slot), self.at.time)
+            {
+                slots.push(s.slot);
             }
-            slots.push(s.slot);
         }
         slots.len() >= usize::from(t)
     }

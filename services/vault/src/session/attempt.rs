@@ -67,8 +67,10 @@ impl Session {
         cancel: Hash,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
-        // The token may have come close to its end while the attempt waited for its turn.
-        if let Some(answer) = self.token_ends(LIFE)? {
+        // The token may have come close to its end while the attempt waited for its turn. An attempt that is already charged goes on with it as long as it is
+        // valid: a person without another token would lose the try otherwise.
+        let life = if self.is_open(&attempt)? { 0 } else { LIFE };
+        if let Some(answer) = self.token_ends(life)? {
             return Ok(answer);
         }
         let (id, _, fleet) = self.known()?;

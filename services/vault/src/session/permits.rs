@@ -18,6 +18,9 @@ use crate::peer::Body;
 use crate::replica::ProposeError;
 use crate::service::{LastTry, REGIONS};
 
+/// How long the certificate of a permit must still be valid, in milliseconds. Longer than a request may take.
+const OUTLASTS: u64 = 30_000;
+
 /// What the regions answered.
 #[derive(Default)]
 pub(super) struct Permits {
@@ -69,15 +72,22 @@ impl Session {
             let asked = self.vault.node().peers().call(m.node, Body::Permit(call.clone()), until);
             running.push(asked.map(move |answer| (slot, contribution(slot, answer, permitted))).boxed());
         }
-        // One permit that does not hold makes all void in the state machine. A rooted region that sends such a one must not end the last tries of others.
+        // The state machine judges a permit at the entry's time, which comes later. A permit that ends before then is left out here, so that a rooted
+        // region can't take the place of an honest one with it.
         let verifier = WireVerifier::new(self.vault.root().clone());
-        let (statement, now) = (last.statement(&fleet, &id), Time(self.vault.now_ms()));
+        let statement = last.statement(&fleet, &id);
+        let now = self.vault.now_ms();
+        let holds = |s: &RegionSignature| {
+            [now, now.saturating_add(OUTLASTS)]
+                .iter()
+                .all(|at| verifier.region_signature(admission, s, &statement, Time(*at)))
+        };
         let mut permits = Permits::default();
         while let Some((slot, answer)) = running.next().await {
             match answer {
-                Ok(permit) => permits.good.extend(RegionSignature::try_from(&permit).ok().filter(|s| {
-                    s.slot == Slot(slot) && verifier.region_signature(admission, s, &statement, now)
-                })),
+                Ok(permit) => permits.good.extend(
+                    RegionSignature::try_from(&permit).ok().filter(|s| s.slot == Slot(slot) && holds(s)),
+                ),
                 Err(region) => permits.missing.push(region),
             }
             if permits.good.len() >= want {

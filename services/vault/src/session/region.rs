@@ -42,7 +42,7 @@ pub(super) fn contribution<T: Message + Default>(
 /// The refusal if fewer than `want` regions contribute. If a token that all accept would have been enough, the client must get a fresh one.
 pub(super) fn too_few(good: usize, want: usize, missing: &[p::MissingRegion]) -> Answer {
     let of_token = missing.iter().filter(|m| m.reason() == Reason::Token).count();
-    let code = if good + of_token >= want { Code::FreshToken } else { Code::TooFewRegions };
+    let code = if of_token > 0 && good + of_token >= want { Code::FreshToken } else { Code::TooFewRegions };
     let details: Vec<String> = missing.iter().map(|m| format!("slot {}: {}", m.slot, m.detail)).collect();
     no(code, &details.join("; "))
 }

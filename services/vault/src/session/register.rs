@@ -46,9 +46,6 @@ impl Session {
     }
 
     pub(super) async fn store(&mut self, s: p::Store, deadline: Instant) -> Result<Answer, ProposeError> {
-        if let Some(answer) = self.token_ends(LIFE)? {
-            return Ok(answer);
-        }
         let (id, replica, fleet) = self.known()?;
         let regions = fleet.documents.admission.members.len();
         if s.shares.len() != regions {
@@ -73,6 +70,11 @@ impl Session {
             let live = a.live.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
             stored.into_iter().chain(live).find(|k| k.0 == reg_id)
         });
+        // A repetition goes on with the token as long as it is valid.
+        let life = if known.is_some() { 0 } else { LIFE };
+        if let Some(answer) = self.token_ends(life)? {
+            return Ok(answer);
+        }
         let index = if let Some((_, hash, kept)) = known {
             // An earlier session stored it and its reply was lost.
             if hash != record.hash() || kept != shares_hash(&shares) {
