@@ -2,7 +2,7 @@
 # A token issuer for trials: an Ed25519 key in a folder. An attacker who has the key can sign a token for any account. So you must own the folder,
 # no other user may write to it, and no other user may read the key. Otherwise the script exits with 77 and reads nothing.
 # Usage: kind/issuer.sh configmap DIR            makes the key if there is none; prints its public part as the ConfigMap `demo-issuer`, YAML
-#        kind/issuer.sh token DIR SUBJECT [TTL]  prints tokens for `bkv --token`, valid for TTL seconds (default 3600), for the default audiences
+#        kind/issuer.sh token DIR SUBJECT [TTL]  prints tokens for `bkv --token`, valid for TTL seconds (default 600; vaults accept no token longer), for the default audiences
 #                                                of a resource: bkv-chatd, bkv-vault
 set -euo pipefail
 usage() { sed -n '4,6s/^# //p' "$0" >&2; exit 64; }
@@ -41,7 +41,7 @@ case $1 in
         "$(printf '{"iss":"%s","sub":"%s","aud":"%s","iat":%d,"nbf":%d,"exp":%d}' "$issuer" "$2" "$1" "$now" "$now" "$((now + $3))" | base64url)" >"$work/input"
       printf '%s.%s' "$(cat "$work/input")" "$(openssl pkeyutl -sign -inkey "$dir/key.pem" -rawin -in "$work/input" | base64url)"
     }
-    printf '{"chatd": "%s", "vault": "%s"}\n' "$(sign bkv-chatd "$3" "${4:-3600}")" "$(sign bkv-vault "$3" "${4:-3600}")"
+    printf '{"chatd": "%s", "vault": "%s"}\n' "$(sign bkv-chatd "$3" "${4:-600}")" "$(sign bkv-vault "$3" "${4:-600}")"
     ;;
   *) usage ;;
 esac

@@ -155,7 +155,7 @@ impl Check {
             ),
             Self::IssuerKeysAway => (
                 ByItself,
-                "A vault could never fetch the issuer's keys from their URL, so it refuses every token.",
+                "A vault has no issuer's keys younger than a day, so it refuses every token.",
                 "Check `clientAuth.jwks.url`, network policies and the vault's log. If the issuer is away, wait: the vault asks again.",
             ),
             Self::JournalChanged => (

@@ -120,7 +120,7 @@ impl Reason {
                 C::Ready,
                 False,
                 "IssuerKeysAway",
-                "No vault could ever read the issuer's keys, so every token is refused.",
+                "No vault has issuer's keys younger than a day, so every token is refused.",
             ),
             Self::FleetLost => {
                 (C::Ready, False, "FleetLost", "The fleet was made, and no vault knows it any more.")

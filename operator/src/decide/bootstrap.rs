@@ -193,9 +193,9 @@ fn carry_on(
                 let message = not_ready(region, v, f.regions.len() / 2 + 1);
                 waits.push(Trouble { check: Check::VaultNotReady, target: region.clone(), message });
             }
-            Some(v) if v.status.issuer_keys_read == Some(0) && made => {
+            Some(v) if v.status.refuses_tokens() && made => {
                 let message = format!(
-                    "the vault of {region} could never fetch the issuer's keys, so it refuses every token. Check the URL of clientAuth.jwks and whether pods can reach it; the vault's log has the error"
+                    "the vault of {region} has no issuer's keys younger than a day, so it refuses every token. Check the URL of clientAuth.jwks and whether pods can reach it; the vault's log has the error"
                 );
                 waits.push(Trouble { check: Check::IssuerKeysAway, target: region.clone(), message });
             }

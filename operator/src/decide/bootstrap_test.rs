@@ -291,9 +291,11 @@ fn a_vault_that_never_read_the_issuers_keys_is_named() {
     let mut facts = world.facts();
     facts.vaults.get_mut("a").unwrap().status.issuer_keys_read = Some(0);
     facts.vaults.get_mut("b").unwrap().status.issuer_keys_read = Some(1_700_000_000);
+    let stale = &mut facts.vaults.get_mut("c").unwrap().status;
+    (stale.issuer_keys_read, stale.issuer_keys_fresh) = (Some(1_700_000_000), Some(false));
     let waits = decide(&facts).waits;
     assert_eq!(
         waits.iter().map(|w| (w.check, w.target.as_str())).collect::<Vec<_>>(),
-        [(Check::IssuerKeysAway, "a")]
+        [(Check::IssuerKeysAway, "a"), (Check::IssuerKeysAway, "c")]
     );
 }

@@ -99,6 +99,7 @@ impl World {
                 max: 10,
                 lifetime_failures: 100,
                 waits_ms: vec![0],
+                token_max_age_ms: 600_000,
                 shards: 4,
                 development: custody == Custody::InFleet,
             },

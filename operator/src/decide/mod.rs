@@ -121,6 +121,7 @@ fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
         max: fleet.attempts.max,
         lifetime_failures: fleet.attempts.lifetime_failures,
         waits_ms: fleet.attempts.waits.clone(),
+        token_max_age_ms: auth.token_max_age_ms,
         shards: fleet.shards,
         development: fleet.root == RootCustody::InFleet,
     })

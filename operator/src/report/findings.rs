@@ -25,7 +25,7 @@ pub(super) fn findings(
     let chatd = chatd(p);
     let healthy = q.in_sync >= q.required;
     let answering = &p.observed.vaults;
-    let no_keys = !answering.is_empty() && answering.values().all(|v| v.status.issuer_keys_read == Some(0));
+    let no_keys = !answering.is_empty() && answering.values().all(|v| v.status.refuses_tokens());
     let serving = made && healthy && chatd.status == Status::True && !no_keys;
     let mut all = vec![
         ready(p, serving, healthy, &chatd, troubles),

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::KeyReference;
+use super::values::{KeyReference, Period};
 
 /// The token issuer. It is part of the signed policy: vaults check tokens by the policy that the root signed, so a cluster admin can't replace the issuer by an edit
 /// here.
@@ -23,6 +23,15 @@ pub struct ClientAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub enrolment_claim: Option<String>,
+    /// How long after its `iat` the vaults accept a token, 1m to 24h. A short age helps against an attacker who roots a region: the tokens that the region has seen
+    /// end soon.
+    #[serde(default = "ten_minutes")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("clientAuth.tokenMaxAge must be 1m to 24h"))]
+    pub token_max_age: Period,
+}
+
+fn ten_minutes() -> Period {
+    Period::from("10m")
 }
 
 /// Where the issuer's keys come from: set exactly one.

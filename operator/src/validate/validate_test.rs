@@ -228,6 +228,14 @@ fn every_wrong_field_is_refused_by_its_name() {
             "spec.clientAuth.audiences",
             Reason::Conflict,
         ),
+        (
+            "/spec/clientAuth/audiences/vault",
+            json!("va\u{1b}ult"),
+            "spec.clientAuth.audiences.vault",
+            Reason::InvalidValue,
+        ),
+        ("/spec/clientAuth/tokenMaxAge", json!("59s"), "spec.clientAuth.tokenMaxAge", Reason::OutOfRange),
+        ("/spec/clientAuth/tokenMaxAge", json!("1d"), "spec.clientAuth.tokenMaxAge", Reason::InvalidPeriod),
         ("/spec/clientAuth/enrolmentClaim", json!(""), "spec.clientAuth.enrolmentClaim", Reason::OutOfRange),
         ("/spec/shards", json!(0), "spec.shards", Reason::OutOfRange),
         (

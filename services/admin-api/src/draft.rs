@@ -46,6 +46,8 @@ pub struct PolicyWish {
     pub lifetime_failures: u32,
     /// Waits, milliseconds.
     pub waits_ms: Vec<u64>,
+    /// How long after `iat` the vaults accept a token, milliseconds.
+    pub token_max_age_ms: u64,
     /// Raft groups.
     pub shards: u16,
     /// True if the fleet is for development: clients warn their users that it protects no key.
@@ -80,6 +82,7 @@ impl PolicyWish {
             shards: self.shards,
             hash: Hash([0; 32]),
             development: self.development,
+            token_max_age_ms: self.token_max_age_ms,
         }
     }
 
@@ -201,6 +204,7 @@ mod tests {
             max: 10,
             lifetime_failures: 100,
             waits_ms: vec![0, 0, 60_000],
+            token_max_age_ms: 600_000,
             shards: 4,
             development: false,
         }
@@ -232,6 +236,7 @@ mod tests {
         assert!(wish().holds(&root(), &good, NOW));
         for changed in [
             PolicyWish { max: 5, ..wish() },
+            PolicyWish { token_max_age_ms: 60_000, ..wish() },
             PolicyWish { waits_ms: vec![0], ..wish() },
             PolicyWish { issuer: "https://other.example".into(), ..wish() },
             PolicyWish { jwks: JwksSource::Url("https://issuer.example/jwks".into()), ..wish() },

@@ -48,6 +48,9 @@ pub struct VaultStatus {
     /// When the vault last read the token issuer's keys, seconds since the epoch. 0: never, so the vault refuses every access token. None: no policy yet.
     #[serde(default)]
     pub issuer_keys_read: Option<u64>,
+    /// False if the vault has no issuer's keys that are younger than a day, so that it refuses every access token. None: no policy yet, or an older version.
+    #[serde(default)]
+    pub issuer_keys_fresh: Option<bool>,
     /// Number of the admission list in force.
     #[serde(default)]
     pub admission: Option<u64>,
@@ -207,6 +210,11 @@ impl RollbackProtection {
 }
 
 impl VaultStatus {
+    /// True if the vault has no issuer's keys to verify tokens with: it never read any, or the last ones are older than a day.
+    pub fn refuses_tokens(&self) -> bool {
+        self.issuer_keys_read == Some(0) || self.issuer_keys_fresh == Some(false)
+    }
+
     /// The token's health with its error, for messages.
     pub fn token_words(&self) -> String {
         match &self.token_error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_config::chatd::{Config, KeySource};
+use bkv_config::chatd::{Config, KeySource, Tokens};
 use bkv_mtls::{Files, Identity, Role, WebIdentity, https_server};
 use bkv_net::Tasks;
 use bkv_tokens::{KeyRing, Refresh, Settings, Verifier};
@@ -77,13 +77,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     }
     let web = WebIdentity::load(config.web.cert.clone(), config.web.key.clone())?;
     let vaults = Vaults::start(&config.vaults, &identity, &end, &tasks.group("links to vaults"))?;
-    let ring = KeyRing::load(source(&config.tokens.keys)).await?;
+    let ring = KeyRing::load(source(&config.tokens)).await?;
     tasks.group("token keys").spawn(ring.clone().run(Refresh::default(), end.clone()));
     let settings = Settings {
         issuer: config.tokens.issuer.clone(),
         audience: config.tokens.audience.clone(),
         enrolment_claim: None,
         leeway: LEEWAY,
+        // ChatD's token spends no try. A client may keep it for as long as its issuer says.
+        max_age: None,
     };
     let metadata = Metadata::default();
     if let Some(p) = config.postgres.clone() {
@@ -149,10 +151,11 @@ async fn drained(shared: &Arc<Shared>) {
     }
 }
 
-fn source(keys: &KeySource) -> bkv_tokens::KeySource {
-    match keys.clone() {
+fn source(tokens: &Tokens) -> bkv_tokens::KeySource {
+    let ca_file = tokens.ca_file.clone();
+    match tokens.keys.clone() {
         KeySource::Inline(json) => bkv_tokens::KeySource::Inline(json),
         KeySource::File(path) => bkv_tokens::KeySource::File(path),
-        KeySource::Url(url) => bkv_tokens::KeySource::Url(url),
+        KeySource::Url(url) => bkv_tokens::KeySource::Url { url, ca_file },
     }
 }

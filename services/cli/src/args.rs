@@ -328,8 +328,8 @@ pub(crate) enum DevCommand {
         subject: String,
         #[command(flatten)]
         dir: DevDir,
-        /// Lifetime of the tokens in seconds.
-        #[arg(long, default_value_t = 3600)]
+        /// Lifetime of the tokens in seconds, at most a day.
+        #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         ttl: u64,
     },
     /// Stop, kill, pause or start one region.

@@ -81,6 +81,9 @@ pub struct Tokens {
     pub issuer: String,
     /// `aud`, exactly; never the vault's.
     pub audience: String,
+    /// PEM file of the only authorities that may certify the server of `keys.url`. Default: the public authorities, which are compiled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// The issuer's keys.
     pub keys: KeySource,
 }
@@ -186,6 +189,9 @@ impl Config {
             p.url_file = folder.join(&p.url_file);
         }
         if let KeySource::File(path) = &mut c.tokens.keys {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut c.tokens.ca_file {
             *path = folder.join(&*path);
         }
         c.check()?;

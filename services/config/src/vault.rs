@@ -25,6 +25,9 @@ pub struct Config {
     /// The number of shards. The policy must have the same number.
     #[serde(default = "default_shards")]
     pub shards: u16,
+    /// PEM file of the only authorities that may certify the server of the policy's JWKS. Default: the public authorities, which are compiled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_ca_file: Option<PathBuf>,
     /// Makes this vault create the root once and write its public half to `root`. Only the seed of an in-fleet root has this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub make_root: Option<MakeRoot>,
@@ -195,6 +198,9 @@ impl Config {
         for path in
             [&mut c.data, &mut c.root, &mut c.token.pin_file, &mut c.tls.cert, &mut c.tls.key, &mut c.tls.ca]
         {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut c.jwks_ca_file {
             *path = folder.join(&*path);
         }
         c.check()?;

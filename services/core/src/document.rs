@@ -132,6 +132,9 @@ pub struct Policy {
     /// True in a development fleet. Clients show a warning.
     #[n(16)]
     pub development: bool,
+    /// How long after its `iat` a vault accepts a token, in milliseconds. It bounds for how long a rooted region can use the tokens that it has seen.
+    #[n(17)]
+    pub token_max_age_ms: u64,
 }
 
 /// Both documents, signed and parsed. They are replicated, so all replicas check acknowledgements against the same list.

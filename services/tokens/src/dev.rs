@@ -33,7 +33,7 @@ impl std::fmt::Debug for DevIssuer {
 
 /// The claims of one token. Times are in seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims<'a> {
+pub struct DevClaims<'a> {
     /// `sub`.
     pub subject: &'a str,
     /// `aud`.
@@ -81,7 +81,7 @@ impl DevIssuer {
     }
 
     /// Signs a token with these claims.
-    pub fn sign(&self, claims: &Claims<'_>) -> String {
+    pub fn sign(&self, claims: &DevClaims<'_>) -> String {
         let mut body = json!({
             "iss": self.issuer, "sub": claims.subject, "aud": claims.audience,
             "iat": claims.now, "nbf": claims.now, "exp": claims.now.saturating_add(claims.lifetime),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 /// Why a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than 8 KiB.
-    #[error("the token is longer than 8 KiB")]
+    /// Longer than 4 KiB.
+    #[error("the token is longer than 4 KiB")]
     TooLong,
     /// Not three base64url parts with JSON in the first two.
     #[error("the token is not a JWT")]
@@ -17,9 +17,15 @@ pub enum TokenError {
     /// The header has `crit`. This verifier knows no header extension, so it must refuse (RFC 7515, section 4.1.11).
     #[error("the token needs a header extension that is not supported (`crit`)")]
     Critical,
+    /// `typ` names another kind of token, such as `logout+jwt`.
+    #[error("the token's type (`typ`) is not JWT or at+jwt")]
+    Type,
     /// The JWKS has no key with this `kid`. The keys are fetched again soon.
     #[error("the token's key is not in the JWKS")]
     UnknownKey,
+    /// The keys are older than a day, because they could not be fetched since. The token may be good.
+    #[error("the issuer's keys are older than a day, so no token can be verified")]
+    KeysTooOld,
     /// The key with this `kid` is of another kind than `alg`.
     #[error("the token's key is not for the token's algorithm")]
     KeyType,
@@ -38,7 +44,13 @@ pub enum TokenError {
     /// Before `nbf`, or `iat` is in the future.
     #[error("the token is not valid yet")]
     NotYet,
-    /// A time claim is missing (`exp`) or not a number.
+    /// Older than the longest age after `iat`.
+    #[error("the token was issued too long ago")]
+    TooOld,
+    /// More than 24 hours from `iat` to `exp`.
+    #[error("the token is valid for more than 24 hours")]
+    Lifetime,
+    /// A time claim is missing (`exp`; `iat` where the age is limited) or not a number.
     #[error("a time claim of the token is missing or not a number")]
     Times,
     /// No `sub`, an empty one, or one above 255 bytes.
@@ -57,13 +69,17 @@ impl TokenError {
             Self::Malformed => "malformed",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical",
+            Self::Type => "type",
             Self::UnknownKey => "unknown_key",
+            Self::KeysTooOld => "keys_too_old",
             Self::KeyType => "key_type",
             Self::Signature => "signature",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotYet => "not_yet",
+            Self::TooOld => "too_old",
+            Self::Lifetime => "lifetime",
             Self::Times => "times",
             Self::Subject => "subject",
             Self::Enrolment => "enrolment",
@@ -71,11 +87,11 @@ impl TokenError {
     }
 }
 
-/// Why keys can't be fetched. The last good keys stay in use.
+/// Why keys can't be fetched. The last good keys stay in use for a day.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file can't be read.
-    #[error("JWKS file {path}: cannot be read")]
+    #[error("{path}: cannot be read")]
     File {
         /// The file.
         path: PathBuf,
@@ -98,6 +114,12 @@ pub enum KeysError {
         /// HTTP status.
         status: u16,
     },
+    /// The file with the issuer's authorities has no certificate.
+    #[error("the issuer's CA file {path}: no certificate in it; it must be PEM")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+    },
     /// Not https.
     #[error("JWKS {url}: must begin with https://")]
     Scheme {
@@ -107,6 +129,9 @@ pub enum KeysError {
     /// More than 256 KiB.
     #[error("the JWKS is larger than 256 KiB")]
     TooLarge,
+    /// More than 64 keys. Ignoring some of them would refuse genuine tokens without a trace.
+    #[error("the JWKS holds {0} keys, more than 64")]
+    TooMany(usize),
     /// Not a JWKS.
     #[error("not a JWKS: expected {{\"keys\": [...]}}")]
     Malformed(#[source] serde_json::Error),

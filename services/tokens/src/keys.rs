@@ -4,10 +4,11 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::KeysError;
 
-/// The parser ignores further keys of a document.
+/// The most keys of a document.
 const MAX_KEYS: usize = 64;
 /// The largest document, in bytes.
 pub const MAX_DOCUMENT: usize = 256 << 10;
@@ -21,11 +22,14 @@ pub(crate) struct Key {
 
 /// The keys of one issuer at one time.
 #[derive(Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys {
+    keys: Vec<Key>,
+    document: [u8; 32],
+}
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys({})", self.0.len())
+        write!(f, "Keys({})", self.keys.len())
     }
 }
 
@@ -41,17 +45,25 @@ impl Keys {
             return Err(KeysError::TooLarge);
         }
         let document: Document = serde_json::from_slice(json).map_err(KeysError::Malformed)?;
-        let keys: Vec<Key> = document.keys.into_iter().take(MAX_KEYS).filter_map(usable).collect();
-        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }
+        if document.keys.len() > MAX_KEYS {
+            return Err(KeysError::TooMany(document.keys.len()));
+        }
+        let keys: Vec<Key> = document.keys.into_iter().filter_map(usable).collect();
+        if keys.is_empty() {
+            return Err(KeysError::Empty);
+        }
+        Ok(Self { keys, document: Sha256::digest(json).into() })
     }
 
-    /// The key with this `kid`. Without a `kid`, the key of a JWKS that has one key.
-    pub(crate) fn find(&self, id: Option<&str>) -> Option<&Key> {
-        match (id, self.0.as_slice()) {
-            (Some(_), all) => all.iter().find(|k| k.id.as_deref() == id),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        }
+    /// SHA-256 of the document. It tells two sets of keys apart.
+    pub(crate) const fn document(&self) -> &[u8; 32] {
+        &self.document
+    }
+
+    /// The keys with this `kid`: an issuer may give several keys one `kid`. Without a `kid`, the key of a JWKS that has one key.
+    pub(crate) fn named(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
+        let only = self.keys.len() == 1;
+        self.keys.iter().filter(move |k| if id.is_some() { k.id.as_deref() == id } else { only })
     }
 }
 

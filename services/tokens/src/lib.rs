@@ -4,6 +4,8 @@
 //! The algorithms are fixed here, never taken from a token: EdDSA (Ed25519), ES256, RS256. No error contains any part of a token.
 #![forbid(unsafe_code)]
 
+mod cache;
+pub mod claims;
 #[cfg(any(test, feature = "dev"))]
 pub mod dev;
 pub mod error;
@@ -15,7 +17,8 @@ pub mod verifier;
 #[cfg(test)]
 mod verifier_test;
 
+pub use claims::{Claims, Subject};
 pub use error::{KeysError, TokenError};
-pub use refresh::{KeyRing, Refresh};
+pub use refresh::{KeyRing, MAX_KEY_AGE, Refresh};
 pub use source::KeySource;
-pub use verifier::{Settings, Subject, Verifier};
+pub use verifier::{Settings, Verifier};

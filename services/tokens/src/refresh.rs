@@ -1,5 +1,5 @@
 //! Fetches the keys at intervals, and soon after a token names an unknown key. A limit holds whatever an attacker sends. While fetches fail, the last
-//! good keys stay in use.
+//! good keys stay in use for a day.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::Keys;
-use crate::{KeySource, KeysError};
+use crate::{KeySource, KeysError, TokenError};
 
 /// How often keys are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +28,24 @@ impl Default for Refresh {
     }
 }
 
+/// The longest age of keys. A key that the issuer withdrew is else believed for as long as an attacker keeps the fetch from succeeding.
+pub const MAX_KEY_AGE: Duration = Duration::from_hours(24);
+
 /// The current keys and their source.
 #[derive(Debug)]
 pub struct KeyRing {
     source: KeySource,
-    keys: RwLock<Arc<Keys>>,
+    keys: RwLock<Current>,
     refreshed: AtomicU64,
     wanted: Notify,
     rounds: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    keys: Arc<Keys>,
+    /// By the monotonic clock: nobody makes old keys young by setting the wall clock back.
+    since: Option<Instant>,
 }
 
 impl KeyRing {
@@ -65,7 +75,7 @@ impl KeyRing {
     pub async fn refresh(&self) -> Result<(), KeysError> {
         let fetched = self.source.fetch().await;
         let result = fetched.map(|keys| {
-            *self.keys.write() = Arc::new(keys);
+            *self.keys.write() = Current { keys: Arc::new(keys), since: Some(Instant::now()) };
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
             self.refreshed.store(now, Ordering::Relaxed);
         });
@@ -77,7 +87,7 @@ impl KeyRing {
     pub async fn run(self: Arc<Self>, refresh: Refresh, stop: CancellationToken) {
         let mut last = Instant::now();
         let every = self.source.every(refresh.every);
-        let mut failing = false;
+        let (mut failing, mut stale) = (false, false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -91,11 +101,15 @@ impl KeyRing {
             }
             last = Instant::now();
             match self.refresh().await {
-                Ok(()) => failing = false,
-                // Log only the first failure in a row.
+                Ok(()) => (failing, stale) = (false, false),
+                // Log only the first failure in a row, and once that the keys are too old.
                 Err(e) if !failing => {
                     failing = true;
-                    tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last good keys stay in use");
+                    tracing::warn!(error = %e, "the issuer's keys can't be fetched, the last good keys stay in use for a day");
+                }
+                Err(e) if !stale && !self.is_fresh() => {
+                    stale = true;
+                    tracing::error!(error = %e, "the issuer's keys are older than a day, every token is refused until they can be fetched");
                 }
                 Err(_) => {}
             }
@@ -107,8 +121,20 @@ impl KeyRing {
         self.refreshed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn current(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read())
+    /// True if there are keys younger than [`MAX_KEY_AGE`]. Otherwise every token is refused. Keys of an inline source have no age, because the root signed
+    /// them with the policy.
+    pub fn is_fresh(&self) -> bool {
+        self.current().is_ok_and(|keys| keys.is_some())
+    }
+
+    /// The keys. None before the first fetch.
+    pub(crate) fn current(&self) -> Result<Option<Arc<Keys>>, TokenError> {
+        let current = self.keys.read();
+        let Some(since) = current.since else { return Ok(None) };
+        if since.elapsed() > MAX_KEY_AGE && !matches!(self.source, KeySource::Inline(_)) {
+            return Err(TokenError::KeysTooOld);
+        }
+        Ok(Some(current.keys.clone()))
     }
 
     /// Asks the task for a fetch, without waiting.

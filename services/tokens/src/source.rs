@@ -1,7 +1,11 @@
 //! Where keys come from: the configuration, a file, or the issuer's https address.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::KeysError;
 use crate::keys::{Keys, MAX_DOCUMENT};
@@ -17,13 +21,18 @@ pub enum KeySource {
     /// A file, read again at each refresh.
     File(PathBuf),
     /// An https address.
-    Url(String),
+    Url {
+        /// It begins with https://.
+        url: String,
+        /// A file with the only authorities, PEM, that may certify the issuer's server. None: the public ones, which are compiled in.
+        ca_file: Option<PathBuf>,
+    },
 }
 
 impl KeySource {
     /// True if a failed fetch may succeed later without a change here, so that a process may start without keys.
     pub const fn is_remote(&self) -> bool {
-        matches!(self, Self::Url(_))
+        matches!(self, Self::Url { .. })
     }
 
     /// The interval of regular fetches. A file is read more often, so that a key that leaves a mounted `ConfigMap` is soon refused.
@@ -44,18 +53,38 @@ impl KeySource {
                     .map_err(|source| KeysError::File { path: path.clone(), source })?;
                 Keys::parse(&bytes)
             }
-            Self::Url(url) => Keys::parse(&download(url).await?),
+            Self::Url { url, ca_file } => {
+                let authorities = match ca_file {
+                    Some(path) => authorities(path).await?,
+                    None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+                };
+                Keys::parse(&download(url, authorities).await?)
+            }
         }
     }
 }
 
-async fn download(url: &str) -> Result<Vec<u8>, KeysError> {
+/// Reads the file at each fetch: a mounted file changes while the program runs.
+async fn authorities(path: &Path) -> Result<RootCertStore, KeysError> {
+    let pem =
+        tokio::fs::read(path).await.map_err(|source| KeysError::File { path: path.to_owned(), source })?;
+    let mut store = RootCertStore::empty();
+    let (good, _) = store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    if good == 0 { Err(KeysError::Authorities { path: path.to_owned() }) } else { Ok(store) }
+}
+
+/// The environment decides nothing here. An attacker who can set variables of a vault would else read the keys from a server of theirs, by a proxy and an
+/// authority of theirs, and could then mint tokens for every account.
+async fn download(url: &str, authorities: RootCertStore) -> Result<Vec<u8>, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Scheme { url: url.to_owned() });
     }
     let fail =
         |source: reqwest::Error| KeysError::Fetch { url: url.to_owned(), source: source.without_url() };
+    let tls = ClientConfig::builder().with_root_certificates(authorities).with_no_client_auth();
     let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(tls)
         .https_only(true)
         .redirect(reqwest::redirect::Policy::limited(2))
         .timeout(Duration::from_secs(10))

@@ -9,11 +9,13 @@ use jsonwebtoken::{Algorithm, Validation, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::cache::{Cache, Verified};
+use crate::claims::{self, Claims};
+use crate::keys::{Key, Keys};
 use crate::{KeyRing, TokenError};
 
-/// The longest token, in bytes.
-pub const MAX_TOKEN: usize = 8 << 10;
-const MAX_SUBJECT: usize = 255;
+/// The longest token, in bytes. Each message of a login may bring one.
+pub const MAX_TOKEN: usize = 4 << 10;
 
 /// What a token must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,67 +28,79 @@ pub struct Settings {
     pub enrolment_claim: Option<String>,
     /// How far the issuer's clock may differ, in seconds.
     pub leeway: u64,
+    /// How long after `iat` a token is accepted, in seconds. A token then needs `iat`. None asks for neither.
+    pub max_age: Option<u64>,
 }
 
-/// The user that a valid token names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subject {
-    /// `iss`.
-    pub issuer: String,
-    /// `sub`.
-    pub subject: String,
-    /// The number in the enrolment claim.
-    pub enrolment: Option<u64>,
-}
-
-/// Verifies tokens of one issuer for one audience.
+/// Verifies tokens of one issuer for one audience, under one policy. Clones share the cache of verified tokens.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    settings: Settings,
+    settings: Arc<Settings>,
     keys: Arc<KeyRing>,
+    cache: Arc<Cache>,
 }
 
 #[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: Option<String>,
+    typ: Option<String>,
     crit: Option<Value>,
 }
 
 impl Verifier {
-    /// Verifies with these keys. The owner runs [`KeyRing::run`].
-    pub const fn new(settings: Settings, keys: Arc<KeyRing>) -> Self {
-        Self { settings, keys }
+    /// Verifies with these keys. The owner runs [`KeyRing::run`]. The cache is new: no token that another policy accepted is accepted here unseen.
+    pub fn new(settings: Settings, keys: Arc<KeyRing>) -> Self {
+        Self { settings: Arc::new(settings), keys, cache: Arc::default() }
     }
 
-    /// The keys, for the metric of their age.
+    /// The keys, for their age.
     pub const fn keys(&self) -> &Arc<KeyRing> {
         &self.keys
     }
 
-    /// Verifies `token` at `now` (seconds since the Unix epoch). An unknown key asks for a fetch, whose rate the ring's task limits.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Subject, TokenError> {
-        let claims = self.signed(token)?;
-        self.claims(&claims, now)
+    /// Verifies `token` at `now` (seconds since the Unix epoch). An unknown key asks for a fetch, whose rate the ring's task limits. A token that was
+    /// verified before, with the same keys, costs no signature check.
+    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::TooLong);
+        }
+        let digest = Cache::digest(token);
+        let keys = self.keys.current()?.unwrap_or_default();
+        if let Some(known) = self.cache.get(&digest, keys.document()) {
+            // A cached token is as old as any other: its end is compared at each use.
+            if let Err(ended) = known.times.check(&self.settings, now) {
+                self.cache.forget(&digest);
+                return Err(ended);
+            }
+            return Ok(known.claims.clone());
+        }
+        let signed = self.signed(&keys, token)?;
+        let (subject, times) = claims::read(&self.settings, &signed)?;
+        times.check(&self.settings, now)?;
+        let claims = Claims { subject, expires: times.end(&self.settings) };
+        self.cache.put(digest, Verified::new(claims.clone(), times, *keys.document()));
+        Ok(claims)
     }
 
-    /// As [`Verifier::verify`]. For an unknown key it waits at most `patience` for a fetch and verifies once more.
+    /// As [`Verifier::verify`]. For an unknown key, or keys that are too old, it waits at most `patience` for a fetch and verifies once more.
     pub async fn verify_or_refresh(
         &self,
         token: &str,
         now: u64,
         patience: Duration,
-    ) -> Result<Subject, TokenError> {
+    ) -> Result<Claims, TokenError> {
         match self.verify(token, now) {
-            Err(TokenError::UnknownKey) if self.keys.want_and_wait(patience).await => self.verify(token, now),
+            Err(TokenError::UnknownKey | TokenError::KeysTooOld)
+                if self.keys.want_and_wait(patience).await =>
+            {
+                self.verify(token, now)
+            }
             other => other,
         }
     }
 
-    fn signed(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
-        if token.len() > MAX_TOKEN {
-            return Err(TokenError::TooLong);
-        }
+    fn signed(&self, keys: &Keys, token: &str) -> Result<Map<String, Value>, TokenError> {
         if token.split('.').count() != 3 {
             return Err(TokenError::Malformed);
         }
@@ -102,86 +116,53 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        let keys = self.keys.current();
-        let Some(key) = keys.find(header.kid.as_deref()) else {
+        if header.typ.as_deref().is_some_and(|typ| !is_access_token(typ)) {
+            return Err(TokenError::Type);
+        }
+        let mut named = keys.named(header.kid.as_deref()).peekable();
+        if named.peek().is_none() {
             self.keys.want();
             return Err(TokenError::UnknownKey);
-        };
-        // The key decides the algorithm; the token must name the same one.
-        if key.algorithm != algorithm {
-            return Err(TokenError::KeyType);
         }
-        let mut validation = Validation::new(key.algorithm);
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        match decode::<Map<String, Value>>(token, &key.public, &validation) {
-            Ok(data) => Ok(data.claims),
-            Err(e) => Err(match e.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature
-                | jsonwebtoken::errors::ErrorKind::Base64(_) => TokenError::Signature,
-                _ => TokenError::Malformed,
-            }),
-        }
-    }
-
-    fn claims(&self, claims: &Map<String, Value>, now: u64) -> Result<Subject, TokenError> {
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        if text("iss") != Some(self.settings.issuer.as_str()) {
-            return Err(TokenError::Issuer);
-        }
-        let audience = match claims.get("aud") {
-            Some(Value::String(one)) => Some(one.as_str()),
-            Some(Value::Array(all)) => match all.as_slice() {
-                [Value::String(one)] => Some(one.as_str()),
-                _ => None,
-            },
-            _ => None,
-        };
-        if audience != Some(self.settings.audience.as_str()) {
-            return Err(TokenError::Audience);
-        }
-        let leeway = self.settings.leeway;
-        let expires = time(claims, "exp")?.ok_or(TokenError::Times)?;
-        if now >= expires.saturating_add(leeway) {
-            return Err(TokenError::Expired);
-        }
-        for name in ["nbf", "iat"] {
-            if time(claims, name)?.is_some_and(|t| t > now.saturating_add(leeway)) {
-                return Err(TokenError::NotYet);
+        // The key decides the algorithm, and the token must name the same one. Several keys may have one `kid`: each is tried.
+        let mut refusal = TokenError::KeyType;
+        for key in named.filter(|key| key.algorithm == algorithm) {
+            match signed_by(key, token) {
+                Ok(claims) => return Ok(claims),
+                Err(e) => refusal = e,
             }
         }
-        let subject =
-            text("sub").filter(|s| !s.is_empty() && s.len() <= MAX_SUBJECT).ok_or(TokenError::Subject)?;
-        Ok(Subject {
-            issuer: self.settings.issuer.clone(),
-            subject: subject.to_owned(),
-            enrolment: self.enrolment(claims)?,
-        })
-    }
-
-    fn enrolment(&self, claims: &Map<String, Value>) -> Result<Option<u64>, TokenError> {
-        let Some(name) = &self.settings.enrolment_claim else { return Ok(None) };
-        match claims.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Number(n)) => n.as_u64().map(Some).ok_or(TokenError::Enrolment),
-            Some(Value::String(s)) => s.parse().map(Some).map_err(|_| TokenError::Enrolment),
-            Some(_) => Err(TokenError::Enrolment),
-        }
+        Err(refusal)
     }
 }
 
-/// A NumericDate (RFC 7519, section 2), rounded down to whole seconds.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, TokenError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::Number(n)) => match (n.as_u64(), n.as_f64()) {
-            (Some(whole), _) => Ok(Some(whole)),
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            (None, Some(f)) if (0.0..1e15).contains(&f) => Ok(Some(f as u64)),
-            _ => Err(TokenError::Times),
-        },
-        Some(_) => Err(TokenError::Times),
+/// `typ` of an access token (RFC 9068, section 2.1) or of a JWT that does not tell its use (RFC 7519, section 5.1). An issuer signs other tokens with the
+/// same keys and audience, such as `logout+jwt`, which it sends to other services.
+fn is_access_token(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
+}
+
+fn signed_by(key: &Key, token: &str) -> Result<Map<String, Value>, TokenError> {
+    let mut validation = Validation::new(key.algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    decode::<Map<String, Value>>(token, &key.public, &validation).map(|data| data.claims).map_err(|e| match e
+        .kind()
+    {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature | jsonwebtoken::errors::ErrorKind::Base64(_) => {
+            TokenError::Signature
+        }
+        _ => TokenError::Malformed,
+    })
+}
+
+#[cfg(test)]
+impl Verifier {
+    /// The number of cached tokens.
+    pub(crate) fn cached(&self) -> usize {
+        self.cache.len()
     }
 }

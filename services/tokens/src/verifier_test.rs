@@ -11,9 +11,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::dev::{Claims, DevIssuer};
+use crate::claims::MAX_LIFETIME;
+use crate::dev::{DevClaims, DevIssuer};
 use crate::keys::Keys;
-use crate::{KeyRing, KeySource, KeysError, Refresh, Settings, Subject, TokenError, Verifier};
+use crate::{
+    Claims, KeyRing, KeySource, KeysError, MAX_KEY_AGE, Refresh, Settings, Subject, TokenError, Verifier,
+};
 
 const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://id.example";
@@ -30,13 +33,14 @@ fn settings() -> Settings {
         audience: "chatd".into(),
         enrolment_claim: Some("enrolment".into()),
         leeway: 30,
+        max_age: None,
     }
 }
 async fn verifier(jwks: String) -> Verifier {
     Verifier::new(settings(), KeyRing::load(KeySource::Inline(jwks)).await.unwrap())
 }
-fn good() -> Claims<'static> {
-    Claims { subject: "alice", audience: "chatd", now: NOW, lifetime: 300, enrolment: Some(2) }
+fn good() -> DevClaims<'static> {
+    DevClaims { subject: "alice", audience: "chatd", now: NOW, lifetime: 300, enrolment: Some(2) }
 }
 fn header() -> Value {
     json!({"alg": "EdDSA", "kid": DEV.key_id()})
@@ -47,17 +51,18 @@ fn with(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> String {
     change(claims.as_object_mut().unwrap());
     DEV.sign_raw(&header(), &claims)
 }
-fn judged(token: &str) -> Result<Subject, TokenError> {
+fn judged(token: &str) -> Result<Claims, TokenError> {
     VERIFIER.verify(token, NOW)
 }
 
 #[test]
 fn a_good_token_names_its_subject() {
     let want = Subject { issuer: ISSUER.into(), subject: "alice".into(), enrolment: Some(2) };
-    assert_eq!(judged(&DEV.sign(&good())), Ok(want));
-    assert_eq!(judged(&with(|_| {})).unwrap().enrolment, None);
+    assert_eq!(judged(&DEV.sign(&good())), Ok(Claims { subject: want, expires: NOW + 300 }));
+    assert_eq!(judged(&with(|_| {})).unwrap().subject.enrolment, None);
     assert!(judged(&with(|c| _ = c.insert("aud".into(), json!(["chatd"])))).is_ok());
-    assert_eq!(judged(&with(|c| _ = c.insert("enrolment".into(), json!("7")))).unwrap().enrolment, Some(7));
+    let seventh = judged(&with(|c| _ = c.insert("enrolment".into(), json!("7")))).unwrap();
+    assert_eq!(seventh.subject.enrolment, Some(7));
 }
 
 #[test]
@@ -78,7 +83,12 @@ fn s17_every_way_to_be_wrong_has_its_own_error() {
         (set("sub", json!("")), TokenError::Subject),
         (set("sub", json!("x".repeat(256))), TokenError::Subject),
         (set("enrolment", json!(-1)), TokenError::Enrolment),
-        (set("long", json!("x".repeat(8192))), TokenError::TooLong),
+        (set("long", json!("x".repeat(4096))), TokenError::TooLong),
+        (set("exp", json!(NOW + MAX_LIFETIME + 1)), TokenError::Lifetime),
+        (
+            with(|c| (_, _) = (c.remove("iat"), c.insert("exp".into(), json!(NOW + MAX_LIFETIME + 1)))),
+            TokenError::Lifetime,
+        ),
         ("a.b".into(), TokenError::Malformed),
         (String::new(), TokenError::Malformed),
     ];
@@ -102,11 +112,20 @@ fn s17_headers_cannot_choose_the_algorithm_or_key() {
         (json!({"alg": "RS256", "kid": kid}), TokenError::KeyType),
         (json!({"alg": "EdDSA", "kid": "other"}), TokenError::UnknownKey),
         (json!({"alg": "EdDSA", "kid": kid, "crit": ["b64"], "b64": false}), TokenError::Critical),
+        (json!({"alg": "EdDSA", "kid": kid, "typ": "logout+jwt"}), TokenError::Type),
+        (json!({"alg": "EdDSA", "kid": kid, "typ": "application/secevent+jwt"}), TokenError::Type),
+        (json!({"alg": "EdDSA", "kid": kid, "typ": ""}), TokenError::Type),
         (json!({"kid": kid}), TokenError::Malformed),
         (json!([]), TokenError::Malformed),
     ];
     for (header, want) in cases {
         assert_eq!(judged(&DEV.sign_raw(&header, &claims)), Err(want), "{header}");
+    }
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt", "AT+JWT"] {
+        assert!(
+            judged(&DEV.sign_raw(&json!({"alg": "EdDSA", "kid": kid, "typ": typ}), &claims)).is_ok(),
+            "{typ}"
+        );
     }
     let unsigned = format!("{}.{}.", B64.encode(header().to_string()), B64.encode(claims.to_string()));
     assert_eq!(judged(&unsigned), Err(TokenError::Signature));
@@ -155,6 +174,77 @@ async fn es256_and_rs256_are_judged_too() {
     assert_eq!(verifier.verify(&sign("RS256", "h"), NOW), Err(TokenError::UnknownKey), "a symmetric key");
 }
 
+/// A rooted region that has seen a token can use it for minutes only, whatever its `exp` is.
+#[tokio::test]
+async fn s17_a_vaults_token_ends_soon_after_it_was_issued() {
+    let ring = KeyRing::load(KeySource::Inline(DEV.jwks())).await.unwrap();
+    let verifier = Verifier::new(Settings { max_age: Some(600), ..settings() }, ring);
+    let hour = |iat: Value| {
+        with(|c| (_, _) = (c.insert("iat".into(), iat), c.insert("exp".into(), json!(NOW + 3000))))
+    };
+    assert_eq!(verifier.verify(&with(|c| _ = c.remove("iat")), NOW), Err(TokenError::Times));
+    assert_eq!(verifier.verify(&hour(json!(NOW - 630)), NOW), Err(TokenError::TooOld));
+    let token = hour(json!(NOW - 600));
+    assert_eq!(verifier.verify(&token, NOW + 29).unwrap().expires, NOW, "within the leeway");
+    assert_eq!(verifier.verify(&token, NOW + 30), Err(TokenError::TooOld), "also when cached");
+    assert_eq!(verifier.verify(&with(|_| {}), NOW).unwrap().expires, NOW + 300, "exp comes first");
+    assert!(judged(&hour(json!(NOW - 20_000))).is_ok(), "a verifier without a longest age takes it");
+}
+
+#[tokio::test]
+async fn s17_a_cached_token_ends_with_its_time_and_with_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwks.json");
+    std::fs::write(&path, DEV.jwks()).unwrap();
+    let ring = KeyRing::load(KeySource::File(path.clone())).await.unwrap();
+    let verifier = Verifier::new(settings(), ring.clone());
+    let token = DEV.sign(&good());
+    assert!(verifier.verify(&token, NOW - 31).is_err());
+    assert_eq!(verifier.cached(), 0, "a refusal is not cached");
+    for _ in 0..2 {
+        assert!(verifier.verify(&token, NOW).is_ok());
+        assert_eq!(verifier.cached(), 1);
+    }
+    assert_eq!(verifier.verify(&token, NOW - 31), Err(TokenError::NotYet), "a clock that was put back");
+    assert!(verifier.verify(&token, NOW).is_ok());
+    std::fs::write(&path, DevIssuer::generate(ISSUER).unwrap().jwks()).unwrap();
+    ring.refresh().await.unwrap();
+    assert_eq!(verifier.verify(&token, NOW), Err(TokenError::UnknownKey), "its key was withdrawn");
+    std::fs::write(&path, DEV.jwks()).unwrap();
+    ring.refresh().await.unwrap();
+    assert!(verifier.verify(&token, NOW).is_ok());
+    assert_eq!(verifier.verify(&token, NOW + 330), Err(TokenError::Expired));
+    assert_eq!(verifier.cached(), 0);
+}
+
+/// An issuer that rotates its keys under one `kid` publishes two keys with it for a while.
+#[tokio::test]
+async fn every_key_with_the_tokens_kid_is_tried() {
+    let other = DevIssuer::generate(ISSUER).unwrap();
+    let key = |issuer: &DevIssuer| {
+        let mut jwks: Value = serde_json::from_str(&issuer.jwks()).unwrap();
+        jwks["keys"][0]["kid"] = json!("same");
+        jwks["keys"][0].take()
+    };
+    let verifier = verifier(json!({"keys": [key(&DEV), key(&other)]}).to_string()).await;
+    let claims = json!({"iss": ISSUER, "sub": "alice", "aud": "chatd", "exp": NOW + 300});
+    let header = json!({"alg": "EdDSA", "kid": "same"});
+    assert!(verifier.verify(&DEV.sign_raw(&header, &claims), NOW).is_ok());
+    assert!(verifier.verify(&other.sign_raw(&header, &claims), NOW).is_ok());
+    let third = DevIssuer::generate(ISSUER).unwrap();
+    assert_eq!(verifier.verify(&third.sign_raw(&header, &claims), NOW), Err(TokenError::Signature));
+}
+
+#[test]
+fn a_document_with_more_keys_than_are_kept_is_refused() {
+    let keys = |n: usize| {
+        let jwks: Value = serde_json::from_str(&DEV.jwks()).unwrap();
+        json!({"keys": vec![jwks["keys"][0].clone(); n]}).to_string()
+    };
+    assert!(Keys::parse(keys(64).as_bytes()).is_ok());
+    assert!(matches!(Keys::parse(keys(65).as_bytes()), Err(KeysError::TooMany(65))));
+}
+
 #[tokio::test]
 async fn an_unknown_key_fetches_the_file_again_and_a_bad_file_keeps_the_last_keys() {
     let dir = tempfile::tempdir().unwrap();
@@ -180,6 +270,29 @@ async fn an_unknown_key_fetches_the_file_again_and_a_bad_file_keeps_the_last_key
     assert!(verifier.verify(&next.sign(&good()), NOW).is_ok(), "the last good keys stay");
     stop.cancel();
     task.await.unwrap();
+}
+
+/// An attacker who keeps the fetch from succeeding has a withdrawn key believed for a day at most.
+#[tokio::test(start_paused = true)]
+async fn s17_keys_older_than_a_day_verify_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwks.json");
+    std::fs::write(&path, DEV.jwks()).unwrap();
+    let ring = KeyRing::load(KeySource::File(path.clone())).await.unwrap();
+    let inline = verifier(DEV.jwks()).await;
+    let verifier = Verifier::new(settings(), ring.clone());
+    let token = DEV.sign(&good());
+    tokio::time::advance(MAX_KEY_AGE).await;
+    assert!(verifier.verify(&token, NOW).is_ok() && ring.is_fresh());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(verifier.verify(&token, NOW), Err(TokenError::KeysTooOld), "also a cached token");
+    assert!(!ring.is_fresh());
+    std::fs::remove_file(&path).unwrap();
+    assert!(ring.refresh().await.is_err() && !ring.is_fresh());
+    std::fs::write(&path, DEV.jwks()).unwrap();
+    ring.refresh().await.unwrap();
+    assert!(verifier.verify(&token, NOW).is_ok() && ring.is_fresh());
+    assert!(inline.verify(&token, NOW).is_ok(), "the root signed these keys");
 }
 
 /// A key that leaves the mounted ConfigMap is refused, although no token with an unknown key asks for a fetch.
@@ -212,11 +325,13 @@ async fn sources_fail_early_unless_remote() {
         Err(KeysError::File { .. })
     ));
     assert!(matches!(
-        KeyRing::load(KeySource::Url("http://id.example/jwks".into())).await,
+        KeyRing::load(KeySource::Url { url: "http://id.example/jwks".into(), ca_file: None }).await,
         Err(KeysError::Scheme { .. })
     ));
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let away = KeyRing::load(KeySource::Url("https://127.0.0.1:1/jwks".into())).await.unwrap();
+    let away = KeyRing::load(KeySource::Url { url: "https://127.0.0.1:1/jwks".into(), ca_file: None })
+        .await
+        .unwrap();
     assert_eq!(away.refreshed(), 0);
     assert_eq!(Verifier::new(settings(), away).verify(&DEV.sign(&good()), NOW), Err(TokenError::UnknownKey));
 }

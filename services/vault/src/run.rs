@@ -250,6 +250,7 @@ async fn assemble(
         random: env.random,
         channel: ServerSettings::new(key)?,
         role,
+        jwks_ca_file: config.jwks_ca_file.clone(),
         metrics,
         observer: Arc::new(crate::env::NoObserver),
     }))

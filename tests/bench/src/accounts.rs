@@ -7,7 +7,7 @@ use bkv_client::{
     Client, Fleet, KsfParams, LastTry, OsRandom, RecoverOptions, Recovered, RegisterOptions, Registered,
     Runtime, TokioClock, Transport, VolatileMemory, WebSocketTransport, Zeroizing,
 };
-use bkv_tokens::dev::{CHATD_AUDIENCE, Claims, DevIssuer, VAULT_AUDIENCE};
+use bkv_tokens::dev::{CHATD_AUDIENCE, DevClaims, DevIssuer, VAULT_AUDIENCE};
 
 use crate::error::BenchError;
 use crate::profile::Profile;
@@ -42,7 +42,7 @@ impl Bench {
         // The bench signs the tokens itself: `bkv dev token` would be one process for each of up to a hundred thousand accounts.
         let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs());
         let token = |audience| {
-            let claims = Claims { subject, audience, now, lifetime: TOKEN_LIFETIME, enrolment: None };
+            let claims = DevClaims { subject, audience, now, lifetime: TOKEN_LIFETIME, enrolment: None };
             Zeroizing::new(self.issuer.sign(&claims))
         };
         let transport =

@@ -1,5 +1,6 @@
 //! People who use a vault: the stock `bkv`, as they would type it, and a loop of recoveries that runs while things are broken.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,14 +63,24 @@ impl Person {
         std::fs::rename(new, file).expect("renamed");
     }
 
-    /// New tokens, good for an hour, of an issuer whose key is in that folder.
+    /// From now on this person's tokens come from the issuer whose key is in that folder.
     pub fn log_in(&self, issuer: &Path) {
+        std::fs::write(self.folder.join("issuer"), issuer.as_os_str().as_encoded_bytes()).expect("written");
+    }
+
+    /// New tokens, as an app gets them before each use: vaults accept them for minutes only.
+    fn fresh_tokens(&self) {
+        let issuer = std::fs::read_to_string(self.folder.join("issuer")).expect("an issuer");
         let mut command = Command::new(project().join("kind/issuer.sh"));
-        let tokens = Answer::of(command.arg("token").arg(issuer).arg(&self.name), None).good();
-        std::fs::write(self.folder.join("token"), tokens).expect("written");
+        let tokens = Answer::of(command.args(["token", &issuer, &self.name]), None).good();
+        // Written by rename, because the recovery loop may run another command at the same time.
+        let mut new = tempfile::NamedTempFile::new_in(&self.folder).expect("a file");
+        new.write_all(tokens.as_bytes()).expect("written");
+        new.persist(self.folder.join("token")).expect("renamed");
     }
 
     fn bkv(&self, arguments: &[&str], device: &str) -> Answer {
+        self.fresh_tokens();
         let mut command = Command::new(bin_dir().join("bkv"));
         command.arg("--json").args(arguments).current_dir(&self.folder);
         command.args(["--fleet", "fleet.toml", "--token", "token", "--state", device]);

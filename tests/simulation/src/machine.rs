@@ -105,6 +105,7 @@ impl Machine {
                     random: Arc::new(OsRandom),
                     channel: ServerSettings::new(key).unwrap(),
                     role,
+                    jwks_ca_file: None,
                     metrics: Metrics::new().unwrap(),
                     observer: witness,
                 });

@@ -17,7 +17,7 @@ use bkv_core::statement;
 use bkv_mtls::issue::RoleCa;
 use bkv_mtls::{Identity, Role, RoleName};
 use bkv_tokens::Subject;
-use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_tokens::dev::{DevClaims, DevIssuer};
 use bkv_vault::replica::{Phase, Replica};
 use bkv_vault::service::Vault;
 use bkv_wire::documents::Kind;
@@ -230,11 +230,11 @@ impl Simulation {
         eventually("all have applied the same", same).await;
     }
 
-    fn claims(subject: &str) -> Claims<'_> {
+    fn claims(subject: &str) -> DevClaims<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         // Valid also for vaults whose clocks are off by hours.
         let (now, lifetime) = (now - 7200, 14_400);
-        Claims { subject, audience: VAULT_AUDIENCE, now, lifetime, enrolment: None }
+        DevClaims { subject, audience: VAULT_AUDIENCE, now, lifetime, enrolment: None }
     }
 
     pub fn token(&self, subject: &str) -> String {

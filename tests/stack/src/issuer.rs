@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 pub use bkv_tokens::dev::{CHATD_AUDIENCE as CHATD, ISSUER, VAULT_AUDIENCE as VAULT};
-use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_tokens::dev::{DevClaims, DevIssuer};
 use serde_json::{Value, json};
 
 use crate::Fleet;
@@ -31,7 +31,7 @@ impl Fleet {
 impl Issuer {
     /// A valid token.
     pub fn good(&self, subject: &str, audience: &str) -> String {
-        self.0.sign(&Claims { subject, audience, now: now(), lifetime: 3600, enrolment: None })
+        self.0.sign(&DevClaims { subject, audience, now: now(), lifetime: 3600, enrolment: None })
     }
 
     /// A token of this issuer with one claim changed, or removed if the value is null.

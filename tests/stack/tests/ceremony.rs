@@ -44,6 +44,7 @@ fn policy(fleet: &Fleet, root: &Root, number: u64) -> Policy {
         store_ms: 60_000,
         ksf_floor: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
+        token_max_age_ms: 600_000,
         shards: 4,
         hash: Hash([0; 32]),
         development: true,

@@ -11,7 +11,7 @@ use bkv_stack_tests::chatd::{Chatd, section};
 use bkv_stack_tests::issuer::{CHATD, ISSUER, VAULT, now};
 use bkv_stack_tests::raw::{Answer, Inner};
 use bkv_stack_tests::{Account, Fleet, RIGHT, wait};
-use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_tokens::dev::{DevClaims, DevIssuer};
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Outcome;
 use bkv_wire::proto::inner::request::Operation;
@@ -106,7 +106,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     let old = fleet.issuer();
     let new = DevIssuer::generate(ISSUER).unwrap();
     let signed = |issuer: &DevIssuer| {
-        issuer.sign(&Claims {
+        issuer.sign(&DevClaims {
             subject: "alice",
             audience: CHATD,
             now: now(),

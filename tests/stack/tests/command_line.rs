@@ -303,7 +303,7 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
 /// A token that was valid an hour ago, signed by the issuer.
 #[test]
 fn an_expired_token_is_refused_and_a_fresh_one_taken() {
-    use bkv_tokens::dev::{Claims, DevIssuer};
+    use bkv_tokens::dev::{DevClaims, DevIssuer};
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let alice = fleet.registered("alice");
     let good: serde_json::Value = serde_json::from_slice(&fs::read(&alice.token).unwrap()).unwrap();
@@ -311,7 +311,7 @@ fn an_expired_token_is_refused_and_a_fresh_one_taken() {
     let issuer = DevIssuer::from_pkcs8("https://issuer.bkv.localhost", &key).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let sign = |audience, now| {
-        issuer.sign(&Claims { subject: "alice", audience, now, lifetime: 60, enrolment: None })
+        issuer.sign(&DevClaims { subject: "alice", audience, now, lifetime: 60, enrolment: None })
     };
     for (name, audience, by) in [("vault", "bkv-vault", "vault"), ("chatd", "bkv-chatd", "chatd")] {
         // The same claims signed today are taken: only their age is wrong.

@@ -36,6 +36,7 @@ pub(super) fn chatd_toml(input: &Input<'_>) -> String {
         tokens: Tokens {
             issuer: auth.issuer.clone(),
             audience: auth.chatd_audience.clone(),
+            ca_file: None,
             keys: match &auth.jwks {
                 JwksSource::Url { url, .. } => KeySource::Url(url.clone()),
                 JwksSource::ConfigMap(_) => KeySource::File(file(paths::CONFIG, paths::JWKS_FILE).into()),

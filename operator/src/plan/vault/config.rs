@@ -34,6 +34,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
         data: paths::DATA.into(),
         root: file(if seed { paths::DATA } else { paths::ROOT }, paths::ROOT_FILE).into(),
         shards: fleet.shards,
+        jwks_ca_file: None,
         make_root: seed.then(|| MakeRoot { fleet: fleet_id(&input.journal.fleet) }),
         token: TokenConfig::new(token.path.into(), token.label, file(paths::PIN, paths::PIN_FILE).into()),
         listen: Listen {

@@ -49,7 +49,7 @@ async fn route(shared: &Shared, headers: &HeaderMap) -> Result<Route, Response> 
         .ok_or_else(refused)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     match shared.tokens.verify_or_refresh(token, now, KEYS).await {
-        Ok(s) => Ok(statement::route(&s.issuer, &s.subject)),
+        Ok(c) => Ok(statement::route(&c.subject.issuer, &c.subject.subject)),
         Err(e) => {
             tracing::debug!(reason = e.reason(), "token refused");
             // The verifier checks the signature first: only a holder of a genuine token learns that it has expired (RFC 6750, section 3.1).

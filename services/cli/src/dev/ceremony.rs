@@ -68,6 +68,8 @@ fn policy(layout: &Layout, root: &Root, jwks: String, now: Time) -> Policy {
         max: 10,
         lifetime_failures: wishes.lifetime_failures,
         waits_ms: wishes.waits_ms.clone(),
+        // For trials by hand: people keep a token in a file.
+        token_max_age_ms: 24 * 60 * MINUTE_MS,
         shards: layout.plan.shards,
         development: true,
     };

@@ -94,6 +94,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
         data: "data".into(),
         root: "../../root.bin".into(),
         shards: layout.plan.shards,
+        jwks_ca_file: None,
         make_root: None,
         token: TokenConfig { pool: 2, ..token },
         listen: vault::Listen {
@@ -135,6 +136,7 @@ fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
         tokens: chatd::Tokens {
             issuer: ISSUER.into(),
             audience: CHATD_AUDIENCE.into(),
+            ca_file: None,
             keys: chatd::KeySource::File("../issuer/jwks.json".into()),
         },
         vaults: addresses(layout, |r| r.relay),

@@ -13,7 +13,7 @@ mod wishes;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bkv_tokens::dev::{CHATD_AUDIENCE, Claims, DevIssuer, ISSUER, VAULT_AUDIENCE};
+use bkv_tokens::dev::{CHATD_AUDIENCE, DevClaims, DevIssuer, ISSUER, VAULT_AUDIENCE};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ fn token(layout: &Layout, subject: &str, lifetime: u64) -> Outcome {
     let issuer =
         DevIssuer::from_pkcs8(ISSUER, &key).map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let sign = |audience| issuer.sign(&Claims { subject, audience, now, lifetime, enrolment: None });
+    let sign = |audience| issuer.sign(&DevClaims { subject, audience, now, lifetime, enrolment: None });
     println!("{}", json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) }));
     Ok(())
 }

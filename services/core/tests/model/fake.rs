@@ -137,6 +137,7 @@ pub(super) fn documents(number: u64, attempts: &AttemptPolicy) -> NewDocuments {
         store_ms: STORE_MS,
         ksf_floor: KsfParams { memory_kib: 64, passes: 2, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 256, passes: 4, lanes: 4 },
+        token_max_age_ms: 600_000,
         shards: 1,
         hash: Hash([0; 32]),
         development: true,

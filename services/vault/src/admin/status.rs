@@ -38,6 +38,7 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
             delivery: fingerprint("delivery", vault.delivery_public()),
         },
         issuer_keys_read: vault.tokens().map(|t| t.keys().refreshed()),
+        issuer_keys_fresh: vault.tokens().map(|t| t.keys().is_fresh()),
         admission: d.map(|d| d.admission.number),
         policy: d.map(|d| d.policy.number),
         rollback_protection: RollbackProtection::MajorityOnly,
@@ -88,6 +89,9 @@ fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     }
     if d.is_some_and(|d| d.admission.members.len() == 1) {
         note("single region: an attacker who is root on its host can test passwords offline");
+    }
+    if d.is_some() && !vault.can_verify_tokens() {
+        note("no issuer's keys younger than a day: this vault refuses every access token");
     }
     if d.is_some_and(|d| d.policy.development) {
         note("development policy: waits and key stretching are weaker than people need");

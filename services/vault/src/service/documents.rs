@@ -104,7 +104,9 @@ impl Vault {
         let policy = documents.policy.clone();
         let source = match &policy.jwks {
             JwksSource::Inline(json) => KeySource::Inline(json.clone()),
-            JwksSource::Url(url) => KeySource::Url(url.clone()),
+            JwksSource::Url(url) => {
+                KeySource::Url { url: url.clone(), ca_file: self.jwks_ca_file.clone() }
+            }
         };
         let ring = KeyRing::load(source).await?;
         let settings = Settings {
@@ -112,6 +114,7 @@ impl Vault {
             audience: policy.vault_audience.clone(),
             enrolment_claim: policy.enrolment_claim.clone(),
             leeway: LEEWAY,
+            max_age: Some(policy.token_max_age_ms / 1000),
         };
         let ring = self.put_tokens(Verifier::new(settings, ring));
         self.refresher.replace(ring, Refresh::default(), stop).await;

@@ -24,6 +24,7 @@ pub use person::Person;
 pub(crate) use person::Shown;
 pub(crate) use root::{HandOverError, SignError};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ pub struct Vault {
     random: Arc<dyn Random>,
     channel: ServerSettings,
     role: Arc<Identity>,
+    jwks_ca_file: Option<PathBuf>,
     boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
     /// The first document of the pair while the second is missing: (admission, policy), as signed.
@@ -103,6 +105,8 @@ pub struct Parts {
     pub channel: ServerSettings,
     /// The certificate for connections of ChatD and administrators.
     pub role: Arc<Identity>,
+    /// The authorities of the policy's JWKS, if not the public ones.
+    pub jwks_ca_file: Option<PathBuf>,
     /// The vault's metrics.
     pub metrics: Metrics,
     /// Observes requests and evaluations. [`crate::env::NoObserver`] in service.
@@ -124,6 +128,7 @@ impl Vault {
             random: parts.random.clone(),
             channel: parts.channel,
             role: parts.role,
+            jwks_ca_file: parts.jwks_ca_file,
             boot: Boot::new(parts.token, parts.random),
             documents: RwLock::new(None),
             half: Mutex::default(),
@@ -238,6 +243,11 @@ impl Vault {
 
     pub(crate) fn tokens(&self) -> Option<Arc<Verifier>> {
         self.tokens.read().clone()
+    }
+
+    /// True if this region can verify access tokens: it has a policy, and keys of its issuer younger than a day. Otherwise it counts as unable to evaluate.
+    pub(crate) fn can_verify_tokens(&self) -> bool {
+        self.tokens().is_some_and(|t| t.keys().is_fresh())
     }
 
     /// The token's capabilities. Probed once. The next call repeats a failed probe. The wait is short, so that the status still reports a

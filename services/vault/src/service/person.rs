@@ -63,8 +63,8 @@ impl Vault {
             return Err(bkv_tokens::TokenError::TooLong.into());
         }
         let verifier = self.tokens().ok_or(RegionError::NoVerifier)?;
-        let subject = verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
-        Ok(Person(subject))
+        let claims = verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
+        Ok(Person(claims.subject))
     }
 
     /// True if a token is valid here for `life` more seconds, without the leeway for clocks that differ. 0 asks whether it is valid now, with it.

@@ -82,7 +82,8 @@ mod tests {
         }
 
         fn source(&self) -> KeySource {
-            KeySource::Url(format!("https://{}/jwks.json", self.socket.local_addr().unwrap()))
+            let url = format!("https://{}/jwks.json", self.socket.local_addr().unwrap());
+            KeySource::Url { url, ca_file: None }
         }
 
         /// A ring whose first load this issuer has already counted.

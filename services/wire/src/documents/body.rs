@@ -10,6 +10,8 @@ use crate::proto::documents as p;
 
 const MAX_REGIONS: usize = bkv_core::bounds::REGIONS;
 const MAX_NAME: usize = 64;
+/// Under a minute, clocks that differ would refuse fresh tokens.
+const TOKEN_MAX_AGE_MS: std::ops::RangeInclusive<u64> = 60_000..=24 * 3_600_000;
 /// DER head of a P-256 SubjectPublicKeyInfo with an uncompressed point (RFC 5480).
 const P256_SPKI: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d,
@@ -78,6 +80,7 @@ pub fn write_policy(policy: &PolicyDraft) -> Result<Vec<u8>, DocumentError> {
         ksf_ceiling: ksf(&policy.ksf_ceiling),
         shards: u32::from(policy.shards),
         development: policy.development,
+        token_max_age_ms: policy.token_max_age_ms,
     }
     .encode_to_vec();
     read_policy(&body, Hash([0; 32]))?;
@@ -234,6 +237,12 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
             "below Argon2id with 19 MiB and one pass, which only a development policy may allow",
         ));
     }
+    if !TOKEN_MAX_AGE_MS.contains(&b.token_max_age_ms) {
+        return Err(field(
+            "token_max_age_ms",
+            format!("{}; one minute to 24 hours ({TOKEN_MAX_AGE_MS:?}) is possible", b.token_max_age_ms),
+        ));
+    }
     let shards = u16::try_from(b.shards).ok().filter(|s| (1..=256).contains(s));
     Ok(Policy {
         lineage: head.lineage,
@@ -259,5 +268,6 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
         shards: shards.ok_or_else(|| field("shards", format!("{}; 1 to 256 is possible", b.shards)))?,
         hash,
         development: b.development,
+        token_max_age_ms: b.token_max_age_ms,
     })
 }

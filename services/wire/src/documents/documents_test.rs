@@ -73,6 +73,7 @@ fn rules(lineage: Lineage) -> Policy {
         shards: 4,
         hash: Hash([0; 32]),
         development: false,
+        token_max_age_ms: 600_000,
     }
 }
 
@@ -161,7 +162,7 @@ fn every_rule_of_the_admission_list_names_its_field() {
 #[test]
 fn every_rule_of_the_policy_names_its_field() {
     let lineage = root(1, &[1]).lineage();
-    let breaks: [(&str, fn(&mut Policy)); 9] = [
+    let breaks: [(&str, fn(&mut Policy)); 11] = [
         ("vault_audience", |p| p.vault_audience = "chatd".into()),
         ("issuer", |p| p.issuer.clear()),
         ("jwks_url", |p| p.jwks = JwksSource::Url("http://plain.example/jwks".into())),
@@ -171,6 +172,8 @@ fn every_rule_of_the_policy_names_its_field() {
         ("ksf_floor", |p| p.ksf_floor.memory_kib = 1024),
         ("ksf_floor", |p| p.ksf_ceiling.passes = 2),
         ("shards", |p| p.shards = 0),
+        ("token_max_age_ms", |p| p.token_max_age_ms = 59_999),
+        ("token_max_age_ms", |p| p.token_max_age_ms = 86_400_001),
     ];
     for (name, change) in breaks {
         let mut p = rules(lineage);

@@ -186,6 +186,7 @@ fn policy(root: &Root, shards: u16) -> Policy {
         store_ms: 600_000,
         ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 9, lanes: 9 },
+        token_max_age_ms: 86_400_000,
         shards,
         hash: Hash([0; 32]),
         development: true,
