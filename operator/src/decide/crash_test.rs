@@ -101,7 +101,7 @@ impl World {
                 waits_ms: vec![0],
                 token_max_age_ms: 600_000,
                 shards: 4,
-                development: custody == Custody::InFleet,
+                development: false,
             },
             keys: true,
             journal: None,
@@ -120,16 +120,21 @@ impl World {
         }
     }
 
-    fn root_of(&self, seed: [u8; 32], fleet: &str) -> Root {
+    fn root_of(seed: [u8; 32], fleet: &str) -> Root {
         let fleet: [u8; 16] = hex::decode(fleet).unwrap().try_into().unwrap();
-        let development = self.custody == Custody::InFleet;
-        Root { keys: vec![key(seed).public()], threshold: 1, fleet: FleetId(fleet), era: Era(1), development }
+        Root {
+            keys: vec![key(seed).public()],
+            threshold: 1,
+            fleet: FleetId(fleet),
+            era: Era(1),
+            development: false,
+        }
     }
 
     /// The fingerprint that a vault with this root reports.
     fn print(&self, seed: [u8; 32]) -> String {
         let fleet = self.journal.as_ref().map_or_else(|| "00".repeat(16), |j| j.fleet.clone());
-        fingerprint("root", &self.root_of(seed, &fleet).encode())
+        fingerprint("root", &Self::root_of(seed, &fleet).encode())
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -172,7 +177,7 @@ impl World {
             new_id: hex::encode([self.ids; 16]),
             root: self.root.clone(),
             given_root: (self.custody == Custody::Offline)
-                .then(|| self.root_of(PEOPLE, &"0d".repeat(16)).encode()),
+                .then(|| Self::root_of(PEOPLE, &"0d".repeat(16)).encode()),
             documents: self.documents.clone(),
             given: self.given.clone(),
             requested: self.requested,
@@ -231,7 +236,7 @@ impl World {
             Action::PublishRoot { region } => {
                 let fleet = self.journal.as_ref().unwrap().fleet.clone();
                 let seed = self.vaults[region].root.unwrap();
-                self.root.get_or_insert(self.root_of(seed, &fleet).encode());
+                self.root.get_or_insert(Self::root_of(seed, &fleet).encode());
             }
             Action::PublishGivenRoot(bytes) => {
                 self.root.get_or_insert(bytes.clone());

@@ -10,6 +10,7 @@ mod documents;
 pub mod draft;
 mod problem;
 mod root;
+pub mod shown;
 mod status;
 mod token;
 

@@ -250,13 +250,16 @@ pub(crate) enum CeremonyCommand {
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
     },
-    /// Show the contents of a document, with the fingerprints to compare aloud.
+    /// Show every field of a document, with the fingerprints to compare aloud.
     Show {
         /// A document, signed or not.
         document: PathBuf,
         /// The root file, to check the signatures against.
         #[arg(long, value_name = "FILE")]
         root: Option<PathBuf>,
+        /// The signed document before this one, to show what differs.
+        #[arg(long, value_name = "FILE")]
+        previous: Option<PathBuf>,
     },
     /// Sign an admission list or a policy.
     Sign {
@@ -268,6 +271,9 @@ pub(crate) enum CeremonyCommand {
         /// The root file. A document of another fleet is refused.
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
+        /// The signed document before this one, which the root must have signed. Shows what differs.
+        #[arg(long, value_name = "FILE")]
+        previous: Option<PathBuf>,
         /// Where the signed document goes.
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,

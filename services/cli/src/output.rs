@@ -53,6 +53,11 @@ impl Output {
     }
 }
 
+/// Writes what a person is asked to confirm. It is no method of [`Output`], because `--quiet` must not drop it: nobody confirms what is not shown.
+pub(crate) fn show_before_confirming(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// A JSON object from pairs.
 pub(crate) fn facts<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()

@@ -23,6 +23,10 @@ fn now() -> u64 {
 
 /// A policy like the one of `bkv dev`.
 fn policy(fleet: &Fleet, root: &Root, number: u64) -> Policy {
+    policy_of(fs::read_to_string(fleet.dir().join("issuer/jwks.json")).unwrap(), root, number)
+}
+
+fn policy_of(jwks: String, root: &Root, number: u64) -> Policy {
     Policy {
         lineage: root.lineage(),
         era: root.era,
@@ -32,7 +36,7 @@ fn policy(fleet: &Fleet, root: &Root, number: u64) -> Policy {
         issuer: "https://issuer.bkv.localhost".into(),
         vault_audience: "bkv-vault".into(),
         chatd_audience: "bkv-chatd".into(),
-        jwks: JwksSource::Inline(fs::read_to_string(fleet.dir().join("issuer/jwks.json")).unwrap()),
+        jwks: JwksSource::Inline(jwks),
         enrolment_claim: None,
         attempts: AttemptPolicy {
             max: 10,
@@ -47,7 +51,7 @@ fn policy(fleet: &Fleet, root: &Root, number: u64) -> Policy {
         token_max_age_ms: 600_000,
         shards: 4,
         hash: Hash([0; 32]),
-        development: true,
+        development: root.development,
     }
 }
 
@@ -127,6 +131,70 @@ fn a_root_is_made_once_and_its_key_is_for_its_owner_only() {
     assert!(!table.path("new.key").exists(), "half a root was left");
 }
 
+/// The person confirms what `--quiet` must not hide.
+#[test]
+fn s56_quiet_still_shows_what_is_signed() {
+    let table = Table::new();
+    let (key, root) = table.root("root");
+    let policy = policy_of(r#"{"keys":[]}"#.into(), &read_root(Path::new(&root)), 1);
+    let paper = table.put("policy", &document(&policy));
+    let sign = ["ceremony", "sign", &paper, "--key", &key, "--root", &root, "--output", &table.at("signed")];
+    let mut quiet = vec!["--quiet"];
+    quiet.extend(sign);
+    let mut t = Terminal::bkv(&quiet);
+    t.sees("issuer: \"https://issuer.bkv.localhost\"");
+    t.sees("ksf_floor: Argon2id, 19456 KiB, passes 2, lanes 1");
+    t.sees("fingerprint ");
+    t.answer("[y/N] ", "n");
+    t.end().expect(2, &["not confirmed"]);
+}
+
+/// S56: an edit of the resource reaches the holders of the root as one changed line.
+#[test]
+fn s56_what_differs_from_the_document_before_is_shown() {
+    let table = Table::new();
+    let (key, root) = table.root("root");
+    let pinned = read_root(Path::new(&root));
+    let first = policy_of(r#"{"keys":[]}"#.into(), &pinned, 1);
+    let mut second = policy_of(r#"{"keys":[]}"#.into(), &pinned, 2);
+    (second.not_before, second.not_after) = (first.not_before, first.not_after);
+    second.jwks = JwksSource::Url("https://evil.example/jwks".into());
+    let before = table.put("first", &document(&first));
+    table.sign(&before, &key, &root, "first.signed").expect(0);
+    let paper = table.put("second", &document(&second));
+    let shown = bkv(["ceremony", "show", &paper, "--root", &root, "--previous", &table.at("first.signed")]);
+    let shown = shown.expect(0);
+    let changes: Vec<&str> =
+        shown.json["document"]["changes"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    assert!(changes[0] == "number: was 1, is 2" && changes.len() == 2, "{changes:?}");
+    assert!(changes[1].ends_with("is URL \"https://evil.example/jwks\""), "{changes:?}");
+    let sign = |paper: &str, previous: &str| {
+        bkv([
+            "ceremony",
+            "sign",
+            paper,
+            "--key",
+            &key,
+            "--root",
+            &root,
+            "--output",
+            &table.at("signed"),
+            "--previous",
+            previous,
+            "--yes",
+        ])
+    };
+    // A document that the root did not sign tells nothing about what is in force.
+    assert!(words(&sign(&paper, &paper).expect(65)).contains("0 valid root signatures"));
+    // The number of shards never changes, and numbers grow.
+    second.shards += 1;
+    let other = table.put("shards", &document(&second));
+    assert!(words(&sign(&other, &table.at("first.signed")).expect(65)).contains("`shards`: was 4, is 5"));
+    assert!(words(&sign(&before, &table.at("first.signed")).expect(65)).contains("higher number"));
+    assert!(!table.path("signed").exists());
+    sign(&paper, &table.at("first.signed")).expect(0);
+}
+
 /// The command runs in a network namespace without any interface.
 #[test]
 fn the_ceremony_needs_no_network() {
@@ -193,6 +261,11 @@ fn documents_that_must_not_be_signed_are_refused_with_a_message() {
         let answer = table.sign(&table.put(name, &bytes), &key, &root, "x").expect(65);
         assert!(!words(&answer).is_empty());
     }
+    // Only a development root allows a development policy.
+    let mut weak = policy(&fleet, &pinned, 2);
+    weak.development = true;
+    let answer = table.sign(&table.put("weak", &document(&weak)), &key, &root, "x").expect(65);
+    assert!(words(&answer).contains("`development`"), "{answer:?}");
     // A field that every vault would refuse.
     let mut senseless = policy(&fleet, &pinned, 2);
     senseless.attempts.max = 0;

@@ -3,15 +3,18 @@
 use std::fs;
 use std::path::Path;
 
+use bkv_admin_api::shown;
 use bkv_core::id::{Era, FleetId};
-use bkv_wire::documents::{self, Kind, Root, RootKey, add_signature, fingerprint};
+use bkv_wire::documents::{
+    self, Content, DocumentError, Kind, Root, RootKey, Shown, add_signature, fingerprint,
+};
 use rand::RngCore as _;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::args::CeremonyCommand;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::{Output, facts};
+use crate::output::{Output, facts, show_before_confirming};
 use crate::secret_input;
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {
@@ -53,47 +56,74 @@ fn root_of(path: &Path) -> Outcome<Root> {
     Root::decode(&read(path)?).map_err(|e| config(path, e))
 }
 
-/// The kind and content of a document.
-fn describe(document: &[u8], root: Option<&Root>) -> Outcome<(Kind, String, serde_json::Value)> {
-    let shown = documents::show(document).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
-    let mut lines: Vec<String> = Vec::new();
-    let value = match &shown.content {
-        documents::Content::Admission(a) => {
-            lines.push(format!(
-                "admission list {} · threshold {} of {}",
-                a.number,
-                a.threshold,
-                a.members.len()
-            ));
-            for m in &a.members {
-                lines.push(format!("  slot {} {:<16} node {}", m.slot, m.region, m.node));
-                lines.push(format!("    identity {}", fingerprint("identity", &m.identity)));
-                lines.push(format!("    delivery {}", fingerprint("delivery", &m.delivery)));
-            }
-            json!({ "kind": "admission", "number": a.number, "regions": a.members.iter().map(|m| m.region.clone()).collect::<Vec<_>>() })
-        }
-        documents::Content::Policy(p) => {
-            let a = &p.attempts;
-            lines.push(format!(
-                "policy {} · issuer {} · {} tries, locked after {} failures in all",
-                p.number, p.issuer, a.max, a.lifetime_failures
-            ));
-            lines.push(format!("  waits {:?} ms", a.waits_ms));
-            json!({ "kind": "policy", "number": p.number, "issuer": p.issuer, "max": p.attempts.max })
-        }
-    };
-    let good = root.map(|root| {
-        let good = match shown.kind {
-            Kind::Admission => documents::admission(root, document, None).map(|_| ()),
-            Kind::Policy => documents::policy(root, document, None).map(|_| ()),
-        };
-        match good {
-            Ok(()) => "; good under this root".to_owned(),
-            Err(e) => format!("; not good under this root: {e}"),
-        }
+fn damaged(path: &Path, e: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Damaged, format!("{}: {e}", path.display()))
+}
+
+/// Whether enough keys of the root have signed.
+fn good_under(root: &Root, kind: Kind, document: &[u8]) -> Result<(), DocumentError> {
+    match kind {
+        Kind::Admission => documents::admission(root, document, None).map(drop),
+        Kind::Policy => documents::policy(root, document, None).map(drop),
+    }
+}
+
+/// The document before `new`. With a root it must be good under it: compared with a document that an attacker made up, a new one has no differences.
+fn previous_of(new: &Shown, path: &Path, root: Option<&Root>) -> Outcome<Content> {
+    let bytes = read(path)?;
+    let previous = documents::show(&bytes).map_err(|e| damaged(path, e))?;
+    if previous.kind != new.kind {
+        return Err(Failure::new(
+            Exit::Damaged,
+            format!("{} is of kind `{}`, not `{}`", path.display(), previous.kind.name(), new.kind.name()),
+        )
+        .remedy("Give the document of the same kind that is in force."));
+    }
+    if let Some(root) = root {
+        good_under(root, new.kind, &bytes).map_err(|e| {
+            damaged(path, e).remedy("Give the signed document that is in force. Nothing was written.")
+        })?;
+    }
+    Ok(previous.content)
+}
+
+/// All that is in a document, as text and for programs.
+fn describe(shown: &Shown, previous: Option<&Content>, verdict: &str) -> (String, serde_json::Value) {
+    let mut lines = vec![shown::text(shown, previous)];
+    if previous.is_none() && shown.content.number() > 1 {
+        lines.push(
+            "To see what differs from the document in force, add --previous with that document.".into(),
+        );
+    }
+    lines.push(format!("signed by {} key(s){verdict}", shown.signatures));
+    let fields: serde_json::Map<_, _> =
+        shown::fields(&shown.content).into_iter().map(|f| (f.name, f.value.into())).collect();
+    let value = json!({
+        "kind": shown.kind.name(), "number": shown.content.number(), "fields": fields,
+        "fingerprint": shown::body_fingerprint(shown),
+        "changes": previous.map(|p| shown::changes(p, &shown.content)),
     });
-    lines.push(format!("  signed by {} key(s){}", shown.signatures, good.unwrap_or_default()));
-    Ok((shown.kind, lines.join("\n"), value))
+    (lines.join("\n"), value)
+}
+
+/// Refuses what no vault would install after `previous`.
+fn check_successor(previous: &Content, new: &Content) -> Outcome {
+    let refused =
+        |why: String| Failure::new(Exit::Damaged, why).remedy("Write a new document. Nothing was written.");
+    if new.number() <= previous.number() {
+        return Err(refused(format!(
+            "the previous document has number {}, so this one needs a higher number than {}",
+            previous.number(),
+            new.number()
+        )));
+    }
+    match (previous, new) {
+        (Content::Policy(old), Content::Policy(new)) if old.shards != new.shards => Err(refused(format!(
+            "field `shards`: was {}, is {}, but the number of shards never changes",
+            old.shards, new.shards
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
@@ -110,43 +140,42 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
                 facts([("fingerprint", print.into()), ("fleet", made.fleet.to_string().into())]),
             );
         }
-        CeremonyCommand::Show { document, root } => {
+        CeremonyCommand::Show { document, root, previous } => {
             let root = root.as_deref().map(root_of).transpose()?;
-            let (_, text, value) = describe(&read(&document)?, root.as_ref())?;
+            let bytes = read(&document)?;
+            let shown = documents::show_to_sign(&bytes).map_err(|e| damaged(&document, e))?;
+            let previous = previous.map(|path| previous_of(&shown, &path, root.as_ref())).transpose()?;
+            let verdict = match root.map(|root| good_under(&root, shown.kind, &bytes)) {
+                None => String::new(),
+                Some(Ok(())) => "; good under this root".to_owned(),
+                Some(Err(e)) => format!("; not good under this root: {e}"),
+            };
+            let (text, value) = describe(&shown, previous.as_ref(), &verdict);
             out.result(&text, facts([("document", value)]));
         }
-        CeremonyCommand::Sign { document, key, root, output, yes } => {
+        CeremonyCommand::Sign { document, key, root, previous, output, yes } => {
             let root = root_of(&root)?;
             let bytes = read(&document)?;
-            let (kind, text, _) = describe(&bytes, None)?;
-            let seed = Zeroizing::new(read(&key)?);
-            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(
-                seed.as_slice()
-                    .try_into()
-                    .map_err(|_| config(&key, "not a root key from `bkv ceremony root`"))?,
-            );
-            let key = RootKey::from_seed(&seed);
-            if !root.keys.contains(&key.public()) {
-                return Err(Failure::new(Exit::WrongKey, "this key is not one of the root's")
-                    .remedy("Use the key that belongs to this root file."));
+            let shown = documents::show_to_sign(&bytes).map_err(|e| damaged(&document, e))?;
+            let key = key_of(&key, &root)?;
+            let previous = previous.map(|path| previous_of(&shown, &path, Some(&root))).transpose()?;
+            if let Some(previous) = &previous {
+                check_successor(previous, &shown.content)?;
             }
-            out.note(&text);
-            if !yes && !secret_input::confirm("Compare the fingerprints with what each vault shows. Sign?") {
+            show_before_confirming(&describe(&shown, previous.as_ref(), "").0);
+            if !yes
+                && !secret_input::confirm(
+                    "Compare each field, and the fingerprints with what each vault shows. Sign?",
+                )
+            {
                 return Err(Failure::new(Exit::Usage, "not confirmed")
                     .remedy("Add --yes to sign without being asked."));
             }
-            let signed =
-                add_signature(kind, &bytes, &key).map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
+            let signed = add_signature(shown.kind, &bytes, &key)
+                .map_err(|e| Failure::new(Exit::Damaged, e.to_string()))?;
             // Do not sign a document that this root would refuse, such as another fleet's.
-            let checked = match kind {
-                Kind::Admission => {
-                    documents::admission(&Root { threshold: 1, ..root.clone() }, &signed, None).map(|_| ())
-                }
-                Kind::Policy => {
-                    documents::policy(&Root { threshold: 1, ..root.clone() }, &signed, None).map(|_| ())
-                }
-            };
-            checked.map_err(|e| Failure::new(Exit::Damaged, e.to_string()).remedy("Nothing was written."))?;
+            good_under(&Root { threshold: 1, ..root }, shown.kind, &signed)
+                .map_err(|e| Failure::new(Exit::Damaged, e.to_string()).remedy("Nothing was written."))?;
             write_new(&output, &signed, 0o644)?;
             out.result(
                 &format!("Signed: {}", output.display()),
@@ -155,4 +184,18 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The root's private key in this file.
+fn key_of(path: &Path, root: &Root) -> Outcome<RootKey> {
+    let seed = Zeroizing::new(read(path)?);
+    let seed: Zeroizing<[u8; 32]> = Zeroizing::new(
+        seed.as_slice().try_into().map_err(|_| config(path, "not a root key from `bkv ceremony root`"))?,
+    );
+    let key = RootKey::from_seed(&seed);
+    if root.keys.contains(&key.public()) {
+        return Ok(key);
+    }
+    Err(Failure::new(Exit::WrongKey, "this key is not one of the root's")
+        .remedy("Use the key that belongs to this root file."))
 }

@@ -16,9 +16,6 @@ pub(super) async fn init(State(s): State<Shared>) -> Result<Json<FleetMade>, Ref
             MakeFleetError::NoDocuments => {
                 (StatusCode::CONFLICT, "documents", "POST admission list and policy first")
             }
-            MakeFleetError::Shards { .. } => {
-                (StatusCode::CONFLICT, "shards", "set the same number in both; it can't change afterwards")
-            }
             MakeFleetError::Raft(_) | MakeFleetError::Outcome { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "raft",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::command::{Command, NewDocuments};
-use bkv_core::document::{Documents, JwksSource};
+use bkv_core::document::{Documents, JwksSource, Policy};
 use bkv_core::id::Time;
 use bkv_hsm::TokenError;
 use bkv_tokens::{KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};
@@ -36,6 +36,16 @@ pub enum DocumentsError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another number of shards would send people to shards where they have no key, and they would register anew.
+    #[error(
+        "field `shards`: the policy has {policy} shards, vault.toml has {configured}: both must have the same number, which never changes"
+    )]
+    Shards {
+        /// In the policy.
+        policy: u16,
+        /// In vault.toml.
+        configured: usize,
+    },
     /// The issuer's keys can't be used.
     #[error("the policy's signing keys: {0}")]
     Keys(#[from] KeysError),
@@ -51,6 +61,7 @@ impl Vault {
         if let (Some(a), Some(p)) = (admission, policy) {
             // Expired documents stay in force until newer ones arrive: an old list is better than none. Clients check the dates themselves.
             let documents = documents::bundle(&self.root, &a, &p, None)?;
+            self.check_shards(&documents.policy)?;
             self.obey(documents, stop).await?;
         }
         Ok(())
@@ -77,6 +88,7 @@ impl Vault {
                 let policy = documents::policy(&self.root, &signed, Some(now))?;
                 let seen = known.map_or(0, |k| k.policy.number);
                 newer(kind, seen, policy.number)?;
+                self.check_shards(&policy)?;
                 policy.number
             }
         };
@@ -100,13 +112,19 @@ impl Vault {
         Ok(number)
     }
 
+    fn check_shards(&self, policy: &Policy) -> Result<(), DocumentsError> {
+        let configured = self.node.replicas().len();
+        if usize::from(policy.shards) == configured {
+            return Ok(());
+        }
+        Err(DocumentsError::Shards { policy: policy.shards, configured })
+    }
+
     async fn obey(&self, documents: Documents, stop: &CancellationToken) -> Result<(), DocumentsError> {
         let policy = documents.policy.clone();
         let source = match &policy.jwks {
             JwksSource::Inline(json) => KeySource::Inline(json.clone()),
-            JwksSource::Url(url) => {
-                KeySource::Url { url: url.clone(), ca_file: self.jwks_ca_file.clone() }
-            }
+            JwksSource::Url(url) => KeySource::Url { url: url.clone(), ca_file: self.jwks_ca_file.clone() },
         };
         let ring = KeyRing::load(source).await?;
         let settings = Settings {

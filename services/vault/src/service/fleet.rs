@@ -22,8 +22,6 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(crate) enum MakeFleetError {
     #[error("no admission list and policy are in force yet")]
     NoDocuments,
-    #[error("the policy has {policy} shards, this vault's configuration has {configured}")]
-    Shards { policy: u16, configured: usize },
     #[error(transparent)]
     Raft(#[from] ProposeError),
     #[error("shard {shard}: {outcome:?}")]
@@ -36,12 +34,6 @@ impl Vault {
         let installed = self.documents().ok_or(MakeFleetError::NoDocuments)?;
         let documents = &installed.documents;
         let replicas = self.node.replicas();
-        if usize::from(documents.policy.shards) != replicas.len() {
-            return Err(MakeFleetError::Shards {
-                policy: documents.policy.shards,
-                configured: replicas.len(),
-            });
-        }
         let deadline = Instant::now() + DEADLINE;
         for replica in replicas {
             replica.initialize(deadline).await?;

@@ -24,6 +24,10 @@ pub(crate) enum SignError {
     TooFar { kind: &'static str, seen: u64, got: u64 },
     #[error("the {0} would be in force for more than two years")]
     TooLong(&'static str),
+    #[error(
+        "field `shards`: the policy has {got} shards, this fleet has {now}, and the number never changes"
+    )]
+    Shards { now: usize, got: u16 },
 }
 
 /// Document numbers only grow. Sign no number far ahead: with `u64::MAX` no later document could be signed.
@@ -58,7 +62,7 @@ impl Vault {
     /// mistakes. They don't stop a malicious administrator.
     pub(crate) fn sign_document(&self, kind: Kind, unsigned: &[u8]) -> Result<Vec<u8>, SignError> {
         let key = self.custody.key().ok_or(SignError::NotHeld)?;
-        let shown = documents::show(unsigned)?;
+        let shown = documents::show_to_sign(unsigned)?;
         if shown.signatures != 0 {
             return Err(SignError::Signed(shown.signatures));
         }
@@ -70,7 +74,13 @@ impl Vault {
         }
         let (got, ends) = match &shown.content {
             Content::Admission(a) => (a.number, a.not_after.0),
-            Content::Policy(p) => (p.number, p.not_after.0),
+            Content::Policy(p) => {
+                let now = self.node.replicas().len();
+                if usize::from(p.shards) != now {
+                    return Err(SignError::Shards { now, got: p.shards });
+                }
+                (p.number, p.not_after.0)
+            }
         };
         if ends > self.clock.now_ms().saturating_add(LONGEST_MS) {
             return Err(SignError::TooLong(kind.name()));

@@ -9,7 +9,8 @@ use super::error::{DocumentError, field};
 use crate::proto::documents as p;
 
 const MAX_REGIONS: usize = bkv_core::bounds::REGIONS;
-const MAX_NAME: usize = 64;
+/// The longest name of a region. It is a label of DNS names.
+const MAX_NAME: usize = 63;
 /// Under a minute, clocks that differ would refuse fresh tokens.
 const TOKEN_MAX_AGE_MS: std::ops::RangeInclusive<u64> = 60_000..=24 * 3_600_000;
 /// DER head of a P-256 SubjectPublicKeyInfo with an uncompressed point (RFC 5480).
@@ -87,6 +88,22 @@ pub fn write_policy(policy: &PolicyDraft) -> Result<Vec<u8>, DocumentError> {
     Ok(body)
 }
 
+const fn is_of_region(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')
+}
+
+/// Refuses everything but printable ASCII. With control characters in a name, an attacker could repaint a terminal and so show the person who signs another
+/// fingerprint than the document has. Other alphabets have letters that look like ours.
+fn printable(name: &'static str, text: &str) -> Result<(), DocumentError> {
+    match text.chars().position(|c| !matches!(c, ' '..='~')) {
+        None => Ok(()),
+        Some(at) => Err(field(
+            name,
+            format!("character {} is not printable ASCII; write the document again without it", at + 1),
+        )),
+    }
+}
+
 struct Head {
     lineage: Lineage,
     era: Era,
@@ -126,8 +143,11 @@ pub(super) fn read_admission(body: &[u8], hash: Hash) -> Result<Admission, Docum
     let mut members: Vec<Member> = Vec::with_capacity(n);
     for (i, m) in a.members.into_iter().enumerate() {
         let at = |what: &str| format!("members[{i}].{what}");
-        if m.region.is_empty() || m.region.len() > MAX_NAME {
-            return Err(field(at("region"), format!("1 to {MAX_NAME} characters")));
+        if !(1..=MAX_NAME).contains(&m.region.len()) || !m.region.bytes().all(is_of_region) {
+            return Err(field(
+                at("region"),
+                format!("1 to {MAX_NAME} of the characters a-z, 0-9 and -; rename the region"),
+            ));
         }
         // Slots are x-coordinates of the shared OPRF key. The share at 0 would be the key itself. A share at a gap or a double could not be combined.
         if usize::try_from(m.slot).ok() != Some(i + 1) {
@@ -193,6 +213,16 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
         if v.is_empty() || v.len() > 512 {
             return Err(field(name, "1 to 512 characters"));
         }
+        printable(name, v)?;
+    }
+    printable("enrolment_claim", &b.enrolment_claim)?;
+    match &b.jwks {
+        // It is JSON, which people format. It is not shown as it is: only its keys are.
+        Some(p::policy::Jwks::JwksInline(json)) => {
+            printable("jwks_inline", &json.replace(['\t', '\n', '\r'], " "))?;
+        }
+        Some(p::policy::Jwks::JwksUrl(url)) => printable("jwks_url", url)?,
+        None => {}
     }
     // ChatD sees the token for ChatD's audience, so the vault must not accept that audience.
     if b.vault_audience == b.chatd_audience {

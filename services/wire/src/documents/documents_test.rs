@@ -185,6 +185,53 @@ fn every_rule_of_the_policy_names_its_field() {
     }
 }
 
+/// An offline root's policy that says `development` would drop the floor of key stretching: passwords would be unstretched for whoever has the data of
+/// t regions later.
+#[test]
+fn s56_a_development_policy_needs_a_development_root() {
+    let root = root(1, &[1]);
+    let mut rules = rules(root.lineage());
+    rules.development = true;
+    rules.ksf_floor = KsfParams { memory_kib: 8, passes: 1, lanes: 1 };
+    let document = signed(Kind::Policy, write_policy(&rules).unwrap(), &[1]);
+    let list = signed(Kind::Admission, write_admission(&list(root.lineage())).unwrap(), &[1]);
+    for refused in [policy(&root, &document, None).err(), bundle(&root, &list, &document, None).err()] {
+        assert!(matches!(refused, Some(DocumentError::Field { field, .. }) if field == "development"));
+    }
+    let development = Root { development: true, ..root };
+    assert!(policy(&development, &document, None).unwrap().development);
+}
+
+/// S56: a field that this version does not know can't be shown, so it is not signed.
+#[test]
+fn s56_a_document_with_unknown_fields_is_not_signed() {
+    let lineage = root(1, &[1]).lineage();
+    for (kind, body) in [
+        (Kind::Policy, write_policy(&rules(lineage)).unwrap()),
+        (Kind::Admission, write_admission(&list(lineage)).unwrap()),
+    ] {
+        assert!(show_to_sign(&unsigned(kind, body.clone())).is_ok());
+        // Field 99, varint 1; and a repeated known field, of which the last one counts.
+        for tail in [&[0x98, 0x06, 0x01][..], &body] {
+            let more = unsigned(kind, [&body, tail].concat());
+            assert!(show_to_sign(&more).is_err(), "{kind:?}");
+        }
+        let more = unsigned(kind, [&body[..], &[0x98, 0x06, 0x01]].concat());
+        assert!(
+            show(&more).is_ok()
+                && show_to_sign(&more).err() == Some(DocumentError::NotWhole { kind: kind.name() })
+        );
+    }
+}
+
+#[test]
+fn s56_an_unknown_kind_reaches_no_terminal_raw() {
+    let mut doc = p::SignedDocument::decode(&unsigned(Kind::Policy, vec![])[..]).unwrap();
+    doc.kind = "\u{1b}[2J".into();
+    let error = show(&doc.encode_to_vec()).unwrap_err().to_string();
+    assert!(error.chars().all(|c| matches!(c, ' '..='~')), "{error}");
+}
+
 proptest! {
     #[test]
     fn s38_arbitrary_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -29,6 +29,14 @@ pub enum DocumentError {
         /// The document's kind.
         got: String,
     },
+    /// The body has more in it than this version reads.
+    #[error(
+        "the {kind} has fields that this version does not know, so they can't be shown: use a `bkv` of the version that wrote it"
+    )]
+    NotWhole {
+        /// Which document.
+        kind: &'static str,
+    },
     /// Too few valid signatures by distinct root keys.
     #[error(
         "the {kind} has {got} valid root signatures, but {want} are needed: sign it with `bkv ceremony sign`"

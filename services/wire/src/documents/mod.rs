@@ -14,7 +14,7 @@ pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
 pub use error::DocumentError;
 pub use handover::{HandoverError, open_root, seal_root};
 pub use root::Root;
-pub use show::{Content, Shown, show};
+pub use show::{Content, Shown, show, show_to_sign};
 pub use signing::{RootKey, add_signature, fingerprint, unsigned};
 
 use bkv_core::document::{Admission, Documents, Policy};
@@ -64,6 +64,13 @@ pub fn policy(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Policy, Do
     let body = verified(root, Kind::Policy, signed)?;
     let policy = body::read_policy(&body, tagged("bkv/document-hash/1", &[signed]))?;
     belongs(root, Kind::Policy, &policy.lineage, policy.era, policy.not_before, policy.not_after, at)?;
+    // A development policy has no floor for key stretching. Clients of every other fleet rely on that floor.
+    if policy.development && !root.development {
+        return Err(error::field(
+            "development",
+            "only a development root allows it; write the policy again without it",
+        ));
+    }
     Ok(policy)
 }
 
@@ -89,7 +96,7 @@ fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, Docu
     let doc = p::SignedDocument::decode(signed)
         .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
     if doc.kind != kind.name() {
-        return Err(DocumentError::Kind { want: kind.name(), got: doc.kind.chars().take(32).collect() });
+        return Err(DocumentError::Kind { want: kind.name(), got: kind_for_people(&doc.kind) });
     }
     let message = statement(kind, &doc.body);
     // Count distinct keys only: two copies of one key's signature must not count as two.
@@ -111,6 +118,11 @@ fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, Docu
         return Err(DocumentError::Signatures { kind: kind.name(), want: root.threshold, got: good.len() });
     }
     Ok(doc.body)
+}
+
+/// The kind that a document names, for an error that reaches a terminal.
+fn kind_for_people(kind: &str) -> String {
+    kind.chars().take(32).flat_map(char::escape_default).collect()
 }
 
 fn belongs(

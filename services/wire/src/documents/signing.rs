@@ -7,7 +7,7 @@ use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::error::DocumentError;
-use super::{Kind, statement};
+use super::{Kind, kind_for_people, statement};
 use crate::proto::documents as p;
 
 /// A root's private key. Wiped when dropped. `Debug` does not show it.
@@ -53,7 +53,7 @@ pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u
     let mut doc = p::SignedDocument::decode(document)
         .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
     if doc.kind != kind.name() {
-        return Err(DocumentError::Kind { want: kind.name(), got: doc.kind.chars().take(32).collect() });
+        return Err(DocumentError::Kind { want: kind.name(), got: kind_for_people(&doc.kind) });
     }
     let public = key.public();
     doc.signatures.retain(|s| s.key[..] != public.0);

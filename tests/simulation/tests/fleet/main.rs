@@ -11,6 +11,7 @@ mod faults;
 mod flood;
 mod persons;
 mod repetition;
+mod shards;
 mod unverified;
 
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         persons::s46_no_region_evaluates_without_the_persons_token,
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
+        shards::s47_a_policy_with_another_number_of_shards_is_refused,
         unverified::s24_a_quarantined_region_neither_evaluates_nor_attests_nor_acknowledges,
     ];
     Harness { prepare: Box::new(token::prepare), deadline: token::deadline(), skip: token::missing() }

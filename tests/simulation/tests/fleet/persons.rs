@@ -10,7 +10,7 @@ use bkv_core::statement;
 use bkv_simulation::documents::VAULT_AUDIENCE;
 use bkv_simulation::raw_client::{self, RawClient};
 use bkv_simulation::{Options, Simulation, soon};
-use bkv_tokens::dev::{Claims, DevIssuer};
+use bkv_tokens::dev::{DevClaims, DevIssuer};
 use bkv_vault::peer::Body;
 use bkv_wire::proto::inner as i;
 use bkv_wire::proto::inner::missing_region::Reason;
@@ -114,7 +114,7 @@ pub(crate) async fn s46_no_region_evaluates_without_the_persons_token(dir: PathB
     sim.witness.take_evaluations();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let of_anna =
-        |audience, now, lifetime| Claims { subject: ANNA, audience, now, lifetime, enrolment: None };
+        |audience, now, lifetime| DevClaims { subject: ANNA, audience, now, lifetime, enrolment: None };
     let forged = DevIssuer::generate(sim.issuer.issuer()).unwrap();
     for (what, token, why) in [
         ("none", String::new(), Reason::Token),
@@ -141,8 +141,13 @@ pub(crate) async fn s11_a_token_that_ends_soon_begins_nothing(dir: PathBuf) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let transport = sim.transport(ANNA);
     for (life, begins) in [(20, false), (300, true)] {
-        let claims =
-            Claims { subject: ANNA, audience: VAULT_AUDIENCE, now: now(), lifetime: life, enrolment: None };
+        let claims = DevClaims {
+            subject: ANNA,
+            audience: VAULT_AUDIENCE,
+            now: now(),
+            lifetime: life,
+            enrolment: None,
+        };
         let token = sim.issuer.sign(&claims);
         let mut raw = RawClient::open_with(&sim, token, &transport).await.unwrap();
         let answer = raw.ask(raw_client::begin(GUESS, raw_client::blinded("a guess"))).await.unwrap();
