@@ -1,0 +1,156 @@
+//! Runs a vault from its configuration to its end: opens the token and the store, serves, stops.
+
+mod error;
+mod opening;
+
+pub use error::RunError;
+pub use opening::{EPOCH, TokenKeys, delivery_key};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_config::vault::Config;
+use bkv_hsm::Token;
+use bkv_mtls::{Identity, Role, ServerRole};
+use bkv_net::Tasks;
+use bkv_wire::channel::ServerSettings;
+use bkv_wire::verifier::WireVerifier;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::opening::{open_store, open_token, role};
+use crate::chores::chores;
+use crate::keeper::TokenKeeper;
+use crate::metrics::Metrics;
+use crate::replica::{Env, Node, NodeConfig};
+use crate::root::{Custody, FirstStart, RootFile};
+use crate::service::{Parts, Vault};
+use crate::store::Store;
+use crate::{admin, health, relay};
+
+pub use crate::root::RootError;
+
+/// How long the tasks of sessions and connections may take to end. What still runs then is logged.
+const END: Duration = Duration::from_secs(5);
+/// How long this vault waits for another leader before it ends anyway.
+const STEP_DOWN: Duration = Duration::from_secs(2);
+/// Time between checks for changed certificate files.
+const RELOAD: Duration = Duration::from_secs(5);
+
+/// Runs until `stop` or until the vault can't go on, then ends all parts in order.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
+    let make_root = config.make_root;
+    // Read the root before the token is used: most mistakes in the configuration show here.
+    let root_file = RootFile::read(&config.root, make_root.is_some())?;
+    let role = role(&config)?;
+    let first = FirstStart::of(&config.data);
+    let token = open_token(&config, &first, make_root.is_some() && root_file.found.is_none()).await?;
+    let env = Env::default();
+    let (store, custody) = open_store(&config, &token, &env, root_file, make_root, &first).await?;
+    let vault = assemble(&config, token, env.clone(), store, custody, role).await?;
+    let tasks = Tasks::default();
+    let served = serve(&vault, &config, &env, &stop, &tasks).await;
+    let fatal = match served {
+        Ok(()) => tokio::select! {
+            () = stop.cancelled() => None,
+            why = vault.node().fatal() => Some(RunError::Fatal(why)),
+        },
+        Err(error) => Some(error),
+    };
+    end(vault, &stop, &tasks).await;
+    fatal.map_or(Ok(()), Err)
+}
+
+async fn assemble(
+    config: &Config,
+    token: Token,
+    env: Env,
+    store: Store,
+    custody: Custody,
+    role: Arc<Identity>,
+) -> Result<Arc<Vault>, RunError> {
+    let key = token.rustls_certified_key()?;
+    let keeper = Arc::new(TokenKeeper::new(token.clone(), env.random.clone()));
+    let (data, peers) = (config.data.clone(), config.peers.clone());
+    let mut node_config = NodeConfig::new(data, config.listen.peer, peers, config.shards);
+    (node_config.raft, node_config.volume) = (config.raft, config.volume);
+    let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
+    let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
+    let delivery = delivery_key(&node).await?;
+    let delivery_public = *delivery.public();
+    keeper.set_delivery(delivery);
+    let metrics = Metrics::new()?;
+    metrics.also(node.commit_times())?;
+    metrics.epoch_keys.set(i64::try_from(token.epochs().await?.len()).unwrap_or(0));
+    Ok(Vault::new(Parts {
+        region: config.region.clone(),
+        custody,
+        node,
+        token,
+        keeper,
+        delivery_public,
+        clock: env.clock,
+        random: env.random,
+        channel: ServerSettings::new(key)?,
+        role,
+        jwks_ca_file: config.jwks_ca_file.clone(),
+        metrics,
+        observer: Arc::new(crate::env::NoObserver),
+    }))
+}
+
+/// Starts all tasks that end at `stop`.
+async fn serve(
+    vault: &Arc<Vault>,
+    config: &Config,
+    env: &Env,
+    stop: &CancellationToken,
+    tasks: &Tasks,
+) -> Result<(), RunError> {
+    let role = vault.role().clone();
+    let for_chatd = ServerRole::new(role.clone()).admit(Role::Chatd).build()?;
+    let for_admin = ServerRole::new(role.clone()).admit(Role::Admin).build()?;
+    tasks.group("certificate reload").spawn(role.clone().watch(RELOAD, stop.clone()));
+    vault.restore_documents(stop).await?;
+    let (l, network) = (&config.listen, env.network.as_ref());
+    let failed = |which, address| move |source| RunError::Listen { which, address, source };
+    relay::listen(vault.clone(), network, l.relay, (for_chatd, role), stop.clone(), tasks)
+        .await
+        .map_err(failed("relay", l.relay))?;
+    admin::listen(vault.clone(), network, l.admin, for_admin, stop.clone(), tasks)
+        .await
+        .map_err(failed("admin", l.admin))?;
+    health::listen(vault.clone(), l.health, stop.clone(), tasks).await.map_err(failed("health", l.health))?;
+    tasks.group("chores").spawn(chores(vault.clone(), stop.clone()));
+    tracing::info!(region = config.region, node = vault.node().node().0, "up");
+    Ok(())
+}
+
+/// Ends the vault in order: first it gives up leadership so that clients hardly notice. Then end the tasks that use the node, the node, and the
+/// token.
+async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
+    tracing::info!("stopping");
+    stop.cancel();
+    step_down(&vault).await;
+    match tasks.ended(END).await {
+        Ok(()) => tracing::info!("all tasks have ended"),
+        Err(running) => {
+            tracing::warn!(%running, "tasks still run after {} s: the vault ends without them", END.as_secs());
+        }
+    }
+    let token = vault.token().clone();
+    vault.shutdown().await;
+    token.close();
+}
+
+/// Gives up all leadership and waits briefly for other leaders.
+async fn step_down(vault: &Vault) {
+    for r in vault.node().replicas() {
+        r.step_down();
+    }
+    let leads = || vault.node().replicas().iter().any(crate::replica::Replica::raft_leads);
+    let until = Instant::now() + STEP_DOWN;
+    while leads() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
