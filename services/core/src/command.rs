@@ -1,6 +1,6 @@
 //! Log entries. They contain all inputs of a decision, time and randomness included.
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use crate::account::Manifest;
 use crate::id::{
@@ -9,16 +9,33 @@ use crate::id::{
 };
 use crate::record::{Record, SealedShare};
 use crate::secret::Secret32;
+use crate::version::Version;
 
-/// One Raft entry: what the leader gathered into one commit.
-#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+/// One Raft entry: what the leader gathered into one commit. Encoded as [version, time, commands]. The version comes first: a program that does not know it must
+/// say so, and not that it can't decode a command.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Batch {
     /// The leader's clock. The state machine takes the larger of this and the last entry time, so entry times never decrease.
-    #[n(0)]
     pub time: Time,
     /// Applied in this order.
-    #[n(1)]
     pub commands: Vec<Command>,
+}
+
+impl<C> Encode<C> for Batch {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.array(3)?.encode_with(Version, c)?.encode_with(self.time, c)?.encode_with(&self.commands, c)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Batch {
+    fn decode(d: &mut Decoder<'b>, c: &mut C) -> Result<Self, decode::Error> {
+        let length = d.array()?;
+        let _: Version = d.decode_with(c)?;
+        if length != Some(3) {
+            return Err(decode::Error::message("an entry has three parts"));
+        }
+        Ok(Self { time: d.decode_with(c)?, commands: d.decode_with(c)? })
+    }
 }
 
 /// A change to the state.
@@ -285,4 +302,29 @@ pub struct Delete {
     /// The owner key's signature. The payload is empty.
     #[n(1)]
     pub owner: OwnerSignature,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::VERSION;
+
+    /// S52: an entry of a version that this program does not know, with a command and fields that it does not know.
+    #[test]
+    fn s52_a_newer_command_stops_with_words() {
+        let known =
+            Batch { time: Time(7), commands: vec![Command::Expire(Expire { account: AccountId([1; 32]) })] };
+        let bytes = minicbor::to_vec(&known).unwrap();
+        assert_eq!(minicbor::decode::<Batch>(&bytes).unwrap(), known);
+        for (found, more) in [(VERSION + 1, 4), (VERSION + 1, 3), (VERSION - 1, 3)] {
+            let mut e = Encoder::new(Vec::new());
+            e.array(more).unwrap().u32(found).unwrap().u64(7).unwrap();
+            e.array(1).unwrap().array(2).unwrap().u32(99).unwrap().str("a command of that version").unwrap();
+            let error = minicbor::decode::<Batch>(e.writer()).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("version {found}, but this program knows version {VERSION}")),
+                "{error}"
+            );
+        }
+    }
 }

@@ -24,4 +24,5 @@ pub mod shard;
 pub mod snapshot;
 pub mod statement;
 pub mod verify;
+pub mod version;
 pub mod view;

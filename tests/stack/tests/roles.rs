@@ -78,13 +78,13 @@ async fn s26_the_peer_port_answers_admitted_identities_only() {
     let fleet = Fleet::with(&["--no-postgres"]);
     let alice = fleet.registered("alice");
     let mut words = BytesMut::new();
-    let clock = peer::Message { id: 1, body: Some(peer::message::Body::Clock(peer::Clock {})) };
+    let clock = peer::Message { id: 1, body: Some(peer::message::Body::Clock(peer::Clock::default())) };
     frames::put(&mut words, &clock).unwrap();
     for region in fleet.regions() {
         let at = fleet.port(&region, "peer");
         let folders =
             ["chatd", "admin", "regions/eu-west/tls", "regions/us-east/tls"].map(|f| folder(&fleet, f));
-        for alpn in [None, Some(&b"bkv-peer/1"[..])] {
+        for alpn in [None, Some(&b"bkv-peer/2"[..])] {
             for folder in &folders {
                 for raw in [false, true] {
                     let answer = probe_tls(at, &Shows::Folder(folder), alpn, raw, &words).await;

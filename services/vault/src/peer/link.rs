@@ -24,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::tls::ALPN;
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
 use crate::raft::sizes::FRAME;
@@ -203,7 +204,7 @@ async fn run(
                     e = write_calls(write, &mut calls) => e,
                 }
             }
-            Ok(Err(e)) => e,
+            Ok(Err(e)) => explained(e),
             Err(_) => std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time"),
         };
         shared.lost(format!("{address}: {fault}"));
@@ -221,6 +222,19 @@ async fn run(
             }
         }
     }
+}
+
+/// A handshake fails with `NoApplicationProtocol` only if the other vault speaks another version.
+fn explained(e: std::io::Error) -> std::io::Error {
+    let error = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let refused = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
+    if error != Some(&refused) {
+        return e;
+    }
+    let ours = String::from_utf8_lossy(ALPN);
+    std::io::Error::other(format!(
+        "the other vault does not speak {ours}: run the same version of the program on all vaults"
+    ))
 }
 
 async fn read_answers(read: ReadHalf<TlsStream<BoxStream>>, shared: &Shared) -> std::io::Error {

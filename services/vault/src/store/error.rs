@@ -22,6 +22,14 @@ pub enum StoreError {
         /// Path of the store.
         path: PathBuf,
     },
+    /// Another version of the program wrote the store.
+    #[error("the store has format {found}, and this program knows format {known}: {}. Nothing was changed", remedy(*found, *known))]
+    Format {
+        /// The store's format.
+        found: u32,
+        /// The format that this program reads and writes.
+        known: u32,
+    },
     /// redb's error.
     #[error("store: {0}")]
     Database(String),
@@ -48,6 +56,14 @@ pub enum StoreError {
     /// The writer thread has ended.
     #[error("store: closed")]
     Closed,
+}
+
+fn remedy(found: u32, known: u32) -> &'static str {
+    if found > known {
+        "run the version that wrote it, or a newer one"
+    } else {
+        "this version can't read it, so start the vault on an empty volume and with a new token"
+    }
 }
 
 /// A shared `io::Error`, so that all jobs of one failed commit get it.

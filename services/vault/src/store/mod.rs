@@ -4,6 +4,7 @@
 //! store does not interpret rows.
 
 mod error;
+mod format;
 mod key;
 mod seal;
 mod writer;
@@ -79,7 +80,9 @@ impl Store {
         std::fs::create_dir_all(folder)
             .map_err(|e| StoreError::Folder { path: folder.to_owned(), source: e.into() })?;
         let path = folder.join("vault.redb");
-        if !path.exists() {
+        if path.exists() {
+            format::check_file(&path)?;
+        } else {
             make_whole(folder, &path)?;
         }
         let db = Database::builder()
@@ -91,6 +94,7 @@ impl Store {
 
     /// Opens the store over an open database: tests and simulations bring their own backend.
     pub fn over(db: Database, keys: &Arc<dyn DataKeys>, random: &dyn Random) -> Result<Self, StoreError> {
+        format::check(&db)?;
         let sealer = Arc::new(seal::start(&db, keys, random)?);
         let db = Arc::new(db);
         let unflushed = Unflushed::default();

@@ -15,11 +15,11 @@ use redb::{Database, ReadableTable as _, TableDefinition};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{Place, ROWS, StoreError};
+use super::{Place, ROWS, StoreError, format};
 use crate::env::Random;
 
 /// Boot number → nonce, in the clear. Without the token an attacker can't derive a key from it.
-const BOOTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("boots");
+pub(super) const BOOTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("boots");
 const HEAD: usize = 12;
 
 /// Derives data keys in the token: HMAC(epoch, info).
@@ -50,6 +50,7 @@ pub(super) fn start(
     random.fill(&mut nonce);
     let boot = {
         tx.open_table(ROWS)?;
+        format::write(&tx)?;
         let mut table = tx.open_table(BOOTS)?;
         for row in table.iter()? {
             let (n, v) = row?;
