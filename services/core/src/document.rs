@@ -49,7 +49,7 @@ pub struct Admission {
     /// In the order of their slots.
     #[n(6)]
     pub members: Vec<Member>,
-    /// SHA-256 of the signed bytes.
+    /// SHA-256 of the body that the root has signed. Another set of signatures makes no other document.
     #[n(7)]
     pub hash: Hash,
 }
@@ -126,7 +126,7 @@ pub struct Policy {
     /// The number of shards. It never changes.
     #[n(14)]
     pub shards: u16,
-    /// SHA-256 of the signed bytes.
+    /// SHA-256 of the body that the root has signed. Another set of signatures makes no other document.
     #[n(15)]
     pub hash: Hash,
     /// True in a development fleet. Clients show a warning.

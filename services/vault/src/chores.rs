@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bkv_core::command::{Command, Expire};
 use bkv_core::effect::Outcome;
-use bkv_core::id::Time;
+use bkv_core::id::{NodeId, Time};
 use bkv_wire::proto::peer as p;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +30,11 @@ pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
         }
         turn = turn.wrapping_add(1);
         expire(&vault, &mut overdue).await;
+        if let Err(error) = vault.obey_applied(&stop).await {
+            tracing::error!(%error, "newer documents that a shard has applied can't be put in force");
+        }
         if turn.is_multiple_of(10) {
-            clocks(&vault).await;
+            clocks(&vault, &stop).await;
             vault.propose_documents().await;
             vault.sweep();
         }
@@ -63,27 +66,30 @@ async fn expire(vault: &Vault, overdue: &mut Overdue) {
     }
 }
 
-/// Compares clocks, and asks who has no room. A leader with a wrong clock would misjudge waits, so it steps down.
-async fn clocks(vault: &Vault) {
+/// Compares clocks and document numbers with the other vaults, and asks who has no room. A leader with a wrong clock would misjudge waits, so it steps down. A vault with older documents takes
+/// the newer ones, which the root has signed.
+async fn clocks(vault: &Vault, stop: &CancellationToken) {
     let Some(d) = vault.documents() else { return };
     let me = vault.node().node();
+    let mine = p::Clock { admission: d.documents.admission.number, policy: d.documents.policy.number };
     let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
     let asked = futures_util::future::join_all(others.map(|n| async move {
         let sent = vault.now_ms();
-        match vault
-            .node()
-            .peers()
-            .call(n, Body::Clock(p::Clock {}), Instant::now() + Duration::from_secs(1))
-            .await
-        {
+        match vault.node().peers().call(n, Body::Clock(mine), Instant::now() + Duration::from_secs(1)).await {
             Ok(Body::ClockAnswer(c)) => {
-                Some((signed(c.time_ms) - signed(sent.midpoint(vault.now_ms())), c.full))
+                Some((n, signed(c.time_ms) - signed(sent.midpoint(vault.now_ms())), c))
             }
             _ => None,
         }
     }));
-    let (offsets, full): (Vec<i64>, Vec<bool>) = asked.await.into_iter().flatten().unzip();
-    let full = full.into_iter().filter(|full| *full).count();
+    let answers: Vec<(NodeId, i64, p::ClockAnswer)> = asked.await.into_iter().flatten().collect();
+    for (node, _, newer) in &answers {
+        if let Err(error) = vault.obey_sent(&newer.admission, &newer.policy, stop).await {
+            tracing::warn!(node = node.0, %error, "newer documents of another vault can't be put in force");
+        }
+    }
+    let offsets: Vec<i64> = answers.iter().map(|(_, offset, _)| *offset).collect();
+    let full = answers.iter().filter(|(_, _, answer)| answer.full).count();
     if vault.node().volume().others(full, d.documents.admission.members.len()) {
         for r in vault.node().replicas().iter().filter(|r| r.status().borrow().lead) {
             tracing::warn!(shard = r.shard().0, "this vault has no room and a majority has: stepping down");

@@ -337,7 +337,7 @@ async fn s26_a_stranger_at_a_known_address_is_refused() {
         .as_ref()
         .unwrap()
         .peers()
-        .call(node, Body::Clock(bkv_wire::proto::peer::Clock {}), soon(3))
+        .call(node, Body::Clock(bkv_wire::proto::peer::Clock::default()), soon(3))
         .await;
     assert!(matches!(call, Err(PeerError::Unreachable { .. } | PeerError::Late(_))), "{call:?}");
     assert_ne!(node, NodeId(0));

@@ -58,13 +58,105 @@ impl Vault {
     /// Puts the documents of an earlier start in force.
     pub async fn restore_documents(&self, stop: &CancellationToken) -> Result<(), DocumentsError> {
         let (admission, policy) = (self.node.secret("admission")?, self.node.secret("policy")?);
-        if let (Some(a), Some(p)) = (admission, policy) {
-            // Expired documents stay in force until newer ones arrive: an old list is better than none. Clients check the dates themselves.
-            let documents = documents::bundle(&self.root, &a, &p, None)?;
-            self.check_shards(&documents.policy)?;
-            self.obey(documents, stop).await?;
+        let (Some(a), Some(p)) = (admission, policy) else { return Ok(()) };
+        // In a made fleet, expired documents stay in force until newer ones arrive: an old list is better than none. Clients check the dates themselves. A shard
+        // without a fleet loses nothing by waiting, and its leader could choose a time at which an old list was valid.
+        let made = self.node.replicas().iter().any(|r| r.fleet().is_some());
+        match documents::bundle(&self.root, &a, &p, (!made).then(|| Time(self.clock.now_ms()))) {
+            Ok(documents) => {
+                self.check_shards(&documents.policy)?;
+                self.obey(documents, stop).await
+            }
+            Err(error @ (DocumentError::Expired { .. } | DocumentError::NotYet { .. })) => {
+                tracing::error!(%error, "the documents of an earlier start are not obeyed, because no fleet is made: install newer ones");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Obeys documents that a shard has applied, if they are newer than those in force. Otherwise a vault that was down while a list replaced a stolen identity
+    /// would go on admitting the thief.
+    pub(crate) async fn obey_applied(&self, stop: &CancellationToken) -> Result<(), DocumentsError> {
+        for replica in self.node.replicas() {
+            let Some(fleet) = replica.fleet() else { continue };
+            let d = &fleet.documents;
+            self.obey_newer(
+                &d.admission_signed,
+                &d.policy_signed,
+                d.admission.number,
+                d.policy.number,
+                None,
+                stop,
+            )
+            .await?;
         }
         Ok(())
+    }
+
+    /// Obeys documents that another vault has sent, if the root has signed them, they are valid now and newer than those in force. Empty: the other vault has none.
+    pub(crate) async fn obey_sent(
+        &self,
+        admission: &[u8],
+        policy: &[u8],
+        stop: &CancellationToken,
+    ) -> Result<(), DocumentsError> {
+        let now = Some(Time(self.clock.now_ms()));
+        let list = match admission {
+            [] => 0,
+            signed => documents::admission(&self.root, signed, now)?.number,
+        };
+        let rules = match policy {
+            [] => 0,
+            signed => documents::policy(&self.root, signed, now)?.number,
+        };
+        self.obey_newer(admission, policy, list, rules, now, stop).await
+    }
+
+    async fn obey_newer(
+        &self,
+        admission: &[u8],
+        policy: &[u8],
+        list: u64,
+        rules: u64,
+        at: Option<Time>,
+        stop: &CancellationToken,
+    ) -> Result<(), DocumentsError> {
+        let _taking = self.taking.lock().await;
+        let Some(known) = self.documents() else { return Ok(()) };
+        let known = &known.documents;
+        let (newer_list, newer_rules) = (list > known.admission.number, rules > known.policy.number);
+        if !newer_list && !newer_rules {
+            return Ok(());
+        }
+        let admission: &[u8] = if newer_list { admission } else { &known.admission_signed };
+        let policy: &[u8] = if newer_rules { policy } else { &known.policy_signed };
+        let documents = documents::bundle(&self.root, admission, policy, at)?;
+        tracing::info!(
+            admission = documents.admission.number,
+            policy = documents.policy.number,
+            "newer documents are in force"
+        );
+        self.put_in_force(documents, stop).await
+    }
+
+    async fn put_in_force(
+        &self,
+        documents: Documents,
+        stop: &CancellationToken,
+    ) -> Result<(), DocumentsError> {
+        self.node.put_secret("admission", documents.admission_signed.clone()).await?;
+        self.node.put_secret("policy", documents.policy_signed.clone()).await?;
+        self.obey(documents, stop).await
+    }
+
+    /// The signed documents in force, for a vault that has shown lower numbers. Empty if its number is not lower.
+    pub(crate) fn newer_than(&self, admission: u64, policy: u64) -> (Vec<u8>, Vec<u8>) {
+        let Some(installed) = self.documents() else { return (Vec::new(), Vec::new()) };
+        let d = &installed.documents;
+        let list = if d.admission.number > admission { d.admission_signed.clone() } else { Vec::new() };
+        let rules = if d.policy.number > policy { d.policy_signed.clone() } else { Vec::new() };
+        (list, rules)
     }
 
     /// Takes one document and returns its number. Nothing is in force before both are there.
@@ -75,6 +167,7 @@ impl Vault {
         stop: &CancellationToken,
     ) -> Result<u64, DocumentsError> {
         let now = Time(self.clock.now_ms());
+        let taking = self.taking.lock().await;
         let known = self.documents();
         let known = known.as_ref().map(|k| &k.documents);
         let number = match kind {
@@ -104,9 +197,8 @@ impl Vault {
         };
         if let Some((admission, policy)) = pair {
             let documents = documents::bundle(&self.root, &admission, &policy, Some(now))?;
-            self.node.put_secret("admission", admission).await?;
-            self.node.put_secret("policy", policy).await?;
-            self.obey(documents, stop).await?;
+            self.put_in_force(documents, stop).await?;
+            drop(taking);
             self.propose_documents().await;
         }
         Ok(number)

@@ -68,6 +68,8 @@ pub struct Vault {
     documents: RwLock<Option<Arc<Installed>>>,
     /// The first document of the pair while the second is missing: (admission, policy), as signed.
     half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    /// Held while newer documents are put in force.
+    taking: tokio::sync::Mutex<()>,
     tokens: RwLock<Option<Arc<Verifier>>>,
     refresher: Refresher,
     cache: Cache,
@@ -132,6 +134,7 @@ impl Vault {
             boot: Boot::new(parts.token, parts.random),
             documents: RwLock::new(None),
             half: Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
             tokens: RwLock::new(None),
             refresher: Refresher::default(),
             cache: Cache::default(),

@@ -155,10 +155,15 @@ impl PeerService for Answers {
                 let (permit, missing) = encoded(&vault, answer);
                 Body::Permitted(p::Permitted { permit, missing })
             }
-            Body::Clock(_) => Body::ClockAnswer(p::ClockAnswer {
-                time_ms: vault.clock.now_ms(),
-                full: vault.node.volume().is_full(),
-            }),
+            Body::Clock(theirs) => {
+                let (admission, policy) = vault.newer_than(theirs.admission, theirs.policy);
+                Body::ClockAnswer(p::ClockAnswer {
+                    time_ms: vault.clock.now_ms(),
+                    full: vault.node.volume().is_full(),
+                    admission: admission.into(),
+                    policy: policy.into(),
+                })
+            }
             _ => failed("unknown call"),
         }
     }

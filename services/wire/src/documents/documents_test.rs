@@ -93,6 +93,20 @@ fn both_documents_round_trip() {
     assert_eq!(Root::decode(&root.encode()).unwrap(), root);
 }
 
+/// S41: the same body with other signatures around it is the same document. Otherwise a signature that was added later would look like a second document of that number.
+#[test]
+fn s41_other_signatures_make_no_other_document() {
+    let root = root(2, &[1, 2, 3]);
+    let body = write_admission(&list(root.lineage())).unwrap();
+    let hash =
+        |keys: &[u8]| admission(&root, &signed(Kind::Admission, body.clone(), keys), None).unwrap().hash;
+    assert_eq!(hash(&[1, 3]), hash(&[2, 1]));
+    assert_eq!(hash(&[1, 3]), hash(&[1, 2, 3]));
+    let next = write_admission(&Admission { number: 9, ..list(root.lineage()) }).unwrap();
+    let next = admission(&root, &signed(Kind::Admission, next, &[1, 3]), None).unwrap();
+    assert_ne!(hash(&[1, 3]), next.hash);
+}
+
 /// S06, S26: a document that the pinned root did not sign is refused.
 #[test]
 fn s06_what_the_root_did_not_sign_is_refused() {

@@ -54,7 +54,7 @@ pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
 /// Checks signatures, then reads the admission list. `at` must lie within its dates. None skips that check, to show an expired list.
 pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admission, DocumentError> {
     let body = verified(root, Kind::Admission, signed)?;
-    let list = body::read_admission(&body, tagged("bkv/document-hash/1", &[signed]))?;
+    let list = body::read_admission(&body, tagged("bkv/document-hash/1", &[&body]))?;
     belongs(root, Kind::Admission, &list.lineage, list.era, list.not_before, list.not_after, at)?;
     Ok(list)
 }
@@ -62,7 +62,7 @@ pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admissi
 /// Checks signatures, then reads the policy.
 pub fn policy(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Policy, DocumentError> {
     let body = verified(root, Kind::Policy, signed)?;
-    let policy = body::read_policy(&body, tagged("bkv/document-hash/1", &[signed]))?;
+    let policy = body::read_policy(&body, tagged("bkv/document-hash/1", &[&body]))?;
     belongs(root, Kind::Policy, &policy.lineage, policy.era, policy.not_before, policy.not_after, at)?;
     // A development policy has no floor for key stretching. Clients of every other fleet rely on that floor.
     if policy.development && !root.development {
