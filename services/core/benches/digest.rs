@@ -36,6 +36,7 @@ fn account(recovered: bool) -> Account {
         ciphertext: vec![6; 60],
         owner: PublicKey([7; 32]),
         ksf: KsfParams { memory_kib: 65_536, passes: 3, lanes: 4 },
+        server: PublicKey([8; 32]),
     };
     let mut account = Account::new(Route([0; 32]), Time(1), 1);
     account.live = Some(Live { record, hash: Hash([8; 32]), shares: Hash([9; 32]), since: Time(1) });

@@ -97,6 +97,10 @@ pub struct Record {
     /// The client's stretching parameters.
     #[n(14)]
     pub ksf: KsfParams,
+    /// The server's AKE public key, which follows from z. A region answers KE1 only with the z that gives this key. With another z the right password
+    /// would look wrong, and the user would spend the tries.
+    #[n(15)]
+    pub server: PublicKey,
 }
 
 /// The bytes are not the canonical encoding of a record.
@@ -137,6 +141,12 @@ impl Record {
     /// H(record) = SHA-256("bkv/record/1" ‖ canonical encoding), lengths prefixed.
     pub fn hash(&self) -> Hash {
         tagged("bkv/record/1", &[&self.encode()])
+    }
+
+    /// The server's public key in an RFC 9807 registration response: evaluated element (32) ‖ server public key (32).
+    pub fn server_key(response: &[u8]) -> Option<PublicKey> {
+        let (_, key) = response.split_at_checked(32)?;
+        PublicKey::try_from(key).ok()
     }
 
     /// The client's public key, with which the upload begins. Only a signature in KE3 under this key gives tries back.

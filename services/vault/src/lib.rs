@@ -3,7 +3,7 @@
 //! Modules: `session` is one conversation with a client. `service` does what a region does for an account. `relay` serves ChatDs, `admin` serves
 //! administrators, `health` serves probes. `store` keeps sealed rows. `raft` replicates batches of `bkv-core`'s commands. `replica` is one shard as
 //! the service uses it. `peer` holds the connections between vaults. `root` holds the pinned root and, in some fleets, its private half. `volume`
-//! measures the store's volume. Only `bkv-core` decides about attempts.
+//! measures the store's volume. `server_keys` checks z against the record. Only `bkv-core` decides about attempts.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -22,6 +22,7 @@ pub mod relay;
 pub mod replica;
 mod root;
 pub mod run;
+pub mod server_keys;
 pub mod service;
 pub mod session;
 pub mod store;

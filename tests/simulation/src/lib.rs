@@ -18,6 +18,7 @@ pub mod audit;
 pub mod clock;
 pub mod disk;
 pub mod documents;
+pub mod false_z;
 pub mod machine;
 pub mod network;
 pub mod raw_client;

@@ -87,6 +87,7 @@ impl Simulation {
                 folder,
                 chores: !options.no_chores,
                 snapshot_every_s: options.snapshot_every_s,
+                false_z: Arc::default(),
             });
         }
         let vaults = Vaults::default();
@@ -208,6 +209,19 @@ impl Simulation {
     pub async fn leader(&self) -> usize {
         let leads = || (0..3).find(|i| self.alive(*i) && self.replica(*i).status().borrow().lead);
         eventually("a leader", leads).await
+    }
+
+    /// Lets others step down until this vault leads.
+    pub async fn lead(&self, i: usize) {
+        let until = soon();
+        loop {
+            let leader = self.leader().await;
+            if leader == i {
+                return;
+            }
+            assert!(Instant::now() < until, "vault {i} was never elected");
+            self.replica(leader).step_down();
+        }
     }
 
     /// Waits until a vault serves.

@@ -73,6 +73,7 @@ impl Begun {
         let stretch = Stretch::within(ksf, &policy.ksf_floor, &policy.ksf_ceiling)
             .map_err(|e| Error::from(Distrust::Stretching(e.to_string())))?;
         let reg_id = RegId::try_from(&started.reg_id[..]).map_err(|_| unexpected())?;
+        let server = Record::server_key(&started.response).ok_or_else(unexpected)?;
         let registered = self
             .opaque
             .finish(&self.hardened, &started.response, &stretch, &mut runtime.rng())
@@ -103,6 +104,7 @@ impl Begun {
             )?,
             owner: owner_key.public(),
             ksf,
+            server,
         };
         let hash = record.hash();
         let mut shares = Vec::with_capacity(self.shares.len());

@@ -35,6 +35,10 @@ pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Chan
     if step.verifier.registration_response(c.z.expose(), &c.request).as_ref() != Some(&c.response) {
         return Err(Refusal::Proof);
     }
+    // The response is z's, so the record names the key that z gives.
+    if Record::server_key(&c.response) != Some(c.record.server) {
+        return Err(Refusal::Proof);
+    }
     if let Some(live) = before.as_ref().and_then(|a| a.live.as_ref()) {
         let signature = c.owner.as_ref().ok_or(Refusal::Owner)?;
         check_owner(step, live, signature, &Operation::Register(&hash))?;

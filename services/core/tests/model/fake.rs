@@ -28,8 +28,13 @@ pub(super) fn boot_key(identity: &[u8]) -> PublicKey {
     PublicKey(tagged("fake/boot", &[identity]).0)
 }
 
+/// The server's public key under z.
+pub(super) fn server_key(z: &[u8; 32]) -> PublicKey {
+    PublicKey(tagged("fake/server", &[z]).0)
+}
+
 pub(super) fn response(z: &[u8; 32], request: &[u8]) -> Vec<u8> {
-    tagged("fake/response", &[z, request]).0.to_vec()
+    [tagged("fake/response", &[z, request]).0, server_key(z).0].concat()
 }
 
 /// The bytes that the fake client signs in KE3.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::fake::{ERA, LINEAGE, REGIONS, boot_key, documents, login, response, sign};
+use super::fake::{ERA, LINEAGE, REGIONS, boot_key, documents, login, response, server_key, sign};
 use super::machine::{account, route};
 use super::rules::Model;
 use bkv_core::account::Manifest;
@@ -93,7 +93,7 @@ fn by() -> impl Strategy<Value = By> {
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let who = 0u8..2;
-    let harm = prop_oneof![4 => Just(0u8), 1 => 1u8..16];
+    let harm = prop_oneof![4 => Just(0u8), 1 => 1u8..17];
     prop_oneof![
         2 => (who.clone(), 0u8..6, by(), harm.clone()).prop_map(|(who, reg, by, harm)| Op::Store { who, reg, by, harm }),
         2 => (who.clone(), 1u8..=REGIONS, harm.clone()).prop_map(|(who, acks, harm)| Op::Confirm { who, acks, harm }),
@@ -146,6 +146,11 @@ pub(super) fn owner_key(who: u8, reg: u8) -> PublicKey {
     PublicKey([0x80 + who * 16 + reg; 32])
 }
 
+/// The server's secret of a registration.
+fn z(reg: u8) -> [u8; 32] {
+    [reg ^ 0x33; 32]
+}
+
 pub(super) fn record(model: &Model, who: u8, reg: u8) -> Record {
     let (admission, policy) = (&model.documents.admission, &model.documents.policy);
     let generation = model.people.get(&account(who)).map_or(0, |p| p.generation) + 1;
@@ -167,6 +172,7 @@ pub(super) fn record(model: &Model, who: u8, reg: u8) -> Record {
         ciphertext: vec![0xcd; 60],
         owner: owner_key(who, reg),
         ksf: KsfParams { memory_kib: 64, passes: 3, lanes: 1 },
+        server: server_key(&z(reg)),
     }
 }
 
@@ -217,9 +223,10 @@ pub(super) fn store(model: &Model, now: Time, who: u8, reg: u8, by: By, harm: u8
         11 => record.upload[0] = 0xff,
         12 => record.policy += 1,
         13 => record.era.0 += 1,
+        16 => record.server.0[0] ^= 1,
         _ => {}
     }
-    let (request, z) = (vec![reg; 32], Secret32::new([reg ^ 0x33; 32]));
+    let (request, z) = (vec![reg; 32], Secret32::new(z(reg)));
     let mut response = response(z.expose(), &request);
     if harm == 14 {
         response[0] ^= 1;

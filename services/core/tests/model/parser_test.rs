@@ -42,6 +42,7 @@ pub(super) fn record() -> Record {
         ciphertext: vec![6; 60],
         owner: PublicKey([7; 32]),
         ksf: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
+        server: PublicKey([10; 32]),
     }
 }
 

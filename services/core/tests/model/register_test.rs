@@ -381,6 +381,7 @@ fn every_rule_of_a_record_is_checked_by_every_replica() {
         ("KSF above the ceiling", R::Record, |s| s.record.ksf.passes = 5),
         ("commitments that are no elements", R::Element, |s| s.record.commitments[1] = Element([0; 32])),
         ("the response is not z's", R::Proof, |s| s.response[0] ^= 1),
+        ("the server key is not z's", R::Proof, |s| s.record.server.0[0] ^= 1),
     ];
     for (what, why, harm) in rules {
         let mut case = Case::new(&policy());

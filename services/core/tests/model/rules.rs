@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response};
+use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response, server_key};
 use bkv_core::account::{Account, Cause, Manifest, State};
 use bkv_core::command::{Begin, Command, Confirm, OwnerSignature, Store};
 use bkv_core::document::Documents;
@@ -408,6 +408,7 @@ impl ModelAccount {
             r.attempts == policy.attempts,
             floor_ceiling.iter().all(|(v, low, high)| (low..=high).contains(&v)),
             !c.request.is_empty() && c.response == response(c.z.expose(), &c.request),
+            r.server == server_key(c.z.expose()),
             self.key.is_none()
                 || c.owner.is_some_and(|o| self.signed(who, &Operation::Register(&r.hash()), &o, time)),
         ];

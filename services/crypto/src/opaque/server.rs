@@ -31,6 +31,11 @@ impl Server {
         Ok(Self { setup: server_setup(z)?, z: Zeroizing::new(*z) })
     }
 
+    /// The AKE public key, which the registration response ends with and the record holds.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.setup.keypair().public().serialize().into()
+    }
+
     /// RFC 9807 §5.2.2: the registration response. Every replica repeats it when it applies a `Store` (S07).
     pub fn register(&self, request: &[u8]) -> Result<Vec<u8>, OpaqueError> {
         sized("the registration request", REQUEST_LEN, request)?;

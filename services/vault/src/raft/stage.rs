@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::snapshot::{Head, Received, Row, RowSecrets};
 use super::state::State;
+use crate::server_keys::{OtherZ, server_keys};
 use crate::store::{Change, Place, StoreError, Table};
 
 /// The tables of which a snapshot brings another copy.
@@ -44,6 +45,8 @@ pub(crate) enum Refused {
     Secrets,
     #[error("a snapshot with other shares than the account names")]
     Shares,
+    #[error("a snapshot with a server secret that is not the record's")]
+    OtherZ(#[from] OtherZ),
     #[error("a snapshot with another digest than was signed")]
     Digest,
     #[error("entries were applied while the snapshot arrived")]
@@ -93,6 +96,8 @@ impl State {
         for (record, hash, shares) in live.into_iter().chain(stored) {
             let given = row.secrets.iter().find(|s| s.reg_id == record.reg_id).ok_or(Refused::Secrets)?;
             fits(given, record, shares)?;
+            // The digest does not cover z. With a wrong one this vault would answer right passwords like wrong ones as soon as it leads.
+            server_keys(&record.server, &given.z)?;
             // Keep this replica's own secrets of the same registration, because they include its own share.
             let mine = here.as_deref().is_some_and(|a| has(a, record, hash));
             let kept = if mine { self.secrets(&row.id, &record.reg_id)? } else { None };

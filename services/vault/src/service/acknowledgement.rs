@@ -11,6 +11,7 @@ use super::error::RegionError;
 use super::person::Person;
 use crate::keeper::Unmasked;
 use crate::replica::Replica;
+use crate::server_keys::server_keys;
 
 impl Vault {
     /// This region's acknowledgement that a registration is stored under a person's account and its share fits. Given only once the registration is on
@@ -40,7 +41,9 @@ impl Vault {
             .chain(live)
             .find(|(r, ..)| r.reg_id == *reg_id)
             .ok_or(RegionError::NoRegistration)?;
-        if self.unmask(replica, id, record).await?.share.is_none() {
+        let unmasked = self.unmask(replica, id, record).await?;
+        server_keys(&record.server, &unmasked.z)?;
+        if unmasked.share.is_none() {
             return Err(RegionError::NoShare);
         }
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;

@@ -6,6 +6,7 @@ use bkv_wire::proto::inner::missing_region::Reason;
 
 use crate::keeper::KeeperError;
 use crate::replica::ProposeError;
+use crate::server_keys::OtherZ;
 use crate::store::StoreError;
 
 /// Why this region does not attest, acknowledge or evaluate.
@@ -62,6 +63,9 @@ pub enum RegionError {
     /// This region holds no share of the registration that it can use.
     #[error("this region holds no share of the registration")]
     NoShare,
+    /// The server secret z that this region holds does not give the record's server key.
+    #[error(transparent)]
+    OtherZ(#[from] OtherZ),
     /// The attempt is not the pending one.
     #[error("this attempt is not pending")]
     NotPending,
@@ -85,7 +89,7 @@ impl RegionError {
     /// The reason as clients and other vaults get it.
     const fn reason(&self) -> Reason {
         match self {
-            Self::NoShare => Reason::ShareMissing,
+            Self::NoShare | Self::OtherZ(_) => Reason::ShareMissing,
             Self::NotPending | Self::OtherFloor => Reason::OtherAttempt,
             Self::Wait { .. } => Reason::Wait,
             Self::Token(_) | Self::NoVerifier => Reason::Token,

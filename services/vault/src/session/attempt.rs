@@ -9,7 +9,7 @@ use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::ReceiptKind;
 use bkv_core::view;
-use bkv_crypto::opaque::{Server, ServerState, SessionKey};
+use bkv_crypto::opaque::{ServerState, SessionKey};
 use bkv_crypto::reply;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
@@ -26,6 +26,7 @@ use super::reply::{no, refused};
 use super::{LIFE, Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
+use crate::server_keys::server_keys;
 use crate::service::{REGIONS, RegionError, turns};
 
 /// If a region has not evaluated after this time, another region is asked too.
@@ -238,9 +239,16 @@ impl Session {
         let Some(live) = &account.live else { return Ok(Err(no(Code::NoKey, ""))) };
         let unavailable = |e: RegionError| ProposeError::Unavailable(e.to_string());
         let unmasked = self.vault.secrets_of(&replica, &id, account, attempt).await.map_err(unavailable)?;
-        let answered = Server::new(unmasked.z.expose())
-            .and_then(|s| s.answer(seed.expose(), &live.record.upload, &context.0, ke1));
-        match answered {
+        let server = match server_keys(&live.record.server, &unmasked.z) {
+            Ok(server) => server,
+            Err(e) => {
+                // KE2 from another z looks like a wrong password. Let another region lead, which has the right z: the client goes on with it, free.
+                tracing::error!(error = %e, "this vault can't answer for an account and hands its shard's leadership on");
+                replica.step_down();
+                return Err(unavailable(e.into()));
+            }
+        };
+        match server.answer(seed.expose(), &live.record.upload, &context.0, ke1) {
             Ok((state, ke2)) => Ok(Ok((Login { ke1: ke1.to_vec(), ke2: ke2.clone(), state }, ke2))),
             Err(e) => Ok(Err(no(Code::Malformed, &e.to_string()))),
         }

@@ -116,6 +116,7 @@ impl Client {
             ciphertext: random::<48>().to_vec(),
             owner: PublicKey(owner.verifying_key().to_bytes()),
             ksf: policy.ksf_floor,
+            server: Record::server_key(&response).unwrap(),
         };
         let hash = record.hash();
         let shares = shares.iter().zip(&list.members).map(|(share, m)| {

@@ -10,6 +10,7 @@ mod documents;
 mod durability;
 mod faults;
 mod flood;
+mod other_z;
 mod persons;
 mod repetition;
 mod shards;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         flood::s50_eight_right_passwords_at_once_cost_no_try,
         flood::s50_junk_of_one_token_holder_cuts_no_link,
         persons::s11_a_token_that_ends_soon_begins_nothing,
+        other_z::s43_a_z_that_does_not_fit_is_no_wrong_password,
         persons::s46_no_region_evaluates_without_the_persons_token,
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
