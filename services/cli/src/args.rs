@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
     max_term_width = 110,
     after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
                   15 wrong key · 16 fleet not trusted · 17 a region answered wrongly · 18 clock wrong · 19 password refused\n\
-                  20 a key is registered already · 21 the state is another account's\n\
+                  20 a key is registered already · 21 the state is another account's · 22 the last try is open\n\
                   64 bad configuration · 65 backup damaged, foreign or rolled back · 66 input missing or unreadable\n\
                   69 vault or ChatD unreachable · 73 can't write the output · 77 token refused · 130 interrupted\n\n\
                   Passwords, keys and tokens are never arguments: they come from a prompt, a file or a file descriptor."

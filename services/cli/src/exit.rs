@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     PasswordRefused = 19,
     KeyExists = 20,
     OtherAccount = 21,
+    /// The last try is open. At its deadline the key is destroyed.
+    LastTry = 22,
     Config = 64,
     Damaged = 65,
     NoInput = 66,
@@ -46,6 +48,7 @@ impl Exit {
             Self::PasswordRefused => "password-refused",
             Self::KeyExists => "key-exists",
             Self::OtherAccount => "other-account",
+            Self::LastTry => "last-try",
             Self::Config => "config",
             Self::Damaged => "damaged",
             Self::NoInput => "no-input",

@@ -20,9 +20,8 @@ impl From<Error> for Failure {
             Error::Destroyed | Error::Deleted => Exit::Gone,
             Error::Locked => Exit::Locked,
             Error::NoKey => Exit::NoKey,
-            Error::Wait { .. } | Error::LastTryOpen { .. } | Error::LastTryDeclined | Error::Superseded => {
-                Exit::Wait
-            }
+            Error::Wait { .. } | Error::LastTryDeclined | Error::Superseded => Exit::Wait,
+            Error::LastTryOpen { .. } | Error::LastTryOtherPassword => Exit::LastTry,
             Error::VaultUnreachable(_) | Error::ChatdUnreachable(_) => Exit::Unavailable,
             Error::TokenRefused(_) | Error::TokenExpired => Exit::TokenRefused,
             Error::FleetNotTrusted(_) => Exit::FleetNotTrusted,
@@ -53,7 +52,9 @@ impl From<Error> for Failure {
                 failure.detail("until_ms", until.0)
             }
             Error::LastTryOpen { until } => {
-                failure.message = format!("the last try is open on another device until {}", time(until.0));
+                let end = time(until.0);
+                failure.message =
+                    format!("the last try is open on another device until {end}; then the key is destroyed");
                 failure.detail("until_ms", until.0)
             }
             Error::LastTryDeclined => failure

@@ -74,6 +74,7 @@ fn every_exit_code_is_in_the_help() {
         Exit::PasswordRefused,
         Exit::KeyExists,
         Exit::OtherAccount,
+        Exit::LastTry,
         Exit::Config,
         Exit::Damaged,
         Exit::NoInput,

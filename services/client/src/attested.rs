@@ -82,6 +82,14 @@ impl Survey {
         Ok(survey)
     }
 
+    /// The smallest of the t latest clocks. At least one of t regions is honest, so no liar moves it into the future. The regions behind it are left
+    /// out, so fewer than t liars do not move it into the past either.
+    pub(crate) fn clock(&self, t: usize) -> Option<Time> {
+        let mut times: Vec<Time> = self.good.iter().map(|a| a.time).collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        times.get(t.checked_sub(1)?).copied()
+    }
+
     /// The first of the largest group of regions that sign the same by `same`, if they are at least `t`.
     pub(crate) fn agreed<K: PartialEq>(&self, t: usize, same: impl Fn(&Attested) -> K) -> Option<&Attested> {
         self.good
@@ -93,9 +101,9 @@ impl Survey {
     }
 }
 
-/// What regions must agree on: everything except slot and log index.
+/// What regions must agree on: everything except slot, log index and clock.
 pub(crate) fn whole(a: &Attested) -> Attested {
-    Attested { slot: Slot(0), index: 0, ..a.clone() }
+    Attested { slot: Slot(0), index: 0, time: Time(0), ..a.clone() }
 }
 
 fn verify(
@@ -135,6 +143,7 @@ fn verify(
         index: a.index,
         manifest,
         lifetime_failures: a.lifetime_failures,
+        time: Time(a.time_ms),
     };
     trusted.check(a.slot, &a.certificate, &statement::attestation(&says), &a.signature, clock)?;
     Ok(says)

@@ -120,6 +120,9 @@ pub enum Error {
         /// By the vault's clock.
         until: Time,
     },
+    /// This device goes on with the last try that it began, and the password is another than then.
+    #[error("the last try was begun on this device with another password")]
+    LastTryOtherPassword,
     /// Only one try is left, and the user did not agree to use it.
     #[error("only one try is left, and it was not used")]
     LastTryDeclined,
@@ -264,7 +267,10 @@ impl Error {
                 "Wait until then; the waits grow with every wrong password and end with a right one."
             }
             Self::LastTryOpen { .. } => {
-                "Finish on the device that began it, or set a new password from a device that still has the key."
+                "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password from a device that still has the key."
+            }
+            Self::LastTryOtherPassword => {
+                "No try was spent. Type the password again that was typed then: after eight other ones the last try can't be gone on with. When its time is over, the key is destroyed. Until then a device that still has the key can set a new password."
             }
             Self::LastTryDeclined => {
                 "No try was spent. Agree to use the last try, or set a new password from a device that still has the key."

@@ -24,6 +24,8 @@ pub(crate) enum Cause {
     Chatd(String),
     Vault(String),
     Wrong(WrongAnswer),
+    /// Another device has used a try since this one asked how many are left. Ask again, and then the user.
+    LastTry,
     /// The client has a newer bundle now.
     NewerBundle,
     /// The leader refuses the token.
@@ -72,8 +74,7 @@ impl Fault {
         Err(match code {
             Code::Token => return Ok(Cause::TokenRefused),
             Code::FreshToken => return Ok(Cause::FreshToken),
-            // Another device has used a try since this one asked how many are left. Ask again, and then the user.
-            Code::LastTry => return Ok(Cause::Vault("only the last try is left".into())),
+            Code::LastTry => return Ok(Cause::LastTry),
             Code::Unavailable | Code::Rate | Code::TooFewRegions | Code::Stale | Code::Busy | Code::Full => {
                 let why = match code {
                     Code::TooFewRegions => "too few regions answered: ",

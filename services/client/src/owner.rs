@@ -13,16 +13,33 @@ use crate::error::Error;
 use crate::fault::{Fault, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed::{OwnerKey, owner_key};
-use crate::trusted::VaultClock;
+use crate::settled::{Goal, Wait};
 
 /// How long an owner's signature holds: long enough for every repetition, short enough that an attacker who withholds one can use it only briefly.
 const VALID_MS: u64 = 10 * 60 * 1000;
 
+/// A key that t regions have signed as deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The leader's receipt.
+    pub receipt: Receipt,
+    /// Regions that have not signed the deletion. Until they do, an attacker with root there can still use what they hold of the key.
+    pub not_followed: Vec<String>,
+}
+
+/// An owner-signed operation in progress. It outlives sessions, and every repetition sends the same bytes.
+struct Signed {
+    generation: Generation,
+    signature: p::OwnerSignature,
+}
+
 impl Client {
     /// Removes the key from the vault for good.
-    pub async fn delete(&self, key: &BackupKey) -> Result<Receipt, Error> {
+    pub async fn delete(&self, key: &BackupKey) -> Result<Deleted, Error> {
         let delete = |owner| Request::Delete(p::Delete { owner: Some(owner) });
-        self.owned(key, Operation::Delete, ReceiptKind::Deleted, &delete).await
+        let (receipt, not_followed) =
+            self.owned(key, Operation::Delete, ReceiptKind::Deleted, &delete).await?;
+        Ok(Deleted { receipt, not_followed })
     }
 
     /// Names the newest backup, so that a new device notices when it is shown an older one.
@@ -31,7 +48,7 @@ impl Client {
             let hash = manifest.hash.0.to_vec().into();
             Request::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
         };
-        self.owned(key, Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await
+        Ok(self.owned(key, Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await?.0)
     }
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
@@ -52,7 +69,7 @@ impl Client {
         what: Operation<'_>,
         kind: ReceiptKind,
         message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
-    ) -> Result<Receipt, Error> {
+    ) -> Result<(Receipt, Vec<String>), Error> {
         let mut signed = None;
         let what = &what;
         self.retry()
@@ -69,11 +86,11 @@ impl Client {
         what: &Operation<'_>,
         kind: ReceiptKind,
         message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
-        signed: &mut Option<p::OwnerSignature>,
-    ) -> Result<Receipt, Fault> {
+        signed: &mut Option<Signed>,
+    ) -> Result<(Receipt, Vec<String>), Fault> {
         let (mut session, entered) = self.enter(signed.is_none(), None).await?;
-        let signature = if let Some(signature) = signed {
-            signature.clone()
+        let (generation, signature) = if let Some(signed) = signed {
+            (signed.generation, signed.signature.clone())
         } else {
             // Sign for the generation that t regions attest. Otherwise a rooted leader alone could make us sign for a later generation.
             let says = entered.agreed(|a| (a.state, a.generation))?;
@@ -84,19 +101,29 @@ impl Client {
                 State::Deleted => return Err(Error::Deleted.into()),
             }
             let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
-            signed.insert(self.sign(&entered, says.generation, &owner, what)?).clone()
+            let (generation, signature) =
+                (says.generation, self.sign(&entered, says.generation, &owner, what)?);
+            *signed = Some(Signed { generation, signature: signature.clone() });
+            (generation, signature)
         };
         let reference = signature.operation.clone();
         let id = session.ask(message(signature))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
-        receipt::verify(&entered.trusted, entered.clock, &entered.account, kind, &reference, done.receipt)
+        let (trusted, account) = (&entered.trusted, &entered.account);
+        let receipt = receipt::verify(trusted, entered.clock, account, kind, &reference, done.receipt)?;
+        let (goal, wait) = match what {
+            Operation::SetManifest(manifest) => (Goal::Named(generation, **manifest), Wait::Threshold),
+            Operation::Delete | Operation::Register(_) => (Goal::Deleted(generation), Wait::All),
+        };
+        let not_followed = self.settled(&mut session, &entered, goal, wait).await?;
+        Ok((receipt, not_followed))
     }
 
     /// Signs an operation for the live generation. Replicas compare the expiry with entry times.
     ///
-    /// It counts from the earlier of the vault's clock and this device's. By the vault's alone, a rooted leader that claims a time years ahead could keep
-    /// the signature back and use it in all that time.
+    /// It counts from the clocks that t regions sign. By the leader's alone, a rooted leader that claims a time years ahead could keep the signature back
+    /// and use it in all that time. This device's own clock decides nothing here: it may be wrong without anybody's fault.
     pub(crate) fn sign(
         &self,
         entered: &Entered,
@@ -106,11 +133,12 @@ impl Client {
     ) -> Result<p::OwnerSignature, Error> {
         let list = entered.trusted.admission();
         let operation = OperationId(self.runtime.bytes());
-        let VaultClock { now, vault } = entered.clock;
-        let expires = now.min(vault).plus(VALID_MS);
-        if expires < vault {
-            return Err(Error::ClockWrong { by_ms: entered.clock.offset_ms() });
-        }
+        let t = entered.trusted.threshold();
+        let now = entered
+            .survey
+            .clock(t)
+            .ok_or_else(|| Error::VaultUnreachable("too few regions answer".into()))?;
+        let expires = now.plus(VALID_MS);
         let owned = Owned {
             lineage: &list.lineage,
             era: list.era,

@@ -1,5 +1,7 @@
 //! Repeats an operation until it succeeds or its deadline passes. A repetition has the same ids, so it never costs a try.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -7,7 +9,7 @@ use futures_util::FutureExt as _;
 
 use crate::error::{Distrust, Error, Whose};
 use crate::fault::{Cause, Fault};
-use crate::runtime::Runtime;
+use crate::runtime::{Clock, Runtime};
 use crate::timing::Timing;
 use crate::token::HeldToken;
 
@@ -23,10 +25,30 @@ pub(crate) struct Retry<'a> {
     runtime: &'a Runtime,
     token: &'a HeldToken,
     deadline: Duration,
+    pause: DeadlinePause,
     pauses: Pauses,
     bundles: u8,
     tokens: u8,
     strangers: u8,
+}
+
+/// The time that a user has taken to answer a question. It does not count towards the deadline.
+#[derive(Clone, Default)]
+pub(crate) struct DeadlinePause(Arc<AtomicU64>);
+
+impl DeadlinePause {
+    /// Runs `question` and lets the deadline wait for it.
+    pub(crate) fn while_user_thinks<T>(&self, clock: &dyn Clock, question: impl FnOnce() -> T) -> T {
+        let began = clock.elapsed();
+        let answer = question();
+        let took = clock.elapsed().saturating_sub(began);
+        self.0.fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        answer
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// The pauses between repetitions: each is between half and the whole of a length that doubles up to the longest. The random half keeps clients
@@ -54,15 +76,22 @@ impl Pauses {
 impl<'a> Retry<'a> {
     pub(crate) fn new(runtime: &'a Runtime, timing: &'a Timing, token: &'a HeldToken) -> Self {
         let deadline = runtime.clock.elapsed().saturating_add(timing.deadline);
+        let pause = DeadlinePause::default();
         Self {
             runtime,
             token,
             deadline,
+            pause,
             pauses: Pauses::new(runtime, timing),
             bundles: 0,
             tokens: 0,
             strangers: 0,
         }
+    }
+
+    /// Lets the deadline wait for the user.
+    pub(crate) fn pause_of_deadline(&self) -> DeadlinePause {
+        self.pause.clone()
     }
 
     /// Repeats `once` until it succeeds, fails for good, or the deadline is near.
@@ -112,15 +141,15 @@ impl<'a> Retry<'a> {
             self.strangers += 1;
         }
         let wait = self.pauses.next();
-        if self.strangers >= MAX_STRANGERS
-            || self.runtime.clock.elapsed().saturating_add(wait) >= self.deadline
-        {
+        let deadline = self.deadline.saturating_add(self.pause.length());
+        if self.strangers >= MAX_STRANGERS || self.runtime.clock.elapsed().saturating_add(wait) >= deadline {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),
                 Cause::Vault(why) => Error::VaultUnreachable(why),
                 Cause::Wrong(w) => Error::RegionAnsweredWrongly(w),
                 Cause::TokenRefused | Cause::FreshToken => Error::TokenRefused(Whose::Vault),
                 Cause::NotAdmitted => Distrust::NotAdmitted.into(),
+                Cause::LastTry => Error::LastTryDeclined,
                 Cause::NewerBundle => Error::VaultUnreachable("the fleet's documents keep changing".into()),
             });
         }
@@ -131,8 +160,6 @@ impl<'a> Retry<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use async_trait::async_trait;
     use bytes::Bytes;
 

@@ -15,6 +15,8 @@ pub struct Timing {
     pub longest_pause: Duration,
     /// For the last regions' acknowledgements of a registration, once t are there.
     pub acknowledgements: Duration,
+    /// For the last regions to sign that a change is done, once t have.
+    pub followers: Duration,
 }
 
 impl Default for Timing {
@@ -25,6 +27,7 @@ impl Default for Timing {
             first_pause: Duration::from_millis(30),
             longest_pause: Duration::from_secs(1),
             acknowledgements: Duration::from_millis(500),
+            followers: Duration::from_secs(3),
         }
     }
 }

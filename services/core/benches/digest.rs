@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bkv_core::account::{Account, Live, Success};
 use bkv_core::digest::Digest;
 use bkv_core::id::{
-    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Route,
+    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Right, Route,
     Signature, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record};
@@ -37,6 +37,7 @@ fn account(recovered: bool) -> Account {
         owner: PublicKey([7; 32]),
         ksf: KsfParams { memory_kib: 65_536, passes: 3, lanes: 4 },
         server: PublicKey([8; 32]),
+        right: Right([9; 32]),
     };
     let mut account = Account::new(Route([0; 32]), Time(1), 1);
     account.live = Some(Live { record, hash: Hash([8; 32]), shares: Hash([9; 32]), since: Time(1) });

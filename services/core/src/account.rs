@@ -134,6 +134,20 @@ pub struct Pending {
     /// open.
     #[n(8)]
     pub success_before: Ordinal,
+    /// Of a last try: how often a `Begin` named its id with another B or H(cancel). See [`Pending::MAX_CONFLICTS`].
+    #[n(9)]
+    pub conflicts: u8,
+}
+
+impl Pending {
+    /// After so many conflicts the id of a last try answers no further `Begin`. A device keeps a file from which it can begin its last try again. Each
+    /// conflict is a guess of a thief who has that file and the account's token.
+    pub const MAX_CONFLICTS: u8 = 8;
+
+    /// True if the id of this last try answers no further `Begin`.
+    pub const fn is_spent(&self) -> bool {
+        self.last && self.conflicts >= Self::MAX_CONFLICTS
+    }
 }
 
 /// A success and its proof. A replica that has the record can check the proof again.

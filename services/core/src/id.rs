@@ -68,6 +68,9 @@ bytes_id!(
     /// Identifies the fleet. It is random and drawn before the root is made.
     FleetId, 16);
 bytes_id!(
+    /// Shows whether a password is the record's: HKDF of the stretched password, account and generation.
+    Right, 32);
+bytes_id!(
     /// A SHA-256 hash.
     Hash, 32);
 bytes_id!(

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 
 use crate::encoding::cbor;
 use crate::hash::tagged;
-use crate::id::{AccountId, Element, Era, Generation, Hash, Lineage, PublicKey, RegId};
+use crate::id::{AccountId, Element, Era, Generation, Hash, Lineage, PublicKey, RegId, Right};
 
 /// Argon2id's parameters (RFC 9106). Zeros turn stretching off. Clients accept that only with the feature `bench-identity-ksf`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -101,6 +101,9 @@ pub struct Record {
     /// would look wrong, and the user would spend the tries.
     #[n(15)]
     pub server: PublicKey,
+    /// HKDF of the stretched password. The regions sign it with each attempt, so no leader alone can make a right password look wrong.
+    #[n(16)]
+    pub right: Right,
 }
 
 /// The bytes are not the canonical encoding of a record.

@@ -9,7 +9,7 @@ use crate::effect::Refusal;
 use crate::id::{AccountId, Time};
 use crate::verify::Verifier;
 
-pub use crate::apply::register::owner_signed;
+pub use crate::apply::owned::owner_signed;
 pub use crate::effect::Applied;
 pub use crate::fleet::{At, Fleet};
 

@@ -1,7 +1,7 @@
 //! Checks a snapshot against this replica's own state, account by account. This is the second line: t regions have signed the snapshot's digest. Even then it
 //! must not lower a counter, give tries back without the client's proof, or replace a record.
 
-use crate::account::{Account, Success};
+use crate::account::{Account, Pending, Success};
 use crate::command::NewDocuments;
 use crate::fleet::Fleet;
 use crate::id::{AccountId, AttemptId, Hash};
@@ -182,7 +182,10 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     if t.ordinal == m.ordinal {
         // The pending attempt must be the same, or closed.
         let same = match (&m.pending, &t.pending) {
-            (Some(a), Some(b)) => a == b,
+            (Some(a), Some(b)) => {
+                // Conflicts are counted and never forgotten. The rest of an open attempt does not change.
+                a.conflicts <= b.conflicts && *a == Pending { conflicts: a.conflicts, ..b.clone() }
+            }
             (None, Some(_)) => false,
             (_, None) => true,
         };

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::hash::{framed, tagged};
 use crate::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
-    RegId, Route, Slot, Time,
+    RegId, Right, Route, Slot, Time,
 };
 use crate::record::KsfParams;
 
@@ -148,6 +148,8 @@ pub struct Attempt {
     pub ksf: KsfParams,
     /// The number of attempts that the record allows between successes.
     pub budget: u32,
+    /// What the right password gives. The client reports a password as wrong only if its own differs from this.
+    pub right: Right,
 }
 
 /// The context of the DLEQ proof: a hash of the evaluation's statement with zeros in place of β and of the subject's tag. The tag differs from session to
@@ -179,6 +181,7 @@ pub fn evaluation(a: &Attempt, slot: Slot, beta: &Element, subject: &Hash) -> Ve
             &a.ksf.passes.to_be_bytes(),
             &a.ksf.lanes.to_be_bytes(),
             &a.budget.to_be_bytes(),
+            &a.right.0,
             &subject.0,
         ],
     )
@@ -275,6 +278,8 @@ pub struct Attested {
     pub manifest: Option<Manifest>,
     /// The lifetime failures.
     pub lifetime_failures: u32,
+    /// The region's own clock. An owner's signature expires by the clocks of t regions.
+    pub time: Time,
 }
 
 /// See [`Attested`].
@@ -301,6 +306,7 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
             &sequence.to_be_bytes(),
             &hash.0,
             &a.lifetime_failures.to_be_bytes(),
+            &a.time.0.to_be_bytes(),
         ],
     )
 }

@@ -22,6 +22,7 @@ pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attem
         commitments: live.record.commitments.clone(),
         ksf: live.record.ksf,
         budget: live.record.attempts.max,
+        right: live.record.right,
     })
 }
 
@@ -47,7 +48,8 @@ pub fn login(
     Some((seed, context))
 }
 
-/// The state of an account that a region attests. The state of an account that was never registered is all zeros.
+/// The state of an account that a region attests at `time`, by its own clock. The state of an account that was never registered is all zeros.
+#[allow(clippy::too_many_arguments)] // the statement's fields, each once
 pub fn attested(
     fleet: &Fleet,
     id: &AccountId,
@@ -56,6 +58,7 @@ pub fn attested(
     subject: Hash,
     slot: Slot,
     index: u64,
+    time: Time,
 ) -> Attested {
     Attested {
         nonce,
@@ -74,5 +77,6 @@ pub fn attested(
         index,
         manifest: account.and_then(|a| a.manifest),
         lifetime_failures: account.map_or(0, |a| a.lifetime_failures),
+        time,
     }
 }

@@ -21,8 +21,9 @@ fn measure_one_recovery() {
     let stretch = Stretch::within(none, &none, &none).unwrap();
     let z = [3; 32];
     let server = Server::new(&z).unwrap();
-    let (state, request) = register_start(&hardened, rng).unwrap();
-    let upload = state.finish(&hardened, &server.register(&request).unwrap(), &stretch, rng).unwrap().upload;
+    let stretched = stretch.apply(&hardened).unwrap();
+    let (state, request) = register_start(&stretched, rng).unwrap();
+    let upload = state.finish(&stretched, &server.register(&request).unwrap(), rng).unwrap().upload;
 
     measure("client: blind", || blind(pw, &mut OsRng).unwrap());
     let blinded = blind(pw, rng).unwrap();
@@ -37,24 +38,24 @@ fn measure_one_recovery() {
         let verified = [0, 1].map(|i| blinded.verify(&commitments, slots[i], &cx, &answers[i]).unwrap());
         blinded.finish(pw, &commitments, &verified).unwrap()
     });
-    measure("client: KE1", || login_start(&hardened, &mut OsRng).unwrap());
+    measure("client: KE1", || login_start(&stretched, &mut OsRng).unwrap());
     measure("leader: server keys from z", || Server::new(&z).unwrap());
-    let (_, ke1) = login_start(&hardened, rng).unwrap();
+    let (_, ke1) = login_start(&stretched, rng).unwrap();
     measure("leader: KE1 -> KE2 (server keys at hand)", || server.answer(&seed, &upload, &cx, &ke1).unwrap());
 
     let mut logins: Vec<_> = (0..=RUNS)
         .map(|_| {
-            let (state, ke1) = login_start(&hardened, rng).unwrap();
+            let (state, ke1) = login_start(&stretched, rng).unwrap();
             let (leader, ke2) = server.answer(&seed, &upload, &cx, &ke1).unwrap();
             (state, ke1, leader, ke2)
         })
         .collect();
     let (state, ke1, leader, ke2) = logins.pop().unwrap();
-    let ke3 = state.finish(&hardened, &ke2, &cx, &stretch, rng).unwrap().ke3;
+    let ke3 = state.finish(&stretched, &ke2, &cx, rng).unwrap().ke3;
     leader.finish(&ke3, &cx).unwrap();
     measure("client: KE2 -> KE3, export key (identity KSF)", || {
         let (state, _, _, ke2) = logins.pop().unwrap();
-        state.finish(&hardened, &ke2, &cx, &stretch, &mut OsRng).unwrap()
+        state.finish(&stretched, &ke2, &cx, &mut OsRng).unwrap()
     });
     measure("replica: KE3, signature only", || verify_ke3_signature(&upload, &cx, &ke1, &ke2, &ke3).unwrap());
     let mut leaders: Vec<_> =

@@ -84,6 +84,7 @@ impl p::Attestation {
             lifetime_failures: a.lifetime_failures,
             certificate,
             signature,
+            time_ms: a.time.0,
         }
     }
 }

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::TestClock;
 use crate::disk::{Disk, Fault, Image};
-use crate::false_z::FalseZ;
 use crate::documents::region;
+use crate::false_z::FalseZ;
 use crate::network::{Hub, address};
 use crate::witness::Witness;
 use bkv_vault::chores::chores;

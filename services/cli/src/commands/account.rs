@@ -3,8 +3,8 @@
 use bkv_client::State;
 use serde_json::{Value, json};
 
+use super::fetch::{ask_password, destroyed, options, series};
 use super::ownership;
-use super::recover::{ask_password, destroyed, options, series};
 use crate::args::{Delete, Online, PasswordCommand};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -101,14 +101,21 @@ pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
         "new password",
         true,
     )?;
-    let done = client.change_password(&old, &new, &[], options(false)).await.map_err(destroyed)?;
+    let keep = device.last_try();
+    let changed = client.change_password(&old, &new, &[], options(false, &keep)).await;
+    let done = changed.map_err(|e| destroyed(e, &keep))?;
+    not_followed(out, &done.not_followed);
     let lineage = client.trusted().await?.admission().lineage.0;
     if known.is_none() {
         device.save(&Kept::new(Mode::Password, &done.key, &done.account.0, &lineage, series(&runtime)))?;
     }
     out.result(
         "The password is changed; the key and its backups stay the same.",
-        facts([("changed", true.into()), ("generation", done.generation.0.into())]),
+        facts([
+            ("changed", true.into()),
+            ("generation", done.generation.0.into()),
+            ("not_followed", done.not_followed.into()),
+        ]),
     );
     Ok(())
 }
@@ -134,9 +141,19 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
             Failure::new(Exit::Usage, "not confirmed").remedy("Add --yes to delete without being asked.")
         );
     }
-    client.delete(&kept.key()?).await?;
+    let done = client.delete(&kept.key()?).await?;
+    not_followed(out, &done.not_followed);
     out.result(
         "Deleted from the vault. This device still has the key, and reads its backups; registering again makes a new one.",
-        facts([("deleted", true.into())]));
+        facts([("deleted", true.into()), ("not_followed", done.not_followed.into())]));
     Ok(())
+}
+
+/// Names the regions where what was replaced or deleted can still be used.
+pub(crate) fn not_followed(out: Output, regions: &[String]) {
+    for region in regions {
+        out.note(&format!(
+            "Region {region} has not signed this change. Until it has, an attacker with root there can still use its part of the old registration."
+        ));
+    }
 }

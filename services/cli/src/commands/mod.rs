@@ -5,6 +5,7 @@ mod backup;
 mod candidates;
 mod ceremony;
 mod connection;
+mod fetch;
 mod inspect;
 mod interrupt;
 mod key;

@@ -3,8 +3,9 @@
 use bkv_client::{Error, RegisterOptions, State};
 use serde_json::json;
 
+use super::account::not_followed;
+use super::fetch::{ask_password, series};
 use super::ownership;
-use super::recover::{ask_password, series};
 use crate::args::Register;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -92,6 +93,7 @@ pub(crate) async fn register(out: Output, a: Register) -> Outcome {
     for region in &done.not_acknowledged {
         out.note(&format!("Region {region} has not stored it yet; the others have, and that is enough."));
     }
+    not_followed(out, &done.not_followed);
     out.result(
         deed.told(),
         facts([
@@ -100,6 +102,7 @@ pub(crate) async fn register(out: Output, a: Register) -> Outcome {
             ("generation", done.generation.0.into()),
             ("receipt", json!({ "region": done.receipt.region, "index": done.receipt.index })),
             ("not_acknowledged", done.not_acknowledged.into()),
+            ("not_followed", done.not_followed.into()),
         ]),
     );
     Ok(())

@@ -8,9 +8,9 @@ use bkv_stream::{Control, Expect, Known, Options};
 
 use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
+use super::fetch::{ask_password, fetch};
 use super::interrupt::cancellable;
 use super::ownership;
-use super::recover::{ask_password, fetch};
 use crate::args::{MaybeOnline, Online, Restore};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Outcome};

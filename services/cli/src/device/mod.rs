@@ -1,5 +1,5 @@
-//! The folder with this device's state: `device.json` with the key, and the SDK's `memory.json` with the newest documents and backups. Only the owner can read
-//! the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
+//! The folder with this device's state: `device.json` with the key, the SDK's `memory.json` with the newest documents and backups, and `last-try.json` while a
+//! last try is open. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
 
 mod kept;
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-use bkv_client::{Error, FileMemory, Memory as _};
+use bkv_client::{Error, FileLastTry, FileMemory, Memory as _};
 use bkv_stream::Known;
 use zeroize::Zeroizing;
 
@@ -67,6 +67,11 @@ impl DeviceState {
     /// Where the SDK remembers the newest documents and backups that it saw.
     pub(crate) fn memory(&self) -> FileMemory {
         FileMemory::new(self.memory_path())
+    }
+
+    /// Where a last try is kept while it is open.
+    pub(crate) fn last_try(&self) -> FileLastTry {
+        FileLastTry::new(self.0.join("last-try.json"))
     }
 
     fn memory_path(&self) -> PathBuf {

@@ -2,18 +2,20 @@
 
 use bkv_core::id::{AttemptId, Slot};
 use bkv_core::statement::{self, Attempt as Statement};
-use bkv_crypto::opaque::{ClientLogin, LoggedIn, Stretch};
+use bkv_crypto::opaque::{ClientLogin, LoggedIn, Stretched};
 use bkv_crypto::password::Prepared;
-use bkv_crypto::toprf::{self, Blinded, Commitments, Hardened, Verified};
+use bkv_crypto::toprf::{self, Blinded, Commitments, Verified};
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use zeroize::Zeroizing;
 
 use crate::error::{Counted, Error, WrongAnswer};
+use crate::last_try::OpenLastTry;
 use crate::runtime::Runtime;
 
-/// Lives in memory only. To survive a restart, the blinding factor inside `blinded` would have to be on disk. With it and B, which the vaults
-/// know, an attacker who reads the disk could test passwords against B offline. Losing a try in a crash is the smaller loss.
+/// Lives in memory only, unless it is the last try and its user has agreed to use it: then `kept` says what the device keeps on its disk. With the
+/// blinding factor and B, which the vaults know, an attacker who reads the disk could test passwords against B offline. Losing another try in a
+/// crash is the smaller loss.
 pub(super) struct Attempt {
     pub(super) id: AttemptId,
     cancel: Zeroizing<[u8; 32]>,
@@ -24,6 +26,10 @@ pub(super) struct Attempt {
     pub(super) agreed: bool,
     /// `Begin` may have reached a vault: whether it was charged is not known before an answer.
     pub(super) left: bool,
+    /// The device keeps this of the attempt, a last try.
+    pub(super) kept: Option<OpenLastTry>,
+    /// The attempt was begun before this process started, and the regions have not said yet whether it is still open.
+    pub(super) resumed: bool,
     /// The vault refused the last `Begin`, because it would be the last try.
     pub(super) refused_last: bool,
     /// The vault answered `Begin`: it is charged, repeating is free.
@@ -45,18 +51,17 @@ pub(super) struct Answers {
 pub(super) enum Stage {
     /// B has been sent, or is about to be.
     Blind,
-    /// pw' is known. The client has sent nothing made from it.
+    /// The password is right, as t regions sign. The client has sent nothing made from it before this stage.
     Exchange(Box<Exchange>),
     /// KE2 opened: the password is right.
     Proved(Box<Proved>),
-    /// KE2 did not open.
+    /// The password is wrong, as t regions sign.
     Wrong(Box<Statement>),
 }
 
 pub(super) struct Exchange {
     pub(super) statement: Statement,
-    pub(super) hardened: Hardened,
-    pub(super) stretch: Stretch,
+    pub(super) password: Stretched,
     pub(super) login: Option<(ClientLogin, Vec<u8>)>,
 }
 
@@ -79,11 +84,33 @@ impl Attempt {
             stage: Stage::Blind,
             agreed: false,
             left: false,
+            kept: None,
+            resumed: false,
             refused_last: false,
             begun: false,
             answers: Answers::default(),
             wrong: Vec::new(),
         })
+    }
+
+    /// Takes the id, cancel and blinding factor of a last try that is kept on the device. Its user has agreed to use it.
+    pub(super) fn is_now(&mut self, open: OpenLastTry) -> Result<(), Error> {
+        self.blinded = open.blind(&self.password)?;
+        self.id = open.attempt;
+        self.cancel = Zeroizing::new(open.cancel);
+        (self.stage, self.answers) = (Stage::Blind, Answers::default());
+        (self.agreed, self.kept) = (true, Some(open));
+        Ok(())
+    }
+
+    /// An attempt of its own instead of the one that the device kept, which has ended.
+    pub(super) fn starts_anew(&mut self, runtime: &Runtime) -> Result<(), Error> {
+        self.blinded = toprf::blind(self.password.expose(), &mut runtime.rng())
+            .map_err(|e| Error::PasswordRefused(e.to_string()))?;
+        self.id = AttemptId(runtime.bytes());
+        self.cancel = Zeroizing::new(runtime.bytes());
+        (self.agreed, self.resumed, self.kept) = (false, false, None);
+        Ok(())
     }
 
     fn id_bytes(&self) -> bytes::Bytes {
@@ -104,12 +131,7 @@ impl Attempt {
                 attempt,
                 ke1: exchange.ke1(runtime)?.to_vec().into(),
             }),
-            Stage::Proved(proved) => Operation::Finish(p::Finish {
-                attempt,
-                ke1: proved.ke1.clone().into(),
-                ke2: proved.ke2.clone().into(),
-                ke3: proved.logged_in.ke3.clone().into(),
-            }),
+            Stage::Proved(proved) => Operation::Finish(proved.finish()),
             Stage::Wrong(_) => Operation::GiveUp(p::GiveUp { attempt, cancel: self.cancel.to_vec().into() }),
         }))
     }
@@ -126,7 +148,7 @@ impl Attempt {
         }
     }
 
-    /// The error if KE2 did not open, with the tries left that t regions signed.
+    /// The error if the password is wrong, with the tries left that t regions signed.
     pub(super) fn wrong_password(&self) -> Option<Error> {
         let Stage::Wrong(statement) = &self.stage else { return None };
         Some(Error::WrongPassword { tries_left: tries_left(statement), next_allowed: None })
@@ -145,12 +167,24 @@ impl Attempt {
     }
 }
 
+impl Proved {
+    /// KE1 to KE3.
+    pub(super) fn finish(&self) -> p::Finish {
+        p::Finish {
+            attempt: self.statement.attempt.0.to_vec().into(),
+            ke1: self.ke1.clone().into(),
+            ke2: self.ke2.clone().into(),
+            ke3: self.logged_in.ke3.clone().into(),
+        }
+    }
+}
+
 impl Exchange {
     /// KE1. It is made once and stays the same at every repetition until a KE2 has been tried on it.
     pub(super) fn ke1(&mut self, runtime: &Runtime) -> Result<&[u8], Error> {
         let started = match self.login.take() {
             Some(started) => started,
-            None => bkv_crypto::opaque::login_start(&self.hardened, &mut runtime.rng())
+            None => bkv_crypto::opaque::login_start(&self.password, &mut runtime.rng())
                 .map_err(|e| Error::Local(e.to_string()))?,
         };
         Ok(&self.login.insert(started).1)

@@ -2,7 +2,7 @@
 //! registered share.
 //! Until t proofs hold, nothing made from the password except B leaves this process (S44).
 
-use bkv_core::id::{Element, Generation, Hash, Ordinal, Slot, WrongLength};
+use bkv_core::id::{Element, Generation, Hash, Ordinal, Right, Slot, WrongLength};
 use bkv_core::record::KsfParams;
 use bkv_core::statement::{self, Attempt as Statement};
 use bkv_crypto::opaque::Stretch;
@@ -81,7 +81,7 @@ impl Attempt {
         slots.len()
     }
 
-    fn accuse(&mut self, wrong: WrongAnswer) {
+    pub(super) fn accuse(&mut self, wrong: WrongAnswer) {
         if !self.wrong.contains(&wrong) && self.wrong.len() < 64 {
             self.wrong.push(wrong);
         }
@@ -142,6 +142,7 @@ impl Attempt {
             commitments: commitments?,
             ksf: KsfParams { memory_kib: b.ksf_memory_kib, passes: b.ksf_passes, lanes: b.ksf_lanes },
             budget: b.budget,
+            right: Right::try_from(&b.right[..])?,
         })
     }
 
@@ -165,7 +166,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// Combines t valid answers. Fails if the stretching is outside the signed policy (S21).
+    /// Combines t valid answers, and compares the password with what t regions sign. Fails if the stretching is outside the signed policy (S21).
     fn harden(&mut self, entered: &Entered) -> Result<(), Fault> {
         let Some((statement, commitments)) = &self.answers.statement else { return Err(unexpected()) };
         let policy = entered.trusted.policy();
@@ -176,12 +177,15 @@ impl Attempt {
             .blinded
             .finish(self.password.expose(), commitments, &answers)
             .map_err(|e| Error::Local(e.to_string()))?;
-        self.stage = Stage::Exchange(Box::new(Exchange {
-            statement: statement.clone(),
-            hardened,
-            stretch,
-            login: None,
-        }));
+        let password = stretch.apply(&hardened).map_err(|e| Error::Local(e.to_string()))?;
+        let statement = statement.clone();
+        // t regions sign what the right password gives. So no leader alone makes a right password look wrong (S55).
+        let is_right = password.right(&statement.account, statement.generation) == statement.right;
+        self.stage = if is_right {
+            Stage::Exchange(Box::new(Exchange { statement, password, login: None }))
+        } else {
+            Stage::Wrong(Box::new(statement))
+        };
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! From pw' to the key: KE1 → KE2, then `Finish`. If KE2 does not open, closes the attempt.
+//! From the right password to the key: KE1 → KE2, then `Finish`. Closes the attempt of a wrong password.
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
@@ -12,13 +12,14 @@ use bkv_wire::proto::inner::{self as p};
 use prost::Message as _;
 
 use super::attempt::{Attempt, Proved, Stage, tries_left};
-use super::{Note, Recovered};
+use super::{Note, Recovered, Uncounted};
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Fault, unexpected};
 use crate::receipt;
 use crate::sealed;
 use crate::session::Session;
+use crate::settled::Goal;
 
 impl Client {
     /// KE2 for the KE1 of request `id`.
@@ -44,8 +45,7 @@ impl Client {
         );
         // Take KE1 out, because a KE1 whose KE2 was bad is never used again.
         let Some((login, ke1)) = exchange.login.take() else { return Err(unexpected()) };
-        let done =
-            login.finish(&exchange.hardened, &ke2, &context.0, &exchange.stretch, &mut self.runtime.rng());
+        let done = login.finish(&exchange.password, &ke2, &context.0, &mut self.runtime.rng());
         attempt.stage = match done {
             Ok(logged_in) => Stage::Proved(Box::new(Proved {
                 statement: exchange.statement.clone(),
@@ -53,7 +53,13 @@ impl Client {
                 ke2: ke2.to_vec(),
                 logged_in,
             })),
-            Err(OpaqueError::WrongPassword) => Stage::Wrong(Box::new(exchange.statement.clone())),
+            Err(OpaqueError::WrongPassword) => {
+                // t regions sign that the password is right. The same attempt goes on with another KE1, at another leader if one is elected, free.
+                let leader = entered.leader(session);
+                let wrong = entered.trusted.wrong(leader, "answered a right password like a wrong one");
+                attempt.accuse(wrong.clone());
+                return Err(wrong.into());
+            }
             Err(e @ (OpaqueError::Length { .. } | OpaqueError::Malformed(_) | OpaqueError::Reflected)) => {
                 return Err(entered.trusted.wrong(entered.leader(session), e.to_string()).into());
             }
@@ -112,6 +118,11 @@ impl Client {
         )?;
         let notes = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
         let key = BackupKey::from_bytes(&key);
+        let goal = Goal::Recovered(generation, proved.statement.ordinal);
+        // The key is here, so no fault of this question may lose it.
+        let signed = self.attest(session, entered).await.map_or(0, |survey| goal.signers(&survey).count());
+        let finish = proved.finish();
+        let uncounted = (signed < entered.trusted.threshold()).then_some(Uncounted { goal, finish });
         Ok(Recovered {
             key,
             account,
@@ -119,6 +130,7 @@ impl Client {
             manifest,
             lifetime_failures: body.lifetime_failures,
             notes,
+            uncounted,
             record,
         })
     }

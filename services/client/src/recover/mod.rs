@@ -3,20 +3,25 @@
 mod attempt;
 mod evaluations;
 mod finish;
+mod last;
+mod uncounted;
 
-use bkv_core::account::{Manifest, State};
+use bkv_core::account::Manifest;
 use bkv_core::id::AccountId;
 use bkv_core::record::Record;
 use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::refused::Code;
 
-use crate::client::{Client, Entered, Pipelined};
+use crate::client::{Client, Pipelined};
 use crate::error::{Error, WrongAnswer};
-use crate::fault::{Cause, Fault, unexpected};
+use crate::fault::{Fault, unexpected};
+use crate::last_try::KeepLastTry;
 use crate::memory::{KeyName, MemoryError};
 use crate::receipt::Receipt;
+use crate::retry::DeadlinePause;
 use attempt::{Attempt, Stage};
+pub use uncounted::Uncounted;
 
 /// The warning before the last try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +64,9 @@ pub struct RecoverOptions<'a> {
     pub leave_last_try_open: bool,
     /// Past half of the lifetime limit: leave the registration as it is.
     pub no_renewal: bool,
+    /// Where this device keeps its last try, so that it can go on with it after a crash. Without one, a crash in the last try ends the key at the try's
+    /// deadline.
+    pub keep: Option<&'a dyn KeepLastTry>,
 }
 
 /// Something that the user or the operator should know, though the recovery succeeded.
@@ -70,6 +78,8 @@ pub enum Note {
     Renewed(Receipt),
     /// This device could not remember which backup is the newest. It would not notice an older one that is served later.
     NotRemembered(MemoryError),
+    /// This device could not wipe what it had kept of the last try. Whoever reads it has some guesses at the password.
+    LastTryNotWiped(MemoryError),
     /// The renewal was due and failed. The key is as safe as before, and the next recovery tries again.
     RenewalFailed(Error),
 }
@@ -88,6 +98,8 @@ pub struct Recovered {
     pub lifetime_failures: u32,
     /// See [`Note`].
     pub notes: Vec<Note>,
+    /// Set if t regions have not signed yet that the tries are back. Keep the key first, then call [`Client::count`].
+    pub uncounted: Option<Uncounted>,
     pub(crate) record: Record,
 }
 
@@ -107,16 +119,29 @@ impl Client {
     /// Stretching (Argon2id) runs inside the returned future's poll: for as long as the policy says.
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
         let mut attempt = Attempt::new(&self.runtime, Prepared::new(password)?)?;
-        attempt.agreed = matches!(options.last_try, LastTry::Use);
+        if let Some(open) = options.keep.map(KeepLastTry::load).transpose()?.flatten() {
+            attempt.is_now(open)?;
+            attempt.resumed = true;
+        }
+        // A last try that is kept is first asked for, so that it is on the disk before its `Begin` leaves.
+        attempt.agreed |= matches!(options.last_try, LastTry::Use) && options.keep.is_none();
         let with = &options;
-        let ended = self
-            .retry()
+        let retry = self.retry();
+        let pause = &retry.pause_of_deadline();
+        let ended = retry
             .run_with(&mut attempt, |attempt| async move {
-                let ended = self.recover_once(attempt, with).await;
+                let ended = self.recover_once(attempt, with, pause).await;
                 (attempt, ended)
             })
             .await;
-        let mut recovered = ended.map_err(|e| attempt.explain(e))?;
+        let ended = ended.map_err(|e| attempt.explain(e));
+        let over = match &ended {
+            Ok(recovered) => recovered.uncounted.is_none(),
+            Err(e) => matches!(e, Error::WrongPassword { .. } | Error::Destroyed | Error::Deleted),
+        };
+        let wiped = options.keep.filter(|_| over && attempt.kept.is_some()).map_or(Ok(()), KeepLastTry::wipe);
+        let mut recovered = ended?;
+        recovered.notes.extend(wiped.err().map(Note::LastTryNotWiped));
         // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
         if let Some(newest) = crate::backup::newest(recovered.manifest, None) {
             let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
@@ -127,7 +152,10 @@ impl Client {
         if !options.no_renewal && recovered.lifetime_failures > limit / 2 {
             let renewed = self.renew(password, &recovered.key, recovered.record.ksf).await;
             recovered.notes.push(match renewed {
-                Ok(registered) => Note::Renewed(registered.receipt),
+                Ok(registered) => {
+                    recovered.uncounted = None; // the new registration has all its tries
+                    Note::Renewed(registered.receipt)
+                }
                 Err(e) => Note::RenewalFailed(e),
             });
         }
@@ -139,10 +167,15 @@ impl Client {
         &self,
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
+        pause: &DeadlinePause,
     ) -> Result<Recovered, Fault> {
+        if attempt.resumed {
+            self.resume(attempt, options).await?;
+        }
         // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left. An attempt that may be charged already is
         // repeated at once: then its own charge would look like one try fewer.
-        let eager = attempt.agreed || ((attempt.begun || attempt.left) && !attempt.refused_last);
+        let use_it = attempt.agreed || matches!(options.last_try, LastTry::Use);
+        let eager = attempt.agreed || ((use_it || attempt.begun || attempt.left) && !attempt.refused_last);
         let left_before = attempt.left;
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
@@ -152,7 +185,7 @@ impl Client {
         let (mut session, entered) = self.enter(false, first).await?;
         let mut pending = entered.pipelined;
         if !eager {
-            consider_last_try(&entered, attempt, &options.last_try)?;
+            self.consider_last_try(&entered, attempt, options, pause)?;
             attempt.refused_last = false;
         }
         loop {
@@ -174,6 +207,11 @@ impl Client {
                         attempt.left = left_before;
                         attempt.refused_last = true;
                     }
+                    if attempt.kept.is_some()
+                        && matches!(&evaluated, Err(Fault::Refused(r)) if r.code() == Code::Conflict)
+                    {
+                        return Err(Error::LastTryOtherPassword.into());
+                    }
                     evaluated?;
                 }
                 Stage::Exchange(_) => self.exchange(&mut session, &entered, attempt, id).await?,
@@ -188,28 +226,4 @@ impl Client {
             }
         }
     }
-}
-
-/// S20: the leader signs the tries left over our nonce. (A rooted leader that lies here makes a user spend the last try without warning. It can
-/// use up tries anyway.)
-fn consider_last_try(entered: &Entered, attempt: &mut Attempt, last: &LastTry<'_>) -> Result<(), Fault> {
-    let Some(says) = entered.survey.good.iter().min_by_key(|a| a.tries_left) else {
-        return Err(match entered.survey.wrong.first() {
-            Some(wrong) => wrong.clone().into(),
-            None => Fault::Repeat(Cause::Vault("the vault did not say how many tries are left".into())),
-        });
-    };
-    if says.state == State::Live && says.tries_left == 1 {
-        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime_failures };
-        let agreed = match last {
-            LastTry::Decline => false,
-            LastTry::Use => true,
-            LastTry::Ask(ask) => ask(&warning),
-        };
-        if !agreed {
-            return Err(Error::LastTryDeclined.into());
-        }
-        attempt.agreed = true;
-    }
-    Ok(())
 }

@@ -6,9 +6,9 @@ use bkv_core::id::{Generation, Hash, RegId, Slot};
 use bkv_core::record::{KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::statement;
 use bkv_crypto::delivery;
-use bkv_crypto::opaque::{self, ClientRegistration, Stretch};
+use bkv_crypto::opaque::{self, ClientRegistration, Stretch, Stretched};
 use bkv_crypto::password::Prepared;
-use bkv_crypto::toprf::{Commitments, Hardened, OprfKey, Share};
+use bkv_crypto::toprf::{Commitments, OprfKey, Share};
 use bkv_wire::proto::inner::{self as p};
 
 use crate::client::Entered;
@@ -23,7 +23,8 @@ pub(super) struct Begun {
     trusted: Arc<Trusted>,
     shares: Vec<Share>,
     commitments: Commitments,
-    hardened: Hardened,
+    password: Stretched,
+    ksf: KsfParams,
     opaque: ClientRegistration,
     pub(super) request: Vec<u8>,
 }
@@ -46,15 +47,25 @@ pub(super) struct Draft {
 }
 
 /// S13: a fresh OPRF key for every registration.
-pub(super) fn begin(runtime: &Runtime, trusted: &Arc<Trusted>, password: &Prepared) -> Result<Begun, Error> {
+pub(super) fn begin(
+    runtime: &Runtime,
+    trusted: &Arc<Trusted>,
+    password: &Prepared,
+    ksf: Option<KsfParams>,
+) -> Result<Begun, Error> {
     let local = |e: &dyn std::fmt::Display| Error::Local(e.to_string());
     let mut rng = runtime.rng();
     let key = OprfKey::random(&mut rng);
     let n = trusted.admission().members.len();
     let (shares, commitments) = key.split(trusted.threshold(), n, &mut rng).map_err(|e| local(&e))?;
     let hardened = key.evaluate_whole(password.expose()).map_err(|e| local(&e))?;
-    let (opaque, request) = opaque::register_start(&hardened, &mut rng).map_err(|e| local(&e))?;
-    Ok(Begun { trusted: trusted.clone(), shares, commitments, hardened, opaque, request })
+    let policy = trusted.policy();
+    let ksf = ksf.unwrap_or(policy.ksf_floor);
+    let stretch = Stretch::within(ksf, &policy.ksf_floor, &policy.ksf_ceiling)
+        .map_err(|e| Distrust::Stretching(e.to_string()))?;
+    let password = stretch.apply(&hardened).map_err(|e| local(&e))?;
+    let (opaque, request) = opaque::register_start(&password, &mut rng).map_err(|e| local(&e))?;
+    Ok(Begun { trusted: trusted.clone(), shares, commitments, password, ksf, opaque, request })
 }
 
 impl Begun {
@@ -66,17 +77,13 @@ impl Begun {
         base: Generation,
         started: &p::RegisterStarted,
         key: &[u8; 32],
-        ksf: Option<KsfParams>,
     ) -> Result<Draft, Fault> {
         let (list, policy) = (self.trusted.admission(), self.trusted.policy());
-        let ksf = ksf.unwrap_or(policy.ksf_floor);
-        let stretch = Stretch::within(ksf, &policy.ksf_floor, &policy.ksf_ceiling)
-            .map_err(|e| Error::from(Distrust::Stretching(e.to_string())))?;
         let reg_id = RegId::try_from(&started.reg_id[..]).map_err(|_| unexpected())?;
         let server = Record::server_key(&started.response).ok_or_else(unexpected)?;
         let registered = self
             .opaque
-            .finish(&self.hardened, &started.response, &stretch, &mut runtime.rng())
+            .finish(&self.password, &started.response, &mut runtime.rng())
             .map_err(|e| Error::Local(e.to_string()))?;
         let account = entered.account;
         let generation = Generation(base.0.saturating_add(1));
@@ -103,8 +110,9 @@ impl Begun {
                 key,
             )?,
             owner: owner_key.public(),
-            ksf,
+            ksf: self.ksf,
             server,
+            right: self.password.right(&account, generation),
         };
         let hash = record.hash();
         let mut shares = Vec::with_capacity(self.shares.len());

@@ -24,6 +24,7 @@ use crate::fault::{Cause, Fault, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed;
 use crate::session::Session;
+use crate::settled::{Goal, Wait};
 use crate::trusted::Trusted;
 use draft::Draft;
 
@@ -59,6 +60,9 @@ pub struct Registered {
     pub receipt: Receipt,
     /// Regions that did not acknowledge in time. They may store the registration later, or never.
     pub not_acknowledged: Vec<String>,
+    /// Regions that have not signed the overwrite of an older registration. Until they do, an attacker with root there can still use what they hold of
+    /// the older one, with its password. Empty if there was none.
+    pub not_followed: Vec<String>,
     /// Regions that answered wrongly.
     pub wrong: Vec<WrongAnswer>,
 }
@@ -134,16 +138,17 @@ impl Client {
         let Some(draft) = r.draft.as_mut() else { return Err(unexpected()) };
         let stored = self.store(&mut session, &entered, draft, &mut r.wrong).await;
         let confirmed = match stored {
-            Ok(()) => self.confirm(&mut session, &entered, draft).await,
+            Ok(()) => self.make_live(&mut session, &entered, draft).await,
             Err(fault) => Err(fault),
         };
         match confirmed {
-            Ok(receipt) => Ok(Registered {
+            Ok((receipt, not_followed)) => Ok(Registered {
                 key: BackupKey::from_bytes(r.key.as_bytes()),
                 account: entered.account,
                 generation: draft.record.generation,
                 receipt,
                 not_acknowledged: draft.silent(),
+                not_followed,
                 wrong: std::mem::take(&mut r.wrong),
             }),
             // The leader holds z in memory until Store is applied. If that leader is gone, nothing was stored and this draft is useless.
@@ -170,7 +175,7 @@ impl Client {
             return Err(Error::KeyExists.into());
         }
         let trusted: &Arc<Trusted> = &entered.trusted;
-        let begun = draft::begin(&self.runtime, trusted, &r.password)?;
+        let begun = draft::begin(&self.runtime, trusted, &r.password, r.ksf)?;
         let request = begun.request.clone().into();
         let id = session.ask(Operation::RegisterStart(p::RegisterStart { request }))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
@@ -180,14 +185,28 @@ impl Client {
                 trusted.wrong(entered.leader(session), "named another generation than t regions attest");
             return Err(wrong.into());
         }
-        let mut draft =
-            begun.finish(&self.runtime, entered, generation, &started, r.key.as_bytes(), r.ksf)?;
+        let mut draft = begun.finish(&self.runtime, entered, generation, &started, r.key.as_bytes())?;
         if live {
             let owner = sealed::owner_key(r.key.as_bytes(), &trusted.admission().lineage, &entered.account);
             let what = statement::Operation::Register(&draft.hash);
             draft.owner = Some(self.sign(entered, generation, &owner, &what)?);
         }
         Ok(draft)
+    }
+
+    /// Confirms the draft, until t regions have signed that it is live. Also returns the regions that have not signed the end of an older registration.
+    async fn make_live(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        draft: &Draft,
+    ) -> Result<(Receipt, Vec<String>), Fault> {
+        let receipt = self.confirm(session, entered, draft).await?;
+        let goal = Goal::Registered(draft.record.generation, draft.hash);
+        let overwrites = draft.owner.is_some();
+        let wait = if overwrites { Wait::All } else { Wait::Threshold };
+        let behind = self.settled(session, entered, goal, wait).await?;
+        Ok((receipt, if overwrites { behind } else { vec![] }))
     }
 
     async fn confirm(

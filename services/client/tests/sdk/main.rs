@@ -3,11 +3,13 @@
 #![allow(missing_docs, unreachable_pub, clippy::pedantic)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod last_try;
 mod memory_fleet;
 mod owner;
 mod person;
 mod recover;
 mod register;
+mod settled;
 mod status;
 mod trust;
 #[cfg(feature = "tokio")]

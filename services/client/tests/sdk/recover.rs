@@ -43,7 +43,13 @@ async fn open_and_begin_leave_in_one_flight_when_the_last_try_may_be_used() {
     let order: Vec<_> = state.log.iter().map(|r| r.operation.as_ref().unwrap()).collect();
     assert!(matches!(
         order[..],
-        [Operation::Open(_), Operation::Begin(_), Operation::KeyExchange(_), Operation::Finish(_)]
+        [
+            Operation::Open(_),
+            Operation::Begin(_),
+            Operation::KeyExchange(_),
+            Operation::Finish(_),
+            Operation::Attest(_)
+        ]
     ));
 }
 
@@ -197,11 +203,12 @@ async fn chatd_away_for_a_while_is_waited_for_and_away_for_good_is_named() {
     assert_eq!(vaults.state().charged, 1);
 }
 
-const LIES: [Lie; 13] = [
+const LIES: [Lie; 14] = [
     Lie::Proof,
     Lie::Signature,
     Lie::OtherRecord,
     Lie::OtherBudget,
+    Lie::OtherRight,
     Lie::OtherAttempt,
     Lie::OtherBlinded,
     Lie::OtherGeneration,

@@ -10,12 +10,20 @@ use crate::statement;
 pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
     let Some(live) = account.live.clone() else { return Err(missing(Some(&account))) };
-    if let Some(p) = &account.pending {
+    if let Some(p) = &mut account.pending {
         if p.attempt == c.attempt {
+            if p.is_spent() {
+                return Err(Refusal::LastTryOpen(p.deadline));
+            }
             // A repetition is free, because the client may have lost the reply. Another B under the same id would be a second guess.
-            let same = p.blinded == c.blinded && p.cancel == c.cancel;
-            let again = Outcome::Begun { ordinal: p.ordinal, charged: false };
-            return if same { Change::again(again) } else { Err(Refusal::Conflict) };
+            if p.blinded == c.blinded && p.cancel == c.cancel {
+                return Change::again(Outcome::Begun { ordinal: p.ordinal, charged: false });
+            }
+            if !p.last {
+                return Err(Refusal::Conflict);
+            }
+            p.conflicts = p.conflicts.saturating_add(1);
+            return step.keep(account, Outcome::Refused(Refusal::Conflict), vec![]);
         }
         if p.last {
             return Err(Refusal::LastTryOpen(p.deadline));
@@ -67,6 +75,7 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
         last,
         index: step.at.index,
         success_before: account.success_ordinal(),
+        conflicts: 0,
     });
     effects.push(Effect::Floor { account: step.id });
     effects.push(step.event(&account, EventKind::Attempt));

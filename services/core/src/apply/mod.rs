@@ -4,6 +4,7 @@
 pub(crate) mod attempt;
 pub(crate) mod fleet;
 pub(crate) mod owned;
+pub(crate) mod record;
 pub(crate) mod register;
 
 use crate::account::{Account, Cause, Ended, Live};

@@ -1,11 +1,12 @@
 //! Operations that need a signature by the owner key.
 
-use crate::account::{Account, Cause};
-use crate::apply::register::check_owner;
+use crate::account::{Account, Cause, Live};
 use crate::apply::{Change, Changed, Step, missing};
-use crate::command::{Delete, SetManifest};
+use crate::command::{Command, Delete, OwnerSignature, SetManifest};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::statement::Operation;
+use crate::fleet::{At, Fleet};
+use crate::statement::{self, Operation, Owned};
+use crate::verify::Verifier;
 
 pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetManifest) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };
@@ -40,4 +41,54 @@ pub(crate) fn delete(step: &Step<'_>, before: Option<Account>, c: &Delete) -> Ch
     account.last_operation = Some(c.owner.operation);
     effects.extend(step.end(&mut account, &live, Cause::Deleted));
     step.keep(account, Outcome::Done, effects)
+}
+
+/// Checks the owner key's signature over an operation. Only a client that has the backup key can make it.
+pub(crate) fn check_owner(
+    step: &Step<'_>,
+    live: &Live,
+    signature: &OwnerSignature,
+    what: &Operation<'_>,
+) -> Result<(), Refusal> {
+    if step.is_past(signature.expires) {
+        return Err(Refusal::Expired);
+    }
+    let statement = statement::owner(
+        &Owned {
+            lineage: &step.fleet.lineage,
+            era: step.fleet.era,
+            account: &step.id,
+            generation: live.record.generation,
+            operation: &signature.operation,
+            expires: signature.expires,
+        },
+        what,
+    );
+    if step.verifier.signature(&live.record.owner, &statement, &signature.signature) {
+        Ok(())
+    } else {
+        Err(Refusal::Owner)
+    }
+}
+
+/// True if the live owner key signed this command of the account.
+pub fn owner_signed(
+    fleet: &Fleet,
+    at: At,
+    account: &Account,
+    command: &Command,
+    verifier: &dyn Verifier,
+) -> bool {
+    let (Some(id), Some(live)) = (command.account(), account.live.as_ref()) else { return false };
+    let step = Step { fleet, at, id, verifier, unconfirmed: 0 };
+    let is_signed =
+        |signature: &OwnerSignature, what: &Operation<'_>| check_owner(&step, live, signature, what).is_ok();
+    match command {
+        Command::Store(c) => {
+            c.owner.as_ref().is_some_and(|o| is_signed(o, &Operation::Register(&c.record.hash())))
+        }
+        Command::SetManifest(c) => is_signed(&c.owner, &Operation::SetManifest(&c.manifest)),
+        Command::Delete(c) => is_signed(&c.owner, &Operation::Delete),
+        _ => false,
+    }
 }

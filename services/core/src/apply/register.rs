@@ -7,18 +7,15 @@
 //! backup key can overwrite a live record. After an end no secret is left that an attacker could guess.
 
 use crate::account::{Account, Live, Stored};
+use crate::apply::owned::check_owner;
+use crate::apply::record::check_record;
 use crate::apply::{Change, Changed, Step, missing};
 use crate::bounds;
-use crate::command::{Command, Confirm, OwnerSignature, Store};
+use crate::command::{Confirm, Store};
 use crate::effect::{Effect, EventKind, Outcome, Refusal};
-use crate::fleet::{At, Fleet};
-use crate::id::{Generation, Ordinal, Slot};
-use crate::record::{KsfParams, Record, shares_hash};
-use crate::statement::{self, Operation, Owned};
-use crate::verify::Verifier;
-
-/// The most bytes of a record's encrypted backup key.
-const MAX_CIPHERTEXT: usize = 256;
+use crate::id::{Generation, Ordinal};
+use crate::record::{Record, shares_hash};
+use crate::statement::{self, Operation};
 
 pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Changed {
     let hash = c.record.hash();
@@ -112,54 +109,6 @@ fn content(account: &Account, c: &Store) -> Option<(crate::id::Hash, crate::id::
     stored.into_iter().chain(live).find(|(id, ..)| *id == c.record.reg_id).map(|(_, h, s)| (h, s))
 }
 
-/// Checks every rule for a record. A rooted leader must not get a softer policy, another fleet's record or a wrong number of shares into the state.
-fn check_record(step: &Step<'_>, c: &Store, base: Generation) -> Result<(), Refusal> {
-    let r = &c.record;
-    let docs = &step.fleet.documents;
-    let slots = docs.admission.members.len();
-    let fleet = r.lineage == step.fleet.lineage
-        && r.era == step.fleet.era
-        && r.account == step.id
-        && c.account == step.id
-        && Some(c.route.bucket()) == step.id.bucket();
-    if !fleet {
-        return Err(Refusal::Record);
-    }
-    if Some(r.generation.0) != base.0.checked_add(1) {
-        return Err(Refusal::Stale);
-    }
-    if r.admission != docs.admission.number || r.policy != docs.policy.number {
-        return Err(Refusal::Stale);
-    }
-    let counts = usize::from(r.slots) == slots
-        && r.threshold == docs.admission.threshold
-        && usize::from(r.threshold) == r.commitments.len()
-        && c.shares.len() == slots
-        && c.shares.iter().zip(1u8..).all(|(share, slot)| share.slot == Slot(slot))
-        && c.shares.iter().all(|s| s.enc.len() <= bounds::SHARE_KEY && s.ct.len() <= bounds::SHARE_TEXT);
-    let sizes = r.upload.len() == Record::UPLOAD_LEN
-        && r.ciphertext.len() <= MAX_CIPHERTEXT
-        && r.encode().len() <= Record::MAX_LEN;
-    let policy = r.attempts == docs.policy.attempts
-        && within(&r.ksf, &docs.policy.ksf_floor, &docs.policy.ksf_ceiling);
-    if !(counts && sizes && policy && step.verifier.upload(&r.upload)) {
-        return Err(Refusal::Record);
-    }
-    if !r.commitments.iter().all(|e| step.verifier.element(e)) {
-        return Err(Refusal::Element);
-    }
-    Ok(())
-}
-
-const fn within(k: &KsfParams, floor: &KsfParams, ceiling: &KsfParams) -> bool {
-    k.memory_kib >= floor.memory_kib
-        && k.memory_kib <= ceiling.memory_kib
-        && k.passes >= floor.passes
-        && k.passes <= ceiling.passes
-        && k.lanes >= floor.lanes
-        && k.lanes <= ceiling.lanes
-}
-
 /// Checks that at least t different regions have signed that they stored this record and these shares.
 fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Result<(), Refusal> {
     let (lineage, era) = (&step.fleet.lineage, step.fleet.era);
@@ -169,54 +118,4 @@ fn check_acknowledgements(step: &Step<'_>, stored: &Stored, c: &Confirm) -> Resu
     };
     let enough = step.signed_by(&c.acknowledgements, stored.record.threshold, statement);
     if enough { Ok(()) } else { Err(Refusal::Proof) }
-}
-
-/// Checks the owner key's signature over an operation. Only a client that has the backup key can make it.
-pub(crate) fn check_owner(
-    step: &Step<'_>,
-    live: &Live,
-    signature: &OwnerSignature,
-    what: &Operation<'_>,
-) -> Result<(), Refusal> {
-    if step.is_past(signature.expires) {
-        return Err(Refusal::Expired);
-    }
-    let statement = statement::owner(
-        &Owned {
-            lineage: &step.fleet.lineage,
-            era: step.fleet.era,
-            account: &step.id,
-            generation: live.record.generation,
-            operation: &signature.operation,
-            expires: signature.expires,
-        },
-        what,
-    );
-    if step.verifier.signature(&live.record.owner, &statement, &signature.signature) {
-        Ok(())
-    } else {
-        Err(Refusal::Owner)
-    }
-}
-
-/// True if the live owner key signed this command of the account.
-pub fn owner_signed(
-    fleet: &Fleet,
-    at: At,
-    account: &Account,
-    command: &Command,
-    verifier: &dyn Verifier,
-) -> bool {
-    let (Some(id), Some(live)) = (command.account(), account.live.as_ref()) else { return false };
-    let step = Step { fleet, at, id, verifier, unconfirmed: 0 };
-    let is_signed =
-        |signature: &OwnerSignature, what: &Operation<'_>| check_owner(&step, live, signature, what).is_ok();
-    match command {
-        Command::Store(c) => {
-            c.owner.as_ref().is_some_and(|o| is_signed(o, &Operation::Register(&c.record.hash())))
-        }
-        Command::SetManifest(c) => is_signed(&c.owner, &Operation::SetManifest(&c.manifest)),
-        Command::Delete(c) => is_signed(&c.owner, &Operation::Delete),
-        _ => false,
-    }
 }

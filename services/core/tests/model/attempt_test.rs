@@ -349,6 +349,30 @@ fn giving_up_takes_the_preimage_of_the_cancel_hash() {
     assert_eq!(case.give_up(3), Outcome::Done);
 }
 
+/// S09: a thief of the file that a device keeps of its last try has the try's id, and guesses at its B. Ordinary attempts are not kept, and count nothing.
+#[test]
+fn s09_after_eight_conflicts_a_last_try_answers_no_begin() {
+    let mut case = Case::registered(&policy());
+    assert_eq!(case.begin(1, 1), charged(1));
+    for _ in 0..20 {
+        assert_eq!(case.begin(1, 2), no(Refusal::Conflict));
+    }
+    assert_eq!(case.begin(1, 1), again(1));
+    case.last_try(3);
+    for n in 0..8 {
+        assert_eq!(case.begin(3, 1), again(3), "{n} conflicts");
+        assert_eq!(case.begin(3, 2), no(Refusal::Conflict));
+    }
+    let until = case.account().pending.as_ref().unwrap().deadline;
+    for b in [1, 2] {
+        assert_eq!(case.begin(3, b), no(Refusal::LastTryOpen(until)));
+    }
+    assert_eq!(case.account().pending.as_ref().unwrap().conflicts, 8);
+    // The client that has begun it can still finish.
+    assert_eq!(case.finish(3), Outcome::Done);
+    assert_eq!(case.account().tries_left(), 3);
+}
+
 /// S09: two devices that each saw two tries left. The one that comes second would use the last try without its user's consent.
 #[test]
 fn s09_the_last_try_needs_consent_in_its_begin() {

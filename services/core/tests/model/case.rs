@@ -64,6 +64,7 @@ impl Case {
             ModelAnswer::Done => matches!(applied.outcome, Outcome::Done),
             ModelAnswer::Charged(n) => applied.outcome == charged(n),
             ModelAnswer::Again(n) => applied.outcome == again(n),
+            ModelAnswer::Conflict => applied.outcome == no(Refusal::Conflict),
             ModelAnswer::No => matches!(applied.outcome, Outcome::Refused(_)),
         };
         assert!(agrees, "the model disagrees with {:?}", applied.outcome);

@@ -16,7 +16,7 @@ use bkv_core::effect::{Event, EventKind};
 use bkv_core::hash::framed;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
-    RegId, Route, Signature, Slot, Time,
+    RegId, Right, Route, Signature, Slot, Time,
 };
 use bkv_core::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
@@ -71,6 +71,7 @@ pub(super) fn account() -> Account {
             last: false,
             index: 99,
             success_before: Ordinal(3),
+            conflicts: 5,
         }),
         stored: Some(Stored {
             hash: next.hash(),
@@ -178,6 +179,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         commitments: vec![Element([0xb5; 32]), Element([0xb6; 32])],
         ksf: KsfParams { memory_kib: 65536, passes: 3, lanes: 4 },
         budget: 10,
+        right: Right([0xba; 32]),
     };
     let attested = Attested {
         nonce: [0xb7; 32],
@@ -196,6 +198,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         index: 11,
         manifest: Some(MANIFEST),
         lifetime_failures: 12,
+        time: Time(18),
     };
     let (key, beta) = (PublicKey([0xb8; 32]), Element([0xb9; 32]));
     let (id, b) = (&attempt.attempt, &attempt.blinded);

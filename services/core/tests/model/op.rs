@@ -11,7 +11,8 @@ use bkv_core::command::{
     Store,
 };
 use bkv_core::id::{
-    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Signature, Slot, Time,
+    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Signature, Slot,
+    Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
@@ -173,6 +174,7 @@ pub(super) fn record(model: &Model, who: u8, reg: u8) -> Record {
         owner: owner_key(who, reg),
         ksf: KsfParams { memory_kib: 64, passes: 3, lanes: 1 },
         server: server_key(&z(reg)),
+        right: Right([reg ^ 0x44; 32]),
     }
 }
 

@@ -13,7 +13,7 @@ use bkv_core::document::{Admission, Policy};
 use bkv_core::effect::Event;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
-    RegId, Route, Signature, Slot, Time,
+    RegId, Right, Route, Signature, Slot, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
@@ -43,6 +43,7 @@ pub(super) fn record() -> Record {
         owner: PublicKey([7; 32]),
         ksf: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
         server: PublicKey([10; 32]),
+        right: Right([11; 32]),
     }
 }
 

@@ -351,7 +351,7 @@ fn a_registration_starts_the_lifetime_failures_at_zero() {
 fn every_rule_of_a_record_is_checked_by_every_replica() {
     use Refusal as R;
     type Harm = fn(&mut Store);
-    let rules: [(&str, Refusal, Harm); 26] = [
+    let rules: [(&str, Refusal, Harm); 27] = [
         ("lineage", R::Record, |s| s.record.lineage = Lineage([8; 32])),
         ("era", R::Record, |s| s.record.era.0 += 1),
         ("account", R::Record, |s| s.record.account = account(1)),

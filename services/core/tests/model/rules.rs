@@ -19,6 +19,8 @@ pub(super) enum ModelAnswer {
     Done,
     Charged(u64),
     Again(u64),
+    /// Refused, and counted.
+    Conflict,
     No,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Try {
     cancel: Hash,
     until: Time,
     end: End,
+    /// Begins under its id with another B.
+    others: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -251,11 +255,15 @@ impl ModelAccount {
                 let Some(policy) = self.policy().cloned() else { return ModelAnswer::No };
                 if let Some(t) = self.open() {
                     if t.id == c.attempt {
-                        let same = t.b == c.blinded && t.cancel == c.cancel;
-                        return if same {
-                            ModelAnswer::Again(self.tries.len() as u64)
-                        } else {
-                            ModelAnswer::No
+                        let (same, last) = (t.b == c.blinded && t.cancel == c.cancel, self.left() == 0);
+                        return match (last, same) {
+                            (true, _) if t.others >= 8 => ModelAnswer::No,
+                            (_, true) => ModelAnswer::Again(self.tries.len() as u64),
+                            (false, false) => ModelAnswer::No,
+                            (true, false) => {
+                                self.tries.last_mut().unwrap().others += 1;
+                                ModelAnswer::Conflict
+                            }
                         };
                     }
                     if self.left() == 0 {
@@ -280,6 +288,7 @@ impl ModelAccount {
                     cancel: c.cancel,
                     until: Time(0),
                     end: End::Open,
+                    others: 0,
                 });
                 let (spent, last) = (self.spent() as usize, self.left() == 0);
                 let open_for = if last { policy.last_try_ms } else { policy.attempt_ms };

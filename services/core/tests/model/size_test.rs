@@ -99,6 +99,7 @@ fn the_largest_account_is_bounded() {
         success_before: far,
         deadline: Time(u64::MAX),
         index: u64::MAX,
+        conflicts: u8::MAX,
         ..row.pending.take().unwrap()
     };
     let success =

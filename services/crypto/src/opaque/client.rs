@@ -1,4 +1,4 @@
-//! The client's side. Its password is pw', hardened by the threshold OPRF.
+//! The client's side. Its password is pw'': hardened by the threshold OPRF, then stretched.
 
 use std::fmt;
 
@@ -10,8 +10,7 @@ use rand::{CryptoRng, RngCore};
 
 use super::secret::{ExportKey, SessionKey};
 use super::suite::Suite;
-use super::{KE2_LEN, OpaqueError, RESPONSE_LEN, Stretch, sized};
-use crate::toprf::Hardened;
+use super::{KE2_LEN, OpaqueError, RESPONSE_LEN, Stretched, sized};
 
 /// The client's state between request and response of a registration.
 pub struct ClientRegistration(opaque_ke::ClientRegistration<Suite>);
@@ -41,7 +40,7 @@ pub struct LoggedIn {
 
 /// RFC 9807 §5.2.1. Returns the state and the registration request.
 pub fn register_start(
-    password: &Hardened,
+    password: &Stretched,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<(ClientRegistration, Vec<u8>), OpaqueError> {
     let started = opaque_ke::ClientRegistration::<Suite>::start(rng, password.expose())
@@ -53,16 +52,14 @@ impl ClientRegistration {
     /// RFC 9807 §5.2.3.
     pub fn finish(
         self,
-        password: &Hardened,
+        password: &Stretched,
         response: &[u8],
-        stretch: &Stretch,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Registered, OpaqueError> {
         sized("the registration response", RESPONSE_LEN, response)?;
         let response = RegistrationResponse::deserialize(response)
             .map_err(OpaqueError::from_library("the registration response"))?;
-        let parameters =
-            ClientRegistrationFinishParameters::new(Identifiers::default(), Some(stretch.library()));
+        let parameters = ClientRegistrationFinishParameters::new(Identifiers::default(), None);
         let mut done = self
             .0
             .finish(rng, password.expose(), response, parameters)
@@ -76,7 +73,7 @@ impl ClientRegistration {
 
 /// RFC 9807 §6.1. Returns the state and KE1.
 pub fn login_start(
-    password: &Hardened,
+    password: &Stretched,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<(ClientLogin, Vec<u8>), OpaqueError> {
     let started = opaque_ke::ClientLogin::<Suite>::start(rng, password.expose())
@@ -91,16 +88,14 @@ impl ClientLogin {
     /// [`OpaqueError::WrongPassword`] when KE2 doesn't open; no KE3 exists then.
     pub fn finish(
         self,
-        password: &Hardened,
+        password: &Stretched,
         ke2: &[u8],
         context: &[u8],
-        stretch: &Stretch,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<LoggedIn, OpaqueError> {
         sized("KE2", KE2_LEN, ke2)?;
         let ke2 = CredentialResponse::deserialize(ke2).map_err(OpaqueError::from_library("KE2"))?;
-        let parameters =
-            ClientLoginFinishParameters::new(Some(context), Identifiers::default(), Some(stretch.library()));
+        let parameters = ClientLoginFinishParameters::new(Some(context), Identifiers::default(), None);
         let mut done = self
             .0
             .finish(rng, password.expose(), ke2, parameters)

@@ -1,4 +1,7 @@
-use super::{KsfError, KsfParams, Stretch};
+use bkv_core::id::{AccountId, Generation};
+
+use super::{KsfError, KsfParams, Stretch, Stretched};
+use crate::toprf::Hardened;
 
 const FLOOR: KsfParams = KsfParams { memory_kib: 64, passes: 2, lanes: 1 };
 const CEILING: KsfParams = KsfParams { memory_kib: 256, passes: 4, lanes: 2 };
@@ -43,17 +46,27 @@ fn s21_what_argon2id_does_not_have_is_refused() {
 #[test]
 fn argon2id_with_a_zero_salt() {
     use argon2::{Algorithm, Argon2, Params, Version};
-    use opaque_ke::generic_array::{GenericArray, typenum::U64};
-    use opaque_ke::ksf::Ksf as _;
-
     let stretch =
         Stretch::within(KsfParams { memory_kib: 100, passes: 3, lanes: 2 }, &FLOOR, &CEILING).unwrap();
-    let ours = stretch.library().hash(GenericArray::<u8, U64>::from([3; 64])).unwrap();
+    let ours = stretch.apply(&Hardened::new([3; 64])).unwrap();
     let mut plain = [0; 64];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(100, 3, 2, None).unwrap())
         .hash_password_into(&[3; 64], &[0; 16], &mut plain)
         .unwrap();
-    assert_eq!(ours.as_slice(), plain);
+    assert_eq!(*ours.expose(), plain);
+}
+
+/// S55: account, generation and password each give another value.
+#[test]
+fn s55_right_is_of_one_password_account_and_generation() {
+    let right = |pw: u8, account: u8, generation| {
+        Stretched::new([pw; 64]).right(&AccountId([account; 32]), Generation(generation))
+    };
+    let base = right(1, 2, 3);
+    assert_eq!(base, right(1, 2, 3));
+    for other in [right(9, 2, 3), right(1, 9, 3), right(1, 2, 9)] {
+        assert_ne!(base, other);
+    }
 }
 
 /// The bench-only identity still needs a policy with a floor of zero.

@@ -1,5 +1,5 @@
 //! OPAQUE (RFC 9807) with byte arrays as its interface: `opaque-ke` 4.0.1 with OPRF(ristretto255, SHA-512), SIGMA-I (Ed25519, ephemeral
-//! ristretto255, HKDF and HMAC with SHA-512) and Argon2id. The server needs only the record's own z and the attempt's seed, so every replica
+//! ristretto255, HKDF and HMAC with SHA-512) over a stretched password. The server needs only the record's own z and the attempt's seed, so every replica
 //! answers alike.
 //!
 //! Sizes in bytes: request 32, response 64, upload 192, KE1 96, KE2 384, KE3 128, session and export key 64.
@@ -13,7 +13,7 @@ mod suite;
 
 pub use client::{ClientLogin, ClientRegistration, LoggedIn, Registered, login_start, register_start};
 pub use ke3::{check_upload, success_proof, transcript, verify_ke3_signature, verify_success_proof};
-pub use ksf::{KsfError, KsfParams, Stretch};
+pub use ksf::{KsfError, KsfParams, Stretch, Stretched};
 pub use secret::{ExportKey, SessionKey};
 pub use server::{Server, ServerState};
 
@@ -78,7 +78,6 @@ impl OpaqueError {
             ProtocolError::SerializationError
             | ProtocolError::SizeError { .. }
             | ProtocolError::LibraryError(InternalError::OprfError(_)) => Self::Malformed(what),
-            ProtocolError::LibraryError(InternalError::KsfError) => Self::Stretching,
             _ => Self::Library,
         }
     }

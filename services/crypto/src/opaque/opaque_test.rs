@@ -4,33 +4,27 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use super::{
-    ClientLogin, KE1_LEN, KE2_LEN, KE3_LEN, KsfParams, LoggedIn, OpaqueError, Registered, Server, Stretch,
+    ClientLogin, KE1_LEN, KE2_LEN, KE3_LEN, LoggedIn, OpaqueError, Registered, Server, Stretched,
     TRANSCRIPT_LEN, check_upload, login_start, register_start, server, success_proof, verify_ke3_signature,
     verify_success_proof,
 };
-use crate::toprf::Hardened;
 
 pub(super) const Z: [u8; 32] = [0x21; 32];
 pub(super) const SEED: [u8; 32] = [0x5e; 32];
 pub(super) const CX: [u8; 32] = [0xc0; 32];
 
-pub(super) fn pw(byte: u8) -> Hardened {
-    Hardened::new([byte; 64])
-}
-
-pub(super) fn stretch() -> Stretch {
-    let params = KsfParams { memory_kib: 8, passes: 1, lanes: 1 };
-    Stretch::within(params, &params, &params).unwrap()
+pub(super) fn pw(byte: u8) -> Stretched {
+    Stretched::new([byte; 64])
 }
 
 pub(super) fn rng(n: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(n)
 }
 
-pub(super) fn register(z: &[u8; 32], password: &Hardened, rng: &mut ChaCha20Rng) -> Registered {
+pub(super) fn register(z: &[u8; 32], password: &Stretched, rng: &mut ChaCha20Rng) -> Registered {
     let (state, request) = register_start(password, rng).unwrap();
     let response = server::registration_response(z, &request).unwrap();
-    state.finish(password, &response, &stretch(), rng).unwrap()
+    state.finish(password, &response, rng).unwrap()
 }
 
 struct Login {
@@ -39,11 +33,11 @@ struct Login {
     done: LoggedIn,
 }
 
-fn login(upload: &[u8], password: &Hardened, context: &[u8], n: u64) -> Result<Login, OpaqueError> {
+fn login(upload: &[u8], password: &Stretched, context: &[u8], n: u64) -> Result<Login, OpaqueError> {
     let mut rng = rng(n);
     let (state, ke1) = login_start(password, &mut rng)?;
     let (_, ke2) = Server::new(&Z)?.answer(&SEED, upload, context, &ke1)?;
-    let done = state.finish(password, &ke2, context, &stretch(), &mut rng)?;
+    let done = state.finish(password, &ke2, context, &mut rng)?;
     Ok(Login { ke1, ke2, done })
 }
 
@@ -204,12 +198,12 @@ fn s02_bad_elements_are_refused_at_every_input() {
         }
         for at in [0, 224] {
             let (state, _) = login_start(&pw(1), &mut rng).unwrap();
-            let done = state.finish(&pw(1), &put(&ke2, at, &bad), &CX, &stretch(), &mut rng);
+            let done = state.finish(&pw(1), &put(&ke2, at, &bad), &CX, &mut rng);
             assert!(matches!(done, Err(OpaqueError::Malformed(_))), "KE2 at {at}");
         }
         let (state, request) = register_start(&pw(1), &mut rng).unwrap();
         let response = server.register(&request).unwrap();
-        let done = state.finish(&pw(1), &put(&response, 0, &bad), &stretch(), &mut rng);
+        let done = state.finish(&pw(1), &put(&response, 0, &bad), &mut rng);
         assert!(matches!(done, Err(OpaqueError::Malformed(_))), "response");
     }
     // The client's key: the identity and the other points of small order, and a second encoding of a key.
@@ -232,12 +226,12 @@ fn s03_the_blinded_element_sent_back_is_refused() {
     let (state, request) = register_start(&pw(1), &mut rng).unwrap();
     let mut response = server::registration_response(&Z, &request).unwrap();
     response[..32].copy_from_slice(&request);
-    assert_eq!(state.finish(&pw(1), &response, &stretch(), &mut rng).unwrap_err(), OpaqueError::Reflected);
+    assert_eq!(state.finish(&pw(1), &response, &mut rng).unwrap_err(), OpaqueError::Reflected);
 
     let (state, ke1) = login_start(&pw(1), &mut rng).unwrap();
     let (_, mut ke2) = Server::new(&Z).unwrap().answer(&SEED, &registered.upload, &CX, &ke1).unwrap();
     ke2[..32].copy_from_slice(&ke1[..32]);
-    assert_eq!(state.finish(&pw(1), &ke2, &CX, &stretch(), &mut rng).unwrap_err(), OpaqueError::Reflected);
+    assert_eq!(state.finish(&pw(1), &ke2, &CX, &mut rng).unwrap_err(), OpaqueError::Reflected);
 }
 
 #[test]
@@ -255,5 +249,5 @@ fn debug_shows_no_secret() {
     let registered = register(&Z, &pw(1), &mut rng(1));
     let (state, _): (ClientLogin, _) = login_start(&pw(1), &mut rng(6)).unwrap();
     let shown = format!("{:?} {state:?} {:?} {:?}", registered.export_key, Server::new(&Z).unwrap(), pw(1));
-    assert_eq!(shown, "ExportKey(..) ClientLogin(..) Server(..) Hardened(..)");
+    assert_eq!(shown, "ExportKey(..) ClientLogin(..) Server(..) Stretched(..)");
 }

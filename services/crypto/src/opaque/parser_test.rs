@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::opaque_test::{CX, SEED, Z, pw, register, rng, stretch};
+use super::opaque_test::{CX, SEED, Z, pw, register, rng};
 use super::{
     KE1_LEN, KE2_LEN, KE3_LEN, OpaqueError, REQUEST_LEN, RESPONSE_LEN, Server, TRANSCRIPT_LEN, UPLOAD_LEN,
     check_upload, login_start, register_start, server, success_proof, transcript, verify_ke3_signature,
@@ -41,11 +41,11 @@ proptest! {
         let mut rng = rng(1);
         let (state, _) = register_start(&pw(1), &mut rng).unwrap();
         let right = response.len() == RESPONSE_LEN;
-        let refused = state.finish(&pw(1), &response, &stretch(), &mut rng);
+        let refused = state.finish(&pw(1), &response, &mut rng);
         let by_length = matches!(refused, Err(OpaqueError::Length { .. }));
         prop_assert_eq!(by_length, !right); // of the right length it may be two valid points by chance
         let (state, _) = login_start(&pw(1), &mut rng).unwrap();
-        prop_assert!(state.finish(&pw(1), &ke2, &CX, &stretch(), &mut rng).is_err());
+        prop_assert!(state.finish(&pw(1), &ke2, &CX, &mut rng).is_err());
     }
 
     /// A change of one byte of an honest KE2 never gives a KE3.
@@ -56,7 +56,7 @@ proptest! {
         let (state, ke1) = login_start(&pw(1), &mut rng).unwrap();
         let (_, mut ke2) = Server::new(&Z).unwrap().answer(&SEED, &registered.upload, &CX, &ke1).unwrap();
         ke2[at] ^= by;
-        prop_assert!(state.finish(&pw(1), &ke2, &CX, &stretch(), &mut rng).is_err());
+        prop_assert!(state.finish(&pw(1), &ke2, &CX, &mut rng).is_err());
     }
 
     /// Any password, z and seed: it registers and logs in.
@@ -66,7 +66,7 @@ proptest! {
         prop_assert_eq!(registered.upload.len(), UPLOAD_LEN);
         let (state, ke1) = login_start(&pw(password), &mut rng(n ^ 1)).unwrap();
         let (leader, ke2) = Server::new(&z).unwrap().answer(&seed, &registered.upload, &cx, &ke1).unwrap();
-        let done = state.finish(&pw(password), &ke2, &cx, &stretch(), &mut rng(n ^ 2)).unwrap();
+        let done = state.finish(&pw(password), &ke2, &cx, &mut rng(n ^ 2)).unwrap();
         prop_assert!(verify_ke3_signature(&registered.upload, &cx, &ke1, &ke2, &done.ke3).is_ok());
         prop_assert_eq!(leader.finish(&done.ke3, &cx).unwrap(), done.session_key);
         prop_assert_eq!(done.export_key, registered.export_key);

@@ -3,19 +3,20 @@
 use hkdf::Hkdf;
 use opaque_ke::key_exchange::sigma_i::SigmaI;
 use opaque_ke::key_exchange::sigma_i::pure_eddsa::PureEddsa;
+use opaque_ke::ksf::Identity;
 use opaque_ke::{CipherSuite, Ed25519, Ristretto255, ServerSetup};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
 use super::OpaqueError;
-use super::ksf::LibraryKsf;
 
 pub(super) struct Suite;
 
 impl CipherSuite for Suite {
     type OprfCs = Ristretto255;
     type KeyExchange = SigmaI<PureEddsa<Ed25519>, Ristretto255, Sha512>;
-    type Ksf = LibraryKsf;
+    // The password is stretched before OPAQUE: `Stretch`.
+    type Ksf = Identity;
 }
 
 /// RFC 8032's base point. The library requires a valid key for answers about accounts that do not exist. We never request such an answer, so any

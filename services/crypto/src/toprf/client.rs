@@ -9,7 +9,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use rand::{CryptoRng, RngCore};
 use voprf::{EvaluationElement, OprfClient, Ristretto255};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{Commitments, Evaluation, ToprfError, proof};
 
@@ -56,6 +56,17 @@ pub fn blind(password: &[u8], rng: &mut (impl RngCore + CryptoRng)) -> Result<Bl
         return Err(ToprfError::Password);
     }
     let result = OprfClient::<Ristretto255>::blind(password, rng).map_err(|_| ToprfError::Password)?;
+    Ok(Blinded { element: Element(result.message.serialize().into()), state: result.state })
+}
+
+/// The same with a given factor, of 64 bytes that are reduced. For a last try, which must give the same B again after a crash.
+pub fn blind_by(password: &[u8], factor: &[u8; 64]) -> Result<Blinded, ToprfError> {
+    let factor = Zeroizing::new(Scalar::from_bytes_mod_order_wide(factor));
+    if password.is_empty() || password.len() > usize::from(u16::MAX) || *factor == Scalar::ZERO {
+        return Err(ToprfError::Password);
+    }
+    let result = OprfClient::<Ristretto255>::deterministic_blind_unchecked(password, *factor)
+        .map_err(|_| ToprfError::Password)?;
     Ok(Blinded { element: Element(result.message.serialize().into()), state: result.state })
 }
 

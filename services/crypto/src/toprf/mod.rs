@@ -7,7 +7,7 @@ mod element;
 mod key;
 mod proof;
 
-pub use client::{Blinded, Hardened, Verified, blind};
+pub use client::{Blinded, Hardened, Verified, blind, blind_by};
 pub use element::is_element;
 pub use key::{Commitments, OprfKey, Share};
 pub use proof::{Evaluation, PROOF_LEN, Proof, evaluate};

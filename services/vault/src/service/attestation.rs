@@ -32,7 +32,8 @@ impl Vault {
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
         let index = replica.applied();
         let account = replica.account(&id)?;
-        let a = view::attested(&fleet, &id, account.as_deref(), nonce, person.tag(&nonce), slot, index);
+        let (tag, now) = (person.tag(&nonce), Time(self.now_ms()));
+        let a = view::attested(&fleet, &id, account.as_deref(), nonce, tag, slot, index, now);
         let (certificate, signature) =
             self.sign(&statement::attestation(&a)).ok_or(RegionError::NoBootKey)?;
         Ok(p::Attestation::new(&a, certificate, signature))

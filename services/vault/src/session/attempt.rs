@@ -61,7 +61,7 @@ impl Session {
     }
 
     async fn charge(
-        &self,
+        &mut self,
         may_be_last: bool,
         attempt: AttemptId,
         blinded: Element,
@@ -100,7 +100,10 @@ impl Session {
                 Outcome::Refused(Refusal::Stale) => {}
                 Outcome::Refused(Refusal::Permits) => return Ok(too_few(permits, want, &missing)),
                 Outcome::Refused(why) => return Ok(refused(why)),
-                _ => return self.evaluations(&attempt, committed.index, false, deadline).await,
+                _ => {
+                    self.begun = Some(attempt);
+                    return self.evaluations(&attempt, committed.index, false, deadline).await;
+                }
             }
         }
         Ok(no(Code::Stale, "other attempts took the ordinal; repeat the same request"))
@@ -116,6 +119,11 @@ impl Session {
         };
         if let Some(answer) = self.token_ends(0)? {
             return Ok(answer);
+        }
+        // A thief of a device's kept last try knows its id but not B. Evaluations of B would let the thief test passwords offline.
+        let last = self.account()?.is_some_and(|a| a.pending.as_ref().is_some_and(|p| p.last));
+        if last && self.begun != Some(attempt) {
+            return Ok(no(Code::NoAttempt, "this channel has not begun the attempt"));
         }
         let (_, replica, _) = self.known()?;
         self.evaluations(&attempt, replica.applied(), true, deadline).await
@@ -208,6 +216,7 @@ impl Session {
             budget: pending.budget,
             evaluations: good,
             missing,
+            right: pending.right.0.to_vec().into(),
         }))
     }
 

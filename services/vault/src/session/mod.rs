@@ -84,6 +84,8 @@ pub struct Session {
     known: Option<Known>,
     starts: HashMap<RegId, Start>,
     login: Option<(AttemptId, Login)>,
+    /// The attempt that this channel has begun or repeated.
+    begun: Option<AttemptId>,
     requests: u32,
     /// When this vault's half of the handshake was sent.
     greeted: Option<Instant>,
@@ -102,6 +104,7 @@ impl Session {
             known: None,
             starts: HashMap::new(),
             login: None,
+            begun: None,
             requests: 0,
             greeted: None,
             round_trip: Duration::ZERO,

@@ -20,11 +20,14 @@ impl Target {
     /// The envelope, opened by login code against a server made from z; then the ciphertext.
     pub(crate) fn open(&self, pw: &Hardened) -> Option<[u8; 32]> {
         let r = &self.record;
-        let stretch = Stretch::within(r.ksf, &r.ksf, &r.ksf).unwrap();
-        let (login, ke1) = opaque::login_start(pw, &mut OsRng).unwrap();
+        let pw = Stretch::within(r.ksf, &r.ksf, &r.ksf).unwrap().apply(pw).unwrap();
+        let looks_right = pw.right(&r.account, r.generation) == r.right;
+        let (login, ke1) = opaque::login_start(&pw, &mut OsRng).unwrap();
         let server = Server::new(&self.z).unwrap();
         let (_, ke2) = server.answer(&[0; 32], &r.upload, b"offline", &ke1).unwrap();
-        let done = login.finish(pw, &ke2, b"offline", &stretch, &mut OsRng).ok()?;
+        let done = login.finish(&pw, &ke2, b"offline", &mut OsRng).ok();
+        assert_eq!(looks_right, done.is_some(), "`right` tests the same guesses as the envelope, no others");
+        let done = done?;
         let mut key = [0; 32];
         hkdf::Hkdf::<sha2::Sha256>::new(None, done.export_key.expose())
             .expand(b"bkv/backup-key/1", &mut key)

@@ -97,6 +97,7 @@ pub(crate) fn attempts(vault: &Seized, subject: &str) -> Vec<Attempt> {
                         commitments: live.record.commitments.clone(),
                         ksf: live.record.ksf,
                         budget: live.record.attempts.max,
+                        right: live.record.right,
                     },
                 });
             }

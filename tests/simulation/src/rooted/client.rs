@@ -11,8 +11,8 @@ use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Operation, Owned};
 use bkv_crypto::delivery;
-use bkv_crypto::opaque::{self, Registered, Server, Stretch};
-use bkv_crypto::toprf::{self, Hardened, OprfKey};
+use bkv_crypto::opaque::{self, Registered, Server, Stretch, Stretched};
+use bkv_crypto::toprf::{self, OprfKey};
 use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand::RngCore as _;
@@ -34,8 +34,7 @@ pub struct Client {
     pub owner: SigningKey,
     request: Vec<u8>,
     response: Vec<u8>,
-    hardened: Hardened,
-    stretch: Stretch,
+    password: Stretched,
 }
 
 pub fn random<const N: usize>() -> [u8; N] {
@@ -94,11 +93,12 @@ impl Client {
         let t = usize::from(list.threshold);
         let (shares, commitments) = key.split(t, list.members.len(), &mut OsRng).unwrap();
         let hardened = key.evaluate_whole(PASSWORD).unwrap();
-        let (state, request) = opaque::register_start(&hardened, &mut OsRng).unwrap();
+        let stretch = Stretch::within(policy.ksf_floor, &policy.ksf_floor, &policy.ksf_ceiling).unwrap();
+        let password = stretch.apply(&hardened).unwrap();
+        let (state, request) = opaque::register_start(&password, &mut OsRng).unwrap();
         let z = Secret32::new(random());
         let response = opaque::server::registration_response(z.expose(), &request).unwrap();
-        let stretch = Stretch::within(policy.ksf_floor, &policy.ksf_floor, &policy.ksf_ceiling).unwrap();
-        let Registered { upload, .. } = state.finish(&hardened, &response, &stretch, &mut OsRng).unwrap();
+        let Registered { upload, .. } = state.finish(&password, &response, &mut OsRng).unwrap();
         let owner = SigningKey::generate(&mut OsRng);
         let record = Record {
             lineage: list.lineage,
@@ -117,6 +117,7 @@ impl Client {
             owner: PublicKey(owner.verifying_key().to_bytes()),
             ksf: policy.ksf_floor,
             server: Record::server_key(&response).unwrap(),
+            right: password.right(&account, Generation(generation)),
         };
         let hash = record.hash();
         let shares = shares.iter().zip(&list.members).map(|(share, m)| {
@@ -124,7 +125,7 @@ impl Client {
             delivery::seal(m.slot, public, &statement::share_info(&hash, m.slot), b"", share).unwrap()
         });
         let shares = shares.collect();
-        Self { account, record, shares, z, owner, request, response, hardened, stretch }
+        Self { account, record, shares, z, owner, request, response, password }
     }
 
     pub fn store(&self, owner: Option<OwnerSignature>) -> Command {
@@ -232,10 +233,10 @@ impl Client {
             &begin.attempt,
             &begin.blinded,
         );
-        let (login, ke1) = opaque::login_start(&self.hardened, &mut OsRng).unwrap();
+        let (login, ke1) = opaque::login_start(&self.password, &mut OsRng).unwrap();
         let server = Server::new(self.z.expose()).unwrap();
         let (_, ke2) = server.answer(begin.seed.expose(), &r.upload, &context.0, &ke1).unwrap();
-        let done = login.finish(&self.hardened, &ke2, &context.0, &self.stretch, &mut OsRng).unwrap();
+        let done = login.finish(&self.password, &ke2, &context.0, &mut OsRng).unwrap();
         Finish { account: begin.account, attempt: begin.attempt, ke1, ke2, ke3: done.ke3 }
     }
 }

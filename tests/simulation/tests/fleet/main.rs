@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         other_z::s43_a_z_that_does_not_fit_is_no_wrong_password,
         persons::s46_no_region_evaluates_without_the_persons_token,
         repetition::s11_the_same_attempt_gets_the_same_bytes_from_a_new_leader,
+        repetition::s09_evaluations_of_a_last_try_need_its_begin,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
         shards::s47_a_policy_with_another_number_of_shards_is_refused,
         unverified::s24_a_quarantined_region_neither_evaluates_nor_attests_nor_acknowledges,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bkv_core::document::Policy;
 use bkv_core::id::AttemptId;
 use bkv_simulation::{Options, Simulation, audit, raw_client};
 use bkv_wire::proto::inner as p;
@@ -78,6 +79,22 @@ pub(crate) async fn s13_an_attempt_id_used_again_does_not_reach_the_old_share(di
     }
     for (slot, beta) in &answers[0] {
         assert_ne!(answers[1][slot], *beta, "slot {slot} evaluated with the share of the generation before");
+    }
+    sim.down().await;
+}
+
+/// S09: a thief of the file that a device keeps of its last try knows the try's id and not its B. With evaluations of B the thief could test passwords offline,
+/// past the eight conflicts that are counted.
+pub(crate) async fn s09_evaluations_of_a_last_try_need_its_begin(dir: PathBuf) {
+    let one = |p: &mut Policy| p.attempts.max = 1;
+    let sim = Simulation::up(dir, Options { policy: Some(one), ..Options::default() }).await;
+    sim.register(ANNA).await;
+    let (attempt, guess) = (AttemptId([1; 16]), raw_client::blinded("a guess"));
+    begun(sim.insist(ANNA, &raw_client::begin(attempt, guess)).await);
+    let more = Operation::MoreEvaluations(p::MoreEvaluations { attempt: attempt.0.to_vec().into() });
+    match sim.insist(ANNA, &more).await {
+        Answer::Refused(r) => assert_eq!(r.code(), Code::NoAttempt),
+        other => panic!("{other:?}"),
     }
     sim.down().await;
 }

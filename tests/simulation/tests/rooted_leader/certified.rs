@@ -42,6 +42,7 @@ fn last_try(a: &mut Account) -> AttemptId {
         last: true,
         index: 1,
         success_before: Ordinal(0),
+        conflicts: 0,
     });
     attempt
 }

@@ -20,6 +20,8 @@ pub enum Lie {
     OtherRecord,
     /// Signs more tries than the record has.
     OtherBudget,
+    /// Signs another password as right.
+    OtherRight,
     /// A genuine answer to an earlier attempt.
     OtherAttempt,
     /// A genuine answer to another blinded element.
@@ -64,6 +66,7 @@ impl State {
             match lie {
                 Some(Lie::OtherRecord) => signs.record.0[0] ^= 1,
                 Some(Lie::OtherBudget) => signs.budget += 90,
+                Some(Lie::OtherRight) => signs.right.0[0] ^= 1,
                 Some(Lie::OtherAttempt) => signs.attempt.0[0] ^= 1,
                 Some(Lie::OtherBlinded) => {
                     signs.blinded = *toprf::blind(b"other", &mut rand::rngs::OsRng).unwrap().element();
@@ -120,6 +123,7 @@ impl State {
                 budget: told.budget,
                 evaluations: if silent { vec![] } else { [vec![evaluation], twice].concat() },
                 missing: vec![],
+                right: told.right.0.to_vec().into(),
             }));
         }
         answers

@@ -30,6 +30,11 @@ impl VirtualClock {
     pub fn at(start: u64) -> Arc<Self> {
         Arc::new(Self { start, passed: AtomicU64::new(0) })
     }
+
+    /// Advances it.
+    pub fn pass(&self, time: Duration) {
+        self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -42,7 +47,7 @@ impl Clock for VirtualClock {
     }
     async fn sleep(&self, time: Duration) {
         tokio::task::yield_now().await; // tasks that need no time run first
-        self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.pass(time);
     }
 }
 
@@ -78,11 +83,11 @@ impl MemoryFleet {
     }
 
     pub fn runtime_at(&self, start: u64) -> Runtime {
-        Runtime {
-            transport: Arc::new(transport::Wire(self.clone())),
-            clock: VirtualClock::at(start),
-            random: Arc::new(OsRandom),
-        }
+        self.runtime_with(VirtualClock::at(start))
+    }
+
+    pub fn runtime_with(&self, clock: Arc<VirtualClock>) -> Runtime {
+        Runtime { transport: Arc::new(transport::Wire(self.clone())), clock, random: Arc::new(OsRandom) }
     }
 
     pub fn runtime(&self) -> Runtime {

@@ -64,6 +64,8 @@ pub struct State {
     starts: HashMap<RegId, ([u8; 32], Vec<u8>)>,
     // faults
     pub cuts: BTreeMap<u64, Cut>,
+    /// Cuts the stream of each Begin that may be the last.
+    pub last_begin: Option<Cut>,
     pub lies: BTreeMap<u8, Lie>,
     pub ksf_lie: Option<KsfParams>,
     pub two_stories: bool,
@@ -95,6 +97,16 @@ pub struct State {
     pub refused_by_leader: Option<&'static str>,
     /// The person's tag that the regions sign in the present session.
     subject: Hash,
+    /// The regions at these slots claim to be behind by this time.
+    pub behind_ms: BTreeMap<u8, u64>,
+    /// So many changes (Confirm, Finish, SetManifest, Delete) the leader answers with a genuine receipt and never proposes.
+    pub unproposed: u32,
+    /// So many KE1 the leader answers with a KE2 that no password opens.
+    pub junk_ke2: u32,
+    /// Another device names this backup just after the next one is named.
+    pub rival_manifest: Option<Manifest>,
+    /// Regions that have not applied what came after this account.
+    behind: BTreeMap<u8, Option<Account>>,
     // observations of the test
     pub requests: u64,
     pub connections: u64,
@@ -145,6 +157,7 @@ impl State {
             leader: 0,
             starts: HashMap::new(),
             cuts: BTreeMap::new(),
+            last_begin: None,
             lies: BTreeMap::new(),
             ksf_lie: None,
             two_stories: false,
@@ -164,6 +177,11 @@ impl State {
             refused_by_regions: None,
             refused_by_leader: None,
             subject: Hash([0; 32]),
+            behind_ms: BTreeMap::new(),
+            unproposed: 0,
+            rival_manifest: None,
+            junk_ke2: 0,
+            behind: BTreeMap::new(),
             replayed: None,
             requests: 0,
             connections: 0,
@@ -264,9 +282,13 @@ impl State {
         };
         let missing = refuse.iter().map(missing).collect();
         let regions = slots.iter().map(|slot| {
-            let (fleet, account) = (self.shard.fleet(), self.shard.account());
+            let (fleet, applied) = (self.shard.fleet(), self.shard.account());
+            let account = self.behind.get(&slot.0).map_or(applied, Option::as_ref);
             let (tag, nonce) = (self.tag(nonce), nonce.try_into().unwrap());
-            let a = view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index);
+            let ahead = if self.regions[self.leader].slot == *slot { self.ahead_ms } else { 0 };
+            let behind = self.behind_ms.get(&slot.0).copied().unwrap_or(0);
+            let time = Time(START + ahead - behind);
+            let a = view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index, time);
             let (certificate, signature) = self.sign(*slot, &statement::attestation(&a));
             p::Attestation::new(&a, certificate, signature)
         });
@@ -305,9 +327,29 @@ impl State {
         })
     }
 
+    /// From now on the region at this slot applies nothing.
+    pub fn holds_back(&mut self, slot: u8) {
+        self.behind.insert(slot, self.shard.account().cloned());
+    }
+
+    /// The deadline closes the open attempt.
+    pub fn expire(&mut self) {
+        let account = self.shard.account_mut();
+        let closed = account.pending.take().unwrap();
+        account.failed.push(closed.attempt);
+    }
+
+    fn propose(&mut self, command: &Command) -> Result<(), Refusal> {
+        if let Some(left) = self.unproposed.checked_sub(1) {
+            self.unproposed = left;
+            return Ok(());
+        }
+        self.shard.apply(command).map(drop)
+    }
+
     /// Applies a command; the answer is its receipt.
     fn done(&mut self, leader: usize, command: &Command, kind: ReceiptKind, reference: &[u8]) -> Answer {
-        match self.shard.apply(command) {
+        match self.propose(command) {
             Ok(_) => Answer::Done(p::Done { receipt: self.receipt(leader, kind, reference) }),
             Err(why) => refused(why),
         }
@@ -343,8 +385,8 @@ impl State {
             _ if !*opened => vec![no(Code::Token)],
             Operation::Open(_) => vec![no(Code::Token)],
             Operation::Attest(a) => {
-                let own = [self.regions[leader].slot];
-                vec![Answer::Attestations(self.attest(&own, &a.nonce))]
+                let all: Vec<Slot> = self.regions.iter().map(|r| r.slot).collect();
+                vec![Answer::Attestations(self.attest(&all, &a.nonce))]
             }
             Operation::RegisterStart(r) => vec![self.register_start(&r.request)],
             Operation::Store(s) => self.store(&s),
@@ -363,7 +405,11 @@ impl State {
                 let manifest = Manifest { sequence: m.sequence, hash: Hash::try_from(&m.hash[..]).unwrap() };
                 let owner = OwnerSignature::try_from(&m.owner.unwrap()).unwrap();
                 let command = Command::SetManifest(SetManifest { account: self.account, manifest, owner });
-                vec![self.done(leader, &command, ReceiptKind::Manifest, &owner.operation.0)]
+                let answer = self.done(leader, &command, ReceiptKind::Manifest, &owner.operation.0);
+                if let Some(later) = self.rival_manifest.take() {
+                    self.shard.account_mut().manifest = Some(later);
+                }
+                vec![answer]
             }
             Operation::Delete(d) => {
                 let owner = OwnerSignature::try_from(&d.owner.unwrap()).unwrap();
@@ -520,6 +566,11 @@ impl State {
 
     fn key_exchange(&mut self, k: &p::KeyExchange) -> Answer {
         match self.answer(&k.attempt, &k.ke1) {
+            Some((_, mut ke2, _)) if self.junk_ke2 > 0 => {
+                self.junk_ke2 -= 1;
+                ke2[100] ^= 1;
+                Answer::KeyExchanged(p::KeyExchanged { ke2: ke2.into() })
+            }
             Some((_, ke2, _)) => Answer::KeyExchanged(p::KeyExchanged { ke2: ke2.into() }),
             None => no(Code::NoAttempt),
         }
@@ -535,7 +586,7 @@ impl State {
             ke2: f.ke2.to_vec(),
             ke3: f.ke3.to_vec(),
         };
-        if let Err(why) = self.shard.apply(&Command::Finish(command)) {
+        if let Err(why) = self.propose(&Command::Finish(command)) {
             return refused(why);
         }
         let account = self.shard.account().unwrap();

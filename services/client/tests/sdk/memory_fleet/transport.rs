@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use bkv_client::{Duplex, Transport, TransportError};
 use bkv_wire::channel::Channel;
+use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use bkv_wire::proto::outer::{self, Frame, frame::Body};
 use bytes::Bytes;
@@ -62,7 +63,8 @@ impl Stream {
     fn request(&mut self, request: &p::Request) {
         let mut state = self.vaults.state();
         let number = state.requests;
-        let cut = state.cuts.remove(&number);
+        let last = matches!(&request.operation, Some(Operation::Begin(b)) if b.may_be_last);
+        let cut = state.cuts.remove(&number).or_else(|| state.last_begin.filter(|_| last));
         state.requests += 1;
         state.log.push(request.clone());
         if !matches!(cut, Some(Cut::Before)) {

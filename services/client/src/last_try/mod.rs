@@ -1,0 +1,65 @@
+//! What a device keeps of its last try, and only of that: after a crash the same device goes on with it, free. Every other attempt writes nothing down.
+//!
+//! A thief of this file and the account's token has eight guesses at the password that was typed ([`bkv_core::account::Pending::MAX_CONFLICTS`]). With any
+//! region's log as well, which holds B, the thief can guess offline, at the price of Argon2id for each guess. So the file is wiped as soon as the try ends.
+
+mod file;
+
+use bkv_core::id::{AccountId, AttemptId, Lineage};
+use bkv_core::record::KsfParams;
+use bkv_crypto::opaque::Stretch;
+use bkv_crypto::password::Prepared;
+use bkv_crypto::toprf::{self, Blinded};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::error::Error;
+use crate::memory::MemoryError;
+use crate::runtime::Runtime;
+pub use file::FileLastTry;
+
+/// Where a device keeps its open last try.
+pub trait KeepLastTry: std::fmt::Debug + Send + Sync {
+    /// The one that is kept, if there is one.
+    fn load(&self) -> Result<Option<OpenLastTry>, MemoryError>;
+    /// Keeps it, for its owner only. It is durable before the call returns, so before its `Begin` is sent.
+    fn keep(&self, open: &OpenLastTry) -> Result<(), MemoryError>;
+    /// Overwrites and removes it.
+    fn wipe(&self) -> Result<(), MemoryError>;
+}
+
+/// A last try that has begun, or is about to. The blinding factor follows from it *and the password*.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct OpenLastTry {
+    #[zeroize(skip)]
+    pub(crate) lineage: Lineage,
+    #[zeroize(skip)]
+    pub(crate) account: AccountId,
+    #[zeroize(skip)]
+    pub(crate) attempt: AttemptId,
+    pub(crate) cancel: [u8; 32],
+    pub(crate) secret: [u8; 32],
+    #[zeroize(skip)]
+    pub(crate) ksf: KsfParams,
+}
+
+impl OpenLastTry {
+    pub(crate) fn new(runtime: &Runtime, lineage: Lineage, account: AccountId, ksf: KsfParams) -> Self {
+        let (attempt, cancel, secret) = (AttemptId(runtime.bytes()), runtime.bytes(), runtime.bytes());
+        Self { lineage, account, attempt, cancel, secret, ksf }
+    }
+
+    /// The same B again from the same password. Stretches the password.
+    pub(crate) fn blind(&self, password: &Prepared) -> Result<Blinded, Error> {
+        let local = |e: &dyn std::fmt::Display| Error::Local(e.to_string());
+        let stretch = Stretch::within(self.ksf, &self.ksf, &self.ksf).map_err(|e| local(&e))?;
+        let factor =
+            stretch.blinding_factor(password.expose(), &self.secret, &self.attempt).map_err(|e| local(&e))?;
+        toprf::blind_by(password.expose(), &factor).map_err(|e| Error::PasswordRefused(e.to_string()))
+    }
+}
+
+impl std::fmt::Debug for OpenLastTry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenLastTry").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}

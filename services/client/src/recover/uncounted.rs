@@ -1,0 +1,45 @@
+//! A success that t regions have not signed yet. The leader's receipt is not enough: a rooted leader can hand the record out and never propose the
+//! `Finish`. Then no try comes back, and after some honest recoveries the last one is at stake.
+
+use bkv_wire::proto::inner::refused::Code;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
+use bkv_wire::proto::inner::{self as p};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::fault::{Fault, unexpected};
+use crate::settled::{Goal, Wait};
+
+/// A recovery whose success t regions have not signed. It lives in memory only, and holds no secret.
+#[derive(Debug, Clone)]
+pub struct Uncounted {
+    pub(super) goal: Goal,
+    pub(super) finish: p::Finish,
+}
+
+impl Client {
+    /// Repeats a recovery's `Finish`, through other leaders too, until t regions sign that its tries are back. Call it once the key is in use.
+    /// [`Error::Superseded`] means that the attempt ended before that, and stays counted as failed.
+    pub async fn count(&self, uncounted: &Uncounted) -> Result<(), Error> {
+        self.retry().run(|| self.count_once(uncounted)).await
+    }
+
+    async fn count_once(&self, uncounted: &Uncounted) -> Result<(), Fault> {
+        let (mut session, entered) = self.enter(true, None).await?;
+        if uncounted.goal.signers(&entered.survey).count() >= entered.trusted.threshold() {
+            return Ok(());
+        }
+        let id = session.ask(Operation::Finish(uncounted.finish.clone()))?;
+        match session.reply(&self.runtime, id, self.timing.reply).await {
+            Ok((Answer::Finished(_), _)) => {}
+            Ok(_) => return Err(unexpected()),
+            Err(Fault::Refused(r)) if matches!(r.code(), Code::NoAttempt | Code::Expired) => {
+                return Err(Error::Superseded.into());
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.settled(&mut session, &entered, uncounted.goal, Wait::Threshold).await?;
+        Ok(())
+    }
+}

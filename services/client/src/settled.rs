@@ -1,0 +1,92 @@
+//! A change is done when t regions sign it (S55). The receipt is one region's claim: a rooted leader can sign it and propose nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bkv_core::account::{Manifest, State};
+use bkv_core::id::{Generation, Hash, Ordinal, Slot};
+use bkv_core::statement::Attested;
+
+use crate::attested::Survey;
+use crate::client::{Client, Entered};
+use crate::fault::{Cause, Fault};
+use crate::session::Session;
+
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the client asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// This record is live.
+    Registered(Generation, Hash),
+    /// The key of this generation is gone.
+    Deleted(Generation),
+    /// This is the newest backup.
+    Named(Generation, Manifest),
+    /// The attempt is counted as a success.
+    Recovered(Generation, Ordinal),
+}
+
+impl Goal {
+    /// True if a region signs the goal or a state past it. A later generation or the end of the key also answers the question.
+    pub(crate) fn is_reached(&self, a: &Attested) -> bool {
+        let ended = matches!(a.state, State::Destroyed | State::Deleted);
+        let (generation, reached) = match self {
+            Self::Registered(generation, record) => (*generation, a.record == *record || ended),
+            Self::Deleted(generation) => (*generation, ended),
+            Self::Named(generation, manifest) => {
+                let named = a.manifest.is_some_and(|m| m == *manifest || m.sequence > manifest.sequence);
+                (*generation, named || ended)
+            }
+            Self::Recovered(generation, ordinal) => (*generation, a.success >= *ordinal || ended),
+        };
+        a.generation > generation || (a.generation == generation && reached)
+    }
+
+    /// The regions that sign the goal.
+    pub(crate) fn signers(self, survey: &Survey) -> impl Iterator<Item = Slot> {
+        survey.good.iter().filter(move |a| self.is_reached(a)).map(|a| a.slot)
+    }
+}
+
+/// Whose signatures the client waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// t regions.
+    Threshold,
+    /// All n, for a while, and at least t. Until a region has followed, an attacker with root there can use what was replaced or deleted.
+    All,
+}
+
+impl Client {
+    /// Asks the regions, each time over a fresh nonce, until enough have signed the goal. Returns the names of those that have not.
+    pub(crate) async fn settled(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        goal: Goal,
+        wait: Wait,
+    ) -> Result<Vec<String>, Fault> {
+        let members = &entered.trusted.admission().members;
+        let t = entered.trusted.threshold();
+        let enough = if wait == Wait::All { members.len() } else { t };
+        let until = self.runtime.clock.elapsed().saturating_add(self.timing.followers);
+        let mut signed: BTreeSet<Slot> = BTreeSet::new();
+        loop {
+            match self.attest(session, entered).await {
+                Ok(survey) => signed.extend(goal.signers(&survey)),
+                Err(_) if signed.len() >= t => break,
+                Err(fault) => return Err(fault),
+            }
+            if signed.len() >= enough || self.runtime.clock.elapsed() >= until {
+                break;
+            }
+            self.runtime.clock.sleep(PAUSE).await;
+        }
+        if signed.len() < t {
+            return Err(Fault::Repeat(Cause::Vault("fewer than t regions sign that it is done".into())));
+        }
+        Ok(members.iter().filter(|m| !signed.contains(&m.slot)).map(|m| m.region.clone()).collect())
+    }
+}

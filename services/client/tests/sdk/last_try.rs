@@ -1,0 +1,184 @@
+//! The last try: the device keeps it and goes on with it after a crash. The user may take as long to answer as needed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkv_client::{
+    BackupKey, Client, Error, FileLastTry, KeepLastTry, LastTry, LastTryWarning, RecoverOptions,
+    RegisterOptions, State, Timing, Zeroizing,
+};
+use bkv_wire::proto::inner::request::Operation;
+
+use crate::memory_fleet::keys::START;
+use crate::memory_fleet::state::TOKEN;
+use crate::memory_fleet::{Cut, MemoryFleet, VirtualClock};
+use crate::recover::{PASSWORD, registered};
+
+const WRONG: &str = "wrong password indeed";
+
+fn file(folder: &Path) -> FileLastTry {
+    FileLastTry::new(folder.join("last-try.json"))
+}
+
+fn keeping(keep: &FileLastTry) -> RecoverOptions<'_> {
+    RecoverOptions { last_try: LastTry::Use, keep: Some(keep), ..RecoverOptions::default() }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().count() == 0
+}
+
+/// One try is left.
+async fn on_the_last() -> (MemoryFleet, [u8; 32]) {
+    let (vaults, key) = registered().await;
+    for _ in 0..2 {
+        vaults.client().recover(WRONG, RecoverOptions::default()).await.unwrap_err();
+    }
+    assert_eq!(vaults.state().tries_left(), 1);
+    (vaults, key)
+}
+
+/// The device began its last try, and its process died before there was an answer. `begun`: the vault has charged it.
+async fn crashed(begun: bool) -> (MemoryFleet, [u8; 32], tempfile::TempDir) {
+    let (vaults, key) = on_the_last().await;
+    let folder = tempfile::tempdir().unwrap();
+    let cut = if begun { Cut::After } else { Cut::Before };
+    vaults.state().last_begin = Some(cut);
+    let e = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::Unfinished { .. }), "{e:?}");
+    vaults.state().last_begin = None;
+    let want = if begun { State::LastTry } else { State::Live };
+    assert_eq!(vaults.state().account_state(), want);
+    assert!(!is_empty(folder.path()));
+    (vaults, key, folder)
+}
+
+#[tokio::test]
+async fn s09_a_last_try_goes_on_after_a_crash_and_is_wiped_at_its_end() {
+    for begun in [true, false] {
+        let (vaults, key, folder) = crashed(begun).await;
+        let charged = vaults.state().charged;
+        // Another process of the same device.
+        let recovered = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
+        assert_eq!(recovered.key.as_bytes(), &key);
+        let state = vaults.state();
+        assert_eq!((state.charged, state.tries_left()), (charged + u32::from(!begun), 3));
+        assert!(is_empty(folder.path()));
+    }
+}
+
+/// The `Begin` did not arrive. The password may be another one now, so the user is asked again.
+#[tokio::test]
+async fn s09_a_kept_last_try_that_was_not_begun_asks_again() {
+    let (vaults, _, folder) = crashed(false).await;
+    let keep = file(folder.path());
+    let options = RecoverOptions { keep: Some(&keep), ..RecoverOptions::default() };
+    assert_eq!(vaults.client().recover(WRONG, options).await.unwrap_err(), Error::LastTryDeclined);
+    let state = vaults.state();
+    assert_eq!((state.charged, state.tries_left()), (2, 1));
+}
+
+/// A thief of the file and the token guesses.
+#[tokio::test]
+async fn s09_another_password_than_that_of_the_kept_last_try_is_refused_and_eight_are_enough() {
+    let (vaults, _, folder) = crashed(true).await;
+    for n in 0..8 {
+        let guess = format!("{WRONG} {n}");
+        let e = vaults.client().recover(&guess, keeping(&file(folder.path()))).await.unwrap_err();
+        assert_eq!(e, Error::LastTryOtherPassword);
+    }
+    let e = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::LastTryOpen { .. }), "{e:?}");
+    let state = vaults.state();
+    assert_eq!((state.charged, state.made_from_password(), state.account_state()), (3, 0, State::LastTry));
+}
+
+#[tokio::test]
+async fn s09_a_wrong_last_try_is_wiped() {
+    let (vaults, _) = on_the_last().await;
+    let folder = tempfile::tempdir().unwrap();
+    let e = vaults.client().recover(WRONG, keeping(&file(folder.path()))).await.unwrap_err();
+    assert_eq!(e, Error::Destroyed);
+    assert!(is_empty(folder.path()));
+}
+
+/// Its id must not be used for an ordinary attempt: under it a thief of the file could guess without a limit.
+#[tokio::test]
+async fn s09_a_kept_last_try_that_has_ended_is_wiped_and_its_id_not_used() {
+    let (vaults, key, folder) = crashed(true).await;
+    let key = BackupKey::from_bytes(&key);
+    let rescue = RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
+    vaults.client().register(PASSWORD, rescue).await.unwrap();
+    let begins = |vaults: &MemoryFleet| -> Vec<bytes::Bytes> {
+        let state = vaults.state();
+        let ids = state.log.iter().filter_map(|r| match &r.operation {
+            Some(Operation::Begin(b)) => Some(b.attempt.clone()),
+            _ => None,
+        });
+        ids.collect()
+    };
+    let before = begins(&vaults);
+    vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
+    let after = begins(&vaults);
+    assert!(after.len() > before.len() && after[before.len()..].iter().all(|id| !before.contains(id)));
+    assert!(is_empty(folder.path()));
+}
+
+/// Every other attempt writes nothing down, also while it is open.
+#[tokio::test]
+async fn s09_no_other_attempt_is_kept() {
+    #[derive(Debug)]
+    struct Never;
+    impl KeepLastTry for Never {
+        fn load(&self) -> Result<Option<bkv_client::OpenLastTry>, bkv_client::MemoryError> {
+            Ok(None)
+        }
+        fn keep(&self, _: &bkv_client::OpenLastTry) -> Result<(), bkv_client::MemoryError> {
+            panic!("an ordinary attempt is written down")
+        }
+        fn wipe(&self) -> Result<(), bkv_client::MemoryError> {
+            Ok(())
+        }
+    }
+    let (vaults, _) = registered().await;
+    for last_try in [LastTry::Use, LastTry::Decline] {
+        let options = RecoverOptions { last_try, keep: Some(&Never), ..RecoverOptions::default() };
+        vaults.client().recover(WRONG, options).await.unwrap_err();
+        vaults.client().recover(PASSWORD, options).await.unwrap();
+    }
+}
+
+fn client_with(vaults: &MemoryFleet, clock: Arc<VirtualClock>, deadline: u64) -> Client {
+    let timing = Timing { deadline: Duration::from_secs(deadline), ..Timing::default() };
+    let token = Zeroizing::new(TOKEN.into());
+    Client::new(vaults.fleet(), vaults.runtime_with(clock), token).with_timing(timing)
+}
+
+/// The user thinks longer than the whole deadline, and the stream is gone by then.
+#[tokio::test]
+async fn the_time_of_the_question_does_not_count_against_the_deadline() {
+    let (vaults, key) = on_the_last().await;
+    let clock = VirtualClock::at(START);
+    let client = client_with(&vaults, clock.clone(), 10);
+    let state = vaults.clone();
+    let ask = move |_: &LastTryWarning| {
+        clock.pass(Duration::from_secs(600));
+        state.state().cut(0, Cut::Before);
+        true
+    };
+    let options = RecoverOptions { last_try: LastTry::Ask(&ask), ..RecoverOptions::default() };
+    assert_eq!(client.recover(PASSWORD, options).await.unwrap().key.as_bytes(), &key);
+}
+
+/// Another device uses a try just before the `Begin`, and there is no time left to ask. Nothing is unreachable.
+#[tokio::test]
+async fn a_last_try_at_the_deadline_is_not_reported_as_an_unreachable_vault() {
+    let (vaults, _) = registered().await;
+    vaults.client().recover(WRONG, RecoverOptions::default()).await.unwrap_err();
+    vaults.state().rival = true;
+    let client = client_with(&vaults, VirtualClock::at(START), 0);
+    let e = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert_eq!(*e.cause(), Error::LastTryDeclined, "{e:?}");
+    assert_eq!(vaults.state().tries_left(), 1);
+}

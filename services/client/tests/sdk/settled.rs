@@ -1,0 +1,153 @@
+//! S55: what the client calls done, t regions have signed after it was. The leader's receipt alone is not enough.
+
+use bkv_client::{BackupKey, Error, LastTry, Manifest, Note, RecoverOptions, RegisterOptions, State};
+use bkv_core::id::Hash;
+use bkv_wire::proto::inner::request::Operation;
+
+use crate::memory_fleet::MemoryFleet;
+use crate::recover::{PASSWORD, registered};
+
+const OTHER: &str = "another good pass phrase";
+const MANIFEST: Manifest = Manifest { sequence: 1, hash: Hash([7; 32]) };
+
+fn unreachable(e: &Error) -> bool {
+    matches!(e, Error::VaultUnreachable(_))
+}
+
+/// A rooted leader signs the receipt and proposes nothing. The registration would expire unconfirmed.
+#[tokio::test]
+async fn s55_a_receipt_without_a_confirm_is_not_registered() {
+    let vaults = MemoryFleet::new();
+    vaults.state().unproposed = u32::MAX;
+    let e = vaults.client().register(PASSWORD, RegisterOptions::default()).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    assert_eq!(vaults.state().account_state(), State::None);
+
+    vaults.state().unproposed = 1;
+    vaults.client().register(PASSWORD, RegisterOptions::default()).await.unwrap();
+    assert_eq!(vaults.state().account_state(), State::Live);
+}
+
+/// The old password would stay valid, the deleted key would stay there, and an older backup would look like the newest.
+#[tokio::test]
+async fn s55_a_change_that_no_region_has_applied_is_not_done() {
+    let (vaults, key) = registered().await;
+    let key = BackupKey::from_bytes(&key);
+    let overwrite = || RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
+    vaults.state().unproposed = u32::MAX;
+    let e = vaults.client().register(OTHER, overwrite()).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    let e = vaults.client().set_manifest(&key, MANIFEST).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    let e = vaults.client().delete(&key).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    assert_eq!(vaults.state().generation(), 1);
+
+    vaults.state().unproposed = 2;
+    vaults.client().register(OTHER, overwrite()).await.unwrap();
+    vaults.state().unproposed = 2;
+    vaults.client().set_manifest(&key, MANIFEST).await.unwrap();
+    vaults.state().unproposed = 2;
+    vaults.client().delete(&key).await.unwrap();
+    let state = vaults.state();
+    assert_eq!((state.generation(), state.account_state()), (2, State::Deleted));
+}
+
+/// Whoever is root in a region that has not followed can still use there what was replaced or deleted. So that region is named.
+#[tokio::test]
+async fn s55_a_region_that_has_not_followed_is_named_and_two_are_too_many() {
+    let (vaults, key) = registered().await;
+    let key = BackupKey::from_bytes(&key);
+    vaults.state().holds_back(2);
+    let options = RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
+    let done = vaults.client().register(OTHER, options).await.unwrap();
+    assert_eq!(done.not_followed, ["region-2"]);
+    vaults.client().set_manifest(&key, MANIFEST).await.unwrap();
+    assert_eq!(vaults.client().delete(&key).await.unwrap().not_followed, ["region-2"]);
+
+    let (vaults, key) = registered().await;
+    let key = BackupKey::from_bytes(&key);
+    vaults.state().holds_back(2);
+    vaults.state().holds_back(3);
+    let e = vaults.client().set_manifest(&key, MANIFEST).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    let e = vaults.client().delete(&key).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    assert_eq!(vaults.client().status().await.unwrap().state, State::Live, "t regions still have it");
+}
+
+/// A later change also ends the question.
+#[tokio::test]
+async fn s55_a_state_past_what_was_asked_is_enough() {
+    let (vaults, key) = registered().await;
+    let key = BackupKey::from_bytes(&key);
+    let manifest = |sequence| Manifest { sequence, hash: Hash([7; 32]) };
+    vaults.state().rival_manifest = Some(manifest(9));
+    vaults.client().set_manifest(&key, manifest(1)).await.unwrap();
+    assert_eq!(vaults.client().status().await.unwrap().manifest, Some(manifest(9)));
+}
+
+/// A rooted leader that hands out the record and never proposes the `Finish` would keep every try: after some honest recoveries the key is on its last one.
+#[tokio::test]
+async fn s55_a_finish_that_was_answered_and_never_proposed_is_repeated() {
+    let (vaults, key) = registered().await;
+    for _ in 0..9 {
+        vaults.state().unproposed = 1;
+        let client = vaults.client();
+        let options = RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() };
+        let recovered = client.recover(PASSWORD, options).await.unwrap();
+        assert_eq!(recovered.key.as_bytes(), &key, "the key is handed over at once");
+        let uncounted = recovered.uncounted.expect("no region has signed it");
+        client.count(&uncounted).await.unwrap();
+        assert_eq!(vaults.state().tries_left(), 3);
+    }
+    let finishes = vaults.state().seen(|o| matches!(o, Operation::Finish(_)));
+    assert_eq!(finishes, 2 * 9);
+
+    // An honest leader needs no second one.
+    let recovered = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert!(recovered.uncounted.is_none());
+}
+
+/// The leader never proposes it: the user hears that the try stays counted.
+#[tokio::test]
+async fn s55_a_success_that_is_never_counted_is_reported() {
+    let (vaults, _) = registered().await;
+    vaults.state().unproposed = u32::MAX;
+    let client = vaults.client();
+    let uncounted = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap().uncounted.unwrap();
+    let e = client.count(&uncounted).await.unwrap_err();
+    assert!(unreachable(&e), "{e:?}");
+    // The deadline has closed the attempt.
+    vaults.state().unproposed = 0;
+    vaults.state().expire();
+    assert_eq!(client.count(&uncounted).await.unwrap_err(), Error::Superseded);
+    assert_eq!(vaults.state().tries_left(), 2);
+}
+
+/// A rooted leader answers the right password with a KE2 that does not open. The user would take it for a wrong password and spend the tries.
+#[tokio::test]
+async fn s55_a_junk_ke2_for_a_right_password_costs_nothing() {
+    let (vaults, key) = registered().await;
+    vaults.state().junk_ke2 = 2;
+    let recovered = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    assert!(
+        matches!(&recovered.notes[..], [Note::Wrong(w)] if w.region == "region-1"),
+        "{:?}",
+        recovered.notes
+    );
+    {
+        let state = vaults.state();
+        assert_eq!((state.charged, state.tries_left()), (1, 3));
+    }
+
+    // With no other leader the user hears who it was. The attempt stays open: nothing is given up.
+    vaults.state().junk_ke2 = u32::MAX;
+    let e = vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(e.cause(), Error::RegionAnsweredWrongly(w) if w.region == "region-1"), "{e:?}");
+    assert_eq!(vaults.state().seen(|o| matches!(o, Operation::GiveUp(_))), 0);
+    let wrong =
+        vaults.client().recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+    assert!(matches!(wrong, Error::WrongPassword { .. }), "{wrong:?}");
+}
