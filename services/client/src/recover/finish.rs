@@ -151,12 +151,14 @@ impl Client {
             Ok(_) => return Err(unexpected()),
             Err(fault) => return Err(fault),
         }
+        // One region alone could claim that the key is gone, or that the wait is long.
         let survey = self.attest(session, entered).await?;
-        let says = survey.good.iter().max_by_key(|a| a.ordinal);
-        if says.is_some_and(|a| a.state == State::Destroyed) {
+        let t = entered.trusted.threshold();
+        let agreed = survey.agreed(t, |a| (a.state, a.generation, a.next_allowed));
+        if agreed.is_some_and(|a| a.state == State::Destroyed) {
             return Ok(Error::Destroyed);
         }
-        let next_allowed = says.map(|a| a.next_allowed);
+        let next_allowed = agreed.map(|a| a.next_allowed);
         Ok(Error::WrongPassword { tries_left: tries_left(statement), next_allowed })
     }
 }

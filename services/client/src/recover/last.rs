@@ -50,6 +50,12 @@ impl Client {
         Ok(())
     }
 
+    /// True if t regions sign that the account has no open last try.
+    pub(super) async fn no_last_try_is_open(&self) -> bool {
+        let Ok((_, entered)) = self.enter(true, None).await else { return false };
+        entered.agreed(|a| (a.state, a.generation)).is_ok_and(|a| a.state != State::LastTry)
+    }
+
     /// Asks t regions whether the last try that this device kept can still be open. If not, it is wiped, and the attempt becomes one of its own: under the
     /// kept id an ordinary attempt would answer any number of guesses of a thief who has the file.
     pub(super) async fn resume(

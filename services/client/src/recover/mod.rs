@@ -137,7 +137,12 @@ impl Client {
         let ended = ended.map_err(|e| attempt.explain(e));
         let over = match &ended {
             Ok(recovered) => recovered.uncounted.is_none(),
-            Err(e) => matches!(e, Error::WrongPassword { .. } | Error::Destroyed | Error::Deleted),
+            Err(Error::WrongPassword { .. }) => true,
+            // A leader's unsigned refusal must not wipe what the device needs to go on.
+            Err(Error::Destroyed | Error::Deleted | Error::Superseded) => {
+                attempt.kept.is_some() && self.no_last_try_is_open().await
+            }
+            Err(_) => false,
         };
         let wiped = options.keep.filter(|_| over && attempt.kept.is_some()).map_or(Ok(()), KeepLastTry::wipe);
         let mut recovered = ended?;

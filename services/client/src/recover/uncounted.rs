@@ -6,9 +6,9 @@ use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 
-use crate::client::Client;
+use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::fault::{Fault, unexpected};
+use crate::fault::{Cause, Fault, unexpected};
 use crate::settled::{Goal, Wait};
 
 /// A recovery whose success t regions have not signed. It lives in memory only, and holds no secret.
@@ -20,7 +20,7 @@ pub struct Uncounted {
 
 impl Client {
     /// Repeats a recovery's `Finish`, through other leaders too, until t regions sign that its tries are back. Call it once the key is in use.
-    /// [`Error::Superseded`] means that the attempt ended before that, and stays counted as failed.
+    /// [`Error::Superseded`] means that t regions sign a later attempt: this one ended before that, and stays counted as failed.
     pub async fn count(&self, uncounted: &Uncounted) -> Result<(), Error> {
         self.retry().run(|| self.count_once(uncounted)).await
     }
@@ -35,11 +35,24 @@ impl Client {
             Ok((Answer::Finished(_), _)) => {}
             Ok(_) => return Err(unexpected()),
             Err(Fault::Refused(r)) if matches!(r.code(), Code::NoAttempt | Code::Expired) => {
-                return Err(Error::Superseded.into());
+                return Err(refused(&entered, uncounted.goal));
             }
             Err(fault) => return Err(fault),
         }
         self.settled(&mut session, &entered, uncounted.goal, Wait::Threshold).await?;
         Ok(())
+    }
+}
+
+/// A leader claims that the attempt is closed. Only t regions are believed that another attempt has begun since. Otherwise other leaders are asked.
+fn refused(entered: &Entered, goal: Goal) -> Fault {
+    let Goal::Recovered(generation, ordinal) = goal else { return unexpected() };
+    let later = entered
+        .agreed(|a| (a.generation, a.ordinal))
+        .is_ok_and(|a| (a.generation, a.ordinal) > (generation, ordinal));
+    if later {
+        Error::Superseded.into()
+    } else {
+        Fault::Repeat(Cause::Vault("the vault claims that the attempt is closed".into()))
     }
 }

@@ -83,7 +83,7 @@ impl Replica {
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
         // The other replicas refuse an entry with an oversized command, and then the shard would stand still.
         command.check_size()?;
-        if self.volume.refuses() && !ends_something(&command) {
+        if self.volume.refuses() && !ends_something(&command) && !self.is_repetition(&command) {
             return Err(ProposeError::Full);
         }
         let place = self.place(&command)?;
@@ -98,6 +98,14 @@ impl Replica {
                 ProposeError::Unavailable("a majority of the regions did not confirm in time".into())
             })?
             .map_err(|_| ProposeError::Unavailable("shutting down".into()))?
+    }
+
+    /// True for the Begin of the open attempt. A client repeats it to get evaluations. Refused, a charged attempt would be lost at its deadline, and with a last
+    /// try the key.
+    fn is_repetition(&self, command: &Command) -> bool {
+        let Command::Begin(begin) = command else { return false };
+        let account = self.account(&begin.account).ok().flatten();
+        account.and_then(|a| a.pending.as_ref().map(|p| p.attempt == begin.attempt)).unwrap_or(false)
     }
 
     /// A place among the account's proposals. None for a command that is not counted.
