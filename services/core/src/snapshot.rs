@@ -118,7 +118,9 @@ pub fn judge(
     {
         return Err(C::Success);
     }
-    let Some(m) = mine else {
+    // An unconfirmed registration that expired left no row, and the person has begun anew.
+    let anew = |m: &&Account| m.is_unconfirmed() && theirs.is_some_and(|t| t.created > m.created);
+    let Some(m) = mine.filter(|m| !anew(m)) else {
         // This replica has nothing to compare with. But a registration begins without failures, and each attempt adds one, which only its own success
         // subtracts.
         let counted = |t: &Account| (t.failures()..=t.ordinal.0).contains(&u64::from(t.lifetime_failures));

@@ -7,7 +7,7 @@ use super::op::{self, By};
 use bkv_core::account::{Account, Cause, Live, Stored, Success};
 use bkv_core::command::NewDocuments;
 use bkv_core::effect::Outcome;
-use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Signature};
+use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Signature, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::{Fleet, Shard};
@@ -30,6 +30,22 @@ fn scene() -> Case {
 
 fn judged(case: &Case, mine: Option<&Account>, theirs: Option<&Account>) -> Result<(), C> {
     judge(case.machine.fleet(), &account(WHO), mine, theirs, &Fake)
+}
+
+/// A region that was away while a first registration expired and was begun again must not refuse the snapshot: anybody with a token could keep it out so.
+#[test]
+fn s48_a_first_registration_that_was_begun_anew_is_no_contradiction() {
+    let mut case = Case::new(&policy());
+    let store = case.storing(0, By::Nobody);
+    assert_eq!(case.store(&store), Outcome::Done);
+    let mine = case.account().clone();
+    let anew = Account { created: Time(mine.created.0 + 1), ..mine.clone() };
+    assert_eq!(judged(&case, Some(&mine), Some(&anew)), Ok(()));
+    assert_eq!(judged(&case, Some(&anew), Some(&mine)), Err(C::Record));
+    // A registration that was confirmed has one beginning.
+    let mine = scene().account().clone();
+    let anew = Account { created: Time(mine.created.0 + 1), ..mine.clone() };
+    assert_eq!(judged(&case, Some(&mine), Some(&anew)), Err(C::Record));
 }
 
 /// A success with the client's genuine signature.

@@ -16,6 +16,11 @@ pub(crate) const ENTRY: usize = BATCH + 4096;
 pub(crate) const APPEND_SENT: usize = 1 << 20;
 /// Most bytes of entries in an append that a follower takes.
 pub(crate) const APPEND: usize = 4 << 20;
+/// Most entries in an append that a follower takes. Each may be a checkpoint, which costs a commit of its own: a hundred thousand empty ones would hold up all shards
+/// for minutes. An honest leader sends at most [`ENTRIES_SENT`].
+pub(crate) const ENTRIES: usize = 256;
+/// Most entries that a leader sends in one append.
+pub(crate) const ENTRIES_SENT: u64 = 64;
 /// Bytes of calls after which a frame between vaults ends. With the last call it is still below [`bkv_wire::frame::MAX_PEER_FRAME`].
 pub(crate) const FRAME: usize = 4 << 20;
 

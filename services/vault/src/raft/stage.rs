@@ -78,7 +78,7 @@ impl State {
 
     /// Stages one row.
     pub(crate) fn stage_row(&self, stage: &mut Stage, row: &Row) -> Result<(), Refused> {
-        // The number is signed, so a liar can't fill the disk.
+        // The number is signed, so a liar can't add rows. Their bytes are not signed.
         if stage.digest.rows() >= stage.head.checkpoint().rows {
             return Err(Refused::TooMany);
         }

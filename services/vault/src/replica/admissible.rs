@@ -13,7 +13,7 @@ use super::handle::Replica;
 use super::status::Phase;
 use crate::peer::Body;
 use crate::raft::bounds::{Bounds, OutOfBounds};
-use crate::raft::sizes::{self, APPEND, COMMANDS, ENTRY};
+use crate::raft::sizes::{self, APPEND, COMMANDS, ENTRIES, ENTRY};
 use crate::raft::types::{Entry, LogId, Membership, Vote};
 
 /// Why entries or a snapshot do not reach the log.
@@ -41,6 +41,8 @@ pub(super) enum Inadmissible {
     Entry(usize),
     #[error("an entry of {0} commands, at most {COMMANDS} are allowed")]
     Commands(usize),
+    #[error("an append of {0} entries, at most {ENTRIES} are allowed")]
+    Entries(usize),
     #[error("an append of {0} bytes, at most {APPEND} are allowed")]
     Append(usize),
 }
@@ -50,6 +52,9 @@ const AHEAD_MS: u64 = 30_000;
 
 /// Refuses bytes that would fill the log, or that this replica, as a leader, could not send to a follower that was away. Before anything is decoded.
 fn in_size(entries: &[Entry]) -> Result<(), Inadmissible> {
+    if entries.len() > ENTRIES {
+        return Err(Inadmissible::Entries(entries.len()));
+    }
     let mut all = 0usize;
     for size in entries.iter().map(sizes::of) {
         if size > ENTRY {

@@ -16,6 +16,7 @@ use super::join;
 use super::status::{Phase, ShardStatus};
 use crate::raft::bounds::Bounds;
 use crate::raft::network::Net;
+use crate::raft::sizes::ENTRIES_SENT;
 use crate::raft::types::{Raft, position};
 
 /// A leader that no majority has answered for this long takes no proposals and reports that there is no leader. An entry that it only stored itself
@@ -103,7 +104,7 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
         max_in_snapshot_log_to_keep: 64,
         purge_batch_size: 256,
         replication_lag_threshold: inner.config.raft.snapshot_entries,
-        max_payload_entries: 64,
+        max_payload_entries: ENTRIES_SENT,
         ..Default::default()
     };
     let config = Arc::new(config.validate()?);

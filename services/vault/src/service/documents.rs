@@ -132,6 +132,8 @@ impl Vault {
         let admission: &[u8] = if newer_list { admission } else { &known.admission_signed };
         let policy: &[u8] = if newer_rules { policy } else { &known.policy_signed };
         let documents = documents::bundle(&self.root, admission, policy, at)?;
+        // Stored once, such a policy would keep this vault from starting again.
+        self.check_shards(&documents.policy)?;
         tracing::info!(
             admission = documents.admission.number,
             policy = documents.policy.number,
