@@ -104,5 +104,5 @@ fn s48_fleet_and_membership_are_part_of_the_digest() {
 fn the_digest_has_golden_bytes() {
     let machine = Machine::new(&super::case::policy());
     let state = whole([(&account(0), &example())].into_iter()).of_state(7, machine.fleet(), &[b"m"]);
-    assert_eq!(state.to_string(), "337c22248c260302d0598d218c2dac8cde5a44c8027a6f379d5e46d4e2c893d3");
+    assert_eq!(state.to_string(), "d9ae0c1fa2d9fc37ec1d83d4e58631ef10b5a4dbf5eb215de058f2ec9d14b6ef");
 }

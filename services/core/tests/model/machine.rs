@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use super::fake::{ERA, Fake, LINEAGE, documents};
 use bkv_core::account::{Account, State};
 use bkv_core::command::{Command, Init};
-use bkv_core::effect::{Effect, EventKind, Outcome};
+use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
 use bkv_core::id::{AccountId, AttemptId, Element, FleetId, RegId, Route, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
@@ -99,7 +99,12 @@ impl Machine {
         let before = self.clone();
         let at = At { shard: 0, index: self.index, time };
         let applied = self.shard.apply(at, command, &mut self.memory, &Fake).unwrap();
-        if matches!(applied.outcome, Outcome::Refused(_)) {
+        if let Some(counted) = before.conflict_counted(command, &applied.outcome) {
+            assert_eq!(
+                self.memory, counted,
+                "a conflict of the last try is counted, and changes nothing else"
+            );
+        } else if matches!(applied.outcome, Outcome::Refused(_)) {
             assert!(applied.effects.is_empty(), "a refused command has no effects");
             assert_eq!(self.memory, before.memory, "a refused command changes nothing");
             assert_eq!(self.shard, before.shard, "a refused command changes nothing");
@@ -116,6 +121,19 @@ impl Machine {
             self.watch(&before, id, command, &applied, time);
         }
         (time, applied)
+    }
+
+    /// What the accounts become if the command was refused as a conflict of an open last try. None if it was not.
+    fn conflict_counted(&self, command: &Command, outcome: &Outcome) -> Option<Memory> {
+        let Command::Begin(begin) = command else { return None };
+        if *outcome != Outcome::Refused(Refusal::Conflict) {
+            return None;
+        }
+        let mut memory = self.memory.clone();
+        let account = memory.0.get_mut(&begin.account)?;
+        account.changed = self.index;
+        account.pending.as_mut().filter(|p| p.last && p.attempt == begin.attempt)?.conflicts += 1;
+        Some(memory)
     }
 
     fn carry_out(&mut self, effects: &[Effect]) {

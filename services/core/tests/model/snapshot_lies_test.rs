@@ -238,7 +238,9 @@ proptest! {
             for lie in &lies {
                 any |= apply(*lie, m, &mut t, once_live);
             }
-            if any {
+            // Begun anew after an unconfirmed registration expired: there is nothing to compare with.
+            let anew = m.is_unconfirmed() && t.created > m.created;
+            if any && !anew {
                 let verdict = judge(&fleet, &account(0), Some(m), Some(&t), &Fake);
                 prop_assert_ne!(verdict, Ok(()), "{:?}: {:?} after {:?}", lies, t, m);
             }
