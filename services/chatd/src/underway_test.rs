@@ -15,7 +15,8 @@ fn an_account_has_its_own_budget_and_gets_it_back() {
     drop(first);
     let again = underway.charge(account(1), ACCOUNT).unwrap();
     drop((again, other));
-    assert_eq!((underway.0.lock().all, underway.0.lock().accounts.len()), (0, 0));
+    let sizes = underway.0.lock();
+    assert_eq!((sizes.all, sizes.accounts.len()), (0, 0));
 }
 
 #[test]
