@@ -115,16 +115,17 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
         })
     };
 
-    // A small web server of the issuer. SSL_CERT_FILE makes ChatD trust the authority of its certificate.
+    // A small web server of the issuer. `ca_file` makes ChatD trust the authority of its certificate; the environment does not.
     let ca = RoleCa::generate().unwrap();
     let ca_file = fleet.path("issuer-ca.crt");
     fs::write(&ca_file, ca.certificate_pem()).unwrap();
     let jwks = std::sync::Arc::new(std::sync::Mutex::new(Some(old.0.jwks())));
     let (port, fetches) = serve_jwks(&ca, jwks.clone()).await;
     let url = format!("https://127.0.0.1:{port}/jwks.json");
-    let chatd = Chatd::start_in(&fleet, "by-url", &[("SSL_CERT_FILE", ca_file.as_os_str())], |t| {
-        section(t, "tokens")
-            .insert("keys".into(), toml::Table::from_iter([("url".into(), url.into())]).into());
+    let chatd = Chatd::start_in(&fleet, "by-url", &[], |t| {
+        let tokens = section(t, "tokens");
+        tokens.insert("keys".into(), toml::Table::from_iter([("url".into(), url.into())]).into());
+        tokens.insert("ca_file".into(), ca_file.display().to_string().into());
     });
     let endpoint = chatd.endpoint();
     let status = async |token: &str| endpoint.get("/v1/account", Some(token)).await.0;
