@@ -6,9 +6,9 @@ use bkv_core::statement;
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
-use super::Vault;
 use super::error::RegionError;
 use super::person::Person;
+use super::{Vault, state_of};
 use crate::keeper::Unmasked;
 use crate::replica::Replica;
 use crate::server_keys::server_keys;
@@ -26,10 +26,7 @@ impl Vault {
         deadline: Instant,
     ) -> Result<p::Acknowledgement, RegionError> {
         replica.wait_durable(index, deadline).await?;
-        if !replica.is_verified() {
-            return Err(RegionError::Unverified);
-        }
-        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let fleet = state_of(replica)?;
         let id = &person.account(&fleet);
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         // The caller's index may be too low. Wait until the acknowledged registration is on this disk.

@@ -7,9 +7,9 @@ use bkv_core::statement::{self, ReceiptKind};
 use bkv_core::view;
 use bkv_wire::proto::inner as p;
 
-use super::Vault;
 use super::error::RegionError;
 use super::person::Person;
+use super::{Vault, state_of};
 use crate::replica::Replica;
 
 impl Vault {
@@ -20,10 +20,7 @@ impl Vault {
         person: &Person,
         nonce: [u8; 32],
     ) -> Result<p::Attestation, RegionError> {
-        if !replica.is_verified() {
-            return Err(RegionError::Unverified);
-        }
-        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let fleet = state_of(replica)?;
         let id = person.account(&fleet);
         // Another shard has no row of this account, and would sign that there is no key.
         if !fleet.holds(&id) {

@@ -10,9 +10,9 @@ use bkv_crypto::toprf::{self, Commitments};
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
-use super::Vault;
 use super::error::RegionError;
 use super::person::Person;
+use super::{Vault, state_of};
 use crate::keeper::Unmasked;
 use crate::raft::floor::Floor;
 use crate::replica::Replica;
@@ -30,13 +30,7 @@ impl Vault {
         deadline: Instant,
     ) -> Result<p::Evaluation, RegionError> {
         replica.wait_applied(index, deadline).await?;
-        if let Some(why) = replica.halted() {
-            return Err(RegionError::Halted(why));
-        }
-        if !replica.is_verified() {
-            return Err(RegionError::Unverified);
-        }
-        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let fleet = state_of(replica)?;
         let id = &person.account(&fleet);
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
@@ -91,7 +85,7 @@ impl Vault {
         Ok(unmasked)
     }
 
-    /// Drops secrets that were cached for too long, and turns in which nobody waits.
+    /// Drops secrets that were cached for too long, and empty queues of attempts.
     pub(crate) fn sweep(&self) {
         self.cache.sweep();
         self.turns.sweep();

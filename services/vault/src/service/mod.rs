@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use bkv_core::document::Documents;
 use bkv_core::id::{NodeId, Route, Slot};
+use bkv_core::shard::Fleet;
 use bkv_hsm::{Capability, Token, TokenError};
 use bkv_mtls::Identity;
 use bkv_tokens::{KeyRing, Verifier};
@@ -49,6 +50,17 @@ use turns::Turns;
 
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
+
+/// The fleet, if this replica may speak for its state: a halted one, or one that may have an old disk, signs nothing about accounts (S24).
+fn state_of(replica: &Replica) -> Result<Arc<Fleet>, RegionError> {
+    if let Some(why) = replica.halted() {
+        return Err(RegionError::Halted(why));
+    }
+    if !replica.is_verified() {
+        return Err(RegionError::Unverified);
+    }
+    replica.fleet().ok_or(RegionError::NotInitialised)
+}
 
 /// State shared by sessions, peers and administration.
 pub struct Vault {

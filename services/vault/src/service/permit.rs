@@ -8,10 +8,10 @@ use bkv_core::statement;
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
-use super::Vault;
 use super::error::RegionError;
 use super::evaluation::passed;
 use super::person::Person;
+use super::{Vault, state_of};
 use crate::replica::Replica;
 
 /// The attempt that a client wants to begin as the last one.
@@ -52,13 +52,7 @@ impl Vault {
         deadline: Instant,
     ) -> Result<p::Permit, RegionError> {
         replica.wait_applied(index, deadline).await?;
-        if let Some(why) = replica.halted() {
-            return Err(RegionError::Halted(why));
-        }
-        if !replica.is_verified() {
-            return Err(RegionError::Unverified);
-        }
-        let fleet = replica.fleet().ok_or(RegionError::NotInitialised)?;
+        let fleet = state_of(replica)?;
         let id = person.account(&fleet);
         let account = replica.account(&id)?.ok_or(RegionError::NoAccount)?;
         if !is_last(&account, last) {
