@@ -21,6 +21,7 @@ pub mod documents;
 pub mod false_z;
 pub mod machine;
 pub mod network;
+pub mod peer_calls;
 pub mod raw_client;
 pub mod rooted;
 pub mod simulation;

@@ -211,7 +211,7 @@ impl Simulation {
         eventually("a leader", leads).await
     }
 
-    /// Lets others step down until this vault leads.
+    /// Lets the others step down and asks for this vault's election, until it leads. Left to chance, the other two could take turns for long.
     pub async fn lead(&self, i: usize) {
         let until = soon();
         loop {
@@ -221,6 +221,11 @@ impl Simulation {
             }
             assert!(Instant::now() < until, "vault {i} was never elected");
             self.replica(leader).step_down();
+            // Refused while the third vault still counts on the old leader, so it is asked for again after an election would have ended.
+            if let Some(raft) = self.replica(i).raft() {
+                let _ = raft.trigger().elect().await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

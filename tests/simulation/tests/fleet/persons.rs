@@ -8,6 +8,7 @@ use bkv_core::id::{AttemptId, Ordinal, RegId};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_simulation::documents::VAULT_AUDIENCE;
+use bkv_simulation::peer_calls::PeerCalls;
 use bkv_simulation::raw_client::{self, RawClient};
 use bkv_simulation::{Options, Simulation, soon};
 use bkv_tokens::dev::{DevClaims, DevIssuer};
@@ -16,7 +17,6 @@ use bkv_wire::proto::inner as i;
 use bkv_wire::proto::inner::missing_region::Reason;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
-use bkv_wire::proto::peer as p;
 use prost::Message as _;
 
 const ANNA: &str = "anna";
@@ -25,45 +25,9 @@ const GUESS: AttemptId = AttemptId([9; 16]);
 
 /// What a rooted leader asks the other regions, with this token in place of Anna's.
 fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 4] {
-    let account = bytes::Bytes::from(sim.id(ANNA).0.to_vec());
-    let (nonce, token) = (bytes::Bytes::from(vec![7; 32]), token.to_owned());
-    [
-        Body::Evaluate(p::Evaluate {
-            shard: 0,
-            account: account.clone(),
-            attempt: GUESS.0.to_vec().into(),
-            committed: 0,
-            token: token.clone(),
-            nonce: nonce.clone(),
-        }),
-        Body::Attest(p::Attest {
-            shard: 0,
-            account: account.clone(),
-            nonce: nonce.clone(),
-            committed: 0,
-            token: token.clone(),
-        }),
-        Body::Acknowledge(p::Acknowledge {
-            shard: 0,
-            account: account.clone(),
-            reg_id: reg_id.0.to_vec().into(),
-            committed: 0,
-            token: token.clone(),
-            nonce: nonce.clone(),
-        }),
-        Body::Permit(p::Permit {
-            shard: 0,
-            account,
-            attempt: vec![8; 16].into(),
-            committed: 0,
-            token,
-            nonce,
-            generation: 1,
-            ordinal: 2,
-            blinded: raw_client::blinded("a guess").0.to_vec().into(),
-            cancel: vec![1; 32].into(),
-        }),
-    ]
+    let of = PeerCalls::about(sim, ANNA, token);
+    let blinded = raw_client::blinded("a guess").0;
+    [of.evaluate(GUESS), of.attest(), of.acknowledge(reg_id), of.permit(AttemptId([8; 16]), &blinded)]
 }
 
 /// None if the region contributes, or its reason.

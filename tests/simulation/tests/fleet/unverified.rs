@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bkv_client::RecoverOptions;
 use bkv_core::id::AttemptId;
+use bkv_simulation::peer_calls::PeerCalls;
 use bkv_simulation::{Options, RIGHT, Simulation, eventually, raw_client, soon};
 use bkv_vault::peer::{Body, PeerError};
 use bkv_vault::replica::Phase;
-use bkv_wire::proto::peer as p;
 
 const ANNA: &str = "anna";
 
@@ -27,33 +27,8 @@ pub(crate) async fn s24_a_quarantined_region_neither_evaluates_nor_attests_nor_a
     sim.start_from(old, image.clone()).await;
     sim.settle().await;
     let calls = || {
-        let account = bytes::Bytes::from(sim.id(ANNA).0.to_vec());
-        let (token, nonce) = (sim.token(ANNA), bytes::Bytes::from(vec![7; 32]));
-        [
-            Body::Attest(p::Attest {
-                shard: 0,
-                account: account.clone(),
-                nonce: nonce.clone(),
-                committed: 0,
-                token: token.clone(),
-            }),
-            Body::Acknowledge(p::Acknowledge {
-                shard: 0,
-                account: account.clone(),
-                reg_id: reg_id.0.to_vec().into(),
-                committed: 0,
-                token: token.clone(),
-                nonce: nonce.clone(),
-            }),
-            Body::Evaluate(p::Evaluate {
-                shard: 0,
-                account,
-                attempt: attempt.0.to_vec().into(),
-                committed: 0,
-                token,
-                nonce,
-            }),
-        ]
+        let of = PeerCalls::about(&sim, ANNA, &sim.token(ANNA));
+        [of.attest(), of.acknowledge(reg_id), of.evaluate(attempt)]
     };
     let answered = |body: &Body| match body {
         Body::Attested(a) => !a.attestation.is_empty(),
