@@ -4,6 +4,7 @@
 
 mod evaluation;
 pub mod keys;
+mod requests;
 mod shard;
 pub mod state;
 mod transport;
