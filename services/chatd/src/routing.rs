@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bkv_core::id::Route;
+use bkv_core::id::{Bucket, Route};
 use bkv_wire::proto::outer;
 
-/// Most shards of a fleet. A `Hello` with more shards is ignored.
-pub const MAX_SHARDS: u32 = 4096;
+/// Most shards of a fleet: a shard holds whole buckets. A `Hello` with more shards is ignored.
+pub const MAX_SHARDS: u32 = Bucket::COUNT as u32;
 
 /// What the connected vaults claim, by region.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use crate::command::Command;
 use crate::record::{Record, SealedShare};
 
-/// The most accounts of a shard whose first registration is not confirmed. They need nobody's signature, so a rooted leader could make up as many as it likes.
+/// The most accounts of a shard whose first registration is not confirmed. A first registration needs no signature, so a rooted leader could invent any number of them.
 pub const UNCONFIRMED: u32 = 4096;
 /// The most regions of a fleet.
 pub const REGIONS: usize = 15;
@@ -31,7 +31,7 @@ pub const KE2: usize = 384;
 /// OPAQUE's third message of a login.
 pub const KE3: usize = 128;
 
-/// A field is longer than it can be.
+/// A field exceeds its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Oversized {
     /// Too many bytes.
@@ -39,9 +39,9 @@ pub enum Oversized {
     Bytes {
         /// Message and field.
         field: &'static str,
-        /// What it has.
+        /// Its bytes.
         len: usize,
-        /// The bound.
+        /// The most that are allowed.
         most: usize,
     },
     /// Too many elements.
@@ -49,9 +49,9 @@ pub enum Oversized {
     Elements {
         /// Message and field.
         field: &'static str,
-        /// What it has.
+        /// Its elements.
         len: usize,
-        /// The bound.
+        /// The most that are allowed.
         most: usize,
     },
 }

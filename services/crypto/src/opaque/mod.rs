@@ -11,6 +11,9 @@ mod secret;
 pub mod server;
 mod suite;
 
+use bkv_core::bounds;
+use bkv_core::record::Record;
+
 pub use client::{ClientLogin, ClientRegistration, LoggedIn, Registered, login_start, register_start};
 pub use ke3::{check_upload, success_proof, transcript, verify_ke3_signature, verify_success_proof};
 pub use ksf::{KsfError, KsfParams, Stretch, Stretched};
@@ -18,18 +21,18 @@ pub use secret::{ExportKey, SessionKey};
 pub use server::{Server, ServerState};
 
 /// Bytes of a registration request.
-pub const REQUEST_LEN: usize = 32;
+pub const REQUEST_LEN: usize = bounds::REGISTRATION_REQUEST;
 /// Bytes of a registration response.
-pub const RESPONSE_LEN: usize = 64;
+pub const RESPONSE_LEN: usize = bounds::REGISTRATION_RESPONSE;
 /// Bytes of a registration upload: client public key (32) ‖ masking key (64) ‖ envelope (96).
-pub const UPLOAD_LEN: usize = 192;
+pub const UPLOAD_LEN: usize = Record::UPLOAD_LEN;
 /// Bytes of KE1: blinded element (32) ‖ client nonce (32) ‖ client ephemeral key (32).
-pub const KE1_LEN: usize = 96;
+pub const KE1_LEN: usize = bounds::KE1;
 /// Bytes of KE2: evaluation (32) ‖ masking nonce (32) ‖ masked response (128) ‖ server nonce (32) ‖ server ephemeral key (32) ‖
 /// signature (64) ‖ MAC (64).
-pub const KE2_LEN: usize = 384;
+pub const KE2_LEN: usize = bounds::KE2;
 /// Bytes of KE3: signature (64) ‖ MAC (64).
-pub const KE3_LEN: usize = 128;
+pub const KE3_LEN: usize = bounds::KE3;
 /// Bytes of KE1 ‖ KE2 without the server's signature.
 pub const TRANSCRIPT_LEN: usize = KE1_LEN + KE2_LEN - 64;
 

@@ -15,6 +15,9 @@ use super::Vault;
 use super::documents::LEEWAY;
 use super::error::RegionError;
 
+// A session refuses a request with a longer token, before the verifier does.
+const _: () = assert!(bkv_wire::bounds::TOKEN == bkv_tokens::verifier::MAX_TOKEN);
+
 /// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_millis(500);
 
