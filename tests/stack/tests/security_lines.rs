@@ -16,7 +16,7 @@ fn every_line_is_listed_and_every_test_that_is_named_exists() {
     let wanted: Vec<String> = (1..=58).map(|n| format!("S{n:02}")).collect();
     assert_eq!(ids.into_iter().collect::<Vec<_>>(), wanted);
     assert_eq!(rows.len(), wanted.len());
-    let sources: String = ["services", "tests"]
+    let sources: String = ["services", "tests", "operator"]
         .iter()
         .flat_map(|folder| files(&root.join(folder)))
         .filter(|p| p.extension().is_some_and(|e| e == "rs"))
