@@ -79,7 +79,7 @@ pub struct Volume {
     pub keep_free: u64,
     /// True if less is free: the vault takes only what ends an attempt or deletes a key.
     pub full: bool,
-    /// True if the file is there that the vault gives up to start on a full disk.
+    /// True if the reserve file is there. The vault deletes it to start on a full disk.
     #[serde(default)]
     pub reserve: bool,
 }

@@ -270,7 +270,7 @@ impl Error {
                 "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password from a device that still has the key."
             }
             Self::LastTryOtherPassword => {
-                "No try was spent. Type the password again that was typed then: after eight other ones the last try can't be gone on with. When its time is over, the key is destroyed. Until then a device that still has the key can set a new password."
+                "No try was spent. Type the same password as before: after eight other passwords this device can't resume the last try. When its time is over, the key is destroyed. Until then a device that still has the key can set a new password."
             }
             Self::LastTryDeclined => {
                 "No try was spent. Agree to use the last try, or set a new password from a device that still has the key."

@@ -97,10 +97,10 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Volume {
-    /// Free space, in MiB, below which the vault takes only what ends an attempt or deletes a key. Default: 512, or 5 % of a small volume.
+    /// Free space, in MiB, below which the vault accepts only what ends an open attempt, deletes a key, or belongs to the fleet. Default: 512, or 5 % of a small volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_free_mib: Option<u64>,
-    /// Size, in MiB, of a file that the vault gives up to start on a full disk. 0: none.
+    /// Size, in MiB, of the reserve file. The vault deletes it to start on a full disk. 0 means no file.
     #[serde(skip_serializing_if = "is::<RESERVE_MIB>")]
     pub reserve_mib: u64,
 }

@@ -1,7 +1,7 @@
 //! Which accounts whose deadline has passed get an `Expire` next.
 //!
 //! A replica refuses an `Expire` of an account that it does not have or that lies in another shard, and one before the deadline by entry time. Proposed again
-//! every half second, a few dozen of such accounts would take the turns of all others for ever. So a refused one waits.
+//! every half second, a few dozen of such accounts would starve all other accounts. So a refused account waits for a minute.
 
 use std::collections::HashMap;
 use std::time::Duration;

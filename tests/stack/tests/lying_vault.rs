@@ -1,4 +1,4 @@
-//! S49: one vault that lies to ChatD ends nobody's service while the other regions serve. The lies are made between the vault and ChatD: the vault's own
+//! S49: a vault that lies to ChatD ends no client's service while the other regions serve. The lies are made between the vault and ChatD: the vault's own
 //! program tells none.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

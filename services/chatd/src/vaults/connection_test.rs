@@ -51,7 +51,7 @@ async fn s34_a_stream_does_not_keep_a_retired_connection() {
     let alive = async {
         loop {
             says(&mut vault, Body::Pong(o::Pong { id: 1 })).await;
-            tokio::time::sleep(PING).await;
+            tokio::time::sleep(PING).await; // of the test's paused clock: no time passes
         }
     };
     let begun = Instant::now();

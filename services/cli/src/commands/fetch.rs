@@ -80,7 +80,7 @@ async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &F
             not_wiped(out, keep.wipe().err());
         }
         Err(e) => out.note(&format!(
-            "Too few regions have signed that your tries are back ({e}). This try may stay counted as failed: look with `bkv status`, and recover again before few are left.",
+            "Too few regions have signed that your tries are back ({e}). Run `bkv status`. If this try was counted as failed, run `bkv recover` again.",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! What a device keeps of its last try, and only of that: after a crash the same device goes on with it, free. Every other attempt writes nothing down.
+//! What a device keeps of its last try. After a crash the device resumes it without a charge. No other attempt is written to disk.
 //!
 //! A thief of this file and the account's token has eight guesses at the password that was typed ([`bkv_core::account::Pending::MAX_CONFLICTS`]). With any
 //! region's log as well, which holds B, the thief can guess offline, at the price of Argon2id for each guess. So the file is wiped as soon as the try ends.

@@ -103,7 +103,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// An attempt of its own instead of the one that the device kept, which has ended.
+    /// Replaces the kept attempt, which has ended, by a new one.
     pub(super) fn starts_anew(&mut self, runtime: &Runtime) -> Result<(), Error> {
         self.blinded = toprf::blind(self.password.expose(), &mut runtime.rng())
             .map_err(|e| Error::PasswordRefused(e.to_string()))?;

@@ -167,7 +167,7 @@ fn s12_stored_and_never_confirmed_expires() {
     assert_eq!(Case::new(&policy()).apply(&op::confirm(&store, 2, 0)), no(Refusal::NoKey));
 }
 
-/// S50: a first registration needs nobody's signature, so what is never confirmed leaves nothing behind.
+/// S50: a first registration needs no signature, so a rooted leader could invent any number of them. One that expires unconfirmed must leave no row.
 #[test]
 fn s50_an_expired_first_registration_leaves_no_row() {
     let mut case = Case::new(&policy());

@@ -113,7 +113,7 @@ impl Conn {
         p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) }
     }
 
-    /// Sends entries up to `last`, or waits on for the answer to an earlier append that begins alike. Returns the answer and how far that append reaches.
+    /// Sends entries up to `last`, or waits for the answer to an earlier append with the same vote and previous entry. Returns the answer and how far that append reaches.
     async fn append(
         &mut self,
         rpc: &AppendEntriesRequest<TypeConfig>,

@@ -49,7 +49,7 @@ impl Drop for Place {
     }
 }
 
-/// True if a command makes something of the account begin. The others end something, or belong to the fleet.
+/// True if the command counts against the account's four proposals. The others end something, or belong to the fleet.
 pub(super) const fn is_counted(command: &Command) -> bool {
     match command {
         Command::Store(_)

@@ -20,7 +20,7 @@ const PLACE: Duration = Duration::from_secs(3);
 const ROUND_TRIPS: u32 = 4;
 /// The longest place. A client decides how slow its line looks.
 const LONGEST_PLACE: Duration = Duration::from_secs(12);
-/// How long an attempt waits before it is told to come again. A client gives an answer up after 4 s.
+/// How long an attempt waits before the leader answers `BUSY`. A client stops waiting for an answer after 4 s.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// The account has too many attempts, or the one before took too long. Nothing was charged.
@@ -49,7 +49,7 @@ struct Line {
 }
 
 impl Line {
-    /// Takes the place if it is free and nobody came before. Otherwise returns when the holder's place ends.
+    /// Takes the place if it is free and no earlier attempt waits. Otherwise returns when the holder's place ends.
     fn take(&mut self, ticket: u64, attempt: AttemptId, lasts: Duration, now: Instant) -> Option<Instant> {
         let ends = self.holder.map(|(_, until)| until).filter(|until| *until > now);
         if ends.is_some() || self.waiting.front() != Some(&ticket) {
@@ -141,7 +141,7 @@ impl Turns {
         self.changed.notify_waiters();
     }
 
-    /// Forgets lines in which nobody stands.
+    /// Removes empty queues.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.lines.lock().retain(|_, line| !line.is_idle(now));
@@ -210,7 +210,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(turns.take(ANNA, attempt(0), PLACE).await, Err(Busy), "now it waits like any other");
         assert_eq!(began.elapsed(), PATIENCE);
-        // The one that gave up stands in nobody's way.
+        // The attempt that gave up does not delay those behind it.
         turns.leave(&ANNA, &attempt(1));
         turns.take(ANNA, attempt(2), PLACE).await.unwrap();
     }

@@ -43,7 +43,7 @@ impl Session {
             Hash::try_from(&b.cancel[..]),
         );
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
-        // A repetition of the open attempt takes nobody's place.
+        // A repetition of the open attempt needs no turn: it is that attempt.
         if !self.is_open(&attempt)? {
             let lasts = turns::place(self.round_trip);
             self.vault.turns().take(id, attempt, lasts).await.map_err(|turns::Busy| ProposeError::Busy)?;
