@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 use crate::account::Account;
 use crate::apply;
 use crate::command::Command;
-use crate::effect::Refusal;
 use crate::id::{AccountId, Time};
+use crate::outcome::Refusal;
 use crate::verify::Verifier;
 
 pub use crate::apply::owned::owner_signed;

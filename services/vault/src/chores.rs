@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::command::{Command, Expire};
-use bkv_core::effect::Outcome;
 use bkv_core::id::{NodeId, Time};
+use bkv_core::outcome::Outcome;
 use bkv_wire::proto::peer as p;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

@@ -10,8 +10,8 @@ use bkv_client::{Client, OsRandom, Runtime, Timing, TokioClock, VolatileMemory, 
 use bkv_core::account::Account;
 use bkv_core::command::{Command, Init, NewDocuments};
 use bkv_core::document::{Member, Policy};
-use bkv_core::effect::Outcome;
 use bkv_core::id::{AccountId, Era, Route, Slot};
+use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_mtls::issue::RoleCa;

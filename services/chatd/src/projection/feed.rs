@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::effect::Event;
+use bkv_core::event::Event;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use sqlx::postgres::PgPool;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bkv_core::account::State;
-use bkv_core::effect::Event;
+use bkv_core::event::Event;
 use bkv_core::id::Route;
 use bkv_wire::proto::outer as o;
 use parking_lot::{Mutex, MutexGuard};

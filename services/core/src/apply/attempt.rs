@@ -3,8 +3,10 @@
 use crate::account::{Account, Cause, Pending, Success};
 use crate::apply::{Change, Changed, Step, missing};
 use crate::command::{Begin, Finish, GiveUp};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::effect::Effect;
+use crate::event::EventKind;
 use crate::id::{AttemptId, Element, Ordinal};
+use crate::outcome::{Outcome, Refusal};
 use crate::statement;
 
 pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Changed {

@@ -2,8 +2,9 @@
 
 use crate::command::{Init, NewDocuments};
 use crate::document::Documents;
-use crate::effect::{Applied, Refusal};
+use crate::effect::Applied;
 use crate::fleet::{At, Fleet};
+use crate::outcome::Refusal;
 use crate::verify::Verifier;
 
 /// The shard's first command. A repetition for the same fleet is free. The Init of another fleet is refused, so its keys never replace those of this

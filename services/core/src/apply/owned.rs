@@ -3,8 +3,10 @@
 use crate::account::{Account, Cause, Live};
 use crate::apply::{Change, Changed, Step, missing};
 use crate::command::{Command, Delete, OwnerSignature, SetManifest};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::effect::Effect;
+use crate::event::EventKind;
 use crate::fleet::{At, Fleet};
+use crate::outcome::{Outcome, Refusal};
 use crate::statement::{self, Operation, Owned};
 use crate::verify::Verifier;
 
@@ -89,6 +91,12 @@ pub fn owner_signed(
         }
         Command::SetManifest(c) => is_signed(&c.owner, &Operation::SetManifest(&c.manifest)),
         Command::Delete(c) => is_signed(&c.owner, &Operation::Delete),
-        _ => false,
+        Command::Init(_)
+        | Command::Documents(_)
+        | Command::Confirm(_)
+        | Command::Begin(_)
+        | Command::GiveUp(_)
+        | Command::Finish(_)
+        | Command::Expire(_) => false,
     }
 }

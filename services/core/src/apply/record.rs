@@ -3,8 +3,8 @@
 use crate::apply::Step;
 use crate::bounds;
 use crate::command::Store;
-use crate::effect::Refusal;
 use crate::id::{Generation, Slot};
+use crate::outcome::Refusal;
 use crate::record::{KsfParams, Record};
 
 /// The most bytes of a record's encrypted backup key.

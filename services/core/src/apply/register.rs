@@ -12,8 +12,10 @@ use crate::apply::record::check_record;
 use crate::apply::{Change, Changed, Step, missing};
 use crate::bounds;
 use crate::command::{Confirm, Store};
-use crate::effect::{Effect, EventKind, Outcome, Refusal};
+use crate::effect::Effect;
+use crate::event::EventKind;
 use crate::id::{Generation, Ordinal};
+use crate::outcome::{Outcome, Refusal};
 use crate::record::{Record, shares_hash};
 use crate::statement::{self, Operation};
 

@@ -5,8 +5,10 @@ use super::machine::account;
 use super::op::{self, By, attempt_id, blinded};
 use bkv_core::account::{Cause, State};
 use bkv_core::command::{Begin, Command, GiveUp};
-use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
+use bkv_core::effect::Effect;
+use bkv_core::event::EventKind;
 use bkv_core::id::{Generation, Hash, Ordinal, Time};
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 

@@ -8,8 +8,10 @@ use super::op::{self, By, attempt_id, client_key};
 use super::rules::{Model, ModelAnswer, seen};
 use bkv_core::account::{Account, State};
 use bkv_core::command::{Command, Finish, Store};
-use bkv_core::effect::{Effect, EventKind, Outcome, Refusal};
+use bkv_core::effect::Effect;
+use bkv_core::event::EventKind;
 use bkv_core::id::{Element, Generation, Ordinal, Signature, Time};
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::statement;
 

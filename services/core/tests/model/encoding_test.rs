@@ -12,7 +12,7 @@ use super::parser_test::{batch, record};
 use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
 use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Begin, Command, RegionSignature};
-use bkv_core::effect::{Event, EventKind};
+use bkv_core::event::{Event, EventKind};
 use bkv_core::hash::framed;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,

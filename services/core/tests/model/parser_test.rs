@@ -10,7 +10,7 @@ use bkv_core::command::{
 };
 use bkv_core::command::{OwnerSignature, SetManifest, Store};
 use bkv_core::document::{Admission, Policy};
-use bkv_core::effect::Event;
+use bkv_core::event::Event;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
     RegId, Right, Route, Signature, Slot, Time,

@@ -9,8 +9,8 @@ use super::machine::{Machine, account};
 use super::op::{By, Op, attempts, command, op};
 use super::rules::{Model, ModelAnswer, seen};
 use bkv_core::command::Command;
-use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::Time;
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::AttemptPolicy;
 
 /// Counts of what happened in a schedule, so that a test can check that schedules reach all rules.

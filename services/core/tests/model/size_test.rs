@@ -5,8 +5,8 @@ use super::encoding_test::account;
 use super::parser_test::{batch, record};
 use bkv_core::account::{Account, Live, Pending, Success};
 use bkv_core::command::{Command, Store};
-use bkv_core::effect::Outcome;
 use bkv_core::id::{AttemptId, Element, Generation, Hash, Time};
+use bkv_core::outcome::Outcome;
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 
 /// KE1 ‖ KE2 without the server's signature, in our suite.

@@ -1,4 +1,4 @@
-//! Applies committed entries: passes them to `bkv-core` and turns its effects into one job for the store's writer. This file makes no decisions.
+//! Applies committed entries: passes them to `bkv-core` and turns its effects into one job for the store's writer. `bkv-core` decides; what a floor is, `floor.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use bkv_core::account::{Account, Cause};
 use bkv_core::checkpoint::{Checkpoint, is_place};
 use bkv_core::command::Batch;
-use bkv_core::effect::{Effect, EventKind, Outcome};
+use bkv_core::effect::Effect;
 use bkv_core::encoding::cbor;
+use bkv_core::event::EventKind;
 use bkv_core::fleet::Fleet;
 use bkv_core::id::AccountId;
+use bkv_core::outcome::Outcome;
 use bkv_core::record::share_hashes;
 use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
@@ -218,22 +220,8 @@ impl State {
                 if let Some(a) = work.get(&account)?
                     && let Some(p) = &a.pending
                 {
-                    // An ordinal belongs to one attempt only, so the floors of a generation only rise.
-                    let before = work.floor(&account)?.filter(|f| f.generation == a.generation);
-                    // Attempts that came with a snapshot happened before it. The wait starts with it.
-                    let seen = before.as_ref().is_some_and(|f| f.ordinal.0 + 1 >= p.ordinal.0);
-                    let installed = inner.installed.filter(|_| !seen && p.ordinal.0 > 1);
-                    let floor = Floor {
-                        generation: a.generation,
-                        ordinal: p.ordinal,
-                        attempt: p.attempt,
-                        blinded: p.blinded,
-                        index: p.index,
-                        applied_ms: self.clock.now_ms(),
-                        previous_applied_ms: installed
-                            .map(|i| i.at_ms)
-                            .or_else(|| before.map(|f| f.applied_ms)),
-                    };
+                    let before = work.floor(&account)?;
+                    let floor = Floor::charged(&a, p, before.as_ref(), inner.installed, self.clock.now_ms());
                     changes.push(Change::put(self.floor_place(&account), cbor(&floor)));
                     changes.extend(self.log.raise_floor(p.index));
                     work.floors.insert(account, Some(floor));

@@ -1,7 +1,10 @@
 //! The floor: the record of an account's newest attempt on this region's own disk.
 
+use bkv_core::account::{Account, Pending};
 use bkv_core::id::{AttemptId, Element, Generation, Ordinal};
 use minicbor::{Decode, Encode};
+
+use super::rows::Installed;
 
 /// The only attempt of an account that this region may evaluate. Stored outside the log, because a leader can truncate the log.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -27,4 +30,46 @@ pub struct Floor {
     /// `applied_ms` of the previous attempt of this generation, if there was one.
     #[n(6)]
     pub previous_applied_ms: Option<u64>,
+}
+
+impl Floor {
+    /// The floor of an attempt whose Begin this replica applies at `now_ms`. `before` is the account's floor until now.
+    ///
+    /// Attempts that came with a snapshot happened before it, and this region did not see them. So after a snapshot the wait starts with the snapshot, unless this
+    /// region has itself applied the attempt before.
+    pub(super) fn charged(
+        account: &Account,
+        pending: &Pending,
+        before: Option<&Self>,
+        installed: Option<Installed>,
+        now_ms: u64,
+    ) -> Self {
+        // An ordinal belongs to one attempt only, so the floors of a generation only rise.
+        let before = before.filter(|f| f.generation == account.generation);
+        let seen = before.is_some_and(|f| f.ordinal.0 + 1 >= pending.ordinal.0);
+        let unseen = installed.filter(|_| !seen && pending.ordinal.0 > 1);
+        let previous_applied_ms = unseen.map(|i| i.at_ms).or_else(|| before.map(|f| f.applied_ms));
+        Self::of(account, pending, now_ms, previous_applied_ms)
+    }
+
+    /// The floor of an attempt whose Begin came with a snapshot. None if the attempt is younger than the snapshot, or if this region's own floor is as high: a region
+    /// evaluates one attempt of each ordinal, ever.
+    pub(super) fn adopted(account: &Account, own: Option<&Self>, installed: Installed) -> Option<Self> {
+        let pending = account.pending.as_ref().filter(|p| p.index <= installed.index)?;
+        let is_as_high =
+            own.is_some_and(|f| (f.generation, f.ordinal) >= (account.generation, pending.ordinal));
+        (!is_as_high).then(|| Self::of(account, pending, installed.at_ms, None))
+    }
+
+    fn of(account: &Account, pending: &Pending, applied_ms: u64, previous_applied_ms: Option<u64>) -> Self {
+        Self {
+            generation: account.generation,
+            ordinal: pending.ordinal,
+            attempt: pending.attempt,
+            blinded: pending.blinded,
+            index: pending.index,
+            applied_ms,
+            previous_applied_ms,
+        }
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bkv_core::account::Account;
 use bkv_core::checkpoint::Checkpoint;
 use bkv_core::digest::Digest;
-use bkv_core::effect::Event;
 use bkv_core::encoding::cbor;
+use bkv_core::event::Event;
 use bkv_core::id::{AccountId, Hash, RegId, Time};
 use bkv_core::shard::{Fleet, Shard};
 use bkv_wire::verifier::WireVerifier;
@@ -311,22 +311,9 @@ impl State {
         let floor = self.floor(id)?;
         let Some(installed) = inner.installed else { return Ok((floor, false)) };
         let Some(account) = self.account(id)? else { return Ok((floor, false)) };
-        let Some(p) = account.pending.as_ref().filter(|p| p.index <= installed.index) else {
-            return Ok((floor, false));
-        };
-        let place = (account.generation, p.ordinal);
-        if floor.as_ref().is_some_and(|f| (f.generation, f.ordinal) >= place) {
+        let Some(adopted) = Floor::adopted(&account, floor.as_ref(), installed) else {
             // Another call may have adopted it a moment ago.
-            return Ok((floor, true));
-        }
-        let adopted = Floor {
-            generation: account.generation,
-            ordinal: p.ordinal,
-            attempt: p.attempt,
-            blinded: p.blinded,
-            index: p.index,
-            applied_ms: installed.at_ms,
-            previous_applied_ms: None,
+            return Ok((floor, account.pending.as_ref().is_some_and(|p| p.index <= installed.index)));
         };
         self.store.write(vec![Change::put(self.floor_place(id), cbor(&adopted))], None);
         Ok((Some(adopted), true))

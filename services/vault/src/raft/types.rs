@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bkv_core::effect::Outcome;
 use bkv_core::hash::tagged;
 use bkv_core::id::{Hash, Time};
 use bkv_core::join::{Ballot, LogPosition};
+use bkv_core::outcome::Outcome;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use openraft::{CommittedLeaderId, EmptyNode, EntryPayload};

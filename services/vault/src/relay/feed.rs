@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::account::{Account, Manifest, State};
-use bkv_core::effect::{Event, EventKind};
+use bkv_core::event::{Event, EventKind};
 use bkv_core::id::Hash;
 use bkv_core::statement;
 use bkv_wire::proto::outer as o;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_core::command::Batch;
-use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::encoding::cbor;
 use bkv_core::id::{NodeId, Time};
+use bkv_core::outcome::{Outcome, Refusal};
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};

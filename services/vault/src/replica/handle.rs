@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bkv_core::account::Account;
 use bkv_core::command::Command;
-use bkv_core::effect::Event;
 use bkv_core::encoding::cbor;
+use bkv_core::event::Event;
 use bkv_core::id::{AccountId, NodeId, RegId, ShardId, Time};
 use bkv_core::shard::{At, Fleet, owner_signed};
 use parking_lot::Mutex;

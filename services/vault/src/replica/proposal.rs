@@ -2,8 +2,8 @@
 
 use bkv_core::bounds::Oversized;
 use bkv_core::command::Command;
-use bkv_core::effect::Outcome;
 use bkv_core::id::{NodeId, Time};
+use bkv_core::outcome::Outcome;
 use tokio::sync::oneshot;
 
 use super::under_way::Place;

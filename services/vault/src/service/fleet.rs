@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bkv_core::command::{Command, Init, NewDocuments};
 use bkv_core::document::Documents;
-use bkv_core::effect::Outcome;
 use bkv_core::id::ShardId;
+use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use tokio::time::Instant;
 

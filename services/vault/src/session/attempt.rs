@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bkv_core::account::Account;
 use bkv_core::command::{Begin, Command, Finish, GiveUp};
-use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::ReceiptKind;
 use bkv_core::view;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use bkv_core::account::Account;
 use bkv_core::command::Command;
-use bkv_core::effect::Outcome;
 use bkv_core::id::{AccountId, AttemptId, RegId, Route};
+use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::statement::ReceiptKind;
@@ -159,7 +159,7 @@ impl Session {
             return End::Close;
         }
         self.vault.observer().decrypted(&operation);
-        let name = name(&operation);
+        let (name, _) = bounds::of(&operation);
         let timer = self.vault.metrics().duration.with_label_values(&[name]).start_timer();
         let result = match bounds::check(&operation, message.len()) {
             Ok(()) => self.operation(operation).await,
@@ -307,23 +307,5 @@ impl Session {
         let receipt =
             self.vault.receipt(&fleet, &id, &account, kind, reference, committed.index, committed.time);
         Ok(Answer::Done(p::Done { receipt }))
-    }
-}
-
-/// The name of an operation in metrics.
-const fn name(operation: &Operation) -> &'static str {
-    match operation {
-        Operation::Open(_) => "open",
-        Operation::RegisterStart(_) => "register_start",
-        Operation::Store(_) => "store",
-        Operation::Confirm(_) => "confirm",
-        Operation::Begin(_) => "begin",
-        Operation::MoreEvaluations(_) => "more_evaluations",
-        Operation::KeyExchange(_) => "key_exchange",
-        Operation::GiveUp(_) => "give_up",
-        Operation::Finish(_) => "finish",
-        Operation::SetManifest(_) => "set_manifest",
-        Operation::Delete(_) => "delete",
-        Operation::Attest(_) => "attest",
     }
 }

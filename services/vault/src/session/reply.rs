@@ -1,6 +1,6 @@
 //! Refusals as replies.
 
-use bkv_core::effect::Refusal;
+use bkv_core::outcome::Refusal;
 use bkv_wire::proto::inner::Refused;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;

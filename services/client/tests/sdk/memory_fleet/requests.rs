@@ -4,8 +4,8 @@ use bkv_client::Manifest;
 use bkv_core::command::{
     Begin, Command, Confirm, Delete, Finish, GiveUp, OwnerSignature, RegionSignature, SetManifest, Store,
 };
-use bkv_core::effect::{Outcome, Refusal};
 use bkv_core::id::*;
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, ReceiptKind};

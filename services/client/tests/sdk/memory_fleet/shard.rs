@@ -6,8 +6,9 @@ use std::convert::Infallible;
 
 use bkv_core::account::Account;
 use bkv_core::command::{Command, Init, NewDocuments};
-use bkv_core::effect::{Effect, Outcome, Refusal};
+use bkv_core::effect::Effect;
 use bkv_core::id::{AccountId, Era, FleetId, RegId, Slot, Time};
+use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::SealedShare;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::{Accounts, At, Fleet, Shard};
