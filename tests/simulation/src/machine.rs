@@ -81,7 +81,7 @@ impl Machine {
         let env = Env {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(OsRandom),
-            network: self.hub.of(self.number),
+            network: self.hub.network_of(self.number),
             volumes: Arc::new(disk.clone()),
         };
         let key = self.token.rustls_certified_key().unwrap();

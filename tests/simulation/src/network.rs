@@ -61,7 +61,7 @@ impl Hub {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub fn rule(&self, from: usize, to: usize, rule: Rule) {
+    pub fn set_rule(&self, from: usize, to: usize, rule: Rule) {
         self.lock().rules.insert((from, to), rule);
         self.wake();
     }
@@ -70,8 +70,8 @@ impl Hub {
     pub fn around(&self, vault: usize, rule: Rule) {
         let n = self.lock().lives.len();
         for other in (0..n).filter(|o| *o != vault) {
-            self.rule(vault, other, rule);
-            self.rule(other, vault, rule);
+            self.set_rule(vault, other, rule);
+            self.set_rule(other, vault, rule);
         }
     }
 
@@ -89,7 +89,8 @@ impl Hub {
         self.wake();
     }
 
-    pub fn of(&self, vault: usize) -> Arc<dyn Network> {
+    /// The network as this life of a vault uses it.
+    pub fn network_of(&self, vault: usize) -> Arc<dyn Network> {
         Arc::new(Port { hub: self.clone(), me: vault, life: self.lock().lives[vault] })
     }
 
@@ -109,7 +110,7 @@ struct Port {
     life: u64,
 }
 
-struct Ear {
+struct HubListener {
     address: SocketAddr,
     calls: tokio::sync::Mutex<mpsc::Receiver<BoxStream>>,
 }
@@ -124,7 +125,7 @@ impl Network for Port {
             let to = address.parse::<SocketAddr>().map_err(|_| refused())?.port();
             let to = usize::from(to - 1);
             let hub = &self.hub;
-            let (lives, ear) = {
+            let (lives, listener) = {
                 let inner = hub.lock();
                 if inner.lives[self.me] != self.life {
                     return Err(refused());
@@ -136,11 +137,11 @@ impl Network for Port {
                     return Err(refused());
                 }
             }
-            let ear = ear.ok_or_else(refused)?;
+            let listener = listener.ok_or_else(refused)?;
             let ((mine, a), (theirs, b)) = (duplex(BUFFER), duplex(BUFFER));
             let wire = Wire { hub: hub.clone(), ends: [self.me, to], lives };
             hub.runtime.spawn(wire.run(a, b));
-            ear.send(Box::new(theirs)).await.map_err(|_| refused())?;
+            listener.send(Box::new(theirs)).await.map_err(|_| refused())?;
             self.hub.lock().connections += 1;
             Ok(Box::new(mine) as BoxStream)
         })
@@ -150,13 +151,13 @@ impl Network for Port {
         Box::pin(async move {
             let (tx, rx) = mpsc::channel(64);
             self.hub.lock().listening[self.me] = Some(tx);
-            Ok(Box::new(Ear { address: address(self.me), calls: tokio::sync::Mutex::new(rx) })
+            Ok(Box::new(HubListener { address: address(self.me), calls: tokio::sync::Mutex::new(rx) })
                 as Box<dyn Listener>)
         })
     }
 }
 
-impl Listener for Ear {
+impl Listener for HubListener {
     fn accept(&self) -> Pending<'_, BoxStream> {
         Box::pin(async move {
             match self.calls.lock().await.recv().await {
@@ -250,7 +251,7 @@ impl Wire {
                 return;
             }
             if end < n {
-                self.hub.rule(from, to, Rule::Cut);
+                self.hub.set_rule(from, to, Rule::Cut);
                 return;
             }
         }

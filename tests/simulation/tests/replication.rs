@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::Manifest;
 use bkv_core::command::{Command, Confirm, Expire, Init, NewDocuments, RegionSignature};
 use bkv_core::document::{Admission, Member};
 use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Signature, Slot};
@@ -141,7 +140,7 @@ impl Fleet {
         fleet.list = Some(list);
         let seed = fleet.nodes[0].as_ref().unwrap();
         for replica in seed.replicas() {
-            replica.initialize(soon(10)).await.unwrap();
+            replica.initialize(in_seconds(10)).await.unwrap();
         }
         let init = Init {
             fleet: fleet.root.fleet,
@@ -160,7 +159,7 @@ impl Fleet {
 
     /// Proposes at the leader until the command is committed.
     async fn propose(&self, shard: u16, command: Command) -> Committed {
-        let until = soon(15);
+        let until = in_seconds(15);
         let mut last = String::new();
         while Instant::now() < until {
             for node in self.nodes.iter().flatten() {
@@ -169,7 +168,7 @@ impl Fleet {
                     last = format!("{:?}", *replica.status().borrow());
                     continue;
                 }
-                match replica.propose(command.clone(), soon(5)).await {
+                match replica.propose(command.clone(), in_seconds(5)).await {
                     Ok(c) => return c,
                     Err(e) => last = e.to_string(),
                 }
@@ -181,7 +180,7 @@ impl Fleet {
 
     /// Waits until a vault leads the first shard.
     async fn leader(&self) -> usize {
-        let until = soon(15);
+        let until = in_seconds(15);
         loop {
             if let Some(leader) = (0..3).find(|i| self.replica(*i).status().borrow().lead) {
                 return leader;
@@ -203,7 +202,7 @@ impl Fleet {
     }
 }
 
-fn soon(seconds: u64) -> Instant {
+fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
@@ -228,11 +227,10 @@ async fn three_vaults_commit_and_all_apply_the_same() {
     let c = fleet.propose(0, harmless(1)).await;
     assert_eq!(c.outcome, Outcome::Refused(Refusal::NoKey));
     for i in 0..3 {
-        fleet.replica(i).wait_applied(c.index, soon(15)).await.unwrap();
+        fleet.replica(i).wait_applied(c.index, in_seconds(15)).await.unwrap();
         assert_eq!(fleet.replica(i).fleet().unwrap().index.expose(), &[5; 32]);
         assert_eq!(fleet.replica(i).fleet().unwrap().shard, 0);
     }
-    let _ = Manifest { sequence: 0, hash: Hash([0; 32]) };
 }
 
 /// S23: the others replace a leader that stops, and it comes back without losing an acknowledged entry.
@@ -246,10 +244,10 @@ async fn s23_a_leader_goes_and_comes_back() {
     assert!(after.index > before.index);
     fleet.start(leader).await;
     fleet.phase(leader, |p| *p == Phase::Verified).await;
-    fleet.replica(leader).wait_applied(after.index, soon(15)).await.unwrap();
+    fleet.replica(leader).wait_applied(after.index, in_seconds(15)).await.unwrap();
 }
 
-/// After all power was lost, the roll call of all three allows an election (rule 3).
+/// After all power was lost, the roll call of all three allows an election (rule 3 of `core::join::decide`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s23_after_all_power_was_lost_the_roll_call_elects() {
     let mut fleet = Fleet::up(3).await;
@@ -280,7 +278,7 @@ fn large(n: u16) -> Command {
     })
 }
 
-/// S50: a follower that was away gets many large entries in appends that a frame between vaults can carry. Nothing but the log brings them.
+/// S50: a follower that was away gets many large entries. Each append must fit into a frame. The log is not purged, so no snapshot can have brought them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s50_a_follower_behind_big_entries_catches_up() {
     let mut fleet = Fleet::up(3).await;
@@ -291,12 +289,12 @@ async fn s50_a_follower_behind_big_entries_catches_up() {
     let replica = fleet.replica(leader);
     let mut last = before;
     while last < before + 24 {
-        let many = (0..500).map(|n| replica.propose(large(n), soon(60)));
+        let many = (0..500).map(|n| replica.propose(large(n), in_seconds(60)));
         let done = futures_util::future::join_all(many).await;
         last = done.into_iter().map(|c| c.unwrap().index).max().unwrap();
     }
     fleet.start(away).await;
-    fleet.replica(away).wait_applied(last, soon(120)).await.unwrap();
+    fleet.replica(away).wait_applied(last, in_seconds(120)).await.unwrap();
     fleet.phase(away, |p| *p == Phase::Verified).await;
     assert_eq!(fleet.replica(leader).purged(), 0, "the entries must be in the log still");
 }
@@ -306,7 +304,7 @@ async fn s50_a_follower_behind_big_entries_catches_up() {
 async fn s24_an_older_disk_is_quarantined() {
     let mut fleet = Fleet::up(3).await;
     fleet.propose(0, harmless(1)).await;
-    // A follower, so that the leader keeps what it observed of the follower's log.
+    // Stop a follower: the leader remembers how far the follower's log reached.
     let follower = (fleet.leader().await + 1) % 3;
     fleet.stop(follower).await;
     let kept = fleet.dir.path().join("older");
@@ -315,7 +313,7 @@ async fn s24_an_older_disk_is_quarantined() {
     fleet.phase(follower, |p| *p == Phase::Verified).await;
     for n in 2..8 {
         let c = fleet.propose(0, harmless(n)).await;
-        fleet.replica(follower).wait_applied(c.index, soon(15)).await.unwrap();
+        fleet.replica(follower).wait_applied(c.index, in_seconds(15)).await.unwrap();
     }
     fleet.stop(follower).await;
     copy(&kept, &fleet.folder(follower));
@@ -337,7 +335,7 @@ async fn s26_a_stranger_at_a_known_address_is_refused() {
         .as_ref()
         .unwrap()
         .peers()
-        .call(node, Body::Clock(bkv_wire::proto::peer::Clock::default()), soon(3))
+        .call(node, Body::Clock(bkv_wire::proto::peer::Clock::default()), in_seconds(3))
         .await;
     assert!(matches!(call, Err(PeerError::Unreachable { .. } | PeerError::Late(_))), "{call:?}");
     assert_ne!(node, NodeId(0));

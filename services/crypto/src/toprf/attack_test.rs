@@ -1,4 +1,5 @@
-//! S42: runs the attacks. The attacker has the proof, the seed, the log (so the whole statement), and everything public.
+//! S42: tries to compute a share from proofs whose nonce is predictable, reused or related. The attacker has the proof, the seed, the log (so the whole
+//! statement), and everything public.
 
 use bkv_core::id::{Element, Slot};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE as G;
@@ -32,8 +33,8 @@ fn halves(proof: &Proof) -> (Scalar, Scalar) {
     (half(&proof.0[..32]), half(&proof.0[32..]))
 }
 
-/// A faulty region. Its proof is the same, but its nonce omits the share or the proved statement.
-fn badly(s: &Scene, context: &[u8], nonce: impl Fn(&Statement<'_>) -> Scalar) -> Evaluation {
+/// Evaluates like a faulty region: `nonce` may omit the share or the statement.
+fn evaluate_with_nonce(s: &Scene, context: &[u8], nonce: impl Fn(&Statement<'_>) -> Scalar) -> Evaluation {
     let b = point(&s.blinded.0).unwrap();
     let beta = Element((s.share.scalar() * b).compress().0);
     let st = Statement { context, slot: Slot(1), public: &s.public, blinded: &s.blinded, beta: &beta };
@@ -86,7 +87,7 @@ fn s42_proof_seed_and_log_do_not_give_the_share() {
 #[test]
 fn s42_test_of_the_test_a_nonce_from_the_seed_gives_the_share() {
     let s = scene();
-    let e = badly(&s, b"cx", |st| {
+    let e = evaluate_with_nonce(&s, b"cx", |st| {
         Scalar::from_hash(st.absorb(Sha512::new_with_prefix(b"bkv/dleq/1").chain_update(SEED)))
     });
     assert_eq!(recover(&s, b"cx", &e), Some(*s.share.scalar()));
@@ -117,7 +118,7 @@ fn s42_test_of_the_test_one_nonce_for_two_statements_gives_the_share() {
         let h = Sha512::new_with_prefix(b"bkv/dleq/1").chain_update(s.share.to_bytes().as_slice());
         Scalar::from_hash(h.chain_update(SEED))
     };
-    let (a, b) = (badly(&s, b"cx", nonce), badly(&s, b"another cx", nonce));
+    let (a, b) = (evaluate_with_nonce(&s, b"cx", nonce), evaluate_with_nonce(&s, b"another cx", nonce));
     assert_eq!(recover_from_two(&s, &a, &b), Some(*s.share.scalar()));
 }
 
@@ -162,9 +163,9 @@ fn s42_an_attempt_has_one_proof_and_attempts_have_unrelated_nonces() {
 fn s42_test_of_the_test_related_nonces_give_the_share() {
     let s = scene();
     let secret = Scalar::from_hash(Sha512::new_with_prefix(b"known to the region only"));
-    let one = badly(&s, b"cx", |_| secret);
+    let one = evaluate_with_nonce(&s, b"cx", |_| secret);
     for (a, b) in [(1u64, 1u64), (2, 0), (3, 7)] {
-        let two = badly(&s, b"another cx", |_| Scalar::from(a) * secret + Scalar::from(b));
+        let two = evaluate_with_nonce(&s, b"another cx", |_| Scalar::from(a) * secret + Scalar::from(b));
         assert_eq!(recover_from_related(&s, &two, &one), Some(*s.share.scalar()));
     }
 }

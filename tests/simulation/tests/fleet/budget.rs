@@ -204,7 +204,7 @@ async fn schedule(sim: &Simulation, seed: u64) {
             }
             7 => {
                 let way = (rng.gen_range(0..3), rng.gen_range(0..3));
-                sim.hub.rule(way.0, way.1, Rule::Delay(Duration::from_millis(rng.gen_range(1..80))));
+                sim.hub.set_rule(way.0, way.1, Rule::Delay(Duration::from_millis(rng.gen_range(1..80))));
             }
             _ => sim.restart_all().await,
         }

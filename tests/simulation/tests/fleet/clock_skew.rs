@@ -67,7 +67,7 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
     sim.machines.iter().for_each(|m| m.clock.offset(11_000));
     let leader = sim.leader().await;
     let cut_off = (leader + 1) % 3;
-    sim.hub.rule(leader, cut_off, Rule::Hold);
+    sim.hub.set_rule(leader, cut_off, Rule::Hold);
     // Entries queue behind this one while the network holds it, so both attempts then arrive in one message.
     let account = sim.id(ANNA);
     let harmless = Command::Expire(bkv_core::command::Expire { account });

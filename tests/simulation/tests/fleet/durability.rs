@@ -114,8 +114,8 @@ pub(crate) async fn s08_answers_are_lost_on_every_way(dir: PathBuf) {
     for bytes in [0, 40, 400, 1500, 4000] {
         let leader = sim.leader().await;
         let (near, far) = ((leader + 1) % 3, (leader + 2) % 3);
-        sim.hub.rule(near, leader, Rule::CutAfter(bytes));
-        sim.hub.rule(leader, far, Rule::CutAfter(bytes));
+        sim.hub.set_rule(near, leader, Rule::CutAfter(bytes));
+        sim.hub.set_rule(leader, far, Rule::CutAfter(bytes));
         let client = sim.client(ANNA);
         let trying = tokio::spawn(async move { client.recover(RIGHT, RecoverOptions::default()).await });
         let cut = || {
