@@ -9,7 +9,7 @@ use cryptoki::object::{ObjectClass, ObjectHandle};
 use parking_lot::MutexGuard;
 
 use super::gate::Alone;
-use super::objects::{self, Keeping};
+use super::objects::{self, KeyLifetime};
 use super::session::Pkcs11Conn;
 use super::{Common, answer};
 use crate::ceremony::{Ceremony, Present, Step, decide};
@@ -17,7 +17,7 @@ use crate::encoding;
 use crate::error::TokenError;
 use crate::keys::KeyName;
 
-const IN_TOKEN: Keeping = Keeping { session_only: false };
+const IN_TOKEN: KeyLifetime = KeyLifetime { session_only: false };
 /// How often the making of a key is tried.
 const TRIES: u32 = 4;
 

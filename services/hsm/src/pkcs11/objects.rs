@@ -45,9 +45,9 @@ pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>>
     Ok(ours)
 }
 
-/// How long a key exists: `session_only` keys, which the probe makes, end with their session.
+/// How long a key exists. The probe makes `session_only` keys, which the token destroys at the end of the session.
 #[derive(Clone, Copy)]
-pub(super) struct Keeping {
+pub(super) struct KeyLifetime {
     pub(super) session_only: bool,
 }
 
@@ -56,9 +56,9 @@ fn named(vault: &VaultName, key: KeyName) -> [Attribute; 2] {
 }
 
 /// Attributes of every key that this crate makes. They keep the key inside the token.
-fn kept(keeping: Keeping) -> Vec<Attribute> {
+fn key_attributes(lifetime: KeyLifetime) -> Vec<Attribute> {
     vec![
-        Attribute::Token(!keeping.session_only),
+        Attribute::Token(!lifetime.session_only),
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
@@ -69,8 +69,8 @@ fn kept(keeping: Keeping) -> Vec<Attribute> {
     ]
 }
 
-/// Attributes that some modules refuse. A template without them is the second try.
-fn locked() -> [Attribute; 2] {
+/// Some modules refuse CKA_MODIFIABLE and CKA_COPYABLE. Then the key is made without them.
+fn optional_attributes() -> [Attribute; 2] {
     [Attribute::Modifiable(false), Attribute::Copyable(false)]
 }
 
@@ -79,18 +79,18 @@ pub(super) fn make_pair(
     session: &Session,
     vault: &VaultName,
     key: KeyName,
-    keeping: Keeping,
+    lifetime: KeyLifetime,
 ) -> Result<(ObjectHandle, ObjectHandle)> {
     let mut public = vec![
-        Attribute::Token(!keeping.session_only),
+        Attribute::Token(!lifetime.session_only),
         Attribute::Private(false),
         Attribute::EcParams(P256_PARAMS.to_vec()),
         Attribute::Verify(true),
     ];
     public.extend(named(vault, key));
-    let mut private = kept(keeping);
+    let mut private = key_attributes(lifetime);
     private.extend(named(vault, key));
-    let strict = [private.as_slice(), &locked()].concat();
+    let strict = [private.as_slice(), &optional_attributes()].concat();
     match session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &strict) {
         Err(e) if answer::is_template(&e) => {
             session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
@@ -105,16 +105,16 @@ pub(super) fn make_secret(
     vault: &VaultName,
     key: KeyName,
     bytes: u32,
-    keeping: Keeping,
+    lifetime: KeyLifetime,
 ) -> Result<ObjectHandle> {
     let mut template = vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::GENERIC_SECRET),
         Attribute::ValueLen(u64::from(bytes).into()),
     ];
-    template.extend(kept(keeping));
+    template.extend(key_attributes(lifetime));
     template.extend(named(vault, key));
-    let strict = [template.as_slice(), &locked()].concat();
+    let strict = [template.as_slice(), &optional_attributes()].concat();
     match session.generate_key(&Mechanism::GenericSecretKeyGen, &strict) {
         Err(e) if answer::is_template(&e) => session.generate_key(&Mechanism::GenericSecretKeyGen, &template),
         done => done,

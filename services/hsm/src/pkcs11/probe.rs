@@ -10,14 +10,14 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
 use super::answer::brief;
-use super::objects::{self, Keeping};
+use super::objects::{self, KeyLifetime};
 use super::session::Pkcs11Conn;
 use crate::capability::{Cannot, Capabilities, Capability, Destruction};
 use crate::encoding;
 use crate::error::TokenError;
 use crate::keys::{KeyName, VaultName};
 
-const SHORT_LIVED: Keeping = Keeping { session_only: true };
+const SHORT_LIVED: KeyLifetime = KeyLifetime { session_only: true };
 /// An interrupted probe leaves objects of this name. The next probe removes them.
 const PROBE: KeyName = KeyName::Probe;
 
@@ -146,7 +146,7 @@ fn data_object(session: &Session, vault: &VaultName) -> Tried {
 
 fn destruction(session: &Session, vault: &VaultName) -> Destruction {
     let find = || objects::find(session, vault, PROBE, ObjectClass::SECRET_KEY);
-    let in_token = Keeping { session_only: false };
+    let in_token = KeyLifetime { session_only: false };
     let Ok(old) = find() else { return Destruction::Unknown };
     for object in old {
         let _ = session.destroy_object(object);
