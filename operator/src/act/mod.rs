@@ -133,8 +133,8 @@ async fn publish(
     region: &str,
     root: Vec<u8>,
 ) -> Result<(), ActionError> {
-    let odd = |why: String| VaultError::Odd { region: region.to_owned(), why };
-    let decoded = Root::decode(&root).map_err(|e| odd(e.to_string()))?;
+    let unusable = |why: String| VaultError::UnusableAnswer { region: region.to_owned(), why };
+    let decoded = Root::decode(&root).map_err(|e| unusable(e.to_string()))?;
     let found = hex::encode(decoded.fleet.0);
     let wanted = journal.map(|j| j.fleet.clone()).unwrap_or_default();
     if found != wanted {
@@ -156,15 +156,16 @@ async fn verified(
     kind: Kind,
     signed: &[u8],
 ) -> Result<(), ActionError> {
-    let odd = |why: String| ActionError::Vault(VaultError::Odd { region: region.to_owned(), why });
+    let unusable =
+        |why: String| ActionError::Vault(VaultError::UnusableAnswer { region: region.to_owned(), why });
     let published = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, ROOT_FILE));
-    let root = Root::decode(&published.unwrap_or_default()).map_err(|e| odd(e.to_string()))?;
+    let root = Root::decode(&published.unwrap_or_default()).map_err(|e| unusable(e.to_string()))?;
     let done = match kind {
         Kind::Admission => bkv_wire::documents::admission(&root, signed, None).map(drop),
         Kind::Policy => bkv_wire::documents::policy(&root, signed, None).map(drop),
     };
     done.map_err(|e| {
-        odd(format!("another root than the published one has signed its documents ({e}), so its volumes are not this fleet's: give it its own volumes back, or begin again under another name"))
+        unusable(format!("another root than the published one has signed its documents ({e}), so its volumes are not this fleet's: give it its own volumes back, or begin again under another name"))
     })
 }
 

@@ -45,9 +45,9 @@ pub enum VaultError {
         /// What the vault reports.
         problem: Problem,
     },
-    /// The vault's answer has another form.
+    /// The vault's answer is too long, or does not parse.
     #[error("vault {region} gives an unusable answer: {why}")]
-    Odd {
+    UnusableAnswer {
         /// The vault's region.
         region: String,
         /// What is wrong with it.
@@ -77,7 +77,7 @@ impl VaultClient {
             .connect_timeout(CONNECT)
             .timeout(ASK)
             .pool_max_idle_per_host(1)
-            // The operator asks once a minute at rest, and an open connection's buffers are most of what it remembers of a vault.
+            // Close idle connections: their buffers would be most of the operator's memory for each vault.
             .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -86,7 +86,7 @@ impl VaultClient {
         Ok(Self { region: region.to_owned(), base: format!("https://{address}"), http })
     }
 
-    /// How the vault is.
+    /// The vault's status: token, shards, documents.
     pub async fn status(&self) -> Result<VaultStatus, VaultError> {
         self.get(paths::STATUS).await
     }
@@ -133,7 +133,7 @@ impl VaultClient {
 
     /// Hands the vault the root's private half, sealed for it.
     pub async fn keep_root(&self, sealed: Vec<u8>) -> Result<(), VaultError> {
-        let body = serde_json::to_vec(&HandOver { sealed }).map_err(|e| self.odd(&e))?;
+        let body = serde_json::to_vec(&HandOver { sealed }).map_err(|e| self.unusable(&e))?;
         self.post::<RootHeld>(paths::ROOT_SEALED, body, ASK).await.map(drop)
     }
 
@@ -155,9 +155,9 @@ impl VaultClient {
         &self,
         path: &str,
         body: Vec<u8>,
-        patience: Duration,
+        deadline: Duration,
     ) -> Result<T, VaultError> {
-        let request = self.http.post(format!("{}{path}", self.base)).timeout(patience);
+        let request = self.http.post(format!("{}{path}", self.base)).timeout(deadline);
         self.answer(request.header("content-type", "application/octet-stream").body(body)).await
     }
 
@@ -168,7 +168,7 @@ impl VaultClient {
             let problem = serde_json::from_slice(&body).unwrap_or_default();
             return Err(VaultError::Refused { region: self.region.clone(), status, problem });
         }
-        serde_json::from_slice(&body).map_err(|e| self.odd(&e))
+        serde_json::from_slice(&body).map_err(|e| self.unusable(&e))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), VaultError> {
@@ -180,15 +180,15 @@ impl VaultClient {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(self.odd(&"too long"));
+                return Err(self.unusable(&"too long"));
             }
             body.extend_from_slice(&chunk);
         }
         Ok((answer.status().as_u16(), body))
     }
 
-    fn odd(&self, why: &dyn std::fmt::Display) -> VaultError {
-        VaultError::Odd { region: self.region.clone(), why: why.to_string() }
+    fn unusable(&self, why: &dyn std::fmt::Display) -> VaultError {
+        VaultError::UnusableAnswer { region: self.region.clone(), why: why.to_string() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Waits until a local fleet serves. The error names what does not, and its log.
+//! Waits until a local fleet serves. On a timeout the error names the part that does not serve, and its log file.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::admin::patiently;
 use super::layout::Layout;
 use crate::exit::{Exit, Failure, Outcome};
 
-/// Waits until each shard is led by one region: until then `bkv dev status` would show fewer than there are.
+/// Waits until one region leads each shard. Otherwise `bkv dev status` would list shards without a leader.
 async fn leaders(layout: &Layout, until: Instant) -> Outcome {
     loop {
         let mut led = vec![0u32; usize::from(layout.plan.shards)];

@@ -11,7 +11,7 @@ use rustls::{
 
 const TLS12: Error = Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
 
-/// Accepts a peer whose SubjectPublicKeyInfo (DER) `accepted` accepts and who signs the handshake with that key (ECDSA P-256). It checks
+/// Accepts a peer if `accepted` is true for its SubjectPublicKeyInfo (DER) and the peer signs the handshake with that key (ECDSA P-256). It checks
 /// no name, certificate authority or time.
 pub struct RawKeyVerifier<A> {
     accepted: A,
