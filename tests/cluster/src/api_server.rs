@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use rustix::process::Pid;
 use serde_json::Value;
 
-use crate::Answer;
+use crate::CommandOutput;
 
 /// Runs until it is dropped or the test process ends, even by a signal.
 pub struct ApiServer {
@@ -77,12 +77,12 @@ impl ApiServer {
     }
 
     /// `kubectl` as a person types it.
-    pub fn kubectl(&self, arguments: &[&str]) -> Answer {
+    pub fn kubectl(&self, arguments: &[&str]) -> CommandOutput {
         self.kubectl_with(arguments, None)
     }
 
     /// `kubectl … -f -` with an object on its standard input.
-    pub fn kubectl_on(&self, arguments: &[&str], object: &Value) -> Answer {
+    pub fn kubectl_on(&self, arguments: &[&str], object: &Value) -> CommandOutput {
         let mut all = arguments.to_vec();
         all.extend(["-f", "-"]);
         self.kubectl_with(&all, Some(object))
@@ -93,10 +93,10 @@ impl ApiServer {
         let _gone_already = std::fs::remove_dir_all(self.folder.join("kubectl-cache"));
     }
 
-    fn kubectl_with(&self, arguments: &[&str], input: Option<&Value>) -> Answer {
+    fn kubectl_with(&self, arguments: &[&str], input: Option<&Value>) -> CommandOutput {
         let mut command = self.command();
         command.arg("kubectl").args(arguments);
-        Answer::of(&mut command, input.map(ToString::to_string).as_deref())
+        CommandOutput::of(&mut command, input.map(ToString::to_string).as_deref())
     }
 
     fn command(&self) -> Command {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::NamedTempFile;
 
 use crate::api_server::program;
-use crate::{Answer, ApiServer};
+use crate::{ApiServer, CommandOutput};
 
 /// Runs until it is dropped or the test process ends, even by a signal: it watches its standard input.
 pub struct CertManager {
@@ -17,7 +17,7 @@ pub struct CertManager {
 impl CertManager {
     /// On a server that has its definitions.
     pub fn start(server: &ApiServer) -> Self {
-        let program = Answer::of(Command::new(program()).arg("cert-manager"), None).good();
+        let program = CommandOutput::of(Command::new(program()).arg("cert-manager"), None).good();
         let log = NamedTempFile::with_prefix("bkv-cert-manager-").expect("a log");
         let child = Command::new(program.trim())
             .arg(server.folder().join("kubeconfig"))

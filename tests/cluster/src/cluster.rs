@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::api_server::{guardian, program};
-use crate::{Answer, PortForward};
+use crate::{CommandOutput, PortForward};
 
 /// What runs in the cluster.
 const IMAGES: [&str; 5] = ["operator", "vault", "chatd", "postgres", "copier"];
@@ -103,8 +103,8 @@ impl Cluster {
     }
 
     /// `cluster …`
-    pub fn cluster(&self, arguments: &[&str]) -> Answer {
-        Answer::of(&mut self.command(arguments), None)
+    pub fn cluster(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(&mut self.command(arguments), None)
     }
 
     /// The same, and it must succeed.
@@ -116,7 +116,7 @@ impl Cluster {
     }
 
     /// `kubectl …`
-    pub fn kubectl(&self, arguments: &[&str]) -> Answer {
+    pub fn kubectl(&self, arguments: &[&str]) -> CommandOutput {
         let mut all = vec!["kubectl"];
         all.extend(arguments);
         self.cluster(&all)
@@ -126,7 +126,7 @@ impl Cluster {
     #[track_caller]
     pub fn apply(&self, namespace: &str, object: &Value) {
         let mut command = self.command(&["kubectl", "-n", namespace, "apply", "-f", "-"]);
-        Answer::of(&mut command, Some(&object.to_string())).good();
+        CommandOutput::of(&mut command, Some(&object.to_string())).good();
     }
 
     /// Forwards to a port of `pod/…` or `service/…`.
@@ -189,7 +189,7 @@ fn images() -> PathBuf {
         .arg(&programs)
         .arg("--out")
         .arg(&out);
-    let built = Answer::of(&mut build, None);
+    let built = CommandOutput::of(&mut build, None);
     assert!(built.ok, "no images:\n{}{}", built.out, built.err);
     out
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::api_server::program;
-use crate::{Answer, ApiServer};
+use crate::{ApiServer, CommandOutput};
 
 /// A project of which the operator makes objects. Its definitions are those whose files begin so.
 pub const CERT_MANAGER: &str = "cert-manager.io_";
@@ -17,7 +17,7 @@ pub const PROMETHEUS_OPERATOR: &str = "monitoring.coreos.com_";
 
 /// The definitions of a project.
 pub fn definitions(project: &str) -> Vec<Value> {
-    let folder = Answer::of(Command::new(program()).arg("definitions"), None).good();
+    let folder = CommandOutput::of(Command::new(program()).arg("definitions"), None).good();
     let mut files: Vec<_> = std::fs::read_dir(folder.trim())
         .expect("the folder of definitions")
         .map(|entry| entry.expect("a file").path())

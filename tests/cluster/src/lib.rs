@@ -13,11 +13,11 @@
 )]
 
 mod account;
-mod answer;
 mod api_server;
 mod audit_log;
 mod cert_manager;
 mod cluster;
+mod command_output;
 pub mod definitions;
 mod operator;
 mod patch;
@@ -27,11 +27,11 @@ mod retrying_proxy;
 mod schema;
 
 pub use account::Account;
-pub use answer::Answer;
 pub use api_server::ApiServer;
 pub use audit_log::{Request, requests};
 pub use cert_manager::CertManager;
 pub use cluster::{Cluster, bin_dir, project};
+pub use command_output::CommandOutput;
 pub use operator::{Operator, binary};
 pub use patch::{merged, without_nulls};
 pub use people::{Loop, Person, Recovery};

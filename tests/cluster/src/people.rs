@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::{Answer, Cluster, bin_dir, project};
+use crate::{Cluster, CommandOutput, bin_dir, project};
 
 /// The right password of every account.
 const RIGHT: &str = "quiet otter paints the north window";
@@ -72,28 +72,28 @@ impl Person {
     fn fresh_tokens(&self) {
         let issuer = std::fs::read_to_string(self.folder.join("issuer")).expect("an issuer");
         let mut command = Command::new(project().join("kind/issuer.sh"));
-        let tokens = Answer::of(command.args(["token", &issuer, &self.name]), None).good();
+        let tokens = CommandOutput::of(command.args(["token", &issuer, &self.name]), None).good();
         // Written by rename, because the recovery loop may run another command at the same time.
         let mut new = tempfile::NamedTempFile::new_in(&self.folder).expect("a file");
         new.write_all(tokens.as_bytes()).expect("written");
         new.persist(self.folder.join("token")).expect("renamed");
     }
 
-    fn bkv(&self, arguments: &[&str], device: &str) -> Answer {
+    fn bkv(&self, arguments: &[&str], device: &str) -> CommandOutput {
         self.fresh_tokens();
         let mut command = Command::new(bin_dir().join("bkv"));
         command.arg("--json").args(arguments).current_dir(&self.folder);
         command.args(["--fleet", "fleet.toml", "--token", "token", "--state", device]);
-        Answer::of(&mut command, None)
+        CommandOutput::of(&mut command, None)
     }
 
     /// `bkv register`
-    pub fn register(&self) -> Answer {
+    pub fn register(&self) -> CommandOutput {
         self.bkv(&["register", "--password-file", "password"], "phone")
     }
 
     /// `bkv recover` on a device that has never seen the key.
-    pub fn recover(&self, password_file: &str) -> Answer {
+    pub fn recover(&self, password_file: &str) -> CommandOutput {
         let _none = std::fs::remove_dir_all(self.folder.join("new-phone"));
         self.bkv(&["recover", "--password-file", password_file], "new-phone")
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
-use bkv_cluster_tests::{Answer, ApiServer, merged};
+use bkv_cluster_tests::{ApiServer, CommandOutput, merged};
 use bkv_operator::journal::{Journal, Pinned, Stage};
 use bkv_operator::kinds::Kind;
 use bkv_operator::plan::{self, Content, Embedded, Input, Object, Settings};
@@ -243,7 +243,7 @@ async fn the_charts_objects_of_these_kinds_fit_too() {
     let server = server().await;
     let mut check = std::process::Command::new(bkv_cluster_tests::project().join("charts/check.sh"));
     check.env("KUBECONFIG", server.folder().join("kubeconfig"));
-    let report = tokio::task::block_in_place(|| Answer::of(&mut check, None)).good();
+    let report = tokio::task::block_in_place(|| CommandOutput::of(&mut check, None)).good();
     assert!(report.contains("objects judged by the API server: good"), "{report}");
     assert!(!report.contains("skipped"), "every kind is known here: {report}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bkv_cluster_tests::{Answer, bin_dir};
+use bkv_cluster_tests::{CommandOutput, bin_dir};
 use serde_json::{Value, json};
 
 use super::resource;
@@ -24,7 +24,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     std::fs::create_dir_all(&desk).unwrap();
     let ceremony = |arguments: &[&str]| {
         let mut command = Command::new(bin_dir().join("bkv"));
-        Answer::of(command.arg("ceremony").args(arguments).current_dir(&desk), None).good()
+        CommandOutput::of(command.arg("ceremony").args(arguments).current_dir(&desk), None).good()
     };
     ceremony(&["root", "--key", "root.key", "--root", "root.bin"]);
     stage.cluster.apply(NAMESPACE, &config_map("vow-pinned", &[("root.bin", desk.join("root.bin"))]));
@@ -82,7 +82,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     // More tries, and an issuer of the editor's own.
     let thief = stage.folder.path().join("thief");
     let mut keys = Command::new(bkv_cluster_tests::project().join("kind/issuer.sh"));
-    let keys = Answer::of(keys.arg("configmap").arg(&thief), None).good();
+    let keys = CommandOutput::of(keys.arg("configmap").arg(&thief), None).good();
     let mut keys: Value = serde_norway::from_str(&keys).unwrap();
     keys["metadata"]["name"] = "thief-issuer".into();
     stage.cluster.apply(NAMESPACE, &keys);

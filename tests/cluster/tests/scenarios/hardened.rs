@@ -5,7 +5,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bkv_cluster_tests::Answer;
+use bkv_cluster_tests::CommandOutput;
 use serde_json::Value;
 
 use super::resource::PEOPLE;
@@ -58,7 +58,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
 }
 
 /// Asks for the vault's status with the certificate of a Secret, as an attacker who has stolen that Secret would.
-pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, options: &[&str]) -> Answer {
+pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, options: &[&str]) -> CommandOutput {
     let folder = stage.folder.path();
     let mut command = Command::new("timeout");
     command.args(["5", "openssl", "s_client", "-quiet", "-ign_eof", "-connect", address]).args(options);
@@ -67,7 +67,10 @@ pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, option
         let key = file(folder, "stolen.key", &held["data"]["tls.key"]);
         command.args(["-cert", &certificate, "-key", &key]);
     }
-    Answer::of(&mut command, Some("GET /v1/status HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n"))
+    CommandOutput::of(
+        &mut command,
+        Some("GET /v1/status HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n"),
+    )
 }
 
 fn file(folder: &Path, name: &str, data: &Value) -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bkv_cluster_tests::Answer;
+use bkv_cluster_tests::CommandOutput;
 use serde_json::{Value, json};
 
 use super::hardened::{ADMIN, knock};
@@ -195,7 +195,7 @@ fn shown(stage: &Stage) -> Result<(), String> {
         let address = forward.address.to_string();
         let mut command = Command::new("timeout");
         command.args(["5", "openssl", "s_client", "-connect", &address]).args(options.split_whitespace());
-        let answer = Answer::of(&mut command, Some(""));
+        let answer = CommandOutput::of(&mut command, Some(""));
         let wanted = field(stage, &secret, "tls.crt");
         let leaf = wanted.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         if !answer.out.contains(leaf.trim()) {

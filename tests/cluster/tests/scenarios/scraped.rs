@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bkv_cluster_tests::{Answer, project};
+use bkv_cluster_tests::{CommandOutput, project};
 
 use super::resource::{PEOPLE, REGIONS};
 use super::stage::{MADE, SYSTEM, Stage};
@@ -27,7 +27,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     }
     let number = std::fs::read_dir(&folder).expect("a folder").count();
     let mut check = Command::new(project().join("monitoring/check.sh"));
-    let report = Answer::of(check.arg("scrapes").arg(&folder), None).good();
+    let report = CommandOutput::of(check.arg("scrapes").arg(&folder), None).good();
     assert!(!report.contains("skipped"), "{report}");
     format!("{number} pods expose what alerts and dashboard ask for, and nothing else")
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bkv_cluster_tests::{Answer, Cluster, Loop, Person, project, retrying_proxy};
+use bkv_cluster_tests::{Cluster, CommandOutput, Loop, Person, project, retrying_proxy};
 use serde_json::{Value, json};
 
 use super::resource::{self, PEOPLE};
@@ -35,7 +35,7 @@ impl Stage {
     /// Deletes a namespace after a check that none of its secrets was shown anywhere. Its volumes are free again.
     #[track_caller]
     pub(crate) fn leave(&self, name: &str) {
-        secrets::nowhere(&self.cluster, name);
+        secrets::assert_no_secret_shown(&self.cluster, name);
         self.cluster.kubectl(&["-n", name, "delete", "bkv", "--all"]).good();
         self.cluster.kubectl(&["delete", "namespace", name, "--timeout=90s"]).good();
         if self.cluster.breakable() {
@@ -105,7 +105,7 @@ pub(crate) fn namespace(cluster: &Cluster, issuer: &std::path::Path, name: &str)
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
     cluster.apply("default", &object);
     let mut command = Command::new(project().join("kind/issuer.sh"));
-    let keys = Answer::of(command.arg("configmap").arg(issuer), None).good();
+    let keys = CommandOutput::of(command.arg("configmap").arg(issuer), None).good();
     cluster.apply(name, &serde_norway::from_str(&keys).expect("YAML"));
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A command's exit code and output.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CommandOutput {
     /// Exit code 0.
     pub ok: bool,
     /// Its exit code; None if a signal ended it.
@@ -18,7 +18,7 @@ pub struct Answer {
     pub err: String,
 }
 
-impl Answer {
+impl CommandOutput {
     /// Runs a command with `input` on its standard input.
     pub fn of(command: &mut Command, input: Option<&str>) -> Self {
         let mut child = command
