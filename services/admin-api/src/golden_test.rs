@@ -74,7 +74,7 @@ fn every_phase() {
     golden(&Phase::Verified, &json!({ "phase": "verified" }));
 }
 
-/// What an earlier or later vault may answer.
+/// Answers of an earlier and of a later version of the vault.
 #[test]
 fn other_versions_are_read() {
     let shard = |json: Value| serde_json::from_value::<ShardStatus>(json).unwrap().phase;

@@ -60,7 +60,7 @@ pub struct VaultStatus {
     /// How the fleet detects a disk that was set back.
     #[serde(default)]
     pub rollback_protection: RollbackProtection,
-    /// The volume that holds the store. None if its space can't be told.
+    /// The volume that holds the store. None if its space can't be read.
     #[serde(default)]
     pub volume: Option<Volume>,
     /// What people should know about this fleet's protection.

@@ -5,7 +5,7 @@
 #[repr(u8)]
 pub(crate) enum Exit {
     Unexpected = 1,
-    /// Not confirmed, or a command line that can't be meant.
+    /// Not confirmed, or options that contradict each other.
     Usage = 2,
     WrongPassword = 10,
     Wait = 11,

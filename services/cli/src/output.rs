@@ -53,7 +53,7 @@ impl Output {
     }
 }
 
-/// Writes what a person is asked to confirm. It is no method of [`Output`], because `--quiet` must not drop it: nobody confirms what is not shown.
+/// Writes what a person is asked to confirm. This is not a method of [`Output`], because `--quiet` must not suppress it.
 pub(crate) fn show_before_confirming(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -72,7 +72,7 @@ struct TokenFile {
 impl bkv_client::Tokens for TokenFile {
     async fn token(&self, refused: Option<&str>) -> Result<Zeroizing<String>, bkv_client::Error> {
         let Some(refused) = refused else { return Ok(self.first.clone()) };
-        // A file that can't be read gives no other token, and the error names the one that was refused.
+        // If the file can't be read there is no newer token. The error then names the refused token.
         Ok(Zeroizing::new(tokens(&self.path).map_or_else(|_| refused.to_owned(), |t| t.vault)))
     }
 }

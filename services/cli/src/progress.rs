@@ -21,7 +21,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `total` bytes, if known; the work itself may know better later.
+    /// `total`: the bytes to process, if known. Later reports may correct it.
     pub(crate) fn new(out: Output, what: &'static str, total: Option<u64>) -> Self {
         let bar = out.bar().then(|| {
             let bar = ProgressBar::no_length();
@@ -33,7 +33,7 @@ impl Progress {
         Self { bar, plain, what, total, out, start: Instant::now() }
     }
 
-    /// `done` bytes so far, of `total`. What is unpacked of a compressed backup may be more than the file has: then nobody knows the total.
+    /// `done` bytes so far, of `total`. A compressed backup may unpack to more bytes than its file has. Then the total is unknown.
     fn at(&self, done: u64, total: Option<u64>) {
         let total = total.or(self.total).filter(|t| *t >= done);
         if let Some(bar) = &self.bar {

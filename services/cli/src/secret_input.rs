@@ -1,5 +1,5 @@
-//! Passwords, keys and tokens come from a prompt, a file or a descriptor; never from an argument or the environment, where others on the
-//! machine could see them.
+//! Passwords, keys and tokens come from a prompt, a file or a descriptor. They never come from an argument or the environment, where other users of
+//! the machine could see them.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
@@ -10,17 +10,17 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure, Outcome};
 
-/// The most that is read: far above any password, far below any mistake with a big file.
+/// The most bytes that are read. No password is that long, and most files that are named by mistake are longer.
 const MAX: u64 = 64 << 10;
 
-/// Where to read from; a prompt if neither is given.
+/// Where to read from. A prompt if neither is given.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub file: Option<&'a Path>,
     pub fd: Option<i32>,
 }
 
-/// Reads the secret. `what` names it in prompts and errors ("password"); `twice` asks again, for new ones.
+/// Reads the secret. `what` names it in prompts and errors ("password"). `twice` asks again, for a new secret.
 pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
     let text = match (source.file, source.fd) {
         (Some(path), _) => {
@@ -31,7 +31,7 @@ pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroi
             from(file, what)?
         }
         (None, Some(fd)) => {
-            // The descriptor is opened anew through /proc, so that no `unsafe` takes it over from whoever owns it.
+            // Open the descriptor again through /proc. Taking it over would need `unsafe`, and its owner would still use it.
             let file = File::open(format!("/proc/self/fd/{fd}")).map_err(|e| {
                 Failure::new(Exit::NoInput, format!("can't read the {what} from descriptor {fd}: {e}"))
                     .remedy(format!("Open it in the shell, for example `{fd}<file`."))
@@ -78,15 +78,15 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
     Ok(first)
 }
 
-/// Asks on the terminal itself, whatever the outputs are. Its echo is off before the question is there to be answered: who types ahead of a slow program
-/// would else see the password.
+/// Asks on the terminal itself, even if the outputs are redirected. Turns the echo off before it prints the question. Otherwise the terminal would show a
+/// password that a person types early.
 fn ask_unseen(question: &str) -> std::io::Result<Zeroizing<String>> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let echo = EchoOff::on(&terminal)?;
     terminal.write_all(question.as_bytes())?;
     terminal.flush()?;
     let mut line = Zeroizing::new(String::new());
-    // Reserved once: a buffer that grows leaves copies behind.
+    // Reserve the capacity once: a buffer that grows leaves copies of the secret in memory.
     line.reserve(usize::try_from(MAX).unwrap_or(0));
     let read = BufReader::with_capacity(1, &terminal).take(MAX).read_line(&mut line);
     drop(echo);
@@ -99,7 +99,7 @@ fn ask_unseen(question: &str) -> std::io::Result<Zeroizing<String>> {
     Ok(line)
 }
 
-/// The terminal without echo; as before when dropped.
+/// A terminal with its echo off. Restores the earlier setting when dropped.
 struct EchoOff {
     terminal: File,
     before: Termios,
@@ -117,7 +117,7 @@ impl EchoOff {
 
 impl Drop for EchoOff {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing any more.
+        // Ignore the error: the terminal is gone.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
@@ -127,7 +127,7 @@ fn capitalised(word: &str) -> String {
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Asks a yes/no question; no terminal means no.
+/// Asks a yes/no question. Without a terminal the answer is no.
 pub(crate) fn confirm(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;

@@ -53,7 +53,7 @@ impl<R: Read> Decryptor<R> {
         })
     }
 
-    /// The source, so that its owner can look at it.
+    /// The source, for its owner.
     pub(crate) fn source(&self) -> &R {
         &self.source
     }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::{Claims, Times};
 
-/// The most entries of each half. A holder of many valid tokens can push the others' entries out. That costs their next message one signature check.
+/// The most entries of each half. A user with many valid tokens can evict the entries of others. Their next message then costs one signature check.
 const HALF: usize = 4096;
 
 /// What was read from a verified token.
@@ -56,7 +56,7 @@ impl Cache {
         Sha256::digest(token.as_bytes()).into()
     }
 
-    /// What these keys have verified before.
+    /// The entry of a token, if these keys have verified it before.
     pub(crate) fn get(&self, token: &Digest, keys: &Digest) -> Option<Arc<Verified>> {
         let mut halves = self.0.lock();
         if let Some(found) = halves.newer.get(token) {

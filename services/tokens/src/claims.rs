@@ -1,13 +1,13 @@
-//! Reads the claims of a token whose signature is good. What depends on the time stands apart, in [`Times`], because a cached token is judged by the
-//! time again at each use.
+//! Reads the claims of a token whose signature is good. The time claims are kept separately, in [`Times`], because a cached token is compared with
+//! the time again at each use.
 
 use serde_json::{Map, Value};
 
 use crate::{Settings, TokenError};
 
 const MAX_SUBJECT: usize = 255;
-/// The longest time between `iat` and `exp`, or between now and `exp` for a token without `iat`, in seconds. An issuer that forgets to let tokens end
-/// would give a thief of one token the account for ever.
+/// The longest time between `iat` and `exp`, or between now and `exp` for a token without `iat`, in seconds. If an
+/// issuer sets no end, an attacker who stole one token could use the account for ever.
 pub const MAX_LIFETIME: u64 = 24 * 3600;
 
 /// The user that a valid token names.
@@ -21,7 +21,7 @@ pub struct Subject {
     pub enrolment: Option<u64>,
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The user.

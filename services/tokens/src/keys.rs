@@ -55,7 +55,7 @@ impl Keys {
         Ok(Self { keys, document: Sha256::digest(json).into() })
     }
 
-    /// SHA-256 of the document. It tells two sets of keys apart.
+    /// SHA-256 of the document. It distinguishes two sets of keys.
     pub(crate) const fn document(&self) -> &[u8; 32] {
         &self.document
     }

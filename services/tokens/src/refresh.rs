@@ -28,7 +28,7 @@ impl Default for Refresh {
     }
 }
 
-/// The longest age of keys. A key that the issuer withdrew is else believed for as long as an attacker keeps the fetch from succeeding.
+/// The longest age of keys. Otherwise an attacker who blocks the fetch could use a withdrawn key without end.
 pub const MAX_KEY_AGE: Duration = Duration::from_hours(24);
 
 /// The current keys and their source.
@@ -44,7 +44,7 @@ pub struct KeyRing {
 #[derive(Debug, Default)]
 struct Current {
     keys: Arc<Keys>,
-    /// By the monotonic clock: nobody makes old keys young by setting the wall clock back.
+    /// By the monotonic clock. An attacker who sets the wall clock back does not make old keys young.
     since: Option<Instant>,
 }
 

@@ -73,8 +73,8 @@ async fn authorities(path: &Path) -> Result<RootCertStore, KeysError> {
     if good == 0 { Err(KeysError::Authorities { path: path.to_owned() }) } else { Ok(store) }
 }
 
-/// The environment decides nothing here. An attacker who can set variables of a vault would else read the keys from a server of theirs, by a proxy and an
-/// authority of theirs, and could then mint tokens for every account.
+/// Ignores the environment. Otherwise an attacker who can set a vault's variables could name a proxy and an authority, serve their own keys to the vault,
+/// and sign tokens for every account.
 async fn download(url: &str, authorities: RootCertStore) -> Result<Vec<u8>, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Scheme { url: url.to_owned() });

@@ -68,7 +68,7 @@ impl Verifier {
         let digest = Cache::digest(token);
         let keys = self.keys.current()?.unwrap_or_default();
         if let Some(known) = self.cache.get(&digest, keys.document()) {
-            // A cached token is as old as any other: its end is compared at each use.
+            // A cached token also ends, so its times are compared at each use.
             if let Err(ended) = known.times.check(&self.settings, now) {
                 self.cache.forget(&digest);
                 return Err(ended);
@@ -136,7 +136,7 @@ impl Verifier {
     }
 }
 
-/// `typ` of an access token (RFC 9068, section 2.1) or of a JWT that does not tell its use (RFC 7519, section 5.1). An issuer signs other tokens with the
+/// `typ` of an access token (RFC 9068, section 2.1) or of a JWT without a declared use (RFC 7519, section 5.1). An issuer signs other tokens with the
 /// same keys and audience, such as `logout+jwt`, which it sends to other services.
 fn is_access_token(typ: &str) -> bool {
     let typ = typ.to_ascii_lowercase();

@@ -21,7 +21,7 @@ pub struct Space {
 
 /// The volumes of a machine.
 pub trait Volumes: Send + Sync + 'static {
-    /// The space of the volume that holds a folder. None if it can't be told.
+    /// The space of the volume that holds a folder. None if it can't be read.
     fn space(&self, folder: &Path) -> Option<Space>;
 }
 
@@ -89,7 +89,7 @@ impl Volume {
         }
     }
 
-    /// None if the space can't be told.
+    /// None if the space can't be read.
     pub fn report(&self) -> Option<Report> {
         let space = (*self.last.lock())?;
         let keep_free = self.settings.keep_free(space.size);

@@ -1,7 +1,7 @@
-//! What people are shown of a root document before they sign it: every field, what differs from the document before, and a fingerprint. `bkv ceremony` and the
+//! The text that people read before they sign a root document: every field, what differs from the document before, and a fingerprint. `bkv ceremony` and the
 //! operator's request show the same text. Pure.
 //!
-//! The attacker here may edit the resource or the request, and has the root's holders sign it. What the holders do not see, they sign blind.
+//! The attacker may edit the resource or the request and wants the root's holders to sign it. The holders can only refuse what the text contains.
 
 mod jwks;
 
@@ -56,7 +56,7 @@ pub fn text(shown: &Shown, before: Option<&Content>) -> String {
     lines.extend(fields(&shown.content).into_iter().map(|f| format!("  {}: {}", f.name, f.value)));
     if let Some(before) = before {
         lines.push(format!("differs from {} {} in:", shown.kind.name(), before.number()));
-        // Compared with a document further back, one that goes back to it has no differences.
+        // A new document that repeats an older one shows no difference to it, although it differs from the one in force.
         if before.number().checked_add(1) != Some(shown.content.number()) {
             lines.push("  WARNING: this is not the document just before; compare with that one".to_owned());
         }
@@ -166,7 +166,7 @@ impl Fields {
     }
 }
 
-/// In quotes, so that blanks at its ends are seen. A document's own texts are printable ASCII. Texts inside a JWKS may be anything.
+/// In quotes, which show blanks at its ends. A document's own texts are printable ASCII. Texts inside a JWKS may be anything.
 fn text_value(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }

@@ -176,7 +176,7 @@ fn s56_every_field_of_a_document_is_shown() {
     assert!(lines.iter().any(|l| l.starts_with("slot 3 identity: was ") && l.ends_with(", is gone")));
 }
 
-/// A JWKS with the issuer's key and one more of the attacker's breaks nothing that anybody would notice.
+/// A JWKS with the issuer's key and one of the attacker verifies the issuer's tokens as before, so only the shown text reveals the attacker's key.
 #[test]
 fn s56_a_key_that_was_added_or_exchanged_is_shown() {
     let before = Content::Policy(rules());
@@ -195,7 +195,7 @@ fn s56_a_key_that_was_added_or_exchanged_is_shown() {
     assert_eq!(thumbprint(&json!({"kty": "oct", "k": "AAAA"})), None);
 }
 
-/// Control characters repaint a terminal: a fingerprint that the attacker likes stands where the person looks.
+/// Control characters could repaint a terminal and show the attacker's fingerprint in place of the real one.
 #[test]
 fn s56_no_control_character_is_shown() {
     let usual = text(&shown(&Content::Policy(rules())), None).lines().count();

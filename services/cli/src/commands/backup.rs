@@ -29,7 +29,7 @@ fn own_place(source: &Path, to: &Path) -> Vec<Identity> {
     if to != source {
         return identity(&to).into_iter().collect();
     }
-    // A folder that is backed up into itself: all of it but the backups.
+    // The backups lie in the folder that is backed up: leave them out.
     let entries = std::fs::read_dir(&to).into_iter().flatten().flatten().map(|e| e.path());
     let own =
         |p: &PathBuf| p.to_string_lossy().ends_with(".bkv") || p.to_string_lossy().ends_with(".bkv.partial");
@@ -76,7 +76,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     let now = now_ms();
     let mut sequence = device.newest(&kept)?.map_or(1, |newest| newest.sequence.saturating_add(1));
     let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
-    // A backup whose number was not kept here any more (a crash just after it, another device of the same name): never written over.
+    // This device may not know the number of an existing backup, after a crash or because of another device of that name. Never overwrite that file.
     while std::fs::symlink_metadata(named(sequence)).is_ok() {
         sequence = sequence.saturating_add(1);
     }

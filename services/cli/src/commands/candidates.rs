@@ -1,5 +1,5 @@
-//! Chooses the file to restore: the newest backup of a folder that can belong to this account. Headers are not verified here but when the file is opened, so a
-//! forged header can only make a restore fail.
+//! Chooses the file to restore: the newest backup of a folder that can belong to this account. The headers are verified later,
+//! when the file is opened, so a forged header can only make a restore fail.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn unreadable(path: &Path, e: &std::io::Error) -> Failure {
 }
 
 impl Found {
-    /// Of what can be this account's (and, once it is known, this key's) the one with the highest number; of two with the same the later.
+    /// The file with the highest number that can belong to this account and, once it is known, to this key. Of two with the same number, the later one.
     pub(crate) fn choose(&self, expect: &Expect, key: Option<&BackupKey>) -> Outcome<Chosen> {
         // The user named one file. `Expect` checks it when it is opened.
         if !self.folder
@@ -109,7 +109,7 @@ impl Found {
 
 const ANOTHER_KEY: &str = "another key's";
 
-/// Why a header can't be this person's; None if it can.
+/// Why a header can't belong to this person. None if it can.
 fn foreign(header: &Header, expect: &Expect, key: Option<&BackupKey>) -> Outcome<Option<&'static str>> {
     let m = header.manifest();
     if expect.lineage.is_some_and(|l| l != m.lineage) {
@@ -155,7 +155,7 @@ mod tests {
         let named: Vec<_> =
             chosen.passed_over.iter().map(|(p, w)| (p.file_name().unwrap().to_str().unwrap(), *w)).collect();
         assert_eq!(named, [("before.bkv", "another key's"), ("theirs.bkv", "another account's")]);
-        // Before the key is here, only the account is known.
+        // Before the recovery of the key, only the account is known.
         assert!(found.choose(&mine, None).unwrap().file.ends_with("before.bkv"));
         let nobody = Expect { account: Some([5; 32]), ..Expect::default() };
         assert_eq!(found.choose(&nobody, None).unwrap_err().exit, Exit::Damaged);

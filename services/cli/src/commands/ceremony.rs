@@ -34,7 +34,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Outcome {
     bkv_files::create(path, bytes, bkv_files::Mode::Bits(mode)).map_err(failed)
 }
 
-/// Makes a root of one key; its file for everybody.
+/// Makes a root of one key. Returns the public root file.
 pub(crate) fn make_root(key_path: &Path, root_path: &Path, development: bool) -> Outcome<(Root, RootKey)> {
     let mut seed = Zeroizing::new([0u8; 32]);
     rand::rngs::OsRng.fill_bytes(seed.as_mut_slice());
@@ -68,7 +68,8 @@ fn good_under(root: &Root, kind: Kind, document: &[u8]) -> Result<(), DocumentEr
     }
 }
 
-/// The document before `new`. With a root it must be good under it: compared with a document that an attacker made up, a new one has no differences.
+/// The document before `new`. If a root is given, it must have signed that document: an attacker could
+/// otherwise supply a made-up document to which the new one shows no difference.
 fn previous_of(new: &Shown, path: &Path, root: Option<&Root>) -> Outcome<Content> {
     let bytes = read(path)?;
     let previous = documents::show(&bytes).map_err(|e| damaged(path, e))?;

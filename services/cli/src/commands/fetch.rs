@@ -55,7 +55,7 @@ pub(crate) async fn fetch(
     let kept = match known {
         Some(kept) if same => kept,
         _ => {
-            // Registered anew elsewhere since: what was backed up here before is under the old key.
+            // Another device has registered the account again since. Backups that this device made before need the old key.
             if let Some(folder) = device.put_aside()? {
                 out.note(&format!(
                     "The vault has a newer key than this device had; the old one is kept: --state {} reads its backups.",
@@ -71,7 +71,7 @@ pub(crate) async fn fetch(
     Ok(recovered)
 }
 
-/// The key is kept on this device by now, so a fault here is only reported.
+/// The device has stored the key by now, so an error here is only reported.
 async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &FileLastTry) {
     let Some(uncounted) = &recovered.uncounted else { return };
     match client.count(uncounted).await {

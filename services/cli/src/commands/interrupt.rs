@@ -6,11 +6,11 @@ use tokio::task::spawn_blocking;
 
 use crate::exit::{Exit, Failure, Outcome};
 
-/// Runs `work` on a thread of its own and awaits it. SIGINT or SIGTERM sets the flag: the work ends at its next step and removes its half file.
+/// Runs `work` on a thread of its own and awaits it. SIGINT or SIGTERM sets the flag: the work ends at its next step and removes its incomplete file.
 pub(crate) async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Outcome<T> {
-    // Register before the work begins: a signal that arrives in between must not kill the process and leave a half file on the disk.
+    // Register before the work begins: a signal that arrives in between must not kill the process and leave an incomplete file on the disk.
     let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
     let [int, term] = &mut signals;
     let cancel = Cancel::default();

@@ -11,7 +11,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::secret_input::{self, Source};
 
-/// What backups are made out to without an account: it follows from the key, so that any device with the digits knows it, and shows nothing of it.
+/// The owner that backups of the 64-digit mode name in place of an account. It is derived from the key, so every device with the digits computes it, and it
+/// reveals nothing of the key.
 fn pseudonym(key: &BackupKey) -> [u8; 32] {
     tagged("bkv/digits-account/1", &[key.as_bytes()]).0
 }

@@ -1,4 +1,4 @@
-//! `bkv register`: a new key under a password; or, on the device that has the key, a new password for it.
+//! `bkv register`: a new key under a password. On the device that has the key, it sets a new password for that key.
 
 use bkv_client::{Error, RegisterOptions, State};
 use serde_json::json;

@@ -86,7 +86,8 @@ fn remember(device: &DeviceState, restored: Known) -> Outcome {
     device.saw(&kept, restored)
 }
 
-/// The key is on this device. The vault may know of a newer backup than this device has seen; it is asked if it can be.
+/// The key is on this device. The vault may know of a newer backup than this device has seen, so the command asks
+/// it if the options allow that.
 async fn with_key(
     out: Output,
     a: Restore,
@@ -133,7 +134,7 @@ fn given(m: &MaybeOnline) -> Option<Online> {
     })
 }
 
-/// What the vault names as the newest; the inner error is one to go on without.
+/// The newest backup that the vault names. After the inner error the restore goes on without an answer.
 async fn ask_newest(
     online: &Online,
     device: &DeviceState,

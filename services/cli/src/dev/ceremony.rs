@@ -1,4 +1,4 @@
-//! The ceremony of a local fleet: its root signs the vaults' admission list and the policy without anybody who compares fingerprints.
+//! The ceremony of a local fleet: its root signs the vaults' admission list and the policy, and no person compares fingerprints.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

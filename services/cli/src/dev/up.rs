@@ -38,7 +38,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
         let layout = Layout::make(dir, wishes)?;
         out.note("Making root, issuer, certificates and a software token for each region.");
         if let Err(e) = make::files(&layout) {
-            // Half a fleet would block the next run.
+            // An incomplete fleet would block the next run.
             let _ = fs::remove_file(layout.dir.join("plan.json"));
             let _ = fs::remove_file(layout.root_key());
             let _ = fs::remove_file(layout.root());

@@ -21,7 +21,7 @@ fn unwritable(what: String) -> Failure {
         .remedy("Make the folder of this device's state writable, or use another with --state.")
 }
 
-/// The limit on keys put aside. More would be a loop.
+/// The most keys that are put aside. Only a loop would make more.
 const ASIDE: u32 = 1000;
 
 /// The folder.
@@ -237,7 +237,7 @@ mod tests {
         device.save(&read).unwrap();
         assert!(!fs::read_to_string(device.path()).unwrap().contains("sequence"), "it is kept twice");
         assert_eq!(device.newest(&device.require().unwrap()).unwrap(), known);
-        // An older number in `device.json` takes nothing back.
+        // An older number in `device.json` does not replace the newer one.
         assert_eq!(earlier(dir.path(), 3).require().and_then(|k| device.newest(&k)).unwrap(), known);
     }
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     proptest! {
-        /// A broken state is named, never taken for an empty one: that would make a new key over an old one. No digit of the key is in the words.
+        /// A broken state is reported. It never counts as an empty one, because a new key would then replace the old one. The error contains no digit of the key.
         #[test]
         fn s38_a_broken_state_is_refused_without_showing_it(
             bytes in proptest::collection::vec(any::<u8>(), 1..200), at: prop::sample::Index, to: u8, cut: prop::sample::Index,
@@ -300,7 +300,7 @@ mod tests {
             for text in [bytes, good[..cut.index(good.len())].to_vec(), changed] {
                 fs::write(device.path(), &text).unwrap();
                 match device.require().and_then(|k| k.key().map(drop).and_then(|()| k.account().map(drop)).and_then(|()| k.series().map(drop))) {
-                    Ok(()) => {} // one byte changed inside a value: what is derived from it shows it
+                    Ok(()) => {} // the byte was changed inside a value, and what is derived from the value differs
                     Err(e) => {
                         prop_assert_eq!(e.exit, Exit::Config);
                         prop_assert!(!e.message.contains("0707"), "{}", e.message);
