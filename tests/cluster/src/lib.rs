@@ -37,4 +37,4 @@ pub use patch::{merged, without_nulls};
 pub use people::{Loop, Person, Recovery};
 pub use port_forward::PortForward;
 pub use retrying_proxy::retrying_proxy;
-pub use schema::{Place, places};
+pub use schema::{SchemaField, schema_fields};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bkv_cluster_tests::{ApiServer, Place};
+use bkv_cluster_tests::{ApiServer, SchemaField};
 use futures_util::stream::{self, StreamExt as _};
 use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn every_limit_refuses_what_is_beyond_and_takes_what_is_at_it() {
     let schema = schema();
     let rules: Vec<String> =
         schema.iter().flat_map(|p| rules_at(&p.path, &p.schema)).map(|(_, words)| words).collect();
-    let mut work: Vec<(Place, Value, Try)> = Vec::new();
+    let mut work: Vec<(SchemaField, Value, Try)> = Vec::new();
     let mut unheld = BTreeSet::new();
     for place in schema.iter().filter(|p| p.path.starts_with("spec") || p.path.starts_with("status")) {
         let Some((base, pointer)) = bases.iter().find_map(|b| Some((b, first_of(b, &place.path)?))) else {
@@ -51,7 +51,7 @@ async fn every_limit_refuses_what_is_beyond_and_takes_what_is_at_it() {
 async fn check(
     vaults: &Api<DynamicObject>,
     rules: &[String],
-    place: Place,
+    place: SchemaField,
     base: Value,
     attempt: Try,
 ) -> Option<String> {

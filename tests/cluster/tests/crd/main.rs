@@ -19,7 +19,7 @@ mod stored;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bkv_cluster_tests::{ApiServer, Place, places};
+use bkv_cluster_tests::{ApiServer, SchemaField, schema_fields};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -57,9 +57,9 @@ fn definition() -> Value {
     serde_json::to_value(bkv_operator::resource::crd()).unwrap()
 }
 
-/// Every place of the resource's schema.
-fn schema() -> Vec<Place> {
-    places(&definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+/// Every field of the resource's schema.
+fn schema() -> Vec<SchemaField> {
+    schema_fields(&definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
 }
 
 fn file(name: &str) -> Value {

@@ -9,9 +9,9 @@ use bkv_cluster_tests::binary;
 use bkv_wire::documents::Root;
 use serde_json::{Value, json};
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
 use crate::rest::quiet;
+use crate::test_namespace::PATIENCE;
 
 fn bkv(folder: &Path, arguments: &[&str]) -> Output {
     let output = Command::new(binary("bkv")).args(arguments).current_dir(folder).output().unwrap();
@@ -27,7 +27,7 @@ fn offline() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_file_is_waited_for_and_gives_the_fleet_its_id() {
-    let place = Place::new("ceremony").await;
+    let place = TestNamespace::new("ceremony").await;
     let operator = place.operator();
     let folder = tempfile::tempdir().unwrap();
     place.demo(offline()).await;

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use bkv_cluster_tests::merged;
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestNamespace;
 use crate::issuer::{CertManager, Habit};
 use crate::kinds_known::{ALL, rests, server};
-use crate::place::PATIENCE;
 use crate::rest::quiet;
+use crate::test_namespace::PATIENCE;
 
 const NAMES: [&str; 5] =
     ["demo-admin", "demo-chatd-tls", "demo-chatd-web", "demo-eu-west-tls", "demo-postgres-tls"];
@@ -22,7 +22,7 @@ fn spec(more: &Value) -> Value {
 }
 
 /// The wait for a certificate, by its Secret.
-async fn wait_for(place: &Place<'_>, secret: &str, words: &str) {
+async fn wait_for(place: &TestNamespace<'_>, secret: &str, words: &str) {
     place
         .eventually(&format!("a wait for {secret} with the message: {words}"), PATIENCE, async || {
             let waits = place.waits("Certificate").await;
@@ -33,7 +33,7 @@ async fn wait_for(place: &Place<'_>, secret: &str, words: &str) {
         .await;
 }
 
-async fn until_no_wait(place: &Place<'_>) {
+async fn until_no_wait(place: &TestNamespace<'_>) {
     place
         .eventually("no wait for a certificate", PATIENCE, async || {
             let waits = place.waits("Certificate").await;
@@ -44,7 +44,7 @@ async fn until_no_wait(place: &Place<'_>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_certificate_is_waited_for_by_name_and_then_the_fleet_goes_on() {
-    let place = Place::with(server().await, "issued", &ALL).await;
+    let place = TestNamespace::with(server().await, "issued", &ALL).await;
     let operator = place.operator();
     place.demo(spec(&json!({}))).await;
     for name in NAMES {
@@ -96,7 +96,7 @@ async fn a_missing_certificate_is_waited_for_by_name_and_then_the_fleet_goes_on(
 /// An issuer that ignores parts of the request. Vaults would refuse each other without a visible reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_differs_from_the_request_is_refused() {
-    let place = Place::with(server().await, "misissued", &ALL).await;
+    let place = TestNamespace::with(server().await, "misissued", &ALL).await;
     let _operator = place.operator();
     place.demo(spec(&json!({ "postgres": { "none": {} } }))).await;
     place.until_there("Certificate", "demo-eu-west-tls").await;
@@ -135,7 +135,7 @@ async fn a_certificate_that_differs_from_the_request_is_refused() {
 /// New host names: the operator requests a new certificate and reports the wait until it is issued.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_host_names_are_waited_for_and_the_old_certificate_serves_meanwhile() {
-    let place = Place::with(server().await, "renamed", &ALL).await;
+    let place = TestNamespace::with(server().await, "renamed", &ALL).await;
     let _operator = place.operator();
     let exposed =
         |host: &str| spec(&json!({ "chatd": { "expose": { "service": { "hostNames": [host] } } } }));

@@ -9,8 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::{Value, json};
 
 use crate::kinds_known::{ALL, rests};
-use crate::place::PATIENCE;
-use crate::{Place, definition, server_with};
+use crate::test_namespace::PATIENCE;
+use crate::{TestNamespace, definition, server_with};
 
 const NAMES: [&str; 4] = ["demo-admin", "demo-chatd-tls", "demo-chatd-web", "demo-eu-west-tls"];
 
@@ -23,7 +23,7 @@ fn authority(name: &str) -> (CertificateParams, KeyPair) {
 }
 
 /// A typical Issuer `internal`: an intermediate authority under a root that is elsewhere. Returns the root.
-async fn issuer(place: &Place<'_>) -> String {
+async fn issuer(place: &TestNamespace<'_>) -> String {
     let (root, root_key) = authority("root");
     let root_pem = root.self_signed(&root_key).unwrap().pem();
     let (between, key) = authority("between");
@@ -47,12 +47,12 @@ fn spec(host: &str) -> Value {
     })
 }
 
-async fn file(place: &Place<'_>, secret: &str, key: &str) -> Vec<u8> {
+async fn file(place: &TestNamespace<'_>, secret: &str, key: &str) -> Vec<u8> {
     let found = place.until_there("Secret", secret).await["data"][key].clone();
     STANDARD.decode(found.as_str().unwrap_or_default()).unwrap()
 }
 
-async fn until_good(place: &Place<'_>, host: &str) {
+async fn until_good(place: &TestNamespace<'_>, host: &str) {
     let wanted = format!("dns:{host}");
     place
         .eventually("a web certificate of that name", PATIENCE, async || {
@@ -75,7 +75,7 @@ async fn cert_managers_own_controllers_give_what_the_fleet_needs() {
     let server = server_with(Some(definition())).await;
     install(&server, CERT_MANAGER).await;
     let _cert_manager = tokio::task::block_in_place(|| CertManager::start(&server));
-    let place = Place::with(&server, "real", &ALL).await;
+    let place = TestNamespace::with(&server, "real", &ALL).await;
     let operator = place.operator();
     place.demo(spec("a.example.org")).await;
     // Without the issuer the operator waits for each certificate, and cert-manager reports the same.

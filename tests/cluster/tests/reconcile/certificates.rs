@@ -6,16 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
 use crate::rest::quiet;
+use crate::test_namespace::PATIENCE;
 
 fn encoded(text: &str) -> Value {
     STANDARD.encode(text).into()
 }
 
 /// Changes the spec, so that the operator checks certificates at once and not only after two minutes.
-async fn looked_at(place: &Place<'_>, spec: Value) {
+async fn looked_at(place: &TestNamespace<'_>, spec: Value) {
     let generation = place.demo(spec).await["metadata"]["generation"].clone();
     place
         .eventually("a pass over the new spec", PATIENCE, async || {
@@ -28,7 +28,7 @@ async fn looked_at(place: &Place<'_>, spec: Value) {
 /// The shortest validity that the API server accepts. The operator must not renew at once or in a loop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
-    let place = Place::new("short-leaves").await;
+    let place = TestNamespace::new("short-leaves").await;
     let _operator = place.operator();
     let spec = |shards: u16| json!({ "tls": { "builtin": { "leafValidity": "1h" } }, "attempts": { "max": shards } });
     place.demo(spec(10)).await;
@@ -52,7 +52,7 @@ async fn a_leaf_of_an_hour_is_not_renewed_too_early() {
 /// Expired, garbage, of another authority, without its key: the operator issues this certificate again, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_leaf_is_issued_anew() {
-    let place = Place::new("bad-leaves").await;
+    let place = TestNamespace::new("bad-leaves").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -92,7 +92,7 @@ async fn an_unusable_leaf_is_issued_anew() {
 /// Clients that trust the old authority would refuse a new one, so the operator never replaces an unreadable authority silently.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_authority_is_reported_and_not_replaced() {
-    let place = Place::new("bad-authority").await;
+    let place = TestNamespace::new("bad-authority").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
+use crate::test_namespace::PATIENCE;
 
 async fn collides(namespace: &str, kind: &'static str, name: &str, body: Value) {
-    let place = Place::new(namespace).await;
+    let place = TestNamespace::new(namespace).await;
     let foreign = place.put(kind, name, body).await;
     let operator = place.operator();
     place.demo(json!({})).await;

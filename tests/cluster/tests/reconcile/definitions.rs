@@ -5,9 +5,9 @@ use std::time::Duration;
 use bkv_cluster_tests::definitions::define;
 use serde_json::{Value, json};
 
-use crate::place::PATIENCE;
 use crate::rest::quiet;
-use crate::{Place, definition, server_with};
+use crate::test_namespace::PATIENCE;
+use crate::{TestNamespace, definition, server_with};
 
 fn properties<'a>(definition: &'a mut Value, of: &str) -> &'a mut serde_json::Map<String, Value> {
     let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/{of}/properties");
@@ -18,7 +18,7 @@ fn properties<'a>(definition: &'a mut Value, of: &str) -> &'a mut serde_json::Ma
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_definition_the_operator_waits_and_logs_it_once() {
     let server = server_with(None).await;
-    let place = Place::on(&server, "missing").await;
+    let place = TestNamespace::on(&server, "missing").await;
     let mut operator = place.operator();
     place
         .eventually("a log line about the definition", PATIENCE, async || {
@@ -47,7 +47,7 @@ async fn an_older_definition_makes_no_loop() {
     }
     older["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
     let server = server_with(Some(older)).await;
-    let place = Place::on(&server, "older").await;
+    let place = TestNamespace::on(&server, "older").await;
     let operator = place.operator();
     place.demo(json!({})).await;
     place.until_there("StatefulSet", "demo-eu-west").await;
@@ -71,7 +71,7 @@ async fn an_unreadable_resource_does_not_stop_the_others() {
     let mut newer = definition();
     properties(&mut newer, "spec").insert("novelty".into(), json!({ "type": "string" }));
     let server = server_with(Some(newer)).await;
-    let place = Place::on(&server, "newer").await;
+    let place = TestNamespace::on(&server, "newer").await;
     let operator = place.operator();
     let spec = place.demo(json!({})).await["spec"].clone();
     let mut odd = spec;
@@ -91,7 +91,7 @@ async fn an_unreadable_resource_does_not_stop_the_others() {
     place.until_gone("NetworkPolicy", "demo-vault").await;
     assert!(place.get("ConfigMap", "odd-fleet").await.is_none());
     let status = place.get("BackupKeyVault", "odd").await.unwrap()["status"].clone();
-    let (accepted, reason, words) = crate::place::condition(&status, "Accepted");
+    let (accepted, reason, words) = crate::test_namespace::condition(&status, "Accepted");
     assert_eq!((accepted.as_str(), reason.as_str()), ("False", "Unreadable"), "{words}");
     assert!(words.contains("novelty"), "{words}");
     drop(operator);

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
 use crate::rest::quiet;
+use crate::test_namespace::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_that_keys_depend_on_stay_and_the_fleet_goes_on_under_the_same_name() {
-    let place = Place::new("retain").await;
+    let place = TestNamespace::new("retain").await;
     let operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -77,7 +77,7 @@ async fn objects_that_keys_depend_on_stay_and_the_fleet_goes_on_under_the_same_n
 /// A resource that is created again while the garbage collector still removes the old one's objects.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_made_again_at_once_gets_all_its_objects() {
-    let place = Place::new("again-at-once").await;
+    let place = TestNamespace::new("again-at-once").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
 use crate::rest::quiet;
+use crate::test_namespace::PATIENCE;
 
 /// Kinds with a generation (StatefulSet, NetworkPolicy) and without (Service, ConfigMap).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_edited_by_hand_is_mended() {
-    let place = Place::new("edited").await;
+    let place = TestNamespace::new("edited").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -55,7 +55,7 @@ async fn an_object_that_is_edited_by_hand_is_mended() {
 /// An object is edited while the operator is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_while_no_operator_runs_is_mended_by_the_next() {
-    let place = Place::new("edited-meanwhile").await;
+    let place = TestNamespace::new("edited-meanwhile").await;
     let operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -77,7 +77,7 @@ async fn an_edit_while_no_operator_runs_is_mended_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_object_that_is_deleted_is_made_again() {
-    let place = Place::new("deleted-objects").await;
+    let place = TestNamespace::new("deleted-objects").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -101,7 +101,7 @@ async fn a_planned_object_that_is_deleted_is_made_again() {
 /// An edited image in a vault's StatefulSet is restored, and the status does not blame the journal.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_edited_by_hand_is_put_back() {
-    let place = Place::new("edited-image").await;
+    let place = TestNamespace::new("edited-image").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -128,7 +128,7 @@ async fn an_image_that_is_edited_by_hand_is_put_back() {
 /// Objects that may hold keys are never pruned, whatever their labels.
 #[tokio::test(flavor = "multi_thread")]
 async fn unplanned_objects_are_pruned_and_objects_with_keys_stay() {
-    let place = Place::new("pruned").await;
+    let place = TestNamespace::new("pruned").await;
     let _operator = place.operator();
     place.made().await;
     let uid = place.demo(json!({ "chatd": { "autoscaling": { "minReplicas": 2, "maxReplicas": 4 } } })).await

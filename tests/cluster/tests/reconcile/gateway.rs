@@ -6,9 +6,9 @@ use bkv_operator::certificates::read_chain;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestNamespace;
 use crate::kinds_known::{ALL, rests, server};
-use crate::place::PATIENCE;
+use crate::test_namespace::PATIENCE;
 
 fn exposed(parents: &Value) -> Value {
     json!({ "chatd": { "expose": { "gateway": { "hostnames": ["vault.example.org", "*.keys.example.org"], "parentRefs": parents } }, "trustedProxies": ["10.0.8.0/24"] } })
@@ -16,7 +16,7 @@ fn exposed(parents: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_route_has_the_parents_of_the_spec_and_leads_to_chatd_by_tls() {
-    let place = Place::with(server().await, "gateway", &ALL).await;
+    let place = TestNamespace::with(server().await, "gateway", &ALL).await;
     let _operator = place.operator();
     place.made().await;
     let listener = json!({ "name": "public", "namespace": "gateways", "sectionName": "https" });
@@ -61,7 +61,7 @@ async fn the_route_has_the_parents_of_the_spec_and_leads_to_chatd_by_tls() {
 /// A rule of Gateway API that our definition lacks. The status shows the server's message, and a corrected spec is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_gateway_api_is_reported_with_its_message() {
-    let place = Place::with(server().await, "gateway-refused", &ALL).await;
+    let place = TestNamespace::with(server().await, "gateway-refused", &ALL).await;
     let _operator = place.operator();
     place.made().await;
     place.demo(exposed(&json!([{ "name": "public" }, { "name": "public" }]))).await;
@@ -80,7 +80,7 @@ async fn a_refusal_by_gateway_api_is_reported_with_its_message() {
 /// A route that no Gateway serves looks like a working one, so the status must report it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_status_of_the_route_is_shown() {
-    let place = Place::with(server().await, "gateway-status", &ALL).await;
+    let place = TestNamespace::with(server().await, "gateway-status", &ALL).await;
     let _operator = place.operator();
     place.made().await;
     place.demo(exposed(&json!([{ "name": "public", "namespace": "gateways" }]))).await;

@@ -12,7 +12,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestNamespace;
 
 /// How an issuer may deviate from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl CertManager {
     }
 
     /// One round: issues for each Certificate without a Secret, or with one for another spec. Returns how many it issued.
-    pub(crate) async fn round(&self, place: &Place<'_>) -> usize {
+    pub(crate) async fn round(&self, place: &TestNamespace<'_>) -> usize {
         let mut given = 0;
         for certificate in place.all("Certificate").await {
             let spec = &certificate["spec"];
@@ -70,7 +70,7 @@ impl CertManager {
         given
     }
 
-    async fn give(&self, place: &Place<'_>, spec: &Value, name: &str, asked: &str) {
+    async fn give(&self, place: &TestNamespace<'_>, spec: &Value, name: &str, asked: &str) {
         let habit = *self.habit.lock().unwrap();
         let (certificate, key) = self.issue(spec, habit);
         let authority = if habit == Habit::NoAuthority { "" } else { &self.authority };

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::Place;
+use crate::TestNamespace;
 use crate::rest::quiet;
 
 /// A vault may already hold state of the journal's fleet, and another id would not match it. The operator changes nothing and asks a person.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_deleted_over_workloads_is_not_begun_anew() {
-    let place = Place::new("journal-deleted").await;
+    let place = TestNamespace::new("journal-deleted").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -36,7 +36,7 @@ async fn a_journal_deleted_over_workloads_is_not_begun_anew() {
 /// A guess could make new keys over old ones, so the operator changes nothing and reports the fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_journal_stops_everything() {
-    let place = Place::new("journal-unreadable").await;
+    let place = TestNamespace::new("journal-unreadable").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -74,7 +74,7 @@ async fn an_unreadable_journal_stops_everything() {
 /// The journal has `initialising`, and its progress is unknown. The stage never goes back, and the PIN of a token that may hold keys is not replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journals_stage_never_goes_back_and_a_lost_pin_is_reported_and_not_made() {
-    let place = Place::new("journal-stage").await;
+    let place = TestNamespace::new("journal-stage").await;
     place.journal("initialising").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
@@ -89,7 +89,7 @@ async fn the_journals_stage_never_goes_back_and_a_lost_pin_is_reported_and_not_m
 /// An attacker who can edit only ConfigMaps must not choose the vaults' image.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_image_in_the_journal_stops_everything() {
-    let place = Place::new("journal-image").await;
+    let place = TestNamespace::new("journal-image").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -109,7 +109,7 @@ async fn another_image_in_the_journal_stops_everything() {
 /// The operator observes and reports a paused resource, and changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_paused_resource_only_the_status_is_written() {
-    let place = Place::new("paused").await;
+    let place = TestNamespace::new("paused").await;
     let operator = place.operator();
     place.demo(json!({ "paused": true })).await;
     place.until("Reconciling", "False", "Paused").await;

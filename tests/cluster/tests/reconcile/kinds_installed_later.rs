@@ -4,7 +4,7 @@ use bkv_cluster_tests::definitions::{GATEWAY_API, PROMETHEUS_OPERATOR, install};
 use serde_json::{Value, json};
 
 use crate::kinds_known::{ALL, rests};
-use crate::{Place, definition, server_with};
+use crate::{TestNamespace, definition, server_with};
 
 /// Seconds. The operator looks every ten seconds, and the server needs time to serve a new definition.
 const LOOK: u64 = 60;
@@ -17,14 +17,14 @@ fn spec(network: &str) -> Value {
     })
 }
 
-async fn unknown(place: &Place<'_>) -> Vec<String> {
+async fn unknown(place: &TestNamespace<'_>) -> Vec<String> {
     let mut kinds: Vec<_> =
         place.waits("KindUnknown").await.iter().map(|w| w["target"].as_str().unwrap().to_owned()).collect();
     kinds.sort();
     kinds
 }
 
-async fn until_unknown(place: &Place<'_>, wanted: &[&str]) {
+async fn until_unknown(place: &TestNamespace<'_>, wanted: &[&str]) {
     place
         .eventually(&format!("only {wanted:?} unknown"), LOOK, async || {
             let found = unknown(place).await;
@@ -36,7 +36,7 @@ async fn until_unknown(place: &Place<'_>, wanted: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_kinds_are_reported_and_made_once_they_are_installed() {
     let server = server_with(Some(definition())).await;
-    let place = Place::with(&server, "come", &ALL).await;
+    let place = TestNamespace::with(&server, "come", &ALL).await;
     let operator = place.operator();
     place.made().await;
     place.demo(spec("Managed")).await;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::rest::quiet;
-use crate::{Place, definition, server_with};
+use crate::{TestNamespace, definition, server_with};
 
 /// All integrations of the chart.
 pub(crate) const ALL: [&str; 4] = ["ingress", "gateway", "certManager", "prometheusOperator"];
@@ -33,7 +33,7 @@ pub(crate) async fn server() -> &'static ApiServer {
 }
 
 /// Waits until nothing is written, and checks that this lasts for two more passes.
-pub(crate) async fn rests(place: &Place<'_>) {
+pub(crate) async fn rests(place: &TestNamespace<'_>) {
     quiet(place).await;
     let (written, asked) = (place.written().len(), place.asked().len());
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -101,14 +101,14 @@ fn is_kept(planned: &Value, kept: &Value, place: &str) {
 }
 
 /// The refusal by `--dry-run=server --validate=strict`, which refuses unknown fields. None if the server accepts.
-fn refusal(place: &Place<'_>, object: &Value) -> Option<String> {
+fn refusal(place: &TestNamespace<'_>, object: &Value) -> Option<String> {
     let how = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
     let answer = place.server.kubectl_on(&how, object);
     (!answer.ok).then_some(answer.err)
 }
 
 /// Checks that the server accepts the planned object strictly, and refuses it with an unknown field or a wrong type anywhere.
-async fn fits(place: &Place<'_>, object: &Object) {
+async fn fits(place: &TestNamespace<'_>, object: &Object) {
     let name = format!("{} {}", object.kind, object.name);
     assert_eq!(refusal(place, &object.body), None, "{name}");
     let unknown = merged(&object.body, &json!({ "spec": { "nobodyKnowsThis": 1 } }));
@@ -139,7 +139,7 @@ fn kinds(objects: &[Object]) -> BTreeSet<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
-    let place = Place::with(server().await, "known", &ALL).await;
+    let place = TestNamespace::with(server().await, "known", &ALL).await;
     let operator = place.operator();
     place.made().await;
     let objects = planned(&place.demo(everything()).await);
@@ -183,7 +183,7 @@ async fn every_object_fits_the_real_definition_and_goes_with_its_choice() {
 /// An alert or a scrape that matches nothing would go unnoticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there() {
-    let place = Place::with(server().await, "monitored", &ALL).await;
+    let place = TestNamespace::with(server().await, "monitored", &ALL).await;
     let _operator = place.operator();
     place.made().await;
     place.demo(json!({ "monitoring": { "podMonitor": true, "prometheusRule": true } })).await;
@@ -209,7 +209,7 @@ async fn the_monitor_selects_the_pods_that_are_made_and_the_rules_are_all_there(
 /// The chart's values grant the rights. Without them the status names the missing value, and nothing else waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_right_is_reported_with_the_chart_value_that_grants_it() {
-    let place = Place::on(server().await, "no-right").await;
+    let place = TestNamespace::on(server().await, "no-right").await;
     let operator = place.operator();
     place.made().await;
     place.demo(everything()).await;

@@ -6,9 +6,9 @@ use bkv_cluster_tests::Operator;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::Place;
+use crate::TestNamespace;
 
-async fn leads(place: &Place<'_>, operator: &Operator, seconds: u64) -> Duration {
+async fn leads(place: &TestNamespace<'_>, operator: &Operator, seconds: u64) -> Duration {
     let since = Instant::now();
     place
         .eventually(
@@ -28,7 +28,7 @@ fn serves(operator: &Operator) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_writes_and_both_serve() {
-    let place = Place::new("leaders").await;
+    let place = TestNamespace::new("leaders").await;
     let first = place.operator_called("first");
     leads(&place, &first, 20).await;
     let second = place.operator_called("second");
@@ -47,7 +47,7 @@ async fn one_of_two_writes_and_both_serve() {
 /// The leader is killed, and its lease expires.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_the_other_takes_over_within_twenty_seconds() {
-    let place = Place::new("leader-killed").await;
+    let place = TestNamespace::new("leader-killed").await;
     let mut first = place.operator_called("first");
     leads(&place, &first, 20).await;
     let second = place.operator_called("second");
@@ -64,7 +64,7 @@ async fn after_a_kill_the_other_takes_over_within_twenty_seconds() {
 /// An orderly end, as in a rolling restart. The leader releases the lease, so the next replica does not wait for its expiry.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_orderly_end_the_other_takes_over_within_five_seconds() {
-    let place = Place::new("leader-ended").await;
+    let place = TestNamespace::new("leader-ended").await;
     let mut first = place.operator_called("first");
     leads(&place, &first, 20).await;
     let second = place.operator_called("second");

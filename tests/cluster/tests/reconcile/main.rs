@@ -23,10 +23,10 @@ mod kinds_installed_later;
 mod kinds_known;
 mod leaders;
 mod objects;
-mod place;
 mod refused;
 mod rest;
 mod secrets;
 mod server_failures;
+mod test_namespace;
 
-pub(crate) use place::{Place, definition, server_with};
+pub(crate) use test_namespace::{TestNamespace, definition, server_with};

@@ -6,7 +6,7 @@ use bkv_operator::kinds::Kind;
 use serde_json::{Value, json};
 use strum::VariantArray as _;
 
-use crate::Place;
+use crate::TestNamespace;
 
 const KINDS: [&str; 9] = [
     "ServiceAccount",
@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// The objects with the resource's label.
-async fn labelled(place: &Place<'_>) -> Vec<Value> {
+async fn labelled(place: &TestNamespace<'_>) -> Vec<Value> {
     let mut found = Vec::new();
     for kind in KINDS {
         for mut object in place.all(kind).await {
@@ -47,7 +47,7 @@ fn list(names: &[&str]) -> BTreeSet<String> {
 /// The objects up to the first vault. Those that the fleet's keys depend on have no owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
-    let place = Place::new("objects").await;
+    let place = TestNamespace::new("objects").await;
     let operator = place.operator();
     let uid = place.demo(json!({})).await["metadata"]["uid"].clone();
     place.until_started().await;
@@ -99,7 +99,7 @@ async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
 /// A complete fleet under the chart's roles. No request is refused by RBAC, and no Secret is ever listed or watched.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_of_the_chart_are_enough_and_secrets_are_never_listed() {
-    let place = Place::new("roles").await;
+    let place = TestNamespace::new("roles").await;
     let operator = place.operator();
     place.made().await;
     place.demo(json!({ "chatd": { "autoscaling": { "minReplicas": 2, "maxReplicas": 4 } } })).await;

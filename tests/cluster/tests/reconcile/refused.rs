@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestNamespace;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_the_operator_refuses_is_a_condition_with_the_field() {
-    let place = Place::new("refused").await;
+    let place = TestNamespace::new("refused").await;
     let _operator = place.operator();
     let module = json!({
         "libraryImage": "i", "modulePath": "/opt/v/m.so", "tokenLabel": "t", "pinSecretRef": { "name": "p" },
@@ -36,7 +36,7 @@ async fn a_spec_that_the_operator_refuses_is_a_condition_with_the_field() {
 /// A spec that becomes invalid later leaves the fleet as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_is_left_as_it_is_while_its_spec_is_refused() {
-    let place = Place::new("refused-later").await;
+    let place = TestNamespace::new("refused-later").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestNamespace;
 
-async fn versions(place: &Place<'_>) -> BTreeMap<String, Value> {
+async fn versions(place: &TestNamespace<'_>) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for kind in ["BackupKeyVault", "ConfigMap", "Service", "StatefulSet", "NetworkPolicy", "Secret", "Event"]
     {
@@ -24,11 +24,11 @@ async fn versions(place: &Place<'_>) -> BTreeMap<String, Value> {
 }
 
 /// Waits until the operator has written nothing for three seconds. Returns its number of writes.
-pub(crate) async fn quiet(place: &Place<'_>) -> usize {
+pub(crate) async fn quiet(place: &TestNamespace<'_>) -> usize {
     quiet_for(place, Duration::from_secs(3)).await
 }
 
-async fn quiet_for(place: &Place<'_>, time: Duration) -> usize {
+async fn quiet_for(place: &TestNamespace<'_>, time: Duration) -> usize {
     place
         .eventually("rest", 90, async || {
             let then = place.written().len();
@@ -39,7 +39,7 @@ async fn quiet_for(place: &Place<'_>, time: Duration) -> usize {
         .await
 }
 
-async fn rests(place: &Place<'_>, operator: &bkv_cluster_tests::Operator) {
+async fn rests(place: &TestNamespace<'_>, operator: &bkv_cluster_tests::Operator) {
     // An autoscaler acts every 15 seconds, and the status shows ChatD's replicas.
     let written = quiet_for(place, Duration::from_secs(17)).await;
     let (before, counted) = (versions(place).await, operator.metric("bkv_operator_writes_total", ""));
@@ -60,7 +60,7 @@ async fn rests(place: &Place<'_>, operator: &bkv_cluster_tests::Operator) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_that_waits_for_its_first_vault_is_left_in_peace() {
-    let place = Place::new("rest-begun").await;
+    let place = TestNamespace::new("rest-begun").await;
     let operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;
@@ -69,7 +69,7 @@ async fn a_fleet_that_waits_for_its_first_vault_is_left_in_peace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_with_all_objects_is_left_in_peace_also_by_the_next_operator() {
-    let place = Place::new("rest-made").await;
+    let place = TestNamespace::new("rest-made").await;
     let operator = place.operator();
     place.made().await;
     place.demo(json!({ "chatd": { "autoscaling": { "minReplicas": 2, "maxReplicas": 4 } } })).await;
@@ -86,7 +86,7 @@ async fn a_fleet_with_all_objects_is_left_in_peace_also_by_the_next_operator() {
 /// The status is a cache: the operator restores it after a GitOps tool or a restore has dropped it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_status_is_rebuilt() {
-    let place = Place::new("wiped").await;
+    let place = TestNamespace::new("wiped").await;
     let _operator = place.operator();
     place.demo(json!({})).await;
     place.until_started().await;

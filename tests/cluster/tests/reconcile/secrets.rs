@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::Place;
-use crate::place::PATIENCE;
+use crate::TestNamespace;
+use crate::test_namespace::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
-    let place = Place::new("external").await;
+    let place = TestNamespace::new("external").await;
     let operator = place.operator();
     place
         .demo(json!({ "postgres": { "external": { "secretRef": { "name": "database", "uriKey": "url" } } } }))
@@ -38,7 +38,7 @@ async fn an_external_database_is_waited_for_until_its_secret_is_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_pin_is_waited_for_until_it_is_whole() {
-    let place = Place::new("given-pin").await;
+    let place = TestNamespace::new("given-pin").await;
     let _operator = place.operator();
     place.demo(json!({ "hsm": { "softhsm": { "pinSecretRef": { "name": "pin", "key": "pin" } } } })).await;
     assert!(place.until("Stalled", "True", "PinSecret").await.contains("Secret pin is not there"));
@@ -50,7 +50,7 @@ async fn a_given_pin_is_waited_for_until_it_is_whole() {
 /// A signed policy with a JWKS without usable keys would be refused by every vault for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jwks_without_usable_keys_is_reported_and_never_signed() {
-    let place = Place::new("issuer-keys").await;
+    let place = TestNamespace::new("issuer-keys").await;
     let _operator = place.operator();
     place.put("ConfigMap", "keys", json!({ "data": { "jwks.json": "{\"nokeys\":1}" } })).await;
     let jwks = json!({ "url": null, "configMapRef": { "name": "keys", "key": "jwks.json" } });

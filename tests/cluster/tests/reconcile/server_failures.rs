@@ -8,11 +8,11 @@ use bkv_cluster_tests::{ApiServer, Operator};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
-use crate::{Place, definition, server_with};
+use crate::{TestNamespace, definition, server_with};
 
 /// Acts like a Deployment's pod: restarts the operator whenever it ends.
 struct Kept<'a> {
-    place: &'a Place<'a>,
+    place: &'a TestNamespace<'a>,
     operator: Operator,
     ends: u32,
 }
@@ -46,7 +46,7 @@ impl Kept<'_> {
     }
 }
 
-async fn begun<'a>(server: &'a ApiServer, place: &'a Place<'a>) -> Kept<'a> {
+async fn begun<'a>(server: &'a ApiServer, place: &'a TestNamespace<'a>) -> Kept<'a> {
     let kept = Kept { place, operator: place.operator(), ends: 0 };
     place.demo(json!({})).await;
     place.until_started().await;
@@ -58,7 +58,7 @@ async fn begun<'a>(server: &'a ApiServer, place: &'a Place<'a>) -> Kept<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_ends_the_leader_in_time() {
     let server = server_with(Some(definition())).await;
-    let place = Place::on(&server, "hanging").await;
+    let place = TestNamespace::on(&server, "hanging").await;
     let mut kept = begun(&server, &place).await;
     let process = server.process("kube-apiserver");
     kill_process(process, Signal::STOP).unwrap();
@@ -102,7 +102,7 @@ async fn a_server_that_hangs_ends_the_leader_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_outlasts_a_short_absence_of_the_server() {
     let server = server_with(Some(definition())).await;
-    let place = Place::on(&server, "short").await;
+    let place = TestNamespace::on(&server, "short").await;
     let mut kept = begun(&server, &place).await;
     let process = server.process("kube-apiserver");
     kill_process(process, Signal::STOP).unwrap();
@@ -134,7 +134,7 @@ impl Drop for Replacement {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_replaced_is_found_again() {
     let server = server_with(Some(definition())).await;
-    let place = Place::on(&server, "replaced").await;
+    let place = TestNamespace::on(&server, "replaced").await;
     let mut kept = begun(&server, &place).await;
     let process = server.process("kube-apiserver");
     let line = std::fs::read_to_string(format!("/proc/{}/cmdline", process.as_raw_nonzero())).unwrap();

@@ -11,35 +11,35 @@ use bkv_cluster_tests::{CommandOutput, bin_dir};
 use serde_json::{Value, json};
 
 use super::resource;
-use super::stage::Stage;
+use super::testbed::Testbed;
 
 const NAMESPACE: &str = "ceremony";
 const NAME: &str = "vow";
 /// Exit code of `bkv`.
 const WRONG_PASSWORD: i32 = 10;
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.namespace(NAMESPACE);
-    let desk = stage.folder.path().join("desk");
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.namespace(NAMESPACE);
+    let desk = testbed.folder.path().join("desk");
     std::fs::create_dir_all(&desk).unwrap();
     let ceremony = |arguments: &[&str]| {
         let mut command = Command::new(bin_dir().join("bkv"));
         CommandOutput::of(command.arg("ceremony").args(arguments).current_dir(&desk), None).good()
     };
     ceremony(&["root", "--key", "root.key", "--root", "root.bin"]);
-    stage.cluster.apply(NAMESPACE, &config_map("vow-pinned", &[("root.bin", desk.join("root.bin"))]));
+    testbed.cluster.apply(NAMESPACE, &config_map("vow-pinned", &[("root.bin", desk.join("root.bin"))]));
     let offline = json!({
         "rootConfigMapRef": { "name": "vow-pinned", "key": "root.bin" },
         "signedConfigMapRef": { "name": "vow-signed" },
     });
     let spec = json!({ "fleet": { "root": { "inFleet": null, "offline": offline } } });
-    stage.cluster.apply(NAMESPACE, &resource::small(NAME, &["eu-west"], &spec));
-    let read = || resource::read(&stage.cluster, NAMESPACE, NAME);
+    testbed.cluster.apply(NAMESPACE, &resource::small(NAME, &["eu-west"], &spec));
+    let read = || resource::read(&testbed.cluster, NAMESPACE, NAME);
 
     // The steps of a person who follows the request.
     let mut how = String::new();
-    stage.cluster.until("a request", Duration::from_secs(90), || {
-        let asked = stage.cluster.get(NAMESPACE, "configmap", "vow-ceremony-request");
+    testbed.cluster.until("a request", Duration::from_secs(90), || {
+        let asked = testbed.cluster.get(NAMESPACE, "configmap", "vow-ceremony-request");
         let both = ["admission", "policy"].map(|k| asked["binaryData"][format!("{k}.unsigned")].clone());
         resource::wants(&read(), "Ready", "False", "AwaitingSignature")?;
         if both.iter().any(Value::is_null) {
@@ -69,10 +69,10 @@ pub(crate) fn run(stage: &mut Stage) -> String {
         "vow-signed",
         &[("admission", desk.join("admission.signed")), ("policy", desk.join("policy.signed"))],
     );
-    stage.cluster.apply(NAMESPACE, &signed);
-    stage.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
+    testbed.cluster.apply(NAMESPACE, &signed);
+    testbed.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
 
-    let mia = stage.person(NAMESPACE, NAME, "mia");
+    let mia = testbed.person(NAMESPACE, NAME, "mia");
     assert!(mia.register().ok);
     let wrong = mia.recover("wrong");
     assert_eq!(wrong.code, Some(WRONG_PASSWORD), "{wrong:?}");
@@ -80,21 +80,21 @@ pub(crate) fn run(stage: &mut Stage) -> String {
     assert_eq!(before.1, 9);
 
     // More tries, and an issuer of the editor's own.
-    let thief = stage.folder.path().join("thief");
+    let thief = testbed.folder.path().join("thief");
     let mut keys = Command::new(bkv_cluster_tests::project().join("kind/issuer.sh"));
     let keys = CommandOutput::of(keys.arg("configmap").arg(&thief), None).good();
     let mut keys: Value = serde_norway::from_str(&keys).unwrap();
     keys["metadata"]["name"] = "thief-issuer".into();
-    stage.cluster.apply(NAMESPACE, &keys);
+    testbed.cluster.apply(NAMESPACE, &keys);
     let edit = json!({ "spec": {
         "attempts": { "max": 20 },
         "clientAuth": { "jwks": { "configMapRef": { "name": "thief-issuer" } } },
     } });
-    stage
+    testbed
         .cluster
         .kubectl(&["-n", NAMESPACE, "patch", "bkv", NAME, "--type=merge", "-p", &edit.to_string()])
         .good();
-    stage.cluster.until("a wait for a signature", Duration::from_mins(1), || {
+    testbed.cluster.until("a wait for a signature", Duration::from_mins(1), || {
         let now = read();
         let asked =
             now["status"]["waits"].as_array().into_iter().flatten().any(|w| w["check"] == "PolicySignature");
@@ -112,19 +112,19 @@ pub(crate) fn run(stage: &mut Stage) -> String {
         "attempts": { "max": 10 },
         "clientAuth": { "jwks": { "configMapRef": { "name": "demo-issuer" } } },
     } });
-    stage
+    testbed
         .cluster
         .kubectl(&["-n", NAMESPACE, "patch", "bkv", NAME, "--type=merge", "-p", &undo.to_string()])
         .good();
-    stage.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
-    mia.log_in(&stage.issuer);
-    let status = stage.cluster.until("the own token", Duration::from_mins(1), || {
+    testbed.cluster.until("Ready", Duration::from_secs(90), || resource::settled(&read()));
+    mia.log_in(&testbed.issuer);
+    let status = testbed.cluster.until("the own token", Duration::from_mins(1), || {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mia.status()))
             .map_err(|_| "refused".to_owned())
     });
     assert_eq!((&status["tries_left"], &status["lifetime_failures"]), (&9.into(), &1.into()), "{status}");
     assert_eq!(read()["status"]["fleet"], before.0, "another policy or list is in force");
-    stage.leave(NAMESPACE);
+    testbed.leave(NAMESPACE);
     "an edit of the resource asks for a signature, and changes no rule of the vaults".into()
 }
 

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::stage::Stage;
+use super::testbed::Testbed;
 
 const REGIONS: [&str; 2] = ["eu-west", "ap-south"];
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_mins(1));
-    let uid = |region: &str| stage.vault(region)["metadata"]["uid"].clone();
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.heals(Duration::from_mins(1));
+    let uid = |region: &str| testbed.vault(region)["metadata"]["uid"].clone();
     let before = REGIONS.map(uid);
-    let nodes = REGIONS.map(|r| stage.vault(r)["spec"]["nodeName"].as_str().unwrap().to_owned());
+    let nodes = REGIONS.map(|r| testbed.vault(r)["spec"]["nodeName"].as_str().unwrap().to_owned());
     let since = Instant::now();
-    let cluster = &stage.cluster;
+    let cluster = &testbed.cluster;
     let drain = |node: &str| {
         cluster.kubectl(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=15s"])
     };
@@ -27,11 +27,11 @@ pub(crate) fn run(stage: &mut Stage) -> String {
         let refused = answer.err.lines().any(|l| l.contains(&vault) && l.contains("disruption budget"));
         assert_eq!((answer.ok, refused), (!stayed, *stayed), "{answer:?}");
     }
-    let (recoveries, longest) = stage.people.went_on(cluster, since, 5);
+    let (recoveries, longest) = testbed.people.went_on(cluster, since, 5);
     for node in &nodes {
         cluster.kubectl(&["uncordon", node]).good();
     }
-    stage.heals(Duration::from_mins(2));
+    testbed.heals(Duration::from_mins(2));
     format!(
         "the second drain was refused; {recoveries} recoveries, the longest {:.1} s",
         longest.as_secs_f32()

@@ -9,13 +9,13 @@ use bkv_cluster_tests::CommandOutput;
 use serde_json::Value;
 
 use super::resource::PEOPLE;
-use super::stage::{MADE, Stage};
+use super::testbed::{MADE, Testbed};
 
 /// Of every vault's pod.
 pub(crate) const ADMIN: u16 = 7300;
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    let pods = stage.cluster.list(PEOPLE, "pods", MADE);
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    let pods = testbed.cluster.list(PEOPLE, "pods", MADE);
     for pod in &pods {
         let (name, spec) = (&pod["metadata"]["name"], &pod["spec"]);
         assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
@@ -30,16 +30,16 @@ pub(crate) fn run(stage: &mut Stage) -> String {
             }
         }
     }
-    let budgets = stage.cluster.list(PEOPLE, "poddisruptionbudgets,networkpolicies", MADE);
+    let budgets = testbed.cluster.list(PEOPLE, "poddisruptionbudgets,networkpolicies", MADE);
     assert!(
         budgets.iter().filter(|o| o["kind"] == "NetworkPolicy").count() >= 3,
         "S36: the policies are not there"
     );
 
-    let forward = stage.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    let forward = testbed.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
     let address = forward.address.to_string();
-    let held = |secret: &str| stage.cluster.get(PEOPLE, "secret", secret);
-    let admin = knock(stage, &address, Some(&held("demo-admin")), &["-tls1_3"]);
+    let held = |secret: &str| testbed.cluster.get(PEOPLE, "secret", secret);
+    let admin = knock(testbed, &address, Some(&held("demo-admin")), &["-tls1_3"]);
     assert!(
         admin.out.contains("200 OK") && admin.out.contains("\"region\""),
         "the port refuses the admin: {admin:?}"
@@ -51,15 +51,20 @@ pub(crate) fn run(stage: &mut Stage) -> String {
         (None, "-tls1_3"),
         (Some("demo-admin"), "-tls1_2"),
     ] {
-        let refused = knock(stage, &address, whose.map(held).as_ref(), &[options]);
+        let refused = knock(testbed, &address, whose.map(held).as_ref(), &[options]);
         assert!(!refused.out.contains("200 OK"), "the port accepts {whose:?} with {options}: {refused:?}");
     }
     format!("{} pods; the admin port refuses other roles, no certificate, and TLS 1.2", pods.len())
 }
 
 /// Asks for the vault's status with the certificate of a Secret, as an attacker who has stolen that Secret would.
-pub(crate) fn knock(stage: &Stage, address: &str, stolen: Option<&Value>, options: &[&str]) -> CommandOutput {
-    let folder = stage.folder.path();
+pub(crate) fn knock(
+    testbed: &Testbed,
+    address: &str,
+    stolen: Option<&Value>,
+    options: &[&str],
+) -> CommandOutput {
+    let folder = testbed.folder.path();
     let mut command = Command::new("timeout");
     command.args(["5", "openssl", "s_client", "-quiet", "-ign_eof", "-connect", address]).args(options);
     if let Some(held) = stolen {

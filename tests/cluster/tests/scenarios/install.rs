@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use bkv_cluster_tests::{Cluster, Loop, project};
 
 use super::resource::{self, PEOPLE};
-use super::stage::{SYSTEM, Stage, namespace, person};
+use super::testbed::{SYSTEM, Testbed, namespace, person};
 
 /// Accounts are spread over 16 shards, and each region leads about a third of them. Among ten accounts, almost surely some reach each leader.
 const PEOPLE_AT_LEAST: usize = 10;
 
-pub(crate) fn run() -> (Stage, String) {
+pub(crate) fn run() -> (Testbed, String) {
     let cluster = Cluster::start();
     let folder = tempfile::Builder::new().prefix("bkv-people-").tempdir().unwrap();
     let issuer = cluster.folder().join("issuer");
@@ -50,6 +50,6 @@ pub(crate) fn run() -> (Stage, String) {
     let people = Loop::start(people.collect());
     people.went_on(&cluster, applied, 2);
     people.no_try_was_spent();
-    let stage = Stage { people, cluster, issuer, folder };
-    (stage, format!("from apply to Ready in {:.1} s; registered and recovered", ready.as_secs_f32()))
+    let testbed = Testbed { people, cluster, issuer, folder };
+    (testbed, format!("from apply to Ready in {:.1} s; registered and recovered", ready.as_secs_f32()))
 }

@@ -6,23 +6,24 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::resource::{self, REGIONS};
-use super::stage::{SYSTEM, Stage};
+use super::testbed::{SYSTEM, Testbed};
 
 const NAMESPACE: &str = "killed";
 const FLEETS: [&str; 3] = ["one", "two", "three"];
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.namespace(NAMESPACE);
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.namespace(NAMESPACE);
     let since = Instant::now();
     for name in FLEETS {
-        stage.cluster.apply(NAMESPACE, &resource::small(name, &REGIONS, &json!({})));
+        testbed.cluster.apply(NAMESPACE, &resource::small(name, &REGIONS, &json!({})));
     }
     let (mut met, mut kills) = (BTreeSet::new(), 0);
     // What must never change once it exists.
     let mut fixed = BTreeMap::<String, Value>::new();
-    stage.cluster.until("all are Ready", Duration::from_mins(4), || {
+    testbed.cluster.until("all are Ready", Duration::from_mins(4), || {
         let mut new = false;
-        for map in stage.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator") {
+        for map in testbed.cluster.list(NAMESPACE, "configmaps", "app.kubernetes.io/managed-by=bkv-operator")
+        {
             for (fact, value) in facts(&map) {
                 // The first fleet that reaches the step is enough, since they progress side by side.
                 if let Some(step) = fact.strip_prefix("step ") {
@@ -34,35 +35,37 @@ pub(crate) fn run(stage: &mut Stage) -> String {
             }
         }
         if new {
-            kill(stage, kills);
+            kill(testbed, kills);
             kills += 1;
         }
-        FLEETS.iter().try_for_each(|name| resource::settled(&resource::read(&stage.cluster, NAMESPACE, name)))
+        FLEETS
+            .iter()
+            .try_for_each(|name| resource::settled(&resource::read(&testbed.cluster, NAMESPACE, name)))
     });
     let took = since.elapsed();
     assert!(met.len() >= 5, "only these steps were met: {met:?}");
     assert_eq!(fixed.len(), 2 * FLEETS.len(), "{fixed:?}");
     for name in FLEETS {
-        let ada = stage.person(NAMESPACE, name, "ada");
+        let ada = testbed.person(NAMESPACE, name, "ada");
         assert!(ada.register().ok);
         let again = ada.recover("password");
         assert!(again.ok, "{again:?}");
     }
-    stage.leave(NAMESPACE);
+    testbed.leave(NAMESPACE);
     format!("{kills} kills at the steps {met:?}; all Ready after {:.0} s", took.as_secs_f32())
 }
 
 /// In turn: kill -9 in place, which keeps the lease, and the loss of all operator pods, after which the lease must expire.
-fn kill(stage: &Stage, number: usize) {
-    if number.is_multiple_of(2) && stage.cluster.breakable() {
-        for pod in stage.operators() {
-            let _gone_already = stage.cluster.cluster(&["kill", "-n", SYSTEM, &pod]);
+fn kill(testbed: &Testbed, number: usize) {
+    if number.is_multiple_of(2) && testbed.cluster.breakable() {
+        for pod in testbed.operators() {
+            let _gone_already = testbed.cluster.cluster(&["kill", "-n", SYSTEM, &pod]);
         }
     } else {
         let label = "app.kubernetes.io/name=bkv-operator";
         let delete =
             ["-n", SYSTEM, "delete", "pod", "-l", label, "--grace-period=0", "--force", "--wait=false"];
-        stage.cluster.kubectl(&delete).good();
+        testbed.cluster.kubectl(&delete).good();
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::resource::{self, REGIONS};
-use super::stage::Stage;
+use super::testbed::Testbed;
 
 const NAMESPACE: &str = "lost";
 const NAME: &str = "gone";
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.namespace(NAMESPACE);
-    let cluster = &stage.cluster;
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.namespace(NAMESPACE);
+    let cluster = &testbed.cluster;
     cluster.apply(NAMESPACE, &resource::small(NAME, &REGIONS, &json!({})));
     let read = || resource::read(cluster, NAMESPACE, NAME);
     cluster.until("Ready", Duration::from_mins(2), || resource::settled(&read()));
@@ -47,7 +47,7 @@ pub(crate) fn run(stage: &mut Stage) -> String {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{NAME}-{region}-0:9090/proxy/readyz");
         assert!(!cluster.kubectl(&["get", "--raw", &path]).ok, "the empty vault of {region} serves");
     }
-    stage.leave(NAMESPACE);
+    testbed.leave(NAMESPACE);
     "nothing was made anew".into()
 }
 

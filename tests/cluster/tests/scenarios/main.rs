@@ -27,15 +27,15 @@ mod rest;
 mod rotation;
 mod scraped;
 mod secrets;
-mod stage;
 mod status_wiped;
+mod testbed;
 
 use std::time::Instant;
 
-use stage::Stage;
+use testbed::Testbed;
 
 /// A scenario's name and body. The body returns a summary.
-type Scenario = (&'static str, fn(&mut Stage) -> String);
+type Scenario = (&'static str, fn(&mut Testbed) -> String);
 
 /// All scenarios, in the order in which they run. The table shows the summary that each returns.
 const ALL: [Scenario; 14] = [
@@ -66,14 +66,14 @@ fn scenarios() {
         assert!(ALL.iter().any(|(name, _)| name == word), "no scenario is called {word}");
     }
     let begun = Instant::now();
-    let (mut stage, installed) = install::run();
+    let (mut testbed, installed) = install::run();
     let mut table = vec![("install", begun.elapsed(), installed)];
     for (name, run) in ALL {
         if wanted.as_ref().is_some_and(|w| !w.contains(&name)) {
             println!("{name}: skipped, because BKV_SCENARIOS does not list it");
             continue;
         }
-        if NEED_OUR_NODES.contains(&name) && !stage.cluster.breakable() {
+        if NEED_OUR_NODES.contains(&name) && !testbed.cluster.breakable() {
             println!(
                 "{name}: skipped, because only a cluster of tests/cluster has nodes whose power can be cut"
             );
@@ -81,8 +81,8 @@ fn scenarios() {
         }
         println!("── {name}");
         let since = Instant::now();
-        let summary = run(&mut stage);
-        stage.people.no_try_was_spent();
+        let summary = run(&mut testbed);
+        testbed.people.no_try_was_spent();
         println!("   {summary}");
         table.push((name, since.elapsed(), summary));
     }

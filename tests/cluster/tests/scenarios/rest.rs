@@ -3,18 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::resource::PEOPLE;
-use super::stage::Stage;
+use super::testbed::Testbed;
 
 const REST: Duration = Duration::from_secs(61);
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_mins(1));
-    let (since, versions, writes) = (Instant::now(), stage.versions(PEOPLE), stage.writes());
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.heals(Duration::from_mins(1));
+    let (since, versions, writes) = (Instant::now(), testbed.versions(PEOPLE), testbed.writes());
     assert!(versions.len() > 20 && versions.contains_key("BackupKeyVault demo"), "{versions:?}");
     assert!(writes.values().sum::<u64>() > 0, "the operators' metrics are empty");
     std::thread::sleep(REST); // no condition to wait for: nothing may happen in this time
-    assert_eq!(stage.versions(PEOPLE), versions, "an object was written to at rest");
-    assert_eq!(stage.writes(), writes, "the operator wrote at rest");
-    let (recoveries, _) = stage.people.went_on(&stage.cluster, since, 10);
+    assert_eq!(testbed.versions(PEOPLE), versions, "an object was written to at rest");
+    assert_eq!(testbed.writes(), writes, "the operator wrote at rest");
+    let (recoveries, _) = testbed.people.went_on(&testbed.cluster, since, 10);
     format!("{} objects, no write in {} s; {recoveries} recoveries", versions.len(), REST.as_secs())
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::hardened::{ADMIN, knock};
 use super::resource::PEOPLE;
-use super::stage::{MADE, Stage};
+use super::testbed::{MADE, Testbed};
 
 const AUTHORITY: &str = "demo-ca";
 const LEAVES: [&str; 7] = [
@@ -30,62 +30,62 @@ const MOUNTED: Duration = Duration::from_mins(2);
 /// The operator looks at certificates when the spec changes, and every two minutes.
 const LOOKED: Duration = Duration::from_secs(30);
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.heals(Duration::from_mins(1));
-    let (since, pods) = (Instant::now(), starts(stage));
-    let stolen = stage.cluster.get(PEOPLE, "secret", "demo-admin");
-    let first = field(stage, AUTHORITY, "tls.crt");
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.heals(Duration::from_mins(1));
+    let (since, pods) = (Instant::now(), starts(testbed));
+    let stolen = testbed.cluster.get(PEOPLE, "secret", "demo-admin");
+    let first = field(testbed, AUTHORITY, "tls.crt");
 
-    let before = reloads(stage);
-    let aged = aged(&field(stage, AUTHORITY, "tls.key"));
-    edit(stage, &json!({ "tls.crt": STANDARD.encode(&aged) }));
+    let before = reloads(testbed);
+    let aged = aged(&field(testbed, AUTHORITY, "tls.key"));
+    edit(testbed, &json!({ "tls.crt": STANDARD.encode(&aged) }));
     let mut specs = Specs::default();
-    specs.until(stage, "the next authority is trusted everywhere", |stage| {
-        let next = maybe(stage, AUTHORITY, "next.crt")?;
-        LEAVES.iter().all(|leaf| field(stage, leaf, "ca.crt").contains(&next)).then_some(())
+    specs.until(testbed, "the next authority is trusted everywhere", |testbed| {
+        let next = maybe(testbed, AUTHORITY, "next.crt")?;
+        LEAVES.iter().all(|leaf| field(testbed, leaf, "ca.crt").contains(&next)).then_some(())
     });
-    let next = field(stage, AUTHORITY, "next.crt");
-    specs.until(stage, "the overlap counts", |stage| maybe(stage, AUTHORITY, "since").map(drop));
+    let next = field(testbed, AUTHORITY, "next.crt");
+    specs.until(testbed, "the overlap counts", |testbed| maybe(testbed, AUTHORITY, "since").map(drop));
     // The ten minutes of the overlap give this time. The operator wrote each ca.crt once since `before`, with the next authority.
-    stage.cluster.until("every program trusts the next authority", MOUNTED, || {
-        let now = reloads(stage);
+    testbed.cluster.until("every program trusts the next authority", MOUNTED, || {
+        let now = reloads(testbed);
         let late = before.iter().find(|(pod, count)| now.get(*pod).is_none_or(|n| n <= *count));
         late.map_or(Ok(()), |(pod, _)| Err(format!("{pod} has not read its files again")))
     });
-    stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
+    testbed.people.trust(&testbed.cluster, (PEOPLE, "demo"));
 
-    edit(stage, &json!({ "since": STANDARD.encode("1") }));
-    specs.until(stage, "the next authority signs", |stage| {
-        (field(stage, AUTHORITY, "tls.crt") == next).then_some(())
+    edit(testbed, &json!({ "since": STANDARD.encode("1") }));
+    specs.until(testbed, "the next authority signs", |testbed| {
+        (field(testbed, AUTHORITY, "tls.crt") == next).then_some(())
     });
-    stage.cluster.until("every program shows its new leaf", Duration::from_mins(1), || shown(stage));
-    specs.until(stage, "every leaf of the old authority is replaced", |stage| {
-        maybe(stage, AUTHORITY, "since").map(drop)
+    testbed.cluster.until("every program shows its new leaf", Duration::from_mins(1), || shown(testbed));
+    specs.until(testbed, "every leaf of the old authority is replaced", |testbed| {
+        maybe(testbed, AUTHORITY, "since").map(drop)
     });
-    edit(stage, &json!({ "since": STANDARD.encode("1") }));
-    specs.until(stage, "the old authority is trusted no more", |stage| {
-        maybe(stage, AUTHORITY, "old.crt").is_none().then_some(())
+    edit(testbed, &json!({ "since": STANDARD.encode("1") }));
+    specs.until(testbed, "the old authority is trusted no more", |testbed| {
+        maybe(testbed, AUTHORITY, "old.crt").is_none().then_some(())
     });
     for leaf in LEAVES {
-        let trusted = field(stage, leaf, "ca.crt");
+        let trusted = field(testbed, leaf, "ca.crt");
         assert!(
             trusted == next && trusted != first,
             "the ca.crt of {leaf} holds more than the new authority"
         );
     }
-    let forward = stage.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
-    stage.cluster.until("a leaf of the retired authority opens nothing", Duration::from_mins(2), || {
-        let knocked = knock(stage, &forward.address.to_string(), Some(&stolen), &["-tls1_3"]);
+    let forward = testbed.cluster.forward(PEOPLE, "pod/demo-us-east-0", ADMIN);
+    testbed.cluster.until("a leaf of the retired authority opens nothing", Duration::from_mins(2), || {
+        let knocked = knock(testbed, &forward.address.to_string(), Some(&stolen), &["-tls1_3"]);
         if knocked.out.contains("200 OK") { Err("the port accepts it".into()) } else { Ok(()) }
     });
-    stage.people.trust(&stage.cluster, (PEOPLE, "demo"));
-    let admin = stage.cluster.get(PEOPLE, "secret", "demo-admin");
-    let knocked = knock(stage, &forward.address.to_string(), Some(&admin), &["-tls1_3"]);
+    testbed.people.trust(&testbed.cluster, (PEOPLE, "demo"));
+    let admin = testbed.cluster.get(PEOPLE, "secret", "demo-admin");
+    let knocked = knock(testbed, &forward.address.to_string(), Some(&admin), &["-tls1_3"]);
     assert!(knocked.out.contains("200 OK"), "the port refuses the new admin certificate: {knocked:?}");
 
-    stage.heals(Duration::from_mins(1));
-    assert_eq!(starts(stage), pods, "a pod was replaced, or a program started anew");
-    let (recoveries, longest) = stage.people.went_on(&stage.cluster, since, 20);
+    testbed.heals(Duration::from_mins(1));
+    assert_eq!(starts(testbed), pods, "a pod was replaced, or a program started anew");
+    let (recoveries, longest) = testbed.people.went_on(&testbed.cluster, since, 20);
     format!(
         "authority and {} leaves replaced; {recoveries} recoveries, the longest {:.1} s",
         LEAVES.len(),
@@ -98,15 +98,15 @@ pub(crate) fn run(stage: &mut Stage) -> String {
 struct Specs(u32);
 
 impl Specs {
-    fn until(&mut self, stage: &Stage, what: &str, look: impl Fn(&Stage) -> Option<()>) {
+    fn until(&mut self, testbed: &Testbed, what: &str, look: impl Fn(&Testbed) -> Option<()>) {
         for _ in 0..4 {
             self.0 += 1;
             let validity = format!("{}h", 720 - self.0);
             let spec = json!({ "spec": { "tls": { "builtin": { "leafValidity": validity } } } });
-            patch(stage, "bkv", "demo", &spec);
+            patch(testbed, "bkv", "demo", &spec);
             let begun = Instant::now();
             while begun.elapsed() < LOOKED {
-                if look(stage).is_some() {
+                if look(testbed).is_some() {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(500));
@@ -117,23 +117,23 @@ impl Specs {
 }
 
 /// Pod of a vault or of ChatD → how often its program has logged that it uses new files of its role certificate.
-fn reloads(stage: &Stage) -> BTreeMap<String, usize> {
+fn reloads(testbed: &Testbed) -> BTreeMap<String, usize> {
     let count = |pod: &Value| {
         let component = pod["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
         let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
         ["vault", "chatd"].contains(&component).then(|| {
-            let log = stage.cluster.kubectl(&["-n", PEOPLE, "logs", &name, "--all-containers"]).good();
+            let log = testbed.cluster.kubectl(&["-n", PEOPLE, "logs", &name, "--all-containers"]).good();
             let reloaded = |line: &&str| {
                 line.contains("certificate files changed and are in use") && line.contains("/etc/bkv-tls/")
             };
             (name, log.lines().filter(reloaded).count())
         })
     };
-    stage.cluster.list(PEOPLE, "pods", MADE).iter().filter_map(count).collect()
+    testbed.cluster.list(PEOPLE, "pods", MADE).iter().filter_map(count).collect()
 }
 
 /// Pod → its uid, and how often its containers have started.
-fn starts(stage: &Stage) -> BTreeMap<String, (String, u64)> {
+fn starts(testbed: &Testbed) -> BTreeMap<String, (String, u64)> {
     let count = |pod: &Value| {
         let all = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
         all.map(|c| c["restartCount"].as_u64().unwrap()).sum()
@@ -142,26 +142,26 @@ fn starts(stage: &Stage) -> BTreeMap<String, (String, u64)> {
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         (text(&pod["metadata"]["name"]), (text(&pod["metadata"]["uid"]), count(pod)))
     };
-    stage.cluster.list(PEOPLE, "pods", MADE).iter().map(of).collect()
+    testbed.cluster.list(PEOPLE, "pods", MADE).iter().map(of).collect()
 }
 
-fn maybe(stage: &Stage, secret: &str, key: &str) -> Option<String> {
-    let held = stage.cluster.get(PEOPLE, "secret", secret);
+fn maybe(testbed: &Testbed, secret: &str, key: &str) -> Option<String> {
+    let held = testbed.cluster.get(PEOPLE, "secret", secret);
     let text = held["data"][key].as_str()?;
     Some(String::from_utf8(STANDARD.decode(text).expect("base64")).expect("PEM"))
 }
 
-fn field(stage: &Stage, secret: &str, key: &str) -> String {
-    maybe(stage, secret, key).unwrap_or_else(|| panic!("Secret {secret} has no {key}"))
+fn field(testbed: &Testbed, secret: &str, key: &str) -> String {
+    maybe(testbed, secret, key).unwrap_or_else(|| panic!("Secret {secret} has no {key}"))
 }
 
-fn edit(stage: &Stage, data: &Value) {
-    patch(stage, "secret", AUTHORITY, &json!({ "data": data }));
+fn edit(testbed: &Testbed, data: &Value) {
+    patch(testbed, "secret", AUTHORITY, &json!({ "data": data }));
 }
 
-fn patch(stage: &Stage, kind: &str, name: &str, patch: &Value) {
+fn patch(testbed: &Testbed, kind: &str, name: &str, patch: &Value) {
     let patch = patch.to_string();
-    stage.cluster.kubectl(&["-n", PEOPLE, "patch", kind, name, "--type=merge", "-p", &patch]).good();
+    testbed.cluster.kubectl(&["-n", PEOPLE, "patch", kind, name, "--type=merge", "-p", &patch]).good();
 }
 
 /// The same authority under the same key, made two years ago and valid for two more months, so that its successor is due.
@@ -180,8 +180,8 @@ fn aged(key: &str) -> String {
 }
 
 /// Each program presents the certificate that is in its Secret now.
-fn shown(stage: &Stage) -> Result<(), String> {
-    let pods = stage.cluster.list(PEOPLE, "pods", MADE);
+fn shown(testbed: &Testbed) -> Result<(), String> {
+    let pods = testbed.cluster.list(PEOPLE, "pods", MADE);
     for pod in &pods {
         let label = |name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default();
         let (port, options, secret) = match label("app.kubernetes.io/component") {
@@ -191,12 +191,12 @@ fn shown(stage: &Stage) -> Result<(), String> {
             other => return Err(format!("a pod of {other:?}")),
         };
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let forward = stage.cluster.forward(PEOPLE, &format!("pod/{name}"), port);
+        let forward = testbed.cluster.forward(PEOPLE, &format!("pod/{name}"), port);
         let address = forward.address.to_string();
         let mut command = Command::new("timeout");
         command.args(["5", "openssl", "s_client", "-connect", &address]).args(options.split_whitespace());
         let answer = CommandOutput::of(&mut command, Some(""));
-        let wanted = field(stage, &secret, "tls.crt");
+        let wanted = field(testbed, &secret, "tls.crt");
         let leaf = wanted.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         if !answer.out.contains(leaf.trim()) {
             return Err(format!("{name} does not present the certificate of {secret}"));

@@ -5,24 +5,24 @@ use std::process::Command;
 use bkv_cluster_tests::{CommandOutput, project};
 
 use super::resource::{PEOPLE, REGIONS};
-use super::stage::{MADE, SYSTEM, Stage};
+use super::testbed::{MADE, SYSTEM, Testbed};
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    let folder = stage.folder.path().join("scrapes");
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    let folder = testbed.folder.path().join("scrapes");
     std::fs::create_dir_all(&folder).expect("a folder");
     let scrape = |program: &str, namespace: &str, pod: &str, port: u16| {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
-        let text = stage.cluster.kubectl(&["get", "--raw", &path]).good();
+        let text = testbed.cluster.kubectl(&["get", "--raw", &path]).good();
         std::fs::write(folder.join(format!("{program}-{pod}.prom")), text).expect("written");
     };
     for region in REGIONS {
         scrape("vault", PEOPLE, &format!("demo-{region}-0"), 9090);
     }
     let front = format!("{MADE},app.kubernetes.io/component=chatd");
-    for pod in stage.cluster.list(PEOPLE, "pods", &front) {
+    for pod in testbed.cluster.list(PEOPLE, "pods", &front) {
         scrape("chatd", PEOPLE, pod["metadata"]["name"].as_str().unwrap(), 9090);
     }
-    for pod in stage.operators() {
+    for pod in testbed.operators() {
         scrape("operator", SYSTEM, &pod, 8080);
     }
     let number = std::fs::read_dir(&folder).expect("a folder").count();

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use bkv_cluster_tests::Cluster;
 
 use super::resource::PEOPLE;
-use super::stage::{SYSTEM, Stage};
+use super::testbed::{SYSTEM, Testbed};
 
-pub(crate) fn run(stage: &mut Stage) -> String {
+pub(crate) fn run(testbed: &mut Testbed) -> String {
     // Other namespaces were checked before they were deleted.
-    let people = assert_no_secret_shown(&stage.cluster, PEOPLE);
-    let system = assert_no_secret_shown(&stage.cluster, SYSTEM);
+    let people = assert_no_secret_shown(&testbed.cluster, PEOPLE);
+    let system = assert_no_secret_shown(&testbed.cluster, SYSTEM);
     assert!(
         people.secrets > 20 && people.logs > 5 && system.logs > 1,
         "{people:?} {system:?}: too few secrets or logs to prove anything"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::resource;
-use crate::stage::Stage;
+use crate::testbed::Testbed;
 
 /// One mistake.
 #[derive(Default)]
@@ -19,9 +19,9 @@ pub(crate) struct Case {
     /// Objects that exist before the resource.
     pub(crate) before: Vec<Value>,
     /// Runs once the resource is applied.
-    pub(crate) later: Option<fn(&Stage, &str, &str)>,
+    pub(crate) later: Option<fn(&Testbed, &str, &str)>,
     /// Checks at the end.
-    pub(crate) after: Option<fn(&Stage, &str)>,
+    pub(crate) after: Option<fn(&Testbed, &str)>,
     /// The reason that the status must report.
     pub(crate) check: &'static str,
     /// A part of the wait's target. Empty: the mistake is no wait, because everything else goes on, and only a condition reports it.
@@ -194,8 +194,8 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 /// The token is made with one PIN. Then the Secret gets another PIN and the pod restarts.
-fn change_pin(stage: &Stage, namespace: &str, name: &str) {
-    let cluster = &stage.cluster;
+fn change_pin(testbed: &Testbed, namespace: &str, name: &str) {
+    let cluster = &testbed.cluster;
     cluster.until("the token is made", Duration::from_secs(90), || {
         let now = resource::read(cluster, namespace, name);
         let region = &now["status"]["regions"][0]["hsm"]["identityFingerprint"];
@@ -216,8 +216,8 @@ fn change_pin(stage: &Stage, namespace: &str, name: &str) {
 }
 
 /// The object of another owner is unchanged.
-fn untouched(stage: &Stage, namespace: &str) {
-    let service = stage.cluster.get(namespace, "service", "collision-chatd");
+fn untouched(testbed: &Testbed, namespace: &str) {
+    let service = testbed.cluster.get(namespace, "service", "collision-chatd");
     assert_eq!(service["spec"]["ports"][0]["port"], 1, "{service}");
     assert_eq!(service["metadata"]["labels"], json!({ "whose": "somebody" }), "{service}");
 }

@@ -8,47 +8,47 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::resource::{self, REGIONS};
-use super::stage::Stage;
+use super::testbed::Testbed;
 pub(crate) use cases::Case;
 
 const NAMESPACE: &str = "bad";
 /// How long the operator must write nothing after it has reported every mistake.
 const QUIET: Duration = Duration::from_secs(30);
 
-pub(crate) fn run(stage: &mut Stage) -> String {
-    stage.namespace(NAMESPACE);
+pub(crate) fn run(testbed: &mut Testbed) -> String {
+    testbed.namespace(NAMESPACE);
     let cases = cases::all();
     for (number, case) in cases.iter().enumerate() {
         for object in &case.before {
-            stage.cluster.apply(NAMESPACE, object);
+            testbed.cluster.apply(NAMESPACE, object);
         }
         // Spread over the nodes, which have only so many volumes.
         let mut made = resource::small(case.name, &[REGIONS[number % REGIONS.len()]], &case.spec);
         if let Some(class) = case.class {
             made["spec"]["regions"][0]["storage"]["className"] = class.into();
         }
-        stage.cluster.apply(NAMESPACE, &made);
+        testbed.cluster.apply(NAMESPACE, &made);
     }
     for case in &cases {
         if let Some(later) = case.later {
-            later(stage, NAMESPACE, case.name);
+            later(testbed, NAMESPACE, case.name);
         }
     }
     for case in &cases {
-        stage.cluster.until(case.name, Duration::from_secs(150), || reported(stage, case));
-        let events = stage.cluster.list(NAMESPACE, "events", "");
+        testbed.cluster.until(case.name, Duration::from_secs(150), || reported(testbed, case));
+        let events = testbed.cluster.list(NAMESPACE, "events", "");
         let recorded = events.iter().any(|e| {
             e["involvedObject"]["name"] == case.name && e["reason"] == case.check && e["type"] == "Warning"
         });
         assert!(recorded, "{}: no event with the reason {}", case.name, case.check);
     }
-    quiet(stage, &cases);
+    quiet(testbed, &cases);
     for case in &cases {
         if let Some(after) = case.after {
-            after(stage, NAMESPACE);
+            after(testbed, NAMESPACE);
         }
     }
-    stage.leave(NAMESPACE);
+    testbed.leave(NAMESPACE);
     format!(
         "{} mistakes, each with a reason, an object and a remedy; then no write for {} s",
         cases.len(),
@@ -57,8 +57,8 @@ pub(crate) fn run(stage: &mut Stage) -> String {
 }
 
 /// An error unless the status has the wait, with the object and a remedy in its message, and the condition has the same reason.
-fn reported(stage: &Stage, case: &Case) -> Result<(), String> {
-    let now = resource::read(&stage.cluster, NAMESPACE, case.name);
+fn reported(testbed: &Testbed, case: &Case) -> Result<(), String> {
+    let now = resource::read(&testbed.cluster, NAMESPACE, case.name);
     let (kind, status) = case.condition;
     let (list, field) = if case.target.is_empty() { ("conditions", "reason") } else { ("waits", "check") };
     let all = now["status"][list].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -71,12 +71,12 @@ fn reported(stage: &Stage, case: &Case) -> Result<(), String> {
     resource::wants(&now, kind, status, case.check)
 }
 
-fn quiet(stage: &Stage, cases: &[Case]) {
+fn quiet(testbed: &Testbed, cases: &[Case]) {
     let look = || -> Vec<Value> {
         cases
             .iter()
             .map(|c| {
-                let now = resource::read(&stage.cluster, NAMESPACE, c.name);
+                let now = resource::read(&testbed.cluster, NAMESPACE, c.name);
                 json!([now["metadata"]["name"], now["metadata"]["resourceVersion"], resource::summary(&now)])
             })
             .collect()
@@ -84,14 +84,14 @@ fn quiet(stage: &Stage, cases: &[Case]) {
     // What others write to all the time: pods that end and are started again, and those that count them. An object that the server refuses is asked for
     // again in every pass, which writes nothing.
     let objects = || {
-        let mut all = stage.versions(NAMESPACE);
+        let mut all = testbed.versions(NAMESPACE);
         all.retain(|name, _| {
             !["Pod ", "StatefulSet ", "Deployment "].iter().any(|kind| name.starts_with(kind))
         });
         all
     };
     // Restarts of a pod are still counted when its end is reported. Later nothing changes any more.
-    stage.cluster.until("quiet", Duration::from_secs(150), || {
+    testbed.cluster.until("quiet", Duration::from_secs(150), || {
         let before = (look(), objects());
         std::thread::sleep(QUIET);
         let now = (look(), objects());

@@ -18,7 +18,7 @@ pub(crate) const OURS: &str = "statefulsets,deployments,services,serviceaccounts
 /// The label of objects that the operator made.
 pub(crate) const MADE: &str = "app.kubernetes.io/managed-by=bkv-operator";
 
-pub(crate) struct Stage {
+pub(crate) struct Testbed {
     pub(crate) people: Loop,
     pub(crate) cluster: Cluster,
     /// Folder of the issuer's key.
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl Testbed {
     /// Makes a namespace that admits only restricted pods and holds the issuer's public keys.
     pub(crate) fn namespace(&self, name: &str) {
         namespace(&self.cluster, &self.issuer, name);

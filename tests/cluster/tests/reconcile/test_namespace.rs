@@ -43,20 +43,20 @@ fn minimal() -> Value {
     serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-pub(crate) struct Place<'a> {
+pub(crate) struct TestNamespace<'a> {
     pub(crate) server: &'a ApiServer,
     pub(crate) account: Account,
     client: Client,
 }
 
-impl Place<'static> {
+impl TestNamespace<'static> {
     /// A namespace of the shared server.
     pub(crate) async fn new(namespace: &str) -> Self {
-        Place::on(shared().await, namespace).await
+        TestNamespace::on(shared().await, namespace).await
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> TestNamespace<'a> {
     pub(crate) async fn on(server: &'a ApiServer, namespace: &str) -> Self {
         Self { server, account: Account::make(server, namespace).await, client: server.client().await }
     }
