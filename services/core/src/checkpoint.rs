@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use crate::command::RegionSignature;
-use crate::document::Admission;
+use crate::document::{Admission, Member};
 use crate::id::{Era, Hash, Lineage, NodeId, Slot, Time};
 use crate::statement;
 use crate::verify::Verifier;
@@ -82,29 +82,55 @@ pub enum Uncertified {
     TooFew(usize, u8),
 }
 
-/// True if the slot has signed the checkpoint. Its boot certificate is judged at the checkpoint's entry time, so that a signature stays valid.
-pub fn has_signed(
-    checkpoint: &Checkpoint,
-    signature: &RegionSignature,
-    list: &Admission,
-    verifier: &dyn Verifier,
-) -> bool {
-    let fits = checkpoint.list == list.number
-        && checkpoint.lineage == list.lineage
-        && checkpoint.era == list.era
-        && list.member(signature.slot).is_some();
-    let statement = statement::checkpoint(checkpoint, signature.slot);
-    fits && verifier.region_signature(list, signature, &statement, checkpoint.time)
+/// The admission lists by which signatures on a checkpoint are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Lists<'a> {
+    /// The list in force at the checkpoint. Its threshold counts.
+    at: &'a Admission,
+    /// The newest list that this vault knows. The shard may not have applied it yet.
+    newest: &'a Admission,
+}
+
+impl<'a> Lists<'a> {
+    /// `at` is the list in force at the checkpoint, `obeyed` the list that this vault obeys.
+    pub const fn new(at: &'a Admission, obeyed: &'a Admission) -> Self {
+        let newest = if obeyed.number > at.number { obeyed } else { at };
+        Self { at, newest }
+    }
+
+    /// The member whose signature counts for this slot. A list replaces an identity because an attacker may have it, so from then on that identity signs for nobody, not even
+    /// for the time before.
+    fn signer(&self, slot: Slot) -> Option<&'a Member> {
+        let same = |m: &&Member| self.at.member(slot).is_some_and(|a| a.is_same_vault(m));
+        self.newest.member(slot).filter(same)
+    }
+
+    /// True if the slot has signed the checkpoint. Its boot certificate is judged at the checkpoint's entry time, so that a signature stays valid.
+    pub fn has_signed(
+        &self,
+        checkpoint: &Checkpoint,
+        signature: &RegionSignature,
+        verifier: &dyn Verifier,
+    ) -> bool {
+        let fits = checkpoint.list == self.at.number
+            && checkpoint.lineage == self.at.lineage
+            && checkpoint.era == self.at.era
+            && self.signer(signature.slot).is_some();
+        let statement = statement::checkpoint(checkpoint, signature.slot);
+        // By the newest list, because a vault makes its boot certificate under the newest one that it knows.
+        fits && verifier.region_signature(self.newest, signature, &statement, checkpoint.time)
+    }
 }
 
 impl Certificate {
-    /// Checks that t distinct slots of this list have signed. `me` is not counted: a receiver that has lost its state must not vouch for what it gets.
+    /// Checks that t distinct slots have signed. `me` is not counted: a receiver that has lost its state must not vouch for what it gets.
     pub fn check(
         &self,
-        list: &Admission,
+        lists: Lists<'_>,
         me: Option<Slot>,
         verifier: &dyn Verifier,
     ) -> Result<(), Uncertified> {
+        let list = lists.at;
         if self.checkpoint.list != list.number {
             return Err(Uncertified::List(self.checkpoint.list, list.number));
         }
@@ -113,7 +139,7 @@ impl Certificate {
         for s in self.signatures.iter().filter(|s| Some(s.slot) != me) {
             by_slot.entry(s.slot).or_insert(s);
         }
-        by_slot.retain(|_, s| has_signed(&self.checkpoint, s, list, verifier));
+        by_slot.retain(|_, s| lists.has_signed(&self.checkpoint, s, verifier));
         if by_slot.len() < usize::from(list.threshold) {
             return Err(Uncertified::TooFew(by_slot.len(), list.threshold));
         }
@@ -162,7 +188,7 @@ pub enum Standing {
 }
 
 impl Claims {
-    /// Takes a signature that [`has_signed`] has checked.
+    /// Takes a signature that [`Lists::has_signed`] has checked.
     pub fn add(&mut self, checkpoint: &Checkpoint, signature: &RegionSignature) -> Result<(), Box<TwoFaced>> {
         let slot = signature.slot;
         let new = || Box::new((checkpoint.clone(), signature.clone()));
@@ -211,7 +237,8 @@ impl Claims {
     }
 
     /// Compares a replica's own checkpoint with what has been signed.
-    pub fn standing(&self, mine: &Checkpoint, me: Option<Slot>, list: &Admission) -> Standing {
+    pub fn standing(&self, mine: &Checkpoint, me: Option<Slot>, lists: Lists<'_>) -> Standing {
+        let list = lists.at;
         let needed = usize::from(list.threshold);
         let own = self.of(mine);
         if own.signatures.len() >= needed {

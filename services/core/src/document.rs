@@ -25,6 +25,13 @@ pub struct Member {
     pub delivery: Vec<u8>,
 }
 
+impl Member {
+    /// True if the other entry, of another list, is of the same vault: its slot, node id and identity are the same.
+    pub fn is_same_vault(&self, other: &Self) -> bool {
+        (self.slot, self.node, &self.identity) == (other.slot, other.node, &other.identity)
+    }
+}
+
 /// The admission list: all vaults of the fleet. n, t and the slots come from here only.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Admission {

@@ -3,9 +3,9 @@
 use super::case::policy;
 use super::fake::{ERA, Fake, LINEAGE, boot_key, sign};
 use super::machine::Machine;
-use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Standing, Uncertified, has_signed, is_place};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place};
 use bkv_core::command::RegionSignature;
-use bkv_core::document::Admission;
+use bkv_core::document::{Admission, Member};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
 use bkv_core::statement;
 
@@ -42,7 +42,7 @@ fn certificate(c: &Checkpoint, slots: &[u8]) -> Certificate {
 #[test]
 fn s48_t_distinct_slots_are_needed_and_the_receiver_is_none_of_them() {
     let (c, list) = (checkpoint(1), list());
-    let check = |slots: &[u8], me: Option<u8>| certificate(&c, slots).check(&list, me.map(Slot), &Fake);
+    let check = |slots: &[u8], me: Option<u8>| certificate(&c, slots).check(Lists::new(&list, &list), me.map(Slot), &Fake);
     assert_eq!(check(&[1, 2], Some(3)), Ok(()));
     assert_eq!(check(&[1, 2, 3], Some(3)), Ok(()));
     assert_eq!(check(&[1, 2], None), Ok(()));
@@ -56,7 +56,8 @@ fn s48_t_distinct_slots_are_needed_and_the_receiver_is_none_of_them() {
 #[test]
 fn s48_a_signature_is_on_one_checkpoint_of_one_list_and_one_slot() {
     let (c, list) = (checkpoint(1), list());
-    assert!(has_signed(&c, &signed(&c, 2), &list, &Fake));
+    let has_signed = |c: &Checkpoint, s: &RegionSignature| Lists::new(&list, &list).has_signed(c, s, &Fake);
+    assert!(has_signed(&c, &signed(&c, 2)));
     let changes: [fn(&mut Checkpoint); 11] = [
         |c| c.lineage.0[0] ^= 1,
         |c| c.era.0 += 1,
@@ -73,14 +74,38 @@ fn s48_a_signature_is_on_one_checkpoint_of_one_list_and_one_slot() {
     for change in changes {
         let mut other = c.clone();
         change(&mut other);
-        assert!(!has_signed(&other, &signed(&c, 2), &list, &Fake), "{other:?}");
+        assert!(!has_signed(&other, &signed(&c, 2)), "{other:?}");
     }
     let mut another = signed(&c, 2);
     another.slot = Slot(1);
-    assert!(!has_signed(&c, &another, &list, &Fake));
+    assert!(!has_signed(&c, &another));
     let mut newer = list.clone();
     newer.number = 2;
-    assert_eq!(certificate(&c, &[1, 2]).check(&newer, None, &Fake), Err(Uncertified::List(1, 2)));
+    let under_newer = certificate(&c, &[1, 2]).check(Lists::new(&newer, &newer), None, &Fake);
+    assert_eq!(under_newer, Err(Uncertified::List(1, 2)));
+}
+
+/// A list replaces an identity because an attacker may have it. A vault that obeys that list counts it no more, also on a checkpoint under the older list.
+#[test]
+fn s48_a_replaced_identity_signs_for_nobody() {
+    let (c, list) = (checkpoint(1), list());
+    let check = |slots: &[u8], obeyed: &Admission| {
+        certificate(&c, slots).check(Lists::new(&list, obeyed), Some(Slot(3)), &Fake)
+    };
+    let newer = |change: fn(&mut Member)| {
+        let mut newer = Admission { number: 2, ..list.clone() };
+        newer.members[0].region = "renamed".into();
+        newer.members[0].delivery = vec![7];
+        change(&mut newer.members[1]);
+        newer
+    };
+    assert_eq!(check(&[1, 2], &newer(|_| {})), Ok(()), "other fields of a member may change");
+    let replaced = newer(|m| m.identity[0] ^= 1);
+    assert_eq!(check(&[1, 2], &replaced), Err(Uncertified::TooFew(1, 2)));
+    assert_eq!(check(&[1, 2], &newer(|m| m.node.0 += 100)), Err(Uncertified::TooFew(1, 2)));
+    assert_eq!(check(&[1, 2], &newer(|m| m.slot.0 = 9)), Err(Uncertified::TooFew(1, 2)));
+    // An older list than that of the checkpoint decides nothing: the checkpoint's own list is signed by the root, too.
+    assert_eq!(check(&[1, 2], &Admission { number: 0, ..replaced }), Ok(()));
 }
 
 fn claims(of: &[(u8, u8)]) -> (Claims, usize) {
@@ -94,7 +119,7 @@ fn claims(of: &[(u8, u8)]) -> (Claims, usize) {
 
 #[test]
 fn s48_t_others_contradict_and_one_alone_does_not() {
-    let standing = |of: &[(u8, u8)]| claims(of).0.standing(&checkpoint(1), Some(Slot(1)), &list());
+    let standing = |of: &[(u8, u8)]| claims(of).0.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list()));
     assert_eq!(standing(&[]), Standing::Waiting);
     assert_eq!(standing(&[(1, 1)]), Standing::Waiting);
     assert_eq!(standing(&[(1, 1), (2, 7)]), Standing::Waiting);
@@ -114,7 +139,7 @@ fn s48_t_others_contradict_and_one_alone_does_not() {
 fn s48_a_slot_with_two_digests_counts_for_none() {
     let (claims, liars) = claims(&[(1, 1), (2, 7), (2, 1), (2, 1)]);
     assert_eq!(liars, 1);
-    assert_eq!(claims.standing(&checkpoint(1), Some(Slot(1)), &list()), Standing::Waiting);
+    assert_eq!(claims.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list())), Standing::Waiting);
     let mut claims = Claims::default();
     let (one, other) = (checkpoint(1), checkpoint(7));
     claims.add(&one, &signed(&one, 2)).unwrap();

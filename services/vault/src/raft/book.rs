@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Standing, has_signed};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing};
 use bkv_core::command::RegionSignature;
-use bkv_core::document::Admission;
 use bkv_core::fleet::Fleet;
 use bkv_core::id::{Hash, NodeId, Slot};
 use bkv_core::verify::Verifier;
@@ -169,7 +168,7 @@ impl Book {
     pub(crate) fn take(
         &self,
         given: &Certificate,
-        list: &Admission,
+        lists: Lists<'_>,
         me: Option<Slot>,
         verifier: &dyn Verifier,
     ) -> Change {
@@ -188,7 +187,7 @@ impl Book {
             }
         }
         // Without the lock, because this costs a few hundred microseconds.
-        by_slot.retain(|_, s| has_signed(c, s, list, verifier));
+        by_slot.retain(|_, s| lists.has_signed(c, s, verifier));
         let mut inner = self.inner.lock();
         for (slot, signature) in by_slot {
             inner.make_room(slot, place(c));
@@ -197,10 +196,10 @@ impl Book {
                 tracing::error!(shard = c.shard, %liar, "a region has signed two states: it counts for none");
             }
         }
-        self.settle(&mut inner, place(c), list, me)
+        self.settle(&mut inner, place(c), lists, me)
     }
 
-    fn settle(&self, inner: &mut Inner, at: (u64, Hash), list: &Admission, me: Option<Slot>) -> Change {
+    fn settle(&self, inner: &mut Inner, at: (u64, Hash), lists: Lists<'_>, me: Option<Slot>) -> Change {
         let mut change = Change::default();
         let Inner { own, claims, certified, .. } = inner;
         let Some(claims) = claims.get(&at) else { return change };
@@ -216,7 +215,7 @@ impl Book {
         }
         let Some(i) = own.iter().position(|o| place(&o.checkpoint) == at) else { return change };
         let Some(mine) = own.get_mut(i) else { return change };
-        match claims.standing(&mine.checkpoint, me, list) {
+        match claims.standing(&mine.checkpoint, me, lists) {
             Standing::Waiting => {}
             Standing::Contradicted => change.contradicted = Some(at.0),
             Standing::Split => {

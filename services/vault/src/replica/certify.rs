@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::checkpoint::{Certificate, Checkpoint};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Lists};
 use bkv_core::command::{Batch, RegionSignature};
 use bkv_core::document::Admission;
 use bkv_core::encoding::cbor;
@@ -116,7 +116,9 @@ impl Context {
         if given.checkpoint.shard != r.state.shard {
             return;
         }
-        let change = r.state.book.take(given, &list, self.slot(&list), r.state.verifier.as_ref());
+        let obeyed = self.admitted.get();
+        let lists = Lists::new(&list, obeyed.as_ref().unwrap_or(&list));
+        let change = r.state.book.take(given, lists, self.slot(&list), r.state.verifier.as_ref());
         if let Some(certified) = change.certified {
             r.state.keep_certified(&certified);
         }

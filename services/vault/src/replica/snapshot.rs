@@ -1,7 +1,7 @@
 //! Receives a snapshot from another vault. Its certificate is checked before its first row is stored, and its digest before it is installed. Whatever is wrong with
 //! it, it is dropped and its sender is named: one peer's snapshot never halts a shard.
 
-use bkv_core::checkpoint::Uncertified;
+use bkv_core::checkpoint::{Lists, Uncertified};
 use bkv_core::id::NodeId;
 use bkv_core::shard::Shard;
 use bkv_core::snapshot::{Contradiction, judge_documents, judge_head};
@@ -133,12 +133,13 @@ impl Context {
         judge_head(r.state.shard, &r.state.head(), &theirs)?;
         let list = &head.fleet.documents.admission;
         // The list in force here or its predecessor: under an older one another t may have been enough.
-        let here = self.admitted.get().map_or(0, |l| l.number);
-        if list.number.saturating_add(1) < here {
-            return Err(Unfit::OldList(list.number, here));
+        let here = self.admitted.get();
+        let obeyed = here.as_deref().unwrap_or(list);
+        if list.number.saturating_add(1) < obeyed.number {
+            return Err(Unfit::OldList(list.number, obeyed.number));
         }
         let me = list.node(self.node).map(|m| m.slot);
-        head.certificate.check(list, me, verifier)?;
+        head.certificate.check(Lists::new(list, obeyed), me, verifier)?;
         Ok(Some(r.state.stage(head, me)))
     }
 

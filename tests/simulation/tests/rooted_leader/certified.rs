@@ -1,16 +1,18 @@
 //! Snapshots that a rooted leader makes up and that go forward (S48): no counter of the receiver goes back, so nothing in its own state contradicts them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bkv_core::account::{Account, Cause, Ended, Manifest, Pending};
 use bkv_core::command::{Command, GiveUp};
+use bkv_core::document::Admission;
 use bkv_core::id::{AttemptId, Hash, Ordinal, Time};
 use bkv_core::record::share_hashes;
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
-use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, ROOTED, now, soon};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, ROOTED, now, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::export::NoSnapshot;
 use bkv_vault::raft::snapshot::{Head, Row};
@@ -221,4 +223,27 @@ async fn s48_the_open_attempt_of_a_certified_snapshot_becomes_the_floor() {
     let floor = fleet.replica(to, 0).floor(&alice.account, soon(10)).await.unwrap();
     assert_eq!((floor.ordinal.0, floor.attempt, floor.blinded), (1, begin.attempt, begin.blinded));
     assert_eq!(fleet.replica(to, 0).state().floor(&alice.account).unwrap(), Some(floor));
+}
+
+/// S48, P35: the root has replaced the identity of a region, because an attacker has it. A vault obeys that list already, and the rooted leader keeps it out of the shard's
+/// log. The old identity and the leader's own are t signatures under the older list: they must neither make a state nor contradict one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_replaced_identity_counts_for_nothing() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let (to, stolen) = (HONEST[0], HONEST[1]);
+    let alice = registered(&fleet, &mut leader, 0).await;
+    let mut snapshot = leader.further(&fleet, stolen, 0).await;
+    last_try(&mut snapshot.1[0].account);
+    fleet.certify(&mut snapshot, &[ROOTED, stolen]);
+    let mut newer = Admission { number: 2, ..fleet.list.as_ref().clone() };
+    newer.members[stolen].identity = Keys::generate().identity.spki;
+    fleet.node(to).set_admission(Arc::new(newer));
+    let said = leader.send_snapshot(&fleet, to, 0, leader.vote(0), &snapshot).await;
+    assert!(said.as_ref().is_err_and(|e| e.contains("only 1 of the 2 signatures")), "{said:?}");
+    assert_eq!(fleet.account(to, 0, &alice.account).unwrap().tries_left(), BUDGET);
+    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    let mut other = fleet.replica(to, 0).state().newest_checkpoint().unwrap();
+    other.digest = Hash([9; 32]);
+    leader.tell(&fleet, to, &fleet.certificate(&other, &[ROOTED, stolen])).await;
+    assert_eq!(fleet.phase(to, 0), Phase::Verified);
 }
