@@ -92,8 +92,8 @@ pub(crate) struct Book {
 /// What new signatures have changed.
 #[derive(Default)]
 pub(crate) struct Change {
-    /// To be made durable.
-    pub(crate) certified: Option<StoredCertificate>,
+    /// The newest certificate is another one, or has more signatures: it must be made durable.
+    pub(crate) certified: bool,
     /// t others have signed another digest at this index.
     pub(crate) contradicted: Option<u64>,
 }
@@ -103,14 +103,29 @@ impl Book {
         Self { inner: Arc::default(), wake, counts: Arc::default() }
     }
 
-    /// A certified checkpoint that was read from the disk, or came with a snapshot. Its view follows.
-    pub(super) fn restore(&self, stored: StoredCertificate, rows: Option<(Arc<Fleet>, u32)>) {
+    /// A certified checkpoint that was read from the disk, or came with a snapshot. Its view follows. `write` hands it to the store, under the lock of
+    /// [`Self::write_certified`].
+    pub(super) fn restore(
+        &self,
+        stored: StoredCertificate,
+        rows: Option<(Arc<Fleet>, u32)>,
+        write: impl FnOnce(),
+    ) {
         let StoredCertificate { certificate, membership } = stored;
         let (view, told) = (None, BTreeSet::new());
         let mut inner = self.inner.lock();
         inner.own.clear();
         inner.claims.clear();
         inner.certified = Some(Certified { certificate, membership, rows, view, told });
+        write();
+    }
+
+    /// Hands the newest certificate to the store. The lock is held meanwhile: of two calls at once, none may write an older certificate behind a newer one.
+    pub(super) fn write_certified(&self, write: impl FnOnce(StoredCertificate)) {
+        let inner = self.inner.lock();
+        if let Some(Certified { certificate, membership, .. }) = &inner.certified {
+            write(StoredCertificate { certificate: certificate.clone(), membership: membership.clone() });
+        }
     }
 
     /// The replica has reached a checkpoint. Its view follows once it is on disk.
@@ -207,9 +222,8 @@ impl Book {
         if let Some(known) = certified.as_mut().filter(|k| place(&k.certificate.checkpoint) == at) {
             let now = claims.of(&known.certificate.checkpoint);
             if now.signatures.len() > known.certificate.signatures.len() {
-                known.certificate = now.clone();
-                let membership = known.membership.clone();
-                change.certified = Some(StoredCertificate { certificate: now, membership });
+                known.certificate = now;
+                change.certified = true;
             }
             return change;
         }
@@ -230,10 +244,7 @@ impl Book {
             }
             Standing::Certified(certificate) => {
                 let Some(mine) = own.drain(..=i).next_back() else { return change };
-                change.certified = Some(StoredCertificate {
-                    certificate: certificate.clone(),
-                    membership: mine.membership.clone(),
-                });
+                change.certified = true;
                 let Own { membership, fleet, copy, view, told, .. } = mine;
                 *certified =
                     Some(Certified { certificate, membership, rows: Some((fleet, copy)), view, told });

@@ -52,9 +52,10 @@ impl State {
             changes.push(Change::put(certified_place(self.shard), cbor(&stored)));
             changes.extend(self.log.restart_at(last, checkpoint.chain));
             self.copy.store(copy, Ordering::Release);
-            self.book.restore(stored, Some((fleet, copy)));
             let book = self.book.clone();
-            self.store.write_pinned(changes, None, move |view| book.pinned(last.index, view));
+            self.book.restore(stored, Some((fleet, copy)), || {
+                self.store.write_pinned(changes, None, move |view| book.pinned(last.index, view));
+            });
         }
         self.store.flush().await?;
         self.recent.clear();

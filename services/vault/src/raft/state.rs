@@ -24,8 +24,7 @@ use super::keeper::Keeper;
 use super::log::Log;
 use super::recent::Recent;
 use super::rows::{
-    Head, Installed, StoredCertificate, all, certified_place, cursor, digest_place, fleet_place, head_place,
-    read,
+    Head, Installed, all, certified_place, cursor, digest_place, fleet_place, head_place, read,
 };
 use super::types::LogId;
 use crate::env::Clock;
@@ -124,7 +123,7 @@ impl State {
         let applied = inner.applied.map_or(0, |a| a.index);
         let book = Book::new(wake);
         if let Some(row) = store.get(&certified_place(shard))? {
-            book.restore(read("certified checkpoint", &row)?, None);
+            book.restore(read("certified checkpoint", &row)?, None, || {});
         }
         let state = Self {
             shard,
@@ -287,9 +286,11 @@ impl State {
         self.lock().shard.clone()
     }
 
-    /// Makes a certificate durable.
-    pub(crate) fn keep_certified(&self, certified: &StoredCertificate) {
-        self.store.write(vec![Change::put(certified_place(self.shard), cbor(certified))], None);
+    /// Makes the newest certificate durable.
+    pub(crate) fn keep_certified(&self) {
+        self.book.write_certified(|certified| {
+            self.store.write(vec![Change::put(certified_place(self.shard), cbor(&certified))], None);
+        });
     }
 
     /// The newest checkpoint that this replica has reached.

@@ -119,8 +119,8 @@ impl Context {
         let obeyed = self.admitted.get();
         let lists = Lists::new(&list, obeyed.as_ref().unwrap_or(&list));
         let change = r.state.book.take(given, lists, self.slot(&list), r.state.verifier.as_ref());
-        if let Some(certified) = change.certified {
-            r.state.keep_certified(&certified);
+        if change.certified {
+            r.state.keep_certified();
         }
         if let Some(index) = change.contradicted {
             halt(r, format!("t other regions have signed another state at {index}: this replica's is wrong"));
