@@ -16,10 +16,25 @@ const EVERY: u64 = 4096;
 /// The first entry of each minute of entry time is a checkpoint.
 const MINUTE: u64 = 60_000;
 
-/// True if the entry at `index` is a checkpoint. `before` and `now` are the entry times before and after it. A batch without commands always is one: so a leader whose
-/// follower needs a snapshot can make one.
+/// A batch without commands is a checkpoint only if it begins a new step of entry time. Each costs every replica a commit and a signature. Entry time is at most 30 s ahead
+/// of an honest clock, so a rooted leader that floods the log with such batches gets few more checkpoints than an honest one.
+const STEP: u64 = 5_000;
+
+/// True if the entry at `index` is a checkpoint. `before` and `now` are the entry times before and after it. A batch without commands may be one, so that a leader whose
+/// follower needs a snapshot can soon make one.
 pub fn is_place(index: u64, before: Time, now: Time, without_commands: bool) -> bool {
-    without_commands || before.0 / MINUTE != now.0 / MINUTE || index.is_multiple_of(EVERY)
+    let minute = before.0 / MINUTE != now.0 / MINUTE;
+    minute || (without_commands && begins_step(before, now)) || index.is_multiple_of(EVERY)
+}
+
+/// True if a batch without commands at `now` is a checkpoint.
+pub const fn begins_step(before: Time, now: Time) -> bool {
+    before.0 / STEP < now.0 / STEP
+}
+
+/// The first entry time after `now` at which a batch without commands is a checkpoint.
+pub const fn next_step(now: Time) -> Time {
+    Time((now.0 / STEP).saturating_add(1).saturating_mul(STEP))
 }
 
 /// What a replica signs: a position of the log, and the digest of its state there.

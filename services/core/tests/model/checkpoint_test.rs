@@ -3,7 +3,7 @@
 use super::case::policy;
 use super::fake::{ERA, Fake, LINEAGE, boot_key, sign};
 use super::machine::Machine;
-use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place, next_step};
 use bkv_core::command::RegionSignature;
 use bkv_core::document::{Admission, Member};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
@@ -153,5 +153,20 @@ fn checkpoints_are_new_minutes_multiples_and_batches_without_commands() {
     assert!(place(5, 59_999, 60_000, false));
     assert!(!place(5, 60_000, 119_999, false));
     assert!(place(8192, 60_000, 60_000, false));
-    assert!(place(5, 60_000, 60_000, true));
+    assert!(place(5, 64_999, 65_000, true));
+    assert!(!place(5, 64_999, 65_000, false));
+    assert_eq!(next_step(Time(64_999)), Time(65_000));
+    assert_eq!(next_step(Time(65_000)), Time(70_000));
+}
+
+/// A rooted leader can commit any number of batches without commands. Entry time alone makes checkpoints of them.
+#[test]
+fn s48_a_flood_of_batches_without_commands_makes_few_checkpoints() {
+    let (mut time, mut places) = (Time(60_000), 0);
+    for index in 1..=4000 {
+        let now = Time(60_000 + index * 5);
+        places += u32::from(is_place(index, time, now, true));
+        time = now;
+    }
+    assert_eq!(places, 4, "20 seconds of entry time");
 }

@@ -281,6 +281,11 @@ impl State {
         self.live() == copy
     }
 
+    /// The time of the last entry applied.
+    pub(crate) fn time(&self) -> Time {
+        self.lock().shard.time
+    }
+
     /// The shard's state without its accounts.
     pub(crate) fn head(&self) -> Shard {
         self.lock().shard.clone()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::checkpoint::{Certificate, Checkpoint, Lists};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Lists, begins_step};
 use bkv_core::command::{Batch, RegionSignature};
 use bkv_core::document::Admission;
 use bkv_core::encoding::cbor;
@@ -53,11 +53,12 @@ pub(super) async fn certify(inner: Arc<Context>) {
     }
 }
 
-/// Makes a checkpoint now, if this vault leads: a batch without commands is one.
+/// Makes a checkpoint, if this vault leads: a batch without commands. Too soon behind the last entry it would be none, and the caller comes again.
 pub(super) async fn mark(inner: Arc<Context>, r: Replica) {
     let raft = r.raft.borrow().clone().filter(|_| r.status.borrow().lead);
-    if let Some(raft) = raft {
-        let batch = Batch { time: Time(inner.clock.now_ms()), commands: Vec::new() };
+    let time = Time(inner.clock.now_ms());
+    if let Some(raft) = raft.filter(|_| begins_step(r.state.time(), time)) {
+        let batch = Batch { time, commands: Vec::new() };
         let _ = timeout(ENTRY, raft.client_write(Payload(cbor(&batch).into()))).await;
     }
 }

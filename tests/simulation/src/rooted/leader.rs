@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bkv_core::checkpoint::Certificate;
+use bkv_core::checkpoint::{Certificate, next_step};
 use bkv_core::command::{Batch, Command};
 use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, NodeId, Time};
@@ -161,6 +161,15 @@ impl Leader {
         fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
     }
 
+    /// Commits a batch without commands that is a checkpoint: its time begins a new step.
+    pub async fn checkpoint_at(&mut self, fleet: &Fleet, to: usize, shard: u16) {
+        let before = fleet.replica(to, shard).state().newest_checkpoint().map_or(Time(0), |c| c.time);
+        let time = next_step(before.max(now()));
+        let entry = self.entry(to, shard, Self::batch(time, Vec::new()));
+        assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
+        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+    }
+
     /// Commits a command at both honest vaults.
     pub async fn commit(&mut self, fleet: &Fleet, shard: u16, command: Command) {
         let time = now();
@@ -181,7 +190,7 @@ impl Leader {
 
     /// A snapshot of an honest vault that is further than the other one. The attacker's signature is the second one that it needs.
     pub async fn further(&mut self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
-        self.commit_at(fleet, of, shard, Vec::new()).await;
+        self.checkpoint_at(fleet, of, shard).await;
         let state = fleet.replica(of, shard).state();
         let (checkpoint, here) = (state.newest_checkpoint().unwrap(), self.end(of, shard).0.index);
         assert_eq!(checkpoint.index, here);

@@ -10,6 +10,7 @@ use bkv_core::id::{AttemptId, Hash, Ordinal, Time};
 use bkv_core::record::share_hashes;
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
+use bkv_wire::proto::peer::append_answer::Result as R;
 
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, ROOTED, now, soon};
@@ -190,7 +191,7 @@ async fn s48_one_other_digest_halts_nobody_and_t_do() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let to = HONEST[0];
     registered(&fleet, &mut leader, 0).await;
-    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    leader.checkpoint_at(&fleet, to, 0).await;
     let state = fleet.replica(to, 0).state();
     let own = state.newest_checkpoint().unwrap();
     let mut other = own.clone();
@@ -201,13 +202,33 @@ async fn s48_one_other_digest_halts_nobody_and_t_do() {
     assert_ne!(state.certified_index(), Some(own.index));
     assert_eq!(fleet.phase(to, 0), Phase::Verified);
     // At the next checkpoint two others contradict: this vault's own state is wrong.
-    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    leader.checkpoint_at(&fleet, to, 0).await;
     let mut other = state.newest_checkpoint().unwrap();
     other.digest = Hash([9; 32]);
     leader.tell(&fleet, to, &fleet.certificate(&other, &[ROOTED])).await;
     assert_eq!(fleet.phase(to, 0), Phase::Verified);
     leader.tell(&fleet, to, &fleet.certificate(&other, &[HONEST[1]])).await;
     assert!(matches!(fleet.phase(to, 0), Phase::Halted(why) if why.contains("another state")));
+}
+
+/// S48: 300 batches without commands at one entry time cost an honest vault no more signatures than one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_flood_of_empty_batches_makes_one_checkpoint() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let to = HONEST[0];
+    leader.checkpoint_at(&fleet, to, 0).await;
+    let state = fleet.replica(to, 0).state();
+    let made = state.newest_checkpoint().unwrap();
+    for _ in 0..300 {
+        let entry = leader.entry(to, 0, Leader::batch(made.time, Vec::new()));
+        assert_eq!(leader.append(&fleet, to, 0, &entry).await, Ok(R::Success(true)));
+    }
+    let last = leader.end(to, 0).0.index;
+    fleet.replica(to, 0).wait_durable(last, soon(10)).await.unwrap();
+    assert_eq!(state.newest_checkpoint(), Some(made));
+    // The next step of entry time is one again.
+    leader.checkpoint_at(&fleet, to, 0).await;
+    assert_eq!(state.newest_checkpoint().unwrap().index, last + 1);
 }
 
 /// S48, P22: a region that is back by snapshot answers the attempt that is open there, and no other one of that ordinal.
@@ -241,7 +262,7 @@ async fn s48_a_replaced_identity_counts_for_nothing() {
     let said = leader.send_snapshot(&fleet, to, 0, leader.vote(0), &snapshot).await;
     assert!(said.as_ref().is_err_and(|e| e.contains("only 1 of the 2 signatures")), "{said:?}");
     assert_eq!(fleet.account(to, 0, &alice.account).unwrap().tries_left(), BUDGET);
-    leader.commit_at(&fleet, to, 0, Vec::new()).await;
+    leader.checkpoint_at(&fleet, to, 0).await;
     let mut other = fleet.replica(to, 0).state().newest_checkpoint().unwrap();
     other.digest = Hash([9; 32]);
     leader.tell(&fleet, to, &fleet.certificate(&other, &[ROOTED, stolen])).await;
