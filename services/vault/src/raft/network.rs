@@ -24,14 +24,16 @@ use tokio::time::Instant;
 
 use super::bounds::Bounds;
 use super::export::NoSnapshot;
+use super::sizes::ROWS;
 use super::state::State;
 use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
 
-/// Rows in one chunk of a snapshot.
-const ROWS: usize = 512;
-/// Time limit of one chunk.
+/// Time limit of one chunk of a snapshot.
 const CHUNK: Duration = Duration::from_secs(10);
+/// Time limit of a whole snapshot. It is read from a view, for which the store keeps all pages that it has replaced since. A receiver that takes each chunk at the last moment
+/// would make the file grow for as long as it likes. The next try has a newer view.
+const WHOLE: Duration = Duration::from_hours(1);
 
 /// (shard, peer) → the highest entry that the peer acknowledged to this vault since this vault started.
 #[derive(Clone, Default)]
@@ -166,6 +168,7 @@ impl Conn {
         };
         let mut after = None;
         let stream = chunk.stream;
+        let end = Instant::now() + WHOLE;
         for number in 0u32.. {
             chunk.number = number;
             let rows = state.export_rows(&export, after, ROWS).map_err(|e| self.no_snapshot(e))?;
@@ -173,11 +176,12 @@ impl Conn {
             chunk.last = rows.len() < ROWS;
             chunk.rows = rows.iter().map(|r| cbor(r).into()).collect();
             let last = chunk.last;
-            let deadline = Instant::now() + CHUNK;
+            let limit = limit(Instant::now(), end)
+                .ok_or_else(|| StreamingError::Network(NetworkError::new(&Malformed("snapshot: too slow"))))?;
             let answer = self
                 .net
                 .peers
-                .call(self.target, Body::Snapshot(chunk), deadline)
+                .call(self.target, Body::Snapshot(chunk), limit)
                 .await
                 .map_err(|e| unreachable(&e))?;
             let Body::SnapshotAnswer(answer) = answer else {
@@ -291,5 +295,28 @@ impl RaftNetwork<TypeConfig> for Conn {
 
     fn backoff(&self) -> Backoff {
         Backoff::new(std::iter::repeat(Duration::from_millis(100)))
+    }
+}
+
+/// When the next chunk must have been answered. None once the whole snapshot takes too long.
+fn limit(now: Instant, end: Instant) -> Option<Instant> {
+    (now < end).then(|| end.min(now + CHUNK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S48: a receiver that takes each chunk at the last moment gets no more of them after the time limit of the whole.
+    #[test]
+    fn s48_a_slow_receiver_does_not_keep_a_view_for_hours() {
+        let began = Instant::now();
+        let end = began + WHOLE;
+        let (mut now, mut chunks) = (began, 0);
+        while let Some(limit) = limit(now, end) {
+            assert!(limit <= now + CHUNK && limit <= end);
+            (now, chunks) = (limit, chunks + 1);
+        }
+        assert_eq!((now, chunks), (end, 360));
     }
 }

@@ -2,8 +2,10 @@
 //! appends into a frame, a frame into what the receiver of a frame accepts. A receiver closes the connection when a frame is larger, and that connection
 //! carries the heartbeats of all shards. So one oversized entry would take the leader of every shard of a vault from the other regions.
 
-use super::types::Entry;
+use bkv_core::bounds::{KE1, KE2, RECORD, REGIONS, SHARE_KEY, SHARE_TEXT};
 use openraft::EntryPayload;
+
+use super::types::Entry;
 
 /// Most commands in one entry.
 pub(crate) const COMMANDS: usize = 256;
@@ -24,6 +26,15 @@ pub(crate) const ENTRIES_SENT: u64 = 64;
 /// Bytes of calls after which a frame between vaults ends. With the last call it is still below [`bkv_wire::frame::MAX_PEER_FRAME`].
 pub(crate) const FRAME: usize = 4 << 20;
 
+/// Most bytes of a row of a snapshot: an account with a live and a stored registration. The certificate fixes the number of the rows. Their bytes are compared with it only at the
+/// end, and a liar could fill the disk until then.
+pub(crate) const ROW: usize = 2 * REGISTRATION + KE1 + KE2 + 4096;
+/// Record, sealed shares and their hashes, and small fields.
+const REGISTRATION: usize = RECORD + REGIONS * (SHARE_KEY + SHARE_TEXT + 64) + 256;
+/// Rows in one chunk of a snapshot.
+pub(crate) const ROWS: usize = 512;
+
+const _: () = assert!(ROWS * ROW + (1 << 20) <= bkv_wire::frame::MAX_PEER_FRAME);
 const _: () = assert!(ENTRY <= APPEND && APPEND_SENT + ENTRY <= APPEND);
 const _: () = assert!(FRAME + APPEND + (1 << 20) <= bkv_wire::frame::MAX_PEER_FRAME);
 

@@ -22,7 +22,7 @@ use crate::raft::types::Payload;
 
 /// Pause between rounds in which nothing has changed: what a peer has not got is sent again.
 const ROUND: Duration = Duration::from_secs(1);
-/// How often the views of quiet shards are renewed.
+/// How often the views of quiet shards are renewed, and snapshots whose senders have stopped are dropped.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Time limit of a call.
 const CALL: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(super) async fn certify(inner: Arc<Context>) {
         if Instant::now() >= refresh {
             refresh = Instant::now() + REFRESH;
             inner.replicas.iter().for_each(|r| r.state.refresh_view());
+            inner.drop_stopped_streams();
         }
         let Some(list) = inner.admitted.get() else { continue };
         let mut calls = Vec::new();

@@ -7,6 +7,7 @@ use bkv_core::shard::Shard;
 use bkv_core::snapshot::{Contradiction, judge_documents, judge_head};
 use bkv_wire::proto::peer as p;
 use openraft::Snapshot;
+use tokio::time::Instant;
 
 use super::admissible::{Inadmissible, refuse};
 use super::context::Context;
@@ -15,6 +16,7 @@ use super::staging::Stream;
 use crate::peer::Body;
 use crate::raft::bounds::OutOfBounds;
 use crate::raft::machine::meta_of;
+use crate::raft::sizes::ROW;
 use crate::raft::snapshot::{Head, HeadError, Received, Row, SnapshotData, log_id_of};
 use crate::raft::stage::{Refused, Stage};
 use crate::raft::types::{Raft, Vote, vote_in, vote_out};
@@ -42,6 +44,10 @@ enum Unfit {
     OutOfOrder,
     #[error("a row of a snapshot can't be decoded")]
     Row,
+    #[error("a row of a snapshot has {0} bytes, at most {ROW} are possible")]
+    LargeRow(usize),
+    #[error("this vault has no room for a snapshot: free space on its volume")]
+    NoRoom,
     #[error(transparent)]
     Refused(#[from] Refused),
 }
@@ -77,6 +83,7 @@ impl Context {
             Ok(None) => {
                 if !chunk.last {
                     stream.next += 1;
+                    stream.touched = Instant::now();
                     if let Some(old) = self.staging.put(r.state.shard, from, stream) {
                         self.discard(r, old);
                     }
@@ -109,7 +116,8 @@ impl Context {
         if chunk.number > 0 {
             return Err(Unfit::OutOfOrder);
         }
-        Ok(Stream { number: chunk.stream, next: 0, stage: self.begin(r, &chunk.head)? })
+        let (stage, now) = (self.begin(r, &chunk.head)?, Instant::now());
+        Ok(Stream { number: chunk.stream, next: 0, stage, began: now, touched: now })
     }
 
     /// Checks the first part. None if all of the snapshot is applied here already.
@@ -151,13 +159,29 @@ impl Context {
         chunk: &p::SnapshotChunk,
     ) -> Result<Option<Received>, Unfit> {
         let Some(stage) = stream.stage.as_mut() else { return Ok(None) };
+        if self.volume.is_full() {
+            return Err(Unfit::NoRoom);
+        }
         for row in &chunk.rows {
+            if row.len() > ROW {
+                return Err(Unfit::LargeRow(row.len()));
+            }
             let row: Row = minicbor::decode(row).map_err(|_| Unfit::Row)?;
             r.state.stage_row(stage, &row)?;
         }
         // The sender waits for the disk: else the memory would hold what is not written yet.
         r.state.store.flush().await.map_err(Refused::Store)?;
         if chunk.last { Ok(Some(r.state.staged(stage)?)) } else { Ok(None) }
+    }
+
+    /// Drops what is staged of snapshots whose senders have stopped.
+    pub(super) fn drop_stopped_streams(&self) {
+        for (shard, stream) in self.staging.take_stopped(Instant::now()) {
+            tracing::warn!(shard, "a snapshot is dropped: its sender has stopped or is too slow");
+            if let Some(r) = self.shard(u32::from(shard)) {
+                self.discard(r, stream);
+            }
+        }
     }
 
     fn discard(&self, r: &Replica, stream: Stream) {

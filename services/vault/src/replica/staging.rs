@@ -2,11 +2,18 @@
 //! older row behind a newer one. The rows are on the disk already; here is only how far each stream has come.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bkv_core::id::NodeId;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::raft::stage::Stage;
+
+/// A stream is dropped after this time without a chunk. An honest sender gives a chunk 10 s.
+const IDLE: Duration = Duration::from_mins(1);
+/// A stream is dropped after this time. An honest sender gives up after an hour.
+const WHOLE: Duration = Duration::from_hours(2);
 
 /// A stream of chunks.
 pub(super) struct Stream<S = Stage> {
@@ -16,6 +23,10 @@ pub(super) struct Stream<S = Stage> {
     pub(super) next: u32,
     /// None for a copy of what is applied here already: its rows are not kept.
     pub(super) stage: Option<S>,
+    /// When it began.
+    pub(super) began: Instant,
+    /// When its last chunk was staged.
+    pub(super) touched: Instant,
 }
 
 /// Nobody else writes to the stages while their chunk is handled: a stream is taken out and put back.
@@ -37,6 +48,13 @@ impl<S> Staging<S> {
     pub(super) fn put(&self, shard: u16, from: NodeId, stream: Stream<S>) -> Option<Stream<S>> {
         self.0.lock().insert((shard, from), stream)
     }
+
+    /// Takes out the streams that have stopped, or that take too long, with their shards. Their rows are on the disk until they are dropped.
+    pub(super) fn take_stopped(&self, now: Instant) -> Vec<(u16, Stream<S>)> {
+        let stopped = |s: &Stream<S>| now > s.touched + IDLE || now > s.began + WHOLE;
+        let found = self.0.lock().extract_if(|_, s| stopped(s)).collect::<Vec<_>>();
+        found.into_iter().map(|((shard, _), stream)| (shard, stream)).collect()
+    }
 }
 
 impl<S> Stream<S> {
@@ -50,11 +68,34 @@ impl<S> Stream<S> {
 mod tests {
     use super::*;
 
+    fn stream(number: u64, touched: Instant) -> Stream<()> {
+        Stream { number, next: 1, stage: Some(()), began: touched, touched }
+    }
+
+    /// S48: a sender that has stopped, or sends a chunk a minute, does not keep the disk full for long.
+    #[test]
+    fn s48_streams_that_stop_or_never_end_are_dropped() {
+        let (staging, start) = (Staging::<()>::default(), Instant::now());
+        staging.put(1, NodeId(7), stream(1, start));
+        staging.put(2, NodeId(7), stream(2, start));
+        let numbers = |now| staging.take_stopped(now).iter().map(|(_, s)| s.number).collect::<Vec<_>>();
+        assert!(numbers(start + IDLE).is_empty());
+        let mut lively = staging.take(2, NodeId(7)).unwrap();
+        lively.touched = start + IDLE;
+        staging.put(2, NodeId(7), lively);
+        assert_eq!(numbers(start + IDLE + Duration::from_millis(1)), [1]);
+        let mut endless = staging.take(2, NodeId(7)).unwrap();
+        endless.touched = start + WHOLE;
+        staging.put(2, NodeId(7), endless);
+        assert!(numbers(start + WHOLE).is_empty());
+        assert_eq!(numbers(start + WHOLE + Duration::from_millis(1)), [2]);
+    }
+
     /// S22: a late chunk of an earlier stream is not added to a newer one.
     #[test]
     fn s22_streams_do_not_mix() {
         let (staging, from) = (Staging::<()>::default(), NodeId(7));
-        let begin = |number| staging.put(1, from, Stream { number, next: 1, stage: Some(()) });
+        let begin = |number| staging.put(1, from, stream(number, Instant::now()));
         let next = |stream, number| {
             let found = staging.take(1, from).filter(|s| s.continues(stream, number));
             if let Some(s) = found {

@@ -7,7 +7,7 @@ use bkv_core::account::{Account, Cause, Ended, Manifest, Pending};
 use bkv_core::command::{Command, GiveUp};
 use bkv_core::document::Admission;
 use bkv_core::id::{AttemptId, Hash, Ordinal, Time};
-use bkv_core::record::share_hashes;
+use bkv_core::record::{share_hashes, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -167,6 +167,55 @@ async fn s48_left_out_secrets_are_refused() {
         assert_eq!(fleet.account(to, shard, &alice.account), fleet.account(of, shard, &alice.account));
         let kept = fleet.replica(to, shard).secrets(&alice.account, &alice.record.reg_id).unwrap();
         assert!(kept.is_some(), "{what}");
+    }
+}
+
+type Stuffing = fn(&mut Row);
+
+const LARGE: [(&str, Stuffing); 2] = [
+    ("a sealed share of a mebibyte, with hashes that fit it", |row| {
+        let secrets = &mut row.secrets[0];
+        secrets.shares[1].ct = vec![7; 1 << 20];
+        secrets.hashes = share_hashes(&secrets.shares);
+        row.account.live.as_mut().unwrap().shares = shares_hash(&secrets.shares);
+    }),
+    ("a mebibyte of ids of failed attempts", |row| row.account.failed = vec![AttemptId([7; 16]); 1 << 16]),
+];
+
+/// S48: the number of the rows is signed and their bytes are not. A liar must not fill the disk before the digest is compared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_row_of_a_snapshot_is_bounded() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    registered(&fleet, &mut leader, 0).await;
+    let honest = leader.further(&fleet, of, 0).await;
+    for (what, stuffing) in LARGE {
+        let mut forged = honest.clone();
+        stuffing(&mut forged.1[0]);
+        let said = leader.send_snapshot(&fleet, to, 0, leader.vote(0), &forged).await;
+        assert!(said.as_ref().is_err_and(|e| e.contains("bytes, at most")), "{what}: {said:?}");
+    }
+    leader.send_snapshot(&fleet, to, 0, leader.vote(0), &honest).await.unwrap();
+}
+
+/// S43, S48: z is not in the digest. With another one the receiver would answer right passwords like wrong ones as soon as it leads. The receiver has the account, or does
+/// not know it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s48_a_snapshot_with_another_z_is_refused() {
+    let (fleet, mut leader) = Fleet::taken_over(2).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    registered(&fleet, &mut leader, 0).await;
+    let bob = Client::new(&fleet, account(ALICE, 1), 1);
+    leader.commit_at(&fleet, of, 1, vec![bob.store(None)]).await;
+    for shard in [0, 1] {
+        let honest = leader.further(&fleet, of, shard).await;
+        let mut forged = honest.clone();
+        let mut z = *forged.1[0].secrets[0].z.expose();
+        z[0] ^= 1;
+        forged.1[0].secrets[0].z = Secret32::new(z);
+        let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &forged).await;
+        assert!(said.as_ref().is_err_and(|e| e.contains("not the record's")), "{said:?}");
+        leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &honest).await.unwrap();
     }
 }
 
