@@ -3,7 +3,9 @@
 use super::case::policy;
 use super::fake::{ERA, Fake, LINEAGE, boot_key, sign};
 use super::machine::Machine;
-use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place, next_step};
+use bkv_core::checkpoint::{
+    Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place, next_step,
+};
 use bkv_core::command::RegionSignature;
 use bkv_core::document::{Admission, Member};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
@@ -42,7 +44,9 @@ fn certificate(c: &Checkpoint, slots: &[u8]) -> Certificate {
 #[test]
 fn s48_t_distinct_slots_are_needed_and_the_receiver_is_none_of_them() {
     let (c, list) = (checkpoint(1), list());
-    let check = |slots: &[u8], me: Option<u8>| certificate(&c, slots).check(Lists::new(&list, &list), me.map(Slot), &Fake);
+    let check = |slots: &[u8], me: Option<u8>| {
+        certificate(&c, slots).check(Lists::new(&list, &list), me.map(Slot), &Fake)
+    };
     assert_eq!(check(&[1, 2], Some(3)), Ok(()));
     assert_eq!(check(&[1, 2, 3], Some(3)), Ok(()));
     assert_eq!(check(&[1, 2], None), Ok(()));
@@ -119,7 +123,8 @@ fn claims(of: &[(u8, u8)]) -> (Claims, usize) {
 
 #[test]
 fn s48_t_others_contradict_and_one_alone_does_not() {
-    let standing = |of: &[(u8, u8)]| claims(of).0.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list()));
+    let standing =
+        |of: &[(u8, u8)]| claims(of).0.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list()));
     assert_eq!(standing(&[]), Standing::Waiting);
     assert_eq!(standing(&[(1, 1)]), Standing::Waiting);
     assert_eq!(standing(&[(1, 1), (2, 7)]), Standing::Waiting);
@@ -139,7 +144,10 @@ fn s48_t_others_contradict_and_one_alone_does_not() {
 fn s48_a_slot_with_two_digests_counts_for_none() {
     let (claims, liars) = claims(&[(1, 1), (2, 7), (2, 1), (2, 1)]);
     assert_eq!(liars, 1);
-    assert_eq!(claims.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list())), Standing::Waiting);
+    assert_eq!(
+        claims.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list(), &list())),
+        Standing::Waiting
+    );
     let mut claims = Claims::default();
     let (one, other) = (checkpoint(1), checkpoint(7));
     claims.add(&one, &signed(&one, 2)).unwrap();

@@ -357,3 +357,7 @@ impl Inner {
 const fn place(c: &Checkpoint) -> (u64, Hash) {
     (c.index, c.chain)
 }
+
+#[cfg(test)]
+#[path = "book_test.rs"]
+mod book_test;

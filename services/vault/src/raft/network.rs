@@ -176,8 +176,9 @@ impl Conn {
             chunk.last = rows.len() < ROWS;
             chunk.rows = rows.iter().map(|r| cbor(r).into()).collect();
             let last = chunk.last;
-            let limit = limit(Instant::now(), end)
-                .ok_or_else(|| StreamingError::Network(NetworkError::new(&Malformed("snapshot: too slow"))))?;
+            let limit = limit(Instant::now(), end).ok_or_else(|| {
+                StreamingError::Network(NetworkError::new(&Malformed("snapshot: too slow")))
+            })?;
             let answer = self
                 .net
                 .peers
