@@ -88,7 +88,7 @@ impl Vault {
     /// Drops secrets that were cached for too long, and empty queues of attempts.
     pub(crate) fn sweep(&self) {
         self.cache.sweep();
-        self.turns.sweep();
+        self.attempt_queues.sweep();
     }
 
     /// Drops the secrets of an attempt that is over.

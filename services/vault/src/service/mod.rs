@@ -2,6 +2,7 @@
 //! it does from its own applied state, whichever vault leads.
 
 mod acknowledgement;
+pub(crate) mod attempt_queue;
 mod attestation;
 mod boot;
 mod cache;
@@ -14,7 +15,6 @@ mod permit;
 mod person;
 mod refresher;
 mod root;
-pub(crate) mod turns;
 
 pub use documents::{DocumentsError, Installed};
 pub use error::RegionError;
@@ -43,10 +43,10 @@ use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Node, Phase, Replica};
 pub use crate::root::Custody;
+use attempt_queue::AttemptQueues;
 use boot::Boot;
 use cache::Cache;
 use refresher::Refresher;
-use turns::Turns;
 
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ pub struct Vault {
     tokens: RwLock<Option<Arc<Verifier>>>,
     refresher: Refresher,
     cache: Cache,
-    turns: Turns,
+    attempt_queues: AttemptQueues,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     metrics: Metrics,
     observer: Arc<dyn Observer>,
@@ -150,7 +150,7 @@ impl Vault {
             tokens: RwLock::new(None),
             refresher: Refresher::default(),
             cache: Cache::default(),
-            turns: Turns::default(),
+            attempt_queues: AttemptQueues::default(),
             capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
             observer: parts.observer,
@@ -228,9 +228,9 @@ impl Vault {
         &self.role
     }
 
-    /// The turns of attempts.
-    pub(crate) const fn turns(&self) -> &Turns {
-        &self.turns
+    /// The queues of attempts.
+    pub(crate) const fn attempt_queues(&self) -> &AttemptQueues {
+        &self.attempt_queues
     }
 
     pub(crate) const fn metrics(&self) -> &Metrics {

@@ -27,7 +27,7 @@ use super::{LIFE, Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::server_keys::server_keys;
-use crate::service::{REGIONS, RegionError, turns};
+use crate::service::{REGIONS, RegionError, attempt_queue};
 
 /// If a region has not evaluated after this time, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
@@ -43,15 +43,16 @@ impl Session {
             Hash::try_from(&b.cancel[..]),
         );
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
-        // A repetition of the open attempt needs no turn: it is that attempt.
+        // A repetition of the open attempt does not wait in the queue: it is that attempt.
         if !self.is_open(&attempt)? {
-            let lasts = turns::place(self.round_trip);
-            self.vault.turns().take(id, attempt, lasts).await.map_err(|turns::Busy| ProposeError::Busy)?;
+            let lease = attempt_queue::lease(self.round_trip);
+            let acquired = self.vault.attempt_queues().acquire(id, attempt, lease).await;
+            acquired.map_err(|attempt_queue::Busy| ProposeError::Busy)?;
         }
         let answer = self.charge(b.may_be_last, attempt, blinded, cancel, deadline).await;
         // Without an answer from the majority the attempt may have begun.
         if !matches!(answer, Err(ProposeError::Unavailable(_))) && !self.is_open(&attempt)? {
-            self.vault.turns().leave(&id, &attempt);
+            self.vault.attempt_queues().release(&id, &attempt);
         }
         answer
     }
@@ -68,7 +69,7 @@ impl Session {
         cancel: Hash,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
-        // The token may have come close to its end while the attempt waited for its turn. An attempt that is already charged goes on with it as long as it is
+        // The token may have come close to its end while the attempt waited in the queue. An attempt that is already charged goes on with it as long as it is
         // valid: a person without another token would lose the try otherwise.
         let life = if self.is_open(&attempt)? { 0 } else { LIFE };
         if let Some(answer) = self.token_ends(life)? {
@@ -271,7 +272,7 @@ impl Session {
         let committed = self.propose(Command::GiveUp(command), deadline).await?;
         self.vault.forget(&id, &attempt);
         if !matches!(committed.outcome, Outcome::Refused(_)) {
-            self.vault.turns().leave(&id, &attempt);
+            self.vault.attempt_queues().release(&id, &attempt);
         }
         self.done(ReceiptKind::GivenUp, &attempt.0, &committed)
     }
@@ -293,7 +294,7 @@ impl Session {
             return Ok(refused(why));
         }
         self.vault.forget(&id, &attempt);
-        self.vault.turns().leave(&id, &attempt);
+        self.vault.attempt_queues().release(&id, &attempt);
         self.finished(&attempt, &key, &committed)
     }
 
