@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
@@ -39,6 +39,7 @@ pub(super) struct Connection {
     queue: Queue,
     greeted: AtomicBool,
     retired: CancellationToken,
+    replaced: CancellationToken,
     ended: AtomicBool,
 }
 
@@ -71,7 +72,12 @@ impl Connection {
         self.greeted.load(Ordering::Acquire)
     }
 
-    /// Lets the connection end once its streams have.
+    /// Another connection takes new streams from now on.
+    pub(super) fn replace(&self) {
+        self.replaced.cancel();
+    }
+
+    /// Lets the connection end once another has replaced it and its streams have ended.
     pub(super) fn retire(&self) {
         self.retired.cancel();
     }
@@ -134,6 +140,8 @@ impl Connection {
         let retiring = async {
             self.retired.cancelled().await;
             let until = Instant::now() + GRACE;
+            // A client that comes while the next connection is being made needs this one, also if it has no streams.
+            let _ = timeout_at(until, self.replaced.cancelled()).await;
             let mut tick = interval(PING);
             while !self.streams.lock().is_empty() && Instant::now() < until {
                 tick.tick().await;

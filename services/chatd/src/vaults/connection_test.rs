@@ -17,6 +17,7 @@ async fn s34_a_retired_connection_ends_with_its_last_stream() {
     let (tx, mut stream) = mpsc::channel(1);
     connection.insert(1, tx);
     connection.retire();
+    connection.replace();
     let answers = async {
         // The vault answers pings and sends data to the stream.
         let mut incoming = frames::reader::<_, o::Frame>(read, MAX_FRAME);
@@ -48,6 +49,7 @@ async fn s34_a_stream_does_not_keep_a_retired_connection() {
     let (tx, mut stream) = mpsc::channel(1);
     connection.insert(1, tx);
     connection.retire();
+    connection.replace();
     let alive = async {
         loop {
             says(&mut vault, Body::Pong(o::Pong { id: 1 })).await;
@@ -64,4 +66,31 @@ async fn s34_a_stream_does_not_keep_a_retired_connection() {
     connection.end();
     assert_eq!(stream.recv().await, None);
     assert!(!connection.send(None, o::Frame::default(), None), "nothing is queued for an ended connection");
+}
+
+/// A link that carries no stream is renewed too. Until another connection has taken its place, new streams need the old one.
+#[tokio::test(start_paused = true)]
+async fn a_retired_connection_without_streams_serves_until_it_is_replaced() {
+    let (near, mut vault) = duplex(1 << 20);
+    let connection = Connection::default();
+    connection.retire();
+    let alive = async {
+        for _ in 0..20 {
+            says(&mut vault, Body::Pong(o::Pong { id: 1 })).await;
+            tokio::time::sleep(PING).await; // of the test's paused clock: no time passes
+        }
+        let (tx, _stream) = mpsc::channel(1);
+        connection.insert(1, tx);
+        assert!(connection.send(None, o::Frame::default(), None), "it takes a stream");
+        assert!(connection.remove(1));
+        connection.replace();
+        std::future::pending::<()>().await;
+    };
+    let begun = Instant::now();
+    let why = tokio::select! {
+        why = connection.serve(near, |_| {}, "a") => why,
+        () = alive => "",
+    };
+    assert_eq!(why, "renewed");
+    assert!(begun.elapsed() >= PING * 20 && begun.elapsed() < GRACE, "{:?}", begun.elapsed());
 }

@@ -205,7 +205,11 @@ impl Link {
             let greeted = |hello: &o::Hello| {
                 routing.lock().hello(&link.region, hello);
                 if !connection.is_retired() {
-                    *link.current.lock() = Some(connection.clone());
+                    let before = link.current.lock().replace(connection.clone());
+                    // Each Hello comes here, also a later one of the same connection.
+                    if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &connection)) {
+                        before.replace();
+                    }
                 }
             };
             let why = connection.serve(stream, greeted, &link.region).await;
