@@ -1,7 +1,8 @@
 //! `GET /v1/relay`: one WebSocket of one account with a few streams. Each stream is relayed to the vault that leads the account's shard.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -30,6 +31,10 @@ const OUT: usize = 128;
 const IN: usize = 64;
 /// A client must take a frame within this time.
 const WRITE: Duration = Duration::from_secs(10);
+/// Most regions that a client may avoid. A fleet has at most 7.
+const MAX_AVOIDED: usize = 8;
+/// Most bytes of a region's name.
+const MAX_NAME: usize = 64;
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
 /// Pause between two vaults that are tried for one stream. An election is probably running.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
@@ -58,7 +63,12 @@ enum End {
     Rate,
     /// A frame that can't be decoded, is unknown, or is not allowed here.
     Protocol,
+    /// The access token has ended. Otherwise a thief of one token could keep its connection for ever.
+    Expired,
 }
+
+/// The close code for a token that has ended, of the range for applications (RFC 6455, section 7.4.2). The client connects again with a fresh token.
+const TOKEN_EXPIRED: u16 = 4401;
 
 impl End {
     /// The reason in the resets of the client's open streams.
@@ -69,13 +79,27 @@ impl End {
             Self::Idle => Some(Reason::Idle),
             Self::Rate => Some(Reason::Overloaded),
             Self::Protocol => Some(Reason::Protocol),
+            Self::Expired => Some(Reason::Expired),
+        }
+    }
+
+    /// The close code, and the reason for people.
+    const fn close(self) -> (u16, &'static str) {
+        match self {
+            Self::Gone => (close_code::NORMAL, ""),
+            Self::Draining => (close_code::AWAY, "ChatD is being restarted: connect again"),
+            Self::Slow => (close_code::POLICY, "this client does not read its frames"),
+            Self::Idle => (close_code::POLICY, "the connection was idle for too long"),
+            Self::Rate => (close_code::POLICY, "too many frames or bytes: send more slowly"),
+            Self::Protocol => (close_code::PROTOCOL, "a frame that does not belong here"),
+            Self::Expired => (TOKEN_EXPIRED, "the access token has expired: connect again with a fresh one"),
         }
     }
 
     /// The label under which the failure is counted.
     const fn counted(self) -> Option<&'static str> {
         match self {
-            Self::Gone | Self::Draining => None,
+            Self::Gone | Self::Draining | Self::Expired => None,
             Self::Slow => Some("slow_client"),
             Self::Idle => Some("idle"),
             Self::Rate => Some("rate"),
@@ -114,18 +138,21 @@ impl Drop for Counted {
     }
 }
 
-/// Serves one client until it disconnects, is too slow, too fast or idle, or until ChatD drains.
-pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) {
+/// Serves one client until it disconnects, is too slow, too fast or idle, until ChatD drains, or until its access token has ended after `lasts`.
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route, lasts: Duration) {
     shared.metrics.connections.inc();
     let _counted = Counted(shared.metrics.connections.clone());
     let (sink, mut source) = socket.split();
     let (queue, waiting) = mpsc::channel::<o::Frame>(OUT);
     let out = Out { queue, slow: CancellationToken::new() };
-    let mut writer = shared.writers.spawn(write(sink, waiting, out.slow.clone()));
+    let ended = Arc::new(OnceLock::new());
+    let mut writer = shared.writers.spawn(write(sink, waiting, out.slow.clone(), ended.clone()));
     let mut streams: HashMap<u64, mpsc::Sender<Charged>> = HashMap::new();
     let idle = Duration::from_secs(shared.limits.idle_seconds);
+    let mut expired = pin!(sleep(lasts));
     let end = loop {
         let message = tokio::select! {
+            () = &mut expired => break End::Expired,
             () = shared.drain.cancelled() => break End::Draining,
             () = out.slow.cancelled() => break End::Slow,
             m = timeout(idle, source.next()) => m,
@@ -159,6 +186,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, route: Route) 
             out.send(*id, Body::Reset(o::Reset { reason: reason.into() }));
         }
     }
+    let _ = ended.set(end);
     // A stream ends when its sender is dropped. The writer ends with the last stream.
     drop((streams, out));
     if matches!(end, End::Slow | End::Gone) || timeout(WRITE, &mut writer).await.is_err() {
@@ -171,6 +199,7 @@ async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut waiting: mpsc::Receiver<o::Frame>,
     slow: CancellationToken,
+    ended: Arc<OnceLock<End>>,
 ) {
     while let Some(f) = waiting.recv().await {
         let sent = timeout(WRITE, sink.send(Message::Binary(f.encode_to_vec().into()))).await;
@@ -179,7 +208,8 @@ async fn write(
             return;
         }
     }
-    let bye = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+    let (code, reason) = ended.get().map_or((close_code::NORMAL, ""), |end| end.close());
+    let bye = CloseFrame { code, reason: reason.into() };
     let _ = timeout(WRITE, sink.send(Message::Close(Some(bye)))).await;
 }
 
@@ -194,7 +224,8 @@ fn client_frame(
     let id = f.stream;
     match f.body {
         // Stream 0 is the link itself.
-        Some(Body::Open(_)) if id != 0 => {
+        Some(Body::Open(open)) if id != 0 => {
+            let avoided = avoided(&open).ok_or(End::Protocol)?;
             streams.retain(|_, tx| !tx.is_closed());
             if streams.contains_key(&id) {
                 return Err(End::Protocol);
@@ -206,7 +237,7 @@ fn client_frame(
             let (tx, rx) = mpsc::channel(IN);
             streams.insert(id, tx);
             // The route comes from the token, never from the client's message.
-            shared.streams.spawn(relay(id, rx, out.clone(), shared.clone(), route));
+            shared.streams.spawn(relay(id, rx, out.clone(), shared.clone(), route, avoided));
         }
         // Without a stream it was reset meanwhile.
         Some(Body::Data(data)) => {
@@ -227,9 +258,17 @@ fn client_frame(
 }
 
 /// Runs one stream: carries out the decisions of the state machine.
-async fn relay(id: u64, mut client: mpsc::Receiver<Charged>, out: Out, shared: Arc<Shared>, route: Route) {
+async fn relay(
+    id: u64,
+    mut client: mpsc::Receiver<Charged>,
+    out: Out,
+    shared: Arc<Shared>,
+    route: Route,
+    avoided: Vec<String>,
+) {
     let mut state = Stream::default();
-    let mut tries = Tries { number: 0, tried: Vec::new(), hint: None, waits: WAITS.build() };
+    let mut tries = Tries { number: 0, avoided, tried: Vec::new(), hint: None, waits: WAITS.build() };
+    let mut named = false;
     let mut vault = tries.open(&shared, &route, &[]).await;
     shared.metrics.relays.inc();
     loop {
@@ -269,6 +308,10 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Charged>, out: Out, shared: A
                 }
             }
             Action::ToClient(data) => {
+                if let Some(vault) = vault.as_ref().filter(|_| !std::mem::replace(&mut named, true)) {
+                    let region = vault.region().to_owned();
+                    out.send(id, Body::Relayed(o::Relayed { region }));
+                }
                 out.send(id, Body::Data(data));
             }
             Action::Elsewhere(kept) => vault = tries.open(&shared, &route, &kept).await,
@@ -291,9 +334,17 @@ async fn relay(id: u64, mut client: mpsc::Receiver<Charged>, out: Out, shared: A
     }
 }
 
+/// The regions that a client wants to avoid. None if it names more than a fleet has, or no names.
+fn avoided(open: &o::Open) -> Option<Vec<String>> {
+    let names = open.not.iter().all(|region| (1..=MAX_NAME).contains(&region.len()));
+    (names && open.not.len() <= MAX_AVOIDED).then(|| open.not.clone())
+}
+
 /// The vaults that are tried for one stream.
 struct Tries {
     number: u32,
+    /// Regions that the client wants to avoid. It found their vaults' keys wrong, so it would end a stream to them.
+    avoided: Vec<String>,
     /// Regions of the vaults tried in this round.
     tried: Vec<String>,
     /// The leader that the last vault named. Only this stream follows it.
@@ -309,7 +360,8 @@ impl Tries {
             sleep(self.waits.next().unwrap_or(LONGEST_WAIT)).await;
         }
         self.number += 1;
-        let candidates = shared.vaults.candidates(route);
+        let mut candidates = shared.vaults.candidates(route);
+        candidates.retain(|link| self.avoided.iter().all(|region| region != link.region()));
         let untried = |link: &&Arc<Link>| !self.tried.iter().any(|region| region == link.region());
         let named = candidates.iter().find(|link| self.hint.as_deref() == Some(link.region()));
         let next = named.filter(untried).or_else(|| candidates.iter().find(untried)).cloned();
@@ -319,7 +371,24 @@ impl Tries {
         })?;
         self.tried.push(link.region().to_owned());
         self.hint = None;
-        let stream = link.open(Body::Open(o::Open { route: route.0.to_vec().into() }))?;
+        let stream =
+            link.open(Body::Open(o::Open { route: route.0.to_vec().into(), ..Default::default() }))?;
         kept.iter().all(|data| stream.send(Body::Data(data.clone()))).then_some(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_avoids_at_most_as_many_regions_as_a_fleet_has() {
+        let open = |not: Vec<String>| avoided(&o::Open { not, ..Default::default() });
+        assert_eq!(open(vec![]), Some(vec![]));
+        let all: Vec<String> = (0..8).map(|n| format!("region-{n}")).collect();
+        assert_eq!(open(all.clone()), Some(all.clone()));
+        assert_eq!(open([all, vec!["one-more".into()]].concat()), None);
+        assert_eq!(open(vec![String::new()]), None);
+        assert_eq!(open(vec!["x".repeat(65)]), None);
     }
 }

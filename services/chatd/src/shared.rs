@@ -49,6 +49,8 @@ pub struct Shared {
     rates: Mutex<Buckets<Route>>,
     accounts: Mutex<Counts<Route>>,
     address_rates: Mutex<Buckets<IpAddr>>,
+    /// For the fleet's documents behind a proxy.
+    document_rates: Mutex<Buckets<IpAddr>>,
     addresses: Mutex<Counts<IpAddr>>,
     room: Arc<Semaphore>,
     /// WebSocket connections. axum starts their tasks.
@@ -88,6 +90,7 @@ impl Shared {
             rates: Mutex::new(Buckets::new(rate, REMEMBERED)),
             accounts: Mutex::new(Counts::new(limits.connections_per_account)),
             address_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
+            document_rates: Mutex::new(Buckets::new(address, REMEMBERED)),
             addresses: Mutex::new(Counts::new(limits.connections_per_address)),
             room: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
             websockets: tasks.group("WebSockets"),
@@ -110,6 +113,11 @@ impl Shared {
     /// True if the address may make ChatD do one more piece of work before the account is known: a handshake or a signature check.
     pub(crate) fn may_call(&self, address: IpAddr) -> bool {
         self.address_rates.lock().take(neighbourhood(address), self.now())
+    }
+
+    /// True if a client behind a trusted proxy may have the fleet's documents once more.
+    pub(crate) fn may_fetch(&self, address: IpAddr) -> bool {
+        self.document_rates.lock().take(neighbourhood(address), self.now())
     }
 
     /// Room for one more socket. None if ChatD is full.

@@ -154,6 +154,7 @@ fn words(reason: outer::reset::Reason) -> &'static str {
         Reason::Draining => "ChatD is being restarted",
         Reason::Overloaded => "too much is going on there",
         Reason::Idle => "the stream was idle for too long",
+        Reason::Expired => "the token for ChatD has expired",
         Reason::Protocol | Reason::Unspecified => "the stream was cut",
     }
 }

@@ -198,7 +198,13 @@ impl Raw {
     pub async fn next(&mut self) -> Option<o::Frame> {
         loop {
             match timeout(PATIENCE, self.socket.next()).await.expect("a frame or the end, in time") {
-                Some(Ok(Message::Binary(bytes))) => return Some(o::Frame::decode(bytes).expect("a frame")),
+                Some(Ok(Message::Binary(bytes))) => {
+                    let frame = o::Frame::decode(bytes).expect("a frame");
+                    // Comes before a stream's first data. No test here needs it.
+                    if !matches!(frame.body, Some(Body::Relayed(_))) {
+                        return Some(frame);
+                    }
+                }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
             }

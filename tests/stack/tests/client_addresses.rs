@@ -76,6 +76,13 @@ async fn s58_a_forwarded_address_is_believed_from_a_trusted_proxy_alone() {
     let chatd = Chatd::start(&fleet, "behind-a-proxy", |t| trusting(t, &["127.0.0.0/8"], false));
     emptied(&chatd.endpoint().forwarded_for("203.0.113.1")).await;
     assert!(has_budget(&chatd.endpoint().forwarded_for("203.0.113.2")).await, "another client of the proxy");
+    // The fleet's documents have a budget of their own, also by the forwarded address: the proxy's connections are not counted.
+    let greedy = chatd.endpoint().forwarded_for("203.0.113.3");
+    let documents = greedy.flood("/v1/fleet", 90).await.expect("a connection");
+    assert!(documents.contains(&200) && documents.contains(&429), "{documents:?}");
+    let other = chatd.endpoint().forwarded_for("203.0.113.4");
+    assert_eq!(other.flood("/v1/fleet", 1).await, Some(vec![200]), "another client of the proxy");
+    assert!(has_budget(&greedy).await, "documents take nothing from what the address needs to connect");
     // The proxy appended the last address. The client invented the ones before.
     assert!(!has_budget(&chatd.endpoint().forwarded_for("203.0.113.2, 203.0.113.1")).await);
 }

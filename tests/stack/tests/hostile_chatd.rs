@@ -182,7 +182,7 @@ async fn play(fleet: &Fleet, region: &str, data: &[Bytes]) -> Vec<Bytes> {
     let connector = tokio_rustls::TlsConnector::from(tls);
     let mut link = connector.connect(ServerName::try_from("vault").unwrap(), tcp).await.unwrap();
     let mut words = BytesMut::new();
-    let open = Body::Open(o::Open { route: route(ISSUER, "alice").0.to_vec().into() });
+    let open = Body::Open(o::Open { route: route(ISSUER, "alice").0.to_vec().into(), ..Default::default() });
     for body in [open].into_iter().chain(data.iter().cloned().map(Body::Data)) {
         frames::put(&mut words, &o::Frame { stream: 5, body: Some(body) }).unwrap();
     }

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use bkv_stack_tests::chatd::{Chatd, section};
-use bkv_stack_tests::issuer::{CHATD, VAULT};
-use bkv_stack_tests::raw::{Answer, Endpoint, Inner, Raw};
+use bkv_stack_tests::issuer::{CHATD, VAULT, now};
+use bkv_stack_tests::raw::{Answer, Endpoint, Inner, PATIENCE, Raw};
 use bkv_stack_tests::{Fleet, RIGHT, wait};
+use bkv_tokens::dev::DevClaims;
 use bkv_wire::proto::inner::reply::Result as Outcome;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::reset::Reason;
 use bkv_wire::proto::outer::{self as o};
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -182,6 +183,27 @@ async fn limits_hold_and_come_back() {
     let mut silent = chatd.endpoint().relay(&token("alice")).await.unwrap();
     silent.send(1, Body::Open(o::Open::default())).await;
     assert_eq!(reset(silent.next().await), Some(Reason::Idle), "two seconds without a frame");
+}
+
+/// The token is verified when the WebSocket begins. Without an end at `exp` a thief of one token could keep its connection for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn s17_a_websocket_ends_with_its_token() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let (endpoint, issuer) = (fleet.endpoint(), fleet.issuer());
+    let ends = now() + 4;
+    let claims = DevClaims { subject: "alice", audience: CHATD, now: now(), lifetime: 4, enrolment: None };
+    let mut raw = endpoint.relay(&issuer.0.sign(&claims)).await.unwrap();
+    let mut lasting = endpoint.relay(&issuer.good("bob", CHATD)).await.unwrap();
+    raw.send(1, Body::Open(o::Open::default())).await;
+    assert!(raw.alive().await);
+    assert_eq!(reset(raw.next().await), Some(Reason::Expired));
+    let close = timeout(PATIENCE, raw.socket.next()).await.unwrap();
+    let Some(Ok(Message::Close(Some(why)))) = close else { panic!("{close:?}") };
+    assert_eq!(u16::from(why.code), 4401);
+    assert!(why.reason.contains("fresh"), "{}", why.reason);
+    assert!(now() >= ends);
+    assert!(lasting.alive().await, "another token has not ended");
+    assert!(endpoint.relay(&issuer.good("alice", CHATD)).await.unwrap().alive().await, "a fresh token");
 }
 
 /// Sends this many pings at once: frames that trickle in on a slow machine would stay below the limit.

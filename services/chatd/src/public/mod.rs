@@ -36,8 +36,18 @@ const MAX_FRAME: usize = 64 << 10;
 /// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_secs(1);
 
-/// The route of the token's account. It follows from the token alone, never from what the client claims.
-async fn route(shared: &Shared, headers: &HeaderMap) -> Result<Route, Response> {
+/// How long a WebSocket lasts whose token had ended and was accepted for the clocks' sake.
+const LATE: u64 = 60;
+
+/// Who asks, by the token alone, never by what the client claims.
+struct Caller {
+    /// The route of the account.
+    route: Route,
+    /// How long the token still lasts.
+    lasts: Duration,
+}
+
+async fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Response> {
     let answer = |challenge: &'static str| {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], "token refused\n").into_response()
     };
@@ -49,7 +59,11 @@ async fn route(shared: &Shared, headers: &HeaderMap) -> Result<Route, Response> 
         .ok_or_else(refused)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     match shared.tokens.verify_or_refresh(token, now, KEYS).await {
-        Ok(c) => Ok(statement::route(&c.subject.issuer, &c.subject.subject)),
+        Ok(c) => {
+            let route = statement::route(&c.subject.issuer, &c.subject.subject);
+            let left = c.expires.saturating_sub(now);
+            Ok(Caller { route, lasts: Duration::from_secs(if left == 0 { LATE } else { left }) })
+        }
         Err(e) => {
             tracing::debug!(reason = e.reason(), "token refused");
             // The verifier checks the signature first: only a holder of a genuine token learns that it has expired (RFC 6750, section 3.1).
@@ -77,8 +91,8 @@ async fn relay_route(
     if !shared.may_call(address) {
         return busy(TOO_MANY);
     }
-    let route = match route(&shared, &headers).await {
-        Ok(route) => route,
+    let Caller { route, lasts } = match caller(&shared, &headers).await {
+        Ok(caller) => caller,
         Err(refused) => return refused,
     };
     if !shared.may_send(&route) {
@@ -98,7 +112,7 @@ async fn relay_route(
     // axum starts the task. `running` counts it in the group until the task has ended or the upgrade has failed.
     let running = shared.websockets.token();
     upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        relay::serve(socket, shared, route).await;
+        relay::serve(socket, shared, route, lasts).await;
         drop((connection, at_address, entered, running));
     })
 }
@@ -110,13 +124,18 @@ struct Wish {
     not: String,
 }
 
-/// The fleet's documents. They come from memory and cost less than a refusal, so a request draws on no budget. Otherwise a flood of them would keep others
-/// at the same address from connecting. Each connection gets only [`connection::ANSWERS`] of them.
+/// The fleet's documents. They come from memory and cost less than a refusal, so a request does not draw on the budget for connecting. Otherwise a flood of
+/// them would keep others at the same address from that. Each connection gets only [`connection::ANSWERS`] of them. A trusted proxy's connections are not counted,
+/// so there a request draws on a budget of its own at the forwarded address.
 async fn fleet_route(
     State(shared): State<Arc<Shared>>,
+    Extension(connection): Extension<Arc<Connection>>,
     Query(wish): Query<Wish>,
     headers: HeaderMap,
 ) -> Response {
+    if !connection.is_counted() && !shared.may_fetch(shared.proxies.client(connection.sender, &headers)) {
+        return busy(TOO_MANY);
+    }
     let not: Vec<&str> = wish.not.split(',').collect();
     let Some(bundle) = shared.bundles.get(&not).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "no vault has given the fleet's documents yet\n")
@@ -138,9 +157,9 @@ async fn account_route(
     if !shared.may_call(shared.proxies.client(connection.sender, &headers)) {
         return busy(TOO_MANY);
     }
-    match route(&shared, &headers).await {
-        Ok(route) if !shared.may_send(&route) => busy(TOO_MANY),
-        Ok(route) => Json(shared.metadata.account(&route).await).into_response(),
+    match caller(&shared, &headers).await {
+        Ok(Caller { route, .. }) if !shared.may_send(&route) => busy(TOO_MANY),
+        Ok(Caller { route, .. }) => Json(shared.metadata.account(&route).await).into_response(),
         Err(refused) => refused,
     }
 }
