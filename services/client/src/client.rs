@@ -118,7 +118,7 @@ impl Client {
             .ok_or(Error::TokenRefused(Whose::Vault))?;
         let subject = claims.tag(&nonce);
         let token = token.as_str().to_owned();
-        let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest }))?;
+        let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest, all: attest }))?;
         let (first, left) = first.map(|p| (p.operation, p.left)).unzip();
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
         let answer = session.reply(&self.runtime, open, limit).await;
@@ -164,7 +164,7 @@ impl Client {
     /// Asks the vault at the other end again what the account is now.
     pub(crate) async fn attest(&self, session: &mut Session, entered: &Entered) -> Result<Survey, Fault> {
         let nonce: [u8; 32] = self.runtime.bytes();
-        let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into() }))?;
+        let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all: true }))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Attestations(all) = answer else { return Err(unexpected()) };
         let subject = entered.claims.tag(&nonce);

@@ -16,7 +16,7 @@ fn largest() -> Vec<Operation> {
     let share = p::SealedShare { slot: 255, enc: zeros(SHARE_KEY), ct: zeros(SHARE_TEXT) };
     let ack = p::Acknowledgement { slot: 255, certificate: zeros(CERTIFICATE), signature: zeros(64) };
     vec![
-        Operation::Open(p::Open { token: "t".repeat(TOKEN), nonce: zeros(32), attest: true }),
+        Operation::Open(p::Open { token: "t".repeat(TOKEN), nonce: zeros(32), attest: true, all: true }),
         Operation::RegisterStart(p::RegisterStart { request: zeros(REGISTRATION_REQUEST) }),
         Operation::Store(p::Store {
             request: zeros(REGISTRATION_REQUEST),
@@ -49,7 +49,7 @@ fn largest() -> Vec<Operation> {
         }),
         Operation::SetManifest(p::SetManifest { sequence: u64::MAX, hash: zeros(32), owner: Some(owner()) }),
         Operation::Delete(p::Delete { owner: Some(owner()) }),
-        Operation::Attest(p::Attest { nonce: zeros(32) }),
+        Operation::Attest(p::Attest { nonce: zeros(32), all: true }),
     ]
 }
 

@@ -75,7 +75,7 @@ impl RawClient {
         let stream = transport.open().await.map_err(|e| broken(&e))?;
         let channel = Channel::client(&settings).unwrap();
         let mut raw = Self { stream, channel, last: 0 };
-        let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false });
+        let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false, all: false });
         match raw.ask(open).await? {
             Answer::Opened(_) => Ok(raw),
             other => Err(Broken(format!("{other:?}"))),

@@ -34,6 +34,13 @@ const HEDGE: Duration = Duration::from_millis(60);
 /// How often a Begin is proposed because another attempt took the ordinal.
 const AGAIN: usize = 4;
 
+/// The ordinal of a Begin with this id: that of the open attempt, or the next.
+fn ordinal(account: Option<&Account>, attempt: &AttemptId) -> Ordinal {
+    let Some(account) = account else { return Ordinal(1) };
+    let open = account.pending.as_ref().filter(|p| p.attempt == *attempt);
+    open.map_or(Ordinal(account.ordinal.0.saturating_add(1)), |p| p.ordinal)
+}
+
 impl Session {
     pub(super) async fn begin(&mut self, b: &p::Begin, deadline: Instant) -> Result<Answer, ProposeError> {
         let (id, ..) = self.known()?;
@@ -81,7 +88,7 @@ impl Session {
             let mut command = Begin {
                 account: id,
                 generation: account.as_ref().map_or(Generation(0), |a| a.generation),
-                ordinal: Ordinal(account.as_ref().map_or(0, |a| a.ordinal.0).saturating_add(1)),
+                ordinal: ordinal(account.as_deref(), &attempt),
                 attempt,
                 blinded,
                 cancel,
@@ -218,6 +225,7 @@ impl Session {
             evaluations: good,
             missing,
             right: pending.right.0.to_vec().into(),
+            until_ms: account.pending.as_ref().filter(|p| p.last).map_or(0, |p| p.deadline.0),
         }))
     }
 

@@ -4,22 +4,44 @@ use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::peer;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::Session;
-use super::region::contribution;
+use super::region::{Contribution, contribution};
 use super::reply::no;
 use crate::peer::Body;
 use crate::replica::ProposeError;
 use crate::service::REGIONS;
 
+/// Whose attestations a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Regions {
+    /// The leader's own.
+    Leader,
+    /// Those of the first t regions that sign the same. A region that hangs delays nobody.
+    Threshold,
+    /// Those of every region that answers in time.
+    All,
+}
+
+impl Regions {
+    pub(super) const fn new(others: bool, all: bool) -> Self {
+        match (others, all) {
+            (false, _) => Self::Leader,
+            (true, false) => Self::Threshold,
+            (true, true) => Self::All,
+        }
+    }
+}
+
 impl Session {
-    /// The leader's attestation, and with `all` that of every region that answers in time.
+    /// The attestations of these regions.
     pub(super) async fn attest(
         &self,
         nonce: &[u8],
-        all: bool,
+        regions: Regions,
         deadline: Instant,
     ) -> Result<Result<p::Attestations, Answer>, ProposeError> {
         let Ok(nonce) = <[u8; 32]>::try_from(nonce) else {
@@ -27,13 +49,17 @@ impl Session {
         };
         let (id, replica, fleet) = self.known()?;
         let (person, shown) = self.person()?;
-        if all {
+        if regions != Regions::Leader {
             // An attestation must show the newest state: a leader that was deposed without noticing finds out here.
             replica.confirm_leadership(deadline).await?;
         }
         let own_slot = self.vault.slot().map_or(0, |s| s.0);
         let mut answers = vec![self.vault.attest(&replica, person, nonce).map_err(|e| e.missing(own_slot))];
-        if all {
+        if regions != Regions::Leader {
+            let threshold = usize::from(fleet.documents.admission.threshold);
+            let enough = |answers: &[Contribution<p::Attestation>]| {
+                regions == Regions::Threshold && agree(answers, threshold)
+            };
             let body = peer::Attest {
                 shard: u32::from(replica.shard().0),
                 account: id.0.to_vec().into(),
@@ -44,7 +70,8 @@ impl Session {
             let me = self.vault.node().node();
             let until = deadline.min(Instant::now() + REGIONS / 2);
             let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
-            let asked = others.map(|m| {
+            let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
+            asked.extend(others.map(|m| {
                 let call = self.vault.node().peers().call(m.node, Body::Attest(body.clone()), until);
                 async move {
                     contribution(m.slot.0, call.await, |body| match body {
@@ -52,8 +79,12 @@ impl Session {
                         _ => None,
                     })
                 }
-            });
-            answers.extend(join_all(asked).await);
+            }));
+            while !enough(&answers)
+                && let Some(answer) = asked.next().await
+            {
+                answers.push(answer);
+            }
         }
         let (mut regions, mut missing) = (Vec::new(), Vec::new());
         for answer in answers {
@@ -63,5 +94,46 @@ impl Session {
             }
         }
         Ok(Ok(p::Attestations { regions, missing }))
+    }
+}
+
+/// True if `threshold` regions attest the same. The leader does not check signatures: the client does, and asks for the other regions if one does not hold.
+fn agree(answers: &[Contribution<p::Attestation>], threshold: usize) -> bool {
+    let states: Vec<_> = answers.iter().flatten().map(state).collect();
+    states.iter().any(|a| states.iter().filter(|b| *b == a).count() >= threshold)
+}
+
+/// What regions must agree on: everything except slot, log index, clock and signature.
+fn state(a: &p::Attestation) -> p::Attestation {
+    p::Attestation {
+        slot: 0,
+        index: 0,
+        time_ms: 0,
+        certificate: bytes::Bytes::new(),
+        signature: bytes::Bytes::new(),
+        ..a.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::unnecessary_wraps)] // a list of contributions also holds missing regions
+    fn says(slot: u32, ordinal: u64) -> Contribution<p::Attestation> {
+        let own = bytes::Bytes::from(vec![0xff; 4]);
+        let (certificate, signature) = (own.clone(), own);
+        let (index, time_ms) = (u64::from(slot), u64::from(slot));
+        Ok(p::Attestation { slot, ordinal, index, time_ms, certificate, signature, ..Default::default() })
+    }
+
+    #[test]
+    fn t_equal_states_are_enough_and_t_answers_are_not() {
+        let away = || Err(p::MissingRegion::default());
+        assert!(!agree(&[says(1, 4), away()], 2));
+        assert!(!agree(&[says(1, 4), says(2, 3)], 2), "a region that lags or lies");
+        assert!(agree(&[says(1, 4), says(2, 3), says(3, 4)], 2));
+        assert!(!agree(&[says(1, 4), says(2, 4)], 3));
+        assert!(agree(&[says(1, 4)], 1));
     }
 }

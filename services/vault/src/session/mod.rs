@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::replica::{Committed, ProposeError, Replica};
 use crate::service::{Person, Shown, Vault};
+use attestation::Regions;
 use reply::{no, refused};
 
 /// How long one request may take, all regions included.
@@ -203,7 +204,7 @@ impl Session {
             Operation::Open(o) => self.open(o, deadline).await,
             _ if self.known.is_none() => Ok(reply::token_refused()),
             Operation::Attest(a) => self
-                .attest(&a.nonce, true, deadline)
+                .attest(&a.nonce, Regions::new(true, a.all), deadline)
                 .await
                 .map(|r| r.map_or_else(|a| a, Answer::Attestations)),
             Operation::RegisterStart(r) => self.register_start(&r),
@@ -250,7 +251,7 @@ impl Session {
         };
         let id = person.account(&fleet);
         self.known = Some(Known { person, shown: Shown { token, nonce }, id, replica });
-        let attestations = match self.attest(&o.nonce, o.attest, deadline).await? {
+        let attestations = match self.attest(&o.nonce, Regions::new(o.attest, o.all), deadline).await? {
             Ok(a) => a,
             Err(answer) => return Ok(answer),
         };

@@ -1,12 +1,16 @@
-//! A region that was away for longer than the log is kept.
+//! A region that was away for longer than the log is kept, and a region that hangs.
 
 use std::path::PathBuf;
 
 use bkv_client::{RecoverOptions, RegisterOptions};
 use bkv_core::account::State;
 use bkv_simulation::network::Rule;
+use bkv_simulation::raw_client::RawClient;
 use bkv_simulation::{Options, RIGHT, Simulation, eventually};
 use bkv_vault::replica::Phase;
+use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::reply::Result as Answer;
+use bkv_wire::proto::inner::request::Operation;
 
 const ANNA: &str = "anna";
 const BERT: &str = "bert";
@@ -39,6 +43,28 @@ pub(crate) async fn s48_a_region_that_was_away_catches_up_from_one_other_alone(d
     let got = sim.client(BERT).recover(NEW, RecoverOptions::default()).await;
     assert!(got.unwrap().key == bert);
     assert_ne!(NEW, RIGHT);
+
+    sim.hub.heal();
+    sim.settle().await;
+    sim.down().await;
+}
+
+/// S55: a client that asks whether its success counts gets the answer from the first t regions. It does not wait for one that hangs, unless it asks for all.
+pub(crate) async fn s55_a_region_that_hangs_delays_no_attestation(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    sim.register(ANNA).await;
+    let leader = sim.leader().await;
+    let hung = (leader + 1) % 3;
+    sim.hub.around(hung, Rule::Hold);
+    let transport = sim.transport(ANNA);
+    let mut raw = RawClient::open(&sim, ANNA, &transport).await.unwrap();
+    for (all, not_waited_for) in [(false, 0), (true, 1)] {
+        let attest = Operation::Attest(p::Attest { nonce: vec![5; 32].into(), all });
+        let Answer::Attestations(answers) = raw.ask(attest).await.unwrap() else { panic!("no attestations") };
+        assert_eq!((answers.regions.len(), answers.missing.len()), (2, not_waited_for), "all: {all}");
+    }
+    let recovered = sim.client(ANNA).recover(RIGHT, RecoverOptions::default()).await.unwrap();
+    assert!(recovered.uncounted.is_none());
 
     sim.hub.heal();
     sim.settle().await;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     }
     let cases = cases![
         token::simulate;
+        absence::s55_a_region_that_hangs_delays_no_attestation,
         absence::s48_a_region_that_was_away_catches_up_from_one_other_alone,
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
         budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,

@@ -124,6 +124,7 @@ impl State {
                 evaluations: if silent { vec![] } else { [vec![evaluation], twice].concat() },
                 missing: vec![],
                 right: told.right.0.to_vec().into(),
+                until_ms: 0,
             }));
         }
         answers
