@@ -21,7 +21,7 @@ pub(crate) struct Cli {
     /// Print one JSON object instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print only errors and results.
+    /// Print only results, warnings and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// The command.
@@ -144,6 +144,10 @@ pub(crate) struct Recover {
     /// Use the last try without asking. If the password is wrong, the key is destroyed.
     #[arg(long)]
     pub yes: bool,
+    /// Rename a broken `last-try.json` in the device's state and go on without it. A last try that is open on this device then ends the key at its deadline,
+    /// unless another device that has the key sets a new password before.
+    #[arg(long)]
+    pub set_aside_last_try: bool,
 }
 
 #[derive(Debug, Args)]

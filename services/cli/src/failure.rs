@@ -22,7 +22,9 @@ impl From<Error> for Failure {
             Error::NoKey => Exit::NoKey,
             Error::Wait { .. } | Error::LastTryDeclined | Error::Superseded => Exit::Wait,
             Error::LastTryOpen { .. } | Error::LastTryOtherPassword => Exit::LastTry,
-            Error::VaultUnreachable(_) | Error::ChatdUnreachable(_) => Exit::Unavailable,
+            Error::VaultUnreachable(_) | Error::RegionsDisagree(_) | Error::ChatdUnreachable(_) => {
+                Exit::Unavailable
+            }
             Error::TokenRefused(_) | Error::TokenExpired => Exit::TokenRefused,
             Error::FleetNotTrusted(_) => Exit::FleetNotTrusted,
             Error::RegionAnsweredWrongly(_) => Exit::RegionWrong,

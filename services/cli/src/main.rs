@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     let out = Output { json: cli.json, quiet: cli.quiet };
     if let Err(e) = hardened {
-        out.note(&format!(
+        out.warning(&format!(
             "Core dumps can't be turned off here ({e}): a crash could leave a password on the disk."
         ));
     }

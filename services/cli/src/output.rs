@@ -22,6 +22,12 @@ impl Output {
         }
     }
 
+    /// Something that the user or the operator must act on, or a protection that is missing. `--quiet` does not drop it.
+    #[allow(clippy::unused_self)] // callers say it of their output, as they say a note
+    pub(crate) fn warning(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
     /// The result: text for people, the same facts for programs.
     pub(crate) fn result(self, text: &str, facts: Map<String, Value>) {
         let mut out = std::io::stdout().lock();

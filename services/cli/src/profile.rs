@@ -62,10 +62,11 @@ fn tokens(path: &Path) -> Outcome<Tokens> {
     if fine { Ok(tokens) } else { Err(no_tokens(path)) }
 }
 
-/// The vault token in the file of tokens. When the vaults want a fresh one, another program may have renewed the file.
+/// One of the two tokens in the file of tokens. When a fresh one is wanted, another program may have renewed the file.
 struct TokenFile {
     path: PathBuf,
     first: Zeroizing<String>,
+    which: fn(Tokens) -> String,
 }
 
 #[async_trait]
@@ -73,7 +74,7 @@ impl bkv_client::Tokens for TokenFile {
     async fn token(&self, refused: Option<&str>) -> Result<Zeroizing<String>, bkv_client::Error> {
         let Some(refused) = refused else { return Ok(self.first.clone()) };
         // If the file can't be read there is no newer token. The error then names the refused token.
-        Ok(Zeroizing::new(tokens(&self.path).map_or_else(|_| refused.to_owned(), |t| t.vault)))
+        Ok(Zeroizing::new(tokens(&self.path).map_or_else(|_| refused.to_owned(), self.which)))
     }
 }
 
@@ -101,8 +102,11 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
     // Report a broken memory file now, before an attempt begins.
     memory.load().map_err(bkv_client::Error::from)?;
     let fleet = Arc::new(Fleet::new(root, memory));
-    let chatd = Zeroizing::new(tokens.chatd);
-    let transport = WebSocketTransport::new(&profile.chatd, &trust, &chatd)
+    let file = |first: String, which| {
+        Arc::new(TokenFile { path: online.token.clone(), first: Zeroizing::new(first), which })
+    };
+    let chatd = file(tokens.chatd, |t| t.chatd);
+    let transport = WebSocketTransport::with_tokens(&profile.chatd, &trust, chatd)
         .map_err(|e| config(&online.fleet, format!("chatd: {e}")).remedy(HOLDS))?;
     let runtime = Runtime {
         transport: Arc::new(transport),
@@ -110,6 +114,6 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
         random: Arc::new(OsRandom),
     };
     let timing = Timing { deadline: Duration::from_secs(online.timeout), ..Timing::default() };
-    let source = TokenFile { path: online.token.clone(), first: Zeroizing::new(tokens.vault) };
-    Ok((Client::with_tokens(fleet, runtime.clone(), Arc::new(source)).with_timing(timing), runtime))
+    let source = file(tokens.vault, |t| t.vault);
+    Ok((Client::with_tokens(fleet, runtime.clone(), source).with_timing(timing), runtime))
 }

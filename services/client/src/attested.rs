@@ -8,6 +8,7 @@ use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::missing_region::Reason;
 
 use crate::error::{Error, WrongAnswer};
+use crate::fault::printable;
 use crate::trusted::{CheckError, Trusted, VaultClock};
 
 /// One region's attestation.
@@ -50,13 +51,26 @@ pub struct Status {
     pub development: bool,
 }
 
+/// Whose attestations the leader shall send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Regions {
+    /// Its own.
+    Leader,
+    /// Those of the first t regions that sign the same. A region that hangs delays nobody.
+    Threshold,
+    /// Those of every region that answers within a second.
+    All,
+}
+
 /// Answers that passed every check, and those that failed one.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) good: Vec<Attested>,
     pub(crate) wrong: Vec<WrongAnswer>,
-    /// Regions that refuse the token, as the leader claims.
-    pub(crate) refuse_token: usize,
+    /// Regions that did not attest, as the leader claims.
+    missing: Vec<p::MissingRegion>,
+    /// How many regions answered or failed to, as the leader claims.
+    heard: usize,
 }
 
 impl Survey {
@@ -69,8 +83,9 @@ impl Survey {
         subject: &Hash,
         all: &p::Attestations,
     ) -> Result<Self, Error> {
-        let refuse_token = all.missing.iter().filter(|m| m.reason() == Reason::Token).count();
-        let mut survey = Self { refuse_token, ..Self::default() };
+        let missing: Vec<_> = all.missing.iter().take(usize::from(u8::MAX)).cloned().collect();
+        let heard = all.regions.len().saturating_add(missing.len());
+        let mut survey = Self { missing, heard, ..Self::default() };
         for a in all.regions.iter().take(usize::from(u8::MAX)) {
             match verify(trusted, clock, account, nonce, subject, a) {
                 Ok(good) if survey.good.iter().all(|g| g.slot != good.slot) => survey.good.push(good),
@@ -80,6 +95,43 @@ impl Survey {
             }
         }
         Ok(survey)
+    }
+
+    /// How many regions refuse the token, as the leader claims.
+    pub(crate) fn refuse_token(&self) -> usize {
+        self.missing.iter().filter(|m| m.reason() == Reason::Token).count()
+    }
+
+    /// What each region of the list answered, for people. `tell` selects among those that signed a state.
+    pub(crate) fn describe(&self, trusted: &Trusted, tell: impl Fn(&Attested) -> bool) -> String {
+        let answer = |slot: Slot| {
+            if let Some(a) = self.good.iter().find(|a| a.slot == slot) {
+                return tell(a).then(|| {
+                    format!(
+                        "signs {}, generation {}, attempt {}",
+                        a.state.name(),
+                        a.generation.0,
+                        a.ordinal.0
+                    )
+                });
+            }
+            if let Some(wrong) = self.wrong.iter().find(|w| w.slot == slot) {
+                return Some(format!("answered wrongly: {}", wrong.what));
+            }
+            Some(match self.missing.iter().find(|m| m.slot == u32::from(slot.0)) {
+                Some(m) => format!("has not signed: {}", printable(&m.detail)),
+                None if self.heard < trusted.admission().members.len() => "was not waited for".into(),
+                None => "has not answered".into(),
+            })
+        };
+        let members = trusted.admission().members.iter();
+        let told = members.filter_map(|m| Some(format!("region {} {}", m.region, answer(m.slot)?)));
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// True if t regions sign the same, or if no further region can answer.
+    pub(crate) fn suffices(&self, trusted: &Trusted) -> bool {
+        self.heard >= trusted.admission().members.len() || self.agreed(trusted.threshold(), whole).is_some()
     }
 
     /// The smallest of the t latest clocks. At least one of t regions is honest, so no liar moves it into the future. The regions behind it are left

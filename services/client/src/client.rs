@@ -1,6 +1,7 @@
 //! The client of one account: opens sessions and repeats until the deadline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bkv_core::document::Admission;
 use bkv_core::id::{AccountId, Hash, Slot, Time};
@@ -10,7 +11,7 @@ use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use zeroize::Zeroizing;
 
-use crate::attested::{Status, Survey, whole};
+use crate::attested::{Regions, Status, Survey, whole};
 use crate::error::{Distrust, Error, Whose};
 use crate::fault::{Cause, Fault, unexpected};
 use crate::fleet::Fleet;
@@ -68,6 +69,18 @@ impl Client {
         self
     }
 
+    /// A client whose next operation has this time, and is sent at least once. It shares everything else.
+    pub(crate) fn limited(&self, limit: Duration) -> Self {
+        let least = Duration::from_secs(1);
+        let timing = Timing {
+            deadline: limit,
+            reply: self.timing.reply.min(limit.max(least)),
+            followers: self.timing.followers.min(limit),
+            ..self.timing.clone()
+        };
+        self.clone().with_timing(timing)
+    }
+
     /// Closes the connection to ChatD and awaits the tasks of the transport, for all clones of this client. Dropping the last clone ends the same
     /// tasks without waiting for them.
     pub async fn close(&self) {
@@ -84,9 +97,16 @@ impl Client {
         self.retry().run(|| self.fleet.trusted(&self.runtime)).await
     }
 
-    /// What at least t regions sign of the account, over a fresh nonce.
+    /// What at least t regions sign of the account, over a fresh nonce. Waits a second for regions that do not answer, and names them.
     pub async fn status(&self) -> Result<Status, Error> {
-        self.retry().run(|| self.status_once()).await
+        self.retry().run(|| self.status_once(Regions::All)).await
+    }
+
+    /// The same from the first t regions that agree. Names no other region.
+    pub async fn quick_status(&self) -> Result<Status, Error> {
+        let mut status = self.retry().run(|| self.status_once(Regions::Threshold)).await?;
+        status.silent.clear();
+        Ok(status)
     }
 
     /// Repetitions of one operation, from now on.
@@ -94,8 +114,8 @@ impl Client {
         Retry::new(&self.runtime, &self.timing, &self.token)
     }
 
-    async fn status_once(&self) -> Result<Status, Fault> {
-        let (_, entered) = self.enter(true, None).await?;
+    async fn status_once(&self, regions: Regions) -> Result<Status, Fault> {
+        let (_, entered) = self.enter(regions, None).await?;
         let agreed = entered.agreed(whole)?.clone();
         let offset = entered.clock.offset_ms();
         let mut status = Status::new(&entered.trusted, entered.survey, &agreed, offset);
@@ -106,19 +126,26 @@ impl Client {
     /// A fresh channel with `Open` answered.
     pub(crate) async fn enter(
         &self,
-        attest: bool,
+        regions: Regions,
         first: Option<Pipelined<'_>>,
     ) -> Result<(Session, Entered), Fault> {
         let trusted = self.fleet.trusted(&self.runtime).await?;
         let limit = self.timing.reply;
-        let mut session = Session::connect(&self.runtime, &trusted, limit).await?;
+        let mut session =
+            Session::connect(&self.runtime, &trusted, self.fleet.avoided(&self.runtime), limit).await?;
         let nonce: [u8; 32] = self.runtime.bytes();
         let token = self.token.get().await?;
         let claims = Claims::of(&token, trusted.policy().enrolment_claim.as_deref())
             .ok_or(Error::TokenRefused(Whose::Vault))?;
         let subject = claims.tag(&nonce);
         let token = token.as_str().to_owned();
-        let open = session.ask(Operation::Open(p::Open { token, nonce: nonce.to_vec().into(), attest, all: attest }))?;
+        let open = p::Open {
+            token,
+            nonce: nonce.to_vec().into(),
+            attest: regions != Regions::Leader,
+            all: regions == Regions::All,
+        };
+        let open = session.ask(Operation::Open(open))?;
         let (first, left) = first.map(|p| (p.operation, p.left)).unzip();
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
         let answer = session.reply(&self.runtime, open, limit).await;
@@ -128,7 +155,7 @@ impl Client {
         }
         let answer = match answer {
             Err(Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted))) => {
-                return Err(self.maybe_newer(&trusted).await);
+                return Err(self.maybe_newer(&trusted, session.region()).await);
             }
             other => other?.0,
         };
@@ -145,30 +172,54 @@ impl Client {
         let account = AccountId::try_from(&opened.account[..]).map_err(|_| unexpected())?;
         let attestations = opened.attestations.unwrap_or_default();
         let survey = Survey::of(&trusted, clock, &account, &nonce, &subject, &attestations)?;
-        Ok((session, Entered { trusted, account, claims, subject, clock, survey, pipelined }))
+        let mut entered = Entered { trusted, account, claims, subject, clock, survey, pipelined };
+        if regions == Regions::Threshold && !entered.survey.suffices(&entered.trusted) {
+            entered.survey = self.attest(&mut session, &entered, Regions::All).await?;
+        }
+        Ok((session, entered))
     }
 
     /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the vault is not
     /// trusted (S06).
-    async fn maybe_newer(&self, known: &Trusted) -> Fault {
+    async fn maybe_newer(&self, known: &Trusted, region: Option<&str>) -> Fault {
         match self.fleet.fetch(&self.runtime).await {
             Ok(newer) if newer.admission().number > known.admission().number => {
                 Fault::Repeat(Cause::NewerBundle)
             }
-            // Another vault may answer next time: one that lies must not end the operation (S49).
-            Ok(_) => Fault::Repeat(Cause::NotAdmitted),
+            // One vault that lies must not end the operation (S49): the next stream goes to another region. Without a region's name only chance leads there.
+            Ok(_) => Fault::Repeat(match region {
+                Some(region) if self.fleet.avoid(region, known.admission().members.len(), &self.runtime) => {
+                    Cause::Elsewhere(region.to_owned())
+                }
+                _ => Cause::NotAdmitted,
+            }),
             Err(fault) => fault,
         }
     }
 
     /// Asks the vault at the other end again what the account is now.
-    pub(crate) async fn attest(&self, session: &mut Session, entered: &Entered) -> Result<Survey, Fault> {
-        let nonce: [u8; 32] = self.runtime.bytes();
-        let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all: true }))?;
-        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
-        let Answer::Attestations(all) = answer else { return Err(unexpected()) };
-        let subject = entered.claims.tag(&nonce);
-        Ok(Survey::of(&entered.trusted, entered.clock, &entered.account, &nonce, &subject, &all)?)
+    ///
+    /// The answer of the first t regions may contain that of a liar, whose signature does not hold. Then all regions are asked.
+    pub(crate) async fn attest(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        regions: Regions,
+    ) -> Result<Survey, Fault> {
+        let mut all = regions == Regions::All;
+        loop {
+            let nonce: [u8; 32] = self.runtime.bytes();
+            let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all }))?;
+            let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+            let Answer::Attestations(answers) = answer else { return Err(unexpected()) };
+            let subject = entered.claims.tag(&nonce);
+            let (trusted, account) = (&entered.trusted, &entered.account);
+            let survey = Survey::of(trusted, entered.clock, account, &nonce, &subject, &answers)?;
+            if all || survey.suffices(trusted) {
+                return Ok(survey);
+            }
+            all = true;
+        }
     }
 }
 
@@ -176,13 +227,29 @@ impl Entered {
     /// What at least t regions sign alike. If too few remain because regions answered wrongly, the error names them. Otherwise the fault is worth
     /// repeating.
     pub(crate) fn agreed<K: PartialEq>(&self, same: impl Fn(&Attested) -> K) -> Result<&Attested, Fault> {
+        self.agreed_in(&self.survey, same)
+    }
+
+    /// The same for the answers to a later question.
+    pub(crate) fn agreed_in<'s, K: PartialEq>(
+        &self,
+        survey: &'s Survey,
+        same: impl Fn(&Attested) -> K,
+    ) -> Result<&'s Attested, Fault> {
         let t = self.trusted.threshold();
-        self.survey.agreed(t, same).ok_or_else(|| match self.survey.wrong.first() {
+        survey.agreed(t, same).ok_or_else(|| match survey.wrong.first() {
             Some(wrong) => wrong.clone().into(),
-            None if self.survey.good.len() + self.survey.refuse_token >= t => {
-                Fault::Repeat(Cause::FreshToken)
+            None if survey.good.len() + survey.refuse_token() >= t => Fault::Repeat(Cause::FreshToken),
+            None if survey.good.len() < t => {
+                let answers = survey.describe(&self.trusted, |_| true);
+                Fault::Repeat(Cause::Vault(format!("too few regions answer: {answers}")))
             }
-            None => Fault::Repeat(Cause::Vault("too few regions agree on the account".into())),
+            None => {
+                let answers = survey.describe(&self.trusted, |_| true);
+                Fault::Repeat(Cause::Disagree(format!(
+                    "too few regions agree on the account's state: {answers}"
+                )))
+            }
         })
     }
 

@@ -138,6 +138,9 @@ pub enum Error {
     /// No answer from a majority of the vaults in time.
     #[error("the vault can't be reached: {0}")]
     VaultUnreachable(String),
+    /// Enough regions answered, and too few of them sign what is asked for. The text has each region's answer.
+    #[error("{0}")]
+    RegionsDisagree(String),
     /// No answer from ChatD in time.
     #[error("ChatD can't be reached: {0}")]
     ChatdUnreachable(String),
@@ -205,6 +208,7 @@ impl Error {
         let unsaid = matches!(
             self,
             Self::VaultUnreachable(_)
+                | Self::RegionsDisagree(_)
                 | Self::ChatdUnreachable(_)
                 | Self::RegionAnsweredWrongly(_)
                 | Self::FleetNotTrusted(_)
@@ -279,6 +283,9 @@ impl Error {
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",
             Self::OlderManifest => "Look for the newer backup, or make a new one.",
             Self::VaultUnreachable(_) => "Try again later. No try was spent.",
+            Self::RegionsDisagree(_) => {
+                "Look at `bkv status`: a change that was sent may still take effect. Then repeat the command. If a region stays behind, tell the fleet's operator which one."
+            }
             Self::ChatdUnreachable(_) => {
                 "Check the network and the address in the fleet's profile, then try again. No try was spent."
             }

@@ -24,6 +24,8 @@ pub(crate) enum Cause {
     Chatd(String),
     Vault(String),
     Wrong(WrongAnswer),
+    /// Enough regions answer, and too few of them sign what is asked for.
+    Disagree(String),
     /// Another device has used a try since this one asked how many are left. Ask again, and then the user.
     LastTry,
     /// The client has a newer bundle now.
@@ -34,6 +36,8 @@ pub(crate) enum Cause {
     FreshToken,
     /// A vault whose key is not on the newest admission list.
     NotAdmitted,
+    /// The same, in this region. The next stream goes to another one.
+    Elsewhere(String),
 }
 
 impl From<Error> for Fault {
@@ -110,6 +114,6 @@ pub(crate) fn unexpected() -> Fault {
 }
 
 /// Removes control characters, and all text after 200 characters. The vault's text is shown in a terminal, which control characters could manipulate.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -21,12 +21,28 @@ pub struct Fleet {
     memory: Box<dyn Memory>,
     current: Mutex<Option<Arc<Trusted>>>,
     wrong: Mutex<Vec<WrongAnswer>>,
+    avoided: Mutex<Vec<Avoided>>,
 }
+
+/// A region whose vault showed a key that is not on the admission list, as ChatD names it.
+struct Avoided {
+    region: String,
+    until: Time,
+}
+
+/// How long streams go to other regions, in milliseconds. Then the region may have been mended.
+const AVOID: u64 = 60_000;
 
 impl Fleet {
     /// `root` comes from a trusted source out of band. `memory` keeps the newest document numbers seen.
     pub fn new(root: Root, memory: impl Memory + 'static) -> Self {
-        Self { root, memory: Box::new(memory), current: Mutex::new(None), wrong: Mutex::default() }
+        Self {
+            root,
+            memory: Box::new(memory),
+            current: Mutex::new(None),
+            wrong: Mutex::default(),
+            avoided: Mutex::default(),
+        }
     }
 
     /// The pinned root.
@@ -87,7 +103,8 @@ impl Fleet {
                 Err(Error::FleetNotTrusted(why)) => why,
                 Err(e) => return Err(e.into()),
             };
-            let next = region(&bundle).filter(|region| wrong.iter().all(|w| w.region != *region));
+            let given = outer::Bundle::decode(&bundle[..]).ok().and_then(|bundle| name(bundle.region));
+            let next = given.filter(|region| wrong.iter().all(|w| w.region != *region));
             let distrust = match next.clone() {
                 Some(region) => Distrust::Region { region, why: Box::new(why.clone()) },
                 None => why.clone(),
@@ -100,18 +117,50 @@ impl Fleet {
         }
     }
 
-    /// The regions whose documents did not hold when they were last fetched, as ChatD names them. Those of another region did.
+    /// The regions whose documents did not hold when they were last fetched, and those whose vault showed another key than the admitted one, as ChatD
+    /// names them. Others served in their place.
     pub fn wrong(&self) -> Vec<WrongAnswer> {
-        self.wrong.lock().clone()
+        let mut wrong = self.wrong.lock().clone();
+        wrong.extend(self.strangers());
+        wrong
+    }
+
+    /// The regions whose vault showed another key than the admitted one.
+    pub(crate) fn strangers(&self) -> Vec<WrongAnswer> {
+        let strange = |a: &Avoided| WrongAnswer {
+            slot: Slot(0),
+            region: a.region.clone(),
+            what: Distrust::NotAdmitted.to_string(),
+        };
+        self.avoided.lock().iter().map(strange).collect()
+    }
+
+    /// The regions to which no stream shall go now.
+    pub(crate) fn avoided(&self, runtime: &Runtime) -> Vec<String> {
+        let now = runtime.clock.now();
+        let mut avoided = self.avoided.lock();
+        avoided.retain(|a| a.until > now);
+        avoided.iter().map(|a| a.region.clone()).collect()
+    }
+
+    /// Avoids a region for a while. False if it is avoided already, so that a ChatD that names regions at will does not make the client ask without end, or if
+    /// all `members` are.
+    pub(crate) fn avoid(&self, region: &str, members: usize, runtime: &Runtime) -> bool {
+        let mut avoided = self.avoided.lock();
+        if avoided.len() >= members.min(MOST_REGIONS) || avoided.iter().any(|a| a.region == region) {
+            return false;
+        }
+        let until = runtime.clock.now().plus(AVOID);
+        avoided.push(Avoided { region: region.to_owned(), until });
+        true
     }
 }
 
 /// Most regions that one fetch asks for their documents. A fleet has at most 7.
 const MOST_REGIONS: usize = 8;
 
-/// The region that gave a bundle, as ChatD reports it. Only a region's name: the text goes into a path.
-fn region(bundle: &[u8]) -> Option<String> {
-    let region = outer::Bundle::decode(bundle).ok()?.region;
+/// A region that ChatD names. Only a name of a region: the text goes into a path.
+pub(crate) fn name(region: String) -> Option<String> {
     let name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     ((1..=64).contains(&region.len()) && region.bytes().all(name)).then_some(region)
 }

@@ -8,6 +8,7 @@ use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation as Request;
 use bkv_wire::proto::inner::{self as p};
 
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Fault, unexpected};
@@ -54,7 +55,7 @@ impl Client {
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
     pub async fn account(&self) -> Result<(AccountId, Lineage), Error> {
         let entered = self.retry().run(|| async {
-            let (_, entered) = self.enter(true, None).await?;
+            let (_, entered) = self.enter(Regions::Threshold, None).await?;
             // From one region a rooted leader could name an account of its own, and the device would bind its key and backups to it.
             entered.agreed(|a| a.account)?;
             Ok(entered)
@@ -88,7 +89,9 @@ impl Client {
         message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
         signed: &mut Option<Signed>,
     ) -> Result<(Receipt, Vec<String>), Fault> {
-        let (mut session, entered) = self.enter(signed.is_none(), None).await?;
+        // All clocks: of the first t regions a single liar's could be the smallest, and the signature would have expired at once.
+        let regions = if signed.is_none() { Regions::All } else { Regions::Leader };
+        let (mut session, entered) = self.enter(regions, None).await?;
         let (generation, signature) = if let Some(signed) = signed {
             (signed.generation, signed.signature.clone())
         } else {

@@ -17,7 +17,7 @@ use crate::token::HeldToken;
 const MAX_BUNDLES: u8 = 3;
 /// How often the client gets a fresh token in one operation.
 const MAX_TOKENS: u8 = 3;
-/// After this many vaults without an admitted key the fleet is not trusted. One may be a single lying region.
+/// After this many vaults without an admitted key, whose regions ChatD does not name, the fleet is not trusted. One may be a single lying region.
 const MAX_STRANGERS: u8 = 4;
 
 /// Back-off with jitter until a deadline.
@@ -46,7 +46,7 @@ impl DeadlinePause {
         answer
     }
 
-    fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
@@ -87,6 +87,11 @@ impl<'a> Retry<'a> {
             tokens: 0,
             strangers: 0,
         }
+    }
+
+    /// When the repetitions end, by the runtime's clock, if the user takes no time to answer.
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Lets the deadline wait for the user.
@@ -134,6 +139,9 @@ impl<'a> Retry<'a> {
                 return Ok(());
             }
         }
+        if matches!(cause, Cause::Elsewhere(_)) && self.runtime.clock.elapsed() < self.deadline {
+            return Ok(());
+        }
         if matches!(cause, Cause::TokenRefused) {
             return Err(Error::TokenRefused(Whose::Vault));
         }
@@ -146,9 +154,13 @@ impl<'a> Retry<'a> {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),
                 Cause::Vault(why) => Error::VaultUnreachable(why),
+                Cause::Disagree(why) => Error::RegionsDisagree(why),
                 Cause::Wrong(w) => Error::RegionAnsweredWrongly(w),
                 Cause::TokenRefused | Cause::FreshToken => Error::TokenRefused(Whose::Vault),
                 Cause::NotAdmitted => Distrust::NotAdmitted.into(),
+                Cause::Elsewhere(region) => {
+                    Distrust::Region { region, why: Box::new(Distrust::NotAdmitted) }.into()
+                }
                 Cause::LastTry => Error::LastTryDeclined,
                 Cause::NewerBundle => Error::VaultUnreachable("the fleet's documents keep changing".into()),
             });

@@ -26,22 +26,27 @@ pub(crate) struct Session {
     channel: Channel,
     last_id: u64,
     waiting: VecDeque<p::Reply>,
+    /// The region whose vault answers, as ChatD reports it.
+    region: Option<String>,
 }
 
 impl Session {
-    /// Opens a stream and begins the handshake. Requests may be queued at once: they leave with the client's last handshake message.
+    /// Opens a stream to a vault of a region that is not in `avoided`, and begins the handshake. Requests may be queued at once: they leave with the client's last handshake message.
     pub(crate) async fn connect(
         runtime: &Runtime,
         trusted: &Trusted,
+        avoided: Vec<String>,
         limit: Duration,
     ) -> Result<Self, Fault> {
         let channel = Channel::client(&trusted.settings).map_err(channel_fault)?;
         let Some(stream) = within(&*runtime.clock, limit, runtime.transport.open()).await else {
             return Err(Fault::Repeat(Cause::Chatd("no connection in time".into())));
         };
-        let mut session = Self { stream: stream?, channel, last_id: 0, waiting: VecDeque::new() };
-        // `Open` is empty: ChatD takes the account's route from its own token.
-        session.stream.send(frame(Body::Open(outer::Open::default()))).await?;
+        let mut session =
+            Self { stream: stream?, channel, last_id: 0, waiting: VecDeque::new(), region: None };
+        // Without a route: ChatD takes the account's from its own token.
+        let open = outer::Open { not: avoided, ..Default::default() };
+        session.stream.send(frame(Body::Open(open))).await?;
         Ok(session)
     }
 
@@ -102,6 +107,7 @@ impl Session {
                     fed.map_err(channel_fault)?;
                     self.take_in(id)?;
                 }
+                Some(Body::Relayed(relayed)) => self.region = crate::fleet::name(relayed.region),
                 Some(Body::Reset(reset)) => {
                     return Err(Fault::Repeat(Cause::Vault(words(reset.reason()).into())));
                 }
@@ -136,6 +142,11 @@ impl Session {
     /// Keying material that only this channel's two ends know.
     pub(crate) fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], Fault> {
         self.channel.exporter(label, context).map_err(channel_fault)
+    }
+
+    /// The region of the vault at the other end, as ChatD reports it. Enough to ask another region, and no proof.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// The identity of the vault at the other end.

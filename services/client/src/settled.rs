@@ -7,10 +7,11 @@ use bkv_core::account::{Manifest, State};
 use bkv_core::id::{Generation, Hash, Ordinal, Slot};
 use bkv_core::statement::Attested;
 
-use crate::attested::Survey;
+use crate::attested::{Regions, Survey};
 use crate::client::{Client, Entered};
 use crate::fault::{Cause, Fault};
 use crate::session::Session;
+use crate::trusted::Trusted;
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -59,6 +60,16 @@ pub(crate) enum Wait {
     All,
 }
 
+/// The fault if too few regions sign the goal. Regions that answered otherwise are not out of reach, so the text says what they signed.
+fn unsettled(survey: &Survey, trusted: &Trusted, goal: Goal) -> Fault {
+    let answers = survey.describe(trusted, |a| !goal.is_reached(a));
+    Fault::Repeat(if survey.good.len() < trusted.threshold() {
+        Cause::Vault(format!("too few regions answer whether the change is done: {answers}"))
+    } else {
+        Cause::Disagree(format!("too few regions sign that the change is done: {answers}"))
+    })
+}
+
 impl Client {
     /// Asks the regions, each time over a fresh nonce, until enough have signed the goal. Returns the names of those that have not.
     pub(crate) async fn settled(
@@ -70,12 +81,19 @@ impl Client {
     ) -> Result<Vec<String>, Fault> {
         let members = &entered.trusted.admission().members;
         let t = entered.trusted.threshold();
-        let enough = if wait == Wait::All { members.len() } else { t };
+        let (enough, regions) = match wait {
+            Wait::Threshold => (t, Regions::Threshold),
+            Wait::All => (members.len(), Regions::All),
+        };
         let until = self.runtime.clock.elapsed().saturating_add(self.timing.followers);
         let mut signed: BTreeSet<Slot> = BTreeSet::new();
+        let mut newest = Survey::default();
         loop {
-            match self.attest(session, entered).await {
-                Ok(survey) => signed.extend(goal.signers(&survey)),
+            match self.attest(session, entered, regions).await {
+                Ok(survey) => {
+                    signed.extend(goal.signers(&survey));
+                    newest = survey;
+                }
                 Err(_) if signed.len() >= t => break,
                 Err(fault) => return Err(fault),
             }
@@ -84,8 +102,15 @@ impl Client {
             }
             self.runtime.clock.sleep(PAUSE).await;
         }
+        if signed.len() < t
+            && let Ok(survey) = self.attest(session, entered, Regions::All).await
+        {
+            // The last question, so that the error has the answer of every region.
+            signed.extend(goal.signers(&survey));
+            newest = survey;
+        }
         if signed.len() < t {
-            return Err(Fault::Repeat(Cause::Vault("fewer than t regions sign that it is done".into())));
+            return Err(unsettled(&newest, &entered.trusted, goal));
         }
         Ok(members.iter().filter(|m| !signed.contains(&m.slot)).map(|m| m.region.clone()).collect())
     }

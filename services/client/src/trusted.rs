@@ -153,6 +153,11 @@ impl VaultClock {
         self.vault.0.abs_diff(self.now.0) > Self::TOLERANCE_MS
     }
 
+    /// A time of the vault's clock, by this device's.
+    pub(crate) fn here(self, vault: Time) -> Time {
+        Time(vault.0.saturating_add_signed(self.offset_ms().saturating_neg()))
+    }
+
     pub(crate) fn offset_ms(self) -> i64 {
         i64::try_from(i128::from(self.vault.0) - i128::from(self.now.0)).unwrap_or(i64::MAX)
     }

@@ -448,6 +448,21 @@ fn output_is_for_programs_or_for_people() {
     assert_eq!(run(&["key", "show", "--plain", "--state", &at("b")]).out, plain.out);
 }
 
+/// Until a region has followed, an attacker with root there can still use the deleted key. `--quiet` must not hide that.
+#[test]
+fn s55_quiet_still_names_a_region_that_has_not_followed() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let hung = fleet.regions().pop().unwrap();
+    fleet.region("pause", &hung);
+    let mut command = program("bkv");
+    command.args(alice.args(&["--quiet", "delete", "--yes"], "home"));
+    let end = Program::start(command).end(PATIENCE);
+    fleet.region("resume", &hung);
+    end.expect(0, &["Deleted"]);
+    assert!(end.err.contains(&format!("Region {hung} has not signed this change")), "{}", end.err);
+}
+
 #[test]
 fn bad_options_for_a_local_fleet_are_named() {
     let dir = tempfile::tempdir().unwrap();

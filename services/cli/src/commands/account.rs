@@ -3,8 +3,8 @@
 use bkv_client::State;
 use serde_json::{Value, json};
 
-use super::fetch::{ask_password, destroyed, options, series};
-use super::ownership;
+use super::fetch::{ask_password, failed, options, series};
+use super::{last_try, ownership};
 use crate::args::{Delete, Online, PasswordCommand};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -88,10 +88,16 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
 }
 
 pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
-    let PasswordCommand::Change { online, password: old, new_password_file, new_password_fd } = a;
+    let PasswordCommand::Change { online, .. } = &a;
     let device = DeviceState::open_for_writing(&online.device)?;
+    last_try::open(&device)?;
+    change(out, a, &device).await.map_err(|failure| last_try::remind(failure, &device))
+}
+
+async fn change(out: Output, a: PasswordCommand, device: &DeviceState) -> Outcome {
+    let PasswordCommand::Change { online, password: old, new_password_file, new_password_fd } = a;
     let known = device.load()?;
-    let (client, runtime) = profile::client(&online, &device)?;
+    let (client, runtime) = profile::client(&online, device)?;
     if let Some(kept) = known.as_ref().filter(|k| k.mode == Mode::Password) {
         ownership::same_account(&client, kept, Exit::OtherAccount).await?;
     }
@@ -103,7 +109,7 @@ pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
     )?;
     let keep = device.last_try();
     let changed = client.change_password(&old, &new, &[], options(false, &keep)).await;
-    let done = changed.map_err(|e| destroyed(e, &keep))?;
+    let done = changed.map_err(failed)?;
     not_followed(out, &done.not_followed);
     let lineage = client.trusted().await?.admission().lineage.0;
     if known.is_none() {
@@ -152,7 +158,7 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
 /// Names the regions where what was replaced or deleted can still be used.
 pub(crate) fn not_followed(out: Output, regions: &[String]) {
     for region in regions {
-        out.note(&format!(
+        out.warning(&format!(
             "Region {region} has not signed this change. Until it has, an attacker with root there can still use its part of the old registration."
         ));
     }

@@ -124,7 +124,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         // The backup is complete even if no vault can record it now.
         match name_it(a.online, &device, &kept.key()?, &report.header).await {
             Ok(()) => named = true,
-            Err(e) => out.note(&format!(
+            Err(e) => out.warning(&format!(
                 "The backup is whole, but the vault does not know of it yet ({}). The next one will tell it.",
                 e.message
             )),

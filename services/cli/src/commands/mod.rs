@@ -9,6 +9,7 @@ mod fetch;
 mod inspect;
 mod interrupt;
 mod key;
+mod last_try;
 mod ownership;
 mod recover;
 mod register;

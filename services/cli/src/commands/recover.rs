@@ -1,7 +1,7 @@
 //! `bkv recover`.
 
 use super::fetch::{ask_password, fetch};
-use super::ownership;
+use super::{last_try, ownership};
 use crate::args::Recover;
 use crate::device::DeviceState;
 use crate::exit::{Exit, Outcome};
@@ -10,14 +10,22 @@ use crate::profile;
 
 pub(crate) async fn recover(out: Output, a: Recover) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
+    if a.set_aside_last_try {
+        last_try::set_aside(out, &device)?;
+    }
+    last_try::open(&device)?;
+    run(out, a, &device).await.map_err(|failure| last_try::remind(failure, &device))
+}
+
+async fn run(out: Output, a: Recover, device: &DeviceState) -> Outcome {
     let known = device.load()?;
     ownership::not_digits(known.as_ref(), "recovering would write another key over it")?;
-    let (client, runtime) = profile::client(&a.online, &device)?;
+    let (client, runtime) = profile::client(&a.online, device)?;
     if let Some(kept) = &known {
         ownership::same_account(&client, kept, Exit::CantCreate).await?;
     }
     let password = ask_password(&a.password, "password", false)?;
-    let recovered = fetch(out, &client, &runtime, &device, known, &password, a.yes).await?;
+    let recovered = fetch(out, &client, &runtime, device, known, &password, a.yes).await?;
     let counted = recovered.uncounted.is_none();
     let text = if counted {
         "Recovered: the key is on this device, and all tries are back."

@@ -61,7 +61,7 @@ pub(crate) async fn register(out: Output, a: Register) -> Outcome {
     ownership::not_digits(known.as_ref(), "registering would send it to a vault")?;
     let (client, runtime) = profile::client(&a.online, &device)?;
     let lineage = client.trusted().await?.admission().lineage;
-    let status = client.status().await?;
+    let status = client.quick_status().await?;
     if let Some(kept) = &known {
         ownership::check(kept, &status.account, &lineage, Exit::CantCreate)?;
     }

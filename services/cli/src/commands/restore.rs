@@ -10,7 +10,7 @@ use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
 use super::fetch::{ask_password, fetch};
 use super::interrupt::cancellable;
-use super::ownership;
+use super::{last_try, ownership};
 use crate::args::{MaybeOnline, Online, Restore};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Outcome};
@@ -56,7 +56,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let sequence = report.header.manifest().sequence;
     if let Err(e) = remember(&device, Known { sequence, hash: *report.header.hash() }) {
         // The restore itself has succeeded.
-        out.note(&format!("This device could not remember which backup is the newest: {e}"));
+        out.warning(&format!("This device could not remember which backup is the newest: {e}"));
     }
     let text = format!(
         "{}, {} from {}",
@@ -108,13 +108,13 @@ async fn with_key(
         match ask_newest(&online, device, kept).await? {
             Ok(named) if named.is_some_and(|n| known.is_none_or(|k| n.sequence > k.sequence)) => must.known = named,
             Ok(_) => {}
-            Err(e) => out.note(&format!(
+            Err(e) => out.warning(&format!(
                 "The vault could not be asked which backup is the newest ({e}): only what this device has seen is known."
             )),
         }
     }
     if must.known.is_none() {
-        out.note("This device has not seen a backup yet: if an older one is served, nobody can notice.");
+        out.warning("This device has not seen a backup yet: if an older one is served, nobody can notice.");
     }
     if a.allow_older {
         must.known = None;
@@ -141,7 +141,7 @@ async fn ask_newest(
     kept: &Kept,
 ) -> Outcome<Result<Option<Known>, Error>> {
     let (client, _) = profile::client(online, device)?;
-    let status = match client.status().await {
+    let status = match client.quick_status().await {
         Ok(status) => status,
         Err(e) => return Ok(Err(e)),
     };
@@ -153,10 +153,15 @@ async fn ask_newest(
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
 async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
     let device = DeviceState::open_for_writing(&a.online.device)?;
+    last_try::open(&device)?;
+    recover_key(out, a, found, &device).await.map_err(|failure| last_try::remind(failure, &device))
+}
+
+async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceState) -> Outcome<Ready> {
     let online = online(a.online)?;
-    let (client, runtime) = profile::client(&online, &device)?;
+    let (client, runtime) = profile::client(&online, device)?;
     let lineage = client.trusted().await?.admission().lineage;
-    let status = client.status().await?;
+    let status = client.quick_status().await?;
     match status.state {
         State::None => return Err(Error::NoKey.into()),
         State::Deleted => return Err(Error::Deleted.into()),
@@ -167,7 +172,7 @@ async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready>
     let before = expect(&lineage, &status.account, known(status.manifest));
     before.check(&found.choose(&before, None)?.header)?;
     let password = ask_password(&a.password, "password", false)?;
-    let recovered = fetch(out, &client, &runtime, &device, None, &password, a.yes).await?;
+    let recovered = fetch(out, &client, &runtime, device, None, &password, a.yes).await?;
     let must = expect(&lineage, &recovered.account, known(recovered.manifest));
     let chosen = found.choose(&must, Some(&recovered.key))?;
     must.check(&chosen.header)?;

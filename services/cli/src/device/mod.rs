@@ -5,7 +5,7 @@ mod kept;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bkv_client::{Error, FileLastTry, FileMemory, Memory as _};
 use bkv_stream::Known;
@@ -72,6 +72,28 @@ impl DeviceState {
     /// Where a last try is kept while it is open.
     pub(crate) fn last_try(&self) -> FileLastTry {
         FileLastTry::new(self.0.join("last-try.json"))
+    }
+
+    /// The folder of the state.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Renames a broken file of the state. It overwrites no file that was set aside before.
+    pub(crate) fn set_aside(&self, file: &Path) -> Outcome<PathBuf> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let failed = |e: std::io::Error| unwritable(format!("can't rename {}: {e}", file.display()));
+        for n in 1..=ASIDE {
+            let aside = self.0.join(format!("{name}.broken-{n}"));
+            match fs::hard_link(file, &aside) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(failed(e)),
+            }
+            fs::remove_file(file).and_then(|()| fs::File::open(&self.0)?.sync_all()).map_err(failed)?;
+            return Ok(aside);
+        }
+        Err(unwritable(format!("{} holds too many broken files", self.0.display())))
     }
 
     fn memory_path(&self) -> PathBuf {

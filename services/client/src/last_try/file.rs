@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use bkv_core::id::{AccountId, AttemptId, Lineage};
+use bkv_core::id::{AccountId, AttemptId, Generation, Lineage, Ordinal, Time};
 use bkv_core::record::KsfParams;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -30,6 +30,9 @@ struct Stored {
     ksf_memory_kib: u32,
     ksf_passes: u32,
     ksf_lanes: u32,
+    generation: u64,
+    ordinal: u64,
+    until_ms: u64,
 }
 
 impl FileLastTry {
@@ -83,6 +86,9 @@ impl KeepLastTry for FileLastTry {
                 passes: stored.ksf_passes,
                 lanes: stored.ksf_lanes,
             },
+            generation: Generation(stored.generation),
+            ordinal: Ordinal(stored.ordinal),
+            until: Time(stored.until_ms),
         }))
     }
 
@@ -96,6 +102,9 @@ impl KeepLastTry for FileLastTry {
             ksf_memory_kib: open.ksf.memory_kib,
             ksf_passes: open.ksf.passes,
             ksf_lanes: open.ksf.lanes,
+            generation: open.generation.0,
+            ordinal: open.ordinal.0,
+            until_ms: open.until.0,
         };
         // Reserved once: a buffer that grows leaves copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MAX));
@@ -130,6 +139,9 @@ mod tests {
             cancel: [4; 32],
             secret: [5; 32],
             ksf: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
+            generation: Generation(6),
+            ordinal: Ordinal(7),
+            until: Time(8),
         }
     }
 

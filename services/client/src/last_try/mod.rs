@@ -5,8 +5,10 @@
 
 mod file;
 
-use bkv_core::id::{AccountId, AttemptId, Lineage};
+use bkv_core::account::State;
+use bkv_core::id::{AccountId, AttemptId, Generation, Lineage, Ordinal, Time};
 use bkv_core::record::KsfParams;
+use bkv_core::statement::Attested;
 use bkv_crypto::opaque::Stretch;
 use bkv_crypto::password::Prepared;
 use bkv_crypto::toprf::{self, Blinded};
@@ -40,12 +42,60 @@ pub struct OpenLastTry {
     pub(crate) secret: [u8; 32],
     #[zeroize(skip)]
     pub(crate) ksf: KsfParams,
+    /// The registration that the try is for.
+    #[zeroize(skip)]
+    pub(crate) generation: Generation,
+    /// The number of the try, as t regions signed it. With it this device recognises regions that lag behind, or lie, when it asks whether the try is over.
+    #[zeroize(skip)]
+    pub(crate) ordinal: Ordinal,
+    /// When the try ends at the latest, by this device's clock.
+    #[zeroize(skip)]
+    pub(crate) until: Time,
 }
 
 impl OpenLastTry {
-    pub(crate) fn new(runtime: &Runtime, lineage: Lineage, account: AccountId, ksf: KsfParams) -> Self {
-        let (attempt, cancel, secret) = (AttemptId(runtime.bytes()), runtime.bytes(), runtime.bytes());
-        Self { lineage, account, attempt, cancel, secret, ksf }
+    /// The try that would come after what t regions sign.
+    pub(crate) fn new(
+        runtime: &Runtime,
+        lineage: Lineage,
+        says: &Attested,
+        ksf: KsfParams,
+        last_try_ms: u64,
+    ) -> Self {
+        Self {
+            lineage,
+            account: says.account,
+            attempt: AttemptId(runtime.bytes()),
+            cancel: runtime.bytes(),
+            secret: runtime.bytes(),
+            ksf,
+            generation: says.generation,
+            ordinal: Ordinal(says.ordinal.0.saturating_add(1)),
+            until: runtime.clock.now().plus(last_try_ms),
+        }
+    }
+
+    /// When the try ends, by this device's clock. Until then the device can go on with it. The vaults may end it sooner: a leader's claim is believed only if it
+    /// says so.
+    pub const fn until(&self) -> Time {
+        self.until
+    }
+
+    /// True if a region signs that this try is open.
+    pub(crate) fn is_open(&self, a: &Attested) -> bool {
+        a.state == State::LastTry && (a.generation, a.ordinal) == (self.generation, self.ordinal)
+    }
+
+    /// True if a region signs that this try is over: by a success, by the end of the key, or because the key was registered anew.
+    pub(crate) fn is_over(&self, a: &Attested) -> bool {
+        let ended = matches!(a.state, State::Destroyed | State::Deleted);
+        a.generation > self.generation
+            || (a.generation == self.generation && (ended || a.success >= self.ordinal))
+    }
+
+    /// True if a region signs a state before this try began.
+    pub(crate) fn is_to_come(&self, a: &Attested) -> bool {
+        a.generation == self.generation && a.ordinal < self.ordinal
     }
 
     /// The same B again from the same password. Stretches the password.

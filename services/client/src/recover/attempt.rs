@@ -1,6 +1,6 @@
 //! One attempt and its progress. It outlives sessions: after a break the client sends the same messages with the same ids again, which costs no try.
 
-use bkv_core::id::{AttemptId, Slot};
+use bkv_core::id::{AttemptId, Slot, Time};
 use bkv_core::statement::{self, Attempt as Statement};
 use bkv_crypto::opaque::{ClientLogin, LoggedIn, Stretched};
 use bkv_crypto::password::Prepared;
@@ -30,6 +30,10 @@ pub(super) struct Attempt {
     pub(super) kept: Option<OpenLastTry>,
     /// The attempt was begun before this process started, and the regions have not said yet whether it is still open.
     pub(super) resumed: bool,
+    /// The device keeps another last try, which did not begin before the tries came back. A success of this attempt ends it too.
+    pub(super) superseded_kept: bool,
+    /// When this last try ends, as a leader claims, by the vault's clock.
+    pub(super) until: Option<Time>,
     /// The vault refused the last `Begin`, because it would be the last try.
     pub(super) refused_last: bool,
     /// The vault answered `Begin`: it is charged, repeating is free.
@@ -86,6 +90,8 @@ impl Attempt {
             left: false,
             kept: None,
             resumed: false,
+            superseded_kept: false,
+            until: None,
             refused_last: false,
             begun: false,
             answers: Answers::default(),

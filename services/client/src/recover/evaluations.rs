@@ -2,7 +2,7 @@
 //! registered share.
 //! Until t proofs hold, nothing made from the password except B leaves this process (S44).
 
-use bkv_core::id::{Element, Generation, Hash, Ordinal, Right, Slot, WrongLength};
+use bkv_core::id::{Element, Generation, Hash, Ordinal, Right, Slot, Time, WrongLength};
 use bkv_core::record::KsfParams;
 use bkv_core::statement::{self, Attempt as Statement};
 use bkv_crypto::opaque::Stretch;
@@ -89,6 +89,7 @@ impl Attempt {
 
     /// Checks the answers in one `Begun`. All answers that are combined are to one and the same statement.
     fn take(&mut self, entered: &Entered, leader: Slot, begun: &p::Begun) -> Result<(), Fault> {
+        self.until = Some(Time(begun.until_ms)).filter(|until| until.0 > 0).or(self.until);
         let statement = match self.statement(entered, begun) {
             Ok(statement) => statement,
             Err(e) => return Err(entered.trusted.wrong(leader, e.to_string()).into()),

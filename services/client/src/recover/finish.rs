@@ -1,5 +1,7 @@
 //! From the right password to the key: KE1 → KE2, then `Finish`. Closes the attempt of a wrong password.
 
+use std::time::Duration;
+
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::Hash;
 use bkv_core::record::Record;
@@ -13,6 +15,7 @@ use prost::Message as _;
 
 use super::attempt::{Attempt, Proved, Stage, tries_left};
 use super::{Note, Recovered, Uncounted};
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Fault, unexpected};
@@ -120,7 +123,10 @@ impl Client {
         let key = BackupKey::from_bytes(&key);
         let goal = Goal::Recovered(generation, proved.statement.ordinal);
         // The key is here, so no fault of this question may lose it.
-        let signed = self.attest(session, entered).await.map_or(0, |survey| goal.signers(&survey).count());
+        let signed = self
+            .attest(session, entered, Regions::Threshold)
+            .await
+            .map_or(0, |survey| goal.signers(&survey).count());
         let finish = proved.finish();
         let uncounted = (signed < entered.trusted.threshold()).then_some(Uncounted { goal, finish });
         Ok(Recovered {
@@ -131,6 +137,7 @@ impl Client {
             lifetime_failures: body.lifetime_failures,
             notes,
             uncounted,
+            time_left: Duration::ZERO,
             record,
         })
     }
@@ -152,7 +159,7 @@ impl Client {
             Err(fault) => return Err(fault),
         }
         // One region alone could claim that the key is gone, or that the wait is long.
-        let survey = self.attest(session, entered).await?;
+        let survey = self.attest(session, entered, Regions::Threshold).await?;
         let t = entered.trusted.threshold();
         let agreed = survey.agreed(t, |a| (a.state, a.generation, a.next_allowed));
         if agreed.is_some_and(|a| a.state == State::Destroyed) {

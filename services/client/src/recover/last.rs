@@ -1,20 +1,24 @@
 //! The last try: asks the user before it is used, and keeps it on the device, so that the device can go on with it after a crash.
 
 use bkv_core::account::State;
+use bkv_core::statement::Attested;
 
 use super::attempt::Attempt;
 use super::{LastTry, LastTryWarning, RecoverOptions};
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Cause, Fault};
 use crate::last_try::{KeepLastTry, OpenLastTry};
 use crate::retry::DeadlinePause;
+use crate::session::Session;
 
 impl Client {
-    /// S20: the leader signs the tries left over our nonce. (A rooted leader that lies here makes a user spend the last try without warning. It can
-    /// use up tries anyway.)
-    pub(super) fn consider_last_try(
+    /// S20: the leader signs the tries left over our nonce. If it says that one is left, t regions must agree on the number of that try. (A rooted leader that
+    /// claims more makes no last try: `Begin` says whether it may be the last.)
+    pub(super) async fn consider_last_try(
         &self,
+        session: &mut Session,
         entered: &Entered,
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
@@ -29,7 +33,14 @@ impl Client {
         if says.state != State::Live || says.tries_left != 1 {
             return Ok(());
         }
-        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime_failures };
+        let failures = says.lifetime_failures;
+        let keep = options.keep.filter(|_| attempt.kept.is_none());
+        // Before the user is asked: the stream may be gone afterwards.
+        let open = match keep {
+            Some(_) => Some(self.next_try(session, entered).await?),
+            None => None,
+        };
+        let warning = LastTryWarning { account: entered.account, lifetime_failures: failures };
         let agreed = match &options.last_try {
             LastTry::Decline => false,
             LastTry::Use => true,
@@ -39,10 +50,7 @@ impl Client {
             return Err(Error::LastTryDeclined.into());
         }
         attempt.agreed = true;
-        if let (Some(keep), None) = (options.keep, &attempt.kept) {
-            let lineage = entered.trusted.admission().lineage;
-            let ksf = entered.trusted.policy().ksf_floor;
-            let open = OpenLastTry::new(&self.runtime, lineage, entered.account, ksf);
+        if let (Some(keep), Some(open)) = (keep, open) {
             // Durable before its `Begin` leaves: a crash after that would end the key at the deadline.
             keep.keep(&open).map_err(Error::from)?;
             attempt.is_now(open)?;
@@ -50,36 +58,83 @@ impl Client {
         Ok(())
     }
 
-    /// True if t regions sign that the account has no open last try.
-    pub(super) async fn no_last_try_is_open(&self) -> bool {
-        let Ok((_, entered)) = self.enter(true, None).await else { return false };
-        entered.agreed(|a| (a.state, a.generation)).is_ok_and(|a| a.state != State::LastTry)
+    /// The last try that comes next, with its number as t regions sign it.
+    async fn next_try(&self, session: &mut Session, entered: &Entered) -> Result<OpenLastTry, Fault> {
+        let survey = self.attest(session, entered, Regions::Threshold).await?;
+        let says = entered.agreed_in(&survey, |a| (a.state, a.generation, a.ordinal))?;
+        let (list, policy) = (entered.trusted.admission(), entered.trusted.policy());
+        // The record may give the try less time than the policy in force. The answer to `Begin` says so.
+        let lasts = policy.attempts.last_try_ms;
+        Ok(OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts))
     }
 
-    /// Asks t regions whether the last try that this device kept can still be open. If not, it is wiped, and the attempt becomes one of its own: under the
-    /// kept id an ordinary attempt would answer any number of guesses of a thief who has the file.
+    /// True if t regions sign that this last try is over.
+    pub(super) async fn is_over(&self, kept: &OpenLastTry) -> bool {
+        let Ok((_, entered)) = self.enter(Regions::Threshold, None).await else { return false };
+        t_sign(&entered, |a| kept.is_over(a))
+    }
+
+    /// Asks t regions whether the last try that this device kept can still be open. If t of them sign that it is over, it is wiped, and the attempt becomes one
+    /// of its own: under the kept id an ordinary attempt would answer any number of guesses of a thief who has the file. A liar and a region that lags
+    /// behind sign an earlier state. They end nothing: the try is over only by its own number.
     pub(super) async fn resume(
         &self,
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
     ) -> Result<(), Fault> {
-        let (_, entered) = self.enter(true, None).await?;
-        let says = entered.agreed(|a| (a.state, a.generation, a.tries_left))?;
+        let (_, entered) = self.enter(Regions::Threshold, None).await?;
         let lineage = entered.trusted.admission().lineage;
-        let ours =
-            attempt.kept.as_ref().is_some_and(|k| (k.lineage, k.account) == (lineage, entered.account));
-        match (ours, says.state, says.tries_left) {
-            (true, State::LastTry, _) => attempt.resumed = false,
-            (true, State::Live, 1) => {
-                // Its `Begin` was not charged, but may still arrive. So the id stays. The user is asked again, since the password may be another.
-                (attempt.resumed, attempt.agreed, attempt.refused_last) = (false, false, true);
-            }
-            (true, ..) => {
-                options.keep.map_or(Ok(()), KeepLastTry::wipe).map_err(Error::from)?;
-                attempt.starts_anew(&self.runtime)?;
-            }
-            (false, ..) => attempt.starts_anew(&self.runtime)?,
+        let Some(kept) =
+            attempt.kept.clone().filter(|k| (k.lineage, k.account) == (lineage, entered.account))
+        else {
+            return Ok(attempt.starts_anew(&self.runtime)?);
+        };
+        if t_sign(&entered, |a| kept.is_over(a)) {
+            options.keep.map_or(Ok(()), KeepLastTry::wipe).map_err(Error::from)?;
+            attempt.starts_anew(&self.runtime)?;
+        } else if t_sign(&entered, |a| kept.is_open(a)) {
+            attempt.resumed = false;
+        } else if t_sign(&entered, |a| kept.is_to_come(a) && a.state == State::Live && a.tries_left == 1) {
+            // Its `Begin` was not charged, but may still arrive. So the id stays. The user is asked again, since the password may be another.
+            (attempt.resumed, attempt.agreed, attempt.refused_last) = (false, false, true);
+        } else if t_sign(&entered, |a| kept.is_to_come(a)) {
+            // Another device's success gave the tries back before it began. If these regions lag behind or lie, it is still open, and the file is still here.
+            attempt.starts_anew(&self.runtime)?;
+            attempt.superseded_kept = true;
+        } else {
+            entered.agreed(|a| (a.state, a.generation, a.ordinal))?;
+            let answers = entered.survey.describe(&entered.trusted, |_| true);
+            let why = format!("too few regions sign whether the last try of this device is open: {answers}");
+            return Err(Fault::Repeat(Cause::Disagree(why)));
         }
         Ok(())
     }
+
+    /// Takes into the kept last try what the answer to its `Begin` says: the number that t regions signed, and an earlier end than this device expects.
+    pub(super) fn keep_number_and_end(
+        entered: &Entered,
+        attempt: &mut Attempt,
+        options: &RecoverOptions<'_>,
+    ) {
+        let (Some(keep), Some(kept), Some(statement)) =
+            (options.keep, &attempt.kept, attempt.answers.statement.as_ref().map(|(s, _)| s))
+        else {
+            return;
+        };
+        let mut open = kept.clone();
+        (open.generation, open.ordinal) = (statement.generation, statement.ordinal);
+        if let Some(until) = attempt.until.map(|until| entered.clock.here(until)) {
+            // One leader claims it. A later end would make the user wait too long.
+            open.until = open.until.min(until);
+        }
+        if open != *kept {
+            // If it can't be written, the file that was durable before the `Begin` stays. That ends no last try.
+            let _ = keep.keep(&open);
+            attempt.kept = Some(open);
+        }
+    }
+}
+
+fn t_sign(entered: &Entered, says: impl Fn(&Attested) -> bool) -> bool {
+    entered.survey.good.iter().filter(|a| says(a)).count() >= entered.trusted.threshold()
 }

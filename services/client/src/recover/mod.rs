@@ -6,6 +6,8 @@ mod finish;
 mod last;
 mod uncounted;
 
+use std::time::Duration;
+
 use bkv_core::account::Manifest;
 use bkv_core::id::AccountId;
 use bkv_core::record::Record;
@@ -13,6 +15,7 @@ use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::refused::Code;
 
+use crate::attested::Regions;
 use crate::client::{Client, Pipelined};
 use crate::error::{Error, WrongAnswer};
 use crate::fault::{Fault, unexpected};
@@ -100,6 +103,8 @@ pub struct Recovered {
     pub notes: Vec<Note>,
     /// Set if t regions have not signed yet that the tries are back. Keep the key first, then call [`Client::count`].
     pub uncounted: Option<Uncounted>,
+    /// What is left of [`Timing::deadline`](crate::Timing::deadline): the time for [`Client::count`], so that the whole keeps to the deadline.
+    pub time_left: Duration,
     pub(crate) record: Record,
 }
 
@@ -127,7 +132,7 @@ impl Client {
         attempt.agreed |= matches!(options.last_try, LastTry::Use) && options.keep.is_none();
         let with = &options;
         let retry = self.retry();
-        let pause = &retry.pause_of_deadline();
+        let (deadline, pause) = (retry.deadline(), &retry.pause_of_deadline());
         let ended = retry
             .run_with(&mut attempt, |attempt| async move {
                 let ended = self.recover_once(attempt, with, pause).await;
@@ -139,23 +144,29 @@ impl Client {
             Ok(recovered) => recovered.uncounted.is_none(),
             Err(Error::WrongPassword { .. }) => true,
             // A leader's unsigned refusal must not wipe what the device needs to go on.
-            Err(Error::Destroyed | Error::Deleted | Error::Superseded) => {
-                attempt.kept.is_some() && self.no_last_try_is_open().await
-            }
+            Err(Error::Destroyed | Error::Deleted | Error::Superseded) => match &attempt.kept {
+                Some(kept) => self.is_over(kept).await,
+                None => false,
+            },
             Err(_) => false,
         };
-        let wiped = options.keep.filter(|_| over && attempt.kept.is_some()).map_or(Ok(()), KeepLastTry::wipe);
+        let ours = attempt.kept.is_some() || (attempt.superseded_kept && ended.is_ok());
+        let wiped = options.keep.filter(|_| over && ours).map_or(Ok(()), KeepLastTry::wipe);
         let mut recovered = ended?;
         recovered.notes.extend(wiped.err().map(Note::LastTryNotWiped));
+        recovered.notes.extend(self.fleet.strangers().into_iter().map(Note::Wrong));
         // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
         if let Some(newest) = crate::backup::newest(recovered.manifest, None) {
             let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
             let remembered = self.fleet.memory().update(&mut |seen| seen.saw(&name, newest));
             recovered.notes.extend(remembered.err().map(Note::NotRemembered));
         }
+        let time_left =
+            || deadline.saturating_add(pause.length()).saturating_sub(self.runtime.clock.elapsed());
         let limit = recovered.record.attempts.lifetime_failures;
         if !options.no_renewal && recovered.lifetime_failures > limit / 2 {
-            let renewed = self.renew(password, &recovered.key, recovered.record.ksf).await;
+            let in_time = self.limited(time_left());
+            let renewed = in_time.renew(password, &recovered.key, recovered.record.ksf).await;
             recovered.notes.push(match renewed {
                 Ok(registered) => {
                     recovered.uncounted = None; // the new registration has all its tries
@@ -164,6 +175,7 @@ impl Client {
                 Err(e) => Note::RenewalFailed(e),
             });
         }
+        recovered.time_left = time_left();
         Ok(recovered)
     }
 
@@ -187,10 +199,10 @@ impl Client {
         let mut elsewhere = false;
         let left = if blind { &mut attempt.left } else { &mut elsewhere };
         let first = request.map(|operation| Pipelined { operation, left });
-        let (mut session, entered) = self.enter(false, first).await?;
+        let (mut session, entered) = self.enter(Regions::Leader, first).await?;
         let mut pending = entered.pipelined;
         if !eager {
-            self.consider_last_try(&entered, attempt, options, pause)?;
+            self.consider_last_try(&mut session, &entered, attempt, options, pause).await?;
             attempt.refused_last = false;
         }
         loop {
@@ -218,6 +230,7 @@ impl Client {
                         return Err(Error::LastTryOtherPassword.into());
                     }
                     evaluated?;
+                    Self::keep_number_and_end(&entered, attempt, options);
                 }
                 Stage::Exchange(_) => self.exchange(&mut session, &entered, attempt, id).await?,
                 Stage::Proved(_) => return self.finished(&mut session, &entered, attempt, id).await,

@@ -1,11 +1,14 @@
 //! A success that t regions have not signed yet. The leader's receipt is not enough: a rooted leader can hand the record out and never propose the
 //! `Finish`. Then no try comes back, and after some honest recoveries the last one is at stake.
 
+use std::time::Duration;
+
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Cause, Fault, unexpected};
@@ -19,14 +22,16 @@ pub struct Uncounted {
 }
 
 impl Client {
-    /// Repeats a recovery's `Finish`, through other leaders too, until t regions sign that its tries are back. Call it once the key is in use.
+    /// Repeats a recovery's `Finish`, through other leaders too, until t regions sign that its tries are back. Call it once the key is in use. Gives up
+    /// after `limit`: [`Recovered::time_left`](crate::Recovered), or any other time if the user waits for nothing.
     /// [`Error::Superseded`] means that t regions sign a later attempt: this one ended before that, and stays counted as failed.
-    pub async fn count(&self, uncounted: &Uncounted) -> Result<(), Error> {
-        self.retry().run(|| self.count_once(uncounted)).await
+    pub async fn count(&self, uncounted: &Uncounted, limit: Duration) -> Result<(), Error> {
+        let client = &self.limited(limit);
+        client.retry().run(|| client.count_once(uncounted)).await
     }
 
     async fn count_once(&self, uncounted: &Uncounted) -> Result<(), Fault> {
-        let (mut session, entered) = self.enter(true, None).await?;
+        let (mut session, entered) = self.enter(Regions::Threshold, None).await?;
         if uncounted.goal.signers(&entered.survey).count() >= entered.trusted.threshold() {
             return Ok(());
         }
@@ -53,6 +58,9 @@ fn refused(entered: &Entered, goal: Goal) -> Fault {
     if later {
         Error::Superseded.into()
     } else {
-        Fault::Repeat(Cause::Vault("the vault claims that the attempt is closed".into()))
+        let answers = entered.survey.describe(&entered.trusted, |_| true);
+        Fault::Repeat(Cause::Disagree(format!(
+            "the vault claims that the attempt is closed, and too few regions sign a later one: {answers}"
+        )))
     }
 }

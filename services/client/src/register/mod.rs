@@ -18,6 +18,7 @@ use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
 use zeroize::Zeroizing;
 
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::{Error, WrongAnswer};
 use crate::fault::{Cause, Fault, unexpected};
@@ -124,7 +125,7 @@ impl Client {
     }
 
     async fn register_once(&self, r: &mut Registration) -> Result<Registered, Fault> {
-        let (mut session, entered) = self.enter(true, None).await?;
+        let (mut session, entered) = self.enter(Regions::All, None).await?;
         let base = match entered.agreed(|a| (a.state, a.generation, a.record)) {
             Ok(says) => (says.state, says.generation, says.record),
             // A repetition may meet regions that have not all applied our own registration yet.

@@ -26,6 +26,8 @@ const OUT: usize = 256;
 const IN: usize = 64;
 /// Send a ping after this long without a frame from ChatD. After twice that the link is lost.
 const IDLE: Duration = Duration::from_secs(15);
+/// The close code of ChatD for a token that has ended.
+const TOKEN_EXPIRED: u16 = 4401;
 /// For the closing handshake. ChatD may not answer any more.
 const CLOSE: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,7 @@ pub(super) struct Link {
     out: mpsc::Sender<Frame>,
     streams: Arc<Streams>,
     alive: Arc<AtomicBool>,
+    expired: Arc<AtomicBool>,
     next: AtomicU64,
     _end: DropGuard,
 }
@@ -54,12 +57,19 @@ impl Link {
         let (out, outgoing) = mpsc::channel(OUT);
         let streams = Arc::new(Streams::default());
         let alive = Arc::new(AtomicBool::new(true));
-        tasks.spawn(run(socket, outgoing, streams.clone(), alive.clone(), stop.clone()));
-        Self { out, streams, alive, next: AtomicU64::new(1), _end: stop.drop_guard() }
+        let expired = Arc::new(AtomicBool::new(false));
+        let ends = (alive.clone(), expired.clone());
+        tasks.spawn(run(socket, outgoing, streams.clone(), ends, stop.clone()));
+        Self { out, streams, alive, expired, next: AtomicU64::new(1), _end: stop.drop_guard() }
     }
 
     pub(super) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
+    }
+
+    /// True if ChatD has ended the connection because its token has ended.
+    pub(super) fn has_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
     }
 
     pub(super) fn stream(self: &Arc<Self>) -> Stream {
@@ -105,20 +115,24 @@ async fn run<S>(
     mut socket: WebSocketStream<S>,
     outgoing: mpsc::Receiver<Frame>,
     streams: Arc<Streams>,
-    alive: Arc<AtomicBool>,
+    (alive, expired): (Arc<AtomicBool>, Arc<AtomicBool>),
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    stop.run_until_cancelled(carry(&mut socket, outgoing, &streams)).await;
+    stop.run_until_cancelled(carry(&mut socket, outgoing, &streams, &expired)).await;
     alive.store(false, Ordering::Release);
     lock(&streams).clear(); // every stream sees the end
     let _ = tokio::time::timeout(CLOSE, socket.close(None)).await;
 }
 
 /// Carries frames in both directions until the link is lost.
-async fn carry<S>(socket: &mut WebSocketStream<S>, mut outgoing: mpsc::Receiver<Frame>, streams: &Streams)
-where
+async fn carry<S>(
+    socket: &mut WebSocketStream<S>,
+    mut outgoing: mpsc::Receiver<Frame>,
+    streams: &Streams,
+    expired: &AtomicBool,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut silent = false;
@@ -132,7 +146,12 @@ where
                 silent = false;
                 match message {
                     Some(Ok(Message::Binary(bytes))) => deliver(streams, bytes),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => Err(()),
+                    Some(Ok(Message::Close(why))) => {
+                        let token = why.is_some_and(|why| u16::from(why.code) == TOKEN_EXPIRED);
+                        expired.store(token, Ordering::Release);
+                        Err(())
+                    }
+                    Some(Err(_)) | None => Err(()),
                     Some(Ok(_)) => Ok(()), // pings are answered by the library
                 }
             }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use crate::token::{HeldToken, OneToken, Tokens};
 use crate::transport::{Duplex, Transport, TransportError};
 use link::Link;
 
@@ -46,7 +47,7 @@ pub enum Trust {
 pub struct WebSocketTransport {
     base: Url,
     tls: Arc<ClientConfig>,
-    token: HeaderValue,
+    token: HeldToken,
     http: reqwest::Client,
     link: Mutex<Option<Arc<Link>>>,
     tasks: TaskTracker,
@@ -59,14 +60,19 @@ impl WebSocketTransport {
     /// # Errors
     /// [`TransportError::Misconfigured`], which names the faulty argument.
     pub fn new(base: &str, trust: &Trust, token: &Zeroizing<String>) -> Result<Self, TransportError> {
+        header(token)?;
+        Self::with_tokens(base, trust, Arc::new(OneToken(token.clone())))
+    }
+
+    /// The same with a source of tokens with ChatD's audience. ChatD ends a connection when its token ends. The next one takes a fresh token.
+    ///
+    /// # Errors
+    /// [`TransportError::Misconfigured`], which names the faulty argument.
+    pub fn with_tokens(base: &str, trust: &Trust, tokens: Arc<dyn Tokens>) -> Result<Self, TransportError> {
         let base = Url::parse(base).map_err(|e| wrong(format!("ChatD's address {base:?}: {e}")))?;
         if base.scheme() != "https" || base.host_str().is_none() {
             return Err(wrong(format!("ChatD's address {base} must begin with https:// and name a host")));
         }
-        let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
-        let mut token =
-            HeaderValue::from_str(&bearer).map_err(|_| wrong("ChatD's token is not one".into()))?;
-        token.set_sensitive(true);
         let tls = tls(trust)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
@@ -79,7 +85,7 @@ impl WebSocketTransport {
         Ok(Self {
             base,
             tls: Arc::new(tls),
-            token,
+            token: HeldToken::new(tokens),
             http,
             link: Mutex::new(None),
             tasks: TaskTracker::new(),
@@ -87,7 +93,26 @@ impl WebSocketTransport {
         })
     }
 
+    /// The header with the token in use.
+    async fn bearer(&self) -> Result<HeaderValue, TransportError> {
+        let token = self.token.get().await.map_err(|e| TransportError::Unreachable(e.to_string()))?;
+        header(&token)
+    }
+
+    /// Gets a token in place of one that ChatD no longer accepts. False if there is no other.
+    async fn renewed(&self) -> bool {
+        self.token.renew().await.unwrap_or(false)
+    }
+
+    /// Connects, with a fresh token if ChatD finds that the one in use has expired.
     async fn connect(&self) -> Result<Link, TransportError> {
+        match self.connect_once().await {
+            Err(TransportError::TokenExpired) if self.renewed().await => self.connect_once().await,
+            connected => connected,
+        }
+    }
+
+    async fn connect_once(&self) -> Result<Link, TransportError> {
         let host = self.base.host_str().unwrap_or_default().to_owned();
         let port = self.base.port_or_known_default().unwrap_or(443);
         let lost = |e: &dyn std::fmt::Display| TransportError::Unreachable(format!("{host}:{port}: {e}"));
@@ -109,7 +134,7 @@ impl WebSocketTransport {
         url.set_path("/v1/relay");
         let url = url.as_str().replacen("https://", "wss://", 1);
         let mut request = url.into_client_request().map_err(|e| wrong(e.to_string()))?;
-        request.headers_mut().insert("authorization", self.token.clone());
+        request.headers_mut().insert("authorization", self.bearer().await?);
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE))
@@ -135,6 +160,9 @@ impl Transport for WebSocketTransport {
         let link = if let Some(link) = current.as_ref().filter(|link| link.is_alive()) {
             link.clone()
         } else {
+            if current.as_ref().is_some_and(|link| link.has_expired()) {
+                self.renewed().await;
+            }
             let connected = tokio::time::timeout(CONNECT, self.connect()).await;
             let link =
                 connected.map_err(|_| TransportError::Unreachable("no connection in time".into()))??;
@@ -144,6 +172,29 @@ impl Transport for WebSocketTransport {
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, TransportError> {
+        match self.get_once(path).await {
+            Err(TransportError::TokenExpired) if self.renewed().await => self.get_once(path).await,
+            got => got,
+        }
+    }
+
+    fn suspect(&self) {
+        // If another task is connecting right now, that connection is new anyway.
+        if let Ok(mut link) = self.link.try_lock() {
+            *link = None;
+        }
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        self.link.lock().await.take(); // a connection that is being made is complete by now, and its task ends at once
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl WebSocketTransport {
+    async fn get_once(&self, path: &str) -> Result<Bytes, TransportError> {
         let mut url = self.base.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
@@ -152,7 +203,7 @@ impl Transport for WebSocketTransport {
         let mut answer = self
             .http
             .get(url)
-            .header("authorization", self.token.clone())
+            .header("authorization", self.bearer().await?)
             .send()
             .await
             .map_err(unreachable)?;
@@ -169,20 +220,13 @@ impl Transport for WebSocketTransport {
         }
         Ok(body.into())
     }
+}
 
-    fn suspect(&self) {
-        // If another task is connecting right now, that connection is new anyway.
-        if let Ok(mut link) = self.link.try_lock() {
-            *link = None;
-        }
-    }
-
-    async fn close(&self) {
-        self.stop.cancel();
-        self.link.lock().await.take(); // a connection that is being made is complete by now, and its task ends at once
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
+fn header(token: &Zeroizing<String>) -> Result<HeaderValue, TransportError> {
+    let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+    let mut header = HeaderValue::from_str(&bearer).map_err(|_| wrong("ChatD's token is not one".into()))?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 impl Drop for WebSocketTransport {

@@ -125,6 +125,69 @@ async fn s09_a_kept_last_try_that_has_ended_is_wiped_and_its_id_not_used() {
     assert!(is_empty(folder.path()));
 }
 
+/// One region has not applied the newest attempts, and a rooted one signs the same. Together they are t. If the device believed them, it would wipe its file,
+/// and the key would end at the deadline of the open try.
+#[tokio::test]
+async fn s09_a_liar_and_a_region_that_lags_wipe_no_open_last_try() {
+    let (vaults, key) = registered().await;
+    vaults.client().recover(WRONG, RecoverOptions::default()).await.unwrap_err();
+    vaults.state().holds_back(3);
+    vaults.client().recover(WRONG, RecoverOptions::default()).await.unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    vaults.state().last_begin = Some(Cut::After);
+    vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+    vaults.state().last_begin = None;
+    assert_eq!(vaults.state().account_state(), State::LastTry);
+
+    vaults.state().leader = 0;
+    vaults.state().signs_like(2, 3);
+    let e = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::LastTryOpen { .. }), "{e:?}");
+    assert!(!is_empty(folder.path()), "the file of an open last try was wiped");
+
+    vaults.state().all_follow();
+    let recovered = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    assert!(is_empty(folder.path()));
+}
+
+/// Another device recovers before the `Begin` arrives, so all tries are back. The kept try is over, and its file goes with this device's next success.
+#[tokio::test]
+async fn s09_a_kept_last_try_that_another_device_made_needless_is_wiped() {
+    let (vaults, _, folder) = crashed(false).await;
+    let options = RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() };
+    vaults.client().recover(PASSWORD, options).await.unwrap();
+    vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
+    assert!(is_empty(folder.path()));
+}
+
+/// A new process tells its user until when the last try can be gone on with, even if it reaches no vault. So the file has the deadline.
+#[tokio::test]
+async fn the_file_of_a_last_try_has_its_deadline() {
+    for begun in [true, false] {
+        let (vaults, _, folder) = crashed(begun).await;
+        let until = file(folder.path()).load().unwrap().unwrap().until().0;
+        let lasts = vaults.state().policy().attempts.last_try_ms;
+        // This device's clock has passed a little between the start and the file.
+        assert!((START + lasts..START + lasts + 60_000).contains(&until), "{until}");
+    }
+}
+
+/// The answer to `Begin` names an earlier end than the policy in force: the record was registered under another one.
+#[tokio::test]
+async fn an_earlier_end_of_a_last_try_is_kept_and_a_later_one_is_not_believed() {
+    for (moved, expected) in [(-1000, -1000), (1000, 0)] {
+        let (vaults, _, folder) = crashed(true).await;
+        let before = file(folder.path()).load().unwrap().unwrap().until().0;
+        vaults.state().moves_deadline(moved);
+        vaults.state().junk_ke2 = u32::MAX;
+        vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+        let after = file(folder.path()).load().unwrap().unwrap().until().0;
+        let most = before.saturating_add_signed(expected);
+        assert!(after <= most && after + 500 > most, "moved by {moved}: {before} to {after}");
+    }
+}
+
 /// Every other attempt writes nothing down, also while it is open.
 #[tokio::test]
 async fn s09_no_other_attempt_is_kept() {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use bkv_client::{Distrust, Error, FileMemory, Fleet, KeyName, Memory as _, Remembered, Time};
+use bkv_client::{
+    Distrust, Error, FileMemory, Fleet, KeyName, Memory as _, Note, RecoverOptions, Remembered, Time,
+};
 use bkv_wire::documents::DocumentError;
 use bkv_wire::proto::outer;
 use proptest::prelude::*;
 use prost::Message as _;
 
 use crate::memory_fleet::{MemoryFleet, keys};
-use crate::recover::registered;
+use crate::recover::{PASSWORD, registered};
 
 fn why(e: Error) -> DocumentError {
     match e {
@@ -97,6 +99,26 @@ async fn s49_one_vault_whose_key_is_not_on_the_list_does_not_end_an_operation() 
         (state.stranger, state.strangers) = (Some(keys::stranger()), 2);
     }
     vaults.client().status().await.unwrap();
+}
+
+/// A rooted region shows a key of its own to every stream that ChatD relays to it, because it claims to lead. The client asks for another region.
+#[tokio::test]
+async fn s49_a_region_that_always_shows_another_key_ends_no_operation_and_is_named() {
+    let (vaults, key) = registered().await;
+    {
+        let mut state = vaults.state();
+        (state.stranger, state.stranger_region) = (Some(keys::stranger()), Some("region-2".into()));
+    }
+    let client = vaults.client();
+    let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    assert!(
+        matches!(&recovered.notes[..], [Note::Wrong(w)] if w.region == "region-2"),
+        "{:?}",
+        recovered.notes
+    );
+    assert_eq!(client.status().await.unwrap().wrong.len(), 1);
+    assert_eq!(vaults.state().made_from_password(), 2, "one KE1 and one Finish");
 }
 
 /// The bundle of a lying region: the true one, signed by another key.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bkv_client::{
-    Client, Clock, Duplex, Error, LastTry, OsRandom, RecoverOptions, Runtime, Time, Timing, TokioClock,
-    Transport, TransportError, Trust, WebSocketTransport, Zeroizing,
+    Client, Clock, Duplex, Error, LastTry, OsRandom, RecoverOptions, Runtime, Time, Timing, Tokens,
+    TokioClock, Transport, TransportError, Trust, WebSocketTransport, Zeroizing,
 };
 use bkv_wire::proto::outer::Frame;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::memory_fleet::{MemoryFleet, keys, state::TOKEN};
 use crate::recover::{PASSWORD, registered};
@@ -222,6 +224,45 @@ async fn a_web_certificate_that_nobody_vouches_for_is_refused_at_once() {
     assert!(matches!(&e, Error::ChatdUnreachable(why) if why.contains("certificate")), "{e:?}");
     for bad in ["http://localhost:1", "localhost", "https://"] {
         assert!(WebSocketTransport::new(bad, &Trust::System, &Zeroizing::new("t".into())).is_err(), "{bad}");
+    }
+}
+
+struct Renewed;
+
+#[async_trait]
+impl Tokens for Renewed {
+    async fn token(&self, refused: Option<&str>) -> Result<Zeroizing<String>, Error> {
+        Ok(Zeroizing::new(if refused.is_none() { "first" } else { "fresh" }.into()))
+    }
+}
+
+/// ChatD ends a connection with its token. The same token would be refused, or end again.
+#[tokio::test]
+async fn a_connection_that_ended_with_its_token_is_followed_by_one_with_a_fresh_token() {
+    let mut chatd = chatd().await;
+    let (listener, acceptor) = (chatd.listener.clone(), chatd.acceptor.clone());
+    let (seen, mut tokens) = tokio::sync::mpsc::unbounded_channel();
+    chatd.tasks.spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = acceptor.accept(tcp).await.unwrap();
+            #[allow(clippy::result_large_err)] // the library's type
+            let note = |request: &Request, answer: Response| {
+                let bearer = request.headers()["authorization"].to_str().unwrap().to_owned();
+                seen.send(bearer).unwrap();
+                Ok(answer)
+            };
+            let mut socket = tokio_tungstenite::accept_hdr_async(tls, note).await.unwrap();
+            let expired = CloseFrame { code: 4401.into(), reason: "expired".into() };
+            socket.close(Some(expired)).await.unwrap();
+        }
+    });
+    let trust = Trust::Pem(chatd.ca.clone());
+    let transport = WebSocketTransport::with_tokens(&chatd.url, &trust, Arc::new(Renewed)).unwrap();
+    for token in ["Bearer first", "Bearer fresh"] {
+        let mut stream = transport.open().await.unwrap();
+        assert!(matches!(stream.receive().await, Err(TransportError::Lost(_))));
+        assert_eq!(tokens.recv().await.as_deref(), Some(token));
     }
 }
 

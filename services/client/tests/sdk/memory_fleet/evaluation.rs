@@ -124,7 +124,7 @@ impl State {
                 evaluations: if silent { vec![] } else { [vec![evaluation], twice].concat() },
                 missing: vec![],
                 right: told.right.0.to_vec().into(),
-                until_ms: 0,
+                until_ms: self.last_try_ends(),
             }));
         }
         answers

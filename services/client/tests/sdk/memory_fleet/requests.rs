@@ -43,9 +43,7 @@ impl State {
                 *opened = true;
                 self.token.clone_from(&o.token);
                 self.subject = self.tag(&o.nonce);
-                let all: Vec<Slot> = self.regions.iter().map(|r| r.slot).collect();
-                let own = [self.regions[leader].slot];
-                let attestations = Some(self.attest(if o.attest { &all } else { &own }, &o.nonce));
+                let attestations = Some(self.attest(&o.nonce, o.attest, o.all));
                 vec![Answer::Opened(p::Opened {
                     account: self.account.0.to_vec().into(),
                     attestations,
@@ -56,10 +54,7 @@ impl State {
             }
             _ if !*opened => vec![no(Code::Token)],
             Operation::Open(_) => vec![no(Code::Token)],
-            Operation::Attest(a) => {
-                let all: Vec<Slot> = self.regions.iter().map(|r| r.slot).collect();
-                vec![Answer::Attestations(self.attest(&all, &a.nonce))]
-            }
+            Operation::Attest(a) => vec![Answer::Attestations(self.attest(&a.nonce, true, a.all))],
             Operation::RegisterStart(r) => vec![self.register_start(&r.request)],
             Operation::Store(s) => self.store(&s),
             Operation::Confirm(c) => vec![self.confirm(leader, &c)],

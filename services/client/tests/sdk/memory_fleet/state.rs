@@ -70,6 +70,8 @@ pub struct State {
     pub swap_record: bool,
     pub no_acknowledgement: HashSet<u8>,
     pub stranger: Option<ServerSettings>,
+    /// The region where `stranger` is, if ChatD names it.
+    pub stranger_region: Option<String>,
     pub unreachable: VecDeque<TransportError>,
     /// ChatD finds no leader.
     pub nobody_leads: bool,
@@ -92,6 +94,8 @@ pub struct State {
     pub(super) subject: Hash,
     /// The regions at these slots claim to be behind by this time.
     pub behind_ms: BTreeMap<u8, u64>,
+    /// The region at this slot signs every attestation with a key that is not its own.
+    pub forges_attestations: Option<u8>,
     /// So many changes (Confirm, Finish, SetManifest, Delete) the leader answers with a genuine receipt and never proposes.
     pub unproposed: u32,
     /// So many KE1 the leader answers with a KE2 that no password opens.
@@ -156,6 +160,7 @@ impl State {
             swap_record: false,
             no_acknowledgement: HashSet::new(),
             stranger: None,
+            stranger_region: None,
             unreachable: VecDeque::new(),
             nobody_leads: false,
             rival: false,
@@ -167,6 +172,7 @@ impl State {
             refused_by_leader: None,
             subject: Hash([0; 32]),
             behind_ms: BTreeMap::new(),
+            forges_attestations: None,
             unproposed: 0,
             rival_manifest: None,
             junk_ke2: 0,
@@ -226,6 +232,12 @@ impl State {
         self.shard.account().map_or(0, |a| a.generation.0)
     }
 
+    /// The deadline of an open last try, or 0.
+    pub(super) fn last_try_ends(&self) -> u64 {
+        let pending = self.shard.account().and_then(|a| a.pending.as_ref());
+        pending.filter(|p| p.last).map_or(0, |p| p.deadline.0)
+    }
+
     pub fn lifetime_failures(&self) -> u32 {
         self.shard.account().map_or(0, |a| a.lifetime_failures)
     }
@@ -255,7 +267,25 @@ impl State {
         self.refused_by_regions == Some(self.token.as_str())
     }
 
-    pub(super) fn attest(&mut self, slots: &[Slot], nonce: &[u8]) -> p::Attestations {
+    /// The leader's attestation, with `others` those of the first t regions that sign the same, and with `all` too those of all.
+    pub(super) fn attest(&mut self, nonce: &[u8], others: bool, all: bool) -> p::Attestations {
+        let t = usize::from(self.admission().threshold);
+        let own = self.regions[self.leader].slot;
+        let mut slots = vec![own];
+        let applied = |slot: &Slot| match self.behind.get(&slot.0) {
+            Some(account) => account.clone(),
+            None => self.shard.account().cloned(),
+        };
+        for slot in self.regions.iter().map(|r| r.slot).filter(|s| others && *s != own) {
+            let same = |s: &Slot| slots.iter().filter(|o| applied(o) == applied(s)).count();
+            if all || self.refused() || slots.iter().map(same).max() < Some(t) {
+                slots.push(slot);
+            }
+        }
+        self.attest_at(&slots, nonce)
+    }
+
+    fn attest_at(&mut self, slots: &[Slot], nonce: &[u8]) -> p::Attestations {
         if self.replay
             && let Some(old) = &self.replayed
         {
@@ -278,7 +308,10 @@ impl State {
             let behind = self.behind_ms.get(&slot.0).copied().unwrap_or(0);
             let time = Time(START + ahead - behind);
             let a = view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index, time);
-            let (certificate, signature) = self.sign(*slot, &statement::attestation(&a));
+            let (certificate, mut signature) = self.sign(*slot, &statement::attestation(&a));
+            if self.forges_attestations == Some(slot.0) {
+                signature = vec![0; 64].into();
+            }
             p::Attestation::new(&a, certificate, signature)
         });
         let all = p::Attestations { regions: regions.collect(), missing };
@@ -314,6 +347,23 @@ impl State {
             certificate,
             signature,
         })
+    }
+
+    /// A rooted region at this slot signs the state of an account that another region still has.
+    pub fn signs_like(&mut self, slot: u8, other: u8) {
+        let account = self.behind[&other].clone();
+        self.behind.insert(slot, account);
+    }
+
+    /// The rooted regions are honest again, and those that lag have caught up.
+    pub fn all_follow(&mut self) {
+        self.behind.clear();
+    }
+
+    /// Moves the deadline of the open attempt.
+    pub fn moves_deadline(&mut self, by_ms: i64) {
+        let pending = self.shard.account_mut().pending.as_mut().unwrap();
+        pending.deadline = Time(pending.deadline.0.saturating_add_signed(by_ms));
     }
 
     /// From now on the region at this slot applies nothing.

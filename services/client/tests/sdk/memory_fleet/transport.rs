@@ -60,6 +60,17 @@ impl Stream {
         }
     }
 
+    /// ChatD names the region of the stranger, and relays to an honest region if the client avoids that one.
+    fn relayed(&mut self, not: &[String]) {
+        let state = self.vaults.state();
+        let Some(region) = &state.stranger_region else { return };
+        if not.contains(region) {
+            self.server = Channel::server(&state.regions[state.leader].settings).unwrap();
+        } else {
+            self.out.push_back(Body::Relayed(outer::Relayed { region: region.clone() }));
+        }
+    }
+
     fn request(&mut self, request: &p::Request) {
         let mut state = self.vaults.state();
         let number = state.requests;
@@ -95,7 +106,14 @@ impl Stream {
 #[async_trait]
 impl Duplex for Stream {
     async fn send(&mut self, frame: Frame) -> Result<(), TransportError> {
-        let Some(Body::Data(data)) = frame.body else { return Ok(()) };
+        let data = match frame.body {
+            Some(Body::Data(data)) => data,
+            Some(Body::Open(open)) => {
+                self.relayed(&open.not);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
         self.vaults.state().relayed.extend_from_slice(&data);
         if self.vaults.state().nobody_leads {
             let reason = outer::reset::Reason::NoLeader.into();
