@@ -17,6 +17,16 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
             if p.is_spent() {
                 return Err(Refusal::LastTryOpen(p.deadline));
             }
+            if p.last {
+                if (c.generation, c.ordinal) != (account.generation, p.ordinal) {
+                    return Err(Refusal::Stale);
+                }
+                // A rooted leader without a valid token of the person could use up the conflicts. Permits are needed for the right B too: otherwise the answer
+                // would reveal it to a thief of the device's file, uncounted.
+                if !permitted(step, c) {
+                    return Err(Refusal::Permits);
+                }
+            }
             // A repetition is free, because the client may have lost the reply. Another B under the same id would be a second guess.
             if p.blinded == c.blinded && p.cancel == c.cancel {
                 return Change::again(Outcome::Begun { ordinal: p.ordinal, charged: false });
@@ -84,8 +94,8 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
     step.keep(account, Outcome::Begun { ordinal: c.ordinal, charged: true }, effects)
 }
 
-/// True if t regions permit this last try. Each has verified the person's token for exactly this attempt, so a leader can't begin alone what may destroy a
-/// key.
+/// True if t regions permit this Begin of a last try. Each has verified the person's token for exactly this attempt and B, so a leader can't begin alone what
+/// may destroy a key, nor count a conflict.
 fn permitted(step: &Step<'_>, c: &Begin) -> bool {
     let admission = &step.fleet.documents.admission;
     let statement = statement::permit(

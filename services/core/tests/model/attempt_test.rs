@@ -424,6 +424,15 @@ fn s46_the_last_try_needs_permits_of_t_regions_for_exactly_this_attempt() {
         assert_eq!(case.account().tries_left(), 1, "{what}");
     }
     assert_eq!(case.apply(&Command::Begin(good.clone())), charged(3));
-    // A repetition needs none.
-    assert_eq!(case.apply(&Command::Begin(Begin { permits: vec![], ..good })), again(3));
+    // A repetition needs them too. Without them no answer reveals whether B is the right one, and no conflict is counted.
+    assert_eq!(case.apply(&Command::Begin(good.clone())), again(3));
+    let conflicting = Begin { blinded: blinded(2), ..good.clone() };
+    for begin in [good, conflicting.clone()] {
+        let without = Begin { permits: of(begin.clone(), &[1]), ..begin };
+        assert_eq!(case.apply(&Command::Begin(without)), no(Refusal::Permits));
+    }
+    assert_eq!(case.account().pending.as_ref().unwrap().conflicts, 0);
+    let permits = of(conflicting.clone(), &[1, 2]);
+    assert_eq!(case.apply(&Command::Begin(Begin { permits, ..conflicting })), no(Refusal::Conflict));
+    assert_eq!(case.account().pending.as_ref().unwrap().conflicts, 1);
 }

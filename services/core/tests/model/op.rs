@@ -283,7 +283,9 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
 
 pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8, agreed: bool) -> Command {
     let person = model.people.get(&account(who));
-    let next = person.map_or(0, |p| p.tries.len() as u64) + 1;
+    let tries = person.map_or(0, |p| p.tries.len() as u64);
+    let open = person.and_then(|p| p.open()).is_some_and(|t| t.id == attempt_id(attempt));
+    let next = if open { tries } else { tries + 1 };
     let begin = Begin {
         account: account(who),
         generation: Generation(person.map_or(0, |p| p.generation)),

@@ -256,6 +256,11 @@ impl ModelAccount {
                 if let Some(t) = self.open() {
                     if t.id == c.attempt {
                         let (same, last) = (t.b == c.blinded && t.cancel == c.cancel, self.left() == 0);
+                        let this = (self.generation, self.tries.len() as u64);
+                        let fine = (c.generation.0, c.ordinal.0) == this && permitted(c, time, documents);
+                        if last && !fine {
+                            return ModelAnswer::No;
+                        }
                         return match (last, same) {
                             (true, _) if t.others >= 8 => ModelAnswer::No,
                             (_, true) => ModelAnswer::Again(self.tries.len() as u64),

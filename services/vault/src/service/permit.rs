@@ -1,5 +1,5 @@
-//! One region's permit of a last try. The last try may destroy the key, so a leader begins it only with permits of t regions, each of which has verified the
-//! person's token for exactly this attempt.
+//! One region's permit of a last try. The last try may destroy the key, so a leader begins and repeats it only with permits of t regions, each of which has
+//! verified the person's token for exactly this attempt and B.
 
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, Ordinal};
@@ -55,11 +55,13 @@ impl Vault {
         let fleet = state_of(replica)?;
         let id = person.account(&fleet);
         let account = replica.account(&id)?.ok_or(RegionError::NoAccount)?;
-        if !is_last(&account, last) {
+        let repeats = is_open(&account, last);
+        if !repeats && !is_last(&account, last) {
             return Err(RegionError::NotLast);
         }
         let live = account.live.as_ref().ok_or(RegionError::NoKey)?;
-        let wait = live.record.attempts.wait_after(account.failures());
+        // A repetition waits for nothing: it is charged already.
+        let wait = if repeats { 0 } else { live.record.attempts.wait_after(account.failures()) };
         if wait > 0 {
             // The floor is of the newest attempt. It says when this region applied it.
             let floor = replica.floor(&id, deadline).await?;
@@ -73,6 +75,12 @@ impl Vault {
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Permit { slot: u32::from(slot.0), certificate, signature })
     }
+}
+
+/// True if this is the open last try, perhaps with another B. The permit makes the replicas compare them, and count a conflict.
+fn is_open(account: &Account, last: &LastTry) -> bool {
+    let open = account.pending.as_ref().filter(|p| p.last && p.attempt == last.attempt);
+    account.generation == last.generation && open.is_some_and(|p| p.ordinal == last.ordinal)
 }
 
 /// True if this attempt would be the next one and leaves no try.

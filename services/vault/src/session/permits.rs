@@ -1,4 +1,4 @@
-//! Permits of t regions, which a Begin needs if it would leave no try.
+//! Permits of t regions. A Begin needs them if it would leave no try, and if it has the id of an open last try.
 
 use bkv_core::account::Account;
 use bkv_core::command::{Begin, RegionSignature};
@@ -30,8 +30,11 @@ pub(super) struct Permits {
 
 /// True if the leader must gather permits before it proposes this Begin. If the Begin will be refused anyway, the log says why.
 pub(super) fn needed(account: &Account, begin: &Begin, now_ms: u64) -> bool {
-    let open = account.pending.as_ref().is_some_and(|p| p.last || p.attempt == begin.attempt);
-    !open && begin.may_be_last && account.tries_left() == 1 && account.next_allowed.0 <= now_ms
+    match &account.pending {
+        Some(p) if p.attempt == begin.attempt => p.last && !p.is_spent(),
+        Some(p) if p.last => false,
+        _ => begin.may_be_last && account.tries_left() == 1 && account.next_allowed.0 <= now_ms,
+    }
 }
 
 impl Session {

@@ -69,3 +69,39 @@ async fn s46_whole_budgets_burnt_without_tokens_destroy_no_key() {
     leader.commit(&fleet, SHARD, Command::GiveUp(GiveUp { account, attempt, cancel })).await;
     assert_eq!(seen(&fleet, &account), [(State::Destroyed, 0); 2]);
 }
+
+/// S46: a device keeps its open last try. A rooted leader without a token of the person sends its id with other elements, to use up the eight conflicts. Then the
+/// device could not go on with the try, and the key would end at the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s46_a_leader_without_the_persons_token_uses_up_no_conflicts() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let person = register(&fleet, &mut leader, account(1, SHARD)).await;
+    for next in 1..BUDGET {
+        burn(&fleet, &mut leader, person.begin(next.into())).await;
+    }
+    let last = person.begin(BUDGET.into());
+    let last = person.permitted(&fleet, &last, &[1, 2]);
+    leader.commit(&fleet, SHARD, Command::Begin(last.clone())).await;
+    assert_eq!(seen(&fleet, &person.account), [(State::LastTry, 0); 2]);
+    let conflicts = || {
+        HONEST.map(|i| {
+            let account = fleet.account(i, SHARD, &person.account).unwrap();
+            account.pending.as_ref().unwrap().conflicts
+        })
+    };
+    for n in 0..10 {
+        let other = Begin { attempt: last.attempt, ..person.begin(BUDGET.into()) };
+        // Its own permit, and those of the honest regions for the device's own B.
+        let permits = match n % 3 {
+            0 => vec![],
+            1 => person.permitted(&fleet, &other, &[1]).permits,
+            _ => last.permits.clone(),
+        };
+        leader.commit(&fleet, SHARD, Command::Begin(Begin { permits, ..other })).await;
+        assert_eq!(conflicts(), [0; 2]);
+    }
+    // The control: with the person's token the honest regions permit it.
+    let other = Begin { attempt: last.attempt, ..person.begin(BUDGET.into()) };
+    leader.commit(&fleet, SHARD, Command::Begin(person.permitted(&fleet, &other, &[1, 2]))).await;
+    assert_eq!(conflicts(), [1; 2]);
+}

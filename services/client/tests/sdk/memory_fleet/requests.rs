@@ -197,7 +197,9 @@ impl State {
             let blinded = blinded.element().0.to_vec().into();
             self.begin(&p::Begin { attempt, blinded, cancel, may_be_last: false });
         }
-        let next = self.shard.account().map_or(0, |a| a.ordinal.0) + 1;
+        let account = self.shard.account();
+        let repeats = account.and_then(|a| a.pending.as_ref()).is_some_and(|p| p.attempt.0 == b.attempt[..]);
+        let next = account.map_or(0, |a| a.ordinal.0) + u64::from(!repeats);
         let command = Begin {
             account: self.account,
             generation: Generation(self.generation()),
