@@ -7,6 +7,7 @@
 //! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like), times in whole seconds.
 //! Hard links become files of their own. Owners, extended attributes and special files are not kept.
 
+mod headers;
 mod leftovers;
 mod pack;
 mod partial;

@@ -67,3 +67,29 @@ proptest! {
 fn the_sample_is_good() {
     assert!(judge(&good()));
 }
+
+/// An attacker who had the key writes a name of any length. The tar reader would take it into memory whole.
+#[test]
+fn s38_a_name_of_any_length_takes_no_memory() {
+    struct Counted<'a>(&'a [u8], usize);
+    impl std::io::Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let n = self.0.read(buffer)?;
+            self.1 += n;
+            Ok(n)
+        }
+    }
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(4 << 20);
+        header.set_cksum();
+        archive.append(&header, &vec![b'x'; 4 << 20][..]).unwrap();
+        let bytes = archive.into_inner().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut source, cancel) = (Counted(&bytes, 0), Cancel::default());
+        assert!(unpack(&mut source, &folder.path().join("to"), control(&cancel)).is_err(), "{kind:?}");
+        assert!(source.1 <= 128 << 10, "{kind:?}: {} bytes were read", source.1);
+    }
+}

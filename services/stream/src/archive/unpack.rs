@@ -15,6 +15,7 @@ use std::{
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use tar::{Archive, Entry, EntryType};
 
+use super::headers::{Allowance, Bounded};
 use super::staging::Staging;
 use crate::{
     error::{Error, Result},
@@ -42,8 +43,13 @@ pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) 
     let staging = Staging::create(destination)?;
     let mut report = UnpackReport::default();
     let mut folders = Vec::new();
-    let mut archive = Archive::new(&mut *source);
-    for entry in archive.entries().map_err(Error::from_io)? {
+    let allowance = Allowance::new();
+    let mut archive = Archive::new(Bounded { source: &mut *source, allowance: &allowance });
+    let mut entries = archive.entries().map_err(Error::from_io)?;
+    loop {
+        allowance.headers();
+        let Some(entry) = entries.next() else { break };
+        allowance.content();
         control.check()?;
         let mut entry = entry.map_err(Error::from_io)?;
         unpack_entry(&mut entry, staging.path(), &mut folders, &mut report, control)?;
