@@ -4,7 +4,7 @@ use bkv_wire::proto::outer::Bundle;
 
 use crate::bundle_cache::{Known, choose};
 
-/// What ChatD chooses of these regions' bundles: the region and the bundle. `junk` can't be read.
+/// Returns the region and the bundle that ChatD chooses among these. `junk` does not decode.
 fn chosen(known: &[(&str, &'static str)], not: &[&str]) -> Option<(String, Vec<u8>)> {
     let known: BTreeMap<String, Known> = known
         .iter()

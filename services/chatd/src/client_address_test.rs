@@ -13,7 +13,7 @@ fn proxies() -> Proxies {
     Proxies::new(["10.0.0.0/8", "fd00::/8"].map(|n| n.parse().unwrap()).to_vec())
 }
 
-/// The client that ChatD counts for a connection from `sender` with these X-Forwarded-For lines.
+/// Returns the address under which ChatD counts a connection from `sender` with these X-Forwarded-For lines.
 fn client(sender: &str, lines: &[&str]) -> IpAddr {
     let mut headers = HeaderMap::new();
     for line in lines {

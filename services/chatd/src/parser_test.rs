@@ -1,7 +1,7 @@
 //! Parsers of bytes from clients and vaults.
 
 proptest::proptest! {
-    /// Frames, and events in them, which a newer vault may encode in another way.
+    /// A newer vault may encode frames, and the events in them, in another way. ChatD must not panic.
     #[test]
     fn s38_arbitrary_frames_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
         use prost::Message as _;

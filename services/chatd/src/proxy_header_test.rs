@@ -14,7 +14,7 @@ fn header(from: IpAddr, command: Command) -> Vec<u8> {
     Builder::with_addresses(Version::Two | command, Protocol::Stream, ends).build().unwrap()
 }
 
-/// What `read` returns, or None for an error, and what it leaves unread.
+/// Calls `read` on these bytes. Returns its result, or None for an error, and the bytes that it leaves unread.
 #[allow(clippy::option_option)] // an error, a header without a client, a client
 fn reads(mut bytes: &[u8]) -> (Option<Option<IpAddr>>, &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -44,7 +44,7 @@ fn without_a_leader_the_client_gets_no_leader() {
 }
 
 proptest! {
-    /// In every sequence of events, another vault gets exactly the client's bytes in their order, and an ended stream has no more actions.
+    /// ChatD sends another vault exactly the client's bytes in their order. An ended stream has no more actions. Both hold for every sequence of events.
     #[test]
     fn no_order_of_events_loses_or_mixes_bytes(events in proptest::collection::vec((0u8..5, 0usize..9000), 0..60)) {
         let (mut s, mut sent, mut over) = (Stream::default(), Vec::new(), false);

@@ -53,7 +53,7 @@ async fn s34_a_stream_does_not_keep_a_retired_connection() {
     let alive = async {
         loop {
             says(&mut vault, Body::Pong(o::Pong { id: 1 })).await;
-            tokio::time::sleep(PING).await; // of the test's paused clock: no time passes
+            tokio::time::sleep(PING).await; // The test's clock is paused, so this takes no real time.
         }
     };
     let begun = Instant::now();
@@ -77,7 +77,7 @@ async fn a_retired_connection_without_streams_serves_until_it_is_replaced() {
     let alive = async {
         for _ in 0..20 {
             says(&mut vault, Body::Pong(o::Pong { id: 1 })).await;
-            tokio::time::sleep(PING).await; // of the test's paused clock: no time passes
+            tokio::time::sleep(PING).await; // The test's clock is paused, so this takes no real time.
         }
         let (tx, _stream) = mpsc::channel(1);
         connection.insert(1, tx);

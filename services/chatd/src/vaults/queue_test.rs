@@ -13,7 +13,7 @@ fn ping() -> o::Frame {
 const LOUD: Route = Route([1; 32]);
 const QUIET: Route = Route([2; 32]);
 
-/// The streams of the frames in the order in which they are written.
+/// Returns the streams of the frames in the order in which ChatD writes them.
 fn written(queue: &Queue) -> Vec<u64> {
     std::iter::from_fn(|| queue.pop()).map(|w| w.frame.stream).collect()
 }
