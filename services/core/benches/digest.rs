@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bkv_core::account::{Account, Live, Success};
-use bkv_core::digest::Digest;
+use bkv_core::digest::{Digest, RowHash};
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Right, Route,
     Signature, Time,
@@ -69,11 +69,18 @@ fn main() {
     for (what, account) in [("registered", account(false)), ("recovered", account(true))] {
         let bytes = bkv_core::encoding::cbor(&account).len();
         let mut digest = Digest::default();
-        let row = best(|| digest.add(black_box(&id), black_box(&account)));
+        let row = best(|| digest.add(&RowHash::of(black_box(&id), black_box(&account))));
+        let known = RowHash::of(&id, &account);
         let change = best(|| {
-            digest.remove(black_box(&id), black_box(&account));
-            digest.add(black_box(&id), black_box(&account));
+            digest.remove(black_box(&known));
+            digest.add(&RowHash::of(black_box(&id), black_box(&account)));
         });
-        println!("{what}: row of {bytes} bytes {row:?}, change of a row {change:?}");
+        let unknown = best(|| {
+            digest.remove(&RowHash::of(black_box(&id), black_box(&account)));
+            digest.add(&RowHash::of(black_box(&id), black_box(&account)));
+        });
+        println!(
+            "{what}: row of {bytes} bytes {row:?}, change of a row whose hash is at hand {change:?}, of another {unknown:?}"
+        );
     }
 }

@@ -6,8 +6,9 @@
 
 use std::fmt;
 
-use blake3::Hasher;
+use blake3::{Hasher, OutputReader};
 use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
 
 use crate::account::Account;
 use crate::encoding::cbor;
@@ -41,16 +42,42 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The hash of one row, from which its numbers are expanded. A caller that keeps it beside the account need not encode and hash that account again to remove it.
+#[derive(Clone)]
+pub struct RowHash(OutputReader);
+
+impl RowHash {
+    /// Of an account in this encoding, which must be [`cbor`]'s.
+    pub fn of_encoded(id: &AccountId, account: &[u8]) -> Self {
+        let mut hasher = Hasher::new_derive_key("bkv/row/1");
+        // The id has a fixed length and the account's encoding is canonical, so two rows never give the same bytes.
+        hasher.update(&id.0);
+        hasher.update(account);
+        Self(hasher.finalize_xof())
+    }
+
+    /// Of an account.
+    pub fn of(id: &AccountId, account: &Account) -> Self {
+        Self::of_encoded(id, &Zeroizing::new(cbor(account)))
+    }
+}
+
+impl fmt::Debug for RowHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RowHash(..)")
+    }
+}
+
 impl Digest {
     /// Adds an account that the set does not have.
-    pub fn add(&mut self, id: &AccountId, account: &Account) {
-        self.combine(id, account, u16::wrapping_add);
+    pub fn add(&mut self, row: &RowHash) {
+        self.combine(row, u16::wrapping_add);
         self.rows = self.rows.wrapping_add(1);
     }
 
     /// Removes an account that the set has, in exactly this state.
-    pub fn remove(&mut self, id: &AccountId, account: &Account) {
-        self.combine(id, account, u16::wrapping_sub);
+    pub fn remove(&mut self, row: &RowHash) {
+        self.combine(row, u16::wrapping_sub);
         self.rows = self.rows.wrapping_sub(1);
     }
 
@@ -68,15 +95,11 @@ impl Digest {
         )
     }
 
-    fn combine(&mut self, id: &AccountId, account: &Account, by: impl Fn(u16, u16) -> u16) {
-        let mut row = [0; BYTES];
-        let mut hasher = Hasher::new_derive_key("bkv/row/1");
-        // The id has a fixed length and the account's encoding is canonical, so two rows never give the same bytes.
-        hasher.update(&id.0);
-        hasher.update(&cbor(account));
-        hasher.finalize_xof().fill(&mut row);
+    fn combine(&mut self, row: &RowHash, by: impl Fn(u16, u16) -> u16) {
+        let mut numbers = [0; BYTES];
+        row.0.clone().fill(&mut numbers);
         // A decoded digest of another length stays as it is, and equals no other.
-        for (lane, add) in self.lanes.as_chunks_mut::<2>().0.iter_mut().zip(row.as_chunks::<2>().0) {
+        for (lane, add) in self.lanes.as_chunks_mut::<2>().0.iter_mut().zip(numbers.as_chunks::<2>().0) {
             *lane = by(u16::from_le_bytes(*lane), u16::from_le_bytes(*add)).to_le_bytes();
         }
     }

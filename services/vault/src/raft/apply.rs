@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bkv_core::account::{Account, Cause};
 use bkv_core::checkpoint::{Checkpoint, is_place};
 use bkv_core::command::Batch;
+use bkv_core::digest::RowHash;
 use bkv_core::effect::Effect;
 use bkv_core::encoding::cbor;
 use bkv_core::event::EventKind;
@@ -18,7 +19,9 @@ use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
-use super::rows::{Head, InForce, cursor, digest_place, fleet_place, head_place, read};
+use super::rows::{
+    Head, InForce, ROW_HEAD, account_row, cursor, digest_place, fleet_place, head_place, read,
+};
 use super::snapshot::leader_of;
 use super::state::{Inner, State};
 use super::types::{Applied, Entry, LogId, Payload};
@@ -127,15 +130,19 @@ impl State {
         let Job { work, mut changes, fleet_changed, last } = job;
         let Some(last) = last else { return Ok(()) };
         let copy = self.live();
+        let mut rows = HashMap::with_capacity(work.changed.len());
         for (id, account) in &work.changed {
-            if let Some(before) = self.account(id)? {
-                inner.digest.remove(id, &before);
+            if let Some(before) = self.row_hash(id)? {
+                inner.digest.remove(&before);
             }
             let place = self.account_place(copy, id);
             changes.push(match account {
                 Some(account) => {
-                    inner.digest.add(id, account);
-                    Change::put(place, cbor(&(*id, account)))
+                    let row = account_row(id, account);
+                    let hash = RowHash::of_encoded(id, row.get(ROW_HEAD..).unwrap_or_default());
+                    inner.digest.add(&hash);
+                    rows.insert(*id, hash);
+                    Change::put(place, row)
                 }
                 None => Change::remove(place),
             });
@@ -168,7 +175,7 @@ impl State {
             self.store.write(changes, Some(done));
         }
         for (id, account) in work.changed {
-            self.recent.changed(id, account.map(Arc::new));
+            self.recent.changed(id, account.map(Arc::new).zip(rows.remove(&id)));
         }
         self.applied.send_replace(last.index);
         Ok(())

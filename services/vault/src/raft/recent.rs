@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bkv_core::account::Account;
+use bkv_core::digest::RowHash;
 use bkv_core::id::AccountId;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -17,10 +18,17 @@ pub(crate) struct Recent(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     /// Accounts used since `young` last became `old`.
-    young: HashMap<AccountId, Arc<Account>>,
-    old: HashMap<AccountId, Arc<Account>>,
+    young: HashMap<AccountId, Known>,
+    old: HashMap<AccountId, Known>,
     /// Rises with every change. A reader that read the store before a change must not cache the older account after it.
     changes: u64,
+}
+
+#[derive(Clone)]
+struct Known {
+    account: Arc<Account>,
+    /// The hash of exactly this account's row, if the account was applied and not read.
+    row: Option<RowHash>,
 }
 
 /// The value of `changes` when a reader began to read the store.
@@ -35,33 +43,40 @@ impl Recent {
     /// The cached account, or the mark with which the caller reads the store.
     pub(crate) fn get(&self, id: &AccountId) -> Result<Arc<Account>, Reading> {
         let mut inner = self.lock();
-        if let Some(account) = inner.young.get(id) {
-            return Ok(account.clone());
+        if let Some(known) = inner.young.get(id) {
+            return Ok(known.account.clone());
         }
         match inner.old.remove(id) {
-            Some(account) => {
-                inner.keep(*id, account.clone());
+            Some(known) => {
+                let account = known.account.clone();
+                inner.keep(*id, known);
                 Ok(account)
             }
             None => Err(Reading(inner.changes)),
         }
     }
 
+    /// The hash of the account's row, if it is at hand.
+    pub(crate) fn row_hash(&self, id: &AccountId) -> Option<RowHash> {
+        let inner = self.lock();
+        inner.young.get(id).or_else(|| inner.old.get(id)).and_then(|known| known.row.clone())
+    }
+
     /// Caches what the store had, unless something has changed since.
     pub(crate) fn read(&self, begun: Reading, id: AccountId, account: Arc<Account>) {
         let mut inner = self.lock();
         if inner.changes == begun.0 {
-            inner.keep(id, account);
+            inner.keep(id, Known { account, row: None });
         }
     }
 
-    /// Caches an account's new state. The store has it already. None: the account was removed.
-    pub(crate) fn changed(&self, id: AccountId, account: Option<Arc<Account>>) {
+    /// Caches an account's new state with the hash of its row. The store has it already. None: the account was removed.
+    pub(crate) fn changed(&self, id: AccountId, now: Option<(Arc<Account>, RowHash)>) {
         let mut inner = self.lock();
         inner.changes += 1;
         inner.old.remove(&id);
-        match account {
-            Some(account) => inner.keep(id, account),
+        match now {
+            Some((account, row)) => inner.keep(id, Known { account, row: Some(row) }),
             None => drop(inner.young.remove(&id)),
         }
     }
@@ -74,16 +89,17 @@ impl Recent {
 }
 
 impl Inner {
-    fn keep(&mut self, id: AccountId, account: Arc<Account>) {
+    fn keep(&mut self, id: AccountId, known: Known) {
         if self.young.len() >= HALF {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(id, account);
+        self.young.insert(id, known);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bkv_core::digest::Digest;
     use bkv_core::id::{Generation, Ordinal, Route, Time};
 
     use super::*;
@@ -99,6 +115,12 @@ mod tests {
         AccountId(bytes)
     }
 
+    fn changed(recent: &Recent, n: usize, ordinal: u64) {
+        let account = account(ordinal);
+        let row = RowHash::of(&id(n), &account);
+        recent.changed(id(n), Some((account, row)));
+    }
+
     fn ordinal(recent: &Recent, n: usize) -> Option<u64> {
         recent.get(&id(n)).ok().map(|a| a.ordinal.0)
     }
@@ -108,19 +130,40 @@ mod tests {
     fn s09_what_was_read_before_a_change_is_not_kept_after_it() {
         let recent = Recent::default();
         let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
-        recent.changed(id(1), Some(account(5)));
+        changed(&recent, 1, 5);
         // Many other accounts push it out before the reader comes back.
-        (10..10 + 2 * HALF + 2).for_each(|n| recent.changed(id(n), Some(account(0))));
+        (10..10 + 2 * HALF + 2).for_each(|n| changed(&recent, n, 0));
         assert_eq!(ordinal(&recent, 1), None);
         recent.read(begun, id(1), account(4));
         assert_eq!(ordinal(&recent, 1), None);
+    }
+
+    /// S48: a hash of another state of the account would make this replica's digest wrong for good.
+    #[test]
+    fn s48_a_row_hash_is_that_of_the_cached_account() {
+        let recent = Recent::default();
+        let digest = |hash: &RowHash| {
+            let mut digest = Digest::default();
+            digest.add(hash);
+            digest
+        };
+        let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
+        recent.read(begun, id(1), account(4));
+        assert!(recent.row_hash(&id(1)).is_none(), "read and not applied");
+        for ordinal in [5, 6] {
+            changed(&recent, 1, ordinal);
+            let expected = digest(&RowHash::of(&id(1), &account(ordinal)));
+            assert!(recent.row_hash(&id(1)).is_some_and(|hash| digest(&hash) == expected));
+        }
+        recent.changed(id(1), None);
+        assert!(recent.row_hash(&id(1)).is_none());
     }
 
     #[test]
     fn what_was_removed_is_not_found() {
         let recent = Recent::default();
         let Err(begun) = recent.get(&id(1)) else { panic!("empty") };
-        recent.changed(id(1), Some(account(5)));
+        changed(&recent, 1, 5);
         recent.changed(id(1), None);
         recent.read(begun, id(1), account(4));
         assert_eq!(ordinal(&recent, 1), None);
@@ -129,9 +172,9 @@ mod tests {
     #[test]
     fn what_is_used_stays_and_the_whole_is_bounded() {
         let recent = Recent::default();
-        recent.changed(id(0), Some(account(7)));
+        changed(&recent, 0, 7);
         for n in 1..10 * HALF {
-            recent.changed(id(n), Some(account(1)));
+            changed(&recent, n, 1);
             assert_eq!(ordinal(&recent, 0), Some(7));
         }
         let inner = recent.lock();

@@ -1,7 +1,7 @@
 //! Stages the rows of a snapshot on the disk as they come, as another copy beside the live one. A crash leaves a copy that the next start drops.
 
 use bkv_core::account::Account;
-use bkv_core::digest::Digest;
+use bkv_core::digest::{Digest, RowHash};
 use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, Slot};
 use bkv_core::record::{Record, shares_hash_of};
@@ -117,7 +117,7 @@ impl State {
         if let Some(at) = account.deadline() {
             changes.push(Change::put(self.deadline_place(stage.copy, &row.id), cbor(&(row.id, at))));
         }
-        stage.digest.add(&row.id, account);
+        stage.digest.add(&RowHash::of(&row.id, account));
         stage.known += u64::from(here.is_some_and(|a| !a.is_unconfirmed()));
         stage.unconfirmed = stage.unconfirmed.saturating_add(u32::from(account.is_unconfirmed()));
         self.store.write(changes, None);

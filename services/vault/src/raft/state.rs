@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::Checkpoint;
-use bkv_core::digest::Digest;
+use bkv_core::digest::{Digest, RowHash};
 use bkv_core::encoding::cbor;
 use bkv_core::event::Event;
 use bkv_core::id::{AccountId, Hash, RegId, Time};
@@ -200,6 +200,14 @@ impl State {
         let account = Arc::new(account);
         self.recent.read(begun, *id, account.clone());
         Ok(Some(account))
+    }
+
+    /// The hash of the account's row, if there is one. A recent account has it at hand.
+    pub(super) fn row_hash(&self, id: &AccountId) -> Result<Option<RowHash>, StoreError> {
+        if let Some(known) = self.recent.row_hash(id) {
+            return Ok(Some(known));
+        }
+        Ok(self.account(id)?.map(|account| RowHash::of(id, &account)))
     }
 
     /// A registration's secrets as the keeper masked them.
