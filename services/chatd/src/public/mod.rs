@@ -33,6 +33,8 @@ use connection::{Acceptor, Connection};
 const EXPIRED: &str = "Bearer error=\"invalid_token\", error_description=\"expired\"";
 /// Largest frame of a client, in bytes.
 const MAX_FRAME: usize = 64 << 10;
+/// Bytes read at once from a WebSocket. Each connection has a buffer of this size, and the library fills it with zeros before each read (128 KiB by default).
+const READ: usize = 4 << 10;
 /// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_secs(1);
 
@@ -111,7 +113,8 @@ async fn relay_route(
     };
     // axum starts the task. `running` counts it in the group until the task has ended or the upgrade has failed.
     let running = shared.websockets.token();
-    upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
+    let upgrade = upgrade.read_buffer_size(READ).max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME);
+    upgrade.on_upgrade(move |socket| async move {
         relay::serve(socket, shared, route, lasts).await;
         drop((connection, at_address, entered, running));
     })

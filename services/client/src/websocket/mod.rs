@@ -31,6 +31,8 @@ use link::Link;
 
 /// Most bytes of an answer to a GET, and of a WebSocket message.
 const MAX_MESSAGE: usize = bkv_wire::frame::MAX_FRAME;
+/// Bytes read at once. The library fills as many with zeros before each read.
+const READ: usize = 4 << 10;
 /// For TCP, TLS and the WebSocket's handshake together.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -138,7 +140,7 @@ impl WebSocketTransport {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE))
-            .read_buffer_size(32 << 10);
+            .read_buffer_size(READ);
         match tokio_tungstenite::client_async_with_config(request, tls, Some(config)).await {
             Ok((socket, _)) => Ok(Link::start(socket, &self.tasks, self.stop.child_token())),
             Err(WsError::Http(answer)) => {
