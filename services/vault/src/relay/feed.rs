@@ -11,7 +11,7 @@ use bkv_core::statement;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::out::{Out, frame_of};
@@ -22,6 +22,8 @@ use crate::service::Vault;
 const PAGE: usize = 256;
 /// How often to look for changes without a notification: some, such as a snapshot, send none.
 const LOOK: Duration = Duration::from_secs(2);
+/// Pause after a change. Under load the next page then has the events of many entries, which go out in one write. ChatD stores them in a transaction every 50 ms.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// Sends frames at the pace of the ChatD that reads them.
 pub(super) struct Paced {
@@ -97,7 +99,11 @@ pub(super) async fn serve(
             }
             tokio::select! {
                 () = link.cancelled() => return,
-                _ = timeout(LOOK, applied.changed()) => {}
+                changed = timeout(LOOK, applied.changed()) => {
+                    if changed.is_ok() {
+                        sleep(GATHER).await;
+                    }
+                }
             }
         }
     }
