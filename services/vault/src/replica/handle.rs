@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::confirmation::Confirmations;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
 use super::under_way::{Place, UnderWay, ends_something, is_counted};
@@ -26,6 +27,9 @@ use crate::volume::Volume;
 
 /// How long a vault that steps down waits for another leader.
 const ASIDE: Duration = Duration::from_secs(3);
+
+type NotConfirmed =
+    openraft::error::RaftError<u64, openraft::error::CheckIsLeaderError<u64, openraft::EmptyNode>>;
 
 /// A page of events after a cursor.
 #[derive(Clone, Debug)]
@@ -50,6 +54,7 @@ pub struct Replica {
     /// Until when this vault stands aside for another leader.
     pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
+    pub(crate) confirmations: Arc<Confirmations>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -134,8 +139,13 @@ impl Replica {
     /// Returns once a majority has confirmed that this vault still leads and everything before is applied. A read after that sees the newest state.
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<(), ProposeError> {
         let raft = self.raft.borrow().clone().ok_or(ProposeError::NotLeader(None))?;
-        let confirmed = timeout_at(deadline, raft.ensure_linearizable()).await.map_err(|_| late())?;
-        confirmed.map(|_| ()).map_err(|e| match e {
+        let confirm =
+            || async { raft.ensure_linearizable().await.map(|_| ()).map_err(|e| self.not_confirmed(e)) };
+        timeout_at(deadline, self.confirmations.share(confirm)).await.map_err(|_| late())?
+    }
+
+    fn not_confirmed(&self, e: NotConfirmed) -> ProposeError {
+        match e {
             openraft::error::RaftError::APIError(openraft::error::CheckIsLeaderError::ForwardToLeader(f)) => {
                 ProposeError::NotLeader(f.leader_id.map(NodeId))
             }
@@ -145,7 +155,7 @@ impl Replica {
                 ProposeError::Unavailable(format!("{silent} of {regions} regions do not answer"))
             }
             openraft::error::RaftError::Fatal(_) => stopping(),
-        })
+        }
     }
 
     /// Waits until this vault has applied up to an index and stored it on disk.

@@ -4,6 +4,7 @@ mod admissible;
 mod batch;
 mod certify;
 mod config;
+mod confirmation;
 mod context;
 mod cut;
 mod group;

@@ -115,6 +115,7 @@ impl Node {
                 volume: volume.clone(),
                 stepping_down: Arc::default(),
                 admitted: admitted.clone(),
+                confirmations: Arc::default(),
             };
             tasks.spawn(until(
                 &stop,
