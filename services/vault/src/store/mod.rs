@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
@@ -56,7 +57,7 @@ type Pin = Box<dyn FnOnce(redb::ReadTransaction) + Send>;
 pub(crate) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Rows handed in but not on disk yet: place → (job number, value).
-type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>>>;
+type Unflushed = Arc<Mutex<HashMap<Vec<u8>, (u64, Option<Bytes>)>>>;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -134,10 +135,10 @@ impl Store {
         sealed.map(|s| self.sealer.open(place, &s)).transpose()
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
+    fn read(&self, place: &Place) -> Result<Option<Bytes>, StoreError> {
         let tx = self.db.begin_read()?;
         let table = tx.open_table(ROWS)?;
-        Ok(table.get(place.bytes())?.map(|v| v.value().to_vec()))
+        Ok(table.get(place.bytes())?.map(|v| Bytes::copy_from_slice(v.value())))
     }
 
     /// The disk as it is now, without later writes. Call [`Self::flush`] first.
@@ -176,7 +177,7 @@ impl Store {
         let mut sealed = Vec::with_capacity(changes.len());
         for c in changes {
             match c.value.map(|v| self.sealer.seal(&c.place, &Zeroizing::new(v))).transpose() {
-                Ok(value) => sealed.push((c.place, value)),
+                Ok(value) => sealed.push((c.place, value.map(Bytes::from))),
                 Err(e) => {
                     // Treat it like a failed commit: later changes must not become durable without this one.
                     self.writer.fail(&e);
@@ -222,7 +223,7 @@ impl Store {
         self.sealer.hidden(parts)
     }
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Vec<u8>>)>> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Vec<u8>, (u64, Option<Bytes>)>> {
         self.unflushed.lock()
     }
 }

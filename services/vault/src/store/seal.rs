@@ -91,15 +91,17 @@ impl Sealer {
     pub(super) fn seal(&self, place: &Place, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = self.key(self.boot, place.shard())?;
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        // Reserve room for everything at once: a buffer that grows leaves copies of its plaintext in freed memory.
         let mut out = Vec::with_capacity(HEAD + plain.len() + AES_256_GCM.tag_len());
         out.extend_from_slice(&self.boot.to_be_bytes());
         out.extend_from_slice(&counter.to_be_bytes());
-        // Reserve room for the tag at once: a buffer that grows leaves copies of its plaintext in freed memory.
-        let mut body = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
-        body.extend_from_slice(plain);
-        key.seal_in_place_append_tag(nonce(&out)?, Aad::from(place.bytes()), &mut body)
+        let nonce = nonce(&out)?;
+        out.extend_from_slice(plain);
+        let body = out.get_mut(HEAD..).unwrap_or_default();
+        let tag = key
+            .seal_in_place_separate_tag(nonce, Aad::from(place.bytes()), body)
             .map_err(|_| StoreError::Sealed(place.to_string()))?;
-        out.append(&mut body);
+        out.extend_from_slice(tag.as_ref());
         Ok(out)
     }
 

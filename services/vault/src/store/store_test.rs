@@ -82,7 +82,7 @@ async fn s25_a_row_opens_nowhere_else() {
             assert!(matches!(store.sealer.open(&place, &sealed), Err(StoreError::Sealed(_))), "{place}");
         }
         for at in 0..sealed.len() {
-            let mut changed = sealed.clone();
+            let mut changed = sealed.to_vec();
             changed[at] ^= 1;
             assert!(store.sealer.open(&mine, &changed).is_err(), "byte {at}");
         }

@@ -4,12 +4,14 @@
 //! as applied whose charge is missing, and after a restart an attacker would have that guess for free. So the writer refuses everything after, and
 //! the process ends. What it acknowledged is on disk, and the log has the rest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::Histogram;
 use redb::{Database, ReadableDatabase as _};
@@ -19,13 +21,16 @@ use super::{Done, Pin, Place, ROWS, StoreError, Unflushed};
 
 /// Most jobs in one transaction.
 const MOST: usize = 1024;
-/// A commit with this many rows shows that many callers are waiting, so the next commit gathers for a moment first. A single job never waits.
+/// A commit with this many rows shows that many callers are waiting, so the next commit gathers for a moment first, and longer after a larger one: each commit
+/// rewrites the same inner pages and costs an fsync. A single job never waits.
 const BUSY: usize = 24;
 const GATHER: Duration = Duration::from_millis(3);
+/// The longest such wait, in units of [`GATHER`].
+const GATHERS: usize = 3;
 
 struct Job {
     number: u64,
-    changes: Vec<(Place, Option<Vec<u8>>)>,
+    changes: Vec<(Place, Option<Bytes>)>,
     done: Option<Done>,
     /// Ends the transaction, so that the view shows exactly this job's state.
     pin: Option<Pin>,
@@ -74,7 +79,7 @@ impl Writer {
     pub(super) fn send(
         &self,
         number: u64,
-        changes: Vec<(Place, Option<Vec<u8>>)>,
+        changes: Vec<(Place, Option<Bytes>)>,
         done: Option<Done>,
         pin: Option<Pin>,
     ) {
@@ -111,8 +116,9 @@ fn fail(failed: &Failed, why: &StoreError) {
 fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Failed, times: &Histogram) {
     let mut rows = 0;
     while let Ok(first) = jobs.recv() {
-        if rows >= BUSY {
-            std::thread::sleep(GATHER);
+        let gathers = u32::try_from((rows / BUSY).min(GATHERS)).unwrap_or(0);
+        if gathers > 0 {
+            std::thread::sleep(GATHER * gathers);
         }
         let mut pinned = first.pin.is_some();
         let mut batch = vec![first];
@@ -161,6 +167,11 @@ fn run(db: &Database, jobs: &Receiver<Job>, unflushed: &Unflushed, failed: &Fail
     }
 }
 
+/// The last change of each place. Every job of a shard changes its head and its digest, and only the last ones are visible after the commit.
+fn last_of_each(batch: &[Job]) -> BTreeMap<&[u8], Option<&[u8]>> {
+    batch.iter().flat_map(|j| &j.changes).map(|(place, value)| (place.bytes(), value.as_deref())).collect()
+}
+
 fn commit(db: &Database, batch: &[Job]) -> Result<(), StoreError> {
     if batch.iter().all(|j| j.changes.is_empty()) {
         return Ok(());
@@ -169,12 +180,32 @@ fn commit(db: &Database, batch: &[Job]) -> Result<(), StoreError> {
     let tx = db.begin_write().map_err(|e| write(&e))?;
     {
         let mut rows = tx.open_table(ROWS).map_err(|e| write(&e))?;
-        for (place, value) in batch.iter().flat_map(|j| &j.changes) {
+        for (place, value) in last_of_each(batch) {
             match value {
-                Some(v) => rows.insert(place.bytes(), v.as_slice()).map_err(|e| write(&e))?,
-                None => rows.remove(place.bytes()).map_err(|e| write(&e))?,
+                Some(v) => rows.insert(place, v).map_err(|e| write(&e))?,
+                None => rows.remove(place).map_err(|e| write(&e))?,
             };
         }
     }
     tx.commit().map_err(|e| write(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Table;
+
+    #[test]
+    fn a_later_change_of_a_place_takes_the_place_of_an_earlier_one() {
+        let place = |n| Place::numbered(Table::Event, 1, n);
+        let value = |byte| Some(Bytes::from(vec![byte]));
+        let job = |number, changes| Job { number, changes, done: None, pin: None };
+        let batch = [
+            job(1, vec![(place(1), value(1)), (place(2), value(2)), (place(3), None)]),
+            job(2, vec![(place(1), None), (place(3), value(3)), (place(2), value(4))]),
+        ];
+        let (one, two, three) = (place(1), place(2), place(3));
+        let expected = [(one.bytes(), None), (two.bytes(), Some(&[4][..])), (three.bytes(), Some(&[3][..]))];
+        assert_eq!(last_of_each(&batch), expected.into_iter().collect());
+    }
 }
