@@ -24,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use super::tls::ALPN;
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
@@ -253,25 +254,27 @@ async fn write_calls(
     calls: &mut mpsc::Receiver<Out>,
 ) -> std::io::Error {
     let mut writer = frames::Writer::new(write);
+    let mut pace = Pace::default();
     while let Some(first) = calls.recv().await {
-        // Other callers that are about to call get the chance to share the frame.
-        tokio::task::yield_now().await;
-        if let Err(e) = write_waiting(&mut writer, first, calls).await {
-            return e;
+        pace.gather().await;
+        match write_waiting(&mut writer, first, calls).await {
+            Ok(written) => pace.wrote(written),
+            Err(e) => return e,
         }
     }
     std::io::ErrorKind::BrokenPipe.into()
 }
 
-/// Writes the calls that wait, all Raft calls among them in one frame, or in a few if they are large.
+/// Writes the calls that wait, all Raft calls among them in one frame, or in a few if they are large. Returns their number.
 async fn write_waiting(
     writer: &mut frames::Writer<WriteHalf<TlsStream<BoxStream>>>,
     first: Out,
     calls: &mut mpsc::Receiver<Out>,
-) -> std::io::Result<()> {
+) -> std::io::Result<usize> {
     let mut raft = Gathered::default();
-    let mut next = Some(first);
+    let (mut next, mut written) = (Some(first), 0);
     while let Some(out) = next {
+        written += 1;
         match out {
             Out::Call(id, body) => writer.put(&p::Message { id, body: Some(body) })?,
             Out::Raft(call) => raft.add(call),
@@ -281,7 +284,8 @@ async fn write_waiting(
     if !raft.calls.is_empty() {
         writer.put(&p::Message { id: 0, body: Some(Body::Raft(p::RaftCalls { calls: raft.calls })) })?;
     }
-    writer.flush().await
+    writer.flush().await?;
+    Ok(written)
 }
 
 /// The Raft calls of one frame.

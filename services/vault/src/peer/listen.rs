@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use super::{Admitted, Body, tls};
 use crate::env::{BoxStream, Network};
 
@@ -111,10 +112,13 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut writer: frames::Writer<W>,
     mut queue: mpsc::Receiver<p::Message>,
 ) -> io::Result<()> {
+    let mut pace = Pace::default();
     while let Some(first) = queue.recv().await {
+        pace.gather().await;
         let mut raft = Vec::new();
-        let mut next = Some(first);
+        let (mut next, mut written) = (Some(first), 0);
         while let Some(m) = next {
+            written += 1;
             match m.body {
                 Some(Body::RaftAnswers(a)) => raft.extend(a.answers),
                 _ => writer.put(&m)?,
@@ -128,6 +132,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
             })?;
         }
         writer.flush().await?;
+        pace.wrote(written);
     }
     Ok(())
 }

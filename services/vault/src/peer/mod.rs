@@ -3,6 +3,7 @@
 
 mod link;
 mod listen;
+mod pace;
 mod tls;
 
 pub use listen::{Incoming, listen};
