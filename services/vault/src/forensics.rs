@@ -206,6 +206,6 @@ impl Seized {
         let (unmasked, _) = unmasked.map_err(other)?;
         let exported = self.keeper.export(id, &record.reg_id, &kept).ok_or_else(|| other("not exported"))?;
         let (z, sealed, _) = exported;
-        Ok(Secrets { z, share: unmasked.share, sealed })
+        Ok(Secrets { z, share: unmasked.share.map(|own| own.share), sealed })
     }
 }

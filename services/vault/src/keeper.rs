@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bkv_core::encoding::cbor;
-use bkv_core::id::{AccountId, Hash, RegId, Slot};
+use bkv_core::id::{AccountId, Element, Hash, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
@@ -30,9 +30,10 @@ struct Kept {
     /// (z ‖ own share) XOR pad. None until the token has masked them.
     #[cbor(n(1), with = "minicbor::bytes")]
     masked: Vec<u8>,
-    /// True if the mask covers an own share.
+    /// The public half of the own share that the mask covers. It was computed from the record's commitments when the share was checked against them, so an
+    /// evaluation need not decode and add them up again.
     #[n(2)]
-    own: bool,
+    own: Option<Element>,
     /// Sealed shares of the other regions. Includes the own share while it can't be opened.
     #[n(3)]
     others: Vec<SealedShare>,
@@ -49,7 +50,15 @@ pub struct Unmasked {
     /// The secret from which this generation's OPAQUE keys are derived.
     pub z: Secret32,
     /// The region's own share. Without one, the region reports `SHARE_MISSING`.
-    pub share: Option<Share>,
+    pub share: Option<OwnShare>,
+}
+
+/// A region's own share of a registration.
+pub struct OwnShare {
+    /// The share.
+    pub share: Share,
+    /// Its public half, as the record's commitments give it.
+    pub public: Element,
 }
 
 /// Why the secrets can't be unmasked.
@@ -92,15 +101,15 @@ impl TokenKeeper {
         open_root(self.delivery.get().ok_or(DeliveryError::Key)?, root, slot, sealed)
     }
 
-    fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, Share)> {
+    fn own_share(&self, record: &Record, shares: &[SealedShare]) -> Option<(Slot, OwnShare)> {
         let slot = (*self.slot.read())?;
         let sealed = shares.iter().find(|s| s.slot == slot)?;
         let info = statement::share_info(&record.hash(), slot);
         let share = self.delivery.get()?.open(sealed, &info, b"").ok()?;
         // Reject a share that does not fit the record's commitments: clients would refuse its evaluations as wrong.
         let commitments = Commitments::parse(&record.commitments).ok()?;
-        share.check(slot, &commitments).ok()?;
-        Some((slot, share))
+        let public = share.check(slot, &commitments).ok()?;
+        Some((slot, OwnShare { share, public }))
     }
 
     fn mask(
@@ -132,18 +141,19 @@ impl TokenKeeper {
     ) -> Kept {
         let hashes = hashes.to_vec();
         let own = self.own_share(record, shares);
-        match self.mask(account, reg_id, z, own.as_ref().map(|(_, s)| s)) {
+        match self.mask(account, reg_id, z, own.as_ref().map(|(_, own)| &own.share)) {
             Ok((salt, masked)) => {
                 let slot = own.as_ref().map(|(slot, _)| *slot);
                 let others = shares.iter().filter(|s| Some(s.slot) != slot).cloned().collect();
-                Kept { salt, masked, own: own.is_some(), others, waiting: None, hashes }
+                let own = own.map(|(_, own)| own.public);
+                Kept { salt, masked, own, others, waiting: None, hashes }
             }
             Err(e) => {
                 tracing::error!(error = %e, "the token can't mask a registration now. The store keeps it sealed until the token can mask it");
                 Kept {
                     salt: [0; 16],
                     masked: Vec::new(),
-                    own: false,
+                    own: None,
                     others: shares.to_vec(),
                     waiting: Some(z.clone()),
                     hashes,
@@ -178,14 +188,14 @@ impl TokenKeeper {
         account: &AccountId,
         reg_id: &RegId,
         kept: &Kept,
-    ) -> Result<(Secret32, Option<Share>), KeeperError> {
+    ) -> Result<(Secret32, Option<OwnShare>), KeeperError> {
         let pad = self.token.mask_pad_blocking(&place(account, reg_id), &kept.salt)?;
         apart(kept, &pad)
     }
 }
 
 /// Splits the stored secrets into z and the own share.
-fn apart(kept: &Kept, pad: &[u8; 64]) -> Result<(Secret32, Option<Share>), KeeperError> {
+fn apart(kept: &Kept, pad: &[u8; 64]) -> Result<(Secret32, Option<OwnShare>), KeeperError> {
     let masked: &[u8; 64] = kept.masked.as_slice().try_into().map_err(|_| KeeperError::Malformed)?;
     let mut plain = Zeroizing::new([0u8; 64]);
     for (out, (a, b)) in plain.iter_mut().zip(masked.iter().zip(pad)) {
@@ -193,9 +203,8 @@ fn apart(kept: &Kept, pad: &[u8; 64]) -> Result<(Secret32, Option<Share>), Keepe
     }
     let (z, share) = plain.split_at(32);
     let z = Secret32::new(z.try_into().map_err(|_| KeeperError::Malformed)?);
-    let share =
-        if kept.own { Some(Share::from_slice(share).map_err(|_| KeeperError::Malformed)?) } else { None };
-    Ok((z, share))
+    let own = |public| Share::from_slice(share).map(|share| OwnShare { share, public });
+    Ok((z, kept.own.map(own).transpose().map_err(|_| KeeperError::Malformed)?))
 }
 
 fn place(account: &AccountId, reg_id: &RegId) -> Vec<u8> {

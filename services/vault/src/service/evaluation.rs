@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, AttemptId};
 use bkv_core::{statement, view};
-use bkv_crypto::toprf::{self, Commitments};
+use bkv_crypto::toprf;
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
@@ -49,13 +49,11 @@ impl Vault {
         }
         wait_is_over(&account, &floor, self.clock.now_ms())?;
         let unmasked = self.secrets_of(replica, id, &account, attempt).await?;
-        let share = unmasked.share.as_ref().ok_or(RegionError::NoShare)?;
+        let own = unmasked.share.as_ref().ok_or(RegionError::NoShare)?;
         let seed = account.pending.as_ref().map(|p| p.seed.clone()).ok_or(RegionError::NotPending)?;
-        let commitments = Commitments::parse(&pending.commitments)?;
-        let public = commitments.public_share(slot)?;
         let context = statement::proof_context(&pending, slot);
         self.observer.evaluating(slot, &pending);
-        let e = toprf::evaluate(share, &public, slot, seed.expose(), &context.0, &pending.blinded)?;
+        let e = toprf::evaluate(&own.share, &own.public, slot, seed.expose(), &context.0, &pending.blinded)?;
         let statement = statement::evaluation(&pending, slot, &e.beta, &person.tag(nonce));
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Evaluation {
