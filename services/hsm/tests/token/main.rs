@@ -6,7 +6,6 @@
 mod attack;
 mod faults;
 mod keys;
-mod rates;
 mod setup;
 mod stand;
 mod tls;

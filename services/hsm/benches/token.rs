@@ -1,27 +1,51 @@
-//! Measures the rates of a running vault's operations through the whole pool. It asserts nothing. Run it with
-//! `cargo test --release -p bkv-hsm --test token rates -- --ignored --nocapture`
+//! The rates of a running vault's operations through the whole pool, with SoftHSM: `cargo bench -p bkv-hsm`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use bkv_hsm::Token;
+use bkv_hsm::{Token, TokenConfig, VaultName, softhsm};
 
-use crate::Stand;
-use crate::stand::{Kind, run};
+const LABEL: &str = "bkv-bench";
+const PIN: &str = "83-user-pin-of-a-bench";
+const SO_PIN: &str = "17-officer-pin-of-a-bench";
+/// Set for the process that makes the token.
+const INIT: &str = "BKV_HSM_BENCH_INIT";
+/// The token's folder, for the process that measures. SoftHSM reads its configuration once per process.
+const DIR: &str = "BKV_HSM_BENCH_DIR";
 
-#[test]
-#[ignore = "a measurement"]
-fn softhsm() {
-    run(Kind::SoftHsm, "rates::softhsm", measure);
+fn main() -> ExitCode {
+    if std::env::var_os(INIT).is_some() {
+        return softhsm::run_child();
+    }
+    if let Some(dir) = std::env::var_os(DIR) {
+        measure(&PathBuf::from(dir));
+        return ExitCode::SUCCESS;
+    }
+    if !Path::new(softhsm::DEBIAN_MODULE).is_file() {
+        println!("skipped: apt-get install softhsm2");
+        return ExitCode::SUCCESS;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pin =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(dir.path().join("pin"));
+    pin.unwrap().write_all(PIN.as_bytes()).unwrap();
+    let this = || Command::new(std::env::current_exe().unwrap());
+    let mut init = this();
+    init.env(INIT, "1");
+    let made = softhsm::init_token_by(init, dir.path(), LABEL, PIN, SO_PIN).unwrap();
+    let measured = this().env(DIR, dir.path()).env(softhsm::CONF_VARIABLE, made.conf).status().unwrap();
+    assert!(measured.success());
+    ExitCode::SUCCESS
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn kryoptic() {
-    run(Kind::Kryoptic, "rates::kryoptic", measure);
-}
-
-fn measure(stand: &Stand) {
-    let token = stand.connect().unwrap();
+fn measure(dir: &Path) {
+    let mut config = TokenConfig::new(softhsm::DEBIAN_MODULE.into(), LABEL.into(), dir.join("pin"));
+    (config.pool, config.call_deadline_ms) = (3, 10_000);
+    let token = Token::connect(&config, &VaultName::new("bench/one").unwrap()).unwrap();
     token.provision_blocking().unwrap();
     token.epoch_create_blocking(1).unwrap();
     for callers in [1, 2, 8] {

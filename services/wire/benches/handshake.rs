@@ -1,13 +1,10 @@
-//! Measures one handshake of the inner channel. It asserts nothing. Run it with
-//! `cargo test --release -p bkv-wire --test measure -- --ignored --nocapture`
-#![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
+//! One handshake of the inner channel: `cargo bench -p bkv-wire`.
+#![allow(missing_docs, clippy::unwrap_used)] // a measurement: it may stop where it stands
 
 use bkv_fixtures::{SoftwareIdentity, measure};
 use bkv_wire::channel::{Channel, ClientSettings, ServerSettings};
 
-#[test]
-#[ignore = "measures, needs --release"]
-fn measure_one_handshake() {
+fn main() {
     let vault = SoftwareIdentity::generate();
     let server = ServerSettings::new(vault.tls).unwrap();
     let client = ClientSettings::new(vec![vault.spki]).unwrap();

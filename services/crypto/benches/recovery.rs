@@ -1,7 +1,5 @@
-//! Measures the cryptography of one recovery. It asserts nothing. Run it with
-//! `cargo test --release -p bkv-crypto --features bench-identity-ksf --test measure -- --ignored --nocapture`
-#![cfg(feature = "bench-identity-ksf")]
-#![allow(clippy::unwrap_used)] // a measurement: it may stop where it stands
+//! The cryptography of one recovery, step by step: `cargo bench -p bkv-crypto --features bench-identity-ksf`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)] // a measurement: it may stop where it stands
 
 use bkv_core::id::Slot;
 use bkv_crypto::opaque::{KsfParams, Server, Stretch, login_start, register_start, verify_ke3_signature};
@@ -9,9 +7,7 @@ use bkv_crypto::toprf::{OprfKey, blind, evaluate};
 use bkv_fixtures::{RUNS, measure};
 use rand::rngs::OsRng;
 
-#[test]
-#[ignore = "measures, needs --release"]
-fn measure_one_recovery() {
+fn main() {
     let rng = &mut OsRng;
     let (pw, seed, cx) = (b"correct horse battery staple", [1; 32], [2; 32]);
     let key = OprfKey::random(rng);
