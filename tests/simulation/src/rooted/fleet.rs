@@ -296,8 +296,13 @@ impl Fleet {
 
     /// A vault's signature on a checkpoint. The attacker has its own vault's; a test of what t signatures can do has the others' too.
     pub fn sign(&self, i: usize, checkpoint: &Checkpoint) -> RegionSignature {
+        self.sign_as(i, |slot| statement::checkpoint(checkpoint, slot))
+    }
+
+    /// A vault's signature on any statement.
+    pub fn sign_as(&self, i: usize, statement: impl Fn(Slot) -> Vec<u8>) -> RegionSignature {
         let slot = self.list.members[i].slot;
-        let (certificate, signature) = self.boot[i].sign(&statement::checkpoint(checkpoint, slot)).unwrap();
+        let (certificate, signature) = self.boot[i].sign(&statement(slot)).unwrap();
         let signature = Signature(signature[..].try_into().unwrap());
         RegionSignature { slot, certificate: certificate.to_vec(), signature }
     }

@@ -190,6 +190,12 @@ impl Leader {
 
     /// A snapshot of an honest vault that is further than the other one. The attacker's signature is the second one that it needs.
     pub async fn further(&mut self, fleet: &Fleet, of: usize, shard: u16) -> (Head, Vec<Row>) {
+        self.certify(fleet, of, shard).await;
+        self.snapshot(fleet, of, shard).await
+    }
+
+    /// Lets an honest vault make a checkpoint, and certifies it with the attacker's signature.
+    pub async fn certify(&mut self, fleet: &Fleet, of: usize, shard: u16) {
         self.checkpoint_at(fleet, of, shard).await;
         let state = fleet.replica(of, shard).state();
         let (checkpoint, here) = (state.newest_checkpoint().unwrap(), self.end(of, shard).0.index);
@@ -197,7 +203,6 @@ impl Leader {
         self.tell(fleet, of, &fleet.certificate(&checkpoint, &[ROOTED])).await;
         let is_certified = || (state.certified_index() == Some(here)).then_some(());
         eventually("the checkpoint is certified", is_certified).await;
-        self.snapshot(fleet, of, shard).await
     }
 
     /// Sends signatures on a checkpoint.
@@ -224,7 +229,12 @@ impl Leader {
             last: true,
             ..Default::default()
         };
-        match self.peers.call(fleet.node(to).node(), Body::Snapshot(chunk), soon(10)).await {
+        self.send_chunk(fleet, to, chunk).await
+    }
+
+    /// Sends a part of a snapshot exactly as given.
+    pub async fn send_chunk(&self, fleet: &Fleet, to: usize, chunk: p::SnapshotChunk) -> Result<(), String> {
+        match self.peers.call(fleet.node(to).node(), Body::Snapshot(chunk), soon(60)).await {
             Ok(_) => Ok(()),
             Err(PeerError::Refused { why, .. }) => Err(why),
             Err(e) => panic!("no answer at all: {e}"),
