@@ -191,7 +191,7 @@ pub(crate) async fn recoveries(
         let done = result.times.len();
         let (fast, quick) = match flight {
             1 => (Goal::None, Goal::AtMost(10.0)),
-            128 => (Goal::AtLeast(500.0), Goal::None),
+            128 => (Goal::AtLeast(560.0), Goal::None),
             _ => (Goal::None, Goal::None),
         };
         report.add(format!("recover.rate.{flight}"), rate(done, result.lasted), "1/s", fast);
@@ -209,7 +209,7 @@ pub(crate) async fn recoveries(
         );
         if flight == 128 {
             let cpu = each(millis(spent), done);
-            report.add("recover.server_cpu.128", cpu, "ms CPU each", Goal::AtMost(2.0));
+            report.add("recover.server_cpu.128", cpu, "ms CPU each", Goal::AtMost(2.2));
         }
         result.report_failures(&format!("recover.{flight}"), report);
     }
