@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Toleration;
 
 use super::attempts::Attempts;
+use super::chatd::Chatd;
 use super::client_auth::ClientAuth;
-use super::front::Chatd;
+use super::hsm::Hsm;
 use super::images::Images;
 use super::monitoring::Monitoring;
 use super::names::{FleetName, RegionName};
@@ -16,7 +17,6 @@ use super::postgres::Postgres;
 use super::resources::{Resources, Volume};
 use super::root::RootCustody;
 use super::tls::Tls;
-use super::token::Hsm;
 
 /// A fleet.
 #[derive(Clone, Debug, PartialEq)]

@@ -66,7 +66,7 @@ impl HostName {
 }
 
 impl Image {
-    /// Refuses spaces, quotes and the like. Only the registry can tell whether the image exists.
+    /// Refuses spaces, quotes and the like. Only the registry knows whether the image exists.
     pub fn new(reference: &str) -> Option<Self> {
         let good = (1..=512).contains(&reference.len())
             && reference.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'[')

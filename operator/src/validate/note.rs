@@ -1,4 +1,4 @@
-//! What works but is not for production. The condition `ProductionReady` reports it; validation never refuses it.
+//! What works but is not for production. The condition `ProductionReady` reports it, and validation does not refuse it.
 
 use crate::conditions::Reason;
 

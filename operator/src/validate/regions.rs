@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1::Toleration;
 
 use super::fleet::Region;
+use super::hsm::Hsm;
 use super::names::{self, RegionName};
 use super::object_names;
 use super::refusal::Refusals;
-use super::token::Hsm;
 use super::{hsm, metadata, resources};
 use crate::conditions::Reason;
 use crate::resource as spec;
