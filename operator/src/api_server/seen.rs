@@ -7,12 +7,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::absence::Absence;
+use super::child::ChildSeen;
 use super::coverage::Coverage;
 use super::error::ObjectError;
 use super::object::SeenObject;
 use super::table::{Children, Key, Table, Written};
 use crate::kinds::Kind;
-use crate::observe::ChildSeen;
 
 #[derive(Default)]
 struct Inner {
@@ -96,7 +96,7 @@ impl Seen {
         self.lock().objects.remove(key);
     }
 
-    /// A list is complete. Table that it did not name are gone.
+    /// A list is complete. Objects that it did not name are gone.
     pub(super) fn end_of_list(&self, kind: Kind, namespace: &str, names: &HashSet<(String, String)>) {
         let mut inner = self.lock();
         inner.objects.retain(kind, namespace, names);

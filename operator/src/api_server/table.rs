@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::child::ChildSeen;
 use super::object::SeenObject;
 use crate::kinds::Kind;
-use crate::observe::ChildSeen;
 
 /// Names one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

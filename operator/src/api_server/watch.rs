@@ -11,12 +11,12 @@ use kube::{Client, Resource, ResourceExt as _};
 use tokio::sync::mpsc;
 
 use super::absence::Absence;
+use super::child::{ChildSeen, child_seen};
 use super::object::SeenObject;
 use super::seen::Seen;
 use super::table::Key;
 use crate::kinds::Kind;
 use crate::labels::{MANAGED_BY, MANAGER, VAULT};
-use crate::observe::{ChildSeen, child_seen};
 use crate::resource::BackupKeyVault;
 
 /// Pause after a failed watch.

@@ -24,9 +24,10 @@ use bkv_admin_api::draft::PolicyWish;
 use bkv_core::document::JwksSource as SignedJwks;
 use bkv_core::id::{Slot, Time};
 
+use crate::api_server::WorkloadSeen;
 use crate::conditions::{Check, Trouble};
 use crate::journal::{Journal, Pinned};
-use crate::observe::{Observed, WorkloadSeen};
+use crate::observe::Observed;
 use crate::plan::Planner;
 use crate::validate::{Fleet, JwksSource, RootCustody};
 use bootstrap::decide;

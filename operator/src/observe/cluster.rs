@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::child::Child;
 use super::observed::{Observed, Signed};
-use super::pod::{PodProblem, PodSeen};
-use super::workload::{ClaimSeen, WorkloadSeen};
-use crate::api_server::{Children, ConfigMapStore, ObjectError, bytes, documents, request};
+use crate::api_server::{
+    Child, Children, ClaimSeen, ConfigMapStore, ObjectError, PodProblem, PodSeen, WorkloadSeen, bytes,
+    documents, request,
+};
 use crate::context::Context;
 use crate::journal::Journal;
 use crate::paths::{JWKS_FILE, ROOT_FILE};

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::pod::{PodProblem, PodSeen};
-use super::workload::{ClaimSeen, WorkloadSeen};
+use crate::api_server::{ClaimSeen, PodProblem, PodSeen, WorkloadSeen};
 use crate::journal::{Journal, JournalError};
 use crate::vaults::Vault;
 

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api_server::ClaimSeen;
 use crate::conditions::{Check, Trouble};
-use crate::observe::{ClaimSeen, Observed};
+use crate::observe::Observed;
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::WaitStatus;
 
