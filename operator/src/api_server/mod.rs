@@ -1,4 +1,5 @@
-//! The API server, for all stages of a pass: what the watches saw, and ConfigMaps and Secrets by name. It uses no stage of the pass.
+//! The API server, for all stages of a pass: what the watches saw, and ConfigMaps and Secrets by name. Of the stages, it uses
+//! only the `Fleet` that `validate` makes.
 //!
 //! `watch`, `config_map_store` and `secret_store` do I/O. The other files are pure.
 

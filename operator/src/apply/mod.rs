@@ -16,22 +16,23 @@ use crate::plan::{Object, Planned, template_hash};
 use crate::validate::Fleet;
 use applier::{Applier, Owner, Wanted};
 
-/// What became of a plan: what this pass applied, or withheld. The status is computed from this, never from a [`Planned`].
+/// What became of a plan. The status shows what a plan asks for beside what runs, so the planned objects stay in it, also those that were withheld or that
+/// failed: a trouble reports each failed one.
 #[derive(Default)]
-pub(crate) struct Applied {
-    objects: Vec<Object>,
+pub(crate) struct ApplyReport {
+    planned: Vec<Object>,
     /// The server has changed or deleted an object.
     pub changed: bool,
 }
 
-impl Applied {
+impl ApplyReport {
     pub(crate) fn template_hash(&self, fleet: &Fleet, region: &str) -> Option<String> {
-        template_hash(self.objects.iter(), fleet, region)
+        template_hash(self.planned.iter(), fleet, region)
     }
 
     /// The name of the fleet's `HTTPRoute`.
     pub(crate) fn route(&self) -> Option<&str> {
-        self.objects.iter().find(|o| o.kind == Kind::HttpRoute).map(|o| o.name.as_str())
+        self.planned.iter().find(|o| o.kind == Kind::HttpRoute).map(|o| o.name.as_str())
     }
 }
 
@@ -44,10 +45,10 @@ pub(crate) async fn apply(
     planned: Option<Planned>,
     decision: &Decision,
     prune: bool,
-) -> Result<(Applied, Vec<Trouble>), ObjectError> {
-    let Some(planned) = planned else { return Ok((Applied::default(), Vec::new())) };
+) -> Result<(ApplyReport, Vec<Trouble>), ObjectError> {
+    let Some(planned) = planned else { return Ok((ApplyReport::default(), Vec::new())) };
     if fleet.paused || !decision.allows_changes() {
-        return Ok((Applied { objects: planned.objects, changed: false }, Vec::new()));
+        return Ok((ApplyReport { planned: planned.objects, changed: false }, Vec::new()));
     }
     let owner =
         Owner { namespace: fleet.namespace.clone(), name: fleet.name.to_string(), uid: fleet.uid.clone() };
@@ -67,7 +68,7 @@ pub(crate) async fn apply(
             Err(e) => troubles.push(e.trouble()?),
         }
     }
-    Ok((Applied { objects: planned.objects, changed }, troubles))
+    Ok((ApplyReport { planned: planned.objects, changed }, troubles))
 }
 
 async fn apply_object(applier: &Applier, owner: &Owner, object: &Object) -> Result<bool, ObjectError> {

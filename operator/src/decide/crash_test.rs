@@ -8,7 +8,7 @@ use bkv_core::id::{Era, FleetId, Slot, Time};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, fingerprint, policy};
 use zeroize::Zeroizing;
 
-use super::{Action, Custody, Facts, Verdict, decide};
+use super::{Action, Custody, Facts, Verdict, next_actions};
 use crate::journal::{Journal, Pinned, Stage};
 use crate::observe::Signed;
 use crate::validate::PullPolicy;
@@ -294,7 +294,7 @@ impl World {
     /// One pass; dies after so many actions. True if something was done.
     fn pass(&mut self, die_after: usize) -> bool {
         self.seed_makes_root();
-        let decision = decide(&self.facts());
+        let decision = next_actions(&self.facts());
         // The stage act also skips an action whose effect is already there.
         let open = |a: &Action| match a {
             Action::AskForSignatures(drafts) => !self.requested || self.request.len() != drafts.len(),
@@ -315,7 +315,7 @@ impl World {
             }
         }
         let facts = self.facts();
-        panic!("it never ends: {:?}", decide(&facts));
+        panic!("it never ends: {:?}", next_actions(&facts));
     }
 }
 
@@ -336,7 +336,7 @@ fn an_operator_that_dies_anywhere_ends_with_one_root_and_one_fleet() {
                 world.people_sign();
                 world.run();
                 let facts = world.facts();
-                let decision = decide(&facts);
+                let decision = next_actions(&facts);
                 assert_eq!(decision.verdict, Verdict::Made, "{custody:?} {first} {step}: {decision:?}");
                 assert!(world.made.0.len() <= 1 && world.made.1.len() == 1, "{:?}", world.made);
                 let held = world.vaults.values().filter(|v| v.root.is_some()).count();
@@ -363,7 +363,7 @@ fn vaults_that_are_away_delay_and_never_derail() {
             vault.up = true;
         }
         world.run();
-        assert_eq!(decide(&world.facts()).verdict, Verdict::Made, "seed {seed}");
+        assert_eq!(next_actions(&world.facts()).verdict, Verdict::Made, "seed {seed}");
         assert!(world.made.0.len() == 1 && world.made.1.len() == 1, "seed {seed}: {:?}", world.made);
     }
 }

@@ -1,20 +1,21 @@
-//! Stage: decide. Makes a fleet, and keeps its two documents in force. [`decide`] is a function from facts to the next actions and waits. Every action can be
+//! Stage: decide. Makes a fleet, and keeps its two documents in force. [`next`] gathers the facts, and [`next_actions()`]
+//! is a function from facts to the next actions and waits. Every action can be
 //! repeated, and each pass decides again from what the cluster and the vaults hold, so a crash at any point loses nothing.
 //!
 //! The operator must never make a second set of keys over an existing fleet: people could no longer open their backups.
 //!
 //! All files are pure.
 
-mod bootstrap;
 mod decision;
 mod documents;
 mod facts;
+mod next_actions;
 mod silence;
 
 #[cfg(test)]
-mod bootstrap_test;
-#[cfg(test)]
 mod crash_test;
+#[cfg(test)]
+mod next_actions_test;
 #[cfg(test)]
 mod parser_test;
 
@@ -30,8 +31,8 @@ use crate::journal::{Journal, Pinned};
 use crate::observe::Observed;
 use crate::plan::Planner;
 use crate::validate::{Fleet, JwksSource, RootCustody};
-use bootstrap::decide;
 use facts::{Custody, Facts};
+use next_actions::next_actions;
 
 /// Returns the journal if it can be trusted, and the decision. `new_id`: the id that a new fleet would get. `at`: milliseconds since the epoch.
 pub(crate) fn next(
@@ -81,7 +82,7 @@ pub(crate) fn next(
         silent: o.silent.clone(),
         now: Time(u64::try_from(at).unwrap_or(0)),
     };
-    (journal, decide(&facts))
+    (journal, next_actions(&facts))
 }
 
 /// Detects an edited journal. The journal pins the vaults' image, and an attacker could edit its ConfigMap to choose another image. So this function

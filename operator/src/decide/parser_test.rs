@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use serde_json::Value;
 
 use super::crash_test::World;
-use super::{Action, Custody, Facts, decide};
+use super::{Action, Custody, Facts, next_actions};
 use crate::changed_test::{any_json, changed};
 use crate::journal::Journal;
 use crate::vaults::{Vault, VaultStatus, VaultToken};
@@ -45,7 +45,7 @@ proptest! {
         if let Some(vault) = facts.vaults.get_mut("b") {
             (vault.status.admission, vault.status.policy) = (Some(number), Some(number));
         }
-        let decision = decide(&facts);
+        let decision = next_actions(&facts);
         let anew = |a: &Action| matches!(a, Action::Initialise { .. } | Action::WriteJournal(_));
         prop_assert!(!decision.actions.iter().any(anew));
     }
@@ -63,7 +63,7 @@ proptest! {
             if only {
                 facts.vaults.retain(|region, _| region == "b");
             }
-            for action in decide(&facts).actions {
+            for action in next_actions(&facts).actions {
                 if let Action::WriteJournal(journal) = action {
                     let written: BTreeMap<_, _> = journal.write();
                     prop_assert_eq!(Journal::read("main-fleet", &written), Ok(journal));

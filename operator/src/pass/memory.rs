@@ -14,7 +14,7 @@ pub(crate) const AT_ONCE: u16 = 8;
 /// The memory of one resource. A pass takes it as a value and returns the next one. Each stage owns the type of its part.
 #[derive(Default, Clone)]
 pub(crate) struct Memory {
-    /// Of this resource: one that is made again under the same name begins without a memory.
+    /// The resource's uid. A resource made again under the same name starts with an empty memory.
     pub uid: String,
     /// When a pass last changed something.
     pub moved: Option<Instant>,

@@ -29,7 +29,8 @@ pub(super) async fn pass(
         Err(e) => {
             // The journal's name is taken, or the operator lacks a right. Acting on half an observation could make keys twice.
             let (trouble, now) = (e.trouble()?, Time(at));
-            let dropped = report::unread(context, resource, before, &trouble, (now, memory.dropped)).await?;
+            let dropped =
+                report::report_unread(context, resource, before, &trouble, (now, memory.dropped)).await?;
             return Ok((Memory { dropped, ..memory }, context.resync));
         }
     };

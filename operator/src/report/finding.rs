@@ -1,6 +1,6 @@
 //! Findings become conditions. A condition keeps its time while its status stays the same.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Stored, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as StatusCondition, Time};
 
 use crate::conditions::{Check, Condition, Reason, Status};
 
@@ -50,17 +50,17 @@ impl Finding {
 
 /// Findings as conditions. A condition without a finding is dropped.
 pub(super) fn merge(
-    before: &[Stored],
+    before: &[StatusCondition],
     findings: Vec<Finding>,
     generation: Option<i64>,
     now: &Time,
-) -> Vec<Stored> {
+) -> Vec<StatusCondition> {
     findings
         .into_iter()
         .map(|f| {
             let old = before.iter().find(|c| c.type_ == f.condition.name());
             let since = old.filter(|c| c.status == f.status.name()).map(|c| c.last_transition_time.clone());
-            Stored {
+            StatusCondition {
                 type_: f.condition.name().to_owned(),
                 status: f.status.name().to_owned(),
                 reason: f.reason.to_owned(),

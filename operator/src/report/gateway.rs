@@ -3,14 +3,14 @@
 use kube::api::{Api, DynamicObject};
 
 use super::route_faults::route_faults;
-use crate::apply::Applied;
+use crate::apply::ApplyReport;
 use crate::conditions::{Check, Trouble};
 use crate::context::Context;
 use crate::kinds::Kind;
 use crate::validate::Fleet;
 
 /// Faults that Gateways report. A route that can't be read now is read again in the next pass.
-pub(super) async fn troubles(context: &Context, fleet: &Fleet, applied: &Applied) -> Vec<Trouble> {
+pub(super) async fn troubles(context: &Context, fleet: &Fleet, applied: &ApplyReport) -> Vec<Trouble> {
     let Some(route) = applied.route() else { return Vec::new() };
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &fleet.namespace, &Kind::HttpRoute.resource());

@@ -56,19 +56,19 @@ pub(crate) async fn report(
 }
 
 /// Reports that the spec is refused.
-pub(crate) async fn refused(
+pub(crate) async fn report_refused(
     context: &Context,
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     refusals: &[Refusal],
     (now, dropped): (Time, Option<Dropped>),
 ) -> Result<Option<Dropped>, StatusError> {
-    let after = refused::refused(resource, before, refusals, &now);
+    let after = refused::status(resource, before, refusals, &now);
     publish(context, resource, before, &after, dropped).await
 }
 
 /// Reports that the fleet could not be observed.
-pub(crate) async fn unread(
+pub(crate) async fn report_unread(
     context: &Context,
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
@@ -76,7 +76,7 @@ pub(crate) async fn unread(
     (now, dropped): (Time, Option<Dropped>),
 ) -> Result<Option<Dropped>, StatusError> {
     let generation = resource.metadata.generation.unwrap_or_default();
-    let after = unread::unread(before, generation, trouble, &now);
+    let after = unread::status(before, generation, trouble, &now);
     publish(context, resource, before, &after, dropped).await
 }
 

@@ -3,7 +3,7 @@
 use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::apply::Applied;
+use crate::apply::ApplyReport;
 use crate::conditions::Trouble;
 use crate::decide::Decision;
 use crate::journal::Journal;
@@ -19,10 +19,10 @@ pub(crate) struct Outcome<'a> {
     pub observed: &'a Observed,
     /// What was decided.
     pub decision: &'a Decision,
-    /// The journal as it is now.
+    /// The journal as this pass observed it, before its actions.
     pub journal: Option<&'a Journal>,
     /// What became of the plan.
-    pub applied: &'a Applied,
+    pub applied: &'a ApplyReport,
     /// Every certificate.
     pub certificates: &'a [CertificateStatus],
     /// What failed or is missing.

@@ -8,7 +8,7 @@ use crate::resource::{BackupKeyVault, BackupKeyVaultStatus};
 use crate::validate::Refusal;
 
 /// The status, given the one before.
-pub(super) fn refused(
+pub(super) fn status(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     refusals: &[Refusal],

@@ -8,7 +8,7 @@ use crate::conditions::{Condition, Reason, Status, Trouble};
 use crate::resource::BackupKeyVaultStatus;
 
 /// The status, given the one before.
-pub(super) fn unread(
+pub(super) fn status(
     before: &BackupKeyVaultStatus,
     generation: i64,
     trouble: &Trouble,
@@ -52,8 +52,8 @@ mod tests {
     fn what_was_known_stays_and_the_trouble_is_reported_the_same_way_each_time() {
         let at = |s| Time(Timestamp::from_second(s).unwrap());
         let trouble = Trouble::new(Check::NameCollision, "ConfigMap demo-fleet", "theirs");
-        let first = unread(&BackupKeyVaultStatus::default(), 1, &trouble, &at(10));
-        assert_eq!(first, unread(&first, 1, &trouble, &at(20)), "nothing is written at rest");
+        let first = status(&BackupKeyVaultStatus::default(), 1, &trouble, &at(10));
+        assert_eq!(first, status(&first, 1, &trouble, &at(20)), "nothing is written at rest");
         let of = |s: &BackupKeyVaultStatus, kind: &str| {
             let c = s.conditions.iter().find(|c| c.type_ == kind).unwrap();
             (c.status.clone(), c.reason.clone())
@@ -63,7 +63,7 @@ mod tests {
         let mut seen = first.clone();
         seen.fleet = Some(crate::resource::status::FleetStatus::default());
         seen.conditions.extend(merge(&[], vec![Finding::of(Reason::AllInSync, "")], Some(1), &at(5)));
-        let after = unread(&seen, 2, &trouble, &at(20));
+        let after = status(&seen, 2, &trouble, &at(20));
         assert_eq!(of(&after, "Ready").0, "Unknown");
         assert_eq!(of(&after, "QuorumHealthy").0, "True");
     }

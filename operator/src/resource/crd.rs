@@ -1,4 +1,4 @@
-//! The CRD, generated from the types. Here is only what the API server wants otherwise than the derive gives it.
+//! The CRD, generated from the types. Adapts the derived schema to Kubernetes' conventions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -29,7 +29,7 @@ pub fn crd_yaml() -> Result<String, serde_norway::Error> {
     ))
 }
 
-/// As Kubernetes' own kinds are.
+/// Makes the schema behave like that of built-in kinds:
 /// - Kubernetes knows signed integers only, and warns of other formats at each `kubectl apply`.
 /// - A null is dropped before defaults and rules, as in a Pod. Were it kept, `external: null` would count as set in a rule like
 ///   'exactly one of', and the operator's types would have to tell it from an absent field.

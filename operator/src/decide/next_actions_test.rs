@@ -3,7 +3,7 @@
 use super::crash_test::World;
 use bkv_wire::documents::Kind;
 
-use super::{Action, Custody, Verdict, decide};
+use super::{Action, Custody, Verdict, next_actions};
 use crate::conditions::Check;
 use crate::journal::{Journal, Stage};
 use crate::observe::Signed;
@@ -12,7 +12,7 @@ use bkv_admin_api::draft::Draft;
 #[test]
 fn the_journal_comes_before_anything_else() {
     let world = World::new(Custody::InFleet);
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(matches!(&d.actions[..], [Action::WriteJournal(j)] if j.stage == Stage::Begun && j.seed == "a"));
 }
 
@@ -23,11 +23,11 @@ fn a_fleet_that_was_made_and_that_no_vault_knows_is_lost_and_nothing_is_done() {
     for vault in world.vaults.values_mut() {
         vault.lose_everything();
     }
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert_eq!((d.verdict, d.actions.len()), (Verdict::Lost, 0));
     // A vault that is away may still know the fleet, so the operator waits and does nothing.
     world.vaults.get_mut("c").unwrap().up = false;
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert_eq!(d.verdict, Verdict::Made);
     assert!(
         d.actions
@@ -43,7 +43,7 @@ fn a_vault_whose_keys_are_new_is_named_and_gets_no_documents() {
     let mut world = World::new(Custody::InFleet);
     world.run();
     world.vaults.get_mut("b").unwrap().lose_everything();
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(d.actions.is_empty(), "{:?}", d.actions);
     assert!(d.waits.iter().any(|w| w.check == Check::MemberChanged && w.target == "b"), "{:?}", d.waits);
 }
@@ -65,7 +65,7 @@ fn another_fleets_vault_stops_everything() {
     let mut world = World::new(Custody::InFleet);
     world.run();
     world.vaults.get_mut("b").unwrap().fleet = Some("ff".repeat(16));
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert_eq!((d.verdict, d.actions.len()), (Verdict::Contradiction, 0));
 }
 
@@ -78,7 +78,7 @@ fn a_replaced_root_stops_everything() {
     for vault in world.vaults.values_mut() {
         vault.fleet = Some("ee".repeat(16));
     }
-    assert_eq!(decide(&world.facts()).verdict, Verdict::Contradiction);
+    assert_eq!(next_actions(&world.facts()).verdict, Verdict::Contradiction);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn documents_are_renewed_long_before_they_run_out() {
 fn people_are_asked_once_and_what_they_sign_is_carried_on() {
     let mut world = World::new(Custody::Offline);
     world.run();
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert_eq!(d.verdict, Verdict::AwaitingSignature);
     let checks: Vec<_> = d.waits.iter().map(|w| w.check).collect();
     assert!(
@@ -125,7 +125,7 @@ fn a_signed_list_that_says_something_else_is_not_taken() {
     world.people_sign();
     world.vaults.get_mut("b").unwrap().lose_everything();
     world.run();
-    assert_eq!(decide(&world.facts()).verdict, Verdict::AwaitingSignature);
+    assert_eq!(next_actions(&world.facts()).verdict, Verdict::AwaitingSignature);
     assert!(world.vaults.values().all(|v| !v.initialised));
 }
 
@@ -134,11 +134,11 @@ fn without_the_issuers_keys_the_wait_names_the_field() {
     let mut world = World::new(Custody::InFleet);
     world.keys = false;
     world.run();
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(d.waits.iter().any(|w| w.check == Check::IssuerKeys), "{:?}", d.waits);
     world.keys = true;
     world.run();
-    assert_eq!(decide(&world.facts()).verdict, Verdict::Made);
+    assert_eq!(next_actions(&world.facts()).verdict, Verdict::Made);
 }
 
 /// An attacker deletes a ConfigMap or restores an older journal. The operator must not admit the attacker's vault.
@@ -149,7 +149,7 @@ fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fl
     world.vaults.get_mut("c").unwrap().lose_everything();
     world.documents = Signed::default();
     world.journal.as_mut().unwrap().stage = Stage::Begun;
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(
         matches!(&d.actions[..], [Action::Recover { region, kind: Kind::Admission }] if region != "c"),
         "{:?}",
@@ -160,7 +160,7 @@ fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fl
         world.vaults["c"].admission.is_none() && world.vaults["c"].root.is_none(),
         "the newcomer gets nothing"
     );
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(d.waits.iter().any(|w| w.check == Check::MemberChanged && w.target == "c"), "{:?}", d.waits);
 }
 
@@ -172,14 +172,14 @@ fn without_journal_and_vaults_a_published_root_or_old_volumes_stop_a_new_fleet()
     for vault in world.vaults.values_mut() {
         vault.up = false;
     }
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(
         matches!(&d.actions[..], [Action::WriteJournal(j)] if j.fleet == fleet && j.stage == Stage::Initialising),
         "{:?}",
         d.actions
     );
     (world.root, world.remains) = (None, true);
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert_eq!(
         (d.verdict, d.waits[0].check, d.actions.len()),
         (Verdict::Contradiction, Check::JournalGone, 0)
@@ -193,7 +193,7 @@ fn a_vault_with_another_root_is_no_holder() {
     world.run();
     world.vaults.get_mut("a").unwrap().root = Some([99; 32]);
     world.wish.max = 7;
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     assert!(
         d.actions.iter().any(|a| matches!(a, Action::Sign { region, .. } if region != "a")),
         "{:?}",
@@ -207,7 +207,7 @@ fn a_vault_that_says_a_huge_number_does_not_use_the_numbers_up() {
     world.run();
     world.vaults.get_mut("c").unwrap().policy = Some(u64::MAX);
     world.wish.max = 7;
-    let d = decide(&world.facts());
+    let d = next_actions(&world.facts());
     let drafted = d.actions.iter().find_map(|a| match a {
         Action::Sign { draft, .. } => match &**draft {
             Draft::Policy(p) => Some(p.number),
@@ -226,7 +226,7 @@ fn regions_keep_their_slots_when_the_spec_is_sorted_anew() {
     let mut facts = world.facts();
     facts.regions =
         [(1, "c"), (2, "b"), (3, "a")].map(|(s, r)| (bkv_core::id::Slot(s), r.to_owned())).to_vec();
-    let d = decide(&facts);
+    let d = next_actions(&facts);
     assert!(d.waits.is_empty() && d.actions.is_empty(), "{d:?}");
 }
 
@@ -237,7 +237,7 @@ fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_s
         world.vaults.get_mut("b").unwrap().up = false;
         let mut facts = world.facts();
         facts.silent.insert("b".into(), "connection refused".into());
-        decide(&facts).waits
+        next_actions(&facts).waits
     };
     let mut world = World::new(Custody::InFleet);
     world.run();
@@ -261,7 +261,7 @@ fn a_vault_that_started_says_whom_it_must_hear_from() {
     b.shards =
         serde_json::from_value(serde_json::json!([{ "shard": 0, "phase": "joining", "waits_for": ["c"] }]))
             .unwrap();
-    let waits = decide(&facts).waits;
+    let waits = next_actions(&facts).waits;
     let said = waits.iter().find(|w| w.check == Check::VaultNotReady).unwrap();
     assert!(
         said.message.contains(
@@ -278,7 +278,7 @@ fn what_is_published_anew_does_not_unmake_a_fleet() {
     world.run();
     let mut facts = world.facts();
     facts.root = None;
-    let d = decide(&facts);
+    let d = next_actions(&facts);
     assert!(matches!(&d.actions[..], [Action::PublishRoot { .. }]), "{d:?}");
     assert_eq!(d.verdict, Verdict::Made);
 }
@@ -293,7 +293,7 @@ fn a_vault_that_never_read_the_issuers_keys_is_named() {
     facts.vaults.get_mut("b").unwrap().status.issuer_keys_read = Some(1_700_000_000);
     let stale = &mut facts.vaults.get_mut("c").unwrap().status;
     (stale.issuer_keys_read, stale.issuer_keys_fresh) = (Some(1_700_000_000), Some(false));
-    let waits = decide(&facts).waits;
+    let waits = next_actions(&facts).waits;
     assert_eq!(
         waits.iter().map(|w| (w.check, w.target.as_str())).collect::<Vec<_>>(),
         [(Check::IssuerKeysAway, "a"), (Check::IssuerKeysAway, "c")]

@@ -49,7 +49,7 @@ pub(crate) async fn reconcile(
     match validate(&resource) {
         Err(refusals) => {
             let last = (Time(now()), memory.dropped);
-            memory.dropped = report::refused(context, &resource, &before, &refusals, last).await?;
+            memory.dropped = report::report_refused(context, &resource, &before, &refusals, last).await?;
             memories.remember(&namespace, &name, memory);
             Ok(Next::requeue(context.resync))
         }

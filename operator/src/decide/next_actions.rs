@@ -1,4 +1,4 @@
-//! Decides what a fleet needs next.
+//! Decides what a fleet needs next, while it is made and afterwards.
 
 use bkv_core::id::Slot;
 use bkv_wire::documents::{Kind, Root};
@@ -25,7 +25,7 @@ fn halted(verdict: Verdict, check: Check, target: &str, message: String) -> Deci
 }
 
 /// The next actions.
-pub(super) fn decide(f: &Facts) -> Decision {
+pub(super) fn next_actions(f: &Facts) -> Decision {
     let Some(journal) = &f.journal else { return begin(f) };
     let decision = next(f, journal);
     match decision.verdict {
