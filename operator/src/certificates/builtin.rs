@@ -1,14 +1,16 @@
-//! Certificates of the built-in authority. Carries out in Secrets what `authority` and `leaf` decide.
+//! Certificates of the built-in authority. Carries out in Secrets what `authority_due` and `leaf_due` decide.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::Certificates;
-use super::authority::{Authorities, Authority, AuthorityDue, SeenAuthorities, authority_due};
+use super::authority::{Authorities, Authority};
+use super::authority_due::{AuthorityDue, SeenAuthorities, authority_due};
 use super::authority_secret::{authorities, text, write_authorities};
 use super::error::CertificateError;
 use super::identity::{chain, identity, names};
-use super::leaf::{LeafDue, issue, leaf_due};
+use super::leaf::issue;
+use super::leaf_due::{LeafDue, leaf_due};
 use super::requests::{CertificateRequest, Role, Subject};
 use super::seen::{SeenCertificate, read_chain};
 use crate::api_server::{SecretContent, SecretStore};

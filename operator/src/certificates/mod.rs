@@ -1,10 +1,11 @@
 //! Stage: certificates. Makes the certificates of the built-in authority, or checks those that cert-manager issues. Pods wait for them, so they come before
 //! the plan. The operator uses its own certificate (role admin) at the vaults' admin ports.
 //!
-//! `builtin`, `issued` and `authority_secret` read and write Secrets. The other files are pure: they decide from values what is due. Every pod trusts a new
-//! authority before it signs, and trusts the old one until no leaf of it is left.
+//! `builtin`, `issued` and `authority_secret` read and write Secrets. `authority` and `leaf` draw random keys. The other files are pure: they decide from
+//! values what is due. Every pod trusts a new authority before it signs, and trusts the old one until no leaf of it is left.
 
 mod authority;
+mod authority_due;
 mod authority_secret;
 mod builtin;
 mod error;
@@ -12,6 +13,7 @@ mod flaw;
 mod identity;
 mod issued;
 mod leaf;
+mod leaf_due;
 mod renewal;
 mod requests;
 mod seen;
@@ -64,9 +66,12 @@ pub(crate) async fn provide(
     context: &Context,
     fleet: &Fleet,
     cache: Option<Cache>,
+    now: Instant,
 ) -> Result<(Option<Arc<Certificates>>, Option<Cache>, Vec<Trouble>), ObjectError> {
     let known = cache.as_ref().map(|c| c.known.clone());
-    let good = cache.as_ref().is_some_and(|c| c.at.elapsed() < AGAIN && c.good_for == Some(fleet.generation));
+    let good = cache
+        .as_ref()
+        .is_some_and(|c| now.duration_since(c.at) < AGAIN && c.good_for == Some(fleet.generation));
     if fleet.paused || good {
         return Ok((known, cache, Vec::new()));
     }
@@ -74,7 +79,7 @@ pub(crate) async fn provide(
         Ok((Some(found), troubles)) => {
             let known = Arc::new(found);
             let good_for = troubles.is_empty().then_some(fleet.generation);
-            let cache = Cache { at: Instant::now(), good_for, known: known.clone() };
+            let cache = Cache { at: now, good_for, known: known.clone() };
             Ok((Some(known), Some(cache), troubles))
         }
         // The earlier certificates still work: a serving fleet stays ready.

@@ -31,9 +31,11 @@ pub(crate) async fn provide(
     fleet: &Fleet,
     observed: &Observed,
     cache: Option<Cache>,
+    now: Instant,
 ) -> Result<(Database, Option<Cache>, Vec<Trouble>), ObjectError> {
     if let Some(known) = cache
-        && (fleet.paused || (known.generation == fleet.generation && known.at.elapsed() < context.resync))
+        && (fleet.paused
+            || (known.generation == fleet.generation && now.duration_since(known.at) < context.resync))
     {
         return Ok((known.database, cache, Vec::new()));
     }
@@ -62,7 +64,6 @@ pub(crate) async fn provide(
         Err(e) => troubles.push(e.trouble()?),
     }
     // A faulty Secret is not cached: each pass reads it again.
-    let cache =
-        troubles.is_empty().then(|| Cache { at: Instant::now(), generation: fleet.generation, database });
+    let cache = troubles.is_empty().then(|| Cache { at: now, generation: fleet.generation, database });
     Ok((database, cache, troubles))
 }

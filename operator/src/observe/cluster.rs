@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use strum::VariantArray as _;
+
 use super::observed::{Observed, Signed};
 use crate::api_server::{
     Child, Children, ClaimSeen, ConfigMapStore, ObjectError, PodProblem, PodSeen, WorkloadSeen, bytes,
@@ -10,6 +12,7 @@ use crate::api_server::{
 };
 use crate::context::Context;
 use crate::journal::Journal;
+use crate::kinds::Kind;
 use crate::paths::{JWKS_FILE, ROOT_FILE};
 use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 
@@ -62,6 +65,8 @@ pub(crate) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed
         postgres: seen.postgres,
         others: seen.others,
         claims: seen.claims,
+        kinds: Kind::known(|kind| context.seen.knows(kind)),
+        absent: Kind::VARIANTS.iter().filter_map(|k| Some((*k, context.seen.absence(*k)?))).collect(),
         vaults: BTreeMap::new(),
         silent: BTreeMap::new(),
     })

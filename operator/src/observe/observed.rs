@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::api_server::{ClaimSeen, PodProblem, PodSeen, WorkloadSeen};
+use crate::api_server::{Absence, ClaimSeen, PodProblem, PodSeen, WorkloadSeen};
 use crate::journal::{Journal, JournalError};
+use crate::kinds::{Kind, Kinds};
 use crate::vaults::Vault;
 
 /// The state of one fleet in the cluster.
@@ -42,6 +43,10 @@ pub(crate) struct Observed {
     pub others: BTreeMap<String, PodProblem>,
     /// Volume claims.
     pub claims: Vec<ClaimSeen>,
+    /// Kinds that the cluster knows and the operator may list.
+    pub kinds: Kinds,
+    /// Why the other kinds are left out.
+    pub absent: BTreeMap<Kind, Absence>,
     /// The vaults that answer.
     pub vaults: BTreeMap<String, Vault>,
     /// Why the other vaults do not answer, by region.

@@ -21,6 +21,7 @@ pub(super) async fn pass(
     fleet: &Fleet,
     before: &BackupKeyVaultStatus,
     memory: Memory,
+    began: Instant,
 ) -> Result<(Memory, Duration), PassError> {
     let at = now();
 
@@ -36,17 +37,17 @@ pub(super) async fn pass(
     };
 
     let (certificates, certificate_cache, mut troubles) =
-        certificates::provide(context, fleet, memory.certificates).await?;
+        certificates::provide(context, fleet, memory.certificates, began).await?;
 
     let (database, credential_cache, found) =
-        credentials::provide(context, fleet, &observed, memory.credentials).await?;
+        credentials::provide(context, fleet, &observed, memory.credentials, began).await?;
     troubles.extend(found);
 
     let (observed, connections) =
         vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
 
     let content = plan::Content::of(&observed, database, certificates.as_deref());
-    let planner = plan::Planner::new(context, fleet, &observed, content);
+    let planner = plan::Planner::new((&context.settings, &context.embedded), fleet, &observed, content);
     let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
 
     let planned = journal.as_ref().map(|journal| planner.plan(journal));
@@ -72,8 +73,9 @@ pub(super) async fn pass(
     };
     let (after, dropped) = report::report(context, resource, before, outcome, memory.dropped).await?;
 
-    let moved = if changed || *before != after { Some(Instant::now()) } else { memory.moved };
-    let pause = pause(context, moved, changed, &after);
+    let ended = Instant::now();
+    let moved = if changed || *before != after { Some(ended) } else { memory.moved };
+    let pause = pause(context, (moved, ended), changed, &after);
     let memory = Memory {
         uid: memory.uid,
         moved,

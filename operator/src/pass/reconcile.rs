@@ -44,8 +44,10 @@ pub(crate) async fn reconcile(
         operator.forget(&namespace, &name);
         return Ok(Next::await_change());
     }
+    let began = Instant::now();
     let mut memory = memories.recall(&namespace, &name, &resource.uid().unwrap_or_default());
-    let before = report::completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default());
+    let before =
+        report::completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default(), began);
     match validate(&resource) {
         Err(refusals) => {
             let last = (Time(now()), memory.dropped);
@@ -54,8 +56,7 @@ pub(crate) async fn reconcile(
             Ok(Next::requeue(context.resync))
         }
         Ok(fleet) => {
-            let began = Instant::now();
-            let (memory, pause) = pass(context, &resource, &fleet, &before, memory).await?;
+            let (memory, pause) = pass(context, &resource, &fleet, &before, memory, began).await?;
             memories.remember(&namespace, &name, memory);
             Ok(Next::requeue(memories.fair(pause, began.elapsed())))
         }

@@ -1,7 +1,6 @@
 //! The plan of one pass, as the stages decide and apply take it.
 
 use super::{Content, Embedded, Input, Object, Settings, objects};
-use crate::context::Context;
 use crate::journal::{Journal, Stage};
 use crate::kinds::{Kind, Kinds};
 use crate::observe::Observed;
@@ -33,13 +32,18 @@ pub(crate) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(context: &'a Context, fleet: &'a Fleet, observed: &Observed, content: Content) -> Self {
+    pub(crate) fn new(
+        (settings, embedded): (&'a Settings, &'a Embedded),
+        fleet: &'a Fleet,
+        observed: &Observed,
+        content: Content,
+    ) -> Self {
         Self {
             fleet,
-            settings: &context.settings,
-            embedded: &context.embedded,
+            settings,
+            embedded,
             content,
-            kinds: Kind::known(|kind| context.seen.knows(kind)),
+            kinds: observed.kinds.clone(),
             chatd_exists: observed.chatd.is_some(),
         }
     }

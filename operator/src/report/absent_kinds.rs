@@ -1,15 +1,17 @@
 //! Objects that the spec asks for and the plan leaves out, because the cluster lacks their kind, or the operator lacks the right to it.
 
+use std::collections::BTreeMap;
+
 use crate::api_server::Absence;
 use crate::conditions::{Check, Trouble};
-use crate::context::Context;
+use crate::kinds::Kind;
 use crate::plan::needed;
 use crate::validate::Fleet;
 
 /// One trouble for each such kind. The watches try the kind again every minute.
-pub(super) fn troubles(context: &Context, fleet: &Fleet) -> Vec<Trouble> {
-    let absent = needed(fleet).into_iter().filter_map(|n| Some((n, context.seen.absence(n.kind)?)));
-    absent
+pub(super) fn troubles(absent: &BTreeMap<Kind, Absence>, fleet: &Fleet) -> Vec<Trouble> {
+    let missing = needed(fleet).into_iter().filter_map(|n| Some((n, *absent.get(&n.kind)?)));
+    missing
         .map(|(n, absence)| {
             let version = n.kind.api_version();
             let (field, kind) = (n.field, n.kind);

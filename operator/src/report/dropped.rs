@@ -19,16 +19,20 @@ pub(crate) struct Dropped {
 const TRY_AGAIN: Duration = Duration::from_mins(10);
 
 /// The status as the operator last wrote it, if `stored` is what the server kept of it.
-pub(crate) fn completed(dropped: Option<&Dropped>, stored: BackupKeyVaultStatus) -> BackupKeyVaultStatus {
+pub(crate) fn completed(
+    dropped: Option<&Dropped>,
+    stored: BackupKeyVaultStatus,
+    now: Instant,
+) -> BackupKeyVaultStatus {
     match dropped {
-        Some(d) if *d.kept == stored && d.at.elapsed() < TRY_AGAIN => (*d.given).clone(),
+        Some(d) if *d.kept == stored && now.duration_since(d.at) < TRY_AGAIN => (*d.given).clone(),
         _ => stored,
     }
 }
 
 impl Dropped {
     /// The server was given a status, and kept a part of it.
-    pub(super) fn new(given: &BackupKeyVaultStatus, kept: BackupKeyVaultStatus) -> Self {
-        Self { at: Instant::now(), kept: Arc::new(kept), given: Arc::new(given.clone()) }
+    pub(super) fn new(given: &BackupKeyVaultStatus, kept: BackupKeyVaultStatus, now: Instant) -> Self {
+        Self { at: now, kept: Arc::new(kept), given: Arc::new(given.clone()) }
     }
 }

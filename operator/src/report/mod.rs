@@ -47,7 +47,7 @@ pub(crate) async fn report(
     let (fleet, observed) = (outcome.fleet, outcome.observed);
     let jwks = observed.jwks_fault.clone();
     outcome.troubles.extend(jwks.map(|why| Trouble::new(Check::IssuerKeys, "clientAuth.jwks", why)));
-    outcome.troubles.extend(absent_kinds::troubles(context, fleet));
+    outcome.troubles.extend(absent_kinds::troubles(&observed.absent, fleet));
     outcome.troubles.extend(gateway::troubles(context, fleet, outcome.applied).await);
     let database = chatd_metrics::database_reached(context, fleet, observed).await;
     let after = summary::status(before, &outcome, database, &context.settings.version);

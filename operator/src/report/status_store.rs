@@ -5,6 +5,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::EventType;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::dropped::Dropped;
 use super::events;
@@ -52,7 +53,7 @@ pub(super) async fn write(
         report_definition(context, &about).await;
     }
     events::changes(context, &about, before, after).await;
-    Ok((!complete).then(|| Dropped::new(after, kept)))
+    Ok((!complete).then(|| Dropped::new(after, kept, Instant::now())))
 }
 
 /// Returns what the server has kept.
