@@ -1,16 +1,18 @@
 //! Stage: credentials. PINs of the tokens and Secrets of the database. Pods wait for them, so they come before the plan.
 //!
-//! All files do I/O: they read and write Secrets.
+//! `database`, `given` and `pins` read and write Secrets. The operator draws the PINs and passwords that it makes.
 
 mod database;
+mod error;
 mod given;
 mod pins;
 
 use tokio::time::Instant;
 
-pub(crate) use database::Database;
+pub(crate) use database::ExternalDatabase;
+pub(crate) use error::CredentialsError;
 
-use crate::api_server::{ObjectError, SecretStore};
+use crate::api_server::SecretStore;
 use crate::conditions::Trouble;
 use crate::context::Context;
 use crate::journal::Stage;
@@ -22,25 +24,25 @@ use crate::validate::Fleet;
 pub(crate) struct Cache {
     at: Instant,
     generation: i64,
-    database: Database,
+    external: ExternalDatabase,
 }
 
-/// Returns what the plan must know of the database, and the cache for the next pass.
+/// Returns what the plan must know of an external database, and the cache for the next pass.
 pub(crate) async fn provide(
     context: &Context,
     fleet: &Fleet,
     observed: &Observed,
     cache: Option<Cache>,
     now: Instant,
-) -> Result<(Database, Option<Cache>, Vec<Trouble>), ObjectError> {
+) -> Result<(ExternalDatabase, Option<Cache>, Vec<Trouble>), CredentialsError> {
     if let Some(known) = cache
         && (fleet.paused
             || (known.generation == fleet.generation && now.duration_since(known.at) < context.resync))
     {
-        return Ok((known.database, cache, Vec::new()));
+        return Ok((known.external, cache, Vec::new()));
     }
     if fleet.paused {
-        return Ok((Database::default(), cache, Vec::new()));
+        return Ok((ExternalDatabase::default(), cache, Vec::new()));
     }
     // A new PIN is allowed only while no token can exist that an earlier PIN opens.
     let new = match &observed.journal {
@@ -55,15 +57,15 @@ pub(crate) async fn provide(
         Ok(found) => troubles.extend(found),
         Err(e) => troubles.push(e.trouble()?),
     }
-    let mut database = Database::default();
+    let mut external = ExternalDatabase::default();
     match database::database(&secrets, fleet).await {
         Ok((found, seen)) => {
             troubles.extend(found);
-            database = seen;
+            external = seen;
         }
         Err(e) => troubles.push(e.trouble()?),
     }
     // A faulty Secret is not cached: each pass reads it again.
-    let cache = troubles.is_empty().then(|| Cache { at: now, generation: fleet.generation, database });
-    Ok((database, cache, troubles))
+    let cache = troubles.is_empty().then(|| Cache { at: now, generation: fleet.generation, external });
+    Ok((external, cache, troubles))
 }

@@ -1,10 +1,11 @@
 //! The PINs of the regions' tokens.
 
+use super::error::CredentialsError;
 use super::given::given;
-use crate::api_server::{ObjectError, SecretStore};
+use crate::api_server::SecretStore;
 use crate::conditions::{Check, Trouble};
 use crate::paths::PIN_FILE;
-use crate::random::digits;
+use crate::random;
 use crate::validate::{Fleet, Hsm, Pin, Pkcs11};
 
 /// Creates the PINs that the operator makes, and reports what is wrong with the ones that people give. `may_make` is false once tokens may exist: a new
@@ -13,7 +14,7 @@ pub(super) async fn pins(
     secrets: &SecretStore<'_>,
     fleet: &Fleet,
     may_make: bool,
-) -> Result<Vec<Trouble>, ObjectError> {
+) -> Result<Vec<Trouble>, CredentialsError> {
     let mut troubles = Vec::new();
     for region in &fleet.regions {
         let (made, what) = (fleet.names().pin(&region.name), format!("the PIN of region {}", region.name));
@@ -22,7 +23,7 @@ pub(super) async fn pins(
                 let found = secrets.ours(&made).await?;
                 let good = found.is_some_and(|c| c.get(PIN_FILE).is_some_and(|p| !p.is_empty()));
                 if !good && may_make {
-                    let pin = digits()?;
+                    let pin = random::pin()?;
                     secrets.make(&made, [(PIN_FILE, pin.as_bytes())].into(), false).await?;
                 } else if !good {
                     let why = format!(

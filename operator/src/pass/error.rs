@@ -1,6 +1,8 @@
 //! Why a pass could not be completed. The controller tries it again after five seconds.
 
 use crate::api_server::ObjectError;
+use crate::credentials::CredentialsError;
+use crate::random::NoRandomness;
 use crate::report::StatusError;
 
 /// A pass that could not be completed.
@@ -8,6 +10,10 @@ use crate::report::StatusError;
 pub(crate) enum PassError {
     #[error(transparent)]
     Apply(#[from] ObjectError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     #[error(transparent)]
     Status(#[from] StatusError),
 }

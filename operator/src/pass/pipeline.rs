@@ -39,14 +39,14 @@ pub(super) async fn pass(
     let (certificates, certificate_cache, mut troubles) =
         certificates::provide(context, fleet, memory.certificates, began).await?;
 
-    let (database, credential_cache, found) =
+    let (external_database, credential_cache, found) =
         credentials::provide(context, fleet, &observed, memory.credentials, began).await?;
     troubles.extend(found);
 
     let (observed, connections) =
         vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
 
-    let content = plan::Content::of(&observed, database, certificates.as_deref());
+    let content = plan::Content::of(&observed, external_database, certificates.as_deref());
     let planner = plan::Planner::new((&context.settings, &context.embedded), fleet, &observed, content);
     let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
 

@@ -67,7 +67,7 @@ pub(crate) async fn reconcile(
 #[allow(clippy::needless_pass_by_value)] // the controller hands them over so
 pub(crate) fn failed(resource: Arc<BackupKeyVault>, error: &PassError, operator: Arc<Operator>) -> Next {
     let step = match error {
-        PassError::Apply(_) => "apply",
+        PassError::Apply(_) | PassError::Credentials(_) | PassError::Randomness(_) => "apply",
         PassError::Status(_) => "status",
     };
     operator.context.metrics.errors.with_label_values(&[step]).inc();

@@ -2,7 +2,7 @@
 
 use super::embedded::Embedded;
 use crate::certificates::Certificates;
-use crate::credentials::Database;
+use crate::credentials::ExternalDatabase;
 use crate::journal::Journal;
 use crate::kinds::Kinds;
 use crate::observe::Observed;
@@ -64,12 +64,16 @@ pub struct Content {
 
 impl Content {
     /// From what a pass has observed so far.
-    pub(crate) fn of(observed: &Observed, database: Database, certificates: Option<&Certificates>) -> Self {
+    pub(crate) fn of(
+        observed: &Observed,
+        external: ExternalDatabase,
+        certificates: Option<&Certificates>,
+    ) -> Self {
         Self {
             root: observed.root.clone(),
             jwks: observed.jwks.clone().or_else(|| observed.served_jwks.clone()),
-            external_uri_ca: database.authority,
-            external_port: database.port,
+            external_uri_ca: external.authority,
+            external_port: external.port,
             web_authority: certificates.and_then(|c| c.web_authority.clone()),
         }
     }
