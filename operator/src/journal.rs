@@ -7,7 +7,7 @@ use crate::validate::PullPolicy;
 
 /// The fleet's progress. It only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum JournalStage {
     /// The fleet has an id. Nothing else is certain.
     Begun,
     /// Raft may have been initialised, so keys may exist.
@@ -16,7 +16,7 @@ pub enum Stage {
     Initialised,
 }
 
-impl Stage {
+impl JournalStage {
     const fn name(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -40,7 +40,7 @@ pub struct Journal {
     /// The vaults' images as they were when the fleet was made. A new operator therefore changes no pod of a vault.
     pub pinned: Pinned,
     /// The fleet's progress.
-    pub stage: Stage,
+    pub stage: JournalStage,
 }
 
 /// The operator's settings that are part of vault pods.
@@ -105,7 +105,7 @@ impl Journal {
         if !Self::is_fleet_id(&fleet) {
             return Err(odd("fleet", "is not 32 hexadecimal digits"));
         }
-        let stage = Stage::read(&field("stage")?);
+        let stage = JournalStage::read(&field("stage")?);
         Ok(Self {
             fleet,
             seed: field("seed")?,
@@ -154,17 +154,20 @@ mod tests {
                 copier_image: "registry/bkv-copier:1".into(),
                 pull_policy: PullPolicy::IfNotPresent,
             },
-            stage: Stage::Initialising,
+            stage: JournalStage::Initialising,
         }
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        for stage in [Stage::Begun, Stage::Initialising, Stage::Initialised] {
+        for stage in [JournalStage::Begun, JournalStage::Initialising, JournalStage::Initialised] {
             let j = Journal { stage, ..journal() };
             assert_eq!(Journal::read("demo-fleet", &j.write()), Ok(j));
         }
-        assert!(Stage::Begun < Stage::Initialising && Stage::Initialising < Stage::Initialised);
+        assert!(
+            JournalStage::Begun < JournalStage::Initialising
+                && JournalStage::Initialising < JournalStage::Initialised
+        );
     }
 
     #[test]

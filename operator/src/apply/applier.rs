@@ -117,7 +117,11 @@ impl Applier {
             if object.going || !controlled || planned.contains(&(kind, name.clone())) {
                 continue;
             }
-            if self.take_away(owner, kind, &name).await.map_err(|e| ObjectError::of(kind.name(), &name, e))? {
+            if self
+                .delete_if_owned(owner, kind, &name)
+                .await
+                .map_err(|e| ObjectError::of(kind.name(), &name, e))?
+            {
                 gone.push(format!("{kind} {name}"));
             }
         }
@@ -125,7 +129,7 @@ impl Applier {
     }
 
     /// Deletes one object if its owner is still this resource. Returns true if it did.
-    async fn take_away(&self, owner: &Owner, kind: Kind, name: &str) -> kube::Result<bool> {
+    async fn delete_if_owned(&self, owner: &Owner, kind: Kind, name: &str) -> kube::Result<bool> {
         let api = self.api(kind, &owner.namespace);
         let Some(found) = api.get_metadata_opt(name).await? else { return Ok(false) };
         let ours = found.owner_references().iter().any(|o| o.controller == Some(true) && o.uid == owner.uid);

@@ -53,7 +53,7 @@ pub(crate) enum Flaw {
 }
 
 impl Flaw {
-    /// True if the issuer would issue the same flaw again, so that a person must act. Missing names are no such flaw: after a change of names the issuer
+    /// True if the issuer would issue the same flaw again, so that a person must act. Missing names do not count: after a change of names the issuer
     /// issues a new certificate.
     pub(crate) const fn is_of_the_issuer(&self) -> bool {
         matches!(self, Self::Authority | Self::Role { .. } | Self::Use(_))

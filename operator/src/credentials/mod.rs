@@ -15,7 +15,7 @@ pub(crate) use error::CredentialsError;
 use crate::api_server::SecretStore;
 use crate::conditions::Trouble;
 use crate::context::Context;
-use crate::journal::Stage;
+use crate::journal::JournalStage;
 use crate::observe::Observed;
 use crate::validate::Fleet;
 
@@ -47,7 +47,7 @@ pub(crate) async fn provide(
     // A new PIN is allowed only while no token can exist that an earlier PIN opens.
     let new = match &observed.journal {
         Ok(None) => true,
-        Ok(Some(journal)) => journal.stage == Stage::Begun,
+        Ok(Some(journal)) => journal.stage == JournalStage::Begun,
         Err(_) => false,
     };
     let may_make = new && observed.claims.iter().all(|c| !c.bound);
@@ -66,6 +66,6 @@ pub(crate) async fn provide(
         Err(e) => troubles.push(e.trouble()?),
     }
     // A faulty Secret is not cached: each pass reads it again.
-    let cache = troubles.is_empty().then(|| Cache { at: now, generation: fleet.generation, external });
+    let cache = troubles.is_empty().then_some(Cache { at: now, generation: fleet.generation, external });
     Ok((external, cache, troubles))
 }

@@ -9,7 +9,7 @@ use bkv_wire::documents::{Kind, Root, RootKey, add_signature, admission, fingerp
 use zeroize::Zeroizing;
 
 use super::{Action, Custody, Facts, Verdict, next_actions};
-use crate::journal::{Journal, Pinned, Stage};
+use crate::journal::{Journal, JournalStage, Pinned};
 use crate::observe::Signed;
 use crate::validate::PullPolicy;
 use crate::vaults::{Fingerprints, Vault, VaultStatus, VaultToken};
@@ -192,7 +192,7 @@ impl World {
         let Some(journal) = self.journal.clone().filter(|_| self.custody == Custody::InFleet) else { return };
         let count = u8::try_from(self.made.0.len()).unwrap();
         let seed = self.vaults.get_mut(&journal.seed).unwrap();
-        if journal.stage == Stage::Begun && seed.up && seed.root.is_none() {
+        if journal.stage == JournalStage::Begun && seed.up && seed.root.is_none() {
             let key = [count + 1; 32];
             seed.root = Some(key);
             self.made.0.push(key);
@@ -275,7 +275,7 @@ impl World {
                     self.vaults.values().all(|v| v.admission.is_some() && v.policy.is_some()),
                     "documents first"
                 );
-                assert_eq!(self.journal.as_ref().unwrap().stage, Stage::Initialising, "write-ahead");
+                assert_eq!(self.journal.as_ref().unwrap().stage, JournalStage::Initialising, "write-ahead");
                 let id = self.journal.as_ref().unwrap().fleet.clone();
                 if !self.vaults[region].initialised {
                     self.made.1.push(id.clone());

@@ -5,7 +5,7 @@ use bkv_core::id::Slot;
 use bkv_wire::documents::Kind;
 
 use crate::conditions::Trouble;
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, JournalStage};
 
 /// Something to do. Every action can be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) enum Action {
     /// Write the journal, if there is none yet.
     WriteJournal(Journal),
     /// Move the journal to a later stage.
-    Advance(Stage),
+    Advance(JournalStage),
     /// Ask a vault for the public root and publish it.
     PublishRoot {
         /// Which.

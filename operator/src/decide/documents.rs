@@ -8,7 +8,7 @@ use super::decision::{Action, Decision, Verdict};
 use super::facts::{Custody, Facts};
 use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, JournalStage};
 use crate::vaults::{Vault, VaultStatus};
 use bkv_admin_api::draft::{Draft, admission as draft_admission, admits, lasting, members};
 
@@ -37,7 +37,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
     // A document that does not verify counts as missing. Vaults check the dates; the operator only renews in time.
     let list = f.documents.admission.as_ref().and_then(|b| Some((admission(root, b, None).ok()?, b)));
     let rules = f.documents.policy.as_ref().and_then(|b| Some((policy(root, b, None).ok()?, b)));
-    let begun = f.stage(journal) == Stage::Begun;
+    let begun = f.stage(journal) == JournalStage::Begun;
     let mut waits = Vec::new();
     if !begun {
         // Never draft a document of an initialised fleet again: an attacker who deletes our copy could get members of their choice signed.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bkv_admin_api::draft::PolicyWish;
 use bkv_core::id::{Slot, Time};
 
-use crate::journal::{Journal, Pinned, Stage};
+use crate::journal::{Journal, JournalStage, Pinned};
 use crate::observe::Signed;
 use crate::vaults::Vault;
 
@@ -55,9 +55,9 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// The fleet's stage. A vault that knows the fleet outweighs a journal that somebody has set back.
-    pub(super) fn stage(&self, journal: &Journal) -> Stage {
+    pub(super) fn stage(&self, journal: &Journal) -> JournalStage {
         let known = self.vaults.values().any(|v| v.status.fleet.as_deref() == Some(&journal.fleet));
-        if known { journal.stage.max(Stage::Initialising) } else { journal.stage }
+        if known { journal.stage.max(JournalStage::Initialising) } else { journal.stage }
     }
 
     /// The first vault that keeps the private half of the published root. Skips a vault that reports another root: it has lost its volumes, or it lies.

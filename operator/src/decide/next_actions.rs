@@ -8,7 +8,7 @@ use super::documents::{Documents, documents};
 use super::facts::{Custody, Facts};
 use super::silence::unanswered;
 use crate::conditions::{Check, Trouble};
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, JournalStage};
 use crate::vaults::{Phase, Vault};
 
 fn only(action: Action, step: &'static str) -> Decision {
@@ -30,7 +30,7 @@ pub(super) fn next_actions(f: &Facts) -> Decision {
     let decision = next(f, journal);
     match decision.verdict {
         // Repair steps such as publishing the root again must not show an initialised fleet as Bootstrapping.
-        Verdict::Bootstrapping(_) if journal.stage == Stage::Initialised => {
+        Verdict::Bootstrapping(_) if journal.stage == JournalStage::Initialised => {
             Decision { verdict: Verdict::Made, ..decision }
         }
         _ => decision,
@@ -45,7 +45,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
         );
         return halted(Verdict::Contradiction, Check::ForeignFleet, region, why);
     }
-    if journal.stage == Stage::Initialised
+    if journal.stage == JournalStage::Initialised
         && f.regions.iter().all(|(_, r)| f.vaults.get(r).is_some_and(|v| v.status.fleet.is_none()))
     {
         let why = format!(
@@ -99,19 +99,19 @@ fn begin(f: &Facts) -> Decision {
     // operator could not read a journal with it.
     let mut known = f.vaults.values().filter_map(|v| v.status.fleet.clone());
     if let Some(fleet) = known.find(|id| Journal::is_fleet_id(id)) {
-        return new(fleet, f.holder().unwrap_or(first), Stage::Initialised);
+        return new(fleet, f.holder().unwrap_or(first), JournalStage::Initialised);
     }
     if let Some(root) = f.root.as_ref().and_then(|b| Root::decode(b).ok()) {
-        return new(hex::encode(root.fleet.0), f.holder().unwrap_or(first), Stage::Initialising);
+        return new(hex::encode(root.fleet.0), f.holder().unwrap_or(first), JournalStage::Initialising);
     }
     if f.remains {
         let why = "volumes or workloads of an earlier fleet of this name exist, but its journal does not: restore the ConfigMap, or delete them if nobody needs a key in them";
         return halted(Verdict::Contradiction, Check::JournalGone, "journal", why.into());
     }
     match (f.custody, &f.given_root) {
-        (Custody::InFleet, _) => new(f.new_id.clone(), first, Stage::Begun),
+        (Custody::InFleet, _) => new(f.new_id.clone(), first, JournalStage::Begun),
         (Custody::Offline, given) => match given.as_ref().map(|b| Root::decode(b)) {
-            Some(Ok(root)) => new(hex::encode(root.fleet.0), first, Stage::Begun),
+            Some(Ok(root)) => new(hex::encode(root.fleet.0), first, JournalStage::Begun),
             other => {
                 let why = match other {
                     Some(Err(e)) => format!("that is no root file of `bkv ceremony root` (the public half): {e}"),
@@ -152,7 +152,7 @@ fn publish_root(f: &Facts, journal: &Journal) -> Decision {
         (Custody::InFleet, _) => {
             // Every vault of an initialised fleet has the public root. In a new fleet only the seed can make it.
             let made = f.vaults.iter().find(|(_, v)| v.status.fleet.is_some()).map(|(r, _)| r);
-            let source = if f.stage(journal) == Stage::Begun { Some(&journal.seed) } else { made };
+            let source = if f.stage(journal) == JournalStage::Begun { Some(&journal.seed) } else { made };
             match source.filter(|r| f.vaults.contains_key(*r)) {
                 Some(region) => only(Action::PublishRoot { region: region.clone() }, "Root"),
                 None => waiting(vec![unanswered(f, &journal.seed)], "Root"),
@@ -185,7 +185,7 @@ fn carry_on(
     mut waits: Vec<Trouble>,
     members: &[(Slot, String)],
 ) -> Decision {
-    let made = journal.stage == Stage::Initialised;
+    let made = journal.stage == JournalStage::Initialised;
     for (_, region) in &f.regions {
         match f.vaults.get(region) {
             None => waits.push(unanswered(f, region)),
@@ -208,7 +208,7 @@ fn carry_on(
         waits.push(Trouble { check: Check::FleetUnconfirmed, target: journal.fleet.clone(), message });
     }
     let step = match journal.stage {
-        Stage::Initialised => {
+        JournalStage::Initialised => {
             if f.custody == Custody::InFleet {
                 actions.extend(hand_over(f, members));
             }
@@ -218,14 +218,14 @@ fn carry_on(
         _ if actions.iter().any(|a| *a != Action::WithdrawRequest) || f.vaults.len() < f.regions.len() => {
             "Documents"
         }
-        Stage::Begun => {
-            actions.push(Action::Advance(Stage::Initialising));
+        JournalStage::Begun => {
+            actions.push(Action::Advance(JournalStage::Initialising));
             "Initialise"
         }
-        Stage::Initialising => {
+        JournalStage::Initialising => {
             let known = f.vaults.values().any(|v| v.status.initialised && knows(v));
             actions.push(if known {
-                Action::Advance(Stage::Initialised)
+                Action::Advance(JournalStage::Initialised)
             } else {
                 Action::Initialise { region: journal.seed.clone() }
             });

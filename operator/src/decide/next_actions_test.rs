@@ -5,7 +5,7 @@ use bkv_wire::documents::Kind;
 
 use super::{Action, Custody, Verdict, next_actions};
 use crate::conditions::Check;
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, JournalStage};
 use crate::observe::Signed;
 use bkv_admin_api::draft::Draft;
 
@@ -13,7 +13,9 @@ use bkv_admin_api::draft::Draft;
 fn the_journal_comes_before_anything_else() {
     let world = World::new(Custody::InFleet);
     let d = next_actions(&world.facts());
-    assert!(matches!(&d.actions[..], [Action::WriteJournal(j)] if j.stage == Stage::Begun && j.seed == "a"));
+    assert!(
+        matches!(&d.actions[..], [Action::WriteJournal(j)] if j.stage == JournalStage::Begun && j.seed == "a")
+    );
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn a_lost_journal_is_written_again_from_what_the_vaults_know() {
     world.run();
     assert_eq!(
         world.journal.as_ref().map(|j| (&j.fleet, j.stage)),
-        Some((&before.fleet, Stage::Initialised))
+        Some((&before.fleet, JournalStage::Initialised))
     );
 }
 
@@ -148,7 +150,7 @@ fn documents_that_are_gone_are_asked_of_the_vaults_and_never_made_anew_over_a_fl
     world.run();
     world.vaults.get_mut("c").unwrap().lose_everything();
     world.documents = Signed::default();
-    world.journal.as_mut().unwrap().stage = Stage::Begun;
+    world.journal.as_mut().unwrap().stage = JournalStage::Begun;
     let d = next_actions(&world.facts());
     assert!(
         matches!(&d.actions[..], [Action::Recover { region, kind: Kind::Admission }] if region != "c"),
@@ -174,7 +176,7 @@ fn without_journal_and_vaults_a_published_root_or_old_volumes_stop_a_new_fleet()
     }
     let d = next_actions(&world.facts());
     assert!(
-        matches!(&d.actions[..], [Action::WriteJournal(j)] if j.fleet == fleet && j.stage == Stage::Initialising),
+        matches!(&d.actions[..], [Action::WriteJournal(j)] if j.fleet == fleet && j.stage == JournalStage::Initialising),
         "{:?}",
         d.actions
     );
@@ -244,7 +246,7 @@ fn a_vault_that_runs_and_says_nothing_is_starting_before_the_fleet_is_made_and_s
     let waits = silent(&mut world);
     assert_eq!((waits[0].check, waits[0].target.as_str()), (Check::VaultSilent, "b"));
     assert!(waits[0].message.contains("connection refused"), "{waits:?}");
-    world.journal.as_mut().unwrap().stage = Stage::Initialising;
+    world.journal.as_mut().unwrap().stage = JournalStage::Initialising;
     let waits = silent(&mut world);
     assert_eq!((waits[0].check, waits[0].target.as_str()), (Check::VaultStarting, "b"));
 }

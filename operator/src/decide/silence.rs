@@ -2,12 +2,12 @@
 
 use super::facts::Facts;
 use crate::conditions::{Check, Trouble};
-use crate::journal::Stage;
+use crate::journal::JournalStage;
 
 /// The wait for a vault that does not answer, or whose answer lacks its token. Once the fleet is made, a vault whose pod runs
 /// should answer. If it does not, a person may have to act.
 pub(super) fn unanswered(f: &Facts, region: &str) -> Trouble {
-    let made = f.journal.as_ref().is_some_and(|j| j.stage == Stage::Initialised);
+    let made = f.journal.as_ref().is_some_and(|j| j.stage == JournalStage::Initialised);
     match f.silent.get(region) {
         Some(why) if made => {
             let message = format!("the pod runs, but the vault does not answer the operator: {why}");

@@ -20,7 +20,7 @@ pub struct Input<'a> {
     pub journal: &'a Journal,
     /// Every shard knows the fleet. It must never return to false, or the operator would prune ChatD.
     pub initialised: bool,
-    /// What others' objects hold.
+    /// The content of objects that the plan does not make but depends on.
     pub content: &'a Content,
     /// The embedded alerts and dashboard.
     pub embedded: &'a Embedded,
@@ -47,7 +47,7 @@ pub struct Settings {
     pub operator_namespace: String,
 }
 
-/// What others' objects hold.
+/// The content of objects that the plan does not make but depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// The public root, once it is known. Without it the operator would prune the ConfigMap that pods mount.

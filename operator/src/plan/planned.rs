@@ -1,7 +1,7 @@
 //! The plan of one pass, as the stages decide and apply take it.
 
 use super::{Content, Embedded, Input, Object, Settings, objects};
-use crate::journal::{Journal, Stage};
+use crate::journal::{Journal, JournalStage};
 use crate::kinds::{Kind, Kinds};
 use crate::observe::Observed;
 use crate::validate::Fleet;
@@ -54,7 +54,7 @@ impl<'a> Planner<'a> {
             fleet: self.fleet,
             settings: self.settings,
             journal,
-            initialised: journal.stage == Stage::Initialised || self.chatd_exists,
+            initialised: journal.stage == JournalStage::Initialised || self.chatd_exists,
             content: &self.content,
             embedded: self.embedded,
             kinds: &self.kinds,

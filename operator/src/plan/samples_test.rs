@@ -1,7 +1,7 @@
 //! Resources that tests plan: one for each folder of `operator/golden`.
 
 use super::{Content, Embedded, Input, Object, Settings, objects};
-use crate::journal::{Journal, Pinned, Stage};
+use crate::journal::{Journal, JournalStage, Pinned};
 use crate::kinds::{Kind, Kinds};
 use crate::resource::{BackupKeyVault, PullPolicy};
 use crate::validate::{Fleet, validate};
@@ -125,7 +125,7 @@ impl World {
                     copier_image: "registry.example.org/bkv-copier:0.1.0".into(),
                     pull_policy: PullPolicy::IfNotPresent,
                 },
-                stage: Stage::Initialised,
+                stage: JournalStage::Initialised,
             },
             initialised: true,
             fleet,

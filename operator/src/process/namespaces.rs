@@ -76,7 +76,7 @@ fn watches(
     stop: &CancellationToken,
 ) -> Changes {
     let (changed, changes) = mpsc::unbounded_channel();
-    // How often a kind is tried again that the cluster did not know.
+    // Pause between two tries of a kind that the cluster does not know.
     let again = Duration::from_secs(args.resync.saturating_mul(2)).min(Duration::from_mins(1));
     for namespace in namespaces {
         for kind in Kind::VARIANTS.iter().copied() {

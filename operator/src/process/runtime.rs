@@ -1,5 +1,5 @@
-//! Starts the operator and runs it until a shutdown: health port, API server, then leadership. If a task ends that must not, the process ends. Kubernetes
-//! restarts it, and a half-dead operator would hold the lease.
+//! Starts the operator and runs it until a shutdown: health port, API server, then leadership. If a task ends that must run on, the process ends and
+//! Kubernetes restarts it. Otherwise an operator that no longer works would keep the lease.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

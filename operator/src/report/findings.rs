@@ -127,7 +127,7 @@ fn initialized(p: &Outcome<'_>) -> Finding {
 }
 
 fn hsm(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
-    // Only troubles of vaults count: a ChatD that can't start says nothing about tokens.
+    // Only troubles of vaults count: a ChatD that can't start is no sign of a faulty token.
     let vault = |t: &&Trouble| {
         matches!(t.check, Check::PinSecret | Check::MemberChanged)
             || p.observed.pods.values().any(|pod| pod.name == t.target)

@@ -1,4 +1,4 @@
-//! What Gateways report of an HTTPRoute. A route that no Gateway serves exists all the same, but no client gets through.
+//! What Gateways report of an HTTPRoute. A route may exist although no Gateway serves it. Then no client can connect.
 
 use serde_json::Value;
 

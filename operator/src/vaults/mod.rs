@@ -1,4 +1,4 @@
-//! Stage: ask the vaults. Their administration ports, as pods have them, and what they answer there. Types and client are `bkv-admin-api`'s.
+//! Stage: vaults. Asks each vault for its status and its token, at the administration port of its pod. Types and client come from `bkv-admin-api`.
 //!
 //! This file does I/O.
 
@@ -21,9 +21,9 @@ pub(crate) use bkv_admin_api::{Phase, TokenHealth, VaultClient, VaultError, Vaul
 /// A vault that answers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Vault {
-    /// How it is.
+    /// Its status.
     pub status: VaultStatus,
-    /// Its public parts, if its token gives them.
+    /// The public parts of its keys. None while its token does not answer.
     pub token: Option<VaultToken>,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn softhsm<'a>(region: &Region, storage: &'a Quantity) -> Token<'a> {
 
 /// Google's kmsp11. It requires a file that only its owner can write, as in a ConfigMap volume. It ignores the PIN. It destroys keys with a delay.
 pub(super) fn gcp_kms<'a>(key_ring: &str, image: &'a str) -> Token<'a> {
-    // The key ring holds no character that YAML knows: it was checked.
+    // `validate` allows no character in a key ring that YAML interprets.
     let config = format!(
         "---\ntokens:\n- key_ring: \"{key_ring}\"\n  label: \"bkv\"\n# Keys that others made are seen after so long; those of this process at once.\nrefresh_interval_secs: 300\n"
     );

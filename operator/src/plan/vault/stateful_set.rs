@@ -78,7 +78,7 @@ fn template(
             // A vault may start slowly because of a large store or a token in the cloud.
             startup_probe: Some(pod::health("/livez", 2, 300, 5)),
             readiness_probe: Some(pod::health("/readyz", 2, 3, 2)),
-            // Patient: a restart of a slow vault would put more load on the others.
+            // Many failures are allowed: a restart of a slow vault would put more load on the others.
             liveness_probe: Some(pod::health("/livez", 10, 6, 5)),
             ..vault(input, region, token, "vault", &["--config", &paths::file(paths::CONFIG, FILE_NAME)])
         }],

@@ -10,7 +10,7 @@ pub(super) struct Token<'a> {
     pub(super) path: String,
     /// The token's label.
     pub(super) label: String,
-    /// Files of ours beside vault.toml.
+    /// Configuration files of the module that the operator writes beside vault.toml.
     pub(super) config: BTreeMap<String, String>,
     /// Environment of the vault.
     pub(super) env: BTreeMap<String, String>,
@@ -18,7 +18,7 @@ pub(super) struct Token<'a> {
     pub(super) storage: Option<&'a Quantity>,
     /// The image that the module comes in, if it is not the vault's own.
     pub(super) library: Option<Library<'a>>,
-    /// Files of others: folder → what appears in it.
+    /// Files of Secrets and ConfigMaps that people make: folder → what appears in it.
     pub(super) folders: BTreeMap<&'a str, Vec<Source>>,
 }
 

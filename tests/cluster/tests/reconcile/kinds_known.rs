@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bkv_cluster_tests::definitions::{CERT_MANAGER, GATEWAY_API, PROMETHEUS_OPERATOR, install};
 use bkv_cluster_tests::{ApiServer, CommandOutput, merged};
-use bkv_operator::journal::{Journal, Pinned, Stage};
+use bkv_operator::journal::{Journal, JournalStage, Pinned};
 use bkv_operator::kinds::Kind;
 use bkv_operator::plan::{self, Content, Embedded, Input, Object, Settings};
 use bkv_operator::resource::{BackupKeyVault, PullPolicy};
@@ -62,7 +62,7 @@ fn planned(resource: &Value) -> Vec<Object> {
         fleet: "00112233445566778899aabbccddeeff".into(),
         seed: fleet.regions[0].name.to_string(),
         pinned,
-        stage: Stage::Initialised,
+        stage: JournalStage::Initialised,
     };
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |file: &str| std::fs::read_to_string(root.join("monitoring").join(file)).unwrap();
