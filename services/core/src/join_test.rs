@@ -11,7 +11,20 @@ fn chain(p: LogPosition) -> Hash {
 }
 
 fn mine(last: LogPosition) -> Mine {
-    Mine { node: NodeId(1), ballot: Ballot { term: last.term, node: NodeId(1) }, last, chain: chain(last) }
+    Mine {
+        node: NodeId(1),
+        ballot: Ballot { term: last.term, node: NodeId(1) },
+        last,
+        chain: chain(last),
+        truncated: Ballot::default(),
+        excused: LogPosition::default(),
+    }
+}
+
+/// Signed by this node, whose log has it if it reaches that far.
+fn signed(at: LogPosition) -> Acknowledged {
+    let vote = Ballot { term: at.term, node: NodeId(2) };
+    Acknowledged { vote, at, chain: chain(at), mine: None }
 }
 
 fn told(verified: bool, last: LogPosition, acknowledged: Option<LogPosition>) -> Told {
@@ -19,8 +32,9 @@ fn told(verified: bool, last: LogPosition, acknowledged: Option<LogPosition>) ->
         verified,
         ballot: Ballot { term: last.term, node: NodeId(2) },
         last,
+        applied: None,
         chain_at_ours: None,
-        acknowledged,
+        acknowledged: acknowledged.map(signed),
     }
 }
 
@@ -38,7 +52,7 @@ fn rule_2_needs_f_plus_one_verified_and_the_highest_log() {
     assert_eq!(decide(&mine(at(3, 9)), &THREE, &answers), Decision::Wait { missing: vec![NodeId(3)] });
     answers.insert(NodeId(3), told(true, at(3, 10), None));
     assert!(
-        matches!(decide(&mine(at(3, 9)), &THREE, &answers), Decision::CatchUp { until, .. } if until == at(3, 12))
+        matches!(decide(&mine(at(3, 9)), &THREE, &answers), Decision::CatchUp { goals, .. } if goals.iter().map(|g| g.last).eq([at(3, 12), at(3, 10)]))
     );
     assert!(matches!(decide(&mine(at(3, 12)), &THREE, &answers), Decision::Verified { .. }));
 }
@@ -63,11 +77,55 @@ fn s24_a_disk_older_than_what_others_saw_is_quarantined() {
 }
 
 #[test]
-fn s24_another_history_at_the_same_place_is_quarantined() {
-    let mut t = told(true, at(3, 12), None);
-    t.chain_at_ours = Some(Hash([0xee; 32]));
-    let answers = BTreeMap::from([(NodeId(2), t)]);
+fn s24_a_signature_on_another_history_quarantines() {
+    let mut ack = signed(at(3, 8));
+    ack.mine = Some(Hash([0xee; 32]));
+    let answers =
+        BTreeMap::from([(NodeId(2), Told { acknowledged: Some(ack), ..told(true, at(3, 12), None) })]);
     assert!(matches!(decide(&mine(at(3, 9)), &THREE, &answers), Decision::Quarantine(Reason::Forked { .. })));
+}
+
+/// S24: a leader of a later term had the acknowledged entry removed. The disk has everything, and knows why the entry is gone.
+#[test]
+fn s24_an_entry_that_a_later_leader_had_removed_does_not_quarantine() {
+    let mut answers = BTreeMap::from([(NodeId(2), told(true, at(3, 9), Some(at(3, 11))))]);
+    answers.insert(NodeId(3), told(true, at(3, 9), None));
+    let with = |term, node| Mine { truncated: Ballot { term, node: NodeId(node) }, ..mine(at(3, 9)) };
+    for (term, node) in [(4, 1), (3, 3)] {
+        assert!(matches!(decide(&with(term, node), &THREE, &answers), Decision::Verified { .. }));
+    }
+    assert!(matches!(decide(&with(3, 2), &THREE, &answers), Decision::Quarantine(_)));
+    let excused = Mine { excused: at(3, 11), ..mine(at(3, 9)) };
+    assert!(matches!(decide(&excused, &THREE, &answers), Decision::Verified { .. }));
+}
+
+/// S49: a voter that has another history at the end of this log may lie. It is named, it has answered, and it sets no goal.
+#[test]
+fn s49_a_contradiction_without_a_signature_stops_nobody() {
+    let liar = told(true, at(9, 1 << 40), None);
+    let other = Hash([0xee; 32]);
+    let applied = Applied { index: 5, chain: other, mine: Some(chain(at(3, 5))) };
+    let at_the_end = Told { chain_at_ours: Some(other), ..liar.clone() };
+    for liar in [at_the_end, Told { applied: Some(applied), ..liar }] {
+        let answers = BTreeMap::from([(NodeId(2), liar), (NodeId(3), told(true, at(3, 9), None))]);
+        let me = mine(at(3, 9));
+        assert_eq!(contradicting(&me, &answers), [NodeId(2)]);
+        assert!(matches!(decide(&me, &THREE, &answers), Decision::Verified { .. }));
+    }
+}
+
+/// S24: a rooted leader feeds an old disk a made-up history up to the position that the others saw.
+#[test]
+fn s24_a_goal_is_reached_with_its_history_only() {
+    let applied = Some(Applied { index: 11, chain: Hash([1; 32]), mine: None });
+    let goal = Goal { of: NodeId(2), last: at(3, 12), applied };
+    let with = |chain: Option<[u8; 32]>| move |_| chain.map(Hash);
+    assert_eq!(goal.progress(at(3, 11), with(Some([1; 32]))), Progress::Behind);
+    assert_eq!(goal.progress(at(4, 10), with(None)), Progress::Behind, "a higher term, but not there yet");
+    assert_eq!(goal.progress(at(3, 12), with(Some([1; 32]))), Progress::Reached);
+    assert_eq!(goal.progress(at(4, 12), with(Some([2; 32]))), Progress::Contradicted);
+    assert_eq!(goal.progress(at(4, 90), with(None)), Progress::Reached, "it came with a snapshot");
+    assert_eq!(Goal { applied: None, ..goal }.progress(at(3, 12), with(None)), Progress::Reached);
 }
 
 fn position() -> impl Strategy<Value = LogPosition> {
@@ -88,11 +146,12 @@ proptest! {
                 prop_assert!(answers.values().all(|t| t.last <= my && t.ballot <= ballot));
                 prop_assert!(answers.values().filter(|t| t.verified).count() >= 3 || answers.len() == 4);
             }
-            Decision::CatchUp { until, ballot } => {
+            Decision::CatchUp { goals, ballot } => {
+                let until = goals.iter().map(|g| g.last).max().unwrap();
                 prop_assert!(until > my && answers.values().all(|t| t.last <= until && t.ballot <= ballot));
             }
             Decision::Wait { missing } => prop_assert!(!missing.is_empty()),
-            Decision::Quarantine(_) => prop_assert!(answers.values().any(|t| t.acknowledged.is_some_and(|a| a > my))),
+            Decision::Quarantine(_) => prop_assert!(answers.values().any(|t| t.acknowledged.as_ref().is_some_and(|a| a.at > my))),
         }
     }
 }

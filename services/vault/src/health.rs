@@ -1,5 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`, over plain HTTP. None of them shows anything about an account.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -64,6 +65,13 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     }
     m.quarantined.with_label_values(&["older_disk"]).set(quarantined);
     m.quarantined.with_label_values(&["contradiction"]).set(halted);
+    let mut contradictions: BTreeMap<String, u64> = BTreeMap::new();
+    for c in vault.node().contradictions() {
+        *contradictions.entry(vault.region_of(c.from)).or_default() += c.times;
+    }
+    for (sender, times) in contradictions {
+        catch_up(&m.contradictions.with_label_values(&[sender.as_str()]), times);
+    }
     for (cause, n) in ["exhausted", "deleted"].into_iter().zip(ended) {
         catch_up(&m.destroyed.with_label_values(&[cause]), n);
     }

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub(crate) elections: IntCounter,
     /// `bkv_vault_quarantined{reason}`
     pub(crate) quarantined: IntGaugeVec,
+    /// `bkv_vault_contradictions_total{sender}`
+    pub(crate) contradictions: IntCounterVec,
     /// `bkv_vault_keys_destroyed_total{cause}`
     pub(crate) destroyed: IntCounterVec,
     /// `bkv_vault_state_troubles_total{kind}`
@@ -89,6 +91,11 @@ impl Metrics {
                 "bkv_vault_quarantined",
                 "Shards that the vault does not serve, because its disk is outdated or histories differ",
                 &["reason"],
+            )?,
+            contradictions: counters(
+                "bkv_vault_contradictions_total",
+                "Messages of another region's vault that contradicted what this vault has applied",
+                &["sender"],
             )?,
             destroyed: counters(
                 "bkv_vault_keys_destroyed_total",

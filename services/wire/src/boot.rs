@@ -89,6 +89,15 @@ impl Claims {
 
 /// Checks a certificate against the admission list at a given time. A pure function, because replicas call it while they apply entries.
 pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<BootKey, BootError> {
+    let claims = verify_ever(certificate, admission)?;
+    if at < claims.not_before || at > claims.not_after {
+        return Err(BootError::Dates(claims.slot));
+    }
+    Ok(BootKey { slot: claims.slot, key: claims.key })
+}
+
+/// Checks a certificate against the admission list at no particular time: a vault's signature on what it once had binds it for ever.
+pub fn verify_ever(certificate: &[u8], admission: &Admission) -> Result<Claims, BootError> {
     if certificate.len() > MAX_CERTIFICATE {
         return Err(BootError::Malformed);
     }
@@ -111,17 +120,14 @@ pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<Boo
         .member(claims.slot)
         .filter(|m| m.node == claims.node && claims.admission <= admission.number)
         .ok_or(BootError::NotAdmitted(claims.slot))?;
-    if at < claims.not_before
-        || at > claims.not_after
-        || claims.not_after.0.saturating_sub(claims.not_before.0) > MAX_VALIDITY_MS
-    {
+    if claims.not_after.0.saturating_sub(claims.not_before.0) > MAX_VALIDITY_MS {
         return Err(BootError::Dates(claims.slot));
     }
     let point = member.identity.last_chunk::<65>().ok_or(BootError::NotAdmitted(claims.slot))?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
         .verify(&claims.statement(), &c.signature)
         .map_err(|_| BootError::Signature(claims.slot))?;
-    Ok(BootKey { slot: claims.slot, key: claims.key })
+    Ok(claims)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 )]
 
 pub mod audit;
+pub mod boot_key;
 pub mod clock;
 pub mod disk;
 pub mod documents;

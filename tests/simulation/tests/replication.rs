@@ -21,6 +21,7 @@ use sha2::Digest as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use bkv_simulation::boot_key::BootKey;
 use bkv_simulation::documents::{self, region};
 use bkv_vault::peer::{Body, PeerError};
 use bkv_vault::raft::keeper::Keeper;
@@ -103,9 +104,14 @@ impl Fleet {
         let (key, keeper) = (self.identities[i].tls.clone(), Arc::new(TestKeeper));
         let node = Node::start(config, Env::default(), key, keys, keeper, verifier).await.unwrap();
         if let Some(list) = &self.list {
-            node.set_admission(list.clone());
+            self.admit(i, &node, list);
         }
         self.nodes[i] = Some(node);
+    }
+
+    fn admit(&self, i: usize, node: &Node, list: &Arc<Admission>) {
+        node.set_service(Arc::new(BootKey::new(list, node.node(), &self.identities[i])));
+        node.set_admission(list.clone());
     }
 
     async fn stop(&mut self, i: usize) {
@@ -134,8 +140,8 @@ impl Fleet {
         }
         let (list, documents) = fleet.documents();
         let list = Arc::new(list);
-        for node in fleet.nodes.iter().flatten() {
-            node.set_admission(list.clone());
+        for (i, node) in fleet.nodes.iter().flatten().enumerate() {
+            fleet.admit(i, node, &list);
         }
         fleet.list = Some(list);
         let seed = fleet.nodes[0].as_ref().unwrap();
@@ -299,12 +305,11 @@ async fn s50_a_follower_behind_big_entries_catches_up() {
     assert_eq!(fleet.replica(leader).purged(), 0, "the entries must be in the log still");
 }
 
-/// S24: a vault that starts from an older copy of its own disk is quarantined, and the others go on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s24_an_older_disk_is_quarantined() {
+/// A fleet with a vault that has started from an older copy of its own disk.
+async fn with_an_older_disk() -> (Fleet, usize) {
     let mut fleet = Fleet::up(3).await;
     fleet.propose(0, harmless(1)).await;
-    // Stop a follower: the leader remembers how far the follower's log reached.
+    // Stop a follower: the leader keeps the follower's signatures on what its disk had.
     let follower = (fleet.leader().await + 1) % 3;
     fleet.stop(follower).await;
     let kept = fleet.dir.path().join("older");
@@ -318,8 +323,40 @@ async fn s24_an_older_disk_is_quarantined() {
     fleet.stop(follower).await;
     copy(&kept, &fleet.folder(follower));
     fleet.start(follower).await;
+    (fleet, follower)
+}
+
+/// S24: a vault that starts from an older copy of its own disk is quarantined, and the others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s24_an_older_disk_is_quarantined() {
+    let (fleet, follower) = with_an_older_disk().await;
     fleet.phase(follower, |p| matches!(p, Phase::Quarantined(_))).await;
     fleet.propose(0, harmless(9)).await;
+}
+
+/// S24: the others have restarted and remember nothing, and an orchestrator restarts the quarantined vault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s24_a_quarantine_outlasts_a_restart() {
+    let (mut fleet, follower) = with_an_older_disk().await;
+    fleet.phase(follower, |p| matches!(p, Phase::Quarantined(_))).await;
+    let why = fleet.replica(follower).status().borrow().phase.clone();
+    for i in 0..3 {
+        fleet.stop(i).await;
+    }
+    for i in 0..3 {
+        fleet.start(i).await;
+    }
+    fleet.phase(follower, |p| *p == why).await;
+    // The root ends this stop, and no other. The vault then catches up.
+    let node = fleet.nodes[follower].as_ref().unwrap();
+    let stop = fleet.replica(follower).stopped().unwrap();
+    assert!(!node.lift(ShardId(0), &[7; 16]).await.unwrap());
+    assert!(!node.lift(ShardId(1), &stop.id).await.unwrap());
+    fleet.phase(follower, |p| *p == why).await;
+    assert!(node.lift(ShardId(0), &stop.id).await.unwrap());
+    fleet.phase(follower, |p| *p == Phase::Verified).await;
+    let c = fleet.propose(0, harmless(9)).await;
+    fleet.replica(follower).wait_applied(c.index, in_seconds(15)).await.unwrap();
 }
 
 /// S26: vaults refuse a peer that is not on the admission list, whatever its address.

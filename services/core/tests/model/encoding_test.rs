@@ -18,6 +18,7 @@ use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
     RegId, Right, Route, Signature, Slot, Time,
 };
+use bkv_core::join::Ballot;
 use bkv_core::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self as s, Attempt, Attested, Operation, Owned};
@@ -207,6 +208,11 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         ("owner register", s::owner(&owned, &Operation::Register(&RECORD))),
         ("owner manifest", s::owner(&owned, &Operation::SetManifest(&MANIFEST))),
         ("owner delete", s::owner(&owned, &Operation::Delete)),
+        ("held", {
+            let ballot = |term, node| Ballot { term, node: NodeId(node) };
+            let (vote, leader) = (ballot(21, 14), ballot(20, 22));
+            s::held(&LINEAGE, era, NodeId(14), 2, vote, leader, 23, &MANIFEST.hash)
+        }),
         ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
         ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
         (

@@ -96,5 +96,15 @@ fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     if d.is_some_and(|d| d.policy.development) {
         note("development policy: waits and key stretching are weaker than people need");
     }
+    for c in vault.node().contradictions() {
+        note(&format!(
+            "the vault of {} contradicted this vault {} times in shard {}, last in term {}: {}. One of the two has a wrong history: compare their logs",
+            vault.region_of(c.from),
+            c.times,
+            c.shard,
+            c.term,
+            c.why,
+        ));
+    }
     notes
 }

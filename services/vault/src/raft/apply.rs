@@ -92,6 +92,7 @@ impl State {
         for entry in entries {
             let (index, before) = (entry.log_id.index, inner.shard.time);
             job.last = Some(entry.log_id);
+            self.log.settle(index);
             let mut answer = Applied::default();
             let mut without_commands = false;
             match entry.payload {

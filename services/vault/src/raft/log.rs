@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use bkv_core::encoding::cbor;
 use bkv_core::id::Hash;
+use bkv_core::join::{Ballot, LogPosition};
 use bkv_wire::proto::peer as p;
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
@@ -14,9 +16,12 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::rows::read;
 use super::sizes::APPEND_SENT;
+use super::stop::{Stop, StopKind};
 use super::types::{
-    Entry, LogId, TypeConfig, Vote, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out,
+    Entry, LogId, TypeConfig, Vote, ballot, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in,
+    vote_out,
 };
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
@@ -43,8 +48,14 @@ struct Inner {
     vote: Option<Vote>,
     /// Log index of the highest floor. Entries up to it are never truncated.
     highest_floor: u64,
-    /// Set when a contradiction in the history is found. The log then accepts nothing.
-    halted: Option<String>,
+    /// Index of the highest entry that this process has begun to apply. It is never truncated either.
+    settled: u64,
+    /// Set when the replica has stopped. The log then accepts nothing.
+    stopped: Option<Stop>,
+    /// The vote under which entries were removed last.
+    truncated: Ballot,
+    /// Acknowledgements up to here no longer quarantine this disk.
+    excused: LogPosition,
 }
 
 type Io<T> = Result<T, StorageError<u64>>;
@@ -65,6 +76,18 @@ fn floor_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"floor")
 }
 
+fn stopped_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"stopped")
+}
+
+fn truncated_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"truncated")
+}
+
+fn excused_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"excused")
+}
+
 impl Log {
     /// Reads the shard's log from the store.
     pub fn open(shard: u16, store: Store) -> Result<Self, StoreError> {
@@ -81,6 +104,12 @@ impl Log {
         if let Some(row) = store.get(&floor_place(shard))? {
             inner.highest_floor = row.as_slice().try_into().map_or(0, u64::from_be_bytes);
         }
+        let row = |place| store.get(&place);
+        inner.stopped = row(stopped_place(shard))?.map(|r| read("stopped", &r)).transpose()?;
+        let truncated = row(truncated_place(shard))?.map(|r| read("truncated", &r)).transpose()?;
+        inner.truncated = truncated.unwrap_or_default();
+        let excused = row(excused_place(shard))?.map(|r| read("excused", &r)).transpose()?;
+        inner.excused = excused.unwrap_or_default();
         let mut after: Option<Place> = None;
         loop {
             let rows = store.rows(Table::Log, shard, after.as_ref(), 512)?;
@@ -161,6 +190,12 @@ impl Log {
         row.map(|row| read_row(&row).map(|(entry, _)| entry.log_id)).transpose()
     }
 
+    /// The chain hash at this index, if the log still has it.
+    pub(crate) fn chain_at_index(&self, index: u64) -> Option<Hash> {
+        let id = self.id_at(index).ok().flatten()?;
+        self.chain_at(&id).ok().flatten()
+    }
+
     /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
     /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them. With debug assertions it panics.
     pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {
@@ -184,14 +219,47 @@ impl Log {
     }
 
     /// Why the log accepts nothing any more.
-    pub(crate) fn halted(&self) -> Option<String> {
-        self.lock().halted.clone()
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        self.lock().stopped.clone()
     }
 
-    /// Stops the shard for good, because of a contradiction in the history.
+    /// Stops the shard for good, because this replica's own store contradicts itself, or because t vaults have signed that it does.
     pub(crate) fn halt(&self, why: String) {
-        tracing::error!(shard = self.shard, why, "halted: an operator must look at this shard");
-        self.lock().halted.get_or_insert(why);
+        self.stop(Stop::new(StopKind::Halted, why, LogPosition::default()));
+    }
+
+    /// Stops the shard. A shard that has stopped keeps its first reason. It is on the disk with the next group commit.
+    pub(crate) fn stop(&self, stop: Stop) {
+        let mut inner = self.lock();
+        if inner.stopped.is_none() {
+            tracing::error!(shard = self.shard, %stop, "stopped: an operator must look at this shard");
+            self.store.write(vec![Change::put(stopped_place(self.shard), cbor(&stop))], None);
+            inner.stopped = Some(stop);
+        }
+    }
+
+    /// Ends a stop that the root has lifted. False if the shard has not stopped with this id. On the disk when it returns.
+    pub(crate) async fn lift(&self, id: &[u8; 16]) -> Result<bool, StoreError> {
+        {
+            let mut inner = self.lock();
+            let Some(stop) = inner.stopped.take_if(|s| s.id == *id) else { return Ok(false) };
+            inner.excused = inner.excused.max(stop.acknowledged);
+            let excused = Change::put(excused_place(self.shard), cbor(&inner.excused));
+            self.store.write(vec![Change::remove(stopped_place(self.shard)), excused], None);
+        }
+        self.store.flush().await.map(|()| true)
+    }
+
+    /// The vote of the newest truncation, and up to where acknowledgements are excused.
+    pub(crate) fn explanations(&self) -> (Ballot, LogPosition) {
+        let inner = self.lock();
+        (inner.truncated, inner.excused)
+    }
+
+    /// Entries up to here are being applied.
+    pub(crate) fn settle(&self, index: u64) {
+        let mut inner = self.lock();
+        inner.settled = inner.settled.max(index);
     }
 
     /// Records that a floor stands on this entry. The returned change goes to disk together with the floor.
@@ -377,24 +445,26 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Io<()> {
-        let (last, floor) = {
+        let (last, settled) = {
             let inner = self.lock();
-            (inner.last.map_or(0, |l| l.0.index), inner.highest_floor)
+            (inner.last.map_or(0, |l| l.0.index), inner.highest_floor.max(inner.settled))
         };
-        if log_id.index <= floor {
-            // This region may have evaluated the attempt of that entry. Another history would let an attacker guess a second time with the same try.
-            let why = format!(
-                "the leader wants entries from {} on gone, but a floor stands at {floor}",
-                log_id.index
-            );
-            self.halt(why.clone());
+        if log_id.index <= settled {
+            // This region may have evaluated the attempt of that entry. Another history would let an attacker guess a second time with the same try. The replica
+            // compares appends before Raft sees them, so a leader gets here only if this replica commits the entry as a leader itself meanwhile. The error ends
+            // the process, which starts again from this disk. It must not halt the shard for good: a leader that lies could make it do so.
+            let why =
+                format!("entries from {} on were to go, but those up to {settled} are applied", log_id.index);
             return Err(io_error(ErrorVerb::Delete, &StoreError::Database(why)));
         }
-        let changes = (log_id.index..=last)
+        let mut changes: Vec<Change> = (log_id.index..=last)
             .map(|i| Change::remove(Place::numbered(Table::Log, self.shard, i)))
             .collect();
         let before = {
             let mut inner = self.lock();
+            // This node may have signed that its disk has these entries. Only the vote of a later leader explains why they are gone.
+            inner.truncated = ballot(inner.vote.as_ref());
+            changes.push(Change::put(truncated_place(self.shard), cbor(&inner.truncated)));
             let gone = inner.recent.split_off(&log_id.index);
             inner.bytes = inner.bytes.saturating_sub(gone.values().map(|(_, _, b)| *b).sum());
             inner.recent.last_key_value().map(|(_, (e, h, _))| (e.log_id, *h))

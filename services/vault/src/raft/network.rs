@@ -35,19 +35,23 @@ const CHUNK: Duration = Duration::from_secs(10);
 /// would make the file grow for as long as it likes. The next try has a newer view.
 const WHOLE: Duration = Duration::from_hours(1);
 
-/// (shard, peer) → the highest entry that the peer acknowledged to this vault since this vault started.
+/// (shard, peer) → the highest signed acknowledgement of the peer to this vault since this vault started.
 #[derive(Clone, Default)]
-pub(crate) struct Acknowledged(Arc<Mutex<HashMap<(u16, NodeId), LogId>>>);
+pub(crate) struct Acknowledged(Arc<Mutex<HashMap<(u16, NodeId), p::Held>>>);
 
 impl Acknowledged {
-    pub(crate) fn get(&self, shard: u16, node: NodeId) -> Option<LogId> {
-        self.0.lock().get(&(shard, node)).copied()
+    pub(crate) fn get(&self, shard: u16, node: NodeId) -> Option<p::Held> {
+        self.0.lock().get(&(shard, node)).cloned()
     }
 
-    fn saw(&self, shard: u16, node: NodeId, id: LogId) {
+    /// Keeps it unchecked: a signature that does not hold protects nobody but its sender from its own past.
+    fn saw(&self, shard: u16, node: NodeId, held: p::Held) {
+        let place = |h: &p::Held| h.id.map(|id| (id.term, id.index));
         let mut all = self.0.lock();
-        let known = all.entry((shard, node)).or_insert(id);
-        *known = (*known).max(id);
+        let known = all.entry((shard, node)).or_default();
+        if place(&held) > place(known) {
+            *known = held;
+        }
     }
 }
 
@@ -241,14 +245,11 @@ impl RaftNetwork<TypeConfig> for Conn {
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));
         };
-        let saw = |id: Option<LogId>| {
-            if let Some(id) = id {
-                self.net.acknowledged.saw(self.net.state.shard, self.target, id);
-            }
-        };
+        if let Some(held) = a.held {
+            self.net.acknowledged.saw(self.net.state.shard, self.target, held);
+        }
         Ok(match a.result.ok_or_else(|| garbled(&Malformed("append answer")))? {
             R::Success(_) => {
-                saw(last);
                 // What was sent earlier may end before what is asked for now.
                 if all.is_some_and(|all| last != Some(all)) {
                     AppendEntriesResponse::PartialSuccess(last)
@@ -257,9 +258,7 @@ impl RaftNetwork<TypeConfig> for Conn {
                 }
             }
             R::Partial(id) => {
-                let id = (id.term > 0 || id.index > 0).then(|| log_id_in(&id));
-                saw(id);
-                AppendEntriesResponse::PartialSuccess(id)
+                AppendEntriesResponse::PartialSuccess((id.term > 0 || id.index > 0).then(|| log_id_in(&id)))
             }
             R::Conflict(_) => AppendEntriesResponse::Conflict,
             R::HigherVote(v) => {

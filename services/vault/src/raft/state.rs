@@ -230,6 +230,12 @@ impl State {
         self.store.get(&self.floor_place(id))?.map(|row| read("floor", &row)).transpose()
     }
 
+    /// The last applied index, and the chain hash there.
+    pub(crate) fn applied_end(&self) -> Option<(u64, Hash)> {
+        let inner = self.lock();
+        inner.applied.map(|id| (id.index, inner.chain))
+    }
+
     /// The last applied entry.
     pub(crate) fn applied_id(&self) -> Option<LogId> {
         self.lock().applied

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use bkv_core::bounds::Oversized;
 use bkv_core::command::Batch;
-use bkv_core::id::{NodeId, Time};
+use bkv_core::id::Time;
 use bkv_wire::proto::peer as p;
 use openraft::EntryPayload;
 
 use super::context::Context;
 use super::handle::Replica;
-use super::status::Phase;
 use crate::peer::Body;
 use crate::raft::bounds::{Bounds, OutOfBounds};
 use crate::raft::sizes::{self, APPEND, COMMANDS, ENTRIES, ENTRY};
@@ -31,8 +30,6 @@ pub(super) enum Inadmissible {
     Order,
     #[error("an entry of a later term than its leader's")]
     Term,
-    #[error("node {0} has another entry than this replica has applied at {1}")]
-    Settled(u64, LogId),
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
     #[error("an entry with {0}")]
@@ -69,12 +66,6 @@ pub(super) fn refuse(reason: impl Into<String>) -> Body {
     Body::Failed(p::Failed { reason: reason.into() })
 }
 
-/// Halts the shard after a contradiction: it accepts nothing here until an operator has looked at it.
-pub(super) fn halt(r: &Replica, why: String) {
-    r.state.log.halt(why.clone());
-    r.status.send_modify(|s| s.phase = Phase::Halted(why));
-}
-
 impl Context {
     pub(super) fn shard(&self, number: u32) -> Option<&Replica> {
         self.replicas.get(usize::try_from(number).ok()?)
@@ -100,11 +91,9 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses an append whose numbers are impossible, or that names another entry where this replica has applied one.
+    /// Refuses an append whose numbers are impossible.
     pub(super) fn ordered(
         &self,
-        from: NodeId,
-        r: &Replica,
         vote: &Vote,
         previous: Option<&LogId>,
         entries: &[Entry],
@@ -118,17 +107,15 @@ impl Context {
         if !entries.iter().zip(first..).all(|(e, index)| e.log_id.index == index) {
             return Err(Inadmissible::Order);
         }
+        // In a log no term is lower than the one before it. openraft takes the highest id for the last one.
+        let ids = || previous.into_iter().chain(entries.iter().map(|e| &e.log_id));
+        if !ids().zip(ids().skip(1)).all(|(a, b)| a.leader_id <= b.leader_id) {
+            return Err(Inadmissible::Order);
+        }
         if entries.iter().any(|e| e.log_id.leader_id.term > vote.leader_id.term) {
             return Err(Inadmissible::Term);
         }
-        // What is purged can't be compared any more.
-        let other = |id: &LogId| r.state.log.id_at(id.index).ok().flatten().is_some_and(|ours| ours != *id);
-        // A leader of the past may still hold such an entry, uncommitted. Raft refuses its vote.
-        let past = r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
-        match previous.filter(|id| !past && id.index <= r.applied() && other(id)) {
-            Some(id) => Err(Inadmissible::Settled(from.0, *id)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     pub(super) fn in_time(&self, what: &'static str, time: Time) -> Result<(), Inadmissible> {

@@ -27,7 +27,7 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long a proposal waits for a leader just after an election.
 const ELECTION: Duration = Duration::from_millis(200);
 
-/// The answer to a command that reached no shard because decoding failed.
+/// The outcome of a command for which the state machine returned none. It returns one for each command of an entry, so no client gets this.
 const NOT_APPLIED: Outcome = Outcome::Refused(Refusal::NotInitialised);
 
 /// Runs until the sender is gone.

@@ -13,7 +13,7 @@ use bkv_wire::proto::peer as p;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::admissible::{halt, refuse};
+use super::admissible::refuse;
 use super::context::Context;
 use super::handle::Replica;
 use super::status::Phase;
@@ -125,7 +125,7 @@ impl Context {
             r.state.keep_certified();
         }
         if let Some(index) = change.contradicted {
-            halt(r, format!("t other regions have signed another state at {index}: this replica's is wrong"));
+            r.halt(format!("t other regions have signed another state at {index}: this replica's is wrong"));
         }
     }
 

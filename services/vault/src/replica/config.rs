@@ -26,12 +26,18 @@ pub struct NodeConfig {
     pub raft: Timings,
     /// How much of the store's volume stays free.
     pub volume: Volume,
+    /// How long a replica that catches up waits for a log that another vault reports and no leader delivers.
+    pub patience: Duration,
 }
+
+/// Longer than an election and a restart of the vault that has the entries.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl NodeConfig {
     /// Settings with the default timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
-        Self { data, peer_listen, peers, shards, raft: Timings::default(), volume: Volume::default() }
+        let (raft, volume) = (Timings::default(), Volume::default());
+        Self { data, peer_listen, peers, shards, raft, volume, patience: PATIENCE }
     }
 
     /// Time between snapshots.

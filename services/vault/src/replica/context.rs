@@ -12,11 +12,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use super::config::NodeConfig;
+use super::contradictions::Contradictions;
 use super::handle::Replica;
 use super::staging::Staging;
 use crate::env::Clock;
 use crate::peer::{Admitted, Body, Peers};
 use crate::raft::network::Acknowledged;
+use crate::raft::types::{LogId, Vote};
 use crate::store::Store;
 use crate::volume::Volume;
 
@@ -46,10 +48,14 @@ pub(super) struct Context {
     pub(super) fatal: watch::Sender<Option<String>>,
     /// How often a replica of this vault became leader.
     pub(super) elections: AtomicU64,
-    /// For each shard that catches up: the log position it must reach before it may vote.
+    /// For each shard that catches up: the log position that a candidate must have reached to get this vault's vote.
     pub(super) until: Mutex<HashMap<u16, LogPosition>>,
     /// Wakes the task that signs checkpoints.
     pub(super) wake: Arc<Notify>,
+    /// For each shard: what this vault has signed last, and for which leader.
+    pub(super) signed: Mutex<HashMap<u16, (Vote, LogId)>>,
+    /// Vaults that have contradicted this one.
+    pub(super) contradictions: Contradictions,
     /// Snapshots that are being received.
     pub(super) staging: Staging,
     /// The store's volume.

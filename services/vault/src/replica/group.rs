@@ -6,23 +6,27 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bkv_core::id::NodeId;
-use bkv_core::join::{Decision, LogPosition};
+use bkv_core::join::Decision;
 use openraft::error::Fatal;
 use openraft::{Config, ConfigError, ServerState, SnapshotPolicy};
 
 use super::context::Context;
+use super::goals::Goals;
 use super::handle::Replica;
 use super::join;
 use super::status::{Phase, ShardStatus};
 use crate::raft::bounds::Bounds;
 use crate::raft::network::Net;
 use crate::raft::sizes::ENTRIES_SENT;
+use crate::raft::stop::{Stop, StopKind};
 use crate::raft::types::{Raft, position};
 
 /// A leader that no majority has answered for this long takes no proposals and reports that there is no leader. An entry that it only stored itself
 /// could otherwise be committed long after the client got an error. The limit is several election times, so that a short pause is not
 /// taken for a loss.
 const UNHEARD_MS: u64 = 1500;
+/// How often a replica that catches up looks whether it has got somewhere.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a Raft group does not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,22 +48,33 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
             changed
         });
     };
-    let (ballot, goal) = loop {
+    if let Some(stop) = log.stopped() {
+        tracing::error!(shard, %stop, "this vault does not serve the shard since an earlier start: an operator must look at it");
+        set(Phase::from(&stop));
+        return;
+    }
+    let (ballot, goals) = loop {
         let Some(list) = inner.admitted.get() else { return };
-        let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
-        if !voters.contains(&inner.node) {
+        if list.node(inner.node).is_none() {
             set(Phase::Halted("this vault is not on the admission list".into()));
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
-        match join::round(shard, inner.node, &voters, &log, &inner.peers, Bounds::at(inner.clock.now_ms()))
-            .await
-        {
-            Decision::Verified { ballot } => break (ballot, None),
-            Decision::CatchUp { ballot, until } => break (ballot, Some(until)),
+        let bounds = Bounds::at(inner.clock.now_ms());
+        let round = join::round(shard, inner.node, &list, &log, &inner.peers, bounds).await;
+        let waits = matches!(round.decision, Decision::Wait { .. });
+        for node in round.contradicting.into_iter().filter(|_| !waits) {
+            // Of no term: an answer to a question is no message of Raft. If a former leader lied, an honest vault may have other entries behind the committed ones.
+            inner.contradictions.note(shard, node, 0, "it reports another history than this disk has");
+        }
+        match round.decision {
+            Decision::Verified { ballot } => break (ballot, Vec::new()),
+            Decision::CatchUp { ballot, goals } => break (ballot, goals),
             Decision::Quarantine(why) => {
-                tracing::error!(shard, %why, "quarantined: this vault never serves the shard from this disk");
-                set(Phase::Quarantined(why.to_string()));
+                log.stop(Stop::new(StopKind::Quarantined, why.to_string(), why.acknowledged()));
+                if let Some(stop) = log.stopped() {
+                    set(Phase::from(&stop));
+                }
                 return;
             }
             Decision::Wait { missing } => {
@@ -74,11 +89,12 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         set(Phase::Halted(e.to_string()));
         return;
     }
-    if let Some(goal) = goal {
-        inner.until.lock().insert(shard, goal);
-        set(Phase::CatchingUp { until: goal.index });
+    let goals = Goals::new(goals, position(log.last().as_ref().map(|l| &l.0)));
+    if let Some(until) = goals.until() {
+        inner.until.lock().insert(shard, until);
+        set(Phase::CatchingUp { until: until.index });
     }
-    let raft = match start_raft(&inner, &replica, goal.is_none()).await {
+    let raft = match start_raft(&inner, &replica, goals.until().is_none()).await {
         Ok(raft) => raft,
         Err(e) => {
             set(Phase::Halted(e.to_string()));
@@ -86,10 +102,10 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         }
     };
     replica.raft.send_replace(Some(raft.clone()));
-    if goal.is_none() {
+    if goals.until().is_none() {
         set(Phase::Verified);
     }
-    watch_raft(&inner, &replica, &raft, goal).await;
+    watch_raft(&inner, &replica, &raft, goals).await;
 }
 
 async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Result<Raft, StartError> {
@@ -116,7 +132,7 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
 }
 
 /// Turns openraft's metrics into status, and ends catching up.
-async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut goal: Option<LogPosition>) {
+async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut goals: Goals) {
     let mut metrics = raft.metrics();
     let shard = replica.state.shard;
     let mut led = false;
@@ -128,10 +144,14 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             let leader = m.current_leader.map(NodeId).filter(|_| heard);
             (leader, lead, heard, m.current_term, m.last_log_index.unwrap_or(0))
         };
-        if goal.is_some_and(|g| position(replica.state.log.last().as_ref().map(|l| &l.0)) >= g) {
-            goal = None;
-            inner.until.lock().remove(&shard);
-            raft.runtime_config().elect(true);
+        if goals.until().is_some() {
+            goals.advance(replica, &inner.contradictions, inner.config.patience);
+            if let Some(until) = goals.until() {
+                inner.until.lock().insert(shard, until);
+            } else {
+                inner.until.lock().remove(&shard);
+                raft.runtime_config().elect(true);
+            }
         }
         if !lead {
             // Raft does not lead here any more, so stepping down is complete.
@@ -140,9 +160,9 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             inner.elections.fetch_add(1, Ordering::Relaxed);
         }
         led = lead;
-        let phase = match (replica.state.log.halted(), goal) {
-            (Some(why), _) => Phase::Halted(why),
-            (None, Some(g)) => Phase::CatchingUp { until: g.index },
+        let phase = match (replica.state.log.stopped(), goals.until()) {
+            (Some(stop), _) => Phase::from(&stop),
+            (None, Some(until)) => Phase::CatchingUp { until: until.index },
             (None, None) => Phase::Verified,
         };
         let lead = lead && heard && phase == Phase::Verified && !replica.is_stepping_down();
@@ -154,21 +174,27 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             *s = status;
             woken
         });
-        if metrics.changed().await.is_err() {
-            break;
+        // While it catches up, look again even if nothing changes: a goal that is never reached is given up.
+        let look_again = async {
+            match goals.until() {
+                Some(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() { break },
+            () = look_again => {}
         }
     }
-    // openraft has ended this group: because of a contradiction, which an operator must look at, or because of a read or write error.
-    let halted = replica.state.log.halted();
+    // openraft has ended this group: because the shard has stopped, or because of a read or write error.
+    let stop = replica.state.log.stopped();
     let ended = raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
-    let why = halted.clone().unwrap_or_else(|| {
-        format!("shard {shard}: Raft has ended: {}", ended.as_deref().unwrap_or("shut down"))
-    });
+    let why = format!("shard {shard}: Raft has ended: {}", ended.as_deref().unwrap_or("shut down"));
     replica.status.send_modify(|s| {
         s.lead = false;
-        s.phase = Phase::Halted(why.clone());
+        s.phase = stop.as_ref().map_or_else(|| Phase::Halted(why.clone()), Phase::from);
     });
-    if halted.is_none() {
+    if stop.is_none() {
         inner.fatal.send_if_modified(|f| f.is_none() && f.replace(why).is_none());
     }
 }

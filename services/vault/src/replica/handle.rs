@@ -1,6 +1,7 @@
 //! One shard as the service uses it: propose, read the applied state, wait for floors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bkv_core::account::Account;
@@ -21,6 +22,7 @@ use super::under_way::{Place, UnderWay, ends_something, is_counted};
 use crate::peer::Admitted;
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
+use crate::raft::stop::Stop;
 use crate::raft::types::Raft;
 use crate::store::StoreError;
 use crate::volume::Volume;
@@ -55,6 +57,10 @@ pub struct Replica {
     pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
     pub(crate) confirmations: Arc<Confirmations>,
+    /// Held from the comparison of an append until Raft has taken it. Otherwise two appends of one sender could each fit, and the second contradict the first.
+    pub(crate) appending: Arc<tokio::sync::Mutex<()>>,
+    /// The last index that the leader calls committed, whether it is here yet or not.
+    pub(crate) leader_committed: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -284,21 +290,33 @@ impl Replica {
         self.status.borrow().phase == Phase::Verified
     }
 
-    /// Why the shard is halted until an operator has looked at it.
-    pub fn halted(&self) -> Option<String> {
-        self.state.log.halted()
+    /// Why the shard has stopped until an operator has looked at it.
+    pub fn stopped(&self) -> Option<Stop> {
+        self.state.log.stopped()
+    }
+
+    /// Halts the shard, restarts included. The caller must have a proof: this replica's own store contradicts itself, or t vaults have signed another state for the
+    /// same history. One vault's word is no proof.
+    pub fn halt(&self, why: String) {
+        self.state.log.halt(why);
+        if let Some(stop) = self.state.log.stopped() {
+            self.status.send_modify(|s| {
+                s.lead = false;
+                s.phase = Phase::from(&stop);
+            });
+        }
     }
 
     /// Keys destroyed on this replica since its start: exhausted, then deleted.
     pub fn ended(&self) -> [u64; 2] {
         let [exhausted, deleted] = self.state.ended.as_ref();
-        [exhausted, deleted].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
+        [exhausted, deleted].map(|n| n.load(Ordering::Relaxed))
     }
 
     /// Since the start: checkpoints without t equal states, regions that signed two states, snapshots refused, snapshots that could not be sent.
     pub fn troubles(&self) -> [u64; 4] {
         let c = &self.state.book.counts;
-        [&c.split, &c.two_faced, &c.refused, &c.unsent].map(|n| n.load(std::sync::atomic::Ordering::Relaxed))
+        [&c.split, &c.two_faced, &c.refused, &c.unsent].map(|n| n.load(Ordering::Relaxed))
     }
 
     /// The last index that was purged from the log.

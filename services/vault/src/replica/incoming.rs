@@ -1,21 +1,37 @@
 //! Answers Raft calls of other vaults.
 
-use bkv_core::id::{Hash, NodeId};
+use std::sync::atomic::Ordering;
+
+use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 
-use super::admissible::{halt, refuse};
+use super::admissible::refuse;
 use super::context::Context;
 use super::cut::Append;
 use super::handle::Replica;
+use super::history::{Unequal, give_way};
 use super::join;
 use super::status::Phase;
 use crate::peer::{Body, Incoming};
-use crate::raft::types::{Raft, entry_in, log_id_in, log_id_out, vote_in, vote_out};
+use crate::raft::held;
+use crate::raft::types::{LogId, Raft, Vote, entry_in, log_id_in, log_id_out, vote_in, vote_out};
 
 fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
     p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
+}
+
+fn append_answer(answer: &AppendEntriesResponse<u64>, held: Option<p::Held>) -> p::raft_answer::Answer {
+    let result = match answer {
+        AppendEntriesResponse::Success => R::Success(true),
+        AppendEntriesResponse::PartialSuccess(id) => {
+            R::Partial(id.as_ref().map(log_id_out).unwrap_or_default())
+        }
+        AppendEntriesResponse::Conflict => R::Conflict(true),
+        AppendEntriesResponse::HigherVote(v) => R::HigherVote(vote_out(v)),
+    };
+    p::raft_answer::Answer::Append(p::AppendAnswer { result: Some(result), held })
 }
 
 #[async_trait::async_trait]
@@ -25,14 +41,7 @@ impl Incoming for Context {
             Body::Ask(ask) => match self.shard(ask.shard) {
                 Some(r) => {
                     let verified = matches!(r.status.borrow().phase, Phase::Verified);
-                    Body::Told(join::answer(
-                        r.state.shard,
-                        from,
-                        &ask,
-                        &r.state.log,
-                        verified,
-                        &self.acknowledged,
-                    ))
+                    Body::Told(join::answer(&r.state, from, &ask, verified, &self.acknowledged))
                 }
                 None => refuse("unknown shard"),
             },
@@ -47,8 +56,8 @@ impl Incoming for Context {
 
     async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer {
         let Some(r) = self.shard(call.shard) else { return refuse_raft("unknown shard") };
-        if let Some(why) = r.state.log.halted() {
-            return refuse_raft(format!("halted: {why}"));
+        if let Some(stop) = r.state.log.stopped() {
+            return refuse_raft(format!("stopped: {stop}"));
         }
         let raft = r.raft.borrow().clone();
         let Some(raft) = raft else { return refuse_raft("joining") };
@@ -73,29 +82,17 @@ impl Context {
         if vote.leader_id.node_id != from.0 {
             return refuse_raft("an append in another node's name");
         }
+        // Only a majority makes a leader. openraft takes an append for a leader's and does not check it.
+        if !vote.committed {
+            return refuse_raft("an append under a vote that no majority gave");
+        }
         if let Err(error) = self.bounds().vote(&vote) {
             return refuse_raft(error.to_string());
         }
-        let previous = a.previous.as_ref().map(log_id_in);
-        // A former leader that hung or was cut off may still hold uncommitted entries where others have been applied here. That is no fork: Raft
-        // refuses its outdated vote. Check this after a contradiction is found, because a newer leader's append may arrive in between.
-        let is_past = || r.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id);
-        let mut behind = Hash([0; 32]);
-        if let Some(id) = previous.as_ref() {
-            // Without the chain hash a fork could go unnoticed. An honest leader has it for everything that it sends.
-            let Ok(theirs) = Hash::try_from(&a.previous_chain[..]) else {
-                return refuse_raft("an append without the chain hash that it follows");
-            };
-            if let Ok(Some(ours)) = r.state.log.chain_at(id)
-                && ours != theirs
-                && !is_past()
-            {
-                let why = format!("node {from} has another history at {id}");
-                halt(r, why.clone());
-                return refuse_raft(why);
-            }
-            behind = theirs;
+        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+            return refuse_raft(why);
         }
+        let previous = a.previous.as_ref().map(log_id_in);
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
             match entry_in(e) {
@@ -104,15 +101,31 @@ impl Context {
             }
         }
         let committed = a.committed.as_ref().map(log_id_in);
-        if let Err(error) = self.ordered(from, r, &vote, previous.as_ref(), &entries, committed.as_ref()) {
+        let claimed = committed.map_or(0, |id| id.index);
+        if let Err(error) = self.ordered(&vote, previous.as_ref(), &entries, committed.as_ref()) {
             return refuse_raft(error.to_string());
         }
-        if let Some(at) = r.state.log.rewritten(behind, &entries, r.applied())
-            && !is_past()
-        {
-            let why = format!("node {from} has another history at {at}");
-            halt(r, why.clone());
-            return refuse_raft(why);
+        let _appending = r.appending.lock().await;
+        let settled = match r.settled(raft).await {
+            Ok(settled) => settled,
+            Err(error) => return refuse_raft(error),
+        };
+        let compare = || r.compare(from, &vote, settled, previous.as_ref(), &a.previous_chain, &entries);
+        let mut compared = compare();
+        if let Err(Unequal::Unsettled(_, at)) = &compared {
+            tracing::warn!(shard = r.state.shard, %at, "an entry that is not committed gives way to the leader's");
+            match give_way(r, raft, &vote).await {
+                Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
+                Ok(_) => {}
+                Err(error) => return refuse_raft(error),
+            }
+            // If it is still there, this leader has sent both entries itself.
+            compared = compare();
+        }
+        match compared {
+            Ok(()) => {}
+            Err(Unequal::NoChain) => return refuse_raft(Unequal::NoChain.to_string()),
+            Err(error) => return self.contradiction(r, from, &vote, &error),
         }
         if let Err(error) = self.acceptable(&entries) {
             tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
@@ -120,22 +133,52 @@ impl Context {
         }
         let append = Append { previous, entries, committed };
         let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());
+        let last = append.entries.last().map(|e| e.log_id).or(append.previous);
         let rpc = AppendEntriesRequest {
             vote,
             prev_log_id: append.previous,
             entries: append.entries,
             leader_commit: append.committed,
         };
-        let result = match raft.append_entries(rpc).await {
-            Ok(AppendEntriesResponse::Success) => R::Success(true),
-            Ok(AppendEntriesResponse::PartialSuccess(id)) => {
-                R::Partial(id.as_ref().map(log_id_out).unwrap_or_default())
+        match raft.append_entries(rpc).await {
+            Ok(answer) => {
+                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                    r.leader_committed.store(claimed, Ordering::Relaxed);
+                }
+                let held = last.filter(|_| matches!(answer, AppendEntriesResponse::Success));
+                let held = held.and_then(|id| self.held(r, vote, id));
+                append_answer(&answer, held)
             }
-            Ok(AppendEntriesResponse::Conflict) => R::Conflict(true),
-            Ok(AppendEntriesResponse::HigherVote(v)) => R::HigherVote(vote_out(&v)),
-            Err(e) => return refuse_raft(e.to_string()),
-        };
-        p::raft_answer::Answer::Append(p::AppendAnswer { result: Some(result) })
+            Err(e) => refuse_raft(e.to_string()),
+        }
+    }
+
+    /// Refuses a contradiction and names its sender.
+    fn contradiction(
+        &self,
+        r: &Replica,
+        from: NodeId,
+        vote: &Vote,
+        error: &Unequal,
+    ) -> p::raft_answer::Answer {
+        let why = error.to_string();
+        self.contradictions.note(r.state.shard, from, vote.leader_id.term, &why);
+        refuse_raft(why)
+    }
+
+    /// This vault's signature on what its disk holds, once for each leader and entry. Heartbeats repeat the last entry and carry none.
+    fn held(&self, r: &Replica, vote: Vote, id: LogId) -> Option<p::Held> {
+        let (service, list) = (self.service.get()?, self.admitted.get()?);
+        let shard = r.state.shard;
+        if self.signed.lock().get(&shard) == Some(&(vote, id)) {
+            return None;
+        }
+        let chain = r.state.log.chain_at(&id).ok().flatten()?;
+        let (certificate, signature) =
+            service.sign(&held::statement(&list, self.node, shard, &vote, &id, &chain))?;
+        let held = held::signed(&vote, &id, &chain, certificate, signature);
+        self.signed.lock().insert(shard, (vote, id));
+        Some(held)
     }
 
     async fn vote(
@@ -149,7 +192,7 @@ impl Context {
         if until.is_some_and(|u| !join::may_vote(v.last.as_ref(), u)) {
             return refuse_raft("catching up");
         }
-        let Some(vote) = join::read_vote(v.vote) else { return refuse_raft("malformed vote") };
+        let Ok(vote) = vote_in(v.vote) else { return refuse_raft("malformed vote") };
         let last = v.last.as_ref().map(log_id_in);
         let bounds = self.bounds();
         if let Err(error) = bounds.vote(&vote).and_then(|()| last.as_ref().map_or(Ok(()), |id| bounds.id(id)))
@@ -158,6 +201,12 @@ impl Context {
         }
         if vote.leader_id.node_id != from.0 {
             return refuse_raft("a request for votes in another node's name");
+        }
+        if vote.committed {
+            return refuse_raft("a request for votes by a leader");
+        }
+        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+            return refuse_raft(why);
         }
         match raft.vote(VoteRequest::new(vote, last)).await {
             Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {

@@ -3,40 +3,53 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bkv_core::id::NodeId;
-use bkv_core::join::{self, Ballot, Decision, LogPosition, Mine, Told};
+use bkv_core::document::Admission;
+use bkv_core::id::{Hash, NodeId};
+use bkv_core::join::{self, Acknowledged, Applied, Ballot, Decision, LogPosition, Mine, Told};
 use bkv_wire::proto::peer as p;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::peer::{Body, Peers};
 use crate::raft::bounds::Bounds;
 use crate::raft::log::Log;
-use crate::raft::network::Acknowledged;
-use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_in, vote_out};
+use crate::raft::state::State;
+use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_out};
+use crate::raft::{held, network};
 
 const ASK: Duration = Duration::from_millis(500);
 
 /// This vault's own log position and vote in a shard.
 pub(crate) fn mine(node: NodeId, log: &Log) -> Mine {
     let last = log.last();
+    let (truncated, excused) = log.explanations();
     Mine {
         node,
         ballot: ballot(log.vote().as_ref()),
         last: position(last.as_ref().map(|l| &l.0)),
-        chain: last.map_or(bkv_core::id::Hash([0; 32]), |l| l.1),
+        chain: last.map_or(Hash([0; 32]), |l| l.1),
+        truncated,
+        excused,
     }
+}
+
+/// A decision, and the voters that contradict this vault's log without a proof.
+pub(crate) struct Round {
+    pub(crate) decision: Decision,
+    pub(crate) contradicting: Vec<NodeId>,
 }
 
 /// Asks all other voters once and decides.
 pub(crate) async fn round(
     shard: u16,
     me: NodeId,
-    voters: &[NodeId],
+    list: &Admission,
     log: &Log,
     peers: &Peers,
     bounds: Bounds,
-) -> Decision {
+) -> Round {
+    let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
     let mine = mine(me, log);
     let my_last = log.last().map(|l| log_id_out(&l.0));
     let others = voters.iter().copied().filter(|v| *v != me);
@@ -44,57 +57,72 @@ pub(crate) async fn round(
         let ask = Body::Ask(p::Ask { shard: u32::from(shard), my_last });
         async move { (node, peers.call(node, ask, Instant::now() + ASK).await) }
     }));
+    let acknowledged = |held: &p::Held| {
+        let (vote, id, chain) = held::own(list, me, shard, held)?;
+        let mine = log.chain_at(&id).ok().flatten();
+        Some(Acknowledged { vote: ballot(Some(&vote)), at: position(Some(&id)), chain, mine })
+    };
     let answers: BTreeMap<NodeId, Told> = asked
         .await
         .into_iter()
         .filter_map(|(node, answer)| match answer {
-            Ok(Body::Told(t)) => Some((node, told(&t, bounds)?)),
+            Ok(Body::Told(t)) => {
+                let told = told(&t, log, bounds)?;
+                Some((node, Told { acknowledged: t.held.as_ref().and_then(acknowledged), ..told }))
+            }
             _ => None,
         })
         .collect();
-    join::decide(&mine, voters, &answers)
+    let decision = join::decide(&mine, &voters, &answers);
+    Round { decision, contradicting: join::contradicting(&mine, &answers) }
 }
 
-/// None if it is malformed or out of bounds: then the voter counts as one that has not answered.
-fn told(t: &p::Told, bounds: Bounds) -> Option<Told> {
-    for id in [t.last, t.acknowledged].into_iter().flatten() {
-        bounds.position(id.term, id.index).ok()?;
-    }
+/// None if it is malformed or out of bounds: then the voter counts as one that has not answered. `acknowledged` is left out, because it needs this vault's own
+/// signature.
+fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
+    let last = t.last.map_or_else(LogPosition::default, |id| LogPosition { term: id.term, index: id.index });
+    bounds.position(last.term, last.index.max(t.applied)).ok()?;
     bounds.term(t.vote.map_or(0, |v| v.term)).ok()?;
-    let place = |id: Option<p::LogId>| {
-        id.map_or_else(LogPosition::default, |id| LogPosition { term: id.term, index: id.index })
+    let hash = |bytes: &[u8]| match bytes.len() {
+        0 => Some(None),
+        _ => Hash::try_from(bytes).ok().map(Some),
     };
     Some(Told {
         verified: t.verified,
         ballot: t.vote.map_or_else(Ballot::default, |v| Ballot { term: v.term, node: NodeId(v.node) }),
-        last: place(t.last),
-        chain_at_ours: match t.chain_at_yours.len() {
-            0 => None,
-            _ => Some(bkv_core::id::Hash::try_from(&t.chain_at_yours[..]).ok()?),
-        },
-        acknowledged: t.acknowledged.map(|id| LogPosition { term: id.term, index: id.index }),
+        last,
+        applied: hash(&t.chain_at_applied)?.map(|chain| Applied {
+            index: t.applied,
+            chain,
+            mine: log.chain_at_index(t.applied),
+        }),
+        chain_at_ours: hash(&t.chain_at_yours)?,
+        acknowledged: None,
     })
 }
 
 /// Answers the question of a vault that joins.
 pub(crate) fn answer(
-    shard: u16,
+    state: &State,
     asker: NodeId,
     ask: &p::Ask,
-    log: &Log,
     verified: bool,
-    acknowledged: &Acknowledged,
+    acknowledged: &network::Acknowledged,
 ) -> p::Told {
+    let log = &state.log;
     let last = log.last();
     let theirs = ask.my_last.as_ref().map(log_id_in);
-    let chain = theirs.and_then(|id| log.chain_at(&id).ok().flatten());
+    let out = |chain: Option<Hash>| chain.map(|c| Bytes::from(c.0.to_vec())).unwrap_or_default();
+    let applied = state.applied_end();
     p::Told {
         verified,
         vote: log.vote().as_ref().map(vote_out),
         last: last.map(|l| log_id_out(&l.0)),
-        chain_at_yours: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
-        acknowledged: acknowledged.get(shard, asker).as_ref().map(log_id_out),
+        chain_at_yours: out(theirs.and_then(|id| log.chain_at(&id).ok().flatten())),
         fresh: last.is_none() && log.vote().is_none(),
+        held: acknowledged.get(state.shard, asker),
+        applied: applied.map_or(0, |(index, _)| index),
+        chain_at_applied: out(applied.map(|(_, chain)| chain)),
     }
 }
 
@@ -107,9 +135,4 @@ pub(crate) fn vote_of(b: Ballot) -> Option<Vote> {
 /// lost all power could elect no leader.
 pub(crate) fn may_vote(candidate: Option<&p::LogId>, until: LogPosition) -> bool {
     candidate.is_some_and(|c| LogPosition { term: c.term, index: c.index } >= until)
-}
-
-/// Decodes a vote, to check it.
-pub(crate) fn read_vote(v: Option<p::Vote>) -> Option<Vote> {
-    vote_in(v).ok()
 }

@@ -19,6 +19,7 @@ use super::batch;
 use super::certify::certify;
 use super::config::{Env, NodeConfig};
 use super::context::{Context, PeerService};
+use super::contradictions::{Contradiction, Contradictions};
 use super::group::join_shard;
 use super::handle::Replica;
 use super::heartbeat::heartbeat;
@@ -114,6 +115,8 @@ impl Node {
                 under_way: Arc::default(),
                 volume: volume.clone(),
                 stepping_down: Arc::default(),
+                appending: Arc::default(),
+                leader_committed: Arc::default(),
                 admitted: admitted.clone(),
                 confirmations: Arc::default(),
             };
@@ -145,6 +148,8 @@ impl Node {
             elections: AtomicU64::new(0),
             until: Mutex::default(),
             wake,
+            signed: Mutex::default(),
+            contradictions: Contradictions::default(),
             staging: Staging::default(),
             volume,
         });
@@ -173,6 +178,11 @@ impl Node {
         self.inner.elections.load(Ordering::Relaxed)
     }
 
+    /// Which vaults have contradicted this one since it started.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        self.inner.contradictions.all()
+    }
+
     /// How long group commits take.
     pub fn commit_times(&self) -> prometheus::Histogram {
         self.inner.store.times()
@@ -191,6 +201,24 @@ impl Node {
     /// Sets the handler for the peers' other calls. Only the first call has an effect.
     pub fn set_service(&self, service: Arc<dyn PeerService>) {
         let _ = self.inner.service.set(service);
+    }
+
+    /// Ends a stop of a shard that the root has lifted. False if the shard has not stopped with this id. A shard that stopped in this process goes on after a restart
+    /// of the vault.
+    pub async fn lift(&self, shard: ShardId, id: &[u8; 16]) -> Result<bool, StoreError> {
+        let Some(replica) = self.replica(shard) else { return Ok(false) };
+        if !replica.state.log.lift(id).await? {
+            return Ok(false);
+        }
+        tracing::warn!(shard = shard.0, "the root has lifted the stop of this shard");
+        if replica.raft().is_some() {
+            let why =
+                format!("shard {shard} goes on where its disk ends, because the root has lifted its stop");
+            self.inner.fatal.send_if_modified(|f| f.is_none() && f.replace(why).is_none());
+        } else {
+            self.inner.tasks.spawn(until(&self.stop, join_shard(self.inner.clone(), replica.clone())));
+        }
+        Ok(true)
     }
 
     /// Puts a verified admission list in force. The first one starts joining.

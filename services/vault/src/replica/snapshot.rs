@@ -56,8 +56,8 @@ impl Context {
     /// Stages a chunk. With the last one the snapshot is compared with its certificate and handed to Raft.
     pub(super) async fn snapshot(&self, from: NodeId, chunk: p::SnapshotChunk) -> Body {
         let Some(r) = self.shard(chunk.shard) else { return refuse("unknown shard") };
-        if let Some(why) = r.state.log.halted() {
-            return refuse(format!("halted: {why}"));
+        if let Some(stop) = r.state.log.stopped() {
+            return refuse(format!("stopped: {stop}"));
         }
         let raft = r.raft.borrow().clone();
         let Some(raft) = raft else { return refuse("joining") };
@@ -65,8 +65,14 @@ impl Context {
         if vote.leader_id.node_id != from.0 {
             return refuse("a snapshot in another node's name");
         }
+        if !vote.committed {
+            return refuse("a snapshot under a vote that no majority gave");
+        }
         if let Err(error) = self.bounds().vote(&vote) {
             return refuse(error.to_string());
+        }
+        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+            return refuse(why);
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
         // As for entries: a snapshot from a former leader is no contradiction. The answer contains the newer vote.
@@ -76,7 +82,7 @@ impl Context {
         let before = self.staging.take(r.state.shard, from);
         let mut stream = match self.stream(r, before, &chunk) {
             Ok(stream) => stream,
-            Err(error) => return self.name(r, from, &error),
+            Err(error) => return self.name(r, from, &vote, &error),
         };
         let result = self.stage(r, &mut stream, &chunk).await;
         let received = match result {
@@ -93,7 +99,7 @@ impl Context {
             Ok(Some(received)) => received,
             Err(error) => {
                 self.discard(r, stream);
-                return self.name(r, from, &error);
+                return self.name(r, from, &vote, &error);
             }
         };
         let (new, old) = (received.copy, r.state.live());
@@ -199,11 +205,15 @@ impl Context {
         });
     }
 
-    fn name(&self, r: &Replica, from: NodeId, error: &Unfit) -> Body {
+    fn name(&self, r: &Replica, from: NodeId, vote: &Vote, error: &Unfit) -> Body {
         r.state.book.counts.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let region = self.admitted.get().and_then(|l| l.node(from).map(|m| m.region.clone()));
         tracing::error!(shard = r.state.shard, node = from.0, region, %error, "a snapshot is refused");
-        refuse(error.to_string())
+        let why = error.to_string();
+        if matches!(error, Unfit::Contradiction(_) | Unfit::Refused(Refused::Contradiction(_))) {
+            self.contradictions.note(r.state.shard, from, vote.leader_id.term, &why);
+        }
+        refuse(why)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use bkv_core::id::NodeId;
 
+use crate::raft::stop::{Stop, StopKind};
+
 /// The status of a shard on this vault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShardStatus {
@@ -36,6 +38,15 @@ pub enum Phase {
     Verified,
     /// Its disk is older than what the node had acknowledged. The vault never serves this shard with that disk.
     Quarantined(String),
-    /// The history contradicts itself. An operator must look at it.
+    /// The vault's own store contradicts itself. An operator must look at it.
     Halted(String),
+}
+
+impl From<&Stop> for Phase {
+    fn from(stop: &Stop) -> Self {
+        match stop.kind {
+            StopKind::Halted => Self::Halted(stop.to_string()),
+            StopKind::Quarantined => Self::Quarantined(stop.to_string()),
+        }
+    }
 }

@@ -53,8 +53,8 @@ pub(crate) const REGIONS: Duration = Duration::from_secs(2);
 
 /// The fleet, if this replica may speak for its state: a halted one, or one that may have an old disk, signs nothing about accounts (S24).
 fn state_of(replica: &Replica) -> Result<Arc<Fleet>, RegionError> {
-    if let Some(why) = replica.halted() {
-        return Err(RegionError::Halted(why));
+    if let Some(stop) = replica.stopped() {
+        return Err(RegionError::Halted(stop.to_string()));
     }
     if !replica.is_verified() {
         return Err(RegionError::Unverified);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Command, Init, NewDocuments, RegionSignature};
 use bkv_core::digest::{Digest, RowHash};
 use bkv_core::document::{Admission, JwksSource, Member, Policy};
-use bkv_core::id::{AccountId, Era, FleetId, Hash, NodeId, PublicKey, RegId, ShardId, Signature, Slot, Time};
+use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Signature, Slot, Time};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
@@ -19,21 +20,17 @@ use bkv_core::statement;
 use bkv_crypto::delivery::DeliveryKey;
 use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
-use bkv_wire::boot::{Claims, MAX_VALIDITY_MS};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::verifier::WireVerifier;
-use bytes::Bytes;
-use ed25519_dalek::{Signer as _, SigningKey};
-use rand::rngs::OsRng;
 use sha2::Digest as _;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::leader::Leader;
-use bkv_vault::peer::Body;
+use crate::boot_key::BootKey;
 use bkv_vault::raft::keeper::Keeper;
 use bkv_vault::raft::snapshot::{Head, Row};
-use bkv_vault::replica::{Env, Node, NodeConfig, PeerService, Phase, Replica};
+use bkv_vault::replica::{Env, Node, NodeConfig, PeerService as _, Phase, Replica};
 use bkv_vault::store::DataKeys;
 
 /// The vault that the attacker takes over.
@@ -82,43 +79,6 @@ impl Keeper for SoftKeeper {
     }
 }
 
-/// The part of a vault's service that its replicas need: its boot key.
-struct BootKey {
-    key: SigningKey,
-    certificate: Vec<u8>,
-}
-
-impl BootKey {
-    fn new(list: &Admission, slot: Slot, identity: &SoftwareIdentity) -> Self {
-        let key = SigningKey::generate(&mut OsRng);
-        let from = now().0 - 60_000;
-        let claims = Claims {
-            lineage: list.lineage,
-            era: list.era,
-            node: list.member(slot).unwrap().node,
-            slot,
-            admission: list.number,
-            key: PublicKey(key.verifying_key().to_bytes()),
-            not_before: Time(from),
-            not_after: Time(from + MAX_VALIDITY_MS),
-        };
-        let certificate = claims.encode(&identity.sign(&claims.statement()));
-        Self { key, certificate }
-    }
-}
-
-#[async_trait::async_trait]
-impl PeerService for BootKey {
-    async fn handle(&self, _: NodeId, _: Body) -> Body {
-        Body::Failed(bkv_wire::proto::peer::Failed { reason: "not here".into() })
-    }
-
-    fn sign(&self, statement: &[u8]) -> Option<(Bytes, Bytes)> {
-        let signature = self.key.sign(statement).to_bytes().to_vec();
-        Some((self.certificate.clone().into(), signature.into()))
-    }
-}
-
 /// A vault's keys, in software.
 pub struct Keys {
     pub identity: SoftwareIdentity,
@@ -132,14 +92,16 @@ impl Keys {
 }
 
 pub struct Fleet {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    addresses: BTreeMap<String, String>,
+    shards: u16,
     pub keys: Vec<Keys>,
     pub root: Root,
     pub list: Arc<Admission>,
     pub policy: Policy,
     /// Set while the tokens of the honest vaults do not answer.
     pub tokens_away: Arc<AtomicBool>,
-    boot: Vec<Arc<BootKey>>,
+    pub boot: Vec<Arc<BootKey>>,
     nodes: Vec<Option<Node>>,
 }
 
@@ -193,6 +155,31 @@ fn policy(root: &Root, shards: u16) -> Policy {
     }
 }
 
+/// Starts a vault from its folder.
+async fn start(
+    i: usize,
+    dir: &Path,
+    addresses: &BTreeMap<String, String>,
+    shards: u16,
+    root: &Root,
+    keys: &Keys,
+    tokens_away: &Arc<AtomicBool>,
+) -> Node {
+    let listen = addresses[&region(i)].parse().unwrap();
+    let mut config = NodeConfig::new(dir.join(region(i)), listen, addresses.clone(), shards);
+    config.patience = Duration::from_secs(1);
+    config.volume.reserve_mib = 0;
+    if i != ROOTED {
+        // The first vault must lead, however busy the machine is.
+        (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000);
+    }
+    let verifier = Arc::new(WireVerifier::new(root.clone()));
+    let soft = Arc::new(SoftKeys(u8::try_from(i).unwrap()));
+    let keeper = Arc::new(SoftKeeper { away: tokens_away.clone() });
+    let key = keys.identity.tls.clone();
+    Node::start(config, Env::default(), key, soft, keeper, verifier).await.unwrap()
+}
+
 impl Fleet {
     /// Starts all three vaults, lets the first lead every shard, then stops its software. The attacker has its keys and its log.
     pub async fn taken_over(shards: u16) -> (Self, Leader) {
@@ -208,20 +195,9 @@ impl Fleet {
         let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
         let tokens_away = Arc::new(AtomicBool::new(false));
         let mut nodes = Vec::new();
-        for i in 0..3u8 {
-            let at = usize::from(i);
-            let listen = format!("127.0.0.1:{}", ports[at]).parse().unwrap();
-            let mut config = NodeConfig::new(dir.path().join(region(at)), listen, addresses.clone(), shards);
-            config.volume.reserve_mib = 0;
-            if at != ROOTED {
-                // The first vault must lead, however busy the machine is.
-                (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000);
-            }
-            let verifier = Arc::new(WireVerifier::new(root.clone()));
-            let (soft, keeper) = (Arc::new(SoftKeys(i)), Arc::new(SoftKeeper { away: tokens_away.clone() }));
-            let node =
-                Node::start(config, Env::default(), keys[at].identity.tls.clone(), soft, keeper, verifier);
-            nodes.push(Some(node.await.unwrap()));
+        for (at, keys) in keys.iter().enumerate() {
+            let started = start(at, dir.path(), &addresses, shards, &root, keys, &tokens_away).await;
+            nodes.push(Some(started));
         }
         let members = nodes.iter().flatten().zip(&keys).zip(1u8..).map(|((n, k), slot)| Member {
             region: region(usize::from(slot) - 1),
@@ -241,17 +217,32 @@ impl Fleet {
             hash: Hash([0; 32]),
         });
         let policy = policy(&root, shards);
-        let boot = keys.iter().zip(1u8..).map(|(k, slot)| BootKey::new(&list, Slot(slot), &k.identity));
+        let boot = keys.iter().zip(&list.members).map(|(k, m)| BootKey::new(&list, m.node, &k.identity));
         let boot: Vec<Arc<BootKey>> = boot.map(Arc::new).collect();
-        for (node, boot) in nodes.iter().flatten().zip(&boot) {
-            node.set_service(boot.clone());
-            node.set_admission(list.clone());
-        }
         let documents = signed(&list, &policy, &key);
-        let mut fleet = Self { _dir: dir, keys, root, list, policy, tokens_away, boot, nodes };
+        let of = addresses.clone();
+        let mut fleet =
+            Self { dir, addresses: of, shards, keys, root, list, policy, tokens_away, boot, nodes };
+        for i in 0..3 {
+            fleet.admit(i);
+        }
         fleet.begin(&documents).await;
         let leader = fleet.take_over(addresses).await;
         (fleet, leader)
+    }
+
+    fn admit(&self, i: usize) {
+        self.node(i).set_service(self.boot[i].clone());
+        self.node(i).set_admission(self.list.clone());
+    }
+
+    /// Stops an honest vault and starts it again from its disk.
+    pub async fn restart(&mut self, i: usize) {
+        self.nodes[i].take().unwrap().shutdown().await;
+        let (dir, keys) = (self.dir.path(), &self.keys[i]);
+        let again = start(i, dir, &self.addresses, self.shards, &self.root, keys, &self.tokens_away).await;
+        self.nodes[i] = Some(again);
+        self.admit(i);
     }
 
     async fn begin(&self, documents: &NewDocuments) {

@@ -1,7 +1,7 @@
 //! The attacker has a leader's vote and a vault's identity key, and runs none of its software.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bkv_core::checkpoint::{Certificate, next_step};
 use bkv_core::command::{Batch, Command};
@@ -24,13 +24,17 @@ use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
 
-/// Answers nothing.
-struct Silent;
+/// Answers a vault that starts with a lie, and nothing else.
+#[derive(Default)]
+struct Liar(Mutex<Option<p::Told>>);
 
 #[async_trait::async_trait]
-impl Incoming for Silent {
-    async fn call(&self, _: NodeId, _: Body) -> Body {
-        Body::Failed(p::Failed { reason: "no".into() })
+impl Incoming for Liar {
+    async fn call(&self, _: NodeId, body: Body) -> Body {
+        match (body, self.0.lock().unwrap().clone()) {
+            (Body::Ask(_), Some(told)) => Body::Told(told),
+            _ => Body::Failed(p::Failed { reason: "no".into() }),
+        }
     }
 
     async fn raft(&self, _: NodeId, _: p::RaftCall) -> Answer {
@@ -42,6 +46,7 @@ pub struct Leader {
     pub node: NodeId,
     _stop: DropGuard,
     peers: Peers,
+    liar: Arc<Liar>,
     votes: BTreeMap<u16, Vote>,
     /// The end of each honest vault's log. The attacker may send them different histories.
     ends: BTreeMap<(usize, u16), End>,
@@ -60,10 +65,10 @@ impl Leader {
         let admitted = Admitted::default();
         admitted.set(fleet.list.clone());
         let (network, key) = (Arc::new(bkv_vault::env::Tcp), fleet.keys[ROOTED].identity.tls.clone());
-        let (silent, stop) = (Arc::new(Silent), CancellationToken::new());
+        let (liar, stop) = (Arc::new(Liar::default()), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();
-        listen(network.as_ref(), own, key.clone(), admitted.clone(), silent, stop.clone(), &tasks)
+        listen(network.as_ref(), own, key.clone(), admitted.clone(), liar.clone(), stop.clone(), &tasks)
             .await
             .unwrap();
         let peers = Peers::new(admitted, key, addresses, network);
@@ -72,9 +77,15 @@ impl Leader {
             node,
             _stop: stop.drop_guard(),
             peers,
+            liar,
             votes: heads.into_iter().map(|(shard, (vote, _))| (shard, vote)).collect(),
             ends,
         }
+    }
+
+    /// What the attacker answers when a vault that starts asks what it saw.
+    pub fn tells(&self, told: p::Told) {
+        *self.liar.0.lock().unwrap() = Some(told);
     }
 
     pub fn vote(&self, shard: u16) -> Vote {
@@ -112,13 +123,33 @@ impl Leader {
         EntryPayload::Membership(Membership::new(vec![nodes.iter().copied().collect()], all))
     }
 
-    /// Sends a Raft call exactly as given.
-    pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, call: Call) -> Result<Answer, String> {
-        let call = p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) };
-        match self.peers.raft(fleet.node(to).node(), call, soon(10)).await {
+    /// Sends any call exactly as given. The error is the reason of the refusal.
+    pub async fn call(&self, fleet: &Fleet, to: usize, body: Body) -> Result<Body, String> {
+        match self.peers.call(fleet.node(to).node(), body, soon(10)).await {
             Ok(answer) => Ok(answer),
             Err(PeerError::Refused { why, .. }) => Err(why),
             Err(e) => panic!("no answer at all: {e}"),
+        }
+    }
+
+    /// Sends a Raft call exactly as given.
+    pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, call: Call) -> Result<Answer, String> {
+        self.raft(fleet, to, p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) }).await
+    }
+
+    /// Like [`Self::send`], also without a call and to shards that do not exist.
+    pub async fn raft(&self, fleet: &Fleet, to: usize, call: p::RaftCall) -> Result<Answer, String> {
+        let until = soon(10);
+        loop {
+            match self.peers.raft(fleet.node(to).node(), call.clone(), until).await {
+                Ok(answer) => return Ok(answer),
+                Err(PeerError::Refused { why, .. }) => return Err(why),
+                // A vault that has just started again.
+                Err(PeerError::Unreachable { .. }) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(e) => panic!("no answer at all: {e}"),
+            }
         }
     }
 

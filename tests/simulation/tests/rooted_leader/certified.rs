@@ -121,6 +121,8 @@ async fn s48_forward_lies_change_nothing() {
         let mut with_the_receivers = alone.clone();
         fleet.certify(&mut with_the_receivers, &[ROOTED, to]);
         for forged in [under_its_certificate, alone, twice, in_anothers_name, with_the_receivers] {
+            // Some contradict the receiver, and then it takes nothing more in that term.
+            leader.next_term(shard);
             let said = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &forged).await;
             println!("{what}: {said:?}");
             assert!(said.is_err(), "{what}");
@@ -128,6 +130,7 @@ async fn s48_forward_lies_change_nothing() {
             assert_eq!(fleet.phase(to, shard), Phase::Verified, "{what}");
         }
         // The control: the honest one is taken.
+        leader.next_term(shard);
         leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &honest).await.unwrap();
         assert_eq!(fleet.replica(to, shard).applied(), honest.0.checkpoint().index, "{what}");
         assert_eq!(fleet.account(to, shard, &alice.account), fleet.account(of, shard, &alice.account));

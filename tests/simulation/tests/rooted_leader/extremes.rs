@@ -1,21 +1,24 @@
 //! Numbers at their limits. One such message must not end a shard: the attacker sends it to both honest vaults and goes, and they must elect a leader and serve.
 
-use bkv_core::command::Command;
+use std::time::Duration;
+
+use bkv_core::command::{Command, Expire};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::raft_call::Call;
 use openraft::{CommittedLeaderId, LogId};
 use prost::Message as _;
+use tokio::time::timeout;
 
 use bkv_simulation::eventually;
 use bkv_simulation::rooted::client::{Client, account};
-use bkv_simulation::rooted::fleet::{Fleet, HONEST, soon};
+use bkv_simulation::rooted::fleet::{Fleet, HONEST, ROOTED, now, soon};
 use bkv_simulation::rooted::leader::Leader;
-use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
-use bkv_vault::replica::Phase;
+use bkv_vault::raft::types::{Vote, entry_out, log_id_out, vote_out};
+use bkv_vault::replica::{PeerService as _, Phase};
 
-const SHARD: u16 = 0;
+pub(crate) const SHARD: u16 = 0;
 
-async fn registered(fleet: &Fleet, leader: &mut Leader) -> Client {
+pub(crate) async fn registered(fleet: &Fleet, leader: &mut Leader) -> Client {
     let alice = Client::new(fleet, account(0xa1, SHARD), 1);
     leader.commit(fleet, SHARD, alice.store(None)).await;
     leader.commit(fleet, SHARD, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
@@ -23,7 +26,7 @@ async fn registered(fleet: &Fleet, leader: &mut Leader) -> Client {
 }
 
 /// The attacker is gone. The honest vaults elect a leader, and a command is applied at both.
-async fn serves(fleet: &Fleet, alice: &Client) {
+pub(crate) async fn serves(fleet: &Fleet, alice: &Client) {
     for i in HONEST {
         assert_eq!(fleet.phase(i, SHARD), Phase::Verified, "vault {i}");
         fleet.replica(i, SHARD).raft().unwrap().runtime_config().elect(true);
@@ -143,4 +146,96 @@ async fn s49_a_committed_position_that_the_log_does_not_have_ends_no_shard() {
         let _ = leader.send(&fleet, to, SHARD, call).await;
     }
     serves(&fleet, &alice).await;
+}
+
+/// S49: one append of another history and one such snapshot to each honest vault. Each is refused before its vote is taken, and the honest vaults still take each other's
+/// entries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_one_forged_append_to_each_honest_region_ends_nothing() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader).await;
+    leader.next_term(SHARD);
+    let vote = leader.vote(SHARD);
+    for to in HONEST {
+        let before = fleet.replica(to, SHARD).raft().unwrap().metrics().borrow().vote;
+        let (end, _) = leader.end(to, SHARD);
+        let said = leader.send(&fleet, to, SHARD, append(vote, end, [0; 32])).await;
+        assert!(said.as_ref().is_err_and(|e| e.contains("another history")), "{said:?}");
+        let (head, mut rows) = leader.snapshot(&fleet, to, SHARD).await;
+        rows.clear();
+        let said = leader.send_snapshot(&fleet, to, SHARD, vote, &(head, rows)).await;
+        assert!(said.is_err());
+        // Nor does a vote of that term reach Raft now, or an append that would be right.
+        let request = p::VoteRequest {
+            vote: Some(vote_out(&Vote::new(vote.leader_id.term, leader.node.0))),
+            last: Some(log_id_out(&end)),
+        };
+        let said = leader.send(&fleet, to, SHARD, Call::Vote(request)).await;
+        assert!(said.as_ref().is_err_and(|e| e.contains("refused in term")), "{said:?}");
+        assert_eq!(fleet.replica(to, SHARD).raft().unwrap().metrics().borrow().vote, before);
+        let named = fleet.node(to).contradictions();
+        assert_eq!(
+            named.iter().map(|c| (c.from, c.term)).collect::<Vec<_>>(),
+            [(leader.node, vote.leader_id.term)]
+        );
+    }
+    serves(&fleet, &alice).await;
+}
+
+/// S49, S24: an honest vault starts again while the attacker answers its questions: a log that nobody has, a vote of a far term, a signature of its own for the vault's,
+/// then another history at the end of the vault's log. Only the vault's own signature would keep it from serving.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_one_told_starves_nobody() {
+    let (mut fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader).await;
+    let [to, other] = HONEST;
+    let (end, chain) = leader.end(to, SHARD);
+    let far = p::LogId { term: end.leader_id.term, node: leader.node.0, index: end.index + (1 << 40) };
+    let (certificate, signature) = fleet.boot[ROOTED].sign(b"anything").unwrap();
+    let vote = Some(p::Vote { term: 1 << 30, node: leader.node.0, committed: false });
+    let far = p::Told {
+        verified: true,
+        vote,
+        last: Some(far),
+        chain_at_yours: chain.0.to_vec().into(),
+        held: Some(p::Held { vote, id: Some(far), chain: vec![1; 32].into(), certificate, signature }),
+        ..Default::default()
+    };
+    let contradicting = p::Told { chain_at_yours: vec![9; 32].into(), ..far.clone() };
+    for lie in [far, contradicting] {
+        leader.tells(lie);
+        fleet.restart(to).await;
+        let mut status = fleet.replica(to, SHARD).status();
+        let verified = status.wait_for(|s| s.phase == Phase::Verified);
+        let reached = timeout(Duration::from_secs(20), verified).await;
+        assert!(reached.is_ok(), "{:?}", fleet.phase(to, SHARD));
+        let named = fleet.node(to).contradictions();
+        assert_eq!(named.iter().map(|c| c.from).collect::<Vec<_>>(), [leader.node]);
+    }
+    assert_eq!(fleet.phase(other, SHARD), Phase::Verified);
+    serves(&fleet, &alice).await;
+}
+
+/// S49: each honest vault gets its own entry under one id, and neither is committed. Raft compares ids only, so each would take the other's log for another history.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_two_entries_under_one_id_end_nothing() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader).await;
+    for (to, n) in HONEST.into_iter().zip(1u8..) {
+        let (end, chain) = leader.end(to, SHARD);
+        let expire = Command::Expire(Expire { account: account(n, SHARD) });
+        let entry = leader.entry(to, SHARD, Leader::batch(now(), vec![expire]));
+        let call = Call::Append(p::AppendEntries {
+            vote: Some(vote_out(&leader.vote(SHARD))),
+            previous: Some(log_id_out(&end)),
+            previous_chain: chain.0.to_vec().into(),
+            entries: vec![entry_out(&entry)],
+            committed: Some(log_id_out(&end)),
+        });
+        leader.send(&fleet, to, SHARD, call).await.unwrap();
+    }
+    serves(&fleet, &alice).await;
+    for i in HONEST {
+        assert_eq!(fleet.node(i).contradictions(), []);
+    }
 }

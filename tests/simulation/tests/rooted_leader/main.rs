@@ -7,4 +7,5 @@ mod entries;
 mod extremes;
 mod histories;
 mod last_tries;
+mod random_messages;
 mod snapshots;

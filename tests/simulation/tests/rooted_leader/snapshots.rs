@@ -307,6 +307,17 @@ async fn s43_no_snapshot_takes_anything_back() {
         assert!(answer.contains(says), "{what}: {answer}");
         assert_eq!((seen(ALICE), seen(BOB), floor(), fleet.replica(to, shard).applied()), before, "{what}");
         assert_eq!(fleet.phase(to, shard), Phase::Verified, "{what}");
+        let named = fleet.node(to).contradictions().into_iter().find(|c| c.shard == shard);
+        let contradicts = answer.contains("contradicts this replica");
+        assert_eq!(named.map(|c| c.why), contradicts.then_some(answer), "{what}");
+        if contradicts {
+            // The replica takes nothing more from the leader in this term, not even a correct entry.
+            let next = Leader::batch(now(), vec![Command::Begin(scene.alice.begin(6))]);
+            let entry = leader.entry(to, shard, next);
+            let answer = leader.append(&fleet, to, shard, &entry).await.unwrap_err();
+            assert!(answer.contains("refused in term"), "{what}: {answer}");
+            leader.next_term(shard);
+        }
         leader.commit_at(&fleet, to, shard, vec![Command::Begin(scene.alice.begin(6))]).await;
         assert_eq!(seen(ALICE).ordinal, Ordinal(6), "{what}");
     }
