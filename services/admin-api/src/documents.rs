@@ -29,6 +29,13 @@ pub struct FleetMade {
     pub shards: usize,
 }
 
+/// The vault has ended a halt or quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// Always true.
+    pub lifted: bool,
+}
+
 /// The vault gives up leadership of every shard that it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteppingDown {

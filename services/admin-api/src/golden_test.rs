@@ -132,6 +132,7 @@ fn the_rest() {
     golden(&Signed { signed: vec![1, 2, 3] }, &json!({ "signed": "AQID" }));
     golden(&Installed { kind: "policy".into(), number: 3 }, &json!({ "kind": "policy", "number": 3 }));
     golden(&FleetMade { fleet: "0102".into(), shards: 4 }, &json!({ "fleet": "0102", "shards": 4 }));
+    golden(&Lifted { lifted: true }, &json!({ "lifted": true }));
     golden(&SteppingDown { stepping_down: true }, &json!({ "stepping_down": true }));
     golden(
         &PublicRoot { root: vec![1, 2, 3], fingerprint: "f".into(), held: false },

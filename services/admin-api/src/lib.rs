@@ -23,7 +23,7 @@ mod parser_test;
 
 #[cfg(feature = "client")]
 pub use client::{VaultClient, VaultError};
-pub use documents::{FleetMade, Installed, Signed, SteppingDown, kind_of};
+pub use documents::{FleetMade, Installed, Lifted, Signed, SteppingDown, kind_of};
 pub use problem::Problem;
 pub use root::{HandOver, PublicRoot, RootHeld, SealedRoot, SealedRoots};
 pub use status::{Phase, RollbackProtection, ShardStatus, TokenHealth, VaultStatus, Volume};

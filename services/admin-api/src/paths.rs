@@ -14,6 +14,8 @@ pub const ROOT_SEALED: &str = "/v1/root/sealed";
 pub const ADMISSION: &str = "/v1/admission";
 /// `GET`: [`Signed`](crate::Signed). `POST` of a signed policy: [`Installed`](crate::Installed).
 pub const POLICY: &str = "/v1/policy";
+/// `POST` of a lift that the root has signed: [`Lifted`](crate::Lifted).
+pub const LIFT: &str = "/v1/lift";
 /// `POST`: [`FleetMade`](crate::FleetMade).
 pub const INIT: &str = "/v1/init";
 /// `POST`: [`SteppingDown`](crate::SteppingDown).

@@ -285,6 +285,36 @@ pub(crate) enum CeremonyCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Sign that a halted or quarantined replica may serve again. Find out first why it stopped.
+    Lift(LiftArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LiftArgs {
+    /// The vault's node id, from its status.
+    #[arg(long, value_name = "ID")]
+    pub node: u64,
+    /// The shard that has stopped.
+    #[arg(long, value_name = "N")]
+    pub shard: u16,
+    /// The id of the stop, 32 hexadecimal digits, from the vault's status.
+    #[arg(long, value_name = "HEX")]
+    pub stop: String,
+    /// The root's private key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The root file.
+    #[arg(long, value_name = "FILE")]
+    pub root: PathBuf,
+    /// What the other keys of the root have signed so far.
+    #[arg(long, value_name = "FILE")]
+    pub signed: Option<PathBuf>,
+    /// Where the signed statement goes.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Don't ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,12 +12,13 @@ use rand::RngCore as _;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::lift;
 use crate::args::CeremonyCommand;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts, show_before_confirming};
 use crate::secret_input;
 
-fn read(path: &Path) -> Outcome<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Outcome<Vec<u8>> {
     fs::read(path).map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display())))
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn make_root(key_path: &Path, root_path: &Path, development: bool) ->
     Ok((root, key))
 }
 
-fn root_of(path: &Path) -> Outcome<Root> {
+pub(super) fn root_of(path: &Path) -> Outcome<Root> {
     Root::decode(&read(path)?).map_err(|e| config(path, e))
 }
 
@@ -154,6 +155,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             let (text, value) = describe(&shown, previous.as_ref(), &verdict);
             out.result(&text, facts([("document", value)]));
         }
+        CeremonyCommand::Lift(args) => lift::run(out, &args)?,
         CeremonyCommand::Sign { document, key, root, previous, output, yes } => {
             let root = root_of(&root)?;
             let bytes = read(&document)?;
@@ -188,7 +190,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
 }
 
 /// The root's private key in this file.
-fn key_of(path: &Path, root: &Root) -> Outcome<RootKey> {
+pub(super) fn key_of(path: &Path, root: &Root) -> Outcome<RootKey> {
     let seed = Zeroizing::new(read(path)?);
     let seed: Zeroizing<[u8; 32]> = Zeroizing::new(
         seed.as_slice().try_into().map_err(|_| config(path, "not a root key from `bkv ceremony root`"))?,

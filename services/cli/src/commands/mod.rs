@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod key;
 mod last_try;
+mod lift;
 mod ownership;
 mod recover;
 mod register;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bkv_admin_api::{Installed, Signed};
+use bkv_admin_api::{Installed, Lifted, Signed};
 use bkv_core::document::Documents;
 use bkv_wire::documents::Kind;
 
@@ -52,5 +52,18 @@ async fn install(s: &Shared, kind: Kind, body: Bytes) -> Result<Json<Installed>,
             e,
             "have the document signed by the pinned root with `bkv ceremony sign`, with a higher number than the one in force",
         )),
+    }
+}
+
+/// Ends a halt or quarantine of this vault. The role `admin` alone does not suffice: the root must have signed it.
+pub(super) async fn lift(State(s): State<Shared>, body: Bytes) -> Result<Json<Lifted>, Refusal> {
+    let remedy = "sign it with `bkv ceremony lift`, for the node, the shard and the stop that this vault's status reports";
+    match s.vault.lift(&body).await {
+        Ok(true) => Ok(Json(Lifted { lifted: true })),
+        Ok(false) => {
+            let error = "this vault has no halt or quarantine with that id in that shard";
+            Err(Refusal::new(StatusCode::CONFLICT, "lift", error, remedy))
+        }
+        Err(e) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "lift", e, remedy)),
     }
 }

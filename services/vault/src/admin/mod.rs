@@ -45,6 +45,7 @@ fn router(shared: Shared) -> Router {
         .route(paths::ROOT_SEALED, get(root::sealed).post(root::take))
         .route(paths::ADMISSION, get(documents::admission).post(documents::install_admission))
         .route(paths::POLICY, get(documents::policy).post(documents::install_policy))
+        .route(paths::LIFT, post(documents::lift))
         .route(paths::INIT, post(fleet::init))
         .route(paths::STEP_DOWN, post(fleet::step_down))
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT))

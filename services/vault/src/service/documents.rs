@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bkv_core::command::{Command, NewDocuments};
 use bkv_core::document::{Documents, JwksSource, Policy};
-use bkv_core::id::Time;
+use bkv_core::id::{ShardId, Time};
 use bkv_hsm::TokenError;
 use bkv_tokens::{KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};
 use bkv_wire::documents::{self, DocumentError, Kind};
@@ -212,6 +212,15 @@ impl Vault {
             return Ok(());
         }
         Err(DocumentsError::Shards { policy: policy.shards, configured })
+    }
+
+    /// Ends a halt or quarantine that the root has lifted. False if this vault has none with that id.
+    pub(crate) async fn lift(&self, signed: &[u8]) -> Result<bool, DocumentsError> {
+        let lift = documents::lift(&self.root, signed)?;
+        if lift.node != self.node.node() {
+            return Ok(false);
+        }
+        Ok(self.node.lift(ShardId(lift.shard), &lift.stop).await?)
     }
 
     async fn obey(&self, documents: Documents, stop: &CancellationToken) -> Result<(), DocumentsError> {

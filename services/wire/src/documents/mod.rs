@@ -6,6 +6,7 @@
 mod body;
 mod error;
 mod handover;
+mod lift;
 mod root;
 mod show;
 mod signing;
@@ -13,6 +14,7 @@ mod signing;
 pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
 pub use error::DocumentError;
 pub use handover::{HandoverError, open_root, seal_root};
+pub use lift::{Lift, lift, sign_lift};
 pub use root::Root;
 pub use show::{Content, Shown, show, show_to_sign};
 pub use signing::{RootKey, add_signature, fingerprint, unsigned};
@@ -48,12 +50,16 @@ impl Kind {
 
 /// The statement that the root signs: the kind, and the body byte for byte.
 pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
-    framed("bkv/document/1", &[kind.name().as_bytes(), body])
+    statement_named(kind.name(), body)
+}
+
+fn statement_named(kind: &str, body: &[u8]) -> Vec<u8> {
+    framed("bkv/document/1", &[kind.as_bytes(), body])
 }
 
 /// Checks signatures, then reads the admission list. `at` must lie within its dates. None skips that check, to show an expired list.
 pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admission, DocumentError> {
-    let body = verified(root, Kind::Admission, signed)?;
+    let body = verified(root, Kind::Admission.name(), signed)?;
     let list = body::read_admission(&body, tagged("bkv/document-hash/1", &[&body]))?;
     belongs(root, Kind::Admission, &list.lineage, list.era, list.not_before, list.not_after, at)?;
     Ok(list)
@@ -61,7 +67,7 @@ pub fn admission(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Admissi
 
 /// Checks signatures, then reads the policy.
 pub fn policy(root: &Root, signed: &[u8], at: Option<Time>) -> Result<Policy, DocumentError> {
-    let body = verified(root, Kind::Policy, signed)?;
+    let body = verified(root, Kind::Policy.name(), signed)?;
     let policy = body::read_policy(&body, tagged("bkv/document-hash/1", &[&body]))?;
     belongs(root, Kind::Policy, &policy.lineage, policy.era, policy.not_before, policy.not_after, at)?;
     // A development policy has no floor for key stretching. Clients of every other fleet rely on that floor.
@@ -89,16 +95,16 @@ pub fn bundle(
     })
 }
 
-fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, DocumentError> {
+fn verified(root: &Root, kind: &'static str, signed: &[u8]) -> Result<bytes::Bytes, DocumentError> {
     if signed.len() > MAX_DOCUMENT {
         return Err(DocumentError::TooLong { len: signed.len(), max: MAX_DOCUMENT });
     }
     let doc = p::SignedDocument::decode(signed)
         .map_err(|e| DocumentError::Malformed { what: "document", why: e.to_string() })?;
-    if doc.kind != kind.name() {
-        return Err(DocumentError::Kind { want: kind.name(), got: kind_for_people(&doc.kind) });
+    if doc.kind != kind {
+        return Err(DocumentError::Kind { want: kind, got: kind_for_people(&doc.kind) });
     }
-    let message = statement(kind, &doc.body);
+    let message = statement_named(kind, &doc.body);
     // Count distinct keys only: two copies of one key's signature must not count as two.
     let mut good: Vec<PublicKey> = Vec::new();
     for s in &doc.signatures {
@@ -115,7 +121,7 @@ fn verified(root: &Root, kind: Kind, signed: &[u8]) -> Result<bytes::Bytes, Docu
         }
     }
     if good.len() < usize::from(root.threshold) {
-        return Err(DocumentError::Signatures { kind: kind.name(), want: root.threshold, got: good.len() });
+        return Err(DocumentError::Signatures { kind, want: root.threshold, got: good.len() });
     }
     Ok(doc.body)
 }

@@ -7,7 +7,7 @@ use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::error::DocumentError;
-use super::{Kind, kind_for_people, statement};
+use super::{Kind, kind_for_people, statement_named};
 use crate::proto::documents as p;
 
 /// A root's private key. Wiped when dropped. `Debug` does not show it.
@@ -35,10 +35,10 @@ impl RootKey {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    fn sign(&self, kind: Kind, body: &[u8]) -> p::RootSignature {
+    pub(super) fn sign(&self, kind: &str, body: &[u8]) -> p::RootSignature {
         p::RootSignature {
             key: self.public().0.to_vec().into(),
-            signature: self.0.sign(&statement(kind, body)).to_bytes().to_vec().into(),
+            signature: self.0.sign(&statement_named(kind, body)).to_bytes().to_vec().into(),
         }
     }
 }
@@ -57,7 +57,7 @@ pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u
     }
     let public = key.public();
     doc.signatures.retain(|s| s.key[..] != public.0);
-    let signature = key.sign(kind, &doc.body);
+    let signature = key.sign(kind.name(), &doc.body);
     doc.signatures.push(signature);
     Ok(doc.encode_to_vec())
 }

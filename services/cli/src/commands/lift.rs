@@ -1,0 +1,53 @@
+//! `bkv ceremony lift`: the root ends a halt or quarantine of one replica.
+
+use bkv_core::id::NodeId;
+use bkv_wire::documents::{self, Lift, Root, sign_lift};
+
+use super::ceremony::{key_of, read, root_of, write_new};
+use crate::args::LiftArgs;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts, show_before_confirming};
+use crate::secret_input;
+
+/// 32 hexadecimal digits.
+fn stop_id(text: &str) -> Option<[u8; 16]> {
+    let mut id = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(id)
+}
+
+pub(super) fn run(out: Output, args: &LiftArgs) -> Outcome {
+    let root = root_of(&args.root)?;
+    let stop = stop_id(&args.stop).ok_or_else(|| {
+        Failure::new(Exit::Usage, "--stop: not 32 hexadecimal digits")
+            .remedy("Copy the id of the stop from the vault's status.")
+    })?;
+    let key = key_of(&args.key, &root)?;
+    show_before_confirming(&format!(
+        "node {} serves shard {} again from the disk on which it has stopped (stop {})",
+        args.node, args.shard, args.stop
+    ));
+    let question = "If the disk is an old one, an attacker gets tries back. Sign?";
+    if !args.yes && !secret_input::confirm(question) {
+        return Err(
+            Failure::new(Exit::Usage, "not confirmed").remedy("Add --yes to sign without being asked.")
+        );
+    }
+    let lift =
+        Lift { lineage: root.lineage(), era: root.era, node: NodeId(args.node), shard: args.shard, stop };
+    let so_far = args.signed.as_deref().map(read).transpose()?;
+    let damaged = |e: documents::DocumentError| Failure::new(Exit::Damaged, e.to_string());
+    let signed = sign_lift(&lift, so_far.as_deref(), &key).map_err(damaged)?;
+    documents::lift(&Root { threshold: 1, ..root }, &signed).map_err(damaged)?;
+    write_new(&args.output, &signed, 0o644)?;
+    out.result(
+        &format!("Signed: {}. POST it to /v1/lift of the vault's admin port.", args.output.display()),
+        facts([("signed", args.output.display().to_string().into())]),
+    );
+    Ok(())
+}
