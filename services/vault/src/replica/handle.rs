@@ -299,6 +299,10 @@ impl Replica {
     /// same history. One vault's word is no proof.
     pub fn halt(&self, why: String) {
         self.state.log.halt(why);
+        // It refuses what others send, so its own election timer would run out again and again.
+        if let Some(raft) = self.raft() {
+            raft.runtime_config().elect(false);
+        }
         if let Some(stop) = self.state.log.stopped() {
             self.status.send_modify(|s| {
                 s.lead = false;
