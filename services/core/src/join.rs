@@ -82,6 +82,8 @@ pub struct Told {
     pub last: LogPosition,
     /// The end of what it has applied.
     pub applied: Option<Applied>,
+    /// The newest checkpoint that it shows with the signatures of t regions, which the edge has checked.
+    pub certified: Option<Certified>,
     /// Its chain hash at *our* last position. None if its log doesn't contain that position.
     pub chain_at_ours: Option<Hash>,
     /// The highest position that this node has acknowledged to it, with this node's signature.
@@ -99,6 +101,26 @@ pub struct Applied {
     pub mine: Option<Hash>,
 }
 
+/// A place in the log where t regions have signed the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Certified {
+    /// The place.
+    pub at: LogPosition,
+    /// The chain hash there.
+    pub chain: Hash,
+    /// The chain hash that the node's own log has there. None if it has none.
+    pub mine: Option<Hash>,
+}
+
+impl Certified {
+    /// As a goal, if the node's log does not have it.
+    fn goal(&self, of: NodeId, mine: &Mine) -> Option<Goal> {
+        let missing = self.at.index > mine.last.index || self.mine.is_some_and(|chain| chain != self.chain);
+        let applied = Applied { index: self.at.index, chain: self.chain, mine: self.mine };
+        missing.then_some(Goal { of, last: self.at, applied: Some(applied), certified: true })
+    }
+}
+
 /// How far a voter says it is. The node follows until its log gets there, as long as it makes progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Goal {
@@ -108,6 +130,8 @@ pub struct Goal {
     pub last: LogPosition,
     /// The end of what it has applied.
     pub applied: Option<Applied>,
+    /// True if t regions have signed this state: then it is no hint, and the node never gives it up.
+    pub certified: bool,
 }
 
 /// What the node does next.
@@ -201,7 +225,7 @@ pub fn contradicting(mine: &Mine, answers: &BTreeMap<NodeId, Told>) -> Vec<NodeI
 /// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases
 /// the node then follows until its log reaches what the voters report.
 ///
-/// A voter that contradicts this node's log has answered, but sets no goal.
+/// A voter that contradicts this node's log has answered, but sets no goal by its word. What t regions have signed is a goal, whoever shows it.
 pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) -> Decision {
     let others: Vec<NodeId> = voters.iter().copied().filter(|v| *v != mine.node).collect();
     let told: Vec<(NodeId, &Told)> = others.iter().filter_map(|v| answers.get(v).map(|t| (*v, t))).collect();
@@ -221,7 +245,8 @@ pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) 
     let goals: Vec<Goal> = told
         .iter()
         .filter(|(node, t)| t.last > mine.last && !contradicting.contains(node))
-        .map(|(of, t)| Goal { of: *of, last: t.last, applied: t.applied })
+        .map(|(of, t)| Goal { of: *of, last: t.last, applied: t.applied, certified: false })
+        .chain(told.iter().filter_map(|(of, t)| t.certified?.goal(*of, mine)))
         .collect();
     if goals.is_empty() { Decision::Verified { ballot } } else { Decision::CatchUp { ballot, goals } }
 }

@@ -33,6 +33,7 @@ fn told(verified: bool, last: LogPosition, acknowledged: Option<LogPosition>) ->
         ballot: Ballot { term: last.term, node: NodeId(2) },
         last,
         applied: None,
+        certified: None,
         chain_at_ours: None,
         acknowledged: acknowledged.map(signed),
     }
@@ -118,7 +119,7 @@ fn s49_a_contradiction_without_a_signature_stops_nobody() {
 #[test]
 fn s24_a_goal_is_reached_with_its_history_only() {
     let applied = Some(Applied { index: 11, chain: Hash([1; 32]), mine: None });
-    let goal = Goal { of: NodeId(2), last: at(3, 12), applied };
+    let goal = Goal { of: NodeId(2), last: at(3, 12), applied, certified: false };
     let with = |chain: Option<[u8; 32]>| move |_| chain.map(Hash);
     assert_eq!(goal.progress(at(3, 11), with(Some([1; 32]))), Progress::Behind);
     assert_eq!(goal.progress(at(4, 10), with(None)), Progress::Behind, "a higher term, but not there yet");
@@ -126,6 +127,25 @@ fn s24_a_goal_is_reached_with_its_history_only() {
     assert_eq!(goal.progress(at(4, 12), with(Some([2; 32]))), Progress::Contradicted);
     assert_eq!(goal.progress(at(4, 90), with(None)), Progress::Reached, "it came with a snapshot");
     assert_eq!(Goal { applied: None, ..goal }.progress(at(3, 12), with(None)), Progress::Reached);
+}
+
+/// S24: the voter that shows what t regions have signed may contradict this node otherwise, and the rest of its answer may be short.
+#[test]
+fn s24_what_t_regions_have_signed_is_a_goal_whoever_shows_it() {
+    let me = mine(at(3, 9));
+    let certified = |at, mine| Some(Certified { at, chain: Hash([1; 32]), mine });
+    let liar = Told { chain_at_ours: Some(Hash([0xee; 32])), ..told(true, at(3, 9), None) };
+    let decide_with = |certified| {
+        let showing = Told { certified, ..liar.clone() };
+        decide(&me, &THREE, &BTreeMap::from([(NodeId(2), showing), (NodeId(3), told(true, at(3, 9), None))]))
+    };
+    for (at, mine) in [(at(3, 10), None), (at(2, 10), None), (at(3, 5), Some(Hash([2; 32])))] {
+        let Decision::CatchUp { goals, .. } = decide_with(certified(at, mine)) else { panic!("{at:?}") };
+        assert_eq!(goals.iter().map(|g| (g.last, g.certified)).collect::<Vec<_>>(), [(at, true)]);
+    }
+    for (at, mine) in [(at(3, 5), None), (at(3, 5), Some(Hash([1; 32])))] {
+        assert!(matches!(decide_with(certified(at, mine)), Decision::Verified { .. }));
+    }
 }
 
 fn position() -> impl Strategy<Value = LogPosition> {

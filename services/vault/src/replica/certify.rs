@@ -136,6 +136,6 @@ impl Context {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Certificate> {
+pub(super) fn read(bytes: &[u8]) -> Option<Certificate> {
     (bytes.len() <= LONGEST).then(|| minicbor::decode(bytes).ok()).flatten()
 }

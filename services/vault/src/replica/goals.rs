@@ -29,9 +29,9 @@ impl Goals {
         self.open.iter().map(|(g, _)| g.last).max()
     }
 
-    /// Drops the goals that the log has reached, and those that no leader delivers: a voter that lies could name a position that does not exist. New entries do not
-    /// extend the wait, because clients send them all the time. A goal that is reached with another history stays. Either that voter or the leader lies, and only people
-    /// can tell which.
+    /// Drops the goals that the log has reached, and those that no leader delivers: a voter that lies could name a position that does not exist. A certified position does
+    /// exist, and stays. New entries do not extend the wait, because clients send them all the time. A goal that is reached with another history stays. Either that voter or
+    /// the leader lies, and only people can tell which.
     pub(super) fn advance(&mut self, replica: &Replica, named: &Contradictions, patience: Duration) {
         let (shard, log) = (replica.state.shard, &replica.state.log);
         let last = position(log.last().as_ref().map(|l| &l.0));
@@ -41,7 +41,7 @@ impl Goals {
         let stalled = self.nearer.1.elapsed() >= patience;
         self.open.retain_mut(|(goal, known)| match goal.progress(last, |index| log.chain_at_index(index)) {
             Progress::Reached => false,
-            Progress::Behind if stalled => {
+            Progress::Behind if stalled && !goal.certified => {
                 let why = format!("it reports a log up to {}, which no leader delivers", goal.last);
                 named.note(shard, goal.of, 0, &why);
                 false

@@ -61,7 +61,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
             continue;
         }
         let bounds = Bounds::at(inner.clock.now_ms());
-        let round = join::round(shard, inner.node, &list, &log, &inner.peers, bounds).await;
+        let round = join::round(inner.node, &list, &replica.state, &inner.peers, bounds).await;
         let waits = matches!(round.decision, Decision::Wait { .. });
         for node in round.contradicting.into_iter().filter(|_| !waits) {
             // Of no term: an answer to a question is no message of Raft. If a former leader lied, an honest vault may have other entries behind the committed ones.

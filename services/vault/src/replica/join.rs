@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bkv_core::checkpoint::Lists;
 use bkv_core::document::Admission;
+use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, NodeId};
-use bkv_core::join::{self, Acknowledged, Applied, Ballot, Decision, LogPosition, Mine, Told};
+use bkv_core::join::{self, Acknowledged, Applied, Ballot, Certified, Decision, LogPosition, Mine, Told};
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -42,13 +44,13 @@ pub(crate) struct Round {
 
 /// Asks all other voters once and decides.
 pub(crate) async fn round(
-    shard: u16,
     me: NodeId,
     list: &Admission,
-    log: &Log,
+    state: &State,
     peers: &Peers,
     bounds: Bounds,
 ) -> Round {
+    let (shard, log) = (state.shard, &state.log);
     let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
     let mine = mine(me, log);
     let my_last = log.last().map(|l| log_id_out(&l.0));
@@ -68,7 +70,8 @@ pub(crate) async fn round(
         .filter_map(|(node, answer)| match answer {
             Ok(Body::Told(t)) => {
                 let told = told(&t, log, bounds)?;
-                Some((node, Told { acknowledged: t.held.as_ref().and_then(acknowledged), ..told }))
+                let acknowledged = t.held.as_ref().and_then(acknowledged);
+                Some((node, Told { acknowledged, certified: certified(&t.certificate, list, state), ..told }))
             }
             _ => None,
         })
@@ -77,8 +80,7 @@ pub(crate) async fn round(
     Round { decision, contradicting: join::contradicting(&mine, &answers) }
 }
 
-/// None if it is malformed or out of bounds: then the voter counts as one that has not answered. `acknowledged` is left out, because it needs this vault's own
-/// signature.
+/// None if it is malformed or out of bounds: then the voter counts as one that has not answered. What needs signatures is left out.
 fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
     let last = t.last.map_or_else(LogPosition::default, |id| LogPosition { term: id.term, index: id.index });
     bounds.position(last.term, last.index.max(t.applied)).ok()?;
@@ -98,7 +100,18 @@ fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
         }),
         chain_at_ours: hash(&t.chain_at_yours)?,
         acknowledged: None,
+        certified: None,
     })
+}
+
+/// The checkpoint of a certificate that holds under this list. This vault's own signature counts: it has had what it signed.
+fn certified(certificate: &[u8], list: &Admission, state: &State) -> Option<Certified> {
+    let certificate = super::certify::read(certificate)?;
+    certificate.check(Lists::new(list, list), None, state.verifier.as_ref()).ok()?;
+    let c = certificate.checkpoint;
+    let at = LogPosition { term: c.term, index: c.index };
+    let mine = state.log.chain_at_index(c.index);
+    (c.shard == state.shard).then_some(Certified { at, chain: c.chain, mine })
 }
 
 /// Answers the question of a vault that joins.
@@ -123,6 +136,7 @@ pub(crate) fn answer(
         held: acknowledged.get(state.shard, asker),
         applied: applied.map_or(0, |(index, _)| index),
         chain_at_applied: out(applied.map(|(_, chain)| chain)),
+        certificate: state.book.certified().map(|(c, _)| cbor(&c).into()).unwrap_or_default(),
     }
 }
 

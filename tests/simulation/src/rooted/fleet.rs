@@ -155,6 +155,13 @@ fn policy(root: &Root, shards: u16) -> Policy {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for f in std::fs::read_dir(from).unwrap().flatten() {
+        std::fs::copy(f.path(), to.join(f.file_name())).unwrap();
+    }
+}
+
 /// Starts a vault from its folder.
 async fn start(
     i: usize,
@@ -238,7 +245,31 @@ impl Fleet {
 
     /// Stops an honest vault and starts it again from its disk.
     pub async fn restart(&mut self, i: usize) {
+        self.stop(i).await;
+        self.start(i).await;
+    }
+
+    /// Keeps a copy of an honest vault's disk. The vault starts again.
+    pub async fn keep_disk(&mut self, i: usize) {
+        self.stop(i).await;
+        copy(&self.dir.path().join(region(i)), &self.dir.path().join("kept"));
+        self.start(i).await;
+    }
+
+    /// Sets an honest vault's disk back to the copy that was kept, and starts the vault again.
+    pub async fn set_disk_back(&mut self, i: usize) {
+        self.stop(i).await;
+        let disk = self.dir.path().join(region(i));
+        std::fs::remove_dir_all(&disk).unwrap();
+        copy(&self.dir.path().join("kept"), &disk);
+        self.start(i).await;
+    }
+
+    async fn stop(&mut self, i: usize) {
         self.nodes[i].take().unwrap().shutdown().await;
+    }
+
+    async fn start(&mut self, i: usize) {
         let (dir, keys) = (self.dir.path(), &self.keys[i]);
         let again = start(i, dir, &self.addresses, self.shards, &self.root, keys, &self.tokens_away).await;
         self.nodes[i] = Some(again);

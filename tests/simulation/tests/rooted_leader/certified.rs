@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use bkv_core::account::{Account, Cause, Ended, Manifest, Pending};
 use bkv_core::command::{Command, GiveUp};
 use bkv_core::document::Admission;
-use bkv_core::id::{AttemptId, Hash, Ordinal, Time};
+use bkv_core::id::{AttemptId, Hash, Ordinal, ShardId, Time};
 use bkv_core::record::{share_hashes, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
+use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 
+use bkv_simulation::eventually;
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, ROOTED, now, soon};
 use bkv_simulation::rooted::leader::Leader;
@@ -28,6 +30,11 @@ async fn registered(fleet: &Fleet, leader: &mut Leader, shard: u16) -> Client {
     leader.commit(fleet, shard, alice.store(None)).await;
     leader.commit(fleet, shard, alice.confirm(fleet, &[1, 2], &alice.owner)).await;
     alice
+}
+
+/// Waits until shard 0 of a vault is in a phase.
+async fn phase(fleet: &Fleet, i: usize, is: impl Fn(&Phase) -> bool) {
+    eventually("the phase", || is(&fleet.phase(i, 0)).then_some(())).await;
 }
 
 /// As if all tries but one had failed and the attacker had begun the last.
@@ -237,10 +244,10 @@ async fn s48_a_sender_without_secrets_sends_no_snapshot() {
     assert_eq!(state.export_rows(&export, None, 10).unwrap().len(), 1);
 }
 
-/// S48, P20: one liar's other digest halts nobody and certifies nothing. Two digests by one slot count for none.
+/// S48, P20: one liar's other digest halts nobody and certifies nothing. Two digests by one slot count for none. A halt outlasts a restart and ends by its own id only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s48_one_other_digest_halts_nobody_and_t_do() {
-    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let (mut fleet, mut leader) = Fleet::taken_over(1).await;
     let to = HONEST[0];
     registered(&fleet, &mut leader, 0).await;
     leader.checkpoint_at(&fleet, to, 0).await;
@@ -261,6 +268,39 @@ async fn s48_one_other_digest_halts_nobody_and_t_do() {
     assert_eq!(fleet.phase(to, 0), Phase::Verified);
     leader.tell(&fleet, to, &fleet.certificate(&other, &[HONEST[1]])).await;
     assert!(matches!(fleet.phase(to, 0), Phase::Halted(why) if why.contains("another state")));
+    leader.tells(p::Told { verified: true, ..Default::default() });
+    fleet.restart(to).await;
+    phase(&fleet, to, |p| matches!(p, Phase::Halted(why) if why.contains("another state"))).await;
+    let stop = fleet.replica(to, 0).stopped().unwrap();
+    assert!(!fleet.node(to).lift(ShardId(0), &[7; 16]).await.unwrap());
+    assert_eq!(fleet.replica(to, 0).stopped(), Some(stop.clone()));
+    assert!(fleet.node(to).lift(ShardId(0), &stop.id).await.unwrap());
+    phase(&fleet, to, |p| *p == Phase::Verified).await;
+}
+
+/// S24, P8: no leader that this vault answered shows its signature, and the attacker, who leads, delivers nothing. An unsigned position is then given up. What t regions have
+/// signed is not: the vault serves from the old disk only once it has that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s24_an_old_disk_waits_for_what_t_regions_have_signed() {
+    let (mut fleet, mut leader) = Fleet::taken_over(1).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    let alice = registered(&fleet, &mut leader, 0).await;
+    leader.tells(p::Told { verified: true, ..Default::default() });
+    fleet.keep_disk(to).await;
+    phase(&fleet, to, |p| *p == Phase::Verified).await;
+    leader.commit(&fleet, 0, Command::Begin(alice.begin(1))).await;
+    leader.further(&fleet, of, 0).await;
+    fleet.set_disk_back(to).await;
+    eventually("the position that no leader delivers is given up", || {
+        fleet.node(to).contradictions().first().map(|c| assert_eq!(c.from, fleet.node(of).node()))
+    })
+    .await;
+    assert!(matches!(fleet.phase(to, 0), Phase::CatchingUp { .. }), "{:?}", fleet.phase(to, 0));
+    // The other honest vault leads, and delivers it.
+    fleet.replica(of, 0).raft().unwrap().runtime_config().elect(true);
+    phase(&fleet, to, |p| *p == Phase::Verified).await;
+    let account = fleet.account(to, 0, &alice.account).unwrap();
+    assert_eq!(account.ordinal, Ordinal(1));
 }
 
 /// S48: 300 batches without commands at one entry time cost an honest vault no more signatures than one.
