@@ -138,7 +138,12 @@ pub fn judge(
     }
     match (&m.live, &t.live) {
         (None, Some(_)) => return Err(C::Revived),
-        (Some(_), None) => return Ok(()),
+        // The end of another registration does not end this one. The other honest region may have taken a key of a rooted leader's, by a token of the person's, and
+        // deleted it with that key's own signature.
+        (Some(a), None) => {
+            let same = t.ended.as_ref().is_some_and(|e| e.reg_id == a.record.reg_id);
+            return if same { Ok(()) } else { Err(C::Record) };
+        }
         (Some(a), Some(b)) if a != b => return Err(C::Record),
         (None, None) if m.ended != t.ended => return Err(C::Record),
         _ => {}

@@ -4,9 +4,11 @@ use super::case::{Case, WHO, charged, policy};
 use super::fake::{Fake, documents};
 use super::machine::account;
 use super::op::{self, By};
-use bkv_core::account::{Account, Cause, Live, Stored, Success};
+use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
 use bkv_core::command::NewDocuments;
-use bkv_core::id::{Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, Signature, Time};
+use bkv_core::id::{
+    Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Signature, Time,
+};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
@@ -46,6 +48,26 @@ fn s48_a_first_registration_that_was_begun_anew_is_no_contradiction() {
     let mine = scene().account().clone();
     let anew = Account { created: Time(mine.created.0 + 1), ..mine.clone() };
     assert_eq!(judged(&case, Some(&mine), Some(&anew)), Err(C::Record));
+}
+
+/// The end of another registration of the same generation does not end this replica's key: the other region may have taken a key of a rooted leader's, and deleted
+/// it with that key's own signature.
+#[test]
+fn s43_the_end_of_another_registration_ends_no_key() {
+    let case = scene();
+    let mine = case.account().clone();
+    let own = mine.live.as_ref().unwrap().record.reg_id;
+    let ended = |reg_id| Account {
+        live: None,
+        pending: None,
+        finished_seed: None,
+        manifest: None,
+        ended: Some(Ended { cause: Cause::Deleted, at: case.clock, reg_id }),
+        ..mine.clone()
+    };
+    assert_eq!(judged(&case, Some(&mine), Some(&ended(own))), Ok(()));
+    assert_eq!(judged(&case, Some(&mine), Some(&ended(RegId([0xee; 16])))), Err(C::Record));
+    assert_eq!(judged(&case, Some(&mine), Some(&Account { ended: None, ..ended(own) })), Err(C::Record));
 }
 
 /// A success with the client's genuine signature.
