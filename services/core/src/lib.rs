@@ -20,6 +20,8 @@ pub mod hash;
 pub mod id;
 pub mod join;
 pub mod outcome;
+#[cfg(feature = "put-back")]
+pub mod put_back;
 pub mod record;
 pub mod secret;
 pub mod shard;
