@@ -52,12 +52,13 @@ fmt: ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: needs ## Format check, clippy with warnings denied, cargo deny, commit subjects, shellcheck, links and code blocks of the docs, texts that runbooks quote
+lint: needs ## Format check, clippy with warnings denied, cargo deny, no test features in programs, commit subjects, shellcheck, links and code blocks of the docs, texts that runbooks quote
 	cargo fmt --all --check
 	$(CARGO) clippy -j$(JOBS) --workspace --all-targets -- -D warnings
 	scripts/deny.sh
 	scripts/commits.sh
 	python3 scripts/structure.py
+	scripts/features.sh
 	scripts/shellcheck.sh
 	scripts/docs.sh --check
 
@@ -76,6 +77,10 @@ test-fast: lint ## The same without Kubernetes
 .PHONY: test-cluster
 test-cluster: needs ## Only what needs a Kubernetes, images, helm or promtool (as root)
 	scripts/test.sh --cluster
+
+.PHONY: soak
+soak: needs ## A rooted leader's random lies against the rules, for HOURS (1), from a random seed. Prints the seed and the shortened history of what breaks
+	scripts/soak.sh $(or $(HOURS),1)
 
 .PHONY: bench
 bench: needs ## Measure. Prints a table and writes target/bench/results.json

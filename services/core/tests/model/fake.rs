@@ -109,6 +109,11 @@ impl Verifier for Fake {
 
 /// Documents signed by the fake's root.
 pub(super) fn documents(number: u64, attempts: &AttemptPolicy) -> NewDocuments {
+    documents_of(number, attempts, 1)
+}
+
+/// Documents of a fleet with this number of shards.
+pub(super) fn documents_of(number: u64, attempts: &AttemptPolicy, shards: u16) -> NewDocuments {
     let admission = Admission {
         lineage: LINEAGE,
         era: ERA,
@@ -143,7 +148,7 @@ pub(super) fn documents(number: u64, attempts: &AttemptPolicy) -> NewDocuments {
         ksf_floor: KsfParams { memory_kib: 64, passes: 2, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 256, passes: 4, lanes: 4 },
         token_max_age_ms: 600_000,
-        shards: 1,
+        shards,
         hash: Hash([0; 32]),
         development: true,
     };

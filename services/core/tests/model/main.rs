@@ -6,6 +6,7 @@
 
 mod case;
 mod fake;
+mod forward;
 mod golden;
 mod machine;
 mod op;
