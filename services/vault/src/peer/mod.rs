@@ -65,9 +65,13 @@ impl Admitted {
         self.0.read().clone()
     }
 
-    /// Puts a list in force.
+    /// Puts a list in force, unless a newer one is. The issuer's keys are fetched after a list is in force, and meanwhile or after a failed fetch an older list that is
+    /// still newer than the documents may arrive. It would admit the evicted identity again.
     pub fn set(&self, list: Arc<Admission>) {
-        *self.0.write() = Some(list);
+        let mut current = self.0.write();
+        if current.as_ref().is_none_or(|c| c.number <= list.number) {
+            *current = Some(list);
+        }
     }
 
     /// The member with this raw public key.

@@ -95,7 +95,7 @@ impl Vault {
     }
 
     /// Obeys documents that another vault has sent, if the root has signed them, they are valid now and newer than those in force. Empty: the other vault has none.
-    pub(crate) async fn obey_sent(
+    pub async fn obey_sent(
         &self,
         admission: &[u8],
         policy: &[u8],
@@ -224,6 +224,11 @@ impl Vault {
     }
 
     async fn obey(&self, documents: Documents, stop: &CancellationToken) -> Result<(), DocumentsError> {
+        let list = Arc::new(documents.admission.clone());
+        // A list that evicts an identity must not wait for the issuer, who may be slow, or an accomplice. The first list waits: nobody is admitted before.
+        if self.documents().is_some() {
+            self.node.set_admission(list.clone());
+        }
         let policy = documents.policy.clone();
         let source = match &policy.jwks {
             JwksSource::Inline(json) => KeySource::Inline(json.clone()),
@@ -239,7 +244,6 @@ impl Vault {
         };
         let ring = self.put_tokens(Verifier::new(settings, ring));
         self.refresher.replace(ring, Refresh::default(), stop).await;
-        let list = Arc::new(documents.admission.clone());
         self.boot.renew(&list, self.node.node(), self.clock.now_ms()).await?;
         self.keeper.set_slot(list.node(self.node.node()).map(|m| m.slot));
         self.put_documents(Arc::new(Installed { documents }));

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use bkv_core::document::Admission;
+use bkv_core::document::{Admission, JwksSource, Policy};
 use bkv_core::id::Time;
 use bkv_fixtures::SoftwareIdentity;
 use bkv_simulation::network::Rule;
 use bkv_simulation::{Options, Simulation, documents, eventually, soon};
 use bkv_vault::peer::Body;
-use bkv_wire::documents::{Kind, add_signature, unsigned, write_admission};
+use bkv_wire::documents::{Kind, add_signature, unsigned, write_admission, write_policy};
 use bkv_wire::proto::peer as p;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,30 @@ pub(crate) async fn s26_a_vault_obeys_the_list_that_it_has_applied(dir: PathBuf)
     assert!(!admits(&sim, follower, stolen).await);
     // Also after a restart.
     sim.restart(follower).await;
+    assert_eq!(number(&sim, follower), 2);
+    sim.down().await;
+}
+
+/// S26: the new documents name an issuer that takes connections and answers nothing. The stolen identity is refused before the vault gives up on the issuer's keys.
+pub(crate) async fn s26_a_hanging_issuer_does_not_delay_an_eviction(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options::default()).await;
+    let leader = sim.leader().await;
+    let (follower, stolen) = ((leader + 1) % 3, (leader + 2) % 3);
+    let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let d = sim.vault(follower).documents().unwrap().documents.clone();
+    let url = format!("https://{}/jwks.json", issuer.local_addr().unwrap());
+    let rules = Policy { number: d.policy.number + 1, jwks: JwksSource::Url(url), ..d.policy.clone() };
+    let rules = unsigned(Kind::Policy, write_policy(&rules).unwrap());
+    let rules = add_signature(Kind::Policy, &rules, &documents::root().1).unwrap();
+    let (vault, list) = (sim.vault(follower), replacing(&d.admission, stolen));
+    let obeying = sim
+        .handle(follower)
+        .spawn(async move { vault.obey_sent(&list, &rules, &CancellationToken::new()).await });
+    let (_held, _) = issuer.accept().await.unwrap();
+    assert!(!admits(&sim, follower, stolen).await);
+    assert!(!obeying.is_finished(), "the fetch has not ended");
+    assert_eq!(number(&sim, follower), 1);
+    obeying.await.unwrap().unwrap();
     assert_eq!(number(&sim, follower), 2);
     sim.down().await;
 }

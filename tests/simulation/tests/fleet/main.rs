@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         clock_skew::s40_a_leader_far_ahead_steps_aside,
         clock_skew::s40_a_leader_far_behind_does_not_turn_time_back_and_steps_aside,
         documents::s26_a_vault_obeys_the_list_that_it_has_applied,
+        documents::s26_a_hanging_issuer_does_not_delay_an_eviction,
         documents::s26_a_vault_takes_the_newer_list_of_another_vault,
         durability::s08_power_goes_at_every_sync_of_an_attempt,
         durability::s08_all_power_goes_as_a_region_evaluates,
