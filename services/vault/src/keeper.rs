@@ -162,6 +162,37 @@ impl TokenKeeper {
         }
     }
 
+    /// The hash of this vault's own sealed share, if the vault has neither the share nor its sealed form.
+    pub(crate) fn missing_share(&self, kept: &[u8]) -> Option<Hash> {
+        let (kept, slot): (Kept, Slot) = (minicbor::decode(kept).ok()?, (*self.slot.read())?);
+        if kept.own.is_some() || kept.others.iter().any(|s| s.slot == slot) {
+            return None;
+        }
+        kept.hashes.get(usize::from(slot.0).checked_sub(1)?).copied()
+    }
+
+    /// Another region's share as its client sealed it.
+    #[expect(clippy::unused_self, reason = "only the keeper reads what it keeps")]
+    pub(crate) fn sealed_share(&self, kept: &[u8], slot: Slot) -> Option<SealedShare> {
+        let kept: Kept = minicbor::decode(kept).ok()?;
+        kept.others.into_iter().find(|s| s.slot == slot)
+    }
+
+    /// The secrets with this vault's own sealed share, masked anew.
+    pub(crate) async fn add_share(
+        &self,
+        account: &AccountId,
+        reg_id: &RegId,
+        record: &Record,
+        kept: &[u8],
+        share: SealedShare,
+    ) -> Result<Vec<u8>, KeeperError> {
+        let (Unmasked { z, .. }, _) = self.unmask(account, reg_id, record, kept).await?;
+        let mut kept: Kept = minicbor::decode(kept).map_err(|_| KeeperError::Malformed)?;
+        kept.others.push(share);
+        Ok(cbor(&self.make(account, reg_id, record, &z, &kept.others, &kept.hashes)))
+    }
+
     /// Unmasks stored secrets. Also returns a better masked form to store, if there is one now.
     pub async fn unmask(
         &self,

@@ -19,7 +19,7 @@ pub mod boot_key;
 pub mod clock;
 pub mod disk;
 pub mod documents;
-pub mod false_z;
+pub mod faulty_keeper;
 pub mod machine;
 pub mod network;
 pub mod peer_calls;

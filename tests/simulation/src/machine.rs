@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::TestClock;
 use crate::disk::{Disk, Fault, Image};
 use crate::documents::region;
-use crate::false_z::FalseZ;
+use crate::faulty_keeper::{Faults, FaultyKeeper};
 use crate::network::{Hub, address};
 use crate::witness::Witness;
 use bkv_vault::chores::chores;
@@ -41,8 +41,8 @@ pub struct Machine {
     pub chores: bool,
     /// Seconds between purges of the log.
     pub snapshot_every_s: Option<u64>,
-    /// Its keeper keeps another z than the log entries have.
-    pub false_z: Arc<AtomicBool>,
+    /// What is wrong with the secrets that its keeper keeps.
+    pub secrets: Faults,
 }
 
 /// A running vault. Its tasks have a runtime of their own, which ends like a killed process: without any clean-up.
@@ -90,10 +90,10 @@ impl Machine {
             let (token, root, role) = (self.token.clone(), self.root.clone(), self.role.clone());
             let (witness, stop, name) = (self.witness.clone(), stop.clone(), region(self.number));
             let (clock, does_chores) = (env.clock.clone(), self.chores);
-            let false_z = self.false_z.clone();
+            let faults = self.secrets.clone();
             async move {
                 let verifier = Arc::new(WireVerifier::new(root.clone()));
-                let secrets = Arc::new(FalseZ { honest: keeper.clone(), on: false_z });
+                let secrets = Arc::new(FaultyKeeper { honest: keeper.clone(), faults });
                 let node = Node::over(store, config, env, key.clone(), secrets, verifier);
                 let node = node.await.unwrap();
                 let delivery = delivery_key(&node).await.unwrap();

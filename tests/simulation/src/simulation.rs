@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Image};
 use crate::documents::{self, ISSUER, VAULT_AUDIENCE};
+use crate::faulty_keeper::Faults;
 use crate::machine::{self, Machine, Process};
 use crate::network::Hub;
 use crate::transport::{VaultTransport, Vaults};
@@ -87,7 +88,7 @@ impl Simulation {
                 folder,
                 chores: !options.no_chores,
                 snapshot_every_s: options.snapshot_every_s,
-                false_z: Arc::default(),
+                secrets: Faults::default(),
             });
         }
         let vaults = Vaults::default();

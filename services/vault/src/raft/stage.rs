@@ -27,6 +27,8 @@ pub(crate) struct Stage {
     known: u64,
     /// Accounts whose first registration is not confirmed.
     unconfirmed: u32,
+    /// Registrations without this vault's own share.
+    without_share: u64,
     /// The own applied index when it began.
     applied: u64,
     me: Option<Slot>,
@@ -71,6 +73,7 @@ impl State {
             digest: Digest::default(),
             known: 0,
             unconfirmed: 0,
+            without_share: 0,
             applied: *self.applied.borrow(),
             me,
         }
@@ -101,16 +104,14 @@ impl State {
             // Keep this replica's own secrets of the same registration, because they include its own share.
             let mine = here.as_deref().is_some_and(|a| has(a, record, hash));
             let kept = if mine { self.secrets(&row.id, &record.reg_id)? } else { None };
-            let kept = match kept {
-                Some(kept) => kept,
-                // A region without its share would be one fewer for good.
-                None if !given.shares.iter().any(|s| Some(s.slot) == stage.me) => {
-                    return Err(Refused::Secrets);
-                }
-                None => {
-                    let RowSecrets { reg_id, z, shares, hashes } = given;
-                    self.keeper.keep(&row.id, reg_id, record, z, shares, hashes)
-                }
+            let kept = if let Some(kept) = kept {
+                kept
+            } else {
+                // The sender may have got its own state from this vault by a snapshot, and has never had its share. The other regions have it: this vault asks
+                // them when it first needs the share.
+                stage.without_share += u64::from(!given.shares.iter().any(|s| Some(s.slot) == stage.me));
+                let RowSecrets { reg_id, z, shares, hashes } = given;
+                self.keeper.keep(&row.id, reg_id, record, z, shares, hashes)
             };
             changes.push(Change::put(self.secret_place(stage.copy, &row.id, &record.reg_id), kept));
         }
@@ -139,6 +140,14 @@ impl State {
         };
         if stage.known != confirmed {
             return Err(Contradiction::Missing.into());
+        }
+        if stage.without_share > 0 {
+            let (shard, registrations) = (self.shard, stage.without_share);
+            tracing::warn!(
+                shard,
+                registrations,
+                "a snapshot lacks this region's share of some registrations: it asks the other regions when it needs one"
+            );
         }
         let Stage { head, copy, digest, unconfirmed, .. } = stage;
         Ok(Received { head: head.clone(), copy: *copy, digest: digest.clone(), unconfirmed: *unconfirmed })

@@ -50,7 +50,7 @@ impl Vault {
         Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })
     }
 
-    /// Unmasks the secrets of a registration. Stores a better masked form if the token allows it now.
+    /// Unmasks the secrets of a registration. Stores a better masked form if the token allows it now. Asks the other regions for a share that is missing here.
     pub(super) async fn unmask(
         &self,
         replica: &Replica,
@@ -61,6 +61,11 @@ impl Vault {
         let (unmasked, better) = self.keeper.unmask(id, &record.reg_id, record, &kept).await?;
         if let Some(better) = better {
             replica.keep_secrets(id, &record.reg_id, better);
+        }
+        if unmasked.share.is_none()
+            && let Some(whole) = self.fetch_share(replica, id, record, &kept).await?
+        {
+            return Ok(self.keeper.unmask(id, &record.reg_id, record, &whole).await?.0);
         }
         Ok(unmasked)
     }

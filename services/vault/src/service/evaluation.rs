@@ -79,7 +79,10 @@ impl Vault {
             return Ok(known);
         }
         let unmasked = Arc::new(self.unmask(replica, id, &live.record).await?);
-        self.cache.put(key, reg_id, unmasked.clone());
+        // Without the share the next call asks the other regions again.
+        if unmasked.share.is_some() {
+            self.cache.put(key, reg_id, unmasked.clone());
+        }
         Ok(unmasked)
     }
 

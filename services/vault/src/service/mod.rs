@@ -15,6 +15,7 @@ mod permit;
 mod person;
 mod refresher;
 mod root;
+mod share;
 
 pub use documents::{DocumentsError, Installed};
 pub use error::RegionError;

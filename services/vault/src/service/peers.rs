@@ -117,7 +117,7 @@ fn last_try(c: &p::Permit) -> Option<LastTry> {
 
 #[async_trait::async_trait]
 impl PeerService for Answers {
-    async fn handle(&self, _: NodeId, body: Body) -> Body {
+    async fn handle(&self, from: NodeId, body: Body) -> Body {
         let Some(vault) = self.0.upgrade() else { return failed("stopping") };
         let deadline = Instant::now() + REGIONS;
         match body {
@@ -154,6 +154,9 @@ impl PeerService for Answers {
                 let answer = call.permit(&vault, &last, c.committed, deadline).await;
                 let (permit, missing) = encoded(&vault, answer);
                 Body::Permitted(p::Permitted { permit, missing })
+            }
+            Body::ShareAsk(ask) => {
+                vault.share_for(from, &ask).map_or_else(|| failed("no such share here"), Body::ShareAnswer)
             }
             Body::Clock(theirs) => {
                 let (admission, policy) = vault.newer_than(theirs.admission, theirs.policy);

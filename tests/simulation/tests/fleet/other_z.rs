@@ -13,7 +13,7 @@ const ANNA: &str = "anna";
 pub(crate) async fn s43_a_z_that_does_not_fit_is_no_wrong_password(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
     let other = (sim.leader().await + 1) % 3;
-    sim.machines[other].false_z.store(true, Ordering::SeqCst);
+    sim.machines[other].secrets.false_z.store(true, Ordering::SeqCst);
     let registered = sim.client(ANNA).register(RIGHT, RegisterOptions::default()).await.unwrap();
     assert_eq!(registered.not_acknowledged, [documents::region(other)]);
     sim.settle().await;
