@@ -17,7 +17,7 @@ use crate::vaults::Vaults;
 use crate::{health, public};
 
 /// Leeway for token times, seconds.
-const LEEWAY: u64 = 60;
+pub(crate) const LEEWAY: u64 = 60;
 /// Time for clients to disconnect when ChatD drains, and then again for ChatD's own tasks to end. So ChatD ends within twice this time.
 const DRAIN: Duration = Duration::from_secs(5);
 

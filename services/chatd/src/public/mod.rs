@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::relay;
+use crate::run::LEEWAY;
 use crate::shared::Shared;
 use connection::{Acceptor, Connection};
 
@@ -38,15 +39,19 @@ const READ: usize = 4 << 10;
 /// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_secs(1);
 
-/// How long a WebSocket lasts whose token had ended and was accepted for the clocks' sake.
-const LATE: u64 = 60;
-
 /// Who asks, by the token alone, never by what the client claims.
 struct Caller {
     /// The route of the account.
     route: Route,
     /// How long the token still lasts.
     lasts: Duration,
+}
+
+/// How long a WebSocket may last whose token ends at `expires`. A token that has ended is still accepted for [`LEEWAY`], because clocks differ. Its WebSocket
+/// gets what is left of that time, not the whole of it again: a thief would otherwise keep the connection for twice as long.
+fn lasts(expires: u64, now: u64) -> Duration {
+    let end = if now < expires { expires } else { expires.saturating_add(LEEWAY) };
+    Duration::from_secs(end.saturating_sub(now))
 }
 
 async fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Response> {
@@ -63,8 +68,7 @@ async fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Response
     match shared.tokens.verify_or_refresh(token, now, KEYS).await {
         Ok(c) => {
             let route = statement::route(&c.subject.issuer, &c.subject.subject);
-            let left = c.expires.saturating_sub(now);
-            Ok(Caller { route, lasts: Duration::from_secs(if left == 0 { LATE } else { left }) })
+            Ok(Caller { route, lasts: lasts(c.expires, now) })
         }
         Err(e) => {
             tracing::debug!(reason = e.reason(), "token refused");
@@ -202,4 +206,20 @@ pub async fn listen(
     let connections = tasks.group("client connections");
     tasks.group("public listener").spawn(accept(listener, stop, connections, serve));
     Ok(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client opens a WebSocket at any second at which its token is accepted.
+    #[test]
+    fn s17_a_token_that_has_ended_gets_no_second_leeway() {
+        let expires = 1000;
+        for now in 0..expires + LEEWAY {
+            let end = now + lasts(expires, now).as_secs();
+            let latest = if now < expires { expires } else { expires + LEEWAY };
+            assert!(now < end && end <= latest, "opened at {now}, ends at {end}");
+        }
+    }
 }
