@@ -144,10 +144,12 @@ impl Fleet {
     }
 
     /// Avoids a region for a while. False if it is avoided already, so that a ChatD that names regions at will does not make the client ask without end, or if
-    /// all `members` are.
+    /// all `members` but one are avoided: a ChatD that names every region must not keep this client from the fleet for a minute.
     pub(crate) fn avoid(&self, region: &str, members: usize, runtime: &Runtime) -> bool {
         let mut avoided = self.avoided.lock();
-        if avoided.len() >= members.min(MOST_REGIONS) || avoided.iter().any(|a| a.region == region) {
+        if avoided.len() >= members.saturating_sub(1).min(MOST_REGIONS)
+            || avoided.iter().any(|a| a.region == region)
+        {
             return false;
         }
         let until = runtime.clock.now().plus(AVOID);

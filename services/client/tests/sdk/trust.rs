@@ -107,7 +107,7 @@ async fn s49_a_region_that_always_shows_another_key_ends_no_operation_and_is_nam
     let (vaults, key) = registered().await;
     {
         let mut state = vaults.state();
-        (state.stranger, state.stranger_region) = (Some(keys::stranger()), Some("region-2".into()));
+        (state.stranger, state.stranger_regions) = (Some(keys::stranger()), vec!["region-2".into()]);
     }
     let client = vaults.client();
     let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
@@ -119,6 +119,21 @@ async fn s49_a_region_that_always_shows_another_key_ends_no_operation_and_is_nam
     );
     assert_eq!(client.status().await.unwrap().wrong.len(), 1);
     assert_eq!(vaults.state().made_from_password(), 2, "one KE1 and one Finish");
+}
+
+/// A ChatD shows a key of its own three times, each time in the name of another region. If the client avoided all of them, no region could serve it for a minute.
+#[tokio::test]
+async fn s49_a_client_never_avoids_all_regions() {
+    let (vaults, key) = registered().await;
+    {
+        let mut state = vaults.state();
+        (state.stranger, state.strangers) = (Some(keys::stranger()), 3);
+        state.stranger_regions = (1..=3).map(|slot| format!("region-{slot}")).collect();
+    }
+    let client = vaults.client();
+    let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    assert_eq!(vaults.state().most_avoided, 2);
 }
 
 /// The bundle of a lying region: the true one, signed by another key.

@@ -70,8 +70,8 @@ pub struct State {
     pub swap_record: bool,
     pub no_acknowledgement: HashSet<u8>,
     pub stranger: Option<ServerSettings>,
-    /// The region where `stranger` is, if ChatD names it.
-    pub stranger_region: Option<String>,
+    /// The regions where `stranger` is, if ChatD names them.
+    pub stranger_regions: Vec<String>,
     pub unreachable: VecDeque<TransportError>,
     /// ChatD finds no leader.
     pub nobody_leads: bool,
@@ -111,6 +111,8 @@ pub struct State {
     /// How many connections meet `stranger`, if there is one.
     pub strangers: u32,
     pub charged: u32,
+    /// The most regions that a client avoided at once.
+    pub most_avoided: usize,
     pub evaluated: HashSet<(Generation, Ordinal, AttemptId, Element)>,
     pub log: Vec<p::Request>,
     pub relayed: Vec<u8>,
@@ -160,7 +162,7 @@ impl State {
             swap_record: false,
             no_acknowledgement: HashSet::new(),
             stranger: None,
-            stranger_region: None,
+            stranger_regions: Vec::new(),
             unreachable: VecDeque::new(),
             nobody_leads: false,
             rival: false,
@@ -186,6 +188,7 @@ impl State {
             log: vec![],
             relayed: vec![],
         }
+            most_avoided: 0,
     }
 
     pub fn admission(&self) -> &Admission {

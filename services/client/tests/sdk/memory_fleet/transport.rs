@@ -60,14 +60,16 @@ impl Stream {
         }
     }
 
-    /// ChatD names the region of the stranger, and relays to an honest region if the client avoids that one.
+    /// ChatD names the first region of the stranger that the client does not avoid, and relays to an honest region if the client avoids all of them.
     fn relayed(&mut self, not: &[String]) {
-        let state = self.vaults.state();
-        let Some(region) = &state.stranger_region else { return };
-        if not.contains(region) {
-            self.server = Channel::server(&state.regions[state.leader].settings).unwrap();
-        } else {
-            self.out.push_back(Body::Relayed(outer::Relayed { region: region.clone() }));
+        let mut state = self.vaults.state();
+        state.most_avoided = state.most_avoided.max(not.len());
+        if state.stranger_regions.is_empty() {
+            return;
+        }
+        match state.stranger_regions.iter().find(|region| !not.contains(region)) {
+            Some(region) => self.out.push_back(Body::Relayed(outer::Relayed { region: region.clone() })),
+            None => self.server = Channel::server(&state.regions[state.leader].settings).unwrap(),
         }
     }
 
