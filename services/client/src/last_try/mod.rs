@@ -1,4 +1,6 @@
-//! What a device keeps of its last try. After a crash the device resumes it without a charge. No other attempt is written to disk.
+//! What a device keeps of its last try. After a crash the device resumes it without a charge. The file is written before the `Begin` leaves, and only if t
+//! regions sign that one try is left. If another device succeeds in between, the attempt is an ordinary one after all. Then the file is wiped as soon as t
+//! regions sign that: in the answer to the `Begin`, or when this device asks after a crash.
 //!
 //! A thief of this file and the account's token has eight guesses at the password that was typed ([`bkv_core::account::Pending::MAX_CONFLICTS`]). With any
 //! region's log as well, which holds B, the thief can guess offline, at the price of Argon2id for each guess. So the file is wiped as soon as the try ends.
@@ -86,11 +88,25 @@ impl OpenLastTry {
         a.state == State::LastTry && (a.generation, a.ordinal) == (self.generation, self.ordinal)
     }
 
-    /// True if a region signs that this try is over: by a success, by the end of the key, or because the key was registered anew.
+    /// True if a region signs that this try is over: because the key was registered anew, by the end of the key, or because an attempt with this number or a
+    /// later one has begun and no last try is open. A last try ends by a success or with the key, so that attempt succeeded or was an ordinary one.
     pub(crate) fn is_over(&self, a: &Attested) -> bool {
-        let ended = matches!(a.state, State::Destroyed | State::Deleted);
-        a.generation > self.generation
-            || (a.generation == self.generation && (ended || a.success >= self.ordinal))
+        let over = match a.state {
+            State::Destroyed | State::Deleted => true,
+            State::Live | State::Locked => a.ordinal >= self.ordinal,
+            State::LastTry | State::None => false,
+        };
+        a.generation > self.generation || (a.generation == self.generation && over)
+    }
+
+    /// True if a region signs that a last try with a later number is open. It is this one if a leader held its `Begin` back. Otherwise it is another device's.
+    pub(crate) fn may_be_late(&self, a: &Attested) -> bool {
+        a.state == State::LastTry && a.generation == self.generation && a.ordinal > self.ordinal
+    }
+
+    /// True if a region signs a state before this try began, in which the next attempt is the last try.
+    pub(crate) fn is_next(&self, a: &Attested) -> bool {
+        self.is_to_come(a) && a.state == State::Live && a.tries_left == 1
     }
 
     /// True if a region signs a state before this try began.
@@ -111,5 +127,72 @@ impl OpenLastTry {
 impl std::fmt::Debug for OpenLastTry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenLastTry").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_core::id::{Hash, Slot};
+
+    use super::*;
+
+    fn open() -> OpenLastTry {
+        OpenLastTry {
+            lineage: Lineage([1; 32]),
+            account: AccountId([2; 32]),
+            attempt: AttemptId([3; 16]),
+            cancel: [4; 32],
+            secret: [5; 32],
+            ksf: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
+            generation: Generation(6),
+            ordinal: Ordinal(7),
+            until: Time(8),
+        }
+    }
+
+    fn signs(state: State, generation: u64, ordinal: u64) -> Attested {
+        Attested {
+            nonce: [0; 32],
+            subject: Hash([0; 32]),
+            slot: Slot(1),
+            lineage: Lineage([1; 32]),
+            era: bkv_core::id::Era(1),
+            account: AccountId([2; 32]),
+            state,
+            generation: Generation(generation),
+            ordinal: Ordinal(ordinal),
+            success: Ordinal(0),
+            tries_left: 1,
+            next_allowed: Time(0),
+            record: Hash([0; 32]),
+            index: 0,
+            manifest: None,
+            lifetime_failures: 0,
+            time: Time(0),
+        }
+    }
+
+    /// A state that is none of them would lock the device out. A state that is two of them would end an open try.
+    #[test]
+    fn s09_each_state_of_an_account_is_one_phase_of_the_kept_try() {
+        let kept = open();
+        for state in [State::Live, State::LastTry, State::Locked, State::Destroyed, State::Deleted] {
+            for (generation, ordinal) in [(6, 6), (6, 7), (6, 8), (7, 0), (7, 7)] {
+                let a = signs(state, generation, ordinal);
+                let ended = matches!(state, State::Destroyed | State::Deleted);
+                let want = match (generation, ordinal, state) {
+                    (7, ..) => [true, false, false, false],
+                    _ if ended => [true, false, false, ordinal < 7],
+                    (_, 6, _) => [false, false, false, true],
+                    (_, 7, State::LastTry) => [false, true, false, false],
+                    (_, _, State::LastTry) => [false, false, true, false],
+                    _ => [true, false, false, false],
+                };
+                let phases = [kept.is_over(&a), kept.is_open(&a), kept.may_be_late(&a), kept.is_to_come(&a)];
+                assert_eq!(phases, want, "{state:?}, generation {generation}, attempt {ordinal}");
+            }
+        }
+        let earlier = signs(State::Destroyed, 5, 9);
+        assert!(!kept.is_over(&earlier), "a region that lags behind ends no try");
     }
 }

@@ -13,9 +13,9 @@ use crate::error::{Counted, Error, WrongAnswer};
 use crate::last_try::OpenLastTry;
 use crate::runtime::Runtime;
 
-/// Lives in memory only, unless it is the last try and its user has agreed to use it: then `kept` says what the device keeps on its disk. With the
-/// blinding factor and B, which the vaults know, an attacker who reads the disk could test passwords against B offline. Losing another try in a
-/// crash is the smaller loss.
+/// Lives in memory only, unless t regions sign before its `Begin` that it is the last try, and its user has agreed to use it: then `kept` says what the device
+/// keeps on its disk. With the blinding factor and B, which the vaults know, an attacker who reads the disk could test passwords against B offline. Losing
+/// another try in a crash is the smaller loss.
 pub(super) struct Attempt {
     pub(super) id: AttemptId,
     cancel: Zeroizing<[u8; 32]>,
@@ -26,7 +26,7 @@ pub(super) struct Attempt {
     pub(super) agreed: bool,
     /// `Begin` may have reached a vault: whether it was charged is not known before an answer.
     pub(super) left: bool,
-    /// The device keeps this of the attempt, a last try.
+    /// The device keeps this of the attempt: a last try, unless the tries came back before its `Begin` arrived.
     pub(super) kept: Option<OpenLastTry>,
     /// The attempt was begun before this process started, and the regions have not said yet whether it is still open.
     pub(super) resumed: bool,

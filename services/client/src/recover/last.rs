@@ -3,7 +3,7 @@
 use bkv_core::account::State;
 use bkv_core::statement::Attested;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, tries_left};
 use super::{LastTry, LastTryWarning, RecoverOptions};
 use crate::attested::Regions;
 use crate::client::{Client, Entered};
@@ -14,8 +14,9 @@ use crate::retry::DeadlinePause;
 use crate::session::Session;
 
 impl Client {
-    /// S20: the leader signs the tries left over our nonce. If it says that one is left, t regions must agree on the number of that try. (A rooted leader that
-    /// claims more makes no last try: `Begin` says whether it may be the last.)
+    /// S20: the leader signs the tries left over our nonce. If it signs that one is left, t regions must sign it too before this device keeps anything: under an
+    /// ordinary attempt's number the file would be of no use, and would give its thief guesses. (A rooted leader that claims more makes no last try: `Begin` says
+    /// whether it may be the last.)
     pub(super) async fn consider_last_try(
         &self,
         session: &mut Session,
@@ -37,7 +38,10 @@ impl Client {
         let keep = options.keep.filter(|_| attempt.kept.is_none());
         // Before the user is asked: the stream may be gone afterwards.
         let open = match keep {
-            Some(_) => Some(self.next_try(session, entered).await?),
+            Some(_) => match self.next_try(session, entered).await? {
+                Some(open) => Some(open),
+                None => return Ok(()),
+            },
             None => None,
         };
         let warning = LastTryWarning { account: entered.account, lifetime_failures: failures };
@@ -58,14 +62,17 @@ impl Client {
         Ok(())
     }
 
-    /// The last try that comes next, with its number as t regions sign it.
-    async fn next_try(&self, session: &mut Session, entered: &Entered) -> Result<OpenLastTry, Fault> {
+    /// The last try that comes next, with its number as t regions sign it. None if they sign that the next attempt is not the last try.
+    async fn next_try(&self, session: &mut Session, entered: &Entered) -> Result<Option<OpenLastTry>, Fault> {
         let survey = self.attest(session, entered, Regions::Threshold).await?;
-        let says = entered.agreed_in(&survey, |a| (a.state, a.generation, a.ordinal))?;
+        let says = entered.agreed_in(&survey, |a| (a.state, a.generation, a.ordinal, a.tries_left))?;
+        if (says.state, says.tries_left) != (State::Live, 1) {
+            return Ok(None);
+        }
         let (list, policy) = (entered.trusted.admission(), entered.trusted.policy());
         // The record may give the try less time than the policy in force. The answer to `Begin` says so.
         let lasts = policy.attempts.last_try_ms;
-        Ok(OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts))
+        Ok(Some(OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts)))
     }
 
     /// True if t regions sign that this last try is over.
@@ -76,7 +83,7 @@ impl Client {
 
     /// Asks t regions whether the last try that this device kept can still be open. If t of them sign that it is over, it is wiped, and the attempt becomes one
     /// of its own: under the kept id an ordinary attempt would answer any number of guesses of a thief who has the file. A liar and a region that lags
-    /// behind sign an earlier state. They end nothing: the try is over only by its own number.
+    /// behind sign an earlier state. They end nothing: the try is over only by its own number or a later one.
     pub(super) async fn resume(
         &self,
         attempt: &mut Attempt,
@@ -94,8 +101,8 @@ impl Client {
             attempt.starts_anew(&self.runtime)?;
         } else if t_sign(&entered, |a| kept.is_open(a)) {
             attempt.resumed = false;
-        } else if t_sign(&entered, |a| kept.is_to_come(a) && a.state == State::Live && a.tries_left == 1) {
-            // Its `Begin` was not charged, but may still arrive. So the id stays. The user is asked again, since the password may be another.
+        } else if t_sign(&entered, |a| kept.is_next(a) || kept.may_be_late(a)) {
+            // Its `Begin` was not charged but may still arrive, or arrived late. So the id stays. The user is asked again, since the password may be another.
             (attempt.resumed, attempt.agreed, attempt.refused_last) = (false, false, true);
         } else if t_sign(&entered, |a| kept.is_to_come(a)) {
             // Another device's success gave the tries back before it began. If these regions lag behind or lie, it is still open, and the file is still here.
@@ -110,17 +117,21 @@ impl Client {
         Ok(())
     }
 
-    /// Takes into the kept last try what the answer to its `Begin` says: the number that t regions signed, and an earlier end than this device expects.
-    pub(super) fn keep_number_and_end(
-        entered: &Entered,
-        attempt: &mut Attempt,
-        options: &RecoverOptions<'_>,
-    ) {
+    /// Takes into the kept last try what the answer to its `Begin` says: the number that t regions signed, and an earlier end than this device expects. Wipes
+    /// the file if t regions signed that tries are left: another device's success came before this `Begin`, so it began an ordinary attempt.
+    pub(super) fn update_kept(entered: &Entered, attempt: &mut Attempt, options: &RecoverOptions<'_>) {
         let (Some(keep), Some(kept), Some(statement)) =
             (options.keep, &attempt.kept, attempt.answers.statement.as_ref().map(|(s, _)| s))
         else {
             return;
         };
+        if tries_left(statement) > 0 {
+            // If it can't be wiped, the end of the attempt tries again.
+            if keep.wipe().is_ok() {
+                attempt.kept = None;
+            }
+            return;
+        }
         let mut open = kept.clone();
         (open.generation, open.ordinal) = (statement.generation, statement.ordinal);
         if let Some(until) = attempt.until.map(|until| entered.clock.here(until)) {

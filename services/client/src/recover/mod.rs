@@ -230,7 +230,7 @@ impl Client {
                         return Err(Error::LastTryOtherPassword.into());
                     }
                     evaluated?;
-                    Self::keep_number_and_end(&entered, attempt, options);
+                    Self::update_kept(&entered, attempt, options);
                 }
                 Stage::Exchange(_) => self.exchange(&mut session, &entered, attempt, id).await?,
                 Stage::Proved(_) => return self.finished(&mut session, &entered, attempt, id).await,

@@ -25,8 +25,27 @@ fn keeping(keep: &FileLastTry) -> RecoverOptions<'_> {
     RecoverOptions { last_try: LastTry::Use, keep: Some(keep), ..RecoverOptions::default() }
 }
 
+fn agrees(_: &LastTryWarning) -> bool {
+    true
+}
+
+/// Asks for the tries left before the first `Begin`.
+fn asking(keep: &FileLastTry) -> RecoverOptions<'_> {
+    RecoverOptions { last_try: LastTry::Ask(&agrees), keep: Some(keep), ..RecoverOptions::default() }
+}
+
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().count() == 0
+}
+
+/// The id of each `Begin` so far.
+fn begins(vaults: &MemoryFleet) -> Vec<bytes::Bytes> {
+    let state = vaults.state();
+    let ids = state.log.iter().filter_map(|r| match &r.operation {
+        Some(Operation::Begin(b)) => Some(b.attempt.clone()),
+        _ => None,
+    });
+    ids.collect()
 }
 
 /// One try is left.
@@ -110,14 +129,6 @@ async fn s09_a_kept_last_try_that_has_ended_is_wiped_and_its_id_not_used() {
     let key = BackupKey::from_bytes(&key);
     let rescue = RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
     vaults.client().register(PASSWORD, rescue).await.unwrap();
-    let begins = |vaults: &MemoryFleet| -> Vec<bytes::Bytes> {
-        let state = vaults.state();
-        let ids = state.log.iter().filter_map(|r| match &r.operation {
-            Some(Operation::Begin(b)) => Some(b.attempt.clone()),
-            _ => None,
-        });
-        ids.collect()
-    };
     let before = begins(&vaults);
     vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
     let after = begins(&vaults);
@@ -159,6 +170,103 @@ async fn s09_a_kept_last_try_that_another_device_made_needless_is_wiped() {
     vaults.client().recover(PASSWORD, options).await.unwrap();
     vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
     assert!(is_empty(folder.path()));
+}
+
+/// A rooted leader signs alone that one try is left, has the `Begin` charged and never answers. The file of an ordinary attempt would lock this device out: its
+/// number is used, and the regions sign neither that a last try is open nor that one has ended.
+#[tokio::test]
+async fn s09_a_leader_that_alone_signs_one_try_left_makes_no_last_try() {
+    let (vaults, key) = registered().await;
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut state = vaults.state();
+        (state.claims_one_left, state.last_begin) = (Some(1), Some(Cut::After));
+    }
+    let recovered = vaults.client().recover(PASSWORD, asking(&file(folder.path()))).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    let state = vaults.state();
+    assert_eq!(state.seen(|o| matches!(o, Operation::Begin(b) if b.may_be_last)), 0);
+    assert!(is_empty(folder.path()));
+}
+
+/// All tries are back just before the `Begin`, so it begins an ordinary attempt, and the process dies. The file must not lock this device out, and its id must not
+/// be used again.
+#[tokio::test]
+async fn s09_a_kept_attempt_that_was_no_last_try_is_wiped_and_its_id_not_used() {
+    let (vaults, key) = on_the_last().await;
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut state = vaults.state();
+        (state.rival_success, state.last_begin) = (true, Some(Cut::After));
+    }
+    let e = vaults.client().recover(PASSWORD, asking(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::Unfinished { .. }), "{e:?}");
+    vaults.state().last_begin = None;
+    assert_eq!((vaults.state().account_state(), vaults.state().tries_left()), (State::Live, 2));
+    let before = begins(&vaults);
+    let recovered = vaults.client().recover(PASSWORD, asking(&file(folder.path()))).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    let after = begins(&vaults);
+    assert!(after.len() > before.len() && after[before.len()..].iter().all(|id| !before.contains(id)));
+    assert!(is_empty(folder.path()));
+}
+
+/// The same with an answer to the `Begin`: t regions sign that tries are left. From then on nothing of the attempt is on the disk.
+#[tokio::test]
+async fn s09_the_answer_that_an_attempt_is_no_last_try_wipes_its_file() {
+    let (vaults, _) = on_the_last().await;
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut state = vaults.state();
+        (state.rival_success, state.junk_ke2) = (true, u32::MAX);
+    }
+    let e = vaults.client().recover(PASSWORD, asking(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::Unfinished { .. }), "{e:?}");
+    assert!(is_empty(folder.path()), "an ordinary attempt is on the disk");
+    assert_eq!(vaults.state().tries_left(), 2);
+}
+
+/// The kept try did not begin. All tries came back, and other devices used them until one was left.
+async fn crashed_and_the_last_again() -> (MemoryFleet, [u8; 32], tempfile::TempDir) {
+    let (vaults, key, folder) = crashed(false).await;
+    vaults.state().succeeds();
+    for _ in 0..2 {
+        vaults.client().recover(WRONG, RecoverOptions::default()).await.unwrap_err();
+    }
+    assert_eq!(vaults.state().tries_left(), 1);
+    (vaults, key, folder)
+}
+
+/// A leader held the `Begin` back. It begins the last try after all, with a later number than the file has.
+#[tokio::test]
+async fn s09_a_kept_last_try_that_began_late_goes_on() {
+    let (vaults, key, folder) = crashed_and_the_last_again().await;
+    let held = vaults.state().log.iter().find_map(|r| match &r.operation {
+        Some(Operation::Begin(b)) if b.may_be_last => Some(b.clone()),
+        _ => None,
+    });
+    vaults.state().begin(&held.unwrap());
+    assert_eq!(vaults.state().account_state(), State::LastTry);
+    let charged = vaults.state().charged;
+    let recovered = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    assert_eq!(vaults.state().charged, charged);
+    assert!(is_empty(folder.path()));
+}
+
+/// Another device has a last try open. The error names it and its end.
+#[tokio::test]
+async fn s09_a_last_try_of_another_device_is_reported_to_a_device_that_keeps_one() {
+    let (vaults, _, folder) = crashed_and_the_last_again().await;
+    vaults.state().last_begin = Some(Cut::After);
+    let options = RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() };
+    vaults.client().recover(PASSWORD, options).await.unwrap_err();
+    vaults.state().last_begin = None;
+    assert_eq!(vaults.state().account_state(), State::LastTry);
+    let e = vaults.client().recover(PASSWORD, keeping(&file(folder.path()))).await.unwrap_err();
+    assert!(matches!(e, Error::LastTryOpen { .. }), "{e:?}");
+    // The `Begin` of the kept try may still be under way.
+    assert!(!is_empty(folder.path()));
 }
 
 /// A new process tells its user until when the last try can be gone on with, even if it reaches no vault. So the file has the deadline.

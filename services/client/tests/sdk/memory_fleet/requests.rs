@@ -190,7 +190,10 @@ impl State {
         self.regions.iter().map(permit).collect()
     }
 
-    fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
+    pub fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
+        if std::mem::take(&mut self.rival_success) {
+            self.succeeds();
+        }
         if std::mem::take(&mut self.rival) {
             let blinded = bkv_crypto::toprf::blind(b"a guess", &mut rand::rngs::OsRng).unwrap();
             let (attempt, cancel) = (random::<16>().to_vec().into(), random::<32>().to_vec().into());

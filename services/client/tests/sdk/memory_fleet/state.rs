@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bkv_client::{Manifest, State as AccountState, TransportError};
-use bkv_core::account::Account;
+use bkv_core::account::{Account, Success};
 use bkv_core::command::{Command, NewDocuments};
 use bkv_core::document::{Admission, Policy};
 use bkv_core::id::*;
@@ -78,6 +78,10 @@ pub struct State {
     replayed: Option<p::Attestations>,
     /// Another device begins an attempt just before the next Begin.
     pub rival: bool,
+    /// Another device's attempt succeeds just before the next Begin: all tries are back.
+    pub rival_success: bool,
+    /// The region at this slot signs that one try is left, whatever is left.
+    pub claims_one_left: Option<u8>,
     /// The leader claims that the user agreed to use the last try.
     pub claims_consent: bool,
     /// The leader claims to be ahead by this time.
@@ -107,12 +111,12 @@ pub struct State {
     // observations of the test
     pub requests: u64,
     pub connections: u64,
+    /// The most regions that a client avoided at once.
+    pub most_avoided: usize,
     pub bundles_served: u64,
     /// How many connections meet `stranger`, if there is one.
     pub strangers: u32,
     pub charged: u32,
-    /// The most regions that a client avoided at once.
-    pub most_avoided: usize,
     pub evaluated: HashSet<(Generation, Ordinal, AttemptId, Element)>,
     pub log: Vec<p::Request>,
     pub relayed: Vec<u8>,
@@ -166,6 +170,8 @@ impl State {
             unreachable: VecDeque::new(),
             nobody_leads: false,
             rival: false,
+            rival_success: false,
+            claims_one_left: None,
             claims_consent: false,
             ahead_ms: 0,
             forwards: None,
@@ -182,13 +188,13 @@ impl State {
             replayed: None,
             requests: 0,
             connections: 0,
+            most_avoided: 0,
             bundles_served: 0,
             charged: 0,
             evaluated: HashSet::new(),
             log: vec![],
             relayed: vec![],
         }
-            most_avoided: 0,
     }
 
     pub fn admission(&self) -> &Admission {
@@ -310,7 +316,11 @@ impl State {
             let ahead = if self.regions[self.leader].slot == *slot { self.ahead_ms } else { 0 };
             let behind = self.behind_ms.get(&slot.0).copied().unwrap_or(0);
             let time = Time(START + ahead - behind);
-            let a = view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index, time);
+            let mut a =
+                view::attested(fleet, &self.account, account, nonce, tag, *slot, self.shard.index, time);
+            if self.claims_one_left == Some(slot.0) {
+                a.tries_left = 1;
+            }
             let (certificate, mut signature) = self.sign(*slot, &statement::attestation(&a));
             if self.forges_attestations == Some(slot.0) {
                 signature = vec![0; 64].into();
@@ -372,6 +382,19 @@ impl State {
     /// From now on the region at this slot applies nothing.
     pub fn holds_back(&mut self, slot: u8) {
         self.behind.insert(slot, self.shard.account().cloned());
+    }
+
+    /// Another device's attempt with the newest number succeeds.
+    pub fn succeeds(&mut self) {
+        let account = self.shard.account_mut();
+        account.pending = None;
+        account.last_success = Some(Success {
+            ordinal: account.ordinal,
+            attempt: AttemptId(random()),
+            blinded: Element([0; 32]),
+            transcript: Vec::new(),
+            signature: Signature([0; 64]),
+        });
     }
 
     /// The deadline closes the open attempt.
