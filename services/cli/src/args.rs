@@ -144,8 +144,8 @@ pub(crate) struct Recover {
     /// Use the last try without asking. If the password is wrong, the key is destroyed.
     #[arg(long)]
     pub yes: bool,
-    /// Rename a broken `last-try.json` in the device's state and go on without it. A last try that is open on this device then ends the key at its deadline,
-    /// unless another device that has the key sets a new password before.
+    /// Rename `last-try.json` in the device's state and go on without it: if it is broken, or if this device can't go on with its last try. If that try is
+    /// open, the key is destroyed at its deadline, unless the file is put back or another device that has the key sets a new password before.
     #[arg(long)]
     pub set_aside_last_try: bool,
 }

@@ -25,19 +25,21 @@ pub(crate) fn open(device: &DeviceState) -> Outcome<FileLastTry> {
     }
 }
 
-/// Renames a broken file of a last try, so that commands go on without it.
+/// Renames the file of a last try, so that commands go on without it: the file is broken, or the vaults do not let this device go on with its try.
 pub(crate) fn set_aside(out: Output, device: &DeviceState) -> Outcome {
     let keep = device.last_try();
-    if !matches!(keep.load(), Err(MemoryError::Broken { .. })) {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} is not broken, so it stays where it is", keep.path().display()),
-        )
-        .remedy("Leave out --set-aside-last-try."));
-    }
+    let end = match keep.load() {
+        Ok(Some(kept)) => format!("at {}", time(kept.until().0)),
+        Err(MemoryError::Broken { .. }) => "at its deadline".into(),
+        Ok(None) => {
+            let none = format!("this device keeps no last try in {}", keep.path().display());
+            return Err(Failure::new(Exit::Usage, none).remedy("Leave out --set-aside-last-try."));
+        }
+        Err(e) => return Err(bkv_client::Error::from(e).into()),
+    };
     let moved = device.set_aside(keep.path())?;
     out.warning(&format!(
-        "The broken file of a last try is now {}. It may contain a secret: remove it once `bkv status` shows that no last try is open.",
+        "The file of this device's last try is now {}. Without it this device can't go on with that try. If the try is open, the key is destroyed {end}, unless you put the file back and recover with the same password, or a device that still has the key sets a new password. The file may contain a secret: remove it once `bkv status` shows that no last try is open.",
         moved.display()
     ));
     Ok(())
@@ -53,12 +55,12 @@ pub(crate) fn remind(failure: Failure, device: &DeviceState) -> Failure {
     let how = format!("bkv recover --state {}", device.folder().display());
     let what = if until > now_ms() {
         format!(
-            "This device's last try is open until {}. Run `{how}` before then, with the same password: that is free. When its time is over, the key is destroyed. Until then a device that still has the key can save it by setting a new password.",
+            "This device keeps a last try, which may be open until {}. Run `{how}` before then, with the same password: if the try is open, that is free. When the time of an open last try is over, the key is destroyed. Until then a device that still has the key can save it by setting a new password.",
             time(until)
         )
     } else {
         format!(
-            "The time of this device's last try was over at {}: if it was not finished, the key is destroyed. `{how}` shows what became of it.",
+            "The time of this device's last try was over at {}: if it was open and not finished, the key is destroyed. `{how}` shows what became of it.",
             time(until)
         )
     };
@@ -128,15 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_last_try_is_named_and_set_aside_only_if_asked() {
+    fn a_last_try_is_set_aside_only_if_asked_and_a_broken_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let device = device(folder.path());
         let (path, out) = (device.last_try().path().to_owned(), Output { json: false, quiet: true });
-        assert_eq!(set_aside(out, &device).unwrap_err().exit, Exit::Usage);
+        assert_eq!(set_aside(out, &device).unwrap_err().exit, Exit::Usage, "there is none");
         keeps(&device, 1);
         open(&device).unwrap();
-        assert_eq!(set_aside(out, &device).unwrap_err().exit, Exit::Usage, "a readable one stays");
-        for n in 1..=2 {
+        let whole = std::fs::read_to_string(&path).unwrap();
+        set_aside(out, &device).unwrap();
+        assert_eq!(device.last_try().load().unwrap(), None);
+        let aside = |n: u32| std::fs::read_to_string(folder.path().join(format!("last-try.json.aside-{n}")));
+        assert_eq!(aside(1).unwrap(), whole, "it can be put back");
+        for n in 2..=3 {
             let broken = format!("{{broken {n}");
             std::fs::write(&path, &broken).unwrap();
             let failure = open(&device).unwrap_err();
@@ -149,8 +155,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), broken, "a refusal moves nothing");
             set_aside(out, &device).unwrap();
             open(&device).unwrap();
-            let aside = folder.path().join(format!("last-try.json.broken-{n}"));
-            assert_eq!(std::fs::read_to_string(aside).unwrap(), broken);
+            assert_eq!(aside(n).unwrap(), broken);
         }
     }
 }

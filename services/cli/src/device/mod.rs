@@ -1,5 +1,5 @@
 //! The folder with this device's state: `device.json` with the key, the SDK's `memory.json` with the newest documents and backups, and `last-try.json` while a
-//! last try is open. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
+//! last try may be open. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
 
 mod kept;
 
@@ -69,7 +69,7 @@ impl DeviceState {
         FileMemory::new(self.memory_path())
     }
 
-    /// Where a last try is kept while it is open.
+    /// Where a last try is kept while it may be open.
     pub(crate) fn last_try(&self) -> FileLastTry {
         FileLastTry::new(self.0.join("last-try.json"))
     }
@@ -79,12 +79,12 @@ impl DeviceState {
         &self.0
     }
 
-    /// Renames a broken file of the state. It overwrites no file that was set aside before.
+    /// Renames a file of the state. It overwrites no file that was set aside before.
     pub(crate) fn set_aside(&self, file: &Path) -> Outcome<PathBuf> {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let failed = |e: std::io::Error| unwritable(format!("can't rename {}: {e}", file.display()));
         for n in 1..=ASIDE {
-            let aside = self.0.join(format!("{name}.broken-{n}"));
+            let aside = self.0.join(format!("{name}.aside-{n}"));
             match fs::hard_link(file, &aside) {
                 Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
@@ -93,7 +93,7 @@ impl DeviceState {
             fs::remove_file(file).and_then(|()| fs::File::open(&self.0)?.sync_all()).map_err(failed)?;
             return Ok(aside);
         }
-        Err(unwritable(format!("{} holds too many broken files", self.0.display())))
+        Err(unwritable(format!("{} holds too many files that were set aside", self.0.display())))
     }
 
     fn memory_path(&self) -> PathBuf {
