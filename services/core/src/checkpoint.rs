@@ -202,7 +202,7 @@ pub enum Standing {
     Certified(Certificate),
     /// t others have signed the same other digest. This replica's state is wrong.
     Contradicted,
-    /// All have signed, and no t the same. Nobody can tell who is right, so all go on.
+    /// All whose signature counts have signed, and no t the same. Nobody can tell who is right, so all go on.
     Split,
 }
 
@@ -255,21 +255,29 @@ impl Claims {
         Certificate { checkpoint: checkpoint.clone(), signatures }
     }
 
+    /// The signatures of exactly this checkpoint that still count. A newer list may have replaced an identity since its signature was taken.
+    pub fn counted(&self, checkpoint: &Checkpoint, lists: Lists<'_>) -> Certificate {
+        let mut certificate = self.of(checkpoint);
+        certificate.signatures.retain(|s| lists.signer(s.slot).is_some());
+        certificate
+    }
+
     /// Compares a replica's own checkpoint with what has been signed.
     pub fn standing(&self, mine: &Checkpoint, me: Option<Slot>, lists: Lists<'_>) -> Standing {
         let list = lists.at;
         let needed = usize::from(list.threshold);
-        let own = self.of(mine);
+        let own = self.counted(mine, lists);
         if own.signatures.len() >= needed {
             return Standing::Certified(own);
         }
         let mut others: BTreeMap<Hash, usize> = BTreeMap::new();
-        for (c, _) in self.single().filter(|(c, s)| *c != mine && Some(s.slot) != me) {
+        let counts = |slot: Slot| lists.signer(slot).is_some();
+        for (c, _) in self.single().filter(|(c, s)| *c != mine && Some(s.slot) != me && counts(s.slot)) {
             // Checkpoints that differ in another field than the digest are as different.
             *others.entry(crate::hash::tagged("checkpoint", &[&crate::encoding::cbor(c)])).or_default() += 1;
         }
         let most = others.values().copied().max().unwrap_or(0);
-        let silent = list.members.len().saturating_sub(self.0.len());
+        let silent = list.members.iter().filter(|m| counts(m.slot) && !self.0.contains_key(&m.slot)).count();
         if most >= needed {
             Standing::Contradicted
         } else if own.signatures.len().max(most) + silent < needed {

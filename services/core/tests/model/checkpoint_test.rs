@@ -139,6 +139,25 @@ fn s48_t_others_contradict_and_one_alone_does_not() {
     );
 }
 
+/// A signature that was taken before a newer list replaced its identity neither certifies nor contradicts afterwards.
+#[test]
+fn s48_a_signature_of_an_identity_replaced_since_counts_no_more() {
+    let list = list();
+    let mut replaced = Admission { number: 2, ..list.clone() };
+    replaced.members[1].identity[0] ^= 1;
+    let standing =
+        |of: &[(u8, u8)]| claims(of).0.standing(&checkpoint(1), Some(Slot(1)), Lists::new(&list, &replaced));
+    assert_eq!(standing(&[(1, 1), (2, 1)]), Standing::Waiting);
+    assert_eq!(standing(&[(1, 1), (2, 7)]), Standing::Waiting);
+    assert_eq!(standing(&[(1, 1), (2, 7), (3, 7)]), Standing::Split, "one that counts is no t");
+    let certified = certificate(&checkpoint(1), &[1, 3]);
+    assert_eq!(
+        standing(&[(1, 1), (2, 1), (3, 1)]),
+        Standing::Certified(certified),
+        "without the replaced one"
+    );
+}
+
 /// A slot that signs two digests counts for neither, and both signatures are the proof.
 #[test]
 fn s48_a_slot_with_two_digests_counts_for_none() {

@@ -220,7 +220,7 @@ impl Book {
         let Some(claims) = claims.get(&at) else { return change };
         // More signatures of the checkpoint that is certified already.
         if let Some(known) = certified.as_mut().filter(|k| place(&k.certificate.checkpoint) == at) {
-            let now = claims.of(&known.certificate.checkpoint);
+            let now = claims.counted(&known.certificate.checkpoint, lists);
             if now.signatures.len() > known.certificate.signatures.len() {
                 known.certificate = now;
                 change.certified = true;
