@@ -101,6 +101,11 @@ impl Volume {
         self.last.lock().is_some_and(|s| s.free < self.settings.keep_free(s.size))
     }
 
+    /// True if a snapshot may be staged. Staging ends long before the vault refuses service: a liar's snapshot must not bring it there.
+    pub(crate) fn may_stage(&self) -> bool {
+        self.last.lock().is_none_or(|s| s.free >= self.settings.keep_free(s.size).saturating_mul(2))
+    }
+
     /// True if a leader must refuse what makes the store grow: its own volume is full, or a majority's would be.
     pub(crate) fn refuses(&self) -> bool {
         self.is_full() || self.others_full.load(Ordering::Relaxed)
@@ -211,6 +216,25 @@ mod tests {
         make_room_to_start(folder.path(), simulated.as_ref());
         assert!(!volume.report().unwrap().has_reserve);
         make_room_to_start(folder.path(), simulated.as_ref());
+    }
+
+    /// S48: rows of a snapshot are compared with their signed digest only at the end. A liar's rows end where service still goes on.
+    #[test]
+    fn s48_staging_ends_long_before_service_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let simulated = Arc::new(Simulated::default());
+        let volume = volume(folder.path(), &simulated);
+        for (free, stages, full) in [
+            (0, false, true),
+            (100, false, false),
+            (199, false, false),
+            (200, true, false),
+            (500, true, false),
+        ] {
+            *simulated.0.lock() = free * MIB;
+            volume.measure();
+            assert_eq!((volume.may_stage(), volume.is_full()), (stages, full), "{free} MiB");
+        }
     }
 
     /// S50: with two of three regions full, one more entry could end the majority.

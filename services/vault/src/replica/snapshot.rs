@@ -141,6 +141,7 @@ impl Context {
         if c.index <= r.applied() {
             return Ok(None);
         }
+        self.has_room()?;
         let verifier = r.state.verifier.as_ref();
         judge_documents(&head.fleet, verifier)?;
         let theirs = Shard { fleet: Some(head.fleet.clone()), time: c.time, unconfirmed: 0 };
@@ -157,6 +158,11 @@ impl Context {
         Ok(Some(r.state.stage(head, me)))
     }
 
+    /// Each chunk is asked anew: the volume fills while snapshots arrive.
+    fn has_room(&self) -> Result<(), Unfit> {
+        if self.volume.may_stage() { Ok(()) } else { Err(Unfit::NoRoom) }
+    }
+
     /// Stages the rows of a chunk. Returns the snapshot with the last one.
     async fn stage(
         &self,
@@ -165,9 +171,7 @@ impl Context {
         chunk: &p::SnapshotChunk,
     ) -> Result<Option<Received>, Unfit> {
         let Some(stage) = stream.stage.as_mut() else { return Ok(None) };
-        if self.volume.is_full() {
-            return Err(Unfit::NoRoom);
-        }
+        self.has_room()?;
         for row in &chunk.rows {
             if row.len() > ROW {
                 return Err(Unfit::LargeRow(row.len()));
