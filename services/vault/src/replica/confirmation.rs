@@ -8,11 +8,13 @@ use tokio::time::{Duration, sleep};
 
 use super::proposal::ProposeError;
 
-/// A confirmation for this many readers shows that many clients are waiting, so the next one gathers for a moment first. A single reader never waits.
+/// A confirmation for this many readers shows that many clients are waiting, so the next one gathers for a moment first. Otherwise a reader waits only once,
+/// behind such a confirmation.
 const BUSY: u64 = 2;
 const GATHER: Duration = Duration::from_millis(2);
 
-type Confirmed = Result<(), ProposeError>;
+/// The index up to which a reader must have applied the log.
+type Confirmed = Result<u64, ProposeError>;
 
 /// The confirmations of one shard.
 #[derive(Default)]
@@ -34,6 +36,7 @@ struct Last {
 
 impl Confirmations {
     /// The result of a confirmation that began after this call did. An older one would not do: another vault may have been elected, and have applied changes, since.
+    /// `confirm` must not wait for the entries to be applied, because the next readers wait for it.
     pub(super) async fn share<F>(&self, confirm: impl FnOnce() -> F) -> Confirmed
     where
         F: Future<Output = Confirmed>,
@@ -75,7 +78,7 @@ mod tests {
                     .share(|| async {
                         let number = asked.fetch_add(1, Ordering::SeqCst);
                         go.notified().await;
-                        if number == 1 { Err(ProposeError::NotLeader(None)) } else { Ok(()) }
+                        if number == 1 { Err(ProposeError::NotLeader(None)) } else { Ok(7) }
                     })
                     .await
             })
@@ -89,7 +92,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         go.notify_one();
-        assert_eq!(first.await.unwrap(), Ok(()));
+        assert_eq!(first.await.unwrap(), Ok(7));
         go.notify_one();
         for reader in later {
             assert_eq!(reader.await.unwrap(), Err(ProposeError::NotLeader(None)));
@@ -97,7 +100,7 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         // Who comes after it asks anew.
         go.notify_one();
-        assert_eq!(read().await.unwrap(), Ok(()));
+        assert_eq!(read().await.unwrap(), Ok(7));
     }
 
     /// A reader whose client is gone leaves the others to confirm for themselves.
@@ -113,12 +116,12 @@ mod tests {
         }
         let waits = tokio::spawn({
             let shared = shared.clone();
-            async move { shared.share(|| async { Ok(()) }).await }
+            async move { shared.share(|| async { Ok(7) }).await }
         });
         while shared.readers.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
         gone.abort();
-        assert_eq!(waits.await.unwrap(), Ok(()));
+        assert_eq!(waits.await.unwrap(), Ok(7));
     }
 }

@@ -145,9 +145,13 @@ impl Replica {
     /// Returns once a majority has confirmed that this vault still leads and everything before is applied. A read after that sees the newest state.
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<(), ProposeError> {
         let raft = self.raft.borrow().clone().ok_or(ProposeError::NotLeader(None))?;
-        let confirm =
-            || async { raft.ensure_linearizable().await.map(|_| ()).map_err(|e| self.not_confirmed(e)) };
-        timeout_at(deadline, self.confirmations.share(confirm)).await.map_err(|_| late())?
+        let confirm = || async {
+            let confirmed = raft.get_read_log_id().await;
+            confirmed.map(|(read, _)| read.map_or(0, |id| id.index)).map_err(|e| self.not_confirmed(e))
+        };
+        let index = timeout_at(deadline, self.confirmations.share(confirm)).await.map_err(|_| late())??;
+        // Each reader waits for itself: behind a slow entry, later readers would wait for the confirmation of earlier ones.
+        self.wait_applied(index, deadline).await
     }
 
     fn not_confirmed(&self, e: NotConfirmed) -> ProposeError {
