@@ -45,9 +45,16 @@ impl Boot {
             return Ok(());
         }
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(self.random.bytes());
-        // A seed of 32 bytes is always accepted.
-        let Ok(key) = Ed25519KeyPair::from_seed_unchecked(seed.as_slice()) else { return Ok(()) };
-        let Ok(public) = <[u8; 32]>::try_from(key.public_key().as_ref()) else { return Ok(()) };
+        let Ok(key) = Ed25519KeyPair::from_seed_unchecked(seed.as_slice()) else {
+            tracing::error!("aws-lc has refused a seed: this vault has no new boot key");
+            return Ok(());
+        };
+        let Ok(public) = <[u8; 32]>::try_from(key.public_key().as_ref()) else {
+            tracing::error!(
+                "aws-lc has returned a boot key of another length: this vault has no new boot key"
+            );
+            return Ok(());
+        };
         let not_before = now_ms.saturating_sub(BACKDATE_MS);
         let claims = Claims {
             lineage: list.lineage,
