@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// A write with this many messages shows that many callers are waiting, so the next write gathers for a moment first. A single call never waits.
+/// A write with this many messages shows that many callers are waiting, so the next write gathers for a moment first. Otherwise a call waits only once,
+/// behind such a write.
 const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(1);
 

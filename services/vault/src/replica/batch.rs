@@ -21,7 +21,8 @@ use crate::raft::types::{Payload, Raft};
 
 /// Most entries in flight.
 const UNDER_WAY: usize = 4;
-/// An entry with this many commands shows that many clients are waiting, so the next batch gathers for a moment first. A single proposal never waits.
+/// An entry with this many commands shows that many clients are waiting, so the next batch gathers for a moment first. Otherwise a proposal waits only once,
+/// behind such a batch.
 const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(2);
 /// How long a proposal waits for a leader just after an election.
