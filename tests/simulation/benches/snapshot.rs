@@ -20,6 +20,7 @@ use bkv_simulation::rooted::client::{Client, account, random};
 use bkv_simulation::rooted::fleet::{Fleet, HONEST};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::export::Export;
+use bkv_vault::raft::sizes::ROWS;
 use bkv_vault::raft::types::vote_out;
 use bkv_wire::proto::peer::SnapshotChunk;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -29,8 +30,6 @@ const SENDER: usize = HONEST[0];
 const RECEIVER: usize = HONEST[1];
 /// Accounts in one entry.
 const ENTRY: usize = 128;
-/// Rows in a chunk, as a vault sends them.
-const ROWS: usize = 512;
 /// The tag of the person in every acknowledgement.
 const SUBJECT: Hash = Hash([0x5b; 32]);
 

@@ -5,6 +5,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::{
     EmptyNode, ErrorVerb, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageError, StoredMembership,
 };
+use tokio::time::Instant;
 
 use super::log::io_error;
 use super::rows::InForce;
@@ -28,7 +29,7 @@ pub(crate) fn meta_of(
 }
 
 impl State {
-    /// The newest snapshot that openraft may count on: the newest certified checkpoint. The log is kept from there on.
+    /// The newest snapshot that openraft may count on: the newest certified checkpoint.
     fn meta(&self) -> Option<SnapshotMeta<u64, EmptyNode>> {
         let (certificate, membership) = self.book.certified()?;
         meta_of(&certificate.checkpoint, &membership).ok()
@@ -76,9 +77,11 @@ impl RaftStateMachine<TypeConfig> for State {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for State {
-    /// The state is in the store already. Once it and its certificate are on disk, the log before it can be purged.
+    /// The state is in the store already. Once it and its certificate are on disk, the log before it can be purged. openraft purges by its own policy and
+    /// when told to, both up to this snapshot, and it would purge the entries behind a snapshot that is being sent.
     async fn build_snapshot(&mut self) -> Io<openraft::Snapshot<TypeConfig>> {
-        let meta = self.meta().unwrap_or_default();
+        let newest = self.meta().unwrap_or_default();
+        let meta = self.kept.purge_to(newest, Instant::now());
         self.store.flush().await.map_err(|e| io_error(ErrorVerb::Write, &e))?;
         Ok(openraft::Snapshot { meta, snapshot: Box::new(SnapshotData::Local) })
     }

@@ -18,7 +18,9 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snapshot, StorageIOError};
+use openraft::{
+    AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snapshot, SnapshotMeta, StorageIOError,
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -26,14 +28,12 @@ use super::bounds::Bounds;
 use super::export::NoSnapshot;
 use super::sizes::ROWS;
 use super::state::State;
+use super::transfer::{NotNow, QUEUE, Transfers, blocking, whole};
 use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
 
 /// Time limit of one chunk of a snapshot.
 const CHUNK: Duration = Duration::from_secs(10);
-/// Time limit of a whole snapshot. It is read from a view, for which the store keeps all pages that it has replaced since. A receiver that takes each chunk at the last moment
-/// would make the file grow for as long as it likes. The next try has a newer view.
-const WHOLE: Duration = Duration::from_hours(1);
 
 /// (shard, peer) → the highest signed acknowledgement of the peer to this vault since this vault started.
 #[derive(Clone, Default)]
@@ -60,6 +60,7 @@ pub(crate) struct Net {
     pub(crate) peers: Peers,
     pub(crate) state: State,
     pub(crate) acknowledged: Acknowledged,
+    pub(crate) transfers: Transfers,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Net {
@@ -159,9 +160,15 @@ impl Conn {
     async fn send_snapshot(
         &self,
         vote: Vote,
+        meta: SnapshotMeta<u64, EmptyNode>,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
         let state = &self.net.state;
         let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
+        let again = |why: NotNow| StreamingError::Unreachable(Unreachable::new(&why));
+        // openraft takes it that the receiver has this snapshot then, even if a newer one is sent. So the log stays from there on.
+        let rows = state.book.newest_checkpoint().map_or(0, |c| c.rows);
+        let _kept = state.kept.behind(meta, Instant::now(), QUEUE + whole(rows)).map_err(again)?;
+        let _turn = self.net.transfers.next(self.target).await.map_err(again)?;
         let export = state.export().map_err(|e| self.no_snapshot(e))?;
         let mut chunk = p::SnapshotChunk {
             shard: u32::from(state.shard),
@@ -172,10 +179,11 @@ impl Conn {
         };
         let mut after = None;
         let stream = chunk.stream;
-        let end = Instant::now() + WHOLE;
+        let end = Instant::now() + whole(export.head.checkpoint().rows);
         for number in 0u32.. {
             chunk.number = number;
-            let rows = state.export_rows(&export, after, ROWS).map_err(|e| self.no_snapshot(e))?;
+            let rows = blocking(|| state.export_rows(&export, after, ROWS));
+            let rows = rows.map_err(|e| self.no_snapshot(e))?;
             after = rows.last().map(|r| r.id);
             chunk.last = rows.len() < ROWS;
             chunk.rows = rows.iter().map(|r| cbor(r).into()).collect();
@@ -283,13 +291,13 @@ impl RaftNetwork<TypeConfig> for Conn {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        _: Snapshot<TypeConfig>,
+        snapshot: Snapshot<TypeConfig>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = self.send_snapshot(vote) => sent,
+            sent = self.send_snapshot(vote, snapshot.meta) => sent,
         }
     }
 
@@ -311,7 +319,7 @@ mod tests {
     #[test]
     fn s48_a_slow_receiver_does_not_keep_a_view_for_hours() {
         let began = Instant::now();
-        let end = began + WHOLE;
+        let end = began + whole(0);
         let (mut now, mut chunks) = (began, 0);
         while let Some(limit) = limit(now, end) {
             assert!(limit <= now + CHUNK && limit <= end);

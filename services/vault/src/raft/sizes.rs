@@ -31,8 +31,8 @@ pub(crate) const FRAME: usize = 4 << 20;
 pub(crate) const ROW: usize = 2 * REGISTRATION + KE1 + KE2 + 4096;
 /// Record, sealed shares and their hashes, and small fields.
 const REGISTRATION: usize = RECORD + REGIONS * (SHARE_KEY + SHARE_TEXT + 64) + 256;
-/// Rows in one chunk of a snapshot.
-pub(crate) const ROWS: usize = 512;
+/// Rows in one chunk of a snapshot. Each costs both vaults a call of the token, and a chunk has a time limit.
+pub const ROWS: usize = 128;
 
 const _: () = assert!(ROWS * ROW + (1 << 20) <= bkv_wire::frame::MAX_PEER_FRAME);
 const _: () = assert!(ENTRY <= APPEND && APPEND_SENT + ENTRY <= APPEND);

@@ -61,6 +61,11 @@ impl Stage {
     pub(crate) const fn copy(&self) -> u32 {
         self.copy
     }
+
+    /// The number of accounts, as signed.
+    pub(crate) const fn rows(&self) -> u64 {
+        self.head.checkpoint().rows
+    }
 }
 
 impl State {

@@ -26,6 +26,7 @@ use super::recent::Recent;
 use super::rows::{
     Head, Installed, all, certified_place, cursor, digest_place, fleet_place, head_place, read,
 };
+use super::transfer::Kept;
 use super::types::LogId;
 use crate::env::Clock;
 use crate::store::{Change, Place, Store, StoreError, Table};
@@ -53,6 +54,7 @@ pub struct State {
     /// Keys destroyed on this replica since its start: exhausted, then deleted.
     pub(crate) ended: Arc<[AtomicU64; 2]>,
     pub(super) recent: Arc<Recent>,
+    pub(super) kept: Kept,
     /// Counts this clone and its clones as a task.
     _task: Option<TaskTrackerToken>,
 }
@@ -140,6 +142,7 @@ impl State {
             copies: Arc::new(AtomicU32::new(copy)),
             ended: Arc::default(),
             recent: Arc::default(),
+            kept: Kept::default(),
             _task: None,
         };
         // What a crash left of snapshots that were not installed, or of the copy that one has replaced.

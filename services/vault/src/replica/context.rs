@@ -18,6 +18,7 @@ use super::staging::Staging;
 use crate::env::Clock;
 use crate::peer::{Admitted, Body, Peers};
 use crate::raft::network::Acknowledged;
+use crate::raft::transfer::Transfers;
 use crate::raft::types::{LogId, Vote};
 use crate::store::Store;
 use crate::volume::Volume;
@@ -56,6 +57,8 @@ pub(super) struct Context {
     pub(super) signed: Mutex<HashMap<u16, (Vote, LogId)>>,
     /// Vaults that have contradicted this one.
     pub(super) contradictions: Contradictions,
+    /// Snapshots that are being sent.
+    pub(super) transfers: Transfers,
     /// Snapshots that are being received.
     pub(super) staging: Staging,
     /// The store's volume.

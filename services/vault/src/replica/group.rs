@@ -125,8 +125,12 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
     };
     let config = Arc::new(config.validate()?);
     let state = replica.state.counted(&inner.tasks);
-    let net =
-        Net { peers: inner.peers.clone(), state: state.clone(), acknowledged: inner.acknowledged.clone() };
+    let net = Net {
+        peers: inner.peers.clone(),
+        state: state.clone(),
+        acknowledged: inner.acknowledged.clone(),
+        transfers: inner.transfers.clone(),
+    };
     let (log, state) = (state.log.clone(), state);
     Ok(Raft::new(inner.node.0, config, net, log, state).await?)
 }

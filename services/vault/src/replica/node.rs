@@ -31,6 +31,7 @@ use crate::raft::keeper::Keeper;
 use crate::raft::log::Log;
 use crate::raft::network::Acknowledged;
 use crate::raft::state::State;
+use crate::raft::transfer::Transfers;
 use crate::store::{DataKeys, Store, StoreError, VAULT};
 use crate::volume::Volume;
 
@@ -150,6 +151,7 @@ impl Node {
             wake,
             signed: Mutex::default(),
             contradictions: Contradictions::default(),
+            transfers: Transfers::default(),
             staging: Staging::default(),
             volume,
         });

@@ -19,6 +19,7 @@ use crate::raft::machine::meta_of;
 use crate::raft::sizes::ROW;
 use crate::raft::snapshot::{Head, HeadError, Received, Row, SnapshotData, log_id_of};
 use crate::raft::stage::{Refused, Stage};
+use crate::raft::transfer::{blocking, whole};
 use crate::raft::types::{Raft, Vote, vote_in, vote_out};
 
 /// Why a snapshot is refused.
@@ -123,7 +124,9 @@ impl Context {
             return Err(Unfit::OutOfOrder);
         }
         let (stage, now) = (self.begin(r, &chunk.head)?, Instant::now());
-        Ok(Stream { number: chunk.stream, next: 0, stage, began: now, touched: now })
+        // The sender gives up after half of this time. Without a stage nothing is kept, so time costs nothing.
+        let limit = 2 * whole(stage.as_ref().map_or(u64::MAX, Stage::rows));
+        Ok(Stream { number: chunk.stream, next: 0, stage, end: now + limit, touched: now })
     }
 
     /// Checks the first part. None if all of the snapshot is applied here already.
@@ -172,13 +175,16 @@ impl Context {
     ) -> Result<Option<Received>, Unfit> {
         let Some(stage) = stream.stage.as_mut() else { return Ok(None) };
         self.has_room()?;
-        for row in &chunk.rows {
-            if row.len() > ROW {
-                return Err(Unfit::LargeRow(row.len()));
+        blocking(|| {
+            for row in &chunk.rows {
+                if row.len() > ROW {
+                    return Err(Unfit::LargeRow(row.len()));
+                }
+                let row: Row = minicbor::decode(row).map_err(|_| Unfit::Row)?;
+                r.state.stage_row(stage, &row)?;
             }
-            let row: Row = minicbor::decode(row).map_err(|_| Unfit::Row)?;
-            r.state.stage_row(stage, &row)?;
-        }
+            Ok(())
+        })?;
         // The sender waits for the disk: else the memory would hold what is not written yet.
         r.state.store.flush().await.map_err(Refused::Store)?;
         if chunk.last { Ok(Some(r.state.staged(stage)?)) } else { Ok(None) }

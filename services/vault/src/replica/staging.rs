@@ -10,10 +10,8 @@ use tokio::time::Instant;
 
 use crate::raft::stage::Stage;
 
-/// A stream is dropped after this time without a chunk. An honest sender gives a chunk 10 s.
-const IDLE: Duration = Duration::from_mins(1);
-/// A stream is dropped after this time. An honest sender gives up after an hour.
-const WHOLE: Duration = Duration::from_hours(2);
+/// A stream is dropped after this time without a chunk. An honest sender gives a chunk 10 s, and its token may be slow.
+const IDLE: Duration = Duration::from_mins(5);
 
 /// A stream of chunks.
 pub(super) struct Stream<S = Stage> {
@@ -23,8 +21,8 @@ pub(super) struct Stream<S = Stage> {
     pub(super) next: u32,
     /// None for a copy of what is applied here already: its rows are not kept.
     pub(super) stage: Option<S>,
-    /// When it began.
-    pub(super) began: Instant,
+    /// When it is dropped, finished or not.
+    pub(super) end: Instant,
     /// When its last chunk was staged.
     pub(super) touched: Instant,
 }
@@ -51,7 +49,7 @@ impl<S> Staging<S> {
 
     /// Takes out the streams that have stopped, or that take too long, with their shards. Their rows are on the disk until they are dropped.
     pub(super) fn take_stopped(&self, now: Instant) -> Vec<(u16, Stream<S>)> {
-        let stopped = |s: &Stream<S>| now > s.touched + IDLE || now > s.began + WHOLE;
+        let stopped = |s: &Stream<S>| now > s.touched + IDLE || now > s.end;
         let found = self.0.lock().extract_if(|_, s| stopped(s)).collect::<Vec<_>>();
         found.into_iter().map(|((shard, _), stream)| (shard, stream)).collect()
     }
@@ -68,8 +66,10 @@ impl<S> Stream<S> {
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_hours(2);
+
     fn stream(number: u64, touched: Instant) -> Stream<()> {
-        Stream { number, next: 1, stage: Some(()), began: touched, touched }
+        Stream { number, next: 1, stage: Some(()), end: touched + LIMIT, touched }
     }
 
     /// S48: a sender that has stopped, or sends a chunk a minute, does not keep the disk full for long.
@@ -85,10 +85,10 @@ mod tests {
         staging.put(2, NodeId(7), lively);
         assert_eq!(numbers(start + IDLE + Duration::from_millis(1)), [1]);
         let mut endless = staging.take(2, NodeId(7)).unwrap();
-        endless.touched = start + WHOLE;
+        endless.touched = start + LIMIT;
         staging.put(2, NodeId(7), endless);
-        assert!(numbers(start + WHOLE).is_empty());
-        assert_eq!(numbers(start + WHOLE + Duration::from_millis(1)), [2]);
+        assert!(numbers(start + LIMIT).is_empty());
+        assert_eq!(numbers(start + LIMIT + Duration::from_millis(1)), [2]);
     }
 
     /// S22: a late chunk of an earlier stream is not added to a newer one.
