@@ -10,6 +10,7 @@ use bkv_wire::boot;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 
+use super::bounds::Bounds;
 use super::types::{LogId, Vote, ballot, log_id_in, log_id_out, vote_in, vote_out};
 
 /// What this vault's boot key signs when it acknowledges.
@@ -36,10 +37,38 @@ pub(crate) fn signed(vote: &Vote, id: &LogId, chain: &Hash, certificate: Bytes, 
     }
 }
 
+/// A copy of what another vault signed. None if it can't be that. The bytes of a message share its frame, which may have 16 MiB, and a copy does not.
+pub(crate) fn copied(held: &p::Held, bounds: Bounds) -> Option<p::Held> {
+    in_bounds(held, bounds)?;
+    let fits = held.certificate.len() <= boot::MAX_CERTIFICATE
+        && held.signature.len() == 64
+        && held.chain.len() == 32;
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    fits.then(|| p::Held {
+        vote: held.vote,
+        id: held.id,
+        chain: copy(&held.chain),
+        certificate: copy(&held.certificate),
+        signature: copy(&held.signature),
+    })
+}
+
+/// The vote and the entry. None if a number is one that no honest vault can have reached.
+fn in_bounds(held: &p::Held, bounds: Bounds) -> Option<(Vote, LogId)> {
+    let (vote, id) = (vote_in(held.vote).ok()?, log_id_in(held.id.as_ref()?));
+    bounds.vote(&vote).and_then(|()| bounds.id(&id)).ok()?;
+    Some((vote, id))
+}
+
 /// The vote, the entry and the chain hash that this node has signed. None if it has not signed this.
-pub(crate) fn own(list: &Admission, node: NodeId, shard: u16, held: &p::Held) -> Option<(Vote, LogId, Hash)> {
-    let vote = vote_in(held.vote).ok()?;
-    let id = log_id_in(held.id.as_ref()?);
+pub(crate) fn own(
+    list: &Admission,
+    node: NodeId,
+    shard: u16,
+    held: &p::Held,
+    bounds: Bounds,
+) -> Option<(Vote, LogId, Hash)> {
+    let (vote, id) = in_bounds(held, bounds)?;
     let chain = Hash::try_from(&held.chain[..]).ok()?;
     let signature = Signature::try_from(&held.signature[..]).ok()?;
     let claims = boot::verify_ever(&held.certificate, list).ok().filter(|c| c.node == node)?;

@@ -16,13 +16,11 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::log_row::{read_row, read_tail, row_of, tail_row};
 use super::rows::read;
 use super::sizes::APPEND_SENT;
 use super::stop::{Stop, StopKind};
-use super::types::{
-    Entry, LogId, TypeConfig, Vote, ballot, chain, entry_in, entry_out, log_id_in, log_id_out, vote_in,
-    vote_out,
-};
+use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, vote_in, vote_out};
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
 /// Bytes of entries kept in memory. Followers that keep up and the state machine read only entries newer than this.
@@ -48,9 +46,9 @@ struct Inner {
     vote: Option<Vote>,
     /// Log index of the highest floor. Entries up to it are never truncated.
     highest_floor: u64,
-    /// Index of the highest entry that this process has begun to apply. It is never truncated either.
-    settled: u64,
-    /// Set when the replica has stopped. The log then accepts nothing.
+    /// Index of the highest entry that this process calls committed. It is never truncated either. None: nothing is committed yet.
+    settled: Option<u64>,
+    /// Set when the replica has stopped. The vault then passes no call of another vault to Raft, and does not start Raft for this shard.
     stopped: Option<Stop>,
     /// The vote under which entries were removed last.
     truncated: Ballot,
@@ -197,18 +195,18 @@ impl Log {
     }
 
     /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
-    /// applied index. openraft 0.9.25 takes such entries for known and acknowledges them. With debug assertions it panics.
-    pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], applied: u64) -> Option<LogId> {
-        let (last, purged) = {
-            let inner = self.lock();
-            (inner.last.map_or(0, |l| l.0.index), inner.purged.map_or(0, |p| p.0.index))
-        };
+    /// settled index. openraft 0.9.25 takes such entries for known and acknowledges them. With debug assertions it panics.
+    pub(crate) fn rewritten(&self, behind: Hash, entries: &[Entry], settled: Option<u64>) -> Option<LogId> {
+        let last = self.last().map_or(0, |l| l.0.index);
+        let unsettled = |index| settled.is_none_or(|settled| index > settled);
+        // Looked up after the entry was not found, because a purge may run beside this.
+        let purged = |index| self.lock().purged.is_some_and(|p| index <= p.0.index);
         let mut hash = behind;
         for e in entries.iter().take_while(|e| e.log_id.index <= last) {
             hash = chain(&hash, e);
             let same = match self.chain_at(&e.log_id) {
                 Ok(Some(ours)) => ours == hash,
-                Ok(None) => e.log_id.index > applied || e.log_id.index <= purged,
+                Ok(None) => unsettled(e.log_id.index) || purged(e.log_id.index),
                 Err(_) => true, // a disk error: Raft will meet it too
             };
             if !same {
@@ -218,7 +216,7 @@ impl Log {
         None
     }
 
-    /// Why the log accepts nothing any more.
+    /// Why the replica has stopped.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.lock().stopped.clone()
     }
@@ -256,10 +254,10 @@ impl Log {
         (inner.truncated, inner.excused)
     }
 
-    /// Entries up to here are being applied.
+    /// Entries up to here are committed.
     pub(crate) fn settle(&self, index: u64) {
         let mut inner = self.lock();
-        inner.settled = inner.settled.max(index);
+        inner.settled = inner.settled.max(Some(index));
     }
 
     /// Records that a floor stands on this entry. The returned change goes to disk together with the floor.
@@ -335,33 +333,6 @@ impl Inner {
     }
 }
 
-fn row_of(entry: &Entry, hash: &Hash) -> Vec<u8> {
-    let mut row = hash.0.to_vec();
-    // Encoding into a Vec can't fail.
-    let _ = entry_out(entry).encode(&mut row);
-    row
-}
-
-fn read_row(row: &[u8]) -> Result<(Entry, Hash), StoreError> {
-    let bad = |why: &str| StoreError::Malformed("log".into(), why.into());
-    let (hash, entry) = row.split_first_chunk::<32>().ok_or_else(|| bad("short"))?;
-    let entry = p::Entry::decode(entry).map_err(|e| bad(&e.to_string()))?;
-    Ok((entry_in(entry).map_err(|e| bad(&e.to_string()))?, Hash(*hash)))
-}
-
-fn tail_row(id: &LogId, hash: &Hash) -> Vec<u8> {
-    let mut row = hash.0.to_vec();
-    let _ = log_id_out(id).encode(&mut row);
-    row
-}
-
-fn read_tail(row: &[u8]) -> Result<(LogId, Hash), StoreError> {
-    let bad = |why: &str| StoreError::Malformed("purged".into(), why.into());
-    let (hash, id) = row.split_first_chunk::<32>().ok_or_else(|| bad("short"))?;
-    let id = p::LogId::decode(id).map_err(|e| bad(&e.to_string()))?;
-    Ok((log_id_in(&id), Hash(*hash)))
-}
-
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     let from = match range.start_bound() {
         Bound::Included(i) => *i,
@@ -421,6 +392,15 @@ impl RaftLogStorage<TypeConfig> for Log {
         Ok(self.vote().map(|v| Vote { committed: false, ..v }))
     }
 
+    /// In memory only: after a restart the leader tells again what is committed. openraft waits for this before it begins to apply, so the log knows that an entry is
+    /// committed before the state machine has begun with it.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Io<()> {
+        if let Some(id) = committed {
+            self.settle(id.index);
+        }
+        Ok(())
+    }
+
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Io<()>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
@@ -447,14 +427,17 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn truncate(&mut self, log_id: LogId) -> Io<()> {
         let (last, settled) = {
             let inner = self.lock();
-            (inner.last.map_or(0, |l| l.0.index), inner.highest_floor.max(inner.settled))
+            let floor = (inner.highest_floor > 0).then_some(inner.highest_floor);
+            (inner.last.map_or(0, |l| l.0.index), inner.settled.max(floor))
         };
-        if log_id.index <= settled {
+        if let Some(settled) = settled.filter(|settled| log_id.index <= *settled) {
             // This region may have evaluated the attempt of that entry. Another history would let an attacker guess a second time with the same try. The replica
             // compares appends before Raft sees them, so a leader gets here only if this replica commits the entry as a leader itself meanwhile. The error ends
             // the process, which starts again from this disk. It must not halt the shard for good: a leader that lies could make it do so.
-            let why =
-                format!("entries from {} on were to go, but those up to {settled} are applied", log_id.index);
+            let why = format!(
+                "entries from {} on were to go, but those up to {settled} are committed",
+                log_id.index
+            );
             return Err(io_error(ErrorVerb::Delete, &StoreError::Database(why)));
         }
         let mut changes: Vec<Change> = (log_id.index..=last)

@@ -1,15 +1,18 @@
 //! Raft: openraft's storage over the store and its network over the peers. This module prevents two faults of openraft 0.9.25 after a restart (see
 //! `docs/decisions`): votes are read as uncommitted, and a group starts only after joining has allowed it.
 
+pub(crate) mod answers;
 mod apply;
 pub(crate) mod book;
 pub(crate) mod bounds;
+pub(crate) mod contradictions;
 pub mod export;
 pub mod floor;
 pub(crate) mod held;
 pub(crate) mod install;
 pub mod keeper;
 pub mod log;
+mod log_row;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod recent;

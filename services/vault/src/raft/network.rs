@@ -24,8 +24,11 @@ use openraft::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::answers::Matched;
 use super::bounds::Bounds;
+use super::contradictions::Contradictions;
 use super::export::NoSnapshot;
+use super::held;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{NotNow, QUEUE, Transfers, blocking, whole};
@@ -44,8 +47,9 @@ impl Acknowledged {
         self.0.lock().get(&(shard, node)).cloned()
     }
 
-    /// Keeps it unchecked: a signature that does not hold protects nobody but its sender from its own past.
-    fn saw(&self, shard: u16, node: NodeId, held: p::Held) {
+    /// Keeps it, if it can be what a vault signs. The signature itself is unchecked: one that does not hold protects nobody but its sender from its own past.
+    fn saw(&self, shard: u16, node: NodeId, held: &p::Held, bounds: Bounds) {
+        let Some(held) = held::copied(held, bounds) else { return };
         let place = |h: &p::Held| h.id.map(|id| (id.term, id.index));
         let mut all = self.0.lock();
         let known = all.entry((shard, node)).or_default();
@@ -61,6 +65,8 @@ pub(crate) struct Net {
     pub(crate) state: State,
     pub(crate) acknowledged: Acknowledged,
     pub(crate) transfers: Transfers,
+    pub(crate) matched: Matched,
+    pub(crate) contradictions: Contradictions,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Net {
@@ -242,8 +248,7 @@ impl RaftNetwork<TypeConfig> for Conn {
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
         // A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
         let ttl = |ms| option.hard_ttl().max(Duration::from_millis(ms));
-        let all = rpc.entries.last().map(|e| e.log_id);
-        let (answer, last) = if let Some(last) = all {
+        let (answer, last) = if let Some(last) = rpc.entries.last().map(|e| e.log_id) {
             let (answer, reached) = self.append(&rpc, last, ttl(2000)).await?;
             (answer, Some(reached))
         } else {
@@ -253,25 +258,20 @@ impl RaftNetwork<TypeConfig> for Conn {
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));
         };
-        if let Some(held) = a.held {
-            self.net.acknowledged.saw(self.net.state.shard, self.target, held);
+        if let Some(held) = &a.held {
+            let bounds = Bounds::at(self.net.state.clock.now_ms());
+            self.net.acknowledged.saw(self.net.state.shard, self.target, held, bounds);
         }
-        Ok(match a.result.ok_or_else(|| garbled(&Malformed("append answer")))? {
-            R::Success(_) => {
-                // What was sent earlier may end before what is asked for now.
-                if all.is_some_and(|all| last != Some(all)) {
-                    AppendEntriesResponse::PartialSuccess(last)
-                } else {
-                    AppendEntriesResponse::Success
-                }
-            }
-            R::Partial(id) => {
-                AppendEntriesResponse::PartialSuccess((id.term > 0 || id.index > 0).then(|| log_id_in(&id)))
-            }
-            R::Conflict(_) => AppendEntriesResponse::Conflict,
-            R::HigherVote(v) => {
-                AppendEntriesResponse::HigherVote(self.vote_of(Some(v)).map_err(|e| garbled(&e))?)
-            }
+        let result = a.result.ok_or_else(|| garbled(&Malformed("append answer")))?;
+        let higher = || match &result {
+            R::HigherVote(v) => self.vote_of(Some(*v)).ok(),
+            _ => None,
+        };
+        self.net.matched.judge(self.target, &rpc, last, &result, higher).map_err(|why| {
+            let term = rpc.vote.leader_id.term;
+            self.net.contradictions.note(self.net.state.shard, self.target, term, &why.to_string());
+            // openraft then waits before it tries again.
+            RPCError::Unreachable(Unreachable::new(&why))
         })
     }
 
@@ -295,10 +295,16 @@ impl RaftNetwork<TypeConfig> for Conn {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = self.send_snapshot(vote, snapshot.meta) => sent,
+        let last = snapshot.meta.last_log_id;
+        let sent = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot.meta) => sent?,
+        };
+        // openraft takes any other answer for an installed snapshot.
+        if sent.vote <= vote {
+            self.net.matched.saw(&vote, self.target, last);
         }
+        Ok(sent)
     }
 
     fn backoff(&self) -> Backoff {

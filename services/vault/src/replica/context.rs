@@ -12,11 +12,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use super::config::NodeConfig;
-use super::contradictions::Contradictions;
 use super::handle::Replica;
 use super::staging::Staging;
 use crate::env::Clock;
 use crate::peer::{Admitted, Body, Peers};
+use crate::raft::contradictions::Contradictions;
 use crate::raft::network::Acknowledged;
 use crate::raft::transfer::Transfers;
 use crate::raft::types::{LogId, Vote};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bkv_core::join::{Goal, LogPosition, Progress};
 use tokio::time::Instant;
 
-use super::contradictions::Contradictions;
 use super::handle::Replica;
+use crate::raft::contradictions::Contradictions;
 use crate::raft::types::position;
 
 /// The goals that are not reached yet.

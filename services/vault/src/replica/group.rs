@@ -15,6 +15,7 @@ use super::goals::Goals;
 use super::handle::Replica;
 use super::join;
 use super::status::{Phase, ShardStatus};
+use crate::raft::answers::Matched;
 use crate::raft::bounds::Bounds;
 use crate::raft::network::Net;
 use crate::raft::sizes::ENTRIES_SENT;
@@ -130,6 +131,8 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
         state: state.clone(),
         acknowledged: inner.acknowledged.clone(),
         transfers: inner.transfers.clone(),
+        matched: Matched::default(),
+        contradictions: inner.contradictions.clone(),
     };
     let (log, state) = (state.log.clone(), state);
     Ok(Raft::new(inner.node.0, config, net, log, state).await?)

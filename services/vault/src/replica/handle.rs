@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::arriving::Arriving;
 use super::confirmation::Confirmations;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
@@ -59,6 +60,7 @@ pub struct Replica {
     pub(crate) confirmations: Arc<Confirmations>,
     /// Held from the comparison of an append until Raft has taken it. Otherwise two appends of one sender could each fit, and the second contradict the first.
     pub(crate) appending: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) arriving: Arriving,
     /// The last index that the leader calls committed, whether it is here yet or not.
     pub(crate) leader_committed: Arc<AtomicU64>,
 }

@@ -11,7 +11,7 @@ use super::admissible::refuse;
 use super::context::Context;
 use super::cut::Append;
 use super::handle::Replica;
-use super::history::{Unequal, give_way};
+use super::history::{Unequal, follow, give_way};
 use super::join;
 use super::status::Phase;
 use crate::peer::{Body, Incoming};
@@ -92,6 +92,11 @@ impl Context {
         if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse_raft(why);
         }
+        // A former leader's append is answered before its entries cost anything.
+        if let Some(newer) = r.state.log.vote().filter(|v| v.leader_id > vote.leader_id) {
+            return append_answer(&AppendEntriesResponse::HigherVote(newer), None);
+        }
+        let Some(_arriving) = r.arriving.enter(from) else { return refuse_raft("too many appends at once") };
         let previous = a.previous.as_ref().map(log_id_in);
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
@@ -105,7 +110,16 @@ impl Context {
         if let Err(error) = self.ordered(&vote, previous.as_ref(), &entries, committed.as_ref()) {
             return refuse_raft(error.to_string());
         }
+        if let Err(error) = self.acceptable(&entries) {
+            tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
+            return refuse_raft(error.to_string());
+        }
         let _appending = r.appending.lock().await;
+        match follow(r, raft, &vote).await {
+            Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
+            Ok(_) => {}
+            Err(error) => return refuse_raft(error),
+        }
         let settled = match r.settled(raft).await {
             Ok(settled) => settled,
             Err(error) => return refuse_raft(error),
@@ -114,7 +128,7 @@ impl Context {
         let mut compared = compare();
         if let Err(Unequal::Unsettled(_, at)) = &compared {
             tracing::warn!(shard = r.state.shard, %at, "an entry that is not committed gives way to the leader's");
-            match give_way(r, raft, &vote).await {
+            match give_way(raft, &vote, at.index).await {
                 Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
                 Ok(_) => {}
                 Err(error) => return refuse_raft(error),
@@ -126,10 +140,6 @@ impl Context {
             Ok(()) => {}
             Err(Unequal::NoChain) => return refuse_raft(Unequal::NoChain.to_string()),
             Err(error) => return self.contradiction(r, from, &vote, &error),
-        }
-        if let Err(error) = self.acceptable(&entries) {
-            tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
-            return refuse_raft(error.to_string());
         }
         let append = Append { previous, entries, committed };
         let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());

@@ -60,7 +60,7 @@ pub(crate) async fn round(
         async move { (node, peers.call(node, ask, Instant::now() + ASK).await) }
     }));
     let acknowledged = |held: &p::Held| {
-        let (vote, id, chain) = held::own(list, me, shard, held)?;
+        let (vote, id, chain) = held::own(list, me, shard, held, bounds)?;
         let mine = log.chain_at(&id).ok().flatten();
         Some(Acknowledged { vote: ballot(Some(&vote)), at: position(Some(&id)), chain, mine })
     };

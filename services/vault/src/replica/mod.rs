@@ -1,12 +1,12 @@
 //! A vault's replicas, one for each shard. Joining, batching and Raft are behind [`Replica`].
 
 mod admissible;
+mod arriving;
 mod batch;
 mod certify;
 mod config;
 mod confirmation;
 mod context;
-mod contradictions;
 mod cut;
 mod goals;
 mod group;
@@ -22,9 +22,9 @@ mod staging;
 mod status;
 mod under_way;
 
+pub use crate::raft::contradictions::Contradiction;
 pub use config::{Env, NodeConfig};
 pub use context::PeerService;
-pub use contradictions::Contradiction;
 pub use handle::{EventPage, Replica};
 pub use node::{Node, NodeError};
 pub use proposal::{Committed, ProposeError};

@@ -15,11 +15,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::arriving::Arriving;
 use super::batch;
 use super::certify::certify;
 use super::config::{Env, NodeConfig};
 use super::context::{Context, PeerService};
-use super::contradictions::{Contradiction, Contradictions};
 use super::group::join_shard;
 use super::handle::Replica;
 use super::heartbeat::heartbeat;
@@ -27,6 +27,7 @@ use super::staging::Staging;
 use super::status::{Phase, ShardStatus};
 use crate::env::Random;
 use crate::peer::{self, Admitted, Peers};
+use crate::raft::contradictions::{Contradiction, Contradictions};
 use crate::raft::keeper::Keeper;
 use crate::raft::log::Log;
 use crate::raft::network::Acknowledged;
@@ -117,6 +118,7 @@ impl Node {
                 volume: volume.clone(),
                 stepping_down: Arc::default(),
                 appending: Arc::default(),
+                arriving: Arriving::default(),
                 leader_committed: Arc::default(),
                 admitted: admitted.clone(),
                 confirmations: Arc::default(),

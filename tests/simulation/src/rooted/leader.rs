@@ -1,6 +1,7 @@
 //! The attacker has a leader's vote and a vault's identity key, and runs none of its software.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bkv_core::checkpoint::{Certificate, next_step};
@@ -24,20 +25,31 @@ use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
 
-/// Answers a vault that starts with a lie, and nothing else.
+/// Makes the answer to an append of an honest leader, from the append and the number of appends before it.
+pub type AppendLie = Box<dyn Fn(&p::AppendEntries, usize) -> R + Send>;
+
+/// Answers a vault that starts, and an honest leader, with lies. Refuses everything else.
 #[derive(Default)]
-struct Liar(Mutex<Option<p::Told>>);
+struct Liar {
+    told: Mutex<Option<p::Told>>,
+    append: Mutex<Option<AppendLie>>,
+    appends: AtomicUsize,
+}
 
 #[async_trait::async_trait]
 impl Incoming for Liar {
     async fn call(&self, _: NodeId, body: Body) -> Body {
-        match (body, self.0.lock().unwrap().clone()) {
+        match (body, self.told.lock().unwrap().clone()) {
             (Body::Ask(_), Some(told)) => Body::Told(told),
             _ => Body::Failed(p::Failed { reason: "no".into() }),
         }
     }
 
-    async fn raft(&self, _: NodeId, _: p::RaftCall) -> Answer {
+    async fn raft(&self, _: NodeId, call: p::RaftCall) -> Answer {
+        if let (Some(Call::Append(append)), Some(lie)) = (&call.call, &*self.append.lock().unwrap()) {
+            let result = Some(lie(append, self.appends.fetch_add(1, Ordering::Relaxed)));
+            return Answer::Append(p::AppendAnswer { result, held: None });
+        }
         Answer::Failed(p::Failed { reason: "no".into() })
     }
 }
@@ -85,7 +97,18 @@ impl Leader {
 
     /// What the attacker answers when a vault that starts asks what it saw.
     pub fn tells(&self, told: p::Told) {
-        *self.liar.0.lock().unwrap() = Some(told);
+        *self.liar.told.lock().unwrap() = Some(told);
+    }
+
+    /// What the attacker answers to the appends of an honest leader from now on.
+    pub fn answers(&self, lie: AppendLie) {
+        *self.liar.append.lock().unwrap() = Some(lie);
+        self.liar.appends.store(0, Ordering::Relaxed);
+    }
+
+    /// How many appends it has answered like that.
+    pub fn answered(&self) -> usize {
+        self.liar.appends.load(Ordering::Relaxed)
     }
 
     pub fn vote(&self, shard: u16) -> Vote {

@@ -13,7 +13,7 @@ use bkv_simulation::eventually;
 use bkv_simulation::rooted::client::{Client, account};
 use bkv_simulation::rooted::fleet::{Fleet, HONEST, ROOTED, now, soon};
 use bkv_simulation::rooted::leader::Leader;
-use bkv_vault::raft::types::{Vote, entry_out, log_id_out, vote_out};
+use bkv_vault::raft::types::{Entry, Vote, chain as chain_of, entry_out, log_id_out, vote_out};
 use bkv_vault::replica::{PeerService as _, Phase};
 
 pub(crate) const SHARD: u16 = 0;
@@ -39,6 +39,9 @@ pub(crate) async fn serves(fleet: &Fleet, alice: &Client) {
         assert_eq!(fleet.account(i, SHARD, &alice.account).unwrap().ordinal.0, 1);
     }
 }
+
+/// Entries that both vaults have before two unequal ones.
+const SHARED: u64 = 130;
 
 /// An append without entries, under this vote.
 fn append(vote: Vote, previous: LogId<u64>, chain: [u8; 32]) -> Call {
@@ -221,18 +224,28 @@ async fn s49_one_told_starves_nobody() {
 async fn s49_two_entries_under_one_id_end_nothing() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let alice = registered(&fleet, &mut leader).await;
+    let begun = now();
+    let (base, chain) = leader.end(HONEST[0], SHARD);
+    assert_eq!((base, chain), leader.end(HONEST[1], SHARD));
+    let batch = |index, n| Entry {
+        log_id: LogId::new(CommittedLeaderId::new(leader.vote(SHARD).leader_id.term, leader.node.0), index),
+        payload: Leader::batch(begun, vec![Command::Expire(Expire { account: account(n, SHARD) })]),
+    };
     for (to, n) in HONEST.into_iter().zip(1u8..) {
-        let (end, chain) = leader.end(to, SHARD);
-        let expire = Command::Expire(Expire { account: account(n, SHARD) });
-        let entry = leader.entry(to, SHARD, Leader::batch(now(), vec![expire]));
-        let call = Call::Append(p::AppendEntries {
-            vote: Some(vote_out(&leader.vote(SHARD))),
-            previous: Some(log_id_out(&end)),
-            previous_chain: chain.0.to_vec().into(),
-            entries: vec![entry_out(&entry)],
-            committed: Some(log_id_out(&end)),
-        });
-        leader.send(&fleet, to, SHARD, call).await.unwrap();
+        let (mut end, mut hash) = (base, chain);
+        // Before the two come entries that both vaults get and acknowledge, more than a leader sends at once.
+        for index in base.index + 1..=base.index + SHARED + 1 {
+            let entry = batch(index, if index > base.index + SHARED { n } else { 9 });
+            let call = Call::Append(p::AppendEntries {
+                vote: Some(vote_out(&leader.vote(SHARD))),
+                previous: Some(log_id_out(&end)),
+                previous_chain: hash.0.to_vec().into(),
+                entries: vec![entry_out(&entry)],
+                committed: Some(log_id_out(&base)),
+            });
+            leader.send(&fleet, to, SHARD, call).await.unwrap();
+            (end, hash) = (entry.log_id, chain_of(&hash, &entry));
+        }
     }
     serves(&fleet, &alice).await;
     for i in HONEST {

@@ -1,6 +1,7 @@
 //! Attacks of a rooted leader on two honest vaults (S43).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod certified;
 mod copies;
 mod entries;

@@ -2,6 +2,7 @@
 //! message to each honest vault. The message is refused, its sender is named, and nothing more is taken from the sender in that term.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bkv_core::id::NodeId;
 use parking_lot::Mutex;
@@ -21,9 +22,9 @@ pub struct Contradiction {
     pub times: u64,
 }
 
-/// The contradictions of all vaults.
-#[derive(Default)]
-pub(crate) struct Contradictions(Mutex<BTreeMap<(u16, NodeId), Contradiction>>);
+/// The contradictions of all vaults. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Contradictions(Arc<Mutex<BTreeMap<(u16, NodeId), Contradiction>>>);
 
 impl Contradictions {
     /// Names a vault.

@@ -1,0 +1,61 @@
+//! A rooted follower's answers to an honest leader. openraft 0.9.25 takes an answer that no honest follower gives for an error of its own, and panics.
+
+use bkv_core::command::{Command, Expire};
+use bkv_simulation::eventually;
+use bkv_simulation::rooted::client::account;
+use bkv_simulation::rooted::fleet::{Fleet, HONEST, soon};
+use bkv_simulation::rooted::leader::AppendLie;
+use bkv_vault::replica::Phase;
+use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
+
+use crate::extremes::{SHARD, registered, serves};
+
+/// The appends that the attacker answers with each lie.
+const ANSWERS: usize = 6;
+
+/// Every second answer is a lie, so that it may contradict what was acknowledged before.
+fn second(lie: impl Fn(&p::AppendEntries) -> R + Send + 'static) -> AppendLie {
+    Box::new(move |append, n| if n % 2 == 0 { R::Success(true) } else { lie(append) })
+}
+
+fn partial(term: u64, index: u64) -> AppendLie {
+    second(move |_| R::Partial(p::LogId { term, node: 1, index }))
+}
+
+/// S49: the process of the leader would end, and the next leader's too, as soon as it asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_no_answer_of_one_vault_ends_a_leader() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader).await;
+    serves(&fleet, &alice).await;
+    let leads = || HONEST.into_iter().find(|i| fleet.replica(*i, SHARD).status().borrow().lead);
+    let honest = eventually("an honest leader", leads).await;
+    let own = |append: &p::AppendEntries| R::HigherVote(append.vote.unwrap());
+    let lies: [AppendLie; 9] = [
+        Box::new(|_, _| R::Conflict(true)),
+        second(|_| R::Conflict(true)),
+        partial(0, 0),
+        partial(0, 1),
+        partial(1, u64::MAX),
+        partial(u64::MAX, 3),
+        second(|append| R::Partial(append.committed.unwrap_or_default())),
+        second(|_| R::HigherVote(p::Vote { term: 0, node: 0, committed: false })),
+        second(own),
+    ];
+    for lie in lies {
+        leader.answers(lie);
+        for n in 0..2 {
+            let expire = Command::Expire(Expire { account: account(n, SHARD) });
+            fleet.replica(honest, SHARD).propose(expire, soon(10)).await.unwrap();
+        }
+        let answered = || (leader.answered() >= ANSWERS).then_some(());
+        eventually("the attacker has answered", answered).await;
+    }
+    for i in HONEST {
+        assert_eq!(fleet.phase(i, SHARD), Phase::Verified);
+    }
+    assert_eq!(leads(), Some(honest));
+    let named = fleet.node(honest).contradictions();
+    assert_eq!(named.iter().map(|c| c.from).collect::<Vec<_>>(), [leader.node]);
+}
