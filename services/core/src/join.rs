@@ -50,7 +50,7 @@ pub struct Mine {
     pub ballot: Ballot,
     /// The end of its log.
     pub last: LogPosition,
-    /// The chain hash at the end of its log.
+    /// The chain hash at the end of what it has applied. Entries behind it may be replaced by a later leader, and then another voter rightly has others.
     pub chain: Hash,
     /// The newest vote under which a leader had entries of its log removed. Zero: none so far.
     pub truncated: Ballot,
@@ -84,7 +84,7 @@ pub struct Told {
     pub applied: Option<Applied>,
     /// The newest checkpoint that it shows with the signatures of t regions, which the edge has checked.
     pub certified: Option<Certified>,
-    /// Its chain hash at *our* last position. None if its log doesn't contain that position.
+    /// Its chain hash at the end of what *we* have applied. None if its log doesn't contain that position.
     pub chain_at_ours: Option<Hash>,
     /// The highest position that this node has acknowledged to it, with this node's signature.
     pub acknowledged: Option<Acknowledged>,
@@ -97,7 +97,7 @@ pub struct Applied {
     pub index: u64,
     /// Its chain hash there.
     pub chain: Hash,
-    /// The chain hash that the node's own log has there. None if it has none.
+    /// The chain hash that the node's own log has there. None if it has none, or has not applied it.
     pub mine: Option<Hash>,
 }
 
@@ -211,11 +211,11 @@ impl Mine {
     }
 }
 
-/// Voters that report another chain hash than this node's log has. That proves nothing, because the answer may be a lie.
+/// Voters that report another chain hash than this node has applied. That proves nothing, because the answer may be a lie.
 pub fn contradicting(mine: &Mine, answers: &BTreeMap<NodeId, Told>) -> Vec<NodeId> {
-    let at_end = |t: &Told| t.chain_at_ours.is_some_and(|h| h != mine.chain);
+    let at_applied = |t: &Told| t.chain_at_ours.is_some_and(|h| h != mine.chain);
     let applied = |t: &Told| t.applied.is_some_and(|a| a.mine.is_some_and(|mine| mine != a.chain));
-    let other = |t: &Told| at_end(t) || applied(t);
+    let other = |t: &Told| at_applied(t) || applied(t);
     answers.iter().filter(|(_, t)| other(t)).map(|(node, _)| *node).collect()
 }
 
@@ -225,7 +225,7 @@ pub fn contradicting(mine: &Mine, answers: &BTreeMap<NodeId, Told>) -> Vec<NodeI
 /// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases
 /// the node then follows until its log reaches what the voters report.
 ///
-/// A voter that contradicts this node's log has answered, but sets no goal by its word. What t regions have signed is a goal, whoever shows it.
+/// A voter that contradicts what this node has applied has answered, but sets no goal by its word. What t regions have signed is a goal, whoever shows it.
 pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) -> Decision {
     let others: Vec<NodeId> = voters.iter().copied().filter(|v| *v != mine.node).collect();
     let told: Vec<(NodeId, &Told)> = others.iter().filter_map(|v| answers.get(v).map(|t| (*v, t))).collect();

@@ -100,14 +100,14 @@ fn s24_an_entry_that_a_later_leader_had_removed_does_not_quarantine() {
     assert!(matches!(decide(&excused, &THREE, &answers), Decision::Verified { .. }));
 }
 
-/// S49: a voter that has another history at the end of this log may lie. It is named, it has answered, and it sets no goal.
+/// S49: a voter that has another history at the end of what this node has applied may lie. It is named, it has answered, and it sets no goal.
 #[test]
 fn s49_a_contradiction_without_a_signature_stops_nobody() {
     let liar = told(true, at(9, 1 << 40), None);
     let other = Hash([0xee; 32]);
     let applied = Applied { index: 5, chain: other, mine: Some(chain(at(3, 5))) };
-    let at_the_end = Told { chain_at_ours: Some(other), ..liar.clone() };
-    for liar in [at_the_end, Told { applied: Some(applied), ..liar }] {
+    let at_applied = Told { chain_at_ours: Some(other), ..liar.clone() };
+    for liar in [at_applied, Told { applied: Some(applied), ..liar }] {
         let answers = BTreeMap::from([(NodeId(2), liar), (NodeId(3), told(true, at(3, 9), None))]);
         let me = mine(at(3, 9));
         assert_eq!(contradicting(&me, &answers), [NodeId(2)]);

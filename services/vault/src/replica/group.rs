@@ -152,7 +152,15 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             (leader, lead, heard, m.current_term, m.last_log_index.unwrap_or(0))
         };
         if goals.until().is_some() {
-            goals.advance(replica, &inner.contradictions, inner.config.patience);
+            let patience = inner.config.patience;
+            goals.advance(replica, &inner.contradictions, patience);
+            for voter in goals.doubtful(patience) {
+                let bounds = Bounds::at(inner.clock.now_ms());
+                let again = join::ask_again(voter, &replica.state, &inner.peers, bounds).await;
+                if let Some(goal) = again {
+                    goals.replace(goal);
+                }
+            }
             if let Some(until) = goals.until() {
                 inner.until.lock().insert(shard, until);
             } else {

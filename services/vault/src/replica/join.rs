@@ -7,7 +7,9 @@ use bkv_core::checkpoint::Lists;
 use bkv_core::document::Admission;
 use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, NodeId};
-use bkv_core::join::{self, Acknowledged, Applied, Ballot, Certified, Decision, LogPosition, Mine, Told};
+use bkv_core::join::{
+    self, Acknowledged, Applied, Ballot, Certified, Decision, Goal, LogPosition, Mine, Told,
+};
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,7 +17,6 @@ use tokio::time::Instant;
 
 use crate::peer::{Body, Peers};
 use crate::raft::bounds::Bounds;
-use crate::raft::log::Log;
 use crate::raft::state::State;
 use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_out};
 use crate::raft::{held, network};
@@ -23,14 +24,15 @@ use crate::raft::{held, network};
 const ASK: Duration = Duration::from_millis(500);
 
 /// This vault's own log position and vote in a shard.
-pub(crate) fn mine(node: NodeId, log: &Log) -> Mine {
+pub(crate) fn mine(node: NodeId, state: &State) -> Mine {
+    let log = &state.log;
     let last = log.last();
     let (truncated, excused) = log.explanations();
     Mine {
         node,
         ballot: ballot(log.vote().as_ref()),
         last: position(last.as_ref().map(|l| &l.0)),
-        chain: last.map_or(Hash([0; 32]), |l| l.1),
+        chain: state.applied_end().map_or(Hash([0; 32]), |(_, chain)| chain),
         truncated,
         excused,
     }
@@ -52,11 +54,11 @@ pub(crate) async fn round(
 ) -> Round {
     let (shard, log) = (state.shard, &state.log);
     let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
-    let mine = mine(me, log);
-    let my_last = log.last().map(|l| log_id_out(&l.0));
+    let mine = mine(me, state);
+    let my_applied = state.applied_id().as_ref().map(log_id_out);
     let others = voters.iter().copied().filter(|v| *v != me);
     let asked = join_all(others.map(|node| {
-        let ask = Body::Ask(p::Ask { shard: u32::from(shard), my_last });
+        let ask = Body::Ask(p::Ask { shard: u32::from(shard), my_applied });
         async move { (node, peers.call(node, ask, Instant::now() + ASK).await) }
     }));
     let acknowledged = |held: &p::Held| {
@@ -69,7 +71,7 @@ pub(crate) async fn round(
         .into_iter()
         .filter_map(|(node, answer)| match answer {
             Ok(Body::Told(t)) => {
-                let told = told(&t, log, bounds)?;
+                let told = told(&t, state, bounds)?;
                 let acknowledged = t.held.as_ref().and_then(acknowledged);
                 Some((node, Told { acknowledged, certified: certified(&t.certificate, list, state), ..told }))
             }
@@ -80,8 +82,17 @@ pub(crate) async fn round(
     Round { decision, contradicting: join::contradicting(&mine, &answers) }
 }
 
+/// Asks one voter again how far it is. None if it does not answer as it should.
+pub(crate) async fn ask_again(of: NodeId, state: &State, peers: &Peers, bounds: Bounds) -> Option<Goal> {
+    let my_applied = state.applied_id().as_ref().map(log_id_out);
+    let ask = Body::Ask(p::Ask { shard: u32::from(state.shard), my_applied });
+    let Ok(Body::Told(t)) = peers.call(of, ask, Instant::now() + ASK).await else { return None };
+    let t = told(&t, state, bounds)?;
+    Some(Goal { of, last: t.last, applied: t.applied, certified: false })
+}
+
 /// None if it is malformed or out of bounds: then the voter counts as one that has not answered. What needs signatures is left out.
-fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
+fn told(t: &p::Told, state: &State, bounds: Bounds) -> Option<Told> {
     let last = t.last.map_or_else(LogPosition::default, |id| LogPosition { term: id.term, index: id.index });
     bounds.position(last.term, last.index.max(t.applied)).ok()?;
     bounds.term(t.vote.map_or(0, |v| v.term)).ok()?;
@@ -89,6 +100,8 @@ fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
         0 => Some(None),
         _ => Hash::try_from(bytes).ok().map(Some),
     };
+    // Behind its applied end this vault may have entries that a former leader made up, and an honest voter others.
+    let ours = state.applied_id().filter(|id| t.applied <= id.index);
     Some(Told {
         verified: t.verified,
         ballot: t.vote.map_or_else(Ballot::default, |v| Ballot { term: v.term, node: NodeId(v.node) }),
@@ -96,7 +109,7 @@ fn told(t: &p::Told, log: &Log, bounds: Bounds) -> Option<Told> {
         applied: hash(&t.chain_at_applied)?.map(|chain| Applied {
             index: t.applied,
             chain,
-            mine: log.chain_at_index(t.applied),
+            mine: ours.and_then(|_| state.log.chain_at_index(t.applied)),
         }),
         chain_at_ours: hash(&t.chain_at_yours)?,
         acknowledged: None,
@@ -124,7 +137,7 @@ pub(crate) fn answer(
 ) -> p::Told {
     let log = &state.log;
     let last = log.last();
-    let theirs = ask.my_last.as_ref().map(log_id_in);
+    let theirs = ask.my_applied.as_ref().map(log_id_in);
     let out = |chain: Option<Hash>| chain.map(|c| Bytes::from(c.0.to_vec())).unwrap_or_default();
     let applied = state.applied_end();
     p::Told {

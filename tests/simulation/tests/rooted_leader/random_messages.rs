@@ -149,7 +149,7 @@ impl Grammar<'_> {
         let shard = u32::from(SHARD);
         let short = |bytes: Vec<u8>| bytes::Bytes::from(bytes);
         match self.rng.gen_range(0..6) {
-            0 => Body::Ask(p::Ask { shard, my_last: self.rng.gen_bool(0.9).then(|| self.id()) }),
+            0 => Body::Ask(p::Ask { shard, my_applied: self.rng.gen_bool(0.9).then(|| self.id()) }),
             1 => Body::Attest(p::Attest { shard, account: short(self.bytes(40)), ..Default::default() }),
             2 => Body::Told(p::Told { vote: self.vote(), last: Some(self.id()), ..Default::default() }),
             3 => Body::RaftAnswers(p::RaftAnswers { answers: vec![p::RaftAnswer::default()] }),

@@ -34,7 +34,7 @@ impl Replica {
             node: NodeId(u64::from(self.me.0)),
             ballot: self.vote,
             last: last.at,
-            chain: last.chain,
+            chain: self.applied.chain,
             truncated: self.truncated,
             excused: LogPosition::default(),
         }
@@ -42,7 +42,7 @@ impl Replica {
 
     /// The answer to a replica that joins. `acknowledged` is what this vault, as leader, saw of it, under which vote.
     pub(super) fn told(&self, asker: &Self, acknowledged: Option<(Ballot, Place)>) -> Told {
-        let last = asker.log.last();
+        let end = asker.applied.at;
         let theirs = |index| asker.log.place(index).map(|p| p.chain);
         let certified = self.certified.as_ref().map(|(c, _)| &c.checkpoint);
         Told {
@@ -52,14 +52,15 @@ impl Replica {
             applied: Some(Applied {
                 index: self.applied.at.index,
                 chain: self.applied.chain,
-                mine: theirs(self.applied.at.index),
+                mine: theirs(self.applied.at.index)
+                    .filter(|_| self.applied.at.index <= asker.applied.at.index),
             }),
             certified: certified.map(|c| Certified {
                 at: LogPosition { term: c.term, index: c.index },
                 chain: c.chain,
                 mine: theirs(c.index),
             }),
-            chain_at_ours: self.log.place(last.at.index).filter(|p| p.at == last.at).map(|p| p.chain),
+            chain_at_ours: self.log.place(end.index).filter(|p| p.at == end).map(|p| p.chain),
             acknowledged: acknowledged.map(|(vote, place)| Acknowledged {
                 vote,
                 at: place.at,
