@@ -9,6 +9,7 @@ use std::process::Command;
 
 use aws_lc_rs::rand;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{FdFlags, fcntl_setfd};
 use zeroize::Zeroizing;
 
 use super::conf::{self, at};
@@ -61,6 +62,8 @@ pub fn ensure_token_by(
     let folder = fs::File::open(parent).map_err(at(parent))?;
     // Without this lock, two processes would each make a token, and the second could not rename its own into place.
     flock(&folder, FlockOperation::LockExclusive).map_err(|e| at(parent)(e.into()))?;
+    // The child inherits the locked folder. If this process is killed, its child may outlive it for a moment, and would write its token into the directory of the next process.
+    fcntl_setfd(&folder, FdFlags::empty()).map_err(|e| at(parent)(e.into()))?;
     let request = |so_pin: Option<&str>| Request {
         module: wanted.module.clone(),
         label: wanted.label.clone(),

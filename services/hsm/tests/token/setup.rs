@@ -181,6 +181,25 @@ fn a_half_made_token_is_thrown_away() {
     assert_eq!(volume.ensure().unwrap(), softhsm::Ensured::Found);
 }
 
+/// A program that is killed while it makes a token leaves its child alive for a moment. The child would write its token into the directory of the next program, so that
+/// program waits for it.
+#[test]
+fn a_child_that_outlives_its_parent_keeps_the_lock() {
+    let volume = Volume::new();
+    let alive = volume.dir.path().join("alive");
+    std::fs::write(&alive, b"").unwrap();
+    let shell = || {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "(while [ -e \"$0\" ]; do sleep 0.01; done) 2>/dev/null &"]).arg(&alive);
+        Ok(command)
+    };
+    softhsm::ensure_token_by(shell, &volume.wanted).unwrap_err();
+    let folder = std::fs::File::open(volume.dir.path().join("volume")).unwrap();
+    assert!(folder.try_lock().is_err(), "the child still has the lock");
+    std::fs::remove_file(&alive).unwrap();
+    bkv_fixtures::eventually("the lock of a child that has ended", || folder.try_lock().is_ok());
+}
+
 #[test]
 fn a_directory_with_somebody_elses_token_is_left_alone() {
     let mut volume = Volume::new();
