@@ -75,12 +75,12 @@ pub(crate) fn issue(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::authority::Authorities;
     use super::super::seen::read_chain;
     use super::*;
 
-    fn names() -> Names {
+    pub(in super::super) fn names() -> Names {
         Names {
             common: "demo".into(),
             uri: Some("bkv://role/chatd/demo".into()),

@@ -45,16 +45,9 @@ mod tests {
 
     use super::super::authority::Authorities;
     use super::super::leaf::issue;
+    use super::super::leaf::tests::names;
     use super::super::seen::read_chain;
     use super::*;
-
-    fn names() -> Names {
-        Names {
-            common: "demo".into(),
-            uri: Some("bkv://role/chatd/demo".into()),
-            dns: vec!["demo-chatd.ns.svc".into(), "vault.example.org".into()],
-        }
-    }
 
     fn seconds(t: SystemTime) -> i64 {
         i64::try_from(t.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()

@@ -129,21 +129,8 @@ impl KeepLastTry for FileLastTry {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tests::open;
     use super::*;
-
-    fn open() -> OpenLastTry {
-        OpenLastTry {
-            lineage: Lineage([1; 32]),
-            account: AccountId([2; 32]),
-            attempt: AttemptId([3; 16]),
-            cancel: [4; 32],
-            secret: [5; 32],
-            ksf: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
-            generation: Generation(6),
-            ordinal: Ordinal(7),
-            until: Time(8),
-        }
-    }
 
     #[test]
     fn a_last_try_is_for_its_owner_only_reads_as_it_was_kept_and_is_wiped() {

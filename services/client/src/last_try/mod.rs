@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn open() -> OpenLastTry {
+    pub(super) fn open() -> OpenLastTry {
         OpenLastTry {
             lineage: Lineage([1; 32]),
             account: AccountId([2; 32]),
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// A state that is none of them would lock the device out. A state that is two of them would end an open try.
+    /// A state without a phase would lock the device out. A state with two phases would end an open try.
     #[test]
     fn s09_each_state_of_an_account_is_one_phase_of_the_kept_try() {
         let kept = open();
