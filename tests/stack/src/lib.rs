@@ -18,6 +18,7 @@ pub mod packet_capture;
 pub mod pods;
 pub mod postgres;
 pub mod program;
+pub mod refusal;
 pub mod terminal;
 
 pub mod chatd;
