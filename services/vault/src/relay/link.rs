@@ -76,11 +76,12 @@ where
     let (read, write) = tokio::io::split(stream);
     let (out, queue) = mpsc::channel::<o::Frame>(QUEUE);
     let ended = CancellationToken::new();
-    let _ends = ended.clone().drop_guard();
     children.writers.spawn(write_frames(frames::Writer::new(write), queue, ended.clone()));
     children.greetings.spawn(greeting::greet(vault.clone(), out.clone(), ended.clone()));
     let mut incoming = frames::reader::<_, o::Frame>(read, MAX_FRAME);
     let mut link = Link { vault, out, ended: ended.clone(), children, open: Open::default() };
+    // Dropped before `link`: a stream whose sender is dropped first would tell its client that the session was closed in order.
+    let _ends = ended.clone().drop_guard();
     let part = rand::thread_rng().gen_range(0.0..1.0);
     let old = async {
         tokio::select! {

@@ -24,7 +24,9 @@ pub(super) async fn run(
     link: CancellationToken,
 ) {
     loop {
+        // The link's end also ends `data`. ChatD must see the lost link and not a Close, which its client would take for an orderly end.
         let bytes = tokio::select! {
+            biased;
             () = link.cancelled() => return,
             b = timeout(IDLE, data.recv()) => b,
         };
