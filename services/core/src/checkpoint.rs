@@ -132,7 +132,7 @@ impl<'a> Lists<'a> {
             && checkpoint.era == self.at.era
             && self.signer(signature.slot).is_some();
         let statement = statement::checkpoint(checkpoint, signature.slot);
-        // By the newest list, because a vault makes its boot certificate under the newest one that it knows.
+        // The newest list judges the boot certificate, because a vault makes it under the newest list that it knows.
         fits && verifier.region_signature(self.newest, signature, &statement, checkpoint.time)
     }
 }

@@ -9,6 +9,7 @@ use crate::id::{
 };
 use crate::record::{Record, SealedShare};
 use crate::secret::Secret32;
+use crate::statement;
 use crate::version::Version;
 
 /// One Raft entry: what the leader gathered into one commit. Encoded as [version, time, commands]. The version comes first: a program that does not know it must
@@ -235,6 +236,23 @@ pub struct Begin {
     /// For the last try: at least t, each of another slot, over [`crate::statement::permit`]. Otherwise ignored, and not part of the attempt's identity.
     #[n(8)]
     pub permits: Vec<RegionSignature>,
+}
+
+impl Begin {
+    /// What a region signs to permit this attempt as the last one. `admission` is the number of the list in force.
+    pub fn permit(&self, lineage: &Lineage, era: Era, admission: u64) -> Vec<u8> {
+        statement::permit(
+            lineage,
+            era,
+            &self.account,
+            self.generation,
+            self.ordinal,
+            &self.attempt,
+            &self.blinded,
+            &self.cancel,
+            admission,
+        )
+    }
 }
 
 /// See [`Command::GiveUp`].

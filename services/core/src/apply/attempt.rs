@@ -98,17 +98,7 @@ pub(crate) fn begin(step: &Step<'_>, before: Option<Account>, c: &Begin) -> Chan
 /// may destroy a key, nor count a conflict.
 fn permitted(step: &Step<'_>, c: &Begin) -> bool {
     let admission = &step.fleet.documents.admission;
-    let statement = statement::permit(
-        &step.fleet.lineage,
-        step.fleet.era,
-        &step.id,
-        c.generation,
-        c.ordinal,
-        &c.attempt,
-        &c.blinded,
-        &c.cancel,
-        admission.number,
-    );
+    let statement = c.permit(&step.fleet.lineage, step.fleet.era, admission.number);
     step.signed_by(&c.permits, admission.threshold, |_| statement.clone())
 }
 

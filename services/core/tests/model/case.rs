@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fake::{ERA, LINEAGE, login, sign};
+use super::fake::{ERA, LINEAGE, ke3};
 use super::machine::{Machine, account};
 use super::op::{self, By, attempt_id, client_key};
 use super::rules::{Model, ModelAnswer, seen};
@@ -10,7 +10,7 @@ use bkv_core::account::{Account, State};
 use bkv_core::command::{Command, Finish, Store};
 use bkv_core::effect::Effect;
 use bkv_core::event::EventKind;
-use bkv_core::id::{Element, Generation, Ordinal, Signature, Time};
+use bkv_core::id::{Element, Generation, Ordinal, Time};
 use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::statement;
@@ -193,13 +193,6 @@ pub(super) fn signed_finish(
         &b,
     );
     let (ke1, ke2) = (vec![1; 96], vec![2; 192]);
-    let transcript = [&ke1[..], &ke2[..]].concat();
-    let Signature(ke3) = sign(&client_key(WHO, reg), &login(&context.0, &transcript));
-    Command::Finish(Finish {
-        account: account(WHO),
-        attempt: attempt_id(attempt),
-        ke1,
-        ke2,
-        ke3: ke3.to_vec(),
-    })
+    let ke3 = ke3(&client_key(WHO, reg), &context, &ke1, &ke2);
+    Command::Finish(Finish { account: account(WHO), attempt: attempt_id(attempt), ke1, ke2, ke3 })
 }

@@ -28,6 +28,12 @@ pub(super) fn boot_key(identity: &[u8]) -> PublicKey {
     PublicKey(tagged("fake/boot", &[identity]).0)
 }
 
+/// A signature by the region at this slot.
+pub(super) fn signed_by(slot: Slot, statement: &[u8]) -> RegionSignature {
+    let key = boot_key(&[slot.0; 91]);
+    RegionSignature { slot, certificate: key.0.to_vec(), signature: sign(&key, statement) }
+}
+
 /// The server's public key under z.
 pub(super) fn server_key(z: &[u8; 32]) -> PublicKey {
     PublicKey(tagged("fake/server", &[z]).0)
@@ -38,8 +44,13 @@ pub(super) fn response(z: &[u8; 32], request: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes that the fake client signs in KE3.
-pub(super) fn login(context: &[u8], transcript: &[u8]) -> Vec<u8> {
+fn login(context: &[u8], transcript: &[u8]) -> Vec<u8> {
     framed("fake/login", &[context, transcript])
+}
+
+/// KE3 of a client that has this key.
+pub(super) fn ke3(key: &PublicKey, context: &Hash, ke1: &[u8], ke2: &[u8]) -> Vec<u8> {
+    sign(key, &login(&context.0, &[ke1, ke2].concat())).0.to_vec()
 }
 
 impl Verifier for Fake {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::fake::{ERA, LINEAGE, REGIONS, boot_key, documents, login, response, server_key, sign};
+use super::fake::{ERA, LINEAGE, REGIONS, documents, ke3, response, server_key, sign, signed_by};
 use super::machine::{account, route};
 use super::rules::Model;
 use bkv_core::account::Manifest;
@@ -11,8 +11,7 @@ use bkv_core::command::{
     Store,
 };
 use bkv_core::id::{
-    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Signature, Slot,
-    Time,
+    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Slot, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
@@ -256,11 +255,10 @@ pub(super) fn confirm(stored: &Store, acks: u8, harm: u8) -> Command {
     let hash = record.hash();
     let base = Generation(record.generation.0.saturating_sub(1));
     let acknowledgement = |slot: u8| {
-        let key = boot_key(&[slot; 91]);
         let (about, of) = if harm == 1 { (Hash([0; 32]), shares) } else { (hash, shares) };
         let statement =
             statement::acknowledgement(&LINEAGE, ERA, &record.reg_id, Slot(slot), &about, &of, &SUBJECT);
-        RegionSignature { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
+        signed_by(Slot(slot), &statement)
     };
     let mut acknowledgements: Vec<_> = (1..=acks).map(acknowledgement).collect();
     match harm {
@@ -303,23 +301,8 @@ pub(super) fn begin(model: &Model, who: u8, attempt: u8, b: u8, skew: i8, agreed
 
 /// Permits of these regions for exactly this attempt.
 pub(super) fn permits(begin: &Begin, admission: u64, slots: &[u8]) -> Vec<RegionSignature> {
-    let statement = statement::permit(
-        &LINEAGE,
-        ERA,
-        &begin.account,
-        begin.generation,
-        begin.ordinal,
-        &begin.attempt,
-        &begin.blinded,
-        &begin.cancel,
-        admission,
-    );
-    let permit = |slot: &u8| {
-        let key = boot_key(&[*slot; 91]);
-        let certificate = key.0.to_vec();
-        RegionSignature { slot: Slot(*slot), certificate, signature: sign(&key, &statement) }
-    };
-    slots.iter().map(permit).collect()
+    let statement = begin.permit(&LINEAGE, ERA, admission);
+    slots.iter().map(|slot| signed_by(Slot(*slot), &statement)).collect()
 }
 
 /// What a leader without enough permits would try.
@@ -382,11 +365,12 @@ pub(super) fn finish(model: &Model, who: u8, attempt: Option<u8>, harm: u8) -> C
         &b,
     );
     let (ke1, ke2) = (vec![1; 96], vec![2; 192]);
-    let Signature(mut ke3) = sign(&key, &login(&context.0, &[&ke1[..], &ke2[..]].concat()));
-    if harm == 7 {
-        ke3[63] ^= 1;
+    let mut ke3 = ke3(&key, &context, &ke1, &ke2);
+    match harm {
+        7 => ke3[63] ^= 1,
+        8 => ke3.truncate(63),
+        _ => {}
     }
-    let ke3 = if harm == 8 { ke3[..63].to_vec() } else { ke3.to_vec() };
     Command::Finish(Finish { account: account(who), attempt: id, ke1, ke2, ke3 })
 }
 

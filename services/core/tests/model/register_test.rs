@@ -1,7 +1,7 @@
 //! Registration in its two phases, each rule of a record, and which client may overwrite which record.
 
 use super::case::{Case, WHO, again, charged, no, policy, signed_finish};
-use super::fake::{ERA, Fake, LINEAGE, boot_key, documents, sign};
+use super::fake::{ERA, Fake, LINEAGE, documents, sign, signed_by};
 use super::machine::{Memory, account};
 use super::op::{self, By, blinded, owner_key};
 use bkv_core::account::State;
@@ -37,8 +37,7 @@ fn acknowledgement(stored: &Store, slot: u8, shares: &[SealedShare]) -> RegionSi
         &shares_hash(shares),
         &op::SUBJECT,
     );
-    let key = boot_key(&[slot; 91]);
-    RegionSignature { slot: Slot(slot), certificate: key.0.to_vec(), signature: sign(&key, &statement) }
+    signed_by(Slot(slot), &statement)
 }
 
 #[test]

@@ -223,17 +223,7 @@ impl Model {
 /// True if t regions permit this last try.
 fn permitted(c: &Begin, time: Time, documents: &Documents) -> bool {
     let list = &documents.admission;
-    let statement = statement::permit(
-        &LINEAGE,
-        ERA,
-        &c.account,
-        c.generation,
-        c.ordinal,
-        &c.attempt,
-        &c.blinded,
-        &c.cancel,
-        list.number,
-    );
+    let statement = c.permit(&LINEAGE, ERA, list.number);
     let good = c.permits.iter().filter(|p| Fake.region_signature(list, p, &statement, time));
     let slots: BTreeSet<_> = good.map(|p| p.slot).collect();
     c.permits.len() <= list.members.len() && slots.len() >= usize::from(list.threshold)

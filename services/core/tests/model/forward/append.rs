@@ -9,7 +9,7 @@ use super::log::{Entry, Place};
 use super::replica::{Phase, Replica};
 
 /// Entries whose time is further ahead of the own clock are refused on arrival.
-const AHEAD_MS: u64 = 30_000;
+pub(super) const AHEAD_MS: u64 = 30_000;
 
 pub(super) struct Append {
     pub(super) from: NodeId,

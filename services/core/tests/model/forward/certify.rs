@@ -2,17 +2,10 @@
 
 use bkv_core::checkpoint::{Certificate, Checkpoint, Lists, Standing};
 use bkv_core::command::RegionSignature;
-use bkv_core::id::Slot;
 use bkv_core::statement;
 
-use super::super::fake::{Fake, boot_key, sign};
+use super::super::fake::{Fake, signed_by};
 use super::replica::{Happened, Replica};
-
-/// A region's signature. The liar makes only its own.
-pub(super) fn signed_by(slot: Slot, statement: &[u8]) -> RegionSignature {
-    let key = boot_key(&[slot.0; 91]);
-    RegionSignature { slot, certificate: key.0.to_vec(), signature: sign(&key, statement) }
-}
 
 impl Replica {
     /// This replica's signatures on checkpoints that it has not signed yet.
@@ -42,7 +35,7 @@ impl Replica {
             return;
         }
         let at = (c.index, c.chain);
-        // A slot that signs two counts for none.
+        // A slot that signs two digests counts for neither.
         let _ = self.claims.entry(at).or_default().add(c, s);
         let Some(i) = self.reached.iter().position(|r| (r.checkpoint.index, r.checkpoint.chain) == at) else {
             return;

@@ -4,21 +4,20 @@ use std::collections::BTreeSet;
 
 use bkv_core::account::{Account, Manifest, State};
 use bkv_core::command::{Begin, Command, Delete, Finish, GiveUp, RegionSignature, SetManifest};
-use bkv_core::id::{AttemptId, Generation, Hash, Ordinal, Signature, Slot};
+use bkv_core::id::{AttemptId, Generation, Hash, Ordinal, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Attempt, Attested, Operation};
 use bkv_core::verify::Verifier as _;
 use bkv_core::view;
 
-use super::super::fake::{ERA, Fake, LINEAGE, login, sign};
-use super::certify::signed_by;
+use super::super::fake::{ERA, Fake, LINEAGE, ke3, signed_by};
 use super::forge::confirm;
 use super::liar::Liar;
 use super::person::{Draft, Stage, Try, registration, unique};
-use super::speak::{Evaluation, Shown, beta, evaluation, permit_statement};
+use super::speak::{Evaluation, Shown, beta, evaluation};
 use super::step::{Act, Twist, Via};
-use super::world::World;
+use super::world::{World, home};
 
 /// t of three regions.
 const THRESHOLD: usize = 2;
@@ -54,7 +53,7 @@ type Ended = Result<String, &'static str>;
 impl World {
     /// One exchange of a person's client with a leader.
     pub(super) fn acts(&mut self, who: u8, act: Act, via: Via) -> String {
-        let shard = self.home(who);
+        let shard = home(who);
         let token = self.issue(who);
         let shown = Shown { token, nonce: unique("model/nonce", self.fresh()) };
         // Whoever leads shows the token to every region that it asks.
@@ -208,7 +207,7 @@ impl World {
             for v in honest {
                 begin.permits.extend(self.permit(v, shard, shown, &begin));
             }
-            begin.permits.extend(liar.then(|| signed_by(Liar::SLOT, &permit_statement(&begin, 1))));
+            begin.permits.extend(liar.then(|| signed_by(Liar::SLOT, &begin.permit(&LINEAGE, ERA, 1))));
         }
         let outcome = self.commits(via, shard, Command::Begin(begin));
         if let Ok(Outcome::Refused(why)) = outcome {
@@ -245,10 +244,7 @@ impl World {
                 Twist::Tries => (claimed.success, claimed.budget) = (claimed.ordinal, 99),
                 Twist::Right => claimed.right.0[1] ^= 1,
                 Twist::Record => claimed.record.0[1] ^= 1,
-                Twist::Alone => {
-                    evaluations.clear();
-                    evaluations.push(evaluation(claimed.clone(), Liar::SLOT, &subject));
-                }
+                Twist::Alone => evaluations.clear(),
                 Twist::OtherPerson(other) => {
                     if let Some(theirs) = self.in_the_place_of(other, to.targets()[0], shown, &claimed) {
                         (claimed, evaluations) = (theirs.attempt.clone(), vec![theirs]);
@@ -271,7 +267,7 @@ impl World {
         claimed: &Attempt,
     ) -> Option<Evaluation> {
         let token = self.liar.token(other, self.now)?;
-        let shard = self.home(other);
+        let shard = home(other);
         let account = self.people[usize::from(other)].account();
         let a = self.honest.replica(to, shard).memory.0.get(&account)?;
         let begin = Begin {
@@ -354,9 +350,9 @@ impl World {
             &attempt.blinded,
         );
         let ke1 = vec![1; 96];
-        let Signature(ke3) = sign(&key.client(), &login(&context.0, &[&ke1[..], &ke2[..]].concat()));
+        let ke3 = ke3(&key.client(), &context, &ke1, &ke2);
         self.audit.proved.insert((key.hash, claimed.ordinal));
-        let finish = Finish { account: claimed.account, attempt: attempt.id, ke1, ke2, ke3: ke3.to_vec() };
+        let finish = Finish { account: claimed.account, attempt: attempt.id, ke1, ke2, ke3 };
         let outcome = self.commits(via, shard, Command::Finish(finish))?;
         if !matches!(outcome, Outcome::Done) {
             self.people[usize::from(who)].attempt = None;

@@ -6,17 +6,17 @@ use bkv_core::put_back::{Off, Rule};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
-    /// V1: an account lies in any shard.
+    /// An account lies in any shard.
     OtherShard,
-    /// V2: a snapshot needs no certificate.
+    /// A snapshot needs no certificate.
     NoCertificate,
-    /// V7: z is not compared with the record.
+    /// Z is not compared with the record.
     OtherZ,
-    /// V8: a replica speaks before its disk has shown to be no old one.
+    /// A replica speaks before its disk has shown to be no old one.
     Unverified,
-    /// V12: the rows of a snapshot are not compared with the certificate's digest.
+    /// The rows of a snapshot are not compared with the certificate's digest.
     OtherRows,
-    /// V13: a snapshot may lack secrets.
+    /// A snapshot may lack secrets.
     NoSecrets,
 }
 

@@ -9,12 +9,12 @@ use bkv_core::record::SealedShare;
 use bkv_core::secret::Secret32;
 use bkv_core::statement::{self, Operation};
 
-use super::super::fake::{ERA, LINEAGE, login, sign};
+use super::super::fake::signed_by;
+use super::super::fake::{ERA, LINEAGE, ke3, sign};
 use super::super::machine::account;
-use super::certify::signed_by;
 use super::liar::Liar;
 use super::person::{Draft, attempt_id, element, registration, unique};
-use super::speak::{Shown, permit_statement};
+use super::speak::Shown;
 use super::world::World;
 
 /// The kinds of forged commands.
@@ -42,7 +42,7 @@ pub(super) enum Forged {
     Register,
     /// A registration of the person with another share, z or owner.
     OtherStore(u8),
-    /// A Confirm with acknowledgements by the liar alone.
+    /// The newest Confirm of the account, with its last acknowledgement under another slot.
     Confirm,
     /// A record of this account under another account or bucket.
     OtherAccount(u8),
@@ -82,9 +82,8 @@ impl World {
                 let (ke1, ke2) = (vec![1; 96], vec![2; 64]);
                 let p = open.as_ref().map_or((ordinal, element(number)), |p| (p.ordinal, p.blinded));
                 let context = statement::login_context(&LINEAGE, ERA, &id, generation, p.0, &attempt, &p.1);
-                let transcript = [&ke1[..], &ke2[..]].concat();
-                let Signature(ke3) = sign(&key, &login(&context.0, &transcript));
-                Command::Finish(Finish { account: id, attempt, ke1, ke2, ke3: ke3.to_vec() })
+                let ke3 = ke3(&key, &context, &ke1, &ke2);
+                Command::Finish(Finish { account: id, attempt, ke1, ke2, ke3 })
             }
             Forged::OldProof => {
                 let old = self.liar.commands.iter().rev().find_map(|c| match c {
@@ -108,7 +107,7 @@ impl World {
                 let cancel = unique("model/cancel", number);
                 let mut begin = begin(statement::cancel_hash(&cancel));
                 self.liar.cancels.insert(begin.attempt, cancel);
-                let own = signed_by(Liar::SLOT, &permit_statement(&begin, 1));
+                let own = signed_by(Liar::SLOT, &begin.permit(&LINEAGE, ERA, 1));
                 let mut others = own.clone();
                 others.slot = Slot(1);
                 begin.permits = vec![own.clone(), own, others];
@@ -136,11 +135,9 @@ impl World {
                     _ => None,
                 });
                 let Some(mut confirm) = confirm else { return Vec::new() };
-                let last = confirm.acknowledgements.pop();
-                confirm.acknowledgements.extend(last.clone().map(|mut a| {
-                    a.slot = Slot(a.slot.0 % 3 + 1);
-                    a
-                }));
+                if let Some(last) = confirm.acknowledgements.last_mut() {
+                    last.slot = Slot(last.slot.0 % 3 + 1);
+                }
                 Command::Confirm(confirm)
             }
             Forged::OtherAccount(other) => {
@@ -209,7 +206,7 @@ pub(super) fn confirm(draft: &Draft, acknowledgements: Vec<bkv_core::command::Re
 }
 
 fn harmed(mut store: Store, harm: u8, key: &PublicKey) -> Store {
-    match harm % 4 {
+    match harm {
         0 => {
             if let Some(SealedShare { ct, .. }) = store.shares.first_mut() {
                 ct[0] ^= 1;

@@ -12,16 +12,16 @@ const STEPS: usize = 60;
 
 #[derive(Clone)]
 pub(super) struct History {
-    pub(super) seed: u64,
-    pub(super) policy: AttemptPolicy,
-    pub(super) steps: Vec<Step>,
+    seed: u64,
+    policy: AttemptPolicy,
+    steps: Vec<Step>,
 }
 
 /// What a history broke first, and at which step.
 pub(super) struct Broken {
     pub(super) what: &'static str,
-    pub(super) detail: String,
-    pub(super) at: usize,
+    detail: String,
+    at: usize,
 }
 
 impl History {
@@ -43,12 +43,12 @@ impl History {
         Self { seed, policy, steps }
     }
 
-    /// Runs the history up to what it breaks. `tell` gets each step and what came of it.
-    pub(super) fn run(&self, mut tell: impl FnMut(usize, &Step, &str)) -> Option<Broken> {
+    /// Runs the history up to what it breaks. `report` gets each step and what came of it.
+    pub(super) fn run(&self, mut report: impl FnMut(usize, &Step, &str)) -> Option<Broken> {
         let mut world = World::new(&self.policy);
         for (at, step) in self.steps.iter().enumerate() {
             let result = world.step(step);
-            tell(at, step, &result);
+            report(at, step, &result);
             if let Some((what, detail)) = world.audit.first.take() {
                 return Some(Broken { what, detail, at });
             }

@@ -115,14 +115,19 @@ impl Honest {
         Ok(outcomes)
     }
 
+    /// This vault and the other honest one.
+    fn pair(&mut self, vault: usize) -> (&mut Vault, &mut Vault) {
+        let [a, b] = &mut self.vaults;
+        if vault == 0 { (a, b) } else { (b, a) }
+    }
+
     /// Sends the other vault what it lacks. True if it has all of the leader's log then.
     fn replicate(&mut self, vault: usize, shard: u16, now: Time) -> bool {
         if !self.linked {
             return false;
         }
         let from = self.vaults[vault].node();
-        let [a, b] = &mut self.vaults;
-        let (leader, follower) = if vault == 0 { (a, b) } else { (b, a) };
+        let (leader, follower) = self.pair(vault);
         let (l, f) = (leader.replica(shard), follower.replica(shard));
         let Some(term) = l.leads else { return false };
         if common(l, f).is_none()
@@ -163,8 +168,7 @@ impl Honest {
         for vault in 0..2 {
             for shard in 0..SHARDS {
                 let acknowledged = self.vaults[1 - vault].acknowledged.get(&shard).copied();
-                let [a, b] = &mut self.vaults;
-                let (joins, other) = if vault == 0 { (a, b) } else { (b, a) };
+                let (joins, other) = self.pair(vault);
                 let (joins, other) = (joins.replica(shard), &*other.replica(shard));
                 if joins.phase == Phase::Joining {
                     joins.join(other, acknowledged, liar);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bkv_core::id::{Hash, NodeId};
+use bkv_core::id::NodeId;
 use bkv_core::join::{Acknowledged, Applied, Ballot, Certified, Decision, LogPosition, Mine, Told, decide};
 
 use super::LIAR;
@@ -28,7 +28,7 @@ impl Replica {
         self.claims.clear();
     }
 
-    pub(super) fn mine(&self) -> Mine {
+    fn mine(&self) -> Mine {
         let last = self.log.last();
         Mine {
             node: NodeId(u64::from(self.me.0)),
@@ -41,7 +41,7 @@ impl Replica {
     }
 
     /// The answer to a replica that joins. `acknowledged` is what this vault, as leader, saw of it, under which vote.
-    pub(super) fn told(&self, asker: &Self, acknowledged: Option<(Ballot, Place)>) -> Told {
+    fn told(&self, asker: &Self, acknowledged: Option<(Ballot, Place)>) -> Told {
         let end = asker.applied.at;
         let theirs = |index| asker.log.place(index).map(|p| p.chain);
         let certified = self.certified.as_ref().map(|(c, _)| &c.checkpoint);
@@ -106,7 +106,7 @@ impl Replica {
             }
         };
         self.vote = self.vote.max(ballot);
-        // Stricter than the vault, to which a voter that contradicts its log sets no goal: the history must be that of the other voter, also after another restart. Without
+        // Stricter than the vault, where a voter that contradicts what the vault has applied sets no goal. Here the history must be that of the other voter, also after another restart. Without
         // this rule the model finds that a rooted leader feeds an old disk a history of its own behind the newest certified checkpoint until it is verified, and so gets the guesses since that checkpoint again.
         self.phase = Phase::CatchingUp { until, applied: (other.applied.at.index, other.applied.chain) };
         self.caught_up();
@@ -116,8 +116,7 @@ impl Replica {
     pub(super) fn caught_up(&mut self) {
         let Phase::CatchingUp { until, applied: (index, theirs) } = self.phase else { return };
         let reached = self.log.last().at >= until && self.applied.at.index >= index;
-        let same = |chain: Hash| chain == theirs;
-        if reached && self.log.place(index).is_none_or(|p| same(p.chain)) {
+        if reached && self.log.place(index).is_none_or(|p| p.chain == theirs) {
             self.phase = Phase::Verified;
         }
     }

@@ -1,4 +1,4 @@
-//! What the rooted vault knows, and the appends of a leader by its own word.
+//! What the rooted vault knows, and the entries that it appends as a leader without votes.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,15 +10,15 @@ use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 
+use super::super::fake::{ERA, LINEAGE, signed_by};
 use super::super::machine::account;
 use super::LIAR;
 use super::append::Append;
-use super::certify::signed_by;
 use super::honest::liar;
 use super::log::{Entry, Place};
 use super::person::{Key, attempt_id, element, unique};
 use super::replica::Reached;
-use super::speak::{Shown, permit_statement};
+use super::speak::Shown;
 use super::token::Token;
 use super::world::World;
 
@@ -59,14 +59,13 @@ impl Liar {
 }
 
 impl World {
-    /// The term in which the liar leads these replicas. Nobody has to vote for it.
+    /// The term in which the liar leads these replicas. It leads without any vote.
     pub(super) fn liar_term(&self, targets: &[usize], shard: u16) -> u64 {
         let votes: Vec<Ballot> = targets.iter().map(|t| self.honest.replica(*t, shard).vote).collect();
-        let leads = |v: &Ballot| v.node == liar() && votes.iter().all(|w| w == v);
-        votes
-            .iter()
-            .find(|v| leads(v))
-            .map_or_else(|| votes.iter().map(|v| v.term).max().unwrap_or(0) + 1, |v| v.term)
+        match votes.first() {
+            Some(v) if v.node == liar() && votes.iter().all(|w| w == v) => v.term,
+            _ => votes.iter().map(|v| v.term).max().unwrap_or(0) + 1,
+        }
     }
 
     /// Appends one entry at each target behind the end of its log, or behind an earlier index, and calls it committed. Returns the outcomes at the first target.
@@ -127,8 +126,8 @@ impl World {
     }
 
     /// Its own permit, and those of honest regions to which it shows a token.
-    pub(super) fn liars_permits(&mut self, begin: &Begin, who: u8, shard: u16) -> Vec<RegionSignature> {
-        let mut permits = vec![signed_by(Liar::SLOT, &permit_statement(begin, 1))];
+    fn liars_permits(&mut self, begin: &Begin, who: u8, shard: u16) -> Vec<RegionSignature> {
+        let mut permits = vec![signed_by(Liar::SLOT, &begin.permit(&LINEAGE, ERA, 1))];
         if let Some(token) = self.liar.token(who, self.now) {
             let shown = Shown { token, nonce: [9; 32] };
             permits.extend((0..2).filter_map(|v| self.permit(v, shard, &shown, begin)));

@@ -1,16 +1,16 @@
 //! Snapshots that the liar makes up: rows moved forward, copied, left out, with every certificate that it can put together.
 
-use bkv_core::account::{Cause, Ended, Live, Manifest, Pending, Success};
+use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, Success};
 use bkv_core::checkpoint::Certificate;
-use bkv_core::command::RegionSignature;
+use bkv_core::command::{Command, RegionSignature};
 use bkv_core::digest::{Digest, RowHash};
 use bkv_core::id::{Generation, Hash, Ordinal, RegId, Signature, Slot, Time};
-use bkv_core::record::shares_hash;
+use bkv_core::record::{shares_hash, shares_hash_of};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 
+use super::super::fake::signed_by;
 use super::super::machine::account;
-use super::certify::signed_by;
 use super::honest::liar;
 use super::install::Snapshot;
 use super::liar::{Liar, Seen};
@@ -82,7 +82,7 @@ impl World {
         let of_shard: Vec<&Seen> =
             self.liar.seen.iter().filter(|s| s.reached.checkpoint.shard == shard).collect();
         // Mostly the newest ones: the receiver has no use for an older one than its own state.
-        let Some(seen) = of_shard.len().checked_sub(1 + usize::from(pick % 4)).map(|i| of_shard[i].clone())
+        let Some(seen) = of_shard.len().checked_sub(1 + usize::from(pick)).map(|i| of_shard[i].clone())
         else {
             return "no checkpoint was seen".into();
         };
@@ -93,8 +93,8 @@ impl World {
         }
         let fleet = seen.reached.fleet.as_ref().clone();
         let mut checkpoint = seen.reached.checkpoint.clone();
-        let lists = signatures != Signatures::Genuine && signatures != Signatures::OtherIndex;
-        if lists {
+        let digests_the_rows = !matches!(signatures, Signatures::Genuine | Signatures::OtherIndex);
+        if digests_the_rows {
             let mut digest = Digest::default();
             for r in &rows {
                 digest.add(&RowHash::of(&r.id, &r.account));
@@ -129,14 +129,16 @@ impl World {
     fn complete(&self, rows: &mut [Row]) {
         for row in rows {
             for s in &mut row.secrets {
-                let store = self.liar.commands.iter().find_map(|c| match c {
-                    bkv_core::command::Command::Store(store) if store.record.reg_id == s.reg_id => {
-                        (shares_hash(&store.shares) == bkv_core::record::shares_hash_of(&s.kept.hashes))
-                            .then(|| store.shares.clone())
+                let hash = shares_hash_of(&s.kept.hashes);
+                let shares = self.liar.commands.iter().find_map(|c| match c {
+                    Command::Store(store)
+                        if store.record.reg_id == s.reg_id && shares_hash(&store.shares) == hash =>
+                    {
+                        Some(store.shares.clone())
                     }
                     _ => None,
                 });
-                if let Some(shares) = store {
+                if let Some(shares) = shares {
                     s.kept.shares = shares;
                 }
             }
@@ -215,9 +217,7 @@ impl World {
                 (a.pending, a.finished, a.last_success) = (None, Some(success.attempt), Some(success));
             }
             RowLie::Refilled if a.live.is_some() => {
-                (a.ordinal, a.last_success, a.finished) = (Ordinal(0), None, None);
-                (a.pending, a.lifetime_failures, a.finished_seed) = (None, 0, None);
-                a.failed.clear();
+                refill(a);
                 a.next_allowed = Time(0);
             }
             RowLie::OtherAttempt if a.pending.is_some() => {
@@ -229,14 +229,12 @@ impl World {
                 rows.push(row);
             }
             RowLie::OtherKey(more) => {
-                let base = Generation((a.generation.0 + u64::from(more % 2)).saturating_sub(1));
+                let base = Generation((a.generation.0 + u64::from(more)).saturating_sub(1));
                 let (key, store) = registration(number, who, base, &self.policy);
                 let shares = shares_hash(&store.shares);
                 a.generation = key.record.generation;
-                (a.ordinal, a.last_success, a.finished) = (Ordinal(0), None, None);
-                (a.pending, a.lifetime_failures, a.finished_seed) = (None, 0, None);
+                refill(a);
                 (a.stored, a.ended) = (None, None);
-                a.failed.clear();
                 let reg_id = key.record.reg_id;
                 a.live = Some(Live { record: key.record, hash: key.hash, shares, since: self.now });
                 let kept = Kept::new(&store.z, &store.shares);
@@ -251,11 +249,15 @@ impl World {
         let id = account(who);
         let home = self.liar.seen.iter().filter(|s| s.reached.checkpoint.shard != shard);
         let mut row = home.flat_map(|s| s.reached.rows.iter()).find(|r| r.id == id)?.clone();
-        let a = &mut row.account;
-        (a.ordinal, a.last_success, a.finished, a.pending) = (Ordinal(0), None, None, None);
-        (a.lifetime_failures, a.finished_seed) = (0, None);
-        a.failed.clear();
+        refill(&mut row.account);
         self.complete(std::slice::from_mut(&mut row));
         Some(row)
     }
+}
+
+/// Gives all tries back.
+fn refill(a: &mut Account) {
+    (a.ordinal, a.last_success, a.finished) = (Ordinal(0), None, None);
+    (a.pending, a.lifetime_failures, a.finished_seed) = (None, 0, None);
+    a.failed.clear();
 }

@@ -2,7 +2,6 @@
 //! its own state, once it is verified.
 
 use bkv_core::account::Account;
-use bkv_core::checkpoint::Certificate;
 use bkv_core::command::{Begin, RegionSignature};
 use bkv_core::hash::tagged;
 use bkv_core::id::{AccountId, AttemptId, Element, Hash, RegId, Slot, Time};
@@ -10,9 +9,9 @@ use bkv_core::record::Record;
 use bkv_core::statement::{self, Attempt, Attested};
 use bkv_core::view;
 
+use super::super::fake::signed_by;
 use super::super::fake::{ERA, LINEAGE};
 use super::super::machine::account;
-use super::certify::signed_by;
 use super::fault::{Fault, is_back};
 use super::install::Snapshot;
 use super::replica::{Floor, Happened, Replica};
@@ -137,7 +136,7 @@ impl Replica {
                 return Err("the wait");
             }
         }
-        Ok(signed_by(self.me, &permit_statement(begin, self.fleet().documents.admission.number)))
+        Ok(signed_by(self.me, &begin.permit(&LINEAGE, ERA, self.fleet().documents.admission.number)))
     }
 
     pub(super) fn acknowledge(&self, shown: &Shown, reg_id: &RegId, now: Time) -> Answer<RegionSignature> {
@@ -182,9 +181,9 @@ impl Replica {
         Ok([server.0, context.0].concat())
     }
 
-    /// The newest certified snapshot. None if a row lacks its secrets.
+    /// The newest certified snapshot. None before the first certificate.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let (certificate, reached): &(Certificate, _) = self.certified.as_ref()?;
+        let (certificate, reached) = self.certified.as_ref()?;
         let fleet = reached.fleet.as_ref().clone();
         Some(Snapshot { fleet, certificate: certificate.clone(), rows: reached.rows.as_ref().clone() })
     }
@@ -193,18 +192,4 @@ impl Replica {
 /// True if this z gives the server key that the record names.
 pub(super) fn fits(kept: &Kept, record: &Record) -> bool {
     kept.server() == record.server || is_back(Fault::OtherZ)
-}
-
-pub(super) fn permit_statement(b: &Begin, admission: u64) -> Vec<u8> {
-    statement::permit(
-        &LINEAGE,
-        ERA,
-        &b.account,
-        b.generation,
-        b.ordinal,
-        &b.attempt,
-        &b.blinded,
-        &b.cancel,
-        admission,
-    )
 }

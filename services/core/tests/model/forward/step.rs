@@ -21,7 +21,7 @@ pub(super) enum To {
 impl To {
     pub(super) fn targets(self) -> Vec<usize> {
         match self {
-            Self::One(v) => vec![usize::from(v % 2)],
+            Self::One(v) => vec![usize::from(v)],
             Self::Both => vec![0, 1],
         }
     }
@@ -81,7 +81,7 @@ pub(super) enum Step {
     Purge {
         vault: u8,
     },
-    /// Somebody keeps an image of an honest vault's disk.
+    /// The attacker keeps an image of an honest vault's disk.
     Image {
         vault: u8,
     },

@@ -8,9 +8,10 @@ use bkv_core::id::{FleetId, Hash, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
 
-use super::super::fake::{ERA, LINEAGE, documents_of};
+use super::super::fake::{ERA, LINEAGE, documents_of, signed_by};
 use super::super::machine::{account, route};
 use super::SHARDS;
+use super::append::AHEAD_MS;
 use super::audit::Audit;
 use super::honest::{Honest, Vault, liar};
 use super::joining::LiarTold;
@@ -85,11 +86,6 @@ impl World {
         self.number
     }
 
-    pub(super) fn home(&self, who: u8) -> u16 {
-        debug_assert!(usize::from(who) < self.people.len());
-        home(who)
-    }
-
     pub(super) const fn issue(&self, person: u8) -> Token {
         Token { person, issued: self.now }
     }
@@ -122,7 +118,7 @@ impl World {
         result
     }
 
-    /// What follows by itself: signatures on checkpoints, joining, the audit.
+    /// After each step the honest vaults sign checkpoints and join, and the audit looks.
     fn settle(&mut self) {
         for vault in 0..2 {
             for shard in 0..SHARDS {
@@ -207,7 +203,7 @@ impl World {
             }
             Step::LiarMark { to, shard: s, ahead } => {
                 self.now = next_step(self.now);
-                let time = if *ahead { self.now.plus(30_000) } else { self.now };
+                let time = if *ahead { self.now.plus(AHEAD_MS) } else { self.now };
                 text(self.liar_appends(&to.targets(), shard(*s), None, time, &[]))
             }
             Step::Snapshot { to, shard: s, pick, lies, signatures } => {
@@ -217,11 +213,11 @@ impl World {
         }
     }
 
-    /// Starts a vault again. From an older image only if the other honest vault has applied all that is lost: nothing else can notice it without token anchors.
+    /// Starts a vault again. From an older image only if the other honest vault has applied all that is lost: without token anchors only that vault can notice an older image.
     fn restart(&mut self, vault: usize, image: bool, told: LiarTold) -> String {
         let image = self.images[vault].clone().filter(|_| image);
         if image.is_some() && !self.honest.is_known_elsewhere(vault) {
-            return "the image would be noticed by nobody".into();
+            return "no vault would notice the image".into();
         }
         let from = if image.is_some() { "from its image" } else { "" };
         self.told = told;
@@ -258,7 +254,7 @@ impl World {
             checkpoint.digest = Hash([9; 32]);
         }
         let statement = bkv_core::statement::checkpoint(&checkpoint, Liar::SLOT);
-        let signature = super::certify::signed_by(Liar::SLOT, &statement);
+        let signature = signed_by(Liar::SLOT, &statement);
         self.honest.replica_mut(to, checkpoint.shard).take(&checkpoint, &signature);
         String::new()
     }
