@@ -89,12 +89,12 @@ impl Metrics {
             )?,
             quarantined: gauges(
                 "bkv_vault_quarantined",
-                "Shards that the vault does not serve, because its disk is outdated or histories differ",
+                "Shards that the vault does not serve, because its disk is outdated, t other regions have signed another state, or it is not on the admission list",
                 &["reason"],
             )?,
             contradictions: counters(
                 "bkv_vault_contradictions_total",
-                "Messages of another region's vault that contradicted what this vault has applied",
+                "Messages and answers of another region's vault that contradict this vault",
                 &["sender"],
             )?,
             destroyed: counters(

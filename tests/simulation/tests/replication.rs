@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use zeroize::Zeroizing;
 
 use bkv_simulation::boot_key::BootKey;
 use bkv_simulation::documents::{self, region};
+use bkv_simulation::rooted::fleet::{copy, soon as in_seconds};
 use bkv_vault::peer::{Body, PeerError};
 use bkv_vault::raft::keeper::Keeper;
 use bkv_vault::replica::{Committed, Env, Node, NodeConfig, Phase, Replica};
@@ -208,23 +208,12 @@ impl Fleet {
     }
 }
 
-fn in_seconds(seconds: u64) -> Instant {
-    Instant::now() + Duration::from_secs(seconds)
-}
-
 /// A command that goes through the log and that every replica refuses alike.
 fn harmless(n: u8) -> Command {
     // The first bytes are the bucket, and bucket 0 is of shard 0.
     let mut account = [n; 32];
     account[..2].fill(0);
     Command::Expire(Expire { account: AccountId(account) })
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for f in std::fs::read_dir(from).unwrap().flatten() {
-        std::fs::copy(f.path(), to.join(f.file_name())).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::lift;
 use crate::args::CeremonyCommand;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::{Output, facts, show_before_confirming};
+use crate::output::{Output, facts};
 use crate::secret_input;
 
 pub(super) fn read(path: &Path) -> Outcome<Vec<u8>> {
@@ -165,7 +165,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             if let Some(previous) = &previous {
                 check_successor(previous, &shown.content)?;
             }
-            show_before_confirming(&describe(&shown, previous.as_ref(), "").0);
+            out.warning(&describe(&shown, previous.as_ref(), "").0);
             if !yes
                 && !secret_input::confirm(
                     "Compare each field, and the fingerprints with what each vault shows. Sign?",

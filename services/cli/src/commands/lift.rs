@@ -6,18 +6,13 @@ use bkv_wire::documents::{self, Lift, Root, sign_lift};
 use super::ceremony::{key_of, read, root_of, write_new};
 use crate::args::LiftArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::{Output, facts, show_before_confirming};
+use crate::output::{Output, facts};
 use crate::secret_input;
 
 /// 32 hexadecimal digits.
 fn stop_id(text: &str) -> Option<[u8; 16]> {
     let mut id = [0; 16];
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut id).ok()?;
     Some(id)
 }
 
@@ -28,7 +23,7 @@ pub(super) fn run(out: Output, args: &LiftArgs) -> Outcome {
             .remedy("Copy the id of the stop from the vault's status.")
     })?;
     let key = key_of(&args.key, &root)?;
-    show_before_confirming(&format!(
+    out.warning(&format!(
         "node {} serves shard {} again from the disk on which it has stopped (stop {})",
         args.node, args.shard, args.stop
     ));
@@ -43,10 +38,16 @@ pub(super) fn run(out: Output, args: &LiftArgs) -> Outcome {
     let so_far = args.signed.as_deref().map(read).transpose()?;
     let damaged = |e: documents::DocumentError| Failure::new(Exit::Damaged, e.to_string());
     let signed = sign_lift(&lift, so_far.as_deref(), &key).map_err(damaged)?;
+    let is_complete = documents::lift(&root, &signed).is_ok();
     documents::lift(&Root { threshold: 1, ..root }, &signed).map_err(damaged)?;
     write_new(&args.output, &signed, 0o644)?;
+    let next = if is_complete {
+        "POST it to /v1/lift of the vault's admin port."
+    } else {
+        "More keys of the root must sign. Give each of them this file with --signed."
+    };
     out.result(
-        &format!("Signed: {}. POST it to /v1/lift of the vault's admin port.", args.output.display()),
+        &format!("Signed: {}. {next}", args.output.display()),
         facts([("signed", args.output.display().to_string().into())]),
     );
     Ok(())

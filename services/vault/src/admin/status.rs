@@ -98,7 +98,7 @@ fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     }
     for c in vault.node().contradictions() {
         note(&format!(
-            "the vault of {} contradicted this vault {} times in shard {}, last in term {}: {}. One of the two has a wrong history: compare their logs",
+            "the vault of {} contradicted this vault {} times in shard {}, last in term {}: {}. One of the two is wrong: compare their logs",
             vault.region_of(c.from),
             c.times,
             c.shard,

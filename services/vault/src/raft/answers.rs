@@ -1,15 +1,28 @@
-//! Checks a follower's answer to an append before openraft sees it. openraft 0.9.25 takes an answer that no follower with a whole log gives for an error of its own, and
-//! panics: one rooted follower could end the process of every leader.
+//! Checks a follower's answer to an append before openraft sees it. openraft 0.9.25 panics on an answer that a follower with its whole log never gives, because it takes that
+//! answer for its own bug. So one rooted follower could end the process of every leader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bkv_core::id::NodeId;
+use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use parking_lot::Mutex;
 
 use super::types::{LogId, TypeConfig, Vote, log_id_in};
+
+/// Why an answer does not reach openraft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Untrue {
+    /// The peer lies, or it has lost a part of its log. It gets entries again after the next election, because a new leader begins without knowing what it has.
+    #[error("it denies entries that it has acknowledged, or the beginning of the log")]
+    Conflict,
+    #[error("it acknowledges an entry that it was not sent")]
+    Partial,
+    #[error("it refuses a vote for one that is not higher")]
+    Vote,
+}
 
 /// How far each peer has acknowledged this vault's log, and under which vote of this vault. The two connections to a peer share it, because one of them sends snapshots only.
 #[derive(Clone, Default)]
@@ -26,21 +39,7 @@ impl Matched {
         let index = self.under(vote, peer).map_or(id.index, |known| known.max(id.index));
         self.0.lock().insert(peer, (*vote, index));
     }
-}
 
-/// Why an answer does not reach openraft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Untrue {
-    /// The peer lies, or it has lost a part of its log. It gets entries again after the next election, because a new leader begins without knowing what it has.
-    #[error("it denies entries that it has acknowledged, or the beginning of the log")]
-    Conflict,
-    #[error("it acknowledges an entry that it was not sent")]
-    Partial,
-    #[error("it refuses a vote for one that is not higher")]
-    Vote,
-}
-
-impl Matched {
     /// The answer, as openraft may see it. `reached` is the last entry of the append that was answered, which may have carried less than `asked` does.
     pub(super) fn judge(
         &self,
@@ -48,7 +47,7 @@ impl Matched {
         asked: &AppendEntriesRequest<TypeConfig>,
         reached: Option<LogId>,
         result: &R,
-        vote: impl FnOnce() -> Option<Vote>,
+        vote: impl FnOnce(p::Vote) -> Option<Vote>,
     ) -> Result<AppendEntriesResponse<u64>, Untrue> {
         let last = asked.entries.last().map(|e| e.log_id).or(asked.prev_log_id);
         match result {
@@ -79,7 +78,7 @@ impl Matched {
                     _ => Err(Untrue::Conflict),
                 }
             }
-            R::HigherVote(_) => match vote() {
+            R::HigherVote(v) => match vote(*v) {
                 Some(vote) if vote > asked.vote => Ok(AppendEntriesResponse::HigherVote(vote)),
                 _ => Err(Untrue::Vote),
             },
@@ -117,11 +116,7 @@ mod tests {
         result: &R,
     ) -> Result<AppendEntriesResponse<u64>, Untrue> {
         let reached = asked.entries.last().map(|e| e.log_id).or(asked.prev_log_id);
-        let vote = || match result {
-            R::HigherVote(v) => vote_in(Some(*v)).ok(),
-            _ => None,
-        };
-        matched.judge(PEER, asked, reached, result, vote)
+        matched.judge(PEER, asked, reached, result, |v| vote_in(Some(v)).ok())
     }
 
     /// S49: what openraft would take for an error of its own.

@@ -1,4 +1,4 @@
-//! Applies committed entries: passes them to `bkv-core` and turns its effects into one job for the store's writer. `bkv-core` decides; what a floor is, `floor.rs`.
+//! Applies committed entries: passes them to `bkv-core` and turns its effects into one job for the store's writer. `bkv-core` decides about accounts, and `floor.rs` about floors.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use bkv_core::account::{Account, Cause};
 use bkv_core::checkpoint::{Checkpoint, is_place};
 use bkv_core::command::Batch;
-use bkv_core::digest::RowHash;
 use bkv_core::effect::Effect;
 use bkv_core::encoding::cbor;
 use bkv_core::event::EventKind;
@@ -19,9 +18,7 @@ use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
-use super::rows::{
-    Head, InForce, ROW_HEAD, account_row, cursor, digest_place, fleet_place, head_place, read,
-};
+use super::rows::{Head, InForce, account_row, cursor, digest_place, fleet_place, head_place, read};
 use super::snapshot::leader_of;
 use super::state::{Inner, State};
 use super::types::{Applied, Entry, LogId, Payload};
@@ -92,7 +89,6 @@ impl State {
         for entry in entries {
             let (index, before) = (entry.log_id.index, inner.shard.time);
             job.last = Some(entry.log_id);
-            self.log.settle(index);
             let mut answer = Applied::default();
             let mut without_commands = false;
             match entry.payload {
@@ -139,8 +135,7 @@ impl State {
             let place = self.account_place(copy, id);
             changes.push(match account {
                 Some(account) => {
-                    let row = account_row(id, account);
-                    let hash = RowHash::of_encoded(id, row.get(ROW_HEAD..).unwrap_or_default());
+                    let (row, hash) = account_row(id, account);
                     inner.digest.add(&hash);
                     rows.insert(*id, hash);
                     Change::put(place, row)

@@ -221,7 +221,7 @@ impl Log {
         self.lock().stopped.clone()
     }
 
-    /// Stops the shard for good, because this replica's own store contradicts itself, or because t vaults have signed that it does.
+    /// Stops the shard until the root lifts the stop, because t other regions have signed another state.
     pub(crate) fn halt(&self, why: String) {
         self.stop(Stop::new(StopKind::Halted, why, LogPosition::default()));
     }
@@ -279,6 +279,7 @@ impl Log {
         inner.recent = keep;
         inner.bytes = inner.recent.values().map(|(_, _, b)| *b).sum();
         inner.purged = Some((id, hash));
+        inner.settled = inner.settled.max(Some(id.index));
         if to <= id.index {
             inner.last = Some((id, hash));
         }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bkv_core::encoding::cbor;
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
-use bkv_wire::proto::peer::append_answer::Result as R;
 use openraft::error::{
     Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
 };
@@ -171,7 +170,7 @@ impl Conn {
         let state = &self.net.state;
         let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
         let again = |why: NotNow| StreamingError::Unreachable(Unreachable::new(&why));
-        // openraft takes it that the receiver has this snapshot then, even if a newer one is sent. So the log stays from there on.
+        // openraft then believes that the receiver has this snapshot, even if a newer one was sent. So the log is kept from this snapshot on.
         let rows = state.book.newest_checkpoint().map_or(0, |c| c.rows);
         let _kept = state.kept.behind(meta, Instant::now(), QUEUE + whole(rows)).map_err(again)?;
         let _turn = self.net.transfers.next(self.target).await.map_err(again)?;
@@ -263,10 +262,7 @@ impl RaftNetwork<TypeConfig> for Conn {
             self.net.acknowledged.saw(self.net.state.shard, self.target, held, bounds);
         }
         let result = a.result.ok_or_else(|| garbled(&Malformed("append answer")))?;
-        let higher = || match &result {
-            R::HigherVote(v) => self.vote_of(Some(*v)).ok(),
-            _ => None,
-        };
+        let higher = |v| self.vote_of(Some(v)).ok();
         self.net.matched.judge(self.target, &rpc, last, &result, higher).map_err(|why| {
             let term = rpc.vote.leader_id.term;
             self.net.contradictions.note(self.net.state.shard, self.target, term, &why.to_string());

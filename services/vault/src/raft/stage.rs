@@ -1,13 +1,14 @@
 //! Stages the rows of a snapshot on the disk as they come, as another copy beside the live one. A crash leaves a copy that the next start drops.
 
 use bkv_core::account::Account;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::Digest;
 use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, Slot};
 use bkv_core::record::{Record, shares_hash_of};
 use bkv_core::snapshot::{self, Contradiction};
 use std::sync::atomic::Ordering;
 
+use super::rows::account_row;
 use super::snapshot::{Head, Received, Row, RowSecrets};
 use super::state::State;
 use crate::server_keys::{OtherZ, server_keys};
@@ -98,7 +99,8 @@ impl State {
             return Err(Refused::Twice);
         }
         let account = &row.account;
-        let mut changes = vec![Change::put(place, cbor(&(row.id, account)))];
+        let (encoded, hash) = account_row(&row.id, account);
+        let mut changes = vec![Change::put(place, encoded)];
         let live = account.live.as_ref().map(|l| (&l.record, &l.hash, &l.shares));
         let stored = account.stored.as_ref().map(|s| (&s.record, &s.hash, &s.shares));
         for (record, hash, shares) in live.into_iter().chain(stored) {
@@ -123,7 +125,7 @@ impl State {
         if let Some(at) = account.deadline() {
             changes.push(Change::put(self.deadline_place(stage.copy, &row.id), cbor(&(row.id, at))));
         }
-        stage.digest.add(&RowHash::of(&row.id, account));
+        stage.digest.add(&hash);
         stage.known += u64::from(here.is_some_and(|a| !a.is_unconfirmed()));
         stage.unconfirmed = stage.unconfirmed.saturating_add(u32::from(account.is_unconfirmed()));
         self.store.write(changes, None);

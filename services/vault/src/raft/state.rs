@@ -103,7 +103,9 @@ impl State {
             let head: Head = read("head", &row)?;
             let bad = |e: prost::DecodeError| StoreError::Malformed("head".into(), e.to_string());
             inner.shard = head.shard.clone();
-            inner.applied = Some(head.applied().map_err(bad)?);
+            let applied = head.applied().map_err(bad)?;
+            log.settle(applied.index);
+            inner.applied = Some(applied);
             inner.chain = head.chain;
             inner.membership = head.membership.stored().map_err(bad)?;
             (inner.installed, copy) = (head.installed, head.copy);

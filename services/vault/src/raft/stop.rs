@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 /// Why and how a replica stopped.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Stop {
-    /// Which of the two.
+    /// Halted or quarantined.
     #[n(0)]
     pub kind: StopKind,
     /// Random. The root names it to lift this stop and no later one.
@@ -25,7 +25,7 @@ pub struct Stop {
 /// How a replica stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum StopKind {
-    /// Its own store contradicts itself.
+    /// t other regions have signed another state at the same place of the same history.
     #[n(0)]
     Halted,
     /// Its disk is older than what it has acknowledged.

@@ -65,7 +65,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         let round = join::round(inner.node, &list, &replica.state, &inner.peers, bounds).await;
         let waits = matches!(round.decision, Decision::Wait { .. });
         for node in round.contradicting.into_iter().filter(|_| !waits) {
-            // Of no term: an answer to a question is no message of Raft. If a former leader lied, an honest vault may have other entries behind the committed ones.
+            // Term 0 reports the voter, and its Raft messages are still taken: its answer is not signed and is no Raft message.
             inner.contradictions.note(shard, node, 0, "it reports another history than this disk has");
         }
         match round.decision {

@@ -152,7 +152,7 @@ impl Replica {
             confirmed.map(|(read, _)| read.map_or(0, |id| id.index)).map_err(|e| self.not_confirmed(e))
         };
         let index = timeout_at(deadline, self.confirmations.share(confirm)).await.map_err(|_| late())??;
-        // Each reader waits for itself: behind a slow entry, later readers would wait for the confirmation of earlier ones.
+        // Each reader waits outside of the shared confirmation. Otherwise later readers would wait until a slow entry is applied that only earlier readers need.
         self.wait_applied(index, deadline).await
     }
 
@@ -301,8 +301,8 @@ impl Replica {
         self.state.log.stopped()
     }
 
-    /// Halts the shard, restarts included. The caller must have a proof: this replica's own store contradicts itself, or t vaults have signed another state for the
-    /// same history. One vault's word is no proof.
+    /// Halts the shard, restarts included. The caller must have a proof: t vaults have signed another state for the same history. A message of one vault
+    /// is no proof.
     pub fn halt(&self, why: String) {
         self.state.log.halt(why);
         // It refuses what others send, so its own election timer would run out again and again.

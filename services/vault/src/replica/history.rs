@@ -21,10 +21,10 @@ pub(super) enum Unequal {
 }
 
 impl Replica {
-    /// True if this replica has voted for a newer term. A former leader that hung or was cut off may still hold uncommitted entries where others have been applied
+    /// This replica's vote, if it is newer than the caller's. A former leader that hung or was cut off may still hold uncommitted entries where others have been applied
     /// here. That is no contradiction, and Raft refuses its outdated vote.
-    pub(super) fn is_past(&self, vote: &Vote) -> bool {
-        self.state.log.vote().is_some_and(|v| v.leader_id > vote.leader_id)
+    pub(super) fn newer_vote(&self, vote: &Vote) -> Option<Vote> {
+        self.state.log.vote().filter(|v| v.leader_id > vote.leader_id)
     }
 
     /// The last index that is settled here. What Raft calls committed will be applied, even if it is not yet. None: nothing is settled, not even the first entry.
@@ -56,7 +56,7 @@ impl Replica {
         }
         let contradiction = contradiction.or_else(|| log.rewritten(behind, entries, settled));
         // Look at the vote after the comparison, because a newer leader's append may arrive in between.
-        match contradiction.filter(|_| !self.is_past(vote)) {
+        match contradiction.filter(|_| self.newer_vote(vote).is_none()) {
             Some(id) if !is_settled(id.index) => Err(Unequal::Unsettled(from, id)),
             Some(id) => Err(Unequal::Contradiction(from, id)),
             None => Ok(()),

@@ -93,7 +93,7 @@ impl Context {
             return refuse_raft(why);
         }
         // A former leader's append is answered before its entries cost anything.
-        if let Some(newer) = r.state.log.vote().filter(|v| v.leader_id > vote.leader_id) {
+        if let Some(newer) = r.newer_vote(&vote) {
             return append_answer(&AppendEntriesResponse::HigherVote(newer), None);
         }
         let Some(_arriving) = r.arriving.enter(from) else { return refuse_raft("too many appends at once") };
@@ -139,7 +139,12 @@ impl Context {
         match compared {
             Ok(()) => {}
             Err(Unequal::NoChain) => return refuse_raft(Unequal::NoChain.to_string()),
-            Err(error) => return self.contradiction(r, from, &vote, &error),
+            // Refuse it and name its sender.
+            Err(error) => {
+                let why = error.to_string();
+                self.contradictions.note(r.state.shard, from, vote.leader_id.term, &why);
+                return refuse_raft(why);
+            }
         }
         let append = Append { previous, entries, committed };
         let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());
@@ -161,19 +166,6 @@ impl Context {
             }
             Err(e) => refuse_raft(e.to_string()),
         }
-    }
-
-    /// Refuses a contradiction and names its sender.
-    fn contradiction(
-        &self,
-        r: &Replica,
-        from: NodeId,
-        vote: &Vote,
-        error: &Unequal,
-    ) -> p::raft_answer::Answer {
-        let why = error.to_string();
-        self.contradictions.note(r.state.shard, from, vote.leader_id.term, &why);
-        refuse_raft(why)
     }
 
     /// This vault's signature on what its disk holds, once for each leader and entry. Heartbeats repeat the last entry and carry none.

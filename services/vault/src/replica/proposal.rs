@@ -28,8 +28,8 @@ pub enum ProposeError {
     /// No majority answered, the deadline passed, or the vault is shutting down. The command may still be committed.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// The shard is halted until an operator has looked at it.
-    #[error("halted: {0}")]
+    /// The shard is halted or quarantined until the root lifts that.
+    #[error("stopped: {0}")]
     Halted(String),
     /// The command is larger than any that an honest client causes. It did not reach the log.
     #[error(transparent)]

@@ -77,7 +77,7 @@ impl Context {
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });
         // As for entries: a snapshot from a former leader is no contradiction. The answer contains the newer vote.
-        if let Some(newer) = r.state.log.vote().filter(|v| v.leader_id > vote.leader_id) {
+        if let Some(newer) = r.newer_vote(&vote) {
             return answer(newer);
         }
         let before = self.staging.take(r.state.shard, from);
@@ -144,7 +144,6 @@ impl Context {
         if c.index <= r.applied() {
             return Ok(None);
         }
-        self.has_room()?;
         let verifier = r.state.verifier.as_ref();
         judge_documents(&head.fleet, verifier)?;
         let theirs = Shard { fleet: Some(head.fleet.clone()), time: c.time, unconfirmed: 0 };

@@ -36,9 +36,9 @@ pub enum Phase {
     },
     /// Takes part in Raft and serves.
     Verified,
-    /// Its disk is older than what the node had acknowledged. The vault never serves this shard with that disk.
+    /// Its disk is older than what the node had acknowledged. The vault does not serve this shard until the root lifts the quarantine.
     Quarantined(String),
-    /// The vault's own store contradicts itself. An operator must look at it.
+    /// t other regions have signed another state, this vault is not on the admission list, or Raft did not start or has ended. The text has the reason.
     Halted(String),
 }
 

@@ -36,10 +36,10 @@ pub enum RegionError {
     /// The account lies in another shard.
     #[error("the account lies in another shard")]
     OtherShard,
-    /// The shard is halted until an operator has looked at it.
-    #[error("halted: {0}")]
+    /// The shard is halted or quarantined until the root lifts that.
+    #[error("stopped: {0}")]
     Halted(String),
-    /// The replica is joining, catching up or quarantined.
+    /// The replica is joining or catching up.
     #[error("this replica has not shown yet that its disk is not an old one")]
     Unverified,
     /// The shard has no fleet yet.

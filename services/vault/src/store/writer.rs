@@ -21,9 +21,8 @@ use super::{Done, Pin, Place, ROWS, StoreError, Unflushed};
 
 /// Most jobs in one transaction.
 const MOST: usize = 1024;
-/// A commit with this many rows shows that many callers are waiting, so the next commit gathers for a moment first, and longer after a larger one: each commit
-/// rewrites the same inner pages and costs an fsync. Otherwise a job waits only once,
-/// behind such a commit.
+/// A commit with this many rows shows that many callers are waiting, so the next commit gathers for a moment first, and longer after a larger one. Each
+/// commit rewrites the same inner pages and costs an fsync. Otherwise a job waits only once, behind such a commit.
 const BUSY: usize = 24;
 const GATHER: Duration = Duration::from_millis(3);
 /// The longest such wait, in units of [`GATHER`].

@@ -45,8 +45,7 @@ pub fn sign_lift(lift: &Lift, signed: Option<&[u8]>, key: &RootKey) -> Result<Ve
             why: "the others have signed another one".into(),
         });
     }
-    doc.signatures.retain(|s| s.key[..] != key.public().0);
-    doc.signatures.push(key.sign(KIND, &body));
+    key.sign(&mut doc);
     Ok(doc.encode_to_vec())
 }
 

@@ -49,11 +49,7 @@ impl Kind {
 }
 
 /// The statement that the root signs: the kind, and the body byte for byte.
-pub fn statement(kind: Kind, body: &[u8]) -> Vec<u8> {
-    statement_named(kind.name(), body)
-}
-
-fn statement_named(kind: &str, body: &[u8]) -> Vec<u8> {
+fn statement(kind: &str, body: &[u8]) -> Vec<u8> {
     framed("bkv/document/1", &[kind.as_bytes(), body])
 }
 
@@ -104,7 +100,7 @@ fn verified(root: &Root, kind: &'static str, signed: &[u8]) -> Result<bytes::Byt
     if doc.kind != kind {
         return Err(DocumentError::Kind { want: kind, got: kind_for_people(&doc.kind) });
     }
-    let message = statement_named(kind, &doc.body);
+    let message = statement(kind, &doc.body);
     // Count distinct keys only: two copies of one key's signature must not count as two.
     let mut good: Vec<PublicKey> = Vec::new();
     for s in &doc.signatures {

@@ -7,7 +7,7 @@ use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::error::DocumentError;
-use super::{Kind, kind_for_people, statement_named};
+use super::{Kind, kind_for_people, statement};
 use crate::proto::documents as p;
 
 /// A root's private key. Wiped when dropped. `Debug` does not show it.
@@ -35,11 +35,12 @@ impl RootKey {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    pub(super) fn sign(&self, kind: &str, body: &[u8]) -> p::RootSignature {
-        p::RootSignature {
-            key: self.public().0.to_vec().into(),
-            signature: self.0.sign(&statement_named(kind, body)).to_bytes().to_vec().into(),
-        }
+    /// Adds this key's signature, in place of an earlier one by the same key.
+    pub(super) fn sign(&self, doc: &mut p::SignedDocument) {
+        let key = self.public().0;
+        doc.signatures.retain(|s| s.key[..] != key);
+        let signature = self.0.sign(&statement(&doc.kind, &doc.body)).to_bytes().to_vec().into();
+        doc.signatures.push(p::RootSignature { key: key.to_vec().into(), signature });
     }
 }
 
@@ -55,10 +56,7 @@ pub fn add_signature(kind: Kind, document: &[u8], key: &RootKey) -> Result<Vec<u
     if doc.kind != kind.name() {
         return Err(DocumentError::Kind { want: kind.name(), got: kind_for_people(&doc.kind) });
     }
-    let public = key.public();
-    doc.signatures.retain(|s| s.key[..] != public.0);
-    let signature = key.sign(kind.name(), &doc.body);
-    doc.signatures.push(signature);
+    key.sign(&mut doc);
     Ok(doc.encode_to_vec())
 }
 

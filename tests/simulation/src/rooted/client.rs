@@ -205,19 +205,8 @@ impl Client {
 
     /// The same attempt with permits of these slots, as their vaults give them for a valid token.
     pub fn permitted(&self, fleet: &Fleet, begin: &Begin, slots: &[u8]) -> Begin {
-        let (r, b) = (&self.record, begin);
-        let word = statement::permit(
-            &r.lineage,
-            r.era,
-            &b.account,
-            b.generation,
-            b.ordinal,
-            &b.attempt,
-            &b.blinded,
-            &b.cancel,
-            fleet.list.number,
-        );
-        let permits = slots.iter().map(|s| signature_of(fleet, Slot(*s), |_| word.clone())).collect();
+        let statement = begin.permit(&self.record.lineage, self.record.era, fleet.list.number);
+        let permits = slots.iter().map(|s| signature_of(fleet, Slot(*s), |_| statement.clone())).collect();
         Begin { permits, ..begin.clone() }
     }
 

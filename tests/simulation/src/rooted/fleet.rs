@@ -155,7 +155,7 @@ fn policy(root: &Root, shards: u16) -> Policy {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for f in std::fs::read_dir(from).unwrap().flatten() {
         std::fs::copy(f.path(), to.join(f.file_name())).unwrap();

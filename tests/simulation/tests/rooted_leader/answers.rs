@@ -1,4 +1,4 @@
-//! A rooted follower's answers to an honest leader. openraft 0.9.25 takes an answer that no honest follower gives for an error of its own, and panics.
+//! A rooted follower's answers to an honest leader. openraft 0.9.25 panics on an answer that no honest follower gives, because it takes that answer for its own bug.
 
 use bkv_core::command::{Command, Expire};
 use bkv_simulation::eventually;
