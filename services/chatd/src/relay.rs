@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bkv_core::id::Route;
+use bkv_wire::frame::TOKEN_EXPIRED;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::outer::reset::Reason;
@@ -67,9 +68,6 @@ enum End {
     Expired,
 }
 
-/// The close code for a token that has ended, of the range for applications (RFC 6455, section 7.4.2). The client connects again with a fresh token.
-const TOKEN_EXPIRED: u16 = 4401;
-
 impl End {
     /// The reason in the resets of the client's open streams.
     const fn reset(self) -> Option<Reason> {
@@ -86,9 +84,9 @@ impl End {
     /// The close code, and the reason for people.
     const fn close(self) -> (u16, &'static str) {
         match self {
-            Self::Gone => (close_code::NORMAL, ""),
+            // ChatD aborts the writer of these two, so it sends no close frame.
+            Self::Gone | Self::Slow => (close_code::NORMAL, ""),
             Self::Draining => (close_code::AWAY, "ChatD is being restarted: connect again"),
-            Self::Slow => (close_code::POLICY, "this client does not read its frames"),
             Self::Idle => (close_code::POLICY, "the connection was idle for too long"),
             Self::Rate => (close_code::POLICY, "too many frames or bytes: send more slowly"),
             Self::Protocol => (close_code::PROTOCOL, "a frame that does not belong here"),
@@ -308,7 +306,8 @@ async fn relay(
                 }
             }
             Action::ToClient(data) => {
-                if let Some(vault) = vault.as_ref().filter(|_| !std::mem::replace(&mut named, true)) {
+                if !named && let Some(vault) = &vault {
+                    named = true;
                     let region = vault.region().to_owned();
                     out.send(id, Body::Relayed(o::Relayed { region }));
                 }

@@ -17,14 +17,14 @@ impl Output {
     /// Progress, for people.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            // A closed stderr does not end the command.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.warning(text);
         }
     }
 
-    /// Something that the user or the operator must act on, or a protection that is missing. `--quiet` does not drop it.
-    #[allow(clippy::unused_self)] // callers say it of their output, as they say a note
+    /// Text that a person must see even with `--quiet`: what to confirm, what to act on, or which protection is missing.
+    #[allow(clippy::unused_self)] // a method, so that a caller writes a warning as it writes a note
     pub(crate) fn warning(self, text: &str) {
+        // A closed stderr does not end the command.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
@@ -57,11 +57,6 @@ impl Output {
     pub(crate) fn bar(self) -> bool {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
-}
-
-/// Writes what a person is asked to confirm. This is not a method of [`Output`], because `--quiet` must not suppress it.
-pub(crate) fn show_before_confirming(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A JSON object from pairs.

@@ -102,11 +102,11 @@ impl Survey {
         self.missing.iter().filter(|m| m.reason() == Reason::Token).count()
     }
 
-    /// What each region of the list answered, for people. `tell` selects among those that signed a state.
-    pub(crate) fn describe(&self, trusted: &Trusted, tell: impl Fn(&Attested) -> bool) -> String {
+    /// What each region of the list answered, for people. `include` selects the regions that are listed among those that signed a state.
+    pub(crate) fn describe(&self, trusted: &Trusted, include: impl Fn(&Attested) -> bool) -> String {
         let answer = |slot: Slot| {
             if let Some(a) = self.good.iter().find(|a| a.slot == slot) {
-                return tell(a).then(|| {
+                return include(a).then(|| {
                     format!(
                         "signs {}, generation {}, attempt {}",
                         a.state.name(),
@@ -125,8 +125,8 @@ impl Survey {
             })
         };
         let members = trusted.admission().members.iter();
-        let told = members.filter_map(|m| Some(format!("region {} {}", m.region, answer(m.slot)?)));
-        told.collect::<Vec<_>>().join("; ")
+        let lines = members.filter_map(|m| Some(format!("region {} {}", m.region, answer(m.slot)?)));
+        lines.collect::<Vec<_>>().join("; ")
     }
 
     /// True if t regions sign the same, or if no further region can answer.

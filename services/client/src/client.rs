@@ -69,7 +69,7 @@ impl Client {
         self
     }
 
-    /// A client whose next operation has this time, and is sent at least once. It shares everything else.
+    /// The same client with this deadline for its next operation. It sends the operation at least once, even if the limit is zero.
     pub(crate) fn limited(&self, limit: Duration) -> Self {
         let least = Duration::from_secs(1);
         let timing = Timing {

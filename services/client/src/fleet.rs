@@ -143,8 +143,8 @@ impl Fleet {
         avoided.iter().map(|a| a.region.clone()).collect()
     }
 
-    /// Avoids a region for a while. False if it is avoided already, so that a ChatD that names regions at will does not make the client ask without end, or if
-    /// all `members` but one are avoided: a ChatD that names every region must not keep this client from the fleet for a minute.
+    /// Avoids a region for a while. Returns false if the client avoids it already: a ChatD that names it again and again must not make the client ask without end.
+    /// Returns false, too, if all `members` but one are avoided: a ChatD that names every region must not keep this client from the fleet for a minute.
     pub(crate) fn avoid(&self, region: &str, members: usize, runtime: &Runtime) -> bool {
         let mut avoided = self.avoided.lock();
         if avoided.len() >= members.saturating_sub(1).min(MOST_REGIONS)

@@ -139,7 +139,8 @@ impl<'a> Retry<'a> {
                 return Ok(());
             }
         }
-        if matches!(cause, Cause::Elsewhere(_)) && self.runtime.clock.elapsed() < self.deadline {
+        let deadline = self.deadline.saturating_add(self.pause.length());
+        if matches!(cause, Cause::Elsewhere(_)) && self.runtime.clock.elapsed() < deadline {
             return Ok(());
         }
         if matches!(cause, Cause::TokenRefused) {
@@ -149,7 +150,6 @@ impl<'a> Retry<'a> {
             self.strangers += 1;
         }
         let wait = self.pauses.next();
-        let deadline = self.deadline.saturating_add(self.pause.length());
         if self.strangers >= MAX_STRANGERS || self.runtime.clock.elapsed().saturating_add(wait) >= deadline {
             return Err(match cause {
                 Cause::Chatd(why) => Error::ChatdUnreachable(why),

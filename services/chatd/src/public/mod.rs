@@ -39,7 +39,7 @@ const READ: usize = 4 << 10;
 /// How long a request waits for a new key of the token's issuer.
 const KEYS: Duration = Duration::from_secs(1);
 
-/// Who asks, by the token alone, never by what the client claims.
+/// The caller, as the access token names it. Nothing that the client claims counts.
 struct Caller {
     /// The route of the account.
     route: Route,
@@ -131,8 +131,8 @@ struct Wish {
     not: String,
 }
 
-/// The fleet's documents. They come from memory and cost less than a refusal, so a request does not draw on the budget for connecting. Otherwise a flood of
-/// them would keep others at the same address from that. Each connection gets only [`connection::ANSWERS`] of them. A trusted proxy's connections are not counted,
+/// The fleet's documents. They come from memory and cost less than a refusal, so a request does not draw on the budget for connecting. Otherwise a client
+/// that floods ChatD with such requests could keep others at its address from connecting. Each connection gets only [`connection::ANSWERS`] of them. A trusted proxy's connections are not counted,
 /// so there a request draws on a budget of its own at the forwarded address.
 async fn fleet_route(
     State(shared): State<Arc<Shared>>,

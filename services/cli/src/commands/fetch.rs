@@ -6,7 +6,6 @@ use bkv_client::{
 };
 use zeroize::Zeroizing;
 
-use super::last_try;
 use crate::args::PasswordSource;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -45,7 +44,7 @@ pub(crate) async fn fetch(
     password: &str,
     yes: bool,
 ) -> Outcome<Recovered> {
-    let keep = last_try::open(device)?;
+    let keep = device.last_try();
     let mut recovered = client.recover(password, options(yes, &keep)).await.map_err(failed)?;
     let lineage = client.trusted().await?.admission().lineage.0;
     let same = match &known {

@@ -21,7 +21,7 @@ fn unwritable(what: String) -> Failure {
         .remedy("Make the folder of this device's state writable, or use another with --state.")
 }
 
-/// The most keys that are put aside. Only a loop would make more.
+/// The most earlier keys, and the most files of one name, that the folder keeps. Only a loop would make more.
 const ASIDE: u32 = 1000;
 
 /// The folder.

@@ -77,8 +77,8 @@ impl OpenLastTry {
         }
     }
 
-    /// When the try ends, by this device's clock. Until then the device can go on with it. The vaults may end it sooner: a leader's claim is believed only if it
-    /// says so.
+    /// When the try ends, by this device's clock. Until then the device can go on with it. A vault may end it sooner. The device believes a
+    /// leader's claim only if it names an earlier end.
     pub const fn until(&self) -> Time {
         self.until
     }

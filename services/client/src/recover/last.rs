@@ -15,8 +15,8 @@ use crate::session::Session;
 
 impl Client {
     /// S20: the leader signs the tries left over our nonce. If it signs that one is left, t regions must sign it too before this device keeps anything: under an
-    /// ordinary attempt's number the file would be of no use, and would give its thief guesses. (A rooted leader that claims more makes no last try: `Begin` says
-    /// whether it may be the last.)
+    /// ordinary attempt's number the file would be of no use, and would give its thief guesses. A rooted leader that claims more tries than are left causes
+    /// no last try: the vaults refuse a `Begin` that would be the last and does not permit that.
     pub(super) async fn consider_last_try(
         &self,
         session: &mut Session,
@@ -70,7 +70,7 @@ impl Client {
             return Ok(None);
         }
         let (list, policy) = (entered.trusted.admission(), entered.trusted.policy());
-        // The record may give the try less time than the policy in force. The answer to `Begin` says so.
+        // The record may set an earlier end than the policy in force. The answer to `Begin` has that end.
         let lasts = policy.attempts.last_try_ms;
         Ok(Some(OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts)))
     }
@@ -117,7 +117,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes into the kept last try what the answer to its `Begin` says: the number that t regions signed, and an earlier end than this device expects. Wipes
+    /// Updates the kept last try from the answer to its `Begin`: the number that t regions signed, and an earlier end than this device expects. Wipes
     /// the file if t regions signed that tries are left: another device's success came before this `Begin`, so it began an ordinary attempt.
     pub(super) fn update_kept(entered: &Entered, attempt: &mut Attempt, options: &RecoverOptions<'_>) {
         let (Some(keep), Some(kept), Some(statement)) =

@@ -158,7 +158,7 @@ impl Client {
                 r.draft = None;
                 Err(Fault::Repeat(Cause::Vault(format!("the registration must start again: {code}"))))
             }
-            // A full vault proposes nothing, and the next session's leader does not know this draft. With it the next answer would be NO_ATTEMPT, which tells a person nothing.
+            // A full vault proposes nothing, and the next session's leader does not know this draft. With it the next answer would be NO_ATTEMPT, which does not show that the vault is full.
             Err(Fault::Refused(refused)) if refused.code() == Code::Full => {
                 r.draft = None;
                 Err(Fault::Refused(refused))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bkv_wire::frame::TOKEN_EXPIRED;
 use bkv_wire::proto::outer::{Close, Frame, frame::Body};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -26,8 +27,6 @@ const OUT: usize = 256;
 const IN: usize = 64;
 /// Send a ping after this long without a frame from ChatD. After twice that the link is lost.
 const IDLE: Duration = Duration::from_secs(15);
-/// The close code of ChatD for a token that has ended.
-const TOKEN_EXPIRED: u16 = 4401;
 /// For the closing handshake. ChatD may not answer any more.
 const CLOSE: Duration = Duration::from_secs(1);
 

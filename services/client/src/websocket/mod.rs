@@ -150,6 +150,33 @@ impl WebSocketTransport {
             Err(e) => Err(lost(&e)),
         }
     }
+
+    async fn get_once(&self, path: &str) -> Result<Bytes, TransportError> {
+        let mut url = self.base.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        url.set_path(path);
+        url.set_query(query);
+        let unreachable = |e: reqwest::Error| TransportError::Unreachable(e.to_report_string());
+        let mut answer = self
+            .http
+            .get(url)
+            .header("authorization", self.bearer().await?)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        if answer.status() != StatusCode::OK {
+            let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
+            return Err(status(answer.status().as_u16(), challenge));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_MESSAGE {
+                return Err(TransportError::Unreachable(format!("{path}: longer than {MAX_MESSAGE} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
 }
 
 #[async_trait]
@@ -192,35 +219,6 @@ impl Transport for WebSocketTransport {
         self.link.lock().await.take(); // a connection that is being made is complete by now, and its task ends at once
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-impl WebSocketTransport {
-    async fn get_once(&self, path: &str) -> Result<Bytes, TransportError> {
-        let mut url = self.base.clone();
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        url.set_path(path);
-        url.set_query(query);
-        let unreachable = |e: reqwest::Error| TransportError::Unreachable(e.to_report_string());
-        let mut answer = self
-            .http
-            .get(url)
-            .header("authorization", self.bearer().await?)
-            .send()
-            .await
-            .map_err(unreachable)?;
-        if answer.status() != StatusCode::OK {
-            let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
-            return Err(status(answer.status().as_u16(), challenge));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_MESSAGE {
-                return Err(TransportError::Unreachable(format!("{path}: longer than {MAX_MESSAGE} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.into())
     }
 }
 

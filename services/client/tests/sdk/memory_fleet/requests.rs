@@ -171,17 +171,7 @@ impl State {
     /// All regions have verified the token and permit the attempt.
     fn permits(&self, b: &Begin) -> Vec<RegionSignature> {
         let fleet = self.shard.fleet();
-        let statement = statement::permit(
-            &fleet.lineage,
-            fleet.era,
-            &b.account,
-            b.generation,
-            b.ordinal,
-            &b.attempt,
-            &b.blinded,
-            &b.cancel,
-            self.admission().number,
-        );
+        let statement = b.permit(&fleet.lineage, fleet.era, self.admission().number);
         let permit = |r: &Region| RegionSignature {
             slot: r.slot,
             certificate: r.certificate.clone(),

@@ -88,7 +88,7 @@ pub struct State {
     pub ahead_ms: u64,
     /// A rooted leader sends the regions this token, and answers `Opened` with its account, whoever asks.
     pub forwards: Option<&'static str>,
-    /// The client's, in the present session.
+    /// The client's token in the present session.
     pub(super) token: String,
     /// A token that every region but the leader refuses: it has no key for it yet, or the token ends in a moment.
     pub refused_by_regions: Option<&'static str>,
@@ -100,9 +100,9 @@ pub struct State {
     pub behind_ms: BTreeMap<u8, u64>,
     /// The region at this slot signs every attestation with a key that is not its own.
     pub forges_attestations: Option<u8>,
-    /// So many changes (Confirm, Finish, SetManifest, Delete) the leader answers with a genuine receipt and never proposes.
+    /// The leader answers this many changes (Confirm, Finish, SetManifest, Delete) with a genuine receipt and never proposes them.
     pub unproposed: u32,
-    /// So many KE1 the leader answers with a KE2 that no password opens.
+    /// The leader answers this many KE1 with a KE2 that no password opens.
     pub junk_ke2: u32,
     /// Another device names this backup just after the next one is named.
     pub rival_manifest: Option<Manifest>,
@@ -137,7 +137,7 @@ pub(super) fn documents(bundle: &[u8]) -> NewDocuments {
     NewDocuments { admission: bundle.admission.to_vec(), policy: bundle.policy.to_vec() }
 }
 
-/// The person's, in shard 0 of the policy's four.
+/// The person's route. It lies in shard 0 of the policy's four.
 pub(super) const ROUTE: Route = Route([9; 32]);
 
 impl State {
