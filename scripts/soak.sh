@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs histories of the model of forward lies (services/core/tests/model/forward) until the time is over, each part from a new random seed on.
-#   scripts/soak.sh HOURS      a fraction such as 0.1 is good too
+#   scripts/soak.sh HOURS      HOURS may be a fraction such as 0.1
 # A history that breaks something is printed with its seed. BKV_SEED=… replays it: see forward_test.rs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -18,7 +18,8 @@ const LIVELY: Duration = Duration::from_mins(2);
 /// The pause before the next pass.
 pub(super) fn pause(
     context: &Context,
-    (moved, now): (Option<Instant>, Instant),
+    moved: Option<Instant>,
+    now: Instant,
     changed: bool,
     after: &BackupKeyVaultStatus,
 ) -> Duration {

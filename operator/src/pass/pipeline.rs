@@ -47,7 +47,7 @@ pub(super) async fn pass(
         vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
 
     let content = plan::Content::of(&observed, external_database, certificates.as_deref());
-    let planner = plan::Planner::new((&context.settings, &context.embedded), fleet, &observed, content);
+    let planner = plan::Planner::new(&context.settings, &context.embedded, fleet, &observed, content);
     let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
 
     let planned = journal.as_ref().map(|journal| planner.plan(journal));
@@ -75,7 +75,7 @@ pub(super) async fn pass(
 
     let ended = Instant::now();
     let moved = if changed || *before != after { Some(ended) } else { memory.moved };
-    let pause = pause(context, (moved, ended), changed, &after);
+    let pause = pause(context, moved, ended, changed, &after);
     let memory = Memory {
         uid: memory.uid,
         moved,

@@ -33,7 +33,8 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(
-        (settings, embedded): (&'a Settings, &'a Embedded),
+        settings: &'a Settings,
+        embedded: &'a Embedded,
         fleet: &'a Fleet,
         observed: &Observed,
         content: Content,
