@@ -314,8 +314,9 @@ async fn s24_an_old_disk_waits_for_what_t_regions_have_signed() {
     // The other honest vault leads, and delivers it.
     fleet.replica(of, 0).raft().unwrap().runtime_config().elect(true);
     phase(&fleet, to, |p| *p == Phase::Verified).await;
-    let account = fleet.account(to, 0, &alice.account).unwrap();
-    assert_eq!(account.ordinal, Ordinal(1));
+    // Its log has the attempt now. It is applied a moment later.
+    let ordinal = || fleet.account(to, 0, &alice.account).map(|a| a.ordinal);
+    eventually("the attempt is applied", || (ordinal() == Some(Ordinal(1))).then_some(())).await;
 }
 
 /// S48: 300 batches without commands at one entry time cost an honest vault no more signatures than one.
