@@ -2,7 +2,7 @@
 
 use bkv_core::account::{Manifest, State};
 use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
-use bkv_core::statement::{self, Operation, Owned, ReceiptKind};
+use bkv_core::statement::{self, Operation, Owned};
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation as Request;
@@ -28,6 +28,43 @@ pub struct Deleted {
     pub not_followed: Vec<String>,
 }
 
+/// A change that the owner signs. The owner also signs an overwrite, but that is part of a registration.
+#[derive(Clone, Copy)]
+enum Change {
+    SetManifest(Manifest),
+    Delete,
+}
+
+impl Change {
+    /// What the owner signs.
+    const fn operation(self) -> Operation {
+        match self {
+            Self::SetManifest(manifest) => Operation::SetManifest(manifest),
+            Self::Delete => Operation::Delete,
+        }
+    }
+
+    fn request(self, owner: p::OwnerSignature) -> Request {
+        let owner = Some(owner);
+        match self {
+            Self::SetManifest(m) => Request::SetManifest(p::SetManifest {
+                sequence: m.sequence,
+                hash: m.hash.0.to_vec().into(),
+                owner,
+            }),
+            Self::Delete => Request::Delete(p::Delete { owner }),
+        }
+    }
+
+    /// What regions must sign before the operation is done, and which of them.
+    const fn goal(self, generation: Generation) -> (Goal, Wait) {
+        match self {
+            Self::SetManifest(manifest) => (Goal::Named(generation, manifest), Wait::Threshold),
+            Self::Delete => (Goal::Deleted(generation), Wait::All),
+        }
+    }
+}
+
 /// An owner-signed operation in progress. It outlives sessions, and every repetition sends the same bytes.
 struct Signed {
     generation: Generation,
@@ -37,19 +74,13 @@ struct Signed {
 impl Client {
     /// Removes the key from the vault for good.
     pub async fn delete(&self, key: &BackupKey) -> Result<Deleted, Error> {
-        let delete = |owner| Request::Delete(p::Delete { owner: Some(owner) });
-        let (receipt, not_followed) =
-            self.owned(key, Operation::Delete, ReceiptKind::Deleted, &delete).await?;
+        let (receipt, not_followed) = self.owned(key, Change::Delete).await?;
         Ok(Deleted { receipt, not_followed })
     }
 
     /// Names the newest backup, so that a new device notices when it is shown an older one.
     pub async fn set_manifest(&self, key: &BackupKey, manifest: Manifest) -> Result<Receipt, Error> {
-        let set = |owner| {
-            let hash = manifest.hash.0.to_vec().into();
-            Request::SetManifest(p::SetManifest { sequence: manifest.sequence, hash, owner: Some(owner) })
-        };
-        Ok(self.owned(key, Operation::SetManifest(&manifest), ReceiptKind::Manifest, &set).await?.0)
+        Ok(self.owned(key, Change::SetManifest(manifest)).await?.0)
     }
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
@@ -64,18 +95,11 @@ impl Client {
         Ok((entered.account, entered.trusted.admission().lineage))
     }
 
-    async fn owned(
-        &self,
-        key: &BackupKey,
-        what: Operation<'_>,
-        kind: ReceiptKind,
-        message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
-    ) -> Result<(Receipt, Vec<String>), Error> {
+    async fn owned(&self, key: &BackupKey, change: Change) -> Result<(Receipt, Vec<String>), Error> {
         let mut signed = None;
-        let what = &what;
         self.retry()
             .run_with(&mut signed, |signed| async move {
-                let ended = self.owned_once(key, what, kind, message, signed).await;
+                let ended = self.owned_once(key, change, signed).await;
                 (signed, ended)
             })
             .await
@@ -84,11 +108,10 @@ impl Client {
     async fn owned_once(
         &self,
         key: &BackupKey,
-        what: &Operation<'_>,
-        kind: ReceiptKind,
-        message: &(dyn Fn(p::OwnerSignature) -> Request + Send + Sync),
+        change: Change,
         signed: &mut Option<Signed>,
     ) -> Result<(Receipt, Vec<String>), Fault> {
+        let what = change.operation();
         // All clocks: of the first t regions a single liar's could be the smallest, and the signature would have expired at once.
         let regions = if signed.is_none() { Regions::All } else { Regions::Leader };
         let (mut session, entered) = self.enter(regions, None).await?;
@@ -105,20 +128,18 @@ impl Client {
             }
             let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
             let (generation, signature) =
-                (says.generation, self.sign(&entered, says.generation, &owner, what)?);
+                (says.generation, self.sign(&entered, says.generation, &owner, &what)?);
             *signed = Some(Signed { generation, signature: signature.clone() });
             (generation, signature)
         };
         let reference = signature.operation.clone();
-        let id = session.ask(message(signature))?;
+        let id = session.ask(change.request(signature))?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
         let (trusted, account) = (&entered.trusted, &entered.account);
-        let receipt = receipt::verify(trusted, entered.clock, account, kind, &reference, done.receipt)?;
-        let (goal, wait) = match what {
-            Operation::SetManifest(manifest) => (Goal::Named(generation, **manifest), Wait::Threshold),
-            Operation::Delete | Operation::Register(_) => (Goal::Deleted(generation), Wait::All),
-        };
+        let receipt =
+            receipt::verify(trusted, entered.clock, account, what.receipt(), &reference, done.receipt)?;
+        let (goal, wait) = change.goal(generation);
         let not_followed = self.settled(&mut session, &entered, goal, wait).await?;
         Ok((receipt, not_followed))
     }
@@ -132,7 +153,7 @@ impl Client {
         entered: &Entered,
         generation: Generation,
         owner: &OwnerKey,
-        what: &Operation<'_>,
+        what: &Operation,
     ) -> Result<p::OwnerSignature, Error> {
         let list = entered.trusted.admission();
         let operation = OperationId(self.runtime.bytes());

@@ -3,8 +3,7 @@
 //! A leader checks a command before it proposes it. Every replica checks the entries of its leader before they reach its log. So neither a client nor a rooted
 //! leader can fill the disks with a few large entries, or make one that is too large to be sent to a follower that was away.
 
-use crate::command::Command;
-use crate::record::{Record, SealedShare};
+use crate::record::Record;
 
 /// The most accounts of a shard whose first registration is not confirmed. A first registration needs no signature, so a rooted leader could invent any number of them.
 pub const UNCONFIRMED: u32 = 4096;
@@ -61,51 +60,7 @@ pub const fn bytes(field: &'static str, len: usize, most: usize) -> Result<(), O
     if len > most { Err(Oversized::Bytes { field, len, most }) } else { Ok(()) }
 }
 
-const fn elements(field: &'static str, len: usize, most: usize) -> Result<(), Oversized> {
+/// Refuses more than `most` elements.
+pub(crate) const fn elements(field: &'static str, len: usize, most: usize) -> Result<(), Oversized> {
     if len > most { Err(Oversized::Elements { field, len, most }) } else { Ok(()) }
-}
-
-fn share(s: &SealedShare) -> Result<(), Oversized> {
-    bytes("store.shares.enc", s.enc.len(), SHARE_KEY)?;
-    bytes("store.shares.ct", s.ct.len(), SHARE_TEXT)
-}
-
-impl Command {
-    /// Refuses a command that no honest leader proposes for any client.
-    pub fn check_size(&self) -> Result<(), Oversized> {
-        match self {
-            Self::Init(c) => documents(&c.documents.admission, &c.documents.policy),
-            Self::Documents(c) => documents(&c.admission, &c.policy),
-            Self::Store(c) => {
-                bytes("store.request", c.request.len(), REGISTRATION_REQUEST)?;
-                bytes("store.response", c.response.len(), REGISTRATION_RESPONSE)?;
-                bytes("store.record", c.record.encode().len(), RECORD)?;
-                elements("store.shares", c.shares.len(), REGIONS)?;
-                c.shares.iter().try_for_each(share)
-            }
-            Self::Confirm(c) => {
-                elements("confirm.acknowledgements", c.acknowledgements.len(), REGIONS)?;
-                c.acknowledgements.iter().try_for_each(|a| {
-                    bytes("confirm.acknowledgements.certificate", a.certificate.len(), CERTIFICATE)
-                })
-            }
-            Self::Begin(c) => {
-                elements("begin.permits", c.permits.len(), REGIONS)?;
-                c.permits
-                    .iter()
-                    .try_for_each(|p| bytes("begin.permits.certificate", p.certificate.len(), CERTIFICATE))
-            }
-            Self::Finish(c) => {
-                bytes("finish.ke1", c.ke1.len(), KE1)?;
-                bytes("finish.ke2", c.ke2.len(), KE2)?;
-                bytes("finish.ke3", c.ke3.len(), KE3)
-            }
-            Self::GiveUp(_) | Self::Expire(_) | Self::SetManifest(_) | Self::Delete(_) => Ok(()),
-        }
-    }
-}
-
-fn documents(admission: &[u8], policy: &[u8]) -> Result<(), Oversized> {
-    bytes("documents.admission", admission.len(), DOCUMENT)?;
-    bytes("documents.policy", policy.len(), DOCUMENT)
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use crate::command::RegionSignature;
 use crate::document::{Admission, Member};
 use crate::id::{Era, Hash, Lineage, NodeId, Slot, Time};
+use crate::signature::RegionSignature;
 use crate::statement;
 use crate::verify::Verifier;
 

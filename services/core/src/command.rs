@@ -1,43 +1,23 @@
-//! Log entries. They contain all inputs of a decision, time and randomness included.
+//! Commands: the changes to the state. They contain all inputs of a decision, time and randomness included.
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Encode};
 
 use crate::account::Manifest;
+use crate::bounds::{
+    CERTIFICATE, DOCUMENT, KE1, KE2, KE3, Oversized, RECORD, REGIONS, REGISTRATION_REQUEST,
+    REGISTRATION_RESPONSE, SHARE_KEY, SHARE_TEXT, bytes, elements,
+};
+use crate::document::NewDocuments;
 use crate::id::{
-    AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, RegId,
-    Route, Signature, Slot, Time,
+    AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, RegId, Route, Signature,
 };
 use crate::record::{Record, SealedShare};
 use crate::secret::Secret32;
-use crate::statement;
-use crate::version::Version;
+use crate::signature::{OwnerSignature, RegionSignature};
+use crate::statement::{self, Operation};
 
-/// One Raft entry: what the leader gathered into one commit. Encoded as [version, time, commands]. The version comes first: a program that does not know it must
-/// say so, and not that it can't decode a command.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Batch {
-    /// The leader's clock. The state machine takes the larger of this and the last entry time, so entry times never decrease.
-    pub time: Time,
-    /// Applied in this order.
-    pub commands: Vec<Command>,
-}
-
-impl<C> Encode<C> for Batch {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.array(3)?.encode_with(Version, c)?.encode_with(self.time, c)?.encode_with(&self.commands, c)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for Batch {
-    fn decode(d: &mut Decoder<'b>, c: &mut C) -> Result<Self, decode::Error> {
-        let length = d.array()?;
-        let _: Version = d.decode_with(c)?;
-        if length != Some(3) {
-            return Err(decode::Error::message("an entry has three parts"));
-        }
-        Ok(Self { time: d.decode_with(c)?, commands: d.decode_with(c)? })
-    }
-}
+/// The version of the commands that this program applies. A change of a command or of what one does needs a new number.
+pub const VERSION: u32 = 2;
 
 /// A change to the state.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
@@ -74,6 +54,19 @@ pub enum Command {
     Delete(#[n(0)] Delete),
 }
 
+/// See [`Command::purpose`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Belongs to the fleet and to no account.
+    Fleet,
+    /// Closes an attempt or ends a stored registration.
+    Closes,
+    /// Deletes a key.
+    Deletes,
+    /// Any other change of an account.
+    Changes,
+}
+
 impl Command {
     /// The account that the command changes, if any.
     pub fn account(&self) -> Option<AccountId> {
@@ -89,6 +82,75 @@ impl Command {
             Self::Delete(c) => Some(c.account),
         }
     }
+
+    /// The command's signature by the owner key, if it has one, and the operation that the owner signed.
+    pub fn owner(&self) -> Option<(&OwnerSignature, Operation)> {
+        match self {
+            Self::Store(c) => Some((c.owner.as_ref()?, Operation::Register(c.record.hash()))),
+            Self::SetManifest(c) => Some((&c.owner, Operation::SetManifest(c.manifest))),
+            Self::Delete(c) => Some((&c.owner, Operation::Delete)),
+            Self::Init(_)
+            | Self::Documents(_)
+            | Self::Confirm(_)
+            | Self::Begin(_)
+            | Self::GiveUp(_)
+            | Self::Finish(_)
+            | Self::Expire(_) => None,
+        }
+    }
+
+    /// A vault that limits proposals decides by this which ones it takes.
+    pub const fn purpose(&self) -> Purpose {
+        match self {
+            Self::Init(_) | Self::Documents(_) => Purpose::Fleet,
+            Self::GiveUp(_) | Self::Finish(_) | Self::Expire(_) => Purpose::Closes,
+            Self::Delete(_) => Purpose::Deletes,
+            Self::Store(_) | Self::Confirm(_) | Self::Begin(_) | Self::SetManifest(_) => Purpose::Changes,
+        }
+    }
+
+    /// Returns an error if a field exceeds its bound (see [`crate::bounds`]).
+    pub fn check_size(&self) -> Result<(), Oversized> {
+        match self {
+            Self::Init(c) => documents(&c.documents.admission, &c.documents.policy),
+            Self::Documents(c) => documents(&c.admission, &c.policy),
+            Self::Store(c) => {
+                bytes("store.request", c.request.len(), REGISTRATION_REQUEST)?;
+                bytes("store.response", c.response.len(), REGISTRATION_RESPONSE)?;
+                bytes("store.record", c.record.encode().len(), RECORD)?;
+                elements("store.shares", c.shares.len(), REGIONS)?;
+                c.shares.iter().try_for_each(share)
+            }
+            Self::Confirm(c) => {
+                elements("confirm.acknowledgements", c.acknowledgements.len(), REGIONS)?;
+                c.acknowledgements.iter().try_for_each(|a| {
+                    bytes("confirm.acknowledgements.certificate", a.certificate.len(), CERTIFICATE)
+                })
+            }
+            Self::Begin(c) => {
+                elements("begin.permits", c.permits.len(), REGIONS)?;
+                c.permits
+                    .iter()
+                    .try_for_each(|p| bytes("begin.permits.certificate", p.certificate.len(), CERTIFICATE))
+            }
+            Self::Finish(c) => {
+                bytes("finish.ke1", c.ke1.len(), KE1)?;
+                bytes("finish.ke2", c.ke2.len(), KE2)?;
+                bytes("finish.ke3", c.ke3.len(), KE3)
+            }
+            Self::GiveUp(_) | Self::Expire(_) | Self::SetManifest(_) | Self::Delete(_) => Ok(()),
+        }
+    }
+}
+
+fn documents(admission: &[u8], policy: &[u8]) -> Result<(), Oversized> {
+    bytes("documents.admission", admission.len(), DOCUMENT)?;
+    bytes("documents.policy", policy.len(), DOCUMENT)
+}
+
+fn share(s: &SealedShare) -> Result<(), Oversized> {
+    bytes("store.shares.enc", s.enc.len(), SHARE_KEY)?;
+    bytes("store.shares.ct", s.ct.len(), SHARE_TEXT)
 }
 
 /// See [`Command::Init`].
@@ -112,17 +174,6 @@ pub struct Init {
     /// The first documents.
     #[n(5)]
     pub documents: NewDocuments,
-}
-
-/// See [`Command::Documents`]. Each replica checks the signatures.
-#[derive(Clone, PartialEq, Debug, Encode, Decode)]
-pub struct NewDocuments {
-    /// The signed admission list.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub admission: Vec<u8>,
-    /// The signed policy.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub policy: Vec<u8>,
 }
 
 /// See [`Command::Store`].
@@ -152,34 +203,6 @@ pub struct Store {
     /// A signature by the owner key of the live record, if there is one. The payload is H(record).
     #[n(7)]
     pub owner: Option<OwnerSignature>,
-}
-
-/// A signature by an owner key over {label, operation, lineage, era, account, live generation, H(payload), operation id, expiry}.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct OwnerSignature {
-    /// Drawn by the client. A repetition uses the same one.
-    #[n(0)]
-    pub operation: OperationId,
-    /// The entry time after which the signature is void.
-    #[n(1)]
-    pub expires: Time,
-    /// Ed25519.
-    #[n(2)]
-    pub signature: Signature,
-}
-
-/// A region's signature with its boot key: that it has stored a registration and can open its share, that it permits a last try, or what its state is at a checkpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct RegionSignature {
-    /// The slot of the region.
-    #[n(0)]
-    pub slot: Slot,
-    /// The boot key's certificate by the region's identity, as encoded by `bkv-wire`.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub certificate: Vec<u8>,
-    /// The boot key's signature over [`crate::statement::acknowledgement`], [`crate::statement::permit`] or [`crate::statement::checkpoint`].
-    #[n(2)]
-    pub signature: Signature,
 }
 
 /// See [`Command::Confirm`].
@@ -320,29 +343,4 @@ pub struct Delete {
     /// The owner key's signature. The payload is empty.
     #[n(1)]
     pub owner: OwnerSignature,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::version::VERSION;
-
-    /// S52: an entry of a version that this program does not know, with a command and fields that it does not know.
-    #[test]
-    fn s52_a_newer_command_stops_with_words() {
-        let known =
-            Batch { time: Time(7), commands: vec![Command::Expire(Expire { account: AccountId([1; 32]) })] };
-        let bytes = minicbor::to_vec(&known).unwrap();
-        assert_eq!(minicbor::decode::<Batch>(&bytes).unwrap(), known);
-        for (found, more) in [(VERSION + 1, 4), (VERSION + 1, 3), (VERSION - 1, 3)] {
-            let mut e = Encoder::new(Vec::new());
-            e.array(more).unwrap().u32(found).unwrap().u64(7).unwrap();
-            e.array(1).unwrap().array(2).unwrap().u32(99).unwrap().str("a command of that version").unwrap();
-            let error = minicbor::decode::<Batch>(e.writer()).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("version {found}, but this program knows version {VERSION}")),
-                "{error}"
-            );
-        }
-    }
 }

@@ -169,3 +169,14 @@ pub struct BootKey {
     /// Ed25519.
     pub key: PublicKey,
 }
+
+/// See [`crate::command::Command::Documents`]. Each replica checks the signatures.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct NewDocuments {
+    /// The signed admission list.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub admission: Vec<u8>,
+    /// The signed policy.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub policy: Vec<u8>,
+}

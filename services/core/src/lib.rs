@@ -7,6 +7,7 @@
 
 pub mod account;
 mod apply;
+pub mod batch;
 pub mod bounds;
 pub mod checkpoint;
 pub mod command;
@@ -25,8 +26,8 @@ pub mod put_back;
 pub mod record;
 pub mod secret;
 pub mod shard;
+pub mod signature;
 pub mod snapshot;
 pub mod statement;
 pub mod verify;
-pub mod version;
 pub mod view;

@@ -2,7 +2,7 @@
 //! must not lower a counter, give tries back without the client's proof, or replace a record.
 
 use crate::account::{Account, Pending, Success};
-use crate::command::NewDocuments;
+use crate::document::NewDocuments;
 use crate::fleet::Fleet;
 use crate::id::{AccountId, AttemptId, Hash};
 use crate::record::Record;

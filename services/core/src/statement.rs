@@ -13,13 +13,24 @@ use crate::record::KsfParams;
 
 /// A change to the live record that the owner key signs.
 #[derive(Clone, Copy, Debug)]
-pub enum Operation<'a> {
+pub enum Operation {
     /// Overwrites the record (change of password, rescue). The payload is H(record).
-    Register(&'a Hash),
+    Register(Hash),
     /// Names the newest backup. The payload is the manifest.
-    SetManifest(&'a Manifest),
+    SetManifest(Manifest),
     /// Deletes the key. The payload is empty.
     Delete,
+}
+
+impl Operation {
+    /// What the receipt confirms once the operation is done.
+    pub const fn receipt(&self) -> ReceiptKind {
+        match self {
+            Self::Register(_) => ReceiptKind::Registered,
+            Self::SetManifest(_) => ReceiptKind::Manifest,
+            Self::Delete => ReceiptKind::Deleted,
+        }
+    }
 }
 
 /// The fields that all owner-signed operations have.
@@ -40,7 +51,7 @@ pub struct Owned<'a> {
 }
 
 /// {label, operation, lineage, era, account, live generation, H(payload), operation id, expiry}.
-pub fn owner(owned: &Owned<'_>, what: &Operation<'_>) -> Vec<u8> {
+pub fn owner(owned: &Owned<'_>, what: &Operation) -> Vec<u8> {
     let (name, payload) = match what {
         Operation::Register(record) => ("register", tagged("bkv/payload/1", &[&record.0])),
         Operation::SetManifest(m) => {

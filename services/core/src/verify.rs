@@ -1,9 +1,9 @@
 //! The checks of signatures and encodings that the state machine calls. `bkv-wire` implements them. All replicas must answer alike, so an
 //! implementation is a pure function of its arguments.
 
-use crate::command::{NewDocuments, RegionSignature};
-use crate::document::{Admission, Documents};
+use crate::document::{Admission, Documents, NewDocuments};
 use crate::id::{Element, Era, Lineage, PublicKey, Signature, Time};
+use crate::signature::RegionSignature;
 
 /// Pure checks over bytes.
 pub trait Verifier {

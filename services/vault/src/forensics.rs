@@ -7,7 +7,7 @@
 
 use bkv_config::vault::Config;
 use bkv_core::account::Account;
-use bkv_core::command::Batch;
+use bkv_core::batch::Batch;
 use bkv_core::id::{AccountId, RegId, Slot};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;

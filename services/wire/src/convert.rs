@@ -1,9 +1,9 @@
 //! Conversions between core's values and messages.
 
-use bkv_core::command::{OwnerSignature, RegionSignature};
 use bkv_core::id::{OperationId, Signature, Slot, Time, WrongLength};
 use bkv_core::outcome::Refusal;
 use bkv_core::record::SealedShare;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::Attested;
 use bytes::Bytes;
 

@@ -1,8 +1,8 @@
 //! The checks that the state machine needs, made with the suite's cryptography and the pinned root.
 
-use bkv_core::command::{NewDocuments, RegionSignature};
-use bkv_core::document::{Admission, Documents};
+use bkv_core::document::{Admission, Documents, NewDocuments};
 use bkv_core::id::{Element, Era, Lineage, PublicKey, Signature, Time};
+use bkv_core::signature::RegionSignature;
 use bkv_core::verify::Verifier;
 use bkv_crypto::{ed25519, opaque, toprf};
 

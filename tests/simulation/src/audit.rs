@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bkv_core::command::{Batch, Command};
+use bkv_core::batch::Batch;
+use bkv_core::command::Command;
 use bkv_wire::verifier::WireVerifier;
 use openraft::EntryPayload;
 use openraft::storage::RaftLogReader as _;

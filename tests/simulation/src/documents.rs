@@ -1,7 +1,6 @@
 //! Root, admission list and policy of a test fleet.
 
-use bkv_core::command::NewDocuments;
-use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::document::{Admission, JwksSource, Member, NewDocuments, Policy};
 use bkv_core::id::{Era, FleetId, Hash, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_client::{Client, OsRandom, Runtime, Timing, TokioClock, VolatileMemory, Zeroizing};
 use bkv_core::account::Account;
-use bkv_core::command::{Command, Init, NewDocuments};
-use bkv_core::document::{Member, Policy};
+use bkv_core::command::{Command, Init};
+use bkv_core::document::{Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Era, Route, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;

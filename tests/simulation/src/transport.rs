@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bkv_client::{Duplex, Transport, TransportError};
-use bkv_core::command::NewDocuments;
+use bkv_core::document::NewDocuments;
 use bkv_core::id::Route;
 use bkv_wire::proto::outer::{self, Frame, frame::Body};
 use bytes::Bytes;

@@ -6,12 +6,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::command::{Command, Confirm, Expire, Init, NewDocuments, RegionSignature};
-use bkv_core::document::{Admission, Member};
+use bkv_core::command::{Command, Confirm, Expire, Init};
+use bkv_core::document::{Admission, Member, NewDocuments};
 use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Signature, Slot};
 use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::{Record, SealedShare};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
 use bkv_wire::documents::{Root, RootKey};

@@ -194,7 +194,7 @@ impl Client {
         let mut draft = begun.finish(&self.runtime, entered, generation, &started, r.key.as_bytes())?;
         if live {
             let owner = sealed::owner_key(r.key.as_bytes(), &trusted.admission().lineage, &entered.account);
-            let what = statement::Operation::Register(&draft.hash);
+            let what = statement::Operation::Register(draft.hash);
             draft.owner = Some(self.sign(entered, generation, &owner, &what)?);
         }
         Ok(draft)

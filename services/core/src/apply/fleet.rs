@@ -1,7 +1,7 @@
 //! Init and Documents: the shard's fleet, and the root-signed documents in force.
 
-use crate::command::{Init, NewDocuments};
-use crate::document::Documents;
+use crate::command::Init;
+use crate::document::{Documents, NewDocuments};
 use crate::effect::Applied;
 use crate::fleet::{At, Fleet};
 use crate::outcome::Refusal;

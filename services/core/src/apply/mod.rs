@@ -8,12 +8,12 @@ pub(crate) mod record;
 pub(crate) mod register;
 
 use crate::account::{Account, Cause, Ended, Live};
-use crate::command::RegionSignature;
 use crate::effect::Effect;
 use crate::event::{Event, EventKind};
 use crate::fleet::{At, Fleet};
 use crate::id::{AccountId, Slot, Time};
 use crate::outcome::{Outcome, Refusal};
+use crate::signature::RegionSignature;
 use crate::verify::Verifier;
 
 /// The inputs of a command other than the account and the command itself.

@@ -2,11 +2,12 @@
 
 use crate::account::{Account, Cause, Live};
 use crate::apply::{Change, Changed, Step, missing};
-use crate::command::{Command, Delete, OwnerSignature, SetManifest};
+use crate::command::{Command, Delete, SetManifest};
 use crate::effect::Effect;
 use crate::event::EventKind;
 use crate::fleet::{At, Fleet};
 use crate::outcome::{Outcome, Refusal};
+use crate::signature::OwnerSignature;
 use crate::statement::{self, Operation, Owned};
 use crate::verify::Verifier;
 
@@ -16,7 +17,7 @@ pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetMani
     if account.last_operation == Some(c.owner.operation) && account.manifest == Some(c.manifest) {
         return Change::again(Outcome::Done);
     }
-    check_owner(step, live, &c.owner, &Operation::SetManifest(&c.manifest))?;
+    check_owner(step, live, &c.owner, &Operation::SetManifest(c.manifest))?;
     // The sequence must grow: an attacker who replays an old signed statement must not make an old backup look like the newest.
     if account.manifest.is_some_and(|m| c.manifest.sequence <= m.sequence) {
         return Err(Refusal::OldManifest);
@@ -50,7 +51,7 @@ pub(crate) fn check_owner(
     step: &Step<'_>,
     live: &Live,
     signature: &OwnerSignature,
-    what: &Operation<'_>,
+    what: &Operation,
 ) -> Result<(), Refusal> {
     if step.is_past(signature.expires) {
         return Err(Refusal::Expired);
@@ -82,21 +83,7 @@ pub fn owner_signed(
     verifier: &dyn Verifier,
 ) -> bool {
     let (Some(id), Some(live)) = (command.account(), account.live.as_ref()) else { return false };
+    let Some((signature, what)) = command.owner() else { return false };
     let step = Step { fleet, at, id, verifier, unconfirmed: 0 };
-    let is_signed =
-        |signature: &OwnerSignature, what: &Operation<'_>| check_owner(&step, live, signature, what).is_ok();
-    match command {
-        Command::Store(c) => {
-            c.owner.as_ref().is_some_and(|o| is_signed(o, &Operation::Register(&c.record.hash())))
-        }
-        Command::SetManifest(c) => is_signed(&c.owner, &Operation::SetManifest(&c.manifest)),
-        Command::Delete(c) => is_signed(&c.owner, &Operation::Delete),
-        Command::Init(_)
-        | Command::Documents(_)
-        | Command::Confirm(_)
-        | Command::Begin(_)
-        | Command::GiveUp(_)
-        | Command::Finish(_)
-        | Command::Expire(_) => false,
-    }
+    check_owner(&step, live, signature, &what).is_ok()
 }

@@ -40,7 +40,7 @@ pub(crate) fn store(step: &Step<'_>, before: Option<Account>, c: &Store) -> Chan
     }
     if let Some(live) = before.as_ref().and_then(|a| a.live.as_ref()) {
         let signature = c.owner.as_ref().ok_or(Refusal::Owner)?;
-        check_owner(step, live, signature, &Operation::Register(&hash))?;
+        check_owner(step, live, signature, &Operation::Register(hash))?;
     }
     let mut account = before.unwrap_or_else(|| Account::new(c.route, step.at.time, step.at.index));
     let mut effects = Vec::new();

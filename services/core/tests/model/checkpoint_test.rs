@@ -6,9 +6,9 @@ use super::machine::Machine;
 use bkv_core::checkpoint::{
     Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place, next_step,
 };
-use bkv_core::command::RegionSignature;
 use bkv_core::document::{Admission, Member};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 
 fn list() -> Admission {

@@ -11,7 +11,7 @@ use super::golden::{STATEMENTS, STORED};
 use super::parser_test::{batch, record};
 use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
 use bkv_core::checkpoint::{Certificate, Checkpoint};
-use bkv_core::command::{Begin, Command, RegionSignature};
+use bkv_core::command::{Begin, Command};
 use bkv_core::event::{Event, EventKind};
 use bkv_core::hash::framed;
 use bkv_core::id::{
@@ -21,6 +21,7 @@ use bkv_core::id::{
 use bkv_core::join::Ballot;
 use bkv_core::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self as s, Attempt, Attested, Operation, Owned};
 
 const LINEAGE: Lineage = Lineage([0xa1; 32]);
@@ -205,8 +206,8 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
     let (id, b) = (&attempt.attempt, &attempt.blinded);
     let (slot, at) = (Slot(2), Time(13));
     vec![
-        ("owner register", s::owner(&owned, &Operation::Register(&RECORD))),
-        ("owner manifest", s::owner(&owned, &Operation::SetManifest(&MANIFEST))),
+        ("owner register", s::owner(&owned, &Operation::Register(RECORD))),
+        ("owner manifest", s::owner(&owned, &Operation::SetManifest(MANIFEST))),
         ("owner delete", s::owner(&owned, &Operation::Delete)),
         ("held", {
             let ballot = |term, node| Ballot { term, node: NodeId(node) };

@@ -1,10 +1,10 @@
 //! A fake verifier and a fleet of three regions for it. Its signatures are hashes of public key and message, so a test can sign with the public key.
 
-use bkv_core::command::{NewDocuments, RegionSignature};
-use bkv_core::document::{Admission, Documents, JwksSource, Member, Policy};
+use bkv_core::document::{Admission, Documents, JwksSource, Member, NewDocuments, Policy};
 use bkv_core::hash::{framed, tagged};
 use bkv_core::id::{Element, Era, Hash, Lineage, NodeId, PublicKey, Signature, Slot, Time};
 use bkv_core::record::{AttemptPolicy, KsfParams};
+use bkv_core::signature::RegionSignature;
 use bkv_core::verify::Verifier;
 
 pub(super) const LINEAGE: Lineage = Lineage([7; 32]);

@@ -6,15 +6,13 @@ use super::fake::{ERA, LINEAGE, REGIONS, documents, ke3, response, server_key, s
 use super::machine::{account, route};
 use super::rules::Model;
 use bkv_core::account::Manifest;
-use bkv_core::command::{
-    Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, OwnerSignature, RegionSignature, SetManifest,
-    Store,
-};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, SetManifest, Store};
 use bkv_core::id::{
     AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Slot, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, Operation, Owned};
 
 /// The tag of the person for whom the regions acknowledge.
@@ -185,7 +183,7 @@ pub(super) fn owner_signature(
     model: &Model,
     who: u8,
     operation: u8,
-    what: &Operation<'_>,
+    what: &Operation,
     by: By,
     now: Time,
 ) -> OwnerSignature {
@@ -236,7 +234,7 @@ pub(super) fn store(model: &Model, now: Time, who: u8, reg: u8, by: By, harm: u8
         shares.pop();
     }
     let owner = (by != By::Nobody)
-        .then(|| owner_signature(model, who, reg, &Operation::Register(&record.hash()), by, now));
+        .then(|| owner_signature(model, who, reg, &Operation::Register(record.hash()), by, now));
     Command::Store(Box::new(Store {
         account: account(who),
         route: route(who),
@@ -380,7 +378,7 @@ pub(super) fn expire(who: u8) -> Command {
 
 pub(super) fn manifest(model: &Model, now: Time, who: u8, sequence: u8, operation: u8, by: By) -> Command {
     let manifest = Manifest { sequence: u64::from(sequence), hash: Hash([sequence; 32]) };
-    let owner = owner_signature(model, who, operation, &Operation::SetManifest(&manifest), by, now);
+    let owner = owner_signature(model, who, operation, &Operation::SetManifest(manifest), by, now);
     Command::SetManifest(SetManifest { account: account(who), manifest, owner })
 }
 

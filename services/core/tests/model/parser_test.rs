@@ -5,11 +5,9 @@ use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 
 use bkv_core::account::{Account, Manifest, Success};
-use bkv_core::command::{
-    Batch, Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, NewDocuments, RegionSignature,
-};
-use bkv_core::command::{OwnerSignature, SetManifest, Store};
-use bkv_core::document::{Admission, Policy};
+use bkv_core::batch::Batch;
+use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, SetManifest, Store};
+use bkv_core::document::{Admission, NewDocuments, Policy};
 use bkv_core::event::Event;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
@@ -18,6 +16,7 @@ use bkv_core::id::{
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Shard;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 
 pub(super) fn record() -> Record {
     Record {

@@ -6,13 +6,14 @@ use super::machine::{Memory, account};
 use super::op::{self, By, blinded, owner_key};
 use bkv_core::account::State;
 use bkv_core::bounds::UNCONFIRMED;
-use bkv_core::command::{Command, Confirm, RegionSignature, Store};
+use bkv_core::command::{Command, Confirm, Store};
 use bkv_core::effect::Effect;
 use bkv_core::event::EventKind;
 use bkv_core::id::{Element, Generation, Hash, Lineage, Slot};
 use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::{AttemptPolicy, Record, SealedShare, shares_hash};
 use bkv_core::shard::{At, Shard};
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self, Operation};
 
 fn erased(case: &Case, reg: u8) -> bool {

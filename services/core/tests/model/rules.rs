@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response, server_key};
 use bkv_core::account::{Account, Cause, Manifest, State};
-use bkv_core::command::{Begin, Command, Confirm, OwnerSignature, Store};
+use bkv_core::command::{Begin, Command, Confirm, Store};
 use bkv_core::document::Documents;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time,
 };
 use bkv_core::record::{AttemptPolicy, Record, shares_hash};
+use bkv_core::signature::OwnerSignature;
 use bkv_core::statement::{self, Operation, Owned};
 use bkv_core::verify::Verifier as _;
 
@@ -135,7 +136,7 @@ impl ModelAccount {
         self.gone = Some(cause);
     }
 
-    fn signed(&self, who: &AccountId, what: &Operation<'_>, by: &OwnerSignature, time: Time) -> bool {
+    fn signed(&self, who: &AccountId, what: &Operation, by: &OwnerSignature, time: Time) -> bool {
         let Some(key) = &self.key else { return false };
         let owned = Owned {
             lineage: &LINEAGE,
@@ -353,7 +354,7 @@ impl ModelAccount {
                     return ModelAnswer::Done;
                 }
                 let newer = self.manifest.is_none_or(|m| c.manifest.sequence > m.sequence);
-                if !newer || !self.signed(who, &Operation::SetManifest(&c.manifest), &c.owner, time) {
+                if !newer || !self.signed(who, &Operation::SetManifest(c.manifest), &c.owner, time) {
                     return ModelAnswer::No;
                 }
                 self.manifest = Some(c.manifest);
@@ -414,7 +415,7 @@ impl ModelAccount {
             !c.request.is_empty() && c.response == response(c.z.expose(), &c.request),
             r.server == server_key(c.z.expose()),
             self.key.is_none()
-                || c.owner.is_some_and(|o| self.signed(who, &Operation::Register(&r.hash()), &o, time)),
+                || c.owner.is_some_and(|o| self.signed(who, &Operation::Register(r.hash()), &o, time)),
         ];
         if rules.contains(&false) {
             return ModelAnswer::No;

@@ -5,7 +5,7 @@ use super::fake::{Fake, documents};
 use super::machine::account;
 use super::op::{self, By};
 use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
-use bkv_core::command::NewDocuments;
+use bkv_core::document::NewDocuments;
 use bkv_core::id::{
     Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Signature, Time,
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bkv_core::account::{Account, Cause};
+use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Checkpoint, is_place};
-use bkv_core::command::Batch;
 use bkv_core::effect::Effect;
 use bkv_core::encoding::cbor;
 use bkv_core::event::EventKind;

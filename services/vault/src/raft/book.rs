@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, Lists, Standing};
-use bkv_core::command::RegionSignature;
 use bkv_core::fleet::Fleet;
 use bkv_core::id::{Hash, NodeId, Slot};
+use bkv_core::signature::RegionSignature;
 use bkv_core::verify::Verifier;
 use parking_lot::Mutex;
 use tokio::sync::Notify;

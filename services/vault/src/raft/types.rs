@@ -38,7 +38,7 @@ pub type Raft = openraft::Raft<TypeConfig>;
 /// The voters of a group.
 pub type Membership = openraft::Membership<u64, EmptyNode>;
 
-/// The CBOR of a [`bkv_core::command::Batch`]. Holds secrets (z, seeds), so its `Debug` shows only a length.
+/// The CBOR of a [`bkv_core::batch::Batch`]. Holds secrets (z, seeds), so its `Debug` shows only a length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(pub Bytes);
 
@@ -196,7 +196,7 @@ mod tests {
             let _ = p::Message::decode(&bytes[..]);
             let _ = bkv_wire::proto::outer::Frame::decode(&bytes[..]);
             let _ = bkv_wire::proto::inner::Request::decode(&bytes[..]);
-            let _ = minicbor::decode::<bkv_core::command::Batch>(&bytes);
+            let _ = minicbor::decode::<bkv_core::batch::Batch>(&bytes);
             let _ = p::Vote::decode(&bytes[..]).map(|v| vote_in(Some(v)));
             let _ = p::Membership::decode(&bytes[..]).map(|m| membership_in(&m));
         }

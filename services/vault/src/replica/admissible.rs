@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bkv_core::batch::Batch;
 use bkv_core::bounds::Oversized;
-use bkv_core::command::Batch;
 use bkv_core::id::Time;
 use bkv_wire::proto::peer as p;
 use openraft::EntryPayload;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::command::Batch;
+use bkv_core::batch::Batch;
 use bkv_core::encoding::cbor;
 use bkv_core::id::{NodeId, Time};
 use bkv_core::outcome::{Outcome, Refusal};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Certificate, Checkpoint, Lists, begins_step};
-use bkv_core::command::{Batch, RegionSignature};
 use bkv_core::document::Admission;
 use bkv_core::encoding::cbor;
 use bkv_core::id::{NodeId, Signature, Slot, Time};
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 use bkv_wire::proto::peer as p;
 use futures_util::future::join_all;

@@ -19,7 +19,7 @@ use super::arriving::Arriving;
 use super::confirmation::Confirmations;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
-use super::under_way::{Place, UnderWay, ends_something, is_counted};
+use super::under_way::{Place, UnderWay, accepted_when_full, is_counted};
 use crate::peer::Admitted;
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
@@ -96,7 +96,7 @@ impl Replica {
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Committed, ProposeError> {
         // The other replicas refuse an entry with an oversized command, and then the shard would stand still.
         command.check_size()?;
-        if self.volume.refuses() && !ends_something(&command) && !self.is_repetition(&command) {
+        if self.volume.refuses() && !accepted_when_full(&command) && !self.is_repetition(&command) {
             return Err(ProposeError::Full);
         }
         let place = self.place(&command)?;

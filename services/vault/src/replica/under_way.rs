@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use bkv_core::command::Command;
+use bkv_core::command::{Command, Purpose};
 use bkv_core::id::AccountId;
 use parking_lot::Mutex;
 
@@ -49,25 +49,14 @@ impl Drop for Place {
     }
 }
 
-/// True if the command counts against the account's four proposals. The others end something, or belong to the fleet.
+/// True if the command counts against the account's four proposals.
 pub(super) const fn is_counted(command: &Command) -> bool {
-    match command {
-        Command::Store(_)
-        | Command::Confirm(_)
-        | Command::Begin(_)
-        | Command::SetManifest(_)
-        | Command::Delete(_) => true,
-        Command::Init(_)
-        | Command::Documents(_)
-        | Command::GiveUp(_)
-        | Command::Finish(_)
-        | Command::Expire(_) => false,
-    }
+    matches!(command.purpose(), Purpose::Deletes | Purpose::Changes)
 }
 
-/// True if a full vault takes the command: it ends something, so the store does not grow by it for long, or it belongs to the fleet.
-pub(super) const fn ends_something(command: &Command) -> bool {
-    !is_counted(command) || matches!(command, Command::Delete(_))
+/// A full vault accepts commands that close an attempt, delete a key or belong to the fleet.
+pub(super) const fn accepted_when_full(command: &Command) -> bool {
+    !matches!(command.purpose(), Purpose::Changes)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use bkv_core::command::{Command, NewDocuments};
-use bkv_core::document::{Documents, JwksSource, Policy};
+use bkv_core::command::Command;
+use bkv_core::document::{Documents, JwksSource, NewDocuments, Policy};
 use bkv_core::id::{ShardId, Time};
 use bkv_hsm::TokenError;
 use bkv_tokens::{KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bkv_core::command::{Command, Init, NewDocuments};
-use bkv_core::document::Documents;
+use bkv_core::command::{Command, Init};
+use bkv_core::document::{Documents, NewDocuments};
 use bkv_core::id::ShardId;
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;

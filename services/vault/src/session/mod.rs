@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::Account;
-use bkv_core::command::Command;
-use bkv_core::id::{AccountId, AttemptId, RegId, Route};
+use bkv_core::account::{Account, Manifest};
+use bkv_core::command::{Command, Delete, SetManifest};
+use bkv_core::id::{AccountId, AttemptId, Hash, RegId, Route};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
@@ -215,8 +215,18 @@ impl Session {
             Operation::KeyExchange(k) => self.key_exchange(&k).await,
             Operation::GiveUp(g) => self.give_up(&g, deadline).await,
             Operation::Finish(f) => self.finish(f, deadline).await,
-            Operation::SetManifest(m) => self.set_manifest(&m, deadline).await,
-            Operation::Delete(d) => self.delete(&d, deadline).await,
+            Operation::SetManifest(m) => {
+                let command = |account, owner| {
+                    let hash = Hash::try_from(&m.hash[..]).ok()?;
+                    let manifest = Manifest { sequence: m.sequence, hash };
+                    Some(Command::SetManifest(SetManifest { account, manifest, owner }))
+                };
+                self.owned("manifest", m.owner.as_ref(), deadline, command).await
+            }
+            Operation::Delete(d) => {
+                let command = |account, owner| Some(Command::Delete(Delete { account, owner }));
+                self.owned("delete", d.owner.as_ref(), deadline, command).await
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! Permits of t regions. A Begin needs them if it would leave no try, and if it has the id of an open last try.
 
 use bkv_core::account::Account;
-use bkv_core::command::{Begin, RegionSignature};
+use bkv_core::command::Begin;
 use bkv_core::id::{Slot, Time};
+use bkv_core::signature::RegionSignature;
 use bkv_core::verify::Verifier as _;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::peer;

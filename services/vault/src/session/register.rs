@@ -1,10 +1,11 @@
 //! Registration. The session makes z and keeps it in memory until Store. It gathers acknowledgements from all regions.
 
-use bkv_core::command::{Command, Confirm, OwnerSignature, RegionSignature, Store};
+use bkv_core::command::{Command, Confirm, Store};
 use bkv_core::id::{Hash, RegId, Signature};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::ReceiptKind;
 use bkv_crypto::opaque::Server;
 use bkv_wire::proto::inner as p;

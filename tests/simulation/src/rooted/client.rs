@@ -1,14 +1,13 @@
 //! A client with the real cryptography: its signatures are genuine.
 
-use bkv_core::command::{
-    Begin, Command, Confirm, Delete, Finish, OwnerSignature, RegionSignature, SetManifest, Store,
-};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, SetManifest, Store};
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route,
     Signature, Slot, Time,
 };
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, Operation, Owned};
 use bkv_crypto::delivery;
 use bkv_crypto::opaque::{self, Registered, Server, Stretch, Stretched};
@@ -165,7 +164,7 @@ impl Client {
     }
 
     /// The owner's signature over an operation in this generation. `by` may be another key than the owner's.
-    pub fn owned(&self, what: &Operation<'_>, expires: Time, by: &SigningKey) -> OwnerSignature {
+    pub fn owned(&self, what: &Operation, expires: Time, by: &SigningKey) -> OwnerSignature {
         let operation = OperationId(random());
         let r = &self.record;
         let owned = Owned {
@@ -185,7 +184,7 @@ impl Client {
     }
 
     pub fn set_manifest(&self, manifest: bkv_core::account::Manifest, by: &SigningKey) -> Command {
-        let owner = self.owned(&Operation::SetManifest(&manifest), now().plus(60_000), by);
+        let owner = self.owned(&Operation::SetManifest(manifest), now().plus(60_000), by);
         Command::SetManifest(SetManifest { account: self.account, manifest, owner })
     }
 

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::{Certificate, Checkpoint};
-use bkv_core::command::{Command, Init, NewDocuments, RegionSignature};
+use bkv_core::command::{Command, Init};
 use bkv_core::digest::{Digest, RowHash};
-use bkv_core::document::{Admission, JwksSource, Member, Policy};
+use bkv_core::document::{Admission, JwksSource, Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Signature, Slot, Time};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 use bkv_crypto::delivery::DeliveryKey;
 use bkv_fixtures::SoftwareIdentity;

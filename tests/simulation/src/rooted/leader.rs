@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Certificate, next_step};
-use bkv_core::command::{Batch, Command};
+use bkv_core::command::Command;
 use bkv_core::encoding::cbor;
 use bkv_core::id::{Hash, NodeId, Time};
 use bkv_wire::proto::peer as p;

@@ -54,7 +54,7 @@ async fn s43_a_finish_that_the_client_did_not_sign_for_this_attempt_refills_noth
     leader.commit(&fleet, SHARD, Command::Begin(begun)).await;
     leader.commit(&fleet, SHARD, Command::Finish(of_the_old_generation.clone())).await;
     let alice = Client::new(&fleet, ALICE, 2);
-    let owner = old.owned(&Operation::Register(&alice.record.hash()), now().plus(60_000), &old.owner);
+    let owner = old.owned(&Operation::Register(alice.record.hash()), now().plus(60_000), &old.owner);
     leader.commit(&fleet, SHARD, alice.store(Some(owner))).await;
     leader.commit(&fleet, SHARD, alice.confirm(&fleet, &[1, 2], &alice.owner)).await;
     assert_eq!(seen(&fleet)[0].generation, Generation(2));
@@ -157,7 +157,7 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
     let (later, mallory) = (now().plus(600_000), SigningKey::generate(&mut OsRng));
     let new = Client::new(&fleet, ALICE, 2);
     let register =
-        |by: &SigningKey, of: &Client| of.owned(&Operation::Register(&new.record.hash()), later, by);
+        |by: &SigningKey, of: &Client| of.owned(&Operation::Register(new.record.hash()), later, by);
     let anew = Client::new(&fleet, ALICE, 1);
     for (what, command) in [
         ("an overwrite without a signature", new.store(None)),
@@ -310,7 +310,7 @@ async fn s08_a_dropped_registration_takes_no_floor_with_it() {
     for _ in 0..2 {
         // The second one drops the first.
         let new = Client::new(&fleet, ALICE, 2);
-        let owner = alice.owned(&Operation::Register(&new.record.hash()), now().plus(60_000), &alice.owner);
+        let owner = alice.owned(&Operation::Register(new.record.hash()), now().plus(60_000), &alice.owner);
         leader.commit(&fleet, SHARD, new.store(Some(owner))).await;
     }
     assert!(HONEST.iter().all(|i| floor(*i).is_some_and(|f| f.attempt == open.attempt)));

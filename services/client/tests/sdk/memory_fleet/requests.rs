@@ -1,13 +1,12 @@
 //! The leader's answer to each request of a client. `core` decides.
 
 use bkv_client::Manifest;
-use bkv_core::command::{
-    Begin, Command, Confirm, Delete, Finish, GiveUp, OwnerSignature, RegionSignature, SetManifest, Store,
-};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, GiveUp, SetManifest, Store};
 use bkv_core::id::*;
 use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_core::view;
 use bkv_crypto::opaque::Server;

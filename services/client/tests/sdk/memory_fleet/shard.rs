@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 use bkv_core::account::Account;
-use bkv_core::command::{Command, Init, NewDocuments};
+use bkv_core::command::{Command, Init};
+use bkv_core::document::NewDocuments;
 use bkv_core::effect::Effect;
 use bkv_core::id::{AccountId, Era, FleetId, RegId, Slot, Time};
 use bkv_core::outcome::{Outcome, Refusal};

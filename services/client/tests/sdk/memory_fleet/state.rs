@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bkv_client::{Manifest, State as AccountState, TransportError};
 use bkv_core::account::{Account, Success};
-use bkv_core::command::{Command, NewDocuments};
-use bkv_core::document::{Admission, Policy};
+use bkv_core::command::Command;
+use bkv_core::document::{Admission, NewDocuments, Policy};
 use bkv_core::id::*;
 use bkv_core::record::KsfParams;
 use bkv_core::statement::{self, ReceiptKind};

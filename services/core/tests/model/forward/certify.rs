@@ -1,7 +1,7 @@
 //! Checkpoints: each verified replica signs its own, and keeps the newest that t regions have signed.
 
 use bkv_core::checkpoint::{Certificate, Checkpoint, Lists, Standing};
-use bkv_core::command::RegionSignature;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 
 use super::super::fake::{Fake, signed_by};

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use bkv_core::account::{Account, Manifest, State};
-use bkv_core::command::{Begin, Command, Delete, Finish, GiveUp, RegionSignature, SetManifest};
+use bkv_core::command::{Begin, Command, Delete, Finish, GiveUp, SetManifest};
 use bkv_core::id::{AttemptId, Generation, Hash, Ordinal, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self, Attempt, Attested, Operation};
 use bkv_core::verify::Verifier as _;
 use bkv_core::view;
@@ -113,7 +114,7 @@ impl World {
         let (key, mut store) = registration(number, who, base, &self.policy);
         let person = &mut self.people[usize::from(who)];
         if let Some(old) = account.as_ref().and_then(|a| person.live(a)) {
-            store.owner = Some(old.owner(&Operation::Register(&key.hash), number, self.now));
+            store.owner = Some(old.owner(&Operation::Register(key.hash), number, self.now));
             self.audit.may_end.insert(old.hash);
         }
         let subject = shown.token.tag(&shown.nonce);
@@ -379,7 +380,7 @@ impl World {
         let person = &self.people[usize::from(who)];
         let key = person.live(&account).ok_or("no key")?;
         let manifest = Manifest { sequence: number, hash: Hash([8; 32]) };
-        let owner = key.owner(&Operation::SetManifest(&manifest), number, self.now);
+        let owner = key.owner(&Operation::SetManifest(manifest), number, self.now);
         let (id, generation) = (person.account(), account.generation);
         self.audit.named.insert((who, number));
         let command = SetManifest { account: id, manifest, owner };

@@ -1,12 +1,11 @@
 //! Commands that the liar makes up or repeats.
 
 use bkv_core::account::{Account, Manifest};
-use bkv_core::command::{
-    Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, OwnerSignature, SetManifest, Store,
-};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, SetManifest, Store};
 use bkv_core::id::{AttemptId, Generation, Hash, OperationId, Ordinal, PublicKey, Signature, Slot, Time};
 use bkv_core::record::SealedShare;
 use bkv_core::secret::Secret32;
+use bkv_core::signature::OwnerSignature;
 use bkv_core::statement::{self, Operation};
 
 use super::super::fake::signed_by;
@@ -60,7 +59,7 @@ impl World {
         let attempt = open.as_ref().map_or(AttemptId([9; 16]), |p| p.attempt);
         let key = PublicKey(unique("model/liar", number));
         let live = known.as_ref().map(Account::record_hash);
-        let owner = |what: &Operation<'_>| {
+        let owner = |what: &Operation| {
             // Its own key, if that is live there.
             let own = self.liar.keys.iter().find(|k| live == Some(k.hash)).cloned();
             let key = own.unwrap_or_else(|| registration(number, who, generation, &self.policy).0);
@@ -96,7 +95,7 @@ impl World {
             Forged::Delete => Command::Delete(Delete { account: id, owner: owner(&Operation::Delete) }),
             Forged::Manifest => {
                 let manifest = Manifest { sequence: u64::MAX, hash: Hash([9; 32]) };
-                let owner = owner(&Operation::SetManifest(&manifest));
+                let owner = owner(&Operation::SetManifest(manifest));
                 Command::SetManifest(SetManifest { account: id, manifest, owner })
             }
             Forged::GiveUp => {
@@ -171,7 +170,7 @@ impl World {
         let (key, mut store) = registration(number, who, base, &self.policy);
         let live = self.honest.replica(to, shard).memory.0.get(&account(who)).map(Account::record_hash);
         let own = self.liar.keys.iter().find(|k| live == Some(k.hash)).unwrap_or(&key);
-        store.owner = Some(own.owner(&Operation::Register(&key.hash), number, self.now));
+        store.owner = Some(own.owner(&Operation::Register(key.hash), number, self.now));
         self.liar.keys.push(key.clone());
         let nonce = [9; 32];
         let token = self.liar.token(who, self.now);
@@ -191,7 +190,7 @@ impl World {
 }
 
 /// The Confirm of a draft, signed by its own owner key.
-pub(super) fn confirm(draft: &Draft, acknowledgements: Vec<bkv_core::command::RegionSignature>) -> Confirm {
+pub(super) fn confirm(draft: &Draft, acknowledgements: Vec<bkv_core::signature::RegionSignature>) -> Confirm {
     let r = &draft.key.record;
     let base = Generation(r.generation.0 - 1);
     let statement = statement::confirm(&LINEAGE, ERA, &r.account, base, &r.reg_id, &draft.key.hash);

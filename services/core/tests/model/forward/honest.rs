@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bkv_core::command::{Batch, Command};
+use bkv_core::batch::Batch;
+use bkv_core::command::Command;
 use bkv_core::id::{NodeId, Slot, Time};
 use bkv_core::join::Ballot;
 use bkv_core::outcome::Outcome;

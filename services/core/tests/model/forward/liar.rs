@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bkv_core::command::{Batch, Begin, Command, RegionSignature};
+use bkv_core::batch::Batch;
+use bkv_core::command::{Begin, Command};
 use bkv_core::id::{AttemptId, Ordinal, Slot, Time};
 use bkv_core::join::Ballot;
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 
 use super::super::fake::{ERA, LINEAGE, signed_by};

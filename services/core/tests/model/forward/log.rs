@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bkv_core::command::Batch;
+use bkv_core::batch::Batch;
 use bkv_core::encoding::cbor;
 use bkv_core::hash::tagged;
 use bkv_core::id::{Hash, NodeId};

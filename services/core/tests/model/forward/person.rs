@@ -1,13 +1,14 @@
 //! A person, and what its device has: the keys that it registered, a registration under way, an attempt under way.
 
 use bkv_core::account::Account;
-use bkv_core::command::{OwnerSignature, RegionSignature, Store};
+use bkv_core::command::Store;
 use bkv_core::hash::tagged;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, PublicKey, RegId, Right, Time,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, shares_hash};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, Attempt, Operation, Owned};
 
 use super::super::fake::{ERA, LINEAGE, REGIONS, response, server_key, sign};
@@ -48,7 +49,7 @@ impl Key {
     }
 
     /// A signature by its owner key.
-    pub(super) fn owner(&self, what: &Operation<'_>, number: u64, now: Time) -> OwnerSignature {
+    pub(super) fn owner(&self, what: &Operation, number: u64, now: Time) -> OwnerSignature {
         let operation = OperationId(half(unique("model/operation", number)));
         let expires = now.plus(600_000);
         let owned = Owned {

@@ -2,11 +2,12 @@
 
 use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, Success};
 use bkv_core::checkpoint::Certificate;
-use bkv_core::command::{Command, RegionSignature};
+use bkv_core::command::Command;
 use bkv_core::digest::{Digest, RowHash};
 use bkv_core::id::{Generation, Hash, Ordinal, RegId, Signature, Slot, Time};
 use bkv_core::record::{shares_hash, shares_hash_of};
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 
 use super::super::fake::signed_by;

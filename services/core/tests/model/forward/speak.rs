@@ -2,10 +2,11 @@
 //! its own state, once it is verified.
 
 use bkv_core::account::Account;
-use bkv_core::command::{Begin, RegionSignature};
+use bkv_core::command::Begin;
 use bkv_core::hash::tagged;
 use bkv_core::id::{AccountId, AttemptId, Element, Hash, RegId, Slot, Time};
 use bkv_core::record::Record;
+use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self, Attempt, Attested};
 use bkv_core::view;
 

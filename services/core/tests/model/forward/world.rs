@@ -2,11 +2,12 @@
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::next_step;
-use bkv_core::command::{Begin, Command, Init, RegionSignature};
+use bkv_core::command::{Begin, Command, Init};
 use bkv_core::document::Admission;
 use bkv_core::id::{FleetId, Hash, Time};
 use bkv_core::record::AttemptPolicy;
 use bkv_core::secret::Secret32;
+use bkv_core::signature::RegionSignature;
 
 use super::super::fake::{ERA, LINEAGE, documents_of, signed_by};
 use super::super::machine::{account, route};
