@@ -53,6 +53,17 @@ fn largest() -> Vec<Operation> {
     ]
 }
 
+/// A new operation must get its largest request in `largest`, and its name is that of the message.
+#[test]
+fn each_operation_of_the_message_has_its_largest_request_and_its_name() {
+    let proto = include_str!("../proto/inner.proto");
+    let (_, arms) = proto.split_once("oneof operation {").unwrap();
+    let (arms, _) = arms.split_once('}').unwrap();
+    let arms: Vec<&str> = arms.lines().filter_map(|arm| arm.split_whitespace().nth(1)).collect();
+    let names: Vec<&str> = largest().iter().map(|operation| of(operation).0).collect();
+    assert_eq!(names, arms);
+}
+
 /// S50: a bound is neither smaller than a request can be, nor much larger.
 #[test]
 fn s50_the_largest_request_of_each_kind_fits_and_little_more() {
