@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory as _};
 
-use crate::args::Cli;
+use crate::commands::Cli;
 use crate::exit::Exit;
 
 fn render(command: &Command, path: &str, text: &mut String) {

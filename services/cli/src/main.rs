@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     // Before a password or key is in memory: no core file may hold one.
     let hardened = bkv_client::harden();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = args::Cli::parse();
+    let cli = commands::Cli::parse();
     let out = Output { json: cli.json, quiet: cli.quiet };
     if let Err(e) = hardened {
         out.warning(&format!(

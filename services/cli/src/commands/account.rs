@@ -1,17 +1,46 @@
 //! Commands on the account in the vault: status, change of password, deletion.
 
+use std::path::PathBuf;
+
 use bkv_client::State;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::fetch::{ask_password, failed, options, series};
 use super::{last_try, ownership};
-use crate::args::{Delete, Online, PasswordCommand};
+use crate::args::{Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::secret_input::{self, Source};
 use crate::words::time;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordCommand {
+    /// Prove the old password, then protect the same key by a new one.
+    Change {
+        #[command(flatten)]
+        online: Online,
+        #[command(flatten)]
+        password: PasswordSource,
+        /// Read the new password from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "new_password_fd")]
+        new_password_file: Option<PathBuf>,
+        /// Read the new password from an open file descriptor.
+        #[arg(long, value_name = "N")]
+        new_password_fd: Option<i32>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub online: Online,
+    /// Don't ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+}
 
 /// For people. `--json` has [`State::name`].
 fn words(state: State) -> &'static str {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
 use bkv_stream::{Compression, Control, Known, Manifest, Options};
+use clap::Args;
 use serde_json::json;
 
 use super::connection::{ASK, online};
 use super::interrupt::cancellable;
 use super::ownership;
-use crate::args::{Backup, MaybeOnline};
+use crate::args::MaybeOnline;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::failure::now_ms;
@@ -18,6 +19,26 @@ use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Folder to back up.
+    pub source: PathBuf,
+    /// Folder to put the backup into.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Name of the backup series. [default: the source's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Compress with zstd before encrypting.
+    #[arg(long)]
+    pub compress: bool,
+    /// Leave out files that can't be read, and list them, instead of stopping.
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    #[command(flatten)]
+    pub online: MaybeOnline,
+}
 
 /// The backups' own folder is not packed: each backup would contain all earlier ones.
 fn own_place(source: &Path, to: &Path) -> Vec<Identity> {

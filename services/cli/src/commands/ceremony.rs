@@ -1,22 +1,68 @@
 //! The root's ceremony, made for a machine without network: nothing here opens a connection.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bkv_admin_api::shown;
 use bkv_core::id::{Era, FleetId};
 use bkv_wire::documents::{
     self, Content, DocumentError, Kind, Root, RootKey, Shown, add_signature, fingerprint,
 };
+use clap::Subcommand;
 use rand::RngCore as _;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::lift;
-use crate::args::CeremonyCommand;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::secret_input;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CeremonyCommand {
+    /// Make a root key, and the root file that clients and vaults pin.
+    Root {
+        /// Where the private key goes (0600). Keep it off every network.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Where the root file goes. It is public: give it to everybody.
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+    },
+    /// Show every field of a document, with the fingerprints to compare aloud.
+    Show {
+        /// A document, signed or not.
+        document: PathBuf,
+        /// The root file, to check the signatures against.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// The signed document before this one, to show what differs.
+        #[arg(long, value_name = "FILE")]
+        previous: Option<PathBuf>,
+    },
+    /// Sign an admission list or a policy.
+    Sign {
+        /// The unsigned (or partly signed) document.
+        document: PathBuf,
+        /// The root's private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The root file. A document of another fleet is refused.
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+        /// The signed document before this one, which the root must have signed. Shows what differs.
+        #[arg(long, value_name = "FILE")]
+        previous: Option<PathBuf>,
+        /// Where the signed document goes.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        /// Don't ask for confirmation.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Sign that a halted or quarantined replica may serve again. Find out first why it stopped.
+    Lift(lift::LiftArgs),
+}
 
 pub(super) fn read(path: &Path) -> Outcome<Vec<u8>> {
     fs::read(path).map_err(|e| Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display())))

@@ -1,15 +1,46 @@
 //! The 64-digit mode: the person keeps the key, and no vault learns of it.
 
+use std::path::PathBuf;
+
 use bkv_client::BackupKey;
 use bkv_core::hash::tagged;
+use clap::Subcommand;
 use rand::RngCore as _;
 use zeroize::Zeroizing;
 
-use crate::args::KeyCommand;
+use crate::args::Device;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::secret_input::{self, Source};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key for the 64-digit mode. It is kept on this device only and never sent to a vault.
+    New {
+        #[command(flatten)]
+        device: Device,
+    },
+    /// Show this device's key as 64 hexadecimal digits. Anybody who sees them can read every backup.
+    Show {
+        #[command(flatten)]
+        device: Device,
+        /// Only the digits, in one line.
+        #[arg(long)]
+        plain: bool,
+    },
+    /// Enter 64 hexadecimal digits (0-9, a-f) on a new device.
+    Enter {
+        #[command(flatten)]
+        device: Device,
+        /// Read the digits from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "key_fd")]
+        key_file: Option<PathBuf>,
+        /// Read the digits from an open file descriptor.
+        #[arg(long, value_name = "N")]
+        key_fd: Option<i32>,
+    },
+}
 
 /// The owner that backups of the 64-digit mode name in place of an account. It is derived from the key, so every device with the digits computes it, and it
 /// reveals nothing of the key.

@@ -1,13 +1,43 @@
 //! `bkv ceremony lift`: the root ends a halt or quarantine of one replica.
 
+use std::path::PathBuf;
+
 use bkv_core::id::NodeId;
 use bkv_wire::documents::{self, Lift, Root, sign_lift};
+use clap::Args;
 
 use super::ceremony::{key_of, read, root_of, write_new};
-use crate::args::LiftArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::secret_input;
+
+#[derive(Debug, Args)]
+pub(crate) struct LiftArgs {
+    /// The vault's node id, from its status.
+    #[arg(long, value_name = "ID")]
+    pub node: u64,
+    /// The shard that has stopped.
+    #[arg(long, value_name = "N")]
+    pub shard: u16,
+    /// The id of the stop, 32 hexadecimal digits, from the vault's status.
+    #[arg(long, value_name = "HEX")]
+    pub stop: String,
+    /// The root's private key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The root file.
+    #[arg(long, value_name = "FILE")]
+    pub root: PathBuf,
+    /// What the other keys of the root have signed so far.
+    #[arg(long, value_name = "FILE")]
+    pub signed: Option<PathBuf>,
+    /// Where the signed statement goes.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Don't ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+}
 
 /// 32 hexadecimal digits.
 fn stop_id(text: &str) -> Option<[u8; 16]> {

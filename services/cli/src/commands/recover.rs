@@ -1,12 +1,29 @@
 //! `bkv recover`.
 
+use clap::Args;
+
 use super::fetch::{ask_password, fetch};
 use super::{last_try, ownership};
-use crate::args::Recover;
+use crate::args::{Online, PasswordSource};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
+
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    pub online: Online,
+    #[command(flatten)]
+    pub password: PasswordSource,
+    /// Use the last try without asking. If the password is wrong, the key is destroyed.
+    #[arg(long)]
+    pub yes: bool,
+    /// Rename `last-try.json` in the device's state and go on without it: if it is broken, or if this device can't go on with its last try. If that try is
+    /// open, the key is destroyed at its deadline, unless the file is put back or another device that has the key sets a new password before.
+    #[arg(long)]
+    pub set_aside_last_try: bool,
+}
 
 pub(crate) async fn recover(out: Output, a: Recover) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;

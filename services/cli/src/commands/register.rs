@@ -1,16 +1,25 @@
 //! `bkv register`: a new key under a password. On the device that has the key, it sets a new password for that key.
 
 use bkv_client::{Error, RegisterOptions, State};
+use clap::Args;
 use serde_json::json;
 
 use super::account::not_followed;
 use super::fetch::{ask_password, series};
 use super::ownership;
-use crate::args::Register;
+use crate::args::{Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
+
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    #[command(flatten)]
+    pub online: Online,
+    #[command(flatten)]
+    pub password: PasswordSource,
+}
 
 /// What a registration does, given what the vault has and what this device has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

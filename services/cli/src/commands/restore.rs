@@ -1,23 +1,45 @@
 //! `bkv restore`: takes the key from this device or by password, and unpacks the newest backup of a folder. Nothing appears at the destination before all of it
 //! is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
 
+use std::path::PathBuf;
+
 use bkv_client::backup::{expect, newest};
 use bkv_client::{AccountId, BackupKey, Error, Lineage, State};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
+use clap::Args;
 
 use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
 use super::fetch::{ask_password, fetch};
 use super::interrupt::cancellable;
 use super::{last_try, ownership};
-use crate::args::{MaybeOnline, Online, Restore};
+use crate::args::{MaybeOnline, Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A `.bkv` file, or a folder. From a folder the newest backup of this account and key is taken; the command lists the others.
+    pub from: PathBuf,
+    /// Where to write the restored folder. It must not exist yet.
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+    /// Restore an older backup than the newest one known.
+    #[arg(long)]
+    pub allow_older: bool,
+    #[command(flatten)]
+    pub online: MaybeOnline,
+    #[command(flatten)]
+    pub password: PasswordSource,
+    /// Use the last try without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
 
 /// What is restored, and with what.
 struct Ready {

@@ -11,16 +11,99 @@ mod readiness;
 mod up;
 mod wishes;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_tokens::dev::{CHATD_AUDIENCE, DevClaims, DevIssuer, ISSUER, VAULT_AUDIENCE};
+use clap::{Args, Subcommand};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::args::{DevCommand, RegionCommand};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use layout::Layout;
+
+#[derive(Debug, Args)]
+pub(crate) struct DevDir {
+    /// Folder of the local fleet: keys, tokens, stores, logs.
+    #[arg(long, default_value = ".bkv-dev", value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Start a local fleet (and make it first, if it isn't there yet): vaults, ChatD, Postgres, a token issuer.
+    Up {
+        #[command(flatten)]
+        dir: DevDir,
+        /// Number of regions: 1, 3 or 5. Like all of these options, it is fixed once the fleet is made. [default: 3]
+        #[arg(long)]
+        regions: Option<u8>,
+        /// Number of shards. [default: 4]
+        #[arg(long)]
+        shards: Option<u16>,
+        /// Milliseconds to wait after the 1st, 2nd … failure. In a real fleet these are minutes to days. [default: 0]
+        #[arg(long, value_delimiter = ',')]
+        waits_ms: Option<Vec<u64>>,
+        /// Milliseconds that the last try may stay open. In a real fleet it is a day. [default: 10000]
+        #[arg(long)]
+        last_try_ms: Option<u64>,
+        /// Number of failures after which an account locks, counted from its registration. [default: 100]
+        #[arg(long)]
+        lifetime_failures: Option<u32>,
+        /// Run without Postgres. Metadata is then always stale.
+        #[arg(long)]
+        no_postgres: bool,
+        /// For `make bench` only: a development policy whose floor allows records without key stretching. `bkv` itself can't use it.
+        #[arg(long, hide = true)]
+        bench_no_ksf: bool,
+    },
+    /// Stop everything that `up` started. The folder stays.
+    Down {
+        #[command(flatten)]
+        dir: DevDir,
+    },
+    /// Show which programs run, on which ports, and their health.
+    Status {
+        #[command(flatten)]
+        dir: DevDir,
+    },
+    /// Print tokens for a subject, as a real app would get them from its identity provider.
+    Token {
+        /// Name of the subject. Any name will do.
+        subject: String,
+        #[command(flatten)]
+        dir: DevDir,
+        /// Lifetime of the tokens in seconds, at most a day.
+        #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        ttl: u64,
+    },
+    /// Stop, kill, pause or start one region.
+    #[command(subcommand)]
+    Region(RegionCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Region {
+    /// Name of the region.
+    pub region: String,
+    #[command(flatten)]
+    pub dir: DevDir,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegionCommand {
+    /// Send SIGTERM. The vault steps down first.
+    Stop(Region),
+    /// Send SIGKILL.
+    Kill(Region),
+    /// Send SIGSTOP. The vault hangs.
+    Pause(Region),
+    /// Send SIGCONT.
+    Resume(Region),
+    /// Start the vault again.
+    Start(Region),
+}
 
 /// How long a program may take to end in order.
 const PATIENCE: Duration = Duration::from_secs(10);
