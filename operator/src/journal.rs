@@ -1,5 +1,5 @@
-//! The journal of a fleet: the ConfigMap `<name>-fleet`. The operator writes it before any effect and without an owner, so it outlives the resource, a wiped
-//! status and a GitOps tool. If it exists, a fleet of this id may hold users' keys. This module is pure: `api_server` reads and writes the ConfigMap.
+//! The journal of a fleet: the ConfigMap `<name>-fleet`. The operator writes it before any object of the plan and before any call that changes a vault.
+//! It has no owner, so it outlives the resource, a wiped status and a GitOps tool. If it exists, a fleet of this id may hold users' keys. This module is pure: `api_server` reads and writes the ConfigMap.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The operator of the Backup Key Vault: a `BackupKeyVault` resource in, a fleet on Kubernetes out.
 //!
 //! `process` starts the controllers, and `pass` walks one resource through the stages. Each stage is a folder: `validate`, `observe`, `certificates`,
-//! `credentials`, `vaults`, `decide`, `plan`, `apply`, `act`, `report`. The mod.rs of a stage has the function that the pass calls, and names the files that do
+//! `credentials`, `vaults`, `plan`, `decide`, `apply`, `act`, `report`. The mod.rs of a stage has the function that the pass calls, and names the files that do
 //! I/O or draw random keys. The others are pure: no I/O, no clock, no randomness. All stages use the API server through `api_server`.
 #![forbid(unsafe_code)]
 

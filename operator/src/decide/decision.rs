@@ -94,15 +94,15 @@ impl Action {
 /// Where the fleet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// On its way; the step.
+    /// The fleet is being made; the current step.
     Bootstrapping(&'static str),
     /// People must sign before anything goes on.
     AwaitingSignature,
     /// It is made.
     Made,
-    /// It was made, and no vault knows it: volumes or tokens are gone. The operator changes nothing.
+    /// It was made, and no vault knows it: volumes or tokens are gone. The operator applies no plan and takes no action.
     Lost,
-    /// The objects in the cluster contradict each other. The operator changes nothing.
+    /// The objects in the cluster contradict each other. The operator applies no plan and takes no action.
     Contradiction,
 }
 
