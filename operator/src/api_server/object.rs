@@ -9,7 +9,7 @@ use crate::labels::{APPLIED_HASH, MANAGER};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeenObject {
     /// Hash of the uid of its controller.
-    pub owner: Option<u64>,
+    owner: Option<u64>,
     /// Its controller is a BackupKeyVault, this one or another.
     pub of_us: bool,
     /// Hash of the fields that our field manager owns, and of the time of its last write. The server removes a field from the set when another manager
@@ -17,9 +17,18 @@ pub(crate) struct SeenObject {
     /// writes of controllers (status, an autoscaler's replicas) leave it unchanged.
     pub fields: u64,
     /// Hash of the applied content, from the annotation.
-    pub hash: Option<u64>,
+    hash: Option<u64>,
     /// It has a deletion time.
     pub going: bool,
+}
+
+/// The applied content and the fields that were ours right after it. A later change is drift, and the next pass undoes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Hash of what was applied.
+    pub hash: u64,
+    /// [`SeenObject::fields`] right after it.
+    pub fields: u64,
 }
 
 /// 64 bits suffice: the hash only tells apart the states of one object and its few owners.
@@ -56,6 +65,16 @@ impl SeenObject {
                 .and_then(|text| u64::from_str_radix(text, 16).ok()),
             going: meta.deletion_timestamp.is_some(),
         }
+    }
+
+    /// True if the resource with this uid is its controller.
+    pub(crate) fn belongs_to(&self, uid: &str) -> bool {
+        self.owner == Some(short_hash(uid))
+    }
+
+    /// True if the operator has applied the content with this hash since its start, and nobody has changed our fields since.
+    pub(crate) fn is_as_written(&self, hash: u64, applied: Option<Written>) -> bool {
+        self.hash == Some(hash) && applied == Some(Written { hash, fields: self.fields })
     }
 }
 

@@ -10,8 +10,8 @@ use super::absence::Absence;
 use super::child::ChildSeen;
 use super::coverage::Coverage;
 use super::error::ObjectError;
-use super::object::SeenObject;
-use super::table::{Children, Key, Table, Written};
+use super::object::{SeenObject, Written};
+use super::table::{Children, Key, Table};
 use crate::kinds::Kind;
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::child::ChildSeen;
-use super::object::SeenObject;
+use super::object::{SeenObject, Written};
 use crate::kinds::Kind;
 
 /// Names one object.
@@ -27,15 +27,6 @@ impl Key {
     fn object(&self) -> (Kind, Box<str>) {
         (self.kind, self.name.as_str().into())
     }
-}
-
-/// The applied content and the fields that were ours right after it. A later change is drift, and the next pass undoes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// Hash of what was applied.
-    pub hash: u64,
-    /// [`SeenObject::fields`] right after it.
-    pub fields: u64,
 }
 
 /// Kind → name → what is seen of it.

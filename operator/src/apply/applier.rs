@@ -70,7 +70,7 @@ impl Applier {
             },
         };
         if let Some(known) = &known {
-            if owned && known.owner != Some(short_hash(&owner.uid)) {
+            if owned && !known.belongs_to(&owner.uid) {
                 return Err(if known.of_us {
                     ObjectError::Leaving { kind: kind.name(), name }
                 } else {
@@ -78,7 +78,7 @@ impl Applier {
                 });
             }
             // After a start the operator applies everything once. The server does not store an unchanged object.
-            if known.hash == Some(hash) && applied == Some(Written { hash, fields: known.fields }) {
+            if known.is_as_written(hash, applied) {
                 return Ok(false);
             }
         }
@@ -113,8 +113,7 @@ impl Applier {
             if !kind.prunable() || !kinds.contains(&kind) {
                 continue;
             }
-            let controlled = object.owner == Some(short_hash(&owner.uid));
-            if object.going || !controlled || planned.contains(&(kind, name.clone())) {
+            if object.going || !object.belongs_to(&owner.uid) || planned.contains(&(kind, name.clone())) {
                 continue;
             }
             if self
