@@ -70,11 +70,6 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Its ConfigMap's name.
-    pub fn name(resource: &str) -> String {
-        format!("{resource}-fleet")
-    }
-
     /// Whether `text` is a fleet's id: 32 hexadecimal digits.
     pub fn is_fleet_id(text: &str) -> bool {
         text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

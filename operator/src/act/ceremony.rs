@@ -6,7 +6,8 @@ use bkv_admin_api::draft::{Draft, to_sign};
 use bkv_admin_api::shown::text;
 use bkv_wire::documents::{Kind, show_to_sign};
 
-use crate::api_server::{ConfigMapStore, ObjectError, documents, request};
+use crate::api_server::{ConfigMapStore, ObjectError};
+use crate::validate::ObjectNames;
 
 /// The request could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub(crate) fn unsigned(draft: &Draft) -> Result<(Kind, Vec<u8>), RequestError> {
 /// people may be about to sign it. Returns true if a request was written.
 pub(crate) async fn ask(
     store: &ConfigMapStore<'_>,
-    name: &str,
+    names: ObjectNames<'_>,
     drafts: &[Draft],
     asked: &BTreeMap<String, Vec<u8>>,
 ) -> Result<bool, RequestError> {
@@ -41,15 +42,16 @@ pub(crate) async fn ask(
     for draft in drafts {
         bytes.insert(file(draft).to_owned(), unsigned(draft)?.1);
     }
-    let how = [("how".to_owned(), instructions(name, drafts)?)].into();
+    let how = [("how".to_owned(), instructions(names, drafts)?)].into();
     // An older request may have other files, so it is removed first.
-    store.remove(&request(name)).await?;
-    store.keep(&request(name), how, bytes).await?;
+    let request = names.ceremony_request();
+    store.remove(&request).await?;
+    store.keep(&request, how, bytes).await?;
     Ok(true)
 }
 
 /// What people do, and every field of what they sign, as `bkv ceremony show` prints it.
-fn instructions(name: &str, drafts: &[Draft]) -> Result<String, RequestError> {
+fn instructions(names: ObjectNames<'_>, drafts: &[Draft]) -> Result<String, RequestError> {
     let get = |config_map: &str, key: &str, file: &str| {
         format!(
             "  kubectl get configmap {config_map} -o jsonpath='{{.binaryData.{}}}' | base64 -d > {file}",
@@ -63,9 +65,9 @@ fn instructions(name: &str, drafts: &[Draft]) -> Result<String, RequestError> {
         let (kind, unsigned) = unsigned(draft)?;
         let (file, kind) = (file(draft), kind.name());
         let shown = show_to_sign(&unsigned).map_err(|e| RequestError::Document(kind, e.to_string()))?;
-        lines.push(get(&request(name), file, file));
+        lines.push(get(&names.ceremony_request(), file, file));
         let previous = if shown.content.number() > 1 {
-            lines.push(get(&documents(name), kind, &format!("{kind}.before")));
+            lines.push(get(&names.documents(), kind, &format!("{kind}.before")));
             format!(" --previous {kind}.before")
         } else {
             String::new()
@@ -95,6 +97,7 @@ mod tests {
     use bkv_wire::documents::Root;
 
     use super::*;
+    use crate::validate::FleetName;
 
     /// S56: the request shows what an edit of the resource changes.
     #[test]
@@ -121,10 +124,12 @@ mod tests {
         };
         let draft = |url, number| Draft::Policy(wish(url).draft(&root, number, Time(1_790_000_000_000)));
         let (old, new) = ("https://issuer.example/keys", "https://evil.example/keys");
-        let text = instructions("keys", &[draft(new, 2)]).unwrap();
+        let name = FleetName::new("keys").unwrap();
+        let names = ObjectNames::new(&name);
+        let text = instructions(names, &[draft(new, 2)]).unwrap();
         assert!(text.contains("jwks: URL \"https://evil.example/keys\"") && !text.contains(old), "{text}");
         assert!(text.contains("keys-documents -o jsonpath='{.binaryData.policy}'"), "{text}");
         assert!(text.contains("--previous policy.before") && text.contains("token_max_age: 10m"), "{text}");
-        assert!(!instructions("keys", &[draft(old, 1)]).unwrap().contains("--previous"));
+        assert!(!instructions(names, &[draft(old, 1)]).unwrap().contains("--previous"));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bkv_wire::documents::{Kind, Root, fingerprint};
 
-use crate::api_server::{ConfigMapStore, ObjectError, bytes, documents, request};
+use crate::api_server::{ConfigMapStore, ObjectError, bytes};
 use crate::conditions::{Check, Trouble};
 use crate::context::Context;
 use crate::decide::{Action, Decision};
@@ -82,7 +82,6 @@ async fn act(
     action: Action,
 ) -> Result<bool, ActionError> {
     let store = ConfigMapStore::of(&context.client, fleet);
-    let name = fleet.name.as_str();
     match action {
         Action::WriteJournal(journal) => store.make_journal(&journal).await?,
         Action::Advance(stage) => {
@@ -100,17 +99,17 @@ async fn act(
             let signed = client(connections, &region)?.sign(kind, unsigned).await?;
             // A vault that lost its volumes signs with a new root. Its document must not be kept: the operator would sign again in every pass.
             verified(&store, fleet, &region, kind, &signed).await?;
-            keep(&store, name, kind, signed).await?;
+            keep(&store, fleet, kind, signed).await?;
         }
         Action::Recover { region, kind } => {
             let found = client(connections, &region)?.in_force(kind).await?;
             let signed = found.ok_or_else(|| ActionError::Gone(region.clone()))?;
             verified(&store, fleet, &region, kind, &signed).await?;
-            keep(&store, name, kind, signed).await?;
+            keep(&store, fleet, kind, signed).await?;
         }
-        Action::KeepSigned { kind, signed } => keep(&store, name, kind, signed).await?,
-        Action::AskForSignatures(drafts) => return Ok(ask(&store, name, &drafts, asked).await?),
-        Action::WithdrawRequest => store.remove(&request(name)).await?,
+        Action::KeepSigned { kind, signed } => keep(&store, fleet, kind, signed).await?,
+        Action::AskForSignatures(drafts) => return Ok(ask(&store, fleet.names(), &drafts, asked).await?),
+        Action::WithdrawRequest => store.remove(&fleet.names().ceremony_request()).await?,
         Action::Install { region, kind, signed } => {
             client(connections, &region)?.install(kind, signed).await?;
         }
@@ -171,10 +170,10 @@ async fn verified(
 
 async fn keep(
     store: &ConfigMapStore<'_>,
-    name: &str,
+    fleet: &Fleet,
     kind: Kind,
     signed: Vec<u8>,
 ) -> Result<(), ActionError> {
     let bytes = [(kind.name().to_owned(), signed)].into();
-    Ok(store.keep(&documents(name), BTreeMap::new(), bytes).await?)
+    Ok(store.keep(&fleet.names().documents(), BTreeMap::new(), bytes).await?)
 }

@@ -16,16 +16,6 @@ use crate::labels::MANAGER;
 use crate::part::{Component, Part};
 use crate::validate::Fleet;
 
-/// Name of the ConfigMap with the documents in force.
-pub(crate) fn documents(name: &str) -> String {
-    format!("{name}-documents")
-}
-
-/// Name of the ConfigMap that asks people to sign.
-pub(crate) fn request(name: &str) -> String {
-    format!("{name}-ceremony-request")
-}
-
 /// Reads and writes a fleet's ConfigMaps.
 pub(crate) struct ConfigMapStore<'a> {
     api: Api<ConfigMap>,
@@ -57,7 +47,7 @@ impl<'a> ConfigMapStore<'a> {
 
     /// Makes the journal. An existing journal stays as it is, and the next pass reads it.
     pub(crate) async fn make_journal(&self, journal: &Journal) -> Result<(), ObjectError> {
-        let name = Journal::name(self.fleet.name.as_str());
+        let name = self.fleet.names().journal();
         let map =
             ConfigMap { metadata: self.meta(&name), data: Some(journal.write()), ..ConfigMap::default() };
         match self.api.create(&made(), &map).await {
@@ -68,7 +58,7 @@ impl<'a> ConfigMapStore<'a> {
 
     /// Advances the journal's stage. If it has changed since it was read, nothing is written and the next pass decides again.
     pub(crate) async fn advance(&self, journal: &Journal) -> Result<(), ObjectError> {
-        let name = Journal::name(self.fleet.name.as_str());
+        let name = self.fleet.names().journal();
         let Some(map) = self.ours(&name).await? else { return Ok(()) };
         let found = map.data.as_ref().and_then(|d| Journal::read(&name, d).ok());
         if found.is_none_or(|f| f.fleet != journal.fleet || f.stage >= journal.stage) {

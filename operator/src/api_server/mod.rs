@@ -22,7 +22,7 @@ mod parser_test;
 
 pub(crate) use absence::Absence;
 pub(crate) use child::Child;
-pub(crate) use config_map_store::{ConfigMapStore, bytes, documents, request};
+pub(crate) use config_map_store::{ConfigMapStore, bytes};
 pub(crate) use error::ObjectError;
 pub(crate) use object::{SeenObject, Written, short_hash};
 pub(crate) use pod::{PodProblem, PodSeen};

@@ -47,7 +47,7 @@ pub(crate) fn next(
         Err(e) => {
             let wait = Trouble {
                 check: Check::JournalUnreadable,
-                target: Journal::name(fleet.name.as_str()),
+                target: fleet.names().journal(),
                 message: format!("{e}; restore it from a backup: guessing could make new keys over old ones"),
             };
             let halt = Decision { actions: Vec::new(), waits: vec![wait], verdict: Verdict::Contradiction };

@@ -8,7 +8,6 @@ use strum::VariantArray as _;
 use super::observed::{Observed, Signed};
 use crate::api_server::{
     Child, Children, ClaimSeen, ConfigMapStore, ObjectError, PodProblem, PodSeen, WorkloadSeen, bytes,
-    documents, request,
 };
 use crate::context::Context;
 use crate::journal::Journal;
@@ -19,16 +18,15 @@ use crate::validate::{Fleet, JwksSource, KeyOf, ObjectNames, RootCustody};
 /// Everything but the vaults' answers.
 pub(crate) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed, ObjectError> {
     let store = ConfigMapStore::of(&context.client, fleet);
-    let name = fleet.name.as_str();
-    let journal_name = Journal::name(name);
+    let journal_name = fleet.names().journal();
     let journal = match store.ours(&journal_name).await? {
         Some(map) => Journal::read(&journal_name, &map.data.unwrap_or_default()).map(Some),
         None => Ok(None),
     };
     let root = store.ours(&fleet.names().root()).await?.and_then(|m| bytes(&m, ROOT_FILE));
-    let kept = store.ours(&documents(name)).await?;
+    let kept = store.ours(&fleet.names().documents()).await?;
     let kept = |key: &str| kept.as_ref().and_then(|m| bytes(m, key));
-    let asked = store.ours(&request(name)).await?;
+    let asked = store.ours(&fleet.names().ceremony_request()).await?;
     let (mut given_root, mut given) = (None, Signed::default());
     if let RootCustody::Offline { root, signed } = &fleet.root {
         given_root = store.any(&root.name).await?.and_then(|m| bytes(&m, &root.key));
@@ -47,7 +45,7 @@ pub(crate) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed
         Some(_) => None,
         None => store.any(&fleet.names().chatd()).await?.and_then(|m| m.data?.get(JWKS_FILE).cloned()),
     };
-    let seen = Objects::of(&context.seen.children(&fleet.namespace, name)?, fleet.names());
+    let seen = Objects::of(&context.seen.children(&fleet.namespace, fleet.name.as_str())?, fleet.names());
     Ok(Observed {
         journal,
         root,

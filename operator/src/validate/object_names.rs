@@ -120,6 +120,21 @@ impl<'a> ObjectNames<'a> {
         self.part("postgres-url")
     }
 
+    /// ConfigMap: the journal.
+    pub fn journal(self) -> String {
+        self.part("fleet")
+    }
+
+    /// ConfigMap: the documents in force.
+    pub fn documents(self) -> String {
+        self.part("documents")
+    }
+
+    /// ConfigMap that asks people to sign.
+    pub fn ceremony_request(self) -> String {
+        self.part("ceremony-request")
+    }
+
     /// ConfigMap: the public root.
     pub fn root(self) -> String {
         self.part("root")
