@@ -31,6 +31,7 @@ use crate::journal::{Journal, Pinned};
 use crate::observe::Observed;
 use crate::plan::Planner;
 use crate::validate::{Fleet, JwksSource, RootCustody};
+use crate::vaults::Answers;
 use facts::{Custody, Facts};
 use next_actions::next_actions;
 
@@ -38,6 +39,7 @@ use next_actions::next_actions;
 pub(crate) fn next(
     planner: &Planner<'_>,
     o: &Observed,
+    answers: &Answers,
     new_id: String,
     at: i64,
 ) -> (Option<Journal>, Decision) {
@@ -78,8 +80,8 @@ pub(crate) fn next(
         documents: o.documents.clone(),
         given: o.given.clone(),
         requested: !o.request.is_empty(),
-        vaults: o.vaults.clone(),
-        silent: o.silent.clone(),
+        vaults: answers.vaults.clone(),
+        silent: answers.silent.clone(),
         now: Time(u64::try_from(at).unwrap_or(0)),
     };
     (journal, next_actions(&facts))

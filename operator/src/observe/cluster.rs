@@ -65,8 +65,6 @@ pub(crate) async fn cluster(context: &Context, fleet: &Fleet) -> Result<Observed
         claims: seen.claims,
         kinds: Kind::known(|kind| context.seen.knows(kind)),
         absent: Kind::VARIANTS.iter().filter_map(|k| Some((*k, context.seen.absence(*k)?))).collect(),
-        vaults: BTreeMap::new(),
-        silent: BTreeMap::new(),
     })
 }
 

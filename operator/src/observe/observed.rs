@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use crate::api_server::{Absence, ClaimSeen, PodProblem, PodSeen, WorkloadSeen};
 use crate::journal::{Journal, JournalError};
 use crate::kinds::{Kind, Kinds};
-use crate::vaults::Vault;
 
 /// The state of one fleet in the cluster.
 #[derive(Debug)]
@@ -47,10 +46,6 @@ pub(crate) struct Observed {
     pub kinds: Kinds,
     /// Why the other kinds are left out.
     pub absent: BTreeMap<Kind, Absence>,
-    /// The vaults that answer.
-    pub vaults: BTreeMap<String, Vault>,
-    /// Why the other vaults do not answer, by region.
-    pub silent: BTreeMap<String, String>,
 }
 
 /// The two documents, signed.

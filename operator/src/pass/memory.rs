@@ -17,11 +17,11 @@ pub(crate) struct Memory {
     /// The resource's uid. A resource made again under the same name starts with an empty memory.
     pub uid: String,
     /// When a pass last changed something.
-    pub moved: Option<Instant>,
+    pub last_changed: Option<Instant>,
     pub certificates: Option<certificates::Cache>,
     pub credentials: Option<credentials::Cache>,
     pub connections: vaults::Connections,
-    pub dropped: Option<report::Dropped>,
+    pub partly_stored: Option<report::PartlyStoredStatus>,
 }
 
 /// The memories of all resources, by namespace and name.

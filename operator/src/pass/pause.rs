@@ -18,7 +18,7 @@ const LIVELY: Duration = Duration::from_mins(2);
 /// The pause before the next pass.
 pub(super) fn pause(
     context: &Context,
-    moved: Option<Instant>,
+    last_changed: Option<Instant>,
     now: Instant,
     changed: bool,
     after: &BackupKeyVaultStatus,
@@ -31,7 +31,7 @@ pub(super) fn pause(
         (true, false) => SOON,
         (true, true) => WHILE_WORKING,
         // A fleet without recent changes waits for a person. Changes of pods, volumes and workloads start a pass anyway.
-        (false, false) if moved.is_some_and(|m| now.duration_since(m) < LIVELY) => {
+        (false, false) if last_changed.is_some_and(|m| now.duration_since(m) < LIVELY) => {
             WHILE_WORKING.max(context.resync / 10)
         }
         (false, _) => context.resync,

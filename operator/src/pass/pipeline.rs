@@ -28,11 +28,13 @@ pub(super) async fn pass(
     let observed = match observe::cluster(context, fleet).await {
         Ok(observed) => observed,
         Err(e) => {
-            // The journal's name is taken, or the operator lacks a right. Acting on half an observation could make keys twice.
+            // The journal's name is taken, or the operator lacks a right: this resource reports it and its pass ends. Acting on half an observation could make
+            // keys twice. Any other error, such as an unreachable API server, is returned, and the controller repeats the pass after five seconds.
             let (trouble, now) = (e.trouble()?, Time(at));
-            let dropped =
-                report::report_unread(context, resource, before, &trouble, (now, memory.dropped)).await?;
-            return Ok((Memory { dropped, ..memory }, context.resync));
+            let partly_stored =
+                report::report_unread(context, resource, before, &trouble, (now, memory.partly_stored))
+                    .await?;
+            return Ok((Memory { partly_stored, ..memory }, context.resync));
         }
     };
 
@@ -43,12 +45,14 @@ pub(super) async fn pass(
         credentials::provide(context, fleet, &observed, memory.credentials, began).await?;
     troubles.extend(found);
 
-    let (observed, connections) =
-        vaults::ask(fleet, observed, certificates.as_deref(), memory.connections).await;
+    let (answers, connections) =
+        vaults::ask(fleet, &observed.pods, certificates.as_deref(), memory.connections).await;
 
+    // `decide` also plans: it compares the running vaults with what the journal would plan. So the planner is made before the decision, and the plan after it.
     let content = plan::Content::of(&observed, external_database, certificates.as_deref());
     let planner = plan::Planner::new(&context.settings, &context.embedded, fleet, &observed, content);
-    let (journal, decision) = decide::next(&planner, &observed, random::new_id()?, at.as_millisecond());
+    let (journal, decision) =
+        decide::next(&planner, &observed, &answers, random::new_id()?, at.as_millisecond());
 
     let planned = journal.as_ref().map(|journal| planner.plan(journal));
 
@@ -64,6 +68,7 @@ pub(super) async fn pass(
     let outcome = report::Outcome {
         fleet,
         observed: &observed,
+        answers: &answers,
         decision: &decision,
         journal: journal.as_ref(),
         applied: &applied,
@@ -71,18 +76,19 @@ pub(super) async fn pass(
         troubles,
         now: Time(at),
     };
-    let (after, dropped) = report::report(context, resource, before, outcome, memory.dropped).await?;
+    let (after, partly_stored) =
+        report::report(context, resource, before, outcome, memory.partly_stored).await?;
 
     let ended = Instant::now();
-    let moved = if changed || *before != after { Some(ended) } else { memory.moved };
-    let pause = pause(context, moved, ended, changed, &after);
+    let last_changed = if changed || *before != after { Some(ended) } else { memory.last_changed };
+    let pause = pause(context, last_changed, ended, changed, &after);
     let memory = Memory {
         uid: memory.uid,
-        moved,
+        last_changed,
         certificates: certificate_cache,
         credentials: credential_cache,
         connections,
-        dropped,
+        partly_stored,
     };
     Ok((memory, pause))
 }

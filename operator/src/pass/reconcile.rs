@@ -46,12 +46,16 @@ pub(crate) async fn reconcile(
     }
     let began = Instant::now();
     let mut memory = memories.recall(&namespace, &name, &resource.uid().unwrap_or_default());
-    let before =
-        report::completed(memory.dropped.as_ref(), resource.status.clone().unwrap_or_default(), began);
+    let before = report::last_reported_status(
+        memory.partly_stored.as_ref(),
+        resource.status.clone().unwrap_or_default(),
+        began,
+    );
     match validate(&resource) {
         Err(refusals) => {
-            let last = (Time(now()), memory.dropped);
-            memory.dropped = report::report_refused(context, &resource, &before, &refusals, last).await?;
+            let last = (Time(now()), memory.partly_stored);
+            memory.partly_stored =
+                report::report_refused(context, &resource, &before, &refusals, last).await?;
             memories.remember(&namespace, &name, memory);
             Ok(Next::requeue(context.resync))
         }

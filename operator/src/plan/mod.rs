@@ -12,7 +12,7 @@ mod monitoring;
 mod needed;
 mod network;
 mod object;
-mod planned;
+mod planner;
 mod pod;
 mod postgres;
 mod root;
@@ -38,7 +38,7 @@ pub use embedded::{Embedded, EmbeddedError};
 pub use input::{Content, Input, Settings};
 pub use needed::{Needed, needed};
 pub use object::Object;
-pub(crate) use planned::{Planned, Planner, template_hash};
+pub(crate) use planner::{Planned, Planner, template_hash};
 pub(crate) use vault::{ADMIN, HEALTH};
 pub use vault::{PinRequest, pins};
 

@@ -20,11 +20,11 @@ pub(super) fn findings(
     troubles: &[Trouble],
     database: Option<bool>,
 ) -> Vec<Finding> {
-    let q = quorum(p.fleet, p.observed);
+    let q = quorum(p.fleet, p.answers);
     let made = p.decision.verdict == Verdict::Made;
     let chatd = chatd(p);
     let healthy = q.in_sync >= q.required;
-    let answering = &p.observed.vaults;
+    let answering = &p.answers.vaults;
     let no_keys = !answering.is_empty() && answering.values().all(|v| v.status.refuses_tokens());
     let serving = made && healthy && chatd.status == Status::True && !no_keys;
     let mut all = vec![
@@ -146,10 +146,10 @@ fn hsm(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
     ) {
         return Finding::because_of(t.check, Condition::HsmReady, Status::False, message(t));
     }
-    let bad = p.observed.vaults.iter().find(|(_, v)| v.status.token != TokenHealth::Up);
+    let bad = p.answers.vaults.iter().find(|(_, v)| v.status.token != TokenHealth::Up);
     match bad {
         Some((region, v)) => Finding::of(Reason::TokenDown, format!("{region}: {}", v.status.token_words())),
-        None if p.observed.vaults.len() == p.fleet.regions.len() => {
+        None if p.answers.vaults.len() == p.fleet.regions.len() => {
             Finding::of(Reason::AllUp, "every region's token answers")
         }
         None => Finding::of(Reason::VaultSilent, "not every region's vault answers"),

@@ -5,13 +5,13 @@
 
 mod absent_kinds;
 mod chatd_metrics;
-mod dropped;
 mod events;
 mod finding;
 mod findings;
 mod gateway;
 mod invalid_resource;
 mod outcome;
+mod partly_stored;
 mod refused;
 mod regions;
 mod route_faults;
@@ -23,9 +23,9 @@ mod waits;
 #[cfg(test)]
 mod parser_test;
 
-pub(crate) use dropped::{Dropped, completed};
 pub(crate) use invalid_resource::invalid_resource;
 pub(crate) use outcome::Outcome;
+pub(crate) use partly_stored::{PartlyStoredStatus, last_reported_status};
 pub(crate) use status_store::StatusError;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -42,8 +42,8 @@ pub(crate) async fn report(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     mut outcome: Outcome<'_>,
-    dropped: Option<Dropped>,
-) -> Result<(BackupKeyVaultStatus, Option<Dropped>), StatusError> {
+    partly_stored: Option<PartlyStoredStatus>,
+) -> Result<(BackupKeyVaultStatus, Option<PartlyStoredStatus>), StatusError> {
     let (fleet, observed) = (outcome.fleet, outcome.observed);
     let jwks = observed.jwks_fault.clone();
     outcome.troubles.extend(jwks.map(|why| Trouble::new(Check::IssuerKeys, "clientAuth.jwks", why)));
@@ -51,8 +51,8 @@ pub(crate) async fn report(
     outcome.troubles.extend(gateway::troubles(context, fleet, outcome.applied).await);
     let database = chatd_metrics::database_reached(context, fleet, observed).await;
     let after = summary::status(before, &outcome, database, &context.settings.version);
-    let dropped = publish(context, resource, before, &after, dropped).await?;
-    Ok((after, dropped))
+    let partly_stored = publish(context, resource, before, &after, partly_stored).await?;
+    Ok((after, partly_stored))
 }
 
 /// Reports that the spec is refused.
@@ -61,10 +61,10 @@ pub(crate) async fn report_refused(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     refusals: &[Refusal],
-    (now, dropped): (Time, Option<Dropped>),
-) -> Result<Option<Dropped>, StatusError> {
+    (now, partly_stored): (Time, Option<PartlyStoredStatus>),
+) -> Result<Option<PartlyStoredStatus>, StatusError> {
     let after = refused::status(resource, before, refusals, &now);
-    publish(context, resource, before, &after, dropped).await
+    publish(context, resource, before, &after, partly_stored).await
 }
 
 /// Reports that the fleet could not be observed.
@@ -73,11 +73,11 @@ pub(crate) async fn report_unread(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     trouble: &Trouble,
-    (now, dropped): (Time, Option<Dropped>),
-) -> Result<Option<Dropped>, StatusError> {
+    (now, partly_stored): (Time, Option<PartlyStoredStatus>),
+) -> Result<Option<PartlyStoredStatus>, StatusError> {
     let generation = resource.metadata.generation.unwrap_or_default();
     let after = unread::status(before, generation, trouble, &now);
-    publish(context, resource, before, &after, dropped).await
+    publish(context, resource, before, &after, partly_stored).await
 }
 
 /// Shows a status in the metrics, and writes it if it differs. The metrics come first: they are right even if the status can't be written.
@@ -86,8 +86,8 @@ async fn publish(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     after: &BackupKeyVaultStatus,
-    dropped: Option<Dropped>,
-) -> Result<Option<Dropped>, StatusError> {
+    partly_stored: Option<PartlyStoredStatus>,
+) -> Result<Option<PartlyStoredStatus>, StatusError> {
     context.metrics.show(&resource.namespace().unwrap_or_default(), &resource.name_any(), after);
-    status_store::write(context, resource, before, after, dropped).await
+    status_store::write(context, resource, before, after, partly_stored).await
 }

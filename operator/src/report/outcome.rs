@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::observe::Observed;
 use crate::resource::status::CertificateStatus;
 use crate::validate::{Fleet, Tls};
+use crate::vaults::Answers;
 
 /// What a pass observed, decided and applied.
 pub(crate) struct Outcome<'a> {
@@ -17,6 +18,8 @@ pub(crate) struct Outcome<'a> {
     pub fleet: &'a Fleet,
     /// What exists.
     pub observed: &'a Observed,
+    /// What the vaults answered.
+    pub answers: &'a Answers,
     /// What was decided.
     pub decision: &'a Decision,
     /// The journal as this pass observed it, before its actions.

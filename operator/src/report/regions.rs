@@ -3,7 +3,7 @@
 use crate::observe::Observed;
 use crate::resource::status::{QuorumStatus, RegionHsmStatus, RegionStatus};
 use crate::validate::Fleet;
-use crate::vaults::{Phase, VaultStatus};
+use crate::vaults::{Answers, Phase, VaultStatus};
 
 /// Longest fingerprint in the status, characters. A vault in an attacker's region could otherwise fill the status until the API server refuses it.
 const FINGERPRINT: usize = 200;
@@ -11,7 +11,7 @@ const FINGERPRINT: usize = 200;
 /// Each region, in the order of the spec.
 pub(super) fn regions(
     fleet: &Fleet,
-    o: &Observed,
+    (observed, answers): (&Observed, &Answers),
     planned: impl Fn(&str) -> Option<String>,
 ) -> Vec<RegionStatus> {
     fleet
@@ -19,7 +19,7 @@ pub(super) fn regions(
         .iter()
         .map(|r| {
             let name = r.name.as_str();
-            let (pod, vault) = (o.pods.get(name), o.vaults.get(name));
+            let (pod, vault) = (observed.pods.get(name), answers.vaults.get(name));
             let quarantined = vault.is_some_and(|v| {
                 v.status.shards.iter().any(|s| matches!(s.phase, Phase::Quarantined(_) | Phase::Halted(_)))
             });
@@ -64,13 +64,13 @@ fn capabilities(status: &VaultStatus) -> Vec<String> {
 }
 
 /// The quorum: voters, how many are in sync, how many more the fleet can lose.
-pub(super) fn quorum(fleet: &Fleet, o: &Observed) -> QuorumStatus {
+pub(super) fn quorum(fleet: &Fleet, answers: &Answers) -> QuorumStatus {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let voters = fleet.regions.len();
     let in_sync = fleet
         .regions
         .iter()
-        .filter(|r| o.vaults.get(r.name.as_str()).is_some_and(|v| v.status.ready))
+        .filter(|r| answers.vaults.get(r.name.as_str()).is_some_and(|v| v.status.ready))
         .count();
     let required = voters / 2 + 1;
     QuorumStatus {

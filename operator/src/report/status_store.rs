@@ -7,8 +7,8 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dropped::Dropped;
 use super::events;
+use super::partly_stored::PartlyStoredStatus;
 use crate::conditions::Condition;
 use crate::context::Context;
 use crate::labels::MANAGER;
@@ -39,21 +39,21 @@ pub(super) async fn write(
     resource: &BackupKeyVault,
     before: &BackupKeyVaultStatus,
     after: &BackupKeyVaultStatus,
-    dropped: Option<Dropped>,
-) -> Result<Option<Dropped>, StatusError> {
+    partly_stored: Option<PartlyStoredStatus>,
+) -> Result<Option<PartlyStoredStatus>, StatusError> {
     if before == after {
-        return Ok(dropped);
+        return Ok(partly_stored);
     }
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<BackupKeyVault> = Api::namespaced(context.client.clone(), &namespace);
     let kept = patch(&api, &resource.name_any(), after).await.map_err(StatusError)?;
     let about = resource.object_ref(&());
     let complete = kept == *after;
-    if !complete && dropped.is_none() {
+    if !complete && partly_stored.is_none() {
         report_definition(context, &about).await;
     }
     events::changes(context, &about, before, after).await;
-    Ok((!complete).then(|| Dropped::new(after, kept, Instant::now())))
+    Ok((!complete).then(|| PartlyStoredStatus::new(after, kept, Instant::now())))
 }
 
 /// Returns what the server has kept.

@@ -7,10 +7,10 @@ use super::regions::{quorum, regions};
 use super::waits::{troubles, waits};
 use crate::conditions::{Condition, Reason, Status};
 use crate::decide::Verdict;
-use crate::observe::Observed;
 use crate::resource::BackupKeyVaultStatus;
 use crate::resource::status::{ChatdStatus, FleetStatus, HsmStatus, OperationStatus, VersionStatus};
 use crate::validate::{Fleet, RootCustody};
+use crate::vaults::Answers;
 
 /// Longest version in the status, characters: a vault in an attacker's region may report any text.
 const VERSION: usize = 64;
@@ -29,7 +29,7 @@ pub(super) fn status(
     let mut all = vec![Finding::of(Reason::Accepted, "the spec is valid")];
     all.extend(findings(before, p, &troubles, database));
     let ready = all.iter().any(|f| f.condition == Condition::Ready && f.status == Status::True);
-    let q = quorum(p.fleet, p.observed);
+    let q = quorum(p.fleet, p.answers);
     let phase = match p.decision.verdict {
         _ if p.fleet.paused => "Paused",
         Verdict::Lost => "FleetLost",
@@ -59,8 +59,8 @@ pub(super) fn status(
             },
         ),
         quorum: Some(q),
-        version: Some(VersionStatus { running: running(p.observed), operator: version.to_owned() }),
-        regions: regions(p.fleet, p.observed, |region| p.applied.template_hash(p.fleet, region)),
+        version: Some(VersionStatus { running: running(p.answers), operator: version.to_owned() }),
+        regions: regions(p.fleet, (p.observed, p.answers), |region| p.applied.template_hash(p.fleet, region)),
         hsm: Some(HsmStatus { kind: kind(p.fleet) }),
         operation: operation(before, p),
         waits: waits(before, &troubles, &p.now),
@@ -73,8 +73,9 @@ pub(super) fn status(
     }
 }
 
-fn running(o: &Observed) -> Option<String> {
-    let mut versions: Vec<&String> = o.vaults.values().filter_map(|v| v.status.version.as_ref()).collect();
+fn running(answers: &Answers) -> Option<String> {
+    let mut versions: Vec<&String> =
+        answers.vaults.values().filter_map(|v| v.status.version.as_ref()).collect();
     versions.sort();
     versions.dedup();
     match versions.as_slice() {

@@ -2,15 +2,15 @@
 //!
 //! This file does I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bkv_mtls::Identity;
 use futures_util::future::join_all;
 
+use crate::api_server::PodSeen;
 use crate::certificates::Certificates;
-use crate::observe::Observed;
 use crate::plan::ADMIN;
 use crate::validate::Fleet;
 
@@ -25,6 +25,15 @@ pub(crate) struct Vault {
     pub status: VaultStatus,
     /// The public parts of its keys. None while its token does not answer.
     pub token: Option<VaultToken>,
+}
+
+/// What the vaults answered in this pass, by region.
+#[derive(Default, Debug)]
+pub(crate) struct Answers {
+    /// The vaults that answer.
+    pub vaults: BTreeMap<String, Vault>,
+    /// Why the other vaults whose pods run do not answer.
+    pub silent: BTreeMap<String, String>,
 }
 
 /// Connections and tokens that are used again in the next pass, by region.
@@ -42,18 +51,19 @@ impl Connections {
     }
 }
 
-/// Asks every vault whose pod runs, all at once. Returns the observation with their answers. Without certificates no vault is asked.
+/// Asks every vault whose pod runs, all at once. Without certificates no vault is asked.
 pub(crate) async fn ask(
     fleet: &Fleet,
-    mut observed: Observed,
+    pods: &BTreeMap<String, PodSeen>,
     certificates: Option<&Certificates>,
     mut connections: Connections,
-) -> (Observed, Connections) {
-    let Some(certificates) = certificates else { return (observed, connections) };
+) -> (Answers, Connections) {
+    let mut answers = Answers::default();
+    let Some(certificates) = certificates else { return (answers, connections) };
     let mut asked = Vec::new();
     for region in &fleet.regions {
         let name = region.name.as_str();
-        let Some(pod) = observed.pods.get(name).filter(|p| p.running) else {
+        let Some(pod) = pods.get(name).filter(|p| p.running) else {
             connections.clients.remove(name);
             continue;
         };
@@ -63,7 +73,7 @@ pub(crate) async fn ask(
         let client = match known.map_or_else(|| client(name, address, certificates.identity.clone()), Ok) {
             Ok(client) => client,
             Err(e) => {
-                observed.silent.insert(name.to_owned(), e.to_string());
+                answers.silent.insert(name.to_owned(), e.to_string());
                 continue;
             }
         };
@@ -83,20 +93,20 @@ pub(crate) async fn ask(
         match status {
             Ok(status) if status.region != name || token.as_ref().is_some_and(|t| t.region != name) => {
                 let why = format!("the vault reports that it belongs to region {}", status.region);
-                observed.silent.insert(name, why);
+                answers.silent.insert(name, why);
             }
             Ok(status) => {
                 if let Some(token) = &token {
                     connections.tokens.insert(name.clone(), (uid, token.clone()));
                 }
-                observed.vaults.insert(name, Vault { status, token });
+                answers.vaults.insert(name, Vault { status, token });
             }
             Err(e) => {
-                observed.silent.insert(name, e.to_string());
+                answers.silent.insert(name, e.to_string());
             }
         }
     }
-    (observed, connections)
+    (answers, connections)
 }
 
 /// A client for the vault of `region` in the pod at `address`.
