@@ -1,22 +1,21 @@
 //! A fleet as the spec asks for it. Later stages see only these checked values.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::Toleration;
-
-use super::attempts::Attempts;
-use super::chatd::Chatd;
-use super::client_auth::ClientAuth;
-use super::hsm::Hsm;
-use super::images::Images;
-use super::monitoring::Monitoring;
-use super::names::{FleetName, RegionName};
+use super::attempts::{self, Attempts};
+use super::chatd::{self, Chatd};
+use super::client_auth::{self, ClientAuth};
+use super::hsm::{self, Hsm};
+use super::images::{self, Images};
+use super::monitoring::{self, Monitoring};
+use super::names::FleetName;
 use super::note::Note;
 use super::object_names::ObjectNames;
-use super::postgres::Postgres;
-use super::resources::{Resources, Volume};
-use super::root::RootCustody;
-use super::tls::Tls;
+use super::postgres::{self, Postgres};
+use super::refusal::Refusals;
+use super::regions::{self, Region};
+use super::root::{self, RootCustody};
+use super::tls::{self, Tls};
+use crate::conditions::Reason;
+use crate::resource::{BackupKeyVault, DeletionPolicy, NetworkPolicyMode};
 
 /// A fleet.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,23 +63,78 @@ impl Fleet {
     }
 }
 
-/// A region.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Region {
-    /// 1 and up.
-    pub slot: u8,
-    /// Its name.
-    pub name: RegionName,
-    /// Its nodes.
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that its vault tolerates.
-    pub tolerations: Vec<Toleration>,
-    /// Its vault's volume.
-    pub storage: Volume,
-    /// CPU and memory.
-    pub resources: Resources,
-    /// Its token.
-    pub hsm: Hsm,
-    /// Annotations of its ServiceAccount.
-    pub service_account_annotations: BTreeMap<String, String>,
+/// Reads every field of a resource.
+pub(super) fn fleet(resource: &BackupKeyVault, refusals: &mut Refusals) -> Option<Fleet> {
+    let (meta, spec) = (&resource.metadata, &resource.spec);
+    let name = meta.name.as_deref().unwrap_or_default();
+    let name = FleetName::new(name).or_else(|| {
+        let message = format!(
+            "{name:?} must be a DNS label of at most 20 characters that starts with a letter: it is part of Service and StatefulSet names"
+        );
+        refusals.refuse("metadata.name", Reason::InvalidName, message)
+    });
+    let mut given = |value: Option<&String>, field: &str| {
+        value.filter(|v| !v.is_empty()).cloned().or_else(|| {
+            refusals.refuse(
+                field,
+                Reason::InvalidValue,
+                "is missing: this object does not come from the API server",
+            )
+        })
+    };
+    let namespace = given(meta.namespace.as_ref(), "metadata.namespace");
+    let uid = given(meta.uid.as_ref(), "metadata.uid");
+    let root = root::root(&spec.fleet.root, refusals);
+    let shared = hsm::hsm(&spec.hsm, "spec.hsm", refusals);
+    let regions = regions::regions(&spec.regions, shared.as_ref(), refusals);
+    refusals.range("spec.shards", spec.shards, (1, 256));
+    refusals.want(
+        spec.deletion_policy == DeletionPolicy::Retain,
+        "spec.deletionPolicy",
+        Reason::NotSupported,
+        "Destroy is not supported yet: delete the volumes yourself once nobody needs a key in them",
+    );
+    let attempts = attempts::attempts(&spec.attempts, refusals);
+    let client_auth = client_auth::client_auth(&spec.client_auth, refusals);
+    let chatd = chatd::chatd(&spec.chatd, refusals);
+    let postgres = postgres::postgres(&spec.postgres, refusals);
+    let tls = tls::tls(&spec.tls, refusals);
+    let images = images::images(&spec.images, refusals);
+    let monitoring = monitoring::monitoring(&spec.monitoring, refusals);
+    let root = root?;
+    let notes = notes(&root, &regions);
+    Some(Fleet {
+        name: name?,
+        namespace: namespace?,
+        uid: uid?,
+        generation: meta.generation.unwrap_or_default(),
+        root,
+        regions,
+        attempts,
+        client_auth: client_auth?,
+        shards: spec.shards,
+        chatd: chatd?,
+        postgres: postgres?,
+        tls: tls?,
+        images,
+        network_policy: spec.network_policy == NetworkPolicyMode::Managed,
+        monitoring,
+        paused: spec.paused,
+        notes,
+    })
+}
+
+fn notes(root: &RootCustody, regions: &[Region]) -> Vec<Note> {
+    let soft = regions.iter().any(|r| matches!(r.hsm, Hsm::SoftHsm { .. }));
+    let single = regions.len() == 1;
+    let together = !single && regions.iter().all(|r| r.node_selector.is_empty());
+    [
+        (Note::SoftwareToken, soft),
+        (Note::RootKeyInFleet, *root == RootCustody::InFleet),
+        (Note::SingleRegion, single),
+        (Note::RegionsShareNodes, together),
+    ]
+    .into_iter()
+    .filter_map(|(note, holds)| holds.then_some(note))
+    .collect()
 }

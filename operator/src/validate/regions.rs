@@ -1,15 +1,38 @@
 //! Regions and their names.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Toleration;
 
-use super::fleet::Region;
 use super::hsm::Hsm;
 use super::names::{self, RegionName};
 use super::object_names;
 use super::refusal::Refusals;
-use super::{hsm, metadata, resources};
+use super::resources::{self, Resources, Volume};
+use super::{hsm, metadata};
 use crate::conditions::Reason;
 use crate::resource as spec;
+
+/// A region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Region {
+    /// 1 and up.
+    pub slot: u8,
+    /// Its name.
+    pub name: RegionName,
+    /// Its nodes.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that its vault tolerates.
+    pub tolerations: Vec<Toleration>,
+    /// Its vault's volume.
+    pub storage: Volume,
+    /// CPU and memory.
+    pub resources: Resources,
+    /// Its token.
+    pub hsm: Hsm,
+    /// Annotations of its ServiceAccount.
+    pub service_account_annotations: BTreeMap<String, String>,
+}
 
 pub(super) fn regions(given: &[spec::Region], shared: Option<&Hsm>, refusals: &mut Refusals) -> Vec<Region> {
     refusals.want(
