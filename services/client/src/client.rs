@@ -35,7 +35,7 @@ pub struct Client {
 pub(crate) struct Pipelined<'a> {
     pub(crate) operation: Operation,
     /// Set to true if it may have reached the vault, whether or not the call succeeds.
-    pub(crate) left: &'a mut bool,
+    pub(crate) may_have_been_sent: &'a mut bool,
 }
 
 /// The answer to `Open`.
@@ -146,12 +146,12 @@ impl Client {
             all: regions == Regions::All,
         };
         let open = session.ask(Operation::Open(open))?;
-        let (first, left) = first.map(|p| (p.operation, p.left)).unzip();
+        let (first, may_have_been_sent) = first.map(|p| (p.operation, p.may_have_been_sent)).unzip();
         let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
         let answer = session.reply(&self.runtime, open, limit).await;
-        if let Some(left) = left {
+        if let Some(sent) = may_have_been_sent {
             // A vault that refuses `Open` ignores the request behind it.
-            *left |= session.may_have_asked() && !matches!(answer, Err(Fault::Refused(_)));
+            *sent |= session.may_have_asked() && !matches!(answer, Err(Fault::Refused(_)));
         }
         let answer = match answer {
             Err(Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted))) => {

@@ -23,9 +23,9 @@ pub(super) struct Attempt {
     pub(super) blinded: Blinded,
     pub(super) stage: Stage,
     /// The last try may be used.
-    pub(super) agreed: bool,
+    pub(super) may_use_last_try: bool,
     /// `Begin` may have reached a vault: whether it was charged is not known before an answer.
-    pub(super) left: bool,
+    pub(super) begin_may_have_been_sent: bool,
     /// The device keeps this of the attempt: a last try, unless the tries came back before its `Begin` arrived.
     pub(super) kept: Option<OpenLastTry>,
     /// The attempt was begun before this process started, and the regions have not said yet whether it is still open.
@@ -86,8 +86,8 @@ impl Attempt {
             password,
             blinded,
             stage: Stage::Blind,
-            agreed: false,
-            left: false,
+            may_use_last_try: false,
+            begin_may_have_been_sent: false,
             kept: None,
             resumed: false,
             superseded_kept: false,
@@ -100,12 +100,12 @@ impl Attempt {
     }
 
     /// Takes the id, cancel and blinding factor of a last try that is kept on the device. Its user has agreed to use it.
-    pub(super) fn is_now(&mut self, open: OpenLastTry) -> Result<(), Error> {
+    pub(super) fn adopt(&mut self, open: OpenLastTry) -> Result<(), Error> {
         self.blinded = open.blind(&self.password)?;
         self.id = open.attempt;
         self.cancel = Zeroizing::new(open.cancel);
         (self.stage, self.answers) = (Stage::Blind, Answers::default());
-        (self.agreed, self.kept) = (true, Some(open));
+        (self.may_use_last_try, self.kept) = (true, Some(open));
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Attempt {
             .map_err(|e| Error::PasswordRefused(e.to_string()))?;
         self.id = AttemptId(runtime.bytes());
         self.cancel = Zeroizing::new(runtime.bytes());
-        (self.agreed, self.resumed, self.kept) = (false, false, None);
+        (self.may_use_last_try, self.resumed, self.kept) = (false, false, None);
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Attempt {
                 attempt,
                 blinded: self.blinded.element().0.to_vec().into(),
                 cancel: statement::cancel_hash(&self.cancel).0.to_vec().into(),
-                may_be_last: self.agreed,
+                may_be_last: self.may_use_last_try,
             }),
             Stage::Exchange(exchange) => Operation::KeyExchange(p::KeyExchange {
                 attempt,
@@ -147,7 +147,7 @@ impl Attempt {
     /// The client does not close the attempt (`GiveUp`) when time is up. That would give no try back, and would destroy the key at once if this is
     /// the last try, which a device with the key can still rescue until the deadline.
     pub(super) fn counted(&self) -> Option<Counted> {
-        match (self.begun, self.left) {
+        match (self.begun, self.begin_may_have_been_sent) {
             (true, _) => Some(Counted::Yes),
             (false, true) => Some(Counted::Perhaps),
             (false, false) => None,

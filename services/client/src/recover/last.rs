@@ -53,11 +53,11 @@ impl Client {
         if !agreed {
             return Err(Error::LastTryDeclined.into());
         }
-        attempt.agreed = true;
+        attempt.may_use_last_try = true;
         if let (Some(keep), Some(open)) = (keep, open) {
             // Durable before its `Begin` leaves: a crash after that would end the key at the deadline.
             keep.keep(&open).map_err(Error::from)?;
-            attempt.is_now(open)?;
+            attempt.adopt(open)?;
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Client {
             attempt.resumed = false;
         } else if t_sign(&entered, |a| kept.is_next(a) || kept.may_be_late(a)) {
             // Its `Begin` was not charged but may still arrive, or arrived late. So the id stays. The user is asked again, since the password may be another.
-            (attempt.resumed, attempt.agreed, attempt.refused_last) = (false, false, true);
+            (attempt.resumed, attempt.may_use_last_try, attempt.refused_last) = (false, false, true);
         } else if t_sign(&entered, |a| kept.is_to_come(a)) {
             // Another device's success gave the tries back before it began. If these regions lag behind or lie, it is still open, and the file is still here.
             attempt.starts_anew(&self.runtime)?;

@@ -125,11 +125,11 @@ impl Client {
     pub async fn recover(&self, password: &str, options: RecoverOptions<'_>) -> Result<Recovered, Error> {
         let mut attempt = Attempt::new(&self.runtime, Prepared::new(password)?)?;
         if let Some(open) = options.keep.map(KeepLastTry::load).transpose()?.flatten() {
-            attempt.is_now(open)?;
+            attempt.adopt(open)?;
             attempt.resumed = true;
         }
         // A last try that is kept is first asked for, so that it is on the disk before its `Begin` leaves.
-        attempt.agreed |= matches!(options.last_try, LastTry::Use) && options.keep.is_none();
+        attempt.may_use_last_try |= matches!(options.last_try, LastTry::Use) && options.keep.is_none();
         let with = &options;
         let retry = self.retry();
         let (deadline, pause) = (retry.deadline(), &retry.pause_of_deadline());
@@ -191,14 +191,15 @@ impl Client {
         }
         // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left. An attempt that may be charged already is
         // repeated at once: then its own charge would look like one try fewer.
-        let use_it = attempt.agreed || matches!(options.last_try, LastTry::Use);
-        let eager = attempt.agreed || ((use_it || attempt.begun || attempt.left) && !attempt.refused_last);
-        let left_before = attempt.left;
+        let use_it = attempt.may_use_last_try || matches!(options.last_try, LastTry::Use);
+        let eager = attempt.may_use_last_try
+            || ((use_it || attempt.begun || attempt.begin_may_have_been_sent) && !attempt.refused_last);
+        let sent_before = attempt.begin_may_have_been_sent;
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
         let mut elsewhere = false;
-        let left = if blind { &mut attempt.left } else { &mut elsewhere };
-        let first = request.map(|operation| Pipelined { operation, left });
+        let may_have_been_sent = if blind { &mut attempt.begin_may_have_been_sent } else { &mut elsewhere };
+        let first = request.map(|operation| Pipelined { operation, may_have_been_sent });
         let (mut session, entered) = self.enter(Regions::Leader, first).await?;
         let mut pending = entered.pipelined;
         if !eager {
@@ -210,7 +211,7 @@ impl Client {
                 Some(id) => id,
                 None => match attempt.request(&self.runtime)? {
                     Some(request) => {
-                        attempt.left |= matches!(attempt.stage, Stage::Blind);
+                        attempt.begin_may_have_been_sent |= matches!(attempt.stage, Stage::Blind);
                         session.ask(request)?
                     }
                     None => return Err(unexpected()),
@@ -221,7 +222,7 @@ impl Client {
                     let evaluated = self.evaluations(&mut session, &entered, attempt, id).await;
                     // This refusal means that this message was not charged. An earlier one may still arrive.
                     if matches!(&evaluated, Err(Fault::Refused(r)) if r.code() == Code::LastTry) {
-                        attempt.left = left_before;
+                        attempt.begin_may_have_been_sent = sent_before;
                         attempt.refused_last = true;
                     }
                     if attempt.kept.is_some()
@@ -239,7 +240,7 @@ impl Client {
                 }
             }
             // Without the user's consent this client does not end a last try. A rooted leader may have made it one.
-            if (options.leave_last_try_open || !attempt.agreed) && attempt.wrong_last() {
+            if (options.leave_last_try_open || !attempt.may_use_last_try) && attempt.wrong_last() {
                 return Err(attempt.wrong_password().unwrap_or(Error::Destroyed).into());
             }
         }
