@@ -17,8 +17,8 @@ const NUMBERS_AHEAD: u64 = 1_000;
 
 /// The state of the two documents.
 pub(super) enum Documents<'a> {
-    /// One of them is missing. Carry out this decision first.
-    Go(Decision),
+    /// A document is missing or not signed. This decision obtains it.
+    Incomplete(Decision),
     /// Both are valid.
     Current {
         /// Number and bytes.
@@ -43,7 +43,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         // Never draft a document of an initialised fleet again: an attacker who deletes our copy could get members of their choice signed.
         let missing = [(Kind::Admission, list.is_none()), (Kind::Policy, rules.is_none())];
         if let Some((kind, _)) = missing.into_iter().find(|(_, missing)| *missing) {
-            return Documents::Go(recover(f, journal, kind));
+            return Documents::Incomplete(recover(f, journal, kind));
         }
     }
     let (found, complete) = gather(f, list.as_ref().map(|(l, _)| l).filter(|_| !begun));
@@ -83,7 +83,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         }
         _ => {
             let late = f.regions.iter().filter(|(_, r)| f.vaults.get(r).is_none_or(|v| v.token.is_none()));
-            return Documents::Go(waiting(late.map(|(_, r)| unanswered(f, r)).collect()));
+            return Documents::Incomplete(waiting(late.map(|(_, r)| unanswered(f, r)).collect()));
         }
     }
     match (&f.wish, &rules) {
@@ -109,7 +109,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
                 "the issuer's keys are missing: create the ConfigMap that clientAuth.jwks.configMapRef names"
                     .into();
             waits.push(Trouble { check: Check::IssuerKeys, target, message });
-            Documents::Go(Decision {
+            Documents::Incomplete(Decision {
                 actions: std::mem::take(&mut actions),
                 waits,
                 verdict: Verdict::Bootstrapping("Documents"),
@@ -117,7 +117,7 @@ pub(super) fn documents<'a>(f: &'a Facts, journal: &Journal, root: &Root) -> Doc
         }
         _ => {
             let verdict = verdict.unwrap_or(Verdict::Bootstrapping("Documents"));
-            Documents::Go(Decision { actions, waits, verdict })
+            Documents::Incomplete(Decision { actions, waits, verdict })
         }
     }
 }

@@ -75,7 +75,7 @@ fn next(f: &Facts, journal: &Journal) -> Decision {
         }
     };
     match documents(f, journal, &root) {
-        Documents::Go(d) => d,
+        Documents::Incomplete(d) => d,
         Documents::Current { admission, policy, members, mut actions, waits } => {
             let current = [(Kind::Admission, admission), (Kind::Policy, policy)];
             for (_, region) in &members {
