@@ -188,13 +188,13 @@ impl Vault {
             }
         };
         let pair = {
-            let mut half = self.half.lock();
+            let mut waiting = self.waiting_document.lock();
             match kind {
-                Kind::Admission => half.0 = Some(signed),
-                Kind::Policy => half.1 = Some(signed),
+                Kind::Admission => waiting.0 = Some(signed),
+                Kind::Policy => waiting.1 = Some(signed),
             }
-            let admission = half.0.clone().or_else(|| known.map(|k| k.admission_signed.clone()));
-            let policy = half.1.clone().or_else(|| known.map(|k| k.policy_signed.clone()));
+            let admission = waiting.0.clone().or_else(|| known.map(|k| k.admission_signed.clone()));
+            let policy = waiting.1.clone().or_else(|| known.map(|k| k.policy_signed.clone()));
             admission.zip(policy)
         };
         if let Some((admission, policy)) = pair {

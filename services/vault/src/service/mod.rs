@@ -80,7 +80,7 @@ pub struct Vault {
     boot: Boot,
     documents: RwLock<Option<Arc<Installed>>>,
     /// The first document of the pair while the second is missing: (admission, policy), as signed.
-    half: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    waiting_document: Mutex<(Option<Vec<u8>>, Option<Vec<u8>>)>,
     /// Held while newer documents are put in force.
     taking: tokio::sync::Mutex<()>,
     tokens: RwLock<Option<Arc<Verifier>>>,
@@ -146,7 +146,7 @@ impl Vault {
             jwks_ca_file: parts.jwks_ca_file,
             boot: Boot::new(parts.token, parts.random),
             documents: RwLock::new(None),
-            half: Mutex::default(),
+            waiting_document: Mutex::default(),
             taking: tokio::sync::Mutex::default(),
             tokens: RwLock::new(None),
             refresher: Refresher::default(),
