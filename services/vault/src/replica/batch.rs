@@ -1,5 +1,6 @@
 //! Batches proposals in front of Raft: all waiting proposals become one entry, within a bound of bytes. openraft syncs the disk once per entry, so batching
-//! makes a shard fast. A few entries are in flight at once. While they are, the next batch grows.
+//! makes a shard fast. Up to `UNDER_WAY` entries are in flight. Meanwhile new proposals join
+//! the next batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +150,7 @@ mod tests {
     fn proposal(size: usize) -> Proposal {
         let command = Command::Expire(Expire { account: AccountId([0; 32]) });
         let (done, _) = tokio::sync::oneshot::channel();
-        Proposal { command, size, waiting: Waiting { done, place: None } }
+        Proposal { command, size, waiting: Waiting { done, permit: None } }
     }
 
     /// The sizes of the batches that `sizes` become.

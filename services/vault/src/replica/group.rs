@@ -170,7 +170,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
         }
         if !lead {
             // Raft does not lead here any more, so stepping down is complete.
-            replica.stay();
+            replica.end_step_down();
         } else if !led {
             inner.elections.fetch_add(1, Ordering::Relaxed);
         }

@@ -19,7 +19,7 @@ use super::arriving::Arriving;
 use super::confirmation::Confirmations;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
 use super::status::{Phase, ShardStatus};
-use super::under_way::{Place, UnderWay, accepted_when_full, is_counted};
+use super::under_way::{ProposalPermit, UnderWay, accepted_when_full, is_counted};
 use crate::peer::Admitted;
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
@@ -29,7 +29,7 @@ use crate::store::StoreError;
 use crate::volume::Volume;
 
 /// How long a vault that steps down waits for another leader.
-const ASIDE: Duration = Duration::from_secs(3);
+const STEP_DOWN: Duration = Duration::from_secs(3);
 
 type NotConfirmed =
     openraft::error::RaftError<u64, openraft::error::CheckIsLeaderError<u64, openraft::EmptyNode>>;
@@ -54,7 +54,7 @@ pub struct Replica {
     pub(crate) proposals: mpsc::Sender<Proposal>,
     pub(crate) under_way: Arc<UnderWay>,
     pub(crate) volume: Arc<Volume>,
-    /// Until when this vault stands aside for another leader.
+    /// Until this time the vault neither sends heartbeats nor takes proposals, so that another vault is elected.
     pub(crate) stepping_down: Arc<Mutex<Option<Instant>>>,
     pub(crate) admitted: Admitted,
     pub(crate) confirmations: Arc<Confirmations>,
@@ -99,10 +99,10 @@ impl Replica {
         if self.volume.refuses() && !accepted_when_full(&command) && !self.is_repetition(&command) {
             return Err(ProposeError::Full);
         }
-        let place = self.place(&command)?;
+        let permit = self.permit(&command)?;
         let size = Zeroizing::new(cbor(&command)).len();
         let (tx, rx) = tokio::sync::oneshot::channel();
-        let proposal = Proposal { command, size, waiting: Waiting { done: tx, place } };
+        let proposal = Proposal { command, size, waiting: Waiting { done: tx, permit } };
         let sent = timeout_at(deadline, self.proposals.send(proposal)).await.map_err(|_| late())?;
         sent.map_err(|_| ProposeError::Unavailable("shutting down".into()))?;
         timeout_at(deadline, rx)
@@ -113,16 +113,16 @@ impl Replica {
             .map_err(|_| ProposeError::Unavailable("shutting down".into()))?
     }
 
-    /// True for the Begin of the open attempt. A client repeats it to get evaluations. Refused, a charged attempt would be lost at its deadline, and with a last
-    /// try the key.
+    /// True for the Begin of the open attempt. A client repeats it to get evaluations. If the vault refused the repetition, the charged attempt
+    /// would fail at its deadline. A failed last try destroys the key.
     fn is_repetition(&self, command: &Command) -> bool {
         let Command::Begin(begin) = command else { return false };
         let account = self.account(&begin.account).ok().flatten();
         account.and_then(|a| a.pending.as_ref().map(|p| p.attempt == begin.attempt)).unwrap_or(false)
     }
 
-    /// A place among the account's proposals. None for a command that is not counted.
-    fn place(&self, command: &Command) -> Result<Option<Place>, ProposeError> {
+    /// The permit for one more proposal of the account. None for a command that is not counted.
+    fn permit(&self, command: &Command) -> Result<Option<ProposalPermit>, ProposeError> {
         let Some(id) = command.account().filter(|_| is_counted(command)) else { return Ok(None) };
         if self.is_owner_signed(&id, command) {
             return Ok(None);
@@ -236,21 +236,22 @@ impl Replica {
         self.state.due(now, max)
     }
 
-    /// Stops heartbeats and proposals, so that another vault is elected. If no other vault is elected within `ASIDE`, this one resumes.
+    /// Stops heartbeats and proposals, so that another vault is elected. If no other vault is elected within `STEP_DOWN`, this one resumes.
     pub fn step_down(&self) {
-        *self.stepping_down.lock() = Some(Instant::now() + ASIDE);
+        *self.stepping_down.lock() = Some(Instant::now() + STEP_DOWN);
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
     }
 
-    pub(crate) fn stay(&self) {
+    /// Ends stepping down: another vault leads, or Raft does not lead here for another reason.
+    pub(crate) fn end_step_down(&self) {
         *self.stepping_down.lock() = None;
     }
 
     /// Resumes leadership if no other vault was elected in time.
     pub(crate) fn resume_if_alone(&self) {
-        let mut aside = self.stepping_down.lock();
-        if aside.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
-            *aside = None;
+        let mut stepping_down = self.stepping_down.lock();
+        if stepping_down.is_some_and(|until| Instant::now() >= until) && self.raft_leads() {
+            *stepping_down = None;
             self.status
                 .send_if_modified(|s| s.phase == Phase::Verified && !std::mem::replace(&mut s.lead, true));
         }

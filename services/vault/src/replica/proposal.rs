@@ -6,7 +6,7 @@ use bkv_core::id::{NodeId, Time};
 use bkv_core::outcome::Outcome;
 use tokio::sync::oneshot;
 
-use super::under_way::Place;
+use super::under_way::ProposalPermit;
 
 /// The result of a committed proposal.
 #[derive(Clone, Debug)]
@@ -55,14 +55,14 @@ pub(crate) struct Proposal {
 /// The sender of a proposal.
 pub(crate) struct Waiting {
     pub(crate) done: oneshot::Sender<Result<Committed, ProposeError>>,
-    /// The account's place, held until the entry is committed or given up, even if the sender waits no longer.
-    pub(crate) place: Option<Place>,
+    /// Held until the entry is committed or given up, even if the sender waits no longer.
+    pub(crate) permit: Option<ProposalPermit>,
 }
 
 impl Waiting {
     pub(crate) fn answer(self, result: Result<Committed, ProposeError>) {
-        // Give the place back first: the sender may propose again as soon as it has its answer.
-        drop(self.place);
+        // Give the permit back first: the sender may propose again as soon as it has its answer.
+        drop(self.permit);
         let _ = self.done.send(result);
     }
 }

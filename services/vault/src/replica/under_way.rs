@@ -1,7 +1,7 @@
 //! Limits how many proposals of one account wait or are being committed at this leader. First come, first served.
 //!
 //! Without the limit one token holder with many streams could fill the queue in front of the log, and with it the log of every region. A proposal that closes
-//! an attempt is never counted: while a thief of the token holds all places, the person's own attempt must still end well. A proposal that the live owner
+//! an attempt is never counted: while a thief of the token holds all permits, the person's own attempt must still end well. A proposal that the live owner
 //! key signed is not counted either.
 
 use std::collections::HashMap;
@@ -19,26 +19,26 @@ const MOST: u32 = 4;
 #[derive(Default)]
 pub(crate) struct UnderWay(Mutex<HashMap<AccountId, u32>>);
 
-/// A place among the proposals of an account. Dropping it gives it back.
-pub(crate) struct Place {
+/// Permits one proposal of an account. Dropping it gives the permit back.
+pub(crate) struct ProposalPermit {
     of: Arc<UnderWay>,
     account: AccountId,
 }
 
 impl UnderWay {
-    /// Takes a place. None if the account has none left.
-    pub(crate) fn enter(self: &Arc<Self>, account: AccountId) -> Option<Place> {
+    /// Takes a permit. None if the account has none left.
+    pub(crate) fn enter(self: &Arc<Self>, account: AccountId) -> Option<ProposalPermit> {
         let mut all = self.0.lock();
         let held = all.entry(account).or_insert(0);
         if *held >= MOST {
             return None;
         }
         *held += 1;
-        Some(Place { of: self.clone(), account })
+        Some(ProposalPermit { of: self.clone(), account })
     }
 }
 
-impl Drop for Place {
+impl Drop for ProposalPermit {
     fn drop(&mut self) {
         if let Entry::Occupied(mut held) = self.of.0.lock().entry(self.account) {
             *held.get_mut() -= 1;
@@ -63,12 +63,12 @@ pub(super) const fn accepted_when_full(command: &Command) -> bool {
 mod tests {
     use super::*;
 
-    /// S50: one account has four places, another account its own, and a place that is given back can be taken again.
+    /// S50: one account has four permits, another account its own, and a permit that is given back can be taken again.
     #[test]
-    fn s50_an_account_has_four_places_and_gets_them_back() {
+    fn s50_an_account_has_four_permits_and_gets_them_back() {
         let all = Arc::new(UnderWay::default());
         let (anna, ben) = (AccountId([1; 32]), AccountId([2; 32]));
-        let mut held: Vec<Place> = (0..MOST).map(|_| all.enter(anna).unwrap()).collect();
+        let mut held: Vec<ProposalPermit> = (0..MOST).map(|_| all.enter(anna).unwrap()).collect();
         assert!(all.enter(anna).is_none());
         assert!(all.enter(ben).is_some(), "another account");
         held.pop();
