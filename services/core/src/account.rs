@@ -68,7 +68,7 @@ pub struct Account {
 /// A live record.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Live {
-    /// As confirmed.
+    /// The record that `Confirm` made live.
     #[n(0)]
     pub record: Record,
     /// H(record).

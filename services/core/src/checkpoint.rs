@@ -20,9 +20,9 @@ const MINUTE: u64 = 60_000;
 /// of an honest clock, so a rooted leader that floods the log with such batches gets few more checkpoints than an honest one.
 const STEP: u64 = 5_000;
 
-/// True if the entry at `index` is a checkpoint. `before` and `now` are the entry times before and after it. A batch without commands may be one, so that a leader whose
-/// follower needs a snapshot can soon make one.
-pub fn is_place(index: u64, before: Time, now: Time, without_commands: bool) -> bool {
+/// True if the entry at `index` is a checkpoint. `before` and `now` are the entry times before and after it. If a follower needs a snapshot, the
+/// leader can make a checkpoint soon by committing a batch without commands.
+pub fn is_checkpoint(index: u64, before: Time, now: Time, without_commands: bool) -> bool {
     let minute = before.0 / MINUTE != now.0 / MINUTE;
     minute || (without_commands && begins_step(before, now)) || index.is_multiple_of(EVERY)
 }
@@ -40,10 +40,10 @@ pub const fn next_step(now: Time) -> Time {
 /// What a replica signs: a position of the log, and the digest of its state there.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Checkpoint {
-    /// Identifies the fleet.
+    /// Hash of the first root keys and the fleet id.
     #[n(0)]
     pub lineage: Lineage,
-    /// Identifies the fleet.
+    /// Rises when a new fleet takes over the lineage.
     #[n(1)]
     pub era: Era,
     /// The shard.

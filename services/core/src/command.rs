@@ -159,10 +159,10 @@ pub struct Init {
     /// Identifies the fleet.
     #[n(0)]
     pub fleet: FleetId,
-    /// Identifies the fleet.
+    /// Hash of the first root keys and the fleet id.
     #[n(1)]
     pub lineage: Lineage,
-    /// Identifies the fleet.
+    /// Rises when a new fleet takes over the lineage.
     #[n(2)]
     pub era: Era,
     /// The number of this shard.

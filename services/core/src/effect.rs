@@ -11,7 +11,7 @@ use crate::secret::Secret32;
 pub struct Applied {
     /// For the proposer.
     pub outcome: Outcome,
-    /// For the edge.
+    /// The vault carries these out in the transaction of the state.
     pub effects: Vec<Effect>,
 }
 
@@ -31,7 +31,7 @@ impl Applied {
     }
 }
 
-/// Work for the edge. It does the effects in order, in the same disk transaction as the state.
+/// Work for the vault. It carries the effects out in order, in the same disk transaction as the state.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
     /// Store z masked. Open the own share, check it against the record and store it masked. Store the other shares sealed.

@@ -50,7 +50,7 @@ pub struct Mine {
     pub ballot: Ballot,
     /// The end of its log.
     pub last: LogPosition,
-    /// The chain hash at the end of what it has applied. Entries behind it may be replaced by a later leader, and then another voter rightly has others.
+    /// The chain hash at the end of what it has applied. A later leader may replace entries that are not applied, so an honest voter may have different ones.
     pub chain: Hash,
     /// The newest vote under which a leader had entries of its log removed. Zero: none so far.
     pub truncated: Ballot,

@@ -36,9 +36,9 @@ impl Operation {
 /// The fields that all owner-signed operations have.
 #[derive(Clone, Copy, Debug)]
 pub struct Owned<'a> {
-    /// Identifies the fleet.
+    /// Hash of the first root keys and the fleet id.
     pub lineage: &'a Lineage,
-    /// Identifies the fleet.
+    /// Rises when a new fleet takes over the lineage.
     pub era: Era,
     /// The account.
     pub account: &'a AccountId,
@@ -164,9 +164,9 @@ pub fn checkpoint(c: &Checkpoint, slot: Slot) -> Vec<u8> {
 /// One attempt, as each region signs it with its evaluation. All regions sign the same fields.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
-    /// Identifies the fleet.
+    /// Hash of the first root keys and the fleet id.
     pub lineage: Lineage,
-    /// Identifies the fleet.
+    /// Rises when a new fleet takes over the lineage.
     pub era: Era,
     /// The account.
     pub account: AccountId,
@@ -292,9 +292,9 @@ pub struct Attested {
     pub subject: Hash,
     /// The slot of the region that signs.
     pub slot: Slot,
-    /// Identifies the fleet.
+    /// Hash of the first root keys and the fleet id.
     pub lineage: Lineage,
-    /// Identifies the fleet.
+    /// Rises when a new fleet takes over the lineage.
     pub era: Era,
     /// The account.
     pub account: AccountId,

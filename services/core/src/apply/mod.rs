@@ -43,7 +43,7 @@ pub(crate) struct Change {
 pub(crate) type Changed = Result<Change, Refusal>;
 
 impl Change {
-    #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
+    #[allow(clippy::unnecessary_wraps)] // returns `Changed`, so that callers can end with it
     fn again(outcome: Outcome) -> Changed {
         Ok(Self { row: Row::Same, outcome, effects: Vec::new() })
     }
@@ -51,7 +51,7 @@ impl Change {
 
 impl Step<'_> {
     /// Records this entry's index in the account and reports the account's next deadline.
-    #[allow(clippy::unnecessary_wraps)] // every arm of apply ends in Changed
+    #[allow(clippy::unnecessary_wraps)] // returns `Changed`, so that callers can end with it
     fn keep(&self, mut account: Account, outcome: Outcome, mut effects: Vec<Effect>) -> Changed {
         account.changed = self.at.index;
         effects.push(Effect::Deadline { account: self.id, at: account.deadline() });

@@ -4,7 +4,7 @@ use super::case::policy;
 use super::fake::{ERA, Fake, LINEAGE, boot_key, sign};
 use super::machine::Machine;
 use bkv_core::checkpoint::{
-    Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_place, next_step,
+    Certificate, Checkpoint, Claims, Lists, Standing, Uncertified, is_checkpoint, next_step,
 };
 use bkv_core::document::{Admission, Member};
 use bkv_core::id::{Hash, NodeId, Slot, Time};
@@ -176,7 +176,7 @@ fn s48_a_slot_with_two_digests_counts_for_none() {
 
 #[test]
 fn checkpoints_are_new_minutes_multiples_and_batches_without_commands() {
-    let place = |index, before, now, empty| is_place(index, Time(before), Time(now), empty);
+    let place = |index, before, now, empty| is_checkpoint(index, Time(before), Time(now), empty);
     assert!(place(5, 59_999, 60_000, false));
     assert!(!place(5, 60_000, 119_999, false));
     assert!(place(8192, 60_000, 60_000, false));
@@ -192,7 +192,7 @@ fn s48_a_flood_of_batches_without_commands_makes_few_checkpoints() {
     let (mut time, mut places) = (Time(60_000), 0);
     for index in 1..=4000 {
         let now = Time(60_000 + index * 5);
-        places += u32::from(is_place(index, time, now, true));
+        places += u32::from(is_checkpoint(index, time, now, true));
         time = now;
     }
     assert_eq!(places, 4, "20 seconds of entry time");

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bkv_core::account::{Account, Cause};
 use bkv_core::batch::Batch;
-use bkv_core::checkpoint::{Checkpoint, is_place};
+use bkv_core::checkpoint::{Checkpoint, is_checkpoint};
 use bkv_core::effect::Effect;
 use bkv_core::encoding::cbor;
 use bkv_core::event::EventKind;
@@ -80,7 +80,7 @@ impl<'a> Job<'a> {
 }
 
 impl State {
-    /// Entries in, outcomes out, changes to the writer. A checkpoint ends a job, so that the store can keep a view of exactly that state.
+    /// Applies the entries, returns their outcomes and hands the changes to the writer. A checkpoint ends a job, so that the store can keep a view of exactly that state.
     pub(super) fn run(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Applied>, StoreError> {
         let mut answers = Vec::new();
         let mut inner = self.lock();
@@ -114,7 +114,8 @@ impl State {
                 }
             }
             answers.push(answer);
-            if is_place(index, before, inner.shard.time, without_commands) && inner.shard.fleet.is_some() {
+            if is_checkpoint(index, before, inner.shard.time, without_commands) && inner.shard.fleet.is_some()
+            {
                 self.close(std::mem::replace(&mut job, Job::new(self)), inner, true)?;
             }
         }
@@ -122,7 +123,7 @@ impl State {
         Ok(answers)
     }
 
-    /// Hands a job to the writer, with the digest of the state behind it. At a checkpoint the book gets that digest and a view.
+    /// Hands a job to the writer, with the digest of the state after it. At a checkpoint, `Book` records the digest and a read view of the store.
     fn close(&self, job: Job<'_>, inner: &mut Inner, checkpoint: bool) -> Result<(), StoreError> {
         let Job { work, mut changes, fleet_changed, last } = job;
         let Some(last) = last else { return Ok(()) };

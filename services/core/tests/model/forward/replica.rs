@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, is_place};
+use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, is_checkpoint};
 use bkv_core::command::Command;
 use bkv_core::digest::{Digest, RowHash};
 use bkv_core::effect::Effect;
@@ -172,7 +172,8 @@ impl Replica {
             }
         }
         self.applied = self.log.place(entry.index).unwrap();
-        if self.shard.fleet.is_some() && is_place(entry.index, before, time, entry.batch.commands.is_empty())
+        if self.shard.fleet.is_some()
+            && is_checkpoint(entry.index, before, time, entry.batch.commands.is_empty())
         {
             self.reach();
         }
