@@ -35,8 +35,8 @@ pub struct Floor {
 impl Floor {
     /// The floor of an attempt whose Begin this replica applies at `now_ms`. `before` is the account's floor until now.
     ///
-    /// Attempts that came with a snapshot happened before it, and this region did not see them. So after a snapshot the wait starts with the snapshot, unless this
-    /// region has itself applied the attempt before.
+    /// This region does not know when it would have applied the attempts that a snapshot brought. So it measures the wait from the installation of the snapshot, unless it
+    /// has applied the previous attempt itself.
     pub(super) fn charged(
         account: &Account,
         pending: &Pending,

@@ -1,5 +1,5 @@
 //! The person whose token this region itself has verified. A region attests, acknowledges and evaluates only for a [`Person`], so a rooted leader gets none
-//! of these for people none of whose valid tokens it has seen (S46). Tokens and names stay in memory.
+//! of these for a person unless it has seen a valid token of that person (S46). Tokens and names stay in memory.
 
 use std::time::Duration;
 

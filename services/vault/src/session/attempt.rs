@@ -31,7 +31,7 @@ use crate::service::{REGIONS, RegionError, attempt_queue};
 
 /// If a region has not evaluated after this time, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
-/// How often a Begin is proposed because another attempt took the ordinal.
+/// Most proposals of one Begin. The session proposes it again if another attempt took the ordinal.
 const AGAIN: usize = 4;
 
 /// The ordinal of a Begin with this id: that of the open attempt, or the next.
