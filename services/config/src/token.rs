@@ -29,6 +29,10 @@ pub struct TokenConfig {
     /// Operations that may wait for a free session. The vault refuses further ones at once.
     #[serde(default = "default_queue", skip_serializing_if = "is_default_queue")]
     pub queue: usize,
+    /// Whether the vault leaves an *anchor* in the token at an orderly stop, which proves at the next start that the store is no older copy. Set it to false if the token
+    /// can be set back together with the store, as a software token on the same volume can.
+    #[serde(default = "default_anchors", skip_serializing_if = "is_default_anchors")]
+    pub anchors: bool,
 }
 
 const fn default_pool() -> usize {
@@ -43,6 +47,9 @@ const fn default_ceremony() -> u64 {
 const fn default_queue() -> usize {
     4_096
 }
+const fn default_anchors() -> bool {
+    true
+}
 const fn is_default_pool(n: &usize) -> bool {
     *n == default_pool()
 }
@@ -54,6 +61,10 @@ const fn is_default_ceremony(n: &u64) -> bool {
 }
 const fn is_default_queue(n: &usize) -> bool {
     *n == default_queue()
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_default_anchors(anchors: &bool) -> bool {
+    *anchors == default_anchors()
 }
 
 impl TokenConfig {
@@ -67,6 +78,7 @@ impl TokenConfig {
             call_deadline_ms: default_call(),
             ceremony_deadline_ms: default_ceremony(),
             queue: default_queue(),
+            anchors: default_anchors(),
         }
     }
 

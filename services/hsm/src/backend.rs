@@ -32,5 +32,9 @@ pub(crate) trait Conn: Send {
     fn epoch_destroy(&mut self, epoch: u64) -> Result<bool, TokenError>;
     /// Ascending.
     fn epochs(&mut self) -> Result<Vec<u64>, TokenError>;
+    /// Stores the anchor in place of any other.
+    fn anchor_put(&mut self, anchor: &[u8; 32]) -> Result<(), TokenError>;
+    /// Reads the anchor and destroys it. None if there is none, or none that can be read.
+    fn anchor_take(&mut self) -> Result<Option<[u8; 32]>, TokenError>;
     fn probe(&mut self) -> Result<Capabilities, TokenError>;
 }

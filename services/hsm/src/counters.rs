@@ -23,6 +23,10 @@ pub enum Op {
     EpochDestroy,
     /// The list of epoch keys.
     EpochList,
+    /// The anchor of an orderly stop is stored.
+    AnchorPut,
+    /// The anchor of an orderly stop is read and destroyed.
+    AnchorTake,
     /// The capability probe.
     Probe,
     /// A check that the token still works.
@@ -49,7 +53,7 @@ pub enum Outcome {
 
 impl Op {
     /// Every operation, in the order of the numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SignIdentity,
         Self::MaskPad,
         Self::EpochMac,
@@ -58,6 +62,8 @@ impl Op {
         Self::EpochCreate,
         Self::EpochDestroy,
         Self::EpochList,
+        Self::AnchorPut,
+        Self::AnchorTake,
         Self::Probe,
         Self::Check,
         Self::Connect,
@@ -74,6 +80,8 @@ impl Op {
             Self::EpochCreate => "epoch_create",
             Self::EpochDestroy => "epoch_destroy",
             Self::EpochList => "epoch_list",
+            Self::AnchorPut => "anchor_put",
+            Self::AnchorTake => "anchor_take",
             Self::Probe => "probe",
             Self::Check => "check",
             Self::Connect => "connect",
@@ -118,7 +126,7 @@ struct Cell {
 
 /// The counters of one token handle.
 #[derive(Default)]
-pub(crate) struct Counters([[Cell; 5]; 11]);
+pub(crate) struct Counters([[Cell; 5]; 13]);
 
 impl Counters {
     pub(crate) fn add(&self, op: Op, outcome: Outcome, took: Duration) {

@@ -202,6 +202,26 @@ impl Token {
         self.0.pool.call(Op::EpochList, |conn| conn.epochs())
     }
 
+    /// Stores the anchor of an orderly stop in place of any other. Fails if the module stores no data objects.
+    pub async fn anchor_put(&self, anchor: [u8; 32]) -> Result<(), TokenError> {
+        self.0.pool.call_async(Op::AnchorPut, move |conn| conn.anchor_put(&anchor)).await
+    }
+
+    /// As [`Token::anchor_put`], blocking.
+    pub fn anchor_put_blocking(&self, anchor: [u8; 32]) -> Result<(), TokenError> {
+        self.0.pool.call(Op::AnchorPut, move |conn| conn.anchor_put(&anchor))
+    }
+
+    /// Reads the anchor and destroys it, so that it proves one start only. None if there is none. An error means that it may still be there.
+    pub async fn anchor_take(&self) -> Result<Option<[u8; 32]>, TokenError> {
+        self.0.pool.call_async(Op::AnchorTake, |conn| conn.anchor_take()).await
+    }
+
+    /// As [`Token::anchor_take`], blocking.
+    pub fn anchor_take_blocking(&self) -> Result<Option<[u8; 32]>, TokenError> {
+        self.0.pool.call(Op::AnchorTake, |conn| conn.anchor_take())
+    }
+
     /// Tries with short-lived objects what the module can do.
     pub async fn probe(&self) -> Result<Capabilities, TokenError> {
         self.0.pool.call_async(Op::Probe, |conn| conn.probe()).await

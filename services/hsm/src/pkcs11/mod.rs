@@ -1,5 +1,6 @@
 //! The real token, through `cryptoki`. A process initialises a module once, and all handles share it.
 
+mod anchor;
 mod answer;
 mod ceremony;
 mod gate;

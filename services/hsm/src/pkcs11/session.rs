@@ -319,6 +319,14 @@ impl Conn for Pkcs11Conn {
         Ok(epochs)
     }
 
+    fn anchor_put(&mut self, anchor: &[u8; 32]) -> Result<(), TokenError> {
+        self.put_anchor(anchor)
+    }
+
+    fn anchor_take(&mut self) -> Result<Option<[u8; 32]>, TokenError> {
+        self.take_anchor()
+    }
+
     fn probe(&mut self) -> Result<Capabilities, TokenError> {
         let common = Arc::clone(&self.common);
         let _change = Change::begin(&common)?;

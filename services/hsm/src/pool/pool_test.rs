@@ -108,6 +108,12 @@ impl Conn for FakeConn {
     fn epochs(&mut self) -> Result<Vec<u64>, TokenError> {
         self.0.answer().map(|()| vec![])
     }
+    fn anchor_put(&mut self, _: &[u8; 32]) -> Result<(), TokenError> {
+        self.0.answer()
+    }
+    fn anchor_take(&mut self) -> Result<Option<[u8; 32]>, TokenError> {
+        self.0.answer().map(|()| None)
+    }
     fn probe(&mut self) -> Result<Capabilities, TokenError> {
         Err(TokenError::ChangeUnderWay { token: "fake".into() })
     }

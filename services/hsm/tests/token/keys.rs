@@ -306,3 +306,29 @@ pub(crate) fn threads_and_tasks_hammer_the_pool(stand: &Stand) {
     });
     assert!(token.counters().iter().all(|c| c.outcome == Outcome::Ok), "{:?}", token.counters());
 }
+
+/// S24: an anchor proves one start. A second one replaces it, a copy of it planted beside it voids both, and a reconnect changes nothing.
+pub(crate) fn s24_an_anchor_is_taken_once(stand: &Stand) {
+    let token = stand.connect_one();
+    token.provision_blocking().unwrap();
+    assert_eq!(token.anchor_take_blocking().unwrap(), None);
+    token.anchor_put_blocking([1; 32]).unwrap();
+    token.anchor_put_blocking([2; 32]).unwrap();
+    assert!(token.close());
+    let token = stand.connect_one();
+    assert_eq!(token.anchor_take_blocking().unwrap(), Some([2; 32]));
+    assert_eq!(token.anchor_take_blocking().unwrap(), None);
+
+    token.anchor_put_blocking([3; 32]).unwrap();
+    let raw = stand.raw_session();
+    raw.create_object(&[
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Label(format!("bkv/{}/anchor", Stand::vault()).into_bytes()),
+        Attribute::Value(vec![3; 32]),
+    ])
+    .unwrap();
+    assert_eq!(token.anchor_take_blocking().unwrap(), None);
+    assert_eq!(token.anchor_take_blocking().unwrap(), None);
+}

@@ -29,6 +29,7 @@ on_each_module!(
     keys::epochs_come_and_go,
     keys::s26_a_token_of_another_vault_is_refused_by_both_names,
     keys::capabilities_are_probed,
+    keys::s24_an_anchor_is_taken_once,
     keys::threads_and_tasks_hammer_the_pool,
     attack::s26_keys_cannot_be_read_wrapped_copied_or_loosened,
     faults::a_wrong_pin_is_named,
