@@ -56,6 +56,8 @@ pub struct Mine {
     pub truncated: Ballot,
     /// Acknowledgements up to here no longer quarantine this disk, because the root has lifted such a quarantine.
     pub excused: LogPosition,
+    /// True if the token's anchor shows that the disk is the one of the last orderly stop. Then it has everything that this node has ever acknowledged.
+    pub anchored: bool,
 }
 
 /// An acknowledgement with the node's own signature, which the edge has checked.
@@ -221,6 +223,9 @@ pub fn contradicting(mine: &Mine, answers: &BTreeMap<NodeId, Told>) -> Vec<NodeI
 
 /// Decides from the answers so far. `voters` are all voters of the shard, this node included.
 ///
+/// Rule 1: the node's anchor proves its disk. It needs no answer, so it serves also while another region is away. A signature of its own on more than the disk has, and
+/// what t regions have signed, count all the same: an anchor can be set back together with the disk.
+///
 /// Rule 2: f+1 other *verified* voters have answered. Any f+1 of them include one that took part in every commit, and so in every majority that could
 /// have counted this node. Rule 3: if fewer are verified (all power was lost, or restarts overlap), *all* voters must have answered. In both cases
 /// the node then follows until its log reaches what the voters report.
@@ -236,7 +241,7 @@ pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) 
     let faults = voters.len().saturating_sub(1) / 2;
     let verified = told.iter().filter(|(_, t)| t.verified).count();
     let rule_2 = !others.is_empty() && verified > faults;
-    if !rule_2 && told.len() < others.len() {
+    if !mine.anchored && !rule_2 && told.len() < others.len() {
         let missing = others.into_iter().filter(|v| !answers.contains_key(v)).collect();
         return Decision::Wait { missing };
     }
@@ -244,7 +249,7 @@ pub fn decide(mine: &Mine, voters: &[NodeId], answers: &BTreeMap<NodeId, Told>) 
     let contradicting = contradicting(mine, answers);
     let goals: Vec<Goal> = told
         .iter()
-        .filter(|(node, t)| t.last > mine.last && !contradicting.contains(node))
+        .filter(|(node, t)| !mine.anchored && t.last > mine.last && !contradicting.contains(node))
         .map(|(of, t)| Goal { of: *of, last: t.last, applied: t.applied, certified: false })
         .chain(told.iter().filter_map(|(of, t)| t.certified?.goal(*of, mine)))
         .collect();

@@ -18,6 +18,7 @@ fn mine(last: LogPosition) -> Mine {
         chain: chain(last),
         truncated: Ballot::default(),
         excused: LogPosition::default(),
+        anchored: false,
     }
 }
 
@@ -56,6 +57,22 @@ fn rule_2_needs_f_plus_one_verified_and_the_highest_log() {
         matches!(decide(&mine(at(3, 9)), &THREE, &answers), Decision::CatchUp { goals, .. } if goals.iter().map(|g| g.last).eq([at(3, 12), at(3, 10)]))
     );
     assert!(matches!(decide(&mine(at(3, 12)), &THREE, &answers), Decision::Verified { .. }));
+}
+
+/// S51: rule 1 needs no answer and follows no unsigned one. A signature of its own, and what t regions have signed, count all the same.
+#[test]
+fn s51_an_anchored_disk_needs_nobody() {
+    let anchored = Mine { anchored: true, ..mine(at(3, 9)) };
+    assert!(matches!(decide(&anchored, &THREE, &BTreeMap::new()), Decision::Verified { .. }));
+    let further = BTreeMap::from([(NodeId(2), told(true, at(4, 12), None))]);
+    let ballot = Ballot { term: 4, node: NodeId(2) };
+    assert_eq!(decide(&anchored, &THREE, &further), Decision::Verified { ballot });
+    let acknowledged = BTreeMap::from([(NodeId(2), told(true, at(3, 12), Some(at(3, 12))))]);
+    assert!(matches!(decide(&anchored, &THREE, &acknowledged), Decision::Quarantine(_)));
+    let signed = Certified { at: at(3, 12), chain: chain(at(3, 12)), mine: None };
+    let certified = Told { certified: Some(signed), ..told(true, at(3, 12), None) };
+    let decision = decide(&anchored, &THREE, &BTreeMap::from([(NodeId(2), certified)]));
+    assert!(matches!(decision, Decision::CatchUp { goals, .. } if goals.iter().all(|g| g.certified)));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod anchor;
 pub mod chores;
 pub mod env;
 #[cfg(feature = "forensics")]

@@ -19,6 +19,7 @@ use crate::documents::region;
 use crate::faulty_keeper::{Faults, FaultyKeeper};
 use crate::network::{Hub, address};
 use crate::witness::Witness;
+use bkv_vault::anchor;
 use bkv_vault::chores::chores;
 use bkv_vault::env::OsRandom;
 use bkv_vault::keeper::TokenKeeper;
@@ -96,6 +97,7 @@ impl Machine {
                 let secrets = Arc::new(FaultyKeeper { honest: keeper.clone(), faults });
                 let node = Node::over(store, config, env, key.clone(), secrets, verifier);
                 let node = node.await.unwrap();
+                anchor::take(&node, &token).await.unwrap();
                 let delivery = delivery_key(&node).await.unwrap();
                 let delivery_public = *delivery.public();
                 keeper.set_delivery(delivery);
@@ -133,6 +135,18 @@ impl Process {
 
     pub fn alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Ends in order, as `run::run` does, and leaves an anchor in the token. Returns what the disk holds.
+    pub async fn stop_in_order(self) -> Image {
+        self.stop.cancel();
+        let vault = self.vault.clone();
+        let ends = self.handle().spawn(async move {
+            assert!(vault.shutdown().await);
+            anchor::leave(vault.node(), vault.token(), &OsRandom).await.unwrap();
+        });
+        ends.await.unwrap();
+        self.disk.image()
     }
 }
 

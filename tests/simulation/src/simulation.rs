@@ -163,6 +163,13 @@ impl Simulation {
         process.disk.image()
     }
 
+    /// Stops a vault in order. Its token has an anchor afterwards. Returns what its disk holds.
+    pub async fn stop(&self, i: usize) -> Image {
+        let image = self.vaults.take(i).unwrap().stop_in_order().await;
+        self.hub.kill(i);
+        image
+    }
+
     /// Crash and start again.
     pub async fn restart(&self, i: usize) {
         let image = self.crash(i);

@@ -45,6 +45,8 @@ pub(super) struct Context {
     pub(super) acknowledged: Acknowledged,
     pub(super) service: OnceLock<Arc<dyn PeerService>>,
     pub(super) joined: AtomicBool,
+    /// The token's anchor has shown that the store is the one of the last orderly stop.
+    pub(super) anchored: AtomicBool,
     /// Set once this process can't go on. It must end and start again from its disk.
     pub(super) fatal: watch::Sender<Option<String>>,
     /// How often a replica of this vault became leader.

@@ -62,7 +62,8 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
             continue;
         }
         let bounds = Bounds::at(inner.clock.now_ms());
-        let round = join::round(inner.node, &list, &replica.state, &inner.peers, bounds).await;
+        let anchored = inner.anchored.load(Ordering::Relaxed);
+        let round = join::round(inner.node, anchored, &list, &replica.state, &inner.peers, bounds).await;
         let waits = matches!(round.decision, Decision::Wait { .. });
         for node in round.contradicting.into_iter().filter(|_| !waits) {
             // Term 0 reports the voter, and its Raft messages are still taken: its answer is not signed and is no Raft message.

@@ -24,7 +24,7 @@ use crate::raft::{held, network};
 const ASK: Duration = Duration::from_millis(500);
 
 /// This vault's own log position and vote in a shard.
-pub(crate) fn mine(node: NodeId, state: &State) -> Mine {
+fn mine(node: NodeId, state: &State, anchored: bool) -> Mine {
     let log = &state.log;
     let last = log.last();
     let (truncated, excused) = log.explanations();
@@ -35,6 +35,7 @@ pub(crate) fn mine(node: NodeId, state: &State) -> Mine {
         chain: state.applied_end().map_or(Hash([0; 32]), |(_, chain)| chain),
         truncated,
         excused,
+        anchored,
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) struct Round {
 /// Asks all other voters once and decides.
 pub(crate) async fn round(
     me: NodeId,
+    anchored: bool,
     list: &Admission,
     state: &State,
     peers: &Peers,
@@ -54,7 +56,7 @@ pub(crate) async fn round(
 ) -> Round {
     let (shard, log) = (state.shard, &state.log);
     let voters: Vec<NodeId> = list.members.iter().map(|m| m.node).collect();
-    let mine = mine(me, state);
+    let mine = mine(me, state, anchored);
     let my_applied = state.applied_id().as_ref().map(log_id_out);
     let others = voters.iter().copied().filter(|v| *v != me);
     let asked = join_all(others.map(|node| {

@@ -147,6 +147,7 @@ impl Node {
             acknowledged: Acknowledged::default(),
             service: OnceLock::new(),
             joined: AtomicBool::new(false),
+            anchored: AtomicBool::new(false),
             fatal: watch::Sender::new(None),
             elections: AtomicU64::new(0),
             until: Mutex::default(),
@@ -225,6 +226,11 @@ impl Node {
         Ok(true)
     }
 
+    /// Lets the shards join without the other voters, because the token's anchor fits the store. Has an effect before the first admission list only.
+    pub(crate) fn set_anchored(&self) {
+        self.inner.anchored.store(true, Ordering::Relaxed);
+    }
+
     /// Puts a verified admission list in force. The first one starts joining.
     pub fn set_admission(&self, list: Arc<Admission>) {
         self.inner.admitted.set(list);
@@ -265,18 +271,23 @@ impl Node {
         self.inner.store.put_secret(name, value).await
     }
 
-    /// Ends everything in order and waits for it, for a bounded time. The store's file is released when the node and all its replicas are dropped.
-    pub async fn shutdown(&self) {
+    /// Ends everything in order and waits for it, for a bounded time. The store's file is released when the node and all its replicas are dropped. False if something
+    /// may still write.
+    pub async fn shutdown(&self) -> bool {
+        let mut in_order = true;
         if tokio::time::timeout(CLOSE, self.end_tasks()).await.is_err() {
             let running = self.inner.tasks.len();
             tracing::warn!(running, "tasks of the replicas still run after {} s", CLOSE.as_secs());
+            in_order = false;
         }
         if tokio::time::timeout(CLOSE, self.inner.peers.close()).await.is_err() {
             tracing::warn!("links to other vaults are still open after {} s", CLOSE.as_secs());
         }
         if let Err(error) = self.inner.store.flush().await {
             tracing::warn!(%error, "the store was not flushed");
+            in_order = false;
         }
+        in_order
     }
 
     /// openraft's tasks end a little after its shutdown returns, and until then they may write. Nothing may copy or open the store before that, so the

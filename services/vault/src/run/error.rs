@@ -9,6 +9,12 @@ pub enum RunError {
     /// The token failed.
     #[error("token: {0}")]
     Token(#[from] bkv_hsm::TokenError),
+    /// The anchor of the last orderly stop can't be taken from the token. If the vault ran although it may still be there, an older copy of the store could pass for the
+    /// newest one later.
+    #[error(
+        "the anchor in the token can't be read and destroyed: {0}. Start the vault again once the token answers"
+    )]
+    Anchor(#[from] crate::anchor::AnchorError),
     /// The token refused the PIN file at an earlier start.
     #[error(
         "token: the PIN in {} was refused at an earlier start, and the file has not changed. Correct the PIN, or touch the file if the token was repaired. The vault does not offer the same PIN again, because tokens lock after a few wrong PINs", .0.display()

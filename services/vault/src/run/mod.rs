@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::opening::{open_store, open_token, role};
 use crate::chores::chores;
+use crate::env::Random;
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
 use crate::replica::{Env, Node, NodeConfig};
 use crate::root::{Custody, FirstStart, RootFile};
 use crate::service::{Parts, Vault};
 use crate::store::Store;
-use crate::{admin, health, relay};
+use crate::{admin, anchor, health, relay};
 
 pub use crate::root::RootError;
 
@@ -57,7 +58,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         },
         Err(error) => Some(error),
     };
-    end(vault, &stop, &tasks).await;
+    // What ended by itself may have left a write behind.
+    let anchors = config.token.anchors && fatal.is_none();
+    end(vault, &stop, &tasks, anchors.then_some(env.random.as_ref())).await;
     fatal.map_or(Ok(()), Err)
 }
 
@@ -76,6 +79,9 @@ async fn assemble(
     (node_config.raft, node_config.volume) = (config.raft, config.volume);
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
+    if anchor::take(&node, &token).await? {
+        tracing::info!("the token's anchor shows that the store is the one of the last orderly stop");
+    }
     let delivery = delivery_key(&node).await?;
     let delivery_public = *delivery.public();
     keeper.set_delivery(delivery);
@@ -127,19 +133,28 @@ async fn serve(
 }
 
 /// Ends the vault in order: first it gives up leadership so that clients hardly notice. Then end the tasks that use the node, the node, and the
-/// token.
-async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks) {
+/// token. With randomness, it leaves an anchor in the token.
+async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks, anchors: Option<&dyn Random>) {
     tracing::info!("stopping");
     stop.cancel();
     step_down(&vault).await;
-    match tasks.ended(END).await {
+    let ended = tasks.ended(END).await;
+    match &ended {
         Ok(()) => tracing::info!("all tasks have ended"),
         Err(running) => {
             tracing::warn!(%running, "tasks still run after {} s: the vault ends without them", END.as_secs());
         }
     }
     let token = vault.token().clone();
-    vault.shutdown().await;
+    let in_order = vault.shutdown().await && ended.is_ok();
+    if let Some(random) = anchors.filter(|_| in_order) {
+        match anchor::leave(vault.node(), &token, random).await {
+            Ok(()) => tracing::info!("an anchor is in the token"),
+            Err(error) => {
+                tracing::warn!(%error, "no anchor is in the token: the next start asks the other vaults");
+            }
+        }
+    }
     token.close();
 }
 

@@ -161,9 +161,9 @@ impl Vault {
     }
 
     /// Ends what the vault runs by itself: the refresh of the issuer's keys, then the replicas.
-    pub async fn shutdown(&self) {
+    pub async fn shutdown(&self) -> bool {
         self.refresher.end().await;
-        self.node.shutdown().await;
+        self.node.shutdown().await
     }
 
     /// True if this vault serves: a verified voter and a leader in every shard, and a working token.
@@ -201,7 +201,8 @@ impl Vault {
         &self.node
     }
 
-    pub(crate) const fn token(&self) -> &Token {
+    /// The token.
+    pub const fn token(&self) -> &Token {
         &self.token
     }
 

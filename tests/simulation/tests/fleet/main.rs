@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod absence;
+mod anchors;
 mod budget;
 mod clock_skew;
 mod documents;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         token::simulate;
         absence::s55_a_region_that_hangs_delays_no_attestation,
         absence::s48_a_region_that_was_away_catches_up_from_one_other_alone,
+        anchors::s51_regions_that_stop_in_order_serve_while_another_is_away,
+        anchors::s24_an_anchor_vouches_for_no_older_copy,
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
         budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,
         budget::s10_concurrent_guesses_never_exceed_the_budget,

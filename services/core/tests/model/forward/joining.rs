@@ -37,6 +37,7 @@ impl Replica {
             chain: self.applied.chain,
             truncated: self.truncated,
             excused: LogPosition::default(),
+            anchored: false,
         }
     }
 

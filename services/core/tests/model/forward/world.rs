@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    /// Starts a vault again. From an older image only if the other honest vault has applied all that is lost: without token anchors only that vault can notice an older image.
+    /// Starts a vault again. From an older image only if the other honest vault has applied all that is lost: only that vault can notice an older image, because the model has no anchors.
     fn restart(&mut self, vault: usize, image: bool, told: LiarTold) -> String {
         let image = self.images[vault].clone().filter(|_| image);
         if image.is_some() && !self.honest.is_known_elsewhere(vault) {
