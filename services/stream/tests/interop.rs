@@ -11,7 +11,10 @@ use std::{
 
 use bkv_stream::{Cancel, Control, DEFAULT_SEGMENT, Options, StreamKey, copy_decrypt, copy_encrypt};
 
-const TINK: &str = "tink==1.16.1";
+/// Names Tink and what it needs, each with the hashes of its files.
+fn requirements() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tink/requirements.txt")
+}
 
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
@@ -19,20 +22,25 @@ fn run(command: &mut Command) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A Python with Tink, kept in the cache folder between runs. Never below /tmp: another user could lay programs there that the test would run.
+/// A Python with Tink, kept in the cache folder between runs, one for each list of requirements. Never below /tmp: another user could lay programs there that
+/// the test would run.
 fn python() -> Result<PathBuf, String> {
     let cache = match (std::env::var_os("BKV_CACHE"), std::env::var_os("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),
         (None, Some(home)) => PathBuf::from(home).join(".cache/bkv"),
         (None, None) => return Err("neither BKV_CACHE nor HOME is set".into()),
     };
-    let venv = cache.join("tink-venv");
+    let list = fs::read(requirements()).map_err(|error| error.to_string())?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &list);
+    let short = digest.as_ref().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    let venv = cache.join(format!("tink-venv-{short:08x}"));
     let python = venv.join("bin/python");
     let ready = |python: &Path| run(Command::new(python).args(["-c", "import tink.streaming_aead"]));
     if ready(&python).is_err() {
         fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TINK]))?;
+        let strict = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "-r"];
+        run(Command::new(&python).args(strict).arg(requirements()))?;
         ready(&python)?;
     }
     Ok(python)
@@ -42,8 +50,8 @@ fn python() -> Result<PathBuf, String> {
 fn s31_stock_tink_reads_ours_and_we_read_its() {
     let python = match python() {
         Ok(python) => python,
-        Err(why) if std::env::var("CI").as_deref() == Ok("true") => panic!("cannot install {TINK}: {why}"),
-        Err(why) => return eprintln!("skipped: cannot install {TINK}: {why}"),
+        Err(why) if std::env::var("CI").as_deref() == Ok("true") => panic!("cannot install Tink: {why}"),
+        Err(why) => return eprintln!("skipped: cannot install Tink: {why}"),
     };
     for segment in [256, 4096, DEFAULT_SEGMENT] {
         check(&python, segment);
