@@ -62,6 +62,10 @@ lint: needs ## Format check, clippy with warnings denied, cargo deny, no test fe
 	scripts/shellcheck.sh
 	scripts/docs.sh --check
 
+.PHONY: advisories
+advisories: ## Known vulnerabilities of the dependencies, and yanked versions. Needs the network: once a day, and before a release
+	scripts/deny.sh advisories
+
 .PHONY: docs
 docs: needs ## The pages below docs/ as a book with search, in target/book
 	scripts/docs.sh
