@@ -25,6 +25,7 @@ mod people;
 mod port_forward;
 mod retrying_proxy;
 mod schema;
+mod secret_search;
 
 pub use account::Account;
 pub use api_server::ApiServer;
@@ -38,3 +39,4 @@ pub use people::{Loop, Person, Recovery};
 pub use port_forward::PortForward;
 pub use retrying_proxy::retrying_proxy;
 pub use schema::{SchemaField, schema_fields};
+pub use secret_search::SoughtSecret;

@@ -1,10 +1,8 @@
 //! S37: no secret is in an argument, a variable, an event, a condition, a ConfigMap or a log, after everything that has happened.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bkv_cluster_tests::Cluster;
+use bkv_cluster_tests::{Cluster, SoughtSecret};
 
 use super::resource::PEOPLE;
 use super::testbed::{SYSTEM, Testbed};
@@ -36,12 +34,12 @@ pub(crate) struct Searched {
 /// Fails the test if a secret of a namespace is in an object or log of it, or in the operator's log.
 #[track_caller]
 pub(crate) fn assert_no_secret_shown(cluster: &Cluster, namespace: &str) -> Searched {
-    let mut secrets = BTreeMap::new();
+    let mut secrets = Vec::new();
     for secret in cluster.list(namespace, "secrets", "") {
         let name = secret["metadata"]["name"].as_str().unwrap();
         for (key, value) in secret["data"].as_object().into_iter().flatten() {
             let bytes = STANDARD.decode(value.as_str().unwrap()).unwrap();
-            secrets.extend(parts(key, &bytes).into_iter().map(|part| (part, format!("{name}/{key}"))));
+            secrets.extend(SoughtSecret::new(key, &bytes).map(|secret| (secret, format!("{name}/{key}"))));
         }
     }
     let kinds = "pods,configmaps,statefulsets,deployments,services,bkv,events";
@@ -51,12 +49,12 @@ pub(crate) fn assert_no_secret_shown(cluster: &Cluster, namespace: &str) -> Sear
         logs.extend(self::logs(cluster, SYSTEM));
     }
     for (secret, from) in &secrets {
-        assert!(!objects.contains(secret.as_str()), "{from} is in an object");
+        assert!(!secret.is_in(&objects), "{from} is in an object");
         for (whose, log) in &logs {
-            assert!(!log.contains(secret.as_str()), "{from} is in the log of {whose}");
+            assert!(!secret.is_in(log), "{from} is in the log of {whose}");
         }
     }
-    Searched { secrets: secrets.len(), logs: logs.len() }
+    Searched { secrets: secrets.iter().map(|(secret, _)| secret.forms()).sum(), logs: logs.len() }
 }
 
 /// The logs of all pods' containers, also from before a restart.
@@ -73,20 +71,4 @@ fn logs(cluster: &Cluster, namespace: &str) -> Vec<(String, String)> {
         }
     }
     all
-}
-
-/// The secret parts of a Secret's value, in the forms in which they could be shown. Certificates are public.
-fn parts(key: &str, bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    let kind = key.rsplit('.').next().unwrap_or_default();
-    // Helm keeps the whole chart of a release under `release`: it is public and not a secret of a fleet.
-    if kind == "crt" || text.len() < 8 || key == "release" {
-        return Vec::new();
-    }
-    if kind == "key" {
-        // Each line of the base64 inside.
-        return text.lines().filter(|l| l.len() > 40 && !l.starts_with('-')).map(str::to_owned).collect();
-    }
-    let inner = text.split_once("bkv:").and_then(|(_, rest)| rest.split_once('@')).map(|(p, _)| p.to_owned());
-    [Some(STANDARD.encode(bytes)), inner, Some(text)].into_iter().flatten().collect()
 }
