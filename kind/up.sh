@@ -27,9 +27,11 @@ kind get clusters 2>/dev/null | grep -qx "$name" ||
   kind create cluster --name "$name" --config kind/three-regions.yaml ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --wait 120s
 for archive in "${archives[@]}"; do kind load image-archive --name "$name" "$archive"; done
 
-kube create namespace bkv --dry-run=client -o yaml | kube apply -f -
-kube label --overwrite namespace bkv pod-security.kubernetes.io/enforce=restricted
-helm --kube-context "$context" upgrade --install bkv charts/bkv --namespace bkv --wait --timeout 3m \
+for namespace in bkv-system bkv; do
+  kube create namespace "$namespace" --dry-run=client -o yaml | kube apply -f -
+  kube label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted
+done
+helm --kube-context "$context" upgrade --install bkv charts/bkv --namespace bkv-system --wait --timeout 3m --set 'namespaces={bkv}' \
   --set image.registry=localhost --set-string image.tag="$tag" --set image.pullPolicy=Never
 kind/issuer.sh configmap "$issuer" | kube --namespace bkv apply -f -
 kube --namespace bkv apply -f kind/demo.yaml

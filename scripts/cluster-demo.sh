@@ -57,7 +57,7 @@ explain() {
   echo "The demo failed. The status of the resource:"
   kubectl get bkv demo -o jsonpath='{range .status.waits[*]}  {.check} {.target}: {.message}{"\n"}{end}{range .status.conditions[?(@.status!="True")]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}'
   kubectl get pods -o wide
-  kubectl logs deployment/bkv-operator --tail=20
+  kubectl -n bkv-system logs deployment/bkv-operator --tail=20
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -97,11 +97,13 @@ printf '%s$ cluster load bkv-{operator,vault,chatd,postgres,copier}.oci.tar%s\n'
 run kubectl get nodes -L topology.kubernetes.io/region
 show 'a real cluster: API server, three kubelets, pods'
 
-chapter 'The operator, in a namespace that admits only restricted pods'
-run kubectl create namespace bkv
-run kubectl label namespace bkv pod-security.kubernetes.io/enforce=restricted
+chapter 'The operator, in a namespace of its own; both namespaces admit only restricted pods'
+for namespace in bkv-system bkv; do
+  run kubectl create namespace "$namespace"
+  run kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted
+done
 run kubectl config set-context --current --namespace bkv
-run helm install bkv charts/bkv --namespace bkv --set image.tag=dev --set image.pullPolicy=Never --set replicas=2 --wait --timeout 2m --hide-notes
+run helm install bkv charts/bkv --namespace bkv-system --set 'namespaces={bkv}' --set image.tag=dev --set image.pullPolicy=Never --set replicas=2 --wait --timeout 2m --hide-notes
 show 'the operator runs with minimal rights'
 
 chapter 'One resource: three regions with a token each'
