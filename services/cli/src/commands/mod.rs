@@ -72,7 +72,8 @@ pub(crate) enum Command {
     ///
     /// Everything that can be checked without the vault is checked before a try is spent. With this device's own key and a token, the vault is asked which
     /// backup is the newest. If no vault answers, the command reports that. A killed restore leaves a folder beside the destination that ends in `.restoring` and
-    /// that only you can read. The next restore to the same destination removes it.
+    /// that only you can read. The next restore to the same destination removes it. Files and folders get the permission bits of the backup, except those that your
+    /// umask takes away. To restore all bits, set the umask to 0 first.
     Restore(restore::Restore),
     /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),

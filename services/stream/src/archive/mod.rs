@@ -4,7 +4,8 @@
 //! A killed process leaves a partial file or a staging folder behind. The next backup takes the partial file over. [`clear_leftovers`] removes
 //! staging folders. Both first check that a backup or restore made it and that no process works in it.
 //!
-//! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like), times in whole seconds.
+//! Kept: files, folders, symbolic links, permission bits (not set-user-id and the like, and on restore without those that the umask takes away), times in
+//! whole seconds.
 //! Hard links become files of their own. Owners, extended attributes and special files are not kept.
 
 mod headers;

@@ -41,6 +41,7 @@ struct Folder {
 /// an error at its end if it was not whole, as [`crate::BackupReader`] does.
 pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) -> Result<UnpackReport> {
     let staging = Staging::create(destination)?;
+    let allowed = allowed(staging.path())?;
     let mut report = UnpackReport::default();
     let mut folders = Vec::new();
     let allowance = Allowance::new();
@@ -52,7 +53,7 @@ pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) 
         allowance.content();
         control.check()?;
         let mut entry = entry.map_err(Error::from_io)?;
-        unpack_entry(&mut entry, staging.path(), &mut folders, &mut report, control)?;
+        unpack_entry(&mut entry, (staging.path(), allowed), &mut folders, &mut report, control)?;
     }
     // The archive may end before the stream. Only reading to the stream's end checks the last segment's tag.
     io::copy(source, &mut io::sink()).map_err(Error::from_io)?;
@@ -68,15 +69,26 @@ pub fn unpack(source: &mut impl Read, destination: &Path, control: Control<'_>) 
     Ok(report)
 }
 
+/// The permission bits that the umask of this process leaves. An archive's author, or a machine where files are open to a group, must not open
+/// them to other users here. A new folder shows the bits, because only a call that also changes the umask would return it.
+fn allowed(staging: &Path) -> Result<u32> {
+    let probe = staging.join("probe");
+    let at = |error| Error::at("create", &probe, error);
+    DirBuilder::new().mode(0o777).create(&probe).map_err(at)?;
+    let mode = fs::metadata(&probe).map_err(at)?.permissions().mode();
+    fs::remove_dir(&probe).map_err(at)?;
+    Ok(mode & 0o777)
+}
+
 fn unpack_entry(
     entry: &mut Entry<'_, impl Read>,
-    root: &Path,
+    (root, allowed): (&Path, u32),
     folders: &mut Vec<Folder>,
     report: &mut UnpackReport,
     control: Control<'_>,
 ) -> Result<()> {
     let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
-    let mode = entry.header().mode().map_err(Error::from_io)? & 0o777;
+    let mode = entry.header().mode().map_err(Error::from_io)? & allowed;
     let mtime = entry.header().mtime().map_err(Error::from_io)?;
     let kind = entry.header().entry_type();
     let path = place(root, &name)?;
