@@ -372,6 +372,29 @@ fn hostile_archives_write_nothing_outside() {
     }
 }
 
+/// An attacker who had the key names a window for which a restore would take 128 MiB of memory.
+#[test]
+fn s38_a_large_window_takes_no_memory() {
+    let temp = tempfile::tempdir().unwrap();
+    let restored = |window: u32, out: &str| {
+        let mut file = Vec::new();
+        let manifest = Manifest { content: Content::Tar, ..manifest(Compression::Zstd) };
+        let mut writer = BackupWriter::new(&mut file, &key(), manifest, 1).unwrap();
+        let mut encoder = zstd::stream::write::Encoder::new(&mut writer, ZSTD_LEVEL).unwrap();
+        encoder.window_log(window).unwrap();
+        let tar = hostile(&[("f", tar::EntryType::Regular, "")]);
+        std::io::Write::write_all(&mut encoder, &tar).unwrap();
+        encoder.finish().unwrap();
+        writer.finish().unwrap();
+        let reader = BackupReader::new(file.as_slice(), &key(), &Expect::default(), 1).unwrap();
+        let cancel = Cancel::default();
+        restore_reader(reader, &temp.path().join(out), Control { progress: &(), cancel: &cancel })
+    };
+    restored(ZSTD_WINDOW, "good").unwrap();
+    restored(ZSTD_WINDOW + 1, "refused").expect_err("a larger window");
+    assert_eq!(names(temp.path()), ["good"]);
+}
+
 /// A 256 KiB tmpfs as destination, for backup and for restore. It needs root and prints 'skipped' without it.
 #[test]
 fn a_full_disk_is_named_and_nothing_is_lost() {

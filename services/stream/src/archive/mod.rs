@@ -33,6 +33,9 @@ use partial::Partial;
 
 /// Zstandard's default level.
 const ZSTD_LEVEL: i32 = 3;
+/// The base-2 logarithm of the largest Zstandard window that a restore accepts: 8 MiB, which RFC 8878, section 3.1.1.1.2, recommends to every decoder. Level 3
+/// uses 2 MiB. An attacker who had the key could otherwise make a restore take 128 MiB of memory.
+const ZSTD_WINDOW: u32 = 23;
 
 /// The result of a backup.
 #[derive(Debug)]
@@ -121,6 +124,7 @@ pub fn restore_reader(
         Compression::None => unpack(&mut reader, destination, control)?,
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(&mut reader).map_err(Error::from_io)?;
+            decoder.window_log_max(ZSTD_WINDOW).map_err(Error::from_io)?;
             unpack(&mut decoder, destination, control)?
         }
     };
