@@ -34,6 +34,9 @@ pub const COPIER: &str = "/opt/bkv-copier";
 /// Folder for temporary files.
 pub const TEMPORARY: &str = "/tmp";
 
+/// The file in a container whose content the kubelet puts into the pod's status when the container ends. Kubernetes' default.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";
+
 /// A certificate chain, PEM.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
 /// The certificate's key, PEM.

@@ -124,9 +124,14 @@ fn of_container(pod: &str, c: &ContainerStatus) -> Option<PodProblem> {
     }
 }
 
-/// The last line with content. Our programs print no secret.
+/// The last line with content. Our programs write no secret there.
 fn last_words(log: &str) -> String {
-    let line = log.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("its log is empty");
+    let line = log
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|l| !l.is_empty())
+        .unwrap_or("it left no message; look at its log");
     line.chars().take(WORDS).collect()
 }
 

@@ -20,7 +20,8 @@ use crate::validate::{self, KeyOf, Resources};
 /// User and group of all our images.
 const USER: i64 = 65_532;
 
-/// The end of a container's log becomes its message when it fails, and so reaches the resource's status. Our programs print no secret.
+/// The end of a container's log becomes its message when it fails, and so reaches the resource's status. Only for containers in which no PKCS#11 module runs:
+/// our programs print no secret.
 pub(super) const LAST_WORDS: &str = "FallbackToLogsOnError";
 
 /// An account without rights. Its token is not mounted into the pod.

@@ -51,11 +51,22 @@ pub(super) fn check(world: &World) {
     for (object, template) in templates(&objects) {
         assert_eq!(violations(template), Vec::<String>::new(), "{}", object.name);
         mounts_and_volumes_fit(object, template);
+        no_log_of_a_module_reaches_the_status(template);
         selects(&object.body["spec"]["selector"]["matchLabels"], template, &object.name);
     }
     selectors_have_pods(&objects);
     pointers_point(&objects);
     references_exist(world, &objects);
+}
+
+/// S37: a module may log the PIN. The end of that log must not become the pod's message, and so the resource's.
+fn no_log_of_a_module_reaches_the_status(template: &Value) {
+    for container in containers(template) {
+        let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+        if mounts.any(|m| m["name"] == "pin") {
+            assert_eq!(container["terminationMessagePolicy"], "File", "{container}");
+        }
+    }
 }
 
 fn mounts_and_volumes_fit(object: &Object, template: &Value) {

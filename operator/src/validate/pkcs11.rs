@@ -30,6 +30,8 @@ const OURS: [&str; 15] = [
 
 /// Parts of a variable's name that suggest a secret value.
 const SECRET_NAMES: [&str; 4] = ["PIN", "PASSWORD", "SECRET", "TOKEN_"];
+/// In the names of variables that turn a module's debug output on, as `OPENSC_DEBUG` and `PKCS11SPY` do. That output contains the PIN.
+const DEBUG_NAMES: [&str; 5] = ["DEBUG", "TRACE", "SPY", "VERBOSE", "LOG_LEVEL"];
 
 /// A PKCS#11 module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +164,12 @@ fn env(given: &spec::Pkcs11, field: &str, refusals: &mut Refusals) -> BTreeMap<S
             &at,
             Reason::SecretInPlainSight,
             "env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef",
+        );
+        refusals.want(
+            !DEBUG_NAMES.iter().any(|s| name.contains(s)),
+            &at,
+            Reason::SecretInPlainSight,
+            "a module's debug output contains the PIN, and the vault's log would show it: remove the variable",
         );
         let plain = variable.value.len() <= 512 && !variable.value.contains('\0');
         refusals.want(

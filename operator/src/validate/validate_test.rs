@@ -165,6 +165,12 @@ fn every_wrong_field_is_refused_by_its_name() {
         ),
         (
             "/spec/hsm",
+            pkcs11("env", json!([{ "name": "OPENSC_DEBUG", "value": "9" }])),
+            "spec.hsm.pkcs11.env[0].name",
+            Reason::SecretInPlainSight,
+        ),
+        (
+            "/spec/hsm",
             pkcs11("env", json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }])),
             "spec.hsm.pkcs11.env[1].name",
             Reason::Conflict,

@@ -1,6 +1,8 @@
 //! `bkv-vault --config vault.toml` runs one vault of the Backup Key Vault. `bkv-vault init-token` makes its software token before the first start.
 #![forbid(unsafe_code)]
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +34,8 @@ struct Args {
     /// Read and check the configuration, then exit.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    report: FailureReport,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -43,7 +47,37 @@ enum Command {
         /// The vault's configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        report: FailureReport,
     },
+}
+
+// Where the program reports why it ends. No doc comment: clap would show it as the program's description.
+#[derive(clap::Args)]
+struct FailureReport {
+    /// Also write the error that ends the program to this file, which must exist. Kubernetes shows it in the pod's status. The end of the log must not be
+    /// shown there: a PKCS#11 module writes to the same log, and with its debug output on, it writes the PIN.
+    #[arg(long, value_name = "FILE")]
+    termination_log: Option<PathBuf>,
+}
+
+impl FailureReport {
+    /// Reports the error, and returns the exit code.
+    fn failed(&self, code: u8, error: &str) -> ExitCode {
+        let text = format!("bkv-vault: {error}");
+        eprintln!("{text}");
+        if let Some(file) = &self.termination_log {
+            let written = OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(file)
+                .and_then(|mut log| log.write_all(text.as_bytes()));
+            if let Err(e) = written {
+                eprintln!("bkv-vault: {}: cannot be written: {e}", file.display());
+            }
+        }
+        ExitCode::from(code)
+    }
 }
 
 fn main() -> ExitCode {
@@ -54,9 +88,9 @@ fn main() -> ExitCode {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let args = Args::parse();
-    let (path, init) = match (args.command, args.config) {
-        (Some(Command::InitToken { config }), _) => (config, true),
-        (None, Some(config)) => (config, false),
+    let (path, report, init) = match (args.command, args.config) {
+        (Some(Command::InitToken { config, report }), _) => (config, report, true),
+        (None, Some(config)) => (config, args.report, false),
         // Unreachable: clap demands one of the two.
         (None, None) => return ExitCode::from(64),
     };
@@ -66,17 +100,14 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let config = match Config::read(&path) {
         Ok(config) => config,
-        Err(e) => {
-            eprintln!("bkv-vault: {e}");
-            return ExitCode::from(64);
-        }
+        Err(e) => return report.failed(64, &e.to_string()),
     };
     if args.check {
         println!("{}: good", path.display());
         return ExitCode::SUCCESS;
     }
     if init {
-        return init_token(config);
+        return init_token(config, &report);
     }
     // Ignore errors: without a software token there is nothing to heal, and opening the token reports what is wrong with the file.
     if let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE)
@@ -89,24 +120,18 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("bkv-vault: the async runtime can't start: {e}");
-            return ExitCode::from(70);
-        }
+        Err(e) => return report.failed(70, &format!("the async runtime can't start: {e}")),
     };
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("bkv-vault: {}", e.as_report());
-            ExitCode::from(70)
-        }
+        Err(e) => report.failed(70, &e.as_report().to_string()),
     }
 }
 
-fn init_token(config: Config) -> ExitCode {
+fn init_token(config: Config, report: &FailureReport) -> ExitCode {
     let Some(conf) = std::env::var_os(softhsm::CONF_VARIABLE).map(PathBuf::from) else {
-        eprintln!("bkv-vault: set {} to the file that names the token's directory", softhsm::CONF_VARIABLE);
-        return ExitCode::from(64);
+        let remedy = format!("set {} to the file that names the token's directory", softhsm::CONF_VARIABLE);
+        return report.failed(64, &remedy);
     };
     let label = config.token.token_label;
     let (module, pin_file) = (config.token.module, config.token.pin_file);
@@ -114,13 +139,13 @@ fn init_token(config: Config) -> ExitCode {
         Ok(Ensured::Made) => println!("token {label:?} made"),
         Ok(Ensured::Found) => println!("token {label:?} exists and accepts the PIN"),
         Err(e) => {
-            eprintln!("bkv-vault: {}", e.as_report());
-            return ExitCode::from(match e {
+            let code = match e {
                 SetupError::NoDirectory(_) => 64,
                 SetupError::PinRefused { .. } => 65,
                 SetupError::Pin(_) => 66,
                 _ => 70,
-            });
+            };
+            return report.failed(code, &e.as_report().to_string());
         }
     }
     ExitCode::SUCCESS

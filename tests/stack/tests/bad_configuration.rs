@@ -243,6 +243,14 @@ fn every_bad_token_ends_a_vault_with_70_and_a_remedy() {
     let v = stopped.copy("no-module");
     v.edit("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/softhsm/absent.so");
     v.ends().expect(70, &["absent.so", "module"]);
+    // S37: in a pod this message, and nothing else of the log, reaches the status.
+    let (mut command, log) = (v.command(), v.path("termination-log"));
+    fs::write(&log, "of an earlier start, and longer than the new one".repeat(40)).unwrap();
+    command.arg("--termination-log").arg(&log);
+    let end = Program::start(command).end(PATIENCE);
+    let message = fs::read_to_string(&log).unwrap();
+    assert!(message.starts_with("bkv-vault: ") && message.contains("absent.so"), "{message}");
+    assert!(end.err.contains(&message), "{message}: {}", end.err);
     let v = stopped.copy("not-a-module");
     v.edit("/usr/lib/softhsm/libsofthsm2.so", "/etc/passwd");
     v.ends().expect(70, &["/etc/passwd", "module"]);

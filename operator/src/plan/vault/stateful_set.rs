@@ -121,16 +121,18 @@ fn init_containers(input: &Input<'_>, region: &Region, token: &Token<'_>) -> Vec
 fn vault(input: &Input<'_>, region: &Region, token: &Token<'_>, name: &str, args: &[&str]) -> Container {
     let image =
         input.fleet.images.vault.as_ref().map_or(input.journal.pinned.vault_image.as_str(), |i| i.as_str());
+    let args = args.iter().copied().chain(["--termination-log", paths::TERMINATION_LOG]);
     Container {
         name: name.into(),
         image: Some(image.to_owned()),
         image_pull_policy: Some(library::pull_policy(input).as_str().into()),
-        args: Some(args.iter().map(|a| (*a).to_owned()).collect()),
+        args: Some(args.map(str::to_owned).collect()),
         env: Some(token.env.iter().map(|(k, v)| pod::env(k, v)).collect::<Vec<_>>())
             .filter(|e| !e.is_empty()),
         volume_mounts: Some(volumes::mounts(input, region, token)),
         security_context: Some(pod::restricted()),
-        termination_message_policy: Some(pod::LAST_WORDS.into()),
+        // A module logs the PIN if a variable or its configuration file turns its debug output on. So no part of the log may reach the status.
+        termination_message_policy: Some("File".into()),
         ..Container::default()
     }
 }
