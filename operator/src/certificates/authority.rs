@@ -1,4 +1,4 @@
-//! The key material of the built-in authority. `generate` draws random keys. What is due about an authority is decided in `authority_due`.
+//! The key material of a built-in authority. `generate` draws random keys. What is due about an authority is decided in `authority_due`.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use super::error::PkiError;
 use super::renewal::BACKDATED;
 use super::seen::{SeenCertificate, read_chain};
 
-/// The authorities of a fleet as they lie in its Secret `<name>-ca`.
+/// The authorities of one kind as they lie in a Secret.
 pub(crate) struct Authorities {
     /// Signs.
     pub current: Authority,
@@ -26,7 +26,7 @@ pub(crate) struct Authorities {
 pub(crate) struct Authority {
     /// PEM.
     pub certificate: String,
-    /// PEM. An attacker who has it can issue a certificate for every role.
+    /// PEM. An attacker who has that of the role authority can issue a certificate for every role.
     pub key: Zeroizing<String>,
 }
 
@@ -43,12 +43,12 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// A new one with a P-256 key.
+    /// A new one with a P-256 key. `name` is its common name.
     pub(crate) fn generate(name: &str, validity: Duration, now: SystemTime) -> Result<Self, PkiError> {
         let fail = |e: rcgen::Error| PkiError::Make { name: name.to_owned(), why: e.to_string() };
         let key = KeyPair::generate().map_err(fail)?;
         let validity = Validity { from: now - BACKDATED, until: now + validity };
-        let params = profile::authority(&format!("{name} role CA"), validity).map_err(fail)?;
+        let params = profile::authority(name, validity).map_err(fail)?;
         let certificate = params.self_signed(&key).map_err(fail)?.pem();
         Ok(Self { certificate, key: Zeroizing::new(key.serialize_pem()) })
     }

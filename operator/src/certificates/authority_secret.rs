@@ -1,4 +1,4 @@
-//! The Secret of the built-in authority: the current one, the next one while it is spread, and the certificate of the old one.
+//! The Secret of a built-in authority: the current one, the next one while it is spread, and the certificate of the old one.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(super) async fn write_authorities(
     if let Some(since) = &since {
         data.insert(SINCE, since.as_bytes());
     }
-    // It outlives the resource. Clients have pinned it, and a resource that is deleted and applied again must still serve them.
+    // It outlives the resource. Clients have pinned the web authority, and a resource that is deleted and applied again must still serve them.
     secrets.write(name, "kubernetes.io/tls", data, false).await
 }
 

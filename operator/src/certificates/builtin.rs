@@ -1,7 +1,10 @@
-//! Certificates of the built-in authority. Carries out in Secrets what `authority_due` and `leaf_due` decide.
+//! Certificates of the built-in authorities. Carries out in Secrets what `authority_due` and `leaf_due` decide, for one authority after the other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use bkv_mtls::Identity;
 
 use super::Certificates;
 use super::authority::{Authorities, Authority};
@@ -11,24 +14,68 @@ use super::error::CertificateError;
 use super::identity::{chain, identity, names};
 use super::leaf::issue;
 use super::leaf_due::{LeafDue, leaf_due};
-use super::requests::{CertificateRequest, Role, Subject};
+use super::requests::{AuthorityKind, CertificateRequest, Role, Subject};
 use super::seen::{SeenCertificate, read_chain};
 use crate::api_server::{SecretContent, SecretStore};
 use crate::context::now;
 use crate::paths::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::resource::status::CertificateStatus;
 use crate::validate::Fleet;
 
+/// How long authorities and leaves are valid.
+type Validities = (Duration, Duration);
+
+/// Returns the certificates, and what is wrong with the web authority: it must not cut the operator off from all vaults.
 pub(super) async fn builtin(
     secrets: &SecretStore<'_>,
     fleet: &Fleet,
     requests: &[CertificateRequest],
-    ca_validity: Duration,
-    leaf_validity: Duration,
-) -> Result<Certificates, CertificateError> {
+    validities: Validities,
+) -> Result<(Certificates, Option<CertificateError>), CertificateError> {
+    let roles = issued_by(secrets, fleet, AuthorityKind::Role, requests, validities).await?;
+    let (identity, mark) = roles.admin.ok_or_else(|| CertificateError::NotMade(fleet.names().admin()))?;
+    let (mut listed, mut fault) = (roles.listed, None);
+    let web_authority = match issued_by(secrets, fleet, AuthorityKind::Web, requests, validities).await {
+        Ok(web) => {
+            listed.extend(web.listed);
+            Some(web.trusted)
+        }
+        Err(CertificateError::Apply(e)) => return Err(e.into()),
+        Err(e) => {
+            fault = Some(e);
+            // A Gateway goes on verifying the certificate that ChatD has.
+            let kept = secrets.ours(&fleet.names().chatd_web()).await?;
+            kept.as_ref().and_then(|c| c.text(AUTHORITY_FILE)).map(str::to_owned)
+        }
+    };
+    Ok((Certificates { identity, mark, listed, web_authority }, fault))
+}
+
+/// The certificates of one authority.
+struct IssuedBy {
+    listed: Vec<CertificateStatus>,
+    /// The operator's own identity, if this authority signs it.
+    admin: Option<(Arc<Identity>, String)>,
+    /// PEM of the authorities to trust.
+    trusted: String,
+}
+
+async fn issued_by(
+    secrets: &SecretStore<'_>,
+    fleet: &Fleet,
+    kind: AuthorityKind,
+    requests: &[CertificateRequest],
+    (ca_validity, leaf_validity): Validities,
+) -> Result<IssuedBy, CertificateError> {
     let (clock, at) = (SystemTime::now(), now().as_second());
-    let name = format!("{}-ca", fleet.name);
+    let requests: Vec<&CertificateRequest> = requests.iter().filter(|r| r.authority == kind).collect();
+    let common = format!("{} {} CA", fleet.name, kind.name());
+    let name = match kind {
+        AuthorityKind::Role => fleet.names().role_authority(),
+        AuthorityKind::Web => fleet.names().web_authority(),
+    };
     let mut leaves = BTreeMap::new();
-    for request in requests {
+    for request in &requests {
         let found = secrets.ours(&request.secret).await?;
         leaves.insert(request.secret.clone(), found);
     }
@@ -55,18 +102,18 @@ pub(super) async fn builtin(
     authorities = match (due, authorities) {
         (AuthorityDue::Nothing, a) => a,
         (AuthorityDue::MakeNext, Some(a)) => Some(Authorities {
-            next: Some(Authority::generate(fleet.name.as_str(), ca_validity, clock)?),
+            next: Some(Authority::generate(&common, ca_validity, clock)?),
             since: None,
             ..a
         }),
         (AuthorityDue::StartOverlap, Some(a)) => Some(Authorities { since: Some(at), ..a }),
         (AuthorityDue::Promote, Some(a)) => Some(a.promoted()),
         (AuthorityDue::Retire, Some(a)) => Some(Authorities { old: None, since: None, ..a }),
-        (_, _) => Some(Authorities::make(fleet.name.as_str(), ca_validity, clock)?),
+        (_, _) => Some(Authorities::make(&common, ca_validity, clock)?),
     };
     let Some(authorities) = authorities else { return Err(CertificateError::NotMade(name)) };
     if due != AuthorityDue::Nothing {
-        tracing::info!(vault = %fleet.name, step = ?due, "certificate authority");
+        tracing::info!(vault = %fleet.name, authority = kind.name(), step = ?due, "certificate authority");
         // The authority is stored before it signs: a crash must not leave certificates of an unknown authority.
         write_authorities(secrets, &name, &authorities).await?;
     }
@@ -100,8 +147,7 @@ pub(super) async fn builtin(
         }
     }
     listed.extend(chain(&name, authorities.current.certificate.as_bytes(), "Authority"));
-    let (identity, mark) = admin.ok_or_else(|| CertificateError::NotMade(fleet.names().admin()))?;
-    Ok(Certificates { identity, mark, listed, web_authority: Some(trusted) })
+    Ok(IssuedBy { listed, admin, trusted })
 }
 
 fn leaf(content: &SecretContent) -> Option<SeenCertificate> {

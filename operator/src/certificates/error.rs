@@ -49,7 +49,7 @@ pub(crate) enum PkiError {
     },
     /// The authority can't be parsed. Clients that trust it would refuse a new one, so the operator does not make one until a person decides.
     #[error(
-        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: the operator makes a new authority, and vaults, ChatD and the operator refuse each other for some minutes, until all have it"
+        "Secret {secret}: {why}; restore it from a backup. If there is none, delete it: the operator makes a new authority, and those who trust the old one refuse its certificates until they have it: after the role authority, vaults, ChatD and the operator for some minutes; after the web authority, clients until somebody gives them the new `ca.crt`"
     )]
     Authority {
         /// Which.

@@ -68,7 +68,8 @@ pub(crate) fn issue(
         None => now + validity,
     };
     let validity = Validity { from: now - BACKDATED, until };
-    let params = profile::leaf(&names.common, alternative, validity).map_err(fail)?;
+    let profile = if names.uri.is_some() { profile::role } else { profile::server };
+    let params = profile(&names.common, alternative, validity).map_err(fail)?;
     let key = KeyPair::generate().map_err(fail)?;
     let certificate = params.signed_by(&key, &authority.issuer(&names.common)?).map_err(fail)?.pem();
     Ok(Leaf { certificate, key: Zeroizing::new(key.serialize_pem()) })

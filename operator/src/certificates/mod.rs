@@ -1,4 +1,4 @@
-//! Stage: certificates. Makes the certificates of the built-in authority, or checks those that cert-manager issues. Pods wait for them, so they come before
+//! Stage: certificates. Makes the certificates of the two built-in authorities, one for roles and one for the web, or checks those that cert-manager issues. Pods wait for them, so they come before
 //! the plan. The operator uses its own certificate (role admin) at the vaults' admin ports.
 //!
 //! `builtin`, `issued` and `authority_secret` read and write Secrets. `authority` and `leaf` draw random keys. The other files are pure: they decide from
@@ -21,7 +21,7 @@ mod seen;
 #[cfg(test)]
 mod parser_test;
 
-pub use requests::{CertificateRequest, Role, Subject, requests};
+pub use requests::{AuthorityKind, CertificateRequest, Role, Subject, requests};
 pub use seen::{SeenCertificate, read_chain};
 
 use std::sync::Arc;
@@ -97,8 +97,9 @@ async fn ensure(
     let requests = requests(fleet);
     match &fleet.tls {
         Tls::Builtin { ca_validity, leaf_validity } => {
-            let made = builtin::builtin(&secrets, fleet, &requests, *ca_validity, *leaf_validity).await?;
-            Ok((Some(made), Vec::new()))
+            let validities = (*ca_validity, *leaf_validity);
+            let (made, fault) = builtin::builtin(&secrets, fleet, &requests, validities).await?;
+            Ok((Some(made), fault.iter().map(|e| e.trouble(fleet)).collect()))
         }
         Tls::CertManager { .. } => issued::issued(&secrets, fleet, &requests).await,
     }

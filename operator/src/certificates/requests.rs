@@ -40,6 +40,25 @@ pub enum Subject {
     },
 }
 
+/// Who signs a certificate. Clients trust the authority of the web. If it signed roles too, an attacker who has its key could open the vaults' ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuthorityKind {
+    /// Signs roles, and the certificate of the managed database, which ChatD alone verifies.
+    Role,
+    /// Signs ChatD's public certificate alone.
+    Web,
+}
+
+impl AuthorityKind {
+    /// As the common names of authorities have it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::Web => "web",
+        }
+    }
+}
+
 /// A certificate that must exist, with its key and `ca.crt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRequest {
@@ -47,6 +66,8 @@ pub struct CertificateRequest {
     pub secret: String,
     /// The holder.
     pub subject: Subject,
+    /// Who signs it.
+    pub authority: AuthorityKind,
 }
 
 impl CertificateRequest {
@@ -75,10 +96,12 @@ pub fn requests(fleet: &Fleet) -> Vec<CertificateRequest> {
     let role = |secret: String, role, name: &str| CertificateRequest {
         secret,
         subject: Subject::Role { role, name: name.to_owned() },
+        authority: AuthorityKind::Role,
     };
-    let server = |secret: String, names: Vec<String>| CertificateRequest {
+    let server = |secret: String, names: Vec<String>, authority| CertificateRequest {
         secret,
         subject: Subject::Server { names },
+        authority,
     };
     let mut all = vec![role(names.admin(), Role::Admin, "operator")];
     all.extend(fleet.regions.iter().map(|r| role(names.vault_tls(&r.name), Role::Vault, r.name.as_str())));
@@ -89,9 +112,10 @@ pub fn requests(fleet: &Fleet) -> Vec<CertificateRequest> {
             web.push(host);
         }
     }
-    all.push(server(names.chatd_web(), web));
+    all.push(server(names.chatd_web(), web, AuthorityKind::Web));
     if matches!(fleet.postgres, Postgres::Managed(_)) {
-        all.push(server(names.postgres_tls(), service_names(&names.postgres(), &fleet.namespace)));
+        let services = service_names(&names.postgres(), &fleet.namespace);
+        all.push(server(names.postgres_tls(), services, AuthorityKind::Role));
     }
     all
 }

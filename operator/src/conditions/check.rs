@@ -106,16 +106,16 @@ impl Check {
             Self::CertificateRefused => (
                 ByPeople,
                 "cert-manager's issuer issues certificates that vaults refuse, or the Secret of the builtin authority does not parse.",
-                "cert-manager: correct the issuer, then delete the Secret that the message names. Builtin: restore the Secret `<name>-ca` from a backup. If there is none, delete it: the operator makes a new authority, and vaults, ChatD and the operator refuse each other for some minutes, until all have it.",
+                "cert-manager: correct the issuer, then delete the Secret that the message names. Builtin: restore the Secret `<name>-ca` or `<name>-chatd-web-ca` from a backup. If there is none, delete it: the operator makes a new authority. After `<name>-ca`, vaults, ChatD and the operator refuse each other for some minutes, until all have the new one. After `<name>-chatd-web-ca`, clients refuse ChatD until they trust the new one.",
             ),
             Self::ContainerEnds => (
                 ByItself,
-                "A container ended with an error. The message has the last line of its log.",
+                "A container ended with an error. The message has the error that it reported.",
                 "Wait for the restart. Killed (137): check the memory limit. Lost with its node (255): check the nodes.",
             ),
             Self::ContainerKeepsEnding => (
                 ByPeople,
-                "A container ended with exit code 64 to 66 (configuration, PIN, missing file), or has been restarted three times. The message has the last line of its log.",
+                "A container ended with exit code 64 to 66 (configuration, PIN, missing file), or has been restarted three times. The message has the error that it reported.",
                 "Correct what the message names: configuration, PIN, or PKCS#11 module.",
             ),
             Self::ContainerNotMade => (

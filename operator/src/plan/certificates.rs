@@ -3,29 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Input, Object};
-use crate::certificates::{CertificateRequest, Subject, requests};
+use crate::certificates::{AuthorityKind, CertificateRequest, Subject, requests};
 use crate::kinds::Kind;
 use crate::part::{Component, Part};
 use crate::validate::{Fleet, Tls};
 
 /// cert-manager's Certificates, if the spec chooses cert-manager and the cluster knows the kind.
 pub(super) fn objects(input: &Input<'_>) -> Vec<Object> {
-    let Tls::CertManager { issuer, leaf_validity } = &input.fleet.tls else { return Vec::new() };
+    let Tls::CertManager { issuer, web_issuer, leaf_validity } = &input.fleet.tls else { return Vec::new() };
     if !input.kinds.contains(&Kind::Certificate) {
         return Vec::new();
     }
-    let issuer = json!({
-        "group": "cert-manager.io",
-        "kind": "Issuer",
-        "name": issuer,
-    });
-    requests(input.fleet).iter().map(|c| object(input.fleet, c, &issuer, *leaf_validity)).collect()
+    let signed = |request: &CertificateRequest| {
+        let issuer = match request.authority {
+            AuthorityKind::Role => issuer,
+            AuthorityKind::Web => web_issuer,
+        };
+        object(input.fleet, request, issuer, *leaf_validity)
+    };
+    requests(input.fleet).iter().map(signed).collect()
 }
 
-fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &Value, validity: Duration) -> Object {
+fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &str, validity: Duration) -> Object {
     let part = Part::of(fleet, Component::Pki);
     let usages: &[&str] = match request.subject {
         Subject::Role { .. } => &["digital signature", "server auth", "client auth"],
@@ -38,7 +40,7 @@ fn object(fleet: &Fleet, request: &CertificateRequest, issuer: &Value, validity:
         "renewBefore": go(validity / 3),
         "privateKey": { "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always" },
         "usages": usages,
-        "issuerRef": issuer,
+        "issuerRef": { "group": "cert-manager.io", "kind": "Issuer", "name": issuer },
     });
     if let Some(map) = spec.as_object_mut() {
         match request.uri() {

@@ -12,7 +12,7 @@ use super::object::Wave;
 use super::rules_test::{check, parsers_accept, templates};
 use super::samples_test::{CASES, World, fleet, resource};
 use super::specs_test::specs;
-use crate::certificates::requests;
+use crate::certificates::{AuthorityKind, requests};
 use crate::kinds::Kind;
 use crate::labels::TEMPLATE_HASH;
 use crate::validate::PullPolicy;
@@ -169,6 +169,22 @@ fn certificates_name_roles_and_hosts() {
     let ingress = requests(&World::case(CASES[2].1).fleet);
     assert!(ingress.iter().any(|c| c.dns().contains(&"chat.example.org".to_owned())));
     assert!(!ingress.iter().any(|c| c.secret == "main-postgres-tls"));
+}
+
+/// S34: clients trust the web authority, so it must sign nothing that opens a vault's port.
+#[test]
+fn s34_the_web_authority_signs_only_chatds_public_certificate() {
+    for (name, spec) in CASES {
+        let world = World::case(spec);
+        let all = requests(&world.fleet);
+        let web = all.iter().filter(|c| c.authority == AuthorityKind::Web);
+        let web: Vec<_> = web.map(|c| (c.secret.as_str(), c.uri())).collect();
+        assert_eq!(web, [("main-chatd-web", None)], "{name}");
+        for object in world.objects().iter().filter(|o| o.kind == Kind::Certificate) {
+            let wanted = if object.name == "main-chatd-web" { "public" } else { "internal" };
+            assert_eq!(object.body["spec"]["issuerRef"]["name"], wanted, "{name}: {}", object.name);
+        }
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(super) const CASES: [(&str, &str); 5] = [
     expose: {gateway: {parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [chat.example.org]}}
     trustedProxies: [10.0.8.0/24, 'fd00:8::/64']
   postgres: {cloudNativePG: {cluster: metadata}}
-  tls: {certManager: {issuerRef: {name: internal}}}
+  tls: {certManager: {issuerRef: {name: internal}, webIssuerRef: {name: public}}}
   clientAuth: {issuer: 'https://issuer.example.org', jwks: {url: 'https://issuer.example.org/keys'}}
 ",
     ),

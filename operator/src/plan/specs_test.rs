@@ -48,6 +48,7 @@ pub(super) fn specs() -> impl Strategy<Value = BackupKeyVault> {
     let tls = prop_oneof![
         Just("{builtin: {}}"),
         Just("{certManager: {issuerRef: {name: i}, leafValidity: 100h}}"),
+        Just("{certManager: {issuerRef: {name: i}, webIssuerRef: {name: w}}}"),
     ];
     let jwks = prop_oneof![Just("{url: 'https://i.example/k'}"), Just("{configMapRef: {name: keys-map}}")];
     let text = "[ -~]{1,40}";

@@ -32,7 +32,7 @@ pub use postgres::{CloudNativePg, ExternalPostgres, ManagedPostgres, NoPostgres,
 pub use region::Region;
 pub use status::BackupKeyVaultStatus;
 pub use storage::{DatabaseStorage, Storage};
-pub use tls::{BuiltinTls, CertManagerTls, IssuerReference, Tls};
+pub use tls::{BuiltinTls, CertManagerTls, IssuerReference, Tls, WebIssuerReference};
 pub use values::{KeyReference, Labels, NameReference, Period, Resources};
 
 use kube::{CustomResource, KubeSchema};

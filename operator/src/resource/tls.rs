@@ -14,7 +14,8 @@ use super::values::Period;
     validation = Rule::new("has(self.builtin) == has(oldSelf.builtin)").message("the kind of tls cannot change in place in v1alpha1").reason(Reason::FieldValueForbidden)
 )]
 pub struct Tls {
-    /// The operator runs a CA and renews it with an overlap. The CA's key is in the Secret `<name>-ca`.
+    /// The operator runs two CAs and renews them with an overlap. One signs roles and the database's certificate; its key is in the Secret `<name>-ca`. The other
+    /// one signs ChatD's public certificate alone, and clients trust it; its key is in the Secret `<name>-chatd-web-ca`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<BuiltinTls>,
     /// cert-manager issues all certificates, from the issuer that you name.
@@ -28,7 +29,7 @@ impl Default for Tls {
     }
 }
 
-/// The operator's own CA.
+/// The operator's own CAs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -66,9 +67,22 @@ impl Default for BuiltinTls {
 pub struct CertManagerTls {
     /// The issuer. It must copy URI names into certificates, because they carry the roles.
     pub issuer_ref: IssuerReference,
+    /// The issuer of ChatD's public certificate. Default: the one of `issuerRef`. Name another one if clients trust the CA of this certificate, because they would
+    /// otherwise trust the CA that signs the roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_issuer_ref: Option<WebIssuerReference>,
     /// How long a certificate is valid, 1h to 2160h. cert-manager renews it.
     #[serde(default = "month")]
     pub leaf_validity: Period,
+}
+
+/// A reference to cert-manager's issuer of ChatD's public certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebIssuerReference {
+    /// Name of an Issuer in this namespace. It signs no role.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// A reference to cert-manager's issuer.

@@ -3,12 +3,13 @@
 use super::names::{FleetName, RegionName};
 
 /// Objects that a fleet has once: `<name>-<part>`. No region may have such a name: people would mistake one object for the other.
-const PARTS: [&str; 20] = [
+const PARTS: [&str; 21] = [
     "documents",
     "chatd",
     "chatd-ca",
     "chatd-tls",
     "chatd-web",
+    "chatd-web-ca",
     "postgres",
     "postgres-tls",
     "postgres-url",
@@ -98,6 +99,16 @@ impl<'a> ObjectNames<'a> {
     /// Secret: ChatD's web certificate.
     pub fn chatd_web(self) -> String {
         self.part("chatd-web")
+    }
+
+    /// Secret: the built-in authority that signs roles, and the database's certificate.
+    pub fn role_authority(self) -> String {
+        self.part("ca")
+    }
+
+    /// Secret: the built-in authority that signs ChatD's web certificate alone.
+    pub fn web_authority(self) -> String {
+        self.part("chatd-web-ca")
     }
 
     /// ConfigMap: the authority of ChatD's web certificate.

@@ -22,8 +22,10 @@ pub enum Tls {
     },
     /// cert-manager.
     CertManager {
-        /// The issuer's name.
+        /// The name of the issuer of roles, and of the database's certificate.
         issuer: String,
+        /// The name of the issuer of ChatD's public certificate.
+        web_issuer: String,
         /// How long a certificate is valid.
         leaf_validity: Duration,
     },
@@ -51,7 +53,10 @@ pub(super) fn tls(given: &spec::Tls, refusals: &mut Refusals) -> Option<Tls> {
             let leaf_validity = leaf(&manager.leaf_validity, "spec.tls.certManager.leafValidity");
             let issuer = manager.issuer_ref.name.clone();
             object(&issuer, "spec.tls.certManager.issuerRef.name", refusals);
-            Some(Tls::CertManager { issuer, leaf_validity: leaf_validity? })
+            let web_issuer =
+                manager.web_issuer_ref.as_ref().map_or_else(|| issuer.clone(), |r| r.name.clone());
+            object(&web_issuer, "spec.tls.certManager.webIssuerRef.name", refusals);
+            Some(Tls::CertManager { issuer, web_issuer, leaf_validity: leaf_validity? })
         }
         _ => {
             refusals.refuse("spec.tls", Reason::ExactlyOne, "exactly one of builtin, certManager must be set")

@@ -1,4 +1,4 @@
-//! A role CA in software, for `bkv dev` and tests. In a cluster the operator or cert-manager issues certificates.
+//! CAs in software, for `bkv dev` and tests: one for roles, one for the web. In a cluster the operator or cert-manager issues certificates.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -40,11 +40,17 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// A CA for role certificates. It keeps no list of what it issued.
-pub struct RoleCa {
+/// A CA. It keeps no list of what it issued.
+struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
+
+/// A CA for role certificates.
+pub struct RoleCa(Ca);
+
+/// A CA for the certificate that clients see. It is not the role CA: clients trust it, and an attacker who has its key can open no port of a vault.
+pub struct WebCa(Ca);
 
 impl std::fmt::Debug for RoleCa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,37 +58,76 @@ impl std::fmt::Debug for RoleCa {
     }
 }
 
+impl std::fmt::Debug for WebCa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebCa").finish_non_exhaustive()
+    }
+}
+
+impl Ca {
+    fn new(name: &str, key: KeyPair) -> Result<Self, IssueError> {
+        let params = profile::authority(name, backdated(TEN_YEARS))?;
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Issued, IssueError> {
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Issued { certificate, key: Zeroizing::new(key.serialize_pem()) })
+    }
+}
+
+impl WebCa {
+    /// A new CA with a P-256 key, valid for ten years.
+    pub fn generate() -> Result<Self, IssueError> {
+        Ok(Self(Ca::new("bkv web CA", KeyPair::generate()?)?))
+    }
+
+    /// The CA's certificate.
+    pub fn certificate_pem(&self) -> &str {
+        &self.0.certificate
+    }
+
+    /// A certificate for a server with these DNS names and IP addresses, such as ChatD's public listener.
+    pub fn issue(&self, names: &[&str], lifetime: Duration) -> Result<Issued, IssueError> {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let names = CertificateParams::new(names)?.subject_alt_names;
+        self.0.sign(&profile::server("bkv web", names, backdated(lifetime))?)
+    }
+
+    /// What an attacker who has its key makes of it: a CA that issues roles.
+    #[cfg(test)]
+    pub(crate) fn misused(self) -> RoleCa {
+        RoleCa(self.0)
+    }
+}
+
 impl RoleCa {
     /// A new CA with a P-256 key, valid for ten years.
     pub fn generate() -> Result<Self, IssueError> {
-        Self::with_key(KeyPair::generate()?)
+        Ok(Self(Ca::new(ROLE_CA, KeyPair::generate()?)?))
     }
 
     /// A CA with an existing key. It has a new certificate over the same key and name, so earlier leaves stay valid.
     pub fn from_key_pem(pem: &str) -> Result<Self, IssueError> {
-        Self::with_key(KeyPair::from_pem(pem)?)
-    }
-
-    fn with_key(key: KeyPair) -> Result<Self, IssueError> {
-        let params = ca_params(TEN_YEARS)?;
-        let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate })
+        Ok(Self(Ca::new(ROLE_CA, KeyPair::from_pem(pem)?)?))
     }
 
     /// Another certificate of the same CA that expires after `lifetime`, for tests of expiry.
     #[cfg(test)]
     pub(crate) fn until(&self, lifetime: Duration) -> Result<String, IssueError> {
-        Ok(ca_params(lifetime)?.self_signed(self.issuer.key())?.pem())
+        Ok(profile::authority(ROLE_CA, backdated(lifetime))?.self_signed(self.0.issuer.key())?.pem())
     }
 
     /// The CA's certificate.
     pub fn certificate_pem(&self) -> &str {
-        &self.certificate
+        &self.0.certificate
     }
 
     /// The CA's key. An attacker who has it can act in every role.
     pub fn key_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.issuer.key().serialize_pem())
+        Zeroizing::new(self.0.issuer.key().serialize_pem())
     }
 
     /// A certificate for a role, for clients and servers. It is valid from an hour ago, because clocks differ, until `lifetime` from now.
@@ -98,20 +143,7 @@ impl RoleCa {
         lifetime: Duration,
     ) -> Result<Issued, IssueError> {
         let names = vec![SanType::URI(Ia5String::try_from(name.to_uri())?)];
-        self.sign(&profile::leaf(&name.to_string(), names, Validity { from, until: from + lifetime })?)
-    }
-
-    /// A certificate for DNS names and IP addresses, without a role: ChatD's public listener of `bkv dev`.
-    pub fn issue_web(&self, names: &[&str], lifetime: Duration) -> Result<Issued, IssueError> {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let names = CertificateParams::new(names)?.subject_alt_names;
-        self.sign(&profile::leaf("bkv dev", names, backdated(lifetime))?)
-    }
-
-    fn sign(&self, params: &CertificateParams) -> Result<Issued, IssueError> {
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { certificate, key: Zeroizing::new(key.serialize_pem()) })
+        self.0.sign(&profile::role(&name.to_string(), names, Validity { from, until: from + lifetime })?)
     }
 
     /// Issues a certificate and writes `tls.crt`, `tls.key` and `ca.crt` (mode 0600) into `directory` (made with mode 0700 if missing). A rename
@@ -126,17 +158,14 @@ impl RoleCa {
         let files = Files::in_directory(directory);
         write_private(&files.certificate, issued.certificate.as_bytes())?;
         write_private(&files.key, issued.key.as_bytes())?;
-        write_private(&files.ca, self.certificate.as_bytes())?;
+        write_private(&files.ca, self.0.certificate.as_bytes())?;
         Ok(files)
     }
 }
 
+const ROLE_CA: &str = "bkv role CA";
 const HOUR: Duration = Duration::from_hours(1);
 const TEN_YEARS: Duration = Duration::from_hours(87_600);
-
-fn ca_params(lifetime: Duration) -> Result<CertificateParams, IssueError> {
-    Ok(profile::authority("bkv role CA", backdated(lifetime))?)
-}
 
 fn backdated(lifetime: Duration) -> Validity {
     let now = SystemTime::now();

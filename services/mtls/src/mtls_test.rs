@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
-use crate::issue::{RoleCa, write_private};
+use crate::issue::{RoleCa, WebCa, write_private};
 use crate::{ClientRole, Error, Files, Identity, Role, RoleName, ServerRole};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -78,6 +78,24 @@ async fn s34_another_ca_is_refused_on_both_sides() {
     let (_d, false_chatd) = identity(&other, Role::Chatd, "c");
     talk(server(&vault), client(&false_chatd)).await.expect_err("client of another CA");
     talk(server(&false_vault), client(&chatd)).await.expect_err("server of another CA");
+}
+
+/// An attacker who has the web CA's key issues roles with it, and trusts the real role CA like everybody else.
+#[tokio::test]
+async fn s34_a_role_that_the_web_ca_signed_opens_nothing() {
+    let (ca, stolen) = (RoleCa::generate().unwrap(), WebCa::generate().unwrap().misused());
+    let forged = |role, name: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let files = stolen.write_role(dir.path(), &RoleName::new(role, name).unwrap(), DAY).unwrap();
+        write_private(&files.ca, ca.certificate_pem().as_bytes()).unwrap();
+        (Identity::load(files).unwrap(), dir)
+    };
+    let (_a, vault) = identity(&ca, Role::Vault, "v");
+    let (_b, chatd) = identity(&ca, Role::Chatd, "c");
+    let ((false_vault, _c), (false_chatd, _d)) = (forged(Role::Vault, "v"), forged(Role::Chatd, "c"));
+    talk(server(&vault), client(&chatd)).await.unwrap();
+    talk(server(&vault), client(&false_chatd)).await.expect_err("a client of the web CA");
+    talk(server(&false_vault), client(&chatd)).await.expect_err("a server of the web CA");
 }
 
 #[tokio::test]
@@ -316,7 +334,7 @@ fn private_files_are_for_their_owner_only() {
 #[test]
 fn a_certificate_without_or_with_two_roles_has_none() {
     use crate::role::RoleError;
-    let web = RoleCa::generate().unwrap().issue_web(&["localhost"], DAY).unwrap();
+    let web = WebCa::generate().unwrap().issue(&["localhost"], DAY).unwrap();
     let der = crate::files::certificates(std::path::Path::new("x"), web.certificate.as_bytes()).unwrap();
     assert_eq!(RoleName::from_certificate(&der[0]), Err(RoleError::Missing));
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();

@@ -1,4 +1,4 @@
-//! The fields of every certificate that this project issues: role CAs and their leaves. `bkv dev` and the operator issue with the same fields, so a
+//! The fields of every certificate that this project issues: CAs and their leaves. `bkv dev` and the operator issue with the same fields, so a
 //! fleet in a cluster gets no certificate that the tests have not seen.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,13 +25,31 @@ pub fn authority(common_name: &str, validity: Validity) -> Result<CertificatePar
     Ok(params)
 }
 
-/// A leaf for a TLS server and a TLS client.
-pub fn leaf(common_name: &str, names: Vec<SanType>, validity: Validity) -> Result<CertificateParams, Error> {
+/// A leaf for a role: it is a TLS server and a TLS client.
+pub fn role(common_name: &str, names: Vec<SanType>, validity: Validity) -> Result<CertificateParams, Error> {
+    let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    leaf(common_name, names, both, validity)
+}
+
+/// A leaf for a TLS server with DNS names. It can't be a client.
+pub fn server(
+    common_name: &str,
+    names: Vec<SanType>,
+    validity: Validity,
+) -> Result<CertificateParams, Error> {
+    leaf(common_name, names, vec![ExtendedKeyUsagePurpose::ServerAuth], validity)
+}
+
+fn leaf(
+    common_name: &str,
+    names: Vec<SanType>,
+    uses: Vec<ExtendedKeyUsagePurpose>,
+    validity: Validity,
+) -> Result<CertificateParams, Error> {
     let mut params = named(common_name, validity)?;
     params.subject_alt_names = names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = uses;
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

@@ -56,11 +56,11 @@ impl Chatd {
         fs::write(&config, table.to_string()).expect("write the configuration");
         let profile = fleet.dir().join(format!("fleet-{name}.toml"));
         let text = format!(
-            "chatd = \"https://127.0.0.1:{port}\"\nchatd_ca = \"chatd/ca.crt\"\nroot = \"root.bin\"\n"
+            "chatd = \"https://127.0.0.1:{port}\"\nchatd_ca = \"chatd/web-ca.crt\"\nroot = \"root.bin\"\n"
         );
         fs::write(&profile, text).expect("write the profile");
         let child = spawn(&config, env);
-        let mut chatd = Self { child, port, health, profile, ca: folder.join("ca.crt"), config };
+        let mut chatd = Self { child, port, health, profile, ca: folder.join("web-ca.crt"), config };
         chatd.wait_ready();
         chatd
     }

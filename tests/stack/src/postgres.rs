@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bkv_local_postgres::LocalPostgres;
-use bkv_mtls::issue::RoleCa;
+use bkv_mtls::issue::WebCa;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tempfile::TempDir;
 
@@ -22,13 +22,13 @@ pub struct TlsPostgres {
 
 impl TlsPostgres {
     /// Starts one with a certificate from this authority and this password for the role `bkv`. None if Postgres is not installed.
-    pub async fn start(ca: &RoleCa, password: &str) -> Option<Self> {
+    pub async fn start(ca: &WebCa, password: &str) -> Option<Self> {
         let postgres = LocalPostgres::installed()?;
         let dir = tempfile::Builder::new().prefix("bkv-pgtls.").tempdir().expect("a temporary folder");
         postgres.own(dir.path(), 0o755).expect("chown");
         let data = dir.path().join("data");
         postgres.init(&data, "admin").expect("a database");
-        let issued = ca.issue_web(&["localhost"], Duration::from_hours(1)).expect("a certificate");
+        let issued = ca.issue(&["localhost"], Duration::from_hours(1)).expect("a certificate");
         for (name, text) in [("server.crt", issued.certificate.as_str()), ("server.key", &issued.key)] {
             fs::write(data.join(name), text).expect("write");
             postgres.own(&data.join(name), 0o600).expect("chown");

@@ -153,7 +153,7 @@ impl Fleet {
     /// Its own ChatD.
     pub fn endpoint(&self) -> Endpoint {
         let port = self.plan().get("chatd").and_then(serde_json::Value::as_u64).expect("ChatD's port");
-        Endpoint::new(&self.dir().join("chatd/ca.crt"), u16::try_from(port).expect("a port"))
+        Endpoint::new(&self.dir().join("chatd/web-ca.crt"), u16::try_from(port).expect("a port"))
     }
 
     /// The pinned root.

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bkv_mtls::issue::RoleCa;
+use bkv_mtls::issue::WebCa;
 use bkv_stack_tests::chatd::{Chatd, section};
 use bkv_stack_tests::issuer::{CHATD, ISSUER, VAULT, now};
 use bkv_stack_tests::raw::{Answer, Inner};
@@ -116,7 +116,7 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
     };
 
     // A small web server of the issuer. `ca_file` makes ChatD trust the authority of its certificate; the environment does not.
-    let ca = RoleCa::generate().unwrap();
+    let ca = WebCa::generate().unwrap();
     let ca_file = fleet.path("issuer-ca.crt");
     fs::write(&ca_file, ca.certificate_pem()).unwrap();
     let jwks = std::sync::Arc::new(std::sync::Mutex::new(Some(old.0.jwks())));
@@ -186,12 +186,12 @@ async fn s17_rotated_keys_are_picked_up_and_the_last_good_ones_stay() {
 
 /// Serves the JWKS. Returns the port, and the number of connections so far.
 async fn serve_jwks(
-    ca: &RoleCa,
+    ca: &WebCa,
     jwks: std::sync::Arc<std::sync::Mutex<Option<String>>>,
 ) -> (u16, std::sync::Arc<AtomicUsize>) {
     use rustls::pki_types::pem::PemObject as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let web = ca.issue_web(&["127.0.0.1"], Duration::from_hours(1)).unwrap();
+    let web = ca.issue(&["127.0.0.1"], Duration::from_hours(1)).unwrap();
     let chain = rustls::pki_types::CertificateDer::pem_slice_iter(web.certificate.as_bytes());
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(web.key.as_bytes()).unwrap();

@@ -173,7 +173,7 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
     let good = fs::read_to_string(profile)
         .unwrap()
         .replace("\"root.bin\"", &format!("\"{}\"", fleet.dir().join("root.bin").display()))
-        .replace("\"chatd/ca.crt\"", &format!("\"{}\"", fleet.dir().join("chatd/ca.crt").display()));
+        .replace("\"chatd/web-ca.crt\"", &format!("\"{}\"", fleet.dir().join("chatd/web-ca.crt").display()));
     assert_eq!(with(profile, &write("good.toml", &good), "good").code, 0);
 
     // The profile.
@@ -204,7 +204,7 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
         &["fleet.toml"],
     );
     refused(
-        with(profile, &write("p6.toml", &good.replace("chatd/ca.crt", "root.bin")), "a"),
+        with(profile, &write("p6.toml", &good.replace("chatd/web-ca.crt", "root.bin")), "a"),
         64,
         &["p6.toml", "chatd"],
     );

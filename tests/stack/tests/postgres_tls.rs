@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bkv_mtls::issue::RoleCa;
+use bkv_mtls::issue::WebCa;
 use bkv_stack_tests::chatd::{Chatd, section};
 use bkv_stack_tests::postgres::{Mounted, TlsPostgres};
 use bkv_stack_tests::program::skipped;
@@ -21,7 +21,7 @@ fn database(url_file: String) -> impl FnOnce(&mut Table) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_over_verified_tls_whose_password_rotates() {
-    let (ca, foreign) = (RoleCa::generate().unwrap(), RoleCa::generate().unwrap());
+    let (ca, foreign) = (WebCa::generate().unwrap(), WebCa::generate().unwrap());
     let Some(postgres) = TlsPostgres::start(&ca, "first-secret").await else {
         return skipped("a database over TLS", "apt-get install postgresql");
     };
@@ -30,7 +30,7 @@ async fn a_database_over_verified_tls_whose_password_rotates() {
         let port = postgres.port;
         format!("postgres://bkv:{password}@{host}:{port}/bkv?sslmode=verify-full&sslrootcert={authority}\n")
     };
-    let mount = |name: &str, host: &str, authority: &RoleCa| {
+    let mount = |name: &str, host: &str, authority: &WebCa| {
         let at = fleet.path(name);
         let own = at.join("ca.crt").to_str().unwrap().to_owned();
         let url = url(host, "first-secret", &own);

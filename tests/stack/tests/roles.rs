@@ -2,11 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use bkv_mtls::issue::{RoleCa, write_private};
+use bkv_mtls::issue::{RoleCa, WebCa, write_private};
 use bkv_mtls::{ClientRole, Files, Identity, Role, RoleName};
 use bkv_net::frames;
 use bkv_stack_tests::chatd::metric;
@@ -15,7 +16,11 @@ use bkv_stack_tests::{Fleet, RIGHT, wait};
 use bkv_wire::proto::outer::frame::Body;
 use bkv_wire::proto::peer;
 use bytes::BytesMut;
-use rustls::pki_types::ServerName;
+use rustls::RootCertStore;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -70,6 +75,71 @@ async fn s34_every_port_accepts_its_role_only() {
         let answer = probe_tcp(at, STATUS).await.expect("a closed connection");
         assert!(!answer.starts_with(b"HTTP") && answer.len() < 16, "{at}: {answer:?}");
     }
+}
+
+/// S34: the authority that clients trust for ChatD's public certificate certifies no role, and the role authority certifies nothing that clients trust. So an
+/// attacker who has the web authority's key opens no port of a vault.
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_the_web_authority_certifies_no_role_and_the_role_authority_no_website() {
+    let fleet = Fleet::with(&["--no-postgres"]);
+    let (chatd, admin, vault) =
+        (folder(&fleet, "chatd"), folder(&fleet, "admin"), folder(&fleet, "regions/eu-west/tls"));
+    let profile: toml::Table =
+        fs::read_to_string(fleet.dir().join("fleet.toml")).unwrap().parse().expect("TOML");
+    let web_ca = fleet.dir().join(profile["chatd_ca"].as_str().unwrap());
+    assert!(certifies(&web_ca, &chatd.join("web.crt")));
+    for role in [&chatd, &admin, &vault] {
+        let (ca, leaf) = (role.join("ca.crt"), role.join("tls.crt"));
+        assert!(certifies(&ca, &leaf), "{}", role.display());
+        assert!(
+            !certifies(&ca, &chatd.join("web.crt")),
+            "{}: the web certificate has a role",
+            role.display()
+        );
+        assert!(!certifies(&web_ca, &leaf), "{}: clients trust the role certificate", role.display());
+    }
+
+    // On the running programs: the web certificate at the ports for roles, and a client that trusts the role authority at ChatD's public port.
+    let web = fleet.path("web-as-role");
+    fs::create_dir(&web).unwrap();
+    fs::copy(chatd.join("web.crt"), web.join("tls.crt")).unwrap();
+    fs::copy(chatd.join("web.key"), web.join("tls.key")).unwrap();
+    for (port, words) in [("relay", &b""[..]), ("admin", STATUS)] {
+        let answer = probe_tls(fleet.port("eu-west", port), &Shows::Folder(&web), None, false, words).await;
+        assert!(answer.is_empty(), "{port}: {answer:?}");
+    }
+    let public = u16::try_from(fleet.plan()["chatd"].as_u64().unwrap()).unwrap();
+    assert!(trusts(&web_ca, public).await);
+    assert!(!trusts(&chatd.join("ca.crt"), public).await);
+}
+
+fn roots(ca: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).expect("the CA's file") {
+        roots.add(certificate.expect("PEM")).expect("a CA");
+    }
+    roots
+}
+
+/// Whether the authority has signed the server certificate, whatever its names are.
+fn certifies(ca: &Path, leaf: &Path) -> bool {
+    let leaf = CertificateDer::from_pem_file(leaf).expect("a certificate");
+    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let parsed = ParsedCertificate::try_from(&leaf).expect("a certificate");
+    let now = UnixTime::now();
+    verify_server_cert_signed_by_trust_anchor(&parsed, &roots(ca), &[], now, algorithms.all).is_ok()
+}
+
+/// Whether a client that trusts this authority accepts the server at this port.
+async fn trusts(ca: &Path, port: u16) -> bool {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots(ca))
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from("localhost").unwrap(), tcp).await.is_ok()
 }
 
 /// S26: the peer port answers identities on the admission list only: no role certificate, not even a vault's, and no other raw public key.
@@ -188,7 +258,10 @@ fn rotate(fleet: &Fleet) {
         });
     };
     // 1: trust both authorities.
-    let new = RoleCa::generate().unwrap();
+    let (new, new_web) = (RoleCa::generate().unwrap(), WebCa::generate().unwrap());
+    let web_ca = chatd.join("web-ca.crt");
+    let old_web = fs::read_to_string(&web_ca).unwrap();
+    write_private(&web_ca, (old_web + new_web.certificate_pem()).as_bytes()).unwrap();
     for (home, _) in &homes {
         let old = fs::read_to_string(home.join("ca.crt")).unwrap();
         write_private(&home.join("ca.crt"), (old + new.certificate_pem()).as_bytes()).unwrap();
@@ -200,7 +273,7 @@ fn rotate(fleet: &Fleet) {
         write_private(&home.join("tls.crt"), issued.certificate.as_bytes()).unwrap();
         write_private(&home.join("tls.key"), issued.key.as_bytes()).unwrap();
     }
-    let web = new.issue_web(&["127.0.0.1", "localhost"], Duration::from_hours(24 * 90)).unwrap();
+    let web = new_web.issue(&["127.0.0.1", "localhost"], Duration::from_hours(24 * 90)).unwrap();
     write_private(&chatd.join("web.crt"), web.certificate.as_bytes()).unwrap();
     write_private(&chatd.join("web.key"), web.key.as_bytes()).unwrap();
     let soon = i64::try_from(bkv_stack_tests::issuer::now()).unwrap() + 91 * 86400;
@@ -208,7 +281,8 @@ fn rotate(fleet: &Fleet) {
         let leaf = "bkv_certificate_not_after_timestamp_seconds{kind=\"leaf\"}";
         health.iter().all(|port| (1..soon).contains(&metric(*port, leaf)))
     });
-    // 3: remove the old authority.
+    // 3: remove the old authorities.
+    write_private(&web_ca, new_web.certificate_pem().as_bytes()).unwrap();
     for (home, _) in &homes {
         write_private(&home.join("ca.crt"), new.certificate_pem().as_bytes()).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Makes what the programs need before they start: root, issuer, role CA, tokens, configuration files.
+//! Makes what the programs need before they start: root, issuer, CAs, tokens, configuration files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bkv_config::{TokenConfig, chatd, vault};
 use bkv_hsm::softhsm;
-use bkv_mtls::issue::{RoleCa, write_private};
+use bkv_mtls::issue::{RoleCa, WebCa, write_private};
 use bkv_mtls::{Role, RoleName};
 use bkv_tokens::dev::{CHATD_AUDIENCE, DevIssuer, ISSUER};
 use rand::RngCore as _;
@@ -46,10 +46,11 @@ pub(crate) fn files(layout: &Layout) -> Outcome {
         vault(layout, &ca, region)?;
     }
     chatd(layout, &ca)?;
+    web(layout)?;
     let profile = Profile {
         chatd: format!("https://{}", local(layout.plan.chatd)),
         root: "root.bin".into(),
-        chatd_ca: Some("chatd/ca.crt".into()),
+        chatd_ca: Some("chatd/web-ca.crt".into()),
     };
     toml(&layout.dir.join("fleet.toml"), &profile)
 }
@@ -112,13 +113,20 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     toml(&folder.join(bkv_config::vault::FILE_NAME), &config)
 }
 
+/// ChatD's public certificate. Its CA is not the role CA, because clients trust it.
+fn web(layout: &Layout) -> Outcome {
+    let ca = WebCa::generate().map_err(|e| failed("web CA")(&e))?;
+    let web = ca.issue(&["127.0.0.1", "localhost"], YEAR).map_err(|e| failed("certificate")(&e))?;
+    let files = [("web-ca.crt", ca.certificate_pem()), ("web.crt", &web.certificate), ("web.key", &web.key)];
+    for (name, text) in files {
+        write_private(&layout.chatd().join(name), text.as_bytes()).map_err(|e| failed(name)(&e))?;
+    }
+    Ok(())
+}
+
 fn chatd(layout: &Layout, ca: &RoleCa) -> Outcome {
     let folder = layout.chatd();
     role(ca, &folder, Role::Chatd, "dev")?;
-    let web = ca.issue_web(&["127.0.0.1", "localhost"], YEAR).map_err(|e| failed("certificate")(&e))?;
-    write_private(&folder.join("web.crt"), web.certificate.as_bytes())
-        .map_err(|e| failed("certificate")(&e))?;
-    write_private(&folder.join("web.key"), web.key.as_bytes()).map_err(|e| failed("certificate")(&e))?;
     if layout.plan.postgres {
         let url = format!("postgres:///postgres?host={}&user=bkv", layout.socket().display());
         write_private(&folder.join("postgres.url"), url.as_bytes())

@@ -97,27 +97,57 @@ async fn an_unreadable_authority_is_reported_and_not_replaced() {
     place.demo(json!({})).await;
     place.until_started().await;
     quiet(&place).await;
-    let good = place.get("Secret", "demo-ca").await.unwrap()["data"].clone();
-    // A good certificate with a bad key must be reported before something has to be signed.
-    for (n, data) in [json!({ "tls.key": encoded("garbage") }), json!({ "tls.crt": encoded("garbage") })]
-        .into_iter()
-        .enumerate()
-    {
-        place.edit("Secret", "demo-ca", json!({ "data": data })).await;
-        let spoilt = place.get("Secret", "demo-ca").await.unwrap()["metadata"]["resourceVersion"].clone();
-        looked_at(&place, json!({ "attempts": { "max": 9 - n } })).await;
-        let (status, reason, words) = place.condition("CertificatesValid").await;
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "Missing"), "{words}");
-        assert!(words.contains("demo-ca") && words.contains("restore it"), "{words}");
-        place.until("Stalled", "True", "Certificate").await;
-        quiet(&place).await;
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        assert_eq!(
-            place.get("Secret", "demo-ca").await.unwrap()["metadata"]["resourceVersion"],
-            spoilt,
-            "left for people"
-        );
-        place.edit("Secret", "demo-ca", json!({ "data": good })).await;
-        place.until("CertificatesValid", "True", "Valid").await;
+    let mut max = 9;
+    for authority in ["demo-ca", "demo-chatd-web-ca"] {
+        let good = place.get("Secret", authority).await.unwrap()["data"].clone();
+        // A good certificate with a bad key must be reported before something has to be signed.
+        for data in [json!({ "tls.key": encoded("garbage") }), json!({ "tls.crt": encoded("garbage") })] {
+            place.edit("Secret", authority, json!({ "data": data })).await;
+            let spoilt = place.get("Secret", authority).await.unwrap()["metadata"]["resourceVersion"].clone();
+            looked_at(&place, json!({ "attempts": { "max": max } })).await;
+            max -= 1;
+            let (status, reason, words) = place.condition("CertificatesValid").await;
+            assert_eq!((status.as_str(), reason.as_str()), ("False", "Missing"), "{words}");
+            assert!(words.contains(authority) && words.contains("restore it"), "{words}");
+            place.until("Stalled", "True", "Certificate").await;
+            quiet(&place).await;
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            assert_eq!(
+                place.get("Secret", authority).await.unwrap()["metadata"]["resourceVersion"],
+                spoilt,
+                "left for people"
+            );
+            place.edit("Secret", authority, json!({ "data": good })).await;
+            place.until("CertificatesValid", "True", "Valid").await;
+        }
     }
+}
+
+/// S34: clients get the web authority from ChatD's Secret, and the parts of the fleet get the role authority from theirs. Neither has the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_two_authorities_sign_and_neither_is_trusted_for_the_other() {
+    let place = TestNamespace::new("two-authorities").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let text = async |name: &str, key: &str| {
+        let data = place.get("Secret", name).await.unwrap()["data"].clone();
+        String::from_utf8(STANDARD.decode(data[key].as_str().unwrap()).unwrap()).unwrap()
+    };
+    let (role, web) = (text("demo-ca", "tls.crt").await, text("demo-chatd-web-ca", "tls.crt").await);
+    assert_ne!(role, web);
+    assert_eq!(text("demo-chatd-web", "ca.crt").await, web);
+    for name in ["demo-admin", "demo-eu-west-tls", "demo-chatd-tls", "demo-postgres-tls"] {
+        assert_eq!(text(name, "ca.crt").await, role, "{name}");
+    }
+    let signer = async |name: &str| {
+        bkv_operator::certificates::read_chain(text(name, "tls.crt").await.as_bytes()).unwrap().remove(0)
+    };
+    let (role, web) = (signer("demo-ca").await, signer("demo-chatd-web-ca").await);
+    assert_eq!(signer("demo-chatd-web").await.authority, web.subject);
+    for name in ["demo-admin", "demo-eu-west-tls", "demo-chatd-tls", "demo-postgres-tls"] {
+        assert_eq!(signer(name).await.authority, role.subject, "{name}");
+    }
+    assert!(!signer("demo-chatd-web").await.calls, "the web certificate is no client's");
 }

@@ -49,6 +49,12 @@ async fn with_the_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_the_web_authority() {
+    let theirs = json!({ "stringData": { "tls.key": "theirs" } });
+    collides("foreign-web-ca", "Secret", "demo-chatd-web-ca", theirs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_pin() {
     collides("foreign-pin", "Secret", "demo-eu-west-pin", json!({ "stringData": { "pin": "theirs" } })).await;
 }

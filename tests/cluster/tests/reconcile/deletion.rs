@@ -29,8 +29,9 @@ async fn objects_that_keys_depend_on_stay_and_the_fleet_goes_on_under_the_same_n
         ("ConfigMap", "demo-fleet"),
         ("ConfigMap", "demo-documents"),
         ("Secret", "demo-eu-west-pin"),
-        // Clients have pinned it.
         ("Secret", "demo-ca"),
+        // Clients have pinned it.
+        ("Secret", "demo-chatd-web-ca"),
     ];
     let mut versions = Vec::new();
     for (kind, name) in kept {

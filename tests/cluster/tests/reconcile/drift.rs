@@ -163,6 +163,7 @@ async fn unplanned_objects_are_pruned_and_objects_with_keys_stay() {
         ("ConfigMap", "demo-fleet"),
         ("Secret", "demo-eu-west-pin"),
         ("Secret", "demo-ca"),
+        ("Secret", "demo-chatd-web-ca"),
         ("StatefulSet", "demo-eu-west"),
         ("Deployment", "demo-chatd"),
     ];

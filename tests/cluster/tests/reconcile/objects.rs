@@ -63,6 +63,7 @@ async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
         "Secret demo-ca",
         "Secret demo-chatd-tls",
         "Secret demo-chatd-web",
+        "Secret demo-chatd-web-ca",
         "Secret demo-eu-west-pin",
         "Secret demo-eu-west-tls",
         "Secret demo-postgres",
@@ -87,7 +88,7 @@ async fn a_valid_resource_brings_its_objects_with_labels_manager_and_owner() {
             meta["managedFields"].as_array().unwrap().iter().map(|m| &m["manager"]).collect();
         assert!(managers.iter().any(|m| **m == "bkv-operator"), "{name}: {managers:?}");
         let owner = &meta["ownerReferences"][0];
-        if ["demo-fleet", "demo-ca", "demo-eu-west-pin"].contains(&name) {
+        if ["demo-fleet", "demo-ca", "demo-chatd-web-ca", "demo-eu-west-pin"].contains(&name) {
             assert!(owner.is_null(), "{name} must outlive the resource");
         } else {
             assert_eq!((&owner["uid"], &owner["controller"]), (&uid, &json!(true)), "{name}");

@@ -1,5 +1,5 @@
-//! S34, scenario 14: the authority and every leaf are replaced while people recover. No pod restarts, no recovery fails, and at the end every port refuses a
-//! stolen leaf of the old authority. The scenario ages the Secret in place of waiting for years: it makes the first authority one that expires soon, and
+//! S34, scenario 14: both authorities and every leaf are replaced while people recover. No pod restarts, no recovery fails, and at the end every port refuses
+//! a stolen leaf of the old authority. The scenario ages the Secrets in place of waiting for years: it makes each first authority one that expires soon, and
 //! moves the start of the overlap into the past once every program has the new authority.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,10 @@ use super::hardened::{ADMIN, knock};
 use super::resource::PEOPLE;
 use super::testbed::{MADE, Testbed};
 
-const AUTHORITY: &str = "demo-ca";
+/// The Secrets of the authorities, with their common names.
+const AUTHORITIES: [(&str, &str); 2] = [(ROLES, "demo role CA"), (WEB, "demo web CA")];
+const ROLES: &str = "demo-ca";
+const WEB: &str = "demo-chatd-web-ca";
 const LEAVES: [&str; 7] = [
     "demo-admin",
     "demo-chatd-tls",
@@ -34,18 +37,25 @@ pub(crate) fn run(testbed: &mut Testbed) -> String {
     testbed.heals(Duration::from_mins(1));
     let (since, pods) = (Instant::now(), starts(testbed));
     let stolen = testbed.cluster.get(PEOPLE, "secret", "demo-admin");
-    let first = field(testbed, AUTHORITY, "tls.crt");
+    let first = AUTHORITIES.map(|(secret, _)| field(testbed, secret, "tls.crt"));
 
     let before = reloads(testbed);
-    let aged = aged(&field(testbed, AUTHORITY, "tls.key"));
-    edit(testbed, &json!({ "tls.crt": STANDARD.encode(&aged) }));
+    for (secret, name) in AUTHORITIES {
+        let aged = aged(&field(testbed, secret, "tls.key"), name);
+        edit(testbed, secret, &json!({ "tls.crt": STANDARD.encode(&aged) }));
+    }
     let mut specs = Specs::default();
-    specs.until(testbed, "the next authority is trusted everywhere", |testbed| {
-        let next = maybe(testbed, AUTHORITY, "next.crt")?;
-        LEAVES.iter().all(|leaf| field(testbed, leaf, "ca.crt").contains(&next)).then_some(())
+    specs.until(testbed, "the next authorities are trusted everywhere", |testbed| {
+        let trusts = |leaf: &str| {
+            let next = maybe(testbed, authority_of(leaf), "next.crt")?;
+            Some(field(testbed, leaf, "ca.crt").contains(&next))
+        };
+        LEAVES.iter().all(|leaf| trusts(leaf) == Some(true)).then_some(())
     });
-    let next = field(testbed, AUTHORITY, "next.crt");
-    specs.until(testbed, "the overlap counts", |testbed| maybe(testbed, AUTHORITY, "since").map(drop));
+    let next = AUTHORITIES.map(|(secret, _)| field(testbed, secret, "next.crt"));
+    let counts =
+        |testbed: &Testbed| AUTHORITIES.iter().all(|(secret, _)| maybe(testbed, secret, "since").is_some());
+    specs.until(testbed, "the overlaps count", |testbed| counts(testbed).then_some(()));
     // The ten minutes of the overlap give this time. The operator wrote each ca.crt once since `before`, with the next authority.
     testbed.cluster.until("every program trusts the next authority", MOUNTED, || {
         let now = reloads(testbed);
@@ -54,22 +64,28 @@ pub(crate) fn run(testbed: &mut Testbed) -> String {
     });
     testbed.people.trust(&testbed.cluster, (PEOPLE, "demo"));
 
-    edit(testbed, &json!({ "since": STANDARD.encode("1") }));
-    specs.until(testbed, "the next authority signs", |testbed| {
-        (field(testbed, AUTHORITY, "tls.crt") == next).then_some(())
+    let overlap_is_over = |testbed: &Testbed| {
+        for (secret, _) in AUTHORITIES {
+            edit(testbed, secret, &json!({ "since": STANDARD.encode("1") }));
+        }
+    };
+    overlap_is_over(testbed);
+    specs.until(testbed, "the next authorities sign", |testbed| {
+        (AUTHORITIES.map(|(secret, _)| field(testbed, secret, "tls.crt")) == next).then_some(())
     });
     testbed.cluster.until("every program shows its new leaf", Duration::from_mins(1), || shown(testbed));
-    specs.until(testbed, "every leaf of the old authority is replaced", |testbed| {
-        maybe(testbed, AUTHORITY, "since").map(drop)
+    specs.until(testbed, "every leaf of the old authorities is replaced", |testbed| {
+        counts(testbed).then_some(())
     });
-    edit(testbed, &json!({ "since": STANDARD.encode("1") }));
-    specs.until(testbed, "the old authority is trusted no more", |testbed| {
-        maybe(testbed, AUTHORITY, "old.crt").is_none().then_some(())
+    overlap_is_over(testbed);
+    specs.until(testbed, "the old authorities are trusted no more", |testbed| {
+        AUTHORITIES.iter().all(|(secret, _)| maybe(testbed, secret, "old.crt").is_none()).then_some(())
     });
     for leaf in LEAVES {
         let trusted = field(testbed, leaf, "ca.crt");
+        let signs = field(testbed, authority_of(leaf), "tls.crt");
         assert!(
-            trusted == next && trusted != first,
+            trusted == signs && next.contains(&signs) && !first.contains(&signs),
             "the ca.crt of {leaf} holds more than the new authority"
         );
     }
@@ -87,10 +103,14 @@ pub(crate) fn run(testbed: &mut Testbed) -> String {
     assert_eq!(starts(testbed), pods, "a pod was replaced, or a program started anew");
     let (recoveries, longest) = testbed.people.went_on(&testbed.cluster, since, 20);
     format!(
-        "authority and {} leaves replaced; {recoveries} recoveries, the longest {:.1} s",
+        "both authorities and {} leaves replaced; {recoveries} recoveries, the longest {:.1} s",
         LEAVES.len(),
         longest.as_secs_f32()
     )
+}
+
+fn authority_of(leaf: &str) -> &'static str {
+    if leaf == "demo-chatd-web" { WEB } else { ROLES }
 }
 
 /// Changes of the spec that change nothing else: each makes the operator look at certificates.
@@ -155,8 +175,8 @@ fn field(testbed: &Testbed, secret: &str, key: &str) -> String {
     maybe(testbed, secret, key).unwrap_or_else(|| panic!("Secret {secret} has no {key}"))
 }
 
-fn edit(testbed: &Testbed, data: &Value) {
-    patch(testbed, "secret", AUTHORITY, &json!({ "data": data }));
+fn edit(testbed: &Testbed, secret: &str, data: &Value) {
+    patch(testbed, "secret", secret, &json!({ "data": data }));
 }
 
 fn patch(testbed: &Testbed, kind: &str, name: &str, patch: &Value) {
@@ -165,7 +185,7 @@ fn patch(testbed: &Testbed, kind: &str, name: &str, patch: &Value) {
 }
 
 /// The same authority under the same key, made two years ago and valid for two more months, so that its successor is due.
-fn aged(key: &str) -> String {
+fn aged(key: &str, name: &str) -> String {
     let key = rcgen::KeyPair::from_pem(key).expect("a key");
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
     let now = rcgen::date_time_ymd(1970, 1, 1)
@@ -173,7 +193,7 @@ fn aged(key: &str) -> String {
     params.not_before = now - Duration::from_hours(24 * 730);
     params.not_after = now + Duration::from_hours(24 * 60);
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "demo role CA");
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
     params.self_signed(&key).expect("signed").pem()
