@@ -48,6 +48,13 @@ struct Header {
     crit: Option<Value>,
 }
 
+/// The id of the key that a token names. Not verified.
+pub fn key_id(token: &str) -> Option<String> {
+    let (head, _) = token.split_once('.')?;
+    let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()?;
+    header.kid
+}
+
 impl Verifier {
     /// Verifies with these keys. The owner runs [`KeyRing::run`]. The cache is new: no token that another policy accepted is accepted here unseen.
     pub fn new(settings: Settings, keys: Arc<KeyRing>) -> Self {

@@ -70,6 +70,41 @@ async fn s11_a_token_that_regions_refuse_is_replaced_and_costs_no_try() {
     }
 }
 
+/// The issuer has a new key, and too few regions have fetched it. The leader knows that and begins nothing, with fresh tokens of that key neither. The client repeats the
+/// same attempt, and the same registration, until the regions have the key.
+#[tokio::test]
+async fn s11_a_key_that_too_few_regions_know_yet_costs_no_try() {
+    for refusals in [1, 6] {
+        let vaults = MemoryFleet::new();
+        vaults.state().begins_nothing = refusals;
+        let client = vaults.client_with_tokens(&[TOKEN, FRESH]);
+        client.register(PASSWORD, RegisterOptions::default()).await.unwrap();
+        let stored = vaults.state().ids(|o| match o {
+            Operation::Store(s) => {
+                Some(bkv_core::record::Record::decode(&s.record).unwrap().reg_id.0.to_vec())
+            }
+            _ => None,
+        });
+        assert_eq!((stored.len(), stored.iter().collect::<HashSet<_>>().len()), (refusals + 1, 1));
+        for last_try in [LastTry::Use, LastTry::Decline] {
+            {
+                let mut state = vaults.state();
+                state.log.clear();
+                (state.charged, state.begins_nothing) = (0, refusals);
+            }
+            let client = vaults.client_with_tokens(&[TOKEN, FRESH]);
+            client.recover(PASSWORD, RecoverOptions { last_try, ..Default::default() }).await.unwrap();
+            let state = vaults.state();
+            let begun = state.ids(|o| match o {
+                Operation::Begin(b) => Some(b.attempt.to_vec()),
+                _ => None,
+            });
+            assert_eq!((begun.len(), begun.iter().collect::<HashSet<_>>().len()), (refusals + 1, 1));
+            assert_eq!(state.charged, 1);
+        }
+    }
+}
+
 /// A registration and a status go on with a fresh token too. Without one, the error names the token.
 #[tokio::test]
 async fn a_token_that_regions_refuse_is_replaced_or_named() {

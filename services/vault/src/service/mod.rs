@@ -14,6 +14,7 @@ mod peers;
 mod permit;
 mod person;
 mod refresher;
+mod refused_keys;
 mod root;
 mod share;
 
@@ -48,6 +49,7 @@ use attempt_queue::AttemptQueues;
 use boot::Boot;
 use cache::Cache;
 use refresher::Refresher;
+use refused_keys::RefusedKeys;
 
 /// How long a request to the other regions may take.
 pub(crate) const REGIONS: Duration = Duration::from_secs(2);
@@ -87,6 +89,7 @@ pub struct Vault {
     refresher: Refresher,
     cache: Cache,
     attempt_queues: AttemptQueues,
+    refused_keys: RefusedKeys,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
     metrics: Metrics,
     observer: Arc<dyn Observer>,
@@ -152,6 +155,7 @@ impl Vault {
             refresher: Refresher::default(),
             cache: Cache::default(),
             attempt_queues: AttemptQueues::default(),
+            refused_keys: RefusedKeys::default(),
             capabilities: tokio::sync::OnceCell::new(),
             metrics: parts.metrics,
             observer: parts.observer,
@@ -233,6 +237,11 @@ impl Vault {
     /// The queues of attempts.
     pub(crate) const fn attempt_queues(&self) -> &AttemptQueues {
         &self.attempt_queues
+    }
+
+    /// The issuer's keys that other regions have just refused.
+    pub(crate) const fn refused_keys(&self) -> &RefusedKeys {
+        &self.refused_keys
     }
 
     pub(crate) const fn metrics(&self) -> &Metrics {

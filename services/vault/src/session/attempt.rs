@@ -52,6 +52,10 @@ impl Session {
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
         // A repetition of the open attempt does not wait in the queue: it is that attempt.
         if !self.is_open(&attempt)? {
+            // Before the queue: the leader would otherwise answer BUSY while another attempt is under way, and the client would not fetch a fresh token.
+            if let Some(answer) = self.token_falls_short(LIFE)? {
+                return Ok(answer);
+            }
             let lease = attempt_queue::lease(self.round_trip);
             let acquired = self.vault.attempt_queues().acquire(id, attempt, lease).await;
             acquired.map_err(|attempt_queue::Busy| ProposeError::Busy)?;
@@ -79,7 +83,7 @@ impl Session {
         // The token may have come close to its end while the attempt waited in the queue. An attempt that is already charged goes on with it as long as it is
         // valid: a person without another token would lose the try otherwise.
         let life = if self.is_open(&attempt)? { 0 } else { LIFE };
-        if let Some(answer) = self.token_ends(life)? {
+        if let Some(answer) = self.token_falls_short(life)? {
             return Ok(answer);
         }
         let (id, _, fleet) = self.known()?;
@@ -125,7 +129,7 @@ impl Session {
         let Ok(attempt) = AttemptId::try_from(&m.attempt[..]) else {
             return Ok(no(Code::Malformed, "attempt"));
         };
-        if let Some(answer) = self.token_ends(0)? {
+        if let Some(answer) = self.token_falls_short(0)? {
             return Ok(answer);
         }
         // A thief of a device's kept last try knows its id but not B. Evaluations of B would let the thief test passwords offline.
@@ -209,6 +213,7 @@ impl Session {
                 }
             }
         }
+        self.remember_refusals(&missing);
         if good.len() < want {
             return Ok(too_few(good.len(), want, &missing));
         }

@@ -93,6 +93,7 @@ impl Session {
                 Err(region) => missing.push(region),
             }
         }
+        self.remember_refusals(&missing);
         Ok(Ok(p::Attestations { regions, missing }))
     }
 }

@@ -15,15 +15,17 @@ use std::time::Duration;
 
 use bkv_core::account::{Account, Manifest};
 use bkv_core::command::{Command, Delete, SetManifest};
-use bkv_core::id::{AccountId, AttemptId, Hash, RegId, Route};
+use bkv_core::id::{AccountId, AttemptId, Hash, RegId, Route, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::statement::ReceiptKind;
 use bkv_crypto::opaque::ServerState;
+use bkv_tokens::key_id;
 use bkv_wire::bounds;
 use bkv_wire::channel::Channel;
 use bkv_wire::proto::inner as p;
+use bkv_wire::proto::inner::missing_region::Reason;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use prost::Message as _;
@@ -281,11 +283,34 @@ impl Session {
         Ok((known.id, known.replica.clone(), fleet))
     }
 
-    /// Refuses a request if the token that came with `Open` has less than `life` seconds left by this vault's clock. Without that margin other regions might
-    /// refuse it a moment later, after a try is charged.
-    fn token_ends(&self, life: u64) -> Result<Option<Answer>, ProposeError> {
-        let lives = self.vault.lives(&self.person()?.1.token, life);
-        Ok((!lives).then(|| no(p::refused::Code::FreshToken, "the token ends too soon for this request")))
+    /// Refuses a request if the token that came with `Open` has less than `life` seconds left by this vault's clock, or if the request begins something and too few regions
+    /// know the token's key. Otherwise other regions might refuse the token a moment later, after a try is charged.
+    fn token_falls_short(&self, life: u64) -> Result<Option<Answer>, ProposeError> {
+        let token = &self.person()?.1.token;
+        let fresh = |why| Ok(Some(no(p::refused::Code::FreshToken, why)));
+        if !self.vault.lives(token, life) {
+            return fresh("the token ends too soon for this request");
+        }
+        let refused = self.vault.refused_keys();
+        if life > 0 && !refused.is_empty() {
+            let (list, key) = (&self.known()?.2.documents.admission, key_id(token).unwrap_or_default());
+            if refused.leave_too_few(&key, list, Instant::now()) {
+                return fresh("too few regions accept tokens of this key now");
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers which regions refuse this session's token. A token that ends soon says nothing about its key: with such tokens one person could keep others out.
+    fn remember_refusals(&self, missing: &[p::MissingRegion]) {
+        let Ok((_, shown)) = self.person() else { return };
+        let refusing = missing.iter().filter(|m| m.reason() == Reason::Token);
+        let mut slots = refusing.filter_map(|m| u8::try_from(m.slot).ok()).peekable();
+        if slots.peek().is_none() || !self.vault.lives(&shown.token, LIFE) {
+            return;
+        }
+        let key = key_id(&shown.token).unwrap_or_default();
+        slots.for_each(|slot| self.vault.refused_keys().refused(Slot(slot), &key, Instant::now()));
     }
 
     /// The person of this session, and what the other regions need to verify that themselves.

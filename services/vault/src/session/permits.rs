@@ -98,6 +98,7 @@ impl Session {
                 break;
             }
         }
+        self.remember_refusals(&permits.missing);
         Ok(permits)
     }
 }

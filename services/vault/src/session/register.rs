@@ -73,7 +73,7 @@ impl Session {
         });
         // A repetition goes on with the token as long as it is valid.
         let life = if known.is_some() { 0 } else { LIFE };
-        if let Some(answer) = self.token_ends(life)? {
+        if let Some(answer) = self.token_falls_short(life)? {
             return Ok(answer);
         }
         let index = if let Some((_, hash, kept)) = known {
@@ -150,6 +150,7 @@ impl Session {
                 Err(region) => missing.push(region),
             }
         }
+        self.remember_refusals(&missing);
         let want = usize::from(fleet.documents.admission.threshold);
         if acknowledgements.len() < want {
             return too_few(acknowledgements.len(), want, &missing);

@@ -58,6 +58,8 @@ fn main() -> ExitCode {
         flood::s50_eight_right_passwords_at_once_cost_no_try,
         flood::s50_junk_of_one_token_holder_cuts_no_link,
         missing_share::s48_a_region_without_its_share_asks_the_others_for_it,
+        persons::s11_a_key_that_the_regions_refuse_begins_nothing,
+        persons::s11_a_last_try_whose_token_the_regions_refuse_is_not_begun,
         persons::s11_a_token_that_ends_soon_begins_nothing,
         other_z::s43_a_z_that_does_not_fit_is_no_wrong_password,
         persons::s46_no_region_evaluates_without_the_persons_token,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bkv_core::command::{Begin, Command};
-use bkv_core::id::{AttemptId, Ordinal, RegId};
+use bkv_core::document::Policy;
+use bkv_core::id::{AttemptId, Element, Ordinal, RegId};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_simulation::documents::VAULT_AUDIENCE;
@@ -94,6 +95,56 @@ pub(crate) async fn s46_no_region_evaluates_without_the_persons_token(dir: PathB
     // The control: with Anna's own token every region does all of it, but permits no last try, since nine are left.
     let each = [None, None, None, Some(Reason::NotLast)];
     assert_eq!(ask(&sim.token(ANNA)).await, [each, each].concat());
+    sim.down().await;
+}
+
+/// To these regions every token has expired, as one whose key they do not have yet would be refused.
+fn refuse_tokens(sim: &Simulation, leader: usize, refuse: bool) {
+    let ahead = if refuse { 5 * 3_600_000 } else { 0 };
+    (0..3).filter(|i| *i != leader).for_each(|i| sim.machines[i].clock.offset(ahead));
+}
+
+async fn begin(sim: &Simulation, n: u8, blinded: Element) -> Answer {
+    let mut raw = RawClient::open(sim, ANNA, &sim.transport(ANNA)).await.unwrap();
+    raw.ask(raw_client::begin(AttemptId([n; 16]), blinded)).await.unwrap()
+}
+
+fn wants_fresh_token(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused(r) if r.code() == Code::FreshToken)
+}
+
+/// S11: the other regions refuse a token that is valid at the leader. The first Begin is charged before the leader knows. After that the leader charges none with a token of that
+/// key, and does not let it wait in the queue behind the first. The first attempt goes on, free, once the regions accept its token.
+pub(crate) async fn s11_a_key_that_the_regions_refuse_begins_nothing(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options { no_chores: true, ..Options::default() }).await;
+    sim.register(ANNA).await;
+    let leader = sim.leader().await;
+    refuse_tokens(&sim, leader, true);
+    let blinded = raw_client::blinded("a guess");
+    for n in [1, 2] {
+        let answer = begin(&sim, n, blinded).await;
+        assert!(wants_fresh_token(&answer), "{answer:?}");
+        assert_eq!(sim.account(leader, ANNA).unwrap().ordinal.0, 1, "{answer:?}");
+    }
+    refuse_tokens(&sim, leader, false);
+    let answer = begin(&sim, 1, blinded).await;
+    assert!(matches!(answer, Answer::Begun(_)), "{answer:?}");
+    assert_eq!(sim.account(leader, ANNA).unwrap().ordinal.0, 1);
+    sim.down().await;
+}
+
+/// S11: the regions refuse the token that a last try came with. They permit nothing, so nothing is charged, and the leader remembers it.
+pub(crate) async fn s11_a_last_try_whose_token_the_regions_refuse_is_not_begun(dir: PathBuf) {
+    let one = |p: &mut Policy| p.attempts.max = 1;
+    let sim = Simulation::up(dir, Options { no_chores: true, policy: Some(one), ..Options::default() }).await;
+    sim.register(ANNA).await;
+    let leader = sim.leader().await;
+    refuse_tokens(&sim, leader, true);
+    for n in [1, 2] {
+        let answer = begin(&sim, n, raw_client::blinded("a guess")).await;
+        assert!(wants_fresh_token(&answer), "{answer:?}");
+        assert_eq!(sim.account(leader, ANNA).unwrap().ordinal.0, 0, "{answer:?}");
+    }
     sim.down().await;
 }
 

@@ -100,6 +100,9 @@ impl State {
     }
 
     fn store(&mut self, s: &p::Store) -> Vec<Answer> {
+        if self.too_few_know_the_key() {
+            return vec![no(Code::FreshToken)];
+        }
         let record = Record::decode(&s.record).unwrap();
         let shares: Vec<_> = s.shares.iter().map(|s| SealedShare::try_from(s).unwrap()).collect();
         let known = self.shard.account().is_some_and(|a| {
@@ -180,6 +183,9 @@ impl State {
     }
 
     pub fn begin(&mut self, b: &p::Begin) -> Vec<Answer> {
+        if self.too_few_know_the_key() {
+            return vec![no(Code::FreshToken)];
+        }
         if std::mem::take(&mut self.rival_success) {
             self.succeeds();
         }

@@ -94,6 +94,8 @@ pub struct State {
     pub refused_by_regions: Option<&'static str>,
     /// A token that the leader refuses.
     pub refused_by_leader: Option<&'static str>,
+    /// The leader begins nothing for this many Begins and Stores: too few regions accept tokens of that key.
+    pub begins_nothing: usize,
     /// The person's tag that the regions sign in the present session.
     pub(super) subject: Hash,
     /// The regions at these slots claim to be behind by this time.
@@ -178,6 +180,7 @@ impl State {
             token: TOKEN.into(),
             refused_by_regions: None,
             refused_by_leader: None,
+            begins_nothing: 0,
             subject: Hash([0; 32]),
             behind_ms: BTreeMap::new(),
             forges_attestations: None,
@@ -228,6 +231,11 @@ impl State {
         self.log.iter().filter(|r| r.operation.as_ref().is_some_and(&kind)).count()
     }
 
+    /// The ids in the requests of one kind that any vault has decrypted.
+    pub fn ids(&self, id: impl Fn(&Operation) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
+        self.log.iter().filter_map(|r| id(r.operation.as_ref()?)).collect()
+    }
+
     /// Requests with data made from the password, except the blinded element.
     pub fn made_from_password(&self) -> usize {
         self.seen(|o| matches!(o, Operation::KeyExchange(_) | Operation::Finish(_)))
@@ -274,6 +282,13 @@ impl State {
     /// True if only the leader accepts the token of this session.
     pub(super) fn refused(&self) -> bool {
         self.refused_by_regions == Some(self.token.as_str())
+    }
+
+    /// True if the leader begins nothing this time.
+    pub(super) fn too_few_know_the_key(&mut self) -> bool {
+        let nothing = self.begins_nothing > 0;
+        self.begins_nothing = self.begins_nothing.saturating_sub(1);
+        nothing
     }
 
     /// The leader's attestation, with `others` those of the first t regions that sign the same, and with `all` too those of all.
