@@ -17,6 +17,7 @@ use bkv_crypto::toprf::Share;
 use bkv_hsm::{Token, VaultName};
 use bkv_wire::proto::peer as p;
 use prost::Message as _;
+use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -27,7 +28,7 @@ use crate::run::TokenKeys;
 use crate::store::{DataKeys, Place, Store, StoreError, Table};
 
 const VAULT: u16 = u16::MAX;
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table::Vault,
     Table::Shard,
     Table::Log,
@@ -36,6 +37,7 @@ const TABLES: [Table; 8] = [
     Table::Floor,
     Table::Event,
     Table::Deadline,
+    Table::Before,
 ];
 
 /// Why something could not be read.
@@ -63,8 +65,35 @@ pub struct OpenRow {
     pub table: Table,
     /// The row's shard. Rows of the vault itself are in no shard.
     pub shard: u16,
+    /// The row's name, in the tables whose rows have one.
+    pub name: Option<String>,
     /// The plaintext.
     pub plain: Zeroizing<Vec<u8>>,
+}
+
+/// All rows of a stopped vault's store, decrypted with these keys. Fails at the first row that can't be decrypted.
+pub fn rows(folder: &Path, keys: &Arc<dyn DataKeys>, shards: u16) -> Result<Vec<OpenRow>, StoreError> {
+    open_rows(&Store::open(folder, keys, &OsRandom)?, shards)
+}
+
+fn open_rows(store: &Store, shards: u16) -> Result<Vec<OpenRow>, StoreError> {
+    let mut found = Vec::new();
+    for shard in (0..shards).chain([VAULT]) {
+        for table in TABLES {
+            let mut after: Option<Place> = None;
+            loop {
+                let page = store.rows(table, shard, after.as_ref(), 512)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                found.extend(page.into_iter().map(|(place, plain)| {
+                    let named = matches!(table, Table::Vault | Table::Shard);
+                    let name = named.then(|| place.bytes().get(3..).map(String::from_utf8_lossy)).flatten();
+                    OpenRow { table, shard, name: name.map(std::borrow::Cow::into_owned), plain }
+                }));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The secrets of one registration, as one vault keeps them.
@@ -123,19 +152,7 @@ impl Seized {
 
     /// All rows of the store, decrypted. Fails at the first row that can't be decrypted.
     pub fn rows(&self) -> Result<Vec<OpenRow>, StoreError> {
-        let mut found = Vec::new();
-        for shard in (0..self.shards).chain([VAULT]) {
-            for table in TABLES {
-                let mut after: Option<Place> = None;
-                loop {
-                    let page = self.store.rows(table, shard, after.as_ref(), 512)?;
-                    let Some((last, _)) = page.last() else { break };
-                    after = Some(last.clone());
-                    found.extend(page.into_iter().map(|(_, plain)| OpenRow { table, shard, plain }));
-                }
-            }
-        }
-        Ok(found)
+        open_rows(&self.store, self.shards)
     }
 
     fn of(&self, table: Table, shard: u16) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {

@@ -157,6 +157,7 @@ impl State {
         }
         let head = Head::new(&inner.shard, &last, inner.chain, &inner.membership, copy, inner.installed);
         changes.push(Change::put(head_place(self.shard), cbor(&head)));
+        inner.images.keep(&self.store, self.shard, &mut changes)?;
         let durable = self.durable.clone();
         let done: Done = Box::new(move |r| {
             if r.is_ok() {
@@ -168,6 +169,10 @@ impl State {
             self.book.reached(self.checkpoint(inner, &fleet, &last, &membership), fleet, membership, copy);
             let book = self.book.clone();
             self.store.write_pinned(changes, Some(done), move |view| book.pinned(last.index, view));
+            let dropped = inner.images.reached(self.shard, last.index, inner.shard.time);
+            if !dropped.is_empty() {
+                self.store.write(dropped, None);
+            }
         } else {
             self.store.write(changes, Some(done));
         }

@@ -14,6 +14,7 @@ use bkv_core::verify::Verifier;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::before::Overlay;
 use super::rows::{InForce, StoredCertificate};
 use crate::store::View;
 
@@ -30,6 +31,8 @@ pub(crate) struct Source {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) copy: u32,
     pub(crate) view: Arc<View>,
+    /// Shows the rows of a view from after the checkpoint as they were there.
+    pub(crate) overlay: Arc<Overlay>,
 }
 
 /// A view and when it was opened.
@@ -306,7 +309,7 @@ impl Book {
         let inner = self.inner.lock();
         let c = inner.certified.as_ref()?;
         let (fleet, copy) = c.rows.clone()?;
-        let source = Source { fleet, copy, view: c.view.clone()?.0 };
+        let source = Source { fleet, copy, view: c.view.clone()?.0, overlay: Arc::default() };
         Some((c.certificate.clone(), c.membership.clone(), source))
     }
 

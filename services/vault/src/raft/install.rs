@@ -51,6 +51,7 @@ impl State {
             changes.push(Change::put(digest_place(self.shard), cbor(&inner.digest)));
             changes.push(Change::put(certified_place(self.shard), cbor(&stored)));
             changes.extend(self.log.restart_at(last, checkpoint.chain));
+            changes.extend(inner.images.installed(self.shard, last.index));
             self.copy.store(copy, Ordering::Release);
             let book = self.book.clone();
             self.book.restore(stored, Some((fleet, copy)), || {

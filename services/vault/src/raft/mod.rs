@@ -3,6 +3,7 @@
 
 pub(crate) mod answers;
 mod apply;
+mod before;
 pub(crate) mod book;
 pub(crate) mod bounds;
 pub(crate) mod contradictions;

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::before::Images;
 use super::book::Book;
 use super::floor::Floor;
 use super::keeper::Keeper;
@@ -73,6 +74,8 @@ pub(super) struct Inner {
     pub(super) events: VecDeque<u64>,
     /// All events after this cursor are kept.
     pub(super) feed_start: u64,
+    /// The rows of the newest certified checkpoint that have changed since.
+    pub(super) images: Images,
 }
 
 impl State {
@@ -98,6 +101,7 @@ impl State {
             deadlines: BTreeMap::new(),
             events: VecDeque::new(),
             feed_start: 0,
+            images: Images::default(),
         };
         if let Some(row) = store.get(&head_place(shard))? {
             let head: Head = read("head", &row)?;
@@ -129,6 +133,7 @@ impl State {
         if let Some(row) = store.get(&certified_place(shard))? {
             book.restore(read("certified checkpoint", &row)?, None, || {});
         }
+        inner.images = Images::open(&store, shard, book.certified_index())?;
         let state = Self {
             shard,
             store,
@@ -312,8 +317,11 @@ impl State {
 
     /// Makes the newest certificate durable.
     pub(crate) fn keep_certified(&self) {
-        self.book.write_certified(|certified| {
-            self.store.write(vec![Change::put(certified_place(self.shard), cbor(&certified))], None);
+        let mut inner = self.lock();
+        self.book.write_certified(|stored| {
+            let mut changes = inner.images.certified(self.shard, stored.certificate.checkpoint.index);
+            changes.push(Change::put(certified_place(self.shard), cbor(&stored)));
+            self.store.write(changes, None);
         });
     }
 

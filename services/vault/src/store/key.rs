@@ -23,10 +23,12 @@ pub enum Table {
     Event = 7,
     /// Deadlines by copy and hidden id.
     Deadline = 8,
+    /// Rows from before a change, by checkpoint and place.
+    Before = 9,
 }
 
 /// table ‖ shard ‖ key.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(Vec<u8>);
 
 /// Rows of the vault itself lie in no shard.
@@ -64,6 +66,11 @@ impl Place {
     /// The number of a numbered row.
     pub(crate) fn number(&self) -> Option<u64> {
         self.0.get(3..)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// True if the row is in this table.
+    pub(crate) fn is_of(&self, table: Table) -> bool {
+        self.0.first() == Some(&(table as u8))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -10,6 +10,7 @@ mod seal;
 mod writer;
 
 pub use error::StoreError;
+pub use format::FORMAT;
 pub(crate) use key::VAULT;
 pub use key::{Place, Table};
 pub use seal::DataKeys;
@@ -306,4 +307,4 @@ impl View {
 pub(crate) type Row = (Place, Zeroizing<Vec<u8>>);
 
 #[cfg(test)]
-mod store_test;
+pub(crate) mod store_test;

@@ -49,6 +49,48 @@ pub(crate) async fn s48_a_region_that_was_away_catches_up_from_one_other_alone(d
     sim.down().await;
 }
 
+/// S48: a region is behind the log that is kept, the one that can bring it up to date has just restarted, and the third is away. A newer checkpoint would need entries that
+/// both have, so the rows of the newest certified one must still be there.
+pub(crate) async fn s48_a_region_that_has_restarted_brings_another_up_to_date_alone(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options { snapshot_every_s: Some(1), ..Options::default() }).await;
+    let (anna, bert) = (sim.register(ANNA).await, sim.register(BERT).await);
+    let leader = sim.leader().await;
+    let (away, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    sim.hub.around(away, Rule::Cut);
+    let had = sim.replica(away).applied();
+    sim.client(BERT).register(NEW, RegisterOptions { key: Some(&bert), ..Default::default() }).await.unwrap();
+    let purged = || (sim.replica(leader).purged() > had).then_some(());
+    eventually("the log is purged", purged).await;
+    // Behind the certified checkpoint a key ends, and a password is changed back.
+    sim.client(ANNA).delete(&anna).await.unwrap();
+    sim.client(BERT)
+        .register(RIGHT, RegisterOptions { key: Some(&bert), ..Default::default() })
+        .await
+        .unwrap();
+
+    // A start needs the answers of both others. Then the third goes.
+    let disk = sim.crash(leader);
+    sim.hub.heal();
+    sim.hub.set_rule(away, third, Rule::Cut);
+    sim.hub.set_rule(third, away, Rule::Cut);
+    sim.start_from(leader, disk).await;
+    sim.verified(leader).await;
+    sim.hub.around(third, Rule::Cut);
+    let caught_up = || {
+        let (here, there) = (sim.replica(leader), sim.replica(away));
+        (there.applied() >= here.applied() && sim.account(away, ANNA)?.state() == State::Deleted)
+            .then_some(())
+    };
+    eventually("the region has caught up", caught_up).await;
+    assert_eq!(sim.replica(away).status().borrow().phase, Phase::Verified);
+    assert_eq!(sim.account(away, BERT), sim.account(leader, BERT));
+    assert!(sim.client(BERT).recover(RIGHT, RecoverOptions::default()).await.unwrap().key == bert);
+
+    sim.hub.heal();
+    sim.settle().await;
+    sim.down().await;
+}
+
 /// S55: a client that asks whether its success counts gets the answer from the first t regions. It does not wait for one that hangs, unless it asks for all.
 pub(crate) async fn s55_a_region_that_hangs_delays_no_attestation(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;

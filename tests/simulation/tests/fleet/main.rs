@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let cases = cases![
         token::simulate;
         absence::s55_a_region_that_hangs_delays_no_attestation,
+        absence::s48_a_region_that_has_restarted_brings_another_up_to_date_alone,
         absence::s48_a_region_that_was_away_catches_up_from_one_other_alone,
         anchors::s51_regions_that_stop_in_order_serve_while_another_is_away,
         anchors::s24_an_anchor_vouches_for_no_older_copy,

@@ -1,0 +1,247 @@
+//! The rows of a certified checkpoint, as they were there. The first change of a row behind a checkpoint keeps the row from before, in the same commit. So a vault that has just started again, or
+//! whose view of the checkpoint is too old, can still send a snapshot of it. Otherwise, with one region away, a region that needs a snapshot and the only one that could send it would wait for each
+//! other: a newer checkpoint needs entries that both have.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+
+use bkv_core::encoding::cbor;
+use bkv_core::id::Time;
+use zeroize::Zeroizing;
+
+use super::rows::{fleet_place, read};
+use crate::store::{Change, Place, Row, Store, StoreError, Table, View};
+
+/// Most rows that are kept. Without a certificate more are kept behind each checkpoint, up to the size of the state for each: a rooted leader could fill the disk.
+const MOST: usize = 1 << 16;
+/// How long rows are kept while nothing is certified, in milliseconds of entry time. They contain secrets that were erased since (S14). The log keeps those as long. A shard that commits nothing
+/// has no time that passes: then the rows stay.
+const KEEP: u64 = 15 * 60_000;
+
+/// The images are complete for no checkpoint so far.
+const NEVER: u64 = u64::MAX;
+
+/// A row, or none. Its image begins with the number of rows, so with 1 or 0.
+type Value = Option<Zeroizing<Vec<u8>>>;
+
+fn image(row: &Value) -> Vec<u8> {
+    row.as_ref().map_or_else(|| vec![0], |row| [&[1], &row[..]].concat())
+}
+
+fn row(image: &[u8]) -> Result<Value, StoreError> {
+    match image.split_first() {
+        Some((0, [])) => Ok(None),
+        Some((1, row)) => Ok(Some(Zeroizing::new(row.to_vec()))),
+        _ => Err(StoreError::Malformed("row from before a change".into(), "its first byte".into())),
+    }
+}
+
+fn prefix(shard: u16) -> Place {
+    Place::new(Table::Before, shard, &[])
+}
+
+fn image_place(shard: u16, checkpoint: u64, of: &Place) -> Place {
+    let (table, key) = (of.bytes().get(..1), of.bytes().get(3..));
+    let key = [&checkpoint.to_be_bytes(), table.unwrap_or_default(), key.unwrap_or_default()].concat();
+    Place::new(Table::Before, shard, &key)
+}
+
+/// The checkpoint, and the place whose row it was.
+fn parse(image: &Place) -> Option<(u64, Place)> {
+    let (head, rest) = image.bytes().split_at_checked(3)?;
+    let (checkpoint, rest) = rest.split_first_chunk::<8>()?;
+    let (table, key) = rest.split_first()?;
+    let of = [&[*table], head.get(1..)?, key].concat();
+    Some((u64::from_be_bytes(*checkpoint), Place::from_bytes(&of)))
+}
+
+/// The row with the first checkpoint of which the images are complete. Without this row they always were.
+fn complete_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"before")
+}
+
+/// The images of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    /// Index of a checkpoint → places whose rows have changed between it and the next one.
+    changed: BTreeMap<u64, HashSet<Place>>,
+    /// The newest checkpoint. 0: there is none, and no image is made.
+    newest: u64,
+    /// The images of checkpoints from this one on are complete.
+    complete_from: u64,
+    /// The entry time of the first checkpoint since the last certificate. None if there was none.
+    since: Option<Time>,
+}
+
+impl Images {
+    /// Reads which there are. `certified` is the newest certified checkpoint.
+    pub(super) fn open(store: &Store, shard: u16, certified: Option<u64>) -> Result<Self, StoreError> {
+        let mut images = Self::default();
+        if let Some(row) = store.get(&complete_place(shard))? {
+            images.complete_from = read("complete images", &row)?;
+        }
+        let view = store.view()?;
+        let mut from = prefix(shard);
+        loop {
+            let page = view.places(&prefix(shard), &from, 1024)?;
+            let Some(last) = page.last() else { break };
+            from = Place::from_bytes(&[last.bytes(), &[0]].concat());
+            for (checkpoint, place) in page.iter().filter_map(parse) {
+                images.changed.entry(checkpoint).or_default().insert(place);
+            }
+        }
+        let newest = images.changed.keys().next_back().copied().unwrap_or(0);
+        if images.complete_from != NEVER {
+            images.newest = newest.max(certified.unwrap_or(0));
+        }
+        Ok(images)
+    }
+
+    /// Adds the images of the rows that these changes change for the first time behind the newest checkpoint.
+    pub(super) fn keep(
+        &mut self,
+        store: &Store,
+        shard: u16,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StoreError> {
+        if self.newest == 0 {
+            return Ok(());
+        }
+        let known = self.changed.entry(self.newest).or_default();
+        let mut images = Vec::new();
+        for place in changes.iter().map(|c| &c.place) {
+            let sent = [Table::Account, Table::Secret].iter().any(|t| place.is_of(*t))
+                || *place == fleet_place(shard);
+            if !sent || known.contains(place) {
+                continue;
+            }
+            known.insert(place.clone());
+            images.push(Change::put(image_place(shard, self.newest, place), image(&store.get(place)?)));
+        }
+        changes.extend(images);
+        if self.changed.values().map(HashSet::len).sum::<usize>() > MOST {
+            changes.extend(self.forget(shard));
+        }
+        Ok(())
+    }
+
+    /// The replica has reached a checkpoint.
+    pub(super) fn reached(&mut self, shard: u16, checkpoint: u64, time: Time) -> Vec<Change> {
+        let old = self.since.is_some_and(|since| since.plus(KEEP) < time);
+        let mut changes = if old { self.forget(shard) } else { Vec::new() };
+        self.newest = checkpoint;
+        self.since.get_or_insert(time);
+        if self.complete_from == NEVER {
+            changes.push(self.complete_at(shard, checkpoint));
+        }
+        changes
+    }
+
+    /// A snapshot of this checkpoint is installed.
+    pub(super) fn installed(&mut self, shard: u16, checkpoint: u64) -> Vec<Change> {
+        let mut changes = self.forget(shard);
+        self.newest = checkpoint;
+        changes.push(self.complete_at(shard, checkpoint));
+        changes
+    }
+
+    /// Drops all images. The next ones are made behind the next checkpoint.
+    fn forget(&mut self, shard: u16) -> Vec<Change> {
+        let mut changes = self.drop_before(shard, u64::MAX);
+        (self.newest, self.since) = (0, None);
+        changes.push(self.complete_at(shard, NEVER));
+        changes
+    }
+
+    fn complete_at(&mut self, shard: u16, checkpoint: u64) -> Change {
+        self.complete_from = checkpoint;
+        Change::put(complete_place(shard), cbor(&checkpoint))
+    }
+
+    /// A checkpoint is certified: the images of earlier ones are of no more use.
+    pub(super) fn certified(&mut self, shard: u16, checkpoint: u64) -> Vec<Change> {
+        self.since = None;
+        self.drop_before(shard, checkpoint)
+    }
+
+    fn drop_before(&mut self, shard: u16, checkpoint: u64) -> Vec<Change> {
+        let kept = self.changed.split_off(&checkpoint);
+        let dropped = std::mem::replace(&mut self.changed, kept);
+        let places = |(at, places): (u64, HashSet<Place>)| {
+            places.into_iter().map(move |p| Change::remove(image_place(shard, at, &p)))
+        };
+        dropped.into_iter().flat_map(places).collect()
+    }
+
+    /// What shows the rows as they were at a checkpoint. None if the images are not complete.
+    pub(super) fn at(&self, shard: u16, checkpoint: u64) -> Option<Overlay> {
+        if checkpoint < self.complete_from {
+            return None;
+        }
+        let mut images = BTreeMap::new();
+        for (at, places) in self.changed.range(checkpoint..) {
+            for place in places {
+                images.entry(place.clone()).or_insert_with(|| image_place(shard, *at, place));
+            }
+        }
+        Some(Overlay { images })
+    }
+}
+
+/// Shows a later view's rows as they were at a checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    /// A row's place → its image's place: that of its first change.
+    images: BTreeMap<Place, Place>,
+}
+
+impl Overlay {
+    /// None if the view is from before the change: then its row is right.
+    fn before(&self, view: &View, place: &Place) -> Result<Option<Value>, StoreError> {
+        let image = self.images.get(place).map(|image| view.get(image)).transpose()?.flatten();
+        image.map(|image| row(&image)).transpose()
+    }
+
+    /// One row.
+    pub(super) fn get(&self, view: &View, place: &Place) -> Result<Value, StoreError> {
+        self.before(view, place)?.map_or_else(|| view.get(place), Ok)
+    }
+
+    /// Rows whose places begin with `prefix`, in their order, starting after `after`: `max` of them, or all that are left.
+    pub(super) fn rows_under(
+        &self,
+        view: &View,
+        prefix: &Place,
+        after: Option<&Place>,
+        max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        if self.images.is_empty() {
+            return view.rows_under(prefix, after, max);
+        }
+        let (mut found, mut after) = (Vec::new(), after.cloned());
+        let behind = Place::from_bytes(&prefix.bounds().1);
+        loop {
+            let page = view.rows_under(prefix, after.as_ref(), max)?;
+            let end = page.last().filter(|_| page.len() >= max).map(|(place, _)| place.clone());
+            let mut rows: BTreeMap<Place, Value> =
+                page.into_iter().map(|(place, row)| (place, Some(row))).collect();
+            let from = after.map_or(Bound::Included(prefix.clone()), Bound::Excluded);
+            let to = end.clone().map_or(Bound::Excluded(behind.clone()), Bound::Included);
+            for (place, _) in self.images.range((from, to)) {
+                if let Some(before) = self.before(view, place)? {
+                    rows.insert(place.clone(), before);
+                }
+            }
+            found.extend(rows.into_iter().filter_map(|(place, row)| Some((place, row?))));
+            if end.is_none() || found.len() >= max {
+                found.truncate(max);
+                return Ok(found);
+            }
+            after = end;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "before_test.rs"]
+mod before_test;
