@@ -95,8 +95,8 @@ bench-operator: needs ## The operator with 500 resources: time, memory, requests
 	scripts/bench_operator.sh
 
 .PHONY: golden
-golden: needs ## Renew every file that is generated and kept: definition, reference pages, plans, --help, the chart's copies
-	BKV_GOLDEN=write $(CARGO) test -j$(JOBS) --workspace --lib --bins --test generated -- golden_test help_test is_that_of_the
+golden: needs ## Renew every file that is generated and kept: definition, reference pages, plans, --help, the chart's copies. Make the fixture of a format's new number
+	BKV_GOLDEN=write $(CARGO) test -j$(JOBS) --workspace --lib --bins --test generated --test formats -- golden_test help_test is_that_of_the s52_every_released
 	charts/check.sh --write
 
 .PHONY: crds

@@ -14,7 +14,8 @@ use crate::{
 };
 
 pub(crate) const MAGIC: &[u8; 4] = b"BKVB";
-const VERSION: u8 = 1;
+/// The version of a backup file. A change of the header, the stream, the archive in it or their keys needs a new one.
+pub const VERSION: u8 = 1;
 /// Longest manifest in bytes. A reader refuses a longer one before it allocates memory for it.
 pub const MAX_MANIFEST: usize = 4096;
 /// Number of digits of an identifier in an error text.

@@ -2,8 +2,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::panic)] // a failed comparison is how it reports
 
+mod format;
+
 use std::fs;
 use std::path::Path;
+
+pub use format::Format;
 
 /// What renews the files.
 pub const RENEW: &str = "if that is meant, run `make golden` and read the difference";

@@ -17,10 +17,27 @@ pub(crate) enum Mode {
     Digits,
 }
 
+/// The number of the format of `device.json`.
+pub(super) const FORMAT: u32 = 1;
+
+/// Files of the first format may have no number.
+const fn first() -> u32 {
+    1
+}
+
+/// The part of `device.json` that all formats have.
+#[derive(Deserialize)]
+struct Numbered {
+    #[serde(default = "first")]
+    format: u32,
+}
+
 /// `device.json`.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kept {
+    #[serde(default = "first")]
+    format: u32,
     #[zeroize(skip)]
     pub mode: Mode,
     key: String,
@@ -45,6 +62,7 @@ impl Kept {
         series: [u8; 16],
     ) -> Self {
         Self {
+            format: FORMAT,
             mode,
             key: hex::encode(key.as_bytes()),
             account: hex::encode(account),
@@ -53,6 +71,20 @@ impl Kept {
             sequence: 0,
             hash: String::new(),
         }
+    }
+
+    /// Reads `device.json`. A file of a newer program is not reported as broken.
+    pub(super) fn read(json: &[u8]) -> Outcome<Self> {
+        let Numbered { format } = serde_json::from_slice(json).map_err(|_| broken("device.json"))?;
+        if format != FORMAT {
+            let what = format!("device.json has format {format}, and this program knows format {FORMAT}");
+            return Err(
+                Failure::new(Exit::Config, what).remedy("Use the `bkv` that wrote it, or a newer one.")
+            );
+        }
+        let kept: Self = serde_json::from_slice(json).map_err(|_| broken("device.json"))?;
+        kept.check()?;
+        Ok(kept)
     }
 
     pub(crate) fn key(&self) -> Outcome<BackupKey> {
@@ -73,7 +105,7 @@ impl Kept {
     }
 
     /// Parses every field, so that a broken state is reported before a command asks for a password or spends a try.
-    pub(super) fn check(&self) -> Outcome {
+    fn check(&self) -> Outcome {
         self.key()?;
         self.account()?;
         self.lineage()?;

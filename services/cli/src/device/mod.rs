@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::args::Device;
 use crate::exit::{Exit, Failure, Outcome};
-use kept::broken;
 pub(crate) use kept::{Kept, Mode};
 
 fn unwritable(what: String) -> Failure {
@@ -132,8 +131,7 @@ impl DeviceState {
                 .remedy("Make it readable, or use another folder with --state."));
             }
         };
-        let kept: Kept = serde_json::from_slice(&text).map_err(|_| broken("device.json"))?;
-        kept.check()?;
+        let kept = Kept::read(&text)?;
         if let Some(earlier) = kept.earlier_newest() {
             // Before a recovery can bring another key of this account. If it fails here, `newest` reads both files, and `save` fails.
             let _ = self.saw(&kept, earlier);
@@ -189,6 +187,7 @@ impl DeviceState {
 #[cfg(test)]
 mod tests {
     use bkv_client::BackupKey;
+    use bkv_golden::Format;
     use proptest::prelude::*;
 
     use super::*;
@@ -213,6 +212,37 @@ mod tests {
         let read = device.require().unwrap();
         assert!(read.key().unwrap() == kept().key().unwrap());
         assert_eq!(device.newest(&read).unwrap(), None);
+    }
+
+    const DEVICE: Format = Format {
+        name: "device",
+        number: kept::FORMAT,
+        constant: "FORMAT in services/cli/src/device/kept.rs",
+    };
+
+    /// S52: an upgraded device still has its key.
+    #[test]
+    fn s52_every_released_device_file_is_read_and_its_format_does_not_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = state(dir.path());
+        device.save(&kept()).unwrap();
+        let made = fs::read_to_string(device.path()).unwrap();
+        if DEVICE.is_wanted() {
+            DEVICE.keep([("device.json", made.as_bytes())]);
+        }
+        let is = |read: &Kept| {
+            let ids = (read.mode, read.account().unwrap(), read.lineage().unwrap(), read.series().unwrap());
+            read.key().unwrap() == kept().key().unwrap() && ids == (Mode::Digits, [1; 32], [2; 32], [3; 16])
+        };
+        for fixture in DEVICE.released() {
+            let text = fs::read(fixture.join("device.json")).unwrap();
+            assert!(is(&Kept::read(&text).unwrap()), "{}", fixture.display());
+        }
+        let kept = fs::read_to_string(DEVICE.present().join("device.json")).unwrap();
+        DEVICE.unchanged("device.json", &kept, &made);
+        fs::write(device.path(), made.replace("\"format\":1", "\"format\":2")).unwrap();
+        let e = device.load().err().unwrap();
+        assert!(e.exit == Exit::Config && e.message.contains("format 2"), "{e}");
     }
 
     #[test]

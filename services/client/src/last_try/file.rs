@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{KeepLastTry, OpenLastTry};
-use crate::memory::MemoryError;
+use crate::memory::{MemoryError, check_number};
 
 /// The most bytes of the file.
 const MAX: usize = 4096;
@@ -19,9 +19,13 @@ const MAX: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct FileLastTry(PathBuf);
 
+/// The number of the file's format.
+const FORMAT: u32 = 1;
+
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    format: u32,
     lineage: String,
     account: String,
     attempt: String,
@@ -73,6 +77,7 @@ impl KeepLastTry for FileLastTry {
         if text.iter().all(|b| *b == 0) {
             return Ok(None);
         }
+        check_number(&text, FORMAT).map_err(|why| self.broken(why))?;
         let stored: Stored =
             serde_json::from_slice(&text).map_err(|_| self.broken("not JSON of its format"))?;
         Ok(Some(OpenLastTry {
@@ -94,6 +99,7 @@ impl KeepLastTry for FileLastTry {
 
     fn keep(&self, open: &OpenLastTry) -> Result<(), MemoryError> {
         let stored = Stored {
+            format: FORMAT,
             lineage: hex::encode(open.lineage.0),
             account: hex::encode(open.account.0),
             attempt: hex::encode(open.attempt.0),
@@ -127,6 +133,7 @@ impl KeepLastTry for FileLastTry {
 
 #[cfg(test)]
 mod tests {
+    use bkv_golden::Format;
     use proptest::prelude::*;
 
     use super::super::tests::open;
@@ -155,6 +162,33 @@ mod tests {
         file.wipe().unwrap();
         file.wipe().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    const LAST_TRY: Format = Format {
+        name: "last-try",
+        number: FORMAT,
+        constant: "FORMAT in services/client/src/last_try/file.rs",
+    };
+
+    /// S52: a device goes on with a last try that an earlier version has kept.
+    #[test]
+    fn s52_every_released_last_try_is_read_and_its_format_does_not_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = FileLastTry::new(dir.path().join("last-try.json"));
+        file.keep(&open()).unwrap();
+        let made = std::fs::read_to_string(file.path()).unwrap();
+        if LAST_TRY.is_wanted() {
+            LAST_TRY.keep([("last-try.json", made.as_bytes())]);
+        }
+        for fixture in LAST_TRY.released() {
+            assert_eq!(FileLastTry::new(fixture.join("last-try.json")).load().unwrap(), Some(open()));
+        }
+        let kept = std::fs::read_to_string(LAST_TRY.present().join("last-try.json")).unwrap();
+        LAST_TRY.unchanged("last-try.json", &kept, &made);
+        // A number that this version does not know: it is no broken file, and the newer program reads it.
+        std::fs::write(file.path(), made.replace("\"format\":1", "\"format\":2")).unwrap();
+        let error = file.load().unwrap_err().to_string();
+        assert!(error.contains("format 2, and this program knows format 1"), "{error}");
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{Memory, MemoryError, Remembered};
+use super::stored::FORMAT;
+use super::{Memory, MemoryError, Remembered, check_number};
 
 /// A JSON file, mode 0600, written beside and renamed, so that a crash leaves the old one or the new one.
 #[derive(Debug, Clone)]
@@ -19,8 +20,8 @@ impl FileMemory {
         MemoryError::Io { path: self.0.clone(), why: e.to_string() }
     }
 
-    fn broken(&self, e: &serde_json::Error) -> MemoryError {
-        MemoryError::Broken { path: self.0.clone(), why: e.to_string() }
+    fn broken(&self, why: impl Into<String>) -> MemoryError {
+        MemoryError::Broken { path: self.0.clone(), why: why.into() }
     }
 
     /// Locks the folder: the file itself is replaced at every change. Some file systems can't lock a folder. There two programs that write at the
@@ -35,14 +36,17 @@ impl FileMemory {
 impl Memory for FileMemory {
     fn load(&self) -> Result<Remembered, MemoryError> {
         match std::fs::read(&self.0) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| self.broken(&e)),
+            Ok(bytes) => {
+                check_number(&bytes, FORMAT).map_err(|why| self.broken(why))?;
+                serde_json::from_slice(&bytes).map_err(|e| self.broken(e.to_string()))
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Remembered::default()),
             Err(e) => Err(self.io(&e)),
         }
     }
 
     fn save(&self, remembered: &Remembered) -> Result<(), MemoryError> {
-        let bytes = serde_json::to_vec_pretty(remembered).map_err(|e| self.broken(&e))?;
+        let bytes = serde_json::to_vec_pretty(remembered).map_err(|e| self.broken(e.to_string()))?;
         bkv_files::replace(&self.0, &bytes, bkv_files::Mode::Private).map_err(|e| self.io(&e))
     }
 
@@ -58,6 +62,7 @@ impl Memory for FileMemory {
 #[cfg(test)]
 mod tests {
     use bkv_core::id::{AccountId, Lineage, PublicKey};
+    use bkv_golden::Format;
     use bkv_stream::{BackupKey, Known};
     use proptest::prelude::*;
 
@@ -92,6 +97,37 @@ mod tests {
             std::fs::write(dir.path().join("memory.json"), &text[..cut.index(text.len())]).unwrap();
             prop_assert!(memory.load().is_err(), "half a memory was believed");
         }
+    }
+
+    const MEMORY: Format =
+        Format { name: "memory", number: FORMAT, constant: "FORMAT in services/client/src/memory/stored.rs" };
+
+    /// S52: a device still knows its newest backup after an upgrade.
+    #[test]
+    fn s52_every_released_memory_is_read_and_its_format_does_not_change() {
+        let known = |n: u8| Known { sequence: n.into(), hash: [n; 32] };
+        let all = Remembered {
+            lineage: "ab".into(),
+            admission: 3,
+            policy: 4,
+            backups: [(PublicKey([7; 32]), known(5))].into(),
+            unkeyed: Some((AccountId([8; 32]), known(6))),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("memory.json");
+        FileMemory::new(&path).save(&all).unwrap();
+        let made = std::fs::read_to_string(&path).unwrap();
+        if MEMORY.is_wanted() {
+            MEMORY.keep([("memory.json", made.as_bytes())]);
+        }
+        for fixture in MEMORY.released() {
+            assert_eq!(FileMemory::new(fixture.join("memory.json")).load().unwrap(), all);
+        }
+        let kept = std::fs::read_to_string(MEMORY.present().join("memory.json")).unwrap();
+        MEMORY.unchanged("memory.json", &kept, &made);
+        std::fs::write(&path, made.replace("\"format\": 1", "\"format\": 2")).unwrap();
+        let error = FileMemory::new(&path).load().unwrap_err().to_string();
+        assert!(error.contains("format 2, and this program knows format 1"), "{error}");
     }
 
     /// S29: a memory of the format before `backups` still protects its account. One that names a backup and does not decode is refused.

@@ -1,6 +1,7 @@
 //! What a device remembers between runs, so that an attacker can't serve it older documents or an older backup (S29). Nothing here is secret.
 
 mod file;
+mod number;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sealed::owner_key;
 pub use file::FileMemory;
+pub(crate) use number::check_number;
 use stored::Stored;
 
 /// The newest of everything seen.

@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Remembered;
 
+/// The number of the file's format.
+pub(super) const FORMAT: u32 = 1;
+
 #[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Stored {
+    /// [`check_number`](super::check_number) reads it.
+    format: u32,
     lineage: String,
     admission: u64,
     policy: u64,
@@ -53,6 +58,7 @@ impl TryFrom<Stored> for Remembered {
 
     fn try_from(stored: Stored) -> Result<Self, NotHex> {
         let Stored {
+            format: _,
             lineage,
             admission,
             policy,
@@ -86,6 +92,7 @@ impl From<Remembered> for Stored {
         let Remembered { lineage, admission, policy, backups, unkeyed } = remembered;
         let newest = |k: Known| Newest { sequence: k.sequence, hash: hex::encode(k.hash) };
         let stored = Self {
+            format: FORMAT,
             lineage,
             admission,
             policy,

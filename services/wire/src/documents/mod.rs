@@ -26,6 +26,10 @@ use prost::Message as _;
 
 use crate::proto::documents as p;
 
+/// The number of the present format of the root file, the admission list and the policy. They do not contain it: a reader ignores fields that it does not know, so a field may be
+/// added without a new number. A field that changes its meaning, or is left out, needs one, and another label in the signed statement.
+pub const FORMAT: u32 = 1;
+
 /// The most bytes of a signed document.
 pub const MAX_DOCUMENT: usize = bkv_core::bounds::DOCUMENT;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,7 +41,8 @@ pub const HONEST: [usize; 2] = [1, 2];
 /// Attempts between two successes.
 pub const BUDGET: u32 = 6;
 
-struct SoftKeys(u8);
+/// A vault's data keys, in software. They follow from its number.
+pub struct SoftKeys(pub u8);
 
 impl DataKeys for SoftKeys {
     fn data_key(&self, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, TokenError> {
@@ -106,7 +107,8 @@ pub struct Fleet {
     nodes: Vec<Option<Node>>,
 }
 
-fn region(i: usize) -> String {
+/// The name of a vault's region, and of its folder.
+pub fn region(i: usize) -> String {
     format!("region-{i}")
 }
 
@@ -125,6 +127,18 @@ pub fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
         admission: sign(Kind::Admission, write_admission(list).unwrap()),
         policy: sign(Kind::Policy, write_policy(policy).unwrap()),
     }
+}
+
+fn root() -> (Root, RootKey) {
+    let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
+    let root = Root {
+        keys: vec![key.public()],
+        threshold: 1,
+        fleet: FleetId([1; 16]),
+        era: Era(1),
+        development: true,
+    };
+    (root, key)
 }
 
 fn policy(root: &Root, shards: u16) -> Policy {
@@ -188,6 +202,12 @@ async fn start(
     Node::start(config, Env::default(), key, soft, keeper, verifier).await.unwrap()
 }
 
+/// Starts vault `i` of a fleet of one shard alone on its disk, which is its folder in `dir`. Without an admission list it joins nothing.
+pub async fn alone(i: usize, dir: &Path) -> Node {
+    let addresses = BTreeMap::from([(region(i), "127.0.0.1:0".to_owned())]);
+    start(i, dir, &addresses, 1, &root().0, &Keys::generate(), &Arc::default()).await
+}
+
 impl Fleet {
     /// Starts all three vaults, lets the first lead every shard, then stops its software. The attacker has its keys and its log.
     pub async fn taken_over(shards: u16) -> (Self, Leader) {
@@ -196,9 +216,7 @@ impl Fleet {
         drop(listeners);
         let addresses: BTreeMap<String, String> =
             ports.iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
-        let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
-        let (fleet, era) = (FleetId([1; 16]), Era(1));
-        let root = Root { keys: vec![key.public()], threshold: 1, fleet, era, development: true };
+        let (root, key) = root();
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
         let tokens_away = Arc::new(AtomicBool::new(false));
@@ -216,7 +234,7 @@ impl Fleet {
         });
         let list = Arc::new(Admission {
             lineage: root.lineage(),
-            era,
+            era: root.era,
             number: 1,
             not_before: Time(0),
             not_after: Time(u64::MAX / 2),
@@ -266,8 +284,10 @@ impl Fleet {
         self.start(i).await;
     }
 
-    async fn stop(&mut self, i: usize) {
+    /// Stops an honest vault. Returns its disk.
+    pub async fn stop(&mut self, i: usize) -> PathBuf {
         self.nodes[i].take().unwrap().shutdown().await;
+        self.dir.path().join(region(i))
     }
 
     async fn start(&mut self, i: usize) {
