@@ -27,6 +27,12 @@ pub(crate) struct Args {
     /// Make the fleet's folder here. It must be on a disk, because fsync costs nothing on tmpfs. [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
+    /// Round trip between the regions, as `bkv dev up` takes it. The goals are those of one data centre.
+    #[arg(long, value_name = "TIME")]
+    pub round_trip: Option<String>,
+    /// How far single delays differ, as `bkv dev up` takes it.
+    #[arg(long, value_name = "PERCENT", requires = "round_trip")]
+    pub jitter: Option<String>,
     /// Exit with 1 if a goal does not hold.
     #[arg(long)]
     pub strict: bool,
@@ -61,6 +67,13 @@ impl Args {
     /// Whether this part runs.
     pub(crate) fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|p| p == part)
+    }
+
+    /// The options of `bkv dev up` for the network.
+    pub(crate) fn network(&self) -> Vec<String> {
+        let options = [("--round-trip", &self.round_trip), ("--jitter", &self.jitter)];
+        let given = options.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value.clone()?]));
+        given.flatten().collect()
     }
 
     /// The first part in `--only` that does not exist.

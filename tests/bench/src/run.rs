@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
 async fn fleet(args: &Args, started: Instant, report: &mut Report) -> Result<(), BenchError> {
     let bin_dir = args.bin_dir.clone().unwrap_or_else(beside);
     eprintln!("fleet …");
-    let stack = tokio::task::block_in_place(|| Stack::up(&bin_dir, args.work.as_deref()))?;
+    let stack = tokio::task::block_in_place(|| Stack::up(&bin_dir, args.work.as_deref(), &args.network()))?;
     eprintln!("  in {}, on {}", stack.dir().display(), process::file_system(&stack.dir()));
     let bench = Arc::new(Bench::new(stack)?);
     let mut ask = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())

@@ -36,7 +36,7 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Starts three regions with zero waits and no stretching in the policy.
-    pub(crate) fn up(bin_dir: &Path, work: Option<&Path>) -> Result<Self, BenchError> {
+    pub(crate) fn up(bin_dir: &Path, work: Option<&Path>, network: &[String]) -> Result<Self, BenchError> {
         for program in ["bkv", "bkv-vault", "bkv-chatd"] {
             let path = bin_dir.join(program);
             if !path.exists() {
@@ -54,7 +54,9 @@ impl Stack {
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .map_err(BenchError::file(dir.path()))?;
         let stack = Self { bkv: bin_dir.join("bkv"), dir };
-        stack.dev(&["up"], &["--regions", "3", "--waits-ms", "0", "--bench-no-ksf"])?;
+        let mut options = vec!["--regions", "3", "--waits-ms", "0", "--bench-no-ksf"];
+        options.extend(network.iter().map(String::as_str));
+        stack.dev(&["up"], &options)?;
         Ok(stack)
     }
 

@@ -12,6 +12,7 @@ fn bad_options_for_a_local_fleet_are_named() {
     let at = dir.path().join("fleet");
     let at = at.to_str().unwrap();
     refused(bkv(["dev", "up", "--dir", at, "--regions", "2"]), 64, &["--regions 2", "1, 3 or 5"]);
+    refused(bkv(["dev", "up", "--dir", at, "--jitter", "30%"]), 64, &["--jitter", "--round-trip"]);
     refused(bkv(["dev", "status", "--dir", at]), 66, &["no local fleet in", "bkv dev up"]);
     refused(bkv(["dev", "down", "--dir", at]), 66, &["no local fleet in"]);
     refused(bkv(["dev", "token", "alice", "--dir", at]), 66, &["no local fleet in"]);
@@ -33,6 +34,7 @@ fn bad_options_for_a_local_fleet_are_named() {
         (&["--waits-ms", "0,1000"], "--waits-ms"),
         (&["--last-try-ms", "1"], "--last-try-ms"),
         (&["--lifetime-failures", "7"], "--lifetime-failures"),
+        (&["--round-trip", "100ms"], "--round-trip and --jitter: the fleet in this folder has no delays"),
     ] {
         refused(fleet.dev(&["up"], options), 64, &[words, "fixed when it is made", "--dir"]);
     }

@@ -51,7 +51,7 @@ impl Layout {
         }
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
-        let wanted = usize::from(regions) * 4 + 2;
+        let wanted = usize::from(regions) * 5 + 2;
         // Keep all of them bound until every port is chosen, so that none is chosen twice.
         let held: Vec<TcpListener> = (0..ASKED)
             .filter_map(|_| TcpListener::bind(("127.0.0.1", rand::rngs::OsRng.gen_range(PORTS))).ok())
@@ -69,6 +69,10 @@ impl Layout {
                 relay: next()?,
                 admin: next()?,
                 health: next()?,
+                network: match wishes.network {
+                    Some(_) => Some(next()?),
+                    None => None,
+                },
             });
         }
         let plan = Plan {
@@ -78,6 +82,7 @@ impl Layout {
             chatd_health: next()?,
             postgres: !wishes.no_postgres,
             policy: wishes.policy(),
+            network: wishes.network,
             made: false,
         };
         let layout = Self { dir, plan };
@@ -102,6 +107,10 @@ impl Layout {
 
     pub(crate) fn chatd_process(&self) -> Process {
         Process::new(&self.dir.join("chatd"), "chatd")
+    }
+
+    pub(crate) fn network_process(&self) -> Process {
+        Process::new(&self.dir.join("network"), "network")
     }
 
     pub(crate) fn chatd(&self) -> PathBuf {

@@ -104,7 +104,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
             admin: local(region.admin),
             health: local(region.health),
         },
-        peers: addresses(layout, |r| r.peer),
+        peers: addresses(layout, RegionPlan::peer_for_others),
         tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
         raft: vault::Timings::default(),
         // All vaults of a development fleet share a disk, and nobody restarts them on a full one.

@@ -2,8 +2,10 @@
 
 mod admin;
 mod ceremony;
+mod delay;
 mod layout;
 mod make;
+mod network;
 mod plan;
 mod postgres;
 mod process;
@@ -51,12 +53,24 @@ pub(crate) enum DevCommand {
         /// Number of failures after which an account locks, counted from its registration. [default: 100]
         #[arg(long)]
         lifetime_failures: Option<u32>,
+        /// Delay everything between the regions, as an ocean does: the round trip between two regions, such as 250ms. [default: none]
+        #[arg(long, value_name = "TIME", value_parser = network::round_trip)]
+        round_trip: Option<Duration>,
+        /// How far single delays differ from half of the round trip, in percent, such as 30%. Needs --round-trip. [default: 0%]
+        #[arg(long, value_name = "PERCENT", value_parser = network::percent)]
+        jitter: Option<u8>,
         /// Run without Postgres. Metadata is then always stale.
         #[arg(long)]
         no_postgres: bool,
         /// For `make bench` only: a development policy whose floor allows records without key stretching. `bkv` itself can't use it.
         #[arg(long, hide = true)]
         bench_no_ksf: bool,
+    },
+    /// Carry the connections between the regions with a delay. `up` starts this.
+    #[command(hide = true)]
+    Network {
+        #[command(flatten)]
+        dir: DevDir,
     },
     /// Stop everything that `up` started. The folder stays.
     Down {
@@ -117,6 +131,8 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             waits_ms,
             last_try_ms,
             lifetime_failures,
+            round_trip,
+            jitter,
             no_postgres,
             bench_no_ksf,
         } => {
@@ -126,11 +142,13 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
                 waits_ms,
                 last_try_ms,
                 lifetime_failures,
+                network: network::wished(round_trip, jitter)?,
                 no_postgres,
                 no_ksf: bench_no_ksf,
             };
             up::up(out, &dir.dir, &wishes).await
         }
+        DevCommand::Network { dir } => network::run(&Layout::open(&dir.dir)?).await,
         DevCommand::Down { dir } => {
             down(out, &Layout::open(&dir.dir)?);
             Ok(())
@@ -150,6 +168,7 @@ fn down(out: Output, layout: &Layout) {
             s.spawn(move || process.stop(PATIENCE));
         }
     });
+    layout.network_process().stop(PATIENCE);
     postgres::stop(layout);
     out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]));
 }
@@ -181,9 +200,13 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
     }
     let chatd = layout.chatd_process().pid().map(|p| p.as_raw_nonzero().get());
     let postgres = postgres::pid(layout);
+    let network = layout.network_process().pid().map(|p| p.as_raw_nonzero().get());
     let show = |p: Option<i32>| p.map_or("-".to_owned(), |p| p.to_string());
     lines.push(format!("chatd        {:<8} https://127.0.0.1:{}", show(chatd), layout.plan.chatd));
     lines.push(format!("postgres     {:<8} {}", show(postgres), layout.socket().display()));
+    if let Some(plan) = &layout.plan.network {
+        lines.push(format!("network      {:<8} {plan}", show(network)));
+    }
     lines.push("A development fleet: it shows how things work and protects nobody.".to_owned());
     out.result(
         &lines.join("\n"),
@@ -191,6 +214,7 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
             ("regions", regions.into()),
             ("chatd", json!({ "pid": chatd, "port": layout.plan.chatd })),
             ("postgres", json!({ "pid": postgres })),
+            ("network", json!({ "pid": network, "delays": layout.plan.network })),
         ]),
     );
     Ok(())

@@ -1,5 +1,7 @@
 //! `plan.json`: what a local fleet consists of, fixed when it is made.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// `plan.json`.
@@ -13,6 +15,9 @@ pub(crate) struct Plan {
     /// What its policy was made of.
     #[serde(default)]
     pub policy: PolicyPlan,
+    /// The delays between its regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPlan>,
     /// The fleet was made: documents are installed and the shards are initialised.
     pub made: bool,
 }
@@ -32,6 +37,19 @@ impl Default for PolicyPlan {
     }
 }
 
+/// The delays between regions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkPlan {
+    pub round_trip_ms: u64,
+    pub jitter_percent: u8,
+}
+
+impl fmt::Display for NetworkPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "round trip {} ms, jitter {} %", self.round_trip_ms, self.jitter_percent)
+    }
+}
+
 /// One region's ports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RegionPlan {
@@ -40,4 +58,14 @@ pub(crate) struct RegionPlan {
     pub relay: u16,
     pub admin: u16,
     pub health: u16,
+    /// Where the other regions connect instead of `peer`, if connections between regions are delayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<u16>,
+}
+
+impl RegionPlan {
+    /// The port that the other regions use.
+    pub(crate) fn peer_for_others(&self) -> u16 {
+        self.network.unwrap_or(self.peer)
+    }
 }

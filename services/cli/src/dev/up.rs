@@ -13,7 +13,7 @@ use super::layout::Layout;
 use super::plan::RegionPlan;
 use super::readiness::ready;
 use super::wishes::Wishes;
-use super::{make, postgres};
+use super::{make, network, postgres};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 
@@ -47,6 +47,9 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
         }
         layout
     };
+    if layout.plan.network.is_some() {
+        network::start(&layout)?;
+    }
     for region in &layout.plan.regions {
         start_vault(&layout, region)?;
     }
@@ -74,6 +77,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
         facts([
             ("regions", names.clone().into()),
             ("fleet", layout.dir.join("fleet.toml").display().to_string().into()),
+            ("network", serde_json::json!(layout.plan.network)),
             ("seconds", seconds.into()),
         ]),
     );

@@ -1,6 +1,6 @@
 //! The options of `bkv dev up`.
 
-use super::plan::{Plan, PolicyPlan};
+use super::plan::{NetworkPlan, Plan, PolicyPlan};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// What the options ask for. A missing one leaves the choice to the fleet that exists, or to the defaults.
@@ -11,6 +11,7 @@ pub(crate) struct Wishes {
     pub waits_ms: Option<Vec<u64>>,
     pub last_try_ms: Option<u64>,
     pub lifetime_failures: Option<u32>,
+    pub network: Option<NetworkPlan>,
     pub no_postgres: bool,
     pub no_ksf: bool,
 }
@@ -52,6 +53,10 @@ impl Wishes {
         }
         if self.lifetime_failures.is_some_and(|l| l != policy.lifetime_failures) {
             return wrong("--lifetime-failures", &policy.lifetime_failures);
+        }
+        if self.network.is_some() && self.network != plan.network {
+            let has = plan.network.map_or("no delays".to_owned(), |n| n.to_string());
+            return wrong("--round-trip and --jitter", &has);
         }
         if self.no_postgres && plan.postgres {
             return wrong("--no-postgres", &"Postgres");
