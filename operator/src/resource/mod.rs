@@ -10,6 +10,7 @@ mod fleet;
 mod hsm;
 mod images;
 mod monitoring;
+mod network;
 mod postgres;
 mod region;
 pub mod status;
@@ -28,6 +29,7 @@ pub use fleet::{FleetOptions, InFleetRoot, OfflineRoot, RootCustody};
 pub use hsm::{AwsCloudHsm, GcpKms, Hsm, LibraryDelivery, ModuleEnv, MountedKey, Pkcs11, SoftHsm};
 pub use images::{Images, PullPolicy};
 pub use monitoring::{Monitoring, NetworkPolicyMode};
+pub use network::Network;
 pub use postgres::{CloudNativePg, ExternalPostgres, ManagedPostgres, NoPostgres, Postgres, UriSecret};
 pub use region::Region;
 pub use status::BackupKeyVaultStatus;
@@ -114,6 +116,9 @@ pub struct BackupKeyVaultSpec {
     /// Images to run. Default: the images of the operator's release, pinned when the fleet is made.
     #[serde(default)]
     pub images: Images,
+    /// How far the regions are apart.
+    #[serde(default)]
+    pub network: Network,
     /// Managed: the operator creates NetworkPolicies that allow only the connections that the parts need. They take effect if the cluster's network plugin enforces
     /// them. None: the operator creates no NetworkPolicies.
     #[serde(default)]

@@ -7,6 +7,7 @@ use super::hsm::{self, Hsm};
 use super::images::{self, Images};
 use super::monitoring::{self, Monitoring};
 use super::names::FleetName;
+use super::network;
 use super::note::Note;
 use super::object_names::ObjectNames;
 use super::postgres::{self, Postgres};
@@ -46,6 +47,8 @@ pub struct Fleet {
     pub tls: Tls,
     /// Images that were asked for.
     pub images: Images,
+    /// The longest round trip between two regions, milliseconds.
+    pub max_round_trip_ms: u64,
     /// Make NetworkPolicies.
     pub network_policy: bool,
     /// Objects for Prometheus and Grafana.
@@ -100,6 +103,7 @@ pub(super) fn fleet(resource: &BackupKeyVault, refusals: &mut Refusals) -> Optio
     let postgres = postgres::postgres(&spec.postgres, refusals);
     let tls = tls::tls(&spec.tls, refusals);
     let images = images::images(&spec.images, refusals);
+    let max_round_trip_ms = network::max_round_trip_ms(&spec.network, refusals);
     let monitoring = monitoring::monitoring(&spec.monitoring, refusals);
     let root = root?;
     let notes = notes(&root, &regions);
@@ -117,6 +121,7 @@ pub(super) fn fleet(resource: &BackupKeyVault, refusals: &mut Refusals) -> Optio
         postgres: postgres?,
         tls: tls?,
         images,
+        max_round_trip_ms: max_round_trip_ms?,
         network_policy: spec.network_policy == NetworkPolicyMode::Managed,
         monitoring,
         paused: spec.paused,

@@ -10,6 +10,7 @@ mod images;
 mod metadata;
 mod monitoring;
 mod names;
+mod network;
 mod note;
 mod object_names;
 mod period;

@@ -244,6 +244,7 @@ fn every_wrong_field_is_refused_by_its_name() {
         ("/spec/clientAuth/tokenMaxAge", json!("1d"), "spec.clientAuth.tokenMaxAge", Reason::InvalidPeriod),
         ("/spec/clientAuth/enrolmentClaim", json!(""), "spec.clientAuth.enrolmentClaim", Reason::OutOfRange),
         ("/spec/shards", json!(0), "spec.shards", Reason::OutOfRange),
+        ("/spec/network/maxRoundTrip", json!("2s"), "spec.network.maxRoundTrip", Reason::OutOfRange),
         (
             "/spec/chatd",
             json!({ "replicas": 2, "autoscaling": { "maxReplicas": 3 } }),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bkv_core::id::FleetId;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct Config {
     /// Raft timings.
     #[serde(default, skip_serializing_if = "Timings::is_default")]
     pub raft: Timings,
+    /// How far the other vaults are away.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
     /// The volume that holds `data`.
     #[serde(default, skip_serializing_if = "Volume::is_default")]
     pub volume: Volume,
@@ -132,6 +136,41 @@ impl Volume {
     }
 }
 
+/// How far the other vaults are away. The file contains only the fields that differ from their defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// The longest round trip to another vault, in milliseconds, that this vault's time limits follow. A vault that is further away is treated as one that is away.
+    #[serde(skip_serializing_if = "is::<MAX_ROUND_TRIP_MS>")]
+    pub max_round_trip_ms: u64,
+}
+
+const MAX_ROUND_TRIP_MS: u64 = 400;
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { max_round_trip_ms: MAX_ROUND_TRIP_MS }
+    }
+}
+
+impl Network {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The longest round trip.
+    pub const fn max_round_trip(&self) -> Duration {
+        Duration::from_millis(self.max_round_trip_ms)
+    }
+
+    fn check(&self) -> Result<(), FieldError> {
+        if !(10..=1000).contains(&self.max_round_trip_ms) {
+            return Err(FieldError::new("network", "10 ≤ max_round_trip_ms ≤ 1000 is needed"));
+        }
+        Ok(())
+    }
+}
+
 /// Raft timings. The file contains only the fields that differ from their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -217,6 +256,7 @@ impl Config {
             return Err(FieldError::new("shards", "1 to 256; fixed when the fleet is made").into());
         }
         self.raft.check()?;
+        self.network.check()?;
         address::check("peers", &self.peers)?;
         self.listen.check()?;
         Ok(())

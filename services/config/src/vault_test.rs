@@ -47,6 +47,7 @@ fn every_bad_field_is_named() {
         ("peer = \"127.0.0.1:1\"", "peer = \"nowhere\"", "peer"),
         ("relay = \"127.0.0.1:2\"", "relay = \"127.0.0.1:1\"", "listen"),
         ("us-east = \"10.0.0.2:7000\"", "us-east = \"10.0.0.2\"", "us-east"),
+        ("[tls]", "[network]\nmax_round_trip_ms = 5\n[tls]", "network"),
         ("pin_file = \"pin\"", "pin = \"1234\"", "pin"),
         ("ca = \"ca.crt\"", "", "ca"),
         ("[listen]", "[make_root]\nfleet = \"00112233\"\n[listen]", "fleet"),

@@ -5,6 +5,7 @@
 pub mod accept;
 pub mod frames;
 pub mod http;
+pub mod round_trip;
 mod signals;
 mod tasks;
 

@@ -16,6 +16,10 @@ use crate::service::Vault;
 
 /// A leader whose clock differs by more than this from the majority's median steps down.
 const SKEW_MS: i64 = 5_000;
+/// Time limit of a question for the clock, beside its round trip.
+const CLOCK: Duration = Duration::from_secs(1);
+/// Time limit of an entry that ends attempts, beside two round trips.
+const EXPIRE: Duration = Duration::from_secs(2);
 
 /// Runs until `stop`.
 pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
@@ -53,7 +57,7 @@ async fn expire(vault: &Vault, overdue: &mut Overdue) {
             continue;
         }
         let accounts = overdue.next(replica.shard(), Instant::now(), |most| replica.due(now, most));
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = vault.node().peers().deadline(EXPIRE, 2);
         // All at once: they share an entry, and one that is not committed in time costs the others nothing.
         let proposed = accounts.into_iter().map(|account| async move {
             (account, replica.propose(Command::Expire(Expire { account }), deadline).await)
@@ -75,7 +79,7 @@ async fn clocks(vault: &Vault, stop: &CancellationToken) {
     let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
     let asked = futures_util::future::join_all(others.map(|n| async move {
         let sent = vault.now_ms();
-        match vault.node().peers().call(n, Body::Clock(mine), Instant::now() + Duration::from_secs(1)).await {
+        match vault.node().peers().call(n, Body::Clock(mine), vault.node().peers().deadline(CLOCK, 1)).await {
             Ok(Body::ClockAnswer(c)) => {
                 Some((n, signed(c.time_ms) - signed(sent.midpoint(vault.now_ms())), c))
             }

@@ -13,8 +13,7 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The async runtime of openraft.
-pub type Runtime = openraft::impls::TokioRuntime;
+pub use crate::raft::runtime::Runtime;
 
 /// Wall time.
 pub trait Clock: Send + Sync + 'static {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::catch_up;
 use crate::replica::Phase;
-use crate::service::Vault;
+use crate::service::{REGIONS, Vault};
 
 /// Serves until `stop`.
 pub async fn listen(
@@ -83,6 +83,11 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
         catch_up(&m.hsm_operations.with_label_values(&[c.op.name(), c.outcome.name()]), c.count);
     }
     catch_up(&m.elections, vault.node().elections());
+    for (region, seconds) in vault.node().round_trips() {
+        m.round_trip.with_label_values(&[region.as_str()]).set(seconds);
+    }
+    m.patience.set(vault.node().election_patience().as_secs_f64());
+    m.call_limit.set(vault.node().peers().timing().limit(REGIONS, 2).as_secs_f64());
     if let Some(volume) = vault.node().volume().report() {
         let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         m.volume_free.set(bytes(volume.space.free));

@@ -27,4 +27,5 @@ pub mod server_keys;
 pub mod service;
 pub mod session;
 pub mod store;
+mod timing;
 pub mod volume;

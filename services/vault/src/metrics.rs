@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// The vault's metrics.
@@ -39,6 +39,12 @@ pub struct Metrics {
     pub(crate) skew: IntGauge,
     /// `bkv_vault_volume_size_bytes`
     pub(crate) volume_size: IntGauge,
+    /// `bkv_vault_peer_round_trip_seconds{region}`
+    pub(crate) round_trip: GaugeVec,
+    /// `bkv_vault_election_patience_seconds`
+    pub(crate) patience: Gauge,
+    /// `bkv_vault_call_limit_seconds`
+    pub(crate) call_limit: Gauge,
     /// `bkv_vault_shards_configured`
     pub(crate) shards_configured: IntGauge,
     /// `bkv_certificate_not_after_timestamp_seconds{kind}`
@@ -118,6 +124,30 @@ impl Metrics {
                 "The members' median clock minus this vault's clock",
             )?,
             volume_size: gauge("bkv_vault_volume_size_bytes", "Size of the store's volume")?,
+            round_trip: keep(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "bkv_vault_peer_round_trip_seconds",
+                        "Smoothed round trip to each other region",
+                    ),
+                    &["region"],
+                )?,
+            )?,
+            patience: keep(
+                &registry,
+                Gauge::new(
+                    "bkv_vault_election_patience_seconds",
+                    "How long a follower waits for its leader before it asks for an election, at most",
+                )?,
+            )?,
+            call_limit: keep(
+                &registry,
+                Gauge::new(
+                    "bkv_vault_call_limit_seconds",
+                    "Time limit of a call to another region during a recovery",
+                )?,
+            )?,
             shards_configured: gauge("bkv_vault_shards_configured", "Shards of the fleet")?,
             certificate: gauges(
                 "bkv_certificate_not_after_timestamp_seconds",

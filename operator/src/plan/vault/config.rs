@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bkv_config::TokenConfig;
-use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Timings, Tls, Volume};
+use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Network, Timings, Tls, Volume};
 use bkv_core::id::FleetId;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -52,6 +52,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
             ca: file(paths::TLS, paths::AUTHORITY_FILE).into(),
         },
         raft: Timings::default(),
+        network: Network { max_round_trip_ms: fleet.max_round_trip_ms },
         volume: Volume::default(),
     };
     // Paths are UTF-8 here, so the configuration is always TOML. A vault would refuse an empty file.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bkv_core::id::Route;
 use bkv_net::frames;
+use bkv_net::round_trip::RoundTrip;
 use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
@@ -25,7 +26,7 @@ use crate::underway::Charge;
 
 /// Time between pings while streams are open. Four times as long while none is.
 const PING: Duration = Duration::from_millis(250);
-/// If no byte arrives for this time after a ping, the vault counts as hung.
+/// If no byte arrives for this time and the longest round trip after a ping, the vault counts as hung.
 const DEAD: Duration = Duration::from_millis(750);
 /// Bytes that are written before the queue is asked for its next frame. A ping waits behind no more than these.
 const AT_ONCE: usize = 64 << 10;
@@ -41,6 +42,30 @@ pub(super) struct Connection {
     retired: CancellationToken,
     replaced: CancellationToken,
     ended: AtomicBool,
+    /// The ping that waits for its answer, and what earlier ones took.
+    distance: Mutex<Distance>,
+}
+
+/// How far away the vault is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Distance {
+    pinged: Option<(u64, Instant)>,
+    round_trip: Option<RoundTrip>,
+}
+
+impl Distance {
+    fn answered(&mut self, id: u64) {
+        if let Some((_, at)) = self.pinged.take_if(|(pinged, _)| *pinged == id) {
+            // A vault that hangs is not far away.
+            let took = at.elapsed().min(DEAD);
+            self.round_trip = Some(self.round_trip.map_or_else(|| RoundTrip::first(took), |r| r.and(took)));
+        }
+    }
+
+    /// The longest wait for the answer to a ping. A vault can't raise it without bound.
+    fn limit(&self) -> Duration {
+        DEAD + self.round_trip.map_or(Duration::ZERO, RoundTrip::longest).min(DEAD)
+    }
 }
 
 impl Connection {
@@ -166,13 +191,14 @@ impl Connection {
             let last = *heard.lock();
             if let Some(at) = pinged
                 && last < at
-                && at.elapsed() > DEAD
+                && at.elapsed() > self.distance.lock().limit()
             {
                 return "the vault hangs";
             }
             let waits = pinged.is_some_and(|at| last < at);
             if !waits && (turn.is_multiple_of(4) || !self.streams.lock().is_empty()) {
                 pinged = Some(Instant::now());
+                self.distance.lock().pinged = Some((turn, Instant::now()));
                 self.queue.push_own(o::Frame { stream: 0, body: Some(Body::Ping(o::Ping { id: turn })) });
             }
         }
@@ -180,7 +206,8 @@ impl Connection {
 
     fn deliver(&self, f: o::Frame) {
         match f.body {
-            Some(Body::Pong(_)) | None => {}
+            Some(Body::Pong(pong)) => self.distance.lock().answered(pong.id),
+            None => {}
             Some(body) => {
                 let mut streams = self.streams.lock();
                 // Cut a stream that does not read: one slow client must not delay the others. Tell the vault, or it would keep the session until

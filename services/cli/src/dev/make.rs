@@ -107,6 +107,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
         peers: addresses(layout, RegionPlan::peer_for_others),
         tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
         raft: vault::Timings::default(),
+        network: vault::Network::default(),
         // All vaults of a development fleet share a disk, and nobody restarts them on a full one.
         volume: vault::Volume { reserve_mib: 0, ..vault::Volume::default() },
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bkv_core::document::Member;
+use bkv_core::id::NodeId;
 use bkv_net::frames;
 use bkv_wire::frame::MAX_PEER_FRAME;
 use bkv_wire::proto::peer as p;
@@ -25,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::pace::Pace;
+use super::round_trips::RoundTrips;
 use super::tls::ALPN;
 use super::{Body, PeerError};
 use crate::env::{BoxStream, Network};
@@ -32,7 +34,12 @@ use crate::raft::sizes::FRAME;
 
 /// Most calls waiting to be written.
 const QUEUE: usize = 4096;
+/// The number of a ping. Those of other calls begin with 1.
+const PING_ID: u64 = 0;
+/// Time for a connection in one data centre. TCP's and TLS's round trips come on top.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Time between measurements of the round trip.
+const PING: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// Pause between failed connections. With jitter, so that not all vaults dial at the same moment after a partition heals.
 const BACK_OFF: ExponentialBuilder = ExponentialBuilder::new()
@@ -89,6 +96,13 @@ impl Shared {
     }
 }
 
+/// What the link measures, and how far the peer may be away.
+pub(super) struct Distance {
+    pub(super) round_trips: RoundTrips,
+    /// The longest round trip that this vault reckons with.
+    pub(super) most: Duration,
+}
+
 pub(super) struct Link {
     pub(super) region: String,
     pub(super) identity: Vec<u8>,
@@ -105,15 +119,25 @@ impl Link {
         address: String,
         config: ClientConfig,
         network: Arc<dyn Network>,
+        distance: Distance,
         end: CancellationToken,
         tasks: &TaskTracker,
     ) -> Self {
         let (queue, calls) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let (ended, work_shared) = (end.clone(), shared.clone());
+        let measure = Measure {
+            queue: queue.downgrade(),
+            node: member.node,
+            round_trips: distance.round_trips,
+            most: distance.most,
+        };
+        let connect = CONNECT + distance.most * 2;
         tasks.spawn(async move {
             let tls = TlsConnector::from(Arc::new(config));
-            ended.run_until_cancelled(run(address, tls, network, calls, &work_shared)).await;
+            ended
+                .run_until_cancelled(run(address, connect, tls, network, calls, &work_shared, &measure))
+                .await;
             work_shared.lost("the link is closed".into());
         });
         Self {
@@ -182,17 +206,49 @@ impl Drop for Forget<'_> {
     }
 }
 
+/// Measures the round trip.
+struct Measure {
+    queue: mpsc::WeakSender<Out>,
+    node: NodeId,
+    round_trips: RoundTrips,
+    /// The longest round trip that this vault reckons with.
+    most: Duration,
+}
+
+impl Measure {
+    /// Runs as long as the connection. A ping waits for its answer, however late it comes, before the next one is sent.
+    async fn run(&self, shared: &Shared) {
+        loop {
+            let (tx, rx) = oneshot::channel();
+            // No call has this number, and only one ping is on its way.
+            shared.waiting().insert(PING_ID, Waiting::Call(tx));
+            let sent = Instant::now();
+            let queued = self
+                .queue
+                .upgrade()
+                .is_some_and(|q| q.try_send(Out::Call(PING_ID, Body::Ping(p::Ping {}))).is_ok());
+            if queued && rx.await.is_ok() {
+                // A peer that hangs is not far away.
+                self.round_trips.measured(self.node, sent.elapsed().min(self.most));
+            }
+            sleep(PING).await;
+        }
+    }
+}
+
 async fn run(
     address: String,
+    connect: Duration,
     tls: TlsConnector,
     network: Arc<dyn Network>,
     mut calls: mpsc::Receiver<Out>,
     shared: &Shared,
+    measure: &Measure,
 ) {
     let mut pauses = BACK_OFF.build();
     loop {
         let name = ServerName::try_from("vault").map(|n| n.to_owned());
-        let connected = timeout(CONNECT, async {
+        let connected = timeout(connect, async {
             let stream = network.connect(&address).await?;
             tls.connect(name.map_err(std::io::Error::other)?, stream).await
         });
@@ -203,6 +259,7 @@ async fn run(
                 tokio::select! {
                     e = read_answers(read, shared) => e,
                     e = write_calls(write, &mut calls) => e,
+                    () = measure.run(shared) => std::io::ErrorKind::BrokenPipe.into(),
                 }
             }
             Ok(Err(e)) => explained(e),

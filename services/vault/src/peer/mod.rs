@@ -4,15 +4,18 @@
 mod link;
 mod listen;
 mod pace;
+mod round_trips;
 mod tls;
 
 pub use listen::{Incoming, listen};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bkv_core::document::Admission;
+use bkv_core::document::{Admission, Member};
 use bkv_core::id::NodeId;
+use bkv_net::round_trip::RoundTrip;
 use bkv_wire::proto::peer as p;
 use parking_lot::{Mutex, RwLock};
 use rustls::sign::CertifiedKey;
@@ -21,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::env::Network;
+use crate::timing::Timing;
 use link::Link;
+use round_trips::RoundTrips;
 
 /// What a call between vaults carries.
 pub type Body = p::message::Body;
@@ -98,6 +103,9 @@ struct Inner {
     addresses: BTreeMap<String, String>,
     network: Arc<dyn Network>,
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    round_trips: RoundTrips,
+    /// The longest round trip that this vault reckons with.
+    max_round_trip: Duration,
     /// Ends all links.
     end: CancellationToken,
     tasks: TaskTracker,
@@ -116,10 +124,30 @@ impl Peers {
         key: Arc<CertifiedKey>,
         addresses: BTreeMap<String, String>,
         network: Arc<dyn Network>,
+        max_round_trip: Duration,
     ) -> Self {
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let links = Mutex::default();
-        Self { inner: Arc::new(Inner { admitted, key, addresses, network, links, end, tasks }) }
+        let (links, round_trips) = (Mutex::default(), RoundTrips::default());
+        let inner =
+            Inner { admitted, key, addresses, network, links, round_trips, max_round_trip, end, tasks };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The limits that follow from the round trips to the members of the admission list.
+    pub(crate) fn timing(&self) -> Timing {
+        Timing::of(self.round_trips().into_values(), self.inner.max_round_trip)
+    }
+
+    /// The round trip to each region that has answered since this vault started.
+    pub(crate) fn round_trips(&self) -> BTreeMap<String, RoundTrip> {
+        let Some(list) = self.inner.admitted.get() else { return BTreeMap::new() };
+        let measured = |m: &Member| Some((m.region.clone(), self.inner.round_trips.to(m.node)?));
+        list.members.iter().filter_map(measured).collect()
+    }
+
+    /// The end of a wait that begins now, needs `floor` in one data centre, and contains so many round trips.
+    pub(crate) fn deadline(&self, floor: Duration, round_trips: u32) -> Instant {
+        Instant::now() + self.timing().limit(floor, round_trips)
     }
 
     /// Calls a peer and waits for its answer until `deadline`.
@@ -165,6 +193,7 @@ impl Peers {
             address,
             config,
             self.inner.network.clone(),
+            link::Distance { round_trips: self.inner.round_trips.clone(), most: self.inner.max_round_trip },
             self.inner.end.child_token(),
             &self.inner.tasks,
         ));

@@ -18,6 +18,7 @@ pub(crate) mod machine;
 pub(crate) mod network;
 mod recent;
 pub mod rows;
+pub mod runtime;
 pub mod sizes;
 pub mod snapshot;
 pub(crate) mod stage;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,9 +30,15 @@ use super::held;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{NotNow, QUEUE, Transfers, blocking, whole};
-use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use super::types::{Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
 
+/// Time limit of an append without entries, beside its round trip.
+const HEARTBEAT: Duration = Duration::from_millis(300);
+/// Time limit of an append with entries, beside its round trip. A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
+const APPEND: Duration = Duration::from_secs(2);
+/// Time limit of a request for a vote, beside its round trip.
+pub(crate) const VOTE: Duration = Duration::from_millis(500);
 /// Time limit of one chunk of a snapshot.
 const CHUNK: Duration = Duration::from_secs(10);
 
@@ -72,26 +77,13 @@ impl RaftNetworkFactory<TypeConfig> for Net {
     type Network = Conn;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Conn {
-        Conn { net: self.clone(), target: NodeId(target), sent: Mutex::default() }
+        Conn { net: self.clone(), target: NodeId(target) }
     }
 }
 
 pub(crate) struct Conn {
     net: Net,
     target: NodeId,
-    /// The mutex only makes the future `Sync`. Nobody else uses it.
-    sent: Mutex<Option<Sent>>,
-}
-
-/// An append whose answer has not arrived.
-///
-/// openraft waits one heartbeat interval for it, whatever the time limit, and then asks for the same entries again. Large entries need longer than that on a
-/// slow line. Sending them again each time would never end, so the next call waits for the answer to what was sent.
-struct Sent {
-    vote: Vote,
-    previous: Option<LogId>,
-    last: LogId,
-    answer: Pin<Box<dyn Future<Output = Result<p::raft_answer::Answer, PeerError>> + Send>>,
 }
 
 type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
@@ -116,39 +108,15 @@ impl Conn {
         Ok(vote)
     }
 
-    async fn raft(&self, call: p::raft_call::Call, ttl: Duration) -> Result<p::raft_answer::Answer, Failed> {
-        let call = self.call(call);
-        self.net.peers.raft(self.target, call, Instant::now() + ttl).await.map_err(|e| failed(&e))
-    }
-
-    fn call(&self, call: p::raft_call::Call) -> p::RaftCall {
-        p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) }
-    }
-
-    /// Sends entries up to `last`, or waits for the answer to an earlier append with the same vote and previous entry. Returns the answer and how far that append reaches.
-    async fn append(
-        &mut self,
-        rpc: &AppendEntriesRequest<TypeConfig>,
-        last: LogId,
-        ttl: Duration,
-    ) -> Result<(p::raft_answer::Answer, LogId), Failed> {
-        let (vote, previous) = (rpc.vote, rpc.prev_log_id);
-        let begun = |s: &Sent| s.vote == vote && s.previous == previous && s.last <= last;
-        let earlier = self.sent.get_mut().take().filter(begun);
-        let sent = if let Some(sent) = earlier {
-            sent
-        } else {
-            let call = self.call(p::raft_call::Call::Append(self.message(rpc)));
-            let (peers, target, deadline) = (self.net.peers.clone(), self.target, Instant::now() + ttl);
-            let answer = Box::pin(async move { peers.raft(target, call, deadline).await });
-            Sent { vote, previous, last, answer }
-        };
-        // It stays there if openraft drops this call.
-        let sent = self.sent.get_mut().insert(sent);
-        let answer = sent.answer.as_mut().await;
-        let reached = sent.last;
-        *self.sent.get_mut() = None;
-        Ok((answer.map_err(|e| failed(&e))?, reached))
+    /// Sends a call and waits for the answer. `floor` is the time that it needs beside the way there and back.
+    async fn raft(
+        &self,
+        call: p::raft_call::Call,
+        floor: Duration,
+    ) -> Result<p::raft_answer::Answer, Failed> {
+        let call = p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) };
+        let deadline = self.net.peers.deadline(floor, 1);
+        self.net.peers.raft(self.target, call, deadline).await.map_err(|e| failed(&e))
     }
 
     fn message(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> p::AppendEntries {
@@ -243,17 +211,11 @@ impl RaftNetwork<TypeConfig> for Conn {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
-        // A follower's disk may need longer than a heartbeat interval. The connection itself detects a dead peer.
-        let ttl = |ms| option.hard_ttl().max(Duration::from_millis(ms));
-        let (answer, last) = if let Some(last) = rpc.entries.last().map(|e| e.log_id) {
-            let (answer, reached) = self.append(&rpc, last, ttl(2000)).await?;
-            (answer, Some(reached))
-        } else {
-            let call = p::raft_call::Call::Append(self.message(&rpc));
-            (self.raft(call, ttl(300)).await?, rpc.prev_log_id)
-        };
+        let limit = if rpc.entries.is_empty() { HEARTBEAT } else { APPEND };
+        let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
+        let answer = self.raft(p::raft_call::Call::Append(self.message(&rpc)), limit).await?;
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));
         };
@@ -271,14 +233,13 @@ impl RaftNetwork<TypeConfig> for Conn {
         })
     }
 
-    async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Result<VoteResponse<u64>, Failed> {
+    async fn vote(&mut self, rpc: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, Failed> {
         let call = p::VoteRequest {
             vote: Some(vote_out(&rpc.vote)),
             last: rpc.last_log_id.as_ref().map(log_id_out),
+            preliminary: false,
         };
-        let answer = self
-            .raft(p::raft_call::Call::Vote(call), option.hard_ttl().max(Duration::from_millis(500)))
-            .await?;
+        let answer = self.raft(p::raft_call::Call::Vote(call), VOTE).await?;
         let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
         let vote = self.vote_of(a.vote).map_err(|e| garbled(&e))?;
         Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))

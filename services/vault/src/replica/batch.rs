@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, stopping};
 use super::status::{Phase, ShardStatus};
 use crate::env::Clock;
+use crate::peer::Peers;
 use crate::raft::sizes::{BATCH, COMMANDS};
 use crate::raft::types::{Payload, Raft};
 
@@ -26,7 +27,7 @@ const UNDER_WAY: usize = 4;
 /// behind such a batch.
 const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(2);
-/// How long a proposal waits for a leader just after an election.
+/// How long a proposal waits for a leader just after an election, beside the votes' and the first entry's round trips.
 const ELECTION: Duration = Duration::from_millis(200);
 
 /// The outcome of a command for which the state machine returned none. It returns one for each command of an entry, so no client gets this.
@@ -38,6 +39,7 @@ pub(crate) async fn run(
     raft: watch::Receiver<Option<Raft>>,
     mut status: watch::Receiver<ShardStatus>,
     clock: Arc<dyn Clock>,
+    peers: Peers,
     tasks: TaskTracker,
 ) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
@@ -63,7 +65,9 @@ pub(crate) async fn run(
         };
         if !lead.0 && lead.1.is_none() {
             // During an election: it will probably end in a moment.
-            let _ = timeout(ELECTION, status.wait_for(|s| s.lead || s.leader.is_some())).await;
+            let _ =
+                timeout(peers.timing().limit(ELECTION, 2), status.wait_for(|s| s.lead || s.leader.is_some()))
+                    .await;
         }
         let (leads, leader) = {
             let s = status.borrow();

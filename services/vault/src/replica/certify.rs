@@ -25,9 +25,9 @@ use crate::raft::types::Payload;
 const ROUND: Duration = Duration::from_secs(1);
 /// How often the views of quiet shards are renewed, and snapshots whose senders have stopped are dropped.
 const REFRESH: Duration = Duration::from_secs(10);
-/// Time limit of a call.
+/// Time limit of a call, beside its round trip.
 const CALL: Duration = Duration::from_secs(1);
-/// Time limit of an entry that makes a checkpoint.
+/// Time limit of an entry that makes a checkpoint, beside two round trips: one for the entry before it.
 const ENTRY: Duration = Duration::from_secs(2);
 /// Most bytes of a certificate between vaults: seven signatures and some room.
 const LONGEST: usize = 8192;
@@ -61,7 +61,9 @@ pub(super) async fn mark(inner: Arc<Context>, r: Replica) {
     let time = Time(inner.clock.now_ms());
     if let Some(raft) = raft.filter(|_| begins_step(r.state.time(), time)) {
         let batch = Batch { time, commands: Vec::new() };
-        let _ = timeout(ENTRY, raft.client_write(Payload(cbor(&batch).into()))).await;
+        let _ =
+            timeout(inner.peers.timing().limit(ENTRY, 2), raft.client_write(Payload(cbor(&batch).into())))
+                .await;
     }
 }
 
@@ -96,7 +98,8 @@ impl Context {
     async fn tell(&self, r: &Replica, node: NodeId, certificate: Certificate) {
         let index = certificate.checkpoint.index;
         let call = Body::Checkpoint(p::Checkpoint { certificate: cbor(&certificate).into() });
-        if let Ok(Body::CheckpointAnswer(a)) = self.peers.call(node, call, Instant::now() + CALL).await {
+        if let Ok(Body::CheckpointAnswer(a)) = self.peers.call(node, call, self.peers.deadline(CALL, 1)).await
+        {
             r.state.book.told(node, index);
             if let Some(theirs) = read(&a.certificate) {
                 self.take(r, &theirs);

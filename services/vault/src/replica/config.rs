@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_config::vault::{Timings, Volume};
+use bkv_config::vault::{Network as Distances, Timings, Volume};
 
 use crate::env::{Clock, Network, Random};
 use crate::volume::{OsVolumes, Volumes};
@@ -24,6 +24,8 @@ pub struct NodeConfig {
     pub shards: u16,
     /// Heartbeats, elections and snapshots.
     pub raft: Timings,
+    /// How far the other vaults may be away.
+    pub network: Distances,
     /// How much of the store's volume stays free.
     pub volume: Volume,
     /// How long a replica that catches up waits for a log that another vault reports and no leader delivers.
@@ -36,8 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl NodeConfig {
     /// Settings with the default timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
-        let (raft, volume) = (Timings::default(), Volume::default());
-        Self { data, peer_listen, peers, shards, raft, volume, patience: PATIENCE }
+        let (raft, network, volume) = (Timings::default(), Distances::default(), Volume::default());
+        Self { data, peer_listen, peers, shards, raft, network, volume, patience: PATIENCE }
     }
 
     /// Time between snapshots.

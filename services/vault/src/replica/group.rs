@@ -22,10 +22,6 @@ use crate::raft::sizes::ENTRIES_SENT;
 use crate::raft::stop::{Stop, StopKind};
 use crate::raft::types::{Raft, position};
 
-/// A leader that no majority has answered for this long takes no proposals and reports that there is no leader. An entry that it only stored itself
-/// could otherwise be committed long after the client got an error. The limit is several election times, so that a short pause is not
-/// taken for a loss.
-const UNHEARD_MS: u64 = 1500;
 /// How often a replica that catches up looks whether it has got somewhere.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -96,7 +92,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         inner.until.lock().insert(shard, until);
         set(Phase::CatchingUp { until: until.index });
     }
-    let raft = match start_raft(&inner, &replica, goals.until().is_none()).await {
+    let raft = match start_raft(&inner, &replica).await {
         Ok(raft) => raft,
         Err(e) => {
             set(Phase::Halted(e.to_string()));
@@ -110,14 +106,14 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
     watch_raft(&inner, &replica, &raft, goals).await;
 }
 
-async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Result<Raft, StartError> {
+async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, StartError> {
     let config = Config {
         cluster_name: format!("bkv-{}", replica.state.shard),
         heartbeat_interval: inner.config.raft.heartbeat_ms,
         election_timeout_min: inner.config.raft.election_min_ms,
         election_timeout_max: inner.config.raft.election_max_ms,
         enable_heartbeat: false, // ours, for all shards at once
-        enable_elect: elect,
+        enable_elect: false,     // ours, which follow the network
         snapshot_policy: SnapshotPolicy::LogsSinceLast(inner.config.raft.snapshot_entries),
         max_in_snapshot_log_to_keep: 64,
         purge_batch_size: 256,
@@ -136,6 +132,7 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica, elect: bool) -> Res
         contradictions: inner.contradictions.clone(),
     };
     let (log, state) = (state.log.clone(), state);
+    replica.silence.voted();
     Ok(Raft::new(inner.node.0, config, net, log, state).await?)
 }
 
@@ -144,11 +141,15 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
     let mut metrics = raft.metrics();
     let shard = replica.state.shard;
     let mut led = false;
+    let mut majority = replica.silence.majority();
     loop {
         let (leader, lead, heard, term, last) = {
             let m = metrics.borrow_and_update();
             let lead = m.state == ServerState::Leader;
-            let heard = !lead || m.millis_since_quorum_ack.is_none_or(|ms| ms < UNHEARD_MS);
+            if lead && !led {
+                replica.silence.elected();
+            }
+            let heard = !lead || *majority.borrow_and_update();
             let leader = m.current_leader.map(NodeId).filter(|_| heard);
             (leader, lead, heard, m.current_term, m.last_log_index.unwrap_or(0))
         };
@@ -166,7 +167,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
                 inner.until.lock().insert(shard, until);
             } else {
                 inner.until.lock().remove(&shard);
-                raft.runtime_config().elect(true);
+                replica.silence.voted();
             }
         }
         if !lead {
@@ -199,6 +200,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
         };
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { break },
+            _ = majority.changed(), if led => {}
             () = look_again => {}
         }
     }

@@ -18,9 +18,10 @@ use zeroize::Zeroizing;
 use super::arriving::Arriving;
 use super::confirmation::Confirmations;
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping};
+use super::silence::Silence;
 use super::status::{Phase, ShardStatus};
 use super::under_way::{ProposalPermit, UnderWay, accepted_when_full, is_counted};
-use crate::peer::Admitted;
+use crate::peer::{Admitted, Peers};
 use crate::raft::floor::Floor;
 use crate::raft::state::State;
 use crate::raft::stop::Stop;
@@ -28,7 +29,7 @@ use crate::raft::types::Raft;
 use crate::store::StoreError;
 use crate::volume::Volume;
 
-/// How long a vault that steps down waits for another leader.
+/// How long a vault that steps down waits for another leader, beside four round trips: patience, question, vote and first entry.
 const STEP_DOWN: Duration = Duration::from_secs(3);
 
 type NotConfirmed =
@@ -61,6 +62,8 @@ pub struct Replica {
     /// Held from the comparison of an append until Raft has taken it. Otherwise two appends of one sender could each fit, and the second contradict the first.
     pub(crate) appending: Arc<tokio::sync::Mutex<()>>,
     pub(crate) arriving: Arriving,
+    pub(crate) silence: Silence,
+    pub(crate) peers: Peers,
     /// The last index that the leader calls committed, whether it is here yet or not.
     pub(crate) leader_committed: Arc<AtomicU64>,
 }
@@ -238,7 +241,7 @@ impl Replica {
 
     /// Stops heartbeats and proposals, so that another vault is elected. If no other vault is elected within `STEP_DOWN`, this one resumes.
     pub fn step_down(&self) {
-        *self.stepping_down.lock() = Some(Instant::now() + STEP_DOWN);
+        *self.stepping_down.lock() = Some(self.peers.deadline(STEP_DOWN, 4));
         self.status.send_if_modified(|s| std::mem::take(&mut s.lead));
     }
 
@@ -291,6 +294,11 @@ impl Replica {
         }
     }
 
+    /// Whether this replica may become leader by itself. Tests hold it back.
+    pub fn stand_for_election(&self, stands: bool) {
+        self.silence.stand(stands);
+    }
+
     /// True if this replica may speak for its state: it evaluates, attests and acknowledges. Until it has shown that its disk is not an old one, its state
     /// may be older than what it has told before, and a leader of its own choice could feed it a made-up history.
     pub fn is_verified(&self) -> bool {
@@ -306,10 +314,6 @@ impl Replica {
     /// is no proof.
     pub fn halt(&self, why: String) {
         self.state.log.halt(why);
-        // It refuses what others send, so its own election timer would run out again and again.
-        if let Some(raft) = self.raft() {
-            raft.runtime_config().elect(false);
-        }
         if let Some(stop) = self.state.log.stopped() {
             self.status.send_modify(|s| {
                 s.lead = false;

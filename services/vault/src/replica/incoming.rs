@@ -96,7 +96,9 @@ impl Context {
         if let Some(newer) = r.newer_vote(&vote) {
             return append_answer(&AppendEntriesResponse::HigherVote(newer), None);
         }
-        let Some(_arriving) = r.arriving.enter(from) else { return refuse_raft("too many appends at once") };
+        let Some(_arriving) = r.arriving.enter(from, a.entries.is_empty()) else {
+            return refuse_raft("too many appends at once");
+        };
         let previous = a.previous.as_ref().map(log_id_in);
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
@@ -159,6 +161,7 @@ impl Context {
             Ok(answer) => {
                 if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
                     r.leader_committed.store(claimed, Ordering::Relaxed);
+                    r.silence.leader_heard();
                 }
                 let held = last.filter(|_| matches!(answer, AppendEntriesResponse::Success));
                 let held = held.and_then(|id| self.held(r, vote, id));
@@ -210,12 +213,24 @@ impl Context {
         if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse_raft(why);
         }
+        if v.preliminary {
+            return p::raft_answer::Answer::Vote(p::VoteAnswer {
+                vote: r.state.log.vote().as_ref().map(vote_out),
+                granted: self.would_vote(r, last.as_ref()),
+                last: None,
+            });
+        }
         match raft.vote(VoteRequest::new(vote, last)).await {
-            Ok(answer) => p::raft_answer::Answer::Vote(p::VoteAnswer {
-                vote: Some(vote_out(&answer.vote)),
-                granted: answer.vote_granted,
-                last: answer.last_log_id.as_ref().map(log_id_out),
-            }),
+            Ok(answer) => {
+                if answer.vote_granted {
+                    r.silence.voted();
+                }
+                p::raft_answer::Answer::Vote(p::VoteAnswer {
+                    vote: Some(vote_out(&answer.vote)),
+                    granted: answer.vote_granted,
+                    last: answer.last_log_id.as_ref().map(log_id_out),
+                })
+            }
             Err(e) => refuse_raft(e.to_string()),
         }
     }

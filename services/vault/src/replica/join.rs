@@ -13,7 +13,6 @@ use bkv_core::join::{
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
 use crate::peer::{Body, Peers};
 use crate::raft::bounds::Bounds;
@@ -21,6 +20,7 @@ use crate::raft::state::State;
 use crate::raft::types::{Vote, ballot, log_id_in, log_id_out, position, vote_out};
 use crate::raft::{held, network};
 
+/// Time limit of a question, beside its round trip.
 const ASK: Duration = Duration::from_millis(500);
 
 /// This vault's own log position and vote in a shard.
@@ -61,7 +61,7 @@ pub(crate) async fn round(
     let others = voters.iter().copied().filter(|v| *v != me);
     let asked = join_all(others.map(|node| {
         let ask = Body::Ask(p::Ask { shard: u32::from(shard), my_applied });
-        async move { (node, peers.call(node, ask, Instant::now() + ASK).await) }
+        async move { (node, peers.call(node, ask, peers.deadline(ASK, 1)).await) }
     }));
     let acknowledged = |held: &p::Held| {
         let (vote, id, chain) = held::own(list, me, shard, held, bounds)?;
@@ -88,7 +88,7 @@ pub(crate) async fn round(
 pub(crate) async fn ask_again(of: NodeId, state: &State, peers: &Peers, bounds: Bounds) -> Option<Goal> {
     let my_applied = state.applied_id().as_ref().map(log_id_out);
     let ask = Body::Ask(p::Ask { shard: u32::from(state.shard), my_applied });
-    let Ok(Body::Told(t)) = peers.call(of, ask, Instant::now() + ASK).await else { return None };
+    let Ok(Body::Told(t)) = peers.call(of, ask, peers.deadline(ASK, 1)).await else { return None };
     let t = told(&t, state, bounds)?;
     Some(Goal { of, last: t.last, applied: t.applied, certified: false })
 }

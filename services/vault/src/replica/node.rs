@@ -1,5 +1,6 @@
 //! All replicas of a vault: opens the store, listens for peers, starts the tasks and ends them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,9 +21,11 @@ use super::batch;
 use super::certify::certify;
 use super::config::{Env, NodeConfig};
 use super::context::{Context, PeerService};
+use super::elections::elections;
 use super::group::join_shard;
 use super::handle::Replica;
 use super::heartbeat::heartbeat;
+use super::silence::Silence;
 use super::staging::Staging;
 use super::status::{Phase, ShardStatus};
 use crate::env::Random;
@@ -96,7 +99,13 @@ impl Node {
         store.prepare((0..config.shards).chain([VAULT]))?;
         let node = node_id(&store, env.random.as_ref()).await?;
         let admitted = Admitted::default();
-        let peers = Peers::new(admitted.clone(), key.clone(), config.peers.clone(), env.network.clone());
+        let peers = Peers::new(
+            admitted.clone(),
+            key.clone(),
+            config.peers.clone(),
+            env.network.clone(),
+            config.network.max_round_trip(),
+        );
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let volume = Arc::new(Volume::new(config.data.clone(), config.volume, env.volumes.clone()));
@@ -119,6 +128,8 @@ impl Node {
                 stepping_down: Arc::default(),
                 appending: Arc::default(),
                 arriving: Arriving::default(),
+                silence: Silence::default(),
+                peers: peers.clone(),
                 leader_committed: Arc::default(),
                 admitted: admitted.clone(),
                 confirmations: Arc::default(),
@@ -130,6 +141,7 @@ impl Node {
                     replica.raft.subscribe(),
                     replica.status(),
                     env.clock.clone(),
+                    peers.clone(),
                     tasks.clone(),
                 ),
             ));
@@ -164,6 +176,7 @@ impl Node {
                 .await
                 .map_err(|source| NodeError::Listen { address: listen, source })?;
         tasks.spawn(until(&stop, heartbeat(inner.clone())));
+        tasks.spawn(until(&stop, elections(inner.clone())));
         tasks.spawn(until(&stop, certify(inner.clone())));
         tasks.spawn(until(&stop, watch_store(inner.clone())));
         tasks.spawn(until(&stop, watch_volume(inner.volume.clone())));
@@ -186,6 +199,17 @@ impl Node {
     /// Which vaults have contradicted this one since it started.
     pub fn contradictions(&self) -> Vec<Contradiction> {
         self.inner.contradictions.all()
+    }
+
+    /// The smoothed round trip to each other region, in seconds.
+    pub fn round_trips(&self) -> BTreeMap<String, f64> {
+        let all = self.inner.peers.round_trips().into_iter();
+        all.map(|(region, r)| (region, r.smoothed.as_secs_f64())).collect()
+    }
+
+    /// How long a follower waits for its leader at most before it asks for an election.
+    pub fn election_patience(&self) -> Duration {
+        self.inner.peers.timing().patience(&self.inner.config.raft, 1.0)
     }
 
     /// How long group commits take.

@@ -33,7 +33,7 @@ pub use crate::root::RootError;
 
 /// How long the tasks of sessions and connections may take to end. What still runs then is logged.
 const END: Duration = Duration::from_secs(5);
-/// How long this vault waits for another leader before it ends anyway.
+/// How long this vault waits for another leader before it ends anyway, beside four round trips.
 const STEP_DOWN: Duration = Duration::from_secs(2);
 /// Time between checks for changed certificate files.
 const RELOAD: Duration = Duration::from_secs(5);
@@ -77,6 +77,7 @@ async fn assemble(
     let (data, peers) = (config.data.clone(), config.peers.clone());
     let mut node_config = NodeConfig::new(data, config.listen.peer, peers, config.shards);
     (node_config.raft, node_config.volume) = (config.raft, config.volume);
+    node_config.network = config.network;
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
     if anchor::take(&node, &token).await? {
@@ -164,7 +165,7 @@ async fn step_down(vault: &Vault) {
         r.step_down();
     }
     let leads = || vault.node().replicas().iter().any(crate::replica::Replica::raft_leads);
-    let until = Instant::now() + STEP_DOWN;
+    let until = vault.node().peers().deadline(STEP_DOWN, 4);
     while leads() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -83,7 +83,8 @@ impl Vault {
                     if let Some(raft) = raft {
                         let _ = raft.trigger().elect().await;
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    // An election begun before the answers to the last one would end that one.
+                    tokio::time::sleep(self.node.peers().timing().limit(PAUSE, 2)).await;
                 }
             }
         }

@@ -119,7 +119,7 @@ fn last_try(c: &p::Permit) -> Option<LastTry> {
 impl PeerService for Answers {
     async fn handle(&self, from: NodeId, body: Body) -> Body {
         let Some(vault) = self.0.upgrade() else { return failed("stopping") };
-        let deadline = Instant::now() + REGIONS;
+        let deadline = vault.node.peers().deadline(REGIONS, 1);
         match body {
             Body::Evaluate(e) => {
                 let call = Call::parse(&vault, e.shard, &e.account, e.token, &e.nonce);

@@ -9,7 +9,6 @@ use bkv_core::record::{Record, SealedShare};
 use bkv_wire::proto::peer as p;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::Instant;
 
 use super::Vault;
 use super::error::RegionError;
@@ -36,7 +35,7 @@ impl Vault {
             account: id.0.to_vec().into(),
             reg_id: record.reg_id.0.to_vec().into(),
         };
-        let (me, deadline) = (self.node.node(), Instant::now() + OTHERS);
+        let (me, deadline) = (self.node.node(), self.node.peers().deadline(OTHERS, 1));
         let others = installed.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
         let mut answers: FuturesUnordered<_> =
             others.map(|node| self.node.peers().call(node, Body::ShareAsk(ask.clone()), deadline)).collect();

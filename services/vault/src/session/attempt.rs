@@ -29,7 +29,7 @@ use crate::replica::{Committed, ProposeError};
 use crate::server_keys::server_keys;
 use crate::service::{REGIONS, RegionError, attempt_queue};
 
-/// If a region has not evaluated after this time, another region is asked too.
+/// If a region has not evaluated after this time and a round trip, another region is asked too.
 const HEDGE: Duration = Duration::from_millis(60);
 /// Most proposals of one Begin. The session proposes it again if another attempt took the ordinal.
 const AGAIN: usize = 4;
@@ -157,7 +157,7 @@ impl Session {
         };
         let admission = &fleet.documents.admission;
         let (want, me) = (usize::from(admission.threshold), self.vault.node().node());
-        let until = deadline.min(Instant::now() + REGIONS);
+        let until = deadline.min(self.vault.node().peers().deadline(REGIONS, 2));
         let mut others: Vec<_> = admission.members.iter().filter(|m| m.node != me).collect();
         // The order spreads attempts over the regions and is the same for a repeated attempt.
         let turn = usize::from(attempt.0.first().copied().unwrap_or(0)) % others.len().max(1);
@@ -191,7 +191,8 @@ impl Session {
             running.push(ask(m));
         }
         let (mut good, mut missing) = (Vec::new(), Vec::new());
-        let mut hedge = Instant::now() + HEDGE;
+        let hedge_after = self.vault.node().peers().timing().limit(HEDGE, 1);
+        let mut hedge = Instant::now() + hedge_after;
         while !running.is_empty() && (all || good.len() < want) {
             tokio::select! {
                 Some(answer) = running.next() => match answer {
@@ -204,7 +205,7 @@ impl Session {
                     }
                 },
                 () = sleep_until(hedge) => {
-                    hedge = Instant::now() + HEDGE;
+                    hedge = Instant::now() + hedge_after;
                     if let Some(m) = next.next() {
                         running.push(ask(m));
                     } else {

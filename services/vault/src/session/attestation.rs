@@ -68,7 +68,7 @@ impl Session {
                 token: shown.token.to_string(),
             };
             let me = self.vault.node().node();
-            let until = deadline.min(Instant::now() + REGIONS / 2);
+            let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));
             let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
             let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
             asked.extend(others.map(|m| {

@@ -201,7 +201,7 @@ impl Session {
     }
 
     async fn operation(&mut self, operation: Operation) -> Result<Answer, ProposeError> {
-        let deadline = Instant::now() + REQUEST;
+        let deadline = self.vault.node().peers().deadline(REQUEST, 4);
         match operation {
             Operation::Open(o) => self.open(o, deadline).await,
             _ if self.known.is_none() => Ok(reply::token_refused()),

@@ -45,7 +45,7 @@ impl Session {
         let (person, shown) = self.person()?;
         let admission = &fleet.documents.admission;
         let (want, me) = (usize::from(admission.threshold), self.vault.node().node());
-        let until = deadline.min(Instant::now() + REGIONS);
+        let until = deadline.min(self.vault.node().peers().deadline(REGIONS, 2));
         let index = replica.applied();
         let last = LastTry {
             generation: begin.generation,

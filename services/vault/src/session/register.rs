@@ -116,7 +116,7 @@ impl Session {
         let (Ok((id, replica, fleet)), Ok((person, shown))) = (self.known(), self.person()) else {
             return no(Code::Unavailable, "not open");
         };
-        let until = deadline.min(Instant::now() + REGIONS / 2);
+        let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));
         let me = self.vault.node().node();
         let body = peer::Acknowledge {
             shard: u32::from(replica.shard().0),

@@ -327,7 +327,7 @@ impl Fleet {
                 let verified = status.wait_for(|s| s.phase == Phase::Verified);
                 timeout(Duration::from_secs(10), verified).await.unwrap().unwrap();
                 // Their leader may now be silent without an election.
-                honest.raft().unwrap().runtime_config().elect(false);
+                honest.stand_for_election(false);
             }
             let vote = replica.raft().unwrap().metrics().borrow().vote;
             heads.insert(shard.0, (vote, replica.state().log().last().unwrap()));

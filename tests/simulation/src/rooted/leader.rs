@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Certificate, next_step};
@@ -84,7 +85,7 @@ impl Leader {
         listen(network.as_ref(), own, key.clone(), admitted.clone(), liar.clone(), stop.clone(), &tasks)
             .await
             .unwrap();
-        let peers = Peers::new(admitted, key, addresses, network);
+        let peers = Peers::new(admitted, key, addresses, network, Duration::ZERO);
         let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
         Self {
             node,
@@ -170,7 +171,7 @@ impl Leader {
                 Err(PeerError::Refused { why, .. }) => return Err(why),
                 // A vault that has just started again.
                 Err(PeerError::Unreachable { .. }) if tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(e) => panic!("no answer at all: {e}"),
             }

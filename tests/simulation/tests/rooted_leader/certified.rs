@@ -312,7 +312,7 @@ async fn s24_an_old_disk_waits_for_what_t_regions_have_signed() {
     .await;
     assert!(matches!(fleet.phase(to, 0), Phase::CatchingUp { .. }), "{:?}", fleet.phase(to, 0));
     // The other honest vault leads, and delivers it.
-    fleet.replica(of, 0).raft().unwrap().runtime_config().elect(true);
+    fleet.replica(of, 0).stand_for_election(true);
     phase(&fleet, to, |p| *p == Phase::Verified).await;
     // Its log has the attempt now. It is applied a moment later.
     let ordinal = || fleet.account(to, 0, &alice.account).map(|a| a.ordinal);

@@ -13,7 +13,7 @@ use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
-use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
@@ -239,6 +239,7 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
         let request = p::VoteRequest {
             vote: Some(vote_out(&Vote::new(borrowed.leader_id.term, other.0))),
             last: Some(log_id_out(&end)),
+            preliminary: false,
         };
         let answer = leader.send(&fleet, to, SHARD, Call::Vote(request)).await.unwrap_err();
         assert!(answer.contains("in another node's name"), "{answer}");
@@ -253,8 +254,36 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
         let entry = leader.entry(to, SHARD, Leader::batch(now(), begin()));
         assert_eq!(leader.append(&fleet, to, SHARD, &entry).await, Ok(R::Success(true)));
     }
-    let request = p::VoteRequest { vote: Some(vote_out(&Vote::new(99, leader.node.0))), last: None };
+    let request =
+        p::VoteRequest { vote: Some(vote_out(&Vote::new(99, leader.node.0))), ..Default::default() };
     assert!(matches!(leader.send(&fleet, HONEST[0], SHARD, Call::Vote(request)).await, Ok(Answer::Vote(_))));
+}
+
+/// S49: an attacker who asks whether it would be elected moves no term and no vote. Otherwise it could end an honest leader's term by questions alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_a_question_about_a_vote_changes_nothing() {
+    let (fleet, leader) = Fleet::taken_over(1).await;
+    let to = HONEST[0];
+    let vote = || fleet.replica(to, SHARD).raft().unwrap().metrics().borrow().vote;
+    let before = vote();
+    let end = leader.end(to, SHARD).0;
+    let ask = |term, last| {
+        let vote = Some(vote_out(&Vote::new(term, leader.node.0)));
+        leader.send(&fleet, to, SHARD, Call::Vote(p::VoteRequest { vote, last, preliminary: true }))
+    };
+    let granted = |answer: Result<Answer, String>| match answer {
+        Ok(Answer::Vote(a)) => a.granted,
+        other => panic!("{other:?}"),
+    };
+    let term = leader.vote(SHARD).leader_id.term;
+    // The vault that has led is silent. At first the lease still protects its term.
+    let until = soon(30);
+    while !granted(ask(term + 1, Some(log_id_out(&end))).await) {
+        assert!(tokio::time::Instant::now() < until, "the lease never ended");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(!granted(ask(term + 1, None).await), "the log is older");
+    assert_eq!(vote(), before);
 }
 
 /// S50, S49: what no client can cause is refused on arrival, whoever leads. Otherwise a rooted leader fills the disks of the others, and leaves entries in their

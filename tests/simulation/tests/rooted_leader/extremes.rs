@@ -29,7 +29,7 @@ pub(crate) async fn registered(fleet: &Fleet, leader: &mut Leader) -> Client {
 pub(crate) async fn serves(fleet: &Fleet, alice: &Client) {
     for i in HONEST {
         assert_eq!(fleet.phase(i, SHARD), Phase::Verified, "vault {i}");
-        fleet.replica(i, SHARD).raft().unwrap().runtime_config().elect(true);
+        fleet.replica(i, SHARD).stand_for_election(true);
     }
     let leads = || HONEST.into_iter().find(|i| fleet.replica(*i, SHARD).status().borrow().lead);
     let leader = eventually("an honest leader", leads).await;
@@ -68,6 +68,7 @@ async fn s49_the_last_term_ends_no_shard() {
             let request = p::VoteRequest {
                 vote: Some(vote_out(&Vote::new(term, leader.node.0))),
                 last: Some(log_id_out(&end)),
+                preliminary: false,
             };
             assert!(
                 leader.send(&fleet, to, SHARD, Call::Vote(request)).await.is_err_and(|e| e.contains("term"))
@@ -172,6 +173,7 @@ async fn s49_one_forged_append_to_each_honest_region_ends_nothing() {
         let request = p::VoteRequest {
             vote: Some(vote_out(&Vote::new(vote.leader_id.term, leader.node.0))),
             last: Some(log_id_out(&end)),
+            preliminary: false,
         };
         let said = leader.send(&fleet, to, SHARD, Call::Vote(request)).await;
         assert!(said.as_ref().is_err_and(|e| e.contains("refused in term")), "{said:?}");

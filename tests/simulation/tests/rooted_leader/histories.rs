@@ -50,7 +50,7 @@ async fn s43_two_histories_are_noticed_when_the_honest_meet() {
     assert_ne!(attempts[0], attempts[1]);
     // The attacker falls silent and the honest vaults elect a leader.
     for i in HONEST {
-        fleet.replica(i, 0).raft().unwrap().runtime_config().elect(true);
+        fleet.replica(i, 0).stand_for_election(true);
     }
     let named =
         eventually("a vault that names the other", || HONEST.into_iter().find_map(|i| named(&fleet, i, 0)))

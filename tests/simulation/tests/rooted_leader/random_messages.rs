@@ -138,6 +138,7 @@ impl Grammar<'_> {
             1 | 2 => Some(Call::Vote(p::VoteRequest {
                 vote: self.vote(),
                 last: self.rng.gen_bool(0.9).then(|| self.id()),
+                preliminary: self.rng.gen_bool(0.3),
             })),
             _ => Some(self.append()),
         };
