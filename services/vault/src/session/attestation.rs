@@ -47,45 +47,10 @@ impl Session {
         let Ok(nonce) = <[u8; 32]>::try_from(nonce) else {
             return Ok(Err(no(Code::Malformed, "a nonce has 32 bytes")));
         };
-        let (id, replica, fleet) = self.known()?;
-        let (person, shown) = self.person()?;
-        if regions != Regions::Leader {
-            // An attestation must show the newest state: a leader that was deposed without noticing finds out here.
-            replica.confirm_leadership(deadline).await?;
-        }
-        let own_slot = self.vault.slot().map_or(0, |s| s.0);
-        let mut answers = vec![self.vault.attest(&replica, person, nonce).map_err(|e| e.missing(own_slot))];
-        if regions != Regions::Leader {
-            let threshold = usize::from(fleet.documents.admission.threshold);
-            let enough = |answers: &[Contribution<p::Attestation>]| {
-                regions == Regions::Threshold && agree(answers, threshold)
-            };
-            let body = peer::Attest {
-                shard: u32::from(replica.shard().0),
-                account: id.0.to_vec().into(),
-                nonce: nonce.to_vec().into(),
-                committed: replica.applied(),
-                token: shown.token.to_string(),
-            };
-            let me = self.vault.node().node();
-            let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));
-            let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
-            let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
-            asked.extend(others.map(|m| {
-                let call = self.vault.node().peers().call(m.node, Body::Attest(body.clone()), until);
-                async move {
-                    contribution(m.slot.0, call.await, |body| match body {
-                        Body::Attested(a) => Some((a.attestation, a.missing)),
-                        _ => None,
-                    })
-                }
-            }));
-            while !enough(&answers)
-                && let Some(answer) = asked.next().await
-            {
-                answers.push(answer);
-            }
-        }
+        let answers = match regions {
+            Regions::Leader => vec![self.own(nonce)?],
+            Regions::Threshold | Regions::All => self.newest(nonce, regions, deadline).await?,
+        };
         let (mut regions, mut missing) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer {
@@ -95,6 +60,76 @@ impl Session {
         }
         self.remember_refusals(&missing);
         Ok(Ok(p::Attestations { regions, missing }))
+    }
+
+    /// This region's own attestation, or why it has none.
+    fn own(&self, nonce: [u8; 32]) -> Result<Contribution<p::Attestation>, ProposeError> {
+        let (_, replica, _) = self.known()?;
+        let slot = self.vault.slot().map_or(0, |s| s.0);
+        Ok(self.vault.attest(&replica, self.person()?.0, nonce).map_err(|e| e.missing(slot)))
+    }
+
+    /// Attestations that show the newest state: a leader that was deposed without noticing finds out here. It asks the other regions while it confirms its leadership, which
+    /// saves a round trip. If the account has changed meanwhile, it asks them again.
+    async fn newest(
+        &self,
+        nonce: [u8; 32],
+        regions: Regions,
+        deadline: Instant,
+    ) -> Result<Vec<Contribution<p::Attestation>>, ProposeError> {
+        let (_, replica, _) = self.known()?;
+        let (applied, before) = (replica.applied(), self.own(nonce)?);
+        let asked = self.gather(nonce, applied, before.clone(), regions, deadline);
+        let (confirmed, answers) = tokio::join!(replica.confirm_leadership(deadline), asked);
+        confirmed?;
+        let after = self.own(nonce)?;
+        match (&before, &after) {
+            (Ok(before), Ok(after)) if state(before) == state(after) => answers,
+            _ => self.gather(nonce, replica.applied(), after, regions, deadline).await,
+        }
+    }
+
+    /// This region's attestation, and those of the others once they have applied the log up to an index.
+    async fn gather(
+        &self,
+        nonce: [u8; 32],
+        committed: u64,
+        own: Contribution<p::Attestation>,
+        regions: Regions,
+        deadline: Instant,
+    ) -> Result<Vec<Contribution<p::Attestation>>, ProposeError> {
+        let (id, replica, fleet) = self.known()?;
+        let threshold = usize::from(fleet.documents.admission.threshold);
+        let enough = |answers: &[Contribution<p::Attestation>]| {
+            regions == Regions::Threshold && agree(answers, threshold)
+        };
+        let body = peer::Attest {
+            shard: u32::from(replica.shard().0),
+            account: id.0.to_vec().into(),
+            nonce: nonce.to_vec().into(),
+            committed,
+            token: self.person()?.1.token.to_string(),
+        };
+        let me = self.vault.node().node();
+        let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));
+        let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
+        let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
+        asked.extend(others.map(|m| {
+            let call = self.vault.node().peers().call(m.node, Body::Attest(body.clone()), until);
+            async move {
+                contribution(m.slot.0, call.await, |body| match body {
+                    Body::Attested(a) => Some((a.attestation, a.missing)),
+                    _ => None,
+                })
+            }
+        }));
+        let mut answers = vec![own];
+        while !enough(&answers)
+            && let Some(answer) = asked.next().await
+        {
+            answers.push(answer);
+        }
+        Ok(answers)
     }
 }
 
