@@ -1,6 +1,6 @@
 //! Maps each error of the SDK and of the stream to its exit code.
 
-use bkv_client::{Error, MemoryError, Whose};
+use bkv_client::{Error, MemoryError, State, Whose};
 use bkv_stream::Error as StreamError;
 use thiserror_ext::AsReport as _;
 
@@ -20,7 +20,8 @@ impl From<Error> for Failure {
             Error::Destroyed | Error::Deleted => Exit::Gone,
             Error::Locked => Exit::Locked,
             Error::NoKey => Exit::NoKey,
-            Error::Wait { .. } | Error::LastTryDeclined | Error::Superseded => Exit::Wait,
+            Error::LastTryDeclined => Exit::Usage,
+            Error::Wait { .. } | Error::Superseded => Exit::Wait,
             Error::LastTryOpen { .. } | Error::LastTryOtherPassword => Exit::LastTry,
             Error::VaultUnreachable(_) | Error::RegionsDisagree(_) | Error::ChatdUnreachable(_) => {
                 Exit::Unavailable
@@ -59,7 +60,12 @@ impl From<Error> for Failure {
                     format!("the last try is open on another device until {end}; then the key is destroyed");
                 failure.detail("until_ms", until.0)
             }
+            Error::OlderManifest => failure.detail("older", true),
+            Error::Destroyed => failure.detail("state", State::Destroyed.name()),
+            Error::Deleted => failure.detail("state", State::Deleted.name()),
             Error::LastTryDeclined => failure
+                .detail("tries_left", 1)
+                .detail("declined", true)
                 .remedy("Add --yes to use the last try. If the password is wrong, the key is destroyed."),
             Error::TokenExpired => failure.detail("by", "chatd"),
             Error::TokenRefused(whose) => {

@@ -15,6 +15,8 @@ mod output;
 mod profile;
 mod progress;
 mod secret_input;
+mod signals;
+mod usage;
 mod words;
 
 use std::process::ExitCode;
@@ -31,7 +33,10 @@ fn main() -> ExitCode {
     // Before a password or key is in memory: no core file may hold one.
     let hardened = bkv_client::harden();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = commands::Cli::parse();
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage::ended(&e),
+    };
     let out = Output { json: cli.json, quiet: cli.quiet };
     if let Err(e) = hardened {
         out.warning(&format!(
@@ -40,7 +45,10 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(cli)),
+        Ok(runtime) => runtime.block_on(async {
+            signals::watch(out);
+            commands::run(cli).await
+        }),
         Err(e) => Err(Failure::new(Exit::Unexpected, format!("no runtime: {e}"))),
     };
     match ended {

@@ -3,8 +3,9 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure, Outcome};
 
 /// The options of output.
 #[derive(Debug, Clone, Copy)]
@@ -28,10 +29,38 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// The result: text for people, the same facts for programs.
-    pub(crate) fn result(self, text: &str, facts: Map<String, Value>) {
-        let mut out = std::io::stdout().lock();
-        let _ = if self.json { writeln!(out, "{}", Value::Object(facts)) } else { writeln!(out, "{text}") };
+    /// The result of a command that changed something: text for people, the same facts for programs.
+    pub(crate) fn result(self, text: &str, facts: Map<String, Value>) -> Outcome {
+        // Not in the message: a user who sees only an error would repeat what is done already.
+        let done = text.lines().next().unwrap_or_default();
+        self.write(text, facts, |failure| {
+            failure.remedy(format!(
+                "The command has done its work, so do not repeat it only to see the result. {done}"
+            ))
+        })
+    }
+
+    /// What a command shows. It changed nothing.
+    pub(crate) fn shown(self, text: &str, facts: Map<String, Value>) -> Outcome {
+        self.write(text, facts, |failure| {
+            failure
+                .remedy("Nothing was changed. Make room or choose another output, then repeat the command.")
+        })
+    }
+
+    fn write(
+        self,
+        text: &str,
+        facts: Map<String, Value>,
+        remedy: impl FnOnce(Failure) -> Failure,
+    ) -> Outcome {
+        if self.json {
+            // Zeroized, because the result can be a key.
+            let line = Zeroizing::new(Value::Object(facts).to_string());
+            to_stdout(&line).map_err(remedy)
+        } else {
+            to_stdout(text).map_err(remedy)
+        }
     }
 
     /// Reports a failed command.
@@ -43,19 +72,32 @@ impl Output {
             if let Some(r) = &failure.remedy {
                 object.insert("remedy".into(), r.clone().into());
             }
-            let _ = writeln!(std::io::stdout(), "{}", Value::Object(object));
-        } else {
-            let mut err = std::io::stderr().lock();
-            let _ = writeln!(err, "bkv: {}", failure.message);
-            if let Some(r) = &failure.remedy {
-                let _ = writeln!(err, "     {r}");
+            if to_stdout(&Value::Object(object).to_string()).is_ok() {
+                return;
             }
+        }
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "bkv: {}", failure.message);
+        if let Some(r) = &failure.remedy {
+            let _ = writeln!(err, "     {r}");
         }
     }
 
     /// True for a progress bar, false for plain lines.
     pub(crate) fn bar(self) -> bool {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
+    }
+}
+
+/// Writes a line to stdout, or reports why not. Every result goes through here. A reader that has closed the pipe wants no more: that is no failure.
+pub(crate) fn to_stdout(line: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => {
+            Err(Failure::new(Exit::CantCreate, format!("can't write the result to standard output: {e}")))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use bkv_client::{
     Client, Fleet, Memory as _, OsRandom, Root, Runtime, Timing, TokioClock, Trust, WebSocketTransport,
     Zeroizing,
 };
+use bkv_config::located;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Online;
@@ -87,7 +88,7 @@ fn looks_like_a_token(token: &str) -> bool {
 pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, Runtime)> {
     let text = read(&online.fleet, "the fleet's profile")?;
     let text = String::from_utf8(text).map_err(|_| config(&online.fleet, "not UTF-8").remedy(HOLDS))?;
-    let profile: Profile = toml::from_str(&text).map_err(|e| config(&online.fleet, e).remedy(HOLDS))?;
+    let profile: Profile = located::toml(&text).map_err(|why| config(&online.fleet, why).remedy(HOLDS))?;
     let folder = online.fleet.parent().unwrap_or(Path::new("."));
     let root_path = folder.join(&profile.root);
     let root = Root::decode(&read(&root_path, "the pinned root")?).map_err(|e| {

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::signals::Asking;
 
 /// The most bytes that are read. No password is that long, and most files that are named by mistake are longer.
 const MAX: u64 = 64 << 10;
@@ -28,7 +29,18 @@ pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroi
                 Failure::new(Exit::NoInput, format!("can't read the {what} from {}: {e}", path.display()))
                     .remedy("Check the path and that you may read it.")
             })?;
-            from(file, what)?
+            let text = from(file, what).map_err(|mut e| {
+                e.message = format!("{}: {}", path.display(), e.message);
+                e
+            })?;
+            if text.is_empty() {
+                return Err(Failure::new(
+                    Exit::NoInput,
+                    format!("{} is empty: nothing was given for the {what}", path.display()),
+                )
+                .remedy("Write it into the file, or name another file. Nothing was changed."));
+            }
+            text
         }
         (None, Some(fd)) => {
             // Open the descriptor again through /proc. Taking it over would need `unsafe`, and its owner would still use it.
@@ -72,7 +84,7 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
     };
     let first = ask(format!("{}: ", capitalised(what)))?;
     if twice && *ask(format!("{} again: ", capitalised(what)))? != *first {
-        return Err(Failure::new(Exit::NoInput, format!("the two {what}s differ"))
+        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
             .remedy("Nothing was changed; try again."));
     }
     Ok(first)
@@ -82,7 +94,7 @@ fn prompt(what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
 /// password that a person types early.
 fn ask_unseen(question: &str) -> std::io::Result<Zeroizing<String>> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    let echo = EchoOff::on(&terminal)?;
+    let echo = echo_off(&terminal)?;
     terminal.write_all(question.as_bytes())?;
     terminal.flush()?;
     let mut line = Zeroizing::new(String::new());
@@ -99,27 +111,15 @@ fn ask_unseen(question: &str) -> std::io::Result<Zeroizing<String>> {
     Ok(line)
 }
 
-/// A terminal with its echo off. Restores the earlier setting when dropped.
-struct EchoOff {
-    terminal: File,
-    before: Termios,
-}
-
-impl EchoOff {
-    fn on(terminal: &File) -> std::io::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
-        tcsetattr(terminal, OptionalActions::Now, &quiet)?;
-        Ok(Self { terminal: terminal.try_clone()?, before })
-    }
-}
-
-impl Drop for EchoOff {
-    fn drop(&mut self) {
-        // Ignore the error: the terminal is gone.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
-    }
+/// Turns the terminal's echo off. The guard gives the earlier setting back when dropped, and a signal does too.
+fn echo_off(terminal: &File) -> std::io::Result<Asking> {
+    let before = tcgetattr(terminal)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+    // Remember the setting first: a signal may come right after the change.
+    let asking = Asking::new(Some((terminal.try_clone()?, before)));
+    tcsetattr(terminal, OptionalActions::Now, &quiet)?;
+    Ok(asking)
 }
 
 fn capitalised(word: &str) -> String {
@@ -132,7 +132,11 @@ pub(crate) fn confirm(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;
     }
-    eprint!("{question} [y/N] ");
+    let _asking = Asking::new(None);
+    // A closed stderr does not end the command: without a question the answer is no.
+    if write!(std::io::stderr(), "{question} [y/N] ").is_err() {
+        return false;
+    }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
 }

@@ -241,7 +241,7 @@ impl Error {
             Counted::Yes => "A try was spent by that.",
         };
         Cow::Owned(format!(
-            "{first} {tried} A right password gives all tries back; if it was the last one, set a new password from a device that still has the key."
+            "{first} {tried} A right password gives all tries back; if it was the last one, set a new password with `bkv register` on a device that still has the key."
         ))
     }
 
@@ -249,16 +249,16 @@ impl Error {
         match self {
             Self::Unfinished { .. } => "Try again later.",
             Self::WrongPassword { tries_left: 0, .. } => {
-                "That was the last try: the key is destroyed when the time of this try is over. Until then a device that still has the key can save it by setting a new password."
+                "That was the last try: the key is destroyed when the time of this try is over. Until then `bkv register` on a device that still has the key saves it: it sets a new password."
             }
             Self::WrongPassword { tries_left: 1, .. } => {
-                "One try is left. If it is wrong, the key is destroyed. Use a device that still has the key to set a new password instead."
+                "One try is left. If it is wrong, the key is destroyed. Set a new password with `bkv register` on a device that still has the key instead."
             }
             Self::WrongPassword { .. } => {
-                "Try again, or set a new password from a device that still has the key."
+                "Try again, or set a new password with `bkv register` on a device that still has the key."
             }
             Self::Destroyed => {
-                "The key is gone for good. A device that still has the data can make a new backup under a new key."
+                "The vault's key is gone for good. On a device that still has the key, `bkv register` stores it again, and all its backups stay readable. Without such a device, register a new key and make a new backup of the data."
             }
             Self::Deleted | Self::NoKey => "Register a new key.",
             Self::Locked => {
@@ -271,13 +271,13 @@ impl Error {
                 "Wait until then; the waits grow with every wrong password and end with a right one."
             }
             Self::LastTryOpen { .. } => {
-                "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password from a device that still has the key."
+                "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password with `bkv register` on a device that still has the key."
             }
             Self::LastTryOtherPassword => {
-                "No try was spent. Type the same password as before: after eight other passwords this device can't resume the last try. When its time is over, the key is destroyed. Until then a device that still has the key can set a new password."
+                "No try was spent. Type the same password as before: after eight other passwords this device can't resume the last try. When its time is over, the key is destroyed. Until then `bkv register` on a device that still has the key sets a new password."
             }
             Self::LastTryDeclined => {
-                "No try was spent. Agree to use the last try, or set a new password from a device that still has the key."
+                "No try was spent. Agree to use the last try, or set a new password with `bkv register` on a device that still has the key."
             }
             Self::Superseded => "Another device tried at the same time. Try again when it is done.",
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",

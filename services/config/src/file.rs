@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::ConfigError;
+use crate::{ConfigError, located};
 
 /// Reads the file and passes its text to `parse`, with the folder from which relative paths start.
 pub(crate) fn read<T>(
@@ -24,18 +24,5 @@ pub(crate) fn read<T>(
 
 /// Parses the text without checking the values.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|e| ConfigError::Parse { path: PathBuf::new(), why: located(text, &e) })
-}
-
-/// The parser's message with line and field. The parser's own text contains the whole line. If an operator wrote a PIN or a password into the wrong
-/// field, it would get into a log.
-fn located(text: &str, e: &toml::de::Error) -> String {
-    let at = e.span().map_or(0, |s| s.start);
-    let before = text.get(..at).unwrap_or_default();
-    let number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    match line.split_once('=') {
-        Some((field, _)) => format!("line {number}, `{}`: {}", field.trim(), e.message()),
-        None => format!("line {number}: {}", e.message()),
-    }
+    located::toml(text).map_err(|why| ConfigError::Parse { path: PathBuf::new(), why })
 }

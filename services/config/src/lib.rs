@@ -12,6 +12,7 @@ mod address;
 pub mod chatd;
 mod error;
 mod file;
+pub mod located;
 #[cfg(test)]
 mod parser_test;
 mod token;

@@ -63,9 +63,9 @@ fn s29_another_accounts_state_is_refused_and_nothing_is_bound_to_it() {
     gina.run(&["backup", &at("original"), "--to", &at("cloud")], "home", None).expect(0);
     let state = lend(&gina, &frank, "lent");
     let before = device(&state);
-    refused(frank.run(&["recover", "--yes"], "lent", Some(WRONG)), 73, "another account's key");
-    refused(frank.run(&["recover", "--yes"], "lent", Some(RIGHT)), 73, "another account's key");
-    refused(frank.run(&["register"], "lent", Some(RIGHT)), 73, "another account's key");
+    refused(frank.run(&["recover", "--yes"], "lent", Some(WRONG)), 21, "another account's key");
+    refused(frank.run(&["recover", "--yes"], "lent", Some(RIGHT)), 21, "another account's key");
+    refused(frank.run(&["register"], "lent", Some(RIGHT)), 21, "another account's key");
     refused(frank.run(&["status"], "lent", None), 21, "another account's key");
     refused(frank.run(&["delete", "--yes"], "lent", None), 21, "another account's key");
     refused(

@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::fetch::{ask_password, failed, options, series};
-use super::{last_try, ownership};
+use super::{last_try, ownership, saved};
 use crate::args::{Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::secret_input::{self, Source};
+use crate::signals::{Handled, Sent, interruptible};
 use crate::words::time;
 
 #[derive(Debug, Subcommand)]
@@ -94,13 +95,17 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     if s.development {
         lines.push("A development fleet: its root was not made in a ceremony, and its waits may be short. Keep no key in it that you can't lose.".into());
     }
+    let has_key = known.as_ref().is_some_and(|k| k.mode == Mode::Password);
+    let advice = saved::advice(s.state).filter(|_| has_key);
+    lines.extend(advice.map(str::to_owned));
     let regions: Vec<Value> =
         s.agreeing.iter().map(|r| json!({ "name": r.region, "index": r.says.index })).collect();
-    out.result(
+    out.shown(
         &lines.join("\n"),
         facts([
             ("state", s.state.name().into()),
             ("tries_left", s.tries_left.into()),
+            ("advice", advice.into()),
             ("next_allowed_ms", next_allowed.into()),
             ("generation", s.generation.0.into()),
             ("lifetime_failures", s.lifetime_failures.into()),
@@ -112,15 +117,28 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
             ("clock_offset_ms", s.clock_offset_ms.into()),
             ("development", s.development.into()),
         ]),
-    );
-    Ok(())
+    )
 }
 
 pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
     let PasswordCommand::Change { online, .. } = &a;
-    let device = DeviceState::open_for_writing(&online.device)?;
+    let device = DeviceState::open_for_key_change(&online.device)?;
     last_try::open(&device)?;
-    change(out, a, &device).await.map_err(|failure| last_try::remind(failure, &device))
+    let known = device.load()?;
+    let ended = change(out, a, &device).await.map_err(|failure| {
+        let failure = saved::advise(failure, known.as_ref());
+        if failure.details.contains_key("declined") { declined(failure, known.is_some()) } else { failure }
+    });
+    ended.map_err(|failure| last_try::remind(failure, &device))
+}
+
+/// This command has no --yes: the device that has the key needs no try to set a new password.
+fn declined(failure: Failure, has_key: bool) -> Failure {
+    failure.remedy(if has_key {
+        "No try was spent. This device has the key: `bkv register` here sets a new password without the old one."
+    } else {
+        "No try was spent. Set a new password with `bkv register` on a device that still has the key, or use the last try with `bkv recover`."
+    })
 }
 
 async fn change(out: Output, a: PasswordCommand, device: &DeviceState) -> Outcome {
@@ -137,8 +155,9 @@ async fn change(out: Output, a: PasswordCommand, device: &DeviceState) -> Outcom
         true,
     )?;
     let keep = device.last_try();
-    let changed = client.change_password(&old, &new, &[], options(false, &keep)).await;
-    let done = changed.map_err(failed)?;
+    let _handled = Handled::new();
+    let change = client.change_password(&old, &new, &[], options(false, &keep));
+    let done = interruptible(change, Sent::TryAndChange).await?.map_err(failed)?;
     not_followed(out, &done.not_followed);
     let lineage = client.trusted().await?.admission().lineage.0;
     if known.is_none() {
@@ -151,8 +170,7 @@ async fn change(out: Output, a: PasswordCommand, device: &DeviceState) -> Outcom
             ("generation", done.generation.0.into()),
             ("not_followed", done.not_followed.into()),
         ]),
-    );
-    Ok(())
+    )
 }
 
 pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
@@ -176,12 +194,11 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
             Failure::new(Exit::Usage, "not confirmed").remedy("Add --yes to delete without being asked.")
         );
     }
-    let done = client.delete(&kept.key()?).await?;
+    let done = interruptible(client.delete(&kept.key()?), Sent::Deletion).await??;
     not_followed(out, &done.not_followed);
     out.result(
         "Deleted from the vault. This device still has the key, and reads its backups; registering again makes a new one.",
-        facts([("deleted", true.into()), ("not_followed", done.not_followed.into())]));
-    Ok(())
+        facts([("deleted", true.into()), ("not_followed", done.not_followed.into())]))
 }
 
 /// Names the regions where what was replaced or deleted can still be used.

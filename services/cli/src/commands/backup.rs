@@ -3,14 +3,15 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use bkv_client::BackupKey;
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
-use bkv_stream::{Compression, Control, Known, Manifest, Options};
+use bkv_stream::{Compression, Control, Known, Manifest, Options, inspect};
 use clap::Args;
 use serde_json::json;
 
 use super::connection::{ASK, online};
 use super::interrupt::cancellable;
-use super::ownership;
+use super::{ownership, saved};
 use crate::args::MaybeOnline;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -18,6 +19,7 @@ use crate::failure::now_ms;
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
+use crate::signals::{Sent, interruptible};
 use crate::words::count;
 
 #[derive(Debug, Args)]
@@ -57,16 +59,50 @@ fn own_place(source: &Path, to: &Path) -> Vec<Identity> {
     entries.filter(own).filter_map(|p| identity(&p)).collect()
 }
 
-/// A backup under a password names the account, so the access token must be of that account. If no vault answers, the backup is made all the same.
-async fn same_account(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcome {
+/// A backup under a password names the account, so the access token must be of that account. Returns the number of the newest backup that the vault knows,
+/// perhaps of another device. If no vault answers, the backup is made all the same.
+async fn ask_vault(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcome<Option<u64>> {
     let mut m = m.clone();
     m.timeout = m.timeout.min(ASK.as_secs());
-    let (Some(_), Some(_), Mode::Password) = (&m.fleet, &m.token, kept.mode) else { return Ok(()) };
+    let (Some(_), Some(_), Mode::Password) = (&m.fleet, &m.token, kept.mode) else { return Ok(None) };
     let (client, _) = profile::client(&online(m)?, device)?;
-    match client.account().await {
-        Ok((account, lineage)) => ownership::check(kept, &account, &lineage, Exit::OtherAccount),
-        Err(_) => Ok(()), // naming the backup at the end reports the reason
-    }
+    // Naming the backup at the end reports why no vault answers.
+    let Ok(status) = client.quick_status().await else { return Ok(None) };
+    let lineage = client.trusted().await?.admission().lineage;
+    ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
+    Ok(status.manifest.map(|newest| newest.sequence))
+}
+
+/// How far above the newest known number the folder's files may be. Their headers are not verified here: an attacker who writes to the folder could use up
+/// the numbers with one file.
+const AHEAD: u64 = 1_000_000;
+
+/// The number of the next backup: above those that this device, the vault and the folder know. A restore takes the highest number, so a device that is behind
+/// must not count on from its own.
+fn next_sequence(device: Option<u64>, vault: Option<u64>, folder: impl Iterator<Item = u64>) -> u64 {
+    let known = device.max(vault).unwrap_or(0);
+    let highest = folder.filter(|n| *n <= known.saturating_add(AHEAD)).max();
+    highest.map_or(known, |highest| highest.max(known)).saturating_add(1)
+}
+
+/// The numbers of this key's backups in the folder.
+fn numbers_in(folder: &Path, key: &BackupKey) -> Vec<u64> {
+    let header = |path: PathBuf| inspect(&mut std::fs::File::open(path).ok()?).ok();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let headers = entries.filter(|p| p.extension().is_some_and(|e| e == "bkv")).filter_map(header);
+    // Public values from an unverified header: no secret is compared.
+    let own =
+        headers.filter(|h| key.key_check(&h.manifest().backup).is_ok_and(|c| c == h.manifest().key_check));
+    own.map(|h| h.manifest().sequence).collect()
+}
+
+/// What to do about a backup that the vault does not know.
+fn not_named(failure: &Failure) -> String {
+    let advice = failure.remedy.as_deref().unwrap_or_default();
+    format!(
+        "The backup is whole, but the vault does not know of it: {}. Until it knows of this backup or a newer one, another device can't notice if an older one is served in its place. {advice}",
+        failure.message
+    )
 }
 
 pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
@@ -89,13 +125,22 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         )
         .remedy("Choose another with --name."));
     }
+    if let Err(e) = std::fs::metadata(&a.source) {
+        return Err(Failure::new(Exit::NoInput, format!("can't read {}: {e}", a.source.display()))
+            .remedy("Check the path of the folder that is to be backed up."));
+    }
+    if let Err(e) = std::fs::metadata(&a.to) {
+        return Err(Failure::new(Exit::CantCreate, format!("can't use {}: {e}", a.to.display()))
+            .remedy("Make it first, or check the path."));
+    }
     if !a.to.is_dir() {
         return Err(Failure::new(Exit::CantCreate, format!("{} is not a folder", a.to.display()))
             .remedy("Make it first, or check the path."));
     }
-    same_account(&a.online, &device, &kept).await?;
+    let vault = ask_vault(&a.online, &device, &kept).await?;
     let now = now_ms();
-    let mut sequence = device.newest(&kept)?.map_or(1, |newest| newest.sequence.saturating_add(1));
+    let newest = device.newest(&kept)?.map(|newest| newest.sequence);
+    let mut sequence = next_sequence(newest, vault, numbers_in(&a.to, &key).into_iter());
     let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
     // This device may not know the number of an existing backup, after a crash or because of another device of that name. Never overwrite that file.
     while std::fs::symlink_metadata(named(sequence)).is_ok() {
@@ -140,16 +185,24 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     for path in &packed.changed {
         out.note(&format!("changed while it was read: {}: it is in the backup as it was", path.display()));
     }
-    let mut named = false;
+    let mut unnamed: Option<Failure> = None;
     if kept.mode == Mode::Password {
         // The backup is complete even if no vault can record it now.
-        match name_it(a.online, &device, &kept.key()?, &report.header).await {
-            Ok(()) => named = true,
-            Err(e) => out.warning(&format!(
-                "The backup is whole, but the vault does not know of it yet ({}). The next one will tell it.",
-                e.message
-            )),
+        unnamed = name_it(a.online, &device, &kept.key()?, &report.header).await.err();
+    }
+    let unnamed = unnamed.map(|failure| saved::advise(failure, Some(&kept)));
+    if let Some(failure) = &unnamed {
+        if failure.details.contains_key("older") {
+            // A restore would take the other device's backup.
+            let message = format!(
+                "another device has named a newer backup while {} was made, so a restore takes that one",
+                target.display()
+            );
+            return Err(Failure::new(failure.exit, message)
+                .remedy("The backup is whole. Repeat the command: it makes a newer one.")
+                .detail("file", target.display().to_string()));
         }
+        out.warning(&not_named(failure));
     }
     let text = format!(
         "{}, {} in {}",
@@ -164,7 +217,13 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
             ("sequence", sequence.into()),
             ("files", report.packed.files.into()),
             ("bytes", report.packed.bytes.into()),
-            ("named_at_vault", named.into()),
+            ("named_at_vault", (kept.mode == Mode::Password && unnamed.is_none()).into()),
+            (
+                "not_named",
+                unnamed
+                    .map(|f| json!({ "error": f.exit.word(), "message": f.message, "remedy": f.remedy }))
+                    .into(),
+            ),
             (
                 "skipped",
                 skipped
@@ -174,8 +233,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
                     .into(),
             ),
         ]),
-    );
-    Ok(())
+    )
 }
 
 async fn name_it(
@@ -185,6 +243,20 @@ async fn name_it(
     header: &bkv_stream::Header,
 ) -> Outcome {
     let (client, _) = profile::client(&online(m)?, device)?;
-    client.backed_up(key, header).await?;
-    Ok(())
+    Ok(interruptible(client.backed_up(key, header), Sent::Name).await?.map(drop)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s29_a_device_that_is_behind_takes_a_number_above_all_that_are_known() {
+        let next = |device, vault, folder: &[u64]| next_sequence(device, vault, folder.iter().copied());
+        assert_eq!(next(None, None, &[]), 1);
+        assert_eq!(next(Some(1), Some(7), &[]), 8, "the vault knows a newer backup of another device");
+        assert_eq!(next(Some(9), Some(7), &[3]), 10);
+        assert_eq!(next(Some(1), None, &[1, 12, 4]), 13, "the folder has a newer backup of another device");
+        assert_eq!(next(Some(1), None, &[u64::MAX, 2]), 3, "a forged header uses up all numbers");
+    }
 }

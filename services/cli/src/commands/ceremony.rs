@@ -186,7 +186,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
                     root.display()
                 ),
                 facts([("fingerprint", print.into()), ("fleet", made.fleet.to_string().into())]),
-            );
+            )?;
         }
         CeremonyCommand::Show { document, root, previous } => {
             let root = root.as_deref().map(root_of).transpose()?;
@@ -199,7 +199,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
                 Some(Err(e)) => format!("; not good under this root: {e}"),
             };
             let (text, value) = describe(&shown, previous.as_ref(), &verdict);
-            out.result(&text, facts([("document", value)]));
+            out.shown(&text, facts([("document", value)]))?;
         }
         CeremonyCommand::Lift(args) => lift::run(out, &args)?,
         CeremonyCommand::Sign { document, key, root, previous, output, yes } => {
@@ -229,7 +229,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             out.result(
                 &format!("Signed: {}", output.display()),
                 facts([("signed", output.display().to_string().into())]),
-            );
+            )?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::secret_input::{self, Source};
+use crate::signals::{Handled, Sent, interruptible};
 
 /// Asks before the last try is used. `--yes` answers in advance.
 fn ask_last_try(_: &LastTryWarning) -> bool {
@@ -45,7 +46,10 @@ pub(crate) async fn fetch(
     yes: bool,
 ) -> Outcome<Recovered> {
     let keep = device.last_try();
-    let mut recovered = client.recover(password, options(yes, &keep)).await.map_err(failed)?;
+    // From here on a signal must not end the process before the key is in the state.
+    let _handled = Handled::new();
+    let attempt = interruptible(client.recover(password, options(yes, &keep)), Sent::Try);
+    let mut recovered = attempt.await?.map_err(failed)?;
     let lineage = client.trusted().await?.admission().lineage.0;
     let same = match &known {
         Some(kept) => kept.account()? == recovered.account.0 && kept.key()? == recovered.key,
@@ -73,7 +77,8 @@ pub(crate) async fn fetch(
 /// The device has stored the key by now, so an error here is only reported.
 async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &FileLastTry) {
     let Some(uncounted) = &recovered.uncounted else { return };
-    match client.count(uncounted, recovered.time_left).await {
+    let counted = interruptible(client.count(uncounted, recovered.time_left), Sent::Count).await;
+    match counted.and_then(|counted| counted.map_err(Failure::from)) {
         Ok(()) => {
             recovered.uncounted = None;
             not_wiped(out, keep.wipe().err());

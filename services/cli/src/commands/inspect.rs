@@ -10,11 +10,19 @@ use crate::output::{Output, facts};
 use crate::words::time;
 
 pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {
-    let mut file = File::open(path).map_err(|e| {
+    let unreadable = |e: std::io::Error| {
         Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display()))
-            .remedy("Check the path and that you may read it.")
+            .remedy("Name a `.bkv` file that you may read.")
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let header = read_header(&mut file).map_err(|e| {
+        let mut failure = Failure::from(e);
+        failure.message = format!("{}: {}", path.display(), failure.message);
+        failure
     })?;
-    let header = read_header(&mut file)?;
     let m = header.manifest();
     let text = format!(
         "sequence     {}\nbackup       {}\nmade         {}\naccount      {}\nThis header is proved only when the backup is opened with its key.",
@@ -23,7 +31,7 @@ pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {
         time(m.created_ms),
         hex::encode(m.account)
     );
-    out.result(
+    out.shown(
         &text,
         facts([
             ("sequence", m.sequence.into()),
@@ -32,6 +40,5 @@ pub(crate) fn inspect(out: Output, path: &Path) -> Outcome {
             ("created_ms", m.created_ms.into()),
             ("account", hex::encode(m.account).into()),
         ]),
-    );
-    Ok(())
+    )
 }

@@ -1,36 +1,26 @@
 //! Ctrl-C during a long command.
 
 use bkv_stream::Cancel;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::signals::{Handled, Signals};
 
 /// Runs `work` on a thread of its own and awaits it. SIGINT or SIGTERM sets the flag: the work ends at its next step and removes its incomplete file.
 pub(crate) async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Outcome<T> {
     // Register before the work begins: a signal that arrives in between must not kill the process and leave an incomplete file on the disk.
-    let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
-    let [int, term] = &mut signals;
+    let _handled = Handled::new();
+    let mut signals = Signals::new();
     let cancel = Cancel::default();
     let flag = cancel.clone();
     let mut work = spawn_blocking(move || work(&flag));
     let ended = tokio::select! {
         ended = &mut work => ended,
-        () = received(int) => { cancel.cancel(); work.await }
-        () = received(term) => { cancel.cancel(); work.await }
+        () = signals.received() => { cancel.cancel(); work.await }
     };
     ended.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]
@@ -43,6 +33,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_cancels_the_work_and_its_result_is_awaited() {
+        let _one = crate::signals::SIGNALLING.lock().await;
         for by in [Signal::INT, Signal::TERM] {
             let cancelled = cancellable(move |cancel| {
                 kill_process(getpid(), by).unwrap();

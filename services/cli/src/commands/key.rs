@@ -57,7 +57,7 @@ fn series() -> [u8; 16] {
 pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
     match command {
         KeyCommand::New { device } => {
-            let device = DeviceState::open_for_writing(&device)?;
+            let device = DeviceState::open_for_key_change(&device)?;
             if device.load()?.is_some() {
                 return Err(Failure::new(Exit::CantCreate, "this device has a key already").remedy(
                     "Use another folder with --state; overwriting it could make its backups unreadable.",
@@ -68,21 +68,21 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             out.result(
                 "A new key is on this device, and nowhere else. `bkv key show` shows it: write its 64 hexadecimal digits (0-9, a-f) down and keep them safe.",
                 facts([("made", true.into())]),
-            );
+            )?;
         }
         KeyCommand::Show { device, plain } => {
             let key = DeviceState::open(&device)?.require()?.key()?;
             let digits = key.to_digits();
             let line: Zeroizing<String> = Zeroizing::new(digits.split_whitespace().collect());
             if plain && !out.json {
-                out.result(&line, facts([]));
+                out.shown(&line, facts([]))?;
             } else {
                 out.note("Whoever sees these digits can read every backup.");
-                out.result(&digits, facts([("key", line.as_str().into())]));
+                out.shown(&digits, facts([("key", line.as_str().into())]))?;
             }
         }
         KeyCommand::Enter { device, key_file, key_fd } => {
-            let device = DeviceState::open_for_writing(&device)?;
+            let device = DeviceState::open_for_key_change(&device)?;
             let text = secret_input::read(
                 Source { file: key_file.as_deref(), fd: key_fd },
                 "key's 64 digits",
@@ -104,7 +104,7 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             out.result(
                 "The key is on this device. A typo shows when a backup is opened with it.",
                 facts([("entered", true.into())]),
-            );
+            )?;
         }
     }
     Ok(())

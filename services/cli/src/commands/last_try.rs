@@ -18,7 +18,7 @@ pub(crate) fn open(device: &DeviceState) -> Outcome<FileLastTry> {
             format!("{} is broken ({why}). This device keeps in it what it needs to go on with an open last try", path.display()),
         )
         .remedy(format!(
-            "Put the file back from a copy if you have one. Without it this device can't go on with its last try: if one is open, the key is destroyed at its deadline. Until then a device that still has the key can save it by setting a new password. `bkv recover --set-aside-last-try --state {}` renames the file and goes on without it.",
+            "Put the file back from a copy if you have one. Without it this device can't go on with its last try: if one is open, the key is destroyed at its deadline. Until then `bkv register` on a device that still has the key saves it: it sets a new password. `bkv recover --set-aside-last-try --state {}` renames the file and goes on without it.",
             device.folder().display()
         ))),
         Err(e) => Err(bkv_client::Error::from(e).into()),
@@ -39,7 +39,7 @@ pub(crate) fn set_aside(out: Output, device: &DeviceState) -> Outcome {
     };
     let moved = device.set_aside(keep.path())?;
     out.warning(&format!(
-        "The file of this device's last try is now {}. Without it this device can't go on with that try. If the try is open, the key is destroyed {end}, unless you put the file back and recover with the same password, or a device that still has the key sets a new password. The file may contain a secret: remove it once `bkv status` shows that no last try is open.",
+        "The file of this device's last try is now {}. Without it this device can't go on with that try. If the try is open, the key is destroyed {end}, unless you put the file back and recover with the same password, or `bkv register` on a device that still has the key sets a new password. The file may contain a secret: remove it once `bkv status` shows that no last try is open.",
         moved.display()
     ));
     Ok(())
@@ -51,11 +51,11 @@ pub(crate) fn remind(failure: Failure, device: &DeviceState) -> Failure {
     let until = kept.until().0;
     // Without an answer nothing is known of the try. With "try again later" as the only advice the user would lose the key.
     let unknown = failure.exit == Exit::Unavailable || failure.details.contains_key("try_counted");
-    let exit = if unknown { Exit::LastTry } else { failure.exit };
+    let exit = if unknown && failure.exit != Exit::Interrupted { Exit::LastTry } else { failure.exit };
     let how = format!("bkv recover --state {}", device.folder().display());
     let what = if until > now_ms() {
         format!(
-            "This device keeps a last try, which may be open until {}. Run `{how}` before then, with the same password: if the try is open, that is free. When the time of an open last try is over, the key is destroyed. Until then a device that still has the key can save it by setting a new password.",
+            "This device keeps a last try, which may be open until {}. Run `{how}` before then, with the same password: if the try is open, that is free. When the time of an open last try is over, the key is destroyed. Until then `bkv register` on a device that still has the key saves it: it sets a new password.",
             time(until)
         )
     } else {
@@ -65,7 +65,8 @@ pub(crate) fn remind(failure: Failure, device: &DeviceState) -> Failure {
         )
     };
     let remedy = match &failure.remedy {
-        Some(first) if !unknown => format!("{first} {what}"),
+        // An interrupted command's own words are kept: they name what may have been sent.
+        Some(first) if !unknown || failure.exit == Exit::Interrupted => format!("{first} {what}"),
         _ => what,
     };
     Failure { exit, ..failure }.remedy(remedy).detail("last_try_until_ms", until)

@@ -79,6 +79,5 @@ pub(super) fn run(out: Output, args: &LiftArgs) -> Outcome {
     out.result(
         &format!("Signed: {}. {next}", args.output.display()),
         facts([("signed", args.output.display().to_string().into())]),
-    );
-    Ok(())
+    )
 }

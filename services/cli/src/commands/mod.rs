@@ -15,6 +15,7 @@ mod ownership;
 mod recover;
 mod register;
 mod restore;
+mod saved;
 
 pub(crate) use ceremony::make_root;
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::fetch::{ask_password, fetch};
-use super::{last_try, ownership};
+use super::{last_try, ownership, saved};
 use crate::args::{Online, PasswordSource};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Outcome};
@@ -26,12 +26,14 @@ pub(crate) struct Recover {
 }
 
 pub(crate) async fn recover(out: Output, a: Recover) -> Outcome {
-    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let device = DeviceState::open_for_key_change(&a.online.device)?;
     if a.set_aside_last_try {
         last_try::set_aside(out, &device)?;
     }
     last_try::open(&device)?;
-    run(out, a, &device).await.map_err(|failure| last_try::remind(failure, &device))
+    let known = device.load()?;
+    let ended = run(out, a, &device).await.map_err(|failure| saved::advise(failure, known.as_ref()));
+    ended.map_err(|failure| last_try::remind(failure, &device))
 }
 
 async fn run(out: Output, a: Recover, device: &DeviceState) -> Outcome {
@@ -39,7 +41,7 @@ async fn run(out: Output, a: Recover, device: &DeviceState) -> Outcome {
     ownership::not_digits(known.as_ref(), "recovering would write another key over it")?;
     let (client, runtime) = profile::client(&a.online, device)?;
     if let Some(kept) = &known {
-        ownership::same_account(&client, kept, Exit::CantCreate).await?;
+        ownership::same_account(&client, kept, Exit::OtherAccount).await?;
     }
     let password = ask_password(&a.password, "password", false)?;
     let recovered = fetch(out, &client, &runtime, device, known, &password, a.yes).await?;
@@ -57,6 +59,5 @@ async fn run(out: Output, a: Recover, device: &DeviceState) -> Outcome {
             ("lifetime_failures", recovered.lifetime_failures.into()),
             ("newest_backup", recovered.manifest.map(|m| m.sequence).into()),
         ]),
-    );
-    Ok(())
+    )
 }

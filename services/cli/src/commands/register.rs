@@ -12,6 +12,7 @@ use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
+use crate::signals::{Handled, Sent, interruptible};
 
 #[derive(Debug, Args)]
 pub(crate) struct Register {
@@ -65,20 +66,22 @@ impl Deed {
 }
 
 pub(crate) async fn register(out: Output, a: Register) -> Outcome {
-    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let device = DeviceState::open_for_key_change(&a.online.device)?;
     let known = device.load()?;
     ownership::not_digits(known.as_ref(), "registering would send it to a vault")?;
     let (client, runtime) = profile::client(&a.online, &device)?;
     let lineage = client.trusted().await?.admission().lineage;
     let status = client.quick_status().await?;
     if let Some(kept) = &known {
-        ownership::check(kept, &status.account, &lineage, Exit::CantCreate)?;
+        ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
     }
     let deed = Deed::of(known.is_some(), status.state)?;
     let password = ask_password(&a.password, "password", true)?;
     let key = known.as_ref().filter(|_| deed != Deed::New).map(Kept::key).transpose()?;
     let options = RegisterOptions { key: key.as_ref(), ..RegisterOptions::default() };
-    let done = client.register(&password, options).await.map_err(|e| match e {
+    let _handled = Handled::new();
+    let registered = interruptible(client.register(&password, options), Sent::Registration).await?;
+    let done = registered.map_err(|e| match e {
         Error::NotOwner => Failure::new(
             Exit::KeyExists,
             "another key than this device's is registered for this account: another device has made it",
@@ -113,8 +116,7 @@ pub(crate) async fn register(out: Output, a: Register) -> Outcome {
             ("not_acknowledged", done.not_acknowledged.into()),
             ("not_followed", done.not_followed.into()),
         ]),
-    );
-    Ok(())
+    )
 }
 
 #[cfg(test)]

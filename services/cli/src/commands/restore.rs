@@ -94,8 +94,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
             ("files", report.unpacked.files.into()),
             ("bytes", report.unpacked.bytes.into()),
         ]),
-    );
-    Ok(())
+    )
 }
 
 /// Remembers the restored backup for this device's key, unless the device has seen another of this number or a newer one.
@@ -174,7 +173,7 @@ async fn ask_newest(
 
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
 async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
-    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let device = DeviceState::open_for_key_change(&a.online.device)?;
     last_try::open(&device)?;
     recover_key(out, a, found, &device).await.map_err(|failure| last_try::remind(failure, &device))
 }
@@ -194,7 +193,9 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
     let before = expect(&lineage, &status.account, known(status.manifest));
     before.check(&found.choose(&before, None)?.header)?;
     let password = ask_password(&a.password, "password", false)?;
-    let recovered = fetch(out, &client, &runtime, device, None, &password, a.yes).await?;
+    // Another command may have put a key here since this one began.
+    let present = device.load()?;
+    let recovered = fetch(out, &client, &runtime, device, present, &password, a.yes).await?;
     let must = expect(&lineage, &recovered.account, known(recovered.manifest));
     let chosen = found.choose(&must, Some(&recovered.key))?;
     must.check(&chosen.header)?;

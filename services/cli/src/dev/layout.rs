@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use bkv_config::located::reason;
 use rand::Rng as _;
 
 use super::plan::{Plan, RegionPlan};
@@ -38,7 +39,7 @@ impl Layout {
                 .remedy("Start one with `bkv dev up`, or name its folder with --dir.")
         })?;
         let plan = serde_json::from_slice(&text)
-            .map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", path.display())))?;
+            .map_err(|e| Failure::new(Exit::Config, format!("{}: {}", path.display(), reason(&e.to_string()))).remedy("Name the folder of a local fleet with --dir, or make one in an empty folder with `bkv dev up`."))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         Ok(Self { dir, plan })
     }

@@ -22,7 +22,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::{Output, facts};
+use crate::output::{Output, facts, to_stdout};
 use layout::Layout;
 
 #[derive(Debug, Args)]
@@ -149,17 +149,14 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             up::up(out, &dir.dir, &wishes).await
         }
         DevCommand::Network { dir } => network::run(&Layout::open(&dir.dir)?).await,
-        DevCommand::Down { dir } => {
-            down(out, &Layout::open(&dir.dir)?);
-            Ok(())
-        }
+        DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
         DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
         DevCommand::Token { subject, dir, ttl } => token(&Layout::open(&dir.dir)?, &subject, ttl),
         DevCommand::Region(command) => region(out, &command),
     }
 }
 
-fn down(out: Output, layout: &Layout) {
+fn down(out: Output, layout: &Layout) -> Outcome {
     layout.chatd_process().stop(PATIENCE);
     // Stop all at the same time: each vault gives up leadership first.
     std::thread::scope(|s| {
@@ -170,7 +167,7 @@ fn down(out: Output, layout: &Layout) {
     });
     layout.network_process().stop(PATIENCE);
     postgres::stop(layout);
-    out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]));
+    out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]))
 }
 
 async fn status(out: Output, layout: &Layout) -> Outcome {
@@ -208,7 +205,7 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
         lines.push(format!("network      {:<8} {plan}", show(network)));
     }
     lines.push("A development fleet: it shows how things work and protects nobody.".to_owned());
-    out.result(
+    out.shown(
         &lines.join("\n"),
         facts([
             ("regions", regions.into()),
@@ -216,8 +213,7 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
             ("postgres", json!({ "pid": postgres })),
             ("network", json!({ "pid": network, "delays": layout.plan.network })),
         ]),
-    );
-    Ok(())
+    )
 }
 
 /// Both tokens, as JSON whatever the output: it is a file for `--token`.
@@ -231,8 +227,9 @@ fn token(layout: &Layout, subject: &str, lifetime: u64) -> Outcome {
         DevIssuer::from_pkcs8(ISSUER, &key).map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let sign = |audience| issuer.sign(&DevClaims { subject, audience, now, lifetime, enrolment: None });
-    println!("{}", json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) }));
-    Ok(())
+    let tokens = json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) });
+    to_stdout(&tokens.to_string())
+        .map_err(|e| e.remedy("Make room or choose another output. More tokens cost nothing."))
 }
 
 fn region(out: Output, command: &RegionCommand) -> Outcome {
@@ -266,6 +263,5 @@ fn region(out: Output, command: &RegionCommand) -> Outcome {
     out.result(
         &format!("{} {verb}", region.region),
         facts([("region", region.region.clone().into()), ("done", verb.into())]),
-    );
-    Ok(())
+    )
 }

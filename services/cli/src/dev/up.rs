@@ -80,8 +80,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
             ("network", serde_json::json!(layout.plan.network)),
             ("seconds", seconds.into()),
         ]),
-    );
-    Ok(())
+    )
 }
 
 /// A program beside this one.

@@ -2,6 +2,7 @@
 //! last try may be open. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
 
 mod kept;
+mod lock;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::args::Device;
 use crate::exit::{Exit, Failure, Outcome};
 pub(crate) use kept::{Kept, Mode};
+use lock::KeyLock;
 
 fn unwritable(what: String) -> Failure {
     Failure::new(Exit::CantCreate, what)
@@ -25,7 +27,7 @@ const ASIDE: u32 = 1000;
 
 /// The folder.
 #[derive(Debug)]
-pub(crate) struct DeviceState(PathBuf);
+pub(crate) struct DeviceState(PathBuf, #[allow(dead_code)] Option<KeyLock>); // holds the lock until it is dropped
 
 impl DeviceState {
     pub(crate) fn open(device: &Device) -> Outcome<Self> {
@@ -45,7 +47,7 @@ impl DeviceState {
             .mode(0o700)
             .create(&folder)
             .map_err(|e| unwritable(format!("can't make {}: {e}", folder.display())))?;
-        Ok(Self(folder))
+        Ok(Self(folder, None))
     }
 
     /// For a command that writes to the state: fails if the folder is not writable, before the command asks for a password or spends a try.
@@ -60,6 +62,13 @@ impl DeviceState {
             .open(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|e| unwritable(format!("can't write in {}: {e}", state.0.display())))?;
+        Ok(state)
+    }
+
+    /// For a command that may change the key: no other command changes it until this state is dropped.
+    pub(crate) fn open_for_key_change(device: &Device) -> Outcome<Self> {
+        let mut state = Self::open_for_writing(device)?;
+        state.1 = Some(KeyLock::take(&state.0)?);
         Ok(state)
     }
 
@@ -151,7 +160,7 @@ impl DeviceState {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(e) => return Err(unwritable(format!("can't make {}: {e}", folder.display()))),
             }
-            let aside = Self(folder.clone());
+            let aside = Self(folder.clone(), None);
             // Links to the same files, not copies: the present ones are replaced by a rename and never written into. The memory comes first: a key
             // without it would not notice an older backup.
             fs::hard_link(self.memory_path(), aside.memory_path())

@@ -38,7 +38,10 @@ impl Memory for FileMemory {
         match std::fs::read(&self.0) {
             Ok(bytes) => {
                 check_number(&bytes, FORMAT).map_err(|why| self.broken(why))?;
-                serde_json::from_slice(&bytes).map_err(|e| self.broken(e.to_string()))
+                // Serde's own text shows values of the file, which may be any file that the user named by mistake.
+                let place = |e: serde_json::Error| format!("line {}, column {}", e.line(), e.column());
+                let broken = |e| self.broken(format!("{}: not JSON of its format", place(e)));
+                serde_json::from_slice(&bytes).map_err(broken)
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Remembered::default()),
             Err(e) => Err(self.io(&e)),

@@ -1,0 +1,196 @@
+//! SIGINT and SIGTERM. A command that must end in order handles them itself ([`Handled`]). Otherwise the process ends at once. Either way the terminal has
+//! its echo again.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::termios::{OptionalActions, Termios, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::Output;
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+static QUESTION: Mutex<Option<Question>> = Mutex::new(None);
+
+/// While it exists, the command ends in order after a signal.
+#[derive(Debug)]
+pub(crate) struct Handled(());
+
+impl Handled {
+    pub(crate) fn new() -> Self {
+        HANDLED.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        HANDLED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A question that blocks a thread, with the terminal's settings from before if its echo is off.
+struct Question(Option<(File, Termios)>);
+
+/// While it exists, a signal ends the process, because the command waits for a person and can't end in order.
+#[derive(Debug)]
+pub(crate) struct Asking(());
+
+fn question() -> MutexGuard<'static, Option<Question>> {
+    QUESTION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Asking {
+    /// `before`: the terminal and the settings that it gets back.
+    pub(crate) fn new(before: Option<(File, Termios)>) -> Self {
+        *question() = Some(Question(before));
+        Self(())
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Some(asked) = question().take() {
+            asked.end();
+        }
+    }
+}
+
+impl Question {
+    fn end(&self) {
+        if let Some((terminal, before)) = &self.0 {
+            // Ignore the error: the terminal is gone.
+            let _ = tcsetattr(terminal, OptionalActions::Now, before);
+        }
+    }
+}
+
+/// Both signals. Must be called in a runtime.
+pub(crate) struct Signals([Option<Signal>; 2]);
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+    }
+
+    pub(crate) async fn received(&mut self) {
+        let [int, term] = &mut self.0;
+        tokio::select! {
+            () = one(int) => {}
+            () = one(term) => {}
+        }
+    }
+}
+
+async fn one(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends the process after a signal that no command handles. Must be called in a runtime.
+pub(crate) fn watch(out: Output) {
+    let mut signals = Signals::new();
+    tokio::spawn(async move {
+        loop {
+            signals.received().await;
+            let asked = question().take();
+            if asked.is_none() && HANDLED.load(Ordering::SeqCst) > 0 {
+                continue;
+            }
+            let mut failure = Failure::new(Exit::Interrupted, "interrupted");
+            if let Some(asked) = asked {
+                asked.end();
+                let _ = writeln!(std::io::stderr());
+                failure = failure.remedy("Nothing was changed, and no try was spent.");
+            }
+            out.failure(&failure);
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+    });
+}
+
+/// What a command may have sent when a signal ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Try,
+    Registration,
+    TryAndChange,
+    Deletion,
+    Count,
+    Name,
+}
+
+impl Sent {
+    fn interrupted(self) -> Failure {
+        const TRY: &str = "A try may have been spent by that. A right password gives all tries back; if it was the last one, set a new password with `bkv register` on a device that still has the key.";
+        let failure = Failure::new(Exit::Interrupted, "interrupted before the vault had answered");
+        let tried = |failure: Failure| failure.detail("try_counted", bkv_client::Counted::Perhaps.word());
+        match self {
+            Self::Try => tried(failure.remedy(TRY)),
+            Self::Registration => failure.remedy(
+                "No try was spent. The registration may have been sent and may still take effect: look at `bkv status`, then repeat the command, or get the key with the new password (`bkv recover`).",
+            ),
+            Self::TryAndChange => tried(failure.remedy(format!(
+                "{TRY} The new password may have been sent and may still take effect: look at `bkv status`, then try the old password and the new one."
+            ))),
+            Self::Deletion => failure.remedy("The deletion may have been sent and may still take effect: look at `bkv status`."),
+            Self::Count => failure.remedy("Run `bkv status`."),
+            Self::Name => failure.remedy("Make another backup."),
+        }
+    }
+}
+
+/// Awaits `work`. SIGINT or SIGTERM drops it, and the failure names what may have been sent.
+pub(crate) fn interruptible<T>(
+    work: impl Future<Output = T>,
+    sent: Sent,
+) -> impl Future<Output = Outcome<T>> {
+    // On the heap: a recovery's state is large, and every caller's would hold it.
+    let work = Box::pin(work);
+    async move {
+        let _handled = Handled::new();
+        let mut signals = Signals::new();
+        tokio::select! {
+            done = work => Ok(done),
+            () = signals.received() => Err(sent.interrupted()),
+        }
+    }
+}
+
+/// One test at a time sends signals to the test's process, because every test in it gets them.
+#[cfg(test)]
+pub(crate) static SIGNALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_ends_the_wait_for_a_vault_and_says_what_may_have_been_sent() {
+        let _one = SIGNALLING.lock().await;
+        for (by, sent, word) in [
+            (Signal::INT, Sent::Try, "A try may have been spent"),
+            (Signal::TERM, Sent::Registration, "No try was spent"),
+            (Signal::INT, Sent::TryAndChange, "The new password may have been sent"),
+        ] {
+            let work = async {
+                kill_process(getpid(), by).unwrap();
+                std::future::pending::<()>().await;
+            };
+            let failure = interruptible(work, sent).await.unwrap_err();
+            assert_eq!(failure.exit, Exit::Interrupted);
+            assert!(failure.remedy.as_ref().unwrap().contains(word), "{failure:?}");
+            assert_eq!(failure.details.contains_key("try_counted"), sent != Sent::Registration);
+        }
+        assert_eq!(interruptible(async { 7 }, Sent::Name).await.unwrap(), 7);
+    }
+}
