@@ -86,7 +86,7 @@ mod tests {
     fn keeps(device: &DeviceState, until: u64) {
         let (id, long) = ("07".repeat(16), "07".repeat(32));
         let open = serde_json::json!({
-            "lineage": long, "account": long, "attempt": id, "cancel": long, "secret": long,
+            "format": 1, "lineage": long, "account": long, "attempt": id, "cancel": long, "secret": long,
             "ksf_memory_kib": 8, "ksf_passes": 1, "ksf_lanes": 1,
             "generation": 1, "ordinal": 10, "until_ms": until,
         });
