@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use crate::env::Random;
 use crate::raft::types::{ballot, log_id_out};
-use crate::replica::Node;
+use crate::replica::{Ended, Node};
 use crate::store::StoreError;
 
 /// The row with the random bytes.
@@ -28,17 +28,32 @@ pub enum AnchorError {
     Token(#[from] TokenError),
 }
 
-/// Leaves an anchor. Nothing may write to the store after it.
-pub async fn leave(node: &Node, token: &Token, random: &dyn Random) -> Result<(), AnchorError> {
+/// Leaves an anchor after a shutdown, if it may vouch for the store. Nothing may write to the store after it. False if none is left.
+///
+/// A shard that still had to show that its disk is the newest would otherwise be proven by a restart.
+pub async fn leave(
+    node: &Node,
+    token: &Token,
+    random: &dyn Random,
+    ended: Ended,
+) -> Result<bool, AnchorError> {
+    if !(ended.in_order && ended.proven) {
+        return Ok(false);
+    }
     let bytes = random.bytes::<32>();
     node.put_secret(ROW, bytes.to_vec()).await?;
-    Ok(token.anchor_put(value(node, &bytes)).await?)
+    token.anchor_put(value(node, &bytes)).await?;
+    Ok(true)
 }
 
 /// Takes the anchor before the first admission list is in force, and lets the shards join by it if it fits the store. An error means that the anchor may still be
-/// in the token. Then the vault must not run: after it, an older copy of the store would fit.
-pub async fn take(node: &Node, token: &Token) -> Result<bool, AnchorError> {
+/// in the token. Then the vault must not run: after it, an older copy of the store would fit. Where the configuration turns anchors off, it is destroyed all the same, and
+/// proves nothing.
+pub async fn take(node: &Node, token: &Token, anchors: bool) -> Result<bool, AnchorError> {
     let Some(anchor) = token.anchor_take().await? else { return Ok(false) };
+    if !anchors {
+        return Ok(false);
+    }
     let fits = node.secret(ROW)?.is_some_and(|bytes| value(node, &bytes) == anchor);
     if fits {
         node.set_anchored();

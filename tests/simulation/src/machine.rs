@@ -97,7 +97,7 @@ impl Machine {
                 let secrets = Arc::new(FaultyKeeper { honest: keeper.clone(), faults });
                 let node = Node::over(store, config, env, key.clone(), secrets, verifier);
                 let node = node.await.unwrap();
-                anchor::take(&node, &token).await.unwrap();
+                anchor::take(&node, &token, true).await.unwrap();
                 let delivery = delivery_key(&node).await.unwrap();
                 let delivery_public = *delivery.public();
                 keeper.set_delivery(delivery);
@@ -137,13 +137,14 @@ impl Process {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Ends in order, as `run::run` does, and leaves an anchor in the token. Returns what the disk holds.
+    /// Ends in order, as `run::run` does, and leaves an anchor in the token if it may. Returns what the disk holds.
     pub async fn stop_in_order(self) -> Image {
         self.stop.cancel();
         let vault = self.vault.clone();
         let ends = self.handle().spawn(async move {
-            assert!(vault.shutdown().await);
-            anchor::leave(vault.node(), vault.token(), &OsRandom).await.unwrap();
+            let ended = vault.shutdown().await;
+            assert!(ended.in_order);
+            anchor::leave(vault.node(), vault.token(), &OsRandom, ended).await.unwrap();
         });
         ends.await.unwrap();
         self.disk.image()

@@ -163,7 +163,7 @@ impl Simulation {
         process.disk.image()
     }
 
-    /// Stops a vault in order. Its token has an anchor afterwards. Returns what its disk holds.
+    /// Stops a vault in order. If it was verified, its token has an anchor afterwards. Returns what its disk holds.
     pub async fn stop(&self, i: usize) -> Image {
         let image = self.vaults.take(i).unwrap().stop_in_order().await;
         self.hub.kill(i);

@@ -57,7 +57,8 @@ impl Pkcs11Conn {
         let objects = self.anchors()?;
         // Of two, neither can be told from one that was put back.
         let anchor = match objects.as_slice() {
-            [] => return Ok(None),
+            // A token that hides its objects, because it was logged out or lost its storage, hides the mask as well.
+            [] => return self.check_mask().map(|()| None),
             [object] => self.anchor_value(*object)?,
             _ => None,
         };

@@ -28,6 +28,6 @@ pub use crate::raft::contradictions::Contradiction;
 pub use config::{Env, NodeConfig};
 pub use context::PeerService;
 pub use handle::{EventPage, Replica};
-pub use node::{Node, NodeError};
+pub use node::{Ended, Node, NodeError};
 pub use proposal::{Committed, ProposeError};
 pub use status::{Phase, ShardStatus};

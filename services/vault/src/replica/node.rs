@@ -60,6 +60,15 @@ pub enum NodeError {
     },
 }
 
+/// How a shutdown ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Nothing writes to the store any more.
+    pub in_order: bool,
+    /// Every shard had shown that its disk is the newest, and none has stopped.
+    pub proven: bool,
+}
+
 /// A running vault's replicas.
 pub struct Node {
     inner: Arc<Context>,
@@ -245,6 +254,8 @@ impl Node {
                 format!("shard {shard} goes on where its disk ends, because the root has lifted its stop");
             self.inner.fatal.send_if_modified(|f| f.is_none() && f.replace(why).is_none());
         } else {
+            // The lift excuses signatures that the disk lacks, so the shard must follow the others first.
+            self.inner.anchored.store(false, Ordering::Relaxed);
             self.inner.tasks.spawn(until(&self.stop, join_shard(self.inner.clone(), replica.clone())));
         }
         Ok(true)
@@ -295,10 +306,11 @@ impl Node {
         self.inner.store.put_secret(name, value).await
     }
 
-    /// Ends everything in order and waits for it, for a bounded time. The store's file is released when the node and all its replicas are dropped. False if something
-    /// may still write.
-    pub async fn shutdown(&self) -> bool {
+    /// Ends everything in order and waits for it, for a bounded time. The store's file is released when the node and all its replicas are dropped.
+    pub async fn shutdown(&self) -> Ended {
         let mut in_order = true;
+        // Before the end of Raft, which changes the phases.
+        let verified = self.inner.replicas.iter().all(|r| self.is_proven(r));
         if tokio::time::timeout(CLOSE, self.end_tasks()).await.is_err() {
             let running = self.inner.tasks.len();
             tracing::warn!(running, "tasks of the replicas still run after {} s", CLOSE.as_secs());
@@ -311,7 +323,18 @@ impl Node {
             tracing::warn!(%error, "the store was not flushed");
             in_order = false;
         }
-        in_order
+        let proven = verified && self.inner.replicas.iter().all(|r| r.state.log.stopped().is_none());
+        Ended { in_order, proven }
+    }
+
+    /// True if the shard's disk is known to be the newest: it was verified, or it has not begun since the anchor showed it.
+    fn is_proven(&self, replica: &Replica) -> bool {
+        let anchored = self.inner.anchored.load(Ordering::Relaxed);
+        match replica.status().borrow().phase {
+            Phase::Verified => true,
+            Phase::Joining { .. } => anchored && replica.raft().is_none(),
+            _ => false,
+        }
     }
 
     /// openraft's tasks end a little after its shutdown returns, and until then they may write. Nothing may copy or open the store before that, so the

@@ -58,8 +58,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         },
         Err(error) => Some(error),
     };
-    // What ended by itself may have left a write behind.
-    let anchors = config.token.anchors && fatal.is_none();
+    // A vault that could not go on may have left a write behind.
+    let anchors = config.token.anchors && !matches!(fatal, Some(RunError::Fatal(_)));
     end(vault, &stop, &tasks, anchors.then_some(env.random.as_ref())).await;
     fatal.map_or(Ok(()), Err)
 }
@@ -80,7 +80,7 @@ async fn assemble(
     node_config.network = config.network;
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
-    if anchor::take(&node, &token).await? {
+    if anchor::take(&node, &token, config.token.anchors).await? {
         tracing::info!("the token's anchor shows that the store is the one of the last orderly stop");
     }
     let delivery = delivery_key(&node).await?;
@@ -147,10 +147,14 @@ async fn end(vault: Arc<Vault>, stop: &CancellationToken, tasks: &Tasks, anchors
         }
     }
     let token = vault.token().clone();
-    let in_order = vault.shutdown().await && ended.is_ok();
-    if let Some(random) = anchors.filter(|_| in_order) {
-        match anchor::leave(vault.node(), &token, random).await {
-            Ok(()) => tracing::info!("an anchor is in the token"),
+    let mut shut = vault.shutdown().await;
+    shut.in_order &= ended.is_ok();
+    if let Some(random) = anchors {
+        match anchor::leave(vault.node(), &token, random, shut).await {
+            Ok(true) => tracing::info!("an anchor is in the token"),
+            Ok(false) => {
+                tracing::info!(?shut, "no anchor is in the token: the next start asks the other vaults");
+            }
             Err(error) => {
                 tracing::warn!(%error, "no anchor is in the token: the next start asks the other vaults");
             }

@@ -43,7 +43,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::env::{Clock, Observer, Random};
 use crate::keeper::TokenKeeper;
 use crate::metrics::Metrics;
-use crate::replica::{Node, Phase, Replica};
+use crate::replica::{Ended, Node, Phase, Replica};
 pub use crate::root::Custody;
 use attempt_queue::AttemptQueues;
 use boot::Boot;
@@ -165,7 +165,7 @@ impl Vault {
     }
 
     /// Ends what the vault runs by itself: the refresh of the issuer's keys, then the replicas.
-    pub async fn shutdown(&self) -> bool {
+    pub async fn shutdown(&self) -> Ended {
         self.refresher.end().await;
         self.node.shutdown().await
     }

@@ -34,7 +34,7 @@ pub(crate) async fn s51_regions_that_stop_in_order_serve_while_another_is_away(d
     sim.down().await;
 }
 
-/// S24, S51: an anchor is gone once its vault has started, and the next one fits the newest disk only. A vault whose disk no anchor fits waits for the region that is
+/// S24, S51: an anchor is gone once its vault has started, the next one fits the newest disk only, and a vault that still waits leaves none. A vault whose disk no anchor fits waits for the region that is
 /// away.
 pub(crate) async fn s24_an_anchor_vouches_for_no_older_copy(dir: PathBuf) {
     let sim = Simulation::up(dir, Options::default()).await;
@@ -63,6 +63,10 @@ pub(crate) async fn s24_an_anchor_vouches_for_no_older_copy(dir: PathBuf) {
     // The older disk once had one.
     sim.crash(old);
     sim.start_from(old, image.clone()).await;
+    waits().await;
+    // An orderly stop does not prove what was not proven.
+    let unproven = sim.stop(old).await;
+    sim.start_from(old, unproven).await;
     waits().await;
     // The anchor of a later stop does not fit it.
     sim.crash(old);
