@@ -32,7 +32,7 @@ fn s09_the_last_try_may_succeed() {
     }
     assert_eq!(alice.tries_left(), 1);
     // Without --yes and without a terminal the last try is not spent.
-    alice.run(&["recover"], "careful", Some(RIGHT)).expect(11);
+    alice.run(&["recover"], "careful", Some(RIGHT)).expect(2);
     assert_eq!(alice.tries_left(), 1);
     alice.recover("owner", RIGHT).expect(0);
     assert_eq!(alice.tries_left(), 10);

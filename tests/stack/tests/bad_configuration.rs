@@ -134,7 +134,8 @@ fn every_bad_field_of_chatd_ends_it_with_64_and_its_name() {
             ("health = \"127.0.0.1:2\"", "health = \"127.0.0.1:1\"", "listen"),
             ("issuer = \"https://issuer.example\"", "issuer = \"\"", "issuer"),
             ("audience = \"chatd\"", "audience = \"\"", "audience"),
-            ("keys = { file", "keys = { fille", "fille"),
+            // A word that is no variant may be a value, so the error names the field, and what is expected.
+            ("keys = { file", "keys = { fille", "`keys`: unknown variant, expected one of `inline`"),
             ("keys = { file = \"jwks.json\" }\n", "", "keys"),
             ("url_file = \"postgres.url\"", "url = \"postgres://u:secret@h/d\"", "url"),
             ("eu-west = \"127.0.0.1:3\"", "", "vaults"),
