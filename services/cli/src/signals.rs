@@ -5,12 +5,16 @@ use std::fs::File;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
+
+/// How long an output may take the last message of an interrupted command.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static QUESTION: Mutex<Option<Question>> = Mutex::new(None);
@@ -23,6 +27,11 @@ impl Handled {
     pub(crate) fn new() -> Self {
         HANDLED.fetch_add(1, Ordering::SeqCst);
         Self(())
+    }
+
+    /// The command has got its signal and ends. [`watch`] may see the same signal only now, and must leave the last words to the command.
+    pub(crate) fn for_good(self) {
+        std::mem::forget(self);
     }
 }
 
@@ -104,11 +113,16 @@ pub(crate) fn watch(out: Output) {
             if asked.is_none() && HANDLED.load(Ordering::SeqCst) > 0 {
                 continue;
             }
+            // The command may hold the lock of an output that takes no more. It must still end.
+            std::thread::spawn(|| {
+                std::thread::sleep(PATIENCE);
+                std::process::exit(i32::from(Exit::Interrupted as u8));
+            });
             let mut failure = Failure::new(Exit::Interrupted, "interrupted");
             if let Some(asked) = asked {
                 asked.end();
                 let _ = writeln!(std::io::stderr());
-                failure = failure.remedy("Nothing was changed, and no try was spent.");
+                failure = failure.remedy("No try was spent.");
             }
             out.failure(&failure);
             std::process::exit(i32::from(Exit::Interrupted as u8));
@@ -141,7 +155,7 @@ impl Sent {
                 "{TRY} The new password may have been sent and may still take effect: look at `bkv status`, then try the old password and the new one."
             ))),
             Self::Deletion => failure.remedy("The deletion may have been sent and may still take effect: look at `bkv status`."),
-            Self::Count => failure.remedy("Run `bkv status`."),
+            Self::Count => failure.remedy("The key is on this device. Whether all tries are back was not seen: run `bkv status`."),
             Self::Name => failure.remedy("Make another backup."),
         }
     }
@@ -155,11 +169,16 @@ pub(crate) fn interruptible<T>(
     // On the heap: a recovery's state is large, and every caller's would hold it.
     let work = Box::pin(work);
     async move {
-        let _handled = Handled::new();
+        let handled = Handled::new();
         let mut signals = Signals::new();
         tokio::select! {
+            // A result that is there is never dropped: it may be a key.
+            biased;
             done = work => Ok(done),
-            () = signals.received() => Err(sent.interrupted()),
+            () = signals.received() => {
+                handled.for_good();
+                Err(sent.interrupted())
+            }
         }
     }
 }

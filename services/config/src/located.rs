@@ -30,9 +30,11 @@ fn located(text: &str, e: &toml::de::Error) -> String {
 pub fn reason(message: &str) -> String {
     let mut rest = message.lines().next().unwrap_or_default();
     let mut clean = String::new();
-    if let Some((_, after)) = rest.strip_prefix("unknown variant `").and_then(|r| r.split_once('`')) {
+    if let Some(variant) = rest.strip_prefix("unknown variant `") {
+        // The word may contain the mark itself.
         clean.push_str("unknown variant");
-        rest = after;
+        rest = variant.rsplit_once("`, expected").map_or("", |(_, names)| names);
+        clean.push_str(if rest.is_empty() { "" } else { ", expected" });
     }
     while let Some(at) = rest.find(['`', '"']) {
         let (plain, quoted) = rest.split_at(at);
@@ -159,6 +161,7 @@ mod tests {
                 format!("invalid type: string {value:?}, expected u16 at line 1 column 3"),
                 format!("invalid value: character `{value}`, expected a map"),
                 format!("unknown field `{value}`"),
+                format!("unknown variant `{value}`, expected `one` or `two`"),
             ] {
                 prop_assert!(!reason(&message).contains(value.get(..6).unwrap_or_default()), "{}", reason(&message));
             }

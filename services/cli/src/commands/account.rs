@@ -127,7 +127,11 @@ pub(crate) async fn password(out: Output, a: PasswordCommand) -> Outcome {
     let known = device.load()?;
     let ended = change(out, a, &device).await.map_err(|failure| {
         let failure = saved::advise(failure, known.as_ref());
-        if failure.details.contains_key("declined") { declined(failure, known.is_some()) } else { failure }
+        if failure.details.contains_key("declined") {
+            declined(failure, known.as_ref().is_some_and(|k| k.mode == Mode::Password))
+        } else {
+            failure
+        }
     });
     ended.map_err(|failure| last_try::remind(failure, &device))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bkv_client::BackupKey;
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
-use bkv_stream::{Compression, Control, Known, Manifest, Options, inspect};
+use bkv_stream::{BackupReader, Compression, Control, Expect, Known, Manifest, Options, inspect};
 use clap::Args;
 use serde_json::json;
 
@@ -73,27 +73,36 @@ async fn ask_vault(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcom
     Ok(status.manifest.map(|newest| newest.sequence))
 }
 
-/// How far above the newest known number the folder's files may be. Their headers are not verified here: an attacker who writes to the folder could use up
-/// the numbers with one file.
-const AHEAD: u64 = 1_000_000;
-
 /// The number of the next backup: above those that this device, the vault and the folder know. A restore takes the highest number, so a device that is behind
 /// must not count on from its own.
-fn next_sequence(device: Option<u64>, vault: Option<u64>, folder: impl Iterator<Item = u64>) -> u64 {
-    let known = device.max(vault).unwrap_or(0);
-    let highest = folder.filter(|n| *n <= known.saturating_add(AHEAD)).max();
-    highest.map_or(known, |highest| highest.max(known)).saturating_add(1)
+fn next_sequence(device: Option<u64>, vault: Option<u64>, folder: Option<u64>) -> Option<u64> {
+    device.max(vault).max(folder).unwrap_or(0).checked_add(1)
 }
 
-/// The numbers of this key's backups in the folder.
-fn numbers_in(folder: &Path, key: &BackupKey) -> Vec<u64> {
-    let header = |path: PathBuf| inspect(&mut std::fs::File::open(path).ok()?).ok();
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-    let headers = entries.filter(|p| p.extension().is_some_and(|e| e == "bkv")).filter_map(header);
-    // Public values from an unverified header: no secret is compared.
-    let own =
-        headers.filter(|h| key.key_check(&h.manifest().backup).is_ok_and(|c| c == h.manifest().key_check));
-    own.map(|h| h.manifest().sequence).collect()
+/// The highest number of this key's backups in the folder. A header alone proves nothing: whoever writes to the folder could use up the numbers with one. So it counts
+/// only with its first segment, which authenticates it.
+fn highest_in(folder: &Path, key: &BackupKey) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    // A pipe would block.
+    let files = entries.filter(|e| e.metadata().is_ok_and(|m| m.is_file())).map(|e| e.path());
+    let number =
+        |path: &PathBuf| Some(inspect(&mut std::fs::File::open(path).ok()?).ok()?.manifest().sequence);
+    let mut numbered: Vec<(u64, PathBuf)> = files
+        .filter(|p| p.extension().is_some_and(|e| e == "bkv"))
+        .filter_map(|p| Some((number(&p)?, p)))
+        .collect();
+    numbered.sort_unstable_by(|a, b| b.cmp(a));
+    let is_authentic = |path: &Path| {
+        let Ok(file) = std::fs::File::open(path) else { return false };
+        BackupReader::new(file, key, &Expect::default(), 1)
+            .is_ok_and(|mut reader| reader.next_segment().is_ok())
+    };
+    numbered.into_iter().find(|(_, path)| is_authentic(path)).map(|(number, _)| number)
+}
+
+fn no_number_left() -> Failure {
+    Failure::new(Exit::CantCreate, "the numbers of this key's backups are used up")
+        .remedy("A device has named a backup with the highest number. Make a new key with `bkv register` on a new state folder, and back up under it.")
 }
 
 /// What to do about a backup that the vault does not know.
@@ -140,11 +149,12 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     let vault = ask_vault(&a.online, &device, &kept).await?;
     let now = now_ms();
     let newest = device.newest(&kept)?.map(|newest| newest.sequence);
-    let mut sequence = next_sequence(newest, vault, numbers_in(&a.to, &key).into_iter());
+    let folder = highest_in(&a.to, &key);
+    let mut sequence = next_sequence(newest, vault, folder).ok_or_else(no_number_left)?;
     let named = |sequence: u64| a.to.join(format!("{name}-{sequence:06}.bkv"));
     // This device may not know the number of an existing backup, after a crash or because of another device of that name. Never overwrite that file.
     while std::fs::symlink_metadata(named(sequence)).is_ok() {
-        sequence = sequence.saturating_add(1);
+        sequence = sequence.checked_add(1).ok_or_else(no_number_left)?;
     }
     let mut manifest = Manifest::new(kept.account()?, kept.series()?, sequence, now);
     manifest.lineage = kept.lineage()?;
@@ -191,14 +201,19 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         unnamed = name_it(a.online, &device, &kept.key()?, &report.header).await.err();
     }
     let unnamed = unnamed.map(|failure| saved::advise(failure, Some(&kept)));
+    if let Some(failure) = unnamed.as_ref().filter(|f| f.exit == Exit::Interrupted) {
+        return Err(Failure::new(Exit::Interrupted, failure.message.clone())
+            .remedy("The backup is whole. Whether the vault knows of it was not seen: make another backup.")
+            .detail("file", target.display().to_string()));
+    }
     if let Some(failure) = &unnamed {
         if failure.details.contains_key("older") {
             // A restore would take the other device's backup.
             let message = format!(
-                "another device has named a newer backup while {} was made, so a restore takes that one",
+                "a newer backup was named while {} was made, so a restore takes that one",
                 target.display()
             );
-            return Err(Failure::new(failure.exit, message)
+            return Err(Failure::new(Exit::Wait, message)
                 .remedy("The backup is whole. Repeat the command: it makes a newer one.")
                 .detail("file", target.display().to_string()));
         }
@@ -252,11 +267,52 @@ mod tests {
 
     #[test]
     fn s29_a_device_that_is_behind_takes_a_number_above_all_that_are_known() {
-        let next = |device, vault, folder: &[u64]| next_sequence(device, vault, folder.iter().copied());
+        let next = |device, vault, folder: &[u64]| {
+            next_sequence(device, vault, folder.iter().copied().max()).unwrap_or(0)
+        };
         assert_eq!(next(None, None, &[]), 1);
         assert_eq!(next(Some(1), Some(7), &[]), 8, "the vault knows a newer backup of another device");
         assert_eq!(next(Some(9), Some(7), &[3]), 10);
         assert_eq!(next(Some(1), None, &[1, 12, 4]), 13, "the folder has a newer backup of another device");
-        assert_eq!(next(Some(1), None, &[u64::MAX, 2]), 3, "a forged header uses up all numbers");
+        assert_eq!(next_sequence(Some(1), None, Some(u64::MAX)), None);
+    }
+
+    /// S29: a header that was changed, a file that is cut off, another key's backup and a pipe count for nothing.
+    #[test]
+    fn s29_only_an_authentic_backup_of_the_folder_sets_the_next_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, to) = (dir.path().join("source"), dir.path().join("cloud"));
+        std::fs::create_dir(&source).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(source.join("file"), b"content").unwrap();
+        let (key, other) = (BackupKey::generate().unwrap(), BackupKey::generate().unwrap());
+        let backup = |key: &BackupKey, number: u64, name: &str| {
+            let manifest = Manifest::new([1; 32], [2; 16], number, 0);
+            let cancel = bkv_stream::Cancel::default();
+            let control = Control {
+                progress: &Progress::new(Output { json: false, quiet: true }, "", None),
+                cancel: &cancel,
+            };
+            let options = PackOptions { skip_unreadable: false, replace: false, leave_out: Vec::new() };
+            backup_folder(&source, &to.join(name), key, manifest, 1, &options, control).unwrap();
+        };
+        let number = 0x1a2b_3c4d_u32;
+        backup(&key, number.into(), "own.bkv");
+        backup(&other, u64::from(number) + 9, "other.bkv");
+        let honest = std::fs::read(to.join("own.bkv")).unwrap();
+        let at = honest.windows(4).position(|w| w == number.to_be_bytes()).unwrap();
+        let mut forged = honest.clone();
+        forged[at..at + 4].copy_from_slice(&(number + 1).to_be_bytes());
+        std::fs::write(to.join("forged.bkv"), &forged).unwrap();
+        std::fs::write(to.join("cut.bkv"), &forged[..honest.len() / 2]).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            to.join("pipe.bkv"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(highest_in(&to, &key), Some(u64::from(number)));
     }
 }

@@ -70,23 +70,25 @@ pub(crate) async fn fetch(
     };
     device.save(&kept)?;
     notes(out, &recovered);
-    count(out, client, &mut recovered, &keep).await;
+    count(out, client, &mut recovered, &keep).await?;
     Ok(recovered)
 }
 
-/// The device has stored the key by now, so an error here is only reported.
-async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &FileLastTry) {
-    let Some(uncounted) = &recovered.uncounted else { return };
+/// The device has stored the key by now, so an error here is only reported. A signal ends the command.
+async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &FileLastTry) -> Outcome {
+    let Some(uncounted) = &recovered.uncounted else { return Ok(()) };
     let counted = interruptible(client.count(uncounted, recovered.time_left), Sent::Count).await;
     match counted.and_then(|counted| counted.map_err(Failure::from)) {
         Ok(()) => {
             recovered.uncounted = None;
             not_wiped(out, keep.wipe().err());
         }
+        Err(e) if e.exit == Exit::Interrupted => return Err(e),
         Err(e) => out.warning(&format!(
             "Too few regions have signed that your tries are back ({e}). Run `bkv status`. If this try was counted as failed, run `bkv recover` again.",
         )),
     }
+    Ok(())
 }
 
 /// A wrong last try ends with the exit code of a destroyed key, which matters more than the wrong password.

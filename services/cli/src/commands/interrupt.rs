@@ -11,14 +11,18 @@ pub(crate) async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Outcome<T> {
     // Register before the work begins: a signal that arrives in between must not kill the process and leave an incomplete file on the disk.
-    let _handled = Handled::new();
+    let handled = Handled::new();
     let mut signals = Signals::new();
     let cancel = Cancel::default();
     let flag = cancel.clone();
     let mut work = spawn_blocking(move || work(&flag));
     let ended = tokio::select! {
         ended = &mut work => ended,
-        () = signals.received() => { cancel.cancel(); work.await }
+        () = signals.received() => {
+            handled.for_good();
+            cancel.cancel();
+            work.await
+        }
     };
     ended.map_err(|e| Failure::new(Exit::Unexpected, e.to_string()))
 }

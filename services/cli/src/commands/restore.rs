@@ -195,6 +195,10 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
     let password = ask_password(&a.password, "password", false)?;
     // Another command may have put a key here since this one began.
     let present = device.load()?;
+    ownership::not_digits(present.as_ref(), "recovering would write another key over it")?;
+    if let Some(kept) = &present {
+        ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
+    }
     let recovered = fetch(out, &client, &runtime, device, present, &password, a.yes).await?;
     let must = expect(&lineage, &recovered.account, known(recovered.manifest));
     let chosen = found.choose(&must, Some(&recovered.key))?;

@@ -13,6 +13,7 @@ use super::delay::{Delay, carry};
 use super::layout::Layout;
 use super::plan::NetworkPlan;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::signals::Handled;
 
 /// The longest round trip that a local fleet can have.
 const LONGEST_MS: u64 = 10_000;
@@ -63,6 +64,7 @@ pub(crate) async fn run(layout: &Layout) -> Outcome {
             .remedy("Make another fleet in a folder of its own, with --dir and --round-trip."));
     };
     let delay = Delay::of_round_trip(Duration::from_millis(plan.round_trip_ms), plan.jitter_percent);
+    let _handled = Handled::new();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let failed = |e: std::io::Error| Failure::new(Exit::Unexpected, format!("network: {e}"));
     for region in &layout.plan.regions {

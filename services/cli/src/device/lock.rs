@@ -24,7 +24,11 @@ impl KeyLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(busy(folder, &mut file)),
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
+            Err(TryLockError::Error(e)) => {
+                return Err(failed(e).remedy(
+                    "The file system must have locks (flock). Use a folder on another one with --state.",
+                ));
+            }
         }
         // The number only makes the message of another process clearer.
         let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
@@ -37,7 +41,7 @@ fn busy(folder: &Path, file: &mut File) -> Failure {
     let _ = file.rewind().and_then(|()| file.take(20).read_to_string(&mut holder));
     let who = holder.parse::<u32>().map_or_else(|_| String::new(), |pid| format!(" (process {pid})"));
     Failure::new(
-        Exit::CantCreate,
+        Exit::Wait,
         format!("another `bkv`{who} is changing the key of this device's state in {}", folder.display()),
     )
     .remedy("Wait until it has ended, then repeat the command, or use another folder with --state. Nothing was changed, and no try was spent.")
@@ -52,7 +56,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = KeyLock::take(dir.path()).unwrap();
         let refused = KeyLock::take(dir.path()).unwrap_err();
-        assert_eq!(refused.exit, Exit::CantCreate);
+        assert_eq!(refused.exit, Exit::Wait);
         assert!(refused.message.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);
         KeyLock::take(dir.path()).unwrap();
