@@ -34,6 +34,7 @@ pub(super) async fn elections(inner: Arc<Context>) {
         tick.tick().await;
         let timing = inner.peers.timing();
         for (r, draw) in inner.replicas.iter().zip(&mut draws) {
+            r.silence.judge_leader(timing.patience(&inner.config.raft, 1.0));
             let Some(raft) = r.raft().filter(|_| may_stand(r)) else { continue };
             let timings = &inner.config.raft;
             let over = r.silence.is_over(timing.patience(timings, *draw), timing.outcome(timings, *draw));

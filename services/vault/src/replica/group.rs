@@ -141,7 +141,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
     let mut metrics = raft.metrics();
     let shard = replica.state.shard;
     let mut led = false;
-    let mut majority = replica.silence.majority();
+    let (mut majority, mut follows) = (replica.silence.majority(), replica.silence.leader());
     loop {
         let (leader, lead, heard, term, last) = {
             let m = metrics.borrow_and_update();
@@ -149,7 +149,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             if lead && !led {
                 replica.silence.elected();
             }
-            let heard = !lead || *majority.borrow_and_update();
+            let heard = if lead { *majority.borrow_and_update() } else { *follows.borrow_and_update() };
             let leader = m.current_leader.map(NodeId).filter(|_| heard);
             (leader, lead, heard, m.current_term, m.last_log_index.unwrap_or(0))
         };
@@ -201,6 +201,7 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { break },
             _ = majority.changed(), if led => {}
+            _ = follows.changed(), if !led => {}
             () = look_again => {}
         }
     }

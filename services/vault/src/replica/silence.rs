@@ -19,6 +19,8 @@ struct Inner {
     times: Mutex<Times>,
     /// As a leader: whether a majority has answered of late.
     majority: watch::Sender<bool>,
+    /// As a follower: whether its leader was heard of late.
+    leader: watch::Sender<bool>,
     /// Heartbeats that may still be sent.
     heartbeats: Arc<Semaphore>,
     /// Whether this replica may become leader by itself.
@@ -43,6 +45,7 @@ impl Default for Silence {
         Self(Arc::new(Inner {
             times: Mutex::new(Times { leader: None, vote: now, majority: now, ask: now }),
             majority: watch::Sender::new(true),
+            leader: watch::Sender::new(false),
             heartbeats: Arc::new(Semaphore::new(HEARTBEATS)),
             stands: AtomicBool::new(true),
         }))
@@ -51,7 +54,20 @@ impl Default for Silence {
 
 impl Silence {
     pub(super) fn leader_heard(&self) {
-        self.0.times.lock().leader = Some(Instant::now());
+        let mut times = self.0.times.lock();
+        times.leader = Some(Instant::now());
+        set(&self.0.leader, true);
+    }
+
+    /// Records whether the leader was heard within this time. A follower that is left alone starts no election, so Raft goes on naming the leader that is gone.
+    pub(super) fn judge_leader(&self, within: Duration) {
+        // Under the lock, so that an append that comes meanwhile is not forgotten.
+        let times = self.0.times.lock();
+        set(&self.0.leader, times.leader.is_some_and(|at| at.elapsed() < within));
+    }
+
+    pub(super) fn leader(&self) -> watch::Receiver<bool> {
+        self.0.leader.subscribe()
     }
 
     /// This replica has voted, or Raft has just started here.
@@ -68,7 +84,7 @@ impl Silence {
     /// Records whether a majority has answered a heartbeat that was sent within this time.
     pub(super) fn judge_majority(&self, within: Duration) {
         let heard = self.0.times.lock().majority.elapsed() < within;
-        self.0.majority.send_if_modified(|known| std::mem::replace(known, heard) != heard);
+        set(&self.0.majority, heard);
     }
 
     /// This replica has just become leader: a majority has voted for it.
@@ -113,6 +129,10 @@ impl Silence {
     }
 }
 
+fn set(known: &watch::Sender<bool>, now: bool) {
+    known.send_if_modified(|known| std::mem::replace(known, now) != now);
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -135,6 +155,22 @@ mod tests {
         assert!(silence.is_over(2 * SECOND, SECOND));
         silence.voted();
         assert!(!silence.is_over(2 * SECOND, SECOND), "the candidate may win");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_is_left_alone_knows_no_leader() {
+        let silence = Silence::default();
+        let leader = silence.leader();
+        assert!(!*leader.borrow(), "no leader was ever heard");
+        silence.leader_heard();
+        assert!(*leader.borrow());
+        silence.judge_leader(SECOND);
+        assert!(*leader.borrow());
+        advance(SECOND).await;
+        silence.judge_leader(SECOND);
+        assert!(!*leader.borrow());
+        silence.leader_heard();
+        assert!(*leader.borrow());
     }
 
     /// Heartbeats overlap: the answer to an earlier one may come after that to a later one.
