@@ -282,16 +282,18 @@ async fn s50_a_follower_behind_big_entries_catches_up() {
     let leader = fleet.leader().await;
     let away = (leader + 1) % 3;
     fleet.stop(away).await;
-    let replica = fleet.replica(leader);
     let mut last = before;
+    // On a busy machine the leader may hear from no majority for a moment, and then refuses what is proposed.
     while last < before + 24 {
+        let replica = fleet.replica(fleet.leader().await);
         let many = (0..500).map(|n| replica.propose(large(n), in_seconds(60)));
         let done = futures_util::future::join_all(many).await;
-        last = done.into_iter().map(|c| c.unwrap().index).max().unwrap();
+        last = done.into_iter().flatten().map(|c| c.index).max().unwrap_or(last);
     }
     fleet.start(away).await;
     fleet.replica(away).wait_applied(last, in_seconds(120)).await.unwrap();
     fleet.phase(away, |p| *p == Phase::Verified).await;
+    let leader = fleet.leader().await;
     assert_eq!(fleet.replica(leader).purged(), 0, "the entries must be in the log still");
 }
 
