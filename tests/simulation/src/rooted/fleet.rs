@@ -12,7 +12,7 @@ use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Command, Init};
 use bkv_core::digest::{Digest, RowHash};
 use bkv_core::document::{Admission, JwksSource, Member, NewDocuments, Policy};
-use bkv_core::id::{AccountId, Era, FleetId, Hash, RegId, ShardId, Signature, Slot, Time};
+use bkv_core::id::{AccountId, Hash, RegId, ShardId, Signature, Slot, Time};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use super::leader::Leader;
 use crate::boot_key::BootKey;
+use crate::documents::root;
 use bkv_vault::raft::keeper::Keeper;
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::replica::{Env, Node, NodeConfig, PeerService as _, Phase, Replica};
@@ -127,18 +128,6 @@ pub fn signed(list: &Admission, policy: &Policy, by: &RootKey) -> NewDocuments {
         admission: sign(Kind::Admission, write_admission(list).unwrap()),
         policy: sign(Kind::Policy, write_policy(policy).unwrap()),
     }
-}
-
-fn root() -> (Root, RootKey) {
-    let key = RootKey::from_seed(&Zeroizing::new([7; 32]));
-    let root = Root {
-        keys: vec![key.public()],
-        threshold: 1,
-        fleet: FleetId([1; 16]),
-        era: Era(1),
-        development: true,
-    };
-    (root, key)
 }
 
 fn policy(root: &Root, shards: u16) -> Policy {
