@@ -32,8 +32,9 @@ pub(crate) fn run(testbed: &mut Testbed) -> String {
         resource::wants(&now, "Ready", "False", "FleetLost")?;
         resource::wants(&now, "Stalled", "True", "FleetLost")
     });
-    let events = cluster.list(NAMESPACE, "events", "");
-    assert!(events.iter().any(|e| e["reason"] == "FleetLost" && e["type"] == "Warning"), "no event");
+    cluster.until("the event", Duration::from_secs(30), || {
+        resource::wants_warning(cluster, NAMESPACE, NAME, "FleetLost")
+    });
     // The state is final: once the status of pods and volumes is written, the operator writes nothing more.
     cluster.until("the operator writes no more", Duration::from_mins(1), || {
         let version = read()["metadata"]["resourceVersion"].clone();

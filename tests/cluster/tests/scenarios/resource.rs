@@ -64,6 +64,20 @@ pub(crate) fn wants(resource: &Value, kind: &str, status: &str, reason: &str) ->
     if has.0 == status && (reason.is_empty() || has.1 == reason) { Ok(()) } else { Err(summary(resource)) }
 }
 
+/// An error unless the resource has a warning event with that reason. The operator publishes events after it has written the status.
+pub(crate) fn wants_warning(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    reason: &str,
+) -> Result<(), String> {
+    let events = cluster.list(namespace, "events", "");
+    let recorded = events
+        .iter()
+        .any(|e| e["involvedObject"]["name"] == name && e["reason"] == reason && e["type"] == "Warning");
+    if recorded { Ok(()) } else { Err(format!("{name}: no event with the reason {reason}")) }
+}
+
 /// Ready, with every region in sync and nothing to wait for.
 pub(crate) fn settled(resource: &Value) -> Result<(), String> {
     let quiet = resource["status"]["waits"].as_array().is_none_or(Vec::is_empty);

@@ -36,11 +36,9 @@ pub(crate) fn run(testbed: &mut Testbed) -> String {
     }
     for case in &cases {
         testbed.cluster.until(case.name, Duration::from_secs(150), || reported(testbed, case));
-        let events = testbed.cluster.list(NAMESPACE, "events", "");
-        let recorded = events.iter().any(|e| {
-            e["involvedObject"]["name"] == case.name && e["reason"] == case.check && e["type"] == "Warning"
+        testbed.cluster.until("the event", Duration::from_secs(30), || {
+            resource::wants_warning(&testbed.cluster, NAMESPACE, case.name, case.check)
         });
-        assert!(recorded, "{}: no event with the reason {}", case.name, case.check);
     }
     quiet(testbed, &cases);
     for case in &cases {
