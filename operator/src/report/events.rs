@@ -7,8 +7,8 @@ use crate::conditions::{Check, Condition, Status};
 use crate::context::Context;
 use crate::resource::{BackupKeyVaultStatus, status::WaitStatus};
 
-/// Longest note of an event, in characters. The server takes 1,024 bytes.
-const NOTE: usize = 900;
+/// Longest note of an event, in bytes. The server takes 1,024.
+const NOTE: usize = 1000;
 
 /// Publishes what has changed.
 pub(super) async fn changes(
@@ -52,11 +52,28 @@ pub(super) async fn publish(
     let event = Event {
         type_: kind,
         reason: reason.chars().take(128).collect(),
-        note: Some(note.chars().take(NOTE).collect::<String>()).filter(|n| !n.is_empty()),
+        note: Some(shortened(note)).filter(|n| !n.is_empty()).map(str::to_owned),
         action: action.to_owned(),
         secondary: None,
     };
     if let Err(e) = context.events.publish(&event, about).await {
         tracing::warn!(error = %e, reason, "an event could not be published");
+    }
+}
+
+fn shortened(note: &str) -> &str {
+    note.get(..note.floor_char_boundary(NOTE)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_has_no_more_bytes_than_the_server_takes() {
+        assert_eq!(shortened("short"), "short");
+        let long = "é".repeat(NOTE);
+        assert_eq!(shortened(&long).len(), NOTE);
+        assert_eq!(shortened(&format!("x{long}")).len(), NOTE - 1);
     }
 }
