@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::secret_input::descriptor;
+
 /// How to reach the vault as whom.
 #[derive(Debug, Args)]
 pub(crate) struct Online {
@@ -52,6 +54,6 @@ pub(crate) struct PasswordSource {
     #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
     pub password_file: Option<PathBuf>,
     /// Read the password from an open file descriptor.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = descriptor)]
     pub password_fd: Option<i32>,
 }

@@ -68,17 +68,24 @@ pub(crate) struct Failure {
     pub message: String,
     /// What to do next.
     pub remedy: Option<String>,
+    /// The last lines of a program's log.
+    pub log: Option<String>,
     /// Further fields for `--json`.
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), remedy: None, details: serde_json::Map::new() }
+        Self { exit, message: message.into(), remedy: None, log: None, details: serde_json::Map::new() }
     }
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(crate) fn log(mut self, log: String) -> Self {
+        self.log = Some(log);
         self
     }
 

@@ -11,6 +11,7 @@ mod exit;
 mod failure;
 #[cfg(test)]
 mod help_test;
+mod legible;
 mod output;
 mod profile;
 mod progress;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = match commands::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => return usage::ended(&e),
+        Err(e) => return usage::ended(e),
     };
     let out = Output { json: cli.json, quiet: cli.quiet };
     if let Err(e) = hardened {

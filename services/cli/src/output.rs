@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::legible;
 
 /// The options of output.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,13 @@ impl Output {
     #[allow(clippy::unused_self)] // a method, so that a caller writes a warning as it writes a note
     pub(crate) fn warning(self, text: &str) {
         // A closed stderr does not end the command.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", legible::line(text));
+    }
+
+    /// The same with several lines, such as a document to confirm. What comes from outside must have passed [`legible::line`].
+    #[allow(clippy::unused_self)]
+    pub(crate) fn warnings(self, lines: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", legible::lines(lines));
     }
 
     /// The result of a command that changed something: text for people, the same facts for programs.
@@ -59,7 +66,7 @@ impl Output {
             let line = Zeroizing::new(Value::Object(facts).to_string());
             to_stdout(&line).map_err(remedy)
         } else {
-            to_stdout(text).map_err(remedy)
+            to_stdout(&legible::lines(text)).map_err(remedy)
         }
     }
 
@@ -72,14 +79,20 @@ impl Output {
             if let Some(r) = &failure.remedy {
                 object.insert("remedy".into(), r.clone().into());
             }
+            if let Some(log) = &failure.log {
+                object.insert("log".into(), log.clone().into());
+            }
             if to_stdout(&Value::Object(object).to_string()).is_ok() {
                 return;
             }
         }
         let mut err = std::io::stderr().lock();
-        let _ = writeln!(err, "bkv: {}", failure.message);
+        let _ = writeln!(err, "bkv: {}", legible::line(&failure.message));
+        for line in failure.log.iter().flat_map(|log| log.lines()) {
+            let _ = writeln!(err, "     | {}", legible::line(line));
+        }
         if let Some(r) = &failure.remedy {
-            let _ = writeln!(err, "     {r}");
+            let _ = writeln!(err, "     {}", legible::line(r));
         }
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::Online;
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::secret_input::file_name;
 
 /// A fleet's profile. Paths are relative to it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +58,10 @@ fn no_tokens(path: &Path) -> Failure {
 }
 
 fn tokens(path: &Path) -> Outcome<Tokens> {
-    let text = Zeroizing::new(read(path, "the tokens")?);
+    let text = std::fs::read(path).map(Zeroizing::new).map_err(|e| {
+        Failure::new(Exit::NoInput, format!("can't read the tokens from {}: {e}", file_name(path, &e)))
+            .remedy("Check the path and that you may read it.")
+    })?;
     let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| no_tokens(path))?;
     let fine = [&tokens.chatd, &tokens.vault].into_iter().all(|t| looks_like_a_token(t));
     if fine { Ok(tokens) } else { Err(no_tokens(path)) }

@@ -21,13 +21,33 @@ pub(crate) struct Source<'a> {
     pub fd: Option<i32>,
 }
 
+/// Parses the number of a descriptor.
+pub(crate) fn descriptor(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|fd| *fd >= 0);
+    number.ok_or_else(|| {
+        "the number of an open file descriptor is needed, such as 3 after `3<FILE` in the shell".into()
+    })
+}
+
+/// The name of a file in an error. A value that names no file and has no slash may be the secret itself, typed by mistake: the error may end up in a log.
+pub(crate) fn file_name(path: &Path, why: &std::io::Error) -> String {
+    let is_path = path.as_os_str().as_encoded_bytes().contains(&b'/');
+    if is_path || why.kind() != std::io::ErrorKind::NotFound {
+        return path.display().to_string();
+    }
+    "the file that was named (its name is not shown, because it may be the secret itself)".into()
+}
+
 /// Reads the secret. `what` names it in prompts and errors ("password"). `twice` asks again, for a new secret.
 pub(crate) fn read(source: Source<'_>, what: &str, twice: bool) -> Outcome<Zeroizing<String>> {
     let text = match (source.file, source.fd) {
         (Some(path), _) => {
             let file = File::open(path).map_err(|e| {
-                Failure::new(Exit::NoInput, format!("can't read the {what} from {}: {e}", path.display()))
-                    .remedy("Check the path and that you may read it.")
+                Failure::new(
+                    Exit::NoInput,
+                    format!("can't read the {what} from {}: {e}", file_name(path, &e)),
+                )
+                .remedy("Check the path and that you may read it.")
             })?;
             let text = from(file, what).map_err(|mut e| {
                 e.message = format!("{}: {}", path.display(), e.message);

@@ -197,3 +197,85 @@ fn a_signal_at_a_prompt_gives_the_terminal_its_echo_back() {
     assert!(before.contains(" echo ") && after.contains(" echo ") && !after.contains("-echo "), "{seen}");
     assert!(after.contains("code 130") && after.contains("interrupted"), "{seen}");
 }
+
+/// A secret that is typed as an argument by mistake must not end up in the log of whoever runs the command.
+#[test]
+fn s37_a_secret_that_is_typed_as_an_argument_is_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let state = text(&state);
+    fs::write(dir.path().join("token"), "{\"chatd\": \"x\", \"vault\": \"x\"}").unwrap();
+    let long = "0123456789abcdef".repeat(4);
+    for args in [
+        &["key", "enter", "--state", state, "--key-fd", "hunter2"][..],
+        &["key", "enter", "--state", state, "--key-fd=-7hunter2"],
+        &["recover", "--password-fd", "hunter2"],
+        &["password", "change", "--new-password-fd", "hunter2"],
+        &["recover", "--password", "hunter2"],
+        &["recover", "--password=hunter2"],
+        &["recover", "--yes=hunter2"],
+        &["recover", "hunter2"],
+        &["register", "hunter2", "--json"],
+        &["key", &long],
+        &["key", "enter", &long],
+        &[&long],
+        &["key", "enter", "--state", state, "--key-file", &long],
+        &["status", "--fleet", "token", "--state", state, "--token", "hunter2"],
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let ended = bkv(args).args(json).current_dir(dir.path()).output().unwrap();
+            let shown = shown(&ended);
+            assert!([Some(2), Some(64), Some(66)].contains(&ended.status.code()), "{args:?}: {shown}");
+            assert!(!shown.contains("hunter2") && !shown.contains(&long), "{args:?}: {shown}");
+        }
+    }
+    let typo = bkv(&["regster"]).output().unwrap();
+    assert!(shown(&typo).contains("regster") && shown(&typo).contains("register"), "{}", shown(&typo));
+    let fd = bkv(&["key", "enter", "--key-fd", "x"]).output().unwrap();
+    assert!(shown(&fd).contains("3<FILE"), "{}", shown(&fd));
+}
+
+/// C5: whoever may write to a folder that is backed up, or to the cloud folder, chooses names that reach a terminal.
+#[test]
+fn names_from_outside_reach_no_terminal_raw() {
+    const NAME: &str = "\u{1b}]0;pwned\u{7}\u{1b}[31mred\nleft out: forged\u{202e}txt\u{9b}2J";
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(at("cloud")).unwrap();
+    fs::create_dir(at(&format!("source{NAME}"))).unwrap();
+    let source = at(&format!("source{NAME}"));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        Path::new(&source).join(NAME),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let runs = |args: &[&str], code: i32| {
+        let ended = bkv(args).output().unwrap();
+        let shown = shown(&ended);
+        assert_eq!(ended.status.code(), Some(code), "{shown:?}");
+        let harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!shown.contains(harmful), "{shown:?}");
+        assert!(shown.lines().all(|line| !line.starts_with("left out: forged")), "{shown:?}");
+        assert!(shown.contains("\\u{1b}"), "the name is not shown: {shown:?}");
+        ended
+    };
+    let (one, other) = (at("one"), at("other"));
+    for state in [&one, &other] {
+        assert!(bkv(&["key", "new", "--state", state]).status().unwrap().success());
+    }
+    runs(&["backup", &source, "--to", &at("cloud"), "--state", &one], 0);
+    runs(&["backup", &source, "--to", &at("cloud"), "--state", &other], 0);
+    // The other key's backup is named, and the own one is restored.
+    runs(&["restore", &at("cloud"), "--to", &at("out"), "--state", &one], 0);
+    fs::write(at(&format!("cloud/{NAME}.bkv")), "x").unwrap();
+    runs(&["inspect", &at(&format!("cloud/{NAME}.bkv"))], 65);
+    runs(&["backup", &at(&format!("missing{NAME}")), "--to", &at("cloud"), "--state", &one], 66);
+    runs(&["key", &format!("--{NAME}")], 2);
+    // JSON has the name itself.
+    let made = bkv(&["--json", "backup", &source, "--to", &at("cloud"), "--state", &one]).output().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert!(answer["skipped"][0]["path"].as_str().unwrap().ends_with(NAME), "{answer}");
+}

@@ -29,7 +29,7 @@ pub(crate) enum PasswordCommand {
         #[arg(long, value_name = "FILE", conflicts_with = "new_password_fd")]
         new_password_file: Option<PathBuf>,
         /// Read the new password from an open file descriptor.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = secret_input::descriptor)]
         new_password_fd: Option<i32>,
     },
 }

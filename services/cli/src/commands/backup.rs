@@ -16,6 +16,7 @@ use crate::args::MaybeOnline;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::failure::now_ms;
+use crate::legible;
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
@@ -223,7 +224,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
         "{}, {} in {}",
         count(report.packed.files, "file"),
         bytes(report.packed.bytes),
-        target.display()
+        legible::path(&target)
     );
     out.result(
         &text,

@@ -211,7 +211,7 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             if let Some(previous) = &previous {
                 check_successor(previous, &shown.content)?;
             }
-            out.warning(&describe(&shown, previous.as_ref(), "").0);
+            out.warnings(&describe(&shown, previous.as_ref(), "").0);
             if !yes
                 && !secret_input::confirm(
                     "Compare each field, and the fingerprints with what each vault shows. Sign?",

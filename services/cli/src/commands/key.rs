@@ -37,7 +37,7 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_name = "FILE", conflicts_with = "key_fd")]
         key_file: Option<PathBuf>,
         /// Read the digits from an open file descriptor.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = secret_input::descriptor)]
         key_fd: Option<i32>,
     },
 }

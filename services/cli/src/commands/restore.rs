@@ -17,6 +17,7 @@ use super::{last_try, ownership};
 use crate::args::{MaybeOnline, Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Outcome};
+use crate::legible;
 use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
@@ -84,7 +85,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         "{}, {} from {}",
         count(report.unpacked.files, "file"),
         bytes(report.unpacked.bytes),
-        file.display()
+        legible::path(&file)
     );
     out.result(
         &text,

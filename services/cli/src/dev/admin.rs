@@ -45,10 +45,9 @@ pub(crate) async fn patiently<T>(
         };
         let process = layout.vault_process(&region.name);
         if process.pid().is_none() {
-            let message = format!("vault {} ended:\n{}", region.name, process.last_words());
-            return Err(
-                Failure::new(Exit::Unexpected, message).remedy(format!("Its log: {}", process.log.display()))
-            );
+            return Err(Failure::new(Exit::Unexpected, format!("vault {} ended", region.name))
+                .log(process.last_words())
+                .remedy(format!("Its log: {}", process.log.display())));
         }
         let wrong = matches!(error, VaultError::Refused { status: 400..=499, .. });
         if wrong || Instant::now() >= until {

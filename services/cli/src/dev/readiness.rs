@@ -61,11 +61,9 @@ pub(super) async fn ready(layout: &Layout, until: Instant) -> Outcome {
         }
         let process = layout.chatd_process();
         if process.pid().is_none() || Instant::now() >= until {
-            return Err(Failure::new(
-                Exit::Unavailable,
-                format!("chatd is not ready:\n{}", process.last_words()),
-            )
-            .remedy(format!("Its log: {}", process.log.display())));
+            return Err(Failure::new(Exit::Unavailable, "chatd is not ready")
+                .log(process.last_words())
+                .remedy(format!("Its log: {}", process.log.display())));
         }
         sleep(Duration::from_millis(50)).await;
     }
