@@ -23,6 +23,7 @@ pub mod faulty_keeper;
 pub mod machine;
 pub mod network;
 pub mod peer_calls;
+pub mod ports;
 pub mod raw_client;
 pub mod rooted;
 pub mod simulation;

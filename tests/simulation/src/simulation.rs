@@ -34,8 +34,10 @@ use crate::witness::Witness;
 
 /// The right password of every account.
 pub const RIGHT: &str = "quiet otter paints the north window";
-/// How long a test waits for an event that must happen.
+/// How long an operation may take.
 const SOON: Duration = Duration::from_secs(20);
+/// How long a state that must come may take. Fuzzers run with the lowest priority on busy machines.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Three vaults and their environment.
 pub struct Simulation {
@@ -45,6 +47,8 @@ pub struct Simulation {
     pub machines: Vec<Machine>,
     pub vaults: Vaults,
     pub issuer: DevIssuer,
+    /// Issues the vaults' role certificates.
+    pub roles: RoleCa,
     pub documents: NewDocuments,
 }
 
@@ -69,14 +73,14 @@ impl Simulation {
         let hub = Hub::new(3, tokio::runtime::Handle::current());
         let witness = Witness::new(options.images);
         let (root, key) = documents::root();
-        let ca = RoleCa::generate().unwrap();
+        let roles = RoleCa::generate().unwrap();
         let issuer = DevIssuer::generate(ISSUER).unwrap();
         let mut machines = Vec::new();
         for number in 0..3 {
             let folder = dir.join(format!("role-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let name = RoleName::new(Role::Vault, &documents::region(number)).unwrap();
-            let files = ca.write_role(&folder, &name, Duration::from_hours(24)).unwrap();
+            let files = roles.write_role(&folder, &name, Duration::from_hours(24)).unwrap();
             machines.push(Machine {
                 number,
                 token: machine::provision(dir.clone(), number, options.token_ms.unwrap_or(10_000)).await,
@@ -93,7 +97,7 @@ impl Simulation {
         }
         let vaults = Vaults::default();
         let none = NewDocuments { admission: Vec::new(), policy: Vec::new() };
-        let mut sim = Self { dir, hub, witness, machines, vaults, issuer, documents: none };
+        let mut sim = Self { dir, hub, witness, machines, vaults, issuer, roles, documents: none };
         for i in 0..3 {
             sim.start_from(i, Image::default()).await;
         }
@@ -124,7 +128,7 @@ impl Simulation {
             };
             sim.handle(i).spawn(install).await.unwrap();
         }
-        sim.replica(0).initialize(soon()).await.unwrap();
+        sim.replica(0).initialize(patient()).await.unwrap();
         let init = Init {
             fleet: root.fleet,
             lineage: root.lineage(),
@@ -134,10 +138,10 @@ impl Simulation {
             documents: sim.documents.clone(),
         };
         let leader = sim.leader().await;
-        let done = sim.replica(leader).propose(Command::Init(init), soon()).await.unwrap();
+        let done = sim.replica(leader).propose(Command::Init(init), patient()).await.unwrap();
         assert_eq!(done.outcome, Outcome::Done);
         for i in 0..3 {
-            sim.replica(i).wait_durable(done.index, soon()).await.unwrap();
+            sim.replica(i).wait_durable(done.index, patient()).await.unwrap();
         }
         sim
     }
@@ -221,7 +225,7 @@ impl Simulation {
 
     /// Lets the others step down and asks for this vault's election, until it leads. Left to chance, the other two could take turns for long.
     pub async fn lead(&self, i: usize) {
-        let until = soon();
+        let until = patient();
         loop {
             let leader = self.leader().await;
             if leader == i {
@@ -240,7 +244,7 @@ impl Simulation {
     /// Waits until a vault serves.
     pub async fn verified(&self, i: usize) {
         let mut status = self.replica(i).status();
-        let reached = tokio::time::timeout(SOON, status.wait_for(|s| s.phase == Phase::Verified)).await;
+        let reached = tokio::time::timeout(PATIENCE, status.wait_for(|s| s.phase == Phase::Verified)).await;
         assert!(reached.is_ok(), "vault {i}: {:?}", *self.replica(i).status().borrow());
     }
 
@@ -325,9 +329,13 @@ pub fn soon() -> Instant {
     Instant::now() + SOON
 }
 
+fn patient() -> Instant {
+    Instant::now() + PATIENCE
+}
+
 /// Waits for a condition, with a deadline.
 pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let until = soon();
+    let until = patient();
     loop {
         if let Some(found) = probe() {
             return found;

@@ -55,9 +55,14 @@ pub fn prepare(command: &mut Command) -> Box<dyn Any> {
     Box::new(dir)
 }
 
+/// The folder with the tokens of this process, if [`prepare`] made them.
+pub fn made() -> Option<PathBuf> {
+    std::env::var_os(DIR).map(PathBuf::from)
+}
+
 /// Runs a test in the child process that [`prepare`] prepared.
 pub fn simulate<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
-    let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
+    let dir = made().unwrap();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(test(dir));

@@ -72,6 +72,11 @@ impl Witness {
         self.evaluations.lock().unwrap().clone()
     }
 
+    /// Takes all requests since the last call.
+    pub fn take_requests(&self) -> Vec<Operation> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+
     /// The requests about attempts, which an attacker could replay.
     pub fn requests(&self) -> Vec<Operation> {
         let all = self.requests.lock().unwrap();

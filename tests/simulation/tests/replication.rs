@@ -2,7 +2,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use zeroize::Zeroizing;
 
 use bkv_simulation::boot_key::BootKey;
 use bkv_simulation::documents::{self, region};
+use bkv_simulation::ports;
 use bkv_simulation::rooted::fleet::{copy, soon as in_seconds};
 use bkv_vault::peer::{Body, PeerError};
 use bkv_vault::raft::keeper::Keeper;
@@ -75,14 +75,12 @@ struct Fleet {
 
 impl Fleet {
     fn new(n: usize) -> Self {
-        let listeners: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         let (root, key) = documents::root();
         let identities = (0..n).map(|_| SoftwareIdentity::generate()).collect();
         Self {
             dir: tempfile::tempdir().unwrap(),
             identities,
-            ports,
+            ports: ports::free(n),
             root,
             key,
             nodes: (0..n).map(|_| None).collect(),

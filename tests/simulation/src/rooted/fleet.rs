@@ -1,7 +1,6 @@
 //! Three vaults with real stores and real TLS on loopback. All begin honest. Then the attacker takes over the first, which leads.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +29,7 @@ use zeroize::Zeroizing;
 use super::leader::Leader;
 use crate::boot_key::BootKey;
 use crate::documents::root;
+use crate::ports;
 use bkv_vault::raft::keeper::Keeper;
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::replica::{Env, Node, NodeConfig, PeerService as _, Phase, Replica};
@@ -181,7 +181,7 @@ async fn start(
     config.patience = Duration::from_secs(1);
     config.volume.reserve_mib = 0;
     if i != ROOTED {
-        // The first vault must lead, however busy the machine is.
+        // The first vault must lead.
         (config.raft.election_min_ms, config.raft.election_max_ms) = (3000, 4000);
     }
     let verifier = Arc::new(WireVerifier::new(root.clone()));
@@ -200,11 +200,8 @@ pub async fn alone(i: usize, dir: &Path) -> Node {
 impl Fleet {
     /// Starts all three vaults, lets the first lead every shard, then stops its software. The attacker has its keys and its log.
     pub async fn taken_over(shards: u16) -> (Self, Leader) {
-        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        drop(listeners);
         let addresses: BTreeMap<String, String> =
-            ports.iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
+            ports::free(3).iter().enumerate().map(|(i, p)| (region(i), format!("127.0.0.1:{p}"))).collect();
         let (root, key) = root();
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
@@ -287,10 +284,17 @@ impl Fleet {
     }
 
     async fn begin(&self, documents: &NewDocuments) {
+        // On a busy machine the first vault may be silent for longer than any election timeout.
+        for honest in HONEST.iter().flat_map(|i| self.node(*i).replicas()) {
+            let mut status = honest.status();
+            let verified = status.wait_for(|s| s.phase == Phase::Verified);
+            timeout(Duration::from_mins(1), verified).await.unwrap().unwrap();
+            honest.stand_for_election(false);
+        }
         for replica in self.nodes[ROOTED].as_ref().unwrap().replicas() {
-            replica.initialize(soon(10)).await.unwrap();
+            replica.initialize(soon(60)).await.unwrap();
             let mut status = replica.status();
-            timeout(Duration::from_secs(20), status.wait_for(|s| s.lead)).await.unwrap().unwrap();
+            timeout(Duration::from_mins(1), status.wait_for(|s| s.lead)).await.unwrap().unwrap();
             let init = Init {
                 fleet: self.root.fleet,
                 lineage: self.root.lineage(),
@@ -299,7 +303,7 @@ impl Fleet {
                 index: Secret32::new([5; 32]),
                 documents: documents.clone(),
             };
-            let done = replica.propose(Command::Init(init), soon(10)).await.unwrap();
+            let done = replica.propose(Command::Init(init), soon(60)).await.unwrap();
             assert_eq!(done.outcome, Outcome::Done);
         }
     }
@@ -311,12 +315,10 @@ impl Fleet {
             let (shard, last) = (replica.shard(), replica.applied());
             for i in HONEST {
                 let honest = self.replica(i, shard.0);
-                honest.wait_applied(last, soon(10)).await.unwrap();
+                honest.wait_applied(last, soon(60)).await.unwrap();
                 let mut status = honest.status();
                 let verified = status.wait_for(|s| s.phase == Phase::Verified);
-                timeout(Duration::from_secs(10), verified).await.unwrap().unwrap();
-                // Their leader may now be silent without an election.
-                honest.stand_for_election(false);
+                timeout(Duration::from_mins(1), verified).await.unwrap().unwrap();
             }
             let vote = replica.raft().unwrap().metrics().borrow().vote;
             heads.insert(shard.0, (vote, replica.state().log().last().unwrap()));

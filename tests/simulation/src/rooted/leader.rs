@@ -15,6 +15,7 @@ use bkv_wire::proto::peer::append_answer::Result as R;
 use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use openraft::{EntryPayload, Membership};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -82,9 +83,15 @@ impl Leader {
         let (liar, stop) = (Arc::new(Liar::default()), CancellationToken::new());
         let own = addresses[&fleet.list.members[ROOTED].region].parse().unwrap();
         let tasks = TaskTracker::new();
-        listen(network.as_ref(), own, key.clone(), admitted.clone(), liar.clone(), stop.clone(), &tasks)
-            .await
-            .unwrap();
+        let until = soon(60);
+        let listening = || {
+            listen(network.as_ref(), own, key.clone(), admitted.clone(), liar.clone(), stop.clone(), &tasks)
+        };
+        // The vault's own listener may still be there.
+        while let Err(e) = listening().await {
+            assert!(Instant::now() < until, "{own}: {e}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let peers = Peers::new(admitted, key, addresses, network, Duration::ZERO);
         let ends = heads.iter().flat_map(|(shard, (_, end))| HONEST.map(|i| ((i, *shard), *end))).collect();
         Self {
@@ -111,6 +118,11 @@ impl Leader {
     /// How many appends it has answered like that.
     pub fn answered(&self) -> usize {
         self.liar.appends.load(Ordering::Relaxed)
+    }
+
+    /// The attacker's connections to the honest vaults, for messages of any kind.
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     pub fn vote(&self, shard: u16) -> Vote {
@@ -150,7 +162,7 @@ impl Leader {
 
     /// Sends any call exactly as given. The error is the reason of the refusal.
     pub async fn call(&self, fleet: &Fleet, to: usize, body: Body) -> Result<Body, String> {
-        match self.peers.call(fleet.node(to).node(), body, soon(10)).await {
+        match self.peers.call(fleet.node(to).node(), body, soon(60)).await {
             Ok(answer) => Ok(answer),
             Err(PeerError::Refused { why, .. }) => Err(why),
             Err(e) => panic!("no answer at all: {e}"),
@@ -164,13 +176,13 @@ impl Leader {
 
     /// Like [`Self::send`], also without a call and to shards that do not exist.
     pub async fn raft(&self, fleet: &Fleet, to: usize, call: p::RaftCall) -> Result<Answer, String> {
-        let until = soon(10);
+        let until = soon(60);
         loop {
             match self.peers.raft(fleet.node(to).node(), call.clone(), until).await {
                 Ok(answer) => return Ok(answer),
                 Err(PeerError::Refused { why, .. }) => return Err(why),
                 // A vault that has just started again.
-                Err(PeerError::Unreachable { .. }) if tokio::time::Instant::now() < until => {
+                Err(PeerError::Unreachable { .. }) if Instant::now() < until => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(e) => panic!("no answer at all: {e}"),
@@ -214,7 +226,7 @@ impl Leader {
     pub async fn commit_at(&mut self, fleet: &Fleet, to: usize, shard: u16, commands: Vec<Command>) {
         let entry = self.entry(to, shard, Self::batch(now(), commands));
         assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
-        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(60)).await.unwrap();
     }
 
     /// Commits a batch without commands that is a checkpoint: its time begins a new step.
@@ -223,7 +235,7 @@ impl Leader {
         let time = next_step(before.max(now()));
         let entry = self.entry(to, shard, Self::batch(time, Vec::new()));
         assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
-        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+        fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(60)).await.unwrap();
     }
 
     /// Commits a command at both honest vaults.
@@ -232,7 +244,7 @@ impl Leader {
         for to in HONEST {
             let entry = self.entry(to, shard, Self::batch(time, vec![command.clone()]));
             assert_eq!(self.append(fleet, to, shard, &entry).await, Ok(R::Success(true)));
-            fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(10)).await.unwrap();
+            fleet.replica(to, shard).wait_durable(entry.log_id.index, soon(60)).await.unwrap();
         }
     }
 
@@ -264,7 +276,7 @@ impl Leader {
     /// Sends signatures on a checkpoint.
     pub async fn tell(&self, fleet: &Fleet, to: usize, certificate: &Certificate) {
         let call = Body::Checkpoint(p::Checkpoint { certificate: cbor(certificate).into() });
-        let answer = self.peers.call(fleet.node(to).node(), call, soon(10)).await;
+        let answer = self.peers.call(fleet.node(to).node(), call, soon(60)).await;
         assert!(matches!(answer, Ok(Body::CheckpointAnswer(_))), "{answer:?}");
     }
 
