@@ -86,6 +86,10 @@ test-cluster: needs ## Only what needs a Kubernetes, images, helm or promtool (a
 soak: needs ## A rooted leader's random lies against the rules, for HOURS (1), from a random seed. Prints the seed and the shortened history of what breaks
 	scripts/soak.sh $(or $(HOURS),1)
 
+.PHONY: fuzz
+fuzz: needs ## Fuzz the handlers by libFuzzer for MINUTES (10) per target; TARGETS="peers relay" for some of them
+	MINUTES=$(or $(MINUTES),10) scripts/fuzz.sh $(TARGETS)
+
 .PHONY: bench
 bench: needs ## Measure. Prints a table and writes target/bench/results.json
 	scripts/bench.sh
