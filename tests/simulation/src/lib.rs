@@ -20,6 +20,7 @@ pub mod clock;
 pub mod disk;
 pub mod documents;
 pub mod faulty_keeper;
+pub mod held_export;
 pub mod machine;
 pub mod network;
 pub mod peer_calls;

@@ -17,6 +17,7 @@ use crate::clock::TestClock;
 use crate::disk::{Disk, Fault, Image};
 use crate::documents::region;
 use crate::faulty_keeper::{Faults, FaultyKeeper};
+use crate::held_export::{Exports, HeldExport};
 use crate::network::{Hub, address};
 use crate::witness::Witness;
 use bkv_vault::anchor;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub snapshot_every_s: Option<u64>,
     /// What is wrong with the secrets that its keeper keeps.
     pub secrets: Faults,
+    /// The rows that its keeper reads for snapshots.
+    pub exports: Arc<Exports>,
 }
 
 /// A running vault. Its tasks have a runtime of their own, which ends like a killed process: without any clean-up.
@@ -91,10 +94,11 @@ impl Machine {
             let (token, root, role) = (self.token.clone(), self.root.clone(), self.role.clone());
             let (witness, stop, name) = (self.witness.clone(), stop.clone(), region(self.number));
             let (clock, does_chores) = (env.clock.clone(), self.chores);
-            let faults = self.secrets.clone();
+            let (faults, exports) = (self.secrets.clone(), self.exports.clone());
             async move {
                 let verifier = Arc::new(WireVerifier::new(root.clone()));
-                let secrets = Arc::new(FaultyKeeper { honest: keeper.clone(), faults });
+                let inner = FaultyKeeper { honest: keeper.clone(), faults };
+                let secrets = Arc::new(HeldExport { inner, exports });
                 let node = Node::over(store, config, env, key.clone(), secrets, verifier);
                 let node = node.await.unwrap();
                 anchor::take(&node, &token, true).await.unwrap();

@@ -93,6 +93,7 @@ impl Simulation {
                 chores: !options.no_chores,
                 snapshot_every_s: options.snapshot_every_s,
                 secrets: Faults::default(),
+                exports: Arc::default(),
             });
         }
         let vaults = Vaults::default();

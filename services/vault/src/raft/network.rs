@@ -29,7 +29,7 @@ use super::export::NoSnapshot;
 use super::held;
 use super::sizes::ROWS;
 use super::state::State;
-use super::transfer::{NotNow, QUEUE, Transfers, blocking, whole};
+use super::transfer::{Guard, NotNow, QUEUE, Transfers, blocking, whole};
 use super::types::{Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
 
@@ -77,13 +77,16 @@ impl RaftNetworkFactory<TypeConfig> for Net {
     type Network = Conn;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Conn {
-        Conn { net: self.clone(), target: NodeId(target) }
+        Conn { net: self.clone(), target: NodeId(target), kept: Mutex::default() }
     }
 }
 
 pub(crate) struct Conn {
     net: Net,
     target: NodeId,
+    /// Keeps the log for the receiver of the last snapshot. It ends with this vault's leadership, because openraft then drops the connection. The mutex only makes the
+    /// future `Sync`.
+    kept: Mutex<Option<Guard>>,
 }
 
 type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
@@ -134,13 +137,13 @@ impl Conn {
         &self,
         vote: Vote,
         meta: SnapshotMeta<u64, EmptyNode>,
-    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+    ) -> Result<(SnapshotResponse<u64>, Guard), StreamingError<TypeConfig, Fatal<u64>>> {
         let state = &self.net.state;
         let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
         let again = |why: NotNow| StreamingError::Unreachable(Unreachable::new(&why));
         // openraft then believes that the receiver has this snapshot, even if a newer one was sent. So the log is kept from this snapshot on.
         let rows = state.book.newest_checkpoint().map_or(0, |c| c.rows);
-        let _kept = state.kept.behind(meta, Instant::now(), QUEUE + whole(rows)).map_err(again)?;
+        let kept = state.kept.behind(meta, Instant::now(), QUEUE + whole(rows)).map_err(again)?;
         let _turn = self.net.transfers.next(self.target).await.map_err(again)?;
         let export = state.export().map_err(|e| self.no_snapshot(e))?;
         let mut chunk = p::SnapshotChunk {
@@ -176,7 +179,7 @@ impl Conn {
             let theirs =
                 self.vote_of(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
             if last || theirs > vote {
-                return Ok(SnapshotResponse::new(theirs));
+                return Ok((SnapshotResponse::new(theirs), kept));
             }
             chunk = p::SnapshotChunk {
                 shard: u32::from(state.shard),
@@ -225,7 +228,12 @@ impl RaftNetwork<TypeConfig> for Conn {
         }
         let result = a.result.ok_or_else(|| garbled(&Malformed("append answer")))?;
         let higher = |v| self.vote_of(Some(v)).ok();
-        self.net.matched.judge(self.target, &rpc, last, &result, higher).map_err(|why| {
+        let judged = self.net.matched.judge(self.target, &rpc, last, &result, higher);
+        if let (Ok(AppendEntriesResponse::Success), Some(last)) = (&judged, last) {
+            let state = &self.net.state;
+            state.kept.reached(self.target, last.index, || state.book.certified_index());
+        }
+        judged.map_err(|why| {
             let term = rpc.vote.leader_id.term;
             self.net.contradictions.note(self.net.state.shard, self.target, term, &why.to_string());
             // openraft then waits before it tries again.
@@ -253,13 +261,16 @@ impl RaftNetwork<TypeConfig> for Conn {
         _: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
         let last = snapshot.meta.last_log_id;
-        let sent = tokio::select! {
+        *self.kept.get_mut() = None;
+        let (sent, kept) = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             sent = self.send_snapshot(vote, snapshot.meta) => sent?,
         };
         // openraft takes any other answer for an installed snapshot.
         if sent.vote <= vote {
             self.net.matched.saw(&vote, self.target, last);
+            kept.installed(self.target, Instant::now());
+            *self.kept.get_mut() = Some(kept);
         }
         Ok(sent)
     }

@@ -18,6 +18,8 @@ use super::sizes::ROWS;
 const AT_ONCE: usize = 2;
 /// How long a snapshot waits for those before it. Its part of the log stays meanwhile.
 pub(crate) const QUEUE: Duration = Duration::from_hours(1);
+/// How long the log behind a snapshot stays for its receiver once it has the snapshot. It only fetches entries then.
+const FOLLOW: Duration = Duration::from_mins(15);
 /// Time for the rows of a chunk, on average: both vaults' tokens and the line.
 const CHUNK: u64 = 5;
 /// The shortest time limit of a whole snapshot.
@@ -64,23 +66,29 @@ pub(crate) enum NotNow {
 
 type Meta = SnapshotMeta<u64, EmptyNode>;
 
-/// How much of one shard's log stays for the snapshots that are being sent. Otherwise the entries behind a snapshot would leave the log while it is sent, its receiver
-/// would need the next one, and so on for ever. Cheap to clone.
+/// How much of one shard's log stays for the snapshots that are being sent, and for receivers that fetch the entries behind theirs. Otherwise these entries would leave
+/// the log, the receiver would need the next snapshot, and so on for ever. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Kept(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
     next: u64,
-    /// The snapshots that are being sent.
-    sent: BTreeMap<u64, Meta>,
+    /// The snapshots that are being sent, or whose receivers follow.
+    sent: BTreeMap<u64, Sent>,
     /// When the log is purged in spite of them.
     until: Option<Instant>,
     /// The index up to which openraft may purge the log.
     purged: u64,
 }
 
-/// Keeps the log behind a snapshot until it is dropped.
+struct Sent {
+    meta: Meta,
+    /// The receiver that has this snapshot, and when the log is purged in spite of it.
+    follows: Option<(NodeId, Instant)>,
+}
+
+/// Keeps the log behind a snapshot until it is dropped, or until the receiver that has the snapshot has the entries behind it.
 pub(crate) struct Guard {
     kept: Kept,
     number: u64,
@@ -95,9 +103,18 @@ impl Kept {
         }
         let number = inner.next;
         inner.next = number.wrapping_add(1);
-        inner.sent.insert(number, meta);
+        inner.sent.insert(number, Sent { meta, follows: None });
         inner.until.get_or_insert(now + limit);
         Ok(Guard { kept: self.clone(), number })
+    }
+
+    /// A receiver has acknowledged this entry. The log need not stay for it once that is the newest certified one, or a later one.
+    pub(crate) fn reached(&self, receiver: NodeId, index: u64, certified: impl FnOnce() -> Option<u64>) {
+        let mut inner = self.0.lock();
+        let follows = |s: &Sent| s.follows.is_some_and(|(node, _)| node == receiver);
+        if inner.sent.values().any(follows) && certified().is_none_or(|c| index >= c) {
+            inner.sent.retain(|_, s| !follows(s));
+        }
     }
 
     /// The snapshot up to which openraft may purge the log, if `newest` is the newest one.
@@ -106,14 +123,25 @@ impl Kept {
     /// them, and then the log is purged once in spite of all.
     pub(crate) fn purge_to(&self, newest: Meta, now: Instant) -> Meta {
         let mut inner = self.0.lock();
+        inner.sent.retain(|_, s| s.follows.is_none_or(|(_, end)| now < end));
         if inner.sent.is_empty() || inner.until.is_some_and(|until| now >= until) {
             inner.until = None;
             inner.sent.clear();
         }
-        let lowest = inner.sent.values().min_by_key(|m| index(m)).filter(|m| index(m) < index(&newest));
+        let metas = inner.sent.values().map(|s| &s.meta);
+        let lowest = metas.min_by_key(|m| index(m)).filter(|m| index(m) < index(&newest));
         let meta = lowest.cloned().unwrap_or(newest);
         inner.purged = inner.purged.max(index(&meta));
         meta
+    }
+}
+
+impl Guard {
+    /// The receiver has the snapshot.
+    pub(crate) fn installed(&self, receiver: NodeId, now: Instant) {
+        if let Some(sent) = self.kept.0.lock().sent.get_mut(&self.number) {
+            sent.follows = Some((receiver, now + FOLLOW));
+        }
     }
 }
 
@@ -154,6 +182,26 @@ mod tests {
         assert_eq!(purge(300), 150);
         drop(second);
         assert_eq!(purge(300), 300);
+    }
+
+    /// S48: without this the entries could leave the log between the end of the transfer and the receiver's next append.
+    #[test]
+    fn s48_the_log_stays_until_the_receiver_of_a_snapshot_has_followed() {
+        let (kept, now) = (Kept::default(), Instant::now());
+        let purge = |newest, now| index(&kept.purge_to(meta(newest), now));
+        let guard = kept.behind(meta(100), now, LIMIT).unwrap();
+        guard.installed(NodeId(1), now);
+        kept.reached(NodeId(1), 199, || Some(200));
+        kept.reached(NodeId(2), 200, || Some(200));
+        assert_eq!(purge(200, now), 100);
+        kept.reached(NodeId(1), 200, || Some(200));
+        assert_eq!(purge(200, now), 200);
+        // S14: a receiver that never follows.
+        let again = kept.behind(meta(200), now, LIMIT).unwrap();
+        again.installed(NodeId(1), now);
+        assert_eq!(purge(300, now + FOLLOW.checked_sub(Duration::from_secs(1)).unwrap()), 200);
+        assert_eq!(purge(300, now + FOLLOW), 300);
+        drop((guard, again));
     }
 
     /// S14: a rooted receiver asks for one snapshot after the other, and never lets one end before the next has begun.

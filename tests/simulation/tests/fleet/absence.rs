@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bkv_client::{RecoverOptions, RegisterOptions};
 use bkv_core::account::State;
+use bkv_simulation::disk::Fault;
 use bkv_simulation::network::Rule;
 use bkv_simulation::raw_client::RawClient;
 use bkv_simulation::{Options, RIGHT, Simulation, eventually};
@@ -14,6 +15,8 @@ use bkv_wire::proto::inner::request::Operation;
 
 const ANNA: &str = "anna";
 const BERT: &str = "bert";
+const CARLA: &str = "carla";
+const DORA: &str = "dora";
 const NEW: &str = "another otter paints the south door";
 
 /// S48: meanwhile one key was deleted and one password was changed, and the log is purged. Then another region is cut off: the one that is left brings the absent one up to
@@ -88,6 +91,46 @@ pub(crate) async fn s48_a_region_that_has_restarted_brings_another_up_to_date_al
 
     sim.hub.heal();
     sim.settle().await;
+    sim.down().await;
+}
+
+/// S48: the log is purged while a snapshot is sent. If its entries behind the snapshot were purged, too, the region would need the next snapshot then, and so on for ever.
+pub(crate) async fn s48_a_snapshot_that_takes_long_needs_no_second_one(dir: PathBuf) {
+    let sim = Simulation::up(dir, Options { snapshot_every_s: Some(1), ..Options::default() }).await;
+    sim.register(ANNA).await;
+    let sender = sim.leader().await;
+    let (other, away) = ((sender + 1) % 3, (sender + 2) % 3);
+    // Another leader would begin another snapshot.
+    sim.replica(other).stand_for_election(false);
+    // Stopped, not cut off, for the same reason.
+    let had = sim.replica(away).applied();
+    let image = sim.crash(away);
+    sim.client(BERT).register(RIGHT, RegisterOptions::default()).await.unwrap();
+    let purged = || [sender, other].iter().all(|i| sim.replica(*i).purged() > had).then_some(());
+    eventually("the log is purged", purged).await;
+
+    let exports = &sim.machines[sender].exports;
+    exports.hold(true);
+    sim.start_with(away, image, Fault::None).await;
+    sim.replica(away).stand_for_election(false);
+    eventually("a snapshot is being sent", || (exports.begun() > 0).then_some(())).await;
+    let sent = sim.replica(sender).state().certified_index().unwrap();
+    // Every region purges in the same periods. So the sender has had a period of its own once another has purged twice.
+    for person in [CARLA, DORA] {
+        let before = sim.replica(other).purged().max(sent);
+        sim.client(person).register(RIGHT, RegisterOptions::default()).await.unwrap();
+        let purged = || (sim.replica(other).purged() > before).then_some(());
+        eventually("another region purges its log further", purged).await;
+    }
+    assert!(sim.replica(sender).purged() <= sent, "its receiver needs the log behind it");
+
+    exports.hold(false);
+    let installed = || (sim.replica(away).applied() >= sent).then_some(());
+    eventually("the snapshot is installed", installed).await;
+    let begun = exports.begun();
+    sim.settle().await;
+    assert_eq!(exports.begun(), begun, "the entries behind the snapshot come from the log");
+    assert_eq!(sim.account(away, DORA), sim.account(sender, DORA));
     sim.down().await;
 }
 

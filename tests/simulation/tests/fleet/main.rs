@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         absence::s55_a_region_that_hangs_delays_no_attestation,
         absence::s48_a_region_that_has_restarted_brings_another_up_to_date_alone,
         absence::s48_a_region_that_was_away_catches_up_from_one_other_alone,
+        absence::s48_a_snapshot_that_takes_long_needs_no_second_one,
         anchors::s51_regions_that_stop_in_order_serve_while_another_is_away,
         anchors::s24_an_anchor_vouches_for_no_older_copy,
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
