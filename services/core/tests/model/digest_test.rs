@@ -7,14 +7,14 @@ use super::machine::{Machine, account};
 use super::op::{attempts, op};
 use super::schedule_test::run;
 use bkv_core::account::Account;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::id::AccountId;
 use std::collections::BTreeMap;
 
 fn whole<'a>(accounts: impl Iterator<Item = (&'a AccountId, &'a Account)>) -> Digest {
     let mut digest = Digest::default();
     for (id, a) in accounts {
-        digest.add(&RowHash::of(id, a));
+        digest.add(&RowNumbers::of(id, a));
     }
     digest
 }
@@ -33,7 +33,7 @@ proptest! {
             before.retain(|id, old| {
                 let there = m.memory.0.contains_key(id);
                 if !there {
-                    digest.remove(&RowHash::of(id, old));
+                    digest.remove(&RowNumbers::of(id, old));
                 }
                 there
             });
@@ -42,9 +42,9 @@ proptest! {
                     Some(old) if old == *now => {}
                     old => {
                         if let Some(old) = &old {
-                            digest.remove(&RowHash::of(id, old));
+                            digest.remove(&RowNumbers::of(id, old));
                         }
-                        digest.add(&RowHash::of(id, now));
+                        digest.add(&RowNumbers::of(id, now));
                     }
                 }
             }

@@ -18,6 +18,7 @@ use bkv_core::shard::{Accounts, At};
 use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
+use super::recent::DigestRow;
 use super::rows::{Head, InForce, account_row, cursor, digest_place, fleet_place, head_place, read};
 use super::snapshot::leader_of;
 use super::state::{Inner, State};
@@ -130,15 +131,16 @@ impl State {
         let copy = self.live();
         let mut rows = HashMap::with_capacity(work.changed.len());
         for (id, account) in &work.changed {
-            if let Some(before) = self.row_hash(id)? {
+            if let Some(before) = self.row_numbers(id)? {
                 inner.digest.remove(&before);
             }
             let place = self.account_place(copy, id);
             changes.push(match account {
                 Some(account) => {
                     let (row, hash) = account_row(id, account);
-                    inner.digest.add(&hash);
-                    rows.insert(*id, hash);
+                    let numbers = Arc::new(hash.expand());
+                    inner.digest.add(&numbers);
+                    rows.insert(*id, DigestRow { hash, numbers });
                     Change::put(place, row)
                 }
                 None => Change::remove(place),

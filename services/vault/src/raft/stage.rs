@@ -125,7 +125,7 @@ impl State {
         if let Some(at) = account.deadline() {
             changes.push(Change::put(self.deadline_place(stage.copy, &row.id), cbor(&(row.id, at))));
         }
-        stage.digest.add(&hash);
+        stage.digest.add(&hash.expand());
         stage.known += u64::from(here.is_some_and(|a| !a.is_unconfirmed()));
         stage.unconfirmed = stage.unconfirmed.saturating_add(u32::from(account.is_unconfirmed()));
         self.store.write(changes, None);

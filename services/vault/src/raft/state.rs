@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::Checkpoint;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::encoding::cbor;
 use bkv_core::event::Event;
 use bkv_core::id::{AccountId, Hash, RegId, Time};
@@ -212,12 +212,12 @@ impl State {
         Ok(Some(account))
     }
 
-    /// The hash of the account's row, if there is one. A recent account has it at hand.
-    pub(super) fn row_hash(&self, id: &AccountId) -> Result<Option<RowHash>, StoreError> {
-        if let Some(known) = self.recent.row_hash(id) {
+    /// The numbers of the account's row, if there is one. A recent account has them at hand, or their hash.
+    pub(super) fn row_numbers(&self, id: &AccountId) -> Result<Option<Arc<RowNumbers>>, StoreError> {
+        if let Some(known) = self.recent.row_numbers(id) {
             return Ok(Some(known));
         }
-        Ok(self.account(id)?.map(|account| RowHash::of(id, &account)))
+        Ok(self.account(id)?.map(|account| Arc::new(RowNumbers::of(id, &account))))
     }
 
     /// A registration's secrets as the keeper masked them.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bkv_core::account::Account;
 use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Command, Init};
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::document::{Admission, JwksSource, Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Hash, RegId, ShardId, Signature, Slot, Time};
 use bkv_core::outcome::Outcome;
@@ -351,7 +351,7 @@ impl Fleet {
     pub fn certify(&self, (head, rows): &mut (Head, Vec<Row>), by: &[usize]) {
         let mut digest = Digest::default();
         for r in &*rows {
-            digest.add(&RowHash::of(&r.id, &r.account));
+            digest.add(&RowNumbers::of(&r.id, &r.account));
         }
         let mut checkpoint = head.certificate.checkpoint.clone();
         (checkpoint.rows, checkpoint.digest) = (digest.rows(), head.digest_with(&digest));

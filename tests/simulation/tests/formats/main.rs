@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bkv_core::batch::Batch;
 use bkv_core::checkpoint::Lists;
 use bkv_core::command::VERSION;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::document::Documents;
 use bkv_golden::Format;
 use bkv_simulation::rooted::client::account;
@@ -193,7 +193,7 @@ fn snapshot_is_read(files: &Files) {
 fn digest_is_certified(head: &Head, rows: &[Row]) {
     let mut digest = Digest::default();
     for row in rows {
-        digest.add(&RowHash::of(&row.id, &row.account));
+        digest.add(&RowNumbers::of(&row.id, &row.account));
     }
     let is = (digest.rows(), head.digest_with(&digest));
     assert_eq!((head.checkpoint().rows, head.checkpoint().digest), is, "{}", SNAPSHOT.how_to_change());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::{Certificate, Lists};
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::id::{AccountId, NodeId, RegId, Time};
 use bkv_core::join::LogPosition;
 use bkv_core::record::{SealedShare, shares_hash_of};
@@ -120,7 +120,7 @@ impl Replica {
                 }
                 secrets.insert(place, own.unwrap_or(kept).clone());
             }
-            digest.add(&RowHash::of(&row.id, &row.account));
+            digest.add(&RowNumbers::of(&row.id, &row.account));
             if memory.0.insert(row.id, row.account.clone()).is_some() {
                 return Err("an account twice".into());
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bkv_core::checkpoint::{Certificate, Checkpoint, Claims, is_checkpoint};
 use bkv_core::command::Command;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::effect::Effect;
 use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, Ordinal, RegId, Slot, Time};
 use bkv_core::join::{Ballot, LogPosition};
@@ -228,7 +228,7 @@ impl Replica {
     fn reach(&mut self) {
         let fleet = Rc::new(self.fleet().clone());
         let mut digest = Digest::default();
-        self.memory.0.iter().for_each(|(id, a)| digest.add(&RowHash::of(id, a)));
+        self.memory.0.iter().for_each(|(id, a)| digest.add(&RowNumbers::of(id, a)));
         let checkpoint = Checkpoint {
             lineage: LINEAGE,
             era: ERA,

@@ -3,7 +3,7 @@
 use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, Success};
 use bkv_core::checkpoint::Certificate;
 use bkv_core::command::Command;
-use bkv_core::digest::{Digest, RowHash};
+use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::id::{Generation, Hash, Ordinal, RegId, Signature, Slot, Time};
 use bkv_core::record::{shares_hash, shares_hash_of};
 use bkv_core::secret::Secret32;
@@ -98,7 +98,7 @@ impl World {
         if digests_the_rows {
             let mut digest = Digest::default();
             for r in &rows {
-                digest.add(&RowHash::of(&r.id, &r.account));
+                digest.add(&RowNumbers::of(&r.id, &r.account));
             }
             (checkpoint.rows, checkpoint.digest) = (digest.rows(), digest.of_state(shard, &fleet, &[]));
         }
