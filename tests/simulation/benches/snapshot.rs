@@ -1,5 +1,6 @@
 //! The memory that a snapshot needs: `cargo bench -p bkv-simulation --bench snapshot -- 10000 100000`. For each number of accounts one real vault applies the
-//! registrations, takes a snapshot and reads it as its sender does, chunk by chunk. Another real vault stages and installs it. Both are in this process.
+//! registrations, takes a snapshot and reads it as its sender does, chunk by chunk. Another real vault stages and installs it. Both are in one process, which
+//! measures one number of accounts alone: memory that an earlier one has freed would be used again, and hide what is needed.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
     clippy::print_stdout
 )]
 
+use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use bkv_core::command::{Command, Confirm, Store};
@@ -28,6 +30,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 const SHARD: u16 = 0;
 const SENDER: usize = HONEST[0];
 const RECEIVER: usize = HONEST[1];
+/// How far the peaks at two numbers of accounts may be apart: the store's caches, 16 MiB in each vault, are not full at the smaller one.
+const APART_MIB: u64 = 32;
 /// Accounts in one entry.
 const ENTRY: usize = 128;
 /// The tag of the person in every acknowledgement.
@@ -140,7 +144,8 @@ impl<'a> Chunks<'a> {
     }
 }
 
-async fn measure(accounts: usize) {
+/// The peaks in MiB: of taking and reading a snapshot, and of sending, staging and installing it.
+async fn measure(accounts: usize) -> [u64; 2] {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     fill(&fleet, &mut leader, accounts).await;
 
@@ -161,21 +166,45 @@ async fn measure(accounts: usize) {
     let installed = fleet.replica(RECEIVER, SHARD);
     assert_eq!(installed.applied(), export.head.checkpoint().index, "the receiver has the sender's state");
     assert_eq!(export.head.checkpoint().rows, u64::try_from(accounts).unwrap());
+    let both = peak.mib();
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
-    println!(
+    eprintln!(
         "{accounts} accounts, {} MiB: taking and reading them {sender} MiB of memory, {}; sending, staging and installing them {} MiB, {}",
         bytes >> 20,
         seconds(read),
-        peak.mib(),
+        both,
         seconds(began.elapsed()),
     );
+    [sender, both]
+}
+
+/// The same in a process of its own.
+fn apart(accounts: usize) -> [u64; 2] {
+    let mut process = Process::new(std::env::current_exe().unwrap());
+    let output = process.arg(accounts.to_string()).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{accounts} accounts: {}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let peaks: Vec<u64> = text.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    peaks.try_into().unwrap()
 }
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
-    let sizes = if sizes.is_empty() { vec![1_000, 10_000] } else { sizes };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    for accounts in sizes {
-        runtime.block_on(measure(accounts));
+    if let [accounts] = sizes[..] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let [sender, both] = runtime.block_on(measure(accounts));
+        println!("{sender} {both}");
+        return;
+    }
+    let sizes = if sizes.is_empty() { vec![10_000, 100_000] } else { sizes };
+    let peaks: Vec<[u64; 2]> = sizes.iter().map(|n| apart(*n)).collect();
+    let [few, many] = [peaks[0], peaks[peaks.len() - 1]];
+    for (what, few, many) in [("sender", few[0], many[0]), ("both vaults", few[1], many[1])] {
+        let holds = if many <= few + APART_MIB { "holds" } else { "does NOT hold" };
+        println!(
+            "{what}: {few} MiB with {} accounts, {many} MiB with {}: constant memory {holds}",
+            sizes[0],
+            sizes[sizes.len() - 1]
+        );
     }
 }
