@@ -54,8 +54,8 @@ pub struct Status {
 /// Whose attestations the leader shall send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Regions {
-    /// Its own.
-    Leader,
+    /// None.
+    None,
     /// Those of the first t regions that sign the same. A region that hangs delays nobody.
     Threshold,
     /// Those of every region that answers within a second.

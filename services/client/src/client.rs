@@ -142,7 +142,7 @@ impl Client {
         let open = p::Open {
             token,
             nonce: nonce.to_vec().into(),
-            attest: regions != Regions::Leader,
+            attest: regions != Regions::None,
             all: regions == Regions::All,
         };
         let open = session.ask(Operation::Open(open))?;

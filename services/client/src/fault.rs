@@ -26,7 +26,7 @@ pub(crate) enum Cause {
     Wrong(WrongAnswer),
     /// Enough regions answer, and too few of them sign what is asked for.
     Disagree(String),
-    /// Another device has used a try since this one asked how many are left. Ask again, and then the user.
+    /// The next try is the last, and the user has not agreed to use it. Ask how many are left, and then the user.
     LastTry,
     /// The client has a newer bundle now.
     NewerBundle,

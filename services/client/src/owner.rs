@@ -113,7 +113,7 @@ impl Client {
     ) -> Result<(Receipt, Vec<String>), Fault> {
         let what = change.operation();
         // All clocks: of the first t regions a single liar's could be the smallest, and the signature would have expired at once.
-        let regions = if signed.is_none() { Regions::All } else { Regions::Leader };
+        let regions = if signed.is_none() { Regions::All } else { Regions::None };
         let (mut session, entered) = self.enter(regions, None).await?;
         let (generation, signature) = if let Some(signed) = signed {
             (signed.generation, signed.signature.clone())

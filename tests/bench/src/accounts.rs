@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bkv_client::{
-    Client, Fleet, KsfParams, LastTry, OsRandom, RecoverOptions, Recovered, RegisterOptions, Registered,
-    Runtime, TokioClock, Transport, VolatileMemory, WebSocketTransport, Zeroizing,
+    Client, Fleet, KsfParams, OsRandom, RecoverOptions, Recovered, RegisterOptions, Registered, Runtime,
+    TokioClock, Transport, VolatileMemory, WebSocketTransport, Zeroizing,
 };
 use bkv_tokens::dev::{CHATD_AUDIENCE, DevClaims, DevIssuer, VAULT_AUDIENCE};
 
@@ -64,13 +64,8 @@ impl Account {
         self.0.register(PASSWORD, options).await
     }
 
-    /// Recovers as an app does: it first asks whether more than the last try is left.
+    /// Recovers with the default options.
     pub(crate) async fn recover(&self) -> Result<Recovered, bkv_client::Error> {
         self.0.recover(PASSWORD, RecoverOptions::default()).await
-    }
-
-    /// Recovers with one round trip less: it sends `Begin` without asking first.
-    pub(crate) async fn recover_at_once(&self) -> Result<Recovered, bkv_client::Error> {
-        self.0.recover(PASSWORD, RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() }).await
     }
 }

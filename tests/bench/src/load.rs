@@ -213,11 +213,6 @@ pub(crate) async fn recoveries(
         }
         result.report_failures(&format!("recover.{flight}"), report);
     }
-    let one = accounts.get(..1).unwrap_or(&accounts);
-    let at_once = |a: Account| async move { a.recover_at_once().await.map(drop) };
-    let mut result = closed_loop(one, time / 2, at_once).await?;
-    report.add("recover.p50.1.begin_unseen", percentile(&mut result.times, 50).map(millis), "ms", Goal::None);
-    result.report_failures("recover.1.begin_unseen", report);
     Ok(())
 }
 

@@ -11,40 +11,23 @@ use crate::error::Error;
 use crate::fault::{Cause, Fault};
 use crate::last_try::{KeepLastTry, OpenLastTry};
 use crate::retry::DeadlinePause;
-use crate::session::Session;
 
 impl Client {
-    /// S20: the leader signs the tries left over our nonce. If it signs that one is left, t regions must sign it too before this device keeps anything: under an
-    /// ordinary attempt's number the file would be of no use, and would give its thief guesses. A rooted leader that claims more tries than are left causes
-    /// no last try: the vaults refuse a `Begin` that would be the last and does not permit that.
-    pub(super) async fn consider_last_try(
+    /// S20: asks the user if t regions sign over our nonce that one try is left. The device keeps nothing before: under an ordinary attempt's number the file would be
+    /// of no use, and would give its thief guesses. A rooted leader that claims more tries than are left causes no last try: the vaults refuse a `Begin` that
+    /// would be the last and does not permit that.
+    pub(super) fn consider_last_try(
         &self,
-        session: &mut Session,
         entered: &Entered,
         attempt: &mut Attempt,
         options: &RecoverOptions<'_>,
         pause: &DeadlinePause,
     ) -> Result<(), Fault> {
-        let Some(says) = entered.survey.good.iter().min_by_key(|a| a.tries_left) else {
-            return Err(match entered.survey.wrong.first() {
-                Some(wrong) => wrong.clone().into(),
-                None => Fault::Repeat(Cause::Vault("the vault did not say how many tries are left".into())),
-            });
-        };
+        let says = entered.agreed(|a| (a.state, a.generation, a.ordinal, a.tries_left))?;
         if says.state != State::Live || says.tries_left != 1 {
             return Ok(());
         }
-        let failures = says.lifetime_failures;
-        let keep = options.keep.filter(|_| attempt.kept.is_none());
-        // Before the user is asked: the stream may be gone afterwards.
-        let open = match keep {
-            Some(_) => match self.next_try(session, entered).await? {
-                Some(open) => Some(open),
-                None => return Ok(()),
-            },
-            None => None,
-        };
-        let warning = LastTryWarning { account: entered.account, lifetime_failures: failures };
+        let warning = LastTryWarning { account: entered.account, lifetime_failures: says.lifetime_failures };
         let agreed = match &options.last_try {
             LastTry::Decline => false,
             LastTry::Use => true,
@@ -54,25 +37,16 @@ impl Client {
             return Err(Error::LastTryDeclined.into());
         }
         attempt.may_use_last_try = true;
-        if let (Some(keep), Some(open)) = (keep, open) {
+        if let Some(keep) = options.keep.filter(|_| attempt.kept.is_none()) {
+            let (list, policy) = (entered.trusted.admission(), entered.trusted.policy());
+            // The record may set an earlier end than the policy in force. The answer to `Begin` has that end.
+            let lasts = policy.attempts.last_try_ms;
+            let open = OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts);
             // Durable before its `Begin` leaves: a crash after that would end the key at the deadline.
             keep.keep(&open).map_err(Error::from)?;
             attempt.adopt(open)?;
         }
         Ok(())
-    }
-
-    /// The last try that comes next, with its number as t regions sign it. None if they sign that the next attempt is not the last try.
-    async fn next_try(&self, session: &mut Session, entered: &Entered) -> Result<Option<OpenLastTry>, Fault> {
-        let survey = self.attest(session, entered, Regions::Threshold).await?;
-        let says = entered.agreed_in(&survey, |a| (a.state, a.generation, a.ordinal, a.tries_left))?;
-        if (says.state, says.tries_left) != (State::Live, 1) {
-            return Ok(None);
-        }
-        let (list, policy) = (entered.trusted.admission(), entered.trusted.policy());
-        // The record may set an earlier end than the policy in force. The answer to `Begin` has that end.
-        let lasts = policy.attempts.last_try_ms;
-        Ok(Some(OpenLastTry::new(&self.runtime, list.lineage, says, policy.ksf_floor, lasts)))
     }
 
     /// True if t regions sign that this last try is over.

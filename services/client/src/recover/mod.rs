@@ -41,7 +41,7 @@ pub enum LastTry<'a> {
     /// End with [`Error::LastTryDeclined`] before anything is charged.
     #[default]
     Decline,
-    /// Use it. This saves one round trip in every recovery, because the client need not ask for the tries left before `Begin`.
+    /// Use it.
     Use,
     /// Ask the user. True means to use it.
     Ask(&'a (dyn Fn(&LastTryWarning) -> bool + Send + Sync)),
@@ -189,21 +189,20 @@ impl Client {
         if attempt.resumed {
             self.resume(attempt, options).await?;
         }
-        // `Begin` may charge the last try. Unless the user agreed to that, first ask the vault how many are left. An attempt that may be charged already is
-        // repeated at once: then its own charge would look like one try fewer.
-        let use_it = attempt.may_use_last_try || matches!(options.last_try, LastTry::Use);
-        let eager = attempt.may_use_last_try
-            || ((use_it || attempt.begun || attempt.begin_may_have_been_sent) && !attempt.refused_last);
+        // `Begin` does not wait for the number of tries left: unless it permits the last try, every replica refuses it if it would be that, free. Then the client
+        // asks for the tries left and asks its user.
+        let eager = attempt.may_use_last_try || !attempt.refused_last;
         let sent_before = attempt.begin_may_have_been_sent;
         let request = if eager { attempt.request(&self.runtime)? } else { None };
         let blind = matches!(attempt.stage, Stage::Blind);
         let mut elsewhere = false;
         let may_have_been_sent = if blind { &mut attempt.begin_may_have_been_sent } else { &mut elsewhere };
         let first = request.map(|operation| Pipelined { operation, may_have_been_sent });
-        let (mut session, entered) = self.enter(Regions::Leader, first).await?;
+        let regions = if eager { Regions::None } else { Regions::Threshold };
+        let (mut session, entered) = self.enter(regions, first).await?;
         let mut pending = entered.pipelined;
         if !eager {
-            self.consider_last_try(&mut session, &entered, attempt, options, pause).await?;
+            self.consider_last_try(&entered, attempt, options, pause)?;
             attempt.refused_last = false;
         }
         loop {

@@ -18,8 +18,8 @@ use crate::service::REGIONS;
 /// Whose attestations a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Regions {
-    /// The leader's own.
-    Leader,
+    /// None.
+    None,
     /// Those of the first t regions that sign the same. A region that hangs delays nobody.
     Threshold,
     /// Those of every region that answers in time.
@@ -29,7 +29,7 @@ pub(super) enum Regions {
 impl Regions {
     pub(super) const fn new(others: bool, all: bool) -> Self {
         match (others, all) {
-            (false, _) => Self::Leader,
+            (false, _) => Self::None,
             (true, false) => Self::Threshold,
             (true, true) => Self::All,
         }
@@ -48,7 +48,7 @@ impl Session {
             return Ok(Err(no(Code::Malformed, "a nonce has 32 bytes")));
         };
         let answers = match regions {
-            Regions::Leader => vec![self.own(nonce)?],
+            Regions::None => Vec::new(),
             Regions::Threshold | Regions::All => self.newest(nonce, regions, deadline).await?,
         };
         let (mut regions, mut missing) = (Vec::new(), Vec::new());

@@ -42,7 +42,7 @@ impl State {
                 *opened = true;
                 self.token.clone_from(&o.token);
                 self.subject = self.tag(&o.nonce);
-                let attestations = Some(self.attest(&o.nonce, o.attest, o.all));
+                let attestations = o.attest.then(|| self.attest(&o.nonce, o.all));
                 vec![Answer::Opened(p::Opened {
                     account: self.account.0.to_vec().into(),
                     attestations,
@@ -53,7 +53,7 @@ impl State {
             }
             _ if !*opened => vec![no(Code::Token)],
             Operation::Open(_) => vec![no(Code::Token)],
-            Operation::Attest(a) => vec![Answer::Attestations(self.attest(&a.nonce, true, a.all))],
+            Operation::Attest(a) => vec![Answer::Attestations(self.attest(&a.nonce, a.all))],
             Operation::RegisterStart(r) => vec![self.register_start(&r.request)],
             Operation::Store(s) => self.store(&s),
             Operation::Confirm(c) => vec![self.confirm(leader, &c)],
@@ -186,7 +186,7 @@ impl State {
         if self.too_few_know_the_key() {
             return vec![no(Code::FreshToken)];
         }
-        if std::mem::take(&mut self.rival_success) {
+        if b.may_be_last && std::mem::take(&mut self.rival_success) {
             self.succeeds();
         }
         if std::mem::take(&mut self.rival) {

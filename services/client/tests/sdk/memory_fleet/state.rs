@@ -78,7 +78,7 @@ pub struct State {
     replayed: Option<p::Attestations>,
     /// Another device begins an attempt just before the next Begin.
     pub rival: bool,
-    /// Another device's attempt succeeds just before the next Begin: all tries are back.
+    /// Another device's attempt succeeds just before the next Begin that permits the last try: all tries are back.
     pub rival_success: bool,
     /// The region at this slot signs that one try is left, whatever is left.
     pub claims_one_left: Option<u8>,
@@ -291,8 +291,8 @@ impl State {
         nothing
     }
 
-    /// The leader's attestation, with `others` those of the first t regions that sign the same, and with `all` too those of all.
-    pub(super) fn attest(&mut self, nonce: &[u8], others: bool, all: bool) -> p::Attestations {
+    /// The attestations of the first t regions that sign the same, with `all` those of all.
+    pub(super) fn attest(&mut self, nonce: &[u8], all: bool) -> p::Attestations {
         let t = usize::from(self.admission().threshold);
         let own = self.regions[self.leader].slot;
         let mut slots = vec![own];
@@ -300,7 +300,7 @@ impl State {
             Some(account) => account.clone(),
             None => self.shard.account().cloned(),
         };
-        for slot in self.regions.iter().map(|r| r.slot).filter(|s| others && *s != own) {
+        for slot in self.regions.iter().map(|r| r.slot).filter(|s| *s != own) {
             let same = |s: &Slot| slots.iter().filter(|o| applied(o) == applied(s)).count();
             if all || self.refused() || slots.iter().map(same).max() < Some(t) {
                 slots.push(slot);
