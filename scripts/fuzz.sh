@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the handlers by libFuzzer (tests/fuzz), one target after the other, for MINUTES each.
 #   scripts/fuzz.sh               builds and runs all targets
-#   scripts/fuzz.sh TARGET…       only these: peers, regions, requests, relay, websocket
+#   scripts/fuzz.sh TARGET…       only these: peers, regions, requests, relay, websocket, links
 #   scripts/fuzz.sh --build       only builds
 # What a run learns is kept in the cache, so the next one goes on from there. A failure prints how to repeat it.
 set -euo pipefail
@@ -15,11 +15,11 @@ targets=()
 for argument; do
   case "$argument" in
     --build) action=build ;;
-    peers|regions|requests|relay|websocket) targets+=("$argument") ;;
-    *) echo "fuzz.sh: $argument is not known: --build, peers, regions, requests, relay or websocket" >&2 && exit 64 ;;
+    peers|regions|requests|relay|websocket|links) targets+=("$argument") ;;
+    *) echo "fuzz.sh: $argument is not known: --build, peers, regions, requests, relay, websocket or links" >&2 && exit 64 ;;
   esac
 done
-[ "${#targets[@]}" -gt 0 ] || targets=(peers regions requests relay websocket)
+[ "${#targets[@]}" -gt 0 ] || targets=(peers regions requests relay websocket links)
 
 # Without a sanitizer: the project's own crates forbid unsafe code, the vault's allocator would hide errors from it, and it would need a nightly compiler.
 # The whole workspace is named, so that the libraries of others are those of the tests.

@@ -45,6 +45,21 @@ enum Kind {
     Greeting {
         shards: Number,
     },
+    Pong(Number),
+    Event {
+        shard: Number,
+        cursor: Number,
+    },
+    Page {
+        events: u8,
+        last: bool,
+    },
+    FeedEnd,
+    /// The fleet's documents, or other bytes.
+    Documents {
+        genuine: bool,
+    },
+    Relayed,
     Bytes(Vec<u8>),
 }
 
@@ -55,8 +70,8 @@ enum Route {
     Short(u8),
 }
 
-/// The frame's bytes.
-pub fn encoded(vaults: &Vaults, sent: &Sent) -> Vec<u8> {
+/// The frame's bytes. It is of one of four streams, of which `newest` is the last, or of any.
+pub fn encoded(vaults: &Vaults, sent: &Sent, newest: u64) -> Vec<u8> {
     let body = match &sent.kind {
         Kind::Open { route, not } => Body::Open(o::Open {
             route: match route {
@@ -84,13 +99,37 @@ pub fn encoded(vaults: &Vaults, sent: &Sent) -> Vec<u8> {
             shards: shards.value() as u32,
             leaders: vec![o::Leadership { shard: 0, region: "region-2".into() }],
         }),
+        Kind::Pong(id) => Body::Pong(o::Pong { id: id.value() }),
+        Kind::Event { shard, cursor } => Body::Event(o::Event {
+            shard: shard.value() as u32,
+            cursor: cursor.value(),
+            ..o::Event::default()
+        }),
+        Kind::Page { events, last } => Body::ScanPage(o::ScanPage {
+            events: vec![vec![1; 64].into(); (*events).into()],
+            last: *last,
+            ..o::ScanPage::default()
+        }),
+        Kind::FeedEnd => Body::FeedEnd(o::FeedEnd { shard: 0, reason: "not the leader".into() }),
+        Kind::Documents { genuine } => {
+            let documents = &vaults.sim.documents;
+            let bytes = |of: &Vec<u8>| if *genuine { of.clone() } else { vec![1; of.len()] };
+            Body::Bundle(o::Bundle {
+                admission: bytes(&documents.admission).into(),
+                policy: bytes(&documents.policy).into(),
+                ..o::Bundle::default()
+            })
+        }
+        Kind::Relayed => Body::Relayed(o::Relayed { region: "region-1".into() }),
         Kind::Bytes(bytes) => return bytes.clone(),
     };
-    let stream = sent.any.map_or(u64::from(sent.stream % 4), Number::value);
+    let one = newest.saturating_sub(3) + u64::from(sent.stream % 4);
+    let stream = sent.any.map_or(one, Number::value);
     changed(o::Frame { stream, body: Some(body) }.encode_to_vec(), &sent.changes)
 }
 
-fn hello() -> Vec<u8> {
+/// The first message of an inner handshake.
+pub fn hello() -> Vec<u8> {
     let settings = ClientSettings::new(vec![vec![0; 91]]).unwrap();
     Channel::client(&settings).unwrap().take_outgoing()
 }

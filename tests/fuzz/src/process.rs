@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::links::Links;
 use crate::peers::Attack;
 use crate::regions::Regions;
 use crate::relay::Relay;
@@ -74,7 +75,8 @@ pub fn begin() -> Fuzzer {
         Ok("requests") => Fuzzer::of::<Requests>(),
         Ok("relay") => Fuzzer::of::<Relay>(),
         Ok("websocket") => Fuzzer::of::<Websocket>(),
-        other => panic!("{TARGET} is {other:?}: peers, regions, requests, relay or websocket"),
+        Ok("links") => Fuzzer::of::<Links>(),
+        other => panic!("{TARGET} is {other:?}: peers, regions, requests, relay, websocket or links"),
     }
 }
 

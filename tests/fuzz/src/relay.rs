@@ -108,7 +108,7 @@ impl Relays {
             None => self.connect(leader).await,
         };
         for sent in sent.iter().take(FRAMES) {
-            if link.send(&encoded(vaults, sent)).await.is_none() {
+            if link.send(&encoded(vaults, sent, 3)).await.is_none() {
                 break;
             }
         }

@@ -1,5 +1,5 @@
-//! Three real vaults with SoftHSM tokens, which the attackers of the targets `requests`, `regions`, `relay` and `websocket` talk to. A person at a time is attacked:
-//! the attacker has the person's access token and has recorded what the person's own device sent.
+//! Three real vaults with SoftHSM tokens, which the attackers of all targets but `peers` talk to. A person at a time is attacked: the attacker has
+//! the person's access token and has recorded what the person's own device sent.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_util::sync::CancellationToken;
 
-use crate::frames::{Sent, encoded};
+use crate::frames::{Sent, encoded, hello};
 use crate::process::soon;
 use crate::relay::Relays;
 use crate::target::Target;
@@ -77,7 +77,7 @@ impl Target for Websocket {
     }
 }
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// A ChatD.
 pub struct Chatd {
@@ -165,7 +165,7 @@ impl Chatd {
         let mut socket = self.connect(vaults).await.expect("ChatD refuses a connection");
         for said in said.iter().take(MESSAGES) {
             let message = match said {
-                Said::Frame(sent) => Message::Binary(encoded(vaults, sent).into()),
+                Said::Frame(sent) => Message::Binary(encoded(vaults, sent, 3).into()),
                 Said::Text(text) => Message::Text(String::from_utf8_lossy(text).as_ref().into()),
                 Said::Ping(bytes) => Message::Ping(short(bytes)),
                 Said::Pong(bytes) => Message::Pong(short(bytes)),
@@ -178,6 +178,22 @@ impl Chatd {
                 break;
             }
         }
+        self.serves(vaults, socket).await;
+    }
+
+    /// A connection with a stream to a vault.
+    pub async fn with_stream(&self, vaults: &Vaults) -> Socket {
+        let mut socket = self.connect(vaults).await.expect("ChatD refuses a connection");
+        for body in [Body::Open(o::Open::default()), Body::Data(hello().into())] {
+            let frame = o::Frame { stream: 1, body: Some(body) };
+            let sent = socket.send(Message::Binary(frame.encode_to_vec().into()));
+            timeout_at(soon(), sent).await.expect("ChatD does not read").expect("ChatD ends a connection");
+        }
+        socket
+    }
+
+    /// ChatD answers on this connection, or on a new one if it has ended this one.
+    pub async fn serves(&self, vaults: &Vaults, mut socket: Socket) {
         if !answers(&mut socket).await {
             let mut socket = self.connect(vaults).await.expect("ChatD refuses a new connection");
             assert!(answers(&mut socket).await, "ChatD does not answer");

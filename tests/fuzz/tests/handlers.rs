@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bkv_fuzz::links::Links;
 use bkv_fuzz::peers::Attack;
 use bkv_fuzz::regions::Regions;
 use bkv_fuzz::relay::Relay;
@@ -62,6 +63,10 @@ fn s38_seeds_of_a_websocket_end_no_chatd() {
     send::<Websocket>();
 }
 
+fn s38_seeds_of_a_rooted_vault_end_no_chatd() {
+    send::<Links>();
+}
+
 macro_rules! cases {
     ($($test:ident),* $(,)?) => { vec![$(Case::new(stringify!($test), $test)),*] };
 }
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
         s38_s10_seeds_of_a_client_get_no_guess_beyond_the_budget,
         s38_seeds_of_a_rooted_chatd_end_no_vault,
         s38_seeds_of_a_websocket_end_no_chatd,
+        s38_seeds_of_a_rooted_vault_end_no_chatd,
     ];
     let deadline = Duration::from_secs(240 + 10 * inputs());
     Harness { prepare: Box::new(token::prepare), deadline, skip: token::missing() }.run(cases)
