@@ -279,3 +279,55 @@ fn names_from_outside_reach_no_terminal_raw() {
     let answer: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
     assert!(answer["skipped"][0]["path"].as_str().unwrap().ends_with(NAME), "{answer}");
 }
+
+/// Two cron jobs are enough. A restore takes only one of two backups with the same number.
+#[test]
+fn s29_two_backups_of_one_state_never_take_the_same_number() {
+    const AT_ONCE: usize = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for folder in ["source", "cloud"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::write(at("source/file"), vec![7; 8 << 20]).unwrap();
+    let state = at("state");
+    assert!(bkv(&["key", "new", "--state", &state]).status().unwrap().success());
+    let backup = |name: &str| {
+        let mut command = bkv(&[
+            "backup",
+            &at("source"),
+            "--to",
+            &at("cloud"),
+            "--state",
+            &state,
+            "--json",
+            "--name",
+            name,
+        ]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    let mut numbers = Vec::new();
+    let names: Vec<String> = (0..AT_ONCE).map(|n| format!("series{n}")).collect();
+    let running: Vec<Child> = names.iter().map(|name| backup(name).spawn().unwrap()).collect();
+    for child in running {
+        let ended = child.wait_with_output().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        match ended.status.code() {
+            Some(0) => numbers.push(answer["sequence"].as_u64().unwrap()),
+            Some(11) => {
+                assert!(answer["message"].as_str().unwrap().contains("another `bkv backup`"), "{answer}");
+            }
+            other => panic!("{other:?}: {answer}"),
+        }
+    }
+    numbers.sort_unstable();
+    assert!(!numbers.is_empty() && numbers.windows(2).all(|n| n[0] < n[1]), "{numbers:?}");
+    assert_eq!(fs::read_dir(at("cloud")).unwrap().count(), numbers.len());
+    // While one is at work, the other is refused. A killed one leaves no lock.
+    let lock = fs::File::options().write(true).open(Path::new(&state).join("backup-lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(backup("refused").status().unwrap().code(), Some(11));
+    drop(lock);
+    assert_eq!(backup("taken").status().unwrap().code(), Some(0));
+}

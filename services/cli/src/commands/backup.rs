@@ -116,7 +116,8 @@ fn not_named(failure: &Failure) -> String {
 }
 
 pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
-    let device = DeviceState::open_for_writing(&a.online.device)?;
+    // Until the end: a second backup would take the same number, and a restore takes only one of two with the same number.
+    let device = DeviceState::open_for_backup(&a.online.device)?;
     let kept = device.require()?;
     let key = kept.key()?;
     let name = match &a.name {

@@ -15,11 +15,19 @@ use zeroize::Zeroizing;
 use crate::args::Device;
 use crate::exit::{Exit, Failure, Outcome};
 pub(crate) use kept::{Kept, Mode};
-use lock::KeyLock;
+use lock::{Purpose, StateLock};
 
 fn unwritable(what: String) -> Failure {
     Failure::new(Exit::CantCreate, what)
         .remedy("Make the folder of this device's state writable, or use another with --state.")
+}
+
+/// `bkv` in the folder for state of the XDG Base Directory Specification. It says that a variable that is empty or no absolute path counts as unset: the key would
+/// otherwise lie in whatever folder the command runs in.
+fn default_folder(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    state.map(|folder| folder.join("bkv"))
 }
 
 /// The most earlier keys, and the most files of one name, that the folder keeps. Only a loop would make more.
@@ -27,20 +35,16 @@ const ASIDE: u32 = 1000;
 
 /// The folder.
 #[derive(Debug)]
-pub(crate) struct DeviceState(PathBuf, #[allow(dead_code)] Option<KeyLock>); // holds the lock until it is dropped
+pub(crate) struct DeviceState(PathBuf, #[allow(dead_code)] Option<StateLock>); // holds the lock until it is dropped
 
 impl DeviceState {
     pub(crate) fn open(device: &Device) -> Outcome<Self> {
         let folder = match &device.state {
             Some(folder) => folder.clone(),
-            None => std::env::var_os("XDG_STATE_HOME")
-                .map(PathBuf::from)
-                .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state")))
-                .map(|p| p.join("bkv"))
-                .ok_or_else(|| {
-                    Failure::new(Exit::Config, "no home folder")
-                        .remedy("Say where this device's state is, with --state.")
-                })?,
+            None => default_folder(|name| std::env::var_os(name)).ok_or_else(|| {
+                Failure::new(Exit::Config, "no home folder")
+                    .remedy("Name the folder of this device's state with --state.")
+            })?,
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -68,7 +72,14 @@ impl DeviceState {
     /// For a command that may change the key: no other command changes it until this state is dropped.
     pub(crate) fn open_for_key_change(device: &Device) -> Outcome<Self> {
         let mut state = Self::open_for_writing(device)?;
-        state.1 = Some(KeyLock::take(&state.0)?);
+        state.1 = Some(StateLock::take(&state.0, Purpose::KeyChange)?);
+        Ok(state)
+    }
+
+    /// For a backup: no other backup takes a number of this state until it is dropped.
+    pub(crate) fn open_for_backup(device: &Device) -> Outcome<Self> {
+        let mut state = Self::open_for_writing(device)?;
+        state.1 = Some(StateLock::take(&state.0, Purpose::Backup)?);
         Ok(state)
     }
 
@@ -252,6 +263,21 @@ mod tests {
         fs::write(device.path(), made.replace("\"format\":1", "\"format\":2")).unwrap();
         let e = device.load().err().unwrap();
         assert!(e.exit == Exit::Config && e.message.contains("format 2"), "{e}");
+    }
+
+    #[test]
+    fn the_state_never_lies_in_the_folder_in_which_the_command_runs() {
+        for (xdg, home, want) in [
+            (Some("/x"), Some("/h"), Some("/x/bkv")),
+            (Some(""), Some("/h"), Some("/h/.local/state/bkv")),
+            (Some("x"), Some("/h"), Some("/h/.local/state/bkv")),
+            (None, Some("/h"), Some("/h/.local/state/bkv")),
+            (None, Some(""), None),
+            (None, None, None),
+        ] {
+            let variable = |name: &str| if name == "HOME" { home } else { xdg }.map(Into::into);
+            assert_eq!(default_folder(variable), want.map(PathBuf::from), "{xdg:?} {home:?}");
+        }
     }
 
     #[test]
