@@ -4,6 +4,7 @@
 //! The attacker may edit the resource or the request and wants the root's holders to sign it. The holders can only refuse what the text contains.
 
 mod jwks;
+mod papers;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use bkv_core::record::{AttemptPolicy, KsfParams};
 use bkv_wire::documents::{Content, Shown, fingerprint};
 
 use self::jwks::{Jwks, signing_key};
+pub use self::papers::{lift_fields, root_fields};
 
 /// One field of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use rand::RngCore as _;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::lift;
+use super::{lift, show};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::secret_input;
@@ -30,8 +30,11 @@ pub(crate) enum CeremonyCommand {
         root: PathBuf,
     },
     /// Show every field of a document, with the fingerprints to compare aloud.
+    ///
+    /// With --root, the command also reports whether the root signed the document, and ends with 65 if a signature is not good or the document belongs to
+    /// another root. A document that too few keys have signed so far is no error.
     Show {
-        /// A document, signed or not.
+        /// An admission list, a policy or a lift, signed or not, or a root file.
         document: PathBuf,
         /// The root file, to check the signatures against.
         #[arg(long, value_name = "FILE")]
@@ -103,12 +106,23 @@ pub(super) fn root_of(path: &Path) -> Outcome<Root> {
     Root::decode(&read(path)?).map_err(|e| config(path, e))
 }
 
-fn damaged(path: &Path, e: impl std::fmt::Display) -> Failure {
+pub(super) fn damaged(path: &Path, e: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Damaged, format!("{}: {e}", path.display()))
 }
 
+/// Why a file is not to be signed, with the command for a lift.
+fn unsignable(path: &Path, e: &DocumentError) -> Failure {
+    let failure = damaged(path, e);
+    match e {
+        DocumentError::Kind { got, .. } if got == "lift" => {
+            failure.remedy("`bkv ceremony lift --signed FILE` adds a signature to a lift.")
+        }
+        _ => failure.remedy("Give the unsigned document of the operator's request. Nothing was written."),
+    }
+}
+
 /// Whether enough keys of the root have signed.
-fn good_under(root: &Root, kind: Kind, document: &[u8]) -> Result<(), DocumentError> {
+pub(super) fn good_under(root: &Root, kind: Kind, document: &[u8]) -> Result<(), DocumentError> {
     match kind {
         Kind::Admission => documents::admission(root, document, None).map(drop),
         Kind::Policy => documents::policy(root, document, None).map(drop),
@@ -117,7 +131,7 @@ fn good_under(root: &Root, kind: Kind, document: &[u8]) -> Result<(), DocumentEr
 
 /// The document before `new`. If a root is given, it must have signed that document: an attacker could
 /// otherwise supply a made-up document to which the new one shows no difference.
-fn previous_of(new: &Shown, path: &Path, root: Option<&Root>) -> Outcome<Content> {
+pub(super) fn previous_of(new: &Shown, path: &Path, root: Option<&Root>) -> Outcome<Content> {
     let bytes = read(path)?;
     let previous = documents::show(&bytes).map_err(|e| damaged(path, e))?;
     if previous.kind != new.kind {
@@ -136,7 +150,11 @@ fn previous_of(new: &Shown, path: &Path, root: Option<&Root>) -> Outcome<Content
 }
 
 /// All that is in a document, as text and for programs.
-fn describe(shown: &Shown, previous: Option<&Content>, verdict: &str) -> (String, serde_json::Value) {
+pub(super) fn describe(
+    shown: &Shown,
+    previous: Option<&Content>,
+    verdict: &str,
+) -> (String, serde_json::Value) {
     let mut lines = vec![shown::text(shown, previous)];
     if previous.is_none() && shown.content.number() > 1 {
         lines.push(
@@ -189,23 +207,13 @@ pub(crate) fn run(out: Output, command: CeremonyCommand) -> Outcome {
             )?;
         }
         CeremonyCommand::Show { document, root, previous } => {
-            let root = root.as_deref().map(root_of).transpose()?;
-            let bytes = read(&document)?;
-            let shown = documents::show_to_sign(&bytes).map_err(|e| damaged(&document, e))?;
-            let previous = previous.map(|path| previous_of(&shown, &path, root.as_ref())).transpose()?;
-            let verdict = match root.map(|root| good_under(&root, shown.kind, &bytes)) {
-                None => String::new(),
-                Some(Ok(())) => "; good under this root".to_owned(),
-                Some(Err(e)) => format!("; not good under this root: {e}"),
-            };
-            let (text, value) = describe(&shown, previous.as_ref(), &verdict);
-            out.shown(&text, facts([("document", value)]))?;
+            show::show(out, &document, root.as_deref(), previous)?;
         }
         CeremonyCommand::Lift(args) => lift::run(out, &args)?,
         CeremonyCommand::Sign { document, key, root, previous, output, yes } => {
             let root = root_of(&root)?;
             let bytes = read(&document)?;
-            let shown = documents::show_to_sign(&bytes).map_err(|e| damaged(&document, e))?;
+            let shown = documents::show_to_sign(&bytes).map_err(|e| unsignable(&document, &e))?;
             let key = key_of(&key, &root)?;
             let previous = previous.map(|path| previous_of(&shown, &path, Some(&root))).transpose()?;
             if let Some(previous) = &previous {

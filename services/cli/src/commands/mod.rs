@@ -16,6 +16,7 @@ mod recover;
 mod register;
 mod restore;
 mod saved;
+mod show;
 
 pub(crate) use ceremony::make_root;
 

@@ -38,9 +38,7 @@ pub enum DocumentError {
         kind: &'static str,
     },
     /// Too few valid signatures by distinct root keys.
-    #[error(
-        "the {kind} has {got} valid root signatures, but {want} are needed: sign it with `bkv ceremony sign`"
-    )]
+    #[error("the {kind} has {got} valid root signatures, and the root needs {want}")]
     Signatures {
         /// Which document.
         kind: &'static str,

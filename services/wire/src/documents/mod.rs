@@ -14,7 +14,7 @@ mod signing;
 pub use body::{AdmissionDraft, PolicyDraft, write_admission, write_policy};
 pub use error::DocumentError;
 pub use handover::{HandoverError, open_root, seal_root};
-pub use lift::{Lift, lift, sign_lift};
+pub use lift::{Lift, ShownLift, lift, show_lift, sign_lift};
 pub use root::Root;
 pub use show::{Content, Shown, show, show_to_sign};
 pub use signing::{RootKey, add_signature, fingerprint, unsigned};
