@@ -13,6 +13,27 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The command that follows advice to set a new password on a device that has the key.
+pub(crate) const SET_PASSWORD: &str = "On that device `bkv register` sets it.";
+
+/// The command of `bkv` for what the SDK's remedy advises.
+const fn next_command(e: &Error) -> Option<&'static str> {
+    match e {
+        Error::WrongPassword { .. }
+        | Error::LastTryOpen { .. }
+        | Error::LastTryOtherPassword
+        | Error::Unfinished { .. } => Some(SET_PASSWORD),
+        Error::Destroyed | Error::Locked => Some("On that device `bkv register` does it."),
+        Error::Deleted | Error::NoKey => Some("`bkv register` makes one."),
+        Error::KeyExists => {
+            Some("`bkv recover` gets it back. `bkv register` on the device that has it sets a new password.")
+        }
+        Error::NotOwner => Some("`bkv recover` gets the registered key."),
+        Error::RegionsDisagree(_) => Some("`bkv status` shows the state."),
+        _ => None,
+    }
+}
+
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         let exit = match e.cause() {
@@ -38,7 +59,8 @@ impl From<Error> for Failure {
             Error::KeyExists => Exit::KeyExists,
             Error::Unfinished { .. } | Error::Refused { .. } | Error::Local(_) => Exit::Unexpected,
         };
-        let mut failure = Self::new(exit, e.to_string()).remedy(e.remedy());
+        let command = next_command(&e).map(|command| format!(" {command}")).unwrap_or_default();
+        let mut failure = Self::new(exit, e.to_string()).remedy(format!("{}{command}", e.remedy()));
         if let Error::Unfinished { counted, .. } = &e {
             failure = failure.detail("try_counted", counted.word());
         }

@@ -11,6 +11,7 @@ use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::failure::SET_PASSWORD;
 use crate::output::Output;
 
 /// How long an output may take the last message of an interrupted command.
@@ -143,16 +144,17 @@ pub(crate) enum Sent {
 
 impl Sent {
     fn interrupted(self) -> Failure {
-        const TRY: &str = "A try may have been spent by that. A right password gives all tries back; if it was the last one, set a new password with `bkv register` on a device that still has the key.";
+        let try_spent = || format!("{} {SET_PASSWORD}", bkv_client::Counted::Perhaps.advice());
         let failure = Failure::new(Exit::Interrupted, "interrupted before the vault had answered");
         let tried = |failure: Failure| failure.detail("try_counted", bkv_client::Counted::Perhaps.word());
         match self {
-            Self::Try => tried(failure.remedy(TRY)),
+            Self::Try => tried(failure.remedy(try_spent())),
             Self::Registration => failure.remedy(
                 "No try was spent. The registration may have been sent and may still take effect: look at `bkv status`, then repeat the command, or get the key with the new password (`bkv recover`).",
             ),
             Self::TryAndChange => tried(failure.remedy(format!(
-                "{TRY} The new password may have been sent and may still take effect: look at `bkv status`, then try the old password and the new one."
+                "{} The new password may have been sent and may still take effect: look at `bkv status`, then try the old password and the new one.",
+                try_spent()
             ))),
             Self::Deletion => failure.remedy("The deletion may have been sent and may still take effect: look at `bkv status`."),
             Self::Count => failure.remedy("The key is on this device. Whether all tries are back was not seen: run `bkv status`."),
@@ -161,7 +163,7 @@ impl Sent {
     }
 }
 
-/// Awaits `work`. SIGINT or SIGTERM drops it, and the failure names what may have been sent.
+/// Awaits `work`. A signal drops it, and the failure names what may have been sent.
 pub(crate) fn interruptible<T>(
     work: impl Future<Output = T>,
     sent: Sent,

@@ -80,6 +80,17 @@ impl Counted {
             Self::Yes => "yes",
         }
     }
+
+    /// What an attempt that ended so may have cost, and what to do if it was the last one.
+    pub fn advice(self) -> String {
+        let tried = match self {
+            Self::Perhaps => "A try may have been spent by that: the message that begins one had left.",
+            Self::Yes => "A try was spent by that.",
+        };
+        format!(
+            "{tried} A right password gives all tries back; if it was the last one, set a new password on a device that still has the key."
+        )
+    }
 }
 
 /// Why an operation ended without success. Only [`Error::WrongPassword`] and [`Error::Unfinished`] can have cost a try.
@@ -227,7 +238,7 @@ impl Error {
         }
     }
 
-    /// What to do now.
+    /// What to do now. It names no command or option of a program: the app adds its own.
     pub fn remedy(&self) -> Cow<'static, str> {
         let Self::Unfinished { counted, cause } = self else { return Cow::Borrowed(self.advice()) };
         let first = match &**cause {
@@ -236,55 +247,49 @@ impl Error {
             Self::ClockWrong { .. } => "Set this device's clock.",
             _ => "Try again later.",
         };
-        let tried = match counted {
-            Counted::Perhaps => "A try may have been spent by that: the message that begins one had left.",
-            Counted::Yes => "A try was spent by that.",
-        };
-        Cow::Owned(format!(
-            "{first} {tried} A right password gives all tries back; if it was the last one, set a new password with `bkv register` on a device that still has the key."
-        ))
+        Cow::Owned(format!("{first} {}", counted.advice()))
     }
 
     const fn advice(&self) -> &'static str {
         match self {
             Self::Unfinished { .. } => "Try again later.",
             Self::WrongPassword { tries_left: 0, .. } => {
-                "That was the last try: the key is destroyed when the time of this try is over. Until then `bkv register` on a device that still has the key saves it: it sets a new password."
+                "That was the last try: the key is destroyed when the time of this try is over. Until then a device that still has the key saves it by setting a new password."
             }
             Self::WrongPassword { tries_left: 1, .. } => {
-                "One try is left. If it is wrong, the key is destroyed. Set a new password with `bkv register` on a device that still has the key instead."
+                "One try is left. If it is wrong, the key is destroyed. Set a new password on a device that still has the key instead."
             }
             Self::WrongPassword { .. } => {
-                "Try again, or set a new password with `bkv register` on a device that still has the key."
+                "Try again, or set a new password on a device that still has the key."
             }
             Self::Destroyed => {
-                "The vault's key is gone for good. On a device that still has the key, `bkv register` stores it again, and all its backups stay readable. Without such a device, register a new key and make a new backup of the data."
+                "The vault's key is gone for good. A device that still has the key can register it again, and all its backups stay readable. Without such a device, register a new key and make a new backup of the data."
             }
             Self::Deleted | Self::NoKey => "Register a new key.",
             Self::Locked => {
-                "Nothing is destroyed. A device that still has the key unlocks the account by registering it again (`bkv register` there), under the same or a new password; a change of password can't, since it proves the old one first. Without such a device nobody can unlock it."
+                "Nothing is destroyed. A device that still has the key unlocks the account by registering it again, under the same or a new password; a change of password can't, since it proves the old one first. Without such a device nobody can unlock it."
             }
             Self::KeyExists => {
-                "Get it back with its password (`bkv recover`), or register on a device that has the key, which sets a new password."
+                "Get it back with its password, or register on a device that has the key, which sets a new password."
             }
             Self::Wait { .. } => {
                 "Wait until then; the waits grow with every wrong password and end with a right one."
             }
             Self::LastTryOpen { .. } => {
-                "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password with `bkv register` on a device that still has the key."
+                "When its time is over, the key is destroyed. Until then finish on the device that began it, with the same password, or set a new password on a device that still has the key."
             }
             Self::LastTryOtherPassword => {
-                "No try was spent. Type the same password as before: after eight other passwords this device can't resume the last try. When its time is over, the key is destroyed. Until then `bkv register` on a device that still has the key sets a new password."
+                "No try was spent. Type the same password as before: after eight other passwords this device can't resume the last try. When its time is over, the key is destroyed. Until then a device that still has the key saves it by setting a new password."
             }
             Self::LastTryDeclined => {
-                "No try was spent. Agree to use the last try, or set a new password with `bkv register` on a device that still has the key."
+                "No try was spent. Agree to use the last try, or set a new password on a device that still has the key."
             }
             Self::Superseded => "Another device tried at the same time. Try again when it is done.",
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",
             Self::OlderManifest => "Look for the newer backup, or make a new one.",
             Self::VaultUnreachable(_) => "Try again later. No try was spent.",
             Self::RegionsDisagree(_) => {
-                "Look at `bkv status`: a change that was sent may still take effect. Then repeat the command. If a region stays behind, tell the fleet's operator which one."
+                "Look at the state of the key: a change that was sent may still take effect. Then repeat the operation. If a region stays behind, tell the fleet's operator which one."
             }
             Self::ChatdUnreachable(_) => {
                 "Check the network and the address in the fleet's profile, then try again. No try was spent."
@@ -302,7 +307,10 @@ impl Error {
             Self::ClockWrong { .. } => "Set this device's clock, then try again. No try was spent.",
             Self::PasswordRefused(_) => "Choose another password.",
             Self::Refused { .. } => "Update this program; if it is up to date, tell the fleet's operator.",
-            Self::Memory(_) => {
+            Self::Memory(MemoryError::Broken { .. }) => {
+                "Put the file back from a copy of its folder. Without a copy, use a newer version of this program if one wrote it. Else rename the file and repeat: the device then no longer knows the newest documents and the newest backup that it has seen, and can't notice older ones until it has seen those again."
+            }
+            Self::Memory(MemoryError::Io { .. }) => {
                 "Check the folder of this device's state: it must be writable and hold this program's own files."
             }
             Self::Local(_) => "Close other programs and try again.",
@@ -331,5 +339,56 @@ impl From<PasswordError> for Error {
 impl From<Weak> for Error {
     fn from(advice: Weak) -> Self {
         Self::PasswordRefused(advice.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An app that uses the SDK has no command line.
+    #[test]
+    fn no_error_names_a_command_or_option_of_bkv() {
+        let path = || std::path::PathBuf::from("memory.json");
+        let document = DocumentError::Signatures { kind: "policy", want: 2, got: 1 };
+        let errors = [
+            Error::WrongPassword { tries_left: 0, next_allowed: None },
+            Error::WrongPassword { tries_left: 1, next_allowed: None },
+            Error::WrongPassword { tries_left: 2, next_allowed: None },
+            Error::Destroyed,
+            Error::Deleted,
+            Error::Locked,
+            Error::NoKey,
+            Error::KeyExists,
+            Error::Wait { until: Time(1) },
+            Error::LastTryOpen { until: Time(1) },
+            Error::LastTryOtherPassword,
+            Error::LastTryDeclined,
+            Error::Superseded,
+            Error::NotOwner,
+            Error::OlderManifest,
+            Error::VaultUnreachable(String::new()),
+            Error::RegionsDisagree(String::new()),
+            Error::ChatdUnreachable(String::new()),
+            Error::TokenRefused(Whose::Vault),
+            Error::TokenExpired,
+            Error::FleetNotTrusted(Distrust::Document(document)),
+            Error::RegionAnsweredWrongly(WrongAnswer { slot: Slot(1), region: "a".into(), what: "b".into() }),
+            Error::ClockWrong { by_ms: 1 },
+            Error::PasswordRefused(String::new()),
+            Error::Refused { code: "a", detail: String::new() },
+            Error::Memory(MemoryError::Io { path: path(), why: String::new() }),
+            Error::Memory(MemoryError::Broken { path: path(), why: String::new() }),
+            Error::Local(String::new()),
+        ];
+        let unfinished = [Counted::Perhaps, Counted::Yes].into_iter().flat_map(|counted| {
+            errors.iter().map(move |e| Error::Unfinished { counted, cause: Box::new(e.clone()) })
+        });
+        for e in errors.iter().cloned().chain(unfinished) {
+            for text in [e.to_string(), e.remedy().into_owned()] {
+                assert!(!["bkv", "`", "--"].iter().any(|word| text.contains(word)), "{text}");
+            }
+            assert!(!e.remedy().is_empty());
+        }
     }
 }

@@ -263,7 +263,11 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
     // The memory file in the device's state does not parse.
     fs::create_dir_all(alice.state("broken")).unwrap();
     fs::write(alice.state("broken").join("memory.json"), "{\"lineage\": 3}").unwrap();
-    refused(alice.recover("broken", RIGHT), 64, &["memory.json"]);
+    refused(
+        alice.recover("broken", RIGHT),
+        64,
+        &["memory.json", "Put the file back from a copy", "rename the file"],
+    );
     assert_eq!(alice.tries_left(), 10);
 
     // The vaults are unreachable while ChatD runs: the message differs.

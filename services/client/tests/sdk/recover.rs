@@ -407,7 +407,7 @@ async fn a_locked_account_is_unlocked_by_the_device_that_has_the_key_and_by_nobo
     vaults.state().shard.account_mut().lifetime_failures = 20;
     let locked = |e: Error| {
         assert!(matches!(e, Error::Locked), "{e:?}");
-        assert!(e.remedy().contains("`bkv register`"), "{}", e.remedy());
+        assert!(e.remedy().contains("registering it again"), "{}", e.remedy());
     };
     locked(vaults.client().recover(PASSWORD, RecoverOptions::default()).await.unwrap_err());
     // A change of password proves the old one first, and so does a user without the key.
