@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM. A command that must end in order handles them itself ([`Handled`]). Otherwise the process ends at once. Either way the terminal has
+//! SIGINT, SIGTERM and SIGHUP. A command that must end in order handles them itself ([`Handled`]). Otherwise the process ends at once. Either way the terminal has
 //! its echo again.
 
 use std::fs::File;
@@ -78,19 +78,30 @@ impl Question {
     }
 }
 
-/// Both signals. Must be called in a runtime.
-pub(crate) struct Signals([Option<Signal>; 2]);
+/// The signals. Must be called in a runtime.
+pub(crate) struct Signals([Option<Signal>; 3]);
+
+/// `nohup` starts a command with SIGHUP ignored, and means it.
+fn hangup_is_ignored() -> bool {
+    const SIGHUP: u64 = 1;
+    let status = procfs::process::Process::myself().and_then(|own| own.status());
+    status.is_ok_and(|status| status.sigign & SIGHUP != 0)
+}
 
 impl Signals {
     pub(crate) fn new() -> Self {
-        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+        let listen = |kind| signal(kind).ok();
+        let hangup = if hangup_is_ignored() { None } else { listen(SignalKind::hangup()) };
+        Self([listen(SignalKind::interrupt()), listen(SignalKind::terminate()), hangup])
     }
 
     pub(crate) async fn received(&mut self) {
-        let [int, term] = &mut self.0;
+        let [int, term, hangup] = &mut self.0;
         tokio::select! {
             () = one(int) => {}
             () = one(term) => {}
+            // The terminal is closed. A restore must not leave its plaintext.
+            () = one(hangup) => {}
         }
     }
 }

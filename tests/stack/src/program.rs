@@ -112,6 +112,15 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// The same, which a closed terminal ends even if these tests run under `nohup`: a child inherits that SIGHUP is ignored.
+pub fn in_terminal(name: &str) -> Command {
+    let named = program(name);
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(named.get_program());
+    command.stdin(Stdio::null()).env_remove("BKV_FLEET").env_remove("BKV_STATE");
+    command
+}
+
 /// Prints that something was not tested, and the reason.
 pub fn skipped(what: &str, why: &str) {
     eprintln!("skipped: {what}: {why}");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bkv_stack_tests::folder::{SmallDisk, assert_same, copy, names, tree};
-use bkv_stack_tests::program::{Program, program, skipped};
+use bkv_stack_tests::program::{Program, in_terminal, program, skipped};
 use bkv_stack_tests::{Answer, Fleet, bkv, wait};
 use rustix::process::{Signal, getuid};
 
@@ -425,15 +425,15 @@ fn a_full_disk_leaves_neither_half_backup_nor_half_restore() {
     drop(disk);
 }
 
-/// Ctrl-C and SIGTERM in the middle: exit 130, nothing left behind.
+/// Ctrl-C, SIGTERM or a closed terminal in the middle: exit 130, nothing left behind.
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
     let stand = Stand::new(1000);
     // Many holes: quick to make, long to read.
     let sparse = fs::File::create(stand.path("original/sparse")).unwrap();
     sparse.set_len(6 << 30).unwrap();
-    for signal in [Signal::INT, Signal::TERM] {
-        let mut command = program("bkv");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut command = in_terminal("bkv");
         command.args([
             "--json",
             "backup",
@@ -463,8 +463,8 @@ fn an_interrupt_leaves_nothing_behind() {
         "--compress",
     ];
     bkv(args).expect(0);
-    for signal in [Signal::INT, Signal::TERM] {
-        let mut command = program("bkv");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut command = in_terminal("bkv");
         command.args([
             "--json",
             "restore",

@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::{Handled, Signals};
 
-/// Runs `work` on a thread of its own and awaits it. SIGINT or SIGTERM sets the flag: the work ends at its next step and removes its incomplete file.
+/// Runs `work` on a thread of its own and awaits it. A signal sets the flag: the work ends at its next step and removes its incomplete file.
 pub(crate) async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Outcome<T> {
