@@ -132,6 +132,26 @@ fn a_folder_and_an_empty_or_missing_file_are_named() {
     }
 }
 
+#[test]
+fn a_restore_into_a_folder_that_does_not_exist_names_that_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for folder in ["source", "cloud"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    let state = at("state");
+    assert!(bkv(&["key", "new", "--state", &state]).status().unwrap().success());
+    let made = bkv(&["backup", &at("source"), "--to", &at("cloud"), "--state", &state]).status().unwrap();
+    assert!(made.success());
+    let ended =
+        bkv(&["restore", &at("cloud"), "--to", &at("no/such/out"), "--state", &state]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(73), "{}", shown(&ended));
+    for part in [format!("there is no folder {}", at("no/such")), "Make that folder first".into()] {
+        assert!(shown(&ended).contains(&part), "no `{part}` in: {}", shown(&ended));
+    }
+    assert!(!Path::new(&at("no")).exists());
+}
+
 /// `bkv` waits for its digits on a pipe that the test keeps open.
 struct Waiting(Child);
 

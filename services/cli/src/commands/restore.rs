@@ -1,7 +1,7 @@
 //! `bkv restore`: takes the key from this device or by password, and unpacks the newest backup of a folder. Nothing appears at the destination before all of it
 //! is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bkv_client::backup::{expect, newest};
 use bkv_client::{AccountId, BackupKey, Error, Lineage, State};
@@ -16,7 +16,7 @@ use super::interrupt::cancellable;
 use super::{last_try, ownership};
 use crate::args::{MaybeOnline, Online, PasswordSource};
 use crate::device::{DeviceState, Kept, Mode};
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::legible;
 use crate::output::{Output, facts};
 use crate::profile;
@@ -52,6 +52,7 @@ struct Ready {
 pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.load()?;
+    has_parent(&a.to)?;
     for folder in clear_leftovers(&a.to) {
         out.note(&format!("Removed {}: a restore that was killed had left it.", folder.display()));
     }
@@ -96,6 +97,22 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
             ("bytes", report.unpacked.bytes.into()),
         ]),
     )
+}
+
+/// Fails if the folder that the destination lies in does not exist.
+fn has_parent(to: &Path) -> Outcome {
+    let parent = to.parent().filter(|p| !p.as_os_str().is_empty());
+    match parent.map(std::fs::metadata) {
+        Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+            let parent = parent.unwrap_or(to).display();
+            Err(Failure::new(
+                Exit::CantCreate,
+                format!("can't restore to {}: there is no folder {parent}", to.display()),
+            )
+            .remedy("Make that folder first, or check the path. Nothing was written, and no try was spent."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Remembers the restored backup for this device's key, unless the device has seen another of this number or a newer one.
