@@ -24,7 +24,7 @@ cleanup() {
 The stack is up. To go on:
   export PATH=$bin:\$PATH BKV_FLEET=$stack/fleet.toml
   bkv dev status --dir $stack
-  bkv dev token bob --dir $stack > bob.token
+  bkv dev token bob --dir $stack --out bob.token
   bkv register --token bob.token --state bob.state
   bkv dev down --dir $stack && rm -rf $work
 EOF
@@ -72,7 +72,7 @@ run 'bkv dev status --dir stack'
 show 'three regions, each with its own HSM token, agreed by Raft'
 
 chapter 'Alice registers under a password'
-run 'bkv dev token alice --dir stack > alice.token'
+run 'bkv dev token alice --dir stack --out alice.token'
 run 'bkv register --token alice.token --state phone --password-file right'
 show 'the vault holds a random key under a password that no region alone can test'
 
@@ -109,7 +109,7 @@ run 'bkv recover --token alice.token --state other-phone --password-file right'
 show 'wrong passwords are counted, the right one resets the count'
 
 chapter 'Mallory guesses until the key is destroyed'
-run 'bkv dev token mallory --dir stack > mallory.token'
+run 'bkv dev token mallory --dir stack --out mallory.token'
 run 'bkv register --token mallory.token --state mallory --password-file right'
 for _ in 1 2 3 4 5 6 7 8 9; do refuse 10 'bkv recover --token mallory.token --state thief --password-file wrong'; done
 refuse 12 'bkv recover --yes --token mallory.token --state thief --password-file wrong'

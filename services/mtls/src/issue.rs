@@ -142,8 +142,17 @@ impl RoleCa {
         from: SystemTime,
         lifetime: Duration,
     ) -> Result<Issued, IssueError> {
-        let names = vec![SanType::URI(Ia5String::try_from(name.to_uri())?)];
-        self.0.sign(&profile::role(&name.to_string(), names, Validity { from, until: from + lifetime })?)
+        self.issue_with(name, Vec::new(), Validity { from, until: from + lifetime })
+    }
+
+    fn issue_with(
+        &self,
+        name: &RoleName,
+        mut names: Vec<SanType>,
+        validity: Validity,
+    ) -> Result<Issued, IssueError> {
+        names.push(SanType::URI(Ia5String::try_from(name.to_uri())?));
+        self.0.sign(&profile::role(&name.to_string(), names, validity)?)
     }
 
     /// Issues a certificate and writes `tls.crt`, `tls.key` and `ca.crt` (mode 0600) into `directory` (made with mode 0700 if missing). A rename
@@ -154,7 +163,24 @@ impl RoleCa {
         name: &RoleName,
         lifetime: Duration,
     ) -> Result<Files, IssueError> {
-        let issued = self.issue(name, lifetime)?;
+        self.write(directory, &self.issue(name, lifetime)?)
+    }
+
+    /// As [`RoleCa::write_role`], with the host names and IP addresses of a server, for clients that check them, such as `curl`. The project's own clients check the
+    /// role.
+    pub fn write_server(
+        &self,
+        directory: &Path,
+        name: &RoleName,
+        hosts: &[&str],
+        lifetime: Duration,
+    ) -> Result<Files, IssueError> {
+        let hosts: Vec<String> = hosts.iter().map(|n| (*n).to_owned()).collect();
+        let hosts = CertificateParams::new(hosts)?.subject_alt_names;
+        self.write(directory, &self.issue_with(name, hosts, backdated(lifetime))?)
+    }
+
+    fn write(&self, directory: &Path, issued: &Issued) -> Result<Files, IssueError> {
         let files = Files::in_directory(directory);
         write_private(&files.certificate, issued.certificate.as_bytes())?;
         write_private(&files.key, issued.key.as_bytes())?;

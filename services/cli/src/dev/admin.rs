@@ -49,6 +49,7 @@ pub(crate) async fn patiently<T>(
                 .log(process.last_words())
                 .remedy(format!("Its log: {}", process.log.display())));
         }
+        process.not_paused()?;
         let wrong = matches!(error, VaultError::Refused { status: 400..=499, .. });
         if wrong || Instant::now() >= until {
             return Err(unavailable(error));

@@ -4,11 +4,8 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bkv_admin_api::VaultClient;
-use bkv_admin_api::draft::{self, PolicyWish};
-use bkv_core::document::{JwksSource, Policy};
+use bkv_admin_api::draft;
 use bkv_core::id::{Slot, Time};
-use bkv_core::record::{AttemptPolicy, KsfParams};
-use bkv_tokens::dev::{CHATD_AUDIENCE, ISSUER, VAULT_AUDIENCE};
 use bkv_wire::documents::{Kind, Root, RootKey, add_signature, unsigned, write_admission, write_policy};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -16,9 +13,8 @@ use zeroize::Zeroizing;
 
 use super::admin::patiently;
 use super::layout::Layout;
+use super::policy::policy;
 use crate::exit::{Exit, Failure, Outcome};
-
-const MINUTE_MS: u64 = 60_000;
 
 /// Signs both documents, installs them at every vault, and initialises the shards at the first.
 pub(super) async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
@@ -39,7 +35,7 @@ pub(super) async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
     let list = draft::admission(&root, draft::members(&tokens), 1, Time(now));
     let jwks = fs::read_to_string(layout.jwks()).map_err(|e| unexpected(&e))?;
-    let policy = policy(layout, &root, jwks, Time(now));
+    let policy = policy(layout.plan.shards, &layout.plan.policy, &root, jwks, Time(now));
     let sign = |kind, body: Result<Vec<u8>, bkv_wire::documents::DocumentError>| {
         let body = body.map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
         add_signature(kind, &unsigned(kind, body), &key).map_err(|e| unexpected(&e))
@@ -54,31 +50,4 @@ pub(super) async fn ceremony(layout: &Layout, until: Instant) -> Outcome {
     let seed = layout.plan.regions.first().ok_or_else(|| unexpected(&"no region"))?;
     patiently(layout, seed, until, VaultClient::init).await?;
     Ok(())
-}
-
-/// Shorter periods than in production, so that tests need not wait.
-fn policy(layout: &Layout, root: &Root, jwks: String, now: Time) -> Policy {
-    let wishes = &layout.plan.policy;
-    let wish = PolicyWish {
-        issuer: ISSUER.into(),
-        vault_audience: VAULT_AUDIENCE.into(),
-        chatd_audience: CHATD_AUDIENCE.into(),
-        jwks: JwksSource::Inline(jwks),
-        enrolment_claim: None,
-        max: 10,
-        lifetime_failures: wishes.lifetime_failures,
-        waits_ms: wishes.waits_ms.clone(),
-        // For trials by hand: people keep a token in a file.
-        token_max_age_ms: 24 * 60 * MINUTE_MS,
-        shards: layout.plan.shards,
-        development: true,
-    };
-    let usual = wish.draft(root, 1, now);
-    let none = KsfParams { memory_kib: 0, passes: 0, lanes: 0 };
-    Policy {
-        attempts: AttemptPolicy { last_try_ms: wishes.last_try_ms, attempt_ms: MINUTE_MS, ..usual.attempts },
-        store_ms: MINUTE_MS,
-        ksf_floor: if wishes.no_ksf { none } else { usual.ksf_floor },
-        ..usual
-    }
 }

@@ -46,10 +46,7 @@ impl Layout {
 
     /// A new one, with ports that are free now.
     pub(crate) fn make(dir: &Path, wishes: &Wishes) -> Outcome<Self> {
-        let (regions, shards) = (wishes.regions.unwrap_or(3), wishes.shards.unwrap_or(4));
-        if ![1, 3, 5].contains(&regions) {
-            return Err(Failure::new(Exit::Config, format!("--regions {regions}")).remedy("1, 3 or 5."));
-        }
+        let (regions, shards) = (wishes.regions(), wishes.shards());
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         let wanted = usize::from(regions) * 5 + 2;
@@ -89,6 +86,27 @@ impl Layout {
         let layout = Self { dir, plan };
         layout.save()?;
         Ok(layout)
+    }
+
+    /// Removes what an `up` that did not end has made. A fleet that was never complete holds no key, and its ceremony can't be repeated: the vaults have
+    /// documents of the first attempt.
+    pub(crate) fn clear(&self) -> Outcome {
+        let gone = |e: std::io::Error| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) };
+        for folder in ["regions", "issuer", "chatd", "postgres", "admin", "network"] {
+            let folder = self.dir.join(folder);
+            fs::remove_dir_all(&folder).or_else(gone).map_err(|e| failed(&folder, e))?;
+        }
+        for file in ["root.key", "root.bin", "fleet.toml", "plan.json"] {
+            let file = self.dir.join(file);
+            fs::remove_file(&file).or_else(gone).map_err(|e| failed(&file, e))?;
+        }
+        Ok(())
+    }
+
+    /// Every program of the fleet except Postgres, which is stopped in its own way, in the order in which they are stopped.
+    pub(crate) fn programs(&self) -> Vec<Process> {
+        let vaults = self.plan.regions.iter().map(|r| self.vault_process(&r.name));
+        [self.chatd_process()].into_iter().chain(vaults).chain([self.network_process()]).collect()
     }
 
     pub(crate) fn save(&self) -> Outcome {

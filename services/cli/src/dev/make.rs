@@ -24,6 +24,8 @@ use crate::profile::Profile;
 
 /// Certificates of a local fleet hold this long.
 const YEAR: Duration = Duration::from_hours(24 * 365);
+/// The names of this machine in certificates of servers.
+const HOSTS: &[&str] = &["127.0.0.1", "localhost"];
 
 fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Failure + '_ {
     move |e| Failure::new(Exit::CantCreate, format!("{what}: {e}"))
@@ -84,7 +86,9 @@ fn toml(path: &Path, config: &impl Serialize) -> Outcome {
 fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
     let folder = layout.region(&region.name);
     fs::create_dir_all(&folder).map_err(|e| failed(&folder.display().to_string())(&e))?;
-    role(ca, &folder.join("tls"), Role::Vault, &region.name)?;
+    let name = RoleName::new(Role::Vault, &region.name).map_err(|e| failed("role")(&e))?;
+    // The vaults' own clients look at the role only. With a host name `curl` can check the administration port too.
+    ca.write_server(&folder.join("tls"), &name, HOSTS, YEAR).map_err(|e| failed("certificate")(&e))?;
     let (pin, so_pin) = (digits(), digits());
     write_private(&folder.join("pin"), pin.as_bytes()).map_err(|e| failed("pin")(&e))?;
     softhsm::init_token(&folder.join("token"), &region.name, &pin, &so_pin)
@@ -117,7 +121,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
 /// ChatD's public certificate. Its CA is not the role CA, because clients trust it.
 fn web(layout: &Layout) -> Outcome {
     let ca = WebCa::generate().map_err(|e| failed("web CA")(&e))?;
-    let web = ca.issue(&["127.0.0.1", "localhost"], YEAR).map_err(|e| failed("certificate")(&e))?;
+    let web = ca.issue(HOSTS, YEAR).map_err(|e| failed("certificate")(&e))?;
     let files = [("web-ca.crt", ca.certificate_pem()), ("web.crt", &web.certificate), ("web.key", &web.key)];
     for (name, text) in files {
         write_private(&layout.chatd().join(name), text.as_bytes()).map_err(|e| failed(name)(&e))?;

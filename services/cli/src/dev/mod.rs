@@ -7,23 +7,26 @@ mod layout;
 mod make;
 mod network;
 mod plan;
+mod policy;
+mod ports;
 mod postgres;
 mod process;
 mod readiness;
+mod region;
+mod token;
 mod up;
 mod wishes;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bkv_tokens::dev::{CHATD_AUDIENCE, DevClaims, DevIssuer, ISSUER, VAULT_AUDIENCE};
 use clap::{Args, Subcommand};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, Outcome};
-use crate::output::{Output, facts, to_stdout};
+use crate::exit::Outcome;
+use crate::output::{Output, facts};
 use layout::Layout;
+pub(crate) use region::RegionCommand;
 
 #[derive(Debug, Args)]
 pub(crate) struct DevDir {
@@ -44,8 +47,9 @@ pub(crate) enum DevCommand {
         /// Number of shards. [default: 4]
         #[arg(long)]
         shards: Option<u16>,
-        /// Milliseconds to wait after the 1st, 2nd … failure. In a real fleet these are minutes to days. [default: 0]
-        #[arg(long, value_delimiter = ',')]
+        /// Milliseconds to wait after the 1st, 2nd … failure, separated by commas, such as 0,0,60000. The last one counts for all further failures. In a real
+        /// fleet these are minutes to days. [default: 0]
+        #[arg(long, value_delimiter = ',', value_name = "MS,MS,…")]
         waits_ms: Option<Vec<u64>>,
         /// Milliseconds that the last try may stay open. In a real fleet it is a day. [default: 10000]
         #[arg(long)]
@@ -82,7 +86,7 @@ pub(crate) enum DevCommand {
         #[command(flatten)]
         dir: DevDir,
     },
-    /// Print tokens for a subject, as a real app would get them from its identity provider.
+    /// Make tokens for a subject, as a real app would get them from its identity provider.
     Token {
         /// Name of the subject. Any name will do.
         subject: String,
@@ -91,32 +95,13 @@ pub(crate) enum DevCommand {
         /// Lifetime of the tokens in seconds, at most a day.
         #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         ttl: u64,
+        /// Write them into this file, which only you can read, instead of to stdout. Replaces a file only if it holds tokens.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Stop, kill, pause or start one region.
     #[command(subcommand)]
     Region(RegionCommand),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Region {
-    /// Name of the region.
-    pub region: String,
-    #[command(flatten)]
-    pub dir: DevDir,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RegionCommand {
-    /// Send SIGTERM. The vault steps down first.
-    Stop(Region),
-    /// Send SIGKILL.
-    Kill(Region),
-    /// Send SIGSTOP. The vault hangs.
-    Pause(Region),
-    /// Send SIGCONT.
-    Resume(Region),
-    /// Start the vault again.
-    Start(Region),
 }
 
 /// How long a program may take to end in order.
@@ -151,33 +136,58 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
         DevCommand::Network { dir } => network::run(&Layout::open(&dir.dir)?).await,
         DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
         DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
-        DevCommand::Token { subject, dir, ttl } => token(&Layout::open(&dir.dir)?, &subject, ttl),
-        DevCommand::Region(command) => region(out, &command),
+        DevCommand::Token { subject, dir, ttl, out: file } => {
+            token::token(out, &Layout::open(&dir.dir)?, &subject, ttl, file.as_deref())
+        }
+        DevCommand::Region(command) => region::run(out, &command),
     }
 }
 
 fn down(out: Output, layout: &Layout) -> Outcome {
-    layout.chatd_process().stop(PATIENCE);
-    // Stop all at the same time: each vault gives up leadership first.
+    if stop(layout, |_| true)? {
+        out.result(
+            "Stopped. The folder stays; `bkv dev up` starts it again.",
+            facts([("stopped", true.into())]),
+        )
+    } else {
+        out.result("Nothing was running. The folder stays.", facts([("stopped", false.into())]))
+    }
+}
+
+/// Stops the programs that `which` names, all of them before it reports a failure. True if one ran.
+fn stop(layout: &Layout, which: impl Fn(&process::Process) -> bool) -> Outcome<bool> {
+    let (mut ran, mut failed) = (false, None);
+    let mut see = |outcome: Outcome<bool>| match outcome {
+        Ok(was) => ran |= was,
+        Err(failure) => failed = Some(failure),
+    };
+    let mut programs = layout.programs();
+    programs.retain(|program| which(program));
+    // ChatD first, so that it starts no more work. Then all others at the same time: each vault gives up leadership first.
+    let (chatd, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(|p| p.name == "chatd");
+    for program in &chatd {
+        see(program.stop(PATIENCE));
+    }
     std::thread::scope(|s| {
-        for r in &layout.plan.regions {
-            let process = layout.vault_process(&r.name);
-            s.spawn(move || process.stop(PATIENCE));
-        }
+        let threads: Vec<_> = others.iter().map(|p| s.spawn(|| p.stop(PATIENCE))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).for_each(&mut see);
     });
-    layout.network_process().stop(PATIENCE);
-    postgres::stop(layout);
-    out.result("Stopped. The folder stays; `bkv dev up` starts it again.", facts([("stopped", true.into())]))
+    if which(&postgres::process(layout)) {
+        see(postgres::stop(layout));
+    }
+    failed.map_or(Ok(ran), Err)
 }
 
 async fn status(out: Output, layout: &Layout) -> Outcome {
     let mut regions: Vec<Value> = Vec::new();
     let mut lines = vec!["region       pid      ready  leads   metrics".to_owned()];
     for r in &layout.plan.regions {
-        let pid = layout.vault_process(&r.name).pid().map(|p| p.as_raw_nonzero().get());
+        let process = layout.vault_process(&r.name);
+        let (pid, paused) = (process.number(), process.is_paused());
         let answer = match pid {
-            Some(_) => admin::client(layout, r)?.status().await.ok(),
-            None => None,
+            // A paused vault answers nothing.
+            Some(_) if !paused => admin::client(layout, r)?.status().await.ok(),
+            _ => None,
         };
         let shards = answer.as_ref().map(|a| &a.shards);
         let leads: Vec<u16> = shards.into_iter().flatten().filter(|s| s.leads).map(|s| s.shard).collect();
@@ -186,82 +196,43 @@ async fn status(out: Output, layout: &Layout) -> Outcome {
             "{:<12} {:<8} {:<6} {:<7} http://127.0.0.1:{}/metrics",
             r.name,
             pid.map_or("-".into(), |p| p.to_string()),
-            if ready { "yes" } else { "no" },
+            if paused {
+                "paused"
+            } else if ready {
+                "yes"
+            } else {
+                "no"
+            },
             leads.len(),
             r.health
         ));
         regions.push(json!({
-            "name": r.name, "pid": pid, "ready": ready, "leads": leads, "shards": shards, "notes": answer.as_ref().map(|a| &a.notes),
+            "name": r.name, "node": answer.as_ref().map(|a| a.node), "pid": pid, "paused": paused, "ready": ready, "leads": leads, "shards": shards, "notes": answer.as_ref().map(|a| &a.notes),
             "relay": r.relay, "peer": r.peer, "admin": r.admin, "health": r.health,
         }));
     }
-    let chatd = layout.chatd_process().pid().map(|p| p.as_raw_nonzero().get());
-    let postgres = postgres::pid(layout);
-    let network = layout.network_process().pid().map(|p| p.as_raw_nonzero().get());
-    let show = |p: Option<i32>| p.map_or("-".to_owned(), |p| p.to_string());
-    lines.push(format!("chatd        {:<8} https://127.0.0.1:{}", show(chatd), layout.plan.chatd));
-    lines.push(format!("postgres     {:<8} {}", show(postgres), layout.socket().display()));
+    let [chatd, postgres, network] =
+        [layout.chatd_process(), postgres::process(layout), layout.network_process()];
+    let show = |p: &process::Process, what: &str| {
+        let pid = p.number().map_or("-".to_owned(), |pid| pid.to_string());
+        format!("{:<12} {pid:<8} {what}{}", p.name, if p.is_paused() { " (paused)" } else { "" })
+    };
+    lines.push(show(&chatd, &format!("https://127.0.0.1:{}", layout.plan.chatd)));
+    lines.push(show(&postgres, &crate::legible::path(&layout.socket())));
     if let Some(plan) = &layout.plan.network {
-        lines.push(format!("network      {:<8} {plan}", show(network)));
+        lines.push(show(&network, &plan.to_string()));
     }
     lines.push("A development fleet: it shows how things work and protects nobody.".to_owned());
     out.shown(
         &lines.join("\n"),
         facts([
             ("regions", regions.into()),
-            ("chatd", json!({ "pid": chatd, "port": layout.plan.chatd })),
-            ("postgres", json!({ "pid": postgres })),
-            ("network", json!({ "pid": network, "delays": layout.plan.network })),
+            (
+                "chatd",
+                json!({ "pid": chatd.number(), "paused": chatd.is_paused(), "port": layout.plan.chatd }),
+            ),
+            ("postgres", json!({ "pid": postgres.number(), "paused": postgres.is_paused() })),
+            ("network", json!({ "pid": network.number(), "delays": layout.plan.network })),
         ]),
-    )
-}
-
-/// Both tokens, as JSON whatever the output: it is a file for `--token`.
-fn token(layout: &Layout, subject: &str, lifetime: u64) -> Outcome {
-    if subject.is_empty() {
-        return Err(Failure::new(Exit::NoInput, "a subject can't be empty"));
-    }
-    let key = std::fs::read(layout.issuer_key())
-        .map_err(|e| Failure::new(Exit::NoInput, format!("the issuer's key: {e}")))?;
-    let issuer =
-        DevIssuer::from_pkcs8(ISSUER, &key).map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let sign = |audience| issuer.sign(&DevClaims { subject, audience, now, lifetime, enrolment: None });
-    let tokens = json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) });
-    to_stdout(&tokens.to_string())
-        .map_err(|e| e.remedy("Make room or choose another output. More tokens cost nothing."))
-}
-
-fn region(out: Output, command: &RegionCommand) -> Outcome {
-    let (region, verb) = match command {
-        RegionCommand::Stop(r) => (r, "stopped"),
-        RegionCommand::Kill(r) => (r, "killed"),
-        RegionCommand::Pause(r) => (r, "paused"),
-        RegionCommand::Resume(r) => (r, "resumed"),
-        RegionCommand::Start(r) => (r, "started"),
-    };
-    let layout = Layout::open(&region.dir.dir)?;
-    let Some(plan) = layout.plan.regions.iter().find(|r| r.name == region.region) else {
-        let names: Vec<&str> = layout.plan.regions.iter().map(|r| r.name.as_str()).collect();
-        return Err(Failure::new(Exit::NoInput, format!("there is no region `{}`", region.region))
-            .remedy(format!("There are: {}.", names.join(", "))));
-    };
-    let process = layout.vault_process(&plan.name);
-    match command {
-        RegionCommand::Stop(_) => process.stop(PATIENCE),
-        RegionCommand::Kill(_) => {
-            process.kill();
-        }
-        RegionCommand::Pause(_) => {
-            process.signal(Signal::STOP);
-        }
-        RegionCommand::Resume(_) => {
-            process.signal(Signal::CONT);
-        }
-        RegionCommand::Start(_) => up::start_vault(&layout, plan)?,
-    }
-    out.result(
-        &format!("{} {verb}", region.region),
-        facts([("region", region.region.clone().into()), ("done", verb.into())]),
     )
 }

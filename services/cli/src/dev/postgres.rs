@@ -30,12 +30,8 @@ fn folder(path: &Path) -> Outcome {
     })
 }
 
-fn process(layout: &Layout) -> Process {
+pub(super) fn process(layout: &Layout) -> Process {
     Process::new(&layout.postgres(), "postgres")
-}
-
-pub(crate) fn pid(layout: &Layout) -> Option<i32> {
-    process(layout).pid().map(|p| p.as_raw_nonzero().get())
 }
 
 /// Makes the database at first, then starts it.
@@ -64,12 +60,13 @@ pub(crate) fn start(layout: &Layout) -> Outcome {
 }
 
 /// A fast shutdown (SIGINT), as Postgres calls it.
-pub(crate) fn stop(layout: &Layout) {
+pub(crate) fn stop(layout: &Layout) -> Outcome<bool> {
     let process = process(layout);
-    process.signal(Signal::INT);
-    process.stop(Duration::from_secs(5));
+    process.signal(Signal::INT)?;
+    let ran = process.stop(Duration::from_secs(5))?;
     let socket = layout.socket();
     if !socket.starts_with(&layout.dir) {
         let _ = fs::remove_dir_all(socket);
     }
+    Ok(ran)
 }

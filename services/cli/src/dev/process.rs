@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use procfs::process::Stat;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -56,35 +57,73 @@ impl Process {
         let (pid, started) = text.trim().split_once(' ')?;
         let (pid, started): (i32, u64) = (pid.parse().ok()?, started.parse().ok()?);
         let pid = Pid::from_raw(pid)?;
-        if alive(pid)?.starttime != started {
-            return None;
+        (alive(pid)?.starttime == started).then_some(pid)
+    }
+
+    /// The number of the running process, for people and programs.
+    pub(crate) fn number(&self) -> Option<i32> {
+        self.pid().map(|pid| pid.as_raw_nonzero().get())
+    }
+
+    /// True if it got SIGSTOP: it runs, and answers nothing.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pid().and_then(alive).is_some_and(|stat| stat.state == 'T')
+    }
+
+    /// Fails if it is paused. Whoever waits for it would wait in vain.
+    pub(crate) fn not_paused(&self) -> Outcome {
+        let Some(pid) = self.number().filter(|_| self.is_paused()) else { return Ok(()) };
+        let remedy = match self.name.strip_prefix("vault ") {
+            Some(region) => format!("`bkv dev region resume {region}` lets it go on, with the same --dir."),
+            None => format!("`kill -CONT {pid}` lets it go on."),
+        };
+        Err(Failure::new(
+            Exit::Unavailable,
+            format!("{} (process {pid}) is paused: it got SIGSTOP", self.name),
+        )
+        .remedy(remedy))
+    }
+
+    /// Sends a signal; false if it does not run. Fails if it is another user's.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome<bool> {
+        let Some(pid) = self.pid() else { return Ok(false) };
+        match kill_process(pid, signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) => {
+                let number = pid.as_raw_nonzero().get();
+                let user = procfs::process::Process::new(number).and_then(|p| p.uid()).ok();
+                let user = user.map_or_else(String::new, |uid| format!(" (user id {uid})"));
+                Err(Failure::new(
+                    Exit::Unexpected,
+                    format!("{}: process {number} is another user's{user}, and still runs", self.name),
+                )
+                .remedy("Repeat the command as that user, or as root."))
+            }
+            // It has ended since.
+            Err(_) => Ok(false),
         }
-        test_kill_process(pid).ok().map(|()| pid)
     }
 
-    /// Sends a signal; false if it does not run.
-    pub(crate) fn signal(&self, signal: Signal) -> bool {
-        self.pid().is_some_and(|pid| kill_process(pid, signal).is_ok())
-    }
-
-    /// SIGTERM (and SIGCONT, in case it was paused), and SIGKILL if it is still there after `patience`.
-    pub(crate) fn stop(&self, patience: Duration) {
-        if self.signal(Signal::TERM) {
-            self.signal(Signal::CONT);
+    /// SIGTERM (and SIGCONT, in case it was paused), and SIGKILL if it is still there after `patience`. False if it did not run.
+    pub(crate) fn stop(&self, patience: Duration) -> Outcome<bool> {
+        let ran = self.signal(Signal::TERM)?;
+        if ran {
+            self.signal(Signal::CONT)?;
             if !self.gone_within(patience) {
-                self.signal(Signal::KILL);
+                self.signal(Signal::KILL)?;
                 self.gone_within(Duration::from_secs(5));
             }
         }
         let _ = fs::remove_file(&self.pid_file);
+        Ok(ran)
     }
 
-    /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(&self) -> bool {
-        let was = self.signal(Signal::KILL);
+    /// SIGKILL, and waits until it is gone. False if it did not run.
+    pub(crate) fn kill(&self) -> Outcome<bool> {
+        let ran = self.signal(Signal::KILL)?;
         self.gone_within(Duration::from_secs(5));
         let _ = fs::remove_file(&self.pid_file);
-        was
+        Ok(ran)
     }
 
     fn gone_within(&self, patience: Duration) -> bool {
@@ -132,8 +171,15 @@ mod tests {
         command.arg("60");
         p.start(command).unwrap();
         let pid = p.pid().expect("it runs");
-        p.stop(Duration::from_secs(5));
+        p.not_paused().unwrap();
+        assert!(p.signal(Signal::STOP).unwrap());
+        while !p.is_paused() {
+            std::thread::yield_now();
+        }
+        assert!(p.not_paused().unwrap_err().remedy.unwrap().contains("kill -CONT"));
+        assert!(p.stop(Duration::from_secs(5)).unwrap());
         assert!(p.pid().is_none());
+        assert!(!p.signal(Signal::TERM).unwrap() && !p.stop(Duration::from_secs(5)).unwrap());
         // The same pid with another start time is another process.
         fs::write(&p.pid_file, format!("{} 1", std::process::id())).unwrap();
         assert!(p.pid().is_none());

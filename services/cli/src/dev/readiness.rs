@@ -60,6 +60,7 @@ pub(super) async fn ready(layout: &Layout, until: Instant) -> Outcome {
             return Ok(());
         }
         let process = layout.chatd_process();
+        process.not_paused()?;
         if process.pid().is_none() || Instant::now() >= until {
             return Err(Failure::new(Exit::Unavailable, "chatd is not ready")
                 .log(process.last_words())
