@@ -37,9 +37,11 @@ use crate::output::Output;
     after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
                   15 wrong key · 16 fleet not trusted · 17 a region answered wrongly · 18 clock wrong · 19 password refused\n\
                   20 a key is registered already · 21 the state is another account's · 22 the last try is open\n\
-                  64 bad configuration · 65 backup damaged, foreign or rolled back · 66 input missing or unreadable\n\
+                  64 bad configuration · 65 backup or document damaged, foreign or rolled back · 66 input missing or unreadable\n\
                   69 vault or ChatD unreachable · 73 can't write the output · 77 token refused · 130 interrupted\n\n\
-                  Passwords, keys and tokens are never arguments: they come from a prompt, a file or a file descriptor."
+                  Passwords, keys and tokens are never arguments: they come from a prompt, a file or a file descriptor.\n\n\
+                  One command at a time changes the key of a state folder, and one backup at a time uses it. Another one ends with 11 and changes nothing.\n\n\
+                  Ctrl-C, SIGTERM and a closed terminal end a command with 130. It removes its incomplete files, and its error names what may have been sent."
 )]
 pub(crate) struct Cli {
     /// Print one JSON object instead of text for people.
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     /// Kept are files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and set-group-id
     /// bits. Hard links become separate files. Pipes, sockets and devices are left out, and so is the backups' own folder if it lies in the folder that is
     /// backed up; the command lists them. A killed backup leaves a file that ends in `.partial`. The next backup of the same name removes it.
+    ///
+    /// Each backup has a number: one above all that this device, the vault and the folder know for this key, whatever the name of the series. A restore takes the highest.
     Backup(backup::Backup),
     /// Decrypt a backup. Nothing appears at the destination before the whole backup is proved genuine.
     ///
