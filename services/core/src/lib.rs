@@ -21,6 +21,7 @@ pub mod hash;
 pub mod id;
 pub mod join;
 pub mod outcome;
+pub mod possession;
 #[cfg(feature = "put-back")]
 pub mod put_back;
 pub mod record;

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod convert;
 pub mod documents;
 pub mod frame;
+pub mod possession;
 pub mod proto;
 pub mod verifier;
 
