@@ -119,6 +119,7 @@ mod tests {
             lifetime_failures: 100,
             waits_ms: vec![0],
             token_max_age_ms: 600_000,
+            bound_tokens: false,
             shards: 4,
             development: false,
         };

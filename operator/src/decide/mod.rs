@@ -126,6 +126,7 @@ fn wish(fleet: &Fleet, keys: Option<&str>) -> Option<PolicyWish> {
         lifetime_failures: fleet.attempts.lifetime_failures,
         waits_ms: fleet.attempts.waits.clone(),
         token_max_age_ms: auth.token_max_age_ms,
+        bound_tokens: auth.bound_tokens,
         shards: fleet.shards,
         development: false,
     })

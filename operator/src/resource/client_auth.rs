@@ -28,6 +28,10 @@ pub struct ClientAuth {
     #[serde(default = "ten_minutes")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("clientAuth.tokenMaxAge must be 1m to 24h"))]
     pub token_max_age: Period,
+    /// Set this to true if the issuer binds the vaults' tokens to a key of the app, as it does with DPoP (RFC 9449): the claim `cnf.jkt`. The vaults then refuse every
+    /// other token, and an attacker who has seen a token can't use it. Vaults check the key of a token that has `cnf.jkt` in either case.
+    #[serde(default)]
+    pub bound_tokens: bool,
 }
 
 fn ten_minutes() -> Period {

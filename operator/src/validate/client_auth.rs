@@ -25,6 +25,8 @@ pub struct ClientAuth {
     pub enrolment_claim: Option<String>,
     /// How long after `iat` vaults accept a token, milliseconds.
     pub token_max_age_ms: u64,
+    /// Vaults take only tokens that are bound to a key.
+    pub bound_tokens: bool,
 }
 
 /// Where the issuer's keys come from.
@@ -101,5 +103,6 @@ pub(super) fn client_auth(given: &spec::ClientAuth, refusals: &mut Refusals) -> 
         vault_audience: audiences.vault.clone(),
         enrolment_claim: given.enrolment_claim.clone(),
         token_max_age_ms: token_max_age_ms?,
+        bound_tokens: given.bound_tokens,
     })
 }

@@ -48,6 +48,8 @@ pub struct PolicyWish {
     pub waits_ms: Vec<u64>,
     /// How long after `iat` the vaults accept a token, milliseconds.
     pub token_max_age_ms: u64,
+    /// Vaults take only tokens that are bound to a key of the client.
+    pub bound_tokens: bool,
     /// Raft groups.
     pub shards: u16,
     /// True if the fleet is for development: clients warn their users that it protects no key.
@@ -83,6 +85,7 @@ impl PolicyWish {
             hash: Hash([0; 32]),
             development: self.development,
             token_max_age_ms: self.token_max_age_ms,
+            bound_tokens: self.bound_tokens,
         }
     }
 
@@ -205,6 +208,7 @@ mod tests {
             lifetime_failures: 100,
             waits_ms: vec![0, 0, 60_000],
             token_max_age_ms: 600_000,
+            bound_tokens: false,
             shards: 4,
             development: false,
         }
@@ -237,6 +241,7 @@ mod tests {
         for changed in [
             PolicyWish { max: 5, ..wish() },
             PolicyWish { token_max_age_ms: 60_000, ..wish() },
+            PolicyWish { bound_tokens: true, ..wish() },
             PolicyWish { waits_ms: vec![0], ..wish() },
             PolicyWish { issuer: "https://other.example".into(), ..wish() },
             PolicyWish { jwks: JwksSource::Url("https://issuer.example/jwks".into()), ..wish() },

@@ -47,7 +47,7 @@ impl From<Error> for Failure {
             Error::VaultUnreachable(_) | Error::RegionsDisagree(_) | Error::ChatdUnreachable(_) => {
                 Exit::Unavailable
             }
-            Error::TokenRefused(_) | Error::TokenExpired => Exit::TokenRefused,
+            Error::TokenRefused(_) | Error::TokenKey(_) | Error::TokenExpired => Exit::TokenRefused,
             Error::FleetNotTrusted(_) => Exit::FleetNotTrusted,
             Error::RegionAnsweredWrongly(_) => Exit::RegionWrong,
             Error::ClockWrong { .. } => Exit::ClockWrong,

@@ -20,6 +20,7 @@ use crate::runtime::Runtime;
 use crate::session::Session;
 use crate::timing::Timing;
 use crate::token::{Claims, HeldToken, OneToken, Tokens};
+use crate::token_key::{Prover, TokenKey};
 use crate::trusted::{Trusted, VaultClock};
 
 /// One account at one fleet. Cheap to clone.
@@ -29,6 +30,7 @@ pub struct Client {
     pub(crate) runtime: Runtime,
     pub(crate) timing: Timing,
     token: Arc<HeldToken>,
+    token_key: Option<Arc<dyn TokenKey>>,
 }
 
 /// A request sent in the same flight as `Open`, so before the vault's answer is known.
@@ -59,7 +61,20 @@ impl Client {
 
     /// A client that gets a fresh token when the vaults ask for one. It then repeats the same attempt or operation, which is free.
     pub fn with_tokens(fleet: Arc<Fleet>, runtime: Runtime, tokens: Arc<dyn Tokens>) -> Self {
-        Self { fleet, runtime, timing: Timing::default(), token: Arc::new(HeldToken::new(tokens)) }
+        Self {
+            fleet,
+            runtime,
+            timing: Timing::default(),
+            token: Arc::new(HeldToken::new(tokens)),
+            token_key: None,
+        }
+    }
+
+    /// With the key to which the tokens are bound (`cnf.jkt`).
+    #[must_use]
+    pub fn with_token_key(mut self, key: Arc<dyn TokenKey>) -> Self {
+        self.token_key = Some(key);
+        self
     }
 
     /// With other deadlines.
@@ -138,26 +153,35 @@ impl Client {
         let claims = Claims::of(&token, trusted.policy().enrolment_claim.as_deref())
             .ok_or(Error::TokenRefused(Whose::Vault))?;
         let subject = claims.tag(&nonce);
+        let prover = Prover::new(self.token_key.as_ref(), &claims, trusted.policy(), subject)
+            .map_err(|e| Fault::Repeat(Cause::TokenKey(e)))?;
+        if let Some(prover) = prover
+            && let Err(fault) = Box::pin(session.prove_with(&self.runtime, prover, limit)).await
+        {
+            return Err(self.of_handshake(fault, &trusted, session.region()).await);
+        }
         let token = token.as_str().to_owned();
         let open = p::Open {
             token,
             nonce: nonce.to_vec().into(),
             attest: regions != Regions::None,
             all: regions == Regions::All,
+            proof: None,
         };
-        let open = session.ask(Operation::Open(open))?;
+        let open = session.ask(Operation::Open(open)).await?;
         let (first, may_have_been_sent) = first.map(|p| (p.operation, p.may_have_been_sent)).unzip();
-        let pipelined = first.map(|operation| session.ask(operation)).transpose()?;
+        let pipelined = match first {
+            Some(operation) => Some(session.ask(operation).await?),
+            None => None,
+        };
         let answer = session.reply(&self.runtime, open, limit).await;
         if let Some(sent) = may_have_been_sent {
             // A vault that refuses `Open` ignores the request behind it.
             *sent |= session.may_have_asked() && !matches!(answer, Err(Fault::Refused(_)));
         }
         let answer = match answer {
-            Err(Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted))) => {
-                return Err(self.maybe_newer(&trusted, session.region()).await);
-            }
-            other => other?.0,
+            Ok((answer, _)) => answer,
+            Err(fault) => return Err(self.of_handshake(fault, &trusted, session.region()).await),
         };
         let Answer::Opened(opened) = answer else { return Err(unexpected()) };
         let clock = VaultClock { now: self.runtime.clock.now(), vault: Time(opened.time_ms) };
@@ -177,6 +201,16 @@ impl Client {
             entered.survey = self.attest(&mut session, &entered, Regions::All).await?;
         }
         Ok((session, entered))
+    }
+
+    /// A fault of the handshake, or of the first reply.
+    async fn of_handshake(&self, fault: Fault, known: &Trusted, region: Option<&str>) -> Fault {
+        match fault {
+            Fault::Final(Error::FleetNotTrusted(Distrust::NotAdmitted)) => {
+                self.maybe_newer(known, region).await
+            }
+            other => other,
+        }
     }
 
     /// A vault's key is not on the list, perhaps because the list is old. If there is no newer one, the vault is not
@@ -209,7 +243,7 @@ impl Client {
         let mut all = regions == Regions::All;
         loop {
             let nonce: [u8; 32] = self.runtime.bytes();
-            let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all }))?;
+            let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all })).await?;
             let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
             let Answer::Attestations(answers) = answer else { return Err(unexpected()) };
             let subject = entered.claims.tag(&nonce);

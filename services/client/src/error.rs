@@ -93,6 +93,25 @@ impl Counted {
     }
 }
 
+/// Why the token does not fit the key of this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenKeyError {
+    /// The token names a key, and the client has none.
+    #[error("the token is bound to a key (cnf.jkt), and this device has no key for it")]
+    Missing,
+    /// The token names another key.
+    #[error("the token is bound to another key (cnf.jkt) than this device's")]
+    Other,
+    /// `cnf` has no `jkt`.
+    #[error(
+        "the token's cnf has no jkt, the thumbprint of this device's key, and vaults refuse such a token"
+    )]
+    Confirmation,
+    /// The policy takes only tokens that name a key.
+    #[error("the fleet takes only tokens that are bound to a key, and this one has no cnf.jkt")]
+    Unbound,
+}
+
 /// Why an operation ended without success. Only [`Error::WrongPassword`] and [`Error::Unfinished`] can have cost a try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -158,6 +177,9 @@ pub enum Error {
     /// A token was refused.
     #[error("{0} refused the token")]
     TokenRefused(Whose),
+    /// The token does not fit the key of this device.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     /// ChatD's token has expired. (The vault answers every fault of its own token with the same refusal.)
     #[error("the token for ChatD has expired")]
     TokenExpired,
@@ -224,6 +246,7 @@ impl Error {
                 | Self::RegionAnsweredWrongly(_)
                 | Self::FleetNotTrusted(_)
                 | Self::TokenRefused(_)
+                | Self::TokenKey(_)
                 | Self::TokenExpired
                 | Self::ClockWrong { .. }
                 | Self::LastTryDeclined
@@ -242,7 +265,9 @@ impl Error {
     pub fn remedy(&self) -> Cow<'static, str> {
         let Self::Unfinished { counted, cause } = self else { return Cow::Borrowed(self.advice()) };
         let first = match &**cause {
-            Self::FleetNotTrusted(_) | Self::TokenRefused(_) | Self::TokenExpired => cause.advice(),
+            Self::FleetNotTrusted(_) | Self::TokenRefused(_) | Self::TokenKey(_) | Self::TokenExpired => {
+                cause.advice()
+            }
             Self::RegionAnsweredWrongly(_) => "Tell the fleet's operator which region it was.",
             Self::ClockWrong { .. } => "Set this device's clock.",
             _ => "Try again later.",
@@ -295,6 +320,9 @@ impl Error {
                 "Check the network and the address in the fleet's profile, then try again. No try was spent."
             }
             Self::TokenExpired => "Sign in again: it gives fresh tokens.",
+            Self::TokenKey(_) => {
+                "Get a token for this device's key from your identity provider: the token's cnf.jkt must be the thumbprint of that key."
+            }
             Self::TokenRefused(_) => {
                 "Sign in again to get a fresh token for this account, and check that it is made for this fleet."
             }

@@ -4,7 +4,7 @@ use bkv_core::id::Time;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::{self as p};
 
-use crate::error::{Error, Whose, WrongAnswer};
+use crate::error::{Error, TokenKeyError, Whose, WrongAnswer};
 use crate::transport::TransportError;
 
 /// Why one run of an operation ended.
@@ -34,6 +34,8 @@ pub(crate) enum Cause {
     TokenRefused,
     /// Too few regions accept the token, or it ends too soon. A fresh one may help, or the same one a little later.
     FreshToken,
+    /// The token does not fit this device's key. A fresh one may.
+    TokenKey(TokenKeyError),
     /// A vault whose key is not on the newest admission list.
     NotAdmitted,
     /// The same, in this region. The next stream goes to another one.

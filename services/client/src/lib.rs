@@ -26,6 +26,7 @@ mod session;
 mod settled;
 mod timing;
 mod token;
+mod token_key;
 mod transport;
 mod trusted;
 #[cfg(feature = "tokio")]
@@ -33,7 +34,7 @@ mod websocket;
 
 pub use attested::{RegionStatus, Status};
 pub use client::Client;
-pub use error::{Counted, Distrust, Error, Whose, WrongAnswer};
+pub use error::{Counted, Distrust, Error, TokenKeyError, Whose, WrongAnswer};
 pub use fleet::Fleet;
 pub use harden::harden;
 pub use last_try::{FileLastTry, KeepLastTry, OpenLastTry};
@@ -48,6 +49,7 @@ pub use runtime::{Clock, OsRandom, Random, Runtime};
 pub use sealed::{OwnerKey, owner_key};
 pub use timing::Timing;
 pub use token::Tokens;
+pub use token_key::{NoTokenKey, SoftwareTokenKey, TokenKey, TokenPublicKey};
 pub use transport::{Duplex, Transport, TransportError};
 pub use trusted::Trusted;
 #[cfg(feature = "tokio")]

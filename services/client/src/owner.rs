@@ -133,7 +133,7 @@ impl Client {
             (generation, signature)
         };
         let reference = signature.operation.clone();
-        let id = session.ask(change.request(signature))?;
+        let id = session.ask(change.request(signature)).await?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
         let (trusted, account) = (&entered.trusted, &entered.account);

@@ -133,7 +133,9 @@ impl<'a> Retry<'a> {
             self.bundles += 1;
             return Ok(());
         }
-        if matches!(cause, Cause::TokenRefused | Cause::FreshToken) && self.tokens < MAX_TOKENS {
+        if matches!(cause, Cause::TokenRefused | Cause::FreshToken | Cause::TokenKey(_))
+            && self.tokens < MAX_TOKENS
+        {
             self.tokens += 1;
             if self.token.renew().await? {
                 return Ok(());
@@ -142,6 +144,9 @@ impl<'a> Retry<'a> {
         let deadline = self.deadline.saturating_add(self.pause.length());
         if matches!(cause, Cause::Elsewhere(_)) && self.runtime.clock.elapsed() < deadline {
             return Ok(());
+        }
+        if let Cause::TokenKey(why) = cause {
+            return Err(why.into());
         }
         if matches!(cause, Cause::TokenRefused) {
             return Err(Error::TokenRefused(Whose::Vault));
@@ -157,6 +162,7 @@ impl<'a> Retry<'a> {
                 Cause::Disagree(why) => Error::RegionsDisagree(why),
                 Cause::Wrong(w) => Error::RegionAnsweredWrongly(w),
                 Cause::TokenRefused | Cause::FreshToken => Error::TokenRefused(Whose::Vault),
+                Cause::TokenKey(why) => why.into(),
                 Cause::NotAdmitted => Distrust::NotAdmitted.into(),
                 Cause::Elsewhere(region) => {
                     Distrust::Region { region, why: Box::new(Distrust::NotAdmitted) }.into()

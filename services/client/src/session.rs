@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bkv_wire::channel::{Channel, ChannelError};
+use bkv_wire::possession;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
@@ -13,6 +14,7 @@ use prost::Message as _;
 use crate::error::{Distrust, Error};
 use crate::fault::{Cause, Fault, unexpected};
 use crate::runtime::{Runtime, within};
+use crate::token_key::Prover;
 use crate::transport::Duplex;
 use crate::trusted::Trusted;
 
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     waiting: VecDeque<p::Reply>,
     /// The region whose vault answers, as ChatD reports it.
     region: Option<String>,
+    /// If the person's token is bound to a key.
+    prover: Option<Prover>,
 }
 
 impl Session {
@@ -42,16 +46,51 @@ impl Session {
         let Some(stream) = within(&*runtime.clock, limit, runtime.transport.open()).await else {
             return Err(Fault::Repeat(Cause::Chatd("no connection in time".into())));
         };
-        let mut session =
-            Self { stream: stream?, channel, last_id: 0, waiting: VecDeque::new(), region: None };
+        let mut session = Self {
+            stream: stream?,
+            channel,
+            last_id: 0,
+            waiting: VecDeque::new(),
+            region: None,
+            prover: None,
+        };
         // Without a route: ChatD takes the account's from its own token.
         let open = outer::Open { not: avoided, ..Default::default() };
         session.stream.send(frame(Body::Open(open))).await?;
         Ok(session)
     }
 
+    /// From now on requests bring the proofs of this prover. Waits for the handshake: the proofs sign keying material of the channel. Requests leave only then anyway.
+    pub(crate) async fn prove_with(
+        &mut self,
+        runtime: &Runtime,
+        prover: Prover,
+        limit: Duration,
+    ) -> Result<(), Fault> {
+        self.flush().await?;
+        let Some(ready) = within(&*runtime.clock, limit, self.ready()).await else {
+            runtime.transport.suspect();
+            return Err(Fault::Repeat(Cause::Vault("no answer in time".into())));
+        };
+        ready?;
+        self.prover = Some(prover);
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> Result<(), Fault> {
+        while !self.channel.is_ready() {
+            self.take_frame().await?;
+        }
+        Ok(())
+    }
+
     /// Queues a request and returns its id.
-    pub(crate) fn ask(&mut self, operation: Operation) -> Result<u64, Fault> {
+    pub(crate) async fn ask(&mut self, mut operation: Operation) -> Result<u64, Fault> {
+        if let Some(prover) = &self.prover {
+            let channel = self.exporter(possession::EXPORTER, &[])?;
+            // Boxed: most tokens are bound to no key, and every caller's future would hold the room for it.
+            Box::pin(prover.prove(&mut operation, &channel)).await?;
+        }
         self.last_id += 1;
         let request = p::Request { protocol: PROTOCOL, id: self.last_id, operation: Some(operation) };
         self.channel.send(&request.encode_to_vec()).map_err(channel_fault)?;
@@ -98,25 +137,33 @@ impl Session {
                     break;
                 }
             }
-            let frame = self.stream.receive().await?;
-            match frame.body {
-                Some(Body::Data(data)) => {
-                    let fed = self.channel.feed(&data);
-                    // An alert, or the handshake's next message followed by the requests.
-                    self.flush().await?;
-                    fed.map_err(channel_fault)?;
-                    self.take_in(id)?;
-                }
-                Some(Body::Relayed(relayed)) => self.region = crate::fleet::name(relayed.region),
-                Some(Body::Reset(reset)) => {
-                    return Err(Fault::Repeat(Cause::Vault(words(reset.reason()).into())));
-                }
-                Some(Body::Close(_)) => {
-                    return Err(Fault::Repeat(Cause::Vault("the stream was closed".into())));
-                }
-                _ => {} // a later version's frame
+            if self.take_frame().await? {
+                self.take_in(id)?;
             }
         }
+    }
+
+    /// Takes the next frame. True if it was of the channel.
+    async fn take_frame(&mut self) -> Result<bool, Fault> {
+        let frame = self.stream.receive().await?;
+        match frame.body {
+            Some(Body::Data(data)) => {
+                let fed = self.channel.feed(&data);
+                // An alert, or the handshake's next message followed by the requests.
+                self.flush().await?;
+                fed.map_err(channel_fault)?;
+                return Ok(true);
+            }
+            Some(Body::Relayed(relayed)) => self.region = crate::fleet::name(relayed.region),
+            Some(Body::Reset(reset)) => {
+                return Err(Fault::Repeat(Cause::Vault(words(reset.reason()).into())));
+            }
+            Some(Body::Close(_)) => {
+                return Err(Fault::Repeat(Cause::Vault("the stream was closed".into())));
+            }
+            _ => {} // a later version's frame
+        }
+        Ok(false)
     }
 
     fn take_in(&mut self, id: u64) -> Result<(), Fault> {

@@ -68,11 +68,21 @@ impl HeldToken {
     }
 }
 
+/// What of a token binds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    None,
+    Jkt(String),
+    Other,
+}
+
 /// Whose token it is, by the token itself. The client believes its own token, and compares what regions sign with it (S46).
 pub(crate) struct Claims {
     issuer: String,
     subject: String,
     enrolment: u64,
+    /// Whether the token is bound to a key.
+    pub(crate) confirmation: Confirmation,
 }
 
 impl Claims {
@@ -88,7 +98,13 @@ impl Claims {
             Some(Value::String(s)) => s.parse().ok()?,
             Some(_) => return None,
         };
-        Some(Self { issuer: text("iss")?, subject: text("sub")?, enrolment })
+        let jkt = claims.get("cnf").map(|cnf| cnf.get("jkt").and_then(Value::as_str));
+        let confirmation = match jkt {
+            None => Confirmation::None,
+            Some(Some(jkt)) => Confirmation::Jkt(jkt.to_owned()),
+            Some(None) => Confirmation::Other,
+        };
+        Some(Self { issuer: text("iss")?, subject: text("sub")?, enrolment, confirmation })
     }
 
     /// The tag that each region must sign, see [`statement::subject`].

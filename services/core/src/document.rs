@@ -142,6 +142,15 @@ pub struct Policy {
     /// How long after its `iat` a vault accepts a token, in milliseconds. It bounds for how long a rooted region can use the tokens that it has seen.
     #[n(17)]
     pub token_max_age_ms: u64,
+    /// True if vaults take only tokens that name a key of the client (`cnf.jkt`). A rooted region that has seen such a token can't use it. False is not encoded, so
+    /// documents from before this field keep their bytes and the state its digest.
+    #[cbor(n(18), default, skip_if = "is_false")]
+    pub bound_tokens: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // minicbor calls it with a reference
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Both documents, signed and parsed. They are replicated, so all replicas check acknowledgements against the same list.

@@ -93,7 +93,7 @@ mod tests {
 
     fn verified(keys: u8) -> Verified {
         let subject = Subject { issuer: "i".into(), subject: "s".into(), enrolment: None };
-        Verified::new(Claims { subject, expires: 1 }, Times::for_test(1), [keys; 32])
+        Verified::new(Claims { subject, key: None, expires: 1 }, Times::for_test(1), [keys; 32])
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Reads the claims of a token whose signature is good. The time claims are kept separately, in [`Times`], because a cached token is compared with
 //! the time again at each use.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::{Settings, TokenError};
+use crate::{Confirmation, Settings, TokenError};
 
 const MAX_SUBJECT: usize = 255;
 /// The longest time between `iat` and `exp`, or between now and `exp` for a token without `iat`, in seconds. If an
@@ -26,6 +28,8 @@ pub struct Subject {
 pub struct Claims {
     /// The user.
     pub subject: Subject,
+    /// The JWK thumbprint of the key to which the token is bound (`cnf.jkt`). The token alone is then not enough: the caller must have a proof by this key.
+    pub key: Option<[u8; 32]>,
     /// The first second at which the token is refused, since the Unix epoch, without leeway: `exp`, or `iat` and the longest age if that is earlier.
     pub expires: u64,
 }
@@ -39,7 +43,7 @@ pub(crate) struct Times {
 }
 
 /// Reads every claim but does not compare a time.
-pub(crate) fn read(settings: &Settings, claims: &Map<String, Value>) -> Result<(Subject, Times), TokenError> {
+pub(crate) fn read(settings: &Settings, claims: &Map<String, Value>) -> Result<(Claims, Times), TokenError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("iss") != Some(settings.issuer.as_str()) {
         return Err(TokenError::Issuer);
@@ -70,7 +74,8 @@ pub(crate) fn read(settings: &Settings, claims: &Map<String, Value>) -> Result<(
         subject: subject.to_owned(),
         enrolment: enrolment(settings, claims)?,
     };
-    Ok((subject, times))
+    let claims = Claims { subject, key: key(settings, claims)?, expires: times.end(settings) };
+    Ok((claims, times))
 }
 
 impl Times {
@@ -100,6 +105,22 @@ impl Times {
     fn oldest(&self, settings: &Settings) -> Option<u64> {
         Some(self.issued?.saturating_add(settings.max_age?))
     }
+}
+
+/// The key of `cnf` (RFC 7800, section 3.1). Refuses a `cnf` without `jkt`: such a token must not be accepted without a proof, and this service can't check another kind.
+/// Ignores other members beside `jkt`.
+fn key(settings: &Settings, claims: &Map<String, Value>) -> Result<Option<[u8; 32]>, TokenError> {
+    let required = match settings.confirmation {
+        Confirmation::Ignored => return Ok(None),
+        Confirmation::IfPresent => false,
+        Confirmation::Required => true,
+    };
+    let Some(cnf) = claims.get("cnf") else {
+        return if required { Err(TokenError::Unbound) } else { Ok(None) };
+    };
+    let jkt = cnf.get("jkt").and_then(Value::as_str).and_then(|jkt| URL_SAFE_NO_PAD.decode(jkt).ok());
+    let key = jkt.and_then(|jkt| jkt.try_into().ok()).ok_or(TokenError::Confirmation)?;
+    Ok(Some(key))
 }
 
 fn enrolment(settings: &Settings, claims: &Map<String, Value>) -> Result<Option<u64>, TokenError> {

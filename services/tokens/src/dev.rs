@@ -4,7 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// `iss` of the development issuer.
 pub const ISSUER: &str = "https://issuer.bkv.localhost";
@@ -82,14 +82,29 @@ impl DevIssuer {
 
     /// Signs a token with these claims.
     pub fn sign(&self, claims: &DevClaims<'_>) -> String {
-        let mut body = json!({
-            "iss": self.issuer, "sub": claims.subject, "aud": claims.audience,
-            "iat": claims.now, "nbf": claims.now, "exp": claims.now.saturating_add(claims.lifetime),
-        });
-        if let (Some(n), Some(map)) = (claims.enrolment, body.as_object_mut()) {
-            map.insert("enrolment".to_owned(), n.into());
-        }
-        self.sign_raw(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.key_id()}), &body)
+        self.sign_claims(self.body(claims))
+    }
+
+    /// The same, bound to the key with this JWK thumbprint in base64url: `cnf.jkt` (RFC 9449, section 6.1).
+    pub fn sign_bound(&self, claims: &DevClaims<'_>, thumbprint: &str) -> String {
+        let mut body = self.body(claims);
+        body.insert("cnf".to_owned(), json!({ "jkt": thumbprint }));
+        self.sign_claims(body)
+    }
+
+    fn body(&self, claims: &DevClaims<'_>) -> Map<String, Value> {
+        let mut body = Map::new();
+        let texts = [("iss", self.issuer.as_str()), ("sub", claims.subject), ("aud", claims.audience)];
+        body.extend(texts.map(|(name, text)| (name.to_owned(), text.into())));
+        let times =
+            [("iat", claims.now), ("nbf", claims.now), ("exp", claims.now.saturating_add(claims.lifetime))];
+        body.extend(times.map(|(name, time)| (name.to_owned(), time.into())));
+        body.extend(claims.enrolment.map(|n| ("enrolment".to_owned(), n.into())));
+        body
+    }
+
+    fn sign_claims(&self, claims: Map<String, Value>) -> String {
+        self.sign_raw(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.key_id()}), &claims.into())
     }
 
     /// Signs any header and claims with this key, even if the header names another key or algorithm. Tests make tokens with it that must be refused.

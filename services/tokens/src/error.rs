@@ -59,6 +59,14 @@ pub enum TokenError {
     /// The enrolment claim exists but is not a whole number.
     #[error("the token's enrolment is not a whole number")]
     Enrolment,
+    /// `cnf` exists but has no `jkt` of 32 bytes.
+    #[error(
+        "the token's cnf has no jkt, the SHA-256 thumbprint of a JWK in base64url; other kinds of keys are not checked here"
+    )]
+    Confirmation,
+    /// No `cnf`, where one is required.
+    #[error("the token has no cnf.jkt, and the policy takes only tokens that are bound to a key")]
+    Unbound,
 }
 
 impl TokenError {
@@ -83,6 +91,8 @@ impl TokenError {
             Self::Times => "times",
             Self::Subject => "subject",
             Self::Enrolment => "enrolment",
+            Self::Confirmation => "confirmation",
+            Self::Unbound => "unbound",
         }
     }
 }

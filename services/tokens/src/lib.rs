@@ -21,4 +21,4 @@ pub use claims::{Claims, Subject};
 pub use error::{KeysError, TokenError};
 pub use refresh::{KeyRing, MAX_KEY_AGE, Refresh};
 pub use source::KeySource;
-pub use verifier::{Settings, Verifier, key_id};
+pub use verifier::{Confirmation, Settings, Verifier, key_id};

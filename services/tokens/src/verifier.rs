@@ -17,6 +17,17 @@ use crate::{KeyRing, TokenError};
 /// The longest token, in bytes. Each message of a login may bring one.
 pub const MAX_TOKEN: usize = 4 << 10;
 
+/// What a service does with the key to which a token is bound (`cnf`, RFC 7800).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The service checks no proofs. To it every token is a bearer token.
+    Ignored,
+    /// Whoever shows a token that names a key must prove possession of the key.
+    IfPresent,
+    /// The same, and a token must name a key.
+    Required,
+}
+
 /// What a token must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -30,6 +41,8 @@ pub struct Settings {
     pub leeway: u64,
     /// How long after `iat` a token is accepted, in seconds. A token then needs `iat`. None asks for neither.
     pub max_age: Option<u64>,
+    /// Whether it names a key of the client.
+    pub confirmation: Confirmation,
 }
 
 /// Verifies tokens of one issuer for one audience, under one policy. Clones share the cache of verified tokens.
@@ -83,9 +96,8 @@ impl Verifier {
             return Ok(known.claims.clone());
         }
         let signed = self.signed(&keys, token)?;
-        let (subject, times) = claims::read(&self.settings, &signed)?;
+        let (claims, times) = claims::read(&self.settings, &signed)?;
         times.check(&self.settings, now)?;
-        let claims = Claims { subject, expires: times.end(&self.settings) };
         self.cache.put(digest, Verified::new(claims.clone(), times, *keys.document()));
         Ok(claims)
     }

@@ -15,11 +15,14 @@ use crate::claims::MAX_LIFETIME;
 use crate::dev::{DevClaims, DevIssuer};
 use crate::keys::Keys;
 use crate::{
-    Claims, KeyRing, KeySource, KeysError, MAX_KEY_AGE, Refresh, Settings, Subject, TokenError, Verifier,
+    Claims, Confirmation, KeyRing, KeySource, KeysError, MAX_KEY_AGE, Refresh, Settings, Subject, TokenError,
+    Verifier,
 };
 
 const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://id.example";
+/// The thumbprint in RFC 9449, section 6.1.
+const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 
 static DEV: LazyLock<DevIssuer> = LazyLock::new(|| DevIssuer::generate(ISSUER).unwrap());
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
@@ -34,6 +37,7 @@ fn settings() -> Settings {
         enrolment_claim: Some("enrolment".into()),
         leeway: 30,
         max_age: None,
+        confirmation: Confirmation::IfPresent,
     }
 }
 async fn verifier(jwks: String) -> Verifier {
@@ -58,7 +62,7 @@ fn judged(token: &str) -> Result<Claims, TokenError> {
 #[test]
 fn a_good_token_names_its_subject() {
     let want = Subject { issuer: ISSUER.into(), subject: "alice".into(), enrolment: Some(2) };
-    assert_eq!(judged(&DEV.sign(&good())), Ok(Claims { subject: want, expires: NOW + 300 }));
+    assert_eq!(judged(&DEV.sign(&good())), Ok(Claims { subject: want, key: None, expires: NOW + 300 }));
     assert_eq!(judged(&with(|_| {})).unwrap().subject.enrolment, None);
     assert!(judged(&with(|c| _ = c.insert("aud".into(), json!(["chatd"])))).is_ok());
     let seventh = judged(&with(|c| _ = c.insert("enrolment".into(), json!("7")))).unwrap();
@@ -83,6 +87,13 @@ fn s17_every_way_to_be_wrong_has_its_own_error() {
         (set("sub", json!("")), TokenError::Subject),
         (set("sub", json!("x".repeat(256))), TokenError::Subject),
         (set("enrolment", json!(-1)), TokenError::Enrolment),
+        (set("cnf", Value::Null), TokenError::Confirmation),
+        (set("cnf", json!(JKT)), TokenError::Confirmation),
+        (set("cnf", json!({})), TokenError::Confirmation),
+        (set("cnf", json!({"x5t#S256": JKT})), TokenError::Confirmation),
+        (set("cnf", json!({"jkt": format!("{JKT}=")})), TokenError::Confirmation),
+        (set("cnf", json!({"jkt": "a".repeat(42)})), TokenError::Confirmation),
+        (set("cnf", json!({"jkt": [JKT]})), TokenError::Confirmation),
         (set("long", json!("x".repeat(4096))), TokenError::TooLong),
         (set("exp", json!(NOW + MAX_LIFETIME + 1)), TokenError::Lifetime),
         (
@@ -97,6 +108,30 @@ fn s17_every_way_to_be_wrong_has_its_own_error() {
     }
     assert!(judged(&set("exp", json!(NOW - 29))).is_ok(), "within the leeway");
     assert!(judged(&set("nbf", json!(NOW + 30))).is_ok(), "within the leeway");
+}
+
+/// S46: a token that names a key is no bearer token, unless the service checks no proofs at all (RFC 7800, section 3).
+#[tokio::test]
+async fn s46_a_bound_token_names_its_key_and_only_then() {
+    let key: [u8; 32] = B64.decode(JKT).unwrap().try_into().unwrap();
+    let (bound, bearer) = (DEV.sign_bound(&good(), JKT), DEV.sign(&good()));
+    let beside = with(|c| _ = c.insert("cnf".into(), json!({"jkt": JKT, "later": 1})));
+    let ring = KeyRing::load(KeySource::Inline(DEV.jwks())).await.unwrap();
+    let under = |confirmation| Verifier::new(Settings { confirmation, ..settings() }, ring.clone());
+    for (confirmation, of_bound, of_bearer) in [
+        (Confirmation::Ignored, None, Ok(None)),
+        (Confirmation::IfPresent, Some(key), Ok(None)),
+        (Confirmation::Required, Some(key), Err(TokenError::Unbound)),
+    ] {
+        let verifier = under(confirmation);
+        let named = |token: &str| verifier.verify(token, NOW).map(|c| c.key);
+        // Twice: the second answer is the cache's.
+        for _ in 0..2 {
+            assert_eq!(named(&bound), Ok(of_bound), "{confirmation:?}");
+            assert_eq!(named(&beside), Ok(of_bound), "{confirmation:?}");
+            assert_eq!(named(&bearer), of_bearer, "{confirmation:?}");
+        }
+    }
 }
 
 #[test]

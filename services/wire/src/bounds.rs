@@ -17,6 +17,8 @@ const FIELD: usize = 16;
 const ID: usize = 16 + FIELD;
 const HASH: usize = 32 + FIELD;
 const SIGNATURE: usize = 64 + FIELD;
+/// A key and a signature, see [`crate::possession`].
+const PROOF: usize = 65 + SIGNATURE + 2 * FIELD;
 const OWNER: usize = ID + FIELD + SIGNATURE;
 const SHARE: usize = SHARE_KEY + SHARE_TEXT + 4 * FIELD;
 const ACKNOWLEDGEMENT: usize = CERTIFICATE + SIGNATURE + 3 * FIELD;
@@ -24,13 +26,13 @@ const ACKNOWLEDGEMENT: usize = CERTIFICATE + SIGNATURE + 3 * FIELD;
 /// The name of a request's kind and the most bytes that it may have, encoded.
 pub const fn of(operation: &Operation) -> (&'static str, usize) {
     let (kind, most) = match operation {
-        Operation::Open(_) => ("open", TOKEN + HASH),
+        Operation::Open(_) => ("open", TOKEN + HASH + PROOF),
         Operation::RegisterStart(_) => ("register_start", REGISTRATION_REQUEST),
         Operation::Store(_) => {
-            ("store", REGISTRATION_REQUEST + REGISTRATION_RESPONSE + RECORD + REGIONS * SHARE + OWNER)
+            ("store", REGISTRATION_REQUEST + REGISTRATION_RESPONSE + RECORD + REGIONS * SHARE + OWNER + PROOF)
         }
         Operation::Confirm(_) => ("confirm", ID + 2 * HASH + REGIONS * ACKNOWLEDGEMENT + SIGNATURE),
-        Operation::Begin(_) => ("begin", ID + 2 * HASH),
+        Operation::Begin(_) => ("begin", ID + 2 * HASH + PROOF),
         Operation::MoreEvaluations(_) => ("more_evaluations", ID),
         Operation::KeyExchange(_) => ("key_exchange", ID + KE1),
         Operation::GiveUp(_) => ("give_up", ID + HASH),

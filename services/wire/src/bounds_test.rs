@@ -7,6 +7,10 @@ fn zeros(n: usize) -> bytes::Bytes {
     vec![0xff; n].into()
 }
 
+fn proof() -> p::Proof {
+    p::Proof { key: zeros(65), signature: zeros(64) }
+}
+
 fn owner() -> p::OwnerSignature {
     p::OwnerSignature { operation: zeros(16), expires_ms: u64::MAX, signature: zeros(64) }
 }
@@ -16,7 +20,13 @@ fn largest() -> Vec<Operation> {
     let share = p::SealedShare { slot: 255, enc: zeros(SHARE_KEY), ct: zeros(SHARE_TEXT) };
     let ack = p::Acknowledgement { slot: 255, certificate: zeros(CERTIFICATE), signature: zeros(64) };
     vec![
-        Operation::Open(p::Open { token: "t".repeat(TOKEN), nonce: zeros(32), attest: true, all: true }),
+        Operation::Open(p::Open {
+            token: "t".repeat(TOKEN),
+            nonce: zeros(32),
+            attest: true,
+            all: true,
+            proof: Some(proof()),
+        }),
         Operation::RegisterStart(p::RegisterStart { request: zeros(REGISTRATION_REQUEST) }),
         Operation::Store(p::Store {
             request: zeros(REGISTRATION_REQUEST),
@@ -24,6 +34,7 @@ fn largest() -> Vec<Operation> {
             record: zeros(RECORD),
             shares: vec![share; REGIONS],
             owner: Some(owner()),
+            proof: Some(proof()),
         }),
         Operation::Confirm(p::Confirm {
             reg_id: zeros(16),
@@ -37,6 +48,7 @@ fn largest() -> Vec<Operation> {
             blinded: zeros(32),
             cancel: zeros(32),
             may_be_last: true,
+            proof: Some(proof()),
         }),
         Operation::MoreEvaluations(p::MoreEvaluations { attempt: zeros(16) }),
         Operation::KeyExchange(p::KeyExchange { attempt: zeros(16), ke1: zeros(KE1) }),

@@ -142,8 +142,18 @@ fn message(vaults: &Vaults, call: &Call) -> Body {
             committed: 0,
             token,
             nonce,
+            ..Default::default()
         }),
-        Kind::Attest => Body::Attest(p::Attest { shard: 0, account, nonce, committed: 0, token }),
+        Kind::Attest => Body::Attest(p::Attest {
+            shard: 0,
+            account,
+            nonce: nonce.clone(),
+            committed: 0,
+            token,
+            session: nonce.clone(),
+            channel: nonce,
+            proof: Bytes::new(),
+        }),
         Kind::Acknowledge { registration } => Body::Acknowledge(p::Acknowledge {
             shard: 0,
             account,
@@ -151,6 +161,7 @@ fn message(vaults: &Vaults, call: &Call) -> Body {
             committed: 0,
             token,
             nonce,
+            proof: Bytes::new(),
         }),
         Kind::Permit { attempt: id, generation, ordinal } => Body::Permit(p::Permit {
             shard: 0,
@@ -163,6 +174,7 @@ fn message(vaults: &Vaults, call: &Call) -> Body {
             ordinal: ordinal.value(),
             blinded: bkv_simulation::raw_client::blinded("a guess").0.to_vec().into(),
             cancel: vec![1; 32].into(),
+            ..Default::default()
         }),
         Kind::Clock { admission, policy } => {
             Body::Clock(p::Clock { admission: admission.value(), policy: policy.value() })

@@ -155,8 +155,13 @@ async fn client(vaults: &Vaults) -> Client {
     let leader = sim.leader().await;
     let session = Session::new(sim.vault(leader), Simulation::route(&vaults.person)).unwrap();
     let mut client = Client { channel, session, last: 0, over: false };
-    let open =
-        p::Open { token: vaults.token(Token::Valid), nonce: vec![3; 32].into(), attest: false, all: false };
+    let open = p::Open {
+        token: vaults.token(Token::Valid),
+        nonce: vec![3; 32].into(),
+        attest: false,
+        all: false,
+        proof: None,
+    };
     // If the vault has just lost its leadership, the other steps meet a closed channel.
     client.ask(Operation::Open(open)).await;
     client
@@ -223,6 +228,7 @@ impl Under<'_> {
                 nonce: vec![1; usize::from(*nonce)].into(),
                 attest: *attest,
                 all: *all,
+                proof: None,
             }),
             Step::Begin { attempt, blinded, cancel, may_be_last } => {
                 self.attempt = self.attempt(*attempt);
@@ -231,6 +237,7 @@ impl Under<'_> {
                     blinded: blinded.bytes(),
                     cancel: bkv_core::statement::cancel_hash(&[*cancel; 32]).0.to_vec().into(),
                     may_be_last: *may_be_last,
+                    proof: None,
                 })
             }
             Step::GiveUp { attempt, cancel } => Operation::GiveUp(p::GiveUp {

@@ -64,6 +64,7 @@ pub fn policy(root: &Root, shards: u16, jwks: String) -> Policy {
         ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 9, lanes: 9 },
         token_max_age_ms: 86_400_000,
+        bound_tokens: false,
         shards,
         hash: Hash([0; 32]),
         development: true,

@@ -32,4 +32,4 @@ pub mod token;
 pub mod transport;
 pub mod witness;
 
-pub use simulation::{Options, RIGHT, Simulation, eventually, soon};
+pub use simulation::{Options, RIGHT, Simulation, eventually, soon, token_key};

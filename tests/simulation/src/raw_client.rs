@@ -23,6 +23,9 @@ pub struct RawClient {
     last: u64,
 }
 
+/// The nonce of every session.
+const NONCE: [u8; 32] = [3; 32];
+
 /// Why there was no answer. The caller repeats the request.
 #[derive(Debug)]
 pub struct Broken(#[allow(dead_code)] pub String); // for the message of a test that fails
@@ -34,6 +37,7 @@ pub fn begin(attempt: AttemptId, blinded: Element) -> Operation {
         blinded: blinded.0.to_vec().into(),
         cancel: statement::cancel_hash(&cancel(attempt)).0.to_vec().into(),
         may_be_last: true,
+        proof: None,
     })
 }
 
@@ -66,6 +70,16 @@ impl RawClient {
         token: String,
         transport: &VaultTransport,
     ) -> Result<Self, Broken> {
+        Self::open_proved(sim, token, None, transport).await
+    }
+
+    /// The same with this proof, which may be of another channel.
+    pub async fn open_proved(
+        sim: &Simulation,
+        token: String,
+        proof: Option<p::Proof>,
+        transport: &VaultTransport,
+    ) -> Result<Self, Broken> {
         let broken = |e: &dyn std::fmt::Display| Broken(e.to_string());
         let mut accepted = Vec::new();
         for machine in &sim.machines {
@@ -75,7 +89,13 @@ impl RawClient {
         let stream = transport.open().await.map_err(|e| broken(&e))?;
         let channel = Channel::client(&settings).unwrap();
         let mut raw = Self { stream, channel, last: 0 };
-        let open = Operation::Open(p::Open { token, nonce: vec![3; 32].into(), attest: false, all: false });
+        let open = Operation::Open(p::Open {
+            token,
+            nonce: NONCE.to_vec().into(),
+            attest: false,
+            all: false,
+            proof,
+        });
         match raw.ask(open).await? {
             Answer::Opened(_) => Ok(raw),
             other => Err(Broken(format!("{other:?}"))),

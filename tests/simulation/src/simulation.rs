@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bkv_client::{Client, OsRandom, Runtime, Timing, TokioClock, VolatileMemory, Zeroizing};
+use bkv_client::{
+    Client, OsRandom, Runtime, SoftwareTokenKey, Timing, TokenKey as _, TokioClock, VolatileMemory, Zeroizing,
+};
 use bkv_core::account::Account;
 use bkv_core::command::{Command, Init};
 use bkv_core::document::{Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Era, Route, Slot};
 use bkv_core::outcome::Outcome;
+use bkv_core::possession::Use;
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_mtls::issue::RoleCa;
@@ -21,6 +24,7 @@ use bkv_tokens::dev::{DevClaims, DevIssuer};
 use bkv_vault::replica::{Phase, Replica};
 use bkv_vault::service::Vault;
 use bkv_wire::documents::Kind;
+use bkv_wire::proto::inner::Proof;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +54,8 @@ pub struct Simulation {
     /// Issues the vaults' role certificates.
     pub roles: RoleCa,
     pub documents: NewDocuments,
+    /// All persons' tokens are bound to this key.
+    pub token_key: Option<Arc<SoftwareTokenKey>>,
 }
 
 /// What a test may change.
@@ -61,6 +67,8 @@ pub struct Options {
     pub policy: Option<fn(&mut Policy)>,
     /// The vaults neither compare clocks nor expire deadlines. For properties that must hold before they do.
     pub no_chores: bool,
+    /// All persons' tokens are bound to one key. The policy may ask for it or not.
+    pub bound: bool,
     /// How long a call into a token may take, milliseconds. The default is long, so that a busy machine does not look like a hung token.
     pub token_ms: Option<u64>,
     /// Seconds between purges of the log.
@@ -98,7 +106,8 @@ impl Simulation {
         }
         let vaults = Vaults::default();
         let none = NewDocuments { admission: Vec::new(), policy: Vec::new() };
-        let mut sim = Self { dir, hub, witness, machines, vaults, issuer, roles, documents: none };
+        let token_key = options.bound.then(token_key);
+        let mut sim = Self { dir, hub, witness, machines, vaults, issuer, roles, documents: none, token_key };
         for i in 0..3 {
             sim.start_from(i, Image::default()).await;
         }
@@ -270,7 +279,26 @@ impl Simulation {
     }
 
     pub fn token(&self, subject: &str) -> String {
+        let claims = Self::claims(subject);
+        match &self.token_key {
+            Some(key) => self.issuer.sign_bound(&claims, &key.public().jkt()),
+            None => self.issuer.sign(&claims),
+        }
+    }
+
+    /// A token that is bound to no key.
+    pub fn bearer_token(&self, subject: &str) -> String {
         self.issuer.sign(&Self::claims(subject))
+    }
+
+    /// What the key of this person's token signs for this use, in the session with this nonce.
+    pub async fn proof(&self, subject: &str, nonce: &[u8; 32], what: &Use<'_>) -> Proof {
+        let key = self.token_key.as_ref().unwrap();
+        let (root, _) = documents::root();
+        let tag = statement::subject(nonce, ISSUER, subject, 0);
+        let signature = key.sign(&what.statement(&root.lineage(), root.era, &tag)).await.unwrap();
+        let public = key.public();
+        Proof { key: public.as_bytes().to_vec().into(), signature: signature.to_vec().into() }
     }
 
     pub fn route(subject: &str) -> Route {
@@ -294,11 +322,26 @@ impl Simulation {
     }
 
     pub fn client_over(&self, subject: &str, transport: Arc<VaultTransport>) -> Client {
+        self.client_with(&self.token(subject), self.token_key.clone(), transport)
+    }
+
+    /// A client with this token, which may not fit the key.
+    pub fn client_with(
+        &self,
+        token: &str,
+        key: Option<Arc<SoftwareTokenKey>>,
+        transport: Arc<VaultTransport>,
+    ) -> Client {
         let fleet = bkv_client::Fleet::new(documents::root().0, VolatileMemory::default());
         let runtime =
             Runtime { transport, clock: Arc::new(TokioClock::default()), random: Arc::new(OsRandom) };
         let timing = Timing { deadline: SOON, ..Timing::default() };
-        Client::new(Arc::new(fleet), runtime, Zeroizing::new(self.token(subject))).with_timing(timing)
+        let token = Zeroizing::new(token.to_owned());
+        let client = Client::new(Arc::new(fleet), runtime, token).with_timing(timing);
+        match key {
+            Some(key) => client.with_token_key(key),
+            None => client,
+        }
     }
 
     pub fn client(&self, subject: &str) -> Client {
@@ -324,6 +367,12 @@ impl Simulation {
         let close = || tokens.into_iter().map(bkv_hsm::Token::close).filter(|closed| !closed).count();
         tokio::task::spawn_blocking(close).await.unwrap();
     }
+}
+
+/// A new key to which tokens can be bound.
+pub fn token_key() -> Arc<SoftwareTokenKey> {
+    let pem = SoftwareTokenKey::generate().unwrap();
+    Arc::new(SoftwareTokenKey::from_pem(&pem).unwrap())
 }
 
 pub fn soon() -> Instant {

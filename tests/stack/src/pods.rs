@@ -312,6 +312,7 @@ impl Pods {
             ksf_floor: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
             ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
             token_max_age_ms: 600_000,
+            bound_tokens: false,
             shards: SHARDS,
             hash: Hash([0; 32]),
             development: false,

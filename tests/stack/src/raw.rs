@@ -336,7 +336,13 @@ impl Inner {
 
     /// `Open` with a token.
     pub async fn enter(&mut self, raw: &mut Raw, token: &str) -> Answer {
-        let open = p::Open { token: token.to_owned(), nonce: vec![7; 32].into(), attest: false, all: false };
+        let open = p::Open {
+            token: token.to_owned(),
+            nonce: vec![7; 32].into(),
+            attest: false,
+            all: false,
+            proof: None,
+        };
         self.ask(raw, Operation::Open(open)).await
     }
 }

@@ -49,6 +49,7 @@ fn policy_of(jwks: String, root: &Root, number: u64) -> Policy {
         ksf_floor: KsfParams { memory_kib: 19 << 10, passes: 2, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 1 << 20, passes: 10, lanes: 4 },
         token_max_age_ms: 600_000,
+        bound_tokens: false,
         shards: 4,
         hash: Hash([0; 32]),
         development: root.development,

@@ -79,6 +79,7 @@ async fn s17_s19_bad_tokens_are_refused_everywhere_and_all_refusals_are_alike() 
             blinded: vec![2; 32].into(),
             cancel: vec![3; 32].into(),
             may_be_last: false,
+            proof: None,
         };
         let Answer::Reply(reply, size) = inner.ask(&mut raw, Operation::Begin(begin)).await else { panic!() };
         sizes.insert(size);

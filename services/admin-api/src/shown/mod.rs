@@ -123,6 +123,7 @@ impl Fields {
             hash: _,
             development,
             token_max_age_ms,
+            bound_tokens,
         } = policy;
         self.put("lineage", lineage.to_string());
         self.put("era", era.to_string());
@@ -147,6 +148,7 @@ impl Fields {
         self.put("shards", shards.to_string());
         self.put("development", if *development { "YES, it protects nobody" } else { "no" });
         self.put("token_max_age", period(*token_max_age_ms));
+        self.put("bound_tokens", if *bound_tokens { "required" } else { "not required" });
     }
 
     fn jwks(&mut self, jwks: &JwksSource) {

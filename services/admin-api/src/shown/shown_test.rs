@@ -68,6 +68,7 @@ fn rules() -> Policy {
         hash: Hash([0; 32]),
         development: false,
         token_max_age_ms: 600_000,
+        bound_tokens: false,
     }
 }
 
@@ -127,6 +128,7 @@ fn s56_every_field_of_a_document_is_shown() {
         ("shards", |p| p.shards = 5),
         ("development", |p| p.development = true),
         ("token_max_age", |p| p.token_max_age_ms += 1),
+        ("bound_tokens", |p| p.bound_tokens = true),
     ];
     let by_url = |url: &str| Policy { jwks: JwksSource::Url(url.into()), ..rules() };
     let changed = of_policy.into_iter().map(|(name, change)| {

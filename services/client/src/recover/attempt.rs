@@ -132,6 +132,7 @@ impl Attempt {
                 blinded: self.blinded.element().0.to_vec().into(),
                 cancel: statement::cancel_hash(&self.cancel).0.to_vec().into(),
                 may_be_last: self.may_use_last_try,
+                proof: None,
             }),
             Stage::Exchange(exchange) => Operation::KeyExchange(p::KeyExchange {
                 attempt,

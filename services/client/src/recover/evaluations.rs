@@ -64,7 +64,7 @@ impl Client {
                 return Err(Fault::Repeat(Cause::Wrong(wrong.clone())));
             }
             let more = p::MoreEvaluations { attempt: attempt.id.0.to_vec().into() };
-            id = session.ask(Operation::MoreEvaluations(more))?;
+            id = session.ask(Operation::MoreEvaluations(more)).await?;
         }
         Err(match attempt.wrong.first() {
             Some(wrong) => Fault::Repeat(Cause::Wrong(wrong.clone())),

@@ -211,7 +211,7 @@ impl Client {
                 None => match attempt.request(&self.runtime)? {
                     Some(request) => {
                         attempt.begin_may_have_been_sent |= matches!(attempt.stage, Stage::Blind);
-                        session.ask(request)?
+                        session.ask(request).await?
                     }
                     None => return Err(unexpected()),
                 },

@@ -35,7 +35,7 @@ impl Client {
         if uncounted.goal.signers(&entered.survey).count() >= entered.trusted.threshold() {
             return Ok(());
         }
-        let id = session.ask(Operation::Finish(uncounted.finish.clone()))?;
+        let id = session.ask(Operation::Finish(uncounted.finish.clone())).await?;
         match session.reply(&self.runtime, id, self.timing.reply).await {
             Ok((Answer::Finished(_), _)) => {}
             Ok(_) => return Err(unexpected()),

@@ -33,7 +33,7 @@ impl Client {
             draft.acknowledgements.clear();
             draft.subject = entered.subject;
         }
-        let id = session.ask(Operation::Store(draft.message()))?;
+        let id = session.ask(Operation::Store(draft.message())).await?;
         loop {
             let limit = if enough(draft) { self.timing.acknowledgements } else { self.timing.reply };
             let (answer, more) = match session.reply(&self.runtime, id, limit).await {

@@ -144,7 +144,7 @@ impl Begun {
 }
 
 impl Draft {
-    /// The same bytes at every repetition.
+    /// The same bytes at every repetition. The session adds its proof.
     pub(super) fn message(&self) -> p::Store {
         let share = |s: &SealedShare| p::SealedShare {
             slot: u32::from(s.slot.0),
@@ -157,6 +157,7 @@ impl Draft {
             record: self.record.encode().into(),
             shares: self.shares.iter().map(share).collect(),
             owner: self.owner.clone(),
+            proof: None,
         }
     }
 

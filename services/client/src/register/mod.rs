@@ -183,7 +183,7 @@ impl Client {
         let trusted: &Arc<Trusted> = &entered.trusted;
         let begun = draft::begin(&self.runtime, trusted, &r.password, r.ksf)?;
         let request = begun.request.clone().into();
-        let id = session.ask(Operation::RegisterStart(p::RegisterStart { request }))?;
+        let id = session.ask(Operation::RegisterStart(p::RegisterStart { request })).await?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::RegisterStarted(started) = answer else { return Err(unexpected()) };
         if started.base_generation != generation.0 {
@@ -221,7 +221,7 @@ impl Client {
         entered: &Entered,
         draft: &Draft,
     ) -> Result<Receipt, Fault> {
-        let id = session.ask(Operation::Confirm(draft.confirmation()))?;
+        let id = session.ask(Operation::Confirm(draft.confirmation())).await?;
         let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
         let reference = draft.record.reg_id.0;

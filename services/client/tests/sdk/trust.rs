@@ -6,6 +6,7 @@ use bkv_client::{
     Distrust, Error, FileMemory, Fleet, KeyName, Memory as _, Note, RecoverOptions, Remembered, Time,
 };
 use bkv_wire::documents::DocumentError;
+use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::outer;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -99,6 +100,27 @@ async fn s49_one_vault_whose_key_is_not_on_the_list_does_not_end_an_operation() 
         (state.stranger, state.strangers) = (Some(keys::stranger()), 2);
     }
     vaults.client().status().await.unwrap();
+}
+
+/// With a bound token the client waits for the handshake before it asks, and sees the stranger's key there.
+#[tokio::test]
+async fn s49_a_stranger_does_not_end_an_operation_with_a_bound_token() {
+    let (vaults, key) = registered().await;
+    {
+        let mut state = vaults.state();
+        (state.stranger, state.stranger_regions) = (Some(keys::stranger()), vec!["region-2".into()]);
+        state.log.clear();
+    }
+    let recovered = vaults.bound_client().recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert_eq!(recovered.key.as_bytes(), &key);
+    let state = vaults.state();
+    let unproved = |o: &Operation| match o {
+        Operation::Open(o) => o.proof.is_none(),
+        Operation::Begin(b) => b.proof.is_none(),
+        _ => false,
+    };
+    assert_eq!(state.seen(unproved), 0);
+    assert!(state.seen(|o| matches!(o, Operation::Begin(_))) > 0);
 }
 
 /// A rooted region shows a key of its own to every stream that ChatD relays to it, because it claims to lead. The client asks for another region.

@@ -159,6 +159,7 @@ pub(super) fn documents_of(number: u64, attempts: &AttemptPolicy, shards: u16) -
         ksf_floor: KsfParams { memory_kib: 64, passes: 2, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 256, passes: 4, lanes: 4 },
         token_max_age_ms: 600_000,
+        bound_tokens: false,
         shards,
         hash: Hash([0; 32]),
         development: true,

@@ -1,13 +1,14 @@
 //! One region's acknowledgement of a registration: clients confirm a registration only with acknowledgements of t regions.
 
 use bkv_core::id::{AccountId, RegId};
+use bkv_core::possession::Use;
 use bkv_core::record::Record;
 use bkv_core::statement;
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
 use super::error::RegionError;
-use super::person::Person;
+use super::person::Asker;
 use super::{Vault, state_of};
 use crate::keeper::Unmasked;
 use crate::replica::Replica;
@@ -19,15 +20,14 @@ impl Vault {
     pub(crate) async fn acknowledge(
         &self,
         replica: &Replica,
-        person: &Person,
-        nonce: &[u8; 32],
+        asker: Asker<'_>,
         reg_id: &RegId,
         index: u64,
         deadline: Instant,
     ) -> Result<p::Acknowledgement, RegionError> {
         replica.wait_durable(index, deadline).await?;
         let fleet = state_of(replica)?;
-        let id = &person.account(&fleet);
+        let id = &asker.person.account(&fleet);
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         // The caller's index may be too low. Wait until the acknowledged registration is on this disk.
         replica.wait_durable(account.changed, deadline).await?;
@@ -38,13 +38,14 @@ impl Vault {
             .chain(live)
             .find(|(r, ..)| r.reg_id == *reg_id)
             .ok_or(RegionError::NoRegistration)?;
+        asker.proves(&fleet, &Use::Registration { reg_id, record: &hash })?;
         let unmasked = self.unmask(replica, id, record).await?;
         server_keys(&record.server, &unmasked.z)?;
         if unmasked.share.is_none() {
             return Err(RegionError::NoShare);
         }
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
-        let (lineage, era, tag) = (&record.lineage, record.era, person.tag(nonce));
+        let (lineage, era, tag) = (&record.lineage, record.era, asker.tag());
         let statement = statement::acknowledgement(lineage, era, reg_id, slot, &hash, &shares, &tag);
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Acknowledgement { slot: u32::from(slot.0), certificate, signature })

@@ -9,7 +9,7 @@ use bkv_core::command::Command;
 use bkv_core::document::{Documents, JwksSource, NewDocuments, Policy};
 use bkv_core::id::{ShardId, Time};
 use bkv_hsm::TokenError;
-use bkv_tokens::{KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};
+use bkv_tokens::{Confirmation, KeyRing, KeySource, KeysError, Refresh, Settings, Verifier};
 use bkv_wire::documents::{self, DocumentError, Kind};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -241,6 +241,7 @@ impl Vault {
             enrolment_claim: policy.enrolment_claim.clone(),
             leeway: LEEWAY,
             max_age: Some(policy.token_max_age_ms / 1000),
+            confirmation: if policy.bound_tokens { Confirmation::Required } else { Confirmation::IfPresent },
         };
         let ring = self.put_tokens(Verifier::new(settings, ring));
         self.refresher.replace(ring, Refresh::default(), stop).await;

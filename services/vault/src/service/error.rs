@@ -27,6 +27,9 @@ pub enum RegionError {
     /// The person's token is refused.
     #[error(transparent)]
     Token(#[from] bkv_tokens::TokenError),
+    /// The token is bound to a key, and the proof by it is missing or of another request.
+    #[error(transparent)]
+    Proof(#[from] bkv_wire::possession::ProofError),
     /// There is no policy yet that names the tokens' issuer.
     #[error("this vault has no policy yet, so it can verify no token")]
     NoVerifier,
@@ -94,6 +97,7 @@ impl RegionError {
             Self::Wait { .. } => Reason::Wait,
             Self::Token(_) | Self::NoVerifier => Reason::Token,
             Self::OtherAccount => Reason::OtherAccount,
+            Self::Proof(_) => Reason::Possession,
             Self::NotLast => Reason::NotLast,
             Self::Replica(_)
             | Self::Store(_)

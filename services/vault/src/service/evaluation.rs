@@ -1,42 +1,47 @@
-//! One region's evaluation of one attempt. Four conditions must hold before the share is used: this region itself has verified the person's token, its
-//! replica has applied the charge, its floor is on disk, and by its own clock the wait is over.
+//! One region's evaluation of one attempt. Four conditions must hold before the share is used: this region itself has verified the person's token (and the proof
+//! by its key for this attempt, if it names one), its replica has applied the charge, its floor is on disk, and by its own clock the wait is over.
 
 use std::sync::Arc;
 
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, AttemptId};
+use bkv_core::possession::Use;
 use bkv_core::{statement, view};
 use bkv_crypto::toprf;
 use bkv_wire::proto::inner as p;
 use tokio::time::Instant;
 
 use super::error::RegionError;
-use super::person::Person;
+use super::person::Asker;
 use super::{Vault, state_of};
 use crate::keeper::Unmasked;
 use crate::raft::floor::Floor;
 use crate::replica::Replica;
 
 impl Vault {
-    /// Evaluates the pending attempt of a person's account, in a client's session with this nonce. Repeating it for the same attempt returns the same β
+    /// Evaluates the pending attempt of a person's account, in a client's session. `may_be_last` is the client's, as its proof signs it. Repeating it for the same attempt returns the same β
     /// and proof. Any other attempt is refused with a reason.
     pub async fn evaluate(
         &self,
         replica: &Replica,
-        person: &Person,
-        nonce: &[u8; 32],
+        asker: Asker<'_>,
         attempt: &AttemptId,
+        may_be_last: bool,
         index: u64,
         deadline: Instant,
     ) -> Result<p::Evaluation, RegionError> {
         replica.wait_applied(index, deadline).await?;
         let fleet = state_of(replica)?;
-        let id = &person.account(&fleet);
+        let id = &asker.person.account(&fleet);
         let slot = self.slot().ok_or(RegionError::NotAdmitted)?;
         let account = replica.account(id)?.ok_or(RegionError::NoAccount)?;
         let pending = view::attempt(&fleet, id, &account)
             .filter(|a| a.attempt == *attempt)
             .ok_or(RegionError::NotPending)?;
+        // This region's own state names B and H(cancel), so a leader can't show the proof of another attempt.
+        let cancel = &account.pending.as_ref().ok_or(RegionError::NotPending)?.cancel;
+        let blinded = &pending.blinded;
+        asker.proves(&fleet, &Use::Attempt { attempt, blinded, cancel, may_be_last })?;
         let floor = replica.floor(id, deadline).await?;
         // The floor decides what this region may evaluate, not the state: it was written when the charge was applied, and a leader can't take it
         // back.
@@ -54,7 +59,7 @@ impl Vault {
         let context = statement::proof_context(&pending, slot);
         self.observer.evaluating(slot, &pending);
         let e = toprf::evaluate(&own.share, &own.public, slot, seed.expose(), &context.0, &pending.blinded)?;
-        let statement = statement::evaluation(&pending, slot, &e.beta, &person.tag(nonce));
+        let statement = statement::evaluation(&pending, slot, &e.beta, &asker.tag());
         let (certificate, signature) = self.sign(&statement).ok_or(RegionError::NoBootKey)?;
         Ok(p::Evaluation {
             slot: u32::from(slot.0),

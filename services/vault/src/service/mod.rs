@@ -22,8 +22,8 @@ pub use documents::{DocumentsError, Installed};
 pub use error::RegionError;
 pub(crate) use fleet::MakeFleetError;
 pub(crate) use permit::LastTry;
-pub use person::Person;
 pub(crate) use person::Shown;
+pub use person::{Asker, Person};
 pub(crate) use root::{HandOverError, SignError};
 
 use std::path::PathBuf;

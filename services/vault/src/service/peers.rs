@@ -4,6 +4,7 @@
 use std::sync::Weak;
 
 use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, NodeId, Ordinal, RegId};
+use bkv_core::possession::Use;
 use bkv_wire::proto::inner;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::error::RegionError;
 use super::permit::LastTry;
-use super::person::Person;
+use super::person::{Asker, Person};
 use super::{REGIONS, Vault};
 use crate::peer::Body;
 use crate::replica::{PeerService, Replica};
@@ -39,19 +40,33 @@ fn encoded(vault: &Vault, answer: Result<impl Message, RegionError>) -> (Bytes, 
     }
 }
 
-/// The fields that Evaluate, Attest, Acknowledge and Permit share: whose account in which shard, and the token and nonce that show it.
+/// The fields that Evaluate, Attest, Acknowledge and Permit share: whose account in which shard, and what shows it: the token, the nonce of the client's session
+/// and the proof by the token's key.
 struct Call<'a> {
     replica: &'a Replica,
     id: AccountId,
     token: Zeroizing<String>,
     nonce: [u8; 32],
+    proof: Option<inner::Proof>,
 }
 
 impl<'a> Call<'a> {
-    fn parse(vault: &'a Vault, number: u32, account: &[u8], token: String, nonce: &[u8]) -> Option<Self> {
+    fn parse(
+        vault: &'a Vault,
+        number: u32,
+        account: &[u8],
+        token: String,
+        nonce: &[u8],
+        proof: Bytes,
+    ) -> Option<Self> {
         let token = Zeroizing::new(token);
         let (id, nonce) = (AccountId::try_from(account).ok()?, nonce.try_into().ok()?);
-        Some(Self { replica: shard(vault, number)?, id, token, nonce })
+        let proof = if proof.is_empty() { None } else { Some(inner::Proof::decode(proof).ok()?) };
+        Some(Self { replica: shard(vault, number)?, id, token, nonce, proof })
+    }
+
+    const fn asker<'b>(&'b self, person: &'b Person) -> Asker<'b> {
+        Asker { person, nonce: &self.nonce, proof: self.proof.as_ref() }
     }
 
     /// The person, if the token is valid here and the account is the token's.
@@ -64,11 +79,13 @@ impl<'a> Call<'a> {
         &self,
         vault: &Vault,
         attempt: &AttemptId,
+        may_be_last: bool,
         committed: u64,
         deadline: Instant,
     ) -> Result<inner::Evaluation, RegionError> {
         let person = self.person(vault).await?;
-        vault.evaluate(self.replica, &person, &self.nonce, attempt, committed, deadline).await
+        let asker = self.asker(&person);
+        vault.evaluate(self.replica, asker, attempt, may_be_last, committed, deadline).await
     }
 
     async fn acknowledge(
@@ -79,7 +96,7 @@ impl<'a> Call<'a> {
         deadline: Instant,
     ) -> Result<inner::Acknowledgement, RegionError> {
         let person = self.person(vault).await?;
-        vault.acknowledge(self.replica, &person, &self.nonce, reg_id, committed, deadline).await
+        vault.acknowledge(self.replica, self.asker(&person), reg_id, committed, deadline).await
     }
 
     async fn permit(
@@ -90,18 +107,22 @@ impl<'a> Call<'a> {
         deadline: Instant,
     ) -> Result<inner::Permit, RegionError> {
         let person = self.person(vault).await?;
-        vault.permit(self.replica, &person, last, committed, deadline).await
+        vault.permit(self.replica, self.asker(&person), last, committed, deadline).await
     }
 
     async fn attest(
         &self,
         vault: &Vault,
+        nonce: [u8; 32],
+        channel: &[u8; 32],
         committed: u64,
         deadline: Instant,
     ) -> Result<inner::Attestation, RegionError> {
         let person = self.person(vault).await?;
+        let fleet = self.replica.fleet().ok_or(RegionError::NotInitialised)?;
+        self.asker(&person).proves(&fleet, &Use::Session { channel })?;
         self.replica.wait_applied(committed, deadline).await?;
-        vault.attest(self.replica, &person, self.nonce)
+        vault.attest(self.replica, &person, nonce)
     }
 }
 
@@ -112,6 +133,7 @@ fn last_try(c: &p::Permit) -> Option<LastTry> {
         attempt: AttemptId::try_from(&c.attempt[..]).ok()?,
         blinded: Element::try_from(&c.blinded[..]).ok()?,
         cancel: Hash::try_from(&c.cancel[..]).ok()?,
+        may_be_last: c.may_be_last,
     })
 }
 
@@ -122,16 +144,16 @@ impl PeerService for Answers {
         let deadline = vault.node.peers().deadline(REGIONS, 1);
         match body {
             Body::Evaluate(e) => {
-                let call = Call::parse(&vault, e.shard, &e.account, e.token, &e.nonce);
+                let call = Call::parse(&vault, e.shard, &e.account, e.token, &e.nonce, e.proof);
                 let (Some(call), Ok(attempt)) = (call, AttemptId::try_from(&e.attempt[..])) else {
                     return failed("malformed");
                 };
-                let answer = call.evaluate(&vault, &attempt, e.committed, deadline).await;
+                let answer = call.evaluate(&vault, &attempt, e.may_be_last, e.committed, deadline).await;
                 let (evaluation, missing) = encoded(&vault, answer);
                 Body::Evaluated(p::Evaluated { evaluation, missing })
             }
             Body::Acknowledge(a) => {
-                let call = Call::parse(&vault, a.shard, &a.account, a.token, &a.nonce);
+                let call = Call::parse(&vault, a.shard, &a.account, a.token, &a.nonce, a.proof);
                 let (Some(call), Ok(reg_id)) = (call, RegId::try_from(&a.reg_id[..])) else {
                     return failed("malformed");
                 };
@@ -140,16 +162,18 @@ impl PeerService for Answers {
                 Body::Acknowledged(p::AcknowledgeAnswer { acknowledgement, missing })
             }
             Body::Attest(a) => {
-                let Some(call) = Call::parse(&vault, a.shard, &a.account, a.token, &a.nonce) else {
+                let call = Call::parse(&vault, a.shard, &a.account, a.token, &a.session, a.proof);
+                let bytes = (<[u8; 32]>::try_from(&a.nonce[..]), <[u8; 32]>::try_from(&a.channel[..]));
+                let (Some(call), (Ok(nonce), Ok(channel))) = (call, bytes) else {
                     return failed("malformed");
                 };
-                let answer = call.attest(&vault, a.committed, deadline).await;
+                let answer = call.attest(&vault, nonce, &channel, a.committed, deadline).await;
                 let (attestation, missing) = encoded(&vault, answer);
                 Body::Attested(p::Attested { attestation, missing })
             }
             Body::Permit(c) => {
                 let last = last_try(&c);
-                let call = Call::parse(&vault, c.shard, &c.account, c.token, &c.nonce);
+                let call = Call::parse(&vault, c.shard, &c.account, c.token, &c.nonce, c.proof);
                 let (Some(call), Some(last)) = (call, last) else { return failed("malformed") };
                 let answer = call.permit(&vault, &last, c.committed, deadline).await;
                 let (permit, missing) = encoded(&vault, answer);

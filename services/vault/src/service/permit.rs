@@ -3,6 +3,7 @@
 
 use bkv_core::account::Account;
 use bkv_core::id::{AccountId, AttemptId, Element, Generation, Hash, Ordinal};
+use bkv_core::possession::Use;
 use bkv_core::shard::Fleet;
 use bkv_core::statement;
 use bkv_wire::proto::inner as p;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::error::RegionError;
 use super::evaluation::passed;
-use super::person::Person;
+use super::person::Asker;
 use super::{Vault, state_of};
 use crate::replica::Replica;
 
@@ -22,6 +23,8 @@ pub(crate) struct LastTry {
     pub(crate) attempt: AttemptId,
     pub(crate) blinded: Element,
     pub(crate) cancel: Hash,
+    /// As in the client's Begin.
+    pub(crate) may_be_last: bool,
 }
 
 impl LastTry {
@@ -46,19 +49,23 @@ impl Vault {
     pub(crate) async fn permit(
         &self,
         replica: &Replica,
-        person: &Person,
+        asker: Asker<'_>,
         last: &LastTry,
         index: u64,
         deadline: Instant,
     ) -> Result<p::Permit, RegionError> {
         replica.wait_applied(index, deadline).await?;
         let fleet = state_of(replica)?;
-        let id = person.account(&fleet);
+        let id = asker.person.account(&fleet);
         let account = replica.account(&id)?.ok_or(RegionError::NoAccount)?;
         let repeats = is_open(&account, last);
         if !repeats && !is_last(&account, last) {
             return Err(RegionError::NotLast);
         }
+        // A new last try needs the user's agreement under the proof. Only a repetition may come without it.
+        let may_be_last = last.may_be_last || !repeats;
+        let (attempt, blinded, cancel) = (&last.attempt, &last.blinded, &last.cancel);
+        asker.proves(&fleet, &Use::Attempt { attempt, blinded, cancel, may_be_last })?;
         let live = account.live.as_ref().ok_or(RegionError::NoKey)?;
         // A repetition waits for nothing: it is charged already.
         let wait = if repeats { 0 } else { live.record.attempts.wait_after(account.failures()) };

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use bkv_core::id::{AccountId, Hash, Route};
+use bkv_core::possession::Use;
 use bkv_core::shard::Fleet;
 use bkv_core::statement;
-use bkv_tokens::Subject;
+use bkv_tokens::{Claims, Subject};
+use bkv_wire::possession::{self, ProofError};
+use bkv_wire::proto::inner::Proof;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -23,7 +26,11 @@ const KEYS: Duration = Duration::from_millis(500);
 
 /// The person that a verified token names. Only [`Vault::person`] makes one.
 #[derive(Clone)]
-pub struct Person(Subject);
+pub struct Person {
+    subject: Subject,
+    /// The key to which the token is bound.
+    key: Option<[u8; 32]>,
+}
 
 impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -38,22 +45,68 @@ pub(crate) struct Shown {
     pub(crate) token: Zeroizing<String>,
     /// The nonce of the client's session.
     pub(crate) nonce: [u8; 32],
+    /// Keying material of the client's channel.
+    pub(crate) channel: [u8; 32],
+    /// By the token's key, over the session.
+    pub(crate) proof: Option<Proof>,
+}
+
+/// Who asks a region for something: the person, in which session, and the proof by the token's key for this one request.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The person of the token.
+    pub person: &'a Person,
+    /// The nonce of the client's session.
+    pub nonce: &'a [u8; 32],
+    /// See [`bkv_core::possession`].
+    pub proof: Option<&'a Proof>,
+}
+
+impl Asker<'_> {
+    /// The tag that this region signs.
+    pub(super) fn tag(&self) -> Hash {
+        self.person.tag(self.nonce)
+    }
+
+    /// Fails if the token is bound to a key and the proof is not by that key for exactly this use. The account follows from the token.
+    pub(super) fn proves(&self, fleet: &Fleet, what: &Use<'_>) -> Result<(), RegionError> {
+        Ok(self.person.proves(fleet, self.nonce, what, self.proof)?)
+    }
 }
 
 impl Person {
     /// The person's account in this fleet.
     pub(crate) fn account(&self, fleet: &Fleet) -> AccountId {
-        Vault::account_id(fleet, &self.0)
+        Vault::account_id(fleet, &self.subject)
     }
 
     /// The route that ChatD must have chosen.
     pub(crate) fn route(&self) -> Route {
-        statement::route(&self.0.issuer, &self.0.subject)
+        statement::route(&self.subject.issuer, &self.subject.subject)
+    }
+
+    /// True if the token is bound to a key. It is of no use without proofs by the key then.
+    pub(crate) const fn is_bound(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Fails if the token is bound to a key and the proof is not by that key for exactly this use. A token that is bound needs the proof under every policy: whoever
+    /// had it made expects that it is of no use to a thief (RFC 7800, section 3).
+    pub(crate) fn proves(
+        &self,
+        fleet: &Fleet,
+        nonce: &[u8; 32],
+        what: &Use<'_>,
+        proof: Option<&Proof>,
+    ) -> Result<(), ProofError> {
+        let Some(key) = &self.key else { return Ok(()) };
+        possession::verify(proof, key, &what.statement(&fleet.lineage, fleet.era, &self.tag(nonce)))
     }
 
     /// The tag that this region signs: the client compares it with the claims of its own token.
     pub(crate) fn tag(&self, nonce: &[u8; 32]) -> Hash {
-        statement::subject(nonce, &self.0.issuer, &self.0.subject, self.0.enrolment.unwrap_or(0))
+        let Subject { issuer, subject, enrolment } = &self.subject;
+        statement::subject(nonce, issuer, subject, enrolment.unwrap_or(0))
     }
 }
 
@@ -61,8 +114,9 @@ impl Vault {
     /// Verifies a person's token with this region's own keys and clock.
     pub async fn person(&self, token: &str) -> Result<Person, RegionError> {
         let verifier = self.tokens().ok_or(RegionError::NoVerifier)?;
-        let claims = verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
-        Ok(Person(claims.subject))
+        let Claims { subject, key, .. } =
+            verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
+        Ok(Person { subject, key })
     }
 
     /// True if a token is valid here for `life` more seconds, without the leeway for clocks that differ. 0 asks whether it is valid now, with it.

@@ -6,6 +6,7 @@ use bkv_core::account::Account;
 use bkv_core::command::{Begin, Command, Finish, GiveUp};
 use bkv_core::id::{AttemptId, Element, Generation, Hash, Ordinal};
 use bkv_core::outcome::{Outcome, Refusal};
+use bkv_core::possession::Use;
 use bkv_core::secret::Secret32;
 use bkv_core::statement::ReceiptKind;
 use bkv_core::view;
@@ -21,9 +22,9 @@ use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::region::{Contribution, contribution, too_few};
+use super::region::{Contribution, contribution, encoded, too_few};
 use super::reply::{no, refused};
-use super::{LIFE, Login, Session, permits};
+use super::{Begun, LIFE, Login, Session, permits};
 use crate::peer::Body;
 use crate::replica::{Committed, ProposeError};
 use crate::server_keys::server_keys;
@@ -50,6 +51,12 @@ impl Session {
             Hash::try_from(&b.cancel[..]),
         );
         let (Ok(attempt), Ok(blinded), Ok(cancel)) = parsed else { return Ok(no(Code::Malformed, "begin")) };
+        let may_be_last = b.may_be_last;
+        let what = Use::Attempt { attempt: &attempt, blinded: &blinded, cancel: &cancel, may_be_last };
+        if let Some(answer) = self.proof_falls_short(&what, b.proof.as_ref())? {
+            return Ok(answer);
+        }
+        let begun = Begun { attempt, may_be_last, proof: b.proof.clone() };
         // A repetition of the open attempt does not wait in the queue: it is that attempt.
         if !self.is_open(&attempt)? {
             // Before the queue: the leader would otherwise answer BUSY while another attempt is under way, and the client would not fetch a fresh token.
@@ -60,7 +67,7 @@ impl Session {
             let acquired = self.vault.attempt_queues().acquire(id, attempt, lease).await;
             acquired.map_err(|attempt_queue::Busy| ProposeError::Busy)?;
         }
-        let answer = self.charge(b.may_be_last, attempt, blinded, cancel, deadline).await;
+        let answer = self.charge(begun, blinded, cancel, deadline).await;
         // Without an answer from the majority the attempt may have begun.
         if !matches!(answer, Err(ProposeError::Unavailable(_))) && !self.is_open(&attempt)? {
             self.vault.attempt_queues().release(&id, &attempt);
@@ -74,12 +81,12 @@ impl Session {
 
     async fn charge(
         &mut self,
-        may_be_last: bool,
-        attempt: AttemptId,
+        begun: Begun,
         blinded: Element,
         cancel: Hash,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
+        let (attempt, may_be_last) = (begun.attempt, begun.may_be_last);
         // The token may have come close to its end while the attempt waited in the queue. An attempt that is already charged goes on with it as long as it is
         // valid: a person without another token would lose the try otherwise.
         let life = if self.is_open(&attempt)? { 0 } else { LIFE };
@@ -102,7 +109,7 @@ impl Session {
             };
             let mut missing = Vec::new();
             if account.is_some_and(|a| permits::needed(&a, &command, self.vault.now_ms())) {
-                let permits = self.permits(&command, deadline).await?;
+                let permits = self.permits(&command, begun.proof.as_ref(), deadline).await?;
                 (command.permits, missing) = (permits.good, permits.missing);
             }
             let (permits, want) = (command.permits.len(), usize::from(fleet.documents.admission.threshold));
@@ -113,8 +120,9 @@ impl Session {
                 Outcome::Refused(Refusal::Permits) => return Ok(too_few(permits, want, &missing)),
                 Outcome::Refused(why) => return Ok(refused(why)),
                 _ => {
-                    self.begun = Some(attempt);
-                    return self.evaluations(&attempt, committed.index, false, deadline).await;
+                    let answer = self.evaluations(&begun, committed.index, false, deadline).await;
+                    self.begun = Some(begun);
+                    return answer;
                 }
             }
         }
@@ -134,23 +142,29 @@ impl Session {
         }
         // A thief of a device's kept last try knows its id but not B. Evaluations of B would let the thief test passwords offline.
         let last = self.account()?.is_some_and(|a| a.pending.as_ref().is_some_and(|p| p.last));
-        if last && self.begun != Some(attempt) {
-            return Ok(no(Code::NoAttempt, "this channel has not begun the attempt"));
-        }
+        let begun = match self.begun.clone().filter(|b| b.attempt == attempt) {
+            Some(begun) => begun,
+            // A bound token needs the proof that came with the Begin.
+            None if last || self.person()?.0.is_bound() => {
+                return Ok(no(Code::NoAttempt, "this channel has not begun the attempt"));
+            }
+            None => Begun { attempt, may_be_last: false, proof: None },
+        };
         let (_, replica, _) = self.known()?;
-        self.evaluations(&attempt, replica.applied(), true, deadline).await
+        self.evaluations(&begun, replica.applied(), true, deadline).await
     }
 
     /// Gathers t evaluations, or with `all` every one that is available: this region's own and as many others' as needed. A slow region is backed up by the next.
     async fn evaluations(
         &self,
-        attempt: &AttemptId,
+        begun: &Begun,
         index: u64,
         all: bool,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
         let (id, replica, fleet) = self.known()?;
-        let (person, shown) = self.person()?;
+        let (asker, shown) = (self.asker(begun.proof.as_ref())?, self.person()?.1);
+        let (attempt, may_be_last) = (&begun.attempt, begun.may_be_last);
         let Some(account) = self.account()? else { return Ok(no(Code::NoKey, "")) };
         let Some(pending) = view::attempt(&fleet, &id, &account).filter(|a| a.attempt == *attempt) else {
             return Ok(no(Code::NoAttempt, "superseded or closed"));
@@ -170,6 +184,8 @@ impl Session {
             committed: index,
             token: shown.token.to_string(),
             nonce: shown.nonce.to_vec().into(),
+            proof: encoded(begun.proof.as_ref()),
+            may_be_last,
         };
         let ask = |m: &bkv_core::document::Member| -> BoxFuture<'static, Contribution<p::Evaluation>> {
             let (peers, node, slot, call) =
@@ -184,7 +200,7 @@ impl Session {
         let mut running: FuturesUnordered<BoxFuture<'_, Contribution<p::Evaluation>>> =
             FuturesUnordered::new();
         let own_slot = self.vault.slot().map_or(0, |s| s.0);
-        let own = self.vault.evaluate(&replica, person, &shown.nonce, attempt, index, until);
+        let own = self.vault.evaluate(&replica, asker, attempt, may_be_last, index, until);
         running.push(Box::pin(async move { own.await.map_err(|e| e.missing(own_slot)) }));
         let first = if all { usize::MAX } else { want - 1 };
         for m in next.by_ref().take(first) {

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::Session;
-use super::region::{Contribution, contribution};
+use super::region::{Contribution, contribution, encoded};
 use super::reply::no;
 use crate::peer::Body;
 use crate::replica::ProposeError;
@@ -98,7 +98,7 @@ impl Session {
         regions: Regions,
         deadline: Instant,
     ) -> Result<Vec<Contribution<p::Attestation>>, ProposeError> {
-        let (id, replica, fleet) = self.known()?;
+        let ((id, replica, fleet), (_, shown)) = (self.known()?, self.person()?);
         let threshold = usize::from(fleet.documents.admission.threshold);
         let enough = |answers: &[Contribution<p::Attestation>]| {
             regions == Regions::Threshold && agree(answers, threshold)
@@ -108,7 +108,10 @@ impl Session {
             account: id.0.to_vec().into(),
             nonce: nonce.to_vec().into(),
             committed,
-            token: self.person()?.1.token.to_string(),
+            token: shown.token.to_string(),
+            session: shown.nonce.to_vec().into(),
+            channel: shown.channel.to_vec().into(),
+            proof: encoded(shown.proof.as_ref()),
         };
         let me = self.vault.node().node();
         let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));

@@ -17,6 +17,7 @@ use bkv_core::account::{Account, Manifest};
 use bkv_core::command::{Command, Delete, SetManifest};
 use bkv_core::id::{AccountId, AttemptId, Hash, RegId, Route, Slot};
 use bkv_core::outcome::Outcome;
+use bkv_core::possession::Use;
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::statement::ReceiptKind;
@@ -24,6 +25,7 @@ use bkv_crypto::opaque::ServerState;
 use bkv_tokens::key_id;
 use bkv_wire::bounds;
 use bkv_wire::channel::Channel;
+use bkv_wire::possession;
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::missing_region::Reason;
 use bkv_wire::proto::inner::reply::Result as Answer;
@@ -33,7 +35,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::replica::{Committed, ProposeError, Replica};
-use crate::service::{Person, Shown, Vault};
+use crate::service::{Asker, Person, Shown, Vault};
 use attestation::Regions;
 use reply::{no, refused};
 
@@ -79,6 +81,15 @@ struct Login {
     state: ServerState,
 }
 
+/// A Begin of this channel that was charged, or repeated free.
+#[derive(Clone)]
+struct Begun {
+    attempt: AttemptId,
+    /// The other regions verify the proof themselves, and it signs this too.
+    may_be_last: bool,
+    proof: Option<p::Proof>,
+}
+
 /// One client's conversation.
 pub struct Session {
     vault: Arc<Vault>,
@@ -88,7 +99,7 @@ pub struct Session {
     starts: HashMap<RegId, Start>,
     login: Option<(AttemptId, Login)>,
     /// The attempt that this channel has begun or repeated.
-    begun: Option<AttemptId>,
+    begun: Option<Begun>,
     requests: u32,
     /// When this vault's half of the handshake was sent.
     greeted: Option<Instant>,
@@ -262,7 +273,17 @@ impl Session {
             return Err(ProposeError::Unavailable("not initialised".into()));
         };
         let id = person.account(&fleet);
-        self.known = Some(Known { person, shown: Shown { token, nonce }, id, replica });
+        let channel = self
+            .channel
+            .exporter(possession::EXPORTER, b"")
+            .map_err(|e| ProposeError::Unavailable(e.to_string()))?;
+        let proved = person.proves(&fleet, &nonce, &Use::Session { channel: &channel }, o.proof.as_ref());
+        if let Err(e) = proved {
+            tracing::debug!(error = %e, "token refused");
+            return Ok(reply::token_refused());
+        }
+        self.known =
+            Some(Known { person, shown: Shown { token, nonce, channel, proof: o.proof }, id, replica });
         let attestations = match self.attest(&o.nonce, Regions::new(o.attest, o.all), deadline).await? {
             Ok(a) => a,
             Err(answer) => return Ok(answer),
@@ -317,6 +338,23 @@ impl Session {
     fn person(&self) -> Result<(&Person, &Shown), ProposeError> {
         let known = self.known.as_ref().ok_or_else(|| ProposeError::Unavailable("not open".into()))?;
         Ok((&known.person, &known.shown))
+    }
+
+    /// The person of this session, with the proof for one request.
+    fn asker<'a>(&'a self, proof: Option<&'a p::Proof>) -> Result<Asker<'a>, ProposeError> {
+        let (person, shown) = self.person()?;
+        Ok(Asker { person, nonce: &shown.nonce, proof })
+    }
+
+    /// Refuses a request whose proof is not by the token's key over exactly this use. The other regions would refuse it too, after a try is charged.
+    fn proof_falls_short(
+        &self,
+        what: &Use<'_>,
+        proof: Option<&p::Proof>,
+    ) -> Result<Option<Answer>, ProposeError> {
+        let ((_, _, fleet), (person, shown)) = (self.known()?, self.person()?);
+        let proved = person.proves(&fleet, &shown.nonce, what, proof);
+        Ok(proved.err().map(|e| no(p::refused::Code::Proof, &e.to_string())))
     }
 
     fn account(&self) -> Result<Option<Arc<Account>>, ProposeError> {

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::Session;
-use super::region::{Contribution, contribution};
+use super::region::{Contribution, contribution, encoded};
 use crate::peer::Body;
 use crate::replica::ProposeError;
 use crate::service::{LastTry, REGIONS};
@@ -40,9 +40,14 @@ pub(super) fn needed(account: &Account, begin: &Begin, now_ms: u64) -> bool {
 
 impl Session {
     /// Asks all regions at once and takes the first t permits.
-    pub(super) async fn permits(&self, begin: &Begin, deadline: Instant) -> Result<Permits, ProposeError> {
+    pub(super) async fn permits(
+        &self,
+        begin: &Begin,
+        proof: Option<&p::Proof>,
+        deadline: Instant,
+    ) -> Result<Permits, ProposeError> {
         let (id, replica, fleet) = self.known()?;
-        let (person, shown) = self.person()?;
+        let (asker, shown) = (self.asker(proof)?, self.person()?.1);
         let admission = &fleet.documents.admission;
         let (want, me) = (usize::from(admission.threshold), self.vault.node().node());
         let until = deadline.min(self.vault.node().peers().deadline(REGIONS, 2));
@@ -53,6 +58,7 @@ impl Session {
             attempt: begin.attempt,
             blinded: begin.blinded,
             cancel: begin.cancel,
+            may_be_last: begin.may_be_last,
         };
         let call = peer::Permit {
             shard: u32::from(replica.shard().0),
@@ -65,9 +71,11 @@ impl Session {
             ordinal: last.ordinal.0,
             blinded: last.blinded.0.to_vec().into(),
             cancel: last.cancel.0.to_vec().into(),
+            proof: encoded(proof),
+            may_be_last: last.may_be_last,
         };
         let own_slot = self.vault.slot().map_or(0, |s| s.0);
-        let own = self.vault.permit(&replica, person, &last, index, until);
+        let own = self.vault.permit(&replica, asker, &last, index, until);
         let mut running: FuturesUnordered<BoxFuture<'_, (u8, Contribution<p::Permit>)>> =
             FuturesUnordered::new();
         running.push(own.map(move |own| (own_slot, own.map_err(|e| e.missing(own_slot)))).boxed());

@@ -39,6 +39,11 @@ pub(super) fn contribution<T: Message + Default>(
     }
 }
 
+/// A proof as calls between vaults carry it.
+pub(super) fn encoded(proof: Option<&p::Proof>) -> Bytes {
+    proof.map(|proof| proof.encode_to_vec().into()).unwrap_or_default()
+}
+
 /// The refusal if fewer than `want` regions contribute. If a token that all accept would have been enough, the client must get a fresh one.
 pub(super) fn too_few(good: usize, want: usize, missing: &[p::MissingRegion]) -> Answer {
     let of_token = missing.iter().filter(|m| m.reason() == Reason::Token).count();

@@ -3,6 +3,7 @@
 use bkv_core::command::{Command, Confirm, Store};
 use bkv_core::id::{Hash, RegId, Signature};
 use bkv_core::outcome::Outcome;
+use bkv_core::possession::Use;
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::signature::{OwnerSignature, RegionSignature};
@@ -15,7 +16,7 @@ use bkv_wire::proto::peer;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::region::{contribution, too_few};
+use super::region::{contribution, encoded, too_few};
 use super::reply::{no, refused};
 use super::{LIFE, STARTS, Session, Start};
 use crate::peer::Body;
@@ -66,6 +67,10 @@ impl Session {
             return Ok(malformed("owner"));
         };
         let reg_id = record.reg_id;
+        let what = Use::Registration { reg_id: &reg_id, record: &record.hash() };
+        if let Some(answer) = self.proof_falls_short(&what, s.proof.as_ref())? {
+            return Ok(answer);
+        }
         let known = self.account()?.and_then(|a| {
             let stored = a.stored.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
             let live = a.live.as_ref().map(|k| (k.record.reg_id, k.hash, k.shares));
@@ -108,12 +113,20 @@ impl Session {
             }
             committed.index
         };
-        Ok(self.acknowledgements(reg_id, index, deadline).await)
+        Ok(self.acknowledgements(reg_id, s.proof.as_ref(), index, deadline).await)
     }
 
     /// Asks every region for its acknowledgement. If a region does not answer in time, the client asks again by the same Store.
-    async fn acknowledgements(&self, reg_id: RegId, index: u64, deadline: Instant) -> Answer {
-        let (Ok((id, replica, fleet)), Ok((person, shown))) = (self.known(), self.person()) else {
+    async fn acknowledgements(
+        &self,
+        reg_id: RegId,
+        proof: Option<&p::Proof>,
+        index: u64,
+        deadline: Instant,
+    ) -> Answer {
+        let (Ok((id, replica, fleet)), Ok((_, shown)), Ok(asker)) =
+            (self.known(), self.person(), self.asker(proof))
+        else {
             return no(Code::Unavailable, "not open");
         };
         let until = deadline.min(self.vault.node().peers().deadline(REGIONS / 2, 2));
@@ -125,6 +138,7 @@ impl Session {
             committed: index,
             token: shown.token.to_string(),
             nonce: shown.nonce.to_vec().into(),
+            proof: encoded(proof),
         };
         let others = fleet.documents.admission.members.iter().filter(|m| m.node != me);
         let asked = others.map(|m| {
@@ -136,7 +150,7 @@ impl Session {
                 })
             }
         });
-        let own = self.vault.acknowledge(&replica, person, &shown.nonce, &reg_id, index, until);
+        let own = self.vault.acknowledge(&replica, asker, &reg_id, index, until);
         let (own, mut answers) = tokio::join!(own, join_all(asked));
         if let Err(why) = &own {
             tracing::warn!(error = %why, "this region can't acknowledge a registration");

@@ -82,6 +82,7 @@ pub fn write_policy(policy: &PolicyDraft) -> Result<Vec<u8>, DocumentError> {
         shards: u32::from(policy.shards),
         development: policy.development,
         token_max_age_ms: policy.token_max_age_ms,
+        bound_tokens: policy.bound_tokens,
     }
     .encode_to_vec();
     read_policy(&body, Hash([0; 32]))?;
@@ -299,5 +300,6 @@ pub(super) fn read_policy(body: &[u8], hash: Hash) -> Result<Policy, DocumentErr
         hash,
         development: b.development,
         token_max_age_ms: b.token_max_age_ms,
+        bound_tokens: b.bound_tokens,
     })
 }

@@ -74,6 +74,7 @@ fn rules(lineage: Lineage) -> Policy {
         hash: Hash([0; 32]),
         development: false,
         token_max_age_ms: 600_000,
+        bound_tokens: true,
     }
 }
 

@@ -131,7 +131,7 @@ pub(crate) async fn s09_s10_no_schedule_gives_more_guesses_than_the_budget(dir: 
     let first = number("BKV_SEED", u64::from(rand::random::<u32>()));
     for seed in first..first + number("BKV_SCHEDULES", 3) {
         println!("BKV_SEED={seed} BKV_SCHEDULES=1");
-        schedule(&sim, seed).await;
+        Box::pin(schedule(&sim, seed)).await;
     }
     sim.down().await;
 }

@@ -8,7 +8,7 @@ use bkv_core::id::AttemptId;
 use bkv_simulation::network::Rule;
 use bkv_simulation::raw_client::RawClient;
 use bkv_simulation::{Options, RIGHT, Simulation, eventually, raw_client, soon};
-use bkv_vault::service::RegionError;
+use bkv_vault::service::{Asker, RegionError};
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 
@@ -108,7 +108,8 @@ pub(crate) async fn s40_a_region_that_catches_up_does_not_skip_the_wait(dir: Pat
     let third = AttemptId([3; 16]);
     let vault = sim.vault(cut_off);
     let person = vault.person(&sim.token(ANNA)).await.unwrap();
-    let answer = vault.evaluate(&again, &person, &[3; 32], &third, again.applied(), soon()).await;
+    let asker = Asker { person: &person, nonce: &[3; 32], proof: None };
+    let answer = vault.evaluate(&again, asker, &third, true, again.applied(), soon()).await;
     assert!(matches!(answer, Err(RegionError::Wait { .. })), "{answer:?}");
     let evaluations = sim.witness.evaluations();
     let mut of_third = evaluations.iter().filter(|t| t.statement.attempt == third);

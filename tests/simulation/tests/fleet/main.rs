@@ -5,6 +5,7 @@
 
 mod absence;
 mod anchors;
+mod bound_tokens;
 mod budget;
 mod clock_skew;
 mod documents;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         absence::s48_a_snapshot_that_takes_long_needs_no_second_one,
         anchors::s51_regions_that_stop_in_order_serve_while_another_is_away,
         anchors::s24_an_anchor_vouches_for_no_older_copy,
+        bound_tokens::s46_a_seen_token_and_its_proofs_are_of_no_use,
+        bound_tokens::s46_a_token_that_names_a_key_needs_its_proof_under_every_policy,
+        bound_tokens::s46_a_person_with_the_key_needs_nothing_else,
         budget::s09_the_tenth_may_succeed_though_the_leader_dies_and_the_eleventh_is_refused,
         budget::s09_s10_no_schedule_gives_more_guesses_than_the_budget,
         budget::s10_concurrent_guesses_never_exceed_the_budget,

@@ -32,7 +32,7 @@ fn calls(sim: &Simulation, reg_id: RegId, token: &str) -> [Body; 4] {
 }
 
 /// None if the region contributes, or its reason.
-fn reason(answer: Body) -> Option<Reason> {
+pub(crate) fn reason(answer: Body) -> Option<Reason> {
     let (contribution, missing) = match answer {
         Body::Evaluated(e) => (e.evaluation, e.missing),
         Body::Attested(a) => (a.attestation, a.missing),

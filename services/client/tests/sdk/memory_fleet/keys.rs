@@ -114,6 +114,7 @@ pub fn policy(lineage: Lineage) -> Policy {
         ksf_floor: KsfParams { memory_kib: 8, passes: 1, lanes: 1 },
         ksf_ceiling: KsfParams { memory_kib: 64, passes: 2, lanes: 1 },
         token_max_age_ms: 600_000,
+        bound_tokens: false,
         shards: 4,
         hash: Hash([0; 32]),
         development: true,

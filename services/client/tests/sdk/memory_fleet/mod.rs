@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bkv_client::{
-    Client, Clock, Error, Fleet, OsRandom, Runtime, Time, Timing, Tokens, VolatileMemory, Zeroizing,
+    Client, Clock, Error, Fleet, OsRandom, Runtime, SoftwareTokenKey, Time, Timing, Tokens, VolatileMemory,
+    Zeroizing,
 };
 
 pub use evaluation::Lie;
@@ -107,6 +108,12 @@ impl MemoryFleet {
     pub fn client_with_tokens(&self, tokens: &'static [&'static str]) -> Client {
         Client::with_tokens(self.fleet(), self.runtime(), Arc::new(Source(tokens)))
             .with_timing(Timing { deadline: Duration::from_secs(60), ..Timing::default() })
+    }
+
+    /// A client whose token is bound to its key. These vaults do not check the proofs.
+    pub fn bound_client(&self) -> Client {
+        let key = SoftwareTokenKey::from_pem(state::TOKEN_KEY).unwrap();
+        self.client_of(state::BOUND).with_token_key(Arc::new(key))
     }
 
     pub fn client_of(&self, token: &str) -> Client {

@@ -19,7 +19,7 @@ use ed25519_dalek::Signer as _;
 use prost::Message as _;
 
 use super::keys::{Region, START};
-use super::state::{FRESH, MALLORY, ROUTE, State, TOKEN, no, random};
+use super::state::{BOUND, FRESH, MALLORY, ROUTE, State, TOKEN, no, random};
 
 fn refused(why: Refusal) -> Answer {
     Answer::Refused(why.into())
@@ -36,7 +36,7 @@ impl State {
         let operation = request.operation.clone().unwrap();
         let answers = match operation {
             Operation::Open(o)
-                if [TOKEN, FRESH, MALLORY].contains(&o.token.as_str())
+                if [TOKEN, FRESH, BOUND, MALLORY].contains(&o.token.as_str())
                     && self.refused_by_leader != Some(o.token.as_str()) =>
             {
                 *opened = true;
@@ -193,7 +193,7 @@ impl State {
             let blinded = bkv_crypto::toprf::blind(b"a guess", &mut rand::rngs::OsRng).unwrap();
             let (attempt, cancel) = (random::<16>().to_vec().into(), random::<32>().to_vec().into());
             let blinded = blinded.element().0.to_vec().into();
-            self.begin(&p::Begin { attempt, blinded, cancel, may_be_last: false });
+            self.begin(&p::Begin { attempt, blinded, cancel, may_be_last: false, proof: None });
         }
         let account = self.shard.account();
         let repeats = account.and_then(|a| a.pending.as_ref()).is_some_and(|p| p.attempt.0 == b.attempt[..]);

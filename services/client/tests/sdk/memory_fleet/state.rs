@@ -30,6 +30,10 @@ pub const TOKEN: &str =
 /// A fresh token of the same person.
 pub const FRESH: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UifQ.ZnJlc2g";
+/// A token of the same person that is bound to [`TOKEN_KEY`].
+pub const BOUND: &str = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UiLCJjbmYiOnsiamt0IjoiM1laeEJKMTJqTzNuX21YdF9xLWpfWi1URlAxdnQtTmlJM09DZi1mRW5IUSJ9fQ.c2lnbmVk";
+/// The private key of RFC 8410, section 10.3.
+pub const TOKEN_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 /// The attacker's own token, of the same issuer for the subject `mallory`.
 pub const MALLORY: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoibWFsbG9yeSJ9.c2lnbmVk";
