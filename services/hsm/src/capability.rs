@@ -20,7 +20,7 @@ pub enum Capability {
 pub enum Destruction {
     /// A search no longer finds it. A probe can't see whether the manufacturer could still restore it.
     Immediate,
-    /// A search still finds it after its destruction.
+    /// A search still finds it after its destruction, or the service behind the module can restore it for some time.
     Delayed,
     /// The probe could not try it.
     Unknown,

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{ObjectClass, ObjectHandle};
 use parking_lot::MutexGuard;
 
+use super::dialect::{KeyLifetime, Secret};
 use super::gate::Alone;
-use super::objects::{self, KeyLifetime};
+use super::objects::{self, NoKey};
 use super::session::Pkcs11Conn;
 use super::{Common, answer};
 use crate::ceremony::{Ceremony, Present, Step, decide};
@@ -18,8 +18,6 @@ use crate::error::TokenError;
 use crate::keys::KeyName;
 
 const IN_TOKEN: KeyLifetime = KeyLifetime { session_only: false };
-/// How often the making of a key is tried.
-const TRIES: u32 = 4;
 
 /// A change of the token's objects. One change runs at a time, and handles from before it are not used after it.
 pub(super) struct Change<'a> {
@@ -51,8 +49,8 @@ impl Pkcs11Conn {
         let common = std::sync::Arc::clone(&self.common);
         let change = Change::begin(&common)?;
         let (mut made, mut found, mut removed) = (Vec::new(), Vec::new(), Vec::new());
-        let identity_label = KeyName::Identity.label(&common.vault);
-        let mask_label = KeyName::Mask.label(&common.vault);
+        let identity_label = common.names().label(KeyName::Identity);
+        let mask_label = common.names().label(KeyName::Mask);
 
         // An empty token that had keys before is a lost token, not a fresh one.
         self.check_mask()?;
@@ -88,7 +86,7 @@ impl Pkcs11Conn {
         if masks.is_empty() {
             // Check the pair before the mask is made: the mask ends the ceremony, which must not end with a pair that does not match.
             self.check_pair()?;
-            self.make_secret(KeyName::Mask, 64, "a 64-byte generic secret")?;
+            self.make_secret(KeyName::Mask, Secret::Sha512, "a 64-byte generic secret")?;
             made.push(mask_label);
         } else {
             found.push(mask_label);
@@ -110,39 +108,54 @@ impl Pkcs11Conn {
             KeyName::Identity,
             &[ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY],
             "an EC P-256 key pair",
-            || objects::make_pair(&self.session, &self.common.vault, KeyName::Identity, IN_TOKEN).map(drop),
+            || objects::make_pair(&self.session, self.common.names(), KeyName::Identity, IN_TOKEN).map(drop),
         )
     }
 
-    fn make_secret(&self, key: KeyName, bytes: u32, what: &'static str) -> Result<(), TokenError> {
+    fn make_secret(&self, key: KeyName, secret: Secret, what: &'static str) -> Result<(), TokenError> {
         self.make(key, &[ObjectClass::SECRET_KEY], what, || {
-            objects::make_secret(&self.session, &self.common.vault, key, bytes, IN_TOKEN).map(drop)
+            objects::make_secret(&self.session, self.common.names(), key, secret, IN_TOKEN).map(drop)
         })
     }
 
     /// Makes a missing key. If the module fails without a reason, as `SoftHSM` does while another process reads the same directory, it removes what
-    /// the failed try left and tries again, a few times.
+    /// the failed try left and tries again, a few times. It waits before each, because a service may have had too many requests.
     fn make(
         &self,
         key: KeyName,
         classes: &[ObjectClass],
         what: &'static str,
-        make: impl Fn() -> Result<(), Error>,
+        make: impl Fn() -> Result<(), NoKey>,
     ) -> Result<(), TokenError> {
-        let mut tries = 0;
+        let names = self.common.names();
+        if let Some(why) = names.unfit(key) {
+            return Err(self.common.unfit(why));
+        }
+        let mut pauses = answer::pauses();
         loop {
-            tries += 1;
             match make() {
                 Ok(()) => return Ok(()),
-                Err(e) if tries < TRIES && answer::is_general(&e) => {
-                    tracing::warn!(token = self.common.token, %key, tries, error = %answer::brief(&e), "the module made no key, trying again");
-                    for class in classes {
+                Err(e)
+                    if answer::may_pass(&e.error)
+                        && let Some(pause) = pauses.next() =>
+                {
+                    tracing::warn!(token = self.common.token, %key, ?pause, error = %answer::brief(&e.error), "the module made no key, trying again");
+                    std::thread::sleep(pause);
+                    // A service that uses a name once may have made the key although the call failed. To destroy it would use up the name. The next ceremony finds it.
+                    for class in classes.iter().filter(|_| !names.dialect.uses_names_once()) {
                         for left in self.find(key, *class)? {
                             self.destroy(left)?;
                         }
                     }
                 }
-                Err(e) => return Err(answer::refused(&self.common.token, what, &e)),
+                Err(e) if names.dialect.uses_names_once() && answer::is_bad_argument(&e.error) => {
+                    let label = names.label(key);
+                    let why = format!(
+                        "a CryptoKey {label:?} exists, and a destroyed key keeps its name: restore its version, or use another key ring"
+                    );
+                    return Err(TokenError::Refused { token: self.common.token.clone(), what, why });
+                }
+                Err(e) => return Err(answer::no_key(&self.common.token, what, &e)),
             }
         }
     }
@@ -162,7 +175,18 @@ impl Pkcs11Conn {
     }
 
     fn destroy(&self, object: ObjectHandle) -> Result<(), TokenError> {
-        self.session.destroy_object(object).map_err(self.refused("the destruction of a key"))
+        let mut pauses = answer::pauses();
+        loop {
+            match self.session.destroy_object(object) {
+                Err(e)
+                    if answer::may_be_throttled(&e)
+                        && let Some(pause) = pauses.next() =>
+                {
+                    std::thread::sleep(pause);
+                }
+                done => return done.map_err(self.refused("the destruction of a key")),
+            }
+        }
     }
 
     pub(super) fn make_epoch(&self, epoch: u64) -> Result<bool, TokenError> {
@@ -172,13 +196,13 @@ impl Pkcs11Conn {
             [] => {}
             [object] => return self.check_strength(key, *object).map(|()| false),
             several => {
-                let label = key.label(&self.common.vault);
+                let label = self.common.names().label(key);
                 return Err(self.damaged(format!("there are {} keys {label:?}", several.len())));
             }
         }
         // Make no key in a token that has just lost its keys.
         self.check_mask()?;
-        self.make_secret(key, 32, "a 32-byte generic secret")?;
+        self.make_secret(key, Secret::Sha256, "a 32-byte generic secret")?;
         self.check_strength(key, self.only(key, ObjectClass::SECRET_KEY)?)?;
         Ok(true)
     }

@@ -3,6 +3,7 @@
 mod anchor;
 mod answer;
 mod ceremony;
+mod dialect;
 mod gate;
 mod module;
 mod objects;
@@ -22,9 +23,10 @@ use zeroize::Zeroizing;
 
 use crate::backend::{Backend, Conn};
 use crate::error::TokenError;
-use crate::keys::VaultName;
+use crate::keys::{KeyName, VaultName};
 use crate::pin::read_pin;
 use bkv_config::TokenConfig;
+use dialect::{Dialect, Names};
 use module::Module;
 use session::Pkcs11Conn;
 
@@ -37,6 +39,8 @@ struct Common {
     pin_file: PathBuf,
     vault: VaultName,
     module: Mutex<Option<Arc<Module>>>,
+    /// Known since the first connection.
+    dialect: OnceLock<Dialect>,
     /// The PIN that the token refused. It is not offered again, because repeated wrong PINs lock the token.
     refused_pin: Mutex<Option<Zeroizing<String>>>,
     /// Held during a change to the keys. Two ceremonies at once would each make a key with the same label.
@@ -59,6 +63,7 @@ impl Pkcs11Backend {
             pin_file: config.pin_file.clone(),
             vault,
             module: Mutex::new(None),
+            dialect: OnceLock::new(),
             refused_pin: Mutex::new(None),
             change: Mutex::new(()),
             changes: AtomicU64::new(0),
@@ -76,6 +81,7 @@ impl Backend for Pkcs11Backend {
         let _pass = common.gate.enter();
         let module = common.module()?;
         module.start()?;
+        common.learn_dialect(&module)?;
         let slot = module.find(&common.token)?;
         let session = module
             .context()
@@ -105,6 +111,27 @@ impl Common {
         let loaded = Module::load(&self.module_path)?;
         *module = Some(Arc::clone(&loaded));
         Ok(loaded)
+    }
+
+    /// Asks the module who made it, once.
+    fn learn_dialect(&self, module: &Module) -> Result<(), TokenError> {
+        if self.dialect.get().is_none() {
+            let info = module
+                .context()
+                .get_library_info()
+                .map_err(|e| answer::refused(&self.token, "the library's description", &e))?;
+            let _ = self.dialect.set(Dialect::of(info.manufacturer_id()));
+        }
+        self.names().unfit(KeyName::Identity).map_or(Ok(()), |why| Err(self.unfit(why)))
+    }
+
+    fn names(&self) -> Names<'_> {
+        let dialect = self.dialect.get().copied().unwrap_or(Dialect::Standard);
+        Names { vault: &self.vault, dialect }
+    }
+
+    fn unfit(&self, why: String) -> TokenError {
+        TokenError::Refused { token: self.token.clone(), what: "a key's name", why }
     }
 
     fn log_in(&self, session: &Session) -> Result<(), TokenError> {
@@ -137,8 +164,8 @@ impl Common {
     /// Refuses a token with any key of another vault.
     fn check_owner(&self, session: &Session) -> Result<(), TokenError> {
         let mut theirs = HashSet::new();
-        for (vault, _) in
-            objects::our_labels(session).map_err(|e| answer::refused(&self.token, "a search", &e))?
+        for (vault, _) in objects::our_labels(session, self.names())
+            .map_err(|e| answer::refused(&self.token, "a search", &e))?
         {
             if vault != self.vault {
                 theirs.insert(vault.as_str().to_owned());

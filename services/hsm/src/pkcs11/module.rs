@@ -123,6 +123,8 @@ impl Module {
             "SOFTHSM2_CONF"
         } else if name.contains("kryoptic") {
             "KRYOPTIC_CONF"
+        } else if name.contains("kmsp11") {
+            "KMS_PKCS11_CONFIG"
         } else {
             return "check the module's own configuration and its device".to_owned();
         };

@@ -2,31 +2,39 @@
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::answer;
-use crate::encoding::P256_PARAMS;
+use super::dialect::{Dialect, KeyLifetime, Names, PairTemplate, Secret, Template};
 use crate::keys::{KeyName, VaultName};
 
-type Result<T> = std::result::Result<T, Error>;
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the module made no key.
+#[derive(Debug)]
+pub(super) struct NoKey {
+    pub(super) error: Error,
+    /// The attribute without which it makes the key.
+    pub(super) refused: Option<AttributeType>,
+}
 
 /// Objects of `class` under the key's label.
 pub(super) fn find(
     session: &Session,
-    vault: &VaultName,
+    names: Names<'_>,
     key: KeyName,
     class: ObjectClass,
 ) -> Result<Vec<ObjectHandle>> {
     session.find_objects(&[
         Attribute::Class(class),
         Attribute::Token(true),
-        Attribute::Label(key.label(vault).into_bytes()),
+        Attribute::Label(names.label(key).into_bytes()),
     ])
 }
 
 /// Every key in the token whose label has our form, whichever vault it names.
-pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>> {
+pub(super) fn our_labels(session: &Session, names: Names<'_>) -> Result<Vec<(VaultName, KeyName)>> {
     let mut ours = Vec::new();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY, ObjectClass::SECRET_KEY] {
         for object in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
@@ -35,7 +43,7 @@ pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>>
             for attribute in attributes {
                 if let Attribute::Label(label) = attribute
                     && let Ok(label) = std::str::from_utf8(&label)
-                    && let Some(named) = KeyName::parse_label(label)
+                    && let Some(named) = names.parse(label)
                 {
                     ours.push(named);
                 }
@@ -45,88 +53,112 @@ pub(super) fn our_labels(session: &Session) -> Result<Vec<(VaultName, KeyName)>>
     Ok(ours)
 }
 
-/// How long a key exists. The probe makes `session_only` keys, which the token destroys at the end of the session.
-#[derive(Clone, Copy)]
-pub(super) struct KeyLifetime {
-    pub(super) session_only: bool,
-}
-
-fn named(vault: &VaultName, key: KeyName) -> [Attribute; 2] {
-    [Attribute::Label(key.label(vault).into_bytes()), Attribute::Id(key.id(vault))]
-}
-
-/// Attributes of every key that this crate makes. They keep the key inside the token.
-fn key_attributes(lifetime: KeyLifetime) -> Vec<Attribute> {
-    vec![
-        Attribute::Token(!lifetime.session_only),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Sign(true),
-        // CKA_DERIVE must be false. With CKM_EXTRACT_KEY_FROM_KEY an attacker could derive a one-byte key from each byte of this secret
-        // and brute-force it byte by byte.
-        Attribute::Derive(false),
-    ]
-}
-
-/// Some modules refuse CKA_MODIFIABLE and CKA_COPYABLE. Then the key is made without them.
-fn optional_attributes() -> [Attribute; 2] {
-    [Attribute::Modifiable(false), Attribute::Copyable(false)]
-}
-
 /// Makes an EC P-256 pair. Returns the public and the private part.
 pub(super) fn make_pair(
     session: &Session,
-    vault: &VaultName,
+    names: Names<'_>,
     key: KeyName,
     lifetime: KeyLifetime,
-) -> Result<(ObjectHandle, ObjectHandle)> {
-    let mut public = vec![
-        Attribute::Token(!lifetime.session_only),
-        Attribute::Private(false),
-        Attribute::EcParams(P256_PARAMS.to_vec()),
-        Attribute::Verify(true),
-    ];
-    public.extend(named(vault, key));
-    let mut private = key_attributes(lifetime);
-    private.extend(named(vault, key));
-    let strict = [private.as_slice(), &optional_attributes()].concat();
-    match session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &strict) {
-        Err(e) if answer::is_template(&e) => {
-            session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+) -> Result<(ObjectHandle, ObjectHandle), NoKey> {
+    let PairTemplate { public, private } = names.pair(key, lifetime);
+    let generate = |public: &[Attribute], private: &[Attribute]| {
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, public, private)
+    };
+    let passing = |made: (ObjectHandle, ObjectHandle)| destroy(session, &[made.0, made.1]);
+    strictest(&private, |private| generate(&public, private)).map_err(|error| {
+        let refused = blame(&error, &private.required, |private| {
+            generate(&session_only(&public), private).map(passing)
+        });
+        let refused = refused.or_else(|| {
+            let private = session_only(&private.required);
+            blame(&error, &public, |public| generate(public, &private).map(passing))
+        });
+        NoKey { error, refused }
+    })
+}
+
+/// Makes a generic secret.
+pub(super) fn make_secret(
+    session: &Session,
+    names: Names<'_>,
+    key: KeyName,
+    secret: Secret,
+    lifetime: KeyLifetime,
+) -> Result<ObjectHandle, NoKey> {
+    let template = names.secret(key, secret, lifetime);
+    let generate = |template: &[Attribute]| session.generate_key(&Mechanism::GenericSecretKeyGen, template);
+    strictest(&template, generate).map_err(|error| {
+        let refused = blame(&error, &template.required, |template| {
+            generate(template).map(|made| destroy(session, &[made]))
+        });
+        NoKey { error, refused }
+    })
+}
+
+/// Makes a key with as many of the optional attributes as the module takes.
+fn strictest<T>(template: &Template, make: impl Fn(&[Attribute]) -> Result<T>) -> Result<T> {
+    let mut optional = template.optional.clone();
+    loop {
+        let made = make(&[template.required.as_slice(), &optional].concat());
+        let Err(error) = &made else { return made };
+        if !answer::is_template(error) || optional.is_empty() {
+            return made;
         }
-        done => done,
+        // The module does not say which one it refuses: leave out each alone, then the first for good.
+        for at in 0..optional.len() {
+            let mut fewer = optional.clone();
+            fewer.remove(at);
+            let made = make(&[template.required.as_slice(), &fewer].concat());
+            if !made.as_ref().is_err_and(answer::is_template) {
+                return made;
+            }
+        }
+        optional.remove(0);
     }
 }
 
-/// Makes a generic secret of `bytes` bytes.
-pub(super) fn make_secret(
-    session: &Session,
-    vault: &VaultName,
-    key: KeyName,
-    bytes: u32,
-    lifetime: KeyLifetime,
-) -> Result<ObjectHandle> {
-    let mut template = vec![
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::KeyType(KeyType::GENERIC_SECRET),
-        Attribute::ValueLen(u64::from(bytes).into()),
-    ];
-    template.extend(key_attributes(lifetime));
-    template.extend(named(vault, key));
-    let strict = [template.as_slice(), &optional_attributes()].concat();
-    match session.generate_key(&Mechanism::GenericSecretKeyGen, &strict) {
-        Err(e) if answer::is_template(&e) => session.generate_key(&Mechanism::GenericSecretKeyGen, &template),
-        done => done,
+/// The attribute without which the module makes a key. The trial keys end with the session and are destroyed at once. A name that is used once is not spent on trials.
+fn blame(
+    error: &Error,
+    template: &[Attribute],
+    make: impl Fn(&[Attribute]) -> Result<()>,
+) -> Option<AttributeType> {
+    let trials = session_only(template);
+    let names_are_free = trials.iter().any(|a| matches!(a, Attribute::Token(false)));
+    if !answer::is_template(error) || !names_are_free {
+        return None;
+    }
+    (0..trials.len()).find_map(|at| {
+        let mut fewer = trials.clone();
+        let left_out = fewer.remove(at);
+        make(&fewer).is_ok().then(|| left_out.attribute_type())
+    })
+}
+
+fn session_only(template: &[Attribute]) -> Vec<Attribute> {
+    let change = |a: &Attribute| match a {
+        Attribute::Token(_) => Attribute::Token(false),
+        other => other.clone(),
+    };
+    template.iter().map(change).collect()
+}
+
+fn destroy(session: &Session, objects: &[ObjectHandle]) {
+    for object in objects {
+        let _ = session.destroy_object(*object);
     }
 }
 
 /// The attribute with which the key could leave the token, or None. An attribute that the module does not report counts as unsafe, except the optional
 /// `CKA_DERIVE`.
-pub(super) fn weakness(session: &Session, key: ObjectHandle) -> Result<Option<&'static str>> {
+pub(super) fn weakness(
+    session: &Session,
+    dialect: Dialect,
+    key: ObjectHandle,
+) -> Result<Option<&'static str>> {
     let mut sensitive = false;
     let mut extractable = true;
-    let mut private = false;
+    let mut private = !dialect.has_private_keys();
     let mut derives = false;
     let asked =
         [AttributeType::Sensitive, AttributeType::Extractable, AttributeType::Private, AttributeType::Derive];
@@ -134,7 +166,7 @@ pub(super) fn weakness(session: &Session, key: ObjectHandle) -> Result<Option<&'
         match attribute {
             Attribute::Sensitive(value) => sensitive = value,
             Attribute::Extractable(value) => extractable = value,
-            Attribute::Private(value) => private = value,
+            Attribute::Private(value) => private |= value,
             Attribute::Derive(value) => derives = value,
             _ => {}
         }

@@ -4,18 +4,19 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
-use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
 use super::answer::brief;
-use super::objects::{self, KeyLifetime};
+use super::dialect::{KeyLifetime, Names, Secret};
+use super::objects::{self, NoKey};
 use super::session::Pkcs11Conn;
 use crate::capability::{Cannot, Capabilities, Capability, Destruction};
 use crate::encoding;
 use crate::error::TokenError;
-use crate::keys::{KeyName, VaultName};
+use crate::keys::KeyName;
 
 const SHORT_LIVED: KeyLifetime = KeyLifetime { session_only: true };
 /// An interrupted probe leaves objects of this name. The next probe removes them.
@@ -33,18 +34,26 @@ enum Lack {
     #[error("the signature is wrong")]
     WrongSignature,
     #[error("the HMAC has {got} bytes instead of {want}")]
-    MacLength { got: usize, want: u32 },
+    MacLength { got: usize, want: u8 },
     #[error("the HMAC of the same input differs")]
     MacNotRepeated,
     #[error("another key or another input has the same HMAC")]
     MacNotUnique,
     #[error("the object returns another value")]
     OtherValue,
+    #[error("the module does not list {0}")]
+    NotListed(MechanismType),
 }
 
 impl From<Error> for Lack {
     fn from(error: Error) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<NoKey> for Lack {
+    fn from(no_key: NoKey) -> Self {
+        Self::Refused(no_key.error)
     }
 }
 
@@ -54,14 +63,26 @@ pub(super) fn probe(conn: &Pkcs11Conn, context: &Pkcs11, slot: Slot) -> Result<C
     let library = context.get_library_info().map_err(conn.refused("the library's description"))?;
     let token = context.get_token_info(slot).map_err(conn.refused("the token's description"))?;
     let session = &conn.session;
-    let vault = &conn.common.vault;
+    let names = conn.common.names();
     let mut can = Vec::new();
     let mut cannot = Vec::new();
+    // A service that uses a name once would keep the keys of each probe. Its list of mechanisms must do instead.
+    let [ecdsa, sha256, sha512] = if names.dialect.uses_names_once() {
+        let listed = context.get_mechanism_list(slot).map_err(conn.refused("the list of mechanisms"))?;
+        [MechanismType::ECDSA, MechanismType::SHA256_HMAC, MechanismType::SHA512_HMAC]
+            .map(|m| if listed.contains(&m) { Ok(()) } else { Err(Lack::NotListed(m)) })
+    } else {
+        [
+            ecdsa(session, names),
+            hmac(session, names, &Mechanism::Sha256Hmac, Secret::Sha256),
+            hmac(session, names, &Mechanism::Sha512Hmac, Secret::Sha512),
+        ]
+    };
     for (capability, tried) in [
-        (Capability::EcdsaP256, ecdsa(session, vault)),
-        (Capability::HmacSha256, hmac(session, vault, &Mechanism::Sha256Hmac, 32)),
-        (Capability::HmacSha512, hmac(session, vault, &Mechanism::Sha512Hmac, 64)),
-        (Capability::DataObjects, data_object(session, vault)),
+        (Capability::EcdsaP256, ecdsa),
+        (Capability::HmacSha256, sha256),
+        (Capability::HmacSha512, sha512),
+        (Capability::DataObjects, data_object(session, names)),
     ] {
         match tried {
             Ok(()) => can.push(capability),
@@ -76,12 +97,12 @@ pub(super) fn probe(conn: &Pkcs11Conn, context: &Pkcs11, slot: Slot) -> Result<C
         firmware_version: token.firmware_version().to_string(),
         can,
         cannot,
-        destruction: destruction(session, vault),
+        destruction: destruction(session, names),
     })
 }
 
-fn ecdsa(session: &Session, vault: &VaultName) -> Tried {
-    let (public, private) = objects::make_pair(session, vault, PROBE, SHORT_LIVED)?;
+fn ecdsa(session: &Session, names: Names<'_>) -> Tried {
+    let (public, private) = objects::make_pair(session, names, PROBE, SHORT_LIVED)?;
     let message = b"bkv/probe/1";
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message);
     let signed = session.sign(&Mechanism::Ecdsa, private, digest.as_ref());
@@ -100,9 +121,9 @@ fn ecdsa(session: &Session, vault: &VaultName) -> Tried {
         .map_err(|_| Lack::WrongSignature)
 }
 
-fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32) -> Tried {
-    let key = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED)?;
-    let other = objects::make_secret(session, vault, PROBE, bytes, SHORT_LIVED)?;
+fn hmac(session: &Session, names: Names<'_>, mechanism: &Mechanism, secret: Secret) -> Tried {
+    let key = objects::make_secret(session, names, PROBE, secret, SHORT_LIVED)?;
+    let other = objects::make_secret(session, names, PROBE, secret, SHORT_LIVED)?;
     // The key's value stays in the token, so the result can't be computed here. It must repeat, differ for another key or input, and have the right
     // length.
     let sign = |key, input: &[u8]| session.sign(mechanism, key, input);
@@ -113,8 +134,8 @@ fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32)
     let _ = session.destroy_object(key);
     let _ = session.destroy_object(other);
     let (first, again, other_input, other_key) = (first?, again?, other_input?, other_key?);
-    if first.len() != bytes as usize {
-        Err(Lack::MacLength { got: first.len(), want: bytes })
+    if first.len() != usize::from(secret.bytes()) {
+        Err(Lack::MacLength { got: first.len(), want: secret.bytes() })
     } else if first != again {
         Err(Lack::MacNotRepeated)
     } else if first == other_input || first == other_key {
@@ -124,8 +145,8 @@ fn hmac(session: &Session, vault: &VaultName, mechanism: &Mechanism, bytes: u32)
     }
 }
 
-fn data_object(session: &Session, vault: &VaultName) -> Tried {
-    let label = || Attribute::Label(format!("bkv-probe/{vault}").into_bytes());
+fn data_object(session: &Session, names: Names<'_>) -> Tried {
+    let label = || Attribute::Label(format!("bkv-probe/{}", names.vault).into_bytes());
     let value = b"bkv/probe/1".to_vec();
     // Remove what an interrupted probe left.
     for object in session.find_objects(&[Attribute::Class(ObjectClass::DATA), label()])? {
@@ -144,14 +165,18 @@ fn data_object(session: &Session, vault: &VaultName) -> Tried {
     same.then_some(()).ok_or(Lack::OtherValue)
 }
 
-fn destruction(session: &Session, vault: &VaultName) -> Destruction {
-    let find = || objects::find(session, vault, PROBE, ObjectClass::SECRET_KEY);
+fn destruction(session: &Session, names: Names<'_>) -> Destruction {
+    if names.dialect.uses_names_once() {
+        // Cloud KMS can restore the version of a key for a month after its destruction (https://cloud.google.com/kms/docs/destroy-restore).
+        return Destruction::Delayed;
+    }
+    let find = || objects::find(session, names, PROBE, ObjectClass::SECRET_KEY);
     let in_token = KeyLifetime { session_only: false };
     let Ok(old) = find() else { return Destruction::Unknown };
     for object in old {
         let _ = session.destroy_object(object);
     }
-    let Ok(object) = objects::make_secret(session, vault, PROBE, 32, in_token) else {
+    let Ok(object) = objects::make_secret(session, names, PROBE, Secret::Sha256, in_token) else {
         return Destruction::Unknown;
     };
     match (session.destroy_object(object), find()) {

@@ -75,14 +75,14 @@ impl Pkcs11Conn {
     }
 
     pub(super) fn find(&self, key: KeyName, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenError> {
-        objects::find(&self.session, &self.common.vault, key, class).map_err(self.refused("a search"))
+        objects::find(&self.session, self.common.names(), key, class).map_err(self.refused("a search"))
     }
 
     pub(super) fn check_strength(&self, key: KeyName, object: ObjectHandle) -> Result<(), TokenError> {
-        let weakness =
-            objects::weakness(&self.session, object).map_err(self.refused("a key's attributes"))?;
+        let weakness = objects::weakness(&self.session, self.common.names().dialect, object)
+            .map_err(self.refused("a key's attributes"))?;
         if let Some(why) = weakness {
-            let key = key.label(&self.common.vault);
+            let key = self.common.names().label(key);
             return Err(TokenError::WeakKey { token: self.common.token.clone(), key, why });
         }
         // The mask ends the ceremony. An identity without a mask may still be removed, so only the mask is remembered here.
@@ -103,7 +103,7 @@ impl Pkcs11Conn {
                 Err(e) if e.is_gone() => e,
                 _ => TokenError::NoEpoch { token, epoch },
             },
-            _ => TokenError::NotProvisioned { token, key: key.label(&self.common.vault) },
+            _ => TokenError::NotProvisioned { token, key: self.common.names().label(key) },
         }
     }
 
@@ -125,7 +125,7 @@ impl Pkcs11Conn {
             several => Err(self.damaged(format!(
                 "there are {} objects {:?}",
                 several.len(),
-                key.label(&self.common.vault)
+                self.common.names().label(key)
             ))),
         }
     }
@@ -164,6 +164,7 @@ impl Pkcs11Conn {
         input: &[u8],
         what: &'static str,
     ) -> Result<Vec<u8>, TokenError> {
+        let mut pauses = answer::pauses();
         loop {
             let as_of = self.common.changes.load(Ordering::Acquire);
             if self.handles_as_of != as_of {
@@ -187,6 +188,13 @@ impl Pkcs11Conn {
                         return Err(self.vanished(key));
                     }
                     // The handle was from an earlier search. Search once more by the label.
+                }
+                Err(e)
+                    if answer::may_be_throttled(&e)
+                        && let Some(pause) = pauses.next() =>
+                {
+                    tracing::debug!(token = self.common.token, what, ?pause, error = %answer::brief(&e), "trying again");
+                    std::thread::sleep(pause);
                 }
                 Err(e) => return Err(self.failed(what, &e)),
             }
@@ -214,7 +222,7 @@ impl Pkcs11Conn {
         TokenError::Gone {
             token: self.common.token.clone(),
             reason,
-            detail: Some(format!("no key {:?}", key.label(&self.common.vault))),
+            detail: Some(format!("no key {:?}", self.common.names().label(key))),
         }
     }
 
@@ -308,7 +316,8 @@ impl Conn for Pkcs11Conn {
     fn epochs(&mut self) -> Result<Vec<u64>, TokenError> {
         let _pass = self.common.gate.enter();
         self.check_mask()?;
-        let labels = objects::our_labels(&self.session).map_err(self.refused("a search"))?;
+        let labels =
+            objects::our_labels(&self.session, self.common.names()).map_err(self.refused("a search"))?;
         let mut epochs: Vec<u64> = labels
             .into_iter()
             .filter(|(vault, _)| *vault == self.common.vault)

@@ -32,7 +32,11 @@ pub(crate) fn a_wrong_label_or_module_or_pin_file_is_named(stand: &Stand) {
     config.token_label = "other".into();
     let text = Token::connect(&config, &vault).unwrap_err().to_string();
     assert!(text.contains("\"other\"") && text.contains(LABEL) && text.contains("token_label"), "{text}");
-    let variable = if stand.kind == Kind::SoftHsm { "SOFTHSM2_CONF" } else { "KRYOPTIC_CONF" };
+    let variable = match stand.kind {
+        Kind::SoftHsm => "SOFTHSM2_CONF",
+        Kind::Kryoptic => "KRYOPTIC_CONF",
+        _ => "check the module's own configuration",
+    };
     assert!(text.contains(variable), "{text}");
 
     let mut config = stand.config();
@@ -180,14 +184,15 @@ pub(crate) fn s27_lost_sessions_are_opened_again(stand: &Stand) {
     let token = stand.connect_one();
     token.provision_blocking().unwrap();
     let pad = token.mask_pad_blocking(b"p", &[0; 16]).unwrap();
-    let resets: [(&str, fn(&Stand)); 2] = [
-        ("logged out", |stand| stand.raw_session().logout().unwrap()),
-        ("the module ended", |stand| {
+    let resets: [(&str, GoneReason, fn(&Stand)); 2] = [
+        ("logged out", GoneReason::LoggedOut, |stand| stand.raw_session().logout().unwrap()),
+        ("the module ended", GoneReason::SessionLost, |stand| {
             cryptoki::context::Pkcs11::new(&stand.module).unwrap().finalize().unwrap();
         }),
     ];
-    let reasons = [GoneReason::LoggedOut, GoneReason::SessionLost];
-    for ((what, reset), expected) in resets.into_iter().zip(reasons) {
+    // kmsp11 needs no login.
+    let skipped = usize::from(stand.kind.is_cloud_kms());
+    for (what, expected, reset) in resets.into_iter().skip(skipped) {
         reset(stand);
         let first = token.mask_pad_blocking(b"p", &[0; 16]);
         println!("{what}: {first:?}");
@@ -198,7 +203,7 @@ pub(crate) fn s27_lost_sessions_are_opened_again(stand: &Stand) {
         let again = eventually_some("it is back", || token.mask_pad_blocking(b"p", &[0; 16]).ok());
         assert_eq!(again, pad, "{what}");
     }
-    eventually("all are counted", || count(&token, Op::MaskPad, Outcome::Ok) == 3);
+    eventually("all are counted", || count(&token, Op::MaskPad, Outcome::Ok) == 3 - skipped as u64);
 }
 
 /// A second process uses the token of a running vault that makes keys. SoftHSM sometimes fails then.
@@ -210,10 +215,12 @@ pub(crate) fn another_process_comes_up_while_keys_are_made(stand: &Stand) {
     }
     let token = stand.connect().unwrap();
     token.provision_blocking().unwrap();
+    // Never the same epoch twice: Cloud KMS uses a name once.
+    let mut epoch = 0;
     for round in 0..10 {
         let mut second = crate::stand::this_test_again();
         let mut second = second.env(SECOND, "1").spawn().unwrap();
-        let mut epoch = 0;
+        let before = epoch;
         let status = loop {
             if let Some(status) = second.try_wait().unwrap() {
                 break status;
@@ -222,7 +229,7 @@ pub(crate) fn another_process_comes_up_while_keys_are_made(stand: &Stand) {
             assert!(token.epoch_create_blocking(epoch).unwrap());
             assert!(token.epoch_destroy_blocking(epoch).unwrap());
         };
-        println!("round {round}: {epoch} keys made and destroyed meanwhile");
+        println!("round {round}: {} keys made and destroyed meanwhile", epoch - before);
         assert!(status.success(), "round {round}: {status}");
     }
 }

@@ -8,13 +8,14 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bkv_hsm::{Token, TokenConfig, TokenError, VaultName, softhsm};
+use bkv_hsm::{KeyName, Token, TokenConfig, TokenError, VaultName, softhsm};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 
 pub(crate) const LABEL: &str = "bkv-test";
-pub(crate) const PIN: &str = "83-user-pin-of-a-test";
+/// As CloudHSM has it: user and password. The other modules take it as one string.
+pub(crate) const PIN: &str = "vault:83-user-pin-of-a-test";
 const SO_PIN: &str = "17-officer-pin-of-a-test";
 const CHILD: &str = "BKV_HSM_TEST_CHILD";
 const DIR: &str = "BKV_HSM_TEST_DIR";
@@ -25,6 +26,31 @@ const DEADLINE: Duration = Duration::from_mins(2);
 pub(crate) enum Kind {
     SoftHsm,
     Kryoptic,
+    /// SoftHSM behind the rules of Google's kmsp11 (tests/strict-pkcs11).
+    Gcp,
+    /// The same before kmsp11 1.3, which had no HMAC.
+    OldGcp,
+    /// SoftHSM behind the rules of AWS CloudHSM.
+    Aws,
+    /// The same before client 1.1.1, which refused CKA_DERIVE.
+    OldAws,
+}
+
+impl Kind {
+    /// The profile of the strict module.
+    fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::SoftHsm | Self::Kryoptic => None,
+            Self::Gcp => Some("gcp"),
+            Self::OldGcp => Some("old-gcp"),
+            Self::Aws => Some("aws"),
+            Self::OldAws => Some("old-aws"),
+        }
+    }
+
+    pub(crate) fn is_cloud_kms(self) -> bool {
+        matches!(self, Self::Gcp | Self::OldGcp)
+    }
 }
 
 pub(crate) struct Stand {
@@ -46,6 +72,17 @@ impl Stand {
 
     pub(crate) fn vault() -> VaultName {
         VaultName::new("test/one").unwrap()
+    }
+
+    /// The label of a key in this module.
+    pub(crate) fn label(&self, key: KeyName) -> String {
+        let label = key.label(&Self::vault());
+        if self.kind.is_cloud_kms() { label.replace('/', "__") } else { label }
+    }
+
+    /// How often a test repeats an operation. A module with a quota would take minutes for as many as the others do.
+    pub(crate) fn rounds<N: From<u8> + std::ops::Div<Output = N>>(&self, many: N) -> N {
+        if self.kind.profile().is_some() { many / N::from(50) } else { many }
     }
 
     pub(crate) fn connect(&self) -> Result<Token, TokenError> {
@@ -95,11 +132,15 @@ pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
     let mut command = test_process(name);
     command.env(CHILD, name).env(DIR, dir.path());
     match kind {
-        Kind::SoftHsm => {
+        Kind::SoftHsm | Kind::Gcp | Kind::OldGcp | Kind::Aws | Kind::OldAws => {
             let mut child = test_process("stand::init_child");
             child.env(INIT, "1");
             let made = softhsm::init_token_by(child, dir.path(), LABEL, PIN, SO_PIN).unwrap();
             command.env(softhsm::CONF_VARIABLE, made.conf);
+            if let Some(profile) = kind.profile() {
+                command.env(bkv_strict_pkcs11::PROFILE, profile);
+                command.env(bkv_strict_pkcs11::NAMES, dir.path().join("names"));
+            }
         }
         Kind::Kryoptic => {
             fs::create_dir(dir.path().join("tokens")).unwrap();
@@ -137,7 +178,7 @@ pub(crate) fn run(kind: Kind, name: &str, body: fn(&Stand)) {
 fn stand(kind: Kind, dir: PathBuf) -> Stand {
     let module = module(kind).unwrap();
     let storage = match kind {
-        Kind::SoftHsm => {
+        Kind::SoftHsm | Kind::Gcp | Kind::OldGcp | Kind::Aws | Kind::OldAws => {
             fs::read_dir(dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path()).next().unwrap()
         }
         Kind::Kryoptic => dir.join("tokens"),
@@ -170,9 +211,10 @@ fn init_child() {
 fn module(kind: Kind) -> Option<PathBuf> {
     static KRYOPTIC: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
     let found = match kind {
-        Kind::SoftHsm => {
+        Kind::SoftHsm | Kind::Gcp | Kind::OldGcp | Kind::Aws | Kind::OldAws => {
             let path = PathBuf::from(softhsm::DEBIAN_MODULE);
-            if path.is_file() { Ok(path) } else { Err(Missing::SoftHsm) }
+            let wanted = kind.profile().map_or_else(|| path.clone(), |_| strict());
+            if path.is_file() { Ok(wanted) } else { Err(Missing::SoftHsm) }
         }
         Kind::Kryoptic => KRYOPTIC.get_or_init(build_kryoptic).clone(),
     };
@@ -182,6 +224,13 @@ fn module(kind: Kind) -> Option<PathBuf> {
             let _ = writeln!(std::io::stderr(), "\nskipped: a test on {kind:?} did not run: {missing}");
         })
         .ok()
+}
+
+/// The strict module. Cargo builds it beside this program, which depends on it.
+fn strict() -> PathBuf {
+    let path = std::env::current_exe().unwrap().with_file_name("libbkv_strict_pkcs11.so");
+    assert!(path.is_file(), "no {}", path.display());
+    path
 }
 
 /// Why a module is not there.
