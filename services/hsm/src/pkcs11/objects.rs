@@ -149,8 +149,8 @@ fn destroy(session: &Session, objects: &[ObjectHandle]) {
     }
 }
 
-/// The attribute with which the key could leave the token, or None. An attribute that the module does not report counts as unsafe, except the optional
-/// `CKA_DERIVE`.
+/// The attribute with which the key could leave the token, or could have been outside it, or None. An attribute that the module does not report counts as unsafe, except
+/// the optional `CKA_DERIVE` and `CKA_LOCAL`, which an attacker can't keep a module from reporting.
 pub(super) fn weakness(
     session: &Session,
     dialect: Dialect,
@@ -160,14 +160,21 @@ pub(super) fn weakness(
     let mut extractable = true;
     let mut private = !dialect.has_private_keys();
     let mut derives = false;
-    let asked =
-        [AttributeType::Sensitive, AttributeType::Extractable, AttributeType::Private, AttributeType::Derive];
+    let mut local = true;
+    let asked = [
+        AttributeType::Sensitive,
+        AttributeType::Extractable,
+        AttributeType::Private,
+        AttributeType::Derive,
+        AttributeType::Local,
+    ];
     for attribute in session.get_attributes(key, &asked)? {
         match attribute {
             Attribute::Sensitive(value) => sensitive = value,
             Attribute::Extractable(value) => extractable = value,
             Attribute::Private(value) => private |= value,
             Attribute::Derive(value) => derives = value,
+            Attribute::Local(value) => local = value,
             _ => {}
         }
     }
@@ -179,6 +186,8 @@ pub(super) fn weakness(
         Some("CKA_PRIVATE is not true")
     } else if derives {
         Some("CKA_DERIVE is true")
+    } else if !local {
+        Some("CKA_LOCAL is false: it was brought in, so its value is known outside")
     } else {
         None
     })

@@ -171,6 +171,42 @@ pub(crate) fn a_weak_key_under_our_label_is_refused(stand: &Stand) {
     }
 }
 
+/// An attacker with the PIN stores keys whose values the attacker chose, under our labels, before the vault makes them.
+pub(crate) fn s26_a_key_that_was_brought_in_is_refused(stand: &Stand) {
+    let token = stand.connect_one();
+    let session = stand.raw_session();
+    let plant = |key: KeyName, value: Vec<u8>| {
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::GENERIC_SECRET),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Derive(false),
+            Attribute::Sign(true),
+            Attribute::Value(value),
+            Attribute::Label(stand.label(key).into_bytes()),
+        ];
+        session.create_object(&template).unwrap()
+    };
+    let brought_in = |result: Result<(), TokenError>| {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, TokenError::WeakKey { .. }) && error.to_string().contains("CKA_LOCAL"),
+            "{error}"
+        );
+    };
+    token.provision_blocking().unwrap();
+    let epoch = plant(KeyName::Epoch(1), vec![7; 32]);
+    brought_in(token.epoch_create_blocking(1).map(drop));
+    brought_in(token.epoch_mac_blocking(1, b"i").map(drop));
+    session.destroy_object(epoch).unwrap();
+    plant(KeyName::Mask, vec![7; 64]);
+    brought_in(token.provision_blocking().map(drop));
+    brought_in(stand.connect().map(drop));
+}
+
 pub(crate) fn results_survive_a_reconnect_and_differ_by_input(stand: &Stand) {
     let results = |token: &Token| {
         let mut all = vec![];
