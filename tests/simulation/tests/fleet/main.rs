@@ -8,6 +8,7 @@ mod anchors;
 mod bound_tokens;
 mod budget;
 mod clock_skew;
+mod costs;
 mod documents;
 mod durability;
 mod faults;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         clock_skew::s40_a_region_that_catches_up_does_not_skip_the_wait,
         clock_skew::s40_a_leader_far_ahead_steps_aside,
         clock_skew::s40_a_leader_far_behind_does_not_turn_time_back_and_steps_aside,
+        costs::a_recovery_costs_the_tokens_one_signature_and_two_hmacs,
         documents::s26_a_vault_obeys_the_list_that_it_has_applied,
         documents::s26_a_hanging_issuer_does_not_delay_an_eviction,
         documents::s26_a_vault_takes_the_newer_list_of_another_vault,
