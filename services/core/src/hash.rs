@@ -23,3 +23,13 @@ pub fn framed(label: &str, fields: &[&[u8]]) -> Vec<u8> {
     }
     out
 }
+
+/// What stands for an entry in the chain hash. The entry itself may have secrets, and a proof about a history must not.
+pub fn entry_content(entry: &[u8]) -> Hash {
+    tagged("bkv/entry/1", &[entry])
+}
+
+/// The chain hash at an entry, from the one before it and [`entry_content`]. Two logs with the same chain hash at an entry have the same history before it.
+pub fn chain(before: &Hash, content: &Hash) -> Hash {
+    tagged("bkv/chain/2", &[&before.0, &content.0])
+}

@@ -117,6 +117,23 @@ pub fn held(
     )
 }
 
+/// The boot key of a leader signs this with each append that carries entries: under this vote, whose node it is, its log has this chain hash at this index. Within
+/// one vote a leader's log only grows. So two of these statements that do not fit one log prove that the leader lies.
+pub fn appended(lineage: &Lineage, era: Era, shard: u16, vote: Ballot, index: u64, chain: &Hash) -> Vec<u8> {
+    framed(
+        "bkv/appended/1",
+        &[
+            &lineage.0,
+            &era.0.to_be_bytes(),
+            &shard.to_be_bytes(),
+            &vote.term.to_be_bytes(),
+            &vote.node.0.to_be_bytes(),
+            &index.to_be_bytes(),
+            &chain.0,
+        ],
+    )
+}
+
 /// The tag of the person whose token a region has verified. Regions sign it, and the client compares it with the claims of its own token (S46). The
 /// client draws the nonce: without it, tags in the log would identify people to everybody who can guess subjects.
 pub fn subject(nonce: &[u8; 32], issuer: &str, subject: &str, enrolment: u64) -> Hash {

@@ -72,6 +72,15 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     for (sender, times) in contradictions {
         catch_up(&m.contradictions.with_label_values(&[sender.as_str()]), times);
     }
+    let mut equivocators: BTreeMap<String, i64> = BTreeMap::new();
+    for e in vault.node().equivocators() {
+        *equivocators.entry(vault.region_of(e.node)).or_default() += 1;
+    }
+    // A list that replaces an identity ends its exclusion.
+    m.equivocators.reset();
+    for (sender, shards) in equivocators {
+        m.equivocators.with_label_values(&[sender.as_str()]).set(shards);
+    }
     for (cause, n) in ["exhausted", "deleted"].into_iter().zip(ended) {
         catch_up(&m.destroyed.with_label_values(&[cause]), n);
     }

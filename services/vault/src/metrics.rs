@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) quarantined: IntGaugeVec,
     /// `bkv_vault_contradictions_total{sender}`
     pub(crate) contradictions: IntCounterVec,
+    /// `bkv_vault_equivocators{sender}`
+    pub(crate) equivocators: IntGaugeVec,
     /// `bkv_vault_keys_destroyed_total{cause}`
     pub(crate) destroyed: IntCounterVec,
     /// `bkv_vault_state_troubles_total{kind}`
@@ -101,6 +103,11 @@ impl Metrics {
             contradictions: counters(
                 "bkv_vault_contradictions_total",
                 "Messages and answers of another region's vault that contradict this vault",
+                &["sender"],
+            )?,
+            equivocators: gauges(
+                "bkv_vault_equivocators",
+                "Shards in which another region's vault is excluded, because it has signed two histories",
                 &["sender"],
             )?,
             destroyed: counters(

@@ -98,6 +98,16 @@ pub fn verify(certificate: &[u8], admission: &Admission, at: Time) -> Result<Boo
 
 /// Checks a certificate against the admission list at no particular time: a vault's signature on what it once had binds it for ever.
 pub fn verify_ever(certificate: &[u8], admission: &Admission) -> Result<Claims, BootError> {
+    let claims = verify_identity(certificate, admission)?;
+    // A certificate made under an older list is valid as long as the current list has the same node and identity in its slot.
+    if claims.admission > admission.number {
+        return Err(BootError::NotAdmitted(claims.slot));
+    }
+    Ok(claims)
+}
+
+/// Like [`verify_ever`], also if it was made under a newer list. A vault takes appends from a leader that has obeyed a newer list already.
+pub fn verify_identity(certificate: &[u8], admission: &Admission) -> Result<Claims, BootError> {
     if certificate.len() > MAX_CERTIFICATE {
         return Err(BootError::Malformed);
     }
@@ -115,10 +125,9 @@ pub fn verify_ever(certificate: &[u8], admission: &Admission) -> Result<Claims, 
     if claims.lineage != admission.lineage || claims.era != admission.era {
         return Err(BootError::OtherFleet);
     }
-    // A certificate made under an older list is valid as long as the current list has the same node and identity in its slot.
     let member = admission
         .member(claims.slot)
-        .filter(|m| m.node == claims.node && claims.admission <= admission.number)
+        .filter(|m| m.node == claims.node)
         .ok_or(BootError::NotAdmitted(claims.slot))?;
     if claims.not_after.0.saturating_sub(claims.not_before.0) > MAX_VALIDITY_MS {
         return Err(BootError::Dates(claims.slot));

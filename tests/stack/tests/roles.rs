@@ -154,7 +154,7 @@ async fn s26_the_peer_port_answers_admitted_identities_only() {
         let at = fleet.port(&region, "peer");
         let folders =
             ["chatd", "admin", "regions/eu-west/tls", "regions/us-east/tls"].map(|f| folder(&fleet, f));
-        for alpn in [None, Some(&b"bkv-peer/3"[..])] {
+        for alpn in [None, Some(&b"bkv-peer/4"[..])] {
             for folder in &folders {
                 for raw in [false, true] {
                     let answer = probe_tls(at, &Shows::Folder(folder), alpn, raw, &words).await;

@@ -13,7 +13,7 @@ use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, S
 use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Begin, Command};
 use bkv_core::event::{Event, EventKind};
-use bkv_core::hash::framed;
+use bkv_core::hash::{chain, entry_content, framed};
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
     RegId, Right, Route, Signature, Slot, Time,
@@ -214,6 +214,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
             let (vote, leader) = (ballot(21, 14), ballot(20, 22));
             s::held(&LINEAGE, era, NodeId(14), 2, vote, leader, 23, &MANIFEST.hash)
         }),
+        ("appended", s::appended(&LINEAGE, era, 2, Ballot { term: 21, node: NodeId(14) }, 23, &RECORD)),
         ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
         ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
         (
@@ -281,6 +282,14 @@ fn signed_and_hashed_values_have_golden_bytes() {
         "731567965219eab70e56708fae71f5ca648655d48e5819facc830065f6f11873"
     );
     assert_eq!(shown(&framed("ab", &[b"", b"c"])), "00*7 026162 00*15 0163");
+    assert_eq!(
+        shown(&entry_content(b"entry").0),
+        "478af68084de3f2d209508c77e7c129b4cfb2cbde8d361df81b1b481cbe4f743"
+    );
+    assert_eq!(
+        shown(&chain(&MANIFEST.hash, &RECORD).0),
+        "59115bea93d84180e111ca778a8f43437566fa974871084cf5a4ed00988c6dc2"
+    );
 }
 
 /// Fails if a new statement has no golden bytes.

@@ -44,7 +44,7 @@ pub(super) const STORED: [(&str, &str); 16] = [
 ];
 
 /// Statements that are signed or hashed.
-pub(super) const STATEMENTS: [(&str, &str); 22] = [
+pub(super) const STATEMENTS: [(&str, &str); 23] = [
     (
         "owner register",
         "00*7 15626b762f6f776e65722d6f7065726174696f6e2f31 00*7 087265676973746572 00*7 20 a1*32 00*7 \
@@ -66,6 +66,10 @@ pub(super) const STATEMENTS: [(&str, &str); 22] = [
     (
         "held",
         "00*7 0a626b762f68656c642f31 00*7 20 a1*32 00*7 0400000003 00*7 08 00*7 0e 00*7 020002 00*7 10 00*7 15 00*7 0e 00*7 10 00*7 14 00*7 16 00*7 08 00*7 17 00*7 20 a4*32",
+    ),
+    (
+        "appended",
+        "00*7 0e626b762f617070656e6465642f31 00*7 20 a1*32 00*7 0400000003 00*7 020002 00*7 08 00*7 15 00*7 08 00*7 0e 00*7 08 00*7 17 00*7 20 a3*32",
     ),
     (
         "confirm",

@@ -96,6 +96,15 @@ fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     if d.is_some_and(|d| d.policy.development) {
         note("development policy: waits and key stretching are weaker than people need");
     }
+    for e in vault.node().equivocators() {
+        note(&format!(
+            "the vault of {} has signed two histories of shard {} in term {}, at index {}: this vault exchanges no Raft messages with it in that shard. An attacker has its keys: sign an admission list with another identity for it",
+            vault.region_of(e.node),
+            e.shard,
+            e.term,
+            e.index,
+        ));
+    }
     for c in vault.node().contradictions() {
         note(&format!(
             "the vault of {} contradicted this vault {} times in shard {}, last in term {}: {}. One of the two is wrong: compare their logs",

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, Error, ServerConfig, client, version};
 use super::Admitted;
 
 /// Names the version of the protocol between vaults. A change of a message needs a new number: a vault of another version is refused at the handshake.
-pub(super) const ALPN: &[u8] = b"bkv-peer/3";
+pub(super) const ALPN: &[u8] = b"bkv-peer/4";
 
 /// TLS settings for a call to one peer: accept exactly its identity.
 pub(super) fn client(key: Arc<CertifiedKey>, identity: Vec<u8>) -> Result<ClientConfig, Error> {

@@ -16,11 +16,12 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::evidence::Evidence;
 use super::log_row::{read_row, read_tail, row_of, tail_row};
 use super::rows::read;
 use super::sizes::APPEND_SENT;
 use super::stop::{Stop, StopKind};
-use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, vote_in, vote_out};
+use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
 /// Bytes of entries kept in memory. Followers that keep up and the state machine read only entries newer than this.
@@ -32,6 +33,8 @@ pub struct Log {
     shard: u16,
     store: Store,
     inner: Arc<Mutex<Inner>>,
+    /// What leaders have signed.
+    pub(crate) evidence: Arc<Evidence>,
     /// Counts this clone and its clones as a task.
     _task: Option<TaskTrackerToken>,
 }
@@ -119,7 +122,8 @@ impl Log {
                 inner.remember(entry, hash, row.len());
             }
         }
-        Ok(Self { shard, store, inner: Arc::new(Mutex::new(inner)), _task: None })
+        let evidence = Arc::new(Evidence::open(shard, &store)?);
+        Ok(Self { shard, store, inner: Arc::new(Mutex::new(inner)), evidence, _task: None })
     }
 
     /// A clone that the tracker counts as a task.
@@ -192,6 +196,13 @@ impl Log {
     pub(crate) fn chain_at_index(&self, index: u64) -> Option<Hash> {
         let id = self.id_at(index).ok().flatten()?;
         self.chain_at(&id).ok().flatten()
+    }
+
+    /// What stands in the chain hash for each of the entries behind `from` up to `to`. None if there are more than `most`, or if the log does not have them any more.
+    pub(crate) fn contents(&self, from: u64, to: u64, most: usize) -> Option<Vec<Hash>> {
+        let count = usize::try_from(to.checked_sub(from)?).ok().filter(|count| *count <= most)?;
+        let entries = self.read_range(from.checked_add(1)?, to.checked_add(1)?, usize::MAX).ok()?;
+        (entries.len() == count).then(|| entries.iter().map(content).collect())
     }
 
     /// The first of these entries, which follow history `behind`, that contradicts this log: other content under the same id, or another entry at an
@@ -420,6 +431,7 @@ impl RaftLogStorage<TypeConfig> for Log {
                 inner.remember(entry, hash, size);
             }
         }
+        changes.extend(self.evidence.unwritten());
         let done: Done = Box::new(move |r| callback.log_io_completed(r.map_err(std::io::Error::other)));
         self.store.write(changes, Some(done));
         Ok(())

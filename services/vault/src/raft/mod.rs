@@ -2,11 +2,14 @@
 //! `docs/decisions`): votes are read as uncommitted, and a group starts only after joining has allowed it.
 
 pub(crate) mod answers;
+pub(crate) mod appended;
 mod apply;
 mod before;
 pub(crate) mod book;
 pub(crate) mod bounds;
 pub(crate) mod contradictions;
+pub(crate) mod equivocators;
+pub(crate) mod evidence;
 pub mod export;
 pub mod floor;
 pub(crate) mod held;

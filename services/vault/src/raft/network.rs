@@ -23,14 +23,16 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::answers::Matched;
+use super::appended::Signer;
 use super::bounds::Bounds;
 use super::contradictions::Contradictions;
+use super::equivocators::Equivocators;
 use super::export::NoSnapshot;
 use super::held;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{Guard, NotNow, QUEUE, Transfers, blocking, whole};
-use super::types::{Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use crate::peer::{Body, PeerError, Peers};
 
 /// Time limit of an append without entries, beside its round trip.
@@ -71,6 +73,8 @@ pub(crate) struct Net {
     pub(crate) transfers: Transfers,
     pub(crate) matched: Matched,
     pub(crate) contradictions: Contradictions,
+    pub(crate) equivocators: Equivocators,
+    pub(crate) signer: Signer,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Net {
@@ -88,6 +92,11 @@ pub(crate) struct Conn {
     /// future `Sync`.
     kept: Mutex<Option<Guard>>,
 }
+
+/// The target is excluded.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Excluded(String);
 
 type Failed = RPCError<u64, EmptyNode, RaftError<u64>>;
 
@@ -111,15 +120,31 @@ impl Conn {
         Ok(vote)
     }
 
+    /// Refuses to exchange anything with a vault that has signed two histories. Its acknowledgement or vote could count for a history that it denies elsewhere.
+    fn may_call(&self) -> Result<(), Excluded> {
+        let refusal = self.net.equivocators.refusal(self.net.state.shard, self.target);
+        refusal.map_or(Ok(()), |why| Err(Excluded(why)))
+    }
+
     /// Sends a call and waits for the answer. `floor` is the time that it needs beside the way there and back.
     async fn raft(
         &self,
         call: p::raft_call::Call,
         floor: Duration,
     ) -> Result<p::raft_answer::Answer, Failed> {
+        self.may_call().map_err(|e| RPCError::Unreachable(Unreachable::new(&e)))?;
         let call = p::RaftCall { id: 0, shard: u32::from(self.net.state.shard), call: Some(call) };
         let deadline = self.net.peers.deadline(floor, 1);
         self.net.peers.raft(self.target, call, deadline).await.map_err(|e| failed(&e))
+    }
+
+    /// This vault's signature on its log up to this entry.
+    fn signature(&self, vote: &Vote, last: &LogId) -> Result<p::Appended, Malformed> {
+        let state = &self.net.state;
+        let chain = state.log.chain_at(last).ok().flatten();
+        let signed = chain.and_then(|chain| self.net.signer.appended(state.shard, vote, last, &chain));
+        // A former leader may have lost the entry meanwhile.
+        signed.ok_or(Malformed("append: no boot key, or the entry is gone"))
     }
 
     fn message(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> p::AppendEntries {
@@ -130,6 +155,7 @@ impl Conn {
             previous_chain: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
             entries: rpc.entries.iter().map(entry_out).collect(),
             committed: rpc.leader_commit.as_ref().map(log_id_out),
+            appended: None,
         }
     }
 
@@ -139,6 +165,7 @@ impl Conn {
         meta: SnapshotMeta<u64, EmptyNode>,
     ) -> Result<(SnapshotResponse<u64>, Guard), StreamingError<TypeConfig, Fatal<u64>>> {
         let state = &self.net.state;
+        self.may_call().map_err(|e| StreamingError::Unreachable(Unreachable::new(&e)))?;
         let unreachable = |e: &PeerError| StreamingError::Unreachable(Unreachable::new(e));
         let again = |why: NotNow| StreamingError::Unreachable(Unreachable::new(&why));
         // openraft then believes that the receiver has this snapshot, even if a newer one was sent. So the log is kept from this snapshot on.
@@ -218,7 +245,12 @@ impl RaftNetwork<TypeConfig> for Conn {
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
         let limit = if rpc.entries.is_empty() { HEARTBEAT } else { APPEND };
         let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
-        let answer = self.raft(p::raft_call::Call::Append(self.message(&rpc)), limit).await?;
+        let mut append = self.message(&rpc);
+        if let Some(last) = rpc.entries.last() {
+            let signed = self.signature(&rpc.vote, &last.log_id);
+            append.appended = Some(signed.map_err(|e| garbled(&e))?);
+        }
+        let answer = self.raft(p::raft_call::Call::Append(append), limit).await?;
         let p::raft_answer::Answer::Append(a) = answer else {
             return Err(garbled(&Malformed("append answer")));
         };

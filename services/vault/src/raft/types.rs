@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bkv_core::hash::tagged;
+use bkv_core::hash;
 use bkv_core::id::{Hash, Time};
 use bkv_core::join::{Ballot, LogPosition};
 use bkv_core::outcome::Outcome;
@@ -130,9 +130,14 @@ pub(crate) fn entry_in(e: p::Entry) -> Result<Entry, Malformed> {
     Ok(Entry { log_id, payload })
 }
 
-/// hᵢ = H(hᵢ₋₁, the encoded entry). Two logs with the same hash at an entry have the same history before it.
+/// What stands for an entry in the chain hash.
+pub(crate) fn content(entry: &Entry) -> Hash {
+    hash::entry_content(&entry_out(entry).encode_to_vec())
+}
+
+/// hᵢ = H(hᵢ₋₁, H(the encoded entry)). Two logs with the same hash at an entry have the same history before it.
 pub fn chain(before: &Hash, entry: &Entry) -> Hash {
-    tagged("bkv/chain/1", &[&before.0, &entry_out(entry).encode_to_vec()])
+    hash::chain(before, &content(entry))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Signs the checkpoints of all shards, sends them to the other regions, and takes theirs. One task for all shards.
+//! Signs the checkpoints of all shards, sends them to the other regions, and takes theirs. Shows them what leaders have signed, too. One task for all shards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bkv_core::id::{NodeId, Signature, Slot, Time};
 use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
 use bkv_wire::proto::peer as p;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::time::{Instant, timeout};
 
 use super::admissible::refuse;
@@ -43,13 +43,14 @@ pub(super) async fn certify(inner: Arc<Context>) {
             inner.drop_stopped_streams();
         }
         let Some(list) = inner.admitted.get() else { continue };
-        let mut calls = Vec::new();
+        let mut calls: Vec<BoxFuture<'_, ()>> = Vec::new();
         for r in &inner.replicas {
             if r.state.book.is_wanted() {
                 inner.tasks.spawn(mark(inner.clone(), r.clone()));
             }
             inner.sign(r, &list);
-            calls.extend(inner.send(r, &list));
+            calls.extend(inner.send(r, &list).into_iter().map(|call| Box::pin(call) as BoxFuture<'_, ()>));
+            calls.extend(inner.show(r, &list));
         }
         join_all(calls).await;
     }

@@ -12,11 +12,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use super::config::NodeConfig;
+use super::equivocation::Shown;
 use super::handle::Replica;
 use super::staging::Staging;
 use crate::env::Clock;
 use crate::peer::{Admitted, Body, Peers};
+use crate::raft::appended::{Signatures, Signer};
 use crate::raft::contradictions::Contradictions;
+use crate::raft::equivocators::Equivocators;
 use crate::raft::network::Acknowledged;
 use crate::raft::transfer::Transfers;
 use crate::raft::types::{LogId, Vote};
@@ -43,7 +46,11 @@ pub(super) struct Context {
     pub(super) peers: Peers,
     pub(super) replicas: Vec<Replica>,
     pub(super) acknowledged: Acknowledged,
-    pub(super) service: OnceLock<Arc<dyn PeerService>>,
+    pub(super) service: Arc<OnceLock<Arc<dyn PeerService>>>,
+    /// Signs what this vault appends as a leader.
+    pub(super) signer: Signer,
+    /// Checks what other leaders have signed.
+    pub(super) signatures: Signatures,
     pub(super) joined: AtomicBool,
     /// The token's anchor has shown that the store is the one of the last orderly stop.
     pub(super) anchored: AtomicBool,
@@ -59,6 +66,10 @@ pub(super) struct Context {
     pub(super) signed: Mutex<HashMap<u16, (Vote, LogId)>>,
     /// Vaults that have contradicted this one.
     pub(super) contradictions: Contradictions,
+    /// Vaults that are proven to have signed two histories.
+    pub(super) equivocators: Equivocators,
+    /// What of that the other regions have been shown.
+    pub(super) shown: Shown,
     /// Snapshots that are being sent.
     pub(super) transfers: Transfers,
     /// Snapshots that are being received.

@@ -89,7 +89,9 @@ async fn would_win(inner: &Context, r: &Replica, raft: &Raft) -> bool {
     let ask = p::VoteRequest { vote: Some(vote_out(&vote)), last, preliminary: true };
     let shard = u32::from(r.state.shard);
     let deadline = inner.peers.deadline(VOTE, 1);
-    let others: BTreeSet<u64> = configs.iter().flatten().copied().filter(|n| *n != me).collect();
+    let excluded = |n: u64| inner.equivocators.refusal(r.state.shard, NodeId(n)).is_some();
+    let others = configs.iter().flatten().copied().filter(|n| *n != me && !excluded(*n));
+    let others: BTreeSet<u64> = others.collect();
     let mut answers: FuturesUnordered<_> = others
         .into_iter()
         .map(|node| {

@@ -130,6 +130,8 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, Sta
         transfers: inner.transfers.clone(),
         matched: Matched::default(),
         contradictions: inner.contradictions.clone(),
+        equivocators: inner.equivocators.clone(),
+        signer: inner.signer.clone(),
     };
     let (log, state) = (state.log.clone(), state);
     replica.silence.voted();

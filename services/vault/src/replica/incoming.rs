@@ -46,6 +46,8 @@ impl Incoming for Context {
                 None => refuse("unknown shard"),
             },
             Body::Checkpoint(c) => self.checkpoint(&c),
+            Body::Seen(seen) => self.seen(&seen).await,
+            Body::Equivocation(proof) => self.equivocation(&proof).await,
             Body::Snapshot(chunk) => self.snapshot(from, chunk).await,
             body => match self.service.get() {
                 Some(service) => service.handle(from, body).await,
@@ -89,7 +91,7 @@ impl Context {
         if let Err(error) = self.bounds().vote(&vote) {
             return refuse_raft(error.to_string());
         }
-        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+        if let Some(why) = self.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse_raft(why);
         }
         // A former leader's append is answered before its entries cost anything.
@@ -116,6 +118,15 @@ impl Context {
             tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
             return refuse_raft(error.to_string());
         }
+        let (previous_chain, appended) = (&a.previous_chain, a.appended.as_ref());
+        let checked = self.check_signature(r, &vote, previous.as_ref(), previous_chain, &entries, appended);
+        let signed = match checked {
+            Ok(signed) => signed,
+            Err(error) => {
+                tracing::error!(shard = r.state.shard, node = from.0, %error, "an append is refused");
+                return refuse_raft(error.to_string());
+            }
+        };
         let _appending = r.appending.lock().await;
         match follow(r, raft, &vote).await {
             Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
@@ -126,9 +137,19 @@ impl Context {
             Ok(settled) => settled,
             Err(error) => return refuse_raft(error),
         };
-        let compare = || r.compare(from, &vote, settled, previous.as_ref(), &a.previous_chain, &entries);
+        let compare = || r.compare(from, &vote, settled, previous.as_ref(), previous_chain, &entries);
         let mut compared = compare();
-        if let Err(Unequal::Unsettled(_, at)) = &compared {
+        if let (Err(_), Some((appended, behind))) = (&compared, &signed) {
+            let log = &r.state.log;
+            let proof = log.evidence.compare_refused(log, appended, previous.as_ref(), *behind, &entries);
+            if let Some(proof) = proof {
+                self.exclude(&proof).await;
+            }
+        }
+        let is_excluded = self.equivocators.refusal(r.state.shard, from).is_some();
+        if let Err(Unequal::Unsettled(_, at)) = &compared
+            && !is_excluded
+        {
             tracing::warn!(shard = r.state.shard, %at, "an entry that is not committed gives way to the leader's");
             match give_way(raft, &vote, at.index).await {
                 Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
@@ -147,6 +168,9 @@ impl Context {
                 self.contradictions.note(r.state.shard, from, vote.leader_id.term, &why);
                 return refuse_raft(why);
             }
+        }
+        if let Some((appended, _)) = &signed {
+            r.state.log.evidence.keep(appended);
         }
         let append = Append { previous, entries, committed };
         let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());
@@ -210,7 +234,7 @@ impl Context {
         if vote.committed {
             return refuse_raft("a request for votes by a leader");
         }
-        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+        if let Some(why) = self.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse_raft(why);
         }
         if v.preliminary {

@@ -9,6 +9,7 @@ mod confirmation;
 mod context;
 mod cut;
 mod elections;
+mod equivocation;
 mod goals;
 mod group;
 mod handle;
@@ -25,6 +26,7 @@ mod status;
 mod under_way;
 
 pub use crate::raft::contradictions::Contradiction;
+pub use crate::raft::equivocators::Equivocator;
 pub use config::{Env, NodeConfig};
 pub use context::PeerService;
 pub use handle::{EventPage, Replica};

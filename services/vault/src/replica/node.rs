@@ -22,6 +22,7 @@ use super::certify::certify;
 use super::config::{Env, NodeConfig};
 use super::context::{Context, PeerService};
 use super::elections::elections;
+use super::equivocation::Shown;
 use super::group::join_shard;
 use super::handle::Replica;
 use super::heartbeat::heartbeat;
@@ -30,7 +31,9 @@ use super::staging::Staging;
 use super::status::{Phase, ShardStatus};
 use crate::env::Random;
 use crate::peer::{self, Admitted, Peers};
+use crate::raft::appended::{Sign, Signatures, Signer};
 use crate::raft::contradictions::{Contradiction, Contradictions};
+use crate::raft::equivocators::{Equivocator, Equivocators};
 use crate::raft::keeper::Keeper;
 use crate::raft::log::Log;
 use crate::raft::network::Acknowledged;
@@ -119,6 +122,9 @@ impl Node {
         let tasks = TaskTracker::new();
         let volume = Arc::new(Volume::new(config.data.clone(), config.volume, env.volumes.clone()));
         let wake = Arc::new(Notify::new());
+        let service: Arc<OnceLock<Arc<dyn PeerService>>> = Arc::default();
+        let signer = Signer::new(admitted.clone(), sign_by(service.clone()));
+        let equivocators = Equivocators::open(config.shards, store.clone(), admitted.clone())?;
         let mut replicas = Vec::new();
         for shard in 0..config.shards {
             let log = Log::open(shard, store.clone())?;
@@ -166,7 +172,9 @@ impl Node {
             peers,
             replicas,
             acknowledged: Acknowledged::default(),
-            service: OnceLock::new(),
+            service,
+            signer,
+            signatures: Signatures::default(),
             joined: AtomicBool::new(false),
             anchored: AtomicBool::new(false),
             fatal: watch::Sender::new(None),
@@ -175,6 +183,8 @@ impl Node {
             wake,
             signed: Mutex::default(),
             contradictions: Contradictions::default(),
+            equivocators,
+            shown: Shown::default(),
             transfers: Transfers::default(),
             staging: Staging::default(),
             volume,
@@ -219,6 +229,11 @@ impl Node {
     /// How long a follower waits for its leader at most before it asks for an election.
     pub fn election_patience(&self) -> Duration {
         self.inner.peers.timing().patience(&self.inner.config.raft, 1.0)
+    }
+
+    /// Which vaults are proven to have signed two histories of a shard.
+    pub fn equivocators(&self) -> Vec<Equivocator> {
+        self.inner.equivocators.all()
     }
 
     /// How long group commits take.
@@ -356,6 +371,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Signs with the boot key of the service, once there is one.
+fn sign_by(service: Arc<OnceLock<Arc<dyn PeerService>>>) -> Sign {
+    Arc::new(move |statement| service.get()?.sign(statement))
 }
 
 /// Runs a task until the node stops.

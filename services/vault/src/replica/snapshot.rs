@@ -72,7 +72,7 @@ impl Context {
         if let Err(error) = self.bounds().vote(&vote) {
             return refuse(error.to_string());
         }
-        if let Some(why) = self.contradictions.refusal(r.state.shard, from, vote.leader_id.term) {
+        if let Some(why) = self.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse(why);
         }
         let answer = |vote| Body::SnapshotAnswer(p::SnapshotAnswer { vote: Some(vote_out(&vote)) });

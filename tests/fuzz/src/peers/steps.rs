@@ -180,31 +180,33 @@ impl Attack {
                     Chain::Other(n) => vec![*n; 32],
                     Chain::Short(n) => vec![1; usize::from(*n)],
                 };
-                raft(
-                    self.shard,
-                    Call::Append(p::AppendEntries {
-                        vote: self.ballot(vote),
-                        previous,
-                        previous_chain: chain.into(),
-                        entries: sent,
-                        committed: self.place(committed),
-                    }),
-                )
+                // Two histories under one vote would exclude the attacker, and nothing more would be tested in this shard.
+                let vote = if matches!(vote, Ballot::Leading) { &Ballot::Next(1) } else { vote };
+                let mut append = p::AppendEntries {
+                    vote: self.ballot(vote),
+                    previous,
+                    previous_chain: chain.into(),
+                    entries: sent,
+                    committed: self.place(committed),
+                    appended: None,
+                };
+                self.leader.sign(&self.fleet, self.shard, &mut append);
+                raft(self.shard, Call::Append(append))
             }
             Step::Next { content, committed } => {
                 let (end, chain) = self.end();
                 let entry = p::Entry { id: Some(self.next(end.index + 1)), payload: self.content(content) };
                 let end = log_id_out(&end);
-                raft(
-                    self.shard,
-                    Call::Append(p::AppendEntries {
-                        vote: Some(vote_out(&self.leading())),
-                        previous: Some(end),
-                        previous_chain: chain.to_vec().into(),
-                        committed: if *committed { entry.id } else { Some(end) },
-                        entries: vec![entry],
-                    }),
-                )
+                let mut append = p::AppendEntries {
+                    vote: Some(vote_out(&self.leading())),
+                    previous: Some(end),
+                    previous_chain: chain.to_vec().into(),
+                    committed: if *committed { entry.id } else { Some(end) },
+                    entries: vec![entry],
+                    appended: None,
+                };
+                self.leader.sign(&self.fleet, self.shard, &mut append);
+                raft(self.shard, Call::Append(append))
             }
             Step::Vote { vote, last, preliminary } => raft(
                 self.shard,

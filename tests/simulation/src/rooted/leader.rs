@@ -9,12 +9,16 @@ use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Certificate, next_step};
 use bkv_core::command::Command;
 use bkv_core::encoding::cbor;
+use bkv_core::hash;
 use bkv_core::id::{Hash, NodeId, Time};
+use bkv_core::join::Ballot;
+use bkv_wire::equivocation::Signed;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use openraft::{EntryPayload, Membership};
+use prost::Message as _;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -24,6 +28,7 @@ use crate::eventually;
 use bkv_vault::peer::{Admitted, Body, Incoming, PeerError, Peers, listen};
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::raft::types::{Entry, LogId, Payload, Vote, chain, entry_out, log_id_out, vote_out};
+use bkv_vault::replica::PeerService as _;
 
 /// The end of a follower's log: place and chain hash.
 type End = (LogId, Hash);
@@ -169,12 +174,35 @@ impl Leader {
         }
     }
 
-    /// Sends a Raft call exactly as given.
-    pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, call: Call) -> Result<Answer, String> {
+    /// Signs an append as the leader that its vote names, with the attacker's boot key.
+    pub fn sign(&self, fleet: &Fleet, shard: u16, append: &mut p::AppendEntries) {
+        let last = append.entries.last().and_then(|e| e.id);
+        let (Some(vote), Some(last)) = (append.vote, last) else { return };
+        let content = |e: &p::Entry| hash::entry_content(&e.encode_to_vec());
+        let behind = Hash::try_from(&append.previous_chain[..]).unwrap_or(Hash([0; 32]));
+        let chain = append.entries.iter().fold(behind, |chain, e| hash::chain(&chain, &content(e)));
+        let vote = Ballot { term: vote.term, node: NodeId(vote.node) };
+        let signed = Signed { vote, index: last.index, chain };
+        let (certificate, signature) =
+            fleet.boot[ROOTED].sign(&signed.statement(&fleet.list, shard)).unwrap();
+        append.appended = Some(p::Appended {
+            vote: append.vote,
+            index: last.index,
+            chain: chain.0.to_vec().into(),
+            certificate,
+            signature,
+        });
+    }
+
+    /// Sends a Raft call, an append with the attacker's signature.
+    pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, mut call: Call) -> Result<Answer, String> {
+        if let Call::Append(append) = &mut call {
+            self.sign(fleet, shard, append);
+        }
         self.raft(fleet, to, p::RaftCall { id: 0, shard: u32::from(shard), call: Some(call) }).await
     }
 
-    /// Like [`Self::send`], also without a call and to shards that do not exist.
+    /// Sends a Raft call exactly as given.
     pub async fn raft(&self, fleet: &Fleet, to: usize, call: p::RaftCall) -> Result<Answer, String> {
         let until = soon(60);
         loop {
@@ -205,6 +233,7 @@ impl Leader {
             previous_chain: previous.1.0.to_vec().into(),
             entries: vec![entry_out(entry)],
             committed: Some(log_id_out(&entry.log_id)),
+            appended: None,
         };
         match self.send(fleet, to, shard, Call::Append(call)).await? {
             Answer::Append(a) => Ok(a.result.unwrap()),

@@ -250,8 +250,9 @@ async fn s43_entries_from_the_future_strangers_and_borrowed_names_do_not_reach_t
     assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
     assert_eq!(seen(&fleet), before);
     // The control: a follower accepts the same entry at the right time in the leader's own name.
+    let batch = Leader::batch(now(), begin());
     for to in HONEST {
-        let entry = leader.entry(to, SHARD, Leader::batch(now(), begin()));
+        let entry = leader.entry(to, SHARD, batch.clone());
         assert_eq!(leader.append(&fleet, to, SHARD, &entry).await, Ok(R::Success(true)));
     }
     let request =

@@ -28,6 +28,8 @@ pub(crate) async fn registered(fleet: &Fleet, leader: &mut Leader) -> Client {
 /// The attacker is gone. The honest vaults elect a leader, and a command is applied at both.
 pub(crate) async fn serves(fleet: &Fleet, alice: &Client) {
     for i in HONEST {
+        let excluded = fleet.node(i).equivocators();
+        assert!(excluded.iter().all(|e| e.node == fleet.list.members[ROOTED].node), "{excluded:?}");
         assert_eq!(fleet.phase(i, SHARD), Phase::Verified, "vault {i}");
         fleet.replica(i, SHARD).stand_for_election(true);
     }
@@ -51,6 +53,7 @@ fn append(vote: Vote, previous: LogId<u64>, chain: [u8; 32]) -> Call {
         previous_chain: chain.to_vec().into(),
         entries: Vec::new(),
         committed: Some(log_id_out(&previous)),
+        appended: None,
     })
 }
 
@@ -146,6 +149,7 @@ async fn s49_a_committed_position_that_the_log_does_not_have_ends_no_shard() {
             previous_chain: chain.0.to_vec().into(),
             entries: Vec::new(),
             committed: Some(log_id_out(&beyond)),
+            appended: None,
         });
         let _ = leader.send(&fleet, to, SHARD, call).await;
     }
@@ -244,6 +248,7 @@ async fn s49_two_entries_under_one_id_end_nothing() {
                 previous_chain: hash.0.to_vec().into(),
                 entries: vec![entry_out(&entry)],
                 committed: Some(log_id_out(&base)),
+                appended: None,
             });
             leader.send(&fleet, to, SHARD, call).await.unwrap();
             (end, hash) = (entry.log_id, chain_of(&hash, &entry));
@@ -252,5 +257,8 @@ async fn s49_two_entries_under_one_id_end_nothing() {
     serves(&fleet, &alice).await;
     for i in HONEST {
         assert_eq!(fleet.node(i).contradictions(), []);
+        // S48: the honest vaults have compared what it signed.
+        let excluded = || fleet.node(i).equivocators().iter().any(|e| e.node == leader.node).then_some(());
+        eventually("the attacker is excluded", excluded).await;
     }
 }

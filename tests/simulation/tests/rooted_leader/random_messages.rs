@@ -22,6 +22,7 @@ use crate::extremes::{SHARD, registered, serves};
 /// Makes messages. It never calls a new entry committed: an attacker may have a different history for each honest vault, and then they rightly serve no more.
 struct Grammar<'a> {
     rng: StdRng,
+    fleet: &'a Fleet,
     leader: &'a Leader,
     to: usize,
     /// Rises, because a replica takes nothing more from a vault in a term in which that vault has contradicted it.
@@ -115,6 +116,8 @@ impl Grammar<'_> {
     }
 
     fn append(&mut self) -> Call {
+        // Two different appends in one term would exclude the attacker, and nothing more would be tested.
+        self.term += 3;
         let previous = self.rng.gen_bool(0.9).then(|| self.id());
         let first = previous.map_or(0, |id| id.index.wrapping_add(1));
         let mut entries = Vec::new();
@@ -129,6 +132,7 @@ impl Grammar<'_> {
             previous_chain: self.hash().into(),
             entries,
             committed: self.committed(),
+            appended: None,
         })
     }
 
@@ -142,6 +146,10 @@ impl Grammar<'_> {
             })),
             _ => Some(self.append()),
         };
+        let mut call = call;
+        if let Some(Call::Append(append)) = call.as_mut().filter(|_| self.rng.gen_bool(0.9)) {
+            self.leader.sign(self.fleet, SHARD, append);
+        }
         let shard = if self.rng.gen_bool(0.95) { u32::from(SHARD) } else { self.rng.r#gen() };
         p::RaftCall { id: 0, shard, call }
     }
@@ -180,9 +188,10 @@ async fn s49_no_message_of_one_vault_ends_a_replica() {
     let (fleet, mut leader) = Fleet::taken_over(1).await;
     let alice = registered(&fleet, &mut leader).await;
     for to in HONEST {
+        let number = u64::try_from(to).unwrap();
         let (rng, term) =
-            (StdRng::seed_from_u64(seed ^ u64::try_from(to).unwrap()), leader.vote(SHARD).leader_id.term);
-        let mut grammar = Grammar { rng, leader: &leader, to, term };
+            (StdRng::seed_from_u64(seed ^ number), leader.vote(SHARD).leader_id.term + 100_000 * number);
+        let mut grammar = Grammar { rng, fleet: &fleet, leader: &leader, to, term };
         for _ in 0..setting("BKV_MESSAGES", 300) {
             // An answer or a refusal: both will do. `send` and `call` panic if there is neither.
             if grammar.rng.gen_bool(0.7) {
