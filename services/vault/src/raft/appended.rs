@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bkv_core::document::Admission;
-use bkv_core::id::{Hash, NodeId, PublicKey};
+use bkv_core::id::{NodeId, PublicKey};
 use bkv_wire::boot;
 use bkv_wire::equivocation::{Signed, Unproven, key_of};
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::log::Log;
 use super::types::{LogId, Vote, ballot, vote_out};
 use crate::peer::Admitted;
 
@@ -32,15 +33,15 @@ impl Signer {
         Self { admitted, sign, newest: Arc::default() }
     }
 
-    /// The signature on the log up to this entry. None without a boot key or an admission list.
-    pub(super) fn appended(
-        &self,
-        shard: u16,
-        vote: &Vote,
-        last: &LogId,
-        chain: &Hash,
-    ) -> Option<p::Appended> {
-        let signed = Signed { vote: ballot(Some(vote)), index: last.index, chain: *chain };
+    /// The signature on the log up to this entry. None without a boot key or an admission list, or if this vault leads no longer under this vote.
+    pub(super) fn appended(&self, shard: u16, log: &Log, vote: &Vote, last: &LogId) -> Option<p::Appended> {
+        let chain = log.chain_at(last).ok().flatten()?;
+        // Compare the vote after reading the chain hash. The log saves a later vote before it removes entries, so the chain hash is of this leader's own history. Otherwise a
+        // rooted vault could depose this one, replace an entry that is being sent by another with the same id, and have both signed under one vote.
+        if log.vote().is_some_and(|saved| saved.leader_id > vote.leader_id) {
+            return None;
+        }
+        let signed = Signed { vote: ballot(Some(vote)), index: last.index, chain };
         let newest = self.newest.lock().get(&shard).cloned();
         if let Some(newest) = newest.filter(|n| Signed::read(n).is_ok_and(|n| n == signed)) {
             return Some(newest);
@@ -107,5 +108,55 @@ impl Signatures {
         let known = Known { certificate: certificate.clone(), list: list.number, key };
         self.0.lock().insert(leader, known);
         Ok((key, certificate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkv_core::id::{Era, Hash, Lineage, Time};
+    use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
+    use openraft::{CommittedLeaderId, EntryPayload};
+
+    use super::*;
+    use crate::env::OsRandom;
+    use crate::raft::types::{Entry, Payload};
+    use crate::store::store_test::TestKeys;
+    use crate::store::{DataKeys, Store};
+
+    fn entry(payload: EntryPayload<crate::raft::types::TypeConfig>) -> Entry {
+        Entry { log_id: LogId::new(CommittedLeaderId::new(5, 1), 0), payload }
+    }
+
+    /// S48: a rooted vault deposes the leader while an append is under way, and replaces its entry by another with the same id. The append must not be signed with that history.
+    #[tokio::test]
+    async fn s48_a_deposed_leader_signs_nothing_under_its_vote() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: Arc<dyn DataKeys> = Arc::new(TestKeys([1; 32]));
+        let mut log = Log::open(3, Store::open(dir.path(), &keys, &OsRandom).unwrap()).unwrap();
+        let admitted = Admitted::default();
+        admitted.set(Arc::new(Admission {
+            lineage: Lineage([1; 32]),
+            era: Era(1),
+            number: 1,
+            not_before: Time(0),
+            not_after: Time(1 << 50),
+            threshold: 2,
+            members: Vec::new(),
+            hash: Hash([0; 32]),
+        }));
+        let signer = Signer::new(admitted, Arc::new(|_| Some((Bytes::new(), Bytes::new()))));
+        let (own, later) = (Vote::new_committed(5, 1), Vote::new_committed(6, 2));
+        log.save_vote(&own).await.unwrap();
+        let first = entry(EntryPayload::Blank);
+        let id = first.log_id;
+        log.blocking_append([first]).await.unwrap();
+        assert!(signer.appended(3, &log, &own, &id).is_some());
+
+        log.save_vote(&later).await.unwrap();
+        log.truncate(id).await.unwrap();
+        log.blocking_append([entry(EntryPayload::Normal(Payload(Bytes::from_static(b"another"))))])
+            .await
+            .unwrap();
+        assert_eq!(signer.appended(3, &log, &own, &id), None);
     }
 }

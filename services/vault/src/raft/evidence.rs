@@ -20,7 +20,7 @@ const KEPT: usize = 512;
 pub(crate) enum Compared {
     /// The same history, or nothing here to compare it with.
     Nothing,
-    /// Together with one that is kept here it may be a proof. It is not checked yet.
+    /// Together with one that is kept here it is a proof, which is not checked yet.
     Contradicts(Box<p::Equivocation>),
     /// The sender's reaches further than all that this replica has under that vote. The sender can compare this one, the newest.
     Shorter(p::Appended),
@@ -84,8 +84,9 @@ impl Evidence {
         self.kept.lock().all.iter().filter(|a| a.vote == vote).cloned().collect()
     }
 
-    /// Compares another region's signature with those that are kept here.
-    pub(crate) fn compare(&self, log: &Log, theirs: &p::Appended) -> Compared {
+    /// Compares another region's signature with those that are kept here. `holds` checks that it is one: without that a rooted region could have thousands of entries read
+    /// for each of its messages.
+    pub(crate) fn compare(&self, log: &Log, theirs: &p::Appended, holds: impl FnOnce() -> bool) -> Compared {
         let Ok(signed) = Signed::read(theirs) else { return Compared::Nothing };
         // The usual case costs no more than a look at the log.
         if log.chain_at_index(signed.index) == Some(signed.chain) {
@@ -96,6 +97,9 @@ impl Evidence {
             let newest = kept.into_iter().max_by_key(|a| a.index);
             return newest.map_or(Compared::Nothing, Compared::Shorter);
         };
+        if !holds() {
+            return Compared::Nothing;
+        }
         let proof = if upper.index == signed.index {
             self.proof(theirs, upper, Hash::try_from(&upper.chain[..]).ok(), &[])
         } else {
@@ -117,8 +121,7 @@ impl Evidence {
         behind: Hash,
         entries: &[Entry],
     ) -> Option<p::Equivocation> {
-        let mut at = Vec::with_capacity(entries.len() + 1);
-        at.push((previous.map_or(0, |id| id.index), behind));
+        let mut at: Vec<_> = previous.map(|id| (id.index, behind)).into_iter().collect();
         for entry in entries {
             let before = at.last().map_or(behind, |(_, chain)| *chain);
             at.push((entry.log_id.index, chain(&before, entry)));
@@ -130,7 +133,7 @@ impl Evidence {
                 return self.proof(&kept, appended, Some(*other), &above.map(content).collect::<Vec<_>>());
             }
         }
-        match self.compare(log, appended) {
+        match self.compare(log, appended, || true) {
             Compared::Contradicts(proof) => Some(*proof),
             Compared::Nothing | Compared::Shorter(_) => None,
         }

@@ -140,7 +140,7 @@ impl Log {
         self.lock().last
     }
 
-    /// The saved vote, marked uncommitted.
+    /// The saved vote. It is uncommitted after a start, even if this vault led.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.lock().vote
     }

@@ -141,10 +141,8 @@ impl Conn {
     /// This vault's signature on its log up to this entry.
     fn signature(&self, vote: &Vote, last: &LogId) -> Result<p::Appended, Malformed> {
         let state = &self.net.state;
-        let chain = state.log.chain_at(last).ok().flatten();
-        let signed = chain.and_then(|chain| self.net.signer.appended(state.shard, vote, last, &chain));
-        // A former leader may have lost the entry meanwhile.
-        signed.ok_or(Malformed("append: no boot key, or the entry is gone"))
+        let signed = self.net.signer.appended(state.shard, &state.log, vote, last);
+        signed.ok_or(Malformed("append: no boot key, or this vault has ceased to lead"))
     }
 
     fn message(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> p::AppendEntries {

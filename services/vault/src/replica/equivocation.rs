@@ -116,16 +116,16 @@ impl Context {
     }
 
     async fn compare_shown(&self, r: &Replica, theirs: &p::Appended) -> Option<p::Appended> {
-        match r.state.log.evidence.compare(&r.state.log, theirs) {
+        let (shard, list) = (r.state.shard, self.admitted.get()?);
+        let leader = theirs.vote.map(|v| NodeId(v.node))?;
+        if self.equivocators.refusal(shard, leader).is_some() {
+            return None;
+        }
+        let holds = || verify_appended(theirs, shard, &list).is_ok();
+        match r.state.log.evidence.compare(&r.state.log, theirs, holds) {
             Compared::Nothing => {}
             Compared::Shorter(newest) => return Some(newest),
-            Compared::Contradicts(proof) => {
-                // Without the leader's signature it is one more untrue word of the region that shows it.
-                let list = self.admitted.get()?;
-                if verify_appended(theirs, r.state.shard, &list).is_ok() {
-                    self.exclude(&proof).await;
-                }
-            }
+            Compared::Contradicts(proof) => self.exclude(&proof).await,
         }
         None
     }

@@ -123,7 +123,8 @@ impl Context {
         let signed = match checked {
             Ok(signed) => signed,
             Err(error) => {
-                tracing::error!(shard = r.state.shard, node = from.0, %error, "an append is refused");
+                // Term 0 names the sender and refuses nothing more: without a signature nothing is proven.
+                self.contradictions.note(r.state.shard, from, 0, &error.to_string());
                 return refuse_raft(error.to_string());
             }
         };
