@@ -119,8 +119,13 @@ impl Context {
     /// Whether this vault would help a candidate with this log to be elected. Nothing changes by the question. Terms are not compared: a candidate in a lower term learns the
     /// higher one from the answer to its real request. If it were refused here, and the vault with the higher term had the shorter log, no vault could lead.
     pub(super) fn would_vote(&self, r: &Replica, last: Option<&LogId>) -> bool {
-        let leads = r.raft_leads() && !r.is_stepping_down() && *r.silence.majority().borrow();
         let newest = r.state.log.last().map(|l| l.0);
-        !leads && r.silence.is_free(self.peers.timing().lease(&self.config.raft)) && last >= newest.as_ref()
+        self.is_free(r) && last >= newest.as_ref()
+    }
+
+    /// Whether this vault needs another leader: it hears none, and does not lead with a majority itself.
+    pub(super) fn is_free(&self, r: &Replica) -> bool {
+        let leads = r.raft_leads() && !r.is_stepping_down() && *r.silence.majority().borrow();
+        !leads && r.silence.is_free(self.peers.timing().lease(&self.config.raft))
     }
 }

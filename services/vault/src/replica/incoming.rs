@@ -245,6 +245,16 @@ impl Context {
                 last: None,
             });
         }
+        // openraft has no lease for the leader itself. A rooted vault whose log is complete could end every leader by asking for votes without the preliminary question. The
+        // answer has this vault's vote, because a candidate in a lower term must learn it. The vault that makes the fleet asks without the question, too.
+        if r.fleet().is_some() && !self.is_free(r) {
+            let (vote, last) = (r.state.log.vote(), r.state.log.last());
+            return p::raft_answer::Answer::Vote(p::VoteAnswer {
+                vote: vote.as_ref().map(vote_out),
+                granted: false,
+                last: last.map(|(id, _)| log_id_out(&id)),
+            });
+        }
         match raft.vote(VoteRequest::new(vote, last)).await {
             Ok(answer) => {
                 if answer.vote_granted {

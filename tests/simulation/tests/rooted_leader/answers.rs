@@ -4,10 +4,12 @@ use bkv_core::command::{Command, Expire};
 use bkv_simulation::eventually;
 use bkv_simulation::rooted::client::account;
 use bkv_simulation::rooted::fleet::{Fleet, HONEST, soon};
-use bkv_simulation::rooted::leader::AppendLie;
+use bkv_simulation::rooted::leader::{AppendLie, Leader};
+use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_call::Call;
 
 use crate::extremes::{SHARD, registered, serves};
 
@@ -58,4 +60,54 @@ async fn s49_no_answer_of_one_vault_ends_a_leader() {
     assert_eq!(leads(), Some(honest));
     let named = fleet.node(honest).contradictions();
     assert_eq!(named.iter().map(|c| c.from).collect::<Vec<_>>(), [leader.node]);
+}
+
+fn term(fleet: &Fleet) -> u64 {
+    HONEST.map(|i| fleet.replica(i, SHARD).status().borrow().term).into_iter().max().unwrap()
+}
+
+fn leads(fleet: &Fleet) -> Option<usize> {
+    HONEST.into_iter().find(|i| fleet.replica(*i, SHARD).status().borrow().lead)
+}
+
+/// Proposes until a command is applied. A leader that is deposed meanwhile refuses it.
+async fn applies(fleet: &Fleet, n: u8) {
+    let until = soon(30);
+    loop {
+        let honest = eventually("an honest leader", || leads(fleet)).await;
+        let expire = Command::Expire(Expire { account: account(n, SHARD) });
+        match fleet.replica(honest, SHARD).propose(expire, soon(5)).await {
+            Ok(_) => return,
+            Err(e) => assert!(tokio::time::Instant::now() < until, "{e}"),
+        }
+    }
+}
+
+async fn with_an_honest_leader() -> (Fleet, Leader) {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = registered(&fleet, &mut leader).await;
+    serves(&fleet, &alice).await;
+    (fleet, leader)
+}
+
+/// S49: a vault whose log is complete asks for votes again and again, without asking first whether it would get them. openraft has no lease for the leader itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_requests_for_votes_end_no_leader_whom_a_majority_hears() {
+    let (fleet, leader) = with_an_honest_leader().await;
+    let honest = eventually("an honest leader", || leads(&fleet)).await;
+    let before = term(&fleet);
+    // Longer than openraft's lease, which begins with the election.
+    let until = soon(8);
+    let mut n = 0;
+    while tokio::time::Instant::now() < until {
+        n = (n + 1) % 100;
+        applies(&fleet, n).await;
+        let last = fleet.replica(honest, SHARD).state().log().last().map(|(id, _)| log_id_out(&id));
+        for to in HONEST {
+            let vote = Some(vote_out(&Vote::new(term(&fleet) + 1, leader.node.0)));
+            let request = p::VoteRequest { vote, last, preliminary: false };
+            let _ = leader.send(&fleet, to, SHARD, Call::Vote(request)).await;
+        }
+    }
+    assert_eq!((leads(&fleet), term(&fleet)), (Some(honest), before));
 }
