@@ -1,7 +1,7 @@
-//! Vaults that are proven to have signed two histories of a shard. No Raft message is taken from them or sent to them there, restarts included. An honest vault never gets
-//! here, so one proof of anybody is enough.
+//! Vaults that are proven to have signed two histories of a shard. No Raft message is taken from them or sent to them there, restarts included. One proof of
+//! anybody is enough: a vault gets here only if an attacker has its keys, if it ran twice at once, or if its volume and its token were restored together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bkv_core::document::Admission;
@@ -57,6 +57,8 @@ pub(crate) struct Equivocators {
     store: Store,
     admitted: Admitted,
     proven: Arc<Mutex<BTreeMap<u16, Vec<Proven>>>>,
+    /// (shard, vault) of those that may not be on the disk yet.
+    unwritten: Arc<Mutex<BTreeSet<(u16, NodeId)>>>,
 }
 
 impl Equivocators {
@@ -68,7 +70,7 @@ impl Equivocators {
                 proven.insert(shard, read("equivocators", &row)?);
             }
         }
-        Ok(Self { store, admitted, proven: Arc::new(Mutex::new(proven)) })
+        Ok(Self { store, admitted, proven: Arc::new(Mutex::new(proven)), unwritten: Arc::default() })
     }
 
     /// Takes a proof of anybody. It is on the disk when this returns. True if it was not known.
@@ -76,7 +78,12 @@ impl Equivocators {
         let (shard, list) = (u16::try_from(proof.shard).ok(), self.admitted.get());
         let (Some(shard), Some(list)) = (shard, list) else { return Err(Unproven::Malformed.into()) };
         let accused = proof.lower.as_ref().and_then(|l| l.vote).map(|v| NodeId(v.node));
-        if accused.is_some_and(|node| self.refusal(shard, node).is_some()) {
+        if let Some(node) = accused.filter(|node| self.refusal(shard, *node).is_some()) {
+            // Another caller may have brought it at this moment.
+            let is_unwritten = self.unwritten.lock().contains(&(shard, node));
+            if is_unwritten {
+                self.store.flush().await?;
+            }
             return Ok(false);
         }
         let signed = verify(proof, &list)?;
@@ -84,6 +91,7 @@ impl Equivocators {
         let identity = list.node(node).map(|m| m.identity.clone()).unwrap_or_default();
         let (term, index) = (signed.vote.term, signed.index);
         let new = Proven { node, term, index, identity, proof: proof.encode_to_vec() };
+        self.unwritten.lock().insert((shard, node));
         {
             let mut proven = self.proven.lock();
             let all = proven.entry(shard).or_default();
@@ -100,6 +108,7 @@ impl Equivocators {
             "a vault has signed two histories: this vault takes no Raft message from it in this shard any more"
         );
         self.store.flush().await?;
+        self.unwritten.lock().remove(&(shard, node));
         Ok(true)
     }
 
@@ -114,12 +123,19 @@ impl Equivocators {
         Some(format!("excluded: the vault of {region} has signed two histories in term {term}, at {index}"))
     }
 
-    /// The proofs of a shard that count under the list in force, each with its vault.
-    pub(crate) fn proofs(&self, shard: u16, list: &Admission) -> Vec<(NodeId, p::Equivocation)> {
+    /// The proven vaults of a shard that count under the list in force, each with its identity.
+    pub(crate) fn proven(&self, shard: u16, list: &Admission) -> Vec<(NodeId, Vec<u8>)> {
         let proven = self.proven.lock();
         let counts = |p: &&Proven| list.node(p.node).is_some_and(|m| m.identity == p.identity);
         let all = proven.get(&shard).into_iter().flatten().filter(counts);
-        all.filter_map(|p| Some((p.node, p::Equivocation::decode(&p.proof[..]).ok()?))).collect()
+        all.map(|p| (p.node, p.identity.clone())).collect()
+    }
+
+    /// The proof against a vault.
+    pub(crate) fn proof(&self, shard: u16, node: NodeId) -> Option<p::Equivocation> {
+        let proven = self.proven.lock();
+        let known = proven.get(&shard)?.iter().find(|p| p.node == node)?;
+        p::Equivocation::decode(&known.proof[..]).ok()
     }
 
     /// Those that count under the list in force.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 
 use super::log::Log;
+use super::transfer::blocking;
 use super::types::{Entry, LogId, chain, content};
 use crate::store::{Change, Place, Store, StoreError, Table};
 
@@ -30,6 +31,8 @@ pub(crate) enum Compared {
 pub(crate) struct Evidence {
     shard: u16,
     kept: Mutex<Kept>,
+    /// Held while entries are read for a proof, so that few threads wait for the disk.
+    reading: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -50,7 +53,7 @@ impl Evidence {
         let row = store.get(&place(shard))?;
         let newest = row.map(|row| p::Appended::decode(row.as_slice()).map_err(malformed)).transpose()?;
         let kept = Kept { all: newest.into_iter().collect(), unwritten: false };
-        Ok(Self { shard, kept: Mutex::new(kept) })
+        Ok(Self { shard, kept: Mutex::new(kept), reading: Mutex::default() })
     }
 
     /// Keeps a signature that has been checked.
@@ -105,7 +108,11 @@ impl Evidence {
         } else {
             // A later leader may have replaced the entries that were signed.
             let is_here = log.chain_at_index(upper.index).is_some_and(|ours| ours.0 == upper.chain[..]);
-            let contents = log.contents(signed.index, upper.index, MOST_BETWEEN).filter(|_| is_here);
+            let read = || {
+                let _turn = self.reading.lock();
+                log.contents(signed.index, upper.index, MOST_BETWEEN)
+            };
+            let contents = is_here.then(|| blocking(read)).flatten();
             contents
                 .and_then(|contents| self.proof(theirs, upper, log.chain_at_index(signed.index), &contents))
         };

@@ -1,7 +1,6 @@
 //! Regions compare what a leader has signed, and pass on the proof that one has signed two histories. Without this a rooted leader could commit another entry at each of two
 //! honest vaults, each time with its own vote, and nothing would tell which vault lied.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use bkv_core::document::Admission;
@@ -19,7 +18,9 @@ use crate::peer::Body;
 use crate::raft::evidence::Compared;
 use crate::raft::types::{Entry, LogId, Vote, ballot, chain};
 
-/// Time limit of a call.
+/// How often a region is shown a proof that it has already taken.
+const AGAIN: Duration = Duration::from_mins(1);
+/// Time limit of a call, beside its round trip.
 const CALL: Duration = Duration::from_secs(1);
 
 /// What the other regions have been shown since this vault started.
@@ -27,8 +28,8 @@ const CALL: Duration = Duration::from_secs(1);
 pub(super) struct Shown {
     /// (shard, region) → the newest signature.
     newest: Mutex<HashMap<(u16, NodeId), p::Appended>>,
-    /// (shard, region, proven vault).
-    proofs: Mutex<BTreeSet<(u16, NodeId, NodeId)>>,
+    /// (shard, region, proven vault, its identity) → when. A region may have lost the proof with its disk.
+    proofs: Mutex<HashMap<(u16, NodeId, NodeId, Vec<u8>), Instant>>,
 }
 
 /// Why an append is refused for its signature.
@@ -79,10 +80,21 @@ impl Context {
                 }
             }
         }
-        for (proven, proof) in self.equivocators.proofs(shard, list) {
-            let shown = self.shown.proofs.lock();
-            for to in others.iter().filter(|n| **n != proven && !shown.contains(&(shard, **n, proven))) {
-                calls.push(Box::pin(self.show_proof(*to, proven, proof.clone())));
+        for (proven, identity) in self.equivocators.proven(shard, list) {
+            let key = |to: NodeId| (shard, to, proven, identity.clone());
+            let now = Instant::now();
+            let is_due = |to: &NodeId| {
+                let shown = self.shown.proofs.lock();
+                *to != proven && shown.get(&key(*to)).is_none_or(|at| now.duration_since(*at) >= AGAIN)
+            };
+            let due: Vec<NodeId> = others.iter().copied().filter(is_due).collect();
+            if due.is_empty() {
+                continue;
+            }
+            let Some(proof) = self.equivocators.proof(shard, proven) else { continue };
+            for to in due {
+                self.shown.proofs.lock().insert(key(to), now);
+                calls.push(Box::pin(self.show_proof(key(to), proof.clone())));
             }
         }
         calls
@@ -91,7 +103,7 @@ impl Context {
     async fn show_newest(&self, r: &Replica, to: NodeId, newest: p::Appended) {
         let shard = r.state.shard;
         let seen = Body::Seen(p::Seen { shard: u32::from(shard), newest: Some(newest.clone()) });
-        if let Ok(Body::SeenAnswer(a)) = self.peers.call(to, seen, Instant::now() + CALL).await {
+        if let Ok(Body::SeenAnswer(a)) = self.peers.call(to, seen, self.peers.deadline(CALL, 1)).await {
             self.shown.newest.lock().insert((shard, to), newest);
             if let Some(theirs) = a.newest {
                 self.compare_shown(r, &theirs).await;
@@ -99,11 +111,10 @@ impl Context {
         }
     }
 
-    async fn show_proof(&self, to: NodeId, proven: NodeId, proof: p::Equivocation) {
-        let Ok(shard) = u16::try_from(proof.shard) else { return };
-        let call = Body::Equivocation(proof);
-        if let Ok(Body::EquivocationAnswer(_)) = self.peers.call(to, call, Instant::now() + CALL).await {
-            self.shown.proofs.lock().insert((shard, to, proven));
+    async fn show_proof(&self, key: (u16, NodeId, NodeId, Vec<u8>), proof: p::Equivocation) {
+        let (call, deadline) = (Body::Equivocation(proof), self.peers.deadline(CALL, 1));
+        if !matches!(self.peers.call(key.1, call, deadline).await, Ok(Body::EquivocationAnswer(_))) {
+            self.shown.proofs.lock().remove(&key);
         }
     }
 
