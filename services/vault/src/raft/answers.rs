@@ -22,6 +22,8 @@ pub(super) enum Untrue {
     Partial,
     #[error("it refuses a vote for one that is not higher")]
     Vote,
+    #[error("it answers with a vote for this vault in a term in which this vault has not asked")]
+    OwnVote,
 }
 
 /// How far each peer has acknowledged this vault's log, and under which vote of this vault. The two connections to a peer share it, because one of them sends snapshots only.

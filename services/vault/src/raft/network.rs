@@ -22,7 +22,7 @@ use openraft::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::answers::Matched;
+use super::answers::{Matched, Untrue};
 use super::appended::Signer;
 use super::bounds::Bounds;
 use super::contradictions::Contradictions;
@@ -120,6 +120,20 @@ impl Conn {
         Ok(vote)
     }
 
+    /// Refuses a later vote for this vault itself in an answer to what it asked under its own vote. openraft would take this vault for the candidate or leader of a term in which
+    /// it has never asked for a vote.
+    fn not_own(&self, asked: &Vote, theirs: &Vote) -> Result<(), Unreachable> {
+        let state = &self.net.state;
+        // Raft ignores the answer if this vault has a later vote by now.
+        let is_over = state.log.vote().is_some_and(|own| own.leader_id > asked.leader_id);
+        let is_own = theirs.leader_id.node_id == asked.leader_id.node_id;
+        if is_over || !is_own || theirs.leader_id <= asked.leader_id {
+            return Ok(());
+        }
+        self.net.contradictions.note(state.shard, self.target, 0, &Untrue::OwnVote.to_string());
+        Err(Unreachable::new(&Untrue::OwnVote))
+    }
+
     /// Refuses to exchange anything with a vault that has signed two histories. Its acknowledgement or vote could count for a history that it denies elsewhere.
     fn may_call(&self) -> Result<(), Excluded> {
         let refusal = self.net.equivocators.refusal(self.net.state.shard, self.target);
@@ -203,6 +217,7 @@ impl Conn {
             };
             let theirs =
                 self.vote_of(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
+            self.not_own(&vote, &theirs).map_err(StreamingError::Unreachable)?;
             if last || theirs > vote {
                 return Ok((SnapshotResponse::new(theirs), kept));
             }
@@ -263,12 +278,16 @@ impl RaftNetwork<TypeConfig> for Conn {
             let state = &self.net.state;
             state.kept.reached(self.target, last.index, || state.book.certified_index());
         }
-        judged.map_err(|why| {
+        let answer = judged.map_err(|why| {
             let term = rpc.vote.leader_id.term;
             self.net.contradictions.note(self.net.state.shard, self.target, term, &why.to_string());
             // openraft then waits before it tries again.
             RPCError::Unreachable(Unreachable::new(&why))
-        })
+        })?;
+        if let AppendEntriesResponse::HigherVote(theirs) = &answer {
+            self.not_own(&rpc.vote, theirs).map_err(RPCError::Unreachable)?;
+        }
+        Ok(answer)
     }
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, Failed> {
@@ -280,6 +299,7 @@ impl RaftNetwork<TypeConfig> for Conn {
         let answer = self.raft(p::raft_call::Call::Vote(call), VOTE).await?;
         let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
         let vote = self.vote_of(a.vote).map_err(|e| garbled(&e))?;
+        self.not_own(&rpc.vote, &vote).map_err(RPCError::Unreachable)?;
         Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))
     }
 

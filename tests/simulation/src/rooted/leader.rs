@@ -36,12 +36,17 @@ type End = (LogId, Hash);
 /// Makes the answer to an append of an honest leader, from the append and the number of appends before it.
 pub type AppendLie = Box<dyn Fn(&p::AppendEntries, usize) -> R + Send>;
 
+/// Makes the vote of an answer from the vote of the request.
+type VoteLie = Box<dyn Fn(p::Vote) -> p::Vote + Send>;
+
 /// Answers a vault that starts, and an honest leader, with lies. Refuses everything else.
 #[derive(Default)]
 struct Liar {
     told: Mutex<Option<p::Told>>,
     append: Mutex<Option<AppendLie>>,
     appends: AtomicUsize,
+    /// Makes the vote with which it answers a request for votes.
+    vote: Mutex<Option<VoteLie>>,
 }
 
 #[async_trait::async_trait]
@@ -57,6 +62,10 @@ impl Incoming for Liar {
         if let (Some(Call::Append(append)), Some(lie)) = (&call.call, &*self.append.lock().unwrap()) {
             let result = Some(lie(append, self.appends.fetch_add(1, Ordering::Relaxed)));
             return Answer::Append(p::AppendAnswer { result, held: None });
+        }
+        if let (Some(Call::Vote(request)), Some(lie)) = (&call.call, &*self.vote.lock().unwrap()) {
+            let vote = request.vote.map(lie);
+            return Answer::Vote(p::VoteAnswer { vote, granted: false, last: None });
         }
         Answer::Failed(p::Failed { reason: "no".into() })
     }
@@ -118,6 +127,14 @@ impl Leader {
     pub fn answers(&self, lie: AppendLie) {
         *self.liar.append.lock().unwrap() = Some(lie);
         self.liar.appends.store(0, Ordering::Relaxed);
+    }
+
+    /// From now on the attacker answers each append and each request for votes with a later vote: its own, or one for the vault that asks.
+    pub fn answers_with_later_votes(&self, committed: bool, for_the_asker: bool) {
+        let own = (!for_the_asker).then_some(self.node.0);
+        let later = move |v: p::Vote| p::Vote { term: v.term + 1, node: own.unwrap_or(v.node), committed };
+        *self.liar.vote.lock().unwrap() = Some(Box::new(later));
+        self.answers(Box::new(move |append, _| R::HigherVote(later(append.vote.unwrap()))));
     }
 
     /// How many appends it has answered like that.

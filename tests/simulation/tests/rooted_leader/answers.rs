@@ -111,3 +111,28 @@ async fn s49_requests_for_votes_end_no_leader_whom_a_majority_hears() {
     }
     assert_eq!((leads(&fleet), term(&fleet)), (Some(honest), before));
 }
+
+/// S49: openraft takes a vault for the leader of a later term, or for a candidate for ever, if a peer answers with a later vote for that vault itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_a_vote_for_the_asker_reaches_no_leader() {
+    let (fleet, leader) = with_an_honest_leader().await;
+    let before = (leads(&fleet), term(&fleet));
+    for committed in [false, true] {
+        leader.answers_with_later_votes(committed, true);
+        for n in 0..5 {
+            applies(&fleet, n).await;
+        }
+        let answered = || (leader.answered() >= 20).then_some(());
+        eventually("the attacker has answered", answered).await;
+        applies(&fleet, 9).await;
+        assert_eq!((leads(&fleet), term(&fleet)), before, "{committed}");
+    }
+    // The same in answers to a candidate.
+    let honest = before.0.unwrap();
+    let other = HONEST.into_iter().find(|i| *i != honest).unwrap();
+    fleet.replica(honest, SHARD).stand_for_election(false);
+    fleet.replica(honest, SHARD).step_down();
+    eventually("the other leads", || (leads(&fleet) == Some(other)).then_some(())).await;
+    applies(&fleet, 10).await;
+    assert!(term(&fleet) <= before.1 + 4, "{} terms", term(&fleet) - before.1);
+}
