@@ -17,8 +17,8 @@ const FIELD: usize = 16;
 const ID: usize = 16 + FIELD;
 const HASH: usize = 32 + FIELD;
 const SIGNATURE: usize = 64 + FIELD;
-/// A key and a signature, see [`crate::possession`].
-const PROOF: usize = 65 + SIGNATURE + 2 * FIELD;
+/// A key and a signature with their tags and lengths, see [`crate::possession`].
+const PROOF: usize = 65 + 64 + 8;
 const OWNER: usize = ID + FIELD + SIGNATURE;
 const SHARE: usize = SHARE_KEY + SHARE_TEXT + 4 * FIELD;
 const ACKNOWLEDGEMENT: usize = CERTIFICATE + SIGNATURE + 3 * FIELD;
