@@ -153,7 +153,7 @@ impl Client {
         let claims = Claims::of(&token, trusted.policy().enrolment_claim.as_deref())
             .ok_or(Error::TokenRefused(Whose::Vault))?;
         let subject = claims.tag(&nonce);
-        let prover = Prover::new(self.token_key.as_ref(), &claims, trusted.policy(), subject)
+        let prover = Prover::new(self.token_key.as_ref(), &claims, trusted.policy(), subject, &token)
             .map_err(|e| Fault::Repeat(Cause::TokenKey(e)))?;
         if let Some(prover) = prover
             && let Err(fault) = Box::pin(session.prove_with(&self.runtime, prover, limit)).await

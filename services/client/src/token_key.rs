@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bkv_core::document::Policy;
 use bkv_core::id::{AttemptId, Element, Era, Hash, Lineage};
-use bkv_core::possession::Use;
+use bkv_core::possession::{Use, token_hash};
 use bkv_core::record::Record;
 pub use bkv_wire::possession::TokenPublicKey;
 use bkv_wire::proto::inner::request::Operation;
@@ -37,6 +37,8 @@ pub(crate) struct Prover {
     era: Era,
     /// The person's tag in this session.
     subject: Hash,
+    /// Of the token of this session.
+    token: Hash,
 }
 
 impl Prover {
@@ -46,6 +48,7 @@ impl Prover {
         claims: &Claims,
         policy: &Policy,
         subject: Hash,
+        token: &str,
     ) -> Result<Option<Self>, TokenKeyError> {
         let jkt = match &claims.confirmation {
             Confirmation::None if policy.bound_tokens => return Err(TokenKeyError::Unbound),
@@ -57,7 +60,7 @@ impl Prover {
         if key.public().jkt() != *jkt {
             return Err(TokenKeyError::Other);
         }
-        Ok(Some(Self { key, lineage: policy.lineage, era: policy.era, subject }))
+        Ok(Some(Self { key, lineage: policy.lineage, era: policy.era, subject, token: token_hash(token) }))
     }
 
     /// Puts the proof into a request that needs one. `channel`: the keying material of the channel through which it goes.
@@ -93,7 +96,7 @@ impl Prover {
     }
 
     async fn proof(&self, what: &Use<'_>) -> Result<p::Proof, Error> {
-        let statement = what.statement(&self.lineage, self.era, &self.subject);
+        let statement = what.statement(&self.lineage, self.era, &self.subject, &self.token);
         let signature = self.key.sign(&statement).await?;
         Ok(p::Proof {
             key: self.key.public().as_bytes().to_vec().into(),

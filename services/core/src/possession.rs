@@ -1,7 +1,7 @@
 //! What the client's key signs if the token names one (`cnf`, RFC 7800, section 3.1). Each kind of request has a statement of its own. So a rooted region that has
 //! seen a token and its proofs can use neither for an attempt or a registration of its own (S46).
 
-use crate::hash::framed;
+use crate::hash::{framed, tagged};
 use crate::id::{AttemptId, Element, Era, Hash, Lineage, RegId};
 
 /// What the token is used for.
@@ -32,12 +32,17 @@ pub enum Use<'a> {
     },
 }
 
+/// Identifies the token beside which a proof holds.
+pub fn token_hash(token: &str) -> Hash {
+    tagged("bkv/possession-token/1", &[token.as_bytes()])
+}
+
 impl Use<'_> {
     /// The signed bytes. `subject` is the tag of [`crate::statement::subject`] over the session's nonce. It names the person, so the proof is of no use for
-    /// another account of the same key.
-    pub fn statement(&self, lineage: &Lineage, era: Era, subject: &Hash) -> Vec<u8> {
+    /// another account of the same key. `token` is of [`token_hash`]: the proof ends with its token, so a rooted region can't keep it for a later token of the key.
+    pub fn statement(&self, lineage: &Lineage, era: Era, subject: &Hash, token: &Hash) -> Vec<u8> {
         let era = era.0.to_be_bytes();
-        let whose: [&[u8]; 3] = [&lineage.0, &era, &subject.0];
+        let whose: [&[u8]; 4] = [&lineage.0, &era, &subject.0, &token.0];
         let of = |label: &str, fields: &[&[u8]]| framed(label, &[&whose, fields].concat());
         match self {
             Self::Session { channel } => of("bkv/possession-session/1", &[channel.as_slice()]),

@@ -83,13 +83,14 @@ fn s46_a_proof_is_of_one_use_in_one_session_of_one_person() {
         Use::Session { channel: &[2; 32] },
         Use::Session { channel: &[9; 32] },
     ];
-    let (lineage, era, subject) = (Lineage([4; 32]), Era(5), Hash([6; 32]));
+    let (lineage, era, subject, token) = (Lineage([4; 32]), Era(5), Hash([6; 32]), Hash([7; 32]));
     let mut statements = vec![
-        of.statement(&Lineage([9; 32]), era, &subject),
-        of.statement(&lineage, Era(9), &subject),
-        of.statement(&lineage, era, &Hash([9; 32])),
+        of.statement(&Lineage([9; 32]), era, &subject, &token),
+        of.statement(&lineage, Era(9), &subject, &token),
+        of.statement(&lineage, era, &Hash([9; 32]), &token),
+        of.statement(&lineage, era, &subject, &Hash([9; 32])),
     ];
-    statements.extend(uses.iter().map(|of| of.statement(&lineage, era, &subject)));
+    statements.extend(uses.iter().map(|of| of.statement(&lineage, era, &subject, &token)));
     let all = statements.len();
     statements.sort();
     statements.dedup();

@@ -14,7 +14,7 @@ use bkv_core::command::{Command, Init};
 use bkv_core::document::{Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Era, Route, Slot};
 use bkv_core::outcome::Outcome;
-use bkv_core::possession::Use;
+use bkv_core::possession::{Use, token_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
 use bkv_mtls::issue::RoleCa;
@@ -291,12 +291,20 @@ impl Simulation {
         self.issuer.sign(&Self::claims(subject))
     }
 
-    /// What the key of this person's token signs for this use, in the session with this nonce.
-    pub async fn proof(&self, subject: &str, nonce: &[u8; 32], what: &Use<'_>) -> Proof {
+    /// A later token of the person, bound to the same key.
+    pub fn later_token(&self, subject: &str) -> String {
+        let claims = Self::claims(subject);
+        let later = DevClaims { lifetime: claims.lifetime + 1, ..claims };
+        self.issuer.sign_bound(&later, &self.token_key.as_ref().unwrap().public().jkt())
+    }
+
+    /// What the key of this person's token signs for this use beside the token, in the session with this nonce.
+    pub async fn proof(&self, subject: &str, token: &str, nonce: &[u8; 32], what: &Use<'_>) -> Proof {
         let key = self.token_key.as_ref().unwrap();
         let (root, _) = documents::root();
         let tag = statement::subject(nonce, ISSUER, subject, 0);
-        let signature = key.sign(&what.statement(&root.lineage(), root.era, &tag)).await.unwrap();
+        let signature =
+            key.sign(&what.statement(&root.lineage(), root.era, &tag, &token_hash(token))).await.unwrap();
         let public = key.public();
         Proof { key: public.as_bytes().to_vec().into(), signature: signature.to_vec().into() }
     }

@@ -1,6 +1,7 @@
 //! Why a region does not attest, acknowledge or evaluate.
 
 use bkv_crypto::toprf::ToprfError;
+use bkv_tokens::TokenError;
 use bkv_wire::proto::inner::MissingRegion;
 use bkv_wire::proto::inner::missing_region::Reason;
 
@@ -26,7 +27,7 @@ pub enum RegionError {
     Toprf(#[from] ToprfError),
     /// The person's token is refused.
     #[error(transparent)]
-    Token(#[from] bkv_tokens::TokenError),
+    Token(#[from] TokenError),
     /// The token is bound to a key, and the proof by it is missing or of another request.
     #[error(transparent)]
     Proof(#[from] bkv_wire::possession::ProofError),
@@ -95,9 +96,12 @@ impl RegionError {
             Self::NoShare | Self::OtherZ(_) => Reason::ShareMissing,
             Self::NotPending | Self::OtherFloor => Reason::OtherAttempt,
             Self::Wait { .. } => Reason::Wait,
+            // These say nothing of the issuer's key, which the leader would otherwise keep as refused.
+            Self::Proof(_) | Self::Token(TokenError::Unbound | TokenError::Confirmation) => {
+                Reason::Possession
+            }
             Self::Token(_) | Self::NoVerifier => Reason::Token,
             Self::OtherAccount => Reason::OtherAccount,
-            Self::Proof(_) => Reason::Possession,
             Self::NotLast => Reason::NotLast,
             Self::Replica(_)
             | Self::Store(_)

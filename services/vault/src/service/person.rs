@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bkv_core::id::{AccountId, Hash, Route};
-use bkv_core::possession::Use;
+use bkv_core::possession::{Use, token_hash};
 use bkv_core::shard::Fleet;
 use bkv_core::statement;
 use bkv_tokens::{Claims, Subject};
@@ -28,8 +28,8 @@ const KEYS: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Person {
     subject: Subject,
-    /// The key to which the token is bound.
-    key: Option<[u8; 32]>,
+    /// The key to which the token is bound, and what identifies the token.
+    key: Option<([u8; 32], Hash)>,
 }
 
 impl std::fmt::Debug for Person {
@@ -99,8 +99,8 @@ impl Person {
         what: &Use<'_>,
         proof: Option<&Proof>,
     ) -> Result<(), ProofError> {
-        let Some(key) = &self.key else { return Ok(()) };
-        possession::verify(proof, key, &what.statement(&fleet.lineage, fleet.era, &self.tag(nonce)))
+        let Some((key, token)) = &self.key else { return Ok(()) };
+        possession::verify(proof, key, &what.statement(&fleet.lineage, fleet.era, &self.tag(nonce), token))
     }
 
     /// The tag that this region signs: the client compares it with the claims of its own token.
@@ -116,7 +116,7 @@ impl Vault {
         let verifier = self.tokens().ok_or(RegionError::NoVerifier)?;
         let Claims { subject, key, .. } =
             verifier.verify_or_refresh(token, self.now_ms() / 1000, KEYS).await?;
-        Ok(Person { subject, key })
+        Ok(Person { subject, key: key.map(|key| (key, token_hash(token))) })
     }
 
     /// True if a token is valid here for `life` more seconds, without the leeway for clocks that differ. 0 asks whether it is valid now, with it.
