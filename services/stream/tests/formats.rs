@@ -15,8 +15,12 @@ use bkv_stream::{
     BackupKey, BackupReader, BackupWriter, Cancel, Compression, Content, Control, Expect, Header, Manifest,
 };
 
-const BACKUP: Format =
-    Format { name: "backup", number: VERSION as u32, constant: "VERSION in services/stream/src/header.rs" };
+const BACKUP: Format = Format {
+    name: "backup",
+    oldest: 1,
+    number: VERSION as u32,
+    constant: "VERSION in services/stream/src/header.rs",
+};
 
 const SEGMENT: u32 = 256;
 

@@ -236,6 +236,7 @@ mod tests {
 
     const DEVICE: Format = Format {
         name: "device",
+        oldest: 1,
         number: kept::FORMAT,
         constant: "FORMAT in services/cli/src/device/kept.rs",
     };

@@ -166,6 +166,7 @@ mod tests {
 
     const LAST_TRY: Format = Format {
         name: "last-try",
+        oldest: 1,
         number: FORMAT,
         constant: "FORMAT in services/client/src/last_try/file.rs",
     };

@@ -102,8 +102,12 @@ mod tests {
         }
     }
 
-    const MEMORY: Format =
-        Format { name: "memory", number: FORMAT, constant: "FORMAT in services/client/src/memory/stored.rs" };
+    const MEMORY: Format = Format {
+        name: "memory",
+        oldest: 1,
+        number: FORMAT,
+        constant: "FORMAT in services/client/src/memory/stored.rs",
+    };
 
     /// S52: a device still knows its newest backup after an upgrade.
     #[test]

@@ -29,17 +29,27 @@ use prost::Message as _;
 use made::{Files, OF, batches, make};
 use replay::State;
 
-const STORE: Format =
-    Format { name: "store", number: STORE_FORMAT, constant: "FORMAT in services/vault/src/store/format.rs" };
-const ENTRIES: Format =
-    Format { name: "entries", number: VERSION, constant: "VERSION in services/core/src/command.rs" };
+const STORE: Format = Format {
+    name: "store",
+    oldest: 4,
+    number: STORE_FORMAT,
+    constant: "FORMAT in services/vault/src/store/format.rs",
+};
+const ENTRIES: Format = Format {
+    name: "entries",
+    oldest: 2,
+    number: VERSION,
+    constant: "VERSION in services/core/src/command.rs",
+};
 const SNAPSHOT: Format = Format {
     name: "snapshot",
+    oldest: 1,
     number: SNAPSHOT_FORMAT as u32,
     constant: "FORMAT in services/vault/src/raft/snapshot.rs",
 };
 const DOCUMENTS: Format = Format {
     name: "documents",
+    oldest: 1,
     number: DOCUMENTS_FORMAT,
     constant: "FORMAT in services/wire/src/documents/mod.rs",
 };
