@@ -159,7 +159,7 @@ impl State {
         }
         let head = Head::new(&inner.shard, &last, inner.chain, &inner.membership, copy, inner.installed);
         changes.push(Change::put(head_place(self.shard), cbor(&head)));
-        inner.images.keep(&self.store, self.shard, &mut changes)?;
+        inner.images.keep(&self.store, self.shard, &mut changes, self.clock.now_ms())?;
         let durable = self.durable.clone();
         let done: Done = Box::new(move |r| {
             if r.is_ok() {
@@ -171,9 +171,8 @@ impl State {
             self.book.reached(self.checkpoint(inner, &fleet, &last, &membership), fleet, membership, copy);
             let book = self.book.clone();
             self.store.write_pinned(changes, Some(done), move |view| book.pinned(last.index, view));
-            let dropped = inner.images.reached(self.shard, last.index, inner.shard.time);
-            if !dropped.is_empty() {
-                self.store.write(dropped, None);
+            if let Some(complete) = inner.images.reached(self.shard, last.index) {
+                self.store.write(vec![complete], None);
             }
         } else {
             self.store.write(changes, Some(done));

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
 use bkv_core::encoding::cbor;
-use bkv_core::id::Time;
 use zeroize::Zeroizing;
 
 use super::rows::{fleet_place, read};
@@ -14,8 +13,9 @@ use crate::store::{Change, Place, Row, Store, StoreError, Table, View};
 
 /// Most rows that are kept. Without a certificate more are kept behind each checkpoint, up to the size of the state for each: a rooted leader could fill the disk.
 const MOST: usize = 1 << 16;
-/// How long rows are kept while nothing is certified, in milliseconds of entry time. They contain secrets that were erased since (S14). The log keeps those as long. A shard that commits nothing
-/// has no time that passes: then the rows stay.
+/// How long rows are kept while nothing is certified, in milliseconds of this vault's own clock. They contain secrets that were erased since (S14). Entry time would not do: a rooted leader
+/// could freeze it. The rows are dropped with the next entry. A shard that applies nothing keeps them: otherwise a region that comes back after a long time could not catch up from the only
+/// other one that is there.
 const KEEP: u64 = 15 * 60_000;
 
 /// The images are complete for no checkpoint so far.
@@ -40,19 +40,22 @@ fn prefix(shard: u16) -> Place {
     Place::new(Table::Before, shard, &[])
 }
 
-fn image_place(shard: u16, checkpoint: u64, of: &Place) -> Place {
+/// The place has `since`, so that a restart does not begin the time anew.
+fn image_place(shard: u16, checkpoint: u64, since: u64, of: &Place) -> Place {
     let (table, key) = (of.bytes().get(..1), of.bytes().get(3..));
-    let key = [&checkpoint.to_be_bytes(), table.unwrap_or_default(), key.unwrap_or_default()].concat();
+    let (checkpoint, since) = (checkpoint.to_be_bytes(), since.to_be_bytes());
+    let key = [&checkpoint, &since, table.unwrap_or_default(), key.unwrap_or_default()].concat();
     Place::new(Table::Before, shard, &key)
 }
 
-/// The checkpoint, and the place whose row it was.
-fn parse(image: &Place) -> Option<(u64, Place)> {
+/// The checkpoint, since when images are made behind it, and the place whose row it was.
+fn parse(image: &Place) -> Option<(u64, u64, Place)> {
     let (head, rest) = image.bytes().split_at_checked(3)?;
     let (checkpoint, rest) = rest.split_first_chunk::<8>()?;
+    let (since, rest) = rest.split_first_chunk::<8>()?;
     let (table, key) = rest.split_first()?;
     let of = [&[*table], head.get(1..)?, key].concat();
-    Some((u64::from_be_bytes(*checkpoint), Place::from_bytes(&of)))
+    Some((u64::from_be_bytes(*checkpoint), u64::from_be_bytes(*since), Place::from_bytes(&of)))
 }
 
 /// The row with the first checkpoint of which the images are complete. Without this row they always were.
@@ -60,17 +63,30 @@ fn complete_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"before")
 }
 
+/// The images between a checkpoint and the next one.
+#[derive(Debug)]
+struct Behind {
+    /// When the first of them was made, by this vault's own clock.
+    since: u64,
+    /// The places whose rows have changed.
+    places: HashSet<Place>,
+}
+
+impl Behind {
+    fn new(since: u64) -> Self {
+        Self { since, places: HashSet::new() }
+    }
+}
+
 /// The images of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    /// Index of a checkpoint → places whose rows have changed between it and the next one.
-    changed: BTreeMap<u64, HashSet<Place>>,
+    /// Index of a checkpoint → the images between it and the next one.
+    changed: BTreeMap<u64, Behind>,
     /// The newest checkpoint. 0: there is none, and no image is made.
     newest: u64,
     /// The images of checkpoints from this one on are complete.
     complete_from: u64,
-    /// The entry time of the first checkpoint since the last certificate. None if there was none.
-    since: Option<Time>,
 }
 
 impl Images {
@@ -86,8 +102,8 @@ impl Images {
             let page = view.places(&prefix(shard), &from, 1024)?;
             let Some(last) = page.last() else { break };
             from = Place::from_bytes(&[last.bytes(), &[0]].concat());
-            for (checkpoint, place) in page.iter().filter_map(parse) {
-                images.changed.entry(checkpoint).or_default().insert(place);
+            for (checkpoint, since, place) in page.iter().filter_map(parse) {
+                images.changed.entry(checkpoint).or_insert_with(|| Behind::new(since)).places.insert(place);
             }
         }
         let newest = images.changed.keys().next_back().copied().unwrap_or(0);
@@ -97,44 +113,48 @@ impl Images {
         Ok(images)
     }
 
-    /// Adds the images of the rows that these changes change for the first time behind the newest checkpoint.
+    /// Adds the images of the rows that these changes change for the first time behind the newest checkpoint. Drops all images if the oldest one is too old. `now` is this
+    /// vault's own clock.
     pub(super) fn keep(
         &mut self,
         store: &Store,
         shard: u16,
         changes: &mut Vec<Change>,
+        now: u64,
     ) -> Result<(), StoreError> {
+        // Also if the clock was set back: otherwise the rows would stay until it has caught up.
+        if self.changed.values().any(|b| now.abs_diff(b.since) > KEEP) {
+            changes.extend(self.forget(shard));
+        }
         if self.newest == 0 {
             return Ok(());
         }
-        let known = self.changed.entry(self.newest).or_default();
         let mut images = Vec::new();
+        let known = self.changed.entry(self.newest).or_insert_with(|| Behind::new(now));
         for place in changes.iter().map(|c| &c.place) {
             let sent = [Table::Account, Table::Secret].iter().any(|t| place.is_of(*t))
                 || *place == fleet_place(shard);
-            if !sent || known.contains(place) {
+            if !sent || known.places.contains(place) {
                 continue;
             }
-            known.insert(place.clone());
-            images.push(Change::put(image_place(shard, self.newest, place), image(&store.get(place)?)));
+            known.places.insert(place.clone());
+            let image_place = image_place(shard, self.newest, known.since, place);
+            images.push(Change::put(image_place, image(&store.get(place)?)));
+        }
+        if known.places.is_empty() {
+            self.changed.remove(&self.newest);
         }
         changes.extend(images);
-        if self.changed.values().map(HashSet::len).sum::<usize>() > MOST {
+        if self.changed.values().map(|b| b.places.len()).sum::<usize>() > MOST {
             changes.extend(self.forget(shard));
         }
         Ok(())
     }
 
     /// The replica has reached a checkpoint.
-    pub(super) fn reached(&mut self, shard: u16, checkpoint: u64, time: Time) -> Vec<Change> {
-        let old = self.since.is_some_and(|since| since.plus(KEEP) < time);
-        let mut changes = if old { self.forget(shard) } else { Vec::new() };
+    pub(super) fn reached(&mut self, shard: u16, checkpoint: u64) -> Option<Change> {
         self.newest = checkpoint;
-        self.since.get_or_insert(time);
-        if self.complete_from == NEVER {
-            changes.push(self.complete_at(shard, checkpoint));
-        }
-        changes
+        (self.complete_from == NEVER).then(|| self.complete_at(shard, checkpoint))
     }
 
     /// A snapshot of this checkpoint is installed.
@@ -148,7 +168,7 @@ impl Images {
     /// Drops all images. The next ones are made behind the next checkpoint.
     fn forget(&mut self, shard: u16) -> Vec<Change> {
         let mut changes = self.drop_before(shard, u64::MAX);
-        (self.newest, self.since) = (0, None);
+        self.newest = 0;
         changes.push(self.complete_at(shard, NEVER));
         changes
     }
@@ -160,15 +180,14 @@ impl Images {
 
     /// A checkpoint is certified: the images of earlier ones are of no more use.
     pub(super) fn certified(&mut self, shard: u16, checkpoint: u64) -> Vec<Change> {
-        self.since = None;
         self.drop_before(shard, checkpoint)
     }
 
     fn drop_before(&mut self, shard: u16, checkpoint: u64) -> Vec<Change> {
         let kept = self.changed.split_off(&checkpoint);
         let dropped = std::mem::replace(&mut self.changed, kept);
-        let places = |(at, places): (u64, HashSet<Place>)| {
-            places.into_iter().map(move |p| Change::remove(image_place(shard, at, &p)))
+        let places = |(at, Behind { since, places }): (u64, Behind)| {
+            places.into_iter().map(move |p| Change::remove(image_place(shard, at, since, &p)))
         };
         dropped.into_iter().flat_map(places).collect()
     }
@@ -179,9 +198,9 @@ impl Images {
             return None;
         }
         let mut images = BTreeMap::new();
-        for (at, places) in self.changed.range(checkpoint..) {
+        for (at, Behind { since, places }) in self.changed.range(checkpoint..) {
             for place in places {
-                images.entry(place.clone()).or_insert_with(|| image_place(shard, *at, place));
+                images.entry(place.clone()).or_insert_with(|| image_place(shard, *at, *since, place));
             }
         }
         Some(Overlay { images })

@@ -31,7 +31,7 @@ use replay::State;
 
 const STORE: Format = Format {
     name: "store",
-    oldest: 4,
+    oldest: 5,
     number: STORE_FORMAT,
     constant: "FORMAT in services/vault/src/store/format.rs",
 };
