@@ -80,11 +80,10 @@ impl Session {
         let (_, replica, _) = self.known()?;
         let (applied, before) = (replica.applied(), self.own(nonce)?);
         let asked = self.gather(nonce, applied, before.clone(), regions, deadline);
-        let (confirmed, answers) = tokio::join!(replica.confirm_leadership(deadline), asked);
-        confirmed?;
+        let answers = if_confirmed(replica.confirm_leadership(deadline), asked).await?;
         let after = self.own(nonce)?;
         match (&before, &after) {
-            (Ok(before), Ok(after)) if state(before) == state(after) => answers,
+            (Ok(before), Ok(after)) if state(before) == state(after) => Ok(answers),
             _ => self.gather(nonce, replica.applied(), after, regions, deadline).await,
         }
     }
@@ -136,6 +135,15 @@ impl Session {
     }
 }
 
+/// The answers, if this vault leads. If it does not, it refuses at once: the client goes to the leader and waits for no slow region here.
+async fn if_confirmed<T>(
+    confirm: impl Future<Output = Result<(), ProposeError>>,
+    answers: impl Future<Output = Result<T, ProposeError>>,
+) -> Result<T, ProposeError> {
+    let ((), answers) = tokio::try_join!(confirm, answers)?;
+    Ok(answers)
+}
+
 /// True if `threshold` regions attest the same. The leader does not check signatures: the client does, and asks for the other regions if one does not hold.
 fn agree(answers: &[Contribution<p::Attestation>], threshold: usize) -> bool {
     let states: Vec<_> = answers.iter().flatten().map(state).collect();
@@ -174,5 +182,12 @@ mod tests {
         assert!(agree(&[says(1, 4), says(2, 3), says(3, 4)], 2));
         assert!(!agree(&[says(1, 4), says(2, 4)], 3));
         assert!(agree(&[says(1, 4)], 1));
+    }
+
+    #[tokio::test]
+    async fn a_vault_that_no_longer_leads_waits_for_no_region() {
+        let deposed = async { Err(ProposeError::NotLeader(None)) };
+        let hangs = std::future::pending::<Result<(), _>>();
+        assert_eq!(if_confirmed(deposed, hangs).await, Err(ProposeError::NotLeader(None)));
     }
 }
