@@ -146,6 +146,8 @@ pub struct Network {
 }
 
 const MAX_ROUND_TRIP_MS: u64 = 400;
+/// The largest `max_round_trip_ms`. The tests make a fleet of that distance.
+pub const LONGEST_ROUND_TRIP_MS: u64 = 1000;
 
 impl Default for Network {
     fn default() -> Self {
@@ -164,7 +166,7 @@ impl Network {
     }
 
     fn check(&self) -> Result<(), FieldError> {
-        if !(10..=1000).contains(&self.max_round_trip_ms) {
+        if !(10..=LONGEST_ROUND_TRIP_MS).contains(&self.max_round_trip_ms) {
             return Err(FieldError::new("network", "10 ≤ max_round_trip_ms ≤ 1000 is needed"));
         }
         Ok(())

@@ -65,6 +65,22 @@ fn at_the_longest_round_trip_people_register_and_recover() {
     assert_eq!(elections(&fleet), before, "an election without a loss");
 }
 
+/// The highest ceiling that the configuration takes. A registration waits for all regions that may still answer, and the client waits for that.
+#[test]
+fn s23_a_second_apart_people_are_served_also_without_a_region() {
+    let fleet = Fleet::with(&["--round-trip", "1s", "--shards", "1", "--no-postgres"]);
+    let before = elections(&fleet);
+    let carol = fleet.registered("carol");
+    carol.recover("second", RIGHT).expect(0);
+    assert_eq!(elections(&fleet), before, "an election without a loss");
+    let lead = leader(&fleet);
+    let follower = fleet.regions().into_iter().find(|r| *r != lead).unwrap();
+    fleet.region("pause", &follower);
+    carol.recover("without a region", RIGHT).expect(0);
+    fleet.registered("dave");
+    fleet.region("resume", &follower);
+}
+
 /// A killed network process is as a cut line: everything goes on once it is back.
 #[test]
 fn connections_that_are_cut_come_back() {

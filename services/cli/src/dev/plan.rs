@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bkv_config::vault;
 use serde::{Deserialize, Serialize};
 
 /// `plan.json`.
@@ -42,6 +43,15 @@ impl Default for PolicyPlan {
 pub(crate) struct NetworkPlan {
     pub round_trip_ms: u64,
     pub jitter_percent: u8,
+}
+
+impl NetworkPlan {
+    /// What the vaults reckon with: the longest single delay, within what their configuration takes.
+    pub(crate) fn reckoned_with(self) -> vault::Network {
+        let longest = self.round_trip_ms.saturating_mul(100 + u64::from(self.jitter_percent)) / 100;
+        let least = vault::Network::default().max_round_trip_ms;
+        vault::Network { max_round_trip_ms: longest.clamp(least, vault::LONGEST_ROUND_TRIP_MS) }
+    }
 }
 
 impl fmt::Display for NetworkPlan {

@@ -21,6 +21,7 @@ use super::pace::Pace;
 use super::{Admitted, Body, tls};
 use crate::env::{BoxStream, Network};
 
+/// Time for a handshake in one data centre: both tokens sign. Its round trips come on top.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Most answers waiting to be written. A peer that does not read them is disconnected.
 const QUEUE: usize = 4096;
@@ -34,12 +35,12 @@ pub trait Incoming: Send + Sync + 'static {
     async fn raft(&self, from: NodeId, call: p::RaftCall) -> p::raft_answer::Answer;
 }
 
-/// Listens until `stop`. Returns the bound address, for tests that ask for port 0.
+/// Listens until `stop`. `most`: the longest round trip that this vault reckons with. Returns the bound address, for tests that ask for port 0.
 pub async fn listen(
     network: &dyn Network,
     address: SocketAddr,
     key: Arc<CertifiedKey>,
-    admitted: Admitted,
+    (admitted, most): (Admitted, Duration),
     incoming: Arc<dyn Incoming>,
     stop: CancellationToken,
     tasks: &TaskTracker,
@@ -48,12 +49,14 @@ pub async fn listen(
     let bound = listener.address()?;
     let config = tls::server(key, admitted.clone()).map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
+    // As the other side's limit, which also contains two round trips.
+    let handshake = HANDSHAKE + most * 2;
     let calls = Calls { tasks: tasks.clone(), stop: stop.clone() };
     let serve = move |stream| {
         let (acceptor, admitted) = (acceptor.clone(), admitted.clone());
         let peer = Peer { incoming: incoming.clone(), calls: calls.clone() };
         Some(async move {
-            if let Err(error) = serve(acceptor, stream, &admitted, peer).await {
+            if let Err(error) = serve(acceptor, (stream, handshake), &admitted, peer).await {
                 tracing::debug!(%error, "a peer's connection ended");
             }
         })
@@ -81,8 +84,13 @@ impl Calls {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: BoxStream, admitted: &Admitted, peer: Peer) -> io::Result<()> {
-    let stream = accept::handshake(&acceptor, stream, HANDSHAKE).await?;
+async fn serve(
+    acceptor: TlsAcceptor,
+    (stream, within): (BoxStream, Duration),
+    admitted: &Admitted,
+    peer: Peer,
+) -> io::Result<()> {
+    let stream = accept::handshake(&acceptor, stream, within).await?;
     let spki = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).map(|c| c.as_ref().to_vec());
     let node = spki.as_deref().and_then(|s| admitted.node_of(s));
     let (Some(node), Some(spki)) = (node, spki) else {

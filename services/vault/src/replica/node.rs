@@ -190,6 +190,7 @@ impl Node {
             volume,
         });
         let listen = inner.config.peer_listen;
+        let admitted = (admitted, inner.config.network.max_round_trip());
         let address =
             peer::listen(env.network.as_ref(), listen, key, admitted, inner.clone(), stop.clone(), &tasks)
                 .await

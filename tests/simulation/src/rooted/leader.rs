@@ -99,7 +99,15 @@ impl Leader {
         let tasks = TaskTracker::new();
         let until = soon(60);
         let listening = || {
-            listen(network.as_ref(), own, key.clone(), admitted.clone(), liar.clone(), stop.clone(), &tasks)
+            listen(
+                network.as_ref(),
+                own,
+                key.clone(),
+                (admitted.clone(), Duration::from_secs(1)),
+                liar.clone(),
+                stop.clone(),
+                &tasks,
+            )
         };
         // The vault's own listener may still be there.
         while let Err(e) = listening().await {
