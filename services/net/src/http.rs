@@ -43,6 +43,12 @@ pub async fn plain(
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
+    serve_plain(listener, app, stop, tasks);
+    Ok(bound)
+}
+
+/// The same over a port that is bound already.
+pub fn serve_plain(listener: TcpListener, app: Router, stop: CancellationToken, tasks: &TaskTracker) {
     let serve = move |((stream, _), permit)| {
         let app = app.clone();
         Some(async move {
@@ -51,7 +57,6 @@ pub async fn plain(
         })
     };
     tasks.spawn(accept(AtMost::new(listener, AT_ONCE), stop, tasks.clone(), serve));
-    Ok(bound)
 }
 
 #[cfg(test)]

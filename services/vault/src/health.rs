@@ -1,7 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`, over plain HTTP. None of them shows anything about an account.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use bkv_net::{Tasks, http};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::catch_up;
@@ -16,18 +16,13 @@ use crate::replica::Phase;
 use crate::service::{REGIONS, Vault};
 
 /// Serves until `stop`.
-pub async fn listen(
-    vault: Arc<Vault>,
-    address: SocketAddr,
-    stop: CancellationToken,
-    tasks: &Tasks,
-) -> std::io::Result<SocketAddr> {
+pub fn serve(vault: Arc<Vault>, listener: TcpListener, stop: CancellationToken, tasks: &Tasks) {
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(vault);
-    http::plain(address, app, stop, &tasks.group("health port")).await
+    http::serve_plain(listener, app, stop, &tasks.group("health port"));
 }
 
 async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bkv_mtls::{ClientRole, Identity, Role, RoleName, ServerRole};
 use bkv_net::{Tasks, frames};
-use bkv_vault::env::Tcp;
+use bkv_vault::env::{Network as _, Tcp};
 use bkv_wire::frame::MAX_FRAME;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
@@ -80,7 +80,10 @@ impl Relays {
                 let any = SocketAddr::from(([127, 0, 0, 1], 0));
                 let tasks = Tasks::default();
                 let stop = CancellationToken::new();
-                bkv_vault::relay::listen(vault, &Tcp, any, (tls, role), stop, &tasks).await.unwrap()
+                let listener = Tcp.listen(any).await.unwrap();
+                let address = listener.address().unwrap();
+                bkv_vault::relay::serve(vault, listener, (tls, role), stop, &tasks);
+                address
             };
             addresses.push(sim.handle(i).spawn(listening).await.unwrap());
         }

@@ -11,7 +11,6 @@ mod root;
 mod status;
 mod token;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use bkv_wire::documents::MAX_DOCUMENT;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::env::Network;
+use crate::env::Listener;
 use crate::service::Vault;
 
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -54,16 +53,13 @@ fn router(shared: Shared) -> Router {
 }
 
 /// Serves until `stop`.
-pub async fn listen(
+pub fn serve(
     vault: Arc<Vault>,
-    network: &dyn Network,
-    address: SocketAddr,
+    listener: Box<dyn Listener>,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
     tasks: &Tasks,
-) -> std::io::Result<SocketAddr> {
-    let listener = network.listen(address).await?;
-    let bound = listener.address()?;
+) {
     let app = router(Shared { vault, stop: stop.clone() });
     let acceptor = TlsAcceptor::from(tls);
     let serve = move |stream| {
@@ -76,5 +72,4 @@ pub async fn listen(
     };
     let connections = tasks.group("admin connections");
     tasks.group("admin listener").spawn(accept(listener, stop, connections, serve));
-    Ok(bound)
 }

@@ -7,8 +7,6 @@ mod link;
 mod out;
 mod stream;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,22 +15,19 @@ use bkv_net::{Tasks, accept};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::env::Network;
+use crate::env::Listener;
 use crate::service::Vault;
 
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
-/// Listens for ChatDs until `stop`.
-pub async fn listen(
+/// Accepts ChatDs until `stop`.
+pub fn serve(
     vault: Arc<Vault>,
-    network: &dyn Network,
-    address: SocketAddr,
+    listener: Box<dyn Listener>,
     (tls, identity): (Arc<rustls::ServerConfig>, Arc<Identity>),
     stop: CancellationToken,
     tasks: &Tasks,
-) -> io::Result<SocketAddr> {
-    let listener = network.listen(address).await?;
-    let bound = listener.address()?;
+) {
     let acceptor = TlsAcceptor::from(tls);
     let children = link::Children::of(tasks);
     let serve = move |stream| {
@@ -49,5 +44,4 @@ pub async fn listen(
         })
     };
     tasks.group("relay listener").spawn(accept(listener, stop, tasks.group("ChatD links"), serve));
-    Ok(bound)
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod opening;
+mod ports;
 
 pub use error::RunError;
 pub use opening::{EPOCH, TokenKeys, delivery_key};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::opening::{open_store, open_token, role};
+use self::ports::Ports;
 use crate::chores::chores;
 use crate::env::Random;
 use crate::keeper::TokenKeeper;
@@ -48,9 +50,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let token = open_token(&config, &first, make_root.is_some() && root_file.found.is_none()).await?;
     let env = Env::default();
     let (store, custody) = open_store(&config, &token, &env, root_file, make_root, &first).await?;
-    let vault = assemble(&config, token, env.clone(), store, custody, role).await?;
+    let (vault, ports) = assemble(&config, token, env.clone(), store, custody, role).await?;
     let tasks = Tasks::default();
-    let served = serve(&vault, &config, &env, &stop, &tasks).await;
+    let served = serve(&vault, ports, &stop, &tasks).await;
     let fatal = match served {
         Ok(()) => tokio::select! {
             () = stop.cancelled() => None,
@@ -64,6 +66,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     fatal.map_or(Ok(()), Err)
 }
 
+/// Takes the anchor last: what fails before leaves it to the next start. If a later step fails before a shard has joined, `end` leaves another one.
 async fn assemble(
     config: &Config,
     token: Token,
@@ -71,7 +74,7 @@ async fn assemble(
     store: Store,
     custody: Custody,
     role: Arc<Identity>,
-) -> Result<Arc<Vault>, RunError> {
+) -> Result<(Arc<Vault>, Ports), RunError> {
     let key = token.rustls_certified_key()?;
     let keeper = Arc::new(TokenKeeper::new(token.clone(), env.random.clone()));
     let (data, peers) = (config.data.clone(), config.peers.clone());
@@ -80,16 +83,18 @@ async fn assemble(
     node_config.network = config.network;
     let verifier = Arc::new(WireVerifier::new(custody.root().clone()));
     let node = Node::over(store, node_config, env.clone(), key.clone(), keeper.clone(), verifier).await?;
-    if anchor::take(&node, &token, config.token.anchors).await? {
-        tracing::info!("the token's anchor shows that the store is the one of the last orderly stop");
-    }
+    let ports = Ports::bind(&config.listen, env.network.as_ref()).await?;
     let delivery = delivery_key(&node).await?;
     let delivery_public = *delivery.public();
     keeper.set_delivery(delivery);
     let metrics = Metrics::new()?;
     metrics.also(node.commit_times())?;
     metrics.epoch_keys.set(i64::try_from(token.epochs().await?.len()).unwrap_or(0));
-    Ok(Vault::new(Parts {
+    let channel = ServerSettings::new(key)?;
+    if anchor::take(&node, &token, config.token.anchors).await? {
+        tracing::info!("the token's anchor shows that the store is the one of the last orderly stop");
+    }
+    let vault = Vault::new(Parts {
         region: config.region.clone(),
         custody,
         node,
@@ -98,19 +103,19 @@ async fn assemble(
         delivery_public,
         clock: env.clock,
         random: env.random,
-        channel: ServerSettings::new(key)?,
+        channel,
         role,
         jwks_ca_file: config.jwks_ca_file.clone(),
         metrics,
         observer: Arc::new(crate::env::NoObserver),
-    }))
+    });
+    Ok((vault, ports))
 }
 
 /// Starts all tasks that end at `stop`.
 async fn serve(
     vault: &Arc<Vault>,
-    config: &Config,
-    env: &Env,
+    ports: Ports,
     stop: &CancellationToken,
     tasks: &Tasks,
 ) -> Result<(), RunError> {
@@ -119,17 +124,11 @@ async fn serve(
     let for_admin = ServerRole::new(role.clone()).admit(Role::Admin).build()?;
     tasks.group("certificate reload").spawn(role.clone().watch(RELOAD, stop.clone()));
     vault.restore_documents(stop).await?;
-    let (l, network) = (&config.listen, env.network.as_ref());
-    let failed = |which, address| move |source| RunError::Listen { which, address, source };
-    relay::listen(vault.clone(), network, l.relay, (for_chatd, role), stop.clone(), tasks)
-        .await
-        .map_err(failed("relay", l.relay))?;
-    admin::listen(vault.clone(), network, l.admin, for_admin, stop.clone(), tasks)
-        .await
-        .map_err(failed("admin", l.admin))?;
-    health::listen(vault.clone(), l.health, stop.clone(), tasks).await.map_err(failed("health", l.health))?;
+    relay::serve(vault.clone(), ports.relay, (for_chatd, role), stop.clone(), tasks);
+    admin::serve(vault.clone(), ports.admin, for_admin, stop.clone(), tasks);
+    health::serve(vault.clone(), ports.health, stop.clone(), tasks);
     tasks.group("chores").spawn(chores(vault.clone(), stop.clone()));
-    tracing::info!(region = config.region, node = vault.node().node().0, "up");
+    tracing::info!(region = vault.region(), node = vault.node().node().0, "up");
     Ok(())
 }
 
