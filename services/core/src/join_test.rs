@@ -113,8 +113,23 @@ fn s24_an_entry_that_a_later_leader_had_removed_does_not_quarantine() {
         assert!(matches!(decide(&with(term, node), &THREE, &answers), Decision::Verified { .. }));
     }
     assert!(matches!(decide(&with(3, 2), &THREE, &answers), Decision::Quarantine(_)));
+}
+
+/// S24: the root excused exactly what one quarantine named. A signature one entry further, or of a later term, shows that the disk is older than that.
+#[test]
+fn s24_a_lift_excuses_no_later_signature() {
     let excused = Mine { excused: at(3, 11), ..mine(at(3, 9)) };
-    assert!(matches!(decide(&excused, &THREE, &answers), Decision::Verified { .. }));
+    let decided = |signed_at| {
+        let mut answers = BTreeMap::from([(NodeId(2), told(true, at(3, 9), Some(signed_at)))]);
+        answers.insert(NodeId(3), told(true, at(3, 9), None));
+        decide(&excused, &THREE, &answers)
+    };
+    for excused in [at(3, 10), at(3, 11)] {
+        assert!(matches!(decided(excused), Decision::Verified { .. }), "{excused:?}");
+    }
+    for later in [at(3, 12), at(4, 10)] {
+        assert!(matches!(decided(later), Decision::Quarantine(Reason::RolledBack { .. })), "{later:?}");
+    }
 }
 
 /// S49: a voter that has another history at the end of what this node has applied may lie. It is named, it has answered, and it sets no goal.
