@@ -84,15 +84,18 @@ pub struct Pkcs11 {
     /// A secret configuration file of the module, from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_secret_ref: Option<MountedKey>,
-    /// Environment variables for the module: paths and switches. Put no secrets here, and no switch for debug output, which would contain the PIN.
+    /// Environment variables for the module: those that name a file, a folder or a place. Put no secrets here. Put other settings into the module's configuration file, and turn
+    /// no debug output on there: it contains the PIN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
         validation = Rule::new("self.all(e, !e.name.contains('PIN') && !e.name.contains('PASSWORD') && !e.name.contains('SECRET') && !e.name.contains('TOKEN_'))")
             .message("env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef"),
-        validation = Rule::new("self.all(e, !e.name.contains('DEBUG') && !e.name.contains('TRACE') && !e.name.contains('SPY') && !e.name.contains('VERBOSE') && !e.name.contains('LOG_LEVEL'))")
-            .message("a module's debug output contains the PIN, and the vault's log would show it: remove the variable")
+        validation = Rule::new("self.all(e, !e.name.matches('DBG|DEBUG|LOG|SPY|TRACE|VERBOSE'))")
+            .message("a module's debug output contains the PIN, and the vault's log would show it: remove the variable"),
+        validation = Rule::new("self.all(e, e.name.matches('(^|_)(ADDRESS|BACKEND|CA|CERT|CFG|CONF|CONFIG|DIR|ENDPOINT|FILE|HOME|HOST|LOADSHARING|PATH|PORT|REGION|SERVER|SLOT|STORE|TCTI)$'))")
+            .message("the last word of the name must be one of ADDRESS, BACKEND, CA, CERT, CFG, CONF, CONFIG, DIR, ENDPOINT, FILE, HOME, HOST, LOADSHARING, PATH, PORT, REGION, SERVER, SLOT, STORE, TCTI: put other settings into the module's configuration file")
     )]
     pub env: Vec<ModuleEnv>,
 }

@@ -30,8 +30,31 @@ const OURS: [&str; 15] = [
 
 /// Parts of a variable's name that suggest a secret value.
 const SECRET_NAMES: [&str; 4] = ["PIN", "PASSWORD", "SECRET", "TOKEN_"];
-/// In the names of variables that turn a module's debug output on, as `OPENSC_DEBUG` and `PKCS11SPY` do. That output contains the PIN.
-const DEBUG_NAMES: [&str; 5] = ["DEBUG", "TRACE", "SPY", "VERBOSE", "LOG_LEVEL"];
+/// In the names of variables that turn a module's debug output on, as `OPENSC_DEBUG`, `YKCS11_DBG` and `PKCS11SPY` do. That output contains the PIN.
+const DEBUG_NAMES: [&str; 6] = ["DBG", "DEBUG", "LOG", "SPY", "TRACE", "VERBOSE"];
+/// The last words of the names that are accepted: the variable names a file, a folder or a place. A list of bad names alone would miss the next module's switch.
+const PLACE_NAMES: [&str; 20] = [
+    "ADDRESS",
+    "BACKEND",
+    "CA",
+    "CERT",
+    "CFG",
+    "CONF",
+    "CONFIG",
+    "DIR",
+    "ENDPOINT",
+    "FILE",
+    "HOME",
+    "HOST",
+    "LOADSHARING",
+    "PATH",
+    "PORT",
+    "REGION",
+    "SERVER",
+    "SLOT",
+    "STORE",
+    "TCTI",
+];
 
 /// A PKCS#11 module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +188,13 @@ fn env(given: &spec::Pkcs11, field: &str, refusals: &mut Refusals) -> BTreeMap<S
             Reason::SecretInPlainSight,
             "env is for paths and switches of the module; secrets come from pinSecretRef or configSecretRef",
         );
+        let last = name.rsplit_once('_').map_or(name, |(_, last)| last);
+        refusals.want(
+            PLACE_NAMES.contains(&last),
+            &at,
+            Reason::NotSupported,
+            "the last word of the name must be one of ADDRESS, BACKEND, CA, CERT, CFG, CONF, CONFIG, DIR, ENDPOINT, FILE, HOME, HOST, LOADSHARING, PATH, PORT, REGION, SERVER, SLOT, STORE, TCTI: put other settings into the module's configuration file",
+        );
         refusals.want(
             !DEBUG_NAMES.iter().any(|s| name.contains(s)),
             &at,
@@ -195,4 +225,34 @@ fn path(text: &str, field: &str, refusals: &mut Refusals) {
         Reason::InvalidValue,
         "must be an absolute path of letters, digits, '.', '-', '_' and '/', without '..'",
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::ModuleEnv;
+
+    fn refused(name: &str) -> Vec<String> {
+        let mut refusals = Refusals::default();
+        let variable = ModuleEnv { name: name.to_owned(), value: "/x".to_owned() };
+        let given: spec::Pkcs11 = serde_json::from_value(serde_json::json!({
+            "libraryImage": "i", "modulePath": "/opt/m.so", "tokenLabel": "t", "pinSecretRef": { "name": "pin" },
+        }))
+        .unwrap();
+        env(&spec::Pkcs11 { env: vec![variable], ..given }, "f", &mut refusals);
+        refusals.into_list().iter().map(ToString::to_string).collect()
+    }
+
+    /// Every variable that is known to make a module log the PIN, and one of a module that nobody knows.
+    #[test]
+    fn s37_no_variable_makes_a_module_log_its_pin() {
+        for name in bkv_config::module_env::revealing_names().chain(["NEWHSM_CHATTY", "NEWHSM_LEVEL"]) {
+            assert!(!refused(name.trim_end_matches('_')).is_empty(), "{name}");
+        }
+        for name in
+            ["SOFTHSM2_CONF", "KMS_PKCS11_CONFIG", "CS_PKCS11_R3_CFG", "LD_LIBRARY_PATH", "TPM2_PKCS11_STORE"]
+        {
+            assert_eq!(refused(name), Vec::<String>::new(), "{name}");
+        }
+    }
 }

@@ -159,19 +159,25 @@ fn every_wrong_field_is_refused_by_its_name() {
         ),
         (
             "/spec/hsm",
-            pkcs11("env", json!([{ "name": "MY_PIN", "value": "1" }])),
+            pkcs11("env", json!([{ "name": "PIN_FILE", "value": "1" }])),
             "spec.hsm.pkcs11.env[0].name",
             Reason::SecretInPlainSight,
         ),
         (
             "/spec/hsm",
-            pkcs11("env", json!([{ "name": "OPENSC_DEBUG", "value": "9" }])),
+            pkcs11("env", json!([{ "name": "DEBUG_CONF", "value": "9" }])),
             "spec.hsm.pkcs11.env[0].name",
             Reason::SecretInPlainSight,
         ),
         (
             "/spec/hsm",
-            pkcs11("env", json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }])),
+            pkcs11("env", json!([{ "name": "MODULE_CHATTY", "value": "9" }])),
+            "spec.hsm.pkcs11.env[0].name",
+            Reason::NotSupported,
+        ),
+        (
+            "/spec/hsm",
+            pkcs11("env", json!([{ "name": "A_CONF", "value": "1" }, { "name": "A_CONF", "value": "2" }])),
             "spec.hsm.pkcs11.env[1].name",
             Reason::Conflict,
         ),

@@ -13,6 +13,7 @@ pub mod chatd;
 mod error;
 mod file;
 pub mod located;
+pub mod module_env;
 #[cfg(test)]
 mod parser_test;
 mod token;

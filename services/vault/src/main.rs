@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bkv_config::module_env::reveals;
 use bkv_config::vault::Config;
 use bkv_hsm::softhsm::{self, Ensured, SetupError, Wanted};
 use bkv_vault::run::RunError;
@@ -102,6 +103,14 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(e) => return report.failed(64, &e.to_string()),
     };
+    // A module reads its variables when it is loaded. What it then logs contains the PIN.
+    let mut variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    if let Some((name, program)) = variables.find_map(|name| reveals(&name).map(|program| (name, program))) {
+        let error = format!(
+            "environment variable {name}: it makes a PKCS#11 module log the PIN ({program}): remove the variable"
+        );
+        return report.failed(64, &error);
+    }
     if args.check {
         println!("{}: good", path.display());
         return ExitCode::SUCCESS;

@@ -454,3 +454,21 @@ fn every_bad_file_or_address_ends_chatd_with_70_and_its_name() {
         ends(&c).expect(70, &[field, "in use"]);
     }
 }
+
+/// S37: a module reads its variables when it is loaded, before any configuration of ours could stop it.
+#[test]
+fn s37_a_vault_refuses_variables_that_make_a_module_log_the_pin() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    fs::write(&file, VAULT).unwrap();
+    for name in ["YKCS11_DBG", "LOGLEVEL", "PKCS11SPY_OUTPUT", "CKNFAST_DEBUGFILE"] {
+        for more in [&[][..], &["--check"]] {
+            let mut command = program("bkv-vault");
+            command.arg("--config").arg(&file).args(more).env(name, "1");
+            Program::start(command).end(PATIENCE).expect(64, &[name, "log the PIN", "remove the variable"]);
+        }
+        let mut command = program("bkv-vault");
+        command.args(["init-token", "--config"]).arg(&file).env(name, "1");
+        Program::start(command).end(PATIENCE).expect(64, &[name, "log the PIN", "remove the variable"]);
+    }
+}
