@@ -33,7 +33,8 @@ const OPTIONAL_FIELDS: [&str; 10] = [
     "certificates",
 ];
 
-/// Writes the status if it differs, and publishes events about what is new.
+/// Publishes events about what is new, and writes the status if it differs. The events come first: the next pass compares with the stored status, so after a crash in between
+/// it publishes them again. Otherwise it would never publish them. The recorder counts a repeated event instead of making another one.
 pub(super) async fn write(
     context: &Context,
     resource: &BackupKeyVault,
@@ -46,13 +47,13 @@ pub(super) async fn write(
     }
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<BackupKeyVault> = Api::namespaced(context.client.clone(), &namespace);
-    let kept = patch(&api, &resource.name_any(), after).await.map_err(StatusError)?;
     let about = resource.object_ref(&());
+    events::changes(context, &about, before, after).await;
+    let kept = patch(&api, &resource.name_any(), after).await.map_err(StatusError)?;
     let complete = kept == *after;
     if !complete && partly_stored.is_none() {
         report_definition(context, &about).await;
     }
-    events::changes(context, &about, before, after).await;
     Ok((!complete).then(|| PartlyStoredStatus::new(after, kept, Instant::now())))
 }
 
