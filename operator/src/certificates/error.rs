@@ -2,7 +2,6 @@
 
 use crate::api_server::ObjectError;
 use crate::conditions::{Check, Trouble};
-use crate::validate::Fleet;
 
 /// The certificates could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -17,14 +16,19 @@ pub(crate) enum CertificateError {
 }
 
 impl CertificateError {
-    /// As something that is waited for.
-    pub(crate) fn trouble(&self, fleet: &Fleet) -> Trouble {
-        match self {
+    /// As something that is waited for. `secret`: whose content was to be made, if the error names no other one. A server's error stays an error of the pass.
+    pub(crate) fn trouble(self, secret: &str) -> Result<Trouble, ObjectError> {
+        let message = self.to_string();
+        Ok(match self {
+            Self::Apply(e) => e.trouble()?,
             Self::Pki(PkiError::Authority { secret, .. }) => {
-                Trouble::new(Check::CertificateRefused, secret.clone(), self.to_string())
+                Trouble::new(Check::CertificateRefused, secret, message)
             }
-            _ => Trouble::new(Check::Certificate, fleet.names().admin(), self.to_string()),
-        }
+            Self::Pki(PkiError::Secret { secret, .. }) | Self::NotMade(secret) => {
+                Trouble::new(Check::Certificate, secret, message)
+            }
+            Self::Pki(PkiError::Make { .. }) => Trouble::new(Check::Certificate, secret, message),
+        })
     }
 }
 
@@ -57,4 +61,21 @@ pub(crate) enum PkiError {
         /// Why.
         why: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_names_the_secret_that_it_is_about() {
+        let (web, why) = ("demo-chatd-web".to_owned(), "x".to_owned());
+        let target = |e: CertificateError| e.trouble("demo-chatd-web-ca").unwrap().target;
+        assert_eq!(target(CertificateError::NotMade(web.clone())), web);
+        assert_eq!(target(PkiError::Secret { secret: web.clone(), why: why.clone() }.into()), web);
+        assert_eq!(target(PkiError::Authority { secret: web.clone(), why: why.clone() }.into()), web);
+        assert_eq!(target(PkiError::Make { name: web.clone(), why }.into()), "demo-chatd-web-ca");
+        let foreign = ObjectError::Collision { kind: "Secret", name: web };
+        assert_eq!(target(foreign.into()), "Secret demo-chatd-web");
+    }
 }

@@ -21,7 +21,13 @@ pub(super) async fn issued(
     let (mut admin, mut web_authority) = (None, None);
     for request in requests {
         let secret = &request.secret;
-        let found = secrets.read(secret).await?.map(|(content, _)| content);
+        let found = match secrets.read(secret).await {
+            Ok(found) => found.map(|(content, _)| content),
+            Err(e) => {
+                troubles.push(e.trouble()?);
+                continue;
+            }
+        };
         if let Some(content) = &found {
             listed.extend(chain(secret, content.get(CERTIFICATE_FILE).unwrap_or_default(), "Leaf"));
             let authority = content.get(AUTHORITY_FILE).unwrap_or_default();
@@ -45,7 +51,14 @@ pub(super) async fn issued(
             web_authority = Some(text(AUTHORITY_FILE).to_owned());
         }
     }
-    let known = admin.map(|(identity, mark)| Certificates { identity, mark, listed, web_authority });
+    let known = admin.map(|(identity, mark)| Certificates {
+        identity,
+        mark,
+        listed,
+        web_authority,
+        // cert-manager's issuer decides.
+        web_change: None,
+    });
     Ok((known, troubles))
 }
 

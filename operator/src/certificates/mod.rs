@@ -50,6 +50,8 @@ pub(crate) struct Certificates {
     pub listed: Vec<CertificateStatus>,
     /// PEM of the authority that signs ChatD's web certificate.
     pub web_authority: Option<String>,
+    /// When the next web authority begins to sign, seconds since the epoch. None if there is no next one.
+    pub web_change: Option<i64>,
 }
 
 /// The certificates of the last pass.
@@ -84,8 +86,8 @@ pub(crate) async fn provide(
         }
         // The earlier certificates still work: a serving fleet stays ready.
         Ok((None, troubles)) => Ok((known, cache, troubles)),
-        Err(CertificateError::Apply(e)) => Ok((None, cache, vec![e.trouble()?])),
-        Err(e) => Ok((known, cache, vec![e.trouble(fleet)])),
+        // No authority can be read and nothing made, so the operator goes on with what it knows.
+        Err(e) => Ok((known, cache, vec![e.trouble(&fleet.names().role_authority())?])),
     }
 }
 
@@ -98,8 +100,7 @@ async fn ensure(
     match &fleet.tls {
         Tls::Builtin { ca_validity, leaf_validity } => {
             let validities = (*ca_validity, *leaf_validity);
-            let (made, fault) = builtin::builtin(&secrets, fleet, &requests, validities).await?;
-            Ok((Some(made), fault.iter().map(|e| e.trouble(fleet)).collect()))
+            builtin::builtin(&secrets, fleet, &requests, validities).await
         }
         Tls::CertManager { .. } => issued::issued(&secrets, fleet, &requests).await,
     }

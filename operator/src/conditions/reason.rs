@@ -51,6 +51,7 @@ pub enum Reason {
     TokenDown,
     VaultSilent,
     Valid,
+    WebAuthorityChanges,
     Missing,
     Expiring,
     CertificatesNotMade,
@@ -187,6 +188,12 @@ impl Reason {
             ),
             Self::VaultSilent => (C::HsmReady, Unknown, "VaultSilent", "A region's vault does not answer."),
             Self::Valid => (C::CertificatesValid, True, "Valid", "Every link is valid."),
+            Self::WebAuthorityChanges => (
+                C::CertificatesValid,
+                True,
+                "WebAuthorityChanges",
+                "Every link is valid. Give clients the `ca.crt` of the Secret `<name>-chatd-web` before the time in the message: then the next web CA begins to sign, and clients that trust only the present one refuse ChatD.",
+            ),
             Self::Missing => {
                 (C::CertificatesValid, False, "Missing", "A certificate is missing or unusable.")
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::error::PassError;
@@ -73,6 +74,10 @@ pub(super) async fn pass(
         journal: journal.as_ref(),
         applied: &applied,
         certificates: certificates.as_ref().map(|c| c.listed.as_slice()).unwrap_or_default(),
+        web_change: certificates
+            .as_ref()
+            .and_then(|c| c.web_change)
+            .and_then(|at| Timestamp::from_second(at).ok()),
         troubles,
         now: Time(at),
     };

@@ -4,10 +4,11 @@ use super::finding::Finding;
 use super::outcome::Outcome;
 use super::regions::quorum;
 use super::waits::overdue;
+use crate::certificates::requests;
 use crate::conditions::{Check, Condition, Reason, Status, Trouble};
 use crate::decide::Verdict;
 use crate::resource::BackupKeyVaultStatus;
-use crate::validate::Postgres;
+use crate::validate::{Fleet, Postgres};
 use crate::vaults::TokenHealth;
 
 /// A certificate that ends within this many seconds is a fault: it should have been renewed long before.
@@ -157,7 +158,11 @@ fn hsm(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
 }
 
 fn certificates(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
-    if let Some(t) = first(troubles, &[Check::CertificateRefused, Check::Certificate]) {
+    // Also a foreign object in the place of a certificate, and a Secret that the server refuses.
+    let names = secrets(p.fleet);
+    let of_secret = |t: &&Trouble| names.iter().any(|name| t.target == format!("Secret {name}"));
+    let checks = [Check::CertificateRefused, Check::Certificate];
+    if let Some(t) = first(troubles, &checks).or_else(|| troubles.iter().find(of_secret)) {
         return Finding::of(Reason::Missing, message(t));
     }
     match p.certificates.iter().min_by_key(|x| x.not_after.0) {
@@ -167,9 +172,27 @@ fn certificates(p: &Outcome<'_>, troubles: &[Trouble]) -> Finding {
         {
             Finding::of(Reason::Expiring, format!("{} ends at {}", x.name, x.not_after.0))
         }
-        Some(_) => Finding::of(Reason::Valid, "every link of every chain is valid"),
+        Some(_) => match p.web_change {
+            Some(at) => {
+                let secret = p.fleet.names().chatd_web();
+                Finding::of(
+                    Reason::WebAuthorityChanges,
+                    format!(
+                        "give every client the `ca.crt` of the Secret {secret} before {at}: it contains the present web CA and the next one. At that time the next one begins to sign ChatD's certificate, and clients that trust only the present one refuse ChatD"
+                    ),
+                )
+            }
+            None => Finding::of(Reason::Valid, "every link of every chain is valid"),
+        },
         None => Finding::of(Reason::CertificatesNotMade, "there are no certificates yet"),
     }
+}
+
+/// The names of the Secrets with certificates and authorities.
+fn secrets(fleet: &Fleet) -> Vec<String> {
+    let mut all: Vec<String> = requests(fleet).into_iter().map(|r| r.secret).collect();
+    all.extend([fleet.names().role_authority(), fleet.names().web_authority()]);
+    all
 }
 
 fn storage(troubles: &[Trouble]) -> Finding {

@@ -2,6 +2,7 @@
 
 use bkv_wire::documents::{Root, admission, fingerprint, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::apply::ApplyReport;
 use crate::conditions::Trouble;
@@ -28,6 +29,8 @@ pub(crate) struct Outcome<'a> {
     pub applied: &'a ApplyReport,
     /// Every certificate.
     pub certificates: &'a [CertificateStatus],
+    /// When the next web authority begins to sign. None if there is no next one.
+    pub web_change: Option<Timestamp>,
     /// What failed or is missing.
     pub troubles: Vec<Trouble>,
     /// The time of the pass.

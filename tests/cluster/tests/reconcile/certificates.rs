@@ -151,3 +151,69 @@ async fn s34_two_authorities_sign_and_neither_is_trusted_for_the_other() {
     }
     assert!(!signer("demo-chatd-web").await.calls, "the web certificate is no client's");
 }
+
+/// A foreign Secret in the place of the web authority, of ChatD's certificate or of one vault's takes that part out, and not the operator's own certificate: with that the
+/// operator goes on asking every vault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_secret_does_not_cut_the_operator_off_from_the_vaults() {
+    for (n, name) in ["demo-chatd-web-ca", "demo-chatd-web", "demo-eu-west-tls"].into_iter().enumerate() {
+        let place = TestNamespace::new(&format!("foreign-certificate-{n}")).await;
+        place.put("Secret", name, json!({ "stringData": { "tls.key": "theirs" } })).await;
+        let _operator = place.operator();
+        place.demo(json!({})).await;
+        let words = place.until("CertificatesValid", "False", "Missing").await;
+        assert!(words.contains(name) && words.contains("rename the resource"), "{words}");
+        let waits = place.waits("NameCollision").await;
+        assert_eq!(waits.iter().map(|w| w["target"].clone()).collect::<Vec<_>>(), [format!("Secret {name}")]);
+        let status = place.status().await;
+        let listed: Vec<&str> =
+            status["certificates"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+        assert!(listed.contains(&"demo-admin") && !listed.contains(&name), "{name}: {listed:?}");
+        place.delete("Secret", name).await;
+        place.until("CertificatesValid", "True", "Valid").await;
+        place.until_there("Secret", name).await;
+    }
+}
+
+/// Clients outside of the cluster follow by hand, so the condition names the Secret with what they need, and the time. Nobody is cut off before.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_learn_in_time_that_clients_need_the_next_web_authority() {
+    let place = TestNamespace::new("next-web-authority").await;
+    let _operator = place.operator();
+    place.demo(json!({})).await;
+    place.until_started().await;
+    quiet(&place).await;
+    let web = "demo-chatd-web-ca";
+    let text = async |name: &str, key: &str| {
+        let data = place.get("Secret", name).await.unwrap()["data"].clone();
+        String::from_utf8(STANDARD.decode(data[key].as_str().unwrap_or_default()).unwrap()).unwrap()
+    };
+    let key = rcgen::KeyPair::from_pem(&text(web, "tls.key").await).unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = epoch + std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    params.not_before = now - Duration::from_hours(24 * 730);
+    params.not_after = now + Duration::from_hours(24 * 360);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "demo web CA");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    let aged = params.self_signed(&key).unwrap().pem();
+    place.edit("Secret", web, json!({ "data": { "tls.crt": encoded(&aged) } })).await;
+    for max in (2..9).rev() {
+        looked_at(&place, json!({ "attempts": { "max": max } })).await;
+        if place.condition("CertificatesValid").await.1 == "WebAuthorityChanges" {
+            break;
+        }
+    }
+    let words = place.until("CertificatesValid", "True", "WebAuthorityChanges").await;
+    assert!(words.contains("give every client the `ca.crt` of the Secret demo-chatd-web before"), "{words}");
+    assert!(place.events().await.contains(&"WebAuthorityChanges".to_owned()));
+    let (given, next) = (text("demo-chatd-web", "ca.crt").await, text(web, "next.crt").await);
+    assert!(!next.is_empty() && given.contains(&next) && given.contains(&text(web, "tls.crt").await));
+    // Eleven minutes later the next one would have signed.
+    let since: i64 = text(web, "since").await.parse().unwrap();
+    place.edit("Secret", web, json!({ "data": { "since": encoded(&(since - 660).to_string()) } })).await;
+    looked_at(&place, json!({ "attempts": { "max": 1 } })).await;
+    assert_eq!(text(web, "next.crt").await, next, "it signs in three months");
+}
