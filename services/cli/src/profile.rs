@@ -120,5 +120,10 @@ pub(crate) fn client(online: &Online, device: &DeviceState) -> Outcome<(Client, 
     };
     let timing = Timing { deadline: Duration::from_secs(online.timeout), ..Timing::default() };
     let source = file(tokens.vault, |t| t.vault);
-    Ok((Client::with_tokens(fleet, runtime.clone(), source).with_timing(timing), runtime))
+    let client = Client::with_tokens(fleet, runtime.clone(), source).with_timing(timing);
+    let client = match device.token_key()? {
+        Some(key) => client.with_token_key(Arc::new(key)),
+        None => client,
+    };
+    Ok((client, runtime))
 }

@@ -321,7 +321,7 @@ impl Error {
             }
             Self::TokenExpired => "Sign in again: it gives fresh tokens.",
             Self::TokenKey(_) => {
-                "Get a token for this device's key from your identity provider: the token's cnf.jkt must be the thumbprint of that key."
+                "Get a token for this device's key from your identity provider. `bkv token-key` shows the thumbprint that the token must have in cnf.jkt."
             }
             Self::TokenRefused(_) => {
                 "Sign in again to get a fresh token for this account, and check that it is made for this fleet."

@@ -47,6 +47,7 @@ fn bad_options_for_a_local_fleet_are_named() {
         (&["--waits-ms", "0,1000"], "--waits-ms"),
         (&["--last-try-ms", "1"], "--last-try-ms"),
         (&["--lifetime-failures", "7"], "--lifetime-failures"),
+        (&["--bound-tokens"], "--bound-tokens: the fleet in this folder has a policy"),
         (&["--round-trip", "100ms"], "--round-trip and --jitter: the fleet in this folder has no delays"),
     ] {
         refused(fleet.dev(&["up"], options), 64, &[words, "fixed when it is made", "--dir"]);

@@ -17,6 +17,7 @@ mod register;
 mod restore;
 mod saved;
 mod show;
+mod token_key;
 
 pub(crate) use ceremony::make_root;
 
@@ -91,6 +92,11 @@ pub(crate) enum Command {
     /// Use 64 hexadecimal digits instead of a password.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show the key to which your tokens can be bound, and make it if this device has none.
+    ///
+    /// An identity provider that binds tokens (DPoP, RFC 9449) puts the key's thumbprint into the claim `cnf.jkt`. Without the key such a token is of no use to a thief. The
+    /// private key is in `token-key.pem` in this device's state. A program that fetches your tokens may put its own key there: Ed25519 or P-256, PKCS#8 in PEM.
+    TokenKey(token_key::ShowTokenKey),
     /// Show a backup's header without its key.
     Inspect {
         /// A `.bkv` file.
@@ -116,6 +122,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Restore(a) => restore::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),
         Command::Key(a) => key::run(out, a),
+        Command::TokenKey(a) => token_key::run(out, &a),
         Command::Ceremony(a) => ceremony::run(out, a),
         Command::Dev(a) => crate::dev::run(out, a).await,
     }

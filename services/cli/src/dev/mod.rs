@@ -63,6 +63,9 @@ pub(crate) enum DevCommand {
         /// How far single delays differ from half of the round trip, in percent, such as 30%. Needs --round-trip. [default: 0%]
         #[arg(long, value_name = "PERCENT", value_parser = network::percent)]
         jitter: Option<u8>,
+        /// Let the vaults take only tokens that are bound to a key: `bkv dev token --jkt`.
+        #[arg(long)]
+        bound_tokens: bool,
         /// Run without Postgres. Metadata is then always stale.
         #[arg(long)]
         no_postgres: bool,
@@ -98,6 +101,9 @@ pub(crate) enum DevCommand {
         /// Write them into this file, which only you can read, instead of to stdout. Replaces a file only if it holds tokens.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Bind the vaults' token to the key with this thumbprint, which `bkv token-key` shows.
+        #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
+        jkt: Option<String>,
     },
     /// Stop, kill, pause or start one region.
     #[command(subcommand)]
@@ -118,6 +124,7 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             lifetime_failures,
             round_trip,
             jitter,
+            bound_tokens,
             no_postgres,
             bench_no_ksf,
         } => {
@@ -128,6 +135,7 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
                 last_try_ms,
                 lifetime_failures,
                 network: network::wished(round_trip, jitter)?,
+                bound_tokens,
                 no_postgres,
                 no_ksf: bench_no_ksf,
             };
@@ -136,8 +144,8 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
         DevCommand::Network { dir } => network::run(&Layout::open(&dir.dir)?).await,
         DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
         DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
-        DevCommand::Token { subject, dir, ttl, out: file } => {
-            token::token(out, &Layout::open(&dir.dir)?, &subject, ttl, file.as_deref())
+        DevCommand::Token { subject, dir, ttl, out: file, jkt } => {
+            token::token(out, &Layout::open(&dir.dir)?, &subject, ttl, jkt.as_deref(), file.as_deref())
         }
         DevCommand::Region(command) => region::run(out, &command),
     }

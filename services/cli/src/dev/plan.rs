@@ -30,11 +30,19 @@ pub(crate) struct PolicyPlan {
     pub last_try_ms: u64,
     pub lifetime_failures: u32,
     pub no_ksf: bool,
+    #[serde(default)]
+    pub bound_tokens: bool,
 }
 
 impl Default for PolicyPlan {
     fn default() -> Self {
-        Self { waits_ms: vec![0], last_try_ms: 10_000, lifetime_failures: 100, no_ksf: false }
+        Self {
+            waits_ms: vec![0],
+            last_try_ms: 10_000,
+            lifetime_failures: 100,
+            no_ksf: false,
+            bound_tokens: false,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn policy(shards: u16, wishes: &PolicyPlan, root: &Root, jwks: String
         waits_ms: wishes.waits_ms.clone(),
         // For trials by hand: people keep a token in a file.
         token_max_age_ms: 24 * 60 * MINUTE_MS,
-        bound_tokens: false,
+        bound_tokens: wishes.bound_tokens,
         shards,
         development: true,
     };

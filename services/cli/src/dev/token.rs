@@ -10,12 +10,13 @@ use super::layout::Layout;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts, to_stdout};
 
-/// Signs both tokens. Without `file` they go to stdout as JSON whatever the output: it is a file for `--token`.
+/// Signs both tokens, and binds the vaults' one to the key with the thumbprint `jkt`. Without `file` they go to stdout as JSON whatever the output: it is a file for `--token`.
 pub(super) fn token(
     out: Output,
     layout: &Layout,
     subject: &str,
     lifetime: u64,
+    jkt: Option<&str>,
     file: Option<&Path>,
 ) -> Outcome {
     if subject.is_empty() {
@@ -28,8 +29,10 @@ pub(super) fn token(
     let issuer =
         DevIssuer::from_pkcs8(ISSUER, &key).map_err(|e| Failure::new(Exit::Config, e.to_string()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let sign = |audience| issuer.sign(&DevClaims { subject, audience, now, lifetime, enrolment: None });
-    let tokens = json!({ "chatd": sign(CHATD_AUDIENCE), "vault": sign(VAULT_AUDIENCE) }).to_string();
+    let claims = |audience| DevClaims { subject, audience, now, lifetime, enrolment: None };
+    let vault = claims(VAULT_AUDIENCE);
+    let vault = jkt.map_or_else(|| issuer.sign(&vault), |jkt| issuer.sign_bound(&vault, jkt));
+    let tokens = json!({ "chatd": issuer.sign(&claims(CHATD_AUDIENCE)), "vault": vault }).to_string();
     let Some(file) = file else {
         return to_stdout(&tokens)
             .map_err(|e| e.remedy("Make room or choose another output. More tokens cost nothing."));

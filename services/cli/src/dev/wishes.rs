@@ -18,6 +18,7 @@ pub(crate) struct Wishes {
     pub network: Option<NetworkPlan>,
     pub no_postgres: bool,
     pub no_ksf: bool,
+    pub bound_tokens: bool,
 }
 
 impl Wishes {
@@ -29,6 +30,7 @@ impl Wishes {
             last_try_ms: self.last_try_ms.unwrap_or(usual.last_try_ms),
             lifetime_failures: self.lifetime_failures.unwrap_or(usual.lifetime_failures),
             no_ksf: self.no_ksf,
+            bound_tokens: self.bound_tokens,
         }
     }
 
@@ -103,6 +105,9 @@ impl Wishes {
         }
         if self.no_postgres && plan.postgres {
             return wrong("--no-postgres", &"Postgres");
+        }
+        if self.bound_tokens && !policy.bound_tokens {
+            return wrong("--bound-tokens", &"a policy that also takes tokens without a key");
         }
         if self.no_ksf && !policy.no_ksf {
             return wrong("--bench-no-ksf", &"key stretching");

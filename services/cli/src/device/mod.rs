@@ -1,8 +1,9 @@
 //! The folder with this device's state: `device.json` with the key, the SDK's `memory.json` with the newest documents and backups, and `last-try.json` while a
-//! last try may be open. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
+//! last try may be open, `token-key.pem` if there is a key to which tokens are bound. Only the owner can read the folder. A file is written beside the old one and renamed, so that a crash leaves either the old or the new one.
 
 mod kept;
 mod lock;
+mod token_key;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
