@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bkv_mtls::{Role, ServerRole};
 use bkv_net::frames;
@@ -15,21 +15,24 @@ use prost::Message as _;
 use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::frames::{Sent, encoded};
 use crate::process::soon;
 use crate::relay::Relays;
 use crate::target::Target;
 use crate::vaults::Vaults;
-use crate::websocket::Chatd;
+use crate::websocket::{Chatd, Socket};
 
 /// The rooted vault.
 const ROOTED: usize = 2;
 /// Most frames of one input.
 const FRAMES: usize = 24;
+/// How long ChatD has for a stream before the client tries again.
+const TRY: Duration = Duration::from_secs(2);
 
 /// The vaults, the ChatD before them, and the attacker in the place of one vault.
 pub struct Links(Vaults, Chatd, Rooted);
@@ -49,10 +52,7 @@ impl Target for Links {
 
     async fn input(&mut self, sent: &[Sent]) -> bool {
         let Self(vaults, chatd, rooted) = self;
-        // This vault claims to lead, so ChatD tries it for the client's stream.
-        let link = rooted.link().await;
-        link.send(&greeting().encode_to_vec()).await;
-        let client = chatd.with_stream(vaults).await;
+        let (link, client) = rooted.stream(vaults, chatd).await;
         for sent in sent.iter().take(FRAMES) {
             if link.send(&encoded(vaults, sent, link.newest())).await.is_none() {
                 break;
@@ -98,9 +98,25 @@ impl Rooted {
         Self { address, newest }
     }
 
+    /// A client's stream that ChatD has opened here, because the client avoids all other regions.
+    async fn stream(&mut self, vaults: &Vaults, chatd: &Chatd) -> (Arc<Link>, Socket) {
+        let until = soon();
+        loop {
+            let link = self.link().await;
+            let before = link.newest();
+            link.send(&greeting().encode_to_vec()).await;
+            let client = chatd.with_stream(vaults, &[region(0), region(1)]).await;
+            if link.opened_since(before).await {
+                return (link, client);
+            }
+            // ChatD may have ended this link, or have got the client's frame before the greeting.
+            assert!(Instant::now() < until, "ChatD opens no stream to a connected vault");
+        }
+    }
+
     /// ChatD's present link. After a frame that it can't decode, ChatD makes a new one.
     async fn link(&mut self) -> Arc<Link> {
-        let open = |link: &Option<Arc<Link>>| link.as_ref().is_some_and(|l| !l.ended.load(Ordering::SeqCst));
+        let open = |link: &Option<Arc<Link>>| link.as_ref().is_some_and(|l| !l.ended.is_cancelled());
         let link = timeout_at(soon(), self.newest.wait_for(open)).await.expect("ChatD makes no link");
         link.unwrap().clone().unwrap()
     }
@@ -111,9 +127,9 @@ type Reader = ReadHalf<TlsStream<TcpStream>>;
 
 struct Link {
     write: Mutex<Writer>,
-    /// The newest stream that ChatD has opened.
-    newest: AtomicU64,
-    ended: AtomicBool,
+    /// The newest stream that ChatD has opened for a client. Those that ask for documents have numbers near it.
+    newest: watch::Sender<u64>,
+    ended: CancellationToken,
 }
 
 impl Link {
@@ -122,13 +138,13 @@ impl Link {
         let (read, write) = tokio::io::split(stream);
         let link = Arc::new(Self {
             write: Mutex::new(write),
-            newest: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            newest: watch::Sender::new(0),
+            ended: CancellationToken::new(),
         });
         let served = link.clone();
         tokio::spawn(async move {
             served.read(read).await;
-            served.ended.store(true, Ordering::SeqCst);
+            served.ended.cancel();
         });
         link
     }
@@ -143,14 +159,23 @@ impl Link {
                         return;
                     }
                 }
-                Some(Body::Open(_) | Body::GetBundle(_)) => self.newest.store(frame.stream, Ordering::SeqCst),
+                Some(Body::Open(_)) => drop(self.newest.send_replace(frame.stream)),
                 _ => {}
             }
         }
     }
 
     fn newest(&self) -> u64 {
-        self.newest.load(Ordering::SeqCst)
+        *self.newest.borrow()
+    }
+
+    /// Waits until ChatD has opened another stream for a client. False if it does not.
+    async fn opened_since(&self, before: u64) -> bool {
+        let mut newest = self.newest.subscribe();
+        tokio::select! {
+            opened = timeout(TRY, newest.wait_for(|n| *n > before)) => opened.is_ok(),
+            () = self.ended.cancelled() => false,
+        }
     }
 
     async fn send(&self, frame: &[u8]) -> Option<()> {

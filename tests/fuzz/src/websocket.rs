@@ -181,10 +181,11 @@ impl Chatd {
         self.serves(vaults, socket).await;
     }
 
-    /// A connection with a stream to a vault.
-    pub async fn with_stream(&self, vaults: &Vaults) -> Socket {
+    /// A connection with a stream to a vault, of none of these regions.
+    pub async fn with_stream(&self, vaults: &Vaults, not: &[String]) -> Socket {
         let mut socket = self.connect(vaults).await.expect("ChatD refuses a connection");
-        for body in [Body::Open(o::Open::default()), Body::Data(hello().into())] {
+        let open = o::Open { not: not.to_vec(), ..o::Open::default() };
+        for body in [Body::Open(open), Body::Data(hello().into())] {
             let frame = o::Frame { stream: 1, body: Some(body) };
             let sent = socket.send(Message::Binary(frame.encode_to_vec().into()));
             timeout_at(soon(), sent).await.expect("ChatD does not read").expect("ChatD ends a connection");
