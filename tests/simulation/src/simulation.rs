@@ -147,8 +147,16 @@ impl Simulation {
             index: Secret32::new([5; 32]),
             documents: sim.documents.clone(),
         };
-        let leader = sim.leader().await;
-        let done = sim.replica(leader).propose(Command::Init(init), patient()).await.unwrap();
+        let until = patient();
+        // On a busy machine the leader may hear no majority for a moment, or be replaced. A repeated Init changes nothing.
+        let done = loop {
+            let leader = sim.leader().await;
+            match sim.replica(leader).propose(Command::Init(init.clone()), until).await {
+                Ok(done) => break done,
+                Err(e) => assert!(Instant::now() < until, "{e:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         assert_eq!(done.outcome, Outcome::Done);
         for i in 0..3 {
             sim.replica(i).wait_durable(done.index, patient()).await.unwrap();
