@@ -127,7 +127,7 @@ impl Target for Requests {
     }
 
     async fn input(&mut self, steps: &[Step]) -> bool {
-        send(&self.0, steps).await;
+        Box::pin(send(&self.0, steps)).await;
         self.0.check().await;
         true
     }
