@@ -4,13 +4,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bkv_stack_tests::program::{Program, program, skipped};
 use bkv_stack_tests::refusal::{message, refused};
-use bkv_stack_tests::{Fleet, bkv, files, wait};
+use bkv_stack_tests::{Answer, Fleet, bkv, files, wait};
 use rustix::process::Signal;
 
 #[test]
@@ -133,6 +134,29 @@ fn an_up_that_is_interrupted_leaves_nothing_running_and_the_next_one_works() {
     assert_eq!(bkv(["dev", "down", "--dir", at]).expect(0).json["stopped"], true);
     assert_eq!(running(&stack), Vec::<u32>::new());
     assert_eq!(bkv(["dev", "down", "--dir", at]).expect(0).json["stopped"], false);
+}
+
+/// The `bkv` of an unprivileged user, who may not enter the folder of the build.
+fn as_nobody(fleet: &Fleet, arguments: &[&str]) -> Answer {
+    let copy = fleet.path("bkv");
+    fs::copy(program("bkv").get_program(), &copy).unwrap();
+    let mut command = Command::new(copy);
+    command.stdin(Stdio::null()).arg("--json").args(arguments).uid(65534).gid(65534).current_dir("/");
+    let end = Program::start(command).end(Duration::from_mins(1));
+    Answer { code: end.code, json: serde_json::from_str(&end.out).unwrap_or_default(), stderr: end.err }
+}
+
+#[test]
+fn another_users_fleet_is_not_reported_as_stopped() {
+    if !rustix::process::getuid().is_root() {
+        return skipped("`bkv dev down` of another user", "only root can run a command as another user");
+    }
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let (before, dir) = (running(&fleet.dir()), fleet.dir());
+    let answer = as_nobody(&fleet, &["dev", "down", "--dir", dir.to_str().unwrap()]);
+    refused(answer, 1, &["another user's (user id 0)", "still runs", "Repeat the command as that user"]);
+    assert_eq!(running(&fleet.dir()), before);
+    assert_eq!(before.len(), 2);
 }
 
 /// The runbooks use `curl`, which checks the host name.
