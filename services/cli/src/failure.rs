@@ -30,6 +30,7 @@ const fn next_command(e: &Error) -> Option<&'static str> {
         }
         Error::NotOwner => Some("`bkv recover` gets the registered key."),
         Error::RegionsDisagree(_) => Some("`bkv status` shows the state."),
+        Error::TokenKey(_) => Some("`bkv token-key` shows the thumbprint."),
         _ => None,
     }
 }

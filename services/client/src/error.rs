@@ -321,7 +321,7 @@ impl Error {
             }
             Self::TokenExpired => "Sign in again: it gives fresh tokens.",
             Self::TokenKey(_) => {
-                "Get a token for this device's key from your identity provider. `bkv token-key` shows the thumbprint that the token must have in cnf.jkt."
+                "Get a token for this device's key from your identity provider: its cnf.jkt must be the thumbprint of that key."
             }
             Self::TokenRefused(_) => {
                 "Sign in again to get a fresh token for this account, and check that it is made for this fleet."
@@ -399,6 +399,10 @@ mod tests {
             Error::RegionsDisagree(String::new()),
             Error::ChatdUnreachable(String::new()),
             Error::TokenRefused(Whose::Vault),
+            Error::TokenKey(TokenKeyError::Missing),
+            Error::TokenKey(TokenKeyError::Other),
+            Error::TokenKey(TokenKeyError::Confirmation),
+            Error::TokenKey(TokenKeyError::Unbound),
             Error::TokenExpired,
             Error::FleetNotTrusted(Distrust::Document(document)),
             Error::RegionAnsweredWrongly(WrongAnswer { slot: Slot(1), region: "a".into(), what: "b".into() }),
