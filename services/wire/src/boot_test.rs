@@ -1,10 +1,11 @@
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use bkv_core::document::Member;
 use bkv_core::id::Hash;
 use proptest::prelude::*;
 
 use super::*;
+use crate::test_keys::spki;
 
 struct Region {
     identity: EcdsaKeyPair,
@@ -13,16 +14,11 @@ struct Region {
 
 fn region(slot: u8) -> Region {
     let identity = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-    let mut spki = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
-        0x3d, 3, 1, 7, 3, 0x42, 0,
-    ];
-    spki.extend_from_slice(identity.public_key().as_ref());
     let member = Member {
         region: format!("r{slot}"),
         slot: Slot(slot),
         node: NodeId(u64::from(slot) * 7),
-        identity: spki,
+        identity: spki(&identity),
         delivery: vec![slot; 32],
     };
     Region { identity, member }

@@ -1,5 +1,5 @@
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use bkv_core::document::Member;
 use bkv_core::id::{Era, Lineage, Slot, Time};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::boot::Claims;
+use crate::test_keys::spki;
 
 const SHARD: u16 = 3;
 
@@ -19,16 +20,11 @@ struct Vault {
 
 fn vault(slot: u8) -> Vault {
     let identity = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-    let mut spki = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
-        0x3d, 3, 1, 7, 3, 0x42, 0,
-    ];
-    spki.extend_from_slice(identity.public_key().as_ref());
     let member = Member {
         region: format!("r{slot}"),
         slot: Slot(slot),
         node: NodeId(u64::from(slot)),
-        identity: spki,
+        identity: spki(&identity),
         delivery: vec![slot; 32],
     };
     Vault { identity, boot: SigningKey::from_bytes(&[slot; 32]), member }

@@ -15,4 +15,7 @@ pub mod possession;
 pub mod proto;
 pub mod verifier;
 
+#[cfg(test)]
+mod test_keys;
+
 pub use bkv_core as core;

@@ -14,7 +14,7 @@ const MAX_NAME: usize = 63;
 /// Under a minute, clocks that differ would refuse fresh tokens.
 const TOKEN_MAX_AGE_MS: std::ops::RangeInclusive<u64> = 60_000..=24 * 3_600_000;
 /// DER head of a P-256 SubjectPublicKeyInfo with an uncompressed point (RFC 5480).
-const P256_SPKI: [u8; 27] = [
+pub(crate) const P256_SPKI: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d,
     3, 1, 7, 3, 0x42, 0, 4,
 ];

@@ -21,10 +21,7 @@ fn root(threshold: u8, keys: &[u8]) -> Root {
 }
 
 fn member(slot: u8) -> Member {
-    let mut identity = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
-        0x3d, 3, 1, 7, 3, 0x42, 0, 4,
-    ];
+    let mut identity = body::P256_SPKI.to_vec();
     identity.resize(91, slot);
     Member {
         region: format!("region-{slot}"),

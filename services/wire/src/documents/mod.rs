@@ -151,4 +151,7 @@ fn belongs(
 }
 
 #[cfg(test)]
+pub(crate) use body::P256_SPKI;
+
+#[cfg(test)]
 mod documents_test;
