@@ -1,6 +1,7 @@
 //! `token-key.pem`: the key to which this device's vault tokens are bound. Another program that fetches the tokens may put its own key there.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 
 use bkv_client::SoftwareTokenKey;
@@ -20,14 +21,16 @@ impl DeviceState {
     /// The key, if this device has one.
     pub(crate) fn token_key(&self) -> Outcome<Option<SoftwareTokenKey>> {
         let path = self.token_key_path();
-        let pem = match std::fs::read(&path) {
-            Ok(pem) => Zeroizing::new(pem),
+        let mut pem = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        let read = File::open(&path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut pem));
+        match read {
+            Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 return Err(Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display()))
                     .remedy("Make it readable, or use another folder with --state."));
             }
-        };
+        }
         // The message shows nothing of the file's content.
         let text = std::str::from_utf8(&pem).ok().filter(|text| text.len() <= LONGEST).unwrap_or_default();
         let key = SoftwareTokenKey::from_pem(text).map_err(|why| {
