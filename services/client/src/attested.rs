@@ -54,7 +54,7 @@ pub struct Status {
 /// Whose attestations the leader shall send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Regions {
-    /// None.
+    /// No region's.
     None,
     /// Those of the first t regions that sign the same. A region that hangs delays nobody.
     Threshold,

@@ -34,7 +34,7 @@ pub(crate) async fn up(out: Output, dir: &Path, wishes: &Wishes) -> Outcome {
             .remedy("Wait for it to end."));
     }
     out.note("This is a development fleet: its root key lies in the clear, waits are short, tokens are software. It protects nobody.");
-    // From here on a signal must not leave programs that nobody stops.
+    // From here on `up` stops what it has started if a signal comes.
     let handled = Handled::new();
     let mut signals = Signals::new();
     let mut layout = open_or_make(out, dir, wishes)?;

@@ -18,7 +18,7 @@ use crate::service::REGIONS;
 /// Whose attestations a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Regions {
-    /// None.
+    /// No region's.
     None,
     /// Those of the first t regions that sign the same. A region that hangs delays nobody.
     Threshold,
@@ -27,8 +27,8 @@ pub(super) enum Regions {
 }
 
 impl Regions {
-    pub(super) const fn new(others: bool, all: bool) -> Self {
-        match (others, all) {
+    pub(super) const fn new(attest: bool, all: bool) -> Self {
+        match (attest, all) {
             (false, _) => Self::None,
             (true, false) => Self::Threshold,
             (true, true) => Self::All,
