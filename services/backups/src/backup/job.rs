@@ -1,0 +1,260 @@
+//! The steps of one backup, from the ledger before it to the ledger after it.
+
+use std::io::{Read, Write as _};
+use std::path::PathBuf;
+
+use bkv_stream::Control;
+use minicbor::bytes::ByteArray;
+
+use super::cutting::Cutting;
+use super::parent::Parent;
+use super::session::Session;
+use super::{Options, Report, Source, check};
+use crate::error::{Error, Result};
+use crate::format::head::{Head, Keys};
+use crate::format::ledger::{Kept, Series};
+use crate::format::manifest::{Content, Counts, LeftOut, MAX_LISTED, Manifest, Reason};
+use crate::format::names::Kind;
+use crate::format::secret::{Secret, random_id};
+use crate::format::{Id, sha256};
+use crate::generation::Generation;
+use crate::objects::{Push, Seen, Stored, Uploads, write_object};
+use crate::writer::Writer;
+
+/// What is known before the first file is read.
+pub(super) struct Job {
+    series: Series,
+    before: Option<Kept>,
+    parent: Option<Generation>,
+    began_anew: Option<String>,
+    generation: Id,
+    seed: Secret,
+    keys: Keys,
+    begun_ms: i64,
+    content: Content,
+}
+
+/// What the session made.
+pub(super) struct Made {
+    pub(super) stored: Stored,
+    pub(super) counts: Counts,
+    pub(super) left_out: Vec<(PathBuf, Reason)>,
+}
+
+/// Ends the upload threads, also when the backup fails or panics.
+struct Closing<'a>(&'a Uploads<'a>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Job {
+    pub(super) fn begin(writer: &Writer<'_>, source: &Source<'_>, options: &Options<'_>) -> Result<Self> {
+        let begun_ms = writer.outside.clock.now_ms();
+        let ledger = writer.ledger();
+        let sources = source.description();
+        let series = match ledger.series(&options.label) {
+            Some(series) if series.sources != sources && !options.other_sources => {
+                return Err(Error::OtherSources {
+                    label: series.label.clone(),
+                    before: series.sources.clone(),
+                });
+            }
+            Some(series) => Series { sources, ..series.clone() },
+            None => Series { id: random_id()?, label: options.label.clone(), sources, last: 0 },
+        };
+        let before = ledger.generations(&series.id).next_back().cloned();
+        let outside = writer.outside;
+        let usable =
+            before.as_ref().filter(|kept| kept.content == Content::Tree && source.content() == Content::Tree);
+        let opened =
+            usable.map(|kept| Generation::open(outside.destination, &writer.folder, outside.key, kept));
+        let (parent, began_anew) = match opened {
+            Some(Ok(parent)) => (Some(parent), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+            None => (None, None),
+        };
+        let generation = random_id()?;
+        let seed = Secret::random()?;
+        let head = Head { generation, seeded: true, shape: options.storage.shape };
+        let keys = head.keys(outside.key, Some(&seed))?;
+        Ok(Self {
+            series,
+            before,
+            parent,
+            began_anew,
+            generation,
+            seed,
+            keys,
+            begun_ms,
+            content: source.content(),
+        })
+    }
+
+    pub(super) fn run(
+        mut self,
+        writer: &mut Writer<'_>,
+        source: Source<'_>,
+        options: &Options<'_>,
+        control: Control<'_>,
+    ) -> Result<Report> {
+        let uploads = Uploads::new(writer.outside.destination, &writer.folder, options.storage.in_flight);
+        let (made, written) = std::thread::scope(|scope| {
+            let closing = Closing(&uploads);
+            for _ in 0..options.storage.in_flight.clamp(1, 64) {
+                scope.spawn(|| uploads.serve());
+            }
+            let made = self.store(writer, source, options, control, &uploads)?;
+            let written = uploads.settle()?;
+            drop(closing);
+            Ok::<_, Error>((made, written))
+        })?;
+        check(control)?;
+        let ((made, lost), (written, new_bytes)) = (made, written);
+        self.began_anew = self.began_anew.take().or(lost);
+        Self::check_kept(writer, &written)?;
+        self.commit(writer, options, made, new_bytes)
+    }
+
+    /// Writes all objects of content. Also returns why the generation before could not be used.
+    fn store(
+        &self,
+        writer: &Writer<'_>,
+        source: Source<'_>,
+        options: &Options<'_>,
+        control: Control<'_>,
+        uploads: &Uploads<'_>,
+    ) -> Result<(Made, Option<String>)> {
+        let folder = &writer.folder;
+        let stream_key = self.keys.stream.stream_key();
+        let how = options.storage.how(options.storage.workers);
+        let place = (Kind::Stream, self.generation);
+        let mut push = Push::new(uploads, folder, place, (&stream_key, &self.keys.aad), how)?;
+        match source {
+            Source::Bytes(reader) | Source::Pipe(reader) => {
+                let bytes = copy(reader, &mut push, control)?;
+                let counts = Counts { bytes, ..Counts::default() };
+                Ok((Made { stored: push.finish()?, counts, left_out: Vec::new() }, None))
+            }
+            Source::Folders(paths) => {
+                let outside = writer.outside;
+                let (parent, lost) = match self.parent(writer, options) {
+                    Ok(parent) => (parent, None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                let cutting = Cutting::new(outside.key, &writer.state().writer, options.storage.sizes)?;
+                let mut session = Session::new(uploads, folder, push, parent, cutting, options, control);
+                session.folders(paths, self.before.as_ref().is_some_and(|before| before.files > 0))?;
+                let (made, lost_later) = session.finish()?;
+                Ok((made, lost.or(lost_later)))
+            }
+        }
+    }
+
+    fn parent<'s>(&'s self, writer: &'s Writer<'_>, options: &'s Options<'_>) -> Result<Option<Parent<'s>>> {
+        let Some(generation) = &self.parent else { return Ok(None) };
+        let destination = writer.outside.destination;
+        let seen = Seen::list(destination, &writer.folder)?;
+        Parent::open(generation, destination, &writer.folder, seen, options).map(Some)
+    }
+
+    /// A destination that reported success and kept nothing must not get a manifest.
+    fn check_kept(writer: &Writer<'_>, written: &[(u128, u64)]) -> Result<()> {
+        let destination = writer.outside.destination;
+        let seen = Seen::list(destination, &writer.folder)?;
+        for (name, length) in written {
+            if !seen.has(destination, &writer.folder, *name, *length)? {
+                return Err(Error::NotKept { object: writer.folder.path_of(*name) });
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        self,
+        writer: &mut Writer<'_>,
+        options: &Options<'_>,
+        made: Made,
+        new_bytes: u64,
+    ) -> Result<Report> {
+        let Made { stored, mut counts, left_out } = made;
+        counts.new_bytes = new_bytes;
+        let listed = left_out.iter().take(MAX_LISTED).map(|(path, why)| LeftOut {
+            path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec(),
+            why: *why,
+        });
+        let mut manifest = Manifest {
+            writer: writer.state().writer,
+            series: self.series.id,
+            label: self.series.label.clone(),
+            number: self.series.last + 1,
+            before: self.before.as_ref().map(|before| ByteArray::from(before.manifest)),
+            begun_ms: self.begun_ms,
+            ended_ms: writer.outside.clock.now_ms(),
+            content: self.content,
+            lengths: stored.lengths,
+            hash: stored.hash,
+            counts,
+            left_out: listed.collect(),
+            host: options.host.clone(),
+            tags: options.tags.clone(),
+        };
+        // Long paths could exceed the manifest's bound. The counts stay.
+        while minicbor::to_vec(&manifest).is_ok_and(|bytes| bytes.len() > crate::format::MAX_MANIFEST / 2)
+            && !manifest.left_out.is_empty()
+        {
+            manifest.left_out.truncate(manifest.left_out.len() / 2);
+        }
+        let object = manifest.seal(&self.keys)?;
+        let name = writer.folder.object(Kind::Manifest, &self.generation, 0);
+        let destination = writer.outside.destination;
+        write_object(destination, &name, &object)?;
+        let there = destination.stat(&name).map_err(|fault| Error::at("look at", &name, fault))?;
+        if !there.iter().any(|meta| meta.length == object.len() as u64) {
+            return Err(Error::NotKept { object: name });
+        }
+        let objects = manifest.lengths.layout().map_or(0, |layout| layout.objects);
+        let kept = Kept {
+            series: self.series.id,
+            number: manifest.number,
+            generation: self.generation,
+            seed: self.seed.clone(),
+            manifest: sha256(&object),
+            manifest_bytes: object.len() as u64,
+            begun_ms: manifest.begun_ms,
+            ended_ms: manifest.ended_ms,
+            content: self.content,
+            complete: manifest.is_complete(),
+            files: manifest.counts.files,
+            bytes: manifest.counts.bytes,
+            new_bytes,
+            tags: manifest.tags.clone(),
+            objects,
+        };
+        let series = Series { last: manifest.number, ..self.series.clone() };
+        let naming = writer.commit(|ledger| {
+            ledger.series.retain(|other| other.id != series.id);
+            ledger.series.push(series);
+            ledger.kept.push(kept);
+        })?;
+        Ok(Report { generation: self.generation, manifest, naming, left_out, began_anew: self.began_anew })
+    }
+}
+
+fn copy(reader: &mut dyn Read, push: &mut Push<'_>, control: Control<'_>) -> Result<u64> {
+    let mut buffer = zeroize::Zeroizing::new(vec![0; 256 << 10]);
+    let mut done = 0;
+    loop {
+        check(control)?;
+        let n = match reader.read(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            other => other.map_err(Error::from_io)?,
+        };
+        let Some(content) = buffer.get(..n).filter(|content| !content.is_empty()) else { return Ok(done) };
+        push.write_all(content).map_err(Error::from_io)?;
+        done += n as u64;
+        control.progress.bytes(done, None);
+    }
+}

@@ -1,0 +1,184 @@
+//! What a device keeps of its writer: a small file, mode 0600, and a lock. A copy of it makes a twin, so it must never be part of a backup.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::format::secret::{Secret, random_id};
+use crate::format::{Hash, Id};
+use crate::vault::Named;
+
+/// Number of the file's format.
+pub const STATE_FORMAT: u32 = 1;
+const MAX_STATE: u64 = 1 << 20;
+
+/// A [`Named`] in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct Known {
+    #[n(0)]
+    counter: u64,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    hash: Hash,
+}
+
+impl From<Named> for Known {
+    fn from(Named { counter, hash }: Named) -> Self {
+        Self { counter, hash }
+    }
+}
+
+impl From<Known> for Named {
+    fn from(Known { counter, hash }: Known) -> Self {
+        Self { counter, hash }
+    }
+}
+
+/// The writer of a device at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct State {
+    #[n(0)]
+    format: u32,
+    /// Random.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub writer: Id,
+    /// V. None without forward secrecy.
+    #[n(2)]
+    pub v: Option<Secret>,
+    /// True once the vault has V.
+    #[n(3)]
+    pub v_given: bool,
+    #[n(4)]
+    newest: Option<Known>,
+    #[n(5)]
+    pending: Vec<Known>,
+    #[n(6)]
+    named: Option<Known>,
+    /// Since when the vault has been behind.
+    #[n(7)]
+    pub unnamed_since_ms: Option<i64>,
+    /// A new V that the vault may have taken.
+    #[n(8)]
+    pub(crate) next_v: Option<Secret>,
+}
+
+impl State {
+    /// A new writer. `forward_secrecy` is fixed for its life.
+    pub fn new(forward_secrecy: bool) -> Result<Self> {
+        Ok(Self {
+            format: STATE_FORMAT,
+            writer: random_id()?,
+            v: forward_secrecy.then(Secret::random).transpose()?,
+            v_given: false,
+            newest: None,
+            pending: Vec::new(),
+            named: None,
+            unnamed_since_ms: None,
+            next_v: None,
+        })
+    }
+
+    /// The newest ledger that this device wrote.
+    pub fn newest(&self) -> Option<Named> {
+        self.newest.map(Named::from)
+    }
+
+    /// The newest ledger that the vault is known to name.
+    pub fn named(&self) -> Option<Named> {
+        self.named.map(Named::from)
+    }
+
+    /// Ledgers that were begun. A crash may have left them at the destination.
+    pub(crate) fn pending(&self) -> impl DoubleEndedIterator<Item = Named> + '_ {
+        self.pending.iter().copied().map(Named::from)
+    }
+
+    pub(crate) fn begin(&mut self, ledger: Named) {
+        self.pending.push(ledger.into());
+    }
+
+    pub(crate) fn wrote(&mut self, ledger: Named) {
+        self.newest = Some(ledger.into());
+        self.pending.clear();
+    }
+
+    pub(crate) fn forgotten_by_vault(&mut self) {
+        self.named = None;
+        self.v_given = false;
+    }
+
+    pub(crate) fn named_by_vault(&mut self, ledger: Named) {
+        self.named = Some(ledger.into());
+        self.v_given = true;
+        if self.newest == self.named {
+            self.unnamed_since_ms = None;
+        }
+    }
+}
+
+/// The file, locked while this exists.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFile {
+    /// Locks the state at `path`, whose folder must exist. With `wait`, waits for another process to end.
+    pub fn lock(path: &Path, wait: bool) -> Result<Self> {
+        // The state is replaced at each change, so the lock is a file of its own.
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let name = PathBuf::from(name);
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
+        let lock = open.map_err(|error| Error::file("lock", &name, error))?;
+        if wait {
+            lock.lock().map_err(|error| Error::file("lock", &name, error))?;
+        } else {
+            lock.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => Error::Busy { path: name.clone() },
+                TryLockError::Error(error) => Error::file("lock", &name, error),
+            })?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// None if there is no state yet.
+    pub fn load(&self) -> Result<Option<State>> {
+        let length = match std::fs::metadata(&self.path) {
+            Ok(meta) => meta.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file("read", &self.path, error)),
+        };
+        let broken = |what: &str| {
+            Error::Refused(format!(
+                "{} {what}; move it away to begin a new writer, which makes a full backup",
+                self.path.display()
+            ))
+        };
+        if length > MAX_STATE {
+            return Err(broken("is too long for a writer's state"));
+        }
+        let bytes = std::fs::read(&self.path).map_err(|error| Error::file("read", &self.path, error))?;
+        let bytes = Zeroizing::new(bytes);
+        let mut decoder = minicbor::Decoder::new(&bytes);
+        let state: State = decoder.decode().map_err(|_| broken("is no writer's state"))?;
+        if decoder.position() != bytes.len() || state.format != STATE_FORMAT {
+            return Err(broken("has another format than this program"));
+        }
+        Ok(Some(state))
+    }
+
+    /// Replaces the state. It is on the disk when this returns.
+    pub fn save(&self, state: &State) -> Result<()> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+        minicbor::encode(state, &mut *bytes).map_err(|_| Error::TooMuch("the writer's state"))?;
+        bkv_files::replace(&self.path, &bytes, bkv_files::Mode::Private)
+            .map_err(|error| Error::file("write", &self.path, error))
+    }
+}
