@@ -397,10 +397,10 @@ fn l7_keep_going_restores_what_is_proved() {
     let reading = Reading::open(bench.access(), choice).unwrap();
     let whole = reading.verify(None, control()).unwrap();
     let mut damaged = 0;
-    for name in bench.memory.objects() {
+    for (n, name) in bench.memory.objects().into_iter().enumerate() {
         let bytes = bench.memory.get(&name);
         bench.memory.change(&name, |bytes| bytes[0] ^= 1);
-        let to = bench.dir.path().join(format!("keep-{damaged}"));
+        let to = bench.dir.path().join(format!("keep-{n}"));
         let options = restore::Options { keep_going: true, in_flight: 2, ..restore::Options::default() };
         if let Ok(report) = restore(&reading, &to, &options, control())
             && !report.failed.is_empty()
