@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read as _, Write};
+use std::ops::ControlFlow;
 
 use bkv_stream::Control;
 use parking_lot::Mutex;
@@ -14,7 +15,10 @@ use crate::format::stream::{BlobRef, Lengths};
 use crate::format::tree::{Entry, Item, Kind, Pack, Place, TreePath, TreeReader};
 use crate::generation::{Generation, read_blob};
 use crate::library::{Access, Choice};
-use crate::objects::{Copies, Pull, Seen};
+use crate::objects::{Copies, Pull, Seen, in_parallel};
+
+/// Blobs that a verification reads at the same time. Each takes the size of an object in memory.
+const IN_FLIGHT: usize = 4;
 
 /// What a visitor gets.
 #[derive(Debug)]
@@ -65,13 +69,30 @@ impl<'a> Reading<'a> {
         let read = stream.read_with(&mut copies, |pull| {
             let mut tree = TreeReader::new(pull, &self.generation.name());
             let mut value = begin();
-            while let Some(item) = tree.next()? {
+            while let Some(mut item) = tree.next()? {
+                self.replace(&mut item);
                 visit(&mut value, item)?;
             }
             Ok(value)
         });
         *self.copies.lock() = copies;
         read
+    }
+
+    /// Takes what the ledger names in the place of a damaged blob, if it has the same content.
+    fn replace(&self, item: &mut Item) {
+        let blob = match item {
+            Item::Pack(pack) => &mut pack.blob,
+            Item::Entry(_, Entry { kind: Kind::File { place: Place::Blob(blob), .. }, .. }) => blob,
+            _ => return,
+        };
+        let all = &self.choice.history.ledger.replaced;
+        let new = all.iter().find(|replaced| replaced.old == blob.id).map(|replaced| &replaced.blob);
+        if let Some(new) =
+            new.filter(|new| new.hash == blob.hash && new.lengths.content == blob.lengths.content)
+        {
+            *blob = new.clone();
+        }
     }
 
     fn need(&self, content: Content) -> Result<()> {
@@ -221,20 +242,27 @@ impl<'a> Reading<'a> {
             verified.bytes = self.write_bytes(&mut sink, control)?;
             return Ok(verified);
         }
-        for blob in self.references(chosen)? {
-            if control.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let mut bytes = 0;
-            match self.blob(&blob, |pull| copy(pull, &mut std::io::sink(), control, &mut bytes)) {
+        let blobs = self.references(chosen)?;
+        let cancel = control.cancel;
+        let read = |blob: &BlobRef| {
+            let (mut bytes, control) = (0, Control { progress: &(), cancel });
+            self.blob(blob, |pull| copy(pull, &mut std::io::sink(), control, &mut bytes))
+        };
+        let mut failed = None;
+        in_parallel(&blobs, IN_FLIGHT, read, |blob, result| {
+            match result {
                 Ok(()) => verified.bytes += blob.lengths.content,
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => verified.broken.push((folder.object(ObjectKind::Blob, &blob.id, 0), error)),
+                Err(error @ Error::Cancelled) => failed = Some(error),
+                Err(error) => {
+                    verified.broken.push((folder.object(ObjectKind::Blob, &blob.id, 0), error));
+                    verified.broken_blobs.push(blob.id);
+                }
             }
             verified.blobs += 1;
             control.progress.bytes(verified.bytes, Some(self.manifest().counts.bytes));
-        }
-        Ok(verified)
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        failed.map_or(Ok(verified), Err)
     }
 }
 
@@ -254,6 +282,8 @@ pub struct Verified {
     pub bytes: u64,
     /// What did not read: the first object of the blob, and why.
     pub broken: Vec<(String, Error)>,
+    /// The id of each of them.
+    pub broken_blobs: Vec<Id>,
 }
 
 fn skip(pull: &mut Pull<'_>, bytes: u64) -> Result<()> {

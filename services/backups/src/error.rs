@@ -181,6 +181,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// True if an object itself is damaged, cut, missing or another's. A destination that does not answer proves nothing.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Cut { .. } | Self::NotAllHere { .. } | Self::Foreign { .. }
+        )
+    }
+
     /// Adds the object and the operation to a destination's fault.
     pub(crate) fn at(doing: &'static str, object: &str, fault: Fault) -> Self {
         Self::Destination { doing, object: object.to_owned(), fault }

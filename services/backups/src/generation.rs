@@ -29,7 +29,7 @@ impl Generation {
         kept: &Kept,
     ) -> Result<Self> {
         let name = folder.object(Kind::Manifest, &kept.generation, 0);
-        let open = |bytes: &[u8]| Manifest::open(&name, bytes, key, Some(&kept.seed), Some(&kept.manifest));
+        let open = |bytes: &[u8]| Manifest::open(&name, bytes, key, kept.seed.as_ref(), Some(&kept.manifest));
         let missing = || Error::NotAllHere { missing: 1, needed: 1, first: name.clone() };
         let first = whole(destination, &name, kept.manifest_bytes, None)?.ok_or_else(missing)?;
         let opened = match open(&first) {

@@ -48,6 +48,22 @@ pub(crate) fn bytes(destination: &dyn Destination, folder: &Folder, named: Named
     }
 }
 
+/// An error if one copy of a ledger is missing or not what its name says.
+pub(crate) fn check(destination: &dyn Destination, folder: &Folder, named: Named, number: u8) -> Result<()> {
+    let object = folder.ledger(named.counter, &named.hash, number);
+    let copies = destination.stat(&object).map_err(|fault| Error::at("look at", &object, fault))?.len();
+    let mut error = Error::NotAllHere { missing: 1, needed: 1, first: object.clone() };
+    for copy in 0..copies {
+        match destination.read(&object, copy, 0..sealed::longest(LEDGER_HEAD, MAX_LEDGER)) {
+            Ok(bytes) if sha256(&bytes) == named.hash => return Ok(()),
+            Ok(_) => error = Error::damaged(&object, "its content is not the one in its name"),
+            Err(Fault::NotFound) => {}
+            Err(fault) => return Err(Error::at("read", &object, fault)),
+        }
+    }
+    Err(error)
+}
+
 /// Reads and opens a ledger. None if no copy is there.
 pub(crate) fn open(
     destination: &dyn Destination,

@@ -18,6 +18,7 @@ pub mod restore;
 mod source;
 mod state;
 mod vault;
+pub mod verify;
 mod writer;
 
 pub use clock::{Clock, SystemClock};

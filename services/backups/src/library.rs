@@ -53,6 +53,8 @@ pub enum Standing {
     Unchecked,
     /// The caller accepted an older ledger than the newest.
     Older,
+    /// A backup in one file, which has no ledger and is never judged a rollback.
+    SingleFile,
 }
 
 /// One writer's backups.
@@ -66,6 +68,8 @@ pub struct History {
     pub standing: Standing,
     /// Newer ledgers that the vault does not name and that do not read. A killed backup leaves one, and so does a sync that has not finished.
     pub notes: Vec<Error>,
+    /// The ledger's number and hash. None for a backup in one file.
+    pub(crate) named: Option<Named>,
     pub(crate) folder: Folder,
 }
 
@@ -168,27 +172,29 @@ pub fn history(
     if named.is_none() && !accept_older && !notes.is_empty() {
         return Err(notes.swap_remove(0));
     }
-    let (ledger, standing) = match (named, found) {
+    let (at, ledger, standing) = match (named, found) {
         (None, None) => return Ok(None),
         (None, Some((newest, ledger))) => {
             let older = listed.first().is_some_and(|first| first.counter > newest.counter);
-            (ledger, if older { Standing::Older } else { Standing::Unchecked })
+            (newest, ledger, if older { Standing::Older } else { Standing::Unchecked })
         }
-        (Some(named), Some((_, ledger))) => (ledger, Standing::Newer { than: named.counter }),
+        (Some(named), Some((newest, ledger))) => (newest, ledger, Standing::Newer { than: named.counter }),
         (Some(named), None) => match open(named) {
-            Ok(Some(ledger)) => (ledger, Standing::Named),
+            Ok(Some(ledger)) => (named, ledger, Standing::Named),
             other => {
                 let object = folder.ledger(named.counter, &named.hash, 1);
                 let rolled_back = Error::RolledBack { counter: named.counter, object };
                 let error = other.err().unwrap_or(rolled_back);
                 let older = listed.iter().filter(|l| l.counter < named.counter && accept_older);
-                let ledger = older.copied().find_map(|candidate| open(candidate).ok().flatten());
-                (ledger.ok_or(error)?, Standing::Older)
+                let found =
+                    older.copied().find_map(|older| open(older).ok().flatten().map(|ledger| (older, ledger)));
+                let (at, ledger) = found.ok_or(error)?;
+                (at, ledger, Standing::Older)
             }
         },
     };
     notes.extend(no_list);
-    Ok(Some(History { writer, ledger, standing, notes, folder }))
+    Ok(Some(History { writer, ledger, standing, notes, named: Some(at), folder }))
 }
 
 /// Two ledgers of one number that both open, of which neither gave up the other, were written by twins. Neither is taken silently.

@@ -16,12 +16,15 @@ use bkv_stream::Control;
 
 use crate::error::{Error, Result};
 use crate::format::Id;
+use crate::format::ledger::Ledger;
 use crate::format::manifest::{Content, Counts, Manifest, Reason};
+use crate::format::secret::{Secret, random_id};
 use crate::format::stream::Shape;
 use crate::objects::How;
 use crate::source::Selection;
 use crate::vault::Naming;
 use crate::writer::Writer;
+pub(crate) use job::{Finished, Place};
 
 /// Sizes that decide what becomes a blob and where packs end.
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +175,35 @@ pub fn backup(
     options: &Options<'_>,
     control: Control<'_>,
 ) -> Result<Report> {
+    let outside = writer.outside;
+    let place = Place {
+        destination: outside.destination,
+        folder: &writer.folder,
+        clock: outside.clock,
+        key: outside.key,
+    };
+    let names = (random_id()?, Some(Secret::random()?));
+    let finished = make(place, writer.ledger(), names, source, options, control, |_| Ok(()))?;
+    let (series, kept, replaced) = (&finished.series, &finished.kept, &finished.replaced);
+    let naming = writer.commit(|ledger| {
+        ledger.series.retain(|other| other.id != series.id);
+        ledger.series.push(series.clone());
+        ledger.kept.push(kept.clone());
+        ledger.replace(replaced.clone());
+    })?;
+    Ok(finished.report(naming))
+}
+
+/// Writes the objects of a generation, its manifest last. `begin` gets the clear head before the first object.
+pub(crate) fn make(
+    place: Place<'_>,
+    ledger: &Ledger,
+    names: (Id, Option<Secret>),
+    source: Source<'_>,
+    options: &Options<'_>,
+    control: Control<'_>,
+    begin: impl FnOnce(&[u8]) -> Result<()>,
+) -> Result<Finished> {
     if options.label.is_empty() || options.label.len() > 255 || options.label.contains('\0') {
         return Err(Error::Refused(
             "a series needs a name of 1 to 255 bytes without NUL; choose another name".into(),
@@ -180,7 +212,9 @@ pub fn backup(
     if options.storage.sizes.pack_most > 8 << 20 {
         return Err(Error::Refused("a pack has at most 8 MiB; choose a smaller size".into()));
     }
-    job::Job::begin(writer, &source, options)?.run(writer, source, options, control)
+    let job = job::Job::begin(place, ledger, names, &source, options)?;
+    begin(job.head())?;
+    job.run(place, source, options, control)
 }
 
 fn check(control: Control<'_>) -> Result<()> {

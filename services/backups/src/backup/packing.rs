@@ -200,7 +200,9 @@ impl Session<'_> {
         }
         let Some(push) = push else { return Ok(None) };
         let stored = push.finish()?;
-        Ok(Some(Pack { blob: BlobRef { id, key, hash: stored.hash, lengths: stored.lengths }, members }))
+        let blob = BlobRef { id, key, hash: stored.hash, lengths: stored.lengths };
+        self.heal(&blob);
+        Ok(Some(Pack { blob, members }))
     }
 }
 

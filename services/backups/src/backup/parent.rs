@@ -1,15 +1,15 @@
 //! The generation before, read along with the walk: both are in the same order, so what is known of a file costs no table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::Options;
 use crate::destination::Destination;
 use crate::error::Result;
-use crate::format::Folder;
 use crate::format::names::Kind as ObjectKind;
 use crate::format::stream::BlobRef;
 use crate::format::tree::{Attributes, Entry, Item, Kind, Pack, Place, Time, TreePath, TreeReader};
+use crate::format::{Folder, Hash, Id};
 use crate::generation::Generation;
 use crate::objects::{Copies, Pull, Seen};
 
@@ -37,6 +37,10 @@ pub(super) struct Parent<'a> {
     folder: &'a Folder,
     seen: Seen,
     known: HashMap<u64, Vec<BlobRef>>,
+    /// Blobs that a verification found damaged.
+    unsound: HashSet<Id>,
+    /// Those of them that the tree refers to, by the hash of their content.
+    pub(super) damaged: HashMap<Hash, Vec<Id>>,
 }
 
 impl<'a> Parent<'a> {
@@ -46,11 +50,13 @@ impl<'a> Parent<'a> {
         destination: &'a dyn Destination,
         folder: &'a Folder,
         seen: Seen,
+        unsound: HashSet<Id>,
         options: &'a Options<'a>,
     ) -> Result<Self> {
         let target = generation.stream(destination, folder);
         let mut copies = Copies::new();
-        let known = target.read_with(&mut copies, |pull| blobs(pull, &generation.name()))?;
+        let (known, damaged) =
+            target.read_with(&mut copies, |pull| blobs(pull, &generation.name(), &unsound))?;
         let tree = TreeReader::new(Pull::open(target, copies)?, &generation.name());
         let begun_ms = generation.manifest.begun_ms;
         Ok(Self {
@@ -64,6 +70,8 @@ impl<'a> Parent<'a> {
             folder,
             seen,
             known,
+            unsound,
+            damaged,
         })
     }
 
@@ -106,9 +114,11 @@ impl<'a> Parent<'a> {
             && (self.options.ignore_ctime || old(now.ctime))
     }
 
-    /// True if all objects of a blob are there with their lengths.
+    /// True if all objects of a blob are there with their lengths, and it is not known to be damaged.
     pub(super) fn is_there(&self, blob: &BlobRef) -> Result<bool> {
-        let Some(layout) = blob.lengths.layout() else { return Ok(false) };
+        let Some(layout) = blob.lengths.layout().filter(|_| !self.unsound.contains(&blob.id)) else {
+            return Ok(false);
+        };
         for index in 0..layout.objects {
             let name = self.folder.name(ObjectKind::Blob, &blob.id, index);
             if !self.seen.has(self.destination, self.folder, name, layout.length(index))? {
@@ -124,14 +134,23 @@ impl<'a> Parent<'a> {
     }
 }
 
-/// The blobs of files, by length.
-fn blobs(pull: &mut Pull<'_>, name: &str) -> Result<HashMap<u64, Vec<BlobRef>>> {
+/// Blobs by the length of their content, and ids by the hash of it.
+type Blobs = (HashMap<u64, Vec<BlobRef>>, HashMap<Hash, Vec<Id>>);
+
+/// The sound blobs of files, and the damaged blobs and packs.
+fn blobs(pull: &mut Pull<'_>, name: &str, unsound: &HashSet<Id>) -> Result<Blobs> {
     let mut tree = TreeReader::new(pull, name);
     let (mut known, mut count) = (HashMap::<u64, Vec<BlobRef>>::new(), 0);
+    let mut damaged = HashMap::<Hash, Vec<Id>>::new();
     while let Some(item) = tree.next()? {
-        if let Item::Entry(_, Entry { kind: Kind::File { place: Place::Blob(blob), .. }, .. }) = item
-            && count < MAX_KNOWN
-        {
+        let (blob, is_file) = match item {
+            Item::Pack(pack) => (pack.blob, false),
+            Item::Entry(_, Entry { kind: Kind::File { place: Place::Blob(blob), .. }, .. }) => (blob, true),
+            _ => continue,
+        };
+        if unsound.contains(&blob.id) {
+            damaged.entry(blob.hash).or_default().push(blob.id);
+        } else if is_file && count < MAX_KNOWN {
             let same = known.entry(blob.lengths.content).or_default();
             // Many equal lengths with different content would make each look-up slow.
             if same.len() < 64 && !same.iter().any(|other| other.id == blob.id) {
@@ -140,5 +159,5 @@ fn blobs(pull: &mut Pull<'_>, name: &str) -> Result<HashMap<u64, Vec<BlobRef>>> 
             }
         }
     }
-    Ok(known)
+    Ok((known, damaged))
 }

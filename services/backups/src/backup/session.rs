@@ -16,12 +16,13 @@ use super::packing::{Small, Waiter, Waiting};
 use super::parent::{Before, Parent};
 use super::{MAX_REPORTED, Options, check};
 use crate::error::{Error, Result};
+use crate::format::ledger::Replaced;
 use crate::format::manifest::{Counts, Reason};
 use crate::format::names::Kind as ObjectKind;
 use crate::format::secret::{Secret, random_id};
 use crate::format::stream::{BlobRef, blob_aad};
 use crate::format::tree::{Attributes, Entry, Kind, Place, Record, Root, TreePath, TreeWriter};
-use crate::format::{Folder, Hash};
+use crate::format::{Folder, Hash, Id};
 use crate::objects::{Push, Uploads};
 use crate::source::{Found, Identity, Opened, Outcome, Step, Walk, of, reason, unreadable, xattrs};
 
@@ -44,6 +45,9 @@ pub(super) struct Session<'a> {
     links: HashMap<Identity, TreePath>,
     pub(super) failed_files: HashSet<TreePath>,
     made: HashMap<Hash, BlobRef>,
+    /// Damaged blobs of the generation before, by the hash of their content.
+    damaged: HashMap<Hash, Vec<Id>>,
+    replaced: Vec<Replaced>,
     files: u64,
     bytes: u64,
 }
@@ -58,6 +62,7 @@ impl<'a> Session<'a> {
         options: &'a Options<'a>,
         control: Control<'a>,
     ) -> Self {
+        let damaged = parent.as_ref().map(|parent| parent.damaged.clone()).unwrap_or_default();
         Self {
             uploads,
             folder,
@@ -74,6 +79,8 @@ impl<'a> Session<'a> {
             links: HashMap::new(),
             failed_files: HashSet::new(),
             made: HashMap::new(),
+            damaged,
+            replaced: Vec::new(),
             files: 0,
             bytes: 0,
         }
@@ -116,7 +123,8 @@ impl<'a> Session<'a> {
     /// Ends the tree. Also returns why the generation before was given up.
     pub(super) fn finish(mut self) -> Result<(Made, Option<String>)> {
         self.tree.end(&mut self.push)?;
-        Ok((Made { stored: self.push.finish()?, counts: self.counts, left_out: self.left_out }, self.lost))
+        let Self { counts, left_out, replaced, .. } = self;
+        Ok((Made { stored: self.push.finish()?, counts, left_out, replaced }, self.lost))
     }
 
     pub(super) fn record(&mut self, record: &Record) -> Result<()> {
@@ -136,6 +144,12 @@ impl<'a> Session<'a> {
         self.bytes += bytes;
         self.control.progress.bytes(self.bytes, None);
         self.control.progress.file(path, self.files);
+    }
+
+    /// Takes a blob in the place of a damaged one of the same content.
+    pub(super) fn heal(&mut self, blob: &BlobRef) {
+        let old = self.damaged.remove(&blob.hash).unwrap_or_default();
+        self.replaced.extend(old.into_iter().map(|old| Replaced { old, blob: blob.clone() }));
     }
 
     /// Counts a reference.
@@ -307,6 +321,7 @@ impl<'a> Session<'a> {
                 Err(error) => return failed(self, &error),
             },
         };
+        self.heal(&blob);
         if self.made.len() < MAX_MADE {
             self.made.insert(blob.hash, blob.clone());
         }

@@ -110,7 +110,7 @@ fn kept() -> Kept {
         series: [2; 16],
         number: 7,
         generation: [8; 16],
-        seed: Secret::from_bytes([9; 32]),
+        seed: Some(Secret::from_bytes([9; 32])),
         manifest: [10; 32],
         manifest_bytes: 900,
         begun_ms: 1,

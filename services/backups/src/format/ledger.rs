@@ -1,5 +1,7 @@
 //! The ledger of a writer: its series, the kept generations with their seeds, and what is condemned.
 
+use std::collections::HashSet;
+
 use bkv_stream::BackupKey;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -8,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::manifest::Content;
 use super::secret::{Secret, derive, ledger_key};
+use super::stream::BlobRef;
 use super::{Hash, Id, MAX_LEDGER, VERSION, sealed, sha256, take};
 use crate::error::{Error, Result};
 
@@ -50,9 +53,9 @@ pub struct Kept {
     /// Its id.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub generation: Id,
-    /// The seed of its key.
+    /// The seed of its key. None for a backup in one file, which no ledger lists.
     #[n(3)]
-    pub(crate) seed: Secret,
+    pub(crate) seed: Option<Secret>,
     /// SHA-256 of its manifest object.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub manifest: Hash,
@@ -127,6 +130,18 @@ pub struct Unused {
     pub blobs: Vec<Doomed>,
 }
 
+/// A blob that was damaged, and the same content stored anew.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Replaced {
+    /// The damaged blob, which older generations refer to.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub old: Id,
+    /// The blob to read in its place. It counts only if its content has the hash that the generation names.
+    #[n(1)]
+    pub blob: BlobRef,
+}
+
 /// The state of a writer at a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -161,6 +176,12 @@ pub struct Ledger {
     /// What is being deleted. Its seeds are gone.
     #[n(9)]
     pub doomed: Vec<Doomed>,
+    /// Blobs that a verification found damaged. The next backup does not take them for known.
+    #[cbor(n(10), default, skip_if = "Vec::is_empty")]
+    pub damaged: Vec<ByteArray<16>>,
+    /// Blobs that were damaged and are stored anew.
+    #[cbor(n(11), default, skip_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
 }
 
 impl Ledger {
@@ -177,6 +198,8 @@ impl Ledger {
             condemned: Vec::new(),
             unused: Vec::new(),
             doomed: Vec::new(),
+            damaged: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -188,6 +211,24 @@ impl Ledger {
     /// Kept generations of a series, oldest first.
     pub fn generations(&self, series: &Id) -> impl DoubleEndedIterator<Item = &Kept> {
         self.kept.iter().filter(move |kept| kept.series == *series)
+    }
+
+    /// Blobs that no new generation may refer to.
+    pub(crate) fn unsound(&self) -> HashSet<Id> {
+        self.damaged.iter().map(|id| **id).chain(self.replaced.iter().map(|replaced| replaced.old)).collect()
+    }
+
+    /// Adds blobs that were stored anew in the place of damaged ones.
+    pub(crate) fn replace(&mut self, new: Vec<Replaced>) {
+        for Replaced { old, blob } in new {
+            self.damaged.retain(|id| **id != old);
+            self.replaced.retain(|replaced| replaced.old != old);
+            // What stood for another blob and is damaged itself now.
+            for earlier in self.replaced.iter_mut().filter(|earlier| earlier.blob.id == old) {
+                earlier.blob = blob.clone();
+            }
+            self.replaced.push(Replaced { old, blob });
+        }
     }
 
     /// The ledger object, and its hash.

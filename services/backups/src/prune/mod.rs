@@ -81,7 +81,12 @@ pub fn condemn(
     let mut candidates = HashMap::new();
     for kept in &gone {
         check(control)?;
-        candidates.extend(blobs(writer, &history, kept)?);
+        match blobs(writer, &history, kept) {
+            Ok(blobs) => candidates.extend(blobs),
+            // Its blobs are not known. They are orphans once it is gone.
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
     }
     // The sweep stops if any generation does not read: a blob that it uses could be taken for unused.
     for kept in &stay {
@@ -154,6 +159,8 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
             ledger.condemned.retain(|condemned| !due(condemned.since_ms));
             ledger.unused.retain(|unused| !due(unused.since_ms));
             ledger.doomed.extend(&doomed);
+            ledger.replaced.retain(|replaced| known.ids.contains(&replaced.blob.id));
+            ledger.damaged.retain(|id| known.ids.contains(&**id));
         };
         let naming = match writer.renew(&let_go, new_v)? {
             Renewal::Done => Naming::Named,
@@ -176,7 +183,9 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
         swept.naming = Some(writer.commit(|ledger| ledger.doomed.clear())?);
     }
     // A condemned generation can still be taken back, so its objects are known.
-    clean(writer, &known.names, &mut swept, control)?;
+    if let Some(names) = &known.names {
+        clean(writer, names, &mut swept, control)?;
+    }
     Ok(swept)
 }
 
@@ -193,6 +202,7 @@ fn history(writer: &Writer<'_>) -> Result<History> {
         ledger: writer.ledger().clone(),
         standing: Standing::Named,
         notes: Vec::new(),
+        named: writer.state().newest(),
         folder,
     })
 }
@@ -212,24 +222,33 @@ fn blobs(writer: &Writer<'_>, history: &History, kept: &Kept) -> Result<HashMap<
 struct Known {
     /// Blobs and generations that are kept.
     used: HashSet<Id>,
-    /// All names that the ledger accounts for, sorted.
-    names: Vec<u128>,
+    /// Blobs and generations that are kept or condemned.
+    ids: HashSet<Id>,
+    /// All names that the ledger accounts for, sorted. None if a condemned generation does not read: then it is not known what it needs.
+    names: Option<Vec<u128>>,
 }
 
 fn known(writer: &Writer<'_>, history: &History, ledger: &Ledger, control: Control<'_>) -> Result<Known> {
     let mut all: BTreeMap<Id, (ObjectKind, u32)> = BTreeMap::new();
-    let mut used = HashSet::new();
+    let (mut used, mut all_read) = (HashSet::new(), true);
     let condemned = ledger.condemned.iter().map(|condemned| (&condemned.kept, false));
     for (kept, is_kept) in ledger.kept.iter().map(|kept| (kept, true)).chain(condemned) {
         check(control)?;
-        let blobs = blobs(writer, history, kept)?;
         all.insert(kept.generation, (ObjectKind::Stream, kept.objects));
+        let blobs = match blobs(writer, history, kept) {
+            Err(error) if !is_kept && error.is_damage() => {
+                all_read = false;
+                continue;
+            }
+            blobs => blobs?,
+        };
         if is_kept {
             used.insert(kept.generation);
             used.extend(blobs.keys());
         }
         all.extend(blobs.into_iter().map(|(id, objects)| (id, (ObjectKind::Blob, objects))));
     }
+    let ids = all.keys().copied().collect();
     let mut names = Vec::new();
     for (id, (kind, objects)) in all {
         names.extend((0..objects).map(|index| writer.folder.name(kind, &id, index)));
@@ -238,7 +257,7 @@ fn known(writer: &Writer<'_>, history: &History, ledger: &Ledger, control: Contr
         }
     }
     names.sort_unstable();
-    Ok(Known { used, names })
+    Ok(Known { used, ids, names: all_read.then_some(names) })
 }
 
 fn delete(writer: &Writer<'_>, doomed: &Doomed) -> Result<u64> {

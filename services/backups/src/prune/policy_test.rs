@@ -9,7 +9,7 @@ fn kept(number: u64, ended_ms: i64, complete: bool) -> Kept {
         series: [1; 16],
         number,
         generation: [2; 16],
-        seed: Secret::from_bytes([3; 32]),
+        seed: Some(Secret::from_bytes([3; 32])),
         manifest: [4; 32],
         manifest_bytes: 5,
         begun_ms: ended_ms,
