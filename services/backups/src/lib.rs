@@ -15,6 +15,7 @@ mod library;
 mod objects;
 pub mod prune;
 pub mod restore;
+pub mod single;
 mod source;
 mod state;
 mod vault;

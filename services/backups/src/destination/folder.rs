@@ -155,7 +155,7 @@ fn describe(meta: &fs::Metadata) -> Meta {
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err passes it
-fn fault(error: io::Error) -> Fault {
+pub(crate) fn fault(error: io::Error) -> Fault {
     use io::ErrorKind::{
         AlreadyExists, FileTooLarge, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
         StorageFull,

@@ -6,6 +6,7 @@ mod patient;
 use std::ops::{ControlFlow, Range};
 
 pub use folder::LocalFolder;
+pub(crate) use folder::fault;
 pub use patient::Patient;
 
 /// Why an operation failed. The text ends with the remedy.

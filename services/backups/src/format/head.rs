@@ -8,7 +8,8 @@ use super::stream::Shape;
 use super::{Hash, Id, VERSION, sha256, take};
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 4] = b"BKVG";
+/// How a head begins.
+pub(crate) const MAGIC: &[u8; 4] = b"BKVG";
 /// Length of the head.
 pub const HEAD: usize = 64;
 const HEAD_U16: u16 = 64;
@@ -78,7 +79,7 @@ impl Head {
         let cut = || Error::Cut { object: object.to_owned() };
         let mut rest = bytes;
         if &take::<4>(&mut rest).ok_or_else(cut)? != MAGIC {
-            return Err(foreign("it does not begin as a manifest"));
+            return Err(foreign("it does not begin as a generation"));
         }
         let [version, flags] = take(&mut rest).ok_or_else(cut)?;
         if version != VERSION {
@@ -99,6 +100,9 @@ impl Head {
 
     /// The keys of a head that was read. The commitment proves, before anything is opened, that key and seed are the writer's.
     pub fn open(&self, head: &[u8; HEAD], key: &BackupKey, seed: Option<&Secret>) -> Result<Option<Keys>> {
+        if self.seeded != seed.is_some() {
+            return Ok(None);
+        }
         let keys = self.keys(key, seed)?;
         Ok(bool::from(keys.head.ct_eq(head)).then_some(keys))
     }

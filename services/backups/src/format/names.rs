@@ -58,6 +58,15 @@ impl Folder {
         Ok(Self { writer: *writer, path, key: MacKey::derive(key, b"bkv/names/1", writer)? })
     }
 
+    /// The names in a backup in one file, with the generation's id for the writer. `name` names the file in errors.
+    pub(crate) fn of_file(name: &str, generation: &Id, key: &BackupKey) -> Result<Self> {
+        Ok(Self {
+            writer: *generation,
+            path: name.into(),
+            key: MacKey::derive(key, b"bkv/names/1", generation)?,
+        })
+    }
+
     /// The writer.
     pub fn writer(&self) -> &Id {
         &self.writer
