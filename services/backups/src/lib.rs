@@ -6,6 +6,7 @@
 pub mod backup;
 mod clock;
 mod contents;
+pub mod copy;
 pub mod destination;
 mod error;
 pub mod format;

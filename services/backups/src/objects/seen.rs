@@ -24,6 +24,11 @@ impl Seen {
         Ok(Self(seen))
     }
 
+    /// True if the listing shows an object of this name and length.
+    pub(crate) fn lists(&self, name: u128, length: u64) -> bool {
+        self.0.binary_search(&(name, length)).is_ok()
+    }
+
     /// True if an object of this name and length is there.
     pub(crate) fn has(
         &self,

@@ -1,0 +1,158 @@
+//! Copies at a second destination: byte for byte, complete, and without the damage of the first.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+
+use bkv_backups::copy::{Copied, copy};
+use bkv_backups::destination::Fault;
+use bkv_backups::{Access, Error, Library, Which, open};
+use common::*;
+
+fn bench() -> Bench {
+    let bench = Bench::default();
+    fill(&bench.source());
+    bench
+}
+
+fn copied(bench: &Bench, to: &Memory) -> bkv_backups::Result<Copied> {
+    let library = bench.library();
+    copy(bench.access(), &library.histories[0], to, control())
+}
+
+fn open_copy(bench: &Bench, to: &Memory) -> Library {
+    open(Access { destination: to, ..bench.access() }, &bench.expected(), false).unwrap()
+}
+
+fn assert_copy_restores(bench: &Bench, to: &Memory, which: Which, n: u64) {
+    let library = open_copy(bench, to);
+    assert!(library.unreadable.is_empty(), "{:?}", library.unreadable);
+    let access = Access { destination: to, ..bench.access() };
+    let reading = bkv_backups::Reading::open(access, library.choose(Some("docs"), which).unwrap()).unwrap();
+    let out = bench.dir.path().join(format!("copy-{n}"));
+    let options = bkv_backups::restore::Options { in_flight: 2, ..Default::default() };
+    bkv_backups::restore::restore(&reading, &out, &options, control()).unwrap();
+    assert_same(&bench.source(), &out);
+}
+
+/// The copy is byte for byte, a second one writes what is new, and the vault's name leads to its ledger.
+#[test]
+fn a_copy_has_the_same_objects_and_opens_with_the_same_v() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let to = Memory::default();
+    let first = copied(&bench, &to).unwrap();
+    assert_eq!((first.generations, first.broken.len(), first.blobs_there), (1, 0, 0));
+    for name in to.names() {
+        assert!(to.get(&name) == bench.memory.get(&name), "{name}");
+    }
+    assert_eq!(to.names(), bench.memory.names());
+    assert_copy_restores(&bench, &to, Which::Latest, 1);
+    fs::write(bench.source().join("b/new"), "new").unwrap();
+    bench.backup("a", "docs").unwrap();
+    // The copy is behind: the vault names a newer ledger, and that is said.
+    let error = &open_copy(&bench, &to).unreadable[0].1;
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
+    let second = copied(&bench, &to).unwrap();
+    assert!(
+        second.generations == 2 && second.blobs_there > 0 && second.objects < first.objects,
+        "{second:?}"
+    );
+    assert_copy_restores(&bench, &to, Which::Latest, 2);
+    assert_eq!(copied(&bench, &to).unwrap().objects, 4);
+}
+
+/// A damaged object is reported and not copied. What does not need it is.
+#[test]
+fn a_copy_spreads_no_damage() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let mut blobs = 0;
+    for (n, name) in bench.memory.objects().into_iter().enumerate() {
+        let bytes = bench.memory.get(&name);
+        bench.memory.change(&name, |bytes| {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+        });
+        let to = Memory::default();
+        let report = copied(&bench, &to).unwrap();
+        assert_eq!((report.generations, report.broken.len()), (0, 1), "{report:?}");
+        assert!(report.broken[0].1.is_damage());
+        assert!(!to.names().contains(&name), "{name} was copied");
+        bench.memory.put(&name, bytes);
+        // Once it is healed at the first destination, the copy is completed.
+        let report = copied(&bench, &to).unwrap();
+        assert_eq!((report.generations, report.broken.len()), (1, 0), "{report:?}");
+        blobs += u64::from(report.blobs_there > 0);
+        if n % 8 == 0 {
+            assert_copy_restores(&bench, &to, Which::Latest, 100 + n as u64);
+        }
+    }
+    assert!(blobs > 10);
+}
+
+/// Several objects of one name, of which one opens: that one is copied.
+#[test]
+fn a_copy_takes_the_object_that_opens() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let good: Vec<_> =
+        bench.memory.objects().into_iter().map(|n| (n.clone(), bench.memory.get(&n))).collect();
+    for name in bench.memory.objects() {
+        let mut inner = bench.memory.lock();
+        let copies = inner.objects.get_mut(&name).unwrap();
+        let mut damaged = copies[0].clone();
+        let middle = damaged.bytes.len() / 2;
+        damaged.bytes[middle] ^= 1;
+        let mut short = copies[0].clone();
+        short.bytes.truncate(9);
+        copies.insert(0, damaged);
+        copies.insert(0, short);
+    }
+    let to = Memory::default();
+    let report = copied(&bench, &to).unwrap();
+    assert_eq!((report.generations, report.broken.len()), (1, 0), "{report:?}");
+    for (name, bytes) in good {
+        assert!(to.get(&name) == bytes, "{name}");
+    }
+    assert_copy_restores(&bench, &to, Which::Latest, 1);
+}
+
+/// Killed at every call of the second destination, full, or lying: the copy before it stays whole, and the next copy ends well.
+#[test]
+fn a_copy_that_is_killed_at_any_call() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let mut at = 0;
+    loop {
+        at += 5;
+        let to = Memory::default();
+        to.lock().dies_at = Some(at);
+        let result = copied(&bench, &to);
+        to.lock().dies_at = None;
+        // A half object has its name. What can't be overwritten is reported, and the ledger is written all the same or not at all.
+        let half = to.names().iter().find(|name| to.get(name) != bench.memory.get(name)).cloned();
+        if let Some(half) = half {
+            to.remove(&half);
+        }
+        if result.is_ok() {
+            break;
+        }
+        copied(&bench, &to).unwrap_or_else(|error| panic!("call {at}: {error}"));
+        assert_copy_restores(&bench, &to, Which::Latest, at);
+    }
+    assert!(at > 20);
+    let to = Memory::default();
+    to.lock().forgets = Some(|writes, _| writes == 5);
+    let error = copied(&bench, &to).unwrap_err();
+    assert!(matches!(error, Error::NotKept { .. }), "{error}");
+    assert!(to.ledgers().is_empty());
+    to.lock().forgets = None;
+    to.lock().room = Some(9000);
+    let error = copied(&bench, &to).unwrap_err();
+    assert!(matches!(error, Error::Destination { fault: Fault::Full, .. }), "{error}");
+    to.lock().room = None;
+    copied(&bench, &to).unwrap();
+    assert_copy_restores(&bench, &to, Which::Latest, 1);
+}
