@@ -150,21 +150,26 @@ impl StateFile {
 
     /// None if there is no state yet.
     pub fn load(&self) -> Result<Option<State>> {
-        let length = match std::fs::metadata(&self.path) {
+        Self::peek(&self.path)
+    }
+
+    /// Reads the state at `path` without its lock, for a reader of backups: the file is replaced as a whole. None if there is no state yet.
+    pub fn peek(path: &Path) -> Result<Option<State>> {
+        let length = match std::fs::metadata(path) {
             Ok(meta) => meta.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file("read", &self.path, error)),
+            Err(error) => return Err(Error::file("read", path, error)),
         };
         let broken = |what: &str| {
             Error::Refused(format!(
                 "{} {what}; move it away to begin a new writer, which makes a full backup",
-                self.path.display()
+                path.display()
             ))
         };
         if length > MAX_STATE {
             return Err(broken("is too long for a writer's state"));
         }
-        let bytes = std::fs::read(&self.path).map_err(|error| Error::file("read", &self.path, error))?;
+        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, error))?;
         let bytes = Zeroizing::new(bytes);
         let mut decoder = minicbor::Decoder::new(&bytes);
         let state: State = decoder.decode().map_err(|_| broken("is no writer's state"))?;
