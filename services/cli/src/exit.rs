@@ -7,6 +7,8 @@ pub(crate) enum Exit {
     Unexpected = 1,
     /// Not confirmed, or options that contradict each other.
     Usage = 2,
+    /// The backup or restore was made, and some files are not in it.
+    Incomplete = 3,
     WrongPassword = 10,
     Wait = 11,
     Gone = 12,
@@ -36,6 +38,7 @@ impl Exit {
         match self {
             Self::Unexpected => "unexpected",
             Self::Usage => "usage",
+            Self::Incomplete => "incomplete",
             Self::WrongPassword => "wrong-password",
             Self::Wait => "wait",
             Self::Gone => "gone",

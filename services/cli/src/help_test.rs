@@ -62,6 +62,7 @@ fn every_exit_code_is_in_the_help() {
     for exit in [
         Exit::Unexpected,
         Exit::Usage,
+        Exit::Incomplete,
         Exit::WrongPassword,
         Exit::Wait,
         Exit::Gone,

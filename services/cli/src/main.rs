@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::missing_docs_in_private_items)]
 
 mod args;
+mod backups;
 mod commands;
 mod dev;
 mod device;

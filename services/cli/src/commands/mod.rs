@@ -2,22 +2,31 @@
 
 mod account;
 mod backup;
+mod backups;
 mod candidates;
+mod cat;
 mod ceremony;
 mod connection;
+mod diff;
 mod fetch;
+mod find;
 mod inspect;
 mod interrupt;
 mod key;
 mod last_try;
 mod lift;
+mod ls;
 mod ownership;
+mod prune;
 mod recover;
 mod register;
 mod restore;
 mod saved;
+mod series_backup;
+mod series_restore;
 mod show;
 mod token_key;
+mod verify;
 
 pub(crate) use ceremony::make_root;
 
@@ -35,7 +44,7 @@ use crate::output::Output;
     name = "bkv",
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
+    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 3 made, but incomplete · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
                   15 wrong key · 16 fleet not trusted · 17 a region answered wrongly · 18 clock wrong · 19 password refused\n\
                   20 a key is registered already · 21 the state is another account's · 22 the last try is open\n\
                   64 bad configuration · 65 backup or document damaged, foreign or rolled back · 66 input missing or unreadable\n\
@@ -67,21 +76,60 @@ pub(crate) enum Command {
     ///
     /// If the state holds a 64-digit key or the key of another account, the command refuses before it spends a try.
     Recover(recover::Recover),
-    /// Encrypt a folder into one file in another folder, for example that of a cloud drive.
+    /// Encrypt folders into another folder, for example that of a cloud drive.
     ///
-    /// Kept are files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and set-group-id
-    /// bits. Hard links become separate files. Pipes, sockets and devices are left out, and so is the backups' own folder if it lies in the folder that is
-    /// backed up; the command lists them. A killed backup leaves a file that ends in `.partial`. The next backup of the same name removes it.
+    /// A single file (`--form file`) keeps files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and
+    /// set-group-id bits. Hard links become separate files. Pipes, sockets and devices are left out, and so is the backups' own folder if it lies in the folder that is
+    /// backed up; the command lists them. A killed backup leaves a file that ends in `.partial`. The next backup of the same name removes it. Each backup has a number: one
+    /// above all that this device, the vault and the folder know for this key, whatever the name of the series. A restore takes the highest.
     ///
-    /// Each backup has a number: one above all that this device, the vault and the folder know for this key, whatever the name of the series. A restore takes the highest.
-    Backup(backup::Backup),
+    /// A series (`--form series`) has generations: each stores only what has changed since the one before. It also keeps hard links, holes, extended attributes, access
+    /// control lists and times to the nanosecond. `bkv backups` lists it, and `bkv ls`, `find`, `diff` and `cat` look into it. A file that can't be read costs itself only: it is listed, and the
+    /// command ends with 3. A killed backup leaves the last generation whole. Example: `bkv backup ~/Documents --to /mnt/disk --form series --exclude '*.tmp'`
+    Backup(series_backup::Backup),
     /// Decrypt a backup. Nothing appears at the destination before the whole backup is proved genuine.
+    ///
+    /// Of a series it takes the newest generation, or the one that `--generation` or `--at` names: `bkv restore /mnt/disk --to ~/back --at 2026-11-29`. Of single files in a
+    /// folder it takes the newest of this account and key. Where both lie, it takes the series and warns.
     ///
     /// Everything that can be checked without the vault is checked before a try is spent. With this device's own key and a token, the vault is asked which
     /// backup is the newest. If no vault answers, the command reports that. A killed restore leaves a folder beside the destination that ends in `.restoring` and
     /// that only you can read. The next restore to the same destination removes it. Files and folders get the permission bits of the backup, except those that your
     /// umask takes away. To restore all bits, set the umask to 0 first.
-    Restore(restore::Restore),
+    Restore(series_restore::Restore),
+    /// List the backups in a folder: devices, series and generations.
+    ///
+    /// For each generation it shows when it was made, the size of its content, how much of that was new, and whether it is complete. It reads the writers' ledgers, and no
+    /// content. Example: `bkv backups /mnt/disk`
+    #[command(visible_alias = "snapshots")]
+    Backups(backups::Backups),
+    /// List the files of a generation.
+    ///
+    /// Paths are relative to the folder that was backed up. Example: `bkv ls /mnt/disk letters --long`
+    Ls(ls::Ls),
+    /// Look for files by name in all generations, and show which of them have a file.
+    ///
+    /// Example: `bkv find /mnt/disk 'tax-*.pdf'`
+    Find(find::Find),
+    /// Compare two generations of a series.
+    ///
+    /// Lines begin with `+` for an added entry, `-` for a removed one, `M` for changed content, `T` for another kind, `U` for changed attributes.
+    /// Example: `bkv diff /mnt/disk 3 latest`
+    Diff(diff::Diff),
+    /// Write the content of one file to standard output.
+    ///
+    /// What is written is authentic. That the file is whole is proved at its end, so look at the exit code. Example: `bkv cat /mnt/disk letters/june.txt > june.txt`
+    Cat(cat::Cat),
+    /// Read all data of the backups in a folder, and prove that it can be restored.
+    ///
+    /// It ends with 65 and names each object that is damaged or missing. Example: `bkv verify /mnt/disk --generation latest`
+    Verify(verify::Verify),
+    /// Let old generations of this device go.
+    ///
+    /// What no rule keeps is condemned: it is no longer listed, and `--undo` brings it back. The first prune seven days later deletes its data. The newest complete
+    /// generation of a series always stays. Times are those of this device's zone.
+    /// Example: `bkv prune /mnt/disk --keep-daily 7 --keep-weekly 4 --keep-monthly 12`
+    Prune(prune::Prune),
     /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),
     /// Change the password.
@@ -118,8 +166,15 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Status(a) => account::status(out, a).await,
         Command::Password(a) => account::password(out, a).await,
         Command::Delete(a) => account::delete(out, a).await,
-        Command::Backup(a) => backup::run(out, a).await,
-        Command::Restore(a) => restore::run(out, a).await,
+        Command::Backup(a) => series_backup::run(out, a).await,
+        Command::Restore(a) => series_restore::run(out, a).await,
+        Command::Backups(a) => backups::run(out, &a),
+        Command::Ls(a) => ls::run(out, &a),
+        Command::Find(a) => find::run(out, &a),
+        Command::Diff(a) => diff::run(out, &a),
+        Command::Cat(a) => cat::run(out, &a),
+        Command::Verify(a) => verify::run(out, a).await,
+        Command::Prune(a) => prune::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),
         Command::Key(a) => key::run(out, a),
         Command::TokenKey(a) => token_key::run(out, &a),

@@ -1,4 +1,4 @@
-//! `bkv backup`: a folder into one encrypted file of the cloud folder, then the newest backup's name to the vault.
+//! `bkv backup` of a single file: a folder into one encrypted file of the cloud folder, then the newest backup's name to the vault.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use bkv_client::BackupKey;
 use bkv_stream::archive::{Identity, PackOptions, backup_folder};
 use bkv_stream::{BackupReader, Compression, Control, Expect, Known, Manifest, Options, inspect};
-use clap::Args;
 use serde_json::json;
 
 use super::connection::{ASK, online};
@@ -23,23 +22,14 @@ use crate::progress::{Progress, bytes};
 use crate::signals::{Sent, interruptible};
 use crate::words::count;
 
-#[derive(Debug, Args)]
-pub(crate) struct Backup {
-    /// Folder to back up.
+/// What is backed up, and how.
+#[derive(Debug)]
+pub(crate) struct FileBackup {
     pub source: PathBuf,
-    /// Folder to put the backup into.
-    #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-    /// Name of the backup series. [default: the source's name]
-    #[arg(long)]
     pub name: Option<String>,
-    /// Compress with zstd before encrypting.
-    #[arg(long)]
     pub compress: bool,
-    /// Leave out files that can't be read, and list them, instead of stopping.
-    #[arg(long)]
     pub skip_unreadable: bool,
-    #[command(flatten)]
     pub online: MaybeOnline,
 }
 
@@ -115,7 +105,7 @@ fn not_named(failure: &Failure) -> String {
     )
 }
 
-pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
+pub(crate) async fn run(out: Output, a: FileBackup) -> Outcome {
     // Until the end: a second backup would take the same number, and a restore takes only one of two with the same number.
     let device = DeviceState::open_for_backup(&a.online.device)?;
     let kept = device.require()?;

@@ -1,20 +1,20 @@
-//! `bkv restore`: takes the key from this device or by password, and unpacks the newest backup of a folder. Nothing appears at the destination before all of it
-//! is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
+//! `bkv restore` of single files: takes the key from this device or by password, and unpacks the newest backup of a folder. Nothing appears at the destination
+//! before all of it is verified. Checks come in the order of their cost: what this device can check alone, what the vault answers without a try, then the try.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bkv_client::backup::{expect, newest};
 use bkv_client::{AccountId, BackupKey, Error, Lineage, State};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
-use clap::Args;
 
 use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
 use super::fetch::{ask_password, fetch};
 use super::interrupt::cancellable;
+use super::series_restore::Restore;
 use super::{last_try, ownership};
-use crate::args::{MaybeOnline, Online, PasswordSource};
+use crate::args::{MaybeOnline, Online};
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::legible;
@@ -22,25 +22,6 @@ use crate::output::{Output, facts};
 use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
-
-#[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// A `.bkv` file, or a folder. From a folder the newest backup of this account and key is taken; the command lists the others.
-    pub from: PathBuf,
-    /// Where to write the restored folder. It must not exist yet.
-    #[arg(long, value_name = "PATH")]
-    pub to: PathBuf,
-    /// Restore an older backup than the newest one known.
-    #[arg(long)]
-    pub allow_older: bool,
-    #[command(flatten)]
-    pub online: MaybeOnline,
-    #[command(flatten)]
-    pub password: PasswordSource,
-    /// Use the last try without asking.
-    #[arg(long)]
-    pub yes: bool,
-}
 
 /// What is restored, and with what.
 struct Ready {
@@ -100,7 +81,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
 }
 
 /// Fails if the folder that the destination lies in does not exist.
-fn has_parent(to: &Path) -> Outcome {
+pub(super) fn has_parent(to: &Path) -> Outcome {
     let parent = to.parent().filter(|p| !p.as_os_str().is_empty());
     match parent.map(std::fs::metadata) {
         Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {

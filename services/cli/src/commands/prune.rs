@@ -1,0 +1,263 @@
+//! `bkv prune`: lets old generations of this device go.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use bkv_backups::format::Id;
+use bkv_backups::prune::{GRACE_MS, Policy, Swept, condemn, decide, sweep, undo};
+use bkv_backups::{Clock as _, NoVault, Outside, StateFile, SystemClock, Writer};
+use bkv_client::BackupKey;
+use bkv_stream::{Cancel, Control};
+use clap::Args;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::interrupt::cancellable;
+use crate::args::MaybeOnline;
+use crate::backups::{Place, Writers, local, name, tag};
+use crate::device::{DeviceState, Mode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::words::count;
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Folder with backups.
+    pub from: PathBuf,
+    /// Only the series of this name. [default: each series of this device]
+    #[arg(long, value_name = "LABEL")]
+    pub series: Option<String>,
+    /// Bring back everything that was condemned and is not deleted yet.
+    #[arg(long, conflicts_with_all = ["dry_run", "series"])]
+    pub undo: bool,
+    /// Show what would be condemned. Nothing is changed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait for another backup of this device to end.
+    #[arg(long)]
+    pub wait_lock: bool,
+    #[command(flatten)]
+    pub keep: Keep,
+    #[command(flatten, next_help_heading = "Key and vault")]
+    pub online: MaybeOnline,
+}
+
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_field_names)] // as the options are called
+#[command(next_help_heading = "What to keep of each series: what any of these keeps, stays")]
+pub(crate) struct Keep {
+    /// The newest so many.
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<u32>,
+    /// All that were made within this time before the newest one: `30d`, `6mo`, `1y 6mo`.
+    #[arg(long, value_name = "TIME", value_parser = within)]
+    pub keep_within: Option<i64>,
+    /// The newest of each of the last so many hours that have one.
+    #[arg(long, value_name = "N")]
+    pub keep_hourly: Option<u32>,
+    /// The same with days.
+    #[arg(long, value_name = "N")]
+    pub keep_daily: Option<u32>,
+    /// With weeks, which begin on Monday.
+    #[arg(long, value_name = "N")]
+    pub keep_weekly: Option<u32>,
+    /// With months.
+    #[arg(long, value_name = "N")]
+    pub keep_monthly: Option<u32>,
+    /// With years.
+    #[arg(long, value_name = "N")]
+    pub keep_yearly: Option<u32>,
+    /// All with this tag. Repeatable.
+    #[arg(long, value_name = "TAG")]
+    pub keep_tag: Vec<String>,
+}
+
+/// Milliseconds of a span that ends now.
+fn within(text: &str) -> Result<i64, String> {
+    let wrong = || "such as 30d, 8w, 6mo or 1y".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let now = Zoned::now();
+    let begin = now.checked_sub(span).map_err(|_| wrong())?;
+    let length = now.timestamp().as_millisecond() - begin.timestamp().as_millisecond();
+    if length > 0 { Ok(length) } else { Err(wrong()) }
+}
+
+impl Keep {
+    fn policy(&self) -> Policy {
+        let n = |n: Option<u32>| n.unwrap_or(0);
+        Policy {
+            last: n(self.keep_last),
+            within_ms: self.keep_within,
+            hourly: n(self.keep_hourly),
+            daily: n(self.keep_daily),
+            weekly: n(self.keep_weekly),
+            monthly: n(self.keep_monthly),
+            yearly: n(self.keep_yearly),
+            tags: self.keep_tag.clone(),
+        }
+    }
+}
+
+/// Everything that the thread needs.
+struct Job {
+    key: BackupKey,
+    place: Place,
+    writers: Writers,
+    tag: bkv_backups::format::Tag,
+    a: Prune,
+}
+
+/// What was done.
+enum Done {
+    Undone(usize),
+    Pruned { condemned: Vec<(String, u64)>, stay: u64, swept: Option<Swept> },
+}
+
+/// A generation, by series and number.
+type Of = (Id, u64);
+
+impl Job {
+    fn run(&self, cancel: &Cancel) -> Outcome<Done> {
+        let control = Control { progress: &(), cancel };
+        let state = self.writers.state_file(&self.place)?;
+        let lock = StateFile::lock(&state, self.a.wait_lock)?;
+        if lock.load()?.is_none() {
+            let what = format!("this device has made no backups in {}", self.place.path.display());
+            return Err(Failure::new(Exit::NoInput, what)
+                .remedy("A device prunes only its own backups. `bkv backups` shows whose they are."));
+        }
+        let outside = Outside {
+            destination: &self.place.folder,
+            vault: &NoVault,
+            clock: &SystemClock,
+            key: &self.key,
+            tag: self.tag,
+        };
+        let mut writer = Writer::open(outside, lock, true)?;
+        if self.a.undo {
+            return Ok(Done::Undone(undo(&mut writer)?.0));
+        }
+        let (chosen, named, stay) = self.choose(&writer)?;
+        let swept = if self.a.dry_run {
+            None
+        } else {
+            if !chosen.is_empty() {
+                condemn(&mut writer, &chosen, control)?;
+            }
+            Some(sweep(&mut writer, false, control)?)
+        };
+        Ok(Done::Pruned { condemned: named, stay, swept })
+    }
+
+    /// What no rule keeps: as the core and as a person names it. Also returns how many stay.
+    fn choose(&self, writer: &Writer<'_>) -> Outcome<(BTreeSet<Of>, Vec<(String, u64)>, u64)> {
+        let (ledger, policy) = (writer.ledger(), self.a.keep.policy());
+        let (mut chosen, mut named, mut stay) = (BTreeSet::new(), Vec::new(), 0);
+        let label = self.a.series.as_ref();
+        let wanted: Vec<_> =
+            ledger.series.iter().filter(|series| label.is_none_or(|label| *label == series.label)).collect();
+        if let (true, Some(label)) = (wanted.is_empty(), label) {
+            let what = format!("this device has no series '{label}' here");
+            return Err(Failure::new(Exit::NoInput, what).remedy("`bkv backups` lists the series."));
+        }
+        for series in wanted {
+            let generations: Vec<_> = ledger.generations(&series.id).collect();
+            let keep = decide(&generations, &policy, None, SystemClock.now_ms(), &TimeZone::system())?;
+            for (kept, stays) in generations.iter().zip(keep) {
+                if stays {
+                    stay += 1;
+                } else {
+                    chosen.insert((series.id, kept.number));
+                    named.push((series.label.clone(), kept.number));
+                }
+            }
+        }
+        Ok((chosen, named, stay))
+    }
+}
+
+pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
+    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let kept = device.require()?;
+    if kept.mode == Mode::Password {
+        return Err(Failure::new(Exit::Usage, "a key under a password has no series yet")
+            .remedy("Its backups are single files. Remove those that you no longer need."));
+    }
+    let tag = tag(&kept)?;
+    let place = Place::open(&a.from, Exit::NoInput)?;
+    let (undoing, dry) = (a.undo, a.dry_run);
+    if !undoing && a.keep.policy() == Policy::default() {
+        return Err(Failure::new(Exit::Usage, "no rule says what to keep")
+            .remedy("Give at least one, such as --keep-daily 7 --keep-weekly 4. --undo brings condemned generations back."));
+    }
+    let job = Job { key: kept.key()?, writers: Writers::of(&device, &kept, tag)?, tag, place, a };
+    let done = cancellable(move |cancel| job.run(cancel)).await??;
+    match done {
+        Done::Undone(number) => out.result(
+            &format!("{} back", count(number as u64, "generation")),
+            facts([("undone", number.into())]),
+        ),
+        Done::Pruned { condemned, stay, swept } => tell(out, &condemned, stay, swept, dry),
+    }
+}
+
+fn tell(out: Output, condemned: &[(String, u64)], stay: u64, swept: Option<Swept>, dry: bool) -> Outcome {
+    let mut lines: Vec<String> = condemned
+        .iter()
+        .map(|(label, number)| format!("condemned: generation {number} of '{}'", name(label.as_bytes())))
+        .collect();
+    let number = count(condemned.len() as u64, "generation");
+    lines.push(if dry {
+        format!("{number} would be condemned, {stay} would stay. Nothing was changed.")
+    } else if condemned.is_empty() {
+        format!("No generation was condemned, {stay} stay.")
+    } else {
+        format!(
+            "{number} condemned, {stay} stay. `bkv prune --undo` brings them back. A prune {} days from now or later deletes them.",
+            GRACE_MS / 86_400_000
+        )
+    });
+    let swept = swept.unwrap_or_default();
+    if swept.objects + swept.orphans + swept.ledgers > 0 {
+        lines.push(format!(
+            "Deleted: {} that were condemned before, {}, {} of killed backups, {}.",
+            count(swept.generations as u64, "generation"),
+            count(swept.objects, "object"),
+            count(swept.orphans, "object"),
+            count(swept.ledgers, "old ledger")
+        ));
+    }
+    if let Some(next) = swept.next_ms {
+        lines.push(format!("The next can be deleted from {} on.", local(next)));
+    }
+    let listed: Vec<Value> =
+        condemned.iter().map(|(label, number)| json!({ "series": label, "generation": number })).collect();
+    out.result(
+        &lines.join("\n"),
+        facts([
+            ("condemned", listed.into()),
+            ("stay", stay.into()),
+            ("deleted_generations", swept.generations.into()),
+            ("deleted_objects", swept.objects.into()),
+            ("deleted_orphans", swept.orphans.into()),
+            ("deleted_ledgers", swept.ledgers.into()),
+            ("next_ms", swept.next_ms.into()),
+            ("dry_run", dry.into()),
+        ]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_keep_is_a_length_in_days_weeks_months_or_years() {
+        assert_eq!(within("1h"), Ok(3_600_000));
+        assert!(within("6mo").unwrap() > 180 * 86_400_000);
+        for bad in ["", "7", "soon", "-3d"] {
+            assert!(within(bad).is_err(), "{bad}");
+        }
+    }
+}

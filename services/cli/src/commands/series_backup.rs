@@ -1,0 +1,350 @@
+//! `bkv backup`: one generation of a series, or a single file.
+
+use std::path::PathBuf;
+
+use bkv_backups::backup::{Options, Report, Source, Storage, backup as store};
+use bkv_backups::format::manifest::Reason;
+use bkv_backups::{Error, NoVault, Outside, Selection, StateFile, SystemClock, Writer};
+use bkv_client::BackupKey;
+use bkv_stream::{Cancel, Control};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::backup::{self, FileBackup};
+use super::interrupt::cancellable;
+use crate::args::MaybeOnline;
+use crate::backups::{
+    DryPlace, DryState, Exclude, Excluded, Place, Writers, host, name, own_places, path_fact, sources, tag,
+};
+use crate::device::{DeviceState, Kept, Mode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::progress::{Progress, bytes};
+use crate::words::count;
+
+/// How a backup lies at its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A generation of a series: only what has changed is stored anew.
+    Series,
+    /// One file that ends in `.bkv`, with everything in it.
+    File,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Folder to back up. Several make one series, which then needs --name.
+    #[arg(required = true)]
+    pub source: Vec<PathBuf>,
+    /// Folder to put the backup into.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Name of the backup series. [default: of a series, the device's name and the source's path; of a file, the source's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// `series` stores what has changed since the last backup, `file` makes one file with everything. A key under a password needs `file`.
+    #[arg(long, value_enum, default_value_t = Form::File)]
+    pub form: Form,
+    /// Compress a single file with zstd before encrypting. A series is always compressed.
+    #[arg(long)]
+    pub compress: bool,
+    /// Leave out of a single file what can't be read, and list it, instead of stopping. A series always does, and ends with 3.
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    #[command(flatten, next_help_heading = "Options of --form series")]
+    pub series: SeriesOptions,
+    #[command(flatten, next_help_heading = "Key and vault")]
+    pub online: MaybeOnline,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SeriesOptions {
+    #[command(flatten)]
+    pub exclude: Exclude,
+    /// Read every file, also those that look unchanged.
+    #[arg(long)]
+    pub read_all: bool,
+    /// Do not compare inode numbers, on file systems that make them up.
+    #[arg(long)]
+    pub ignore_inode: bool,
+    /// Back up a source that is empty, although its last backup was not.
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Begin the history of this device here anew, with a full backup: after the destination was emptied or exchanged.
+    #[arg(long)]
+    pub new_writer: bool,
+    /// Show what a backup would store. It reads what a backup reads, and writes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait for another backup of this device to end.
+    #[arg(long)]
+    pub wait_lock: bool,
+    /// A word to find this generation by, and to keep it by. Repeatable.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+}
+
+impl SeriesOptions {
+    /// True if one of them was given.
+    fn is_given(&self) -> bool {
+        let rules = &self.exclude;
+        let lists = [&rules.exclude, &rules.iexclude, &rules.exclude_if_present, &self.tag];
+        let flags = [
+            rules.exclude_caches,
+            rules.one_file_system,
+            self.read_all,
+            self.ignore_inode,
+            self.allow_empty,
+            self.new_writer,
+            self.dry_run,
+            self.wait_lock,
+        ];
+        flags.contains(&true)
+            || lists.iter().any(|list| !list.is_empty())
+            || !rules.exclude_from.is_empty()
+            || rules.exclude_larger_than.is_some()
+    }
+}
+
+pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
+    if a.form == Form::Series {
+        return make(out, a).await;
+    }
+    let usage = |what: &str, remedy: &str| Err(Failure::new(Exit::Usage, what).remedy(remedy));
+    if a.series.is_given() {
+        return usage(
+            "an option was given that a single file does not have",
+            "Add --form series, or leave it out.",
+        );
+    }
+    let [source] = a.source.as_slice() else {
+        return usage("a single file holds one folder", "Name one folder, or add --form series.");
+    };
+    let single = FileBackup {
+        source: source.clone(),
+        to: a.to,
+        name: a.name,
+        compress: a.compress,
+        skip_unreadable: a.skip_unreadable,
+        online: a.online,
+    };
+    backup::run(out, single).await
+}
+
+/// Everything that the thread needs.
+struct Job {
+    out: Output,
+    key: BackupKey,
+    place: Place,
+    writers: Writers,
+    tag: bkv_backups::format::Tag,
+    own: PathBuf,
+    sources: Vec<PathBuf>,
+    label: String,
+    excluded: Excluded,
+    options: SeriesOptions,
+}
+
+/// A generation, and who made it.
+struct Made {
+    report: Report,
+    writer: String,
+    began_anew: bool,
+}
+
+/// The newest ledger of this device is not at the destination.
+const GONE: &str = "Wait for a sync to finish, or look for the newest copy of the destination. If it was emptied or exchanged on purpose, add --new-writer: this device begins a new history with a full backup.";
+
+fn only_digits(kept: &Kept) -> Outcome {
+    if kept.mode == Mode::Digits {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, "a key under a password can't make series yet")
+        .remedy("Leave --form away: the backup becomes a single file."))
+}
+
+/// The label of a series without a name.
+fn default_label(sources: &[PathBuf]) -> Outcome<String> {
+    match sources {
+        [one] => Ok(format!("{}:{}", host(), one.to_string_lossy())),
+        _ => Err(Failure::new(Exit::Usage, "several folders are one series, and it needs a name")
+            .remedy("Add --name, such as --name documents. Or back up each folder by a command of its own.")),
+    }
+}
+
+async fn make(out: Output, a: Backup) -> Outcome {
+    let device = DeviceState::open_for_writing(&a.online.device)?;
+    let kept = device.require()?;
+    only_digits(&kept)?;
+    let sources = sources(&a.source)?;
+    let label = match &a.name {
+        Some(name) => name.clone(),
+        None => default_label(&sources)?,
+    };
+    let excluded = Excluded::read(&a.series.exclude)?;
+    let place = Place::open(&a.to, Exit::CantCreate)?;
+    let tag = tag(&kept)?;
+    if !a.series.dry_run {
+        place.make(&tag)?;
+    }
+    let job = Job {
+        out,
+        key: kept.key()?,
+        writers: Writers::of(&device, &kept, tag)?,
+        tag,
+        own: device.folder().to_owned(),
+        place,
+        sources,
+        label,
+        excluded,
+        options: a.series,
+    };
+    let to = job.place.path.clone();
+    let dry = job.options.dry_run;
+    let made = cancellable(move |cancel| job.run(cancel)).await??;
+    tell(out, &made, &to, dry)
+}
+
+impl Job {
+    fn run(&self, cancel: &Cancel) -> Outcome<Made> {
+        let state = self.writers.state_file(&self.place)?;
+        if !self.options.dry_run {
+            return self.write(&self.place.folder, &state, cancel);
+        }
+        let copy = DryState::copy(&state)?;
+        self.write(&DryPlace::new(&self.place.folder), &copy.file(), cancel)
+    }
+
+    fn write(
+        &self,
+        destination: &dyn bkv_backups::Destination,
+        state: &std::path::Path,
+        cancel: &Cancel,
+    ) -> Outcome<Made> {
+        let outside =
+            Outside { destination, vault: &NoVault, clock: &SystemClock, key: &self.key, tag: self.tag };
+        let open = || -> Result<Writer<'_>, Error> {
+            Writer::open(outside, StateFile::lock(state, self.options.wait_lock)?, true)
+        };
+        if self.options.new_writer {
+            let _lock = StateFile::lock(state, self.options.wait_lock)?;
+            Writers::begin_anew(state)?;
+        }
+        let (mut writer, twin) = match open() {
+            Err(Error::Twin) => {
+                Writers::begin_anew(state)?;
+                (open()?, true)
+            }
+            Err(error @ Error::RolledBack { .. }) => return Err(Failure::from(error).remedy(GONE)),
+            other => (other?, false),
+        };
+        if twin {
+            self.out.warning("Another device continues the history that this one had here: the state of one is a copy of the other's. This device begins a new history with a full backup. Never copy a state folder.");
+        }
+        let ledger = writer.ledger();
+        let before = ledger.series(&self.label).and_then(|series| ledger.generations(&series.id).next_back());
+        // The size of the last one is a good guess.
+        let progress = Progress::new(self.out, "Backing up", before.map(|kept| kept.bytes));
+        let is_excluded = |path: &std::path::Path, folder: bool| self.excluded.is(path, folder);
+        let options = Options {
+            label: self.label.clone(),
+            host: host(),
+            tags: self.options.tag.clone(),
+            selection: Selection {
+                excluded: Some(&is_excluded),
+                own: own_places(&self.own, &self.place),
+                one_file_system: self.options.exclude.one_file_system,
+            },
+            allow_empty: self.options.allow_empty,
+            read_all: self.options.read_all,
+            ignore_inode: self.options.ignore_inode,
+            storage: Storage::default(),
+            ..Options::default()
+        };
+        let control = Control { progress: &progress, cancel };
+        let report = store(&mut writer, Source::Folders(&self.sources), &options, control);
+        progress.end();
+        let writer = hex::encode(writer.state().writer);
+        Ok(Made { report: report?, writer, began_anew: twin || self.options.new_writer })
+    }
+}
+
+/// Why an entry is not in the backup as it was.
+const fn reason(why: Reason) -> &'static str {
+    match why {
+        Reason::Unreadable => "it can't be read",
+        Reason::Changed => "it changed while it was read; what was read is kept",
+        Reason::Vanished => "it was gone when it was read",
+        Reason::Special => "a pipe, socket or device",
+        Reason::OtherFileSystem => "another file system",
+        Reason::TooLong => "its name or its attributes are too long",
+        Reason::OwnPlace => "the backups themselves, or this device's state",
+    }
+}
+
+fn fact(path: &std::path::Path, why: Reason) -> Value {
+    let mut fact = path_fact(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+    fact.insert("reason".into(), reason(why).into());
+    fact.insert("failed".into(), why.is_failure().into());
+    Value::Object(fact)
+}
+
+fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value> {
+    let Report { manifest, left_out, began_anew, .. } = &made.report;
+    facts([
+        ("destination", to.display().to_string().into()),
+        ("writer", made.writer.clone().into()),
+        ("series", manifest.label.clone().into()),
+        ("generation", manifest.number.into()),
+        ("files", manifest.counts.files.into()),
+        ("bytes", manifest.counts.bytes.into()),
+        ("new_bytes", manifest.counts.new_bytes.into()),
+        ("complete", manifest.is_complete().into()),
+        ("failed", manifest.counts.failed.into()),
+        ("skipped", left_out.iter().map(|(path, why)| fact(path, *why)).collect::<Vec<_>>().into()),
+        ("new_writer", made.began_anew.into()),
+        ("read_anew", began_anew.clone().into()),
+        ("dry_run", dry.into()),
+    ])
+}
+
+fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
+    let Report { manifest, left_out, began_anew, .. } = &made.report;
+    for (path, why) in left_out {
+        out.note(&format!("left out: {}: {}", path.display(), reason(*why)));
+    }
+    if let Some(why) = began_anew {
+        out.warning(&format!(
+            "The last backup could not be used, so everything was read and stored anew: {why}."
+        ));
+    }
+    let counts = &manifest.counts;
+    let what = format!(
+        "{}, {}, of it {} new",
+        count(counts.files, "file"),
+        bytes(counts.bytes),
+        bytes(counts.new_bytes)
+    );
+    let label = name(manifest.label.as_bytes());
+    let text = if dry {
+        format!("{what}: this would be generation {} of '{label}'. Nothing was written.", manifest.number)
+    } else {
+        format!("{what}: generation {} of '{label}' in {}", manifest.number, to.display())
+    };
+    let facts = made_facts(made, to, dry);
+    if manifest.is_complete() {
+        return out.result(&text, facts);
+    }
+    if !out.json {
+        out.result(&text, Map::new())?;
+    }
+    let failed = count(counts.failed, "entry");
+    let mut failure = Failure::new(
+        Exit::Incomplete,
+        format!("the backup was made, and {failed} of the source could not be kept as they are"),
+    )
+    .remedy("The list above names them. Make them readable, or leave them out with --exclude.");
+    failure.details = facts;
+    failure.details.insert("skipped_listed".into(), json!(left_out.len()));
+    Err(failure)
+}

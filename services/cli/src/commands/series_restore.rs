@@ -1,0 +1,201 @@
+//! `bkv restore`: a generation of a series, or a single file. Which of both lies at the place decides.
+
+use std::path::{Path, PathBuf};
+
+use bkv_backups::Reading;
+use bkv_backups::restore::{Options, Report, restore as unpack};
+use bkv_stream::{Cancel, Control};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::interrupt::cancellable;
+use super::restore;
+use crate::args::{MaybeOnline, PasswordSource};
+use crate::backups::{Forms, Patterns, Reader, WhichGeneration, entries, name, path_fact, tag};
+use crate::device::DeviceState;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::progress::{Progress, bytes};
+use crate::words::count;
+
+/// Objects that are read at the same time.
+const IN_FLIGHT: usize = 4;
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A folder with backups, or a `.bkv` file. From a folder with single files the newest of this account and key is taken; the command lists the others.
+    pub from: PathBuf,
+    /// Where to write the restored folder. Of a single file it must not exist yet, of a series it may be an empty folder.
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+    /// Restore an older backup than the newest one known.
+    #[arg(long)]
+    pub allow_older: bool,
+    #[command(flatten, next_help_heading = "Options for series")]
+    pub which: WhichGeneration,
+    /// Restore only what fits this pattern, and folders that fit with all that is in them: `*.jpg`, `letters/2026`, `/top`. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+    /// Restore what is good although something is damaged or missing, list the rest, and end with 3.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Also set owners and the set-user-id and set-group-id bits. Needs root.
+    #[arg(long)]
+    pub preserve_all: bool,
+    #[command(flatten, next_help_heading = "Key and vault")]
+    pub online: MaybeOnline,
+    #[command(flatten)]
+    pub password: PasswordSource,
+    /// Use the last try without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl Restore {
+    fn asks_for_a_series(&self) -> bool {
+        let which = &self.which;
+        which.series.series.is_some()
+            || which.series.writer.is_some()
+            || which.generation.is_some()
+            || which.at.is_some()
+            || !self.include.is_empty()
+            || self.keep_going
+            || self.preserve_all
+    }
+}
+
+pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
+    let forms = Forms::at(&a.from)?;
+    let device = DeviceState::open(&a.online.device)?;
+    let kept = device.load()?;
+    let has_series = match &kept {
+        Some(kept) => forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()),
+        None => false,
+    };
+    if has_series {
+        return generation(out, a).await;
+    }
+    if a.asks_for_a_series() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{} has no series, and an option was given that single files do not have", a.from.display()),
+        )
+        .remedy("Leave the options for series away, or check the folder. `bkv backups` lists what is in a folder."));
+    }
+    restore::run(out, a).await
+}
+
+/// What was restored.
+struct Restored {
+    report: Report,
+    series: String,
+    number: u64,
+    made_ms: i64,
+}
+
+async fn generation(out: Output, a: Restore) -> Outcome {
+    restore::has_parent(&a.to)?;
+    let patterns = Patterns::parse(&a.include)?;
+    let reader = Reader::open(out, &a.online, &a.from)?;
+    let to = a.to.clone();
+    let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await??;
+    tell(out, &done, &to)
+}
+
+fn write(
+    out: Output,
+    a: &Restore,
+    reader: &Reader,
+    patterns: &Patterns,
+    cancel: &Cancel,
+) -> Outcome<Restored> {
+    let mut library = reader.library(a.allow_older)?;
+    let choice = a.which.choose(out, &mut library, a.allow_older)?;
+    let reading = Reading::open(reader.access(), choice)?;
+    let included = |path: &[u8]| patterns.fit_at_or_above(bytes_path(path), true);
+    let included = (!patterns.is_empty()).then_some(&included as &dyn Fn(&[u8]) -> bool);
+    if let Some(included) = included {
+        fits_something(&reading, included)?;
+    } else if !a.keep_going {
+        // What a sync has not finished is said before hours are spent.
+        reading.check_presence()?;
+    }
+    let progress = Progress::new(out, "Restoring", None);
+    let control = Control { progress: &progress, cancel };
+    let options =
+        Options { included, keep_going: a.keep_going, preserve_all: a.preserve_all, in_flight: IN_FLIGHT };
+    let report = unpack(&reading, &a.to, &options, control);
+    progress.end();
+    let manifest = reading.manifest();
+    Ok(Restored {
+        report: report?,
+        series: manifest.label.clone(),
+        number: manifest.number,
+        made_ms: manifest.ended_ms,
+    })
+}
+
+fn bytes_path(bytes: &[u8]) -> &Path {
+    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
+}
+
+fn fits_something(reading: &Reading<'_>, included: &dyn Fn(&[u8]) -> bool) -> Outcome {
+    let mut fits = false;
+    entries(reading, |_, path, _| fits = fits || included(&path.joined()))?;
+    if fits {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NoInput, "nothing in this generation fits --include")
+        .remedy("`bkv ls` shows its paths. Nothing was written."))
+}
+
+fn tell(out: Output, done: &Restored, to: &Path) -> Outcome {
+    let report = &done.report;
+    for (path, why) in &report.not_kept {
+        out.note(&format!("not kept here: {}: {why}", path.display()));
+    }
+    for (path, error) in &report.failed {
+        out.warning(&format!("not restored: {}: {error}", path.display()));
+    }
+    let text = format!(
+        "{}, {} from generation {} of '{}' of {} to {}",
+        count(report.files, "file"),
+        bytes(report.bytes),
+        done.number,
+        name(done.series.as_bytes()),
+        crate::backups::local(done.made_ms),
+        to.display()
+    );
+    let listed = |path: &Path, why: String| {
+        let mut fact = path_fact(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+        fact.insert("reason".into(), why.into());
+        Value::Object(fact)
+    };
+    let failed: Vec<Value> =
+        report.failed.iter().map(|(path, error)| listed(path, error.to_string())).collect();
+    let not_kept: Vec<Value> = report.not_kept.iter().map(|(path, why)| listed(path, why.clone())).collect();
+    let facts = facts([
+        ("series", done.series.clone().into()),
+        ("generation", done.number.into()),
+        ("made_ms", done.made_ms.into()),
+        ("files", report.files.into()),
+        ("bytes", report.bytes.into()),
+        ("failed", json!(failed)),
+        ("not_kept", json!(not_kept)),
+    ]);
+    if report.failed.is_empty() {
+        return out.result(&text, facts);
+    }
+    if !out.json {
+        out.result(&text, Map::new())?;
+    }
+    let mut failure = Failure::new(
+        Exit::Incomplete,
+        format!("{} could not be restored", count(report.failed.len() as u64, "file")),
+    )
+    .remedy(
+        "The list above names them. An earlier generation or another copy of the destination may have them.",
+    );
+    failure.details = facts;
+    Err(failure)
+}

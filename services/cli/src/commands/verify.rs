@@ -1,0 +1,182 @@
+//! `bkv verify`: reads everything and proves it.
+
+use std::path::PathBuf;
+
+use bkv_backups::format::Id;
+use bkv_backups::verify::{Finding, Options, Verdict, verify};
+use bkv_backups::{Error, History, Library, Which};
+use bkv_stream::{Cancel, Control};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::interrupt::cancellable;
+use crate::args::MaybeOnline;
+use crate::backups::{Reader, WhichGeneration, name, writer};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
+use crate::progress::{Progress, bytes};
+use crate::words::count;
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Folder with backups.
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub which: WhichGeneration,
+    /// Read only this share of the data, such as `5%`. Each run draws another. What describes the backups is always read.
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value = "100%")]
+    pub sample: f64,
+    #[command(flatten)]
+    pub online: MaybeOnline,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number
+        .filter(|n| *n > 0.0 && *n <= 100.0)
+        .map(|n| n / 100.0)
+        .ok_or_else(|| "a share above 0% and up to 100% is needed".into())
+}
+
+/// What is wrong, for people and programs.
+#[derive(Debug)]
+struct Broken {
+    object: String,
+    of: String,
+    failure: Failure,
+}
+
+impl Broken {
+    fn new(finding: Finding) -> Self {
+        let failure = Failure::from(finding.error);
+        let generations: Vec<String> = finding
+            .generations
+            .iter()
+            .map(|(label, number)| format!("generation {number} of '{}'", name(label.as_bytes())))
+            .collect();
+        let of = match generations.as_slice() {
+            [] => format!("ledger of writer {}", writer(&finding.writer)),
+            some => some.join(", "),
+        };
+        let object =
+            failure.details.get("object").and_then(Value::as_str).unwrap_or(&finding.object).to_owned();
+        Self { object, of, failure }
+    }
+
+    fn fact(&self) -> Value {
+        json!({
+            "object": self.object,
+            "of": self.of,
+            "error": self.failure.exit.word(),
+            "message": self.failure.message,
+        })
+    }
+}
+
+/// What was read.
+struct Read {
+    verdict: Verdict,
+    broken: Vec<Broken>,
+}
+
+/// The generations of a writer that were asked for: all of them if none was named.
+fn chosen(a: &WhichGeneration, history: &History) -> Vec<(Id, u64)> {
+    let mut chosen = Vec::new();
+    let label = a.series.series.as_ref();
+    for series in history.ledger.series.iter().filter(|s| label.is_none_or(|label| *label == s.label)) {
+        let all = || history.ledger.generations(&series.id);
+        let newest = match a.which() {
+            Which::Latest if a.generation.is_none() => {
+                chosen.extend(all().map(|kept| (series.id, kept.number)));
+                continue;
+            }
+            Which::Latest => all().next_back(),
+            Which::Number(number) => all().find(|kept| kept.number == number),
+            Which::At(ms) => all().rev().find(|kept| kept.ended_ms <= ms),
+        };
+        chosen.extend(newest.map(|kept| (series.id, kept.number)));
+    }
+    chosen
+}
+
+/// Fails with what there is if nothing fits.
+fn fits_something(a: &WhichGeneration, library: &Library) -> Outcome {
+    if library.histories.iter().all(|history| chosen(a, history).is_empty()) {
+        library.choose(a.series.series.as_deref(), a.which())?;
+    }
+    Ok(())
+}
+
+fn read(out: Output, a: &Verify, reader: &Reader, cancel: &Cancel) -> Outcome<Read> {
+    let mut library = reader.library(false)?;
+    let mut broken: Vec<Broken> = std::mem::take(&mut library.unreadable)
+        .into_iter()
+        .map(|(writer, error)| {
+            let object = format!("bkv-…/{}/ledgers", hex::encode(writer));
+            Broken::new(Finding { writer, generations: Vec::new(), object, error })
+        })
+        .collect();
+    a.which.series.narrow(out, &mut library, false)?;
+    if broken.is_empty() {
+        fits_something(&a.which, &library)?;
+    }
+    let mut verdict = Verdict::default();
+    for history in &library.histories {
+        let wanted = chosen(&a.which, history);
+        if wanted.is_empty() {
+            continue;
+        }
+        let progress = Progress::new(out, "Reading", None);
+        let control = Control { progress: &progress, cancel };
+        let is_wanted = |series: &Id, number: u64| wanted.contains(&(*series, number));
+        let options = Options { sample: a.sample };
+        let ended = verify(reader.access(), history, Some(&is_wanted), options, &mut verdict, control);
+        progress.end();
+        ended.map_err(|error: Error| Failure::from(error))?;
+    }
+    broken.extend(std::mem::take(&mut verdict.findings).into_iter().map(Broken::new));
+    Ok(Read { verdict, broken })
+}
+
+pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
+    let reader = Reader::open(out, &a.online, &a.from)?;
+    let sample = a.sample;
+    let Read { verdict, broken } = cancellable(move |cancel| read(out, &a, &reader, cancel)).await??;
+    let facts: Map<String, Value> = facts([
+        ("generations", verdict.generations.into()),
+        ("bytes", verdict.bytes.into()),
+        ("sample", sample.into()),
+        ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
+    ]);
+    let Some(first) = broken.first() else {
+        let what = if sample < 1.0 { "What was read" } else { "All of it" };
+        let read = format!("{}, {}", count(verdict.generations, "generation"), bytes(verdict.bytes));
+        return out.shown(&format!("{read}. {what} is whole and authentic."), facts);
+    };
+    if !out.json {
+        for broken in &broken {
+            out.warning(&format!("broken: {} ({}): {}", broken.object, broken.of, broken.failure.message));
+        }
+    }
+    let number = count(broken.len() as u64, "object");
+    let message = format!("{number} can't be used, the first is {}", first.object);
+    let exit = if first.failure.exit == Exit::Usage { Exit::Damaged } else { first.failure.exit };
+    let mut failure = Failure::new(exit, message).remedy(
+        "Fetch these objects again from another copy of the destination. `bkv restore --keep-going` restores everything else.",
+    );
+    failure.details = facts;
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_above_nothing_and_at_most_everything() {
+        assert_eq!((share("5%"), share("100%")), (Ok(0.05), Ok(1.0)));
+        for bad in ["0%", "101%", "5", "x%", "NaN%"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+    }
+}
