@@ -60,7 +60,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL", env = "BKV_RUNBOOK_BASE", value_parser = runbook_base)]
     pub runbook_base: Option<String>,
     /// Address of `/livez`, `/readyz` and `/metrics`, without TLS.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub health: SocketAddr,
     /// Name of the Lease. The replica that holds it does the work.
     #[arg(long, value_name = "NAME", default_value = "bkv-operator")]

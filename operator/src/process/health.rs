@@ -21,7 +21,7 @@ pub(super) struct Health {
 }
 
 /// Serves until `stop`, in `tasks`.
-pub(super) async fn serve(
+pub(super) fn serve(
     address: SocketAddr,
     health: Health,
     stop: CancellationToken,
@@ -32,7 +32,7 @@ pub(super) async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(|State(h): State<Health>| async move { h.metrics.text() }))
         .with_state(health);
-    bkv_net::http::plain(address, app, stop, tasks).await.map(drop)
+    bkv_net::http::plain(address, app, stop, tasks).map(drop)
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {

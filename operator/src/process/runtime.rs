@@ -38,7 +38,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let ready = Arc::new(AtomicBool::new(false));
     let (closing, ports) = (CancellationToken::new(), TaskTracker::new());
     let health = Health { metrics: metrics.clone(), ready: ready.clone() };
-    let bound = health::serve(args.health, health, closing.clone(), &ports).await;
+    let bound = health::serve(args.health, health, closing.clone(), &ports);
     bound.map_err(|e| RunError::Health(args.health, e))?;
     let done = match stop.run_until_cancelled(answered(&client, &ready)).await {
         Some(()) => lead(&args, client, metrics, embedded, stop).await,

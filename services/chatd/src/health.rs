@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 
 /// Listens on the health port until `stop`: `/livez`, `/readyz`, `/metrics`.
-pub async fn listen(
+pub fn listen(
     shared: Arc<Shared>,
     address: SocketAddr,
     stop: CancellationToken,
@@ -41,5 +41,5 @@ pub async fn listen(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(shared);
-    http::plain(address, app, stop, &tasks.group("health port")).await
+    http::plain(address, app, stop, &tasks.group("health port"))
 }

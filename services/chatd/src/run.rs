@@ -127,11 +127,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let failed = |which, address| move |source| RunError::Listen { which, address, source };
     tasks.group("bundles").spawn(shared.bundles.clone().follow(shared.vaults.clone(), end.clone()));
     public::listen(shared.clone(), l, https_server(web)?, end.clone(), &tasks)
-        .await
         .map_err(failed("public", l.public))?;
-    health::listen(shared.clone(), l.health, end.clone(), &tasks)
-        .await
-        .map_err(failed("health", l.health))?;
+    health::listen(shared.clone(), l.health, end.clone(), &tasks).map_err(failed("health", l.health))?;
     tracing::info!(public = %l.public, "up");
     stop.cancelled().await;
     tracing::info!("draining");

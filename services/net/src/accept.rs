@@ -31,7 +31,9 @@ impl Listen for TcpListener {
     type Accepted = (TcpStream, SocketAddr);
 
     async fn next(&mut self) -> io::Result<Self::Accepted> {
-        self.accept().await
+        let (stream, peer) = self.accept().await?;
+        // A port for both families shows IPv4 clients as ::ffff:a.b.c.d, which is in no network of trusted proxies.
+        Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{AtMost, accept};
+use crate::bind;
 
 /// Deadline for the headers of each request on a port without TLS. A slower client is disconnected.
 const HEADERS: Duration = Duration::from_secs(10);
@@ -35,13 +36,13 @@ where
 }
 
 /// Serves `app` (probes and metrics) without TLS until `stop`. Returns the bound address once it listens.
-pub async fn plain(
+pub fn plain(
     address: SocketAddr,
     app: Router,
     stop: CancellationToken,
     tasks: &TaskTracker,
 ) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = bind(address)?;
     let bound = listener.local_addr()?;
     serve_plain(listener, app, stop, tasks);
     Ok(bound)
@@ -83,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn a_plain_port_answers_and_ends() {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let address = plain("127.0.0.1:0".parse().unwrap(), app(), stop.clone(), &tasks).await.unwrap();
+        let address = plain("127.0.0.1:0".parse().unwrap(), app(), stop.clone(), &tasks).unwrap();
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut head = [0; 15];

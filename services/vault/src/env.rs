@@ -127,14 +127,14 @@ pub struct Tcp;
 impl Network for Tcp {
     fn connect<'a>(&'a self, address: &'a str) -> Pending<'a, BoxStream> {
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
+            let stream = bkv_net::dial(address).await?;
             prepare(&stream)?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
 
     fn listen(&self, address: SocketAddr) -> Pending<'_, Box<dyn Listener>> {
-        Box::pin(async move { Ok(Box::new(TcpListener::bind(address).await?) as Box<dyn Listener>) })
+        Box::pin(async move { Ok(Box::new(bkv_net::bind(address)?) as Box<dyn Listener>) })
     }
 }
 

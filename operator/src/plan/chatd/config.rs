@@ -1,7 +1,7 @@
 //! `chatd.toml`, and the issuer's keys beside it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use bkv_config::chatd::{self as config, Config, FILE_NAME, KeySource, Limits, Listen, Tls, Tokens, Web};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -16,7 +16,7 @@ use crate::validate::{JwksSource, Postgres};
 
 pub(super) fn chatd_toml(input: &Input<'_>) -> String {
     let (fleet, auth, chatd) = (input.fleet, &input.fleet.client_auth, &input.fleet.chatd);
-    let listen = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let listen = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let config = Config {
         listen: Listen {
             public: listen(PUBLIC),

@@ -3,7 +3,7 @@
 //! Their text is hashed into the pod template. Read the module comment of `bkv-config` before you add a key.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use bkv_config::TokenConfig;
 use bkv_config::vault::{Config, FILE_NAME, Listen, MakeRoot, Network, Timings, Tls, Volume};
@@ -28,7 +28,7 @@ pub(super) fn files(input: &Input<'_>, region: &Region) -> BTreeMap<String, Stri
     let token = module::token(region);
     let seed = is_seed(input, region);
     let others = fleet.regions.iter().filter(|r| r.name != region.name);
-    let listen = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let listen = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let config = Config {
         region: region.name.to_string(),
         data: paths::DATA.into(),

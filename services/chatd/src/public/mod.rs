@@ -18,10 +18,10 @@ use axum::{Json, Router};
 use bkv_config::chatd::Listen;
 use bkv_core::id::Route;
 use bkv_core::statement;
-use bkv_net::{Tasks, accept};
+use bkv_net::{Tasks, accept, bind};
 use bkv_tokens::TokenError;
 use serde::Deserialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -186,14 +186,14 @@ async fn bounded(
 }
 
 /// Listens on the public port until `stop`.
-pub async fn listen(
+pub fn listen(
     shared: Arc<Shared>,
     at: &Listen,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
     tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(at.public).await?;
+    let listener = bind(at.public)?;
     let bound = listener.local_addr()?;
     let app = Router::new()
         .route("/v1/relay", get(relay_route))

@@ -231,8 +231,7 @@ impl Link {
 }
 
 async fn dial(address: &str, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    let stream = bkv_net::dial(address).await?;
     set_socket_send_buffer_size(&stream, IN_KERNEL)?;
     // The verifier ignores this name. It checks role and region in the certificate.
     let name = ServerName::try_from("vault").map_err(io::Error::other)?;

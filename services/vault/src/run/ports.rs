@@ -20,7 +20,7 @@ impl Ports {
         Ok(Self {
             relay: network.listen(listen.relay).await.map_err(failed("relay", listen.relay))?,
             admin: network.listen(listen.admin).await.map_err(failed("admin", listen.admin))?,
-            health: TcpListener::bind(listen.health).await.map_err(failed("health", listen.health))?,
+            health: bkv_net::bind(listen.health).map_err(failed("health", listen.health))?,
         })
     }
 }
