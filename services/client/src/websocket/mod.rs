@@ -1,7 +1,8 @@
 //! The shipped transport: one WebSocket over TLS per account, many streams in it. One task owns the socket ([`link`]); streams reach it over
-//! bounded channels, so a slow reader blocks only itself.
+//! bounded channels, so a slow reader blocks only itself. It takes the proxy that `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name.
 
 mod link;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bkv_wire::proto::outer::{Frame, frame::Body};
 use bytes::Bytes;
-use reqwest::{StatusCode, Url};
+use reqwest::header::HeaderValue;
+use reqwest::{Response, StatusCode, Url};
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror_ext::AsReport as _;
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio_tungstenite::tungstenite::Error as WsError;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::token::{HeldToken, OneToken, Tokens};
 use crate::transport::{Duplex, Transport, TransportError};
 use link::Link;
+use upgrade::{Answer, upgrade};
 
 /// Most bytes of an answer to a GET, and of a WebSocket message.
 const MAX_MESSAGE: usize = bkv_wire::frame::MAX_FRAME;
@@ -48,7 +47,6 @@ pub enum Trust {
 /// To one ChatD, with one account's token. Dropping it ends its tasks. [`Transport::close`] also awaits them.
 pub struct WebSocketTransport {
     base: Url,
-    tls: Arc<ClientConfig>,
     token: HeldToken,
     http: reqwest::Client,
     link: Mutex<Option<Arc<Link>>>,
@@ -75,10 +73,10 @@ impl WebSocketTransport {
         if base.scheme() != "https" || base.host_str().is_none() {
             return Err(wrong(format!("ChatD's address {base} must begin with https:// and name a host")));
         }
-        let tls = tls(trust)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
+            .tls_backend_preconfigured(tls(trust)?)
             .https_only(true)
+            .http1_only() // a WebSocket begins with HTTP/1.1
             .redirect(reqwest::redirect::Policy::none()) // a token goes nowhere else
             .connect_timeout(CONNECT)
             .timeout(CONNECT * 2)
@@ -86,7 +84,6 @@ impl WebSocketTransport {
             .map_err(|e| wrong(e.to_string()))?;
         Ok(Self {
             base,
-            tls: Arc::new(tls),
             token: HeldToken::new(tokens),
             http,
             link: Mutex::new(None),
@@ -115,39 +112,20 @@ impl WebSocketTransport {
     }
 
     async fn connect_once(&self) -> Result<Link, TransportError> {
-        let host = self.base.host_str().unwrap_or_default().to_owned();
-        let port = self.base.port_or_known_default().unwrap_or(443);
-        let lost = |e: &dyn std::fmt::Display| TransportError::Unreachable(format!("{host}:{port}: {e}"));
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(bare.clone()).map_err(|e| wrong(e.to_string()))?;
-        let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|e| lost(&e))?;
-        let _ = tcp.set_nodelay(true); // small messages, each waited for
-        let tls =
-            tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(|e| {
-                let certificate = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-                match certificate {
-                    Some(rustls::Error::InvalidCertificate(why)) => {
-                        wrong(format!("{host}:{port}: its web certificate is not trusted: {why:?}"))
-                    }
-                    _ => lost(&e),
-                }
-            })?;
         let mut url = self.base.clone();
         url.set_path("/v1/relay");
-        let url = url.as_str().replacen("https://", "wss://", 1);
-        let mut request = url.into_client_request().map_err(|e| wrong(e.to_string()))?;
-        request.headers_mut().insert("authorization", self.bearer().await?);
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE))
             .read_buffer_size(READ);
-        match tokio_tungstenite::client_async_with_config(request, tls, Some(config)).await {
-            Ok((socket, _)) => Ok(Link::start(socket, &self.tasks, self.stop.child_token())),
-            Err(WsError::Http(answer)) => {
-                let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
-                Err(status(answer.status().as_u16(), challenge))
-            }
-            Err(e) => Err(lost(&e)),
+        let request = self.http.get(url).header("authorization", self.bearer().await?);
+        match upgrade(request, config).await.map_err(|e| failed(&e))? {
+            Answer::Open(socket) => Ok(Link::start(socket, &self.tasks, self.stop.child_token())),
+            Answer::Refused(answer) => Err(status(&answer)),
+            Answer::NoWebSocket(header) => Err(TransportError::Unreachable(format!(
+                "{}: the answer is of no WebSocket server: its header {header} is wrong",
+                self.base
+            ))),
         }
     }
 
@@ -156,20 +134,13 @@ impl WebSocketTransport {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
         url.set_query(query);
-        let unreachable = |e: reqwest::Error| TransportError::Unreachable(e.to_report_string());
-        let mut answer = self
-            .http
-            .get(url)
-            .header("authorization", self.bearer().await?)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let request = self.http.get(url).header("authorization", self.bearer().await?);
+        let mut answer = request.send().await.map_err(|e| failed(&e))?;
         if answer.status() != StatusCode::OK {
-            let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
-            return Err(status(answer.status().as_u16(), challenge));
+            return Err(status(&answer));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+        while let Some(chunk) = answer.chunk().await.map_err(|e| failed(&e))? {
             if body.len() + chunk.len() > MAX_MESSAGE {
                 return Err(TransportError::Unreachable(format!("{path}: longer than {MAX_MESSAGE} bytes")));
             }
@@ -277,9 +248,24 @@ fn wrong(why: String) -> TransportError {
     TransportError::Misconfigured(why)
 }
 
-/// ChatD's answer; `challenge` is its WWW-Authenticate (RFC 6750, section 3), which distinguishes an expired token from a wrong one.
-fn status(code: u16, challenge: Option<&str>) -> TransportError {
-    match code {
+/// A request without an answer. A certificate that is not trusted stays so, so no repetition helps.
+fn failed(error: &reqwest::Error) -> TransportError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|e| e.downcast_ref::<rustls::Error>()).or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+            return wrong(format!("ChatD's web certificate is not trusted: {why:?}"));
+        }
+        cause = error.source();
+    }
+    TransportError::Unreachable(error.to_report_string())
+}
+
+/// What an answer without success means. Its WWW-Authenticate (RFC 6750, section 3) distinguishes an expired token from a wrong one.
+fn status(answer: &Response) -> TransportError {
+    let challenge = answer.headers().get("www-authenticate").and_then(|v| v.to_str().ok());
+    match answer.status().as_u16() {
         401 if challenge.is_some_and(|c| c.contains("expired")) => TransportError::TokenExpired,
         401 | 403 => TransportError::TokenRefused,
         404 => wrong("ChatD has no such path: is the address right?".into()),

@@ -203,6 +203,22 @@ async fn what_chatd_answers_is_told_apart() {
     let mut chatd = chatd().await;
     chatd.answer("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
     assert_eq!(&chatd.transport().get("/v1/fleet").await.unwrap()[..], b"abc");
+    // RFC 6455, section 4.1: the accepted key proves that the other side has read this very request.
+    for (answer, header) in [
+        (
+            "upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+            "sec-websocket-accept",
+        ),
+        ("upgrade: websocket\r\n", "sec-websocket-accept"),
+        ("upgrade: h2c\r\n", "upgrade"),
+    ] {
+        let mut chatd = self::chatd().await;
+        chatd.answer(
+            format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{answer}\r\n").leak(),
+        );
+        let e = chatd.transport().open().await.err().unwrap();
+        assert!(matches!(&e, TransportError::Unreachable(why) if why.contains(header)), "{e:?}");
+    }
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod no_majority;
 mod packet_capture;
 mod postgres_tls;
 mod projection;
+mod proxies;
 mod restores;
 mod roles;
 mod second_accident;
