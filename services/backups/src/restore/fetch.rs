@@ -169,7 +169,9 @@ impl Work<'_> {
         let mut file = create(member, true)?;
         let whole = [Extent { offset: 0, length: member.data }];
         let extents = if member.extents.is_empty() { &whole[..] } else { &member.extents };
-        let mut buffer = zeroize::Zeroizing::new(vec![0; 256 << 10]);
+        // It is wiped after each file, so it is no longer than the file.
+        let length = usize::try_from(member.data.min(256 << 10)).unwrap_or(1);
+        let mut buffer = zeroize::Zeroizing::new(vec![0; length]);
         for extent in extents {
             if !member.extents.is_empty() {
                 file.seek(SeekFrom::Start(extent.offset)).map_err(failed)?;

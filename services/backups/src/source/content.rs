@@ -12,7 +12,8 @@ use super::attributes::of;
 use crate::error::{Error, Result};
 use crate::format::tree::Extent;
 
-const BUFFER: usize = 256 << 10;
+/// A buffer is wiped after each file, so it is no longer than the file.
+const BUFFER: u64 = 256 << 10;
 /// With more runs, the holes are read as zeros.
 const MAX_EXTENTS: usize = crate::format::tree::MAX_EXTENTS;
 
@@ -69,7 +70,7 @@ impl Opened {
         let dense = self.extents.is_empty();
         let whole = [Extent { offset: 0, length: size }];
         let runs: Vec<Extent> = if dense { whole.to_vec() } else { self.extents.clone() };
-        let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+        let mut buffer = Zeroizing::new(vec![0; usize::try_from(size.min(BUFFER)).unwrap_or(1)]);
         for run in runs.into_iter().filter(|run| run.length > 0) {
             if !dense && let Err(error) = self.file.seek(SeekFrom::Start(run.offset)) {
                 return Ok(Err(error));
