@@ -75,8 +75,16 @@ pub(crate) fn open(
     let Some(bytes) = bytes(destination, folder, named)? else { return Ok(None) };
     let name = folder.ledger(named.counter, &named.hash, 1);
     // The destination may show another writer's ledger here, which the same key opens.
-    if LedgerHead::parse(&name, &bytes)?.0.writer != *folder.writer() {
+    let (head, _) = LedgerHead::parse(&name, &bytes)?;
+    if head.writer != *folder.writer() {
         return Err(Error::Foreign { object: name, what: "it is another device's ledger" });
+    }
+    // Whoever has the key and not V could write one that needs no V.
+    if v.is_some() && !head.forward_secrecy {
+        return Err(Error::Foreign {
+            object: name,
+            what: "it opens without V, which this device's ledgers need",
+        });
     }
     let ledger = Ledger::open(&name, &bytes, key, v)?;
     if ledger.counter != named.counter {

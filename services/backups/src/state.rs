@@ -65,7 +65,13 @@ pub struct State {
     /// A new V that the vault may have taken.
     #[n(8)]
     pub(crate) next_v: Option<Secret>,
+    /// Ledgers that this device began since the one that the vault names. Only these can be named next.
+    #[cbor(n(9), default, skip_if = "Vec::is_empty")]
+    written: Vec<Known>,
 }
+
+/// Ledgers that a device remembers while no vault names one.
+const MAX_WRITTEN: usize = 1024;
 
 impl State {
     /// A new writer. `forward_secrecy` is fixed for its life.
@@ -80,6 +86,7 @@ impl State {
             named: None,
             unnamed_since_ms: None,
             next_v: None,
+            written: Vec::new(),
         })
     }
 
@@ -104,7 +111,26 @@ impl State {
 
     pub(crate) fn wrote(&mut self, ledger: Named) {
         self.newest = Some(ledger.into());
-        self.pending.clear();
+        let begun = std::mem::take(&mut self.pending);
+        self.written.extend(begun);
+        let surplus = self.written.len().saturating_sub(MAX_WRITTEN);
+        self.written.drain(..surplus);
+    }
+
+    /// True for a ledger that this device began.
+    pub(crate) fn is_ours(&self, ledger: Named) -> bool {
+        let known = Known::from(ledger);
+        self.newest == Some(known)
+            || self.named == Some(known)
+            || self.written.contains(&known)
+            || self.pending.contains(&known)
+    }
+
+    /// The counter above which this device knows all of its own ledgers.
+    pub(crate) fn known_above(&self) -> u64 {
+        let oldest = self.written.iter().map(|known| known.counter.saturating_sub(1)).min();
+        let newest = self.newest.map_or(0, |newest| newest.counter);
+        self.named.map_or(0, |named| named.counter).max(oldest.unwrap_or(newest))
     }
 
     pub(crate) fn forgotten_by_vault(&mut self) {
@@ -115,6 +141,7 @@ impl State {
     pub(crate) fn named_by_vault(&mut self, ledger: Named) {
         self.named = Some(ledger.into());
         self.v_given = true;
+        self.written.retain(|known| known.counter > ledger.counter);
         if self.newest == self.named {
             self.unnamed_since_ms = None;
         }

@@ -366,6 +366,71 @@ fn k8_two_devices_with_one_state_are_told() {
     assert!(matches!(library.unreadable[0].1, Error::Twin), "{:?}", library.unreadable);
 }
 
+/// K8: a copied state wrote a ledger with a lower number than this device's newest, and the vault named it. It is not taken for this device's own.
+#[test]
+fn k8_a_twin_that_is_behind_is_found() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    fs::copy(bench.state_path("a"), bench.state_path("b")).unwrap();
+    let shown = bench.memory.names();
+    bench.memory.lock().shown = shown;
+    bench.memory.lock().lags = true;
+    bench.vault.0.lock().unwrap().away = true;
+    bench.backup("a", "docs").unwrap();
+    bench.backup("a", "docs").unwrap();
+    bench.vault.0.lock().unwrap().away = false;
+    assert_eq!(bench.backup("b", "docs").unwrap().naming, Naming::Named);
+    let error = bench.backup("a", "docs").unwrap_err();
+    assert!(matches!(error, Error::Twin), "{error}");
+    // Without a vault, a ledger of the same number is enough.
+    let bench = Bench { digits_only: true, ..crate::bench() };
+    bench.backup("a", "docs").unwrap();
+    fs::copy(bench.state_path("a"), bench.state_path("b")).unwrap();
+    let shown = bench.memory.names();
+    bench.memory.lock().shown = shown;
+    bench.memory.lock().lags = true;
+    bench.backup("a", "docs").unwrap();
+    bench.backup("b", "docs").unwrap();
+    bench.memory.lock().lags = false;
+    let error = bench.backup("a", "docs").unwrap_err();
+    assert!(matches!(error, Error::Twin), "{error}");
+}
+
+/// The vault's answer is lost, and the same process goes on: its own earlier ledger is no twin's.
+#[test]
+fn a_lost_answer_of_the_vault_is_no_twin() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let mut writer = bench.writer("a").unwrap();
+    let folders = [bench.source()];
+    bench.vault.0.lock().unwrap().loses_answer = true;
+    let first = backup(&mut writer, Source::Folders(&folders), &options("docs"), control()).unwrap();
+    assert!(matches!(first.naming, Naming::NotNamed { .. }));
+    bench.vault.0.lock().unwrap().loses_answer = false;
+    let second = backup(&mut writer, Source::Folders(&folders), &options("docs"), control()).unwrap();
+    assert_eq!(second.naming, Naming::Named);
+}
+
+/// Whoever has the backup key and not V writes a newer ledger that needs no V. It is not taken.
+#[test]
+fn a_ledger_that_needs_no_v_does_not_replace_one_that_does() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let forger = Bench { digits_only: true, ..crate::bench() };
+    let mut state = bkv_backups::State::new(false).unwrap();
+    state.writer = bench.expected()[0].writer;
+    StateFile::lock(&forger.state_path("a"), false).unwrap().save(&state).unwrap();
+    for _ in 0..3 {
+        forger.backup("a", "docs").unwrap();
+    }
+    for name in forger.memory.names() {
+        bench.memory.put(&name, forger.memory.get(&name));
+    }
+    let library = bench.library();
+    assert_eq!(library.histories[0].standing, Standing::Named);
+    assert_eq!(library.choose(None, Which::Latest).unwrap().kept.number, 1);
+}
+
 /// L5: a blob that is gone is stored again by the next backup.
 #[test]
 fn l5_a_missing_blob_is_stored_again() {

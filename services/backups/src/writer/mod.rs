@@ -115,30 +115,25 @@ impl<'a> Writer<'a> {
 
     /// A ledger that this device did not write, or that the vault names and this device does not know, means that the state was copied or put back.
     fn check_for_twin(&mut self) -> Result<()> {
-        let newest = self.state.newest();
-        let counter = newest.map_or(0, |newest| newest.counter);
+        let newest = self.state.newest().map_or(0, |newest| newest.counter);
+        let known_above = self.state.known_above().min(newest);
         for named in ledgers::list(self.outside.destination, &self.folder)? {
-            if named.counter <= counter {
+            if named.counter <= known_above {
                 break;
             }
-            let ours = self.state.pending().any(|pending| pending == named);
+            if self.state.is_ours(named) {
+                continue;
+            }
             // An attacker who can write to the destination can put a file there. Only a ledger under this writer's key counts.
-            let readable = match self.read(named) {
-                Ok(found) => found.is_some(),
-                Err(Error::WrongV { .. }) => true,
-                Err(_) => false,
-            };
-            if !ours && readable {
-                return Err(Error::Twin);
+            match self.read(named) {
+                Ok(Some(_)) => return Err(Error::Twin),
+                Err(Error::WrongV { .. }) if named.counter > newest => return Err(Error::Twin),
+                _ => {}
             }
         }
         match self.outside.vault.named(&self.state.writer) {
-            Ok(Some(named)) if newest.is_none_or(|newest| named.counter > newest.counter) => Err(Error::Twin),
-            Ok(Some(named))
-                if newest.is_some_and(|newest| named.counter == newest.counter && named != newest) =>
-            {
-                Err(Error::Twin)
-            }
+            // A twin's ledger may have any counter.
+            Ok(Some(named)) if !self.state.is_ours(named) => Err(Error::Twin),
             Ok(Some(named)) => {
                 self.state.named_by_vault(named);
                 self.file.save(&self.state)
@@ -224,6 +219,16 @@ impl<'a> Writer<'a> {
                 self.file.save(&self.state)?;
                 match self.set(new) {
                     Ok(()) => return self.was_named(new),
+                    Err(fault) => fault,
+                }
+            }
+            // The answer to an earlier naming was lost.
+            Err(VaultFault::Refused { named: Some(named) }) if self.state.is_ours(named) => {
+                self.state.named_by_vault(named);
+                self.file.save(&self.state)?;
+                match self.set(new) {
+                    Ok(()) => return self.was_named(new),
+                    Err(VaultFault::Refused { .. }) => return Err(Error::Twin),
                     Err(fault) => fault,
                 }
             }
