@@ -251,7 +251,10 @@ impl<'a> Reading<'a> {
         let mut failed = None;
         in_parallel(&blobs, IN_FLIGHT, read, |blob, result| {
             match result {
-                Ok(()) => verified.bytes += blob.lengths.content,
+                Ok(()) => {
+                    verified.bytes += blob.lengths.content;
+                    verified.proved.push(blob.id);
+                }
                 Err(error @ Error::Cancelled) => failed = Some(error),
                 Err(error) => {
                     verified.broken.push((folder.object(ObjectKind::Blob, &blob.id, 0), error));
@@ -284,6 +287,8 @@ pub struct Verified {
     pub broken: Vec<(String, Error)>,
     /// The id of each of them.
     pub broken_blobs: Vec<Id>,
+    /// The blobs that were proved.
+    pub proved: Vec<Id>,
 }
 
 fn skip(pull: &mut Pull<'_>, bytes: u64) -> Result<()> {

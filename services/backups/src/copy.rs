@@ -55,11 +55,10 @@ pub fn copy(
     let there = Seen::list(to, folder)?;
     let way = Way { from: access.destination, to, folder, there, tally: Mutex::new(Tally::default()) };
     let mut copied = Copied::default();
-    let mut blobs = HashSet::new();
+    let mut blobs = Blobs::default();
     for kept in &history.ledger.kept {
-        let broken = copied.broken.len();
         match way.generation(access, Choice { history, kept }, &mut blobs, &mut copied, control) {
-            Ok(()) => copied.generations += u64::from(copied.broken.len() == broken),
+            Ok(is_whole) => copied.generations += u64::from(is_whole),
             Err(error) if error.is_damage() => {
                 copied.broken.push((folder.object(Kind::Manifest, &kept.generation, 0), error));
             }
@@ -75,6 +74,13 @@ pub fn copy(
     let tally = way.tally.into_inner();
     (copied.objects, copied.bytes) = (tally.objects, tally.bytes);
     Ok(copied)
+}
+
+/// Blobs of the generations before.
+#[derive(Default)]
+struct Blobs {
+    seen: HashSet<Id>,
+    broken: HashSet<Id>,
 }
 
 #[derive(Default)]
@@ -93,18 +99,19 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Copies blobs, the generation's stream, then its manifest.
+    /// Copies blobs, the generation's stream, then its manifest. False if a blob that it needs is broken.
     fn generation(
         &self,
         access: Access<'_>,
         choice: Choice<'_>,
-        done: &mut HashSet<Id>,
+        done: &mut Blobs,
         copied: &mut Copied,
         control: Control<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let reading = Reading::open(access, choice)?;
-        let blobs: Vec<BlobRef> =
-            reading.references(None)?.into_iter().filter(|blob| done.insert(blob.id)).collect();
+        let all = reading.references(None)?;
+        let ids: Vec<Id> = all.iter().map(|blob| blob.id).collect();
+        let blobs: Vec<BlobRef> = all.into_iter().filter(|blob| done.seen.insert(blob.id)).collect();
         let (needed, there): (Vec<_>, Vec<_>) =
             blobs.into_iter().partition(|blob| !self.has(Kind::Blob, &blob.id, &blob.lengths));
         copied.blobs_there += there.len() as u64;
@@ -124,6 +131,7 @@ impl Way<'_> {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) if error.is_damage() => {
                         copied.broken.push((self.folder.object(Kind::Blob, &blob.id, 0), error));
+                        done.broken.insert(blob.id);
                         ControlFlow::Continue(())
                     }
                     Err(error) => {
@@ -142,7 +150,8 @@ impl Way<'_> {
                 reading.generation.stream(tee, self.folder).read(|pull| drain(pull, cancel))
             })?;
         }
-        self.through(lengths, |tee| Generation::open(tee, self.folder, access.key, choice.kept).map(drop))
+        self.through(lengths, |tee| Generation::open(tee, self.folder, access.key, choice.kept).map(drop))?;
+        Ok(!ids.iter().any(|id| done.broken.contains(id)))
     }
 
     /// True if all objects are listed at the second destination with their lengths.

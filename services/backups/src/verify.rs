@@ -77,11 +77,11 @@ pub fn verify(
         let label = history.ledger.series.iter().find(|series| series.id == kept.series);
         let name = (label.map_or_else(String::new, |series| series.label.clone()), kept.number);
         let choose = |id: &Id| {
+            // A listing may fail or begin again, so it counts nothing as read.
             let mut seen = seen.borrow_mut();
-            if let Some(finding) = seen.broken.get(id).copied() {
-                seen.also.push(finding);
-            }
-            draw.takes(id) && seen.blobs.insert(*id)
+            let finding = seen.broken.get(id).copied();
+            seen.also.extend(finding);
+            finding.is_none() && draw.takes(id) && !seen.proved.contains(id)
         };
         let read = Reading::open(access, Choice { history, kept })
             .and_then(|reading| reading.verify(Some(&choose), control));
@@ -104,6 +104,7 @@ pub fn verify(
         verdict.generations += 1;
         verdict.blobs += verified.blobs;
         verdict.bytes += verified.bytes;
+        seen.borrow_mut().proved.extend(&verified.proved);
         for (id, (object, error)) in verified.broken_blobs.into_iter().zip(verified.broken) {
             if error.is_damage() {
                 verdict.damaged.entry(history.writer).or_default().insert(id);
@@ -119,7 +120,7 @@ pub fn verify(
 /// Blobs of the generations before.
 #[derive(Default)]
 struct Seen {
-    blobs: HashSet<Id>,
+    proved: HashSet<Id>,
     /// Number of the finding of each broken blob.
     broken: HashMap<Id, usize>,
     /// Findings that the present generation has too.

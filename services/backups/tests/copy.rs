@@ -92,6 +92,24 @@ fn a_copy_spreads_no_damage() {
     assert!(blobs > 10);
 }
 
+/// Two generations share a broken blob: neither is whole at the second destination.
+#[test]
+fn a_copy_counts_no_generation_whose_blob_is_broken() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let first = bench.memory.objects();
+    bench.backup("a", "docs").unwrap();
+    let mut shared = 0;
+    for name in first {
+        bench.memory.change(&name, |bytes| bytes[0] ^= 1);
+        let report = copied(&bench, &Memory::default()).unwrap();
+        bench.memory.change(&name, |bytes| bytes[0] ^= 1);
+        assert_eq!(report.broken.len(), 1);
+        shared += u64::from(report.generations == 0);
+    }
+    assert!(shared > 10, "{shared}");
+}
+
 /// Several objects of one name, of which one opens: that one is copied.
 #[test]
 fn a_copy_takes_the_object_that_opens() {

@@ -92,6 +92,32 @@ fn what_two_generations_share_is_read_once_and_named_for_both() {
     assert!(shared > 5, "{shared}");
 }
 
+/// The newest tree is cut short, and blobs that it names before the cut are read for the generations after it.
+#[test]
+fn a_tree_that_fails_exempts_no_blob() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let blobs = verdict(&bench, 1.0).blobs;
+    bench.backup("a", "docs").unwrap();
+    let mut trees = 0;
+    for name in bench.memory.objects() {
+        bench.memory.change(&name, |bytes| {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+        });
+        let found = verdict(&bench, 1.0);
+        bench.memory.change(&name, |bytes| {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+        });
+        if found.damaged.is_empty() {
+            assert!(found.generations == 1 && found.blobs == blobs, "{name}: {found:?}");
+            trees += 1;
+        }
+    }
+    assert!(trees > 3, "{trees}");
+}
+
 /// A destination that does not answer proves no damage.
 #[test]
 fn an_outage_marks_nothing_as_damaged() {
