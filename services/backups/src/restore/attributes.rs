@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, CWD, Gid, OFlags, Timespec, Timestamps, Uid, XattrFlag
 
 use crate::error::{Error, Result};
 use crate::format::tree::{Attributes, Time};
+use crate::source::is_kept;
 
 const ACL: &[u8] = b"system.posix_acl_access";
 const GROUP: u32 = 0o070;
@@ -59,6 +60,12 @@ impl Permissions {
             mode &= 0o1777;
         }
         for xattr in &attributes.xattrs {
+            // A tree may name any attribute. A capability is as strong as set-user-id.
+            let is_capability = xattr.name == b"security.capability";
+            if !is_kept(&xattr.name) || (is_capability && !self.preserve_all) {
+                missed(&String::from_utf8_lossy(&xattr.name), io::ErrorKind::PermissionDenied.into());
+                continue;
+            }
             let set = rustix::fs::fsetxattr(&file, &xattr.name[..], &xattr.value, XattrFlags::empty());
             if let Err(error) = set {
                 if xattr.name == ACL {

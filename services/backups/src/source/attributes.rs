@@ -55,6 +55,7 @@ pub(crate) fn xattrs(path: &Path) -> io::Result<Option<Vec<Xattr>>> {
     Ok(Some(xattrs))
 }
 
-fn is_kept(name: &[u8]) -> bool {
+/// The attributes that are kept, and so the only ones that a restore sets.
+pub(crate) fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_") || name == b"security.capability"
 }

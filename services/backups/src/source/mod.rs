@@ -4,7 +4,7 @@ mod attributes;
 mod content;
 mod walk;
 
-pub(crate) use attributes::{of, xattrs};
+pub(crate) use attributes::{is_kept, of, xattrs};
 pub(crate) use content::{Opened, Outcome, unreadable};
 pub(crate) use walk::{Found, Step, Walk, reason};
 
