@@ -24,6 +24,8 @@ pub(super) enum Untrue {
     Vote,
     #[error("it answers with a vote for this vault in a term in which this vault has not asked")]
     OwnVote,
+    #[error("it answers with later votes more often than there are elections, and counts as unreachable")]
+    LaterVotes,
 }
 
 /// How far each peer has acknowledged this vault's log, and under which vote of this vault. The two connections to a peer share it, because one of them sends snapshots only.

@@ -15,6 +15,7 @@ pub mod floor;
 pub(crate) mod held;
 pub(crate) mod install;
 pub mod keeper;
+pub(crate) mod later_votes;
 pub mod log;
 mod log_row;
 pub(crate) mod machine;

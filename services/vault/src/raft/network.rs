@@ -20,6 +20,7 @@ use openraft::{
     AnyError, EmptyNode, ErrorSubject, ErrorVerb, OptionalSend, Snapshot, SnapshotMeta, StorageIOError,
 };
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answers::{Matched, Untrue};
@@ -29,6 +30,7 @@ use super::contradictions::Contradictions;
 use super::equivocators::Equivocators;
 use super::export::NoSnapshot;
 use super::held;
+use super::later_votes::LaterVotes;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{Guard, NotNow, QUEUE, Transfers, blocking, whole};
@@ -41,6 +43,9 @@ const HEARTBEAT: Duration = Duration::from_millis(300);
 const APPEND: Duration = Duration::from_secs(2);
 /// Time limit of a request for a vote, beside its round trip.
 pub(crate) const VOTE: Duration = Duration::from_millis(500);
+/// How long a candidate holds back a later vote in an answer, beside the round trip: honest voters need this to write their vote. It must be over before the candidate asks
+/// again, because Raft then ignores the answer.
+const HELD_BACK: Duration = Duration::from_millis(150);
 /// Time limit of one chunk of a snapshot.
 const CHUNK: Duration = Duration::from_secs(10);
 
@@ -72,6 +77,9 @@ pub(crate) struct Net {
     pub(crate) acknowledged: Acknowledged,
     pub(crate) transfers: Transfers,
     pub(crate) matched: Matched,
+    pub(crate) later_votes: LaterVotes,
+    /// As a leader: whether a majority has answered of late.
+    pub(crate) majority: watch::Receiver<bool>,
     pub(crate) contradictions: Contradictions,
     pub(crate) equivocators: Equivocators,
     pub(crate) signer: Signer,
@@ -120,18 +128,28 @@ impl Conn {
         Ok(vote)
     }
 
-    /// Refuses a later vote for this vault itself in an answer to what it asked under its own vote. openraft would take this vault for the candidate or leader of a term in which
-    /// it has never asked for a vote.
-    fn not_own(&self, asked: &Vote, theirs: &Vote) -> Result<(), Unreachable> {
+    /// Judges the vote in a peer's answer to what this vault asked under its own vote. The peer counts as unreachable if the vote must not reach Raft.
+    fn obey(&self, asked: &Vote, theirs: &Vote) -> Result<(), Unreachable> {
         let state = &self.net.state;
         // Raft ignores the answer if this vault has a later vote by now.
         let is_over = state.log.vote().is_some_and(|own| own.leader_id > asked.leader_id);
-        let is_own = theirs.leader_id.node_id == asked.leader_id.node_id;
-        if is_over || !is_own || theirs.leader_id <= asked.leader_id {
+        if is_over || theirs.leader_id <= asked.leader_id {
             return Ok(());
         }
-        self.net.contradictions.note(state.shard, self.target, 0, &Untrue::OwnVote.to_string());
-        Err(Unreachable::new(&Untrue::OwnVote))
+        let untrue = if theirs.leader_id.node_id == asked.leader_id.node_id {
+            // openraft would take this vault for the candidate or leader of a term in which it has never asked for a vote.
+            Untrue::OwnVote
+        } else if !asked.committed
+            || !*self.net.majority.borrow()
+            || self.net.later_votes.may_obey(self.target, *theirs, Instant::now())
+        {
+            return Ok(());
+        } else {
+            Untrue::LaterVotes
+        };
+        // Term 0 names the peer. Its requests for votes are still taken: an honest peer that missed much asks with a later vote, too.
+        self.net.contradictions.note(state.shard, self.target, 0, &untrue.to_string());
+        Err(Unreachable::new(&untrue))
     }
 
     /// Refuses to exchange anything with a vault that has signed two histories. Its acknowledgement or vote could count for a history that it denies elsewhere.
@@ -217,7 +235,7 @@ impl Conn {
             };
             let theirs =
                 self.vote_of(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
-            self.not_own(&vote, &theirs).map_err(StreamingError::Unreachable)?;
+            self.obey(&vote, &theirs).map_err(StreamingError::Unreachable)?;
             if last || theirs > vote {
                 return Ok((SnapshotResponse::new(theirs), kept));
             }
@@ -285,7 +303,7 @@ impl RaftNetwork<TypeConfig> for Conn {
             RPCError::Unreachable(Unreachable::new(&why))
         })?;
         if let AppendEntriesResponse::HigherVote(theirs) = &answer {
-            self.not_own(&rpc.vote, theirs).map_err(RPCError::Unreachable)?;
+            self.obey(&rpc.vote, theirs).map_err(RPCError::Unreachable)?;
         }
         Ok(answer)
     }
@@ -296,10 +314,15 @@ impl RaftNetwork<TypeConfig> for Conn {
             last: rpc.last_log_id.as_ref().map(log_id_out),
             preliminary: false,
         };
+        let held_back = self.net.peers.deadline(HELD_BACK, 1);
         let answer = self.raft(p::raft_call::Call::Vote(call), VOTE).await?;
         let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
         let vote = self.vote_of(a.vote).map_err(|e| garbled(&e))?;
-        self.not_own(&rpc.vote, &vote).map_err(RPCError::Unreachable)?;
+        self.obey(&rpc.vote, &vote).map_err(RPCError::Unreachable)?;
+        if vote.leader_id > rpc.vote.leader_id {
+            // A rooted vault could end every candidate before an honest voter has written its vote. Once this vault leads, openraft ignores the answer.
+            tokio::time::sleep_until(held_back).await;
+        }
         Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))
     }
 

@@ -17,6 +17,7 @@ use super::join;
 use super::status::{Phase, ShardStatus};
 use crate::raft::answers::Matched;
 use crate::raft::bounds::Bounds;
+use crate::raft::later_votes::LaterVotes;
 use crate::raft::network::Net;
 use crate::raft::sizes::ENTRIES_SENT;
 use crate::raft::stop::{Stop, StopKind};
@@ -129,6 +130,8 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, Sta
         acknowledged: inner.acknowledged.clone(),
         transfers: inner.transfers.clone(),
         matched: Matched::default(),
+        later_votes: LaterVotes::default(),
+        majority: replica.silence.majority(),
         contradictions: inner.contradictions.clone(),
         equivocators: inner.equivocators.clone(),
         signer: inner.signer.clone(),

@@ -90,6 +90,26 @@ async fn with_an_honest_leader() -> (Fleet, Leader) {
     (fleet, leader)
 }
 
+/// S49: openraft obeys every later vote in an answer, without a lease. A follower that answers each append and each request for votes with one ended every leader and every
+/// candidate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_later_votes_of_one_follower_end_few_terms() {
+    let (fleet, leader) = with_an_honest_leader().await;
+    let before = term(&fleet);
+    leader.answers_with_later_votes(false, false);
+    for n in 0..10 {
+        applies(&fleet, n).await;
+    }
+    let answered = || (leader.answered() >= 100).then_some(());
+    eventually("the attacker has answered", answered).await;
+    applies(&fleet, 10).await;
+    // Each honest vault obeys one, and each of the two then needs a term of its own.
+    let after = term(&fleet);
+    assert!(after <= before + 6, "{} terms", after - before);
+    let named = |i: usize| fleet.node(i).contradictions().iter().any(|c| c.from == leader.node);
+    assert!(HONEST.into_iter().any(named));
+}
+
 /// S49: a vault whose log is complete asks for votes again and again, without asking first whether it would get them. openraft has no lease for the leader itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s49_requests_for_votes_end_no_leader_whom_a_majority_hears() {
@@ -142,4 +162,31 @@ async fn s49_a_vote_for_the_asker_reaches_no_leader() {
     eventually("the other leads", other_leads).await;
     applies(&fleet, 10).await;
     assert!(term(&fleet) <= before.1 + 4, "{} terms", term(&fleet) - before.1);
+}
+
+/// S49: the attacker brings an honest follower to a far later term again and again, by an append under a vote that it only claims, and is silent. The leader has no majority without
+/// that follower.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_terms_that_a_silent_vault_has_claimed_cost_seconds() {
+    let (fleet, leader) = with_an_honest_leader().await;
+    // Two of three are at the same leader.
+    for n in 0..3 {
+        let honest = eventually("an honest leader", || leads(&fleet)).await;
+        let to = HONEST.into_iter().find(|i| *i != honest).unwrap();
+        let before = term(&fleet);
+        let vote = Vote::new_committed(before + 1_000_000, leader.node.0);
+        let (end, chain) = fleet.replica(to, SHARD).state().log().last().unwrap();
+        let claim = p::AppendEntries {
+            vote: Some(vote_out(&vote)),
+            previous: Some(log_id_out(&end)),
+            previous_chain: chain.0.to_vec().into(),
+            entries: Vec::new(),
+            committed: Some(log_id_out(&end)),
+            appended: None,
+        };
+        leader.send(&fleet, to, SHARD, Call::Append(claim)).await.unwrap();
+        let has_moved = || (term(&fleet) > before + 1_000_000).then_some(());
+        eventually("an election in a later term", has_moved).await;
+        applies(&fleet, n).await;
+    }
 }
