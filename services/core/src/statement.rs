@@ -8,8 +8,11 @@ use crate::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
     RegId, Right, Route, Slot, Time,
 };
-use crate::join::Ballot;
 use crate::record::KsfParams;
+
+mod log;
+
+pub use log::{appended, held, voted};
 
 /// A change to the live record that the owner key signs.
 #[derive(Clone, Copy, Debug)]
@@ -86,51 +89,6 @@ pub fn confirm(
     framed(
         "bkv/confirm/1",
         &[&lineage.0, &era.0.to_be_bytes(), &account.0, &base.0.to_be_bytes(), &reg_id.0, &record.0],
-    )
-}
-
-/// A region's boot key signs this when it acknowledges log entries: under this vote its disk holds the log up to this entry, with this chain hash.
-#[allow(clippy::too_many_arguments)] // the statement's fields, each once
-pub fn held(
-    lineage: &Lineage,
-    era: Era,
-    node: NodeId,
-    shard: u16,
-    vote: Ballot,
-    leader: Ballot,
-    index: u64,
-    chain: &Hash,
-) -> Vec<u8> {
-    let ballot = |b: Ballot| [b.term.to_be_bytes(), b.node.0.to_be_bytes()].concat();
-    framed(
-        "bkv/held/1",
-        &[
-            &lineage.0,
-            &era.0.to_be_bytes(),
-            &node.0.to_be_bytes(),
-            &shard.to_be_bytes(),
-            &ballot(vote),
-            &ballot(leader),
-            &index.to_be_bytes(),
-            &chain.0,
-        ],
-    )
-}
-
-/// The boot key of a leader signs this with each append that carries entries: under this vote, whose node it is, its log has this chain hash at this index. Within
-/// one vote a leader's log only grows. So two of these statements that do not fit one log prove that the leader lies.
-pub fn appended(lineage: &Lineage, era: Era, shard: u16, vote: Ballot, index: u64, chain: &Hash) -> Vec<u8> {
-    framed(
-        "bkv/appended/1",
-        &[
-            &lineage.0,
-            &era.0.to_be_bytes(),
-            &shard.to_be_bytes(),
-            &vote.term.to_be_bytes(),
-            &vote.node.0.to_be_bytes(),
-            &index.to_be_bytes(),
-            &chain.0,
-        ],
     )
 }
 

@@ -1,66 +1,18 @@
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use bkv_core::document::Member;
-use bkv_core::id::{Era, Lineage, Slot, Time};
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::Signer as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot::Claims;
-use crate::test_keys::spki;
+use crate::test_keys::{Vault, list, vault};
 
 const SHARD: u16 = 3;
 
-/// A vault with its identity and its boot key.
-struct Vault {
-    identity: EcdsaKeyPair,
-    boot: SigningKey,
-    member: Member,
-}
-
-fn vault(slot: u8) -> Vault {
-    let identity = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-    let member = Member {
-        region: format!("r{slot}"),
-        slot: Slot(slot),
-        node: NodeId(u64::from(slot)),
-        identity: spki(&identity),
-        delivery: vec![slot; 32],
-    };
-    Vault { identity, boot: SigningKey::from_bytes(&[slot; 32]), member }
-}
-
 fn fleet() -> (Vec<Vault>, Admission) {
     let vaults: Vec<Vault> = (1..=3).map(vault).collect();
-    let list = Admission {
-        lineage: Lineage([1; 32]),
-        era: Era(1),
-        number: 4,
-        not_before: Time(0),
-        not_after: Time(1 << 50),
-        threshold: 2,
-        members: vaults.iter().map(|v| v.member.clone()).collect(),
-        hash: Hash([0; 32]),
-    };
+    let list = list(&vaults);
     (vaults, list)
 }
 
 impl Vault {
-    fn certificate(&self, list: &Admission, admission: u64) -> Vec<u8> {
-        let claims = Claims {
-            lineage: list.lineage,
-            era: list.era,
-            node: self.member.node,
-            slot: self.member.slot,
-            admission,
-            key: PublicKey(self.boot.verifying_key().to_bytes()),
-            not_before: Time(1_000),
-            not_after: Time(2_000),
-        };
-        let signature = self.identity.sign(&SystemRandom::new(), &claims.statement()).unwrap();
-        claims.encode(signature.as_ref())
-    }
-
     /// The vault signs a chain hash as the leader of a term.
     fn signs(&self, list: &Admission, term: u64, index: u64, chain: Hash) -> p::Appended {
         let node = self.member.node;

@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod channel;
 pub mod convert;
 pub mod documents;
+pub mod election;
 pub mod equivocation;
 pub mod frame;
 pub mod possession;

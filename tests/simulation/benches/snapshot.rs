@@ -138,6 +138,7 @@ impl<'a> Chunks<'a> {
             head: if self.number == 0 { cbor(&self.export.head).into() } else { Vec::new().into() },
             rows: rows.iter().map(|r| cbor(r).into()).collect(),
             last: self.last,
+            ..Default::default()
         };
         self.number += 1;
         Some(chunk)

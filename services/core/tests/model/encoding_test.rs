@@ -215,6 +215,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
             s::held(&LINEAGE, era, NodeId(14), 2, vote, leader, 23, &MANIFEST.hash)
         }),
         ("appended", s::appended(&LINEAGE, era, 2, Ballot { term: 21, node: NodeId(14) }, 23, &RECORD)),
+        ("voted", s::voted(&LINEAGE, era, NodeId(14), 2, Ballot { term: 21, node: NodeId(22) })),
         ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
         ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
         (

@@ -44,7 +44,7 @@ pub(super) const STORED: [(&str, &str); 16] = [
 ];
 
 /// Statements that are signed or hashed.
-pub(super) const STATEMENTS: [(&str, &str); 23] = [
+pub(super) const STATEMENTS: [(&str, &str); 24] = [
     (
         "owner register",
         "00*7 15626b762f6f776e65722d6f7065726174696f6e2f31 00*7 087265676973746572 00*7 20 a1*32 00*7 \
@@ -70,6 +70,10 @@ pub(super) const STATEMENTS: [(&str, &str); 23] = [
     (
         "appended",
         "00*7 0e626b762f617070656e6465642f31 00*7 20 a1*32 00*7 0400000003 00*7 020002 00*7 08 00*7 15 00*7 08 00*7 0e 00*7 08 00*7 17 00*7 20 a3*32",
+    ),
+    (
+        "voted",
+        "00*7 0b626b762f766f7465642f31 00*7 20 a1*32 00*7 0400000003 00*7 08 00*7 0e 00*7 020002 00*7 08 00*7 15 00*7 08 00*7 16",
     ),
     (
         "confirm",

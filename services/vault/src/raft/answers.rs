@@ -22,6 +22,10 @@ pub(super) enum Untrue {
     Partial,
     #[error("it refuses a vote for one that is not higher")]
     Vote,
+    #[error("it grants a vote without its signature")]
+    Unsigned,
+    #[error("it denies the votes that it was shown")]
+    Unelected,
     #[error("it answers with a vote for this vault in a term in which this vault has not asked")]
     OwnVote,
     #[error("it answers with later votes more often than there are elections, and counts as unreachable")]
@@ -82,6 +86,7 @@ impl Matched {
                     _ => Err(Untrue::Conflict),
                 }
             }
+            R::Unelected(_) => Err(Untrue::Unelected),
             R::HigherVote(v) => match vote(*v) {
                 Some(vote) if vote > asked.vote => Ok(AppendEntriesResponse::HigherVote(vote)),
                 _ => Err(Untrue::Vote),

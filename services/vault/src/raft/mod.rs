@@ -19,6 +19,7 @@ pub(crate) mod later_votes;
 pub mod log;
 mod log_row;
 pub(crate) mod machine;
+pub(crate) mod mandates;
 pub(crate) mod network;
 mod recent;
 pub mod rows;

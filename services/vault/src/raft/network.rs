@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bkv_core::encoding::cbor;
 use bkv_core::id::NodeId;
+use bkv_wire::election;
 use bkv_wire::proto::peer as p;
+use bkv_wire::proto::peer::append_answer::Result as R;
 use openraft::error::{
     Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
 };
@@ -31,11 +33,14 @@ use super::equivocators::Equivocators;
 use super::export::NoSnapshot;
 use super::held;
 use super::later_votes::LaterVotes;
+use super::mandates::Mandates;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{Guard, NotNow, QUEUE, Transfers, blocking, whole};
-use super::types::{LogId, Malformed, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out};
-use crate::peer::{Body, PeerError, Peers};
+use super::types::{
+    LogId, Malformed, TypeConfig, Vote, ballot, entry_out, log_id_in, log_id_out, vote_in, vote_out,
+};
+use crate::peer::{Admitted, Body, PeerError, Peers};
 
 /// Time limit of an append without entries, beside its round trip.
 const HEARTBEAT: Duration = Duration::from_millis(300);
@@ -80,6 +85,8 @@ pub(crate) struct Net {
     pub(crate) later_votes: LaterVotes,
     /// As a leader: whether a majority has answered of late.
     pub(crate) majority: watch::Receiver<bool>,
+    pub(crate) mandates: Mandates,
+    pub(crate) admitted: Admitted,
     pub(crate) contradictions: Contradictions,
     pub(crate) equivocators: Equivocators,
     pub(crate) signer: Signer,
@@ -118,6 +125,11 @@ fn failed(e: &PeerError) -> Failed {
 
 fn garbled<E: std::error::Error + 'static>(e: &E) -> Failed {
     RPCError::Network(NetworkError::new(e))
+}
+
+/// A later vote in an answer. It does not show that a majority gave it, and openraft would take its node for the leader.
+fn unproven(vote: Vote) -> Vote {
+    Vote::new(vote.leader_id.term, vote.leader_id.node_id)
 }
 
 impl Conn {
@@ -177,7 +189,12 @@ impl Conn {
         signed.ok_or(Malformed("append: no boot key, or this vault has ceased to lead"))
     }
 
-    fn message(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> p::AppendEntries {
+    fn message(
+        &self,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+        appended: Option<p::Appended>,
+        votes: Vec<p::Voted>,
+    ) -> p::AppendEntries {
         let chain = rpc.prev_log_id.as_ref().and_then(|id| self.net.state.log.chain_at(id).ok().flatten());
         p::AppendEntries {
             vote: Some(vote_out(&rpc.vote)),
@@ -185,8 +202,51 @@ impl Conn {
             previous_chain: chain.map(|c| c.0.to_vec().into()).unwrap_or_default(),
             entries: rpc.entries.iter().map(entry_out).collect(),
             committed: rpc.leader_commit.as_ref().map(log_id_out),
-            appended: None,
+            appended,
+            votes,
         }
+    }
+
+    /// Sends an append. A follower that has started since it saw this leader's mandate gets it again.
+    async fn append(
+        &self,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+        appended: Option<p::Appended>,
+    ) -> Result<p::AppendAnswer, Failed> {
+        let (mandates, vote) = (&self.net.mandates, ballot(Some(&rpc.vote)));
+        let limit = if rpc.entries.is_empty() { HEARTBEAT } else { APPEND };
+        let votes = mandates.to_show(vote, self.target);
+        let is_shown = votes.is_empty();
+        let answer = self.send_append(self.message(rpc, appended.clone(), votes), limit).await?;
+        let unelected = |a: &p::AppendAnswer| matches!(a.result, Some(R::Unelected(_)));
+        mandates.is_shown(vote, self.target, !unelected(&answer));
+        if !is_shown || !unelected(&answer) {
+            return Ok(answer);
+        }
+        let answer = self.send_append(self.message(rpc, appended, mandates.votes(vote)), limit).await?;
+        mandates.is_shown(vote, self.target, !unelected(&answer));
+        Ok(answer)
+    }
+
+    async fn send_append(
+        &self,
+        append: p::AppendEntries,
+        limit: Duration,
+    ) -> Result<p::AppendAnswer, Failed> {
+        match self.raft(p::raft_call::Call::Append(append), limit).await? {
+            p::raft_answer::Answer::Append(answer) => Ok(answer),
+            _ => Err(garbled(&Malformed("append answer"))),
+        }
+    }
+
+    /// Keeps a peer's signature on the vote that it has granted. A vote without one would count for openraft, and leave a leader whom no other vault can follow.
+    fn keep_vote(&self, vote: &Vote, voted: Option<&p::Voted>) -> Result<(), Untrue> {
+        let (state, vote) = (&self.net.state, ballot(Some(vote)));
+        let list = self.net.admitted.get();
+        let voter = |v: &p::Voted| election::voter(v, state.shard, vote, list.as_deref()?).ok();
+        let voted = voted.filter(|v| voter(v) == Some(self.target)).ok_or(Untrue::Unsigned)?;
+        self.net.mandates.granted(vote, self.target, voted);
+        Ok(())
     }
 
     async fn send_snapshot(
@@ -208,6 +268,7 @@ impl Conn {
             vote: Some(vote_out(&vote)),
             head: cbor(&export.head).into(),
             stream: rand::random(),
+            votes: self.net.mandates.votes(ballot(Some(&vote))),
             ..Default::default()
         };
         let mut after = None;
@@ -237,6 +298,7 @@ impl Conn {
                 self.vote_of(answer.vote).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
             self.obey(&vote, &theirs).map_err(StreamingError::Unreachable)?;
             if last || theirs > vote {
+                let theirs = if theirs.leader_id > vote.leader_id { unproven(theirs) } else { theirs };
                 return Ok((SnapshotResponse::new(theirs), kept));
             }
             chunk = p::SnapshotChunk {
@@ -274,17 +336,9 @@ impl RaftNetwork<TypeConfig> for Conn {
         rpc: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
-        let limit = if rpc.entries.is_empty() { HEARTBEAT } else { APPEND };
         let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
-        let mut append = self.message(&rpc);
-        if let Some(last) = rpc.entries.last() {
-            let signed = self.signature(&rpc.vote, &last.log_id);
-            append.appended = Some(signed.map_err(|e| garbled(&e))?);
-        }
-        let answer = self.raft(p::raft_call::Call::Append(append), limit).await?;
-        let p::raft_answer::Answer::Append(a) = answer else {
-            return Err(garbled(&Malformed("append answer")));
-        };
+        let signed = rpc.entries.last().map(|last| self.signature(&rpc.vote, &last.log_id));
+        let a = self.append(&rpc, signed.transpose().map_err(|e| garbled(&e))?).await?;
         if let Some(held) = &a.held {
             let bounds = Bounds::at(self.net.state.clock.now_ms());
             self.net.acknowledged.saw(self.net.state.shard, self.target, held, bounds);
@@ -302,10 +356,9 @@ impl RaftNetwork<TypeConfig> for Conn {
             // openraft then waits before it tries again.
             RPCError::Unreachable(Unreachable::new(&why))
         })?;
-        if let AppendEntriesResponse::HigherVote(theirs) = &answer {
-            self.obey(&rpc.vote, theirs).map_err(RPCError::Unreachable)?;
-        }
-        Ok(answer)
+        let AppendEntriesResponse::HigherVote(theirs) = &answer else { return Ok(answer) };
+        self.obey(&rpc.vote, theirs).map_err(RPCError::Unreachable)?;
+        Ok(AppendEntriesResponse::HigherVote(unproven(*theirs)))
     }
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, Failed> {
@@ -322,6 +375,12 @@ impl RaftNetwork<TypeConfig> for Conn {
         if vote.leader_id > rpc.vote.leader_id {
             // A rooted vault could end every candidate before an honest voter has written its vote. Once this vault leads, openraft ignores the answer.
             tokio::time::sleep_until(held_back).await;
+        }
+        if a.granted
+            && let Err(why) = self.keep_vote(&rpc.vote, a.voted.as_ref())
+        {
+            self.net.contradictions.note(self.net.state.shard, self.target, 0, &why.to_string());
+            return Err(RPCError::Unreachable(Unreachable::new(&why)));
         }
         Ok(VoteResponse::new(vote, a.last.as_ref().map(log_id_in), a.granted))
     }

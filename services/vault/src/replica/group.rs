@@ -132,6 +132,8 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, Sta
         matched: Matched::default(),
         later_votes: LaterVotes::default(),
         majority: replica.silence.majority(),
+        mandates: replica.mandates.clone(),
+        admitted: inner.admitted.clone(),
         contradictions: inner.contradictions.clone(),
         equivocators: inner.equivocators.clone(),
         signer: inner.signer.clone(),

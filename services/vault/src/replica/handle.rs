@@ -23,6 +23,7 @@ use super::status::{Phase, ShardStatus};
 use super::under_way::{ProposalPermit, UnderWay, accepted_when_full, is_counted};
 use crate::peer::{Admitted, Peers};
 use crate::raft::floor::Floor;
+use crate::raft::mandates::Mandates;
 use crate::raft::state::State;
 use crate::raft::stop::Stop;
 use crate::raft::types::Raft;
@@ -64,6 +65,7 @@ pub struct Replica {
     pub(crate) arriving: Arriving,
     pub(crate) silence: Silence,
     pub(crate) peers: Peers,
+    pub(crate) mandates: Mandates,
     /// The last index that the leader calls committed, whether it is here yet or not.
     pub(crate) leader_committed: Arc<AtomicU64>,
 }

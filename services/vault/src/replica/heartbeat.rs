@@ -56,6 +56,7 @@ pub(super) async fn heartbeat(inner: Arc<Context>) {
                 && r.status.borrow().phase == Phase::Verified
                 && !r.is_stepping_down()
             {
+                inner.renew_mandate(r);
                 beat(&inner, r, raft, streams).await;
             }
         }

@@ -13,9 +13,11 @@ use super::cut::Append;
 use super::handle::Replica;
 use super::history::{Unequal, follow, give_way};
 use super::join;
+use super::mandate::Unmandated;
 use super::status::Phase;
 use crate::peer::{Body, Incoming};
 use crate::raft::held;
+use crate::raft::mandates::Unelected;
 use crate::raft::types::{LogId, Raft, Vote, entry_in, log_id_in, log_id_out, vote_in, vote_out};
 
 fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
@@ -101,6 +103,14 @@ impl Context {
         let Some(_arriving) = r.arriving.enter(from, a.entries.is_empty()) else {
             return refuse_raft("too many appends at once");
         };
+        match self.check_mandate(r, from, &vote, &a.votes) {
+            Ok(()) => {}
+            Err(Unmandated::Unelected(Unelected::NotShown)) => {
+                let result = Some(R::Unelected(true));
+                return p::raft_answer::Answer::Append(p::AppendAnswer { result, held: None });
+            }
+            Err(error) => return refuse_raft(error.to_string()),
+        }
         let previous = a.previous.as_ref().map(log_id_in);
         let mut entries = Vec::with_capacity(a.entries.len());
         for e in a.entries {
@@ -243,6 +253,7 @@ impl Context {
                 vote: r.state.log.vote().as_ref().map(vote_out),
                 granted: self.would_vote(r, last.as_ref()),
                 last: None,
+                voted: None,
             });
         }
         // openraft has no lease for the leader itself. A rooted vault whose log is complete could end every leader by asking for votes without the preliminary question. The
@@ -253,8 +264,10 @@ impl Context {
                 vote: vote.as_ref().map(vote_out),
                 granted: false,
                 last: last.map(|(id, _)| log_id_out(&id)),
+                voted: None,
             });
         }
+        let Some(voted) = self.voted(r, &vote) else { return refuse_raft("no boot key yet") };
         match raft.vote(VoteRequest::new(vote, last)).await {
             Ok(answer) => {
                 if answer.vote_granted {
@@ -264,6 +277,7 @@ impl Context {
                     vote: Some(vote_out(&answer.vote)),
                     granted: answer.vote_granted,
                     last: answer.last_log_id.as_ref().map(log_id_out),
+                    voted: answer.vote_granted.then_some(voted),
                 })
             }
             Err(e) => refuse_raft(e.to_string()),

@@ -17,6 +17,7 @@ mod heartbeat;
 mod history;
 mod incoming;
 mod join;
+mod mandate;
 mod node;
 mod proposal;
 mod silence;

@@ -36,6 +36,7 @@ use crate::raft::contradictions::{Contradiction, Contradictions};
 use crate::raft::equivocators::{Equivocator, Equivocators};
 use crate::raft::keeper::Keeper;
 use crate::raft::log::Log;
+use crate::raft::mandates::Mandates;
 use crate::raft::network::Acknowledged;
 use crate::raft::state::State;
 use crate::raft::transfer::Transfers;
@@ -145,6 +146,7 @@ impl Node {
                 arriving: Arriving::default(),
                 silence: Silence::default(),
                 peers: peers.clone(),
+                mandates: Mandates::default(),
                 leader_committed: Arc::default(),
                 admitted: admitted.clone(),
                 confirmations: Arc::default(),

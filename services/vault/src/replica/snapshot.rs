@@ -80,6 +80,9 @@ impl Context {
         if let Some(newer) = r.newer_vote(&vote) {
             return answer(newer);
         }
+        if let Err(error) = self.check_mandate(r, from, &vote, &chunk.votes) {
+            return refuse(error.to_string());
+        }
         let before = self.staging.take(r.state.shard, from);
         let mut stream = match self.stream(r, before, &chunk) {
             Ok(stream) => stream,

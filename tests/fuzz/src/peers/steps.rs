@@ -3,6 +3,7 @@
 use arbitrary::Arbitrary;
 use bkv_core::checkpoint::Certificate;
 use bkv_simulation::rooted::fleet::ROOTED;
+use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::peer::{Body, PeerError};
 use bkv_vault::raft::types::{LogId, Vote, log_id_out, vote_out};
 use bkv_wire::proto::peer as p;
@@ -188,7 +189,7 @@ impl Attack {
                     previous_chain: chain.into(),
                     entries: sent,
                     committed: self.place(committed),
-                    appended: None,
+                    ..Default::default()
                 };
                 self.leader.sign(&self.fleet, self.shard, &mut append);
                 raft(self.shard, Call::Append(append))
@@ -203,7 +204,7 @@ impl Attack {
                     previous_chain: chain.to_vec().into(),
                     committed: if *committed { entry.id } else { Some(end) },
                     entries: vec![entry],
-                    appended: None,
+                    ..Default::default()
                 };
                 self.leader.sign(&self.fleet, self.shard, &mut append);
                 raft(self.shard, Call::Append(append))
@@ -303,9 +304,11 @@ impl Attack {
             Some(changed(minicbor::to_vec(row).unwrap(), changes))
         });
         let rows = if s.all { whole().chain(chosen).collect::<Vec<_>>() } else { chosen.collect() };
+        let vote = self.ballot(&s.vote);
         p::SnapshotChunk {
             shard: self.shard.into(),
-            vote: self.ballot(&s.vote),
+            vote,
+            votes: Leader::mandate(&self.fleet, self.shard, vote),
             head: head.unwrap_or_default().into(),
             rows: rows.into_iter().map(Into::into).collect(),
             last: s.last,

@@ -12,6 +12,7 @@ use bkv_core::encoding::cbor;
 use bkv_core::hash;
 use bkv_core::id::{Hash, NodeId, Time};
 use bkv_core::join::Ballot;
+use bkv_core::statement;
 use bkv_wire::equivocation::Signed;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
@@ -47,6 +48,9 @@ struct Liar {
     appends: AtomicUsize,
     /// Makes the vote with which it answers a request for votes.
     vote: Mutex<Option<VoteLie>>,
+    /// Grants every request for votes with this signature.
+    grants: Mutex<Option<p::Voted>>,
+    granted: AtomicUsize,
 }
 
 #[async_trait::async_trait]
@@ -63,9 +67,14 @@ impl Incoming for Liar {
             let result = Some(lie(append, self.appends.fetch_add(1, Ordering::Relaxed)));
             return Answer::Append(p::AppendAnswer { result, held: None });
         }
+        if let (Some(Call::Vote(request)), Some(voted)) = (&call.call, &*self.grants.lock().unwrap()) {
+            let voted = (!request.preliminary).then(|| voted.clone());
+            self.granted.fetch_add(usize::from(!request.preliminary), Ordering::Relaxed);
+            return Answer::Vote(p::VoteAnswer { vote: request.vote, granted: true, last: None, voted });
+        }
         if let (Some(Call::Vote(request)), Some(lie)) = (&call.call, &*self.vote.lock().unwrap()) {
             let vote = request.vote.map(lie);
-            return Answer::Vote(p::VoteAnswer { vote, granted: false, last: None });
+            return Answer::Vote(p::VoteAnswer { vote, granted: false, last: None, voted: None });
         }
         Answer::Failed(p::Failed { reason: "no".into() })
     }
@@ -145,6 +154,16 @@ impl Leader {
         self.answers(Box::new(move |append, _| R::HigherVote(later(append.vote.unwrap()))));
     }
 
+    /// From now on the attacker grants every vote, with this signature.
+    pub fn grants_votes(&self, voted: p::Voted) {
+        *self.liar.grants.lock().unwrap() = Some(voted);
+    }
+
+    /// How many votes it has granted like that.
+    pub fn granted(&self) -> usize {
+        self.liar.granted.load(Ordering::Relaxed)
+    }
+
     /// How many appends it has answered like that.
     pub fn answered(&self) -> usize {
         self.liar.appends.load(Ordering::Relaxed)
@@ -159,7 +178,7 @@ impl Leader {
         self.votes[&shard]
     }
 
-    /// Claims a later term without any votes.
+    /// Leads in a later term, as if an honest vault had voted for it.
     pub fn next_term(&mut self, shard: u16) {
         let vote = self.votes.get_mut(&shard).unwrap();
         *vote = Vote::new_committed(vote.leader_id.term + 1, self.node.0);
@@ -199,8 +218,24 @@ impl Leader {
         }
     }
 
-    /// Signs an append as the leader that its vote names, with the attacker's boot key.
+    /// The first honest vault's signature on its vote for the attacker. A leader that is rooted has one. A test of what an attacker can do without it sends its appends by
+    /// [`Self::raft`].
+    pub fn mandate(fleet: &Fleet, shard: u16, vote: Option<p::Vote>) -> Vec<p::Voted> {
+        let vote = vote.map_or_else(Ballot::default, |v| Ballot { term: v.term, node: NodeId(v.node) });
+        vec![Self::voted(fleet, HONEST[0], shard, vote)]
+    }
+
+    /// A vault's signature on a vote.
+    pub fn voted(fleet: &Fleet, by: usize, shard: u16, vote: Ballot) -> p::Voted {
+        let (list, voter) = (&fleet.list, fleet.list.members[by].node);
+        let statement = statement::voted(&list.lineage, list.era, voter, shard, vote);
+        let (certificate, signature) = fleet.boot[by].sign(&statement).unwrap();
+        p::Voted { certificate, signature }
+    }
+
+    /// Signs an append as the leader that its vote names, with the attacker's boot key, and shows the vote by which it was elected.
     pub fn sign(&self, fleet: &Fleet, shard: u16, append: &mut p::AppendEntries) {
+        append.votes = Self::mandate(fleet, shard, append.vote);
         let last = append.entries.last().and_then(|e| e.id);
         let (Some(vote), Some(last)) = (append.vote, last) else { return };
         let content = |e: &p::Entry| hash::entry_content(&e.encode_to_vec());
@@ -219,7 +254,7 @@ impl Leader {
         });
     }
 
-    /// Sends a Raft call, an append with the attacker's signature.
+    /// Sends a Raft call, an append with the attacker's signature and the vote by which it was elected.
     pub async fn send(&self, fleet: &Fleet, to: usize, shard: u16, mut call: Call) -> Result<Answer, String> {
         if let Call::Append(append) = &mut call {
             self.sign(fleet, shard, append);
@@ -258,7 +293,7 @@ impl Leader {
             previous_chain: previous.1.0.to_vec().into(),
             entries: vec![entry_out(entry)],
             committed: Some(log_id_out(&entry.log_id)),
-            appended: None,
+            ..Default::default()
         };
         match self.send(fleet, to, shard, Call::Append(call)).await? {
             Answer::Append(a) => Ok(a.result.unwrap()),
@@ -346,6 +381,7 @@ impl Leader {
         let chunk = p::SnapshotChunk {
             shard: u32::from(shard),
             vote: Some(vote_out(&vote)),
+            votes: Self::mandate(fleet, shard, Some(vote_out(&vote))),
             head: minicbor::to_vec(&snapshot.0).unwrap().into(),
             rows: snapshot.1.iter().map(|r| minicbor::to_vec(r).unwrap().into()).collect(),
             last: true,

@@ -1,14 +1,16 @@
 //! A rooted follower's answers to an honest leader. openraft 0.9.25 panics on an answer that no honest follower gives, because it takes that answer for its own bug.
 
 use bkv_core::command::{Command, Expire};
+use bkv_core::join::Ballot;
 use bkv_simulation::eventually;
 use bkv_simulation::rooted::client::account;
-use bkv_simulation::rooted::fleet::{Fleet, HONEST, soon};
+use bkv_simulation::rooted::fleet::{Fleet, HONEST, ROOTED, soon};
 use bkv_simulation::rooted::leader::{AppendLie, Leader};
 use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
+use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 
 use crate::extremes::{SHARD, registered, serves};
@@ -164,10 +166,105 @@ async fn s49_a_vote_for_the_asker_reaches_no_leader() {
     assert!(term(&fleet) <= before.1 + 4, "{} terms", term(&fleet) - before.1);
 }
 
-/// S49: the attacker brings an honest follower to a far later term again and again, by an append under a vote that it only claims, and is silent. The leader has no majority without
-/// that follower.
+/// An append without entries that fits this vault's log.
+fn heartbeat(fleet: &Fleet, to: usize, vote: Vote) -> p::AppendEntries {
+    let (end, chain) = fleet.replica(to, SHARD).state().log().last().unwrap();
+    p::AppendEntries {
+        vote: Some(vote_out(&vote)),
+        previous: Some(log_id_out(&end)),
+        previous_chain: chain.0.to_vec().into(),
+        committed: Some(log_id_out(&end)),
+        ..Default::default()
+    }
+}
+
+/// S49: an append under a later vote that no majority gave. Each of them ended a leader: openraft takes an append for a leader's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s49_terms_that_a_silent_vault_has_claimed_cost_seconds() {
+async fn s49_a_claimed_term_ends_no_leader() {
+    let (fleet, leader) = with_an_honest_leader().await;
+    let before = (leads(&fleet), term(&fleet));
+    for n in 1..=10 {
+        let claimed = Ballot { term: before.1 + u64::from(n), node: leader.node };
+        let vote = Vote::new_committed(claimed.term, leader.node.0);
+        let by = |i: usize, shard, vote| vec![Leader::voted(&fleet, i, shard, vote)];
+        let earlier = Ballot { term: before.1, ..claimed };
+        let other = Ballot { node: fleet.node(HONEST[0]).node(), ..claimed };
+        let lies = [
+            Vec::new(),
+            by(ROOTED, SHARD, claimed),
+            by(HONEST[0], SHARD, earlier),
+            by(HONEST[0], SHARD, other),
+            by(HONEST[0], SHARD + 1, claimed),
+        ];
+        for (votes, to) in lies.into_iter().flat_map(|votes| HONEST.map(|to| (votes.clone(), to))) {
+            let none = votes.is_empty();
+            let append = p::AppendEntries { votes, ..heartbeat(&fleet, to, vote) };
+            let call = p::RaftCall { id: 0, shard: u32::from(SHARD), call: Some(Call::Append(append)) };
+            match leader.raft(&fleet, to, call).await {
+                Ok(Answer::Append(a)) => assert_eq!((a.result, none), (Some(R::Unelected(true)), true)),
+                Err(why) => assert!(why.contains("was not elected"), "{why}"),
+                Ok(other) => panic!("{other:?}"),
+            }
+            let chunk = p::SnapshotChunk { vote: Some(vote_out(&vote)), last: true, ..Default::default() };
+            let refused = leader.send_chunk(&fleet, to, chunk).await.unwrap_err();
+            assert!(refused.contains("has not seen the votes"), "{refused}");
+        }
+        applies(&fleet, n).await;
+    }
+    assert_eq!((leads(&fleet), term(&fleet)), before);
+    for i in HONEST {
+        assert!(fleet.node(i).contradictions().iter().any(|c| c.from == leader.node));
+    }
+}
+
+/// A follower that starts again has forgotten who elected its leader, and asks for the votes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_a_vault_that_starts_asks_for_the_votes_again() {
+    let (mut fleet, mut attacker) = Fleet::taken_over(1).await;
+    registered(&fleet, &mut attacker).await;
+    let to = HONEST[0];
+    let call = |fleet: &Fleet| {
+        let append = heartbeat(fleet, to, attacker.vote(SHARD));
+        p::RaftCall { id: 0, shard: u32::from(SHARD), call: Some(Call::Append(append)) }
+    };
+    let result = |answer| match answer {
+        Ok(Answer::Append(p::AppendAnswer { result, .. })) => result.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(result(attacker.raft(&fleet, to, call(&fleet)).await), R::Success(true));
+    attacker.tells(p::Told { verified: true, ..Default::default() });
+    fleet.restart(to).await;
+    let starts = || fleet.replica(to, SHARD).raft().map(|_| ());
+    eventually("the vault has joined", starts).await;
+    assert_eq!(result(attacker.raft(&fleet, to, call(&fleet)).await), R::Unelected(true));
+    let shown = Call::Append(heartbeat(&fleet, to, attacker.vote(SHARD)));
+    assert_eq!(result(attacker.send(&fleet, to, SHARD, shown).await), R::Success(true));
+    assert_eq!(result(attacker.raft(&fleet, to, call(&fleet)).await), R::Success(true));
+}
+
+/// S49: the attacker grants its vote without a signature that holds. The candidate would lead, and no other vault could follow it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_a_vote_without_its_signature_elects_nobody() {
+    let (mut fleet, leader) = with_an_honest_leader().await;
+    let honest = leads(&fleet).unwrap();
+    let other = HONEST.into_iter().find(|i| *i != honest).unwrap();
+    let before = term(&fleet);
+    leader.grants_votes(p::Voted {
+        signature: vec![7; 64].into(),
+        ..Leader::voted(&fleet, ROOTED, SHARD, Ballot::default())
+    });
+    fleet.stop(honest).await;
+    let asked = || (leader.granted() >= 3).then_some(());
+    eventually("the other asks for votes", asked).await;
+    assert!(!fleet.replica(other, SHARD).raft_leads());
+    let named = fleet.node(other).contradictions();
+    assert!(named.iter().any(|c| c.from == leader.node && c.why.contains("signature")), "{named:?}");
+    assert!(fleet.replica(other, SHARD).status().borrow().term > before);
+}
+
+/// S49: the attacker has an honest follower's vote for a far later term again and again, leads it there, and is silent. The leader has no majority without that follower.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_later_terms_of_a_silent_vault_cost_seconds() {
     let (fleet, leader) = with_an_honest_leader().await;
     // Two of three are at the same leader.
     for n in 0..3 {
@@ -175,16 +272,7 @@ async fn s49_terms_that_a_silent_vault_has_claimed_cost_seconds() {
         let to = HONEST.into_iter().find(|i| *i != honest).unwrap();
         let before = term(&fleet);
         let vote = Vote::new_committed(before + 1_000_000, leader.node.0);
-        let (end, chain) = fleet.replica(to, SHARD).state().log().last().unwrap();
-        let claim = p::AppendEntries {
-            vote: Some(vote_out(&vote)),
-            previous: Some(log_id_out(&end)),
-            previous_chain: chain.0.to_vec().into(),
-            entries: Vec::new(),
-            committed: Some(log_id_out(&end)),
-            appended: None,
-        };
-        leader.send(&fleet, to, SHARD, Call::Append(claim)).await.unwrap();
+        leader.send(&fleet, to, SHARD, Call::Append(heartbeat(&fleet, to, vote))).await.unwrap();
         let has_moved = || (term(&fleet) > before + 1_000_000).then_some(());
         eventually("an election in a later term", has_moved).await;
         applies(&fleet, n).await;

@@ -43,7 +43,7 @@ fn append(leader: &Leader, to: usize, shard: u16, entries: &[Entry], committed: 
         previous_chain: hash.0.to_vec().into(),
         entries: entries.iter().map(entry_out).collect(),
         committed: Some(log_id_out(&committed)),
-        appended: None,
+        ..Default::default()
     }
 }
 

@@ -53,7 +53,7 @@ fn append(vote: Vote, previous: LogId<u64>, chain: [u8; 32]) -> Call {
         previous_chain: chain.to_vec().into(),
         entries: Vec::new(),
         committed: Some(log_id_out(&previous)),
-        appended: None,
+        ..Default::default()
     })
 }
 
@@ -149,7 +149,7 @@ async fn s49_a_committed_position_that_the_log_does_not_have_ends_no_shard() {
             previous_chain: chain.0.to_vec().into(),
             entries: Vec::new(),
             committed: Some(log_id_out(&beyond)),
-            appended: None,
+            ..Default::default()
         });
         let _ = leader.send(&fleet, to, SHARD, call).await;
     }
@@ -248,7 +248,7 @@ async fn s49_two_entries_under_one_id_end_nothing() {
                 previous_chain: hash.0.to_vec().into(),
                 entries: vec![entry_out(&entry)],
                 committed: Some(log_id_out(&base)),
-                appended: None,
+                ..Default::default()
             });
             leader.send(&fleet, to, SHARD, call).await.unwrap();
             (end, hash) = (entry.log_id, chain_of(&hash, &entry));

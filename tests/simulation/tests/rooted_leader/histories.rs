@@ -81,7 +81,7 @@ async fn s23_a_deposed_leader_halts_no_replica() {
         previous_chain: end.1.0.to_vec().into(),
         entries: vec![entry_out(&never_taken)],
         committed: Some(log_id_out(&end.0)),
-        appended: None,
+        ..Default::default()
     };
     let answer = leader.send(&fleet, to, 0, Call::Append(call)).await;
     let higher = matches!(&answer, Ok(Answer::Append(a)) if matches!(a.result, Some(R::HigherVote(_))));
@@ -120,7 +120,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
             previous_chain: previous_chain.into(),
             entries: vec![entry_out(&entry)],
             committed: Some(log_id_out(&entry.log_id)),
-            appended: None,
+            ..Default::default()
         };
         let answer = leader.send(&fleet, to, 1, Call::Append(call)).await.unwrap_err();
         assert!(answer.contains("chain hash"), "{answer}");
@@ -152,7 +152,7 @@ async fn s43_history_is_not_rewritten_under_a_replica() {
         previous_chain: end.1.0.to_vec().into(),
         entries: vec![entry_out(&entry)],
         committed: Some(log_id_out(&end.0)),
-        appended: None,
+        ..Default::default()
     };
     leader.send(&fleet, to, 3, Call::Append(call)).await.unwrap();
     leader.next_term(3);

@@ -132,7 +132,7 @@ impl Grammar<'_> {
             previous_chain: self.hash().into(),
             entries,
             committed: self.committed(),
-            appended: None,
+            ..Default::default()
         })
     }
 
@@ -171,6 +171,7 @@ impl Grammar<'_> {
                 last: self.rng.r#gen(),
                 stream: self.rng.gen_range(0..3),
                 number: self.rng.gen_range(0..3),
+                votes: Vec::new(),
             }),
         }
     }
