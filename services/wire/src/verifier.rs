@@ -7,7 +7,7 @@ use bkv_core::verify::Verifier;
 use bkv_crypto::{ed25519, opaque, toprf};
 
 use crate::boot;
-use crate::documents::{self, Root};
+use crate::documents::{self, DocumentError, Lift, Root};
 
 /// [`Verifier`] for a fleet with this root. A pure function of its arguments and the root.
 #[derive(Clone, Debug)]
@@ -19,6 +19,11 @@ impl WireVerifier {
     /// A verifier for the pinned root.
     pub const fn new(root: Root) -> Self {
         Self { root }
+    }
+
+    /// Checks that the root has signed this lift.
+    pub fn lift(&self, signed: &[u8]) -> Result<Lift, DocumentError> {
+        documents::lift(&self.root, signed)
     }
 }
 

@@ -14,7 +14,7 @@ use bkv_core::secret::Secret32;
 use bkv_core::signature::RegionSignature;
 use bkv_fixtures::SoftwareIdentity;
 use bkv_hsm::TokenError;
-use bkv_wire::documents::{Root, RootKey};
+use bkv_wire::documents::{Lift, Root, RootKey, sign_lift};
 use bkv_wire::verifier::WireVerifier;
 use sha2::Digest as _;
 use tokio::time::Instant;
@@ -324,6 +324,22 @@ async fn s24_an_older_disk_is_quarantined() {
     fleet.propose(0, harmless(9)).await;
 }
 
+/// The root lifts the stop of a vault whose disk was older after all. The leader knows that it had more, and takes no denial. The vault shows the lift, and the next leader
+/// brings it up to date.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s24_a_lifted_vault_with_an_older_disk_follows_again() {
+    let (fleet, follower) = with_an_older_disk().await;
+    fleet.phase(follower, |p| matches!(p, Phase::Quarantined(_))).await;
+    let node = fleet.nodes[follower].as_ref().unwrap();
+    let (stop, (root, key)) = (fleet.replica(follower).stopped().unwrap().id, documents::root());
+    let lift = Lift { lineage: root.lineage(), era: root.era, node: node.node(), shard: 0, stop };
+    let signed = sign_lift(&lift, None, &key).unwrap();
+    assert!(node.lift(ShardId(0), &stop, &signed).await.unwrap());
+    fleet.phase(follower, |p| *p == Phase::Verified).await;
+    let c = fleet.propose(0, harmless(9)).await;
+    fleet.replica(follower).wait_applied(c.index, in_seconds(15)).await.unwrap();
+}
+
 /// S24: the others have restarted and remember nothing, and an orchestrator restarts the quarantined vault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s24_a_quarantine_outlasts_a_restart() {
@@ -340,10 +356,10 @@ async fn s24_a_quarantine_outlasts_a_restart() {
     // The root ends this stop, and no other. The vault then catches up.
     let node = fleet.nodes[follower].as_ref().unwrap();
     let stop = fleet.replica(follower).stopped().unwrap();
-    assert!(!node.lift(ShardId(0), &[7; 16]).await.unwrap());
-    assert!(!node.lift(ShardId(1), &stop.id).await.unwrap());
+    assert!(!node.lift(ShardId(0), &[7; 16], &[]).await.unwrap());
+    assert!(!node.lift(ShardId(1), &stop.id, &[]).await.unwrap());
     fleet.phase(follower, |p| *p == why).await;
-    assert!(node.lift(ShardId(0), &stop.id).await.unwrap());
+    assert!(node.lift(ShardId(0), &stop.id, &[]).await.unwrap());
     fleet.phase(follower, |p| *p == Phase::Verified).await;
     let c = fleet.propose(0, harmless(9)).await;
     fleet.replica(follower).wait_applied(c.index, in_seconds(15)).await.unwrap();

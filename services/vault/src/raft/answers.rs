@@ -22,6 +22,8 @@ pub(super) enum Untrue {
     Partial,
     #[error("it refuses a vote for one that is not higher")]
     Vote,
+    #[error("it denies entries that it has acknowledged, since the root has lifted its stop")]
+    Lifted,
     #[error("it grants a vote without its signature")]
     Unsigned,
     #[error("it denies the votes that it was shown")]

@@ -9,6 +9,7 @@ use bkv_core::encoding::cbor;
 use bkv_core::id::Hash;
 use bkv_core::join::{Ballot, LogPosition};
 use bkv_wire::proto::peer as p;
+use bytes::Bytes;
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
 use parking_lot::{Mutex, MutexGuard};
@@ -20,9 +21,12 @@ use super::evidence::Evidence;
 use super::log_row::{read_row, read_tail, row_of, tail_row};
 use super::rows::read;
 use super::sizes::APPEND_SENT;
-use super::stop::{Stop, StopKind};
+use super::stop::Stop;
 use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
+
+#[path = "log_stop.rs"]
+mod log_stop;
 
 /// Bytes of entries kept in memory. Followers that keep up and the state machine read only entries newer than this.
 const CACHE: usize = 1 << 20;
@@ -57,6 +61,8 @@ struct Inner {
     truncated: Ballot,
     /// Acknowledgements up to here no longer quarantine this disk.
     excused: LogPosition,
+    /// The root's newest lift of a stop of this shard. Empty if there was none.
+    lift: Bytes,
 }
 
 type Io<T> = Result<T, StorageError<u64>>;
@@ -85,6 +91,10 @@ fn truncated_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"truncated")
 }
 
+fn lift_place(shard: u16) -> Place {
+    Place::new(Table::Shard, shard, b"lift")
+}
+
 fn excused_place(shard: u16) -> Place {
     Place::new(Table::Shard, shard, b"excused")
 }
@@ -111,6 +121,7 @@ impl Log {
         inner.truncated = truncated.unwrap_or_default();
         let excused = row(excused_place(shard))?.map(|r| read("excused", &r)).transpose()?;
         inner.excused = excused.unwrap_or_default();
+        inner.lift = row(lift_place(shard))?.map(|r| Bytes::copy_from_slice(&r)).unwrap_or_default();
         let mut after: Option<Place> = None;
         loop {
             let rows = store.rows(Table::Log, shard, after.as_ref(), 512)?;
@@ -226,44 +237,6 @@ impl Log {
             }
         }
         None
-    }
-
-    /// Why the replica has stopped.
-    pub(crate) fn stopped(&self) -> Option<Stop> {
-        self.lock().stopped.clone()
-    }
-
-    /// Stops the shard until the root lifts the stop, because t other regions have signed another state.
-    pub(crate) fn halt(&self, why: String) {
-        self.stop(Stop::new(StopKind::Halted, why, LogPosition::default()));
-    }
-
-    /// Stops the shard. A shard that has stopped keeps its first reason. It is on the disk with the next group commit.
-    pub(crate) fn stop(&self, stop: Stop) {
-        let mut inner = self.lock();
-        if inner.stopped.is_none() {
-            tracing::error!(shard = self.shard, %stop, "stopped: an operator must look at this shard");
-            self.store.write(vec![Change::put(stopped_place(self.shard), cbor(&stop))], None);
-            inner.stopped = Some(stop);
-        }
-    }
-
-    /// Ends a stop that the root has lifted. False if the shard has not stopped with this id. On the disk when it returns.
-    pub(crate) async fn lift(&self, id: &[u8; 16]) -> Result<bool, StoreError> {
-        {
-            let mut inner = self.lock();
-            let Some(stop) = inner.stopped.take_if(|s| s.id == *id) else { return Ok(false) };
-            inner.excused = inner.excused.max(stop.acknowledged);
-            let excused = Change::put(excused_place(self.shard), cbor(&inner.excused));
-            self.store.write(vec![Change::remove(stopped_place(self.shard)), excused], None);
-        }
-        self.store.flush().await.map(|()| true)
-    }
-
-    /// The vote of the newest truncation, and up to where acknowledgements are excused.
-    pub(crate) fn explanations(&self) -> (Ballot, LogPosition) {
-        let inner = self.lock();
-        (inner.truncated, inner.excused)
     }
 
     /// Entries up to here are committed.

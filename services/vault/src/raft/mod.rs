@@ -16,6 +16,7 @@ pub(crate) mod held;
 pub(crate) mod install;
 pub mod keeper;
 pub(crate) mod later_votes;
+pub(crate) mod lifts;
 pub mod log;
 mod log_row;
 pub(crate) mod machine;

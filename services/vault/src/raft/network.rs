@@ -33,6 +33,7 @@ use super::equivocators::Equivocators;
 use super::export::NoSnapshot;
 use super::held;
 use super::later_votes::LaterVotes;
+use super::lifts::Lifts;
 use super::mandates::Mandates;
 use super::sizes::ROWS;
 use super::state::State;
@@ -86,6 +87,7 @@ pub(crate) struct Net {
     /// As a leader: whether a majority has answered of late.
     pub(crate) majority: watch::Receiver<bool>,
     pub(crate) mandates: Mandates,
+    pub(crate) lifts: Lifts,
     pub(crate) admitted: Admitted,
     pub(crate) contradictions: Contradictions,
     pub(crate) equivocators: Equivocators,
@@ -228,6 +230,17 @@ impl Conn {
         Ok(answer)
     }
 
+    /// A follower's stop was lifted, and it lacks entries that it has acknowledged. A later vote makes this leader a follower, and the next leader sends them again.
+    fn begin_anew(&self, vote: &Vote) -> Result<AppendEntriesResponse<u64>, Unreachable> {
+        if !self.net.lifts.may_begin_anew(self.target, Instant::now()) {
+            return Err(Unreachable::new(&Untrue::Lifted));
+        }
+        let (shard, node) = (self.net.state.shard, self.target.0);
+        tracing::warn!(shard, node, "an election begins, so that a vault whose stop was lifted can follow");
+        let later = Vote::new(vote.leader_id.term.saturating_add(1), node);
+        Ok(AppendEntriesResponse::HigherVote(later))
+    }
+
     async fn send_append(
         &self,
         append: p::AppendEntries,
@@ -349,6 +362,11 @@ impl RaftNetwork<TypeConfig> for Conn {
         if let (Ok(AppendEntriesResponse::Success), Some(last)) = (&judged, last) {
             let state = &self.net.state;
             state.kept.reached(self.target, last.index, || state.book.certified_index());
+        }
+        let state = &self.net.state;
+        if judged == Err(Untrue::Conflict) && Lifts::holds(&state.verifier, state.shard, self.target, &a.lift)
+        {
+            return self.begin_anew(&rpc.vote).map_err(RPCError::Unreachable);
         }
         let answer = judged.map_err(|why| {
             let term = rpc.vote.leader_id.term;

@@ -18,6 +18,7 @@ use super::status::{Phase, ShardStatus};
 use crate::raft::answers::Matched;
 use crate::raft::bounds::Bounds;
 use crate::raft::later_votes::LaterVotes;
+use crate::raft::lifts::Lifts;
 use crate::raft::network::Net;
 use crate::raft::sizes::ENTRIES_SENT;
 use crate::raft::stop::{Stop, StopKind};
@@ -132,6 +133,7 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, Sta
         matched: Matched::default(),
         later_votes: LaterVotes::default(),
         majority: replica.silence.majority(),
+        lifts: Lifts::default(),
         mandates: replica.mandates.clone(),
         admitted: inner.admitted.clone(),
         contradictions: inner.contradictions.clone(),

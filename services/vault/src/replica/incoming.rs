@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bkv_core::id::NodeId;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
+use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 
 use super::admissible::refuse;
@@ -24,7 +25,11 @@ fn refuse_raft(reason: impl Into<String>) -> p::raft_answer::Answer {
     p::raft_answer::Answer::Failed(p::Failed { reason: reason.into() })
 }
 
-fn append_answer(answer: &AppendEntriesResponse<u64>, held: Option<p::Held>) -> p::raft_answer::Answer {
+fn append_answer(answer: &AppendEntriesResponse<u64>) -> p::raft_answer::Answer {
+    p::raft_answer::Answer::Append(answer_of(answer))
+}
+
+fn answer_of(answer: &AppendEntriesResponse<u64>) -> p::AppendAnswer {
     let result = match answer {
         AppendEntriesResponse::Success => R::Success(true),
         AppendEntriesResponse::PartialSuccess(id) => {
@@ -33,7 +38,7 @@ fn append_answer(answer: &AppendEntriesResponse<u64>, held: Option<p::Held>) -> 
         AppendEntriesResponse::Conflict => R::Conflict(true),
         AppendEntriesResponse::HigherVote(v) => R::HigherVote(vote_out(v)),
     };
-    p::raft_answer::Answer::Append(p::AppendAnswer { result: Some(result), held })
+    p::AppendAnswer { result: Some(result), ..Default::default() }
 }
 
 #[async_trait::async_trait]
@@ -98,7 +103,7 @@ impl Context {
         }
         // A former leader's append is answered before its entries cost anything.
         if let Some(newer) = r.newer_vote(&vote) {
-            return append_answer(&AppendEntriesResponse::HigherVote(newer), None);
+            return append_answer(&AppendEntriesResponse::HigherVote(newer));
         }
         let Some(_arriving) = r.arriving.enter(from, a.entries.is_empty()) else {
             return refuse_raft("too many appends at once");
@@ -107,7 +112,7 @@ impl Context {
             Ok(()) => {}
             Err(Unmandated::Unelected(Unelected::NotShown)) => {
                 let result = Some(R::Unelected(true));
-                return p::raft_answer::Answer::Append(p::AppendAnswer { result, held: None });
+                return p::raft_answer::Answer::Append(p::AppendAnswer { result, ..Default::default() });
             }
             Err(error) => return refuse_raft(error.to_string()),
         }
@@ -140,7 +145,7 @@ impl Context {
         };
         let _appending = r.appending.lock().await;
         match follow(r, raft, &vote).await {
-            Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
+            Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher),
             Ok(_) => {}
             Err(error) => return refuse_raft(error),
         }
@@ -163,7 +168,7 @@ impl Context {
         {
             tracing::warn!(shard = r.state.shard, %at, "an entry that is not committed gives way to the leader's");
             match give_way(raft, &vote, at.index).await {
-                Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher, None),
+                Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher),
                 Ok(_) => {}
                 Err(error) => return refuse_raft(error),
             }
@@ -200,7 +205,9 @@ impl Context {
                 }
                 let held = last.filter(|_| matches!(answer, AppendEntriesResponse::Success));
                 let held = held.and_then(|id| self.held(r, vote, id));
-                append_answer(&answer, held)
+                let is_conflict = matches!(answer, AppendEntriesResponse::Conflict);
+                let lift = if is_conflict { r.state.log.lifted() } else { Bytes::new() };
+                p::raft_answer::Answer::Append(p::AppendAnswer { held, lift, ..answer_of(&answer) })
             }
             Err(e) => refuse_raft(e.to_string()),
         }

@@ -261,9 +261,9 @@ impl Node {
 
     /// Ends a stop of a shard that the root has lifted. False if the shard has not stopped with this id. A shard that stopped in this process goes on after a restart
     /// of the vault.
-    pub async fn lift(&self, shard: ShardId, id: &[u8; 16]) -> Result<bool, StoreError> {
+    pub async fn lift(&self, shard: ShardId, id: &[u8; 16], signed: &[u8]) -> Result<bool, StoreError> {
         let Some(replica) = self.replica(shard) else { return Ok(false) };
-        if !replica.state.log.lift(id).await? {
+        if !replica.state.log.lift(id, signed).await? {
             return Ok(false);
         }
         tracing::warn!(shard = shard.0, "the root has lifted the stop of this shard");

@@ -220,7 +220,7 @@ impl Vault {
         if lift.node != self.node.node() {
             return Ok(false);
         }
-        Ok(self.node.lift(ShardId(lift.shard), &lift.stop).await?)
+        Ok(self.node.lift(ShardId(lift.shard), &lift.stop, signed).await?)
     }
 
     async fn obey(&self, documents: Documents, stop: &CancellationToken) -> Result<(), DocumentsError> {

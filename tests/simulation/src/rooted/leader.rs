@@ -65,7 +65,7 @@ impl Incoming for Liar {
     async fn raft(&self, _: NodeId, call: p::RaftCall) -> Answer {
         if let (Some(Call::Append(append)), Some(lie)) = (&call.call, &*self.append.lock().unwrap()) {
             let result = Some(lie(append, self.appends.fetch_add(1, Ordering::Relaxed)));
-            return Answer::Append(p::AppendAnswer { result, held: None });
+            return Answer::Append(p::AppendAnswer { result, ..Default::default() });
         }
         if let (Some(Call::Vote(request)), Some(voted)) = (&call.call, &*self.grants.lock().unwrap()) {
             let voted = (!request.preliminary).then(|| voted.clone());

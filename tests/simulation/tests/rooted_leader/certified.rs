@@ -289,9 +289,9 @@ async fn s48_one_other_digest_halts_nobody_and_t_do() {
     fleet.restart(to).await;
     phase(&fleet, to, |p| matches!(p, Phase::Halted(why) if why.contains("another state"))).await;
     let stop = fleet.replica(to, 0).stopped().unwrap();
-    assert!(!fleet.node(to).lift(ShardId(0), &[7; 16]).await.unwrap());
+    assert!(!fleet.node(to).lift(ShardId(0), &[7; 16], &[]).await.unwrap());
     assert_eq!(fleet.replica(to, 0).stopped(), Some(stop.clone()));
-    assert!(fleet.node(to).lift(ShardId(0), &stop.id).await.unwrap());
+    assert!(fleet.node(to).lift(ShardId(0), &stop.id, &[]).await.unwrap());
     phase(&fleet, to, |p| *p == Phase::Verified).await;
 }
 
