@@ -509,7 +509,7 @@ fn prune_condemns_then_deletes_and_can_be_undone() {
     let all = bench.memory.objects().len();
     let mut writer = bench.writer("a").unwrap();
     let error = condemn_numbers(&mut writer, &[4]).unwrap_err();
-    assert!(text(&error).contains("newest complete generation"), "{error}");
+    assert!(text(&error).contains("generation 4 is the newest of 'docs'"), "{error}");
     let condemned = condemn_numbers(&mut writer, &[1, 3]).unwrap();
     assert!(condemned.blobs >= 2, "{condemned:?}");
     let swept = sweep(&mut writer, false, control()).unwrap();
@@ -678,6 +678,52 @@ fn nothing_is_deleted_while_the_vault_is_away() {
     assert_eq!(bench.memory.objects(), all);
 }
 
+/// The state says that the vault names the newest ledger. The vault is asked all the same: what is an orphan here may belong to a twin's newer backup.
+#[test]
+fn a_sweep_asks_the_vault_before_it_deletes_anything() {
+    let bench = bench();
+    four(&bench);
+    let mut writer = bench.writer("a").unwrap();
+    fs::copy(bench.state_path("a"), bench.state_path("b")).unwrap();
+    // The lock is a file of its own for each state. The twin has other content, and the vault names its ledger.
+    fs::write(bench.source().join("a/large"), noise(200, 9000)).unwrap();
+    assert_eq!(bench.backup("b", "docs").unwrap().naming, Naming::Named);
+    let all = bench.memory.names();
+    let newest = writer.state().newest().unwrap();
+    let own = bench.memory.ledgers().into_iter().filter(|name| name.contains(&hex::encode(newest.hash)));
+    // By the destination's clock everything else is old.
+    for name in own {
+        let mut inner = bench.memory.lock();
+        inner.objects.get_mut(&name).unwrap()[0].modified_ms += 2 * ORPHAN_MS;
+    }
+    bench.vault.0.lock().unwrap().away = true;
+    let error = sweep(&mut writer, false, control()).unwrap_err();
+    assert!(text(&error).contains("nothing was deleted"), "{error}");
+    bench.vault.0.lock().unwrap().away = false;
+    let error = sweep(&mut writer, false, control()).unwrap_err();
+    assert!(matches!(error, Error::Twin), "{error}");
+    assert_eq!(bench.memory.names(), all);
+    bench.assert_restores("docs");
+}
+
+/// Other devices read the backup that the vault names. A newer one that it does not know does not replace it.
+#[test]
+fn the_newest_generation_that_the_vault_knows_is_not_condemned() {
+    let bench = bench();
+    four(&bench);
+    bench.vault.0.lock().unwrap().away = true;
+    assert!(matches!(bench.backup("a", "docs").unwrap().naming, Naming::NotNamed { .. }));
+    let mut writer = bench.writer("a").unwrap();
+    let error = condemn_numbers(&mut writer, &[4]).unwrap_err();
+    assert!(text(&error).contains("the newest that the vault knows"), "{error}");
+    condemn_numbers(&mut writer, &[3]).unwrap();
+    drop(writer);
+    bench.vault.0.lock().unwrap().away = false;
+    let mut writer = bench.writer("a").unwrap();
+    sweep(&mut writer, false, control()).unwrap();
+    condemn_numbers(&mut writer, &[4]).unwrap();
+}
+
 /// The source changes while it is read: only that file is affected, it is listed, and the backup is incomplete.
 #[test]
 fn b04_files_that_change_while_they_are_read_cost_themselves_only() {
@@ -703,6 +749,9 @@ fn b04_files_that_change_while_they_are_read_cost_themselves_only() {
         backup(&mut writer, Source::Folders(std::slice::from_ref(&source)), &options("docs"), control)
             .unwrap();
     assert!(!report.manifest.is_complete());
+    // It is all that the series has, so it is not pruned.
+    let error = condemn_numbers(&mut writer, &[1]).unwrap_err();
+    assert!(text(&error).contains("generation 1 is the newest of 'docs'"), "{error}");
     let listed: Vec<String> =
         report.left_out.iter().map(|(path, why)| format!("{} {why:?}", path.display())).collect();
     assert!(listed.iter().any(|line| line.ends_with("a/large Changed")), "{listed:?}");

@@ -59,7 +59,7 @@ pub struct Swept {
     pub v_kept: Option<String>,
 }
 
-/// Condemns generations, given by series and number.
+/// Condemns generations, given by series and number. The newest complete one of each series is refused, in this ledger and in the one that the vault names.
 pub fn condemn(
     writer: &mut Writer<'_>,
     chosen: &BTreeSet<(Id, u64)>,
@@ -67,12 +67,17 @@ pub fn condemn(
 ) -> Result<Condemnation> {
     let ledger = writer.ledger().clone();
     let is_chosen = |kept: &Kept| chosen.contains(&(kept.series, kept.number));
-    for series in &ledger.series {
-        let newest = ledger.generations(&series.id).rev().find(|kept| kept.complete);
-        if newest.is_some_and(is_chosen) {
+    for (protecting, which) in [
+        (Some(&ledger), "the newest of"),
+        (writer.named_ledger()?.as_ref(), "the newest that the vault knows of"),
+    ] {
+        let mut needed = protecting.into_iter().flat_map(|ledger| {
+            ledger.series.iter().filter_map(|series| Some((series, newest(ledger, &series.id)?)))
+        });
+        if let Some((series, kept)) = needed.find(|(_, kept)| is_chosen(kept) && ledger.kept.contains(kept)) {
             return Err(Error::Refused(format!(
-                "the newest complete generation of '{}' is never pruned; make a newer backup first, or forget the whole series",
-                series.label
+                "generation {} is {which} '{}' and is never pruned; make a newer complete backup that the vault knows first",
+                kept.number, series.label
             )));
         }
     }
@@ -109,6 +114,12 @@ pub fn condemn(
     Ok(Condemnation { generations, blobs, naming })
 }
 
+/// The newest complete generation of a series, or the newest if none is complete. Without it the series has nothing to restore.
+fn newest<'l>(ledger: &'l Ledger, series: &Id) -> Option<&'l Kept> {
+    let complete = ledger.generations(series).rev().find(|kept| kept.complete);
+    complete.or_else(|| ledger.generations(series).next_back())
+}
+
 /// Brings all condemned generations back. Returns how many.
 pub fn undo(writer: &mut Writer<'_>) -> Result<(usize, Naming)> {
     let count = writer.ledger().condemned.len();
@@ -123,11 +134,7 @@ pub fn undo(writer: &mut Writer<'_>) -> Result<(usize, Naming)> {
 /// Deletes what was condemned at least [`GRACE_MS`] ago, finishes an earlier sweep, and removes orphans and old ledgers. `new_v`: a person has just signed in, so V may change.
 pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Result<Swept> {
     let now = writer.outside.clock.now_ms();
-    // While the vault names another ledger than ours, this device may be behind: it must not delete.
-    match writer.name()? {
-        Naming::NotNamed { fault, .. } => return Err(Error::Vault(format!("{fault}; nothing was deleted"))),
-        Naming::Named | Naming::NoVault => {}
-    }
+    writer.may_delete()?;
     let mut swept = Swept::default();
     let due = |since_ms: i64| since_ms.saturating_add(GRACE_MS) <= now;
     let ledger = writer.ledger().clone();
@@ -181,6 +188,10 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
     }
     if !doomed.is_empty() {
         swept.naming = Some(writer.commit(|ledger| ledger.doomed.clear())?);
+    }
+    // The vault did not take the last ledger, so it may be another device's.
+    if matches!(swept.naming, Some(Naming::NotNamed { .. })) {
+        return Ok(swept);
     }
     // A condemned generation can still be taken back, so its objects are known.
     if let Some(names) = &known.names {

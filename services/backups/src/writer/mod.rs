@@ -240,6 +240,34 @@ impl<'a> Writer<'a> {
         Ok(Naming::NotNamed { fault, since_ms, opens_nowhere_else })
     }
 
+    /// Asks the vault itself, and not the state, whether it names this writer's newest ledger. It is told of it if it is behind. While the vault names another one or does
+    /// not answer, another device may continue this history, and a reader may still need what its ledger names.
+    pub(crate) fn may_delete(&mut self) -> Result<()> {
+        let stop = |why: &dyn std::fmt::Display| Error::Vault(format!("{why}; nothing was deleted"));
+        if let Naming::NotNamed { fault, .. } = self.name()? {
+            return Err(stop(&fault));
+        }
+        if !self.outside.vault.exists() {
+            return Ok(());
+        }
+        match self.outside.vault.named(&self.state.writer) {
+            Ok(named) if named == self.state.newest() => Ok(()),
+            Ok(Some(named)) if !self.state.is_ours(named) => Err(Error::Twin),
+            Ok(_) => Err(stop(&"it does not name this device's newest ledger; make a backup first")),
+            Err(fault) => Err(stop(&fault)),
+        }
+    }
+
+    /// The ledger that the vault is known to name. None if it names none, or there is no vault.
+    pub(crate) fn named_ledger(&self) -> Result<Option<Ledger>> {
+        let Some(named) = self.state.named() else { return Ok(None) };
+        if self.state.newest() == Some(named) {
+            return Ok(Some(self.ledger.clone()));
+        }
+        let object = self.folder.ledger(named.counter, &named.hash, 1);
+        self.read(named)?.map(Some).ok_or(Error::RolledBack { counter: named.counter, object })
+    }
+
     fn set(&self, new: Named) -> std::result::Result<(), VaultFault> {
         self.outside.vault.set(&SetLedger {
             writer: self.state.writer,
