@@ -1,7 +1,8 @@
 //! Copies a writer's backups to a second destination: the same objects and the newest ledger, byte for byte.
 //!
 //! An object is written after it was authenticated, then it is read back. So a damaged object is reported and does not spread. A generation's manifest is written after its
-//! objects, and the ledger last: until then the second destination shows what it had before. Nothing there is overwritten or deleted.
+//! objects, and the ledger last: until then the second destination shows what it had before. Nothing there is overwritten or deleted. An object that has the name of another
+//! one there, such as a short one that a killed copy left, is reported, and the copy goes on.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Read as _;
@@ -37,7 +38,7 @@ pub struct Copied {
     pub bytes: u64,
     /// Blobs and packs that were there already, by the lengths of their objects.
     pub blobs_there: u64,
-    /// What does not read and was not copied: the first object, and why.
+    /// What does not read, or has no free name at the second destination, and was not copied: the first object, and why.
     pub broken: Vec<(String, Error)>,
 }
 
@@ -59,7 +60,7 @@ pub fn copy(
     for kept in &history.ledger.kept {
         match way.generation(access, Choice { history, kept }, &mut blobs, &mut copied, control) {
             Ok(is_whole) => copied.generations += u64::from(is_whole),
-            Err(error) if error.is_damage() => {
+            Err(error) if costs_itself_only(&error) => {
                 copied.broken.push((folder.object(Kind::Manifest, &kept.generation, 0), error));
             }
             Err(error) => return Err(error),
@@ -69,11 +70,20 @@ pub fn copy(
     let bytes = ledgers::bytes(way.from, folder, named)?;
     let bytes = bytes.ok_or(Error::RolledBack { counter: named.counter, object })?;
     for copy in LEDGER_COPIES {
-        way.put(&folder.ledger(named.counter, &named.hash, copy), &bytes)?;
+        let name = folder.ledger(named.counter, &named.hash, copy);
+        match way.put(&name, &bytes) {
+            Err(error) if costs_itself_only(&error) => copied.broken.push((name, error)),
+            result => result?,
+        }
     }
     let tally = way.tally.into_inner();
     (copied.objects, copied.bytes) = (tally.objects, tally.bytes);
     Ok(copied)
+}
+
+/// True for an error of one object, after which the others can be copied.
+fn costs_itself_only(error: &Error) -> bool {
+    error.is_damage() || matches!(error, Error::Occupied { .. })
 }
 
 /// Blobs of the generations before.
@@ -129,7 +139,7 @@ impl Way<'_> {
                 control.progress.bytes(self.tally.lock().bytes, None);
                 match result {
                     Ok(()) => ControlFlow::Continue(()),
-                    Err(error) if error.is_damage() => {
+                    Err(error) if costs_itself_only(&error) => {
                         copied.broken.push((self.folder.object(Kind::Blob, &blob.id, 0), error));
                         done.broken.insert(blob.id);
                         ControlFlow::Continue(())
@@ -181,7 +191,13 @@ impl Way<'_> {
 
     /// Writes an object and reads it back.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_object(self.to, name, bytes)?;
+        let is_occupied = match write_object(self.to, name, bytes) {
+            Err(Error::Destination { fault: Fault::Exists, .. }) => true,
+            result => {
+                result?;
+                false
+            }
+        };
         let copies = self.to.stat(name).map_err(|fault| Error::at("look at", name, fault))?.len();
         for copy in 0..copies.max(1) {
             match self.to.read(name, copy, 0..bytes.len() as u64 + 1) {
@@ -195,7 +211,8 @@ impl Way<'_> {
                 Err(fault) => return Err(Error::at("read back", name, fault)),
             }
         }
-        Err(Error::NotKept { object: name.to_owned() })
+        let object = name.to_owned();
+        Err(if is_occupied { Error::Occupied { object } } else { Error::NotKept { object } })
     }
 }
 

@@ -100,6 +100,14 @@ pub enum Error {
         /// Name of the object.
         object: String,
     },
+    /// A copy found another object under a name at the second destination.
+    #[error(
+        "{object} is another object at the second destination, short or not written by a copy; delete it there, then copy again"
+    )]
+    Occupied {
+        /// Name of the object.
+        object: String,
+    },
     /// An operation of the destination failed.
     #[error("the destination can't {doing} {object}: {fault}")]
     Destination {

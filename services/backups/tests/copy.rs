@@ -147,17 +147,14 @@ fn a_copy_that_is_killed_at_any_call() {
         at += 5;
         let to = Memory::default();
         to.lock().dies_at = Some(at);
+        to.lock().dies_whole = true;
         let result = copied(&bench, &to);
         to.lock().dies_at = None;
-        // A half object has its name. What can't be overwritten is reported, and the ledger is written all the same or not at all.
-        let half = to.names().iter().find(|name| to.get(name) != bench.memory.get(name)).cloned();
-        if let Some(half) = half {
-            to.remove(&half);
-        }
         if result.is_ok() {
             break;
         }
-        copied(&bench, &to).unwrap_or_else(|error| panic!("call {at}: {error}"));
+        let report = copied(&bench, &to).unwrap_or_else(|error| panic!("call {at}: {error}"));
+        assert_eq!((report.generations, report.broken.len()), (1, 0), "call {at}: {report:?}");
         assert_copy_restores(&bench, &to, Which::Latest, at);
     }
     assert!(at > 20);
@@ -173,4 +170,66 @@ fn a_copy_that_is_killed_at_any_call() {
     to.lock().room = None;
     copied(&bench, &to).unwrap();
     assert_copy_restores(&bench, &to, Which::Latest, 1);
+}
+
+/// At a destination that keeps a half object under its final name, or where somebody put one, that object is named and the rest is copied. Once it is deleted, the copy is
+/// completed.
+#[test]
+fn an_object_in_the_way_is_named_and_the_copy_goes_on() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    let names = bench.memory.names();
+    for (n, name) in names.iter().enumerate().step_by(3) {
+        let to = Memory::default();
+        let bytes = bench.memory.get(name);
+        to.put(name, bytes[..bytes.len() / 2].to_vec());
+        let report = copied(&bench, &to).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let is_ledger = name.contains("/ledgers/");
+        assert_eq!((report.generations, report.broken.len()), (u64::from(is_ledger), 1), "{report:?}");
+        let (_, error) = &report.broken[0];
+        assert!(matches!(error, Error::Occupied { object } if object == name), "{error}");
+        assert!(!to.ledgers().is_empty() && to.get(name).len() == bytes.len() / 2);
+        to.remove(name);
+        let report = copied(&bench, &to).unwrap();
+        assert_eq!((report.generations, report.broken.len()), (1, 0), "{report:?}");
+        if n % 12 == 0 {
+            assert_copy_restores(&bench, &to, Which::Latest, 200 + n as u64);
+        }
+    }
+}
+
+/// A process that is killed while it writes an object leaves nothing under its name. The limit of a file's size kills the child in the middle of the write.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_write_to_a_folder_leaves_no_object() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use bkv_backups::destination::{Destination as _, LocalFolder};
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    const PLACE: &str = "BKV_TEST_KILLED_WRITE";
+    let (name, bytes) = ("a/b/object", noise(3, 100_000));
+    if let Some(place) = std::env::var_os(PLACE) {
+        let most = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(Resource::Core, most(0)).unwrap();
+        setrlimit(Resource::Fsize, most(50_000)).unwrap();
+        panic!("not killed: {:?}", LocalFolder::new(place).write(name, &bytes));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_write_to_a_folder_leaves_no_object"])
+        .env(PLACE, dir.path())
+        .output()
+        .unwrap();
+    assert!(child.status.signal().is_some(), "{child:?}");
+    let folder = LocalFolder::new(dir.path());
+    assert_eq!(folder.stat(name).unwrap(), []);
+    assert_eq!(fs::read_dir(dir.path().join("a/b")).unwrap().count(), 0);
+    folder.write(name, &bytes).unwrap();
+    assert!(folder.read(name, 0, 0..200_000).unwrap() == bytes);
+    assert_eq!(folder.write(name, &bytes), Err(Fault::Exists));
+    let link = dir.path().join("a/b/link");
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+    assert_eq!(folder.write("a/b/link", &bytes), Err(Fault::Exists));
+    assert!(!dir.path().join("elsewhere").exists());
 }

@@ -1,9 +1,11 @@
 //! A folder of this machine as a destination: a disk, or what a sync client watches.
-//! Objects are written under their final name with O_EXCL and synced. There is no rename, which append-only folders refuse. A write that is killed leaves a
-//! short object under a name that no manifest refers to.
+//! An object is written without a name and synced, then it gets its name. So a write that is killed leaves nothing, and append-only folders allow it. Where the file system
+//! has no files without a name, it is written under another name and renamed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+#[cfg(target_os = "linux")]
+use std::io::Write as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -69,15 +71,15 @@ impl Destination for LocalFolder {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let path = self.path(name)?;
         self.make_folders(&path).map_err(fault)?;
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fault)?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        if let Err(error) = written {
-            // The file is ours: O_EXCL created it. An append-only folder keeps it, which harms nothing.
-            drop(fs::remove_file(&path));
-            return Err(fault(error));
+        // Without the bytes being written first.
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Fault::Exists);
         }
-        path.parent().map_or(Ok(()), bkv_files::sync_folder).map_err(fault)
+        #[cfg(target_os = "linux")]
+        if unnamed(&path, bytes).map_err(fault)? {
+            return path.parent().map_or(Ok(()), bkv_files::sync_folder).map_err(fault);
+        }
+        bkv_files::create(&path, bytes, bkv_files::Mode::Private).map_err(fault)
     }
 
     fn read(&self, name: &str, copy: usize, range: Range<u64>) -> Result<Vec<u8>, Fault> {
@@ -137,6 +139,31 @@ impl Destination for LocalFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Writes and syncs a file without a name, then names it if the name is free. False if the file system or a missing /proc does not allow it.
+#[cfg(target_os = "linux")]
+fn unnamed(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, Mode, linkat, openat};
+    use rustix::io::Errno;
+    use std::os::fd::AsRawFd as _;
+
+    let Some(folder) = path.parent() else { return Ok(false) };
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = match openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => File::from(file),
+        // Kernels and file systems without O_TMPFILE see a folder that is opened for writing.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOENT | Errno::XDEV) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

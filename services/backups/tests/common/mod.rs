@@ -48,6 +48,8 @@ pub struct Inner {
     pub calls: u64,
     /// From this call on everything fails. That call, if it writes, leaves half of the object.
     pub dies_at: Option<u64>,
+    /// That call leaves nothing instead, as `LocalFolder` does.
+    pub dies_whole: bool,
     /// Names for which a write reports success and keeps nothing.
     pub forgets: Option<fn(u64, &str) -> bool>,
     pub writes: u64,
@@ -126,6 +128,9 @@ impl Destination for Memory {
         let used: u64 = inner.objects.values().flatten().map(|object| object.bytes.len() as u64).sum();
         if inner.room.is_some_and(|room| used + bytes.len() as u64 > room) {
             return Err(Fault::Full);
+        }
+        if dying && inner.dies_whole {
+            return Err(Fault::Unavailable("killed".into()));
         }
         let kept = if dying { &bytes[..bytes.len() / 2] } else { bytes };
         let modified_ms = inner.now_ms;

@@ -42,9 +42,11 @@ fn exit(error: &Error) -> Exit {
         Error::Refused(_) => Exit::Usage,
         Error::File { doing, .. } if reads(doing) => Exit::NoInput,
         Error::Cancelled => Exit::Interrupted,
-        Error::NotKept { .. } | Error::DestinationExists { .. } | Error::File { .. } | Error::Io(_) => {
-            Exit::CantCreate
-        }
+        Error::NotKept { .. }
+        | Error::Occupied { .. }
+        | Error::DestinationExists { .. }
+        | Error::File { .. }
+        | Error::Io(_) => Exit::CantCreate,
         _ => Exit::Unexpected,
     }
 }
