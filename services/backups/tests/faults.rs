@@ -632,6 +632,41 @@ fn s54_with_a_new_v_a_generation_that_was_let_go_opens_no_more() {
     bench.assert_restores("docs");
 }
 
+/// S54: seeds went while V could not change. The next sweep that can change it does, although it lets nothing go itself.
+#[test]
+fn s54_a_new_v_that_is_owed_is_made_later() {
+    for keeps_v in [false, true] {
+        let bench = bench();
+        four(&bench);
+        let before = bench.expected().remove(0).v;
+        let mut writer = bench.writer("a").unwrap();
+        condemn_numbers(&mut writer, &[1, 3]).unwrap();
+        bench.now.add(GRACE_MS);
+        let since = bench.now.0.load(std::sync::atomic::Ordering::SeqCst);
+        bench.vault.0.lock().unwrap().keeps_v = keeps_v;
+        let swept = sweep(&mut writer, keeps_v, control()).unwrap();
+        assert!(swept.generations == 2 && swept.v_kept.is_some());
+        assert_eq!(swept.v_owed_since_ms, Some(since));
+        assert!(bench.expected().remove(0).v == before);
+        drop(writer);
+        bench.backup("a", "docs").unwrap();
+        let mut writer = bench.writer("a").unwrap();
+        let swept = sweep(&mut writer, keeps_v, control()).unwrap();
+        assert!(swept.generations == 0 && swept.v_kept.is_some(), "{swept:?}");
+        assert_eq!(swept.v_owed_since_ms, Some(since));
+        bench.vault.0.lock().unwrap().keeps_v = false;
+        let swept = sweep(&mut writer, true, control()).unwrap();
+        let after = bench.expected().remove(0).v;
+        assert!(after != before && swept.v_kept.is_none(), "V was kept: {swept:?}");
+        assert_eq!(swept.v_owed_since_ms, None);
+        // Once is enough.
+        sweep(&mut writer, true, control()).unwrap();
+        assert!(bench.expected().remove(0).v == after);
+        drop(writer);
+        bench.assert_restores("docs");
+    }
+}
+
 /// L1: the remains of killed backups go after 30 days of the destination's clock, and nothing else does.
 #[test]
 fn l1_orphans_go_after_thirty_days_by_the_destinations_clock() {

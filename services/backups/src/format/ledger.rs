@@ -182,6 +182,9 @@ pub struct Ledger {
     /// Blobs that were damaged and are stored anew.
     #[cbor(n(11), default, skip_if = "Vec::is_empty")]
     pub replaced: Vec<Replaced>,
+    /// Since when seeds are gone and V is still the one with which an old ledger shows them, in milliseconds since 1970. None if nothing is owed.
+    #[n(12)]
+    pub v_owed_since_ms: Option<i64>,
 }
 
 impl Ledger {
@@ -200,6 +203,7 @@ impl Ledger {
             doomed: Vec::new(),
             damaged: Vec::new(),
             replaced: Vec::new(),
+            v_owed_since_ms: None,
         }
     }
 

@@ -57,6 +57,8 @@ pub struct Swept {
     pub naming: Option<Naming>,
     /// Why V was not changed although seeds are gone. Until it is changed, an old ledger still opens with the key and V.
     pub v_kept: Option<String>,
+    /// Since when that is so, in milliseconds since 1970. The next sweep with a new V ends it. None if nothing is owed.
+    pub v_owed_since_ms: Option<i64>,
 }
 
 /// Condemns generations, given by series and number. The newest complete one of each series is refused, in this ledger and in the one that the vault names.
@@ -132,6 +134,7 @@ pub fn undo(writer: &mut Writer<'_>) -> Result<(usize, Naming)> {
 }
 
 /// Deletes what was condemned at least [`GRACE_MS`] ago, finishes an earlier sweep, and removes orphans and old ledgers. `new_v`: a person has just signed in, so V may change.
+/// It changes if seeds go now, or went in a sweep that could not change it.
 pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Result<Swept> {
     let now = writer.outside.clock.now_ms();
     writer.may_delete()?;
@@ -161,25 +164,33 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
     swept.generations = gone.len();
     swept.next_ms =
         ledger.condemned.iter().map(|c| c.since_ms.saturating_add(GRACE_MS)).filter(|at| *at > now).min();
-    if !doomed.is_empty() {
+    if !doomed.is_empty() || ledger.v_owed_since_ms.is_some() {
         let let_go = |ledger: &mut Ledger| {
             ledger.condemned.retain(|condemned| !due(condemned.since_ms));
             ledger.unused.retain(|unused| !due(unused.since_ms));
             ledger.doomed.extend(&doomed);
             ledger.replaced.retain(|replaced| known.ids.contains(&replaced.blob.id));
             ledger.damaged.retain(|id| known.ids.contains(&**id));
+            ledger.v_owed_since_ms = None;
         };
-        let naming = match writer.renew(&let_go, new_v)? {
-            Renewal::Done => Naming::Named,
+        swept.naming = match writer.renew(&let_go, new_v)? {
+            Renewal::Done => Some(Naming::Named),
             Renewal::NotDone(why) => {
+                let is_owed = why.is_some();
                 swept.v_kept = why;
-                writer.commit(let_go)?
+                // Without this a later sweep, which lets nothing go, would not know that V must change.
+                let owe = |ledger: &mut Ledger| {
+                    let since_ms = ledger.v_owed_since_ms.or(is_owed.then_some(now));
+                    let_go(ledger);
+                    ledger.v_owed_since_ms = since_ms;
+                };
+                if doomed.is_empty() { None } else { Some(writer.commit(owe)?) }
             }
         };
-        if let Naming::NotNamed { fault, .. } = &naming {
+        if let Some(Naming::NotNamed { fault, .. }) = &swept.naming {
             return Err(Error::Vault(format!("{fault}; nothing was deleted, and the next prune goes on")));
         }
-        swept.naming = Some(naming);
+        swept.v_owed_since_ms = writer.ledger().v_owed_since_ms;
     }
     doomed.clone_from(&writer.ledger().doomed);
     for doomed in &doomed {

@@ -229,6 +229,8 @@ pub struct VaultState {
     pub away: bool,
     /// The change is made and the answer is lost.
     pub loses_answer: bool,
+    /// V can't be changed now.
+    pub keeps_v: bool,
 }
 
 impl Vault for TestVault {
@@ -248,6 +250,9 @@ impl Vault for TestVault {
         let before = state.named.get(&change.writer).cloned();
         if before.as_ref().map(|(named, _)| named.hash) != change.expected {
             return Err(VaultFault::Refused { named: before.map(|(named, _)| named) });
+        }
+        if state.keeps_v && before.is_some() && change.v.is_some() {
+            return Err(VaultFault::NotNow("too early".into()));
         }
         let v = change.v.clone().or(before.and_then(|(_, v)| v));
         state.named.insert(change.writer, (change.new, v));
