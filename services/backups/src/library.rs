@@ -44,7 +44,7 @@ pub struct Expected {
 pub enum Standing {
     /// It is the one that is named.
     Named,
-    /// It is newer than the vault knows: made while the vault could not be reached.
+    /// It is newer than the vault knows, and follows the one that it names: made while the vault could not be reached.
     Newer {
         /// Number of the ledger that the vault names.
         than: u64,
@@ -66,7 +66,8 @@ pub struct History {
     pub ledger: Ledger,
     /// Whether that is the newest.
     pub standing: Standing,
-    /// Newer ledgers that the vault does not name and that do not read. A killed backup leaves one, and so does a sync that has not finished.
+    /// Newer ledgers that the vault does not name and that do not read, or do not lead back to the named one because a ledger between is missing. A killed backup leaves one,
+    /// and so does a sync that has not finished.
     pub notes: Vec<Error>,
     /// The ledger's number and hash. None for a backup in one file.
     pub(crate) named: Option<Named>,
@@ -152,8 +153,14 @@ pub fn history(
         match open(candidate) {
             Ok(Some(ledger)) => {
                 check_fork(&listed, candidate, &ledger, &open)?;
-                found = Some((candidate, ledger));
-                break;
+                match named.map_or(Ok(()), |named| trace(named, &ledger, &folder, &open)) {
+                    Ok(()) => {
+                        found = Some((candidate, ledger));
+                        break;
+                    }
+                    Err(Error::Twin) => return Err(Error::Twin),
+                    Err(error) => errors.push((candidate, error)),
+                }
             }
             // A file that this key did not write may be anything that somebody put there. Without a name it stops all the same: it may be the newest.
             Err(error)
@@ -213,6 +220,27 @@ fn check_fork(
         }
     }
     Ok(())
+}
+
+/// Follows the ledgers before a newer one back to the one that the vault names. One that leads past it is a twin's. If one between is missing, or does not read, that error
+/// is returned: then it is not known whose the newer one is.
+fn trace(
+    named: Named,
+    newer: &Ledger,
+    folder: &Folder,
+    open: &impl Fn(Named) -> Result<Option<Ledger>>,
+) -> Result<()> {
+    let before = |ledger: &Ledger| -> Result<Named> {
+        let hash = ledger.before.as_ref().map(|hash| **hash).ok_or(Error::Twin)?;
+        Ok(Named { counter: ledger.counter.saturating_sub(1), hash })
+    };
+    let mut at = before(newer)?;
+    while at.counter > named.counter {
+        let first = folder.ledger(at.counter, &at.hash, 1);
+        let ledger = open(at)?.ok_or(Error::NotAllHere { missing: 1, needed: 1, first })?;
+        at = before(&ledger)?;
+    }
+    if at == named { Ok(()) } else { Err(Error::Twin) }
 }
 
 impl Library {

@@ -396,6 +396,46 @@ fn k8_a_twin_that_is_behind_is_found() {
     assert!(matches!(error, Error::Twin), "{error}");
 }
 
+/// K8: a device that wrote offline is not taken for the newest after its twin's ledger was named: its ledgers lead past the named one.
+#[test]
+fn k8_a_newer_ledger_must_follow_the_named_one() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    fs::copy(bench.state_path("a"), bench.state_path("b")).unwrap();
+    let shown = bench.memory.names();
+    bench.memory.lock().shown = shown;
+    bench.memory.lock().lags = true;
+    bench.vault.0.lock().unwrap().away = true;
+    bench.backup("a", "docs").unwrap();
+    bench.backup("a", "docs").unwrap();
+    bench.memory.lock().lags = false;
+    bench.vault.0.lock().unwrap().away = false;
+    // Alone, the device's two ledgers follow the named one.
+    assert_eq!(bench.library().histories[0].standing, Standing::Newer { than: 1 });
+    // If one between is missing, that is not known, and the named one counts.
+    let lost = bench.memory.ledgers().into_iter().filter(|name| name.contains(&format!("/{:016x}-", 2)));
+    let lost: Vec<_> = lost.map(|name| (bench.memory.get(&name), name)).collect();
+    for (_, name) in &lost {
+        bench.memory.remove(name);
+    }
+    let library = bench.library();
+    let found = &library.histories[0];
+    assert_eq!(found.standing, Standing::Named);
+    assert!(
+        matches!(&found.notes[..], [Error::NotAllHere { first, .. }] if *first == lost[0].1),
+        "{found:?}"
+    );
+    assert_eq!(library.choose(None, Which::Latest).unwrap().kept.number, 1);
+    for (bytes, name) in lost {
+        bench.memory.put(&name, bytes);
+    }
+    bench.memory.lock().lags = true;
+    assert_eq!(bench.backup("b", "docs").unwrap().naming, Naming::Named);
+    bench.memory.lock().lags = false;
+    let library = open(bench.access(), &bench.expected(), false).unwrap();
+    assert!(matches!(library.unreadable[..], [(_, Error::Twin)]), "{library:?}");
+}
+
 /// The vault's answer is lost, and the same process goes on: its own earlier ledger is no twin's.
 #[test]
 fn a_lost_answer_of_the_vault_is_no_twin() {
