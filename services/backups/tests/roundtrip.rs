@@ -72,6 +72,37 @@ fn names_times_modes_links_holes_and_attributes_are_kept() {
     }
 }
 
+/// A tree may name a capability, which is as strong as set-user-id. Only a restore that is asked for everything sets it.
+#[test]
+fn a_capability_is_restored_only_on_request() {
+    const CAPABILITY: &str = "security.capability";
+    // Version 2 with cap_net_bind_service, permitted and effective.
+    const VALUE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let bench = Bench::default();
+    fs::create_dir_all(bench.source()).unwrap();
+    let program = bench.source().join("program");
+    fs::write(&program, "program").unwrap();
+    let file = fs::File::open(&program).unwrap();
+    // Only root may.
+    if rustix::fs::fsetxattr(&file, CAPABILITY, &VALUE, rustix::fs::XattrFlags::empty()).is_err() {
+        return;
+    }
+    bench.backup("a", "docs").unwrap();
+    let library = bench.library();
+    let reading = Reading::open(bench.access(), library.choose(None, Which::Latest).unwrap()).unwrap();
+    for preserve_all in [false, true] {
+        let to = bench.dir.path().join(format!("out-{preserve_all}"));
+        let options = restore::Options { preserve_all, in_flight: 2, ..restore::Options::default() };
+        let report = restore(&reading, &to, &options, control()).unwrap();
+        let mut value = [0_u8; 64];
+        let there = rustix::fs::getxattr(to.join("program"), CAPABILITY, &mut value[..]);
+        assert_eq!(there.ok(), preserve_all.then_some(VALUE.len()));
+        let listed =
+            report.not_kept.iter().any(|(path, why)| path.ends_with("program") && why.contains(CAPABILITY));
+        assert_eq!(listed, !preserve_all, "{:?}", report.not_kept);
+    }
+}
+
 /// B13: a sparse file costs what it holds.
 #[test]
 fn holes_cost_nothing_at_the_destination() {
