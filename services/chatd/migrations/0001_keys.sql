@@ -6,7 +6,6 @@ CREATE TABLE keys (
     tries_left   integer NOT NULL,
     since_ms     bigint,
     next_ms      bigint NOT NULL,
-    manifest     bigint,
     changed_ms   bigint NOT NULL,
     shard        integer NOT NULL,
     cursor       bigint NOT NULL,

@@ -42,8 +42,8 @@ impl From<Error> for Failure {
             Error::Destroyed | Error::Deleted => Exit::Gone,
             Error::Locked => Exit::Locked,
             Error::NoKey => Exit::NoKey,
-            Error::LastTryDeclined => Exit::Usage,
-            Error::Wait { .. } | Error::Superseded => Exit::Wait,
+            Error::LastTryDeclined | Error::TooManyWriters { .. } => Exit::Usage,
+            Error::Wait { .. } | Error::Superseded | Error::VTooSoon { .. } => Exit::Wait,
             Error::LastTryOpen { .. } | Error::LastTryOtherPassword => Exit::LastTry,
             Error::VaultUnreachable(_) | Error::RegionsDisagree(_) | Error::ChatdUnreachable(_) => {
                 Exit::Unavailable
@@ -54,7 +54,7 @@ impl From<Error> for Failure {
             Error::ClockWrong { .. } => Exit::ClockWrong,
             Error::PasswordRefused(_) => Exit::PasswordRefused,
             Error::NotOwner => Exit::WrongKey,
-            Error::OlderManifest => Exit::Damaged,
+            Error::OlderBackup | Error::OtherLedger { .. } => Exit::Damaged,
             Error::Memory(MemoryError::Io { .. }) => Exit::CantCreate,
             Error::Memory(MemoryError::Broken { .. }) => Exit::Config,
             Error::KeyExists => Exit::KeyExists,
@@ -83,7 +83,8 @@ impl From<Error> for Failure {
                     format!("the last try is open on another device until {end}; then the key is destroyed");
                 failure.detail("until_ms", until.0)
             }
-            Error::OlderManifest => failure.detail("older", true),
+            Error::VTooSoon { until } => failure.detail("until_ms", until.0),
+            Error::OlderBackup => failure.detail("older", true),
             Error::Destroyed => failure.detail("state", State::Destroyed.name()),
             Error::Deleted => failure.detail("state", State::Deleted.name()),
             Error::LastTryDeclined => failure

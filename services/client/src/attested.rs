@@ -1,15 +1,17 @@
 //! The account as regions attest it, each signed over our own nonce (S20) and for the person of our own token (S46). ChatD, a leader or a replayed answer
 //! can't forge that.
 
-use bkv_core::account::{Manifest, State};
+use bkv_core::account::State;
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal, Slot, Time};
 use bkv_core::statement::{self, Attested};
+use bkv_core::writers::{AttestedRetired, AttestedWriter, LedgerName, MAX_RETIRED, MAX_WRITERS};
 use bkv_wire::proto::inner as p;
 use bkv_wire::proto::inner::missing_region::Reason;
 
 use crate::error::{Error, WrongAnswer};
 use crate::fault::printable;
 use crate::trusted::{CheckError, Trusted, VaultClock};
+use crate::writers::newest_file;
 
 /// One region's attestation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +35,8 @@ pub struct Status {
     pub tries_left: u32,
     /// No attempt before this, by the vault's clock.
     pub next_allowed: Time,
-    /// The newest backup, as the owner named it.
-    pub manifest: Option<Manifest>,
+    /// The newest ledger of each writer, as the owner named it.
+    pub writers: Vec<AttestedWriter>,
     /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
     /// Regions that signed the same.
@@ -171,12 +173,12 @@ fn verify(
     if a.nonce[..] != nonce[..] {
         return Err(wrong("its attestation is not over this nonce: it is a replay"));
     }
-    let manifest = if a.manifest_hash.is_empty() {
-        None
-    } else {
-        let hash = Hash::try_from(&a.manifest_hash[..]).map_err(|_| wrong("its attestation is malformed"))?;
-        Some(Manifest { sequence: a.manifest_sequence, hash })
-    };
+    let malformed = || wrong("its attestation is malformed");
+    if a.writers.len() > MAX_WRITERS || a.retired.len() > MAX_RETIRED {
+        return Err(malformed());
+    }
+    let writers: Result<Vec<_>, _> = a.writers.iter().map(AttestedWriter::try_from).collect();
+    let retired: Result<Vec<_>, _> = a.retired.iter().map(AttestedRetired::try_from).collect();
     let list = trusted.admission();
     let says = Attested {
         nonce: *nonce,
@@ -191,9 +193,11 @@ fn verify(
         success: Ordinal(a.success),
         tries_left: a.tries_left,
         next_allowed: Time(a.next_allowed_ms),
-        record: Hash::try_from(&a.record[..]).map_err(|_| wrong("its attestation is malformed"))?,
+        record: Hash::try_from(&a.record[..]).map_err(|_| malformed())?,
         index: a.index,
-        manifest,
+        writers: writers.map_err(|_| malformed())?,
+        owner: Hash::try_from(&a.owner[..]).map_err(|_| malformed())?,
+        retired: retired.map_err(|_| malformed())?,
         lifetime_failures: a.lifetime_failures,
         time: Time(a.time_ms),
     };
@@ -208,6 +212,11 @@ fn state(code: u32) -> Option<State> {
 }
 
 impl Status {
+    /// The newest of the backups that are one file each.
+    pub fn newest_file(&self) -> Option<LedgerName> {
+        newest_file(&self.writers)
+    }
+
     pub(crate) fn new(trusted: &Trusted, survey: Survey, agreed: &Attested, offset: i64) -> Self {
         let list = trusted.admission();
         let named = |says: &Attested| RegionStatus {
@@ -225,7 +234,7 @@ impl Status {
             generation: agreed.generation,
             tries_left: agreed.tries_left,
             next_allowed: agreed.next_allowed,
-            manifest: agreed.manifest,
+            writers: agreed.writers.clone(),
             lifetime_failures: agreed.lifetime_failures,
             agreeing: agreeing.into_iter().map(named).collect(),
             differing: differing.into_iter().map(named).collect(),

@@ -1,7 +1,7 @@
 //! Binds backup files to account and fleet: sequence numbers, what a file must be, and which is the newest. The bytes are `bkv-stream`'s.
 
-use bkv_core::account::Manifest as Named;
 use bkv_core::id::{AccountId, Hash, Lineage};
+use bkv_core::writers::LedgerName;
 use bkv_stream::header::{Expect, Header, Known, Manifest};
 
 use crate::BackupKey;
@@ -44,9 +44,9 @@ pub fn expect(lineage: &Lineage, account: &AccountId, newest: Option<Known>) -> 
 }
 
 /// The newest backup under a key: as the owner named it at the vault, or as this device remembers it ([`crate::Remembered::newest`]).
-pub fn newest(named: Option<Named>, remembered: Option<Known>) -> Option<Known> {
+pub fn newest(named: Option<LedgerName>, remembered: Option<Known>) -> Option<Known> {
     // With equal numbers take the vault's, which the owner signed.
-    later(remembered, named.map(|m| Known { sequence: m.sequence, hash: m.hash.0 }))
+    later(remembered, named.map(|m| Known { sequence: m.counter, hash: m.hash.0 }))
 }
 
 impl Client {
@@ -56,6 +56,6 @@ impl Client {
         let name = KeyName::new(key, &Lineage(manifest.lineage), &AccountId(manifest.account));
         let newest = Known { sequence: manifest.sequence, hash };
         self.fleet().memory().update(&mut |seen| seen.saw(&name, newest))?;
-        self.set_manifest(key, Named { sequence: newest.sequence, hash: Hash(hash) }).await
+        self.name_file(key, LedgerName { counter: newest.sequence, hash: Hash(hash) }).await
     }
 }

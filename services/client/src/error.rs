@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bkv_core::id::{Slot, Time};
+use bkv_core::writers::{AttestedWriter, LedgerName};
 use bkv_crypto::password::{PasswordError, Weak};
 use bkv_wire::documents::DocumentError;
 
@@ -164,7 +165,25 @@ pub enum Error {
     NotOwner,
     /// A newer backup was named already.
     #[error("a newer backup than this one is named already")]
-    OlderManifest,
+    OlderBackup,
+    /// Another ledger of the writer is named than the caller expects, as t regions sign. Two devices use one writer's state, or an earlier answer was lost.
+    #[error("the vault names another ledger of this writer than the one that was expected")]
+    OtherLedger {
+        /// The one that is named.
+        named: Option<LedgerName>,
+    },
+    /// The account has as many writers as it can have.
+    #[error("the vault knows {} other writers of this account already", writers.len())]
+    TooManyWriters {
+        /// Those that it knows.
+        writers: Vec<AttestedWriter>,
+    },
+    /// V was changed lately. Until then it can only be taken back.
+    #[error("V can't be changed again before {} (ms since 1970)", until.0)]
+    VTooSoon {
+        /// By the vault's clock.
+        until: Time,
+    },
     /// No answer from a majority of the vaults in time.
     #[error("the vault can't be reached: {0}")]
     VaultUnreachable(String),
@@ -311,7 +330,16 @@ impl Error {
             }
             Self::Superseded => "Another device tried at the same time. Try again when it is done.",
             Self::NotOwner => "Use the key of this account, or recover it with its password first.",
-            Self::OlderManifest => "Look for the newer backup, or make a new one.",
+            Self::OlderBackup => "Look for the newer backup, or make a new one.",
+            Self::OtherLedger { .. } => {
+                "A copy of this device's state was used elsewhere. Begin a new writer here, which makes a full backup."
+            }
+            Self::TooManyWriters { .. } => {
+                "Forget a writer that is no longer used. Its place is free 7 days later."
+            }
+            Self::VTooSoon { .. } => {
+                "Prune again after that time. Until then what was to be forgotten stays readable."
+            }
             Self::VaultUnreachable(_) => "Try again later. No try was spent.",
             Self::RegionsDisagree(_) => {
                 "Look at the state of the key: a change that was sent may still take effect. Then repeat the operation. If a region stays behind, tell the fleet's operator which one."
@@ -394,7 +422,10 @@ mod tests {
             Error::LastTryDeclined,
             Error::Superseded,
             Error::NotOwner,
-            Error::OlderManifest,
+            Error::OlderBackup,
+            Error::OtherLedger { named: None },
+            Error::TooManyWriters { writers: Vec::new() },
+            Error::VTooSoon { until: Time(1) },
             Error::VaultUnreachable(String::new()),
             Error::RegionsDisagree(String::new()),
             Error::ChatdUnreachable(String::new()),

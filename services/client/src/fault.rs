@@ -96,14 +96,18 @@ impl Fault {
             Code::LastTryOpen => Error::LastTryOpen { until },
             Code::NoAttempt => Error::Superseded,
             Code::Owner => Error::NotOwner,
-            Code::OldManifest => Error::OlderManifest,
+            Code::VTooSoon => Error::VTooSoon { until },
             Code::Unspecified
             | Code::Malformed
             | Code::Conflict
             | Code::Proof
             | Code::Expired
             | Code::Record
-            | Code::Element => {
+            | Code::Element
+            // The operation asks t regions what they sign of the map.
+            | Code::OtherLedger
+            | Code::OldLedger
+            | Code::TooManyWriters => {
                 Error::Refused { code: code.as_str_name(), detail: printable(&refused.detail) }
             }
         })

@@ -13,6 +13,7 @@ mod fault;
 mod fleet;
 mod harden;
 mod last_try;
+mod ledgers;
 mod memory;
 mod owner;
 mod password_change;
@@ -31,6 +32,7 @@ mod transport;
 mod trusted;
 #[cfg(feature = "tokio")]
 mod websocket;
+mod writers;
 
 pub use attested::{RegionStatus, Status};
 pub use client::Client;
@@ -38,6 +40,7 @@ pub use error::{Counted, Distrust, Error, TokenKeyError, Whose, WrongAnswer};
 pub use fleet::Fleet;
 pub use harden::harden;
 pub use last_try::{FileLastTry, KeepLastTry, OpenLastTry};
+pub use ledgers::LedgerFault;
 pub use memory::{FileMemory, KeyName, Memory, MemoryError, Remembered, VolatileMemory};
 pub use owner::Deleted;
 pub use receipt::Receipt;
@@ -54,12 +57,15 @@ pub use transport::{Duplex, Transport, TransportError};
 pub use trusted::Trusted;
 #[cfg(feature = "tokio")]
 pub use websocket::{Trust, WebSocketTransport};
+pub use writers::{Ledgers, SetLedger};
 
-pub use bkv_core::account::{Manifest, State};
+pub use bkv_core::account::State;
 pub use bkv_core::document::{Admission, Policy};
-pub use bkv_core::id::{AccountId, Generation, Lineage, Slot, Time};
+pub use bkv_core::id::{AccountId, Generation, Hash, Lineage, Slot, Time, WriterId};
 pub use bkv_core::record::KsfParams;
+pub use bkv_core::secret::Secret32;
 pub use bkv_core::statement::ReceiptKind;
+pub use bkv_core::writers::{AttestedWriter, Before, GRACE_MS, LedgerName, MAX_WRITERS, Writer};
 pub use bkv_stream::BackupKey;
 pub use bkv_wire::documents::Root;
 pub use zeroize::Zeroizing;

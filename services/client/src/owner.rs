@@ -1,20 +1,26 @@
-//! Operations that the owner key signs: delete, name the newest backup, overwrite. Each is idempotent by its id.
+//! Operations that the owner key signs: delete, name or forget a writer's ledger, overwrite. Each is idempotent by its id.
 
-use bkv_core::account::{Manifest, State};
-use bkv_core::id::{AccountId, Generation, Lineage, OperationId};
-use bkv_core::statement::{self, Operation, Owned};
+use bkv_core::account::State;
+use bkv_core::id::{AccountId, Generation, Hash, Lineage, OperationId, WriterId};
+use bkv_core::secret::Secret32;
+use bkv_core::statement::{self, Attested, Operation, Owned};
+use bkv_core::writers::{AttestedWriter, LedgerName, MAX_WRITERS, Naming, owner_hash, v_hash};
 use bkv_stream::BackupKey;
+use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation as Request;
 use bkv_wire::proto::inner::{self as p};
+use bytes::Bytes;
 
 use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::fault::{Fault, unexpected};
+use crate::fault::{Cause, Fault, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed::{OwnerKey, owner_key};
+use crate::session::Session;
 use crate::settled::{Goal, Wait};
+use crate::writers::SetLedger;
 
 /// How long an owner's signature holds: long enough for every repetition, short enough that an attacker who withholds one can use it only briefly.
 const VALID_MS: u64 = 10 * 60 * 1000;
@@ -29,58 +35,161 @@ pub struct Deleted {
 }
 
 /// A change that the owner signs. The owner also signs an overwrite, but that is part of a registration.
-#[derive(Clone, Copy)]
-enum Change {
-    SetManifest(Manifest),
+pub(crate) enum Change {
+    SetLedger(SetLedger),
+    /// The newest of the backups that are one file each. Any older one may be named now.
+    NameFile(LedgerName),
+    ForgetWriter(WriterId),
     Delete,
 }
 
-impl Change {
-    /// What the owner signs.
-    const fn operation(self) -> Operation {
-        match self {
-            Self::SetManifest(manifest) => Operation::SetManifest(manifest),
-            Self::Delete => Operation::Delete,
-        }
-    }
-
-    fn request(self, owner: p::OwnerSignature) -> Request {
-        let owner = Some(owner);
-        match self {
-            Self::SetManifest(m) => Request::SetManifest(p::SetManifest {
-                sequence: m.sequence,
-                hash: m.hash.0.to_vec().into(),
-                owner,
-            }),
-            Self::Delete => Request::Delete(p::Delete { owner }),
-        }
-    }
-
+/// A change of an account whose regions have signed which ledgers are named.
+struct Ready {
+    operation: Operation,
+    request: Request,
     /// What regions must sign before the operation is done, and which of them.
-    const fn goal(self, generation: Generation) -> (Goal, Wait) {
+    goal: Goal,
+    wait: Wait,
+}
+
+impl Change {
+    /// What t regions must sign alike before this change is signed.
+    fn depends_on(&self, a: &Attested) -> (State, Generation, Hash, Vec<AttestedWriter>) {
+        let reads_map = !matches!(self, Self::Delete);
+        (a.state, a.generation, a.owner, if reads_map { a.writers.clone() } else { Vec::new() })
+    }
+
+    /// The change for an account with these writers, or why they do not permit it.
+    fn ready(&self, generation: Generation, writers: &[AttestedWriter]) -> Result<Ready, Error> {
+        let known = |id: &WriterId| writers.iter().find(|w| w.id == *id);
         match self {
-            Self::SetManifest(manifest) => (Goal::Named(generation, manifest), Wait::Threshold),
-            Self::Delete => (Goal::Deleted(generation), Wait::All),
+            Self::SetLedger(set) => set_ledger(generation, writers, set),
+            Self::NameFile(ledger) => {
+                let named = known(&WriterId::FILES).map(|w| w.ledger);
+                if named.is_some_and(|n| n.counter >= ledger.counter) {
+                    return Err(Error::OlderBackup);
+                }
+                let expected = named.map(|n| n.hash);
+                let set = SetLedger { writer: WriterId::FILES, expected, ledger: *ledger, v: None };
+                set_ledger(generation, writers, &set)
+            }
+            Self::ForgetWriter(writer) => {
+                // A writer that is not known is forgotten already: any expected hash does.
+                let expected = known(writer).map_or(Hash([0; 32]), |w| w.ledger.hash);
+                Ok(Ready {
+                    operation: Operation::ForgetWriter(*writer, expected),
+                    request: Request::ForgetWriter(p::ForgetWriter {
+                        writer: writer.0.to_vec().into(),
+                        expected: expected.0.to_vec().into(),
+                        owner: None,
+                    }),
+                    goal: Goal::Forgotten(generation, *writer),
+                    wait: Wait::Threshold,
+                })
+            }
+            Self::Delete => Ok(Ready {
+                operation: Operation::Delete,
+                request: Request::Delete(p::Delete { owner: None }),
+                goal: Goal::Deleted(generation),
+                wait: Wait::All,
+            }),
         }
     }
+
+    /// The reason of a refusal, if it follows from what t regions sign.
+    fn why(&self, code: Code, generation: Generation, writers: &[AttestedWriter]) -> Option<Error> {
+        if let Err(why) = self.ready(generation, writers) {
+            return Some(why);
+        }
+        let Self::SetLedger(set) = self else { return None };
+        let kept = writers.iter().find(|w| w.id == set.writer).and_then(|w| w.before);
+        kept.filter(|_| code == Code::VTooSoon).map(|(_, until)| Error::VTooSoon { until })
+    }
+}
+
+fn set_ledger(generation: Generation, writers: &[AttestedWriter], set: &SetLedger) -> Result<Ready, Error> {
+    let named = writers.iter().find(|w| w.id == set.writer).map(|w| w.ledger);
+    if named.map(|n| n.hash) != set.expected || named.is_some_and(|n| n.counter >= set.ledger.counter) {
+        return Err(Error::OtherLedger { named });
+    }
+    if named.is_none() && writers.len() >= MAX_WRITERS {
+        return Err(Error::TooManyWriters { writers: writers.to_vec() });
+    }
+    let bytes = |b: Option<&[u8; 32]>| b.map(|b| b.to_vec()).unwrap_or_default().into();
+    let v = set.v.as_ref().map(v_hash);
+    let (writer, expected, ledger) = (set.writer, set.expected, set.ledger);
+    Ok(Ready {
+        operation: Operation::SetLedger(Naming { writer, expected, ledger, v }),
+        request: Request::SetLedger(p::SetLedger {
+            writer: writer.0.to_vec().into(),
+            expected: bytes(expected.as_ref().map(|h| &h.0)),
+            counter: ledger.counter,
+            hash: bytes(Some(&ledger.hash.0)),
+            v: bytes(set.v.as_ref().map(Secret32::expose)),
+            owner: None,
+        }),
+        goal: Goal::Named(generation, writer, ledger),
+        wait: Wait::Threshold,
+    })
 }
 
 /// An owner-signed operation in progress. It outlives sessions, and every repetition sends the same bytes.
 struct Signed {
+    ready: Ready,
     generation: Generation,
-    signature: p::OwnerSignature,
+    reference: Bytes,
+}
+
+impl Ready {
+    fn signed(mut self, generation: Generation, signature: p::OwnerSignature) -> Signed {
+        let reference = signature.operation.clone();
+        match &mut self.request {
+            Request::SetLedger(r) => r.owner = Some(signature),
+            Request::ForgetWriter(r) => r.owner = Some(signature),
+            Request::Delete(r) => r.owner = Some(signature),
+            _ => {}
+        }
+        Signed { ready: self, generation, reference }
+    }
+}
+
+/// True for refusals that follow from the account's state. A rooted leader can claim them, and a change by another device causes them.
+const fn depends_on_state(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OtherLedger
+            | Code::OldLedger
+            | Code::TooManyWriters
+            | Code::VTooSoon
+            | Code::Owner
+            | Code::NoKey
+            | Code::Destroyed
+            | Code::Deleted
+            | Code::Expired
+    )
+}
+
+/// Checks that there is a live key, and that it is this owner's.
+fn may_change(says: &Attested, owner: &OwnerKey) -> Result<(), Error> {
+    match says.state {
+        State::Live | State::LastTry | State::Locked if says.owner == owner_hash(&owner.public()) => Ok(()),
+        State::Live | State::LastTry | State::Locked => Err(Error::NotOwner),
+        State::None => Err(Error::NoKey),
+        State::Destroyed => Err(Error::Destroyed),
+        State::Deleted => Err(Error::Deleted),
+    }
 }
 
 impl Client {
     /// Removes the key from the vault for good.
     pub async fn delete(&self, key: &BackupKey) -> Result<Deleted, Error> {
-        let (receipt, not_followed) = self.owned(key, Change::Delete).await?;
+        let (receipt, not_followed) = self.owned(key, &Change::Delete).await?;
         Ok(Deleted { receipt, not_followed })
     }
 
-    /// Names the newest backup, so that a new device notices when it is shown an older one.
-    pub async fn set_manifest(&self, key: &BackupKey, manifest: Manifest) -> Result<Receipt, Error> {
-        Ok(self.owned(key, Change::SetManifest(manifest)).await?.0)
+    /// Names the newest of the backups that are one file each, so that a new device notices when it is shown an older one.
+    pub async fn name_file(&self, key: &BackupKey, newest: LedgerName) -> Result<Receipt, Error> {
+        Ok(self.owned(key, &Change::NameFile(newest)).await?.0)
     }
 
     /// The account's id and the fleet's lineage: what owner keys and backups are bound to.
@@ -95,7 +204,11 @@ impl Client {
         Ok((entered.account, entered.trusted.admission().lineage))
     }
 
-    async fn owned(&self, key: &BackupKey, change: Change) -> Result<(Receipt, Vec<String>), Error> {
+    pub(crate) async fn owned(
+        &self,
+        key: &BackupKey,
+        change: &Change,
+    ) -> Result<(Receipt, Vec<String>), Error> {
         let mut signed = None;
         self.retry()
             .run_with(&mut signed, |signed| async move {
@@ -108,40 +221,78 @@ impl Client {
     async fn owned_once(
         &self,
         key: &BackupKey,
-        change: Change,
-        signed: &mut Option<Signed>,
+        change: &Change,
+        kept: &mut Option<Signed>,
     ) -> Result<(Receipt, Vec<String>), Fault> {
-        let what = change.operation();
         // All clocks: of the first t regions a single liar's could be the smallest, and the signature would have expired at once.
-        let regions = if signed.is_none() { Regions::All } else { Regions::None };
+        let regions = if kept.is_none() { Regions::All } else { Regions::None };
         let (mut session, entered) = self.enter(regions, None).await?;
-        let (generation, signature) = if let Some(signed) = signed {
-            (signed.generation, signed.signature.clone())
-        } else {
-            // Sign for the generation that t regions attest. Otherwise a rooted leader alone could make us sign for a later generation.
-            let says = entered.agreed(|a| (a.state, a.generation))?;
-            match says.state {
-                State::Live | State::LastTry | State::Locked => {}
-                State::None => return Err(Error::NoKey.into()),
-                State::Destroyed => return Err(Error::Destroyed.into()),
-                State::Deleted => return Err(Error::Deleted.into()),
+        if kept.is_none() {
+            *kept = Some(self.sign_change(&entered, key, change)?);
+        }
+        let Some(signed) = kept.as_ref() else { return Err(unexpected()) };
+        let id = session.ask(signed.ready.request.clone()).await?;
+        let answer = match session.reply(&self.runtime, id, self.timing.reply).await {
+            Ok((answer, _)) => answer,
+            Err(Fault::Refused(refused)) if depends_on_state(refused.code()) => {
+                let (generation, code) = (signed.generation, refused.code());
+                // Another device may have changed the account meanwhile, so the next run signs anew.
+                *kept = None;
+                return Err(self.refused(&mut session, &entered, key, change, generation, code).await);
             }
-            let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
-            let (generation, signature) =
-                (says.generation, self.sign(&entered, says.generation, &owner, &what)?);
-            *signed = Some(Signed { generation, signature: signature.clone() });
-            (generation, signature)
+            Err(fault) => return Err(fault),
         };
-        let reference = signature.operation.clone();
-        let id = session.ask(change.request(signature)).await?;
-        let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
         let Answer::Done(done) = answer else { return Err(unexpected()) };
         let (trusted, account) = (&entered.trusted, &entered.account);
+        let what = signed.ready.operation.receipt();
         let receipt =
-            receipt::verify(trusted, entered.clock, account, what.receipt(), &reference, done.receipt)?;
-        let (goal, wait) = change.goal(generation);
-        let not_followed = self.settled(&mut session, &entered, goal, wait).await?;
+            receipt::verify(trusted, entered.clock, account, what, &signed.reference, done.receipt)?;
+        let not_followed = self.settled(&mut session, &entered, signed.ready.goal, signed.ready.wait).await?;
         Ok((receipt, not_followed))
+    }
+
+    /// Signs for the generation and the ledgers that t regions attest. Otherwise a rooted leader alone could make us sign for a later generation.
+    fn sign_change(&self, entered: &Entered, key: &BackupKey, change: &Change) -> Result<Signed, Fault> {
+        let says = entered.agreed(|a| change.depends_on(a))?;
+        let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
+        may_change(says, &owner)?;
+        let generation = says.generation;
+        let ready = change.ready(generation, &says.writers)?;
+        let signature = self.sign(entered, generation, &owner, &ready.operation)?;
+        Ok(ready.signed(generation, signature))
+    }
+
+    /// The fault of a refusal that depends on the account's state. One region alone could claim it, so t regions are asked.
+    async fn refused(
+        &self,
+        session: &mut Session,
+        entered: &Entered,
+        key: &BackupKey,
+        change: &Change,
+        generation: Generation,
+        code: Code,
+    ) -> Fault {
+        let survey = match self.attest(session, entered, Regions::All).await {
+            Ok(survey) => survey,
+            Err(fault) => return fault,
+        };
+        let says = match entered.agreed_in(&survey, |a| change.depends_on(a)) {
+            Ok(says) => says,
+            Err(fault) => return fault,
+        };
+        let owner = owner_key(key.as_bytes(), &entered.trusted.admission().lineage, &entered.account);
+        let why = may_change(says, &owner).err();
+        let why = why.or_else(|| {
+            let same = says.generation == generation;
+            same.then(|| change.why(code, generation, &says.writers)).flatten()
+        });
+        why.map_or_else(
+            || {
+                let why = "another device changed the account at the same time, or the leading region refuses for no reason";
+                Fault::Repeat(Cause::Vault(why.into()))
+            },
+            Fault::from,
+        )
     }
 
     /// Signs an operation for the live generation. Replicas compare the expiry with entry times.

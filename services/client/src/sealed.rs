@@ -86,7 +86,8 @@ impl OwnerKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    pub(crate) fn sign(&self, statement: &[u8]) -> Signature {
+    /// Signs a statement of `bkv_core::statement`, and nothing else.
+    pub fn sign(&self, statement: &[u8]) -> Signature {
         Signature(self.0.sign(statement).to_bytes())
     }
 }

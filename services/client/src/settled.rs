@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bkv_core::account::{Manifest, State};
-use bkv_core::id::{Generation, Hash, Ordinal, Slot};
+use bkv_core::account::State;
+use bkv_core::id::{Generation, Hash, Ordinal, Slot, WriterId};
 use bkv_core::statement::Attested;
+use bkv_core::writers::{AttestedWriter, LedgerName};
 
 use crate::attested::{Regions, Survey};
 use crate::client::{Client, Entered};
@@ -23,8 +24,10 @@ pub(crate) enum Goal {
     Registered(Generation, Hash),
     /// The key of this generation is gone.
     Deleted(Generation),
-    /// This is the newest backup.
-    Named(Generation, Manifest),
+    /// This is the writer's newest ledger.
+    Named(Generation, WriterId, LedgerName),
+    /// The writer goes.
+    Forgotten(Generation, WriterId),
     /// The attempt is counted as a success.
     Recovered(Generation, Ordinal),
 }
@@ -36,9 +39,16 @@ impl Goal {
         let (generation, reached) = match self {
             Self::Registered(generation, record) => (*generation, a.record == *record || ended),
             Self::Deleted(generation) => (*generation, ended),
-            Self::Named(generation, manifest) => {
-                let named = a.manifest.is_some_and(|m| m == *manifest || m.sequence > manifest.sequence);
-                (*generation, named || ended)
+            // A change of password keeps the map, so a later generation alone answers nothing.
+            Self::Named(generation, writer, ledger) => {
+                let named = |w: &AttestedWriter| w.ledger == *ledger || w.ledger.counter > ledger.counter;
+                let named = a.writers.iter().any(|w| w.id == *writer && named(w));
+                return a.generation >= *generation && (named || ended);
+            }
+            Self::Forgotten(generation, writer) => {
+                let known = a.writers.iter().find(|w| w.id == *writer);
+                let forgotten = known.is_none_or(|w| w.forgotten.is_some());
+                return a.generation >= *generation && (forgotten || ended);
             }
             Self::Recovered(generation, ordinal) => (*generation, a.success >= *ordinal || ended),
         };

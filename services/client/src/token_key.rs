@@ -89,7 +89,9 @@ impl Prover {
             | Operation::KeyExchange(_)
             | Operation::GiveUp(_)
             | Operation::Finish(_)
-            | Operation::SetManifest(_)
+            | Operation::SetLedger(_)
+            | Operation::ForgetWriter(_)
+            | Operation::ReadLedgers(_)
             | Operation::Delete(_) => {}
         }
         Ok(())

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 use crate::id::{AttemptId, Element, Generation, Hash, OperationId, Ordinal, RegId, Route, Signature, Time};
 use crate::record::Record;
 use crate::secret::Secret32;
+use crate::writers::{self, Retired, Writer};
 
 /// The replicated state of an account. An account that was never registered has none.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -37,13 +38,13 @@ pub struct Account {
     /// The entry time before which `Begin` is refused.
     #[n(8)]
     pub next_allowed: Time,
-    /// The newest backup: sequence and hash, signed by the owner key.
+    /// The newest ledger of each writer, and V. Sorted by id, at most [`MAX_WRITERS`](crate::writers::MAX_WRITERS).
     #[n(9)]
-    pub manifest: Option<Manifest>,
+    pub writers: Vec<Writer>,
     /// Why there is no live record, if there was one.
     #[n(10)]
     pub ended: Option<Ended>,
-    /// The `SetManifest` or `Delete` that was applied last. A repetition of it succeeds and changes nothing.
+    /// The owner operation on writers, or the `Delete`, that was applied last. A repetition of it succeeds and changes nothing.
     #[n(11)]
     pub last_operation: Option<OperationId>,
     /// When the first registration was stored.
@@ -63,6 +64,18 @@ pub struct Account {
     #[n(16)]
     #[cbor(default)]
     pub failed: Vec<AttemptId>,
+    /// Writers of keys that were destroyed, deleted or replaced, at most [`MAX_RETIRED`](crate::writers::MAX_RETIRED).
+    #[n(17)]
+    #[cbor(default)]
+    pub retired: Vec<Retired>,
+    /// How many writers of this account were forgotten. A replica can tell by it whether a snapshot may lack a writer.
+    #[n(18)]
+    #[cbor(default)]
+    pub forgotten: u32,
+    /// The generation in which the live owner key was first registered, or first again after its map had gone.
+    #[n(19)]
+    #[cbor(default)]
+    pub owner_since: Generation,
 }
 
 /// A live record.
@@ -170,17 +183,6 @@ pub struct Success {
     pub signature: Signature,
 }
 
-/// The newest backup, named under the owner key's signature.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Manifest {
-    /// Each new manifest must have a larger one.
-    #[n(0)]
-    pub sequence: u64,
-    /// The hash of the backup's header.
-    #[n(1)]
-    pub hash: Hash,
-}
-
 /// Why a key is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Ended {
@@ -248,7 +250,7 @@ impl Account {
     pub fn deadline(&self) -> Option<Time> {
         let pending = self.pending.as_ref().map(|p| p.deadline);
         let stored = self.stored.as_ref().map(|s| s.expires);
-        pending.into_iter().chain(stored).min()
+        pending.into_iter().chain(stored).chain(writers::deadline(&self.writers, &self.retired)).min()
     }
 
     /// True until the first registration is confirmed. Nothing but that registration is known of the account.
@@ -268,7 +270,7 @@ impl Account {
             live: None,
             stored: None,
             next_allowed: Time(0),
-            manifest: None,
+            writers: Vec::new(),
             ended: None,
             last_operation: None,
             created,
@@ -276,6 +278,9 @@ impl Account {
             finished: None,
             finished_seed: None,
             failed: Vec::new(),
+            retired: Vec::new(),
+            forgotten: 0,
+            owner_since: Generation(0),
         }
     }
 

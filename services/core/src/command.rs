@@ -2,7 +2,6 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::account::Manifest;
 use crate::bounds::{
     CERTIFICATE, DOCUMENT, KE1, KE2, KE3, Oversized, RECORD, REGIONS, REGISTRATION_REQUEST,
     REGISTRATION_RESPONSE, SHARE_KEY, SHARE_TEXT, bytes, elements,
@@ -10,14 +9,16 @@ use crate::bounds::{
 use crate::document::NewDocuments;
 use crate::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, RegId, Route, Signature,
+    WriterId,
 };
 use crate::record::{Record, SealedShare};
 use crate::secret::Secret32;
 use crate::signature::{OwnerSignature, RegionSignature};
 use crate::statement::{self, Operation};
+use crate::writers::{LedgerName, Naming, v_hash};
 
 /// The version of the commands that this program applies. A change of a command or of what one does needs a new number.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A change to the state.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
@@ -46,12 +47,15 @@ pub enum Command {
     /// Ends a pending attempt or a stored registration whose deadline has passed.
     #[n(7)]
     Expire(#[n(0)] Expire),
-    /// The owner names its newest backup.
+    /// The owner names a writer's newest ledger.
     #[n(8)]
-    SetManifest(#[n(0)] SetManifest),
+    SetLedger(#[n(0)] SetLedger),
     /// The owner deletes its key.
     #[n(9)]
     Delete(#[n(0)] Delete),
+    /// The owner forgets a writer.
+    #[n(10)]
+    ForgetWriter(#[n(0)] ForgetWriter),
 }
 
 /// See [`Command::purpose`].
@@ -78,7 +82,8 @@ impl Command {
             Self::GiveUp(c) => Some(c.account),
             Self::Finish(c) => Some(c.account),
             Self::Expire(c) => Some(c.account),
-            Self::SetManifest(c) => Some(c.account),
+            Self::SetLedger(c) => Some(c.account),
+            Self::ForgetWriter(c) => Some(c.account),
             Self::Delete(c) => Some(c.account),
         }
     }
@@ -87,7 +92,8 @@ impl Command {
     pub fn owner(&self) -> Option<(&OwnerSignature, Operation)> {
         match self {
             Self::Store(c) => Some((c.owner.as_ref()?, Operation::Register(c.record.hash()))),
-            Self::SetManifest(c) => Some((&c.owner, Operation::SetManifest(c.manifest))),
+            Self::SetLedger(c) => Some((&c.owner, Operation::SetLedger(c.naming()))),
+            Self::ForgetWriter(c) => Some((&c.owner, Operation::ForgetWriter(c.writer, c.expected))),
             Self::Delete(c) => Some((&c.owner, Operation::Delete)),
             Self::Init(_)
             | Self::Documents(_)
@@ -105,7 +111,11 @@ impl Command {
             Self::Init(_) | Self::Documents(_) => Purpose::Fleet,
             Self::GiveUp(_) | Self::Finish(_) | Self::Expire(_) => Purpose::Closes,
             Self::Delete(_) => Purpose::Deletes,
-            Self::Store(_) | Self::Confirm(_) | Self::Begin(_) | Self::SetManifest(_) => Purpose::Changes,
+            Self::Store(_)
+            | Self::Confirm(_)
+            | Self::Begin(_)
+            | Self::SetLedger(_)
+            | Self::ForgetWriter(_) => Purpose::Changes,
         }
     }
 
@@ -138,7 +148,12 @@ impl Command {
                 bytes("finish.ke2", c.ke2.len(), KE2)?;
                 bytes("finish.ke3", c.ke3.len(), KE3)
             }
-            Self::GiveUp(_) | Self::Expire(_) | Self::SetManifest(_) | Self::Delete(_) => Ok(()),
+            // Every field has a fixed size.
+            Self::GiveUp(_)
+            | Self::Expire(_)
+            | Self::SetLedger(_)
+            | Self::ForgetWriter(_)
+            | Self::Delete(_) => Ok(()),
         }
     }
 }
@@ -320,17 +335,51 @@ pub struct Expire {
     pub account: AccountId,
 }
 
-/// See [`Command::SetManifest`].
+/// See [`Command::SetLedger`].
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
-pub struct SetManifest {
+pub struct SetLedger {
     /// The account that it changes.
     #[n(0)]
     pub account: AccountId,
-    /// Its sequence must be larger than that of the account's manifest.
+    /// The writer.
     #[n(1)]
-    pub manifest: Manifest,
-    /// The owner key's signature. The payload is the manifest.
+    pub writer: WriterId,
+    /// The hash of the ledger that must be named now. None for a writer that is not known.
     #[n(2)]
+    pub expected: Option<Hash>,
+    /// Its counter must be larger than that of the ledger that is named now.
+    #[n(3)]
+    pub ledger: LedgerName,
+    /// A new V, or the V before it, which is taken back. None keeps V.
+    #[n(4)]
+    pub v: Option<Secret32>,
+    /// The owner key's signature. The payload is [`SetLedger::naming`].
+    #[n(5)]
+    pub owner: OwnerSignature,
+}
+
+impl SetLedger {
+    /// What the owner signs.
+    pub fn naming(&self) -> Naming {
+        let v = self.v.as_ref().map(v_hash);
+        Naming { writer: self.writer, expected: self.expected, ledger: self.ledger, v }
+    }
+}
+
+/// See [`Command::ForgetWriter`].
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct ForgetWriter {
+    /// The account that it changes.
+    #[n(0)]
+    pub account: AccountId,
+    /// The writer.
+    #[n(1)]
+    pub writer: WriterId,
+    /// The hash of the ledger that must be named now. So a signature that an attacker has kept back forgets no writer that has gone on.
+    #[n(2)]
+    pub expected: Hash,
+    /// The owner key's signature. The payload is writer and expected hash.
+    #[n(3)]
     pub owner: OwnerSignature,
 }
 

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::account::{Cause, Manifest, State};
+use crate::account::{Cause, State};
 use crate::id::{Generation, Route, Time};
 
 /// An entry of the feed to ChatD's projection. It contains no account id, because only vaults may know account ids.
@@ -32,9 +32,6 @@ pub struct Event {
     /// After the event: the entry time at which the live record was confirmed, if there is one.
     #[n(7)]
     pub since: Option<Time>,
-    /// After the event.
-    #[n(8)]
-    pub manifest: Option<Manifest>,
 }
 
 /// The change that an event reports.
@@ -55,9 +52,9 @@ pub enum EventKind {
     /// The key is gone.
     #[n(4)]
     Ended(#[n(0)] Cause),
-    /// The owner named its newest backup.
+    /// The owner named a backup. Which device made it stays between the owner and the vaults.
     #[n(5)]
-    Manifest,
+    Named,
     /// A stored registration expired or was superseded before it was confirmed.
     #[n(6)]
     Dropped,

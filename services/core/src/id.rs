@@ -65,6 +65,9 @@ bytes_id!(
     /// Identifies one owner-signed operation, so that a repetition has no effect. The client draws it at random.
     OperationId, 16);
 bytes_id!(
+    /// Identifies one device at one destination. The device draws it at random.
+    WriterId, 16);
+bytes_id!(
     /// Identifies the fleet. It is random and drawn before the root is made.
     FleetId, 16);
 bytes_id!(
@@ -100,6 +103,11 @@ impl Bucket {
     pub fn shard(self, shards: u16) -> ShardId {
         ShardId(self.0 % shards.max(1))
     }
+}
+
+impl WriterId {
+    /// Stands for the backups that are one file each. They have a sequence in place of a ledger, and no V.
+    pub const FILES: Self = Self([0; Self::LEN]);
 }
 
 impl Route {

@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod hash;
 pub mod id;
 pub mod join;
+mod operation;
 pub mod outcome;
 pub mod possession;
 #[cfg(feature = "put-back")]
@@ -32,3 +33,4 @@ pub mod snapshot;
 pub mod statement;
 pub mod verify;
 pub mod view;
+pub mod writers;

@@ -78,9 +78,18 @@ pub enum Refusal {
     /// The record's contents break a rule (policy, lengths, counts, lineage).
     #[error("the record breaks the policy")]
     Record,
-    /// The manifest's sequence is not larger than that of the account's manifest.
-    #[error("an older manifest")]
-    OldManifest,
+    /// Another ledger of the writer is named than the one that the owner expects.
+    #[error("another ledger of this writer is named")]
+    OtherLedger,
+    /// The ledger's counter is not larger than that of the ledger that is named.
+    #[error("an older ledger")]
+    OldLedger,
+    /// The account has as many writers as it can have.
+    #[error("the account has 16 writers already; forget one first")]
+    TooManyWriters,
+    /// V was changed lately. Until this entry time it can only be taken back.
+    #[error("V can't be changed again until {0:?}")]
+    VTooSoon(Time),
     /// Too many first registrations of the shard wait for their confirmation.
     #[error("too many registrations wait for their confirmation: repeat the same request later")]
     TooMany,

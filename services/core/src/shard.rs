@@ -75,7 +75,8 @@ impl Shard {
             Command::GiveUp(c) => apply::attempt::give_up(&step, before, c),
             Command::Finish(c) => apply::attempt::finish(&step, before, c),
             Command::Expire(_) => apply::attempt::expire(&step, before),
-            Command::SetManifest(c) => apply::owned::set_manifest(&step, before, c),
+            Command::SetLedger(c) => apply::ledgers::set_ledger(&step, before, c),
+            Command::ForgetWriter(c) => apply::ledgers::forget_writer(&step, before, c),
             Command::Delete(c) => apply::owned::delete(&step, before, c),
             Command::Init(_) | Command::Documents(_) => Err(Refusal::NotInitialised),
         };

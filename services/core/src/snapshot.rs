@@ -9,6 +9,7 @@ use crate::record::Record;
 use crate::shard::Shard;
 use crate::statement;
 use crate::verify::Verifier;
+use crate::writers::{MAX_RETIRED, MAX_WRITERS, Writer};
 
 /// How a snapshot contradicts the replica's own state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -49,9 +50,9 @@ pub enum Contradiction {
     /// The shard's own head goes back: time, fleet or documents.
     #[error("the shard's head goes back")]
     Head,
-    /// The manifest is older, or another one with the same sequence.
-    #[error("an older manifest")]
-    Manifest,
+    /// A writer's ledger is older, or another one with the same counter, or a writer is missing that was not forgotten.
+    #[error("an older map of the writers")]
+    Writers,
     /// The parts of the account contradict each other: no sequence of entries leads to it.
     #[error("an account that no entries lead to")]
     Inconsistent,
@@ -149,11 +150,7 @@ pub fn judge(
         _ => {}
     }
     attempts(m, t)?;
-    if let Some(a) = m.manifest
-        && t.manifest.is_none_or(|b| b.sequence < a.sequence || (b.sequence == a.sequence && b != a))
-    {
-        return Err(C::Manifest);
-    }
+    writers(m, t)?;
     stored(m, t)
 }
 
@@ -219,6 +216,22 @@ fn attempts(m: &Account, t: &Account) -> Result<(), Contradiction> {
     Ok(())
 }
 
+/// Checks that no ledger goes back. A V that was replaced may be gone: whether its time is over follows from times, which t regions have signed with the digest.
+fn writers(m: &Account, t: &Account) -> Result<(), Contradiction> {
+    let goes_on = |mine: &&Writer| {
+        let Some(theirs) = t.writers.iter().find(|w| w.id == mine.id) else { return false };
+        let same = theirs.ledger == mine.ledger
+            && theirs.v == mine.v
+            && (theirs.before.is_none() || theirs.before == mine.before)
+            && (mine.forgotten.is_none() || theirs.forgotten == mine.forgotten);
+        same || theirs.ledger.counter > mine.ledger.counter
+    };
+    // A writer that was forgotten is missing, or has begun again at any counter.
+    let ended = m.writers.iter().filter(|w| !goes_on(w)).count();
+    let forgotten = t.forgotten.checked_sub(m.forgotten).and_then(|more| usize::try_from(more).ok());
+    if forgotten.is_some_and(|more| ended <= more) { Ok(()) } else { Err(Contradiction::Writers) }
+}
+
 /// Checks that failed ids were only appended. The oldest may be missing only if the list is as long as the budget.
 fn remembers(mine: &[AttemptId], theirs: &[AttemptId], budget: usize) -> bool {
     let goes_on = |forgotten: usize| {
@@ -262,7 +275,19 @@ fn possible(id: &AccountId, t: &Account) -> bool {
     // The last try ends in a success or destroys the key. It never leaves a live key without tries.
     let last = t.live.is_none() || t.pending.is_some() || t.tries_left() > 0;
     let route = Some(t.route.bucket()) == id.bucket();
-    route && live && stored && success && pending && last && (t.live.is_none() || t.ended.is_none())
+    let maps = t.retired.iter().map(|r| &r.writers).chain([&t.writers]);
+    let mut sorted = maps.map(|w| w.len() <= MAX_WRITERS && w.is_sorted_by(|a, b| a.id < b.id));
+    let writers = sorted.all(|fine| fine)
+        && t.retired.len() <= MAX_RETIRED
+        && (t.live.is_some() || t.writers.is_empty());
+    writers
+        && route
+        && live
+        && stored
+        && success
+        && pending
+        && last
+        && (t.live.is_none() || t.ended.is_none())
 }
 
 /// True if the client's signature proves this success under the account's live record.

@@ -1,81 +1,20 @@
 //! The bytes of every statement that is signed or hashed: a label, then each field after its length (`hash::framed`). Each statement has its own
 //! function and label, so an attacker can't use a signature on one as a signature on another.
 
-use crate::account::{Manifest, State};
+use crate::account::State;
 use crate::checkpoint::Checkpoint;
 use crate::hash::{framed, tagged};
 use crate::id::{
-    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
-    RegId, Right, Route, Slot, Time,
+    AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, Ordinal, PublicKey, RegId, Right,
+    Route, Slot, Time,
 };
 use crate::record::KsfParams;
+use crate::writers::{AttestedRetired, AttestedWriter, writers_hash};
 
 mod log;
 
+pub use crate::operation::{Operation, Owned, ReceiptKind, owner, read_ledgers};
 pub use log::{appended, held, voted};
-
-/// A change to the live record that the owner key signs.
-#[derive(Clone, Copy, Debug)]
-pub enum Operation {
-    /// Overwrites the record (change of password, rescue). The payload is H(record).
-    Register(Hash),
-    /// Names the newest backup. The payload is the manifest.
-    SetManifest(Manifest),
-    /// Deletes the key. The payload is empty.
-    Delete,
-}
-
-impl Operation {
-    /// What the receipt confirms once the operation is done.
-    pub const fn receipt(&self) -> ReceiptKind {
-        match self {
-            Self::Register(_) => ReceiptKind::Registered,
-            Self::SetManifest(_) => ReceiptKind::Manifest,
-            Self::Delete => ReceiptKind::Deleted,
-        }
-    }
-}
-
-/// The fields that all owner-signed operations have.
-#[derive(Clone, Copy, Debug)]
-pub struct Owned<'a> {
-    /// Hash of the first root keys and the fleet id.
-    pub lineage: &'a Lineage,
-    /// Rises when a new fleet takes over the lineage.
-    pub era: Era,
-    /// The account.
-    pub account: &'a AccountId,
-    /// The generation of the live record.
-    pub generation: Generation,
-    /// Drawn by the client.
-    pub operation: &'a OperationId,
-    /// The entry time after which the signature is void.
-    pub expires: Time,
-}
-
-/// {label, operation, lineage, era, account, live generation, H(payload), operation id, expiry}.
-pub fn owner(owned: &Owned<'_>, what: &Operation) -> Vec<u8> {
-    let (name, payload) = match what {
-        Operation::Register(record) => ("register", tagged("bkv/payload/1", &[&record.0])),
-        Operation::SetManifest(m) => {
-            ("manifest", tagged("bkv/payload/1", &[&m.sequence.to_be_bytes(), &m.hash.0]))
-        }
-        Operation::Delete => ("delete", tagged("bkv/payload/1", &[])),
-    };
-    framed(
-        "bkv/owner-operation/1",
-        &[
-            name.as_bytes(),
-            &owned.lineage.0,
-            &owned.era.0.to_be_bytes(),
-            &owned.account.0,
-            &owned.generation.0.to_be_bytes(),
-            &payload.0,
-            &owned.operation.0,
-            &owned.expires.0.to_be_bytes(),
-        ],
-    )
-}
 
 /// The stored record's own owner key signs this to make the record live.
 pub fn confirm(
@@ -289,8 +228,12 @@ pub struct Attested {
     pub record: Hash,
     /// The log index up to which this region had applied.
     pub index: u64,
-    /// The newest backup's sequence and hash.
-    pub manifest: Option<Manifest>,
+    /// The newest ledger of each writer.
+    pub writers: Vec<AttestedWriter>,
+    /// H(owner key) of the live record, zeros without one. A client can tell by it whether its key is the live one.
+    pub owner: Hash,
+    /// Maps of keys that are gone. Only its owner reads one.
+    pub retired: Vec<AttestedRetired>,
     /// The lifetime failures.
     pub lifetime_failures: u32,
     /// The region's own clock. An owner's signature expires by the clocks of t regions.
@@ -299,9 +242,10 @@ pub struct Attested {
 
 /// See [`Attested`].
 pub fn attestation(a: &Attested) -> Vec<u8> {
-    let (sequence, hash) = a.manifest.map_or((0, Hash([0; 32])), |m| (m.sequence, m.hash));
+    let one = |r: &AttestedRetired| [&r.owner.0[..], &r.writers.0, &r.until.0.to_be_bytes()].concat();
+    let retired: Vec<u8> = a.retired.iter().flat_map(one).collect();
     framed(
-        "bkv/attestation/1",
+        "bkv/attestation/2",
         &[
             &a.nonce,
             &a.subject.0,
@@ -317,9 +261,9 @@ pub fn attestation(a: &Attested) -> Vec<u8> {
             &a.next_allowed.0.to_be_bytes(),
             &a.record.0,
             &a.index.to_be_bytes(),
-            &[u8::from(a.manifest.is_some())],
-            &sequence.to_be_bytes(),
-            &hash.0,
+            &writers_hash(&a.writers).0,
+            &a.owner.0,
+            &retired,
             &a.lifetime_failures.to_be_bytes(),
             &a.time.0.to_be_bytes(),
         ],
@@ -351,43 +295,6 @@ pub fn boot_certificate(
             &not_after.0.to_be_bytes(),
         ],
     )
-}
-
-/// The change that a receipt confirms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReceiptKind {
-    /// A registration is live.
-    Registered,
-    /// An attempt finished with the client's proof.
-    Recovered,
-    /// An attempt was closed.
-    GivenUp,
-    /// The key was deleted.
-    Deleted,
-    /// The newest backup was named.
-    Manifest,
-}
-
-impl ReceiptKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Registered, Self::Recovered, Self::GivenUp, Self::Deleted, Self::Manifest];
-
-    /// Its name in the statement and in the message.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Recovered => "recovered",
-            Self::GivenUp => "given-up",
-            Self::Deleted => "deleted",
-            Self::Manifest => "manifest",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// A boot key signs this: the vault applied a change to this account at this log index.

@@ -5,6 +5,7 @@ use crate::fleet::Fleet;
 use crate::id::{AccountId, AttemptId, Generation, Hash, Ordinal, Slot, Time};
 use crate::secret::Secret32;
 use crate::statement::{self, Attempt, Attested};
+use crate::writers::{self, AttestedRetired, owner_hash};
 
 /// The fields of the pending attempt that each region signs. None without a pending attempt.
 pub fn attempt(fleet: &Fleet, id: &AccountId, account: &Account) -> Option<Attempt> {
@@ -75,7 +76,9 @@ pub fn attested(
         next_allowed: account.map_or(Time(0), |a| a.next_allowed),
         record: account.map_or(Hash([0; 32]), Account::record_hash),
         index,
-        manifest: account.and_then(|a| a.manifest),
+        writers: account.map(|a| writers::attested(&a.writers)).unwrap_or_default(),
+        owner: account.and_then(|a| a.live.as_ref()).map_or(Hash([0; 32]), |l| owner_hash(&l.record.owner)),
+        retired: account.map(|a| a.retired.iter().map(AttestedRetired::from).collect()).unwrap_or_default(),
         lifetime_failures: account.map_or(0, |a| a.lifetime_failures),
         time,
     }

@@ -13,7 +13,7 @@ pub const TOKEN: usize = 4 << 10;
 /// Room for the request's own fields, for tags and lengths, and for fields of later versions.
 const ROOM: usize = 512;
 /// Tag and length of a field or an element, and small numbers in it.
-const FIELD: usize = 16;
+const FIELD: usize = 12;
 const ID: usize = 16 + FIELD;
 const HASH: usize = 32 + FIELD;
 const SIGNATURE: usize = 64 + FIELD;
@@ -37,7 +37,9 @@ pub const fn of(operation: &Operation) -> (&'static str, usize) {
         Operation::KeyExchange(_) => ("key_exchange", ID + KE1),
         Operation::GiveUp(_) => ("give_up", ID + HASH),
         Operation::Finish(_) => ("finish", ID + KE1 + KE2 + KE3),
-        Operation::SetManifest(_) => ("set_manifest", HASH + OWNER),
+        Operation::SetLedger(_) => ("set_ledger", ID + 3 * HASH + OWNER),
+        Operation::ForgetWriter(_) => ("forget_writer", ID + HASH + OWNER),
+        Operation::ReadLedgers(_) => ("read_ledgers", SIGNATURE),
         Operation::Delete(_) => ("delete", OWNER),
         Operation::Attest(_) => ("attest", HASH),
     };

@@ -59,9 +59,22 @@ fn largest() -> Vec<Operation> {
             ke2: zeros(KE2),
             ke3: zeros(KE3),
         }),
-        Operation::SetManifest(p::SetManifest { sequence: u64::MAX, hash: zeros(32), owner: Some(owner()) }),
+        Operation::SetLedger(p::SetLedger {
+            writer: zeros(16),
+            expected: zeros(32),
+            counter: u64::MAX,
+            hash: zeros(32),
+            v: zeros(32),
+            owner: Some(owner()),
+        }),
         Operation::Delete(p::Delete { owner: Some(owner()) }),
         Operation::Attest(p::Attest { nonce: zeros(32), all: true }),
+        Operation::ForgetWriter(p::ForgetWriter {
+            writer: zeros(16),
+            expected: zeros(32),
+            owner: Some(owner()),
+        }),
+        Operation::ReadLedgers(p::ReadLedgers { signature: zeros(64) }),
     ]
 }
 

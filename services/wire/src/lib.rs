@@ -12,6 +12,7 @@ pub mod documents;
 pub mod election;
 pub mod equivocation;
 pub mod frame;
+pub mod ledgers;
 pub mod possession;
 pub mod proto;
 pub mod verifier;

@@ -4,8 +4,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_client::{BackupKey, RecoverOptions, RegisterOptions};
-use bkv_core::account::{Manifest, State};
+use bkv_core::account::State;
 use bkv_core::id::Hash;
+use bkv_core::writers::LedgerName;
 use bkv_simulation::audit::audit_budget;
 use bkv_simulation::documents::VAULT_AUDIENCE;
 use bkv_simulation::raw_client::RawClient;
@@ -76,7 +77,9 @@ impl Vaults {
         let client = self.sim.client(&self.person);
         let key = client.register(RIGHT, RegisterOptions::default()).await?.key;
         self.recover().await?;
-        client.set_manifest(&key, Manifest { sequence: 1, hash: Hash([1; 32]) }).await?;
+        client.name_file(&key, LedgerName { counter: 1, hash: Hash([1; 32]) }).await?;
+        let writers = client.read_ledgers(&key).await?.writers;
+        assert_eq!(writers.len(), 1, "the seed is what a device reads");
         Ok(key)
     }
 

@@ -102,6 +102,11 @@ impl RawClient {
         }
     }
 
+    /// Keying material of the channel.
+    pub fn exporter(&self, label: &[u8]) -> [u8; 32] {
+        self.channel.exporter(label, &[]).unwrap()
+    }
+
     /// Sends one request and returns its answer.
     pub async fn ask(&mut self, operation: Operation) -> Result<Answer, Broken> {
         self.last += 1;

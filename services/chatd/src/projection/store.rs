@@ -114,11 +114,10 @@ impl Metadata {
     /// The key metadata of a route. All fields are null and the answer is stale if the database does not answer in time.
     pub async fn account(&self, route: &Route) -> Known {
         let Some(pool) = self.pool.get() else { return Known::NOTHING };
-        let ask = sqlx::query(
-            "SELECT state, since_ms, tries_left, next_ms, manifest, changed_ms FROM keys WHERE route = $1",
-        )
-        .bind(route.0.as_slice())
-        .fetch_optional(pool);
+        let ask =
+            sqlx::query("SELECT state, since_ms, tries_left, next_ms, changed_ms FROM keys WHERE route = $1")
+                .bind(route.0.as_slice())
+                .fetch_optional(pool);
         match timeout(ASK, ask).await {
             Ok(Ok(Some(row))) => {
                 let state: String = row.get("state");
@@ -128,7 +127,6 @@ impl Metadata {
                     since_ms: row.get("since_ms"),
                     tries_left: Some(row.get("tries_left")),
                     next_allowed_ms: Some(row.get("next_ms")),
-                    manifest_sequence: row.get("manifest"),
                     as_of_ms: Some(row.get("changed_ms")),
                     stale: self.is_stale(route),
                 }
@@ -157,8 +155,6 @@ pub struct Known {
     pub tries_left: Option<i32>,
     /// When the next try is allowed.
     pub next_allowed_ms: Option<i64>,
-    /// Number of the newest backup.
-    pub manifest_sequence: Option<i64>,
     /// Time of the event from which the answer comes.
     pub as_of_ms: Option<i64>,
     /// True if the answer may be old: the database is unavailable, or the feed is behind.
@@ -172,7 +168,6 @@ impl Known {
         since_ms: None,
         tries_left: None,
         next_allowed_ms: None,
-        manifest_sequence: None,
         as_of_ms: None,
         stale: true,
     };
@@ -267,11 +262,11 @@ impl Batch {
         let bytes =
             |f: &dyn Fn(&(Event, o::Event)) -> Vec<u8>| all.iter().map(|e| f(e)).collect::<Vec<Vec<u8>>>();
         sqlx::query(
-            "INSERT INTO keys (route, state, generation, tries_left, since_ms, next_ms, manifest, changed_ms, cursor, event, slot, signature, shard)
-             SELECT *, $13::integer FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-               $8::bigint[], $9::bigint[], $10::bytea[], $11::smallint[], $12::bytea[])
+            "INSERT INTO keys (route, state, generation, tries_left, since_ms, next_ms, changed_ms, cursor, event, slot, signature, shard)
+             SELECT *, $12::integer FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+               $8::bigint[], $9::bytea[], $10::smallint[], $11::bytea[])
              ON CONFLICT (route) DO UPDATE SET state = excluded.state, generation = excluded.generation, tries_left = excluded.tries_left,
-               since_ms = excluded.since_ms, next_ms = excluded.next_ms, manifest = excluded.manifest, changed_ms = excluded.changed_ms,
+               since_ms = excluded.since_ms, next_ms = excluded.next_ms, changed_ms = excluded.changed_ms,
                shard = excluded.shard, cursor = excluded.cursor, event = excluded.event, slot = excluded.slot, signature = excluded.signature
              WHERE keys.cursor <= excluded.cursor OR keys.shard <> excluded.shard",
         )
@@ -281,7 +276,6 @@ impl Batch {
         .bind(all.iter().map(|(e, _)| i32::try_from(e.tries_left).unwrap_or(i32::MAX)).collect::<Vec<_>>())
         .bind(all.iter().map(|(e, _)| e.since.map(|t| number(t.0))).collect::<Vec<_>>())
         .bind(each(&|e| number(e.next_allowed.0)))
-        .bind(all.iter().map(|(e, _)| e.manifest.map(|m| number(m.sequence))).collect::<Vec<_>>())
         .bind(each(&|e| number(e.at.0)))
         .bind(all.iter().map(|(_, f)| number(f.cursor)).collect::<Vec<_>>())
         .bind(bytes(&|(_, f)| f.event.to_vec()))

@@ -77,8 +77,8 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
     if let Some(next) = next_allowed {
         lines.push(format!("next try at  {}", time(next)));
     }
-    if let Some(m) = s.manifest {
-        lines.push(format!("newest       backup {}", m.sequence));
+    if let Some(newest) = s.newest_file() {
+        lines.push(format!("newest       backup {}", newest.counter));
     }
     lines.push(format!("signed by    {}", agreeing.join(", ")));
     for (what, who) in [("differing", &differing), ("silent", &s.silent)] {
@@ -109,7 +109,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
             ("next_allowed_ms", next_allowed.into()),
             ("generation", s.generation.0.into()),
             ("lifetime_failures", s.lifetime_failures.into()),
-            ("newest_backup", s.manifest.map(|m| m.sequence).into()),
+            ("newest_backup", s.newest_file().map(|newest| newest.counter).into()),
             ("regions", regions.into()),
             ("single_region", (list.members.len() == 1).into()),
             ("differing", differing.into()),

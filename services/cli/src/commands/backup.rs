@@ -61,7 +61,7 @@ async fn ask_vault(m: &MaybeOnline, device: &DeviceState, kept: &Kept) -> Outcom
     let Ok(status) = client.quick_status().await else { return Ok(None) };
     let lineage = client.trusted().await?.admission().lineage;
     ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
-    Ok(status.manifest.map(|newest| newest.sequence))
+    Ok(status.newest_file().map(|newest| newest.counter))
 }
 
 /// The number of the next backup: above those that this device, the vault and the folder know. A restore takes the highest number, so a device that is behind

@@ -57,7 +57,7 @@ async fn run(out: Output, a: Recover, device: &DeviceState) -> Outcome {
             ("recovered", true.into()),
             ("tries_back", counted.into()),
             ("lifetime_failures", recovered.lifetime_failures.into()),
-            ("newest_backup", recovered.manifest.map(|m| m.sequence).into()),
+            ("newest_backup", recovered.newest_file().map(|newest| newest.counter).into()),
         ]),
     )
 }

@@ -167,7 +167,7 @@ async fn ask_newest(
     };
     let lineage = client.trusted().await?.admission().lineage;
     ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
-    Ok(Ok(newest(status.manifest, None)))
+    Ok(Ok(newest(status.newest_file(), None)))
 }
 
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
@@ -189,7 +189,7 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
         State::Live | State::LastTry | State::Locked => {}
     }
     let known = |named| if a.allow_older { None } else { newest(named, None) };
-    let before = expect(&lineage, &status.account, known(status.manifest));
+    let before = expect(&lineage, &status.account, known(status.newest_file()));
     before.check(&found.choose(&before, None)?.header)?;
     let password = ask_password(&a.password, "password", false)?;
     // Another command may have put a key here since this one began.
@@ -199,7 +199,8 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
         ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
     }
     let recovered = fetch(out, &client, &runtime, device, present, &password, a.yes).await?;
-    let must = expect(&lineage, &recovered.account, known(recovered.manifest));
+    let newest = if a.allow_older { None } else { newest(recovered.newest_file(), before.known) };
+    let must = expect(&lineage, &recovered.account, newest);
     let chosen = found.choose(&must, Some(&recovered.key))?;
     must.check(&chosen.header)?;
     Ok(Ready { key: recovered.key, expect: must, chosen })

@@ -166,7 +166,9 @@ mod tests {
             next_allowed: Time(0),
             record: Hash([0; 32]),
             index: 0,
-            manifest: None,
+            writers: Vec::new(),
+            owner: Hash([0; 32]),
+            retired: Vec::new(),
             lifetime_failures: 0,
             time: Time(0),
         }

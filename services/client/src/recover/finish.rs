@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bkv_core::account::{Manifest, State};
-use bkv_core::id::Hash;
+use bkv_core::account::State;
 use bkv_core::record::Record;
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_crypto::opaque::OpaqueError;
@@ -15,7 +14,7 @@ use prost::Message as _;
 
 use super::attempt::{Attempt, Proved, Stage, tries_left};
 use super::{Note, Recovered, Uncounted};
-use crate::attested::Regions;
+use crate::attested::{Regions, Survey};
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Fault, unexpected};
@@ -23,6 +22,7 @@ use crate::receipt;
 use crate::sealed;
 use crate::session::Session;
 use crate::settled::Goal;
+use crate::writers::with_v;
 
 impl Client {
     /// KE2 for the KE1 of request `id`.
@@ -104,13 +104,6 @@ impl Client {
             &record.ciphertext,
         )
         .ok_or_else(|| wrong("sent a record whose ciphertext does not open"))?;
-        let manifest = match &body.manifest_hash[..] {
-            [] => None,
-            hash => {
-                let hash = Hash::try_from(hash).map_err(|_| wrong("sent a malformed manifest"))?;
-                Some(Manifest { sequence: body.manifest_sequence, hash })
-            }
-        };
         let receipt = receipt::verify(
             &entered.trusted,
             entered.clock,
@@ -119,21 +112,31 @@ impl Client {
             &attempt.id.0,
             finished.receipt,
         )?;
-        let notes = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
+        let mut notes: Vec<Note> = attempt.wrong.iter().cloned().map(Note::Wrong).collect();
         let key = BackupKey::from_bytes(&key);
         let goal = Goal::Recovered(generation, proved.statement.ordinal);
         // The key is here, so no fault of this question may lose it.
-        let signed = self
-            .attest(session, entered, Regions::Threshold)
-            .await
-            .map_or(0, |survey| goal.signers(&survey).count());
+        let survey = self.attest(session, entered, Regions::Threshold).await.unwrap_or_default();
+        let signed = goal.signers(&survey).count();
+        // A rooted leader alone must not name older ledgers, so t regions sign the map. Only V itself comes from the leader.
+        let t = entered.trusted.threshold();
+        let map = |survey: &Survey| {
+            survey.agreed(t, |a| (a.generation, a.writers.clone())).map(|a| a.writers.clone())
+        };
+        let (before, after) = (map(&entered.survey), map(&survey));
+        let writers = after.as_ref().and_then(|named| with_v(named, &body.vs));
+        // Another device may have changed V in between. Only if the regions sign the same before and after, the leader lies.
+        if writers.is_none() && after.is_some() && before == after {
+            notes.push(Note::Wrong(entered.trusted.wrong(leader, "sent another V than the regions sign")));
+        }
         let finish = proved.finish();
         let uncounted = (signed < entered.trusted.threshold()).then_some(Uncounted { goal, finish });
         Ok(Recovered {
             key,
             account,
             receipt,
-            manifest,
+            named: after.or(before),
+            writers,
             lifetime_failures: body.lifetime_failures,
             notes,
             uncounted,

@@ -8,9 +8,9 @@ mod uncounted;
 
 use std::time::Duration;
 
-use bkv_core::account::Manifest;
 use bkv_core::id::AccountId;
 use bkv_core::record::Record;
+use bkv_core::writers::{AttestedWriter, LedgerName, Writer};
 use bkv_crypto::password::Prepared;
 use bkv_stream::BackupKey;
 use bkv_wire::proto::inner::refused::Code;
@@ -23,6 +23,7 @@ use crate::last_try::KeepLastTry;
 use crate::memory::{KeyName, MemoryError};
 use crate::receipt::Receipt;
 use crate::retry::DeadlinePause;
+use crate::writers::newest_file;
 use attempt::{Attempt, Stage};
 pub use uncounted::Uncounted;
 
@@ -95,8 +96,10 @@ pub struct Recovered {
     pub account: AccountId,
     /// The leader's signed confirmation that it counted the success.
     pub receipt: Receipt,
-    /// The newest backup, as the owner named it.
-    pub manifest: Option<Manifest>,
+    /// The newest ledger of each writer, as t regions sign it. None if too few regions answered.
+    pub named: Option<Vec<AttestedWriter>>,
+    /// The same with V from the leader. None if it did not send what t regions sign: [`Client::read_ledgers`] asks again.
+    pub writers: Option<Vec<Writer>>,
     /// Failed attempts since the key was registered; a success gives back only its own.
     pub lifetime_failures: u32,
     /// See [`Note`].
@@ -114,6 +117,13 @@ impl std::fmt::Debug for Recovered {
             .field("account", &self.account)
             .field("notes", &self.notes)
             .finish_non_exhaustive()
+    }
+}
+
+impl Recovered {
+    /// The newest of the backups that are one file each.
+    pub fn newest_file(&self) -> Option<LedgerName> {
+        newest_file(self.named.as_deref().unwrap_or_default())
     }
 }
 
@@ -156,7 +166,7 @@ impl Client {
         recovered.notes.extend(wiped.err().map(Note::LastTryNotWiped));
         recovered.notes.extend(self.fleet.strangers().into_iter().map(Note::Wrong));
         // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
-        if let Some(newest) = crate::backup::newest(recovered.manifest, None) {
+        if let Some(newest) = crate::backup::newest(recovered.newest_file(), None) {
             let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
             let remembered = self.fleet.memory().update(&mut |seen| seen.saw(&name, newest));
             recovered.notes.extend(remembered.err().map(Note::NotRemembered));

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod last_try;
+mod ledgers;
 mod memory_fleet;
 mod owner;
 mod person;

@@ -1,7 +1,7 @@
 //! Delete, change of password, the newest backup's name.
 
 use bkv_client::backup::{Series, expect, newest};
-use bkv_client::{BackupKey, Client, Error, KeyName, Manifest, RecoverOptions, State, Zeroizing};
+use bkv_client::{BackupKey, Client, Error, KeyName, LedgerName, RecoverOptions, State, Zeroizing};
 use bkv_core::id::Hash;
 use bkv_stream::Header;
 use bkv_wire::proto::inner::request::Operation;
@@ -61,8 +61,8 @@ async fn s16_a_wrong_clock_of_one_region_or_of_the_device_voids_no_signature() {
     // Boot certificates are valid for hours before and after: the device's clock may be off by minutes.
     for off in [START - 30 * MINUTE, START + 30 * MINUTE] {
         let client = Client::new(vaults.fleet(), vaults.runtime_at(off), Zeroizing::new(TOKEN.into()));
-        let manifest = Manifest { sequence: off, hash: Hash([1; 32]) };
-        client.set_manifest(&BackupKey::from_bytes(&key), manifest).await.unwrap();
+        let newest = LedgerName { counter: off, hash: Hash([1; 32]) };
+        client.name_file(&BackupKey::from_bytes(&key), newest).await.unwrap();
     }
     vaults.client().delete(&BackupKey::from_bytes(&key)).await.unwrap();
     assert_eq!(expiries(&vaults), [START + 10 * MINUTE]);
@@ -109,8 +109,8 @@ async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     assert_eq!(remembered.newest(&other), None);
     let later_key = KeyName::new(&BackupKey::from_bytes(&[9; 32]), &lineage, &account);
     assert_eq!(remembered.newest(&later_key), None);
-    let named = new_device.manifest.unwrap();
-    assert_eq!((named.sequence, named.hash), (2, Hash(*second.hash())));
+    let named = new_device.newest_file().unwrap();
+    assert_eq!((named.counter, named.hash), (2, Hash(*second.hash())));
     let must_be = expect(&lineage, &account, newest(Some(named), None));
     assert!(must_be.check(&second).is_ok());
     assert!(matches!(must_be.check(&first), Err(bkv_stream::Error::Rollback { found: 1, known: 2 })));

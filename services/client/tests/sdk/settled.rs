@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bkv_client::{
-    BackupKey, Client, Clock as _, Error, LastTry, Manifest, Note, RecoverOptions, RegisterOptions, State,
+    BackupKey, Client, Clock as _, Error, LastTry, LedgerName, Note, RecoverOptions, RegisterOptions, State,
     Timing, Zeroizing,
 };
 use bkv_core::id::Hash;
@@ -17,7 +17,7 @@ use crate::recover::{PASSWORD, registered};
 /// Long enough for every repetition of a test.
 const LIMIT: Duration = Duration::from_secs(60);
 const OTHER: &str = "another good pass phrase";
-const MANIFEST: Manifest = Manifest { sequence: 1, hash: Hash([7; 32]) };
+const LEDGER: LedgerName = LedgerName { counter: 1, hash: Hash([7; 32]) };
 
 /// The error of a change that too few regions sign. All of them answer, so it must not say that the vault can't be reached, but what they sign instead.
 fn unsigned(e: &Error) -> bool {
@@ -47,7 +47,7 @@ async fn s55_a_change_that_no_region_has_applied_is_not_done() {
     vaults.state().unproposed = u32::MAX;
     let e = vaults.client().register(OTHER, overwrite()).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
-    let e = vaults.client().set_manifest(&key, MANIFEST).await.unwrap_err();
+    let e = vaults.client().name_file(&key, LEDGER).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
     let e = vaults.client().delete(&key).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
@@ -56,7 +56,7 @@ async fn s55_a_change_that_no_region_has_applied_is_not_done() {
     vaults.state().unproposed = 2;
     vaults.client().register(OTHER, overwrite()).await.unwrap();
     vaults.state().unproposed = 2;
-    vaults.client().set_manifest(&key, MANIFEST).await.unwrap();
+    vaults.client().name_file(&key, LEDGER).await.unwrap();
     vaults.state().unproposed = 2;
     vaults.client().delete(&key).await.unwrap();
     let state = vaults.state();
@@ -72,14 +72,14 @@ async fn s55_a_region_that_has_not_followed_is_named_and_two_are_too_many() {
     let options = RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
     let done = vaults.client().register(OTHER, options).await.unwrap();
     assert_eq!(done.not_followed, ["region-2"]);
-    vaults.client().set_manifest(&key, MANIFEST).await.unwrap();
+    vaults.client().name_file(&key, LEDGER).await.unwrap();
     assert_eq!(vaults.client().delete(&key).await.unwrap().not_followed, ["region-2"]);
 
     let (vaults, key) = registered().await;
     let key = BackupKey::from_bytes(&key);
     vaults.state().holds_back(2);
     vaults.state().holds_back(3);
-    let e = vaults.client().set_manifest(&key, MANIFEST).await.unwrap_err();
+    let e = vaults.client().name_file(&key, LEDGER).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
     let e = vaults.client().delete(&key).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
@@ -91,10 +91,10 @@ async fn s55_a_region_that_has_not_followed_is_named_and_two_are_too_many() {
 async fn s55_a_state_past_what_was_asked_is_enough() {
     let (vaults, key) = registered().await;
     let key = BackupKey::from_bytes(&key);
-    let manifest = |sequence| Manifest { sequence, hash: Hash([7; 32]) };
-    vaults.state().rival_manifest = Some(manifest(9));
-    vaults.client().set_manifest(&key, manifest(1)).await.unwrap();
-    assert_eq!(vaults.client().status().await.unwrap().manifest, Some(manifest(9)));
+    let ledger = |counter| LedgerName { counter, hash: Hash([7; 32]) };
+    vaults.state().rival_ledger = Some(ledger(9));
+    vaults.client().name_file(&key, ledger(1)).await.unwrap();
+    assert_eq!(vaults.client().status().await.unwrap().newest_file(), Some(ledger(9)));
 }
 
 /// A rooted leader that hands out the record and never proposes the `Finish` would keep every try: after some honest recoveries the key is on its last one.
@@ -177,7 +177,7 @@ async fn s55_a_forged_attestation_among_the_first_t_ends_nothing() {
     let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
     assert_eq!(recovered.key.as_bytes(), &key);
     assert!(recovered.uncounted.is_none(), "t honest regions sign the success");
-    client.set_manifest(&BackupKey::from_bytes(&key), MANIFEST).await.unwrap();
+    client.name_file(&BackupKey::from_bytes(&key), LEDGER).await.unwrap();
 }
 
 /// The leader never proposes `Finish`. The recovery has used a part of the deadline, and the repetitions of `Finish` keep to the rest.

@@ -1,7 +1,7 @@
 //! Attempts. `Begin` charges a try, and only the client's proof in `Finish` gives tries back. A last try that fails destroys the key.
 
 use crate::account::{Account, Cause, Pending, Success};
-use crate::apply::{Change, Changed, Step, missing};
+use crate::apply::{Change, Changed, Step, ledgers, missing};
 use crate::command::{Begin, Finish, GiveUp};
 use crate::effect::Effect;
 use crate::event::EventKind;
@@ -128,6 +128,7 @@ pub(crate) fn expire(step: &Step<'_>, before: Option<Account>) -> Changed {
     if account.is_unconfirmed() && account.stored.is_none() {
         return Ok(step.remove(Outcome::Done, effects));
     }
+    ledgers::expire(step, &mut account);
     if account.pending.as_ref().is_some_and(|p| step.is_past(p.deadline)) {
         let mut change = close(step, account)?;
         effects.append(&mut change.effects);

@@ -3,6 +3,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod fleet;
+pub(crate) mod ledgers;
 pub(crate) mod owned;
 pub(crate) mod record;
 pub(crate) mod register;
@@ -74,7 +75,6 @@ impl Step<'_> {
             tries_left: account.tries_left(),
             next_allowed: account.next_allowed,
             since: account.live.as_ref().map(|l| l.since),
-            manifest: account.manifest,
         })
     }
 
@@ -84,7 +84,7 @@ impl Step<'_> {
         account.live = None;
         account.pending = None;
         account.finished_seed = None;
-        account.manifest = None;
+        ledgers::end(self, account, live.record.owner, cause);
         account.ended = Some(Ended { cause, at: self.at.time, reg_id });
         vec![Effect::EraseSecrets { account: self.id, reg_id }, self.event(account, EventKind::Ended(cause))]
     }

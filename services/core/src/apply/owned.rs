@@ -2,31 +2,13 @@
 
 use crate::account::{Account, Cause, Live};
 use crate::apply::{Change, Changed, Step, missing};
-use crate::command::{Command, Delete, SetManifest};
+use crate::command::{Command, Delete};
 use crate::effect::Effect;
-use crate::event::EventKind;
 use crate::fleet::{At, Fleet};
 use crate::outcome::{Outcome, Refusal};
 use crate::signature::OwnerSignature;
 use crate::statement::{self, Operation, Owned};
 use crate::verify::Verifier;
-
-pub(crate) fn set_manifest(step: &Step<'_>, before: Option<Account>, c: &SetManifest) -> Changed {
-    let Some(mut account) = before else { return Err(Refusal::NoKey) };
-    let Some(live) = &account.live else { return Err(missing(Some(&account))) };
-    if account.last_operation == Some(c.owner.operation) && account.manifest == Some(c.manifest) {
-        return Change::again(Outcome::Done);
-    }
-    check_owner(step, live, &c.owner, &Operation::SetManifest(c.manifest))?;
-    // The sequence must grow: an attacker who replays an old signed statement must not make an old backup look like the newest.
-    if account.manifest.is_some_and(|m| c.manifest.sequence <= m.sequence) {
-        return Err(Refusal::OldManifest);
-    }
-    account.manifest = Some(c.manifest);
-    account.last_operation = Some(c.owner.operation);
-    let effects = vec![step.event(&account, EventKind::Manifest)];
-    step.keep(account, Outcome::Done, effects)
-}
 
 pub(crate) fn delete(step: &Step<'_>, before: Option<Account>, c: &Delete) -> Changed {
     let Some(mut account) = before else { return Err(Refusal::NoKey) };

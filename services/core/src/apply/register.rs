@@ -7,6 +7,7 @@
 //! backup key can overwrite a live record. After an end no secret is left that an attacker could guess.
 
 use crate::account::{Account, Live, Stored};
+use crate::apply::ledgers;
 use crate::apply::owned::check_owner;
 use crate::apply::record::check_record;
 use crate::apply::{Change, Changed, Step, missing};
@@ -84,7 +85,9 @@ pub(crate) fn confirm(step: &Step<'_>, before: Option<Account>, c: &Confirm) -> 
     }
     check_acknowledgements(step, &stored, c)?;
     let mut effects = Vec::new();
-    if let Some(old) = account.live.take() {
+    let old = account.live.take();
+    ledgers::begin(step, &mut account, old.as_ref().map(|l| l.record.owner), &stored.record);
+    if let Some(old) = old {
         // Once a replica has applied this entry it can't use the old registration any more.
         effects.push(Effect::EraseSecrets { account: step.id, reg_id: old.record.reg_id });
     }

@@ -104,5 +104,5 @@ fn s48_fleet_and_membership_are_part_of_the_digest() {
 fn the_digest_has_golden_bytes() {
     let machine = Machine::new(&super::case::policy());
     let state = whole([(&account(0), &example())].into_iter()).of_state(7, machine.fleet(), &[b"m"]);
-    assert_eq!(state.to_string(), "d9ae0c1fa2d9fc37ec1d83d4e58631ef10b5a4dbf5eb215de058f2ec9d14b6ef");
+    assert_eq!(state.to_string(), "7502f3f60025f2af7910d84029d7bb60627f5b15d631c8f6b4651ed6c4d8cf55");
 }

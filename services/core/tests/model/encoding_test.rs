@@ -9,26 +9,27 @@ use minicbor::{Decode, Encode};
 
 use super::golden::{STATEMENTS, STORED};
 use super::parser_test::{batch, record};
-use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, State, Stored, Success};
+use bkv_core::account::{Account, Cause, Ended, Live, Pending, State, Stored, Success};
 use bkv_core::checkpoint::{Certificate, Checkpoint};
 use bkv_core::command::{Begin, Command};
 use bkv_core::event::{Event, EventKind};
 use bkv_core::hash::{chain, entry_content, framed};
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, Generation, Hash, Lineage, NodeId, OperationId, Ordinal, PublicKey,
-    RegId, Right, Route, Signature, Slot, Time,
+    RegId, Right, Route, Signature, Slot, Time, WriterId,
 };
 use bkv_core::join::Ballot;
 use bkv_core::record::{KsfParams, Record, RecordError, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self as s, Attempt, Attested, Operation, Owned};
+use bkv_core::writers::{AttestedRetired, Before, LedgerName, Naming, Retired, Writer, attested, v_hash};
 
 const LINEAGE: Lineage = Lineage([0xa1; 32]);
 const ACCOUNT: AccountId = AccountId([0xa2; 32]);
 const RECORD: Hash = Hash([0xa3; 32]);
 const SUBJECT: Hash = Hash([0xa5; 32]);
-const MANIFEST: Manifest = Manifest { sequence: 7, hash: Hash([0xa4; 32]) };
+const LEDGER: LedgerName = LedgerName { counter: 7, hash: Hash([0xa4; 32]) };
 
 /// Hex, with runs of four or more equal bytes as `xx*n`.
 fn shown(bytes: &[u8]) -> String {
@@ -84,7 +85,7 @@ pub(super) fn account() -> Account {
         }),
         live: Some(Live { record, hash, shares, since: Time(22) }),
         next_allowed: Time(23),
-        manifest: Some(MANIFEST),
+        writers: vec![writer()],
         ended: Some(Ended { cause: Cause::Deleted, at: Time(24), reg_id: RegId([0x54; 16]) }),
         last_operation: Some(OperationId([0x55; 16])),
         created: Time(25),
@@ -92,6 +93,24 @@ pub(super) fn account() -> Account {
         finished: Some(AttemptId([0x42; 16])),
         finished_seed: Some(Secret32::new([0x56; 32])),
         failed: vec![AttemptId([0x57; 16]), AttemptId([0x58; 16])],
+        retired: vec![Retired {
+            owner: PublicKey([0x59; 32]),
+            writers: vec![writer()],
+            until: Time(28),
+            since: Generation(5),
+        }],
+        forgotten: 29,
+        owner_since: Generation(5),
+    }
+}
+
+fn writer() -> Writer {
+    Writer {
+        id: WriterId([0x61; 16]),
+        ledger: LEDGER,
+        v: Some(Secret32::new([0x62; 32])),
+        before: Some(Before { v: Secret32::new([0x63; 32]), until: Time(27) }),
+        forgotten: Some(Time(30)),
     }
 }
 
@@ -105,7 +124,6 @@ fn event(kind: EventKind) -> Event {
         tries_left: 9,
         next_allowed: Time(32),
         since: Some(Time(33)),
-        manifest: Some(MANIFEST),
     }
 }
 
@@ -116,7 +134,7 @@ const KINDS: [EventKind; 8] = [
     EventKind::Recovered,
     EventKind::Ended(Cause::Exhausted),
     EventKind::Ended(Cause::Deleted),
-    EventKind::Manifest,
+    EventKind::Named,
     EventKind::Dropped,
 ];
 
@@ -198,21 +216,32 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         next_allowed: Time(9),
         record: RECORD,
         index: 11,
-        manifest: Some(MANIFEST),
+        writers: attested(&[writer()]),
+        owner: Hash([0xbe; 32]),
+        retired: vec![AttestedRetired {
+            owner: Hash([0xc3; 32]),
+            writers: Hash([0xc4; 32]),
+            until: Time(19),
+        }],
         lifetime_failures: 12,
         time: Time(18),
     };
+    let (writer_id, expected) = (writer().id, Some(RECORD));
+    let naming =
+        Naming { writer: writer_id, expected, ledger: LEDGER, v: Some(v_hash(&Secret32::new([0xbd; 32]))) };
     let (key, beta) = (PublicKey([0xb8; 32]), Element([0xb9; 32]));
     let (id, b) = (&attempt.attempt, &attempt.blinded);
     let (slot, at) = (Slot(2), Time(13));
     vec![
         ("owner register", s::owner(&owned, &Operation::Register(RECORD))),
-        ("owner manifest", s::owner(&owned, &Operation::SetManifest(MANIFEST))),
+        ("owner ledger", s::owner(&owned, &Operation::SetLedger(Naming { v: None, ..naming }))),
+        ("owner ledger-and-v", s::owner(&owned, &Operation::SetLedger(naming))),
+        ("owner forget-writer", s::owner(&owned, &Operation::ForgetWriter(writer().id, LEDGER.hash))),
         ("owner delete", s::owner(&owned, &Operation::Delete)),
         ("held", {
             let ballot = |term, node| Ballot { term, node: NodeId(node) };
             let (vote, leader) = (ballot(21, 14), ballot(20, 22));
-            s::held(&LINEAGE, era, NodeId(14), 2, vote, leader, 23, &MANIFEST.hash)
+            s::held(&LINEAGE, era, NodeId(14), 2, vote, leader, 23, &LEDGER.hash)
         }),
         ("appended", s::appended(&LINEAGE, era, 2, Ballot { term: 21, node: NodeId(14) }, 23, &RECORD)),
         ("voted", s::voted(&LINEAGE, era, NodeId(14), 2, Ballot { term: 21, node: NodeId(22) })),
@@ -220,15 +249,19 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
         (
             "acknowledgement",
-            s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &MANIFEST.hash, &SUBJECT),
+            s::acknowledgement(&LINEAGE, era, &reg_id, slot, &RECORD, &LEDGER.hash, &SUBJECT),
         ),
         ("checkpoint", s::checkpoint(&checkpoint(), slot)),
         ("proof_context", s::proof_context(&attempt, slot).0.into()),
         ("evaluation", s::evaluation(&attempt, slot, &beta, &SUBJECT)),
-        ("permit", s::permit(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b, &MANIFEST.hash, 15)),
+        ("permit", s::permit(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b, &LEDGER.hash, 15)),
         ("login_context", s::login_context(&LINEAGE, era, &ACCOUNT, generation, Ordinal(6), id, b).0.into()),
         ("attestation", s::attestation(&attested)),
-        ("attestation of no backup", s::attestation(&Attested { manifest: None, ..attested })),
+        (
+            "attestation of no backup",
+            s::attestation(&Attested { writers: vec![], retired: vec![], ..attested }),
+        ),
+        ("read_ledgers", s::read_ledgers(&LINEAGE, era, &ACCOUNT, &[0xbf; 32])),
         ("boot_certificate", s::boot_certificate(&LINEAGE, era, NodeId(14), slot, 15, &key, at, Time(16))),
         (
             "receipt",
@@ -288,7 +321,7 @@ fn signed_and_hashed_values_have_golden_bytes() {
         "478af68084de3f2d209508c77e7c129b4cfb2cbde8d361df81b1b481cbe4f743"
     );
     assert_eq!(
-        shown(&chain(&MANIFEST.hash, &RECORD).0),
+        shown(&chain(&LEDGER.hash, &RECORD).0),
         "59115bea93d84180e111ca778a8f43437566fa974871084cf5a4ed00988c6dc2"
     );
 }
@@ -296,7 +329,11 @@ fn signed_and_hashed_values_have_golden_bytes() {
 /// Fails if a new statement has no golden bytes.
 #[test]
 fn every_statement_has_its_golden_bytes_and_a_label_of_its_own() {
-    let source = include_str!("../../src/statement.rs");
+    let source = concat!(
+        include_str!("../../src/statement.rs"),
+        include_str!("../../src/statement/log.rs"),
+        include_str!("../../src/operation.rs")
+    );
     let code: String = source.lines().filter(|l| !l.starts_with("///")).collect();
     let made = source.lines().filter_map(|l| l.strip_prefix("pub fn ")?.split('(').next());
     let made: BTreeSet<&str> = made.collect();
@@ -362,11 +399,19 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
     let Some(Command::Begin(begin)) = batch().commands.into_iter().nth(4) else { unreachable!() };
     assert_eq!(read::<Begin>(&longer(&bytes(&begin))), Some(begin.clone()));
     // An account from a version without the list of failed ids.
-    let plain = Account { finished: None, finished_seed: None, failed: vec![], ..full };
-    let old = shorter(&bytes(&plain), 1);
-    assert_eq!((bytes(&plain)[0], old[0]), (0x91, 0x90));
+    let plain = Account {
+        finished: None,
+        finished_seed: None,
+        failed: vec![],
+        retired: vec![],
+        forgotten: 0,
+        owner_since: Generation(0),
+        ..full
+    };
+    let old = shorter(&bytes(&plain), 4);
+    assert_eq!((bytes(&plain)[0], old[0]), (0x94, 0x90));
     assert_eq!(read::<Account>(&old), Some(plain));
-    let bare = Event { since: None, manifest: None, ..recovered };
+    let bare = Event { since: None, ..recovered };
     // An absent last field is not written at all.
     assert_eq!((bytes(&bare)[0], read::<Event>(&bytes(&bare))), (0x87, Some(bare)));
     // Fields that a decision needs must be present.
@@ -377,7 +422,7 @@ fn later_fields_are_skipped_and_optional_ones_may_be_missing() {
 #[test]
 fn a_receipt_keeps_the_names_of_its_kinds() {
     let names = s::ReceiptKind::ALL.map(s::ReceiptKind::name);
-    assert_eq!(names, ["registered", "recovered", "given-up", "deleted", "manifest"]);
+    assert_eq!(names, ["registered", "recovered", "given-up", "deleted", "named", "forgotten"]);
     for kind in s::ReceiptKind::ALL {
         assert_eq!(s::ReceiptKind::named(kind.name()), Some(kind));
     }

@@ -172,8 +172,12 @@ impl Machine {
             .collect();
         assert_eq!(held, wanted, "S13: secrets of exactly what is live or stored");
         // The edge watches the earliest deadline.
-        let deadline =
-            (now.pending.iter().map(|p| p.deadline)).chain(now.stored.iter().map(|s| s.expires)).min();
+        let deadline = (now.pending.iter().map(|p| p.deadline)).chain(now.stored.iter().map(|s| s.expires));
+        let writers = now.writers.iter().chain(now.retired.iter().flat_map(|r| &r.writers));
+        let deadline = deadline.chain(writers.clone().filter_map(|w| w.forgotten));
+        let deadline = deadline.chain(writers.flat_map(|w| w.before.iter().map(|b| b.until)));
+        let deadline = deadline.chain(now.retired.iter().map(|r| r.until)).min();
+        assert!(now.writers.len() <= 16 && now.retired.len() <= 2, "the maps are bounded");
         assert_eq!(self.deadlines.get(&id).copied(), deadline, "the deadline that is watched");
         assert!(now.success_ordinal() <= now.ordinal, "last success above the ordinal");
 
@@ -196,6 +200,13 @@ impl Machine {
         let same_generation = !new_generation;
         if same_generation {
             assert!(now.ordinal >= was.ordinal, "ordinal only grows");
+            for w in &now.writers {
+                let older = was.writers.iter().find(|o| o.id == w.id).is_some_and(|o| {
+                    o.ledger.counter > w.ledger.counter
+                        || (o.ledger.counter == w.ledger.counter && (o.ledger != w.ledger || o.v != w.v))
+                });
+                assert!(!older, "S29: a ledger goes back");
+            }
         }
         assert!(new_generation || was.live.is_some() || now.live.is_none(), "S13: nothing lives again");
 

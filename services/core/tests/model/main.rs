@@ -8,6 +8,7 @@ mod case;
 mod fake;
 mod forward;
 mod golden;
+mod ledger_test;
 mod machine;
 mod op;
 mod rules;

@@ -5,15 +5,17 @@ use proptest::prelude::*;
 use super::fake::{ERA, LINEAGE, REGIONS, documents, ke3, response, server_key, sign, signed_by};
 use super::machine::{account, route};
 use super::rules::Model;
-use bkv_core::account::Manifest;
-use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, SetManifest, Store};
+use bkv_core::command::{
+    Begin, Command, Confirm, Delete, Expire, Finish, ForgetWriter, GiveUp, SetLedger, Store,
+};
 use bkv_core::id::{
-    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Slot, Time,
+    AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Right, Slot, Time, WriterId,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, Operation, Owned};
+use bkv_core::writers::{LedgerName, v_hash};
 
 /// The tag of the person for whom the regions acknowledge.
 pub(super) const SUBJECT: Hash = Hash([0x5b; 32]);
@@ -63,9 +65,20 @@ pub(super) enum Op {
     Expire {
         who: u8,
     },
-    Manifest {
+    /// `stale`: expects another ledger than the one that is named.
+    Ledger {
         who: u8,
-        sequence: u8,
+        writer: u8,
+        counter: u8,
+        v: u8,
+        stale: bool,
+        operation: u8,
+        by: By,
+    },
+    Forget {
+        who: u8,
+        writer: u8,
+        stale: bool,
         operation: u8,
         by: By,
     },
@@ -78,6 +91,7 @@ pub(super) enum Op {
     Replay(u16),
     /// Time passes.
     Wait(u16),
+    Days(u8),
     /// The next leader's clock is behind.
     Back(u16),
     Documents {
@@ -91,21 +105,26 @@ fn by() -> impl Strategy<Value = By> {
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let who = 0u8..2;
+    let writers = prop_oneof![8 => 0u8..2, 1 => 2u8..20];
     let harm = prop_oneof![4 => Just(0u8), 1 => 1u8..17];
     prop_oneof![
-        2 => (who.clone(), 0u8..6, by(), harm.clone()).prop_map(|(who, reg, by, harm)| Op::Store { who, reg, by, harm }),
+        2 => (who.clone(), prop_oneof![4 => 0u8..6, 1 => 8u8..10], by(), harm.clone()).prop_map(|(who, reg, by, harm)| Op::Store { who, reg, by, harm }),
         2 => (who.clone(), 1u8..=REGIONS, harm.clone()).prop_map(|(who, acks, harm)| Op::Confirm { who, acks, harm }),
         9 => (who.clone(), 0u8..24, 0u8..4, prop_oneof![9 => Just(0i8), 1 => -1i8..3], prop::bool::weighted(0.8), harm.clone())
             .prop_map(|(who, attempt, b, skew, agreed, harm)| Op::Begin { who, attempt, b, skew, agreed, harm }),
         2 => (who.clone(), 0u8..24, prop::bool::weighted(0.8)).prop_map(|(who, attempt, right)| Op::GiveUp { who, attempt, right }),
         4 => (who.clone(), prop::option::weighted(0.3, 0u8..24), harm).prop_map(|(who, attempt, harm)| Op::Finish { who, attempt, harm }),
         2 => who.clone().prop_map(|who| Op::Expire { who }),
-        1 => (who.clone(), 0u8..8, 0u8..4, by()).prop_map(|(who, sequence, operation, by)| Op::Manifest { who, sequence, operation, by }),
+        6 => (who.clone(), writers.clone(), 0u8..12, 0u8..5, prop::bool::weighted(0.1), 0u8..4, by())
+            .prop_map(|(who, writer, counter, v, stale, operation, by)| Op::Ledger { who, writer, counter, v, stale, operation, by }),
+        1 => (who.clone(), writers, prop::bool::weighted(0.1), 0u8..4, by())
+            .prop_map(|(who, writer, stale, operation, by)| Op::Forget { who, writer, stale, operation, by }),
         1 => (who, 0u8..4, by()).prop_map(|(who, operation, by)| Op::Delete { who, operation, by }),
         4 => any::<u16>().prop_map(Op::Replay),
         5 => (0u16..130).prop_map(Op::Wait),
         1 => (400u16..2000).prop_map(Op::Wait),
         1 => (0u16..200).prop_map(Op::Back),
+        1 => (1u8..50).prop_map(Op::Days),
         1 => (0u8..4).prop_map(|number| Op::Documents { number }),
     ]
 }
@@ -140,8 +159,10 @@ pub(super) fn client_key(who: u8, reg: u8) -> PublicKey {
     PublicKey([0x20 + who * 16 + reg; 32])
 }
 
+/// Registrations 8 to 15 are under the owner key of an earlier one, as after a change of password: 15 too is under that of 0.
 pub(super) fn owner_key(who: u8, reg: u8) -> PublicKey {
-    PublicKey([0x80 + who * 16 + reg; 32])
+    let key = if reg == 15 { 0 } else { reg % 8 };
+    PublicKey([0x80 + who * 16 + key; 32])
 }
 
 /// The server's secret of a registration.
@@ -376,10 +397,50 @@ pub(super) fn expire(who: u8) -> Command {
     Command::Expire(Expire { account: account(who) })
 }
 
-pub(super) fn manifest(model: &Model, now: Time, who: u8, sequence: u8, operation: u8, by: By) -> Command {
-    let manifest = Manifest { sequence: u64::from(sequence), hash: Hash([sequence; 32]) };
-    let owner = owner_signature(model, who, operation, &Operation::SetManifest(manifest), by, now);
-    Command::SetManifest(SetManifest { account: account(who), manifest, owner })
+pub(super) fn writer(number: u8) -> WriterId {
+    WriterId([number; 16])
+}
+
+pub(super) fn ledger_name(counter: u8) -> LedgerName {
+    LedgerName { counter: u64::from(counter), hash: Hash([counter; 32]) }
+}
+
+fn named(model: &Model, who: u8, of: u8) -> Option<Hash> {
+    model.people.get(&account(who))?.writers.get(&writer(of)).map(|w| w.ledger.hash)
+}
+
+/// Names ledger `counter` of writer `of`, with V if that is not 0.
+#[allow(clippy::too_many_arguments)] // the command's fields, each once
+pub(super) fn set_ledger(
+    model: &Model,
+    now: Time,
+    who: u8,
+    of: u8,
+    counter: u8,
+    v: u8,
+    operation: u8,
+    by: By,
+) -> SetLedger {
+    let (account, writer, expected) = (account(who), writer(of), named(model, who, of));
+    let v = (v > 0).then(|| Secret32::new([v; 32]));
+    let ledger = ledger_name(counter);
+    let naming = bkv_core::writers::Naming { writer, expected, ledger, v: v.as_ref().map(v_hash) };
+    let owner = owner_signature(model, who, operation, &Operation::SetLedger(naming), by, now);
+    SetLedger { account, writer, expected, ledger, v, owner }
+}
+
+pub(super) fn forget_writer(
+    model: &Model,
+    now: Time,
+    who: u8,
+    of: u8,
+    operation: u8,
+    by: By,
+) -> ForgetWriter {
+    let (account, writer) = (account(who), writer(of));
+    let expected = named(model, who, of).unwrap_or(Hash([0xee; 32]));
+    let what = Operation::ForgetWriter(writer, expected);
+    ForgetWriter { account, writer, expected, owner: owner_signature(model, who, operation, &what, by, now) }
 }
 
 pub(super) fn delete(model: &Model, now: Time, who: u8, operation: u8, by: By) -> Command {
@@ -405,7 +466,21 @@ pub(super) fn command(op: &Op, model: &Model, now: Time, past: &[Command]) -> Op
         Op::GiveUp { who, attempt, right } => give_up(who, attempt, right),
         Op::Finish { who, attempt, harm } => finish(model, who, attempt, harm),
         Op::Expire { who } => expire(who),
-        Op::Manifest { who, sequence, operation, by } => manifest(model, now, who, sequence, operation, by),
+        Op::Ledger { who, writer, counter, v, stale, operation, by } => {
+            let mut stale_model = model.clone();
+            if let Some(person) = stale_model.people.get_mut(&account(who)).filter(|_| stale) {
+                person.writers.clear();
+            }
+            let set = set_ledger(&stale_model, now, who, writer, counter, v, operation, by);
+            Command::SetLedger(set)
+        }
+        Op::Forget { who, writer, stale, operation, by } => {
+            let mut forget = forget_writer(model, now, who, writer, operation, by);
+            if stale {
+                forget.expected.0[0] ^= 1;
+            }
+            Command::ForgetWriter(forget)
+        }
         Op::Delete { who, operation, by } => delete(model, now, who, operation, by),
         Op::Replay(i) => past.get(usize::from(i) % past.len().max(1))?.clone(),
         Op::Documents { number } => {
@@ -415,6 +490,6 @@ pub(super) fn command(op: &Op, model: &Model, now: Time, past: &[Command]) -> Op
             let number = (policy.number + u64::from(number)).saturating_sub(1);
             Command::Documents(documents(number, &attempts))
         }
-        Op::Wait(_) | Op::Back(_) => return None,
+        Op::Wait(_) | Op::Back(_) | Op::Days(_) => return None,
     })
 }

@@ -4,19 +4,22 @@
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 
-use bkv_core::account::{Account, Manifest, Success};
+use bkv_core::account::{Account, Success};
 use bkv_core::batch::Batch;
-use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, Init, SetManifest, Store};
+use bkv_core::command::{
+    Begin, Command, Confirm, Delete, Expire, Finish, ForgetWriter, GiveUp, Init, SetLedger, Store,
+};
 use bkv_core::document::{Admission, NewDocuments, Policy};
 use bkv_core::event::Event;
 use bkv_core::id::{
     AccountId, AttemptId, Element, Era, FleetId, Generation, Hash, Lineage, OperationId, Ordinal, PublicKey,
-    RegId, Right, Route, Signature, Slot, Time,
+    RegId, Right, Route, Signature, Slot, Time, WriterId,
 };
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Shard;
 use bkv_core::signature::{OwnerSignature, RegionSignature};
+use bkv_core::writers::LedgerName;
 
 pub(super) fn record() -> Record {
     Record {
@@ -109,12 +112,21 @@ pub(super) fn batch() -> Batch {
             ke3: vec![3; 128],
         }),
         Command::Expire(Expire { account }),
-        Command::SetManifest(SetManifest {
+        Command::SetLedger(SetLedger {
             account,
-            manifest: Manifest { sequence: 1, hash: Hash([2; 32]) },
+            writer: WriterId([10; 16]),
+            expected: Some(Hash([11; 32])),
+            ledger: LedgerName { counter: 1, hash: Hash([2; 32]) },
+            v: Some(Secret32::new([12; 32])),
             owner,
         }),
         Command::Delete(Delete { account, owner }),
+        Command::ForgetWriter(ForgetWriter {
+            account,
+            writer: WriterId([10; 16]),
+            expected: Hash([11; 32]),
+            owner,
+        }),
     ];
     Batch { time: Time(1), commands }
 }

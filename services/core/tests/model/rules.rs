@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fake::{ERA, Fake, LINEAGE, STORE_MS, response, server_key};
-use bkv_core::account::{Account, Cause, Manifest, State};
-use bkv_core::command::{Begin, Command, Confirm, Store};
+use bkv_core::account::{Account, Cause, State};
+use bkv_core::command::{Begin, Command, Confirm, ForgetWriter, SetLedger, Store};
 use bkv_core::document::Documents;
 use bkv_core::id::{
-    AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time,
+    AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Time, WriterId,
 };
 use bkv_core::record::{AttemptPolicy, Record, shares_hash};
 use bkv_core::signature::OwnerSignature;
 use bkv_core::statement::{self, Operation, Owned};
 use bkv_core::verify::Verifier as _;
+use bkv_core::writers::{Before, Retired, Writer};
+
+const DAY: u64 = 24 * 3600 * 1000;
 
 /// The model's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +63,10 @@ pub(super) struct ModelAccount {
     waiting: Option<Waiting>,
     failures: u32,
     not_before: Time,
-    manifest: Option<Manifest>,
+    pub(super) writers: BTreeMap<WriterId, Writer>,
+    retired: Vec<Retired>,
+    forgotten: u32,
+    owner_since: u64,
     gone: Option<Cause>,
     last_operation: Option<OperationId>,
 }
@@ -78,7 +84,9 @@ pub(super) struct Seen {
     open: Option<(AttemptId, Element, Time)>,
     live: Option<RegId>,
     stored: Option<(RegId, Time)>,
-    manifest: Option<Manifest>,
+    writers: Vec<Writer>,
+    retired: Vec<Retired>,
+    forgotten: u32,
 }
 
 #[derive(Clone)]
@@ -120,19 +128,34 @@ impl ModelAccount {
     }
 
     /// Ends the open try as failed. If no try is left, it was the last one and the key ends.
-    fn fail(&mut self) {
+    fn fail(&mut self, time: Time) {
         let last = self.left() == 0;
         self.end_open(End::Failed);
         if last {
-            self.remove(Cause::Exhausted);
+            self.remove(Cause::Exhausted, time);
         }
     }
 
-    fn remove(&mut self, cause: Cause) {
+    /// The map of a key that is gone waits for its owner. Of three that of the youngest key goes.
+    fn retire(&mut self, owner: PublicKey, until: u64, since: u64) {
+        let writers: Vec<Writer> = std::mem::take(&mut self.writers).into_values().collect();
+        if !writers.is_empty() {
+            self.retired.push(Retired { owner, writers, until: Time(until), since: Generation(since) });
+        }
+        while self.retired.len() > 2 {
+            let youngest = self.retired.iter().map(|r| r.since).max().unwrap();
+            let place = self.retired.iter().rposition(|r| r.since == youngest).unwrap();
+            self.retired.remove(place);
+        }
+    }
+
+    fn remove(&mut self, cause: Cause, time: Time) {
         self.end_open(End::Failed);
-        self.key = None;
+        if let Some(key) = self.key.take() {
+            let kept = if cause == Cause::Deleted { 7 * DAY } else { 90 * DAY };
+            self.retire(key.owner, time.0 + kept, self.owner_since);
+        }
         self.key_shares = None;
-        self.manifest = None;
         self.gone = Some(cause);
     }
 
@@ -171,7 +194,9 @@ impl ModelAccount {
             open: self.open().map(|t| (t.id, t.b, t.until)),
             live: self.key.as_ref().map(|k| k.reg_id),
             stored: self.waiting.as_ref().map(|w| (w.record.reg_id, w.until)),
-            manifest: self.manifest,
+            writers: self.writers.values().cloned().collect(),
+            retired: self.retired.clone(),
+            forgotten: self.forgotten,
         }
     }
 }
@@ -190,7 +215,9 @@ pub(super) fn seen(account: Option<&Account>) -> Seen {
         open: a.pending.as_ref().map(|p| (p.attempt, p.blinded, p.deadline)),
         live: a.live.as_ref().map(|l| l.record.reg_id),
         stored: a.stored.as_ref().map(|s| (s.record.reg_id, s.expires)),
-        manifest: a.manifest,
+        writers: a.writers.clone(),
+        retired: a.retired.clone(),
+        forgotten: a.forgotten,
     }
 }
 
@@ -299,7 +326,7 @@ impl ModelAccount {
                     t.id == c.attempt && t.cancel == statement::cancel_hash(c.cancel.expose())
                 });
                 if fine {
-                    self.fail();
+                    self.fail(time);
                 }
                 if fine { ModelAnswer::Done } else { ModelAnswer::No }
             }
@@ -341,25 +368,19 @@ impl ModelAccount {
                 if stored {
                     self.waiting = None;
                 }
+                let erased = self.erase(time);
                 if open {
-                    self.fail();
+                    self.fail(time);
                 }
-                if stored || open { ModelAnswer::Done } else { ModelAnswer::No }
+                if stored || open || erased { ModelAnswer::Done } else { ModelAnswer::No }
             }
-            Command::SetManifest(c) => {
-                if self.key.is_none() {
-                    return ModelAnswer::No;
-                }
-                if self.last_operation == Some(c.owner.operation) && self.manifest == Some(c.manifest) {
-                    return ModelAnswer::Done;
-                }
-                let newer = self.manifest.is_none_or(|m| c.manifest.sequence > m.sequence);
-                if !newer || !self.signed(who, &Operation::SetManifest(c.manifest), &c.owner, time) {
-                    return ModelAnswer::No;
-                }
-                self.manifest = Some(c.manifest);
-                self.last_operation = Some(c.owner.operation);
-                ModelAnswer::Done
+            Command::SetLedger(c) => {
+                let done = self.key.is_some() && self.set_ledger(who, time, c);
+                if done { ModelAnswer::Done } else { ModelAnswer::No }
+            }
+            Command::ForgetWriter(c) => {
+                let done = self.key.is_some() && self.forget(who, time, c);
+                if done { ModelAnswer::Done } else { ModelAnswer::No }
             }
             Command::Delete(c) => {
                 if self.gone == Some(Cause::Deleted) && self.key.is_none() {
@@ -370,12 +391,72 @@ impl ModelAccount {
                     return ModelAnswer::No;
                 }
                 self.waiting = None;
-                self.remove(Cause::Deleted);
+                self.remove(Cause::Deleted, time);
                 self.last_operation = Some(c.owner.operation);
                 ModelAnswer::Done
             }
             Command::Init(_) | Command::Documents(_) => ModelAnswer::No,
         }
+    }
+
+    /// Erases what has had its time. True if there was anything.
+    fn erase(&mut self, time: Time) -> bool {
+        let before = (self.writers.clone(), self.retired.clone());
+        let stays = |w: &Writer| w.forgotten.is_none_or(|until| time <= until);
+        self.writers.retain(|_, w| stays(w));
+        self.forgotten += u32::try_from(before.0.len() - self.writers.len()).unwrap();
+        self.retired.retain(|r| time <= r.until);
+        self.retired.iter_mut().for_each(|r| r.writers.retain(stays));
+        self.retired.retain(|r| !r.writers.is_empty());
+        let retired = self.retired.iter_mut().flat_map(|r| r.writers.iter_mut());
+        for w in self.writers.values_mut().chain(retired) {
+            w.before = w.before.take().filter(|b| time <= b.until);
+        }
+        before != (self.writers.clone(), self.retired.clone())
+    }
+
+    fn set_ledger(&mut self, who: &AccountId, time: Time, c: &SetLedger) -> bool {
+        let known = self.writers.get(&c.writer).cloned();
+        let done = known.as_ref().is_some_and(|w| w.ledger == c.ledger && (c.v.is_none() || c.v == w.v));
+        if done && self.last_operation == Some(c.owner.operation) {
+            return true;
+        }
+        let fits = self.signed(who, &Operation::SetLedger(c.naming()), &c.owner, time)
+            && known.as_ref().map(|w| w.ledger.hash) == c.expected
+            && known.as_ref().is_none_or(|w| w.ledger.counter < c.ledger.counter)
+            && (known.is_some() || self.writers.len() < 16);
+        let new = Writer { id: c.writer, ledger: c.ledger, v: None, before: None, forgotten: None };
+        let mut w = Writer { ledger: c.ledger, forgotten: None, ..known.unwrap_or(new) };
+        if c.v.is_some() && c.v != w.v {
+            let kept = w.before.as_ref().filter(|b| time <= b.until);
+            if kept.is_some_and(|b| Some(&b.v) != c.v.as_ref()) {
+                return false;
+            }
+            let until = Time(time.0 + 7 * DAY);
+            w.before = w.v.take().map(|v| Before { v, until });
+            w.v.clone_from(&c.v);
+        }
+        if fits {
+            self.writers.insert(c.writer, w);
+            self.last_operation = Some(c.owner.operation);
+        }
+        fits
+    }
+
+    fn forget(&mut self, who: &AccountId, time: Time, c: &ForgetWriter) -> bool {
+        let signed = self.signed(who, &Operation::ForgetWriter(c.writer, c.expected), &c.owner, time);
+        let Some(w) = self.writers.get_mut(&c.writer) else { return signed };
+        if w.forgotten.is_some() && self.last_operation == Some(c.owner.operation) {
+            return true;
+        }
+        if !signed || w.ledger.hash != c.expected {
+            return false;
+        }
+        if w.forgotten.is_none() {
+            w.forgotten = Some(Time(time.0 + 7 * DAY));
+            self.last_operation = Some(c.owner.operation);
+        }
+        true
     }
 
     fn store(&mut self, who: &AccountId, time: Time, c: &Store, documents: &Documents) -> ModelAnswer {
@@ -458,6 +539,20 @@ impl ModelAccount {
         self.gone = None;
         self.not_before = time;
         self.key_shares = Some(w.shares);
+        let old = self.key.take().map(|old| old.owner);
+        if old != Some(owner) {
+            let (own, others): (Vec<Retired>, _) =
+                std::mem::take(&mut self.retired).into_iter().partition(|r| r.owner == owner);
+            self.retired = others;
+            if let Some(old) = old {
+                self.retire(old, time.0 + 90 * DAY, self.owner_since);
+            }
+            self.owner_since = self.generation;
+            for own in own.into_iter().filter(|r| time <= r.until) {
+                self.owner_since = own.since.0;
+                self.writers.extend(own.writers.into_iter().map(|w| (w.id, w)));
+            }
+        }
         self.key = Some(w.record);
         ModelAnswer::Done
     }

@@ -39,6 +39,7 @@ pub(super) fn run(policy: &AttemptPolicy, ops: &[Op], mut look: impl FnMut(&Mach
     for op in start.chain(ops.iter().cloned()) {
         match op {
             Op::Wait(ms) => leader.0 += u64::from(ms),
+            Op::Days(days) => leader.0 += u64::from(days) * 24 * 3600 * 1000,
             Op::Back(ms) => leader.0 = leader.0.saturating_sub(u64::from(ms)),
             _ => {}
         }
@@ -143,12 +144,14 @@ fn random_schedules_reach_every_refusal() {
         "LastTryOpen",
         "Locked",
         "NoAttempt",
-        "OldManifest",
+        "OldLedger",
+        "OtherLedger",
         "Owner",
         "Permits",
         "Proof",
         "Record",
         "Stale",
+        "VTooSoon",
         "Wait",
     ];
     for name in names {

@@ -5,9 +5,11 @@ use super::encoding_test::account;
 use super::parser_test::{batch, record};
 use bkv_core::account::{Account, Live, Pending, Success};
 use bkv_core::command::{Command, Store};
-use bkv_core::id::{AttemptId, Element, Generation, Hash, Time};
+use bkv_core::id::{AttemptId, Element, Generation, Hash, PublicKey, Time, WriterId};
 use bkv_core::outcome::Outcome;
 use bkv_core::record::{AttemptPolicy, KsfParams, Record, SealedShare};
+use bkv_core::secret::Secret32;
+use bkv_core::writers::{Before, LedgerName, MAX_RETIRED, MAX_WRITERS, Retired, Writer};
 
 /// KE1 ‖ KE2 without the server's signature, in our suite.
 const TRANSCRIPT: usize = 96 + 384 - 64;
@@ -70,12 +72,23 @@ fn a_typical_row_takes_at_most_one_and_a_half_kibibytes() {
     let mut row =
         Account { created: NOW, next_allowed: NOW, changed: 1 << 33, live: Some(live), ..account() };
     (row.stored, row.pending, row.ended) = (None, None, None);
+    // One device, whose V was not changed lately.
+    (row.writers[0].forgotten, row.writers[0].before) = (None, None);
+    row.retired = Vec::new();
     row.last_success.as_mut().unwrap().transcript = vec![0xff; TRANSCRIPT];
     let at_rest = len(&row);
     row.pending = account().pending;
-    println!("record {}, row {at_rest}, in an attempt {}", typical().encode().len(), len(&row));
+    let in_attempt = len(&row);
+    let other = Writer { id: WriterId([0x64; 16]), ..account().writers[0].clone() };
+    let device = len(&other);
+    row.writers.push(other);
+    println!(
+        "record {}, row {at_rest}, in an attempt {in_attempt}, a further device at most {device}",
+        typical().encode().len()
+    );
     assert!(at_rest <= 1536, "{at_rest} bytes");
-    assert!(len(&row) <= 1536, "{} bytes in an attempt", len(&row));
+    assert!(in_attempt <= 1664, "{in_attempt} bytes in an attempt");
+    assert!(len(&row) <= in_attempt + device, "{} bytes with another device", len(&row));
 }
 
 #[test]
@@ -85,6 +98,19 @@ fn the_largest_record_that_any_documents_allow_is_within_the_limit() {
     println!("{} bytes of {}", bytes.len(), Record::MAX_LEN);
     assert!(bytes.len() <= Record::MAX_LEN);
     assert_eq!(Record::decode(&bytes).unwrap(), worst);
+}
+
+/// The largest map of an account.
+fn writers() -> Vec<Writer> {
+    let v = Secret32::new([0xff; 32]);
+    let writer = Writer {
+        id: WriterId([0xff; 16]),
+        ledger: LedgerName { counter: u64::MAX, hash: Hash([0xff; 32]) },
+        v: Some(v.clone()),
+        before: Some(Before { v, until: Time(u64::MAX) }),
+        forgotten: Some(Time(u64::MAX)),
+    };
+    vec![writer; MAX_WRITERS]
 }
 
 #[test]
@@ -116,10 +142,24 @@ fn the_largest_account_is_bounded() {
         live: Some(live),
         stored: Some(stored),
         failed: vec![AttemptId([0xff; 16]); usize::from(MAX_TRIES)],
+        writers: writers(),
+        retired: vec![
+            Retired {
+                owner: PublicKey([0xff; 32]),
+                writers: writers(),
+                until: Time(u64::MAX),
+                since: Generation(u64::MAX)
+            };
+            MAX_RETIRED
+        ],
+        forgotten: u32::MAX,
+        owner_since: Generation(u64::MAX),
         ..row
     };
     println!("{} bytes", len(&row));
-    assert!(len(&row) <= 4608, "{} bytes", len(&row));
+    println!("a map {} bytes", len(&writers()));
+    assert!(len(&writers()) <= 3072, "{} bytes of a map", len(&writers()));
+    assert!(len(&row) <= 4608 + 3 * 3072, "{} bytes", len(&row));
 }
 
 /// The list of failed ids is the only part of an account that grows with use. It never has more ids than the budget.

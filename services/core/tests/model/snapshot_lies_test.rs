@@ -11,6 +11,7 @@ use bkv_core::id::{Element, Hash, Ordinal, PublicKey, Signature, Time};
 use bkv_core::secret::Secret32;
 use bkv_core::shard::Fleet;
 use bkv_core::snapshot::judge;
+use bkv_core::writers::Writer;
 
 /// A change that a rooted leader makes to an honest account. Each one is a lie, whatever else the leader changes.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +36,8 @@ enum Lie {
     Cancel,
     Seed,
     Deadline(u64),
-    OlderManifest,
-    OtherManifest,
+    OlderLedger,
+    OtherLedger,
     Forgotten,
     Revived,
 }
@@ -63,8 +64,8 @@ fn lie() -> impl Strategy<Value = Lie> {
         Just(Lie::Cancel),
         Just(Lie::Seed),
         (1u64..1000).prop_map(Lie::Deadline),
-        Just(Lie::OlderManifest),
-        Just(Lie::OtherManifest),
+        Just(Lie::OlderLedger),
+        Just(Lie::OtherLedger),
         Just(Lie::Forgotten),
         Just(Lie::Revived),
     ]
@@ -151,17 +152,16 @@ fn apply(lie: Lie, m: &Account, t: &mut Account, once_live: Option<&Live>) -> bo
             }
             known.ordinal == p.ordinal
         }
-        Lie::OlderManifest if m.manifest.is_some() && t.live.is_some() => {
-            t.manifest = None;
+        Lie::OlderLedger if t.live.is_some() && t.forgotten == m.forgotten => {
+            t.writers.retain(|w| m.writers.iter().all(|known| known.id != w.id));
+            !m.writers.is_empty()
+        }
+        Lie::OtherLedger if t.live.is_some() && t.forgotten == m.forgotten => {
+            let same = |w: &&mut Writer| m.writers.iter().any(|k| (k.id, k.ledger) == (w.id, w.ledger));
+            let Some(other) = t.writers.iter_mut().find(same) else { return false };
+            other.ledger.hash = Hash([0xee; 32]);
             true
         }
-        Lie::OtherManifest if t.live.is_some() => match (&m.manifest, &mut t.manifest) {
-            (Some(known), Some(other)) if known.sequence == other.sequence => {
-                other.hash = Hash([0xee; 32]);
-                true
-            }
-            _ => false,
-        },
         // Not an id that the account dropped because of the budget.
         Lie::Forgotten => match m.failed.last() {
             Some(newest) if t.failed.contains(newest) => {

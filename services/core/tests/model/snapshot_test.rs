@@ -5,6 +5,7 @@ use super::fake::{Fake, documents};
 use super::machine::account;
 use super::op::{self, By};
 use bkv_core::account::{Account, Cause, Ended, Live, Stored, Success};
+use bkv_core::command::Command;
 use bkv_core::document::NewDocuments;
 use bkv_core::id::{
     Element, Era, FleetId, Generation, Hash, Lineage, Ordinal, PublicKey, RegId, Signature, Time,
@@ -17,14 +18,14 @@ use bkv_core::snapshot::{Contradiction as C, judge, judge_documents, judge_head}
 
 const REFUSE: fn(C) -> Result<(), C> = Err;
 
-/// An account with a success at ordinal 2, a failed attempt at 3, an open one at 4, and a manifest.
+/// An account with a success at ordinal 2, a failed attempt at 3, an open one at 4, and a writer.
 fn scene() -> Case {
     let mut case = Case::registered(&AttemptPolicy { max: 9, ..policy() });
     case.fail(1);
     assert_eq!(case.begin(2, 1), charged(2));
     assert_eq!(case.finish(2), Outcome::Done);
-    let manifest = op::manifest(&case.model, case.clock, WHO, 3, 1, By::Owner);
-    assert_eq!(case.apply(&manifest), Outcome::Done);
+    let set = op::set_ledger(&case.model, case.clock, WHO, 1, 3, 1, 1, By::Owner);
+    assert_eq!(case.apply(&Command::SetLedger(set)), Outcome::Done);
     case.fail(3);
     assert_eq!(case.begin(4, 1), charged(4));
     case
@@ -61,7 +62,10 @@ fn s43_the_end_of_another_registration_ends_no_key() {
         live: None,
         pending: None,
         finished_seed: None,
-        manifest: None,
+        writers: vec![],
+        retired: vec![],
+        forgotten: 0,
+        owner_since: Generation(0),
         ended: Some(Ended { cause: Cause::Deleted, at: case.clock, reg_id }),
         ..mine.clone()
     };
@@ -114,7 +118,7 @@ type Lie = fn(&mut Account);
 fn s43_each_contradiction_is_noticed_and_named() {
     let case = scene();
     let mine = case.account();
-    let lies: [(&str, C, Lie); 42] = [
+    let lies: [(&str, C, Lie); 45] = [
         ("route", C::Record, |t| t.route.0[31] ^= 1),
         ("a route to another bucket", C::Inconsistent, |t| t.route.0[0] ^= 1),
         ("created", C::Record, |t| t.created.0 += 1),
@@ -151,9 +155,14 @@ fn s43_each_contradiction_is_noticed_and_named() {
         ("one failure less", C::LifetimeFailures, |t| t.lifetime_failures -= 1),
         ("a failure more", C::LifetimeFailures, |t| t.lifetime_failures += 1),
         ("no wait", C::NextAllowed, |t| t.next_allowed.0 -= 1),
-        ("an older manifest", C::Manifest, |t| t.manifest.as_mut().unwrap().sequence = 2),
-        ("another manifest", C::Manifest, |t| t.manifest.as_mut().unwrap().hash = Hash([9; 32])),
-        ("no manifest", C::Manifest, |t| t.manifest = None),
+        ("an older ledger", C::Writers, |t| t.writers[0].ledger.counter = 2),
+        ("another ledger", C::Writers, |t| t.writers[0].ledger.hash = Hash([9; 32])),
+        ("another V", C::Writers, |t| t.writers[0].v = Some(Secret32::new([9; 32]))),
+        ("no V", C::Writers, |t| t.writers[0].v = None),
+        ("no writer", C::Writers, |t| t.writers.clear()),
+        ("more writers than there can be", C::Inconsistent, |t| {
+            t.writers.extend(vec![t.writers[0].clone(); 16]);
+        }),
         ("a hash that does not fit", C::Inconsistent, |t| t.live.as_mut().unwrap().hash.0[0] ^= 1),
         ("another account's", C::Inconsistent, |t| swap(t, |l| l.record.account = account(1))),
         ("a generation that does not fit", C::Inconsistent, |t| t.generation.0 += 1),

@@ -3,6 +3,7 @@
 //! carries the heartbeats of all shards. So one oversized entry would take the leader of every shard of a vault from the other regions.
 
 use bkv_core::bounds::{KE1, KE2, RECORD, REGIONS, SHARE_KEY, SHARE_TEXT};
+use bkv_core::writers::{MAX_RETIRED, MAX_WRITERS};
 use openraft::EntryPayload;
 
 use super::types::Entry;
@@ -28,7 +29,9 @@ pub(crate) const FRAME: usize = 4 << 20;
 
 /// Most bytes of a row of a snapshot: an account with a live and a stored registration. The certificate fixes the number of the rows. Their bytes are compared with it only at the
 /// end, and a liar could fill the disk until then.
-pub(crate) const ROW: usize = 2 * REGISTRATION + KE1 + KE2 + 4096;
+pub(crate) const ROW: usize = 2 * REGISTRATION + KE1 + KE2 + 4096 + MAPS;
+/// The writers of the live key and of two that are gone.
+const MAPS: usize = (1 + MAX_RETIRED) * MAX_WRITERS * 192;
 /// Record, sealed shares and their hashes, and small fields.
 const REGISTRATION: usize = RECORD + REGIONS * (SHARE_KEY + SHARE_TEXT + 64) + 256;
 /// Rows in one chunk of a snapshot. Each costs both vaults a call of the token, and a chunk has a time limit.

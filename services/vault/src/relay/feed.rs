@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::{Account, Manifest, State};
+use bkv_core::account::{Account, State};
 use bkv_core::event::{Event, EventKind};
-use bkv_core::id::Hash;
 use bkv_core::statement;
 use bkv_wire::proto::outer as o;
 use bkv_wire::proto::outer::frame::Body;
@@ -111,10 +110,7 @@ pub(super) async fn serve(
 
 fn signed(vault: &Vault, replica: &Replica, shard: u32, cursor: u64, event: &Event) -> Option<o::Event> {
     let (fleet, slot) = (replica.fleet()?, vault.slot()?);
-    // The hash of the newest backup stays between the account's devices and the vault. An attacker with ChatD's tables and a cloud drive could
-    // otherwise match files to accounts.
-    let manifest = event.manifest.map(|m| Manifest { hash: Hash([0; 32]), ..m });
-    let bytes = minicbor::to_vec(Event { manifest, ..event.clone() }).ok()?;
+    let bytes = minicbor::to_vec(event).ok()?;
     let statement =
         statement::event(&fleet.lineage, fleet.era, slot, u16::try_from(shard).ok()?, cursor, &bytes);
     let (certificate, signature) = vault.sign(&statement)?;
@@ -162,6 +158,5 @@ fn current(account: &Account) -> Event {
         tries_left: account.tries_left(),
         next_allowed: account.next_allowed,
         since,
-        manifest: account.manifest,
     }
 }

@@ -362,8 +362,7 @@ impl Session {
         let Some(live) = &account.live else { return Ok(no(Code::NoKey, "")) };
         let body = p::FinishedBody {
             record: live.record.encode().into(),
-            manifest_sequence: account.manifest.map_or(0, |m| m.sequence),
-            manifest_hash: account.manifest.map(|m| m.hash.0.to_vec()).unwrap_or_default().into(),
+            vs: account.writers.iter().map(p::WriterV::from).collect(),
             lifetime_failures: account.lifetime_failures,
         };
         let exporter = self

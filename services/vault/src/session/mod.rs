@@ -3,6 +3,7 @@
 
 mod attempt;
 mod attestation;
+mod ledgers;
 mod owned;
 mod permits;
 mod region;
@@ -13,9 +14,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::account::{Account, Manifest};
-use bkv_core::command::{Command, Delete, SetManifest};
-use bkv_core::id::{AccountId, AttemptId, Hash, RegId, Route, Slot};
+use bkv_core::account::Account;
+use bkv_core::command::{Command, Delete};
+use bkv_core::id::{AccountId, AttemptId, RegId, Route, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::possession::Use;
 use bkv_core::secret::Secret32;
@@ -228,14 +229,15 @@ impl Session {
             Operation::KeyExchange(k) => self.key_exchange(&k).await,
             Operation::GiveUp(g) => self.give_up(&g, deadline).await,
             Operation::Finish(f) => self.finish(f, deadline).await,
-            Operation::SetManifest(m) => {
-                let command = |account, owner| {
-                    let hash = Hash::try_from(&m.hash[..]).ok()?;
-                    let manifest = Manifest { sequence: m.sequence, hash };
-                    Some(Command::SetManifest(SetManifest { account, manifest, owner }))
-                };
-                self.owned("manifest", m.owner.as_ref(), deadline, command).await
+            Operation::SetLedger(m) => {
+                let command = |account, owner| m.command(account, owner).ok().map(Command::SetLedger);
+                self.owned("set_ledger", m.owner.as_ref(), deadline, command).await
             }
+            Operation::ForgetWriter(m) => {
+                let command = |account, owner| m.command(account, owner).ok().map(Command::ForgetWriter);
+                self.owned("forget_writer", m.owner.as_ref(), deadline, command).await
+            }
+            Operation::ReadLedgers(r) => self.read_ledgers(&r, deadline).await,
             Operation::Delete(d) => {
                 let command = |account, owner| Some(Command::Delete(Delete { account, owner }));
                 self.owned("delete", d.owner.as_ref(), deadline, command).await

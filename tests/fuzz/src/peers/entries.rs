@@ -1,13 +1,13 @@
 //! Log entries of a rooted leader.
 
 use arbitrary::Arbitrary;
-use bkv_core::account::Manifest;
 use bkv_core::batch::Batch;
 use bkv_core::command::{Command, Expire, GiveUp, Init};
 use bkv_core::document::NewDocuments;
 use bkv_core::id::{AccountId, Hash, Time};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::Operation;
+use bkv_core::writers::LedgerName;
 use bkv_simulation::rooted::client::Client;
 use bkv_simulation::rooted::fleet::now;
 use bkv_wire::proto::peer as p;
@@ -48,8 +48,14 @@ pub enum Act {
         cancel: u8,
     },
     Expire,
-    Manifest {
-        sequence: Number,
+    /// Names a ledger of the one writer, of any counter, with V or without.
+    Ledger {
+        counter: Number,
+        v: bool,
+        expected: bool,
+        genuine: bool,
+    },
+    Forget {
         genuine: bool,
     },
     /// Stores a registration over Bob's key.
@@ -132,9 +138,22 @@ impl Attack {
                 Command::GiveUp(GiveUp { account: alice.account, attempt, cancel })
             }
             Act::Expire => Command::Expire(Expire { account: bob.account }),
-            Act::Manifest { sequence, genuine } => {
-                let manifest = Manifest { sequence: sequence.value(), hash: Hash([3; 32]) };
-                alice.set_manifest(manifest, if *genuine { &alice.owner } else { &bob.owner })
+            Act::Ledger { counter, v, expected, genuine } => {
+                let counter = counter.value();
+                let ledger = LedgerName { counter, hash: Hash([counter.to_le_bytes()[0]; 32]) };
+                let named = self.victim().account(&alice.account).unwrap();
+                let named = named.and_then(|a| a.writers.first().map(|w| w.ledger.hash));
+                let v = v.then(|| Secret32::new([counter.to_le_bytes()[1]; 32]));
+                let by = if *genuine { &alice.owner } else { &bob.owner };
+                alice.set_ledger(named.filter(|_| *expected), ledger, v, by)
+            }
+            Act::Forget { genuine } => {
+                let named = self.victim().account(&alice.account).unwrap();
+                let named = named.and_then(|a| a.writers.first().map(|w| w.ledger.hash));
+                alice.forget_writer(
+                    named.unwrap_or(Hash([4; 32])),
+                    if *genuine { &alice.owner } else { &bob.owner },
+                )
             }
             Act::Store { genuine } => {
                 let generation = self.victim().account(&bob.account).unwrap().map_or(0, |a| a.generation.0);

@@ -1,14 +1,15 @@
 //! A client with the real cryptography: its signatures are genuine.
 
-use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, SetManifest, Store};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, ForgetWriter, SetLedger, Store};
 use bkv_core::id::{
     AccountId, AttemptId, Element, Generation, Hash, OperationId, Ordinal, PublicKey, RegId, Route,
-    Signature, Slot, Time,
+    Signature, Slot, Time, WriterId,
 };
 use bkv_core::record::{Record, SealedShare, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, Operation, Owned};
+use bkv_core::writers::{LedgerName, Naming, v_hash};
 use bkv_crypto::delivery;
 use bkv_crypto::opaque::{self, Registered, Server, Stretch, Stretched};
 use bkv_crypto::toprf::{self, OprfKey};
@@ -18,6 +19,9 @@ use rand::RngCore as _;
 use rand::rngs::OsRng;
 
 use super::fleet::{Fleet, now};
+
+/// The writer of a client's device.
+pub const WRITER: WriterId = WriterId([0x17; 16]);
 
 const PASSWORD: &[u8] = b"quiet otter paints the north window";
 
@@ -183,9 +187,24 @@ impl Client {
         Command::Delete(Delete { account: self.account, owner })
     }
 
-    pub fn set_manifest(&self, manifest: bkv_core::account::Manifest, by: &SigningKey) -> Command {
-        let owner = self.owned(&Operation::SetManifest(manifest), now().plus(60_000), by);
-        Command::SetManifest(SetManifest { account: self.account, manifest, owner })
+    /// Names a ledger of [`WRITER`].
+    pub fn set_ledger(
+        &self,
+        expected: Option<Hash>,
+        ledger: LedgerName,
+        v: Option<Secret32>,
+        by: &SigningKey,
+    ) -> Command {
+        let (account, writer) = (self.account, WRITER);
+        let naming = Naming { writer, expected, ledger, v: v.as_ref().map(v_hash) };
+        let owner = self.owned(&Operation::SetLedger(naming), now().plus(60_000), by);
+        Command::SetLedger(SetLedger { account, writer, expected, ledger, v, owner })
+    }
+
+    pub fn forget_writer(&self, expected: Hash, by: &SigningKey) -> Command {
+        let what = Operation::ForgetWriter(WRITER, expected);
+        let owner = self.owned(&what, now().plus(60_000), by);
+        Command::ForgetWriter(ForgetWriter { account: self.account, writer: WRITER, expected, owner })
     }
 
     pub fn begin(&self, ordinal: u64) -> Begin {

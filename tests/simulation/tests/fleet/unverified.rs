@@ -12,7 +12,7 @@ use bkv_vault::replica::Phase;
 
 const ANNA: &str = "anna";
 
-/// S08, S20, S24: a quarantined region is asked by another vault. Its old disk knows fewer attempts and an older manifest, and its floors are old as well: what
+/// S08, S20, S24: a quarantined region is asked by another vault. Its old disk knows fewer attempts and an older ledger, and its floors are old as well: what
 /// it signs would count as one of t, and its evaluation would be a further guess.
 pub(crate) async fn s24_a_quarantined_region_neither_evaluates_nor_attests_nor_acknowledges(dir: PathBuf) {
     let sim = Simulation::up(dir, Options { images: true, ..Options::default() }).await;

@@ -1,8 +1,9 @@
 //! What this program makes: a vault that has applied a registration, an attempt that succeeded and an open one, then a certified checkpoint and one command more, in each format that it keeps or sends.
 
-use bkv_core::account::Manifest;
 use bkv_core::command::Command;
 use bkv_core::id::Hash;
+use bkv_core::secret::Secret32;
+use bkv_core::writers::LedgerName;
 use bkv_simulation::rooted::client::{Client, account};
 use bkv_simulation::rooted::fleet::{Fleet, HONEST};
 use bkv_vault::raft::log::Log;
@@ -50,8 +51,9 @@ pub(crate) async fn make() -> Made {
     }
     let (head, rows) = leader.further(&fleet, OF, 0).await;
     // Behind the certified checkpoint.
-    let manifest = alice.set_manifest(Manifest { sequence: 1, hash: Hash([3; 32]) }, &alice.owner);
-    leader.commit_at(&fleet, OF, 0, vec![manifest]).await;
+    let ledger = LedgerName { counter: 1, hash: Hash([3; 32]) };
+    let named = alice.set_ledger(None, ledger, Some(Secret32::new([4; 32])), &alice.owner);
+    leader.commit_at(&fleet, OF, 0, vec![named]).await;
     let root = ("root".to_owned(), fleet.root.encode());
     let batches = batches(fleet.replica(OF, 0).state().log()).await;
     let state = State::after(&root.1, batches.iter().map(|(index, batch)| (*index, &batch[..])));

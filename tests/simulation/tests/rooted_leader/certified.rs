@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bkv_core::account::{Account, Cause, Ended, Manifest, Pending};
+use bkv_core::account::{Account, Cause, Ended, Pending};
 use bkv_core::command::{Command, GiveUp};
 use bkv_core::document::Admission;
 use bkv_core::id::{AttemptId, Hash, Ordinal, ShardId, Time};
 use bkv_core::record::{share_hashes, shares_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
+use bkv_core::writers::{LedgerName, Writer};
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 
 use bkv_simulation::eventually;
-use bkv_simulation::rooted::client::{Client, account, blinded, random};
+use bkv_simulation::rooted::client::{Client, WRITER, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, ROOTED, now, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::export::NoSnapshot;
@@ -89,8 +90,9 @@ const FORWARD: [(&str, Lie); 8] = [
         let a = &mut rows[0].account;
         (a.ordinal, a.lifetime_failures) = (Ordinal(u64::from(BUDGET) - 1), BUDGET - 1);
     }),
-    ("the last manifest", |_, rows| {
-        rows[0].account.manifest = Some(Manifest { sequence: u64::MAX, hash: Hash([1; 32]) });
+    ("the last ledger", |_, rows| {
+        let ledger = LedgerName { counter: u64::MAX, hash: Hash([1; 32]) };
+        rows[0].account.writers = vec![Writer { id: WRITER, ledger, v: None, before: None, forgotten: None }];
     }),
     ("a destroyed key", |_, rows| {
         let a = &mut rows[0].account;

@@ -1,10 +1,12 @@
 //! Entries that a rooted leader makes up. An entry that the state machine refuses must leave the account unchanged, to the last byte, at both honest
 //! vaults. An entry that is refused on arrival must not reach their logs.
 
-use bkv_core::account::{Account, Manifest};
+use bkv_core::account::Account;
 use bkv_core::command::{Begin, Command, Confirm, Finish};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal};
+use bkv_core::secret::Secret32;
 use bkv_core::statement::Operation;
+use bkv_core::writers::LedgerName;
 use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use bkv_wire::proto::peer::raft_answer::Answer;
@@ -159,6 +161,8 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
     let register =
         |by: &SigningKey, of: &Client| of.owned(&Operation::Register(new.record.hash()), later, by);
     let anew = Client::new(&fleet, ALICE, 1);
+    let ledger = |counter: u8| LedgerName { counter: u64::from(counter), hash: Hash([counter; 32]) };
+    let v = Some(Secret32::new([7; 32]));
     for (what, command) in [
         ("an overwrite without a signature", new.store(None)),
         ("an overwrite signed by the attacker", new.store(Some(register(&mallory, &alice)))),
@@ -182,9 +186,11 @@ async fn s43_overwriting_confirming_and_deleting_need_their_signatures() {
             "a deletion whose signature has expired",
             alice.delete(alice.owned(&Operation::Delete, bkv_core::id::Time(1), &alice.owner)),
         ),
+        ("a ledger signed by the attacker", alice.set_ledger(None, ledger(9), None, &mallory)),
+        ("a new V signed by the attacker", alice.set_ledger(None, ledger(9), v.clone(), &mallory)),
         (
-            "a manifest signed by the attacker",
-            alice.set_manifest(Manifest { sequence: 9, hash: Hash([9; 32]) }, &mallory),
+            "an expected ledger that is not named",
+            alice.set_ledger(Some(ledger(8).hash), ledger(9), v, &alice.owner),
         ),
     ] {
         refused(&fleet, &mut leader, what, command).await;

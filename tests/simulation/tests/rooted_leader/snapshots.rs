@@ -3,16 +3,18 @@
 
 use bkv_core::account::{Account, Cause, Live, Success};
 use bkv_core::command::{Begin, Command, Finish};
-use bkv_core::id::{Generation, Ordinal, PublicKey, Signature, Time};
+use bkv_core::id::{Generation, Hash, Ordinal, PublicKey, Signature, Time};
 use bkv_core::record::shares_hash;
+use bkv_core::secret::Secret32;
 use bkv_core::statement::Operation;
+use bkv_core::writers::LedgerName;
 use bkv_wire::documents::RootKey;
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
-use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, now, signed, soon};
+use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, Keys, ROOTED, now, signed, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::snapshot::{Head, Row};
 use bkv_vault::raft::types::membership_out;
@@ -333,4 +335,54 @@ async fn s43_no_snapshot_takes_anything_back() {
     fleet.replica(to, shard).wait_applied(index, soon(10)).await.unwrap();
     assert_eq!(fleet.account(to, shard, &alice.account), fleet.account(of, shard, &alice.account));
     assert!(fleet.account(to, shard, &alice.account).unwrap().live.is_none());
+}
+
+fn ledger(counter: u8) -> LedgerName {
+    LedgerName { counter: u64::from(counter), hash: Hash([counter; 32]) }
+}
+
+const OLDER_LEDGERS: [(&str, fn(&mut Account)); 5] = [
+    ("the ledger before", |a| a.writers[0].ledger = ledger(1)),
+    ("another ledger of the same number", |a| a.writers[0].ledger.hash = Hash([9; 32])),
+    ("another V", |a| a.writers[0].v = Some(Secret32::new([9; 32]))),
+    ("no V", |a| a.writers[0].v = None),
+    ("no writer", |a| a.writers.clear()),
+];
+
+/// S29: a rooted leader would show a new device an older ledger, and so hide the newest backups.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s29_a_rooted_leader_rolls_no_ledger_back() {
+    let (fleet, mut leader) = Fleet::taken_over(u16::try_from(OLDER_LEDGERS.len()).unwrap()).await;
+    let (to, of) = (HONEST[0], HONEST[1]);
+    for ((what, lie), shard) in OLDER_LEDGERS.iter().zip(0u16..) {
+        let alice = Client::new(&fleet, account(ALICE, shard), 1);
+        let first = alice.set_ledger(None, ledger(1), Some(Secret32::new([1; 32])), &alice.owner);
+        let second = alice.set_ledger(Some(ledger(1).hash), ledger(2), None, &alice.owner);
+        for command in [
+            alice.store(None),
+            alice.confirm(&fleet, &[1, 2], &alice.owner),
+            first.clone(),
+            second,
+            // Again what the owner has signed before.
+            first,
+        ] {
+            leader.commit(&fleet, shard, command).await;
+        }
+        let seen = || fleet.account(to, shard, &alice.account).unwrap();
+        assert_eq!((seen().writers[0].ledger, seen().writers.len()), (ledger(2), 1));
+        let before = seen();
+        let honest = leader.further(&fleet, of, shard).await;
+        // By the attacker alone the first line refuses it: t regions must have signed the digest of the rows. By t regions the second does.
+        for (by, says) in [(&[ROOTED][..], ""), (&[0, 1, 2], "an older map of the writers")] {
+            let mut forged = honest.clone();
+            lie(row(&mut forged.1, ALICE));
+            fleet.certify(&mut forged, by);
+            leader.next_term(shard);
+            let answer = leader.send_snapshot(&fleet, to, shard, leader.vote(shard), &forged).await;
+            let answer = answer.expect_err(what);
+            println!("{what}: {answer}");
+            assert!(answer.contains(says), "{what}: {answer}");
+            assert_eq!(seen(), before, "{what}");
+        }
+    }
 }

@@ -115,7 +115,7 @@ async fn without_postgres_answers_are_stale_and_recoveries_go_on() {
 async fn table(pool: &PgPool) -> Vec<String> {
     // `cursor` and `changed_ms` depend on the time of the scan, and `next_ms` changes with every recovery.
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT (route, state, generation, tries_left, since_ms, manifest)::text FROM keys ORDER BY route",
+        "SELECT (route, state, generation, tries_left, since_ms)::text FROM keys ORDER BY route",
     )
     .fetch_all(pool)
     .await
@@ -165,7 +165,7 @@ async fn damaged_tables_are_restored_from_the_vaults() {
         "UPDATE keys SET state = 'destroyed', tries_left = 0, generation = 99, cursor = 4000000000000000000",
     )
     .await;
-    run(&db, "INSERT INTO keys SELECT decode(repeat('ab', 32), 'hex'), 'live', 1, 10, 1, 0, NULL, 1, shard, cursor, event, slot, signature FROM keys LIMIT 1").await;
+    run(&db, "INSERT INTO keys SELECT decode(repeat('ab', 32), 'hex'), 'live', 1, 10, 1, 0, 1, shard, cursor, event, slot, signature FROM keys LIMIT 1").await;
     run(&db, "DELETE FROM cursors").await;
     healed(&db, &good, "tampered with").await;
     // A cursor from the future: the vault does not know it and scans.

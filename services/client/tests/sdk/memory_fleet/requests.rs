@@ -1,7 +1,6 @@
 //! The leader's answer to each request of a client. `core` decides.
 
-use bkv_client::Manifest;
-use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, GiveUp, SetManifest, Store};
+use bkv_core::command::{Begin, Command, Confirm, Delete, Finish, GiveUp, Store};
 use bkv_core::id::*;
 use bkv_core::outcome::{Outcome, Refusal};
 use bkv_core::record::{Record, SealedShare, shares_hash};
@@ -9,8 +8,10 @@ use bkv_core::secret::Secret32;
 use bkv_core::signature::{OwnerSignature, RegionSignature};
 use bkv_core::statement::{self, ReceiptKind};
 use bkv_core::view;
+use bkv_core::writers::{Writer, attested};
 use bkv_crypto::opaque::Server;
 use bkv_crypto::reply;
+use bkv_wire::ledgers::EXPORTER;
 use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
@@ -31,7 +32,7 @@ impl State {
         opened: &mut bool,
         leader: usize,
         request: &p::Request,
-        exporter: &dyn Fn() -> [u8; 32],
+        exporter: &dyn Fn(&[u8]) -> [u8; 32],
     ) -> Vec<p::Reply> {
         let operation = request.operation.clone().unwrap();
         let answers = match operation {
@@ -67,16 +68,34 @@ impl State {
                 let command = Command::GiveUp(GiveUp { account: self.account, attempt, cancel });
                 vec![self.done(leader, &command, ReceiptKind::GivenUp, &g.attempt)]
             }
-            Operation::SetManifest(m) => {
-                let manifest = Manifest { sequence: m.sequence, hash: Hash::try_from(&m.hash[..]).unwrap() };
-                let owner = OwnerSignature::try_from(&m.owner.unwrap()).unwrap();
-                let command = Command::SetManifest(SetManifest { account: self.account, manifest, owner });
-                let answer = self.done(leader, &command, ReceiptKind::Manifest, &owner.operation.0);
-                if let Some(later) = self.rival_manifest.take() {
-                    self.shard.account_mut().manifest = Some(later);
+            Operation::SetLedger(_) | Operation::ReadLedgers(_) if self.no_owner > 0 => {
+                self.no_owner -= 1;
+                vec![no(Code::Owner)]
+            }
+            Operation::SetLedger(m) => {
+                if std::mem::take(&mut self.next_generation) {
+                    let account = self.shard.account_mut();
+                    account.generation.0 += 1;
+                    let generation = account.generation;
+                    account.live.as_mut().unwrap().record.generation = generation;
+                }
+                let owner = OwnerSignature::try_from(m.owner.as_ref().unwrap()).unwrap();
+                let command = Command::SetLedger(m.command(self.account, owner).unwrap());
+                if let Some(ledger) = self.twin_ledger.take() {
+                    self.shard.account_mut().writers.iter_mut().for_each(|w| w.ledger = ledger);
+                }
+                let answer = self.done(leader, &command, ReceiptKind::Named, &owner.operation.0);
+                if let Some(later) = self.rival_ledger.take() {
+                    self.shard.account_mut().writers.iter_mut().for_each(|w| w.ledger = later);
                 }
                 vec![answer]
             }
+            Operation::ForgetWriter(m) => {
+                let owner = OwnerSignature::try_from(m.owner.as_ref().unwrap()).unwrap();
+                let command = Command::ForgetWriter(m.command(self.account, owner).unwrap());
+                vec![self.done(leader, &command, ReceiptKind::Forgotten, &owner.operation.0)]
+            }
+            Operation::ReadLedgers(r) => vec![self.read_ledgers(&r, &exporter(EXPORTER))],
             Operation::Delete(d) => {
                 let owner = OwnerSignature::try_from(&d.owner.unwrap()).unwrap();
                 let command = Command::Delete(Delete { account: self.account, owner });
@@ -243,7 +262,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, leader: usize, f: &p::Finish, exporter: &dyn Fn() -> [u8; 32]) -> Answer {
+    fn finish(&mut self, leader: usize, f: &p::Finish, exporter: &dyn Fn(&[u8]) -> [u8; 32]) -> Answer {
         let Some((login, _, context)) = self.answer(&f.attempt, &f.ke1) else { return no(Code::NoAttempt) };
         let Ok(session) = login.finish(&f.ke3, &context.0) else { return no(Code::Proof) };
         let command = Finish {
@@ -263,13 +282,36 @@ impl State {
         }
         let body = p::FinishedBody {
             record: record.encode().into(),
-            manifest_sequence: account.manifest.map_or(0, |m| m.sequence),
-            manifest_hash: account.manifest.map_or(vec![], |m| m.hash.0.to_vec()).into(),
+            vs: self.vs(&account.writers),
             lifetime_failures: account.lifetime_failures,
         };
-        let sealed = reply::seal(&session, &exporter(), &f.attempt, body.encode_to_vec()).unwrap();
+        let sealed =
+            reply::seal(&session, &exporter(reply::EXPORTER), &f.attempt, body.encode_to_vec()).unwrap();
         let receipt = self.receipt(leader, ReceiptKind::Recovered, &f.attempt);
         Answer::Finished(p::Finished { sealed: sealed.into(), receipt })
+    }
+
+    /// V of these writers. A leader that lies sends another.
+    fn vs(&self, writers: &[Writer]) -> Vec<p::WriterV> {
+        let mut vs: Vec<p::WriterV> = writers.iter().map(p::WriterV::from).collect();
+        vs.iter_mut().filter(|_| self.other_v).for_each(|v| v.v = vec![9; 32].into());
+        vs
+    }
+
+    fn read_ledgers(&self, r: &p::ReadLedgers, channel: &[u8; 32]) -> Answer {
+        let Some(account) = self.shard.account() else { return no(Code::NoKey) };
+        let admission = self.admission();
+        let statement = statement::read_ledgers(&admission.lineage, admission.era, &self.account, channel);
+        let signature: [u8; 64] = r.signature[..].try_into().unwrap();
+        let signed = |owner: &PublicKey| bkv_crypto::ed25519::verify(&owner.0, &statement, &signature);
+        if account.live.as_ref().is_some_and(|l| signed(&l.record.owner)) {
+            return Answer::Ledgers(p::Ledgers { vs: self.vs(&account.writers), ..Default::default() });
+        }
+        let Some(retired) = account.retired.iter().find(|r| signed(&r.owner)) else { return no(Code::Owner) };
+        Answer::Ledgers(p::Ledgers {
+            vs: self.vs(&retired.writers),
+            retired: attested(&retired.writers).iter().map(p::Writer::from).collect(),
+        })
     }
 
     fn propose(&mut self, command: &Command) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use bkv_client::{Manifest, State as AccountState, TransportError};
+use bkv_client::{LedgerName, State as AccountState, TransportError};
 use bkv_core::account::{Account, Success};
 use bkv_core::command::Command;
 use bkv_core::document::{Admission, NewDocuments, Policy};
@@ -106,12 +106,20 @@ pub struct State {
     pub behind_ms: BTreeMap<u8, u64>,
     /// The region at this slot signs every attestation with a key that is not its own.
     pub forges_attestations: Option<u8>,
-    /// The leader answers this many changes (Confirm, Finish, SetManifest, Delete) with a genuine receipt and never proposes them.
+    /// The leader answers this many changes (Confirm, Finish, SetLedger, Delete) with a genuine receipt and never proposes them.
     pub unproposed: u32,
     /// The leader answers this many KE1 with a KE2 that no password opens.
     pub junk_ke2: u32,
     /// Another device names this backup just after the next one is named.
-    pub rival_manifest: Option<Manifest>,
+    pub rival_ledger: Option<LedgerName>,
+    /// Before the next ledger is named, a twin of the device names this one.
+    pub twin_ledger: Option<LedgerName>,
+    /// The leader sends another V than the regions sign.
+    pub other_v: bool,
+    /// The leader answers this many operations on ledgers with OWNER.
+    pub no_owner: u32,
+    /// Before the next ledger is named, another device changes the password.
+    pub next_generation: bool,
     /// Regions that have not applied what came after this account.
     behind: BTreeMap<u8, Option<Account>>,
     // observations of the test
@@ -189,7 +197,11 @@ impl State {
             behind_ms: BTreeMap::new(),
             forges_attestations: None,
             unproposed: 0,
-            rival_manifest: None,
+            rival_ledger: None,
+            twin_ledger: None,
+            other_v: false,
+            no_owner: 0,
+            next_generation: false,
             junk_ke2: 0,
             behind: BTreeMap::new(),
             replayed: None,

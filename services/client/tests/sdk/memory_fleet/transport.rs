@@ -82,7 +82,7 @@ impl Stream {
         state.log.push(request.clone());
         if !matches!(cut, Some(Cut::Before)) {
             let server = &self.server;
-            let exporter = || server.exporter(b"EXPORTER-bkv-reply", &[]).unwrap();
+            let exporter = |label: &[u8]| server.exporter(label, &[]).unwrap();
             let replies = state.handle(&mut self.opened, self.leader, request, &exporter);
             if cut.is_none() {
                 for reply in replies {

@@ -36,7 +36,7 @@ pub(super) struct Audit {
     pub(super) permitted: BTreeSet<(AccountId, AttemptId, Element)>,
     /// Successes that the client has proved.
     pub(super) proved: BTreeSet<(Hash, Ordinal)>,
-    /// Manifests that the owner has signed: person and sequence.
+    /// Ledgers that the owner has signed: person and counter.
     pub(super) named: BTreeSet<(u8, u64)>,
 }
 
@@ -145,12 +145,10 @@ impl Audit {
         if u64::from(a.lifetime_failures) > a.ordinal.0 {
             self.broken("Locked", format!("region {slot}: more failures of person {who} than attempts"));
         }
-        // Keys of the person only: a key of the liar's own may have any secrets and manifest.
+        // Keys of the person only: a key of the liar's own may have any secrets and ledgers.
         let Some(key) = person.key(&live.hash) else { return };
-        if let Some(m) = a.manifest
-            && !self.named.contains(&(who, m.sequence))
-        {
-            self.broken("Manifest", format!("region {slot}: a manifest that person {who} did not sign"));
+        if a.writers.iter().any(|w| !self.named.contains(&(who, w.ledger.counter))) {
+            self.broken("Ledger", format!("region {slot}: a ledger that person {who} did not sign"));
         }
         match replica.secrets.get(&(id, live.record.reg_id)) {
             Some(kept) if kept.server() != key.server => {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use bkv_core::account::{Account, Manifest, State};
-use bkv_core::command::{Begin, Command, Delete, Finish, GiveUp, SetManifest};
-use bkv_core::id::{AttemptId, Generation, Hash, Ordinal, Slot};
+use bkv_core::account::{Account, State};
+use bkv_core::command::{Begin, Command, Delete, Finish, GiveUp, SetLedger};
+use bkv_core::id::{AttemptId, Generation, Hash, Ordinal, Slot, WriterId};
 use bkv_core::outcome::Outcome;
 use bkv_core::secret::Secret32;
 use bkv_core::signature::RegionSignature;
 use bkv_core::statement::{self, Attempt, Attested, Operation};
 use bkv_core::verify::Verifier as _;
 use bkv_core::view;
+use bkv_core::writers::{LedgerName, Naming};
 
 use super::super::fake::{ERA, Fake, LINEAGE, ke3, signed_by};
 use super::forge::confirm;
@@ -28,7 +29,7 @@ const THRESHOLD: usize = 2;
 enum Goal {
     Registered(Generation, Hash),
     Deleted(Generation),
-    Named(Generation, Manifest),
+    Named(Generation, LedgerName),
     Recovered(Generation, Ordinal),
 }
 
@@ -40,7 +41,7 @@ impl Goal {
             Self::Registered(generation, record) => (*generation, a.record == *record || ended),
             Self::Deleted(generation) => (*generation, ended),
             Self::Named(generation, m) => {
-                let named = a.manifest.is_some_and(|n| n == *m || n.sequence > m.sequence);
+                let named = a.writers.iter().any(|w| w.ledger == *m || w.ledger.counter > m.counter);
                 (*generation, named || ended)
             }
             Self::Recovered(generation, ordinal) => (*generation, a.success >= *ordinal || ended),
@@ -70,7 +71,7 @@ impl World {
             Act::Begin { right, agreed } => self.begins(who, shard, &shown, via, right, agreed),
             Act::Exchange => self.exchanges(who, shard, &shown, via),
             Act::GiveUp => self.gives_up(who, shard, via),
-            Act::Manifest => self.names(who, shard, &shown, via),
+            Act::Ledger => self.names(who, shard, &shown, via),
             Act::Delete => self.deletes(who, shard, &shown, via),
         };
         result.unwrap_or_else(|why| format!("not done: {why}"))
@@ -379,13 +380,16 @@ impl World {
         let number = self.fresh();
         let person = &self.people[usize::from(who)];
         let key = person.live(&account).ok_or("no key")?;
-        let manifest = Manifest { sequence: number, hash: Hash([8; 32]) };
-        let owner = key.owner(&Operation::SetManifest(manifest), number, self.now);
+        let writer = WriterId([0; 16]);
+        let expected = account.writers.iter().find(|w| w.id == writer).map(|w| w.ledger.hash);
+        let ledger = LedgerName { counter: number, hash: Hash(unique("model/ledger", number)) };
+        let naming = Naming { writer, expected, ledger, v: None };
+        let owner = key.owner(&Operation::SetLedger(naming), number, self.now);
         let (id, generation) = (person.account(), account.generation);
         self.audit.named.insert((who, number));
-        let command = SetManifest { account: id, manifest, owner };
-        let outcome = self.commits(via, shard, Command::SetManifest(command))?;
-        self.settles(shard, shown, via, Goal::Named(generation, manifest))?;
+        let command = SetLedger { account: id, writer, expected, ledger, v: None, owner };
+        let outcome = self.commits(via, shard, Command::SetLedger(command))?;
+        self.settles(shard, shown, via, Goal::Named(generation, ledger))?;
         Ok(format!("{outcome:?}, done"))
     }
 

@@ -1,12 +1,15 @@
 //! Commands that the liar makes up or repeats.
 
-use bkv_core::account::{Account, Manifest};
-use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, SetManifest, Store};
-use bkv_core::id::{AttemptId, Generation, Hash, OperationId, Ordinal, PublicKey, Signature, Slot, Time};
+use bkv_core::account::Account;
+use bkv_core::command::{Begin, Command, Confirm, Delete, Expire, Finish, GiveUp, SetLedger, Store};
+use bkv_core::id::{
+    AttemptId, Generation, Hash, OperationId, Ordinal, PublicKey, Signature, Slot, Time, WriterId,
+};
 use bkv_core::record::SealedShare;
 use bkv_core::secret::Secret32;
 use bkv_core::signature::OwnerSignature;
 use bkv_core::statement::{self, Operation};
+use bkv_core::writers::{LedgerName, Naming, v_hash};
 
 use super::super::fake::signed_by;
 use super::super::fake::{ERA, LINEAGE, ke3, sign};
@@ -25,8 +28,8 @@ pub(super) enum Forged {
     OldProof,
     /// A Delete without the owner.
     Delete,
-    /// A manifest of the highest sequence without the owner.
-    Manifest,
+    /// A ledger of the highest counter without the owner.
+    Ledger,
     /// A GiveUp of the open attempt, with its cancel if the liar made the attempt up.
     GiveUp,
     /// The next attempt, as the last one, with permits by the liar alone.
@@ -93,10 +96,15 @@ impl World {
                 Command::Finish(Finish { attempt, ..old })
             }
             Forged::Delete => Command::Delete(Delete { account: id, owner: owner(&Operation::Delete) }),
-            Forged::Manifest => {
-                let manifest = Manifest { sequence: u64::MAX, hash: Hash([9; 32]) };
-                let owner = owner(&Operation::SetManifest(manifest));
-                Command::SetManifest(SetManifest { account: id, manifest, owner })
+            Forged::Ledger => {
+                let writer = WriterId([0; 16]);
+                let named = known.as_ref().and_then(|a| a.writers.iter().find(|w| w.id == writer));
+                let expected = named.map(|w| w.ledger.hash);
+                let ledger = LedgerName { counter: u64::MAX, hash: Hash([9; 32]) };
+                let v = Some(Secret32::new([9; 32]));
+                let naming = Naming { writer, expected, ledger, v: v.as_ref().map(v_hash) };
+                let owner = owner(&Operation::SetLedger(naming));
+                Command::SetLedger(SetLedger { account: id, writer, expected, ledger, v, owner })
             }
             Forged::GiveUp => {
                 let cancel = self.liar.cancels.get(&attempt).copied().unwrap_or([9; 32]);

@@ -17,7 +17,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// What a made-up state does to people.
 const MOVED: [&str; 9] =
-    ["LastTry", "Destroyed", "Wait", "Manifest", "Locked", "Lost", "Differ", "Revived", "TwoGuesses"];
+    ["LastTry", "Destroyed", "Wait", "Ledger", "Locked", "Lost", "Differ", "Revived", "TwoGuesses"];
 
 const FAULTS: [Fault; 6] = [
     Fault::OtherShard,
@@ -90,7 +90,7 @@ fn s24_the_model_finds_replicas_that_speak_unverified() {
     found(Fault::Unverified, &["Budget", "TwoGuesses", "Revived"]);
 }
 
-/// Rows with another manifest and other waits, under a genuine certificate.
+/// Rows with another ledger and other waits, under a genuine certificate.
 #[test]
 fn s48_the_model_finds_rows_that_nobody_signed() {
     found(Fault::OtherRows, &MOVED);

@@ -1,14 +1,15 @@
 //! Snapshots that the liar makes up: rows moved forward, copied, left out, with every certificate that it can put together.
 
-use bkv_core::account::{Account, Cause, Ended, Live, Manifest, Pending, Success};
+use bkv_core::account::{Account, Cause, Ended, Live, Pending, Success};
 use bkv_core::checkpoint::Certificate;
 use bkv_core::command::Command;
 use bkv_core::digest::{Digest, RowNumbers};
-use bkv_core::id::{Generation, Hash, Ordinal, RegId, Signature, Slot, Time};
+use bkv_core::id::{Generation, Hash, Ordinal, RegId, Signature, Slot, Time, WriterId};
 use bkv_core::record::{shares_hash, shares_hash_of};
 use bkv_core::secret::Secret32;
 use bkv_core::signature::RegionSignature;
 use bkv_core::statement;
+use bkv_core::writers::{LedgerName, Writer};
 
 use super::super::fake::signed_by;
 use super::super::machine::account;
@@ -26,8 +27,8 @@ pub(super) enum RowLie {
     Last,
     /// The waits never end.
     Wait,
-    /// A manifest that no owner signed.
-    Manifest,
+    /// A ledger that no owner signed.
+    Ledger,
     /// Another z.
     OtherZ,
     /// Without secrets, or without the receiver's share.
@@ -184,8 +185,10 @@ impl World {
                 a.pending = Some(p);
             }
             RowLie::Wait => a.next_allowed = Time(u64::MAX),
-            RowLie::Manifest if a.live.is_some() => {
-                a.manifest = Some(Manifest { sequence: u64::MAX, hash: Hash([9; 32]) });
+            RowLie::Ledger if a.live.is_some() => {
+                let ledger = LedgerName { counter: u64::MAX, hash: Hash([9; 32]) };
+                a.writers =
+                    vec![Writer { id: WriterId([0; 16]), ledger, v: None, before: None, forgotten: None }];
             }
             RowLie::OtherZ => row.secrets.iter_mut().for_each(|s| s.kept.z = Secret32::new([9; 32])),
             RowLie::NoSecrets => row.secrets.clear(),
@@ -203,7 +206,7 @@ impl World {
             }
             RowLie::Ended if a.live.is_some() => {
                 let reg_id = a.live.take().map_or(RegId([0; 16]), |l| l.record.reg_id);
-                (a.pending, a.finished_seed, a.manifest) = (None, None, None);
+                (a.pending, a.finished_seed, a.writers) = (None, None, vec![]);
                 a.ended = Some(Ended { cause: Cause::Exhausted, at: self.now, reg_id });
             }
             RowLie::Locked => a.lifetime_failures = a.lifetime_failures.max(limit),

@@ -59,7 +59,7 @@ pub(super) enum Act {
     Begin { right: bool, agreed: bool },
     Exchange,
     GiveUp,
-    Manifest,
+    Ledger,
     Delete,
 }
 
@@ -200,7 +200,7 @@ impl Taste {
             6..=11 => Act::Begin { right: rng.gen_bool(0.6), agreed: rng.gen_bool(0.8) },
             12..=15 => Act::Exchange,
             16 | 17 => Act::GiveUp,
-            18 => Act::Manifest,
+            18 => Act::Ledger,
             _ => Act::Delete,
         }
     }
@@ -210,7 +210,7 @@ impl Taste {
             0 => Forged::Finish,
             1 => Forged::OldProof,
             2 => Forged::Delete,
-            3 => Forged::Manifest,
+            3 => Forged::Ledger,
             4 | 5 => Forged::GiveUp,
             6 => Forged::LastTry,
             7 => Forged::OtherElement,
@@ -227,7 +227,7 @@ impl Taste {
         const LIES: [RowLie; 16] = [
             RowLie::Last,
             RowLie::Wait,
-            RowLie::Manifest,
+            RowLie::Ledger,
             RowLie::OtherZ,
             RowLie::NoSecrets,
             RowLie::NoShare,
