@@ -9,6 +9,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The backup or restore was made, and some files are not in it.
     Incomplete = 3,
+    /// The backup was made, and no other device can open it, or for a week none could notice if an older one is served.
+    NotNamed = 4,
     WrongPassword = 10,
     Wait = 11,
     Gone = 12,
@@ -39,6 +41,7 @@ impl Exit {
             Self::Unexpected => "unexpected",
             Self::Usage => "usage",
             Self::Incomplete => "incomplete",
+            Self::NotNamed => "not-named",
             Self::WrongPassword => "wrong-password",
             Self::Wait => "wait",
             Self::Gone => "gone",

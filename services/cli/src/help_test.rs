@@ -63,6 +63,7 @@ fn every_exit_code_is_in_the_help() {
         Exit::Unexpected,
         Exit::Usage,
         Exit::Incomplete,
+        Exit::NotNamed,
         Exit::WrongPassword,
         Exit::Wait,
         Exit::Gone,

@@ -7,8 +7,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bkv_backups::Destination;
 use bkv_backups::destination::{Fault, Listed, Meta};
+use bkv_backups::format::Id;
+use bkv_backups::{Destination, Named, SetLedger, Vault, VaultFault};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -77,6 +78,23 @@ impl Destination for DryPlace<'_> {
 
     fn delete(&self, _: &str) -> Result<(), Fault> {
         Err(Fault::Denied("this is a dry run".into()))
+    }
+}
+
+/// A vault that is asked and told nothing.
+pub(crate) struct DryVault<'a>(pub &'a dyn Vault);
+
+impl Vault for DryVault<'_> {
+    fn named(&self, writer: &Id) -> Result<Option<Named>, VaultFault> {
+        self.0.named(writer)
+    }
+
+    fn set(&self, _: &SetLedger) -> Result<(), VaultFault> {
+        Ok(())
+    }
+
+    fn exists(&self) -> bool {
+        self.0.exists()
     }
 }
 

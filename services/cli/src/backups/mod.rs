@@ -10,10 +10,11 @@ mod place;
 mod reader;
 mod selection;
 mod shown;
+mod vault;
 mod writers;
 
 pub(crate) use choice::{Number, Series, WhichGeneration, number};
-pub(crate) use dry::{DryPlace, DryState};
+pub(crate) use dry::{DryPlace, DryState, DryVault};
 pub(crate) use entries::{entries, find};
 pub(crate) use forms::Forms;
 pub(crate) use pattern::Patterns;
@@ -21,6 +22,7 @@ pub(crate) use place::Place;
 pub(crate) use reader::Reader;
 pub(crate) use selection::{Exclude, Excluded, host, own_places, sources};
 pub(crate) use shown::{local, name, path_fact, table, writer};
+pub(crate) use vault::AccountVault;
 pub(crate) use writers::Writers;
 
 use bkv_backups::format::Tag;

@@ -120,8 +120,8 @@ fn for_programs(history: &History, own: bool, label: Option<&str>) -> Value {
     })
 }
 
-pub(crate) fn run(out: Output, a: &Backups) -> Outcome {
-    let reader = Reader::open(out, &a.online, &a.from)?;
+pub(crate) async fn run(out: Output, a: &Backups) -> Outcome {
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     // An older ledger is shown as what it is.
     let library = reader.library(true)?;
     let label = a.series.as_deref();

@@ -31,8 +31,8 @@ fn is_closed(error: &Error) -> bool {
     matches!(error, Error::Io(e) if e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-pub(crate) fn run(out: Output, a: &Cat) -> Outcome {
-    let reader = Reader::open(out, &a.online, &a.from)?;
+pub(crate) async fn run(out: Output, a: &Cat) -> Outcome {
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let mut library = reader.library(false)?;
     let choice = a.which.choose(out, &mut library, false)?;
     let reading = Reading::open(reader.access(), choice)?;

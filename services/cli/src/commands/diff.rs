@@ -77,8 +77,8 @@ fn read(out: Output, reader: &Reader, series: &Series, number: Number) -> Outcom
     Ok((reading.manifest().number, tree))
 }
 
-pub(crate) fn run(out: Output, a: &Diff) -> Outcome {
-    let reader = Reader::open(out, &a.online, &a.from)?;
+pub(crate) async fn run(out: Output, a: &Diff) -> Outcome {
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let (first, before) = read(out, &reader, &a.series, a.before)?;
     let (second, after) = read(out, &reader, &a.series, a.after)?;
     let mut differences: BTreeMap<&Vec<u8>, char> = BTreeMap::new();

@@ -83,9 +83,9 @@ fn runs(numbers: &[u64]) -> String {
     runs.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn run(out: Output, a: &Find) -> Outcome {
+pub(crate) async fn run(out: Output, a: &Find) -> Outcome {
     let patterns = Patterns::parse(&a.pattern)?;
-    let reader = Reader::open(out, &a.online, &a.from)?;
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let mut library = reader.library(false)?;
     a.series.narrow(out, &mut library, false)?;
     let found = look(&reader, &library, a.series.series.as_deref(), &patterns)?;

@@ -94,8 +94,8 @@ fn is_below(path: &[u8], named: &[OsString]) -> bool {
         })
 }
 
-pub(crate) fn run(out: Output, a: &Ls) -> Outcome {
-    let reader = Reader::open(out, &a.online, &a.from)?;
+pub(crate) async fn run(out: Output, a: &Ls) -> Outcome {
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let mut library = reader.library(false)?;
     let choice = a.which.choose(out, &mut library, false)?;
     let reading = Reading::open(reader.access(), choice)?;

@@ -6,7 +6,7 @@ mod backups;
 mod candidates;
 mod cat;
 mod ceremony;
-mod connection;
+pub(crate) mod connection;
 mod diff;
 mod fetch;
 mod find;
@@ -16,7 +16,7 @@ mod key;
 mod last_try;
 mod lift;
 mod ls;
-mod ownership;
+pub(crate) mod ownership;
 mod prune;
 mod recover;
 mod register;
@@ -44,7 +44,7 @@ use crate::output::Output;
     name = "bkv",
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 3 made, but incomplete · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
+    after_help = "Exit codes: 0 done · 1 unexpected · 2 usage, or not confirmed · 3 made, but incomplete · 4 made, but the vault does not know it · 10 wrong password · 11 wait · 12 destroyed or deleted · 13 no key · 14 locked\n\
                   15 wrong key · 16 fleet not trusted · 17 a region answered wrongly · 18 clock wrong · 19 password refused\n\
                   20 a key is registered already · 21 the state is another account's · 22 the last try is open\n\
                   64 bad configuration · 65 backup or document damaged, foreign or rolled back · 66 input missing or unreadable\n\
@@ -168,11 +168,11 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Delete(a) => account::delete(out, a).await,
         Command::Backup(a) => series_backup::run(out, a).await,
         Command::Restore(a) => series_restore::run(out, a).await,
-        Command::Backups(a) => backups::run(out, &a),
-        Command::Ls(a) => ls::run(out, &a),
-        Command::Find(a) => find::run(out, &a),
-        Command::Diff(a) => diff::run(out, &a),
-        Command::Cat(a) => cat::run(out, &a),
+        Command::Backups(a) => backups::run(out, &a).await,
+        Command::Ls(a) => ls::run(out, &a).await,
+        Command::Find(a) => find::run(out, &a).await,
+        Command::Diff(a) => diff::run(out, &a).await,
+        Command::Cat(a) => cat::run(out, &a).await,
         Command::Verify(a) => verify::run(out, a).await,
         Command::Prune(a) => prune::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),

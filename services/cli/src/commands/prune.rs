@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bkv_backups::format::Id;
 use bkv_backups::prune::{GRACE_MS, Policy, Swept, condemn, decide, sweep, undo};
-use bkv_backups::{Clock as _, NoVault, Outside, StateFile, SystemClock, Writer};
+use bkv_backups::{Clock as _, Outside, StateFile, SystemClock, Writer};
 use bkv_client::BackupKey;
 use bkv_stream::{Cancel, Control};
 use clap::Args;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::interrupt::cancellable;
 use crate::args::MaybeOnline;
-use crate::backups::{Place, Writers, local, name, tag};
-use crate::device::{DeviceState, Mode};
+use crate::backups::{AccountVault, Place, Writers, local, name, tag};
+use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::words::count;
@@ -102,6 +102,7 @@ impl Keep {
 /// Everything that the thread needs.
 struct Job {
     key: BackupKey,
+    vault: AccountVault,
     place: Place,
     writers: Writers,
     tag: bkv_backups::format::Tag,
@@ -129,7 +130,7 @@ impl Job {
         }
         let outside = Outside {
             destination: &self.place.folder,
-            vault: &NoVault,
+            vault: &self.vault,
             clock: &SystemClock,
             key: &self.key,
             tag: self.tag,
@@ -145,7 +146,7 @@ impl Job {
             if !chosen.is_empty() {
                 condemn(&mut writer, &chosen, control)?;
             }
-            Some(sweep(&mut writer, false, control)?)
+            Some(sweep(&mut writer, true, control)?)
         };
         Ok(Done::Pruned { condemned: named, stay, swept })
     }
@@ -180,10 +181,6 @@ impl Job {
 pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let kept = device.require()?;
-    if kept.mode == Mode::Password {
-        return Err(Failure::new(Exit::Usage, "a key under a password has no series yet")
-            .remedy("Its backups are single files. Remove those that you no longer need."));
-    }
     let tag = tag(&kept)?;
     let place = Place::open(&a.from, Exit::NoInput)?;
     let (undoing, dry) = (a.undo, a.dry_run);
@@ -191,7 +188,8 @@ pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
         return Err(Failure::new(Exit::Usage, "no rule says what to keep")
             .remedy("Give at least one, such as --keep-daily 7 --keep-weekly 4. --undo brings condemned generations back."));
     }
-    let job = Job { key: kept.key()?, writers: Writers::of(&device, &kept, tag)?, tag, place, a };
+    let vault = AccountVault::open(&a.online, &device, &kept).await?;
+    let job = Job { key: kept.key()?, vault, writers: Writers::of(&device, &kept, tag)?, tag, place, a };
     let done = cancellable(move |cancel| job.run(cancel)).await??;
     match done {
         Done::Undone(number) => out.result(
@@ -228,6 +226,11 @@ fn tell(out: Output, condemned: &[(String, u64)], stay: u64, swept: Option<Swept
             count(swept.ledgers, "old ledger")
         ));
     }
+    if let Some(why) = &swept.v_kept {
+        lines.push(format!(
+            "Old ledgers still open with the key until the vault has a new V, which it has not now: {why}."
+        ));
+    }
     if let Some(next) = swept.next_ms {
         lines.push(format!("The next can be deleted from {} on.", local(next)));
     }
@@ -243,6 +246,7 @@ fn tell(out: Output, condemned: &[(String, u64)], stay: u64, swept: Option<Swept
             ("deleted_orphans", swept.orphans.into()),
             ("deleted_ledgers", swept.ledgers.into()),
             ("next_ms", swept.next_ms.into()),
+            ("v_kept", swept.v_kept.into()),
             ("dry_run", dry.into()),
         ]),
     )

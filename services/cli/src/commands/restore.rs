@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bkv_client::backup::{expect, newest};
-use bkv_client::{AccountId, BackupKey, Error, Lineage, State};
+use bkv_client::{AccountId, BackupKey, Error, Lineage, Recovered, State, Status};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
 
@@ -172,13 +172,37 @@ async fn ask_newest(
 
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
 async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
-    let device = DeviceState::open_for_key_change(&a.online.device)?;
-    last_try::open(&device)?;
-    recover_key(out, a, found, &device).await.map_err(|failure| last_try::remind(failure, &device))
+    let known = |named, before| if a.allow_older { None } else { newest(named, before) };
+    let (recovered, lineage, before) = recover(out, &a, |status, lineage| {
+        let before = expect(lineage, &status.account, known(status.newest_file(), None));
+        before.check(&found.choose(&before, None)?.header)?;
+        Ok(before.known)
+    })
+    .await?;
+    let must = expect(&lineage, &recovered.account, known(recovered.newest_file(), before));
+    let chosen = found.choose(&must, Some(&recovered.key))?;
+    must.check(&chosen.header)?;
+    Ok(Ready { key: recovered.key, expect: must, chosen })
 }
 
-async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceState) -> Outcome<Ready> {
-    let online = online(a.online)?;
+/// Gets the key by password. `check` looks at what is to be restored before a try is spent.
+pub(super) async fn recover<T>(
+    out: Output,
+    a: &Restore,
+    check: impl FnOnce(&Status, &Lineage) -> Outcome<T>,
+) -> Outcome<(Recovered, Lineage, T)> {
+    let device = DeviceState::open_for_key_change(&a.online.device)?;
+    last_try::open(&device)?;
+    recover_key(out, a, check, &device).await.map_err(|failure| last_try::remind(failure, &device))
+}
+
+async fn recover_key<T>(
+    out: Output,
+    a: &Restore,
+    check: impl FnOnce(&Status, &Lineage) -> Outcome<T>,
+    device: &DeviceState,
+) -> Outcome<(Recovered, Lineage, T)> {
+    let online = online(a.online.clone())?;
     let (client, runtime) = profile::client(&online, device)?;
     let lineage = client.trusted().await?.admission().lineage;
     let status = client.quick_status().await?;
@@ -188,9 +212,7 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
         State::Destroyed => return Err(Error::Destroyed.into()),
         State::Live | State::LastTry | State::Locked => {}
     }
-    let known = |named| if a.allow_older { None } else { newest(named, None) };
-    let before = expect(&lineage, &status.account, known(status.newest_file()));
-    before.check(&found.choose(&before, None)?.header)?;
+    let checked = check(&status, &lineage)?;
     let password = ask_password(&a.password, "password", false)?;
     // Another command may have put a key here since this one began.
     let present = device.load()?;
@@ -199,9 +221,5 @@ async fn recover_key(out: Output, a: Restore, found: &Found, device: &DeviceStat
         ownership::check(kept, &status.account, &lineage, Exit::OtherAccount)?;
     }
     let recovered = fetch(out, &client, &runtime, device, present, &password, a.yes).await?;
-    let newest = if a.allow_older { None } else { newest(recovered.newest_file(), before.known) };
-    let must = expect(&lineage, &recovered.account, newest);
-    let chosen = found.choose(&must, Some(&recovered.key))?;
-    must.check(&chosen.header)?;
-    Ok(Ready { key: recovered.key, expect: must, chosen })
+    Ok((recovered, lineage, checked))
 }

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use bkv_backups::backup::{Options, Report, Source, Storage, backup as store};
 use bkv_backups::format::manifest::Reason;
-use bkv_backups::{Error, NoVault, Outside, Selection, StateFile, SystemClock, Writer};
+use bkv_backups::prune::GRACE_MS;
+use bkv_backups::{
+    Clock as _, Destination, Error, Naming, Outside, Selection, StateFile, SystemClock, Vault, VaultFault,
+    Writer,
+};
 use bkv_client::BackupKey;
 use bkv_stream::{Cancel, Control};
 use clap::{Args, ValueEnum};
@@ -14,9 +18,10 @@ use super::backup::{self, FileBackup};
 use super::interrupt::cancellable;
 use crate::args::MaybeOnline;
 use crate::backups::{
-    DryPlace, DryState, Exclude, Excluded, Place, Writers, host, name, own_places, path_fact, sources, tag,
+    AccountVault, DryPlace, DryState, DryVault, Exclude, Excluded, Place, Writers, host, name, own_places,
+    path_fact, sources, tag,
 };
-use crate::device::{DeviceState, Kept, Mode};
+use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::progress::{Progress, bytes};
@@ -42,7 +47,7 @@ pub(crate) struct Backup {
     /// Name of the backup series. [default: of a series, the device's name and the source's path; of a file, the source's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// `series` stores what has changed since the last backup, `file` makes one file with everything. A key under a password needs `file`.
+    /// `series` stores what has changed since the last backup, `file` makes one file with everything.
     #[arg(long, value_enum, default_value_t = Form::File)]
     pub form: Form,
     /// Compress a single file with zstd before encrypting. A series is always compressed.
@@ -135,6 +140,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
 struct Job {
     out: Output,
     key: BackupKey,
+    vault: AccountVault,
     place: Place,
     writers: Writers,
     tag: bkv_backups::format::Tag,
@@ -155,14 +161,6 @@ struct Made {
 /// The newest ledger of this device is not at the destination.
 const GONE: &str = "Wait for a sync to finish, or look for the newest copy of the destination. If it was emptied or exchanged on purpose, add --new-writer: this device begins a new history with a full backup.";
 
-fn only_digits(kept: &Kept) -> Outcome {
-    if kept.mode == Mode::Digits {
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Usage, "a key under a password can't make series yet")
-        .remedy("Leave --form away: the backup becomes a single file."))
-}
-
 /// The label of a series without a name.
 fn default_label(sources: &[PathBuf]) -> Outcome<String> {
     match sources {
@@ -175,7 +173,6 @@ fn default_label(sources: &[PathBuf]) -> Outcome<String> {
 async fn make(out: Output, a: Backup) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let kept = device.require()?;
-    only_digits(&kept)?;
     let sources = sources(&a.source)?;
     let label = match &a.name {
         Some(name) => name.clone(),
@@ -190,6 +187,7 @@ async fn make(out: Output, a: Backup) -> Outcome {
     let job = Job {
         out,
         key: kept.key()?,
+        vault: AccountVault::open(&a.online, &device, &kept).await?,
         writers: Writers::of(&device, &kept, tag)?,
         tag,
         own: device.folder().to_owned(),
@@ -209,20 +207,20 @@ impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Made> {
         let state = self.writers.state_file(&self.place)?;
         if !self.options.dry_run {
-            return self.write(&self.place.folder, &state, cancel);
+            return self.write(&self.place.folder, &self.vault, &state, cancel);
         }
         let copy = DryState::copy(&state)?;
-        self.write(&DryPlace::new(&self.place.folder), &copy.file(), cancel)
+        self.write(&DryPlace::new(&self.place.folder), &DryVault(&self.vault), &copy.file(), cancel)
     }
 
     fn write(
         &self,
-        destination: &dyn bkv_backups::Destination,
+        destination: &dyn Destination,
+        vault: &dyn Vault,
         state: &std::path::Path,
         cancel: &Cancel,
     ) -> Outcome<Made> {
-        let outside =
-            Outside { destination, vault: &NoVault, clock: &SystemClock, key: &self.key, tag: self.tag };
+        let outside = Outside { destination, vault, clock: &SystemClock, key: &self.key, tag: self.tag };
         let open = || -> Result<Writer<'_>, Error> {
             Writer::open(outside, StateFile::lock(state, self.options.wait_lock)?, true)
         };
@@ -289,8 +287,49 @@ fn fact(path: &std::path::Path, why: Reason) -> Value {
     Value::Object(fact)
 }
 
+fn not_named(naming: &Naming) -> Value {
+    match naming {
+        Naming::Named | Naming::NoVault => Value::Null,
+        Naming::NotNamed { fault, since_ms, opens_nowhere_else } => json!({
+            "message": fault.to_string(),
+            "since_ms": since_ms,
+            "opens_nowhere_else": opens_nowhere_else,
+        }),
+    }
+}
+
+/// Reports a backup that the vault does not know of, and how the command ends because of it. A backup that will never be named must not end with 0.
+fn unnamed(out: Output, naming: &Naming) -> Option<Failure> {
+    let Naming::NotNamed { fault, since_ms, opens_nowhere_else } = naming else { return None };
+    let whole = "The backup is whole";
+    if let VaultFault::KeyGone(why) = fault {
+        let message =
+            format!("the backup is whole, but the vault will never know of it: the key is gone ({why})");
+        return Some(Failure::new(Exit::Gone, message).remedy(
+            "This device still opens its backups. `bkv status` shows the state of the key. `bkv register` here stores it again, or makes a new one.",
+        ));
+    }
+    let remedy = "Repeat the command with --fleet and --token while the vault can be reached.";
+    if *opens_nowhere_else {
+        let message = format!(
+            "the backup is whole, but only this device can open it: the vault has not got V yet ({fault})"
+        );
+        return Some(Failure::new(Exit::NotNamed, message).remedy(remedy));
+    }
+    let late = since_ms.saturating_add(GRACE_MS) <= SystemClock.now_ms();
+    let message = format!(
+        "{whole}, but since {} the vault does not know of this device's backups: {fault}. Until it does, another device can't notice if an older one is served",
+        crate::backups::local(*since_ms)
+    );
+    if late {
+        return Some(Failure::new(Exit::NotNamed, message).remedy(remedy));
+    }
+    out.warning(&format!("{message}."));
+    None
+}
+
 fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value> {
-    let Report { manifest, left_out, began_anew, .. } = &made.report;
+    let Report { manifest, left_out, began_anew, naming, .. } = &made.report;
     facts([
         ("destination", to.display().to_string().into()),
         ("writer", made.writer.clone().into()),
@@ -302,6 +341,8 @@ fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value
         ("complete", manifest.is_complete().into()),
         ("failed", manifest.counts.failed.into()),
         ("skipped", left_out.iter().map(|(path, why)| fact(path, *why)).collect::<Vec<_>>().into()),
+        ("named_at_vault", (*naming == Naming::Named).into()),
+        ("not_named", not_named(naming)),
         ("new_writer", made.began_anew.into()),
         ("read_anew", began_anew.clone().into()),
         ("dry_run", dry.into()),
@@ -332,11 +373,16 @@ fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
         format!("{what}: generation {} of '{label}' in {}", manifest.number, to.display())
     };
     let facts = made_facts(made, to, dry);
-    if manifest.is_complete() {
+    let unnamed = unnamed(out, &made.report.naming);
+    if manifest.is_complete() && unnamed.is_none() {
         return out.result(&text, facts);
     }
     if !out.json {
         out.result(&text, Map::new())?;
+    }
+    if let Some(mut failure) = unnamed {
+        failure.details = facts;
+        return Err(failure);
     }
     let failed = count(counts.failed, "entry");
     let mut failure = Failure::new(

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bkv_backups::Reading;
+use bkv_backups::format::Tag;
 use bkv_backups::restore::{Options, Report, restore as unpack};
+use bkv_client::{Lineage, Status};
 use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -68,12 +70,27 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let forms = Forms::at(&a.from)?;
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.load()?;
-    let has_series = match &kept {
-        Some(kept) => forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()),
-        None => false,
-    };
-    if has_series {
-        return generation(out, a).await;
+    match &kept {
+        Some(kept) if forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()) => {
+            return generation(out, a).await;
+        }
+        None if !forms.accounts.is_empty() && (forms.files.is_empty() || a.asks_for_a_series()) => {
+            restore::recover(out, &a, |status, lineage| is_here(&forms, &a.from, status, lineage)).await?;
+            return generation(out, a).await;
+        }
+        None if !forms.accounts.is_empty() && a.from.is_dir() => {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "{} holds series and single files, and this device has no key to tell which are yours",
+                    a.from.display()
+                ),
+            )
+            .remedy(
+                "Add --generation latest for the series, or name one of the `.bkv` files. No try was spent.",
+            ));
+        }
+        _ => {}
     }
     if a.asks_for_a_series() {
         return Err(Failure::new(
@@ -83,6 +100,19 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         .remedy("Leave the options for series away, or check the folder. `bkv backups` lists what is in a folder."));
     }
     restore::run(out, a).await
+}
+
+/// The folder's name shows whose series it has, so this costs no try.
+fn is_here(forms: &Forms, from: &Path, status: &Status, lineage: &Lineage) -> Outcome {
+    if forms.has(&Tag::new(&lineage.0, &status.account.0)) {
+        return Ok(());
+    }
+    let others = count(forms.accounts.len() as u64, "other account");
+    Err(Failure::new(
+        Exit::NoInput,
+        format!("{} has no series of this account, but of {others}", from.display()),
+    )
+    .remedy("Is this the right folder, and the right account? Nothing was written, and no try was spent."))
 }
 
 /// What was restored.
@@ -96,7 +126,7 @@ struct Restored {
 async fn generation(out: Output, a: Restore) -> Outcome {
     restore::has_parent(&a.to)?;
     let patterns = Patterns::parse(&a.include)?;
-    let reader = Reader::open(out, &a.online, &a.from)?;
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let to = a.to.clone();
     let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await??;
     tell(out, &done, &to)

@@ -139,7 +139,7 @@ fn read(out: Output, a: &Verify, reader: &Reader, cancel: &Cancel) -> Outcome<Re
 }
 
 pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
-    let reader = Reader::open(out, &a.online, &a.from)?;
+    let reader = Reader::open(out, &a.online, &a.from).await?;
     let sample = a.sample;
     let Read { verdict, broken } = cancellable(move |cancel| read(out, &a, &reader, cancel)).await??;
     let facts: Map<String, Value> = facts([

@@ -31,5 +31,6 @@ mod restores;
 mod roles;
 mod second_accident;
 mod security_lines;
+mod series;
 mod shutdown;
 mod state_folders;

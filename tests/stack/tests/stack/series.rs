@@ -1,0 +1,87 @@
+//! Series of backups under a password: the vaults name the newest ledger of each device and keep V.
+
+use std::fs;
+
+use bkv_stack_tests::{Fleet, RIGHT, bkv};
+
+/// A new device restores with the password, two devices share a destination, and an older copy of the destination is noticed by a device that never saw the newer one.
+#[test]
+fn s29_a_new_device_restores_series_by_password_and_notices_an_older_copy() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    for folder in ["docs", "cloud"] {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    let backup = |content: &str, device: &str, options: &[&str]| {
+        fs::write(fleet.path("docs/file"), content).unwrap();
+        let (docs, cloud) = (at("docs"), at("cloud"));
+        let args =
+            [&["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs"], options].concat();
+        alice.run(&args, device, None).expect(0).json
+    };
+    // A dry run tells the vault nothing.
+    backup("zero", "home", &["--dry-run"]);
+    let first = backup("one", "home", &[]);
+    assert_eq!((&first["named_at_vault"], &first["generation"]), (&true.into(), &1.into()), "{first}");
+    let copied = std::process::Command::new("cp").args(["-a", &at("cloud"), &at("earlier")]).status();
+    assert!(copied.unwrap().success());
+    assert_eq!(backup("two", "home", &[])["generation"], 2);
+    let restore = |from: &str, to: &str, device: &str, options: &[&str]| {
+        let (from, to) = (at(from), at(to));
+        alice.run(&[&["restore", &from, "--to", &to], options].concat(), device, Some(RIGHT))
+    };
+    // Nothing but the token and the password.
+    restore("cloud", "out", "phone", &[]).expect(0);
+    assert_eq!(fs::read(fleet.path("out/file")).unwrap(), b"two");
+    restore("cloud", "old", "phone", &["--generation", "1"]).expect(0);
+    assert_eq!(fs::read(fleet.path("old/file")).unwrap(), b"one");
+    let refused = restore("earlier", "none", "tablet", &[]).expect(65).json;
+    assert!(refused["message"].as_str().unwrap().contains("older copy of the destination"), "{refused}");
+    restore("earlier", "none", "phone", &[]).expect(65);
+    assert!(!fleet.path("none").exists());
+
+    // The phone makes a history of its own.
+    let made = backup("of the phone", "phone", &[]);
+    assert_eq!((&made["generation"], &made["named_at_vault"]), (&1.into(), &true.into()), "{made}");
+    let list = alice.run(&["backups", &at("cloud")], "home", None).expect(0).json;
+    let standings: Vec<_> =
+        list["writers"].as_array().unwrap().iter().map(|w| w["standing"].clone()).collect();
+    assert_eq!(standings, ["named", "named"], "{list}");
+    alice.run(&["verify", &at("cloud")], "home", None).expect(0);
+    for _ in 0..2 {
+        backup("three", "home", &[]);
+    }
+    let pruned = alice.run(&["prune", &at("cloud"), "--keep-last", "1"], "home", None).expect(0).json;
+    assert_eq!(pruned["condemned"].as_array().unwrap().len(), 3, "{pruned}");
+
+    // Without a vault the backup is whole, and the next one that reaches it names it.
+    let state = alice.state("home");
+    let (docs, cloud) = (at("docs"), at("cloud"));
+    let offline = ["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs", "--state"];
+    let answer = bkv([&offline[..], &[state.to_str().unwrap()]].concat()).expect(0).json;
+    assert_eq!(answer["named_at_vault"], false, "{answer}");
+    let list = alice.run(&["backups", &at("cloud")], "phone", None).expect(0).json;
+    assert!(list.to_string().contains("\"newer\""), "{list}");
+    assert_eq!(backup("four", "home", &[])["named_at_vault"], true);
+}
+
+/// A1 for series: a backup that no vault will ever name does not end with 0.
+#[test]
+fn a_backup_under_a_key_that_is_gone_ends_with_12() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    for folder in ["docs", "cloud"] {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    fs::write(fleet.path("docs/file"), "x").unwrap();
+    let (docs, cloud) = (at("docs"), at("cloud"));
+    let args = ["backup", &docs, "--to", &cloud, "--form", "series", "--quiet"];
+    alice.run(&args, "home", None).expect(0);
+    alice.run(&["delete", "--yes"], "home", None).expect(0);
+    let answer = alice.run(&args, "home", None).expect(12).json;
+    assert_eq!((&answer["complete"], &answer["generation"]), (&true.into(), &2.into()), "{answer}");
+    // This device opens it all the same.
+    alice.run(&["restore", &at("cloud"), "--to", &at("out")], "home", None).expect(0);
+}
