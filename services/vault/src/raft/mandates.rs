@@ -24,8 +24,10 @@ struct Inner {
     granted: BTreeMap<NodeId, p::Voted>,
     /// Peers that have seen it.
     shown: BTreeSet<NodeId>,
-    /// Number of the admission list under which it was checked last.
-    checked: Option<u64>,
+    /// Number of the newest admission list under which it held.
+    held_under: Option<u64>,
+    /// It holds no longer. Only another election helps.
+    ended: bool,
     /// As a follower: the vote whose mandate was seen last.
     seen: Option<Ballot>,
 }
@@ -73,16 +75,24 @@ impl Mandates {
         }
     }
 
-    /// Whether the mandate of a leader holds under this list: a list that replaces a voter's identity may end it, and then a vault that starts could not follow. False only
-    /// once for each list.
+    /// Whether the mandate of a leader holds under this list: a list that replaces a voter's identity may end it, and then a vault that starts could not follow. A mandate that
+    /// has ended stays so.
     pub(crate) fn holds(&self, shard: u16, vote: Ballot, list: &Admission) -> bool {
         let mut inner = self.0.lock();
-        if inner.own != vote || inner.checked.replace(list.number) == Some(list.number) {
-            return true;
+        if inner.own != vote || inner.ended {
+            return !inner.ended;
         }
-        let votes = inner.votes(vote);
-        drop(inner);
-        election::verify(&votes, shard, vote, list).is_ok()
+        if inner.held_under != Some(list.number) {
+            inner.ended = election::verify(&inner.votes(vote), shard, vote, list).is_err();
+            inner.held_under = Some(list.number);
+        }
+        !inner.ended
+    }
+
+    /// Whether this vault's own mandate has ended under this vote.
+    pub(super) fn has_ended(&self, vote: Ballot) -> bool {
+        let inner = self.0.lock();
+        inner.own == vote && inner.ended
     }
 
     /// Checks what another vault shows with an append or a snapshot. What was seen before is not shown again.
@@ -117,6 +127,9 @@ pub(crate) enum Unelected {
 
 #[cfg(test)]
 mod tests {
+    use bkv_core::document::Member;
+    use bkv_core::id::{Era, Hash, Lineage, Slot, Time};
+
     use super::*;
 
     const PEER: NodeId = NodeId(2);
@@ -146,5 +159,37 @@ mod tests {
         mandates.granted(vote(5), NodeId(3), &p::Voted::default());
         mandates.is_shown(vote(5), PEER, true);
         assert_eq!(shows(6), 1);
+    }
+
+    /// S51: a list that replaces a voter ends a leader's term, also if no other vault can be elected: it stands again itself.
+    #[test]
+    fn s51_a_mandate_that_a_list_has_ended_stays_ended_until_the_next_election() {
+        let member = |slot| Member {
+            region: String::new(),
+            slot: Slot(slot),
+            node: NodeId(slot.into()),
+            identity: vec![slot],
+            delivery: Vec::new(),
+        };
+        let mut list = Admission {
+            lineage: Lineage([1; 32]),
+            era: Era(1),
+            number: 1,
+            not_before: Time(0),
+            not_after: Time(1),
+            threshold: 1,
+            members: vec![member(1)],
+            hash: Hash([0; 32]),
+        };
+        let mandates = Mandates::default();
+        mandates.granted(vote(5), PEER, &p::Voted::default());
+        assert!(mandates.holds(1, vote(5), &list), "a fleet of one needs no other");
+        list.number = 2;
+        list.members = (1..=3).map(member).collect();
+        assert!(!mandates.holds(1, vote(5), &list));
+        assert!(!mandates.holds(1, vote(5), &list), "looking again does not mend it");
+        assert!(mandates.has_ended(vote(5)) && !mandates.has_ended(vote(6)));
+        mandates.granted(vote(6), PEER, &p::Voted::default());
+        assert!(!mandates.has_ended(vote(6)));
     }
 }

@@ -230,15 +230,19 @@ impl Conn {
         Ok(answer)
     }
 
-    /// A follower's stop was lifted, and it lacks entries that it has acknowledged. A later vote makes this leader a follower, and the next leader sends them again.
+    /// A follower's stop was lifted, and it lacks entries that it has acknowledged. The next leader sends them again.
     fn begin_anew(&self, vote: &Vote) -> Result<AppendEntriesResponse<u64>, Unreachable> {
         if !self.net.lifts.may_begin_anew(self.target, Instant::now()) {
             return Err(Unreachable::new(&Untrue::Lifted));
         }
         let (shard, node) = (self.net.state.shard, self.target.0);
         tracing::warn!(shard, node, "an election begins, so that a vault whose stop was lifted can follow");
-        let later = Vote::new(vote.leader_id.term.saturating_add(1), node);
-        Ok(AppendEntriesResponse::HigherVote(later))
+        Ok(self.end_term(vote))
+    }
+
+    /// A later vote makes this leader a follower, which may stand again. openraft has no other way to end a term.
+    fn end_term(&self, vote: &Vote) -> AppendEntriesResponse<u64> {
+        AppendEntriesResponse::HigherVote(Vote::new(vote.leader_id.term.saturating_add(1), self.target.0))
     }
 
     async fn send_append(
@@ -349,6 +353,9 @@ impl RaftNetwork<TypeConfig> for Conn {
         rpc: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failed> {
+        if self.net.mandates.has_ended(ballot(Some(&rpc.vote))) {
+            return Ok(self.end_term(&rpc.vote));
+        }
         let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
         let signed = rpc.entries.last().map(|last| self.signature(&rpc.vote, &last.log_id));
         let a = self.append(&rpc, signed.transpose().map_err(|e| garbled(&e))?).await?;

@@ -49,17 +49,13 @@ impl Context {
         Ok(checked?)
     }
 
-    /// A leader whose mandate has ended with an admission list lets another one be elected. A follower that starts again could not follow this one.
+    /// Checks a leader's mandate under a new admission list. If it has ended, the leader's next append ends its term: a follower that starts again could not follow it.
     pub(super) fn renew_mandate(&self, r: &Replica) {
         let (Some(list), Some(vote)) = (self.admitted.get(), r.state.log.vote()) else { return };
         if !r.mandates.holds(r.state.shard, ballot(Some(&vote)), &list) {
             let shard = r.state.shard;
-            tracing::warn!(
-                shard,
-                list = list.number,
-                "the list replaces a voter: this vault lets another lead"
-            );
-            r.step_down();
+            let list = list.number;
+            tracing::warn!(shard, list, "the list replaces a voter, so an election begins");
         }
     }
 }
