@@ -68,10 +68,22 @@ impl Prepared {
         if typed.len() > MAX_BYTES {
             return Err(PasswordError::TooLong);
         }
+        let mut prepared = Self::apply(typed)?;
+        // RFC 8264, section 7: the rules apply until they change nothing, four times at most. NFC can make a character that the rules refuse: U+0387 becomes U+00B7.
+        for _ in 0..3 {
+            let again = Self::apply(&prepared.0)?;
+            if again.0 == prepared.0 {
+                return if prepared.0.len() > MAX_BYTES { Err(PasswordError::TooLong) } else { Ok(prepared) };
+            }
+            prepared = again;
+        }
+        Err(PasswordError::Character)
+    }
+
+    fn apply(text: &str) -> Result<Self, PasswordError> {
         // Errors of the library name the code point that they refuse: a part of the password, so it is dropped here.
-        let prepared = OpaqueString::enforce(typed).map_err(|_| PasswordError::Character)?;
-        let prepared = Self(prepared.into_owned());
-        if prepared.0.len() > MAX_BYTES { Err(PasswordError::TooLong) } else { Ok(prepared) }
+        let prepared = OpaqueString::enforce(text).map_err(|_| PasswordError::Character)?;
+        Ok(Self(prepared.into_owned()))
     }
 
     /// For the OPRF only.

@@ -83,6 +83,15 @@ fn neither_debug_nor_errors_show_it() {
     assert!(!format!("{e} {e:?}").contains("canary") && !format!("{e}").contains('7'));
 }
 
+/// RFC 8264, section 7. A Greek keyboard's U+0387 becomes U+00B7 under NFC, which stands only between two l's (RFC 5892, appendix A.3). One application of the rules took it.
+#[test]
+fn s21_a_character_that_is_refused_once_it_is_normalized_is_refused() {
+    for dot in ["\u{387}", "\u{b7}"] {
+        assert_eq!(Prepared::new(&format!("a{dot}b")).unwrap_err(), PasswordError::Character);
+        assert_eq!(prepared(&format!("l{dot}l")), "l\u{b7}l");
+    }
+}
+
 proptest! {
     /// Preparing a prepared password does not change it. No input panics.
     #[test]
