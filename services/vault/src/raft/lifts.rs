@@ -13,9 +13,9 @@ use tokio::time::Instant;
 /// For this long a leader begins anew for a peer no second time: a rooted vault whose stop was lifted once could otherwise end every leader by showing the lift again.
 const PAUSE: Duration = Duration::from_mins(16);
 
-/// When a replica has begun anew for each peer. Cheap to clone.
+/// When a replica has begun anew for each peer, and which term that ends. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Lifts(Arc<Mutex<HashMap<NodeId, Instant>>>);
+pub(crate) struct Lifts(Arc<Mutex<HashMap<NodeId, (Instant, u64)>>>);
 
 impl Lifts {
     /// True if the root has lifted a stop of this shard at this peer. A lift does not say which disk it was for, so one that was shown proves nothing about the next denial.
@@ -23,14 +23,18 @@ impl Lifts {
         !signed.is_empty() && verifier.lift(signed).is_ok_and(|lift| (lift.shard, lift.node) == (shard, peer))
     }
 
-    /// True if this vault may begin anew for this peer now. It counts from now on.
-    pub(super) fn may_begin_anew(&self, peer: NodeId, now: Instant) -> bool {
+    /// True if this vault may end this term for this peer now. It counts from the first time on. The same term may be ended again: openraft drops an answer to the confirmation of a read
+    /// once a majority has confirmed it, and most heartbeats are such confirmations.
+    pub(super) fn may_begin_anew(&self, peer: NodeId, term: u64, now: Instant) -> bool {
         let mut begun = self.0.lock();
-        if begun.get(&peer).is_some_and(|at| now.saturating_duration_since(*at) < PAUSE) {
-            return false;
+        match begun.get(&peer) {
+            Some((_, ended)) if *ended == term => true,
+            Some((at, _)) if now.saturating_duration_since(*at) < PAUSE => false,
+            _ => {
+                begun.insert(peer, (now, term));
+                true
+            }
         }
-        begun.insert(peer, now);
-        true
     }
 }
 
@@ -48,9 +52,18 @@ mod tests {
     #[test]
     fn s49_a_lift_that_is_shown_again_and_again_ends_few_terms() {
         let (lifts, start) = (Lifts::default(), Instant::now());
-        let begun = |second| lifts.may_begin_anew(PEER, start + Duration::from_secs(second));
+        // Each second is a term of its own.
+        let begun = |second| lifts.may_begin_anew(PEER, second, start + Duration::from_secs(second));
         assert_eq!((0..3600).filter(|second| begun(*second)).count(), 4);
-        assert!(lifts.may_begin_anew(NodeId(3), start), "another peer");
+        assert!(lifts.may_begin_anew(NodeId(3), 0, start), "another peer");
+    }
+
+    /// S24: the leader goes on until openraft takes the answer.
+    #[test]
+    fn s24_one_term_may_be_ended_again_and_again() {
+        let (lifts, start) = (Lifts::default(), Instant::now());
+        assert!((0..9).all(|second| lifts.may_begin_anew(PEER, 7, start + Duration::from_secs(second))));
+        assert!(!lifts.may_begin_anew(PEER, 8, start + Duration::from_secs(9)));
     }
 
     /// S49: only the root lifts, and a lift is for one vault and one shard.

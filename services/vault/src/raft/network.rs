@@ -232,7 +232,7 @@ impl Conn {
 
     /// A follower's stop was lifted, and it lacks entries that it has acknowledged. The next leader sends them again.
     fn begin_anew(&self, vote: &Vote) -> Result<AppendEntriesResponse<u64>, Unreachable> {
-        if !self.net.lifts.may_begin_anew(self.target, Instant::now()) {
+        if !self.net.lifts.may_begin_anew(self.target, vote.leader_id.term, Instant::now()) {
             return Err(Unreachable::new(&Untrue::Lifted));
         }
         let (shard, node) = (self.net.state.shard, self.target.0);
