@@ -104,12 +104,23 @@ impl Fleet {
     /// A fleet with further options of `bkv dev up`.
     #[track_caller]
     pub fn with(options: &[&str]) -> Self {
+        // Two fleets that are made at the same time may have chosen the same free port.
+        for _ in 0..4 {
+            let fleet = Self { dir: Self::folder() };
+            let up = fleet.dev(&["up"], options);
+            if up.code != 69 || !up.json.to_string().contains("another program has port") {
+                up.expect(0);
+                return fleet;
+            }
+        }
+        panic!("four fleets in a row chose a port that was taken");
+    }
+
+    fn folder() -> TempDir {
         let dir = tempfile::Builder::new().prefix("bkv-stack.").tempdir().expect("a temporary folder");
         // The database runs as another user and must reach its folder.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
-        let fleet = Self { dir };
-        fleet.dev(&["up"], options).expect(0);
-        fleet
+        dir
     }
 
     /// `plan.json`, with the port of each program.
