@@ -181,7 +181,10 @@ impl Client {
         }
         let answer = match answer {
             Ok((answer, _)) => answer,
-            Err(fault) => return Err(self.of_handshake(fault, &trusted, session.region()).await),
+            Err(fault) => {
+                let fault = fault.without_claims();
+                return Err(self.of_handshake(fault, &trusted, session.region()).await);
+            }
         };
         let Answer::Opened(opened) = answer else { return Err(unexpected()) };
         let clock = VaultClock { now: self.runtime.clock.now(), vault: Time(opened.time_ms) };
@@ -244,7 +247,8 @@ impl Client {
         loop {
             let nonce: [u8; 32] = self.runtime.bytes();
             let id = session.ask(Operation::Attest(p::Attest { nonce: nonce.to_vec().into(), all })).await?;
-            let (answer, _) = session.reply(&self.runtime, id, self.timing.reply).await?;
+            let answer = session.reply(&self.runtime, id, self.timing.reply).await;
+            let (answer, _) = answer.map_err(Fault::without_claims)?;
             let Answer::Attestations(answers) = answer else { return Err(unexpected()) };
             let subject = entered.claims.tag(&nonce);
             let (trusted, account) = (&entered.trusted, &entered.account);

@@ -67,7 +67,42 @@ impl From<TransportError> for Fault {
     }
 }
 
+/// True for refusals that say something about the account's state. A rooted leader can claim them for no reason.
+pub(crate) const fn is_about_account(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NoKey
+            | Code::Destroyed
+            | Code::Exhausted
+            | Code::Deleted
+            | Code::Locked
+            | Code::Wait
+            | Code::LastTry
+            | Code::LastTryOpen
+            | Code::NoAttempt
+            | Code::Owner
+            | Code::OtherLedger
+            | Code::OldLedger
+            | Code::TooManyWriters
+            | Code::VTooSoon
+    )
+}
+
 impl Fault {
+    /// A fault of a request whose answer does not depend on the account's state, or whose state t regions sign. A refusal that says something about
+    /// the account is then one region's claim, and the next run may meet another leader. Otherwise a rooted leader could end the user's key for this device (S54).
+    pub(crate) fn without_claims(self) -> Self {
+        match self {
+            Self::Refused(refused) if is_about_account(refused.code()) => {
+                let code = refused.code().as_str_name();
+                Self::Repeat(Cause::Vault(format!(
+                    "the leading region claims {code}, which one region alone does not prove"
+                )))
+            }
+            other => other,
+        }
+    }
+
     /// The meaning of a refusal that the operation does not handle itself.
     pub(crate) fn settle(self) -> Result<Cause, Error> {
         let refused = match self {

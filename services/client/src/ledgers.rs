@@ -6,7 +6,6 @@ use bkv_core::statement::{self, Attested};
 use bkv_core::writers::{AttestedRetired, AttestedWriter, LedgerName, owner_hash, writers_hash};
 use bkv_stream::BackupKey;
 use bkv_wire::ledgers::EXPORTER;
-use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::reply::Result as Answer;
 use bkv_wire::proto::inner::request::Operation;
 use bkv_wire::proto::inner::{self as p};
@@ -29,7 +28,7 @@ pub enum LedgerFault {
         /// The one that is named.
         named: Option<LedgerName>,
     },
-    /// There is no live key that could name it.
+    /// There is no live key that could name it, as t regions sign.
     #[error("the key is gone: {0}")]
     KeyGone(Error),
     /// The account has as many writers as it can have.
@@ -46,6 +45,7 @@ pub enum LedgerFault {
     Unreachable(Error),
 }
 
+// For the errors of `Client::owned`, which takes the end of a key from what t regions sign and never from a refusal.
 impl From<Error> for LedgerFault {
     fn from(e: Error) -> Self {
         match e {
@@ -66,7 +66,7 @@ impl Client {
 
     /// The newest ledger of a writer, as t regions sign it. None if the vault does not know the writer.
     pub async fn named(&self, writer: &WriterId) -> Result<Option<LedgerName>, LedgerFault> {
-        let status = self.quick_status().await?;
+        let status = self.quick_status().await.map_err(LedgerFault::Unreachable)?;
         match status.state {
             State::None => Err(LedgerFault::KeyGone(Error::NoKey)),
             State::Destroyed => Err(LedgerFault::KeyGone(Error::Destroyed)),
@@ -113,14 +113,9 @@ impl Client {
         let statement = statement::read_ledgers(&list.lineage, list.era, &before.account, &channel);
         let signature = owner.sign(&statement).0.to_vec().into();
         let id = session.ask(Operation::ReadLedgers(p::ReadLedgers { signature })).await?;
-        let answer = match session.reply(&self.runtime, id, self.timing.reply).await {
-            Ok((answer, _)) => answer,
-            // t regions sign that this owner has a map.
-            Err(Fault::Refused(r)) if matches!(r.code(), Code::Owner | Code::NoKey) => {
-                return Err(Fault::Repeat(Cause::Vault("the leading region knows no such owner".into())));
-            }
-            Err(fault) => return Err(fault),
-        };
+        let answer = session.reply(&self.runtime, id, self.timing.reply).await;
+        // t regions sign that this owner has a map.
+        let (answer, _) = answer.map_err(Fault::without_claims)?;
         let Answer::Ledgers(ledgers) = answer else { return Err(unexpected()) };
         let named: Option<Vec<AttestedWriter>> = match kept {
             Some(kept) if before.owner != own => {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::fault::{Cause, Fault, unexpected};
+use crate::fault::{Cause, Fault, is_about_account, unexpected};
 use crate::receipt::{self, Receipt};
 use crate::sealed::{OwnerKey, owner_key};
 use crate::session::Session;
@@ -153,20 +153,9 @@ impl Ready {
     }
 }
 
-/// True for refusals that follow from the account's state. A rooted leader can claim them, and a change by another device causes them.
+/// True for refusals that can follow from the account's state. A rooted leader can claim them, and a change by another device causes them.
 const fn depends_on_state(code: Code) -> bool {
-    matches!(
-        code,
-        Code::OtherLedger
-            | Code::OldLedger
-            | Code::TooManyWriters
-            | Code::VTooSoon
-            | Code::Owner
-            | Code::NoKey
-            | Code::Destroyed
-            | Code::Deleted
-            | Code::Expired
-    )
+    is_about_account(code) || matches!(code, Code::Expired)
 }
 
 /// Checks that there is a live key, and that it is this owner's.

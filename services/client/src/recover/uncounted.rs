@@ -11,7 +11,7 @@ use bkv_wire::proto::inner::{self as p};
 use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
-use crate::fault::{Cause, Fault, unexpected};
+use crate::fault::{Cause, Fault, is_about_account, unexpected};
 use crate::settled::{Goal, Wait};
 
 /// A recovery whose success t regions have not signed. It lives in memory only, and holds no secret.
@@ -39,7 +39,7 @@ impl Client {
         match session.reply(&self.runtime, id, self.timing.reply).await {
             Ok((Answer::Finished(_), _)) => {}
             Ok(_) => return Err(unexpected()),
-            Err(Fault::Refused(r)) if matches!(r.code(), Code::NoAttempt | Code::Expired) => {
+            Err(Fault::Refused(r)) if is_about_account(r.code()) || r.code() == Code::Expired => {
                 return Err(refused(&entered, uncounted.goal));
             }
             Err(fault) => return Err(fault),
@@ -49,7 +49,7 @@ impl Client {
     }
 }
 
-/// A leader claims that the attempt is closed. Only t regions are believed that another attempt has begun since. Otherwise other leaders are asked.
+/// A leader claims that the attempt is closed or the key gone. Only t regions are believed that another attempt has begun since. Otherwise other leaders are asked.
 fn refused(entered: &Entered, goal: Goal) -> Fault {
     let Goal::Recovered(generation, ordinal) = goal else { return unexpected() };
     let later = entered
@@ -60,7 +60,7 @@ fn refused(entered: &Entered, goal: Goal) -> Fault {
     } else {
         let answers = entered.survey.describe(&entered.trusted, |_| true);
         Fault::Repeat(Cause::Disagree(format!(
-            "the vault claims that the attempt is closed, and too few regions sign a later one: {answers}"
+            "the vault claims that the attempt or the key is gone, and too few regions sign a later one: {answers}"
         )))
     }
 }

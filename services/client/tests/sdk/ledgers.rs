@@ -1,15 +1,46 @@
 //! The writers' map: compare-and-swap, V for its owner only, and what a rooted leader can't change.
 
+use std::time::Duration;
+
 use bkv_client::{
     BackupKey, Client, Error, Hash, LedgerFault, LedgerName, RecoverOptions, RegisterOptions, Secret32,
-    SetLedger, State, WriterId,
+    SetLedger, State, Timing, WriterId,
 };
+use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::request::Operation;
 
-use crate::memory_fleet::{Cut, MemoryFleet};
+use crate::memory_fleet::{Cut, MemoryFleet, Refuses};
 use crate::recover::{PASSWORD, registered};
 
 const WRITER: WriterId = WriterId([7; 16]);
+
+/// The refusals that say something about the account's state.
+const ABOUT_THE_ACCOUNT: [Code; 14] = [
+    Code::NoKey,
+    Code::Destroyed,
+    Code::Deleted,
+    Code::Locked,
+    Code::Wait,
+    Code::LastTryOpen,
+    Code::Exhausted,
+    Code::NoAttempt,
+    Code::Owner,
+    Code::OldLedger,
+    Code::LastTry,
+    Code::OtherLedger,
+    Code::TooManyWriters,
+    Code::VTooSoon,
+];
+
+/// Every refusal that there is.
+fn codes() -> impl Iterator<Item = Code> {
+    (0..100).filter_map(|code| Code::try_from(code).ok())
+}
+
+/// A client that gives up after a few repetitions.
+fn impatient(client: &Client) -> Client {
+    client.clone().with_timing(Timing { deadline: Duration::from_secs(1), ..Timing::default() })
+}
 
 fn name(counter: u8) -> LedgerName {
     LedgerName { counter: u64::from(counter), hash: Hash([counter; 32]) }
@@ -145,10 +176,13 @@ async fn s54_the_map_of_a_deleted_key_is_its_owners_until_it_goes() {
     assert!(matches!(e, Error::RegionAnsweredWrongly(_)), "{e:?}");
     vaults.state().other_v = false;
     // One region's refusal is no proof that there is no such map.
-    vaults.state().no_owner = u32::MAX;
-    let e = client.read_ledgers(&key).await.unwrap_err();
-    assert!(matches!(e, Error::VaultUnreachable(_)), "{e:?}");
-    vaults.state().no_owner = 0;
+    for code in ABOUT_THE_ACCOUNT {
+        let what = |o: &Operation| matches!(o, Operation::ReadLedgers(_));
+        vaults.state().refuses = Some(Refuses { what, code, times: u32::MAX });
+        let e = impatient(&client).read_ledgers(&key).await.unwrap_err();
+        assert!(matches!(e, Error::VaultUnreachable(_)), "{code:?}: {e:?}");
+    }
+    vaults.state().refuses = None;
     // The same key again has its map again.
     let options = RegisterOptions { key: Some(&key), ..RegisterOptions::default() };
     client.register("another pass phrase of hers", options).await.unwrap();
@@ -171,11 +205,85 @@ async fn s54_the_map_survives_a_change_of_password() {
 #[tokio::test]
 async fn s54_one_regions_refusal_is_no_end_of_the_key() {
     let (vaults, key, client) = scene().await;
-    vaults.state().no_owner = 1;
-    client.set_ledger(&key, &set(Some(1), 2, None)).await.unwrap();
-    vaults.state().no_owner = u32::MAX;
-    let e = client.set_ledger(&key, &set(Some(2), 3, None)).await.unwrap_err();
-    assert!(matches!(e, LedgerFault::Unreachable(_)), "{e:?}");
+    let client = impatient(&client);
+    let refused: [fn(&Operation) -> bool; 3] = [
+        |o| matches!(o, Operation::Open(_)),
+        |o| matches!(o, Operation::Attest(_)),
+        |o| matches!(o, Operation::SetLedger(_) | Operation::ReadLedgers(_)),
+    ];
+    let mut counter = 1;
+    for (what, code) in refused.into_iter().flat_map(|what| codes().map(move |code| (what, code))) {
+        let about_the_account = ABOUT_THE_ACCOUNT.contains(&code);
+        for times in [1, u32::MAX] {
+            let refuses = || Some(Refuses { what, code, times });
+            vaults.state().refuses = refuses();
+            let set = client.set_ledger(&key, &set(Some(counter), counter + 1, None)).await;
+            if times == 1 && about_the_account {
+                assert!(set.is_ok(), "a later answer counts: {code:?}: {set:?}");
+            }
+            assert!(matches!(set, Ok(_) | Err(LedgerFault::Unreachable(_))), "{code:?}: {set:?}");
+            vaults.state().refuses = refuses();
+            let named = client.named(&WRITER).await;
+            assert!(matches!(named, Ok(_) | Err(LedgerFault::Unreachable(_))), "{code:?}: {named:?}");
+            vaults.state().refuses = refuses();
+            let e = client.read_ledgers(&key).await.err();
+            let gone = |e: &Error| {
+                matches!(
+                    e,
+                    Error::NoKey | Error::Destroyed | Error::Deleted | Error::NotOwner | Error::Locked
+                )
+            };
+            assert!(!e.as_ref().is_some_and(gone), "{code:?}: {e:?}");
+            assert!(times > 1 || !about_the_account || e.is_none(), "{code:?}: {e:?}");
+            vaults.state().refuses = None;
+            let named = client.named(&WRITER).await.unwrap().unwrap();
+            counter = u8::try_from(named.counter).unwrap();
+        }
+    }
+}
+
+/// The same for a status and a recovery: from a refusal of `Open` or `Attest` they take no end of the key, and a repetition charges no try.
+#[tokio::test]
+async fn s54_one_regions_refusal_to_open_or_attest_ends_no_recovery() {
+    for code in ABOUT_THE_ACCOUNT {
+        let (vaults, key) = registered().await;
+        let client = impatient(&vaults.client());
+        let open = |times| Some(Refuses { what: |o| matches!(o, Operation::Open(_)), code, times });
+        vaults.state().refuses = open(u32::MAX);
+        let e = client.status().await.unwrap_err();
+        assert!(matches!(e, Error::VaultUnreachable(_)), "{code:?}: {e:?}");
+        let e = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap_err();
+        assert!(matches!(e.cause(), Error::VaultUnreachable(_)), "{code:?}: {e:?}");
+        assert_eq!(vaults.state().charged, 0);
+        vaults.state().refuses = open(1);
+        let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        assert_eq!((recovered.key.as_bytes(), vaults.state().charged), (&key, 1));
+        // A wrong password is a wrong password, whatever the leader claims of the key.
+        let attest = |o: &Operation| matches!(o, Operation::Attest(_));
+        vaults.state().refuses = Some(Refuses { what: attest, code, times: u32::MAX });
+        let e = client.recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
+        assert_eq!(e, Error::WrongPassword { tries_left: 2, next_allowed: None }, "{code:?}");
+        assert_eq!(vaults.state().charged, 2);
+    }
+}
+
+/// The same for a success that is counted again.
+#[tokio::test]
+async fn s54_one_regions_refusal_ends_no_counting() {
+    for code in ABOUT_THE_ACCOUNT {
+        let (vaults, _) = registered().await;
+        let client = vaults.client();
+        vaults.state().unproposed = 1;
+        let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        let uncounted = recovered.uncounted.unwrap();
+        let finish = |times| Some(Refuses { what: |o| matches!(o, Operation::Finish(_)), code, times });
+        vaults.state().refuses = finish(u32::MAX);
+        let e = client.count(&uncounted, Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(e, Error::RegionsDisagree(_)), "{code:?}: {e:?}");
+        vaults.state().refuses = finish(1);
+        client.count(&uncounted, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(vaults.state().tries_left(), 3);
+    }
 }
 
 /// Another device changes the password between signing and applying: the signature is of the old generation. The client signs anew.

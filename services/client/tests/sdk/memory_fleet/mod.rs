@@ -20,7 +20,7 @@ use bkv_client::{
 };
 
 pub use evaluation::Lie;
-pub use state::{Cut, State};
+pub use state::{Cut, Refuses, State};
 
 /// Time that advances only when a task sleeps.
 pub struct VirtualClock {

@@ -35,7 +35,9 @@ impl State {
         exporter: &dyn Fn(&[u8]) -> [u8; 32],
     ) -> Vec<p::Reply> {
         let operation = request.operation.clone().unwrap();
+        let refuses = self.refuses(&operation);
         let answers = match operation {
+            _ if refuses.is_some() => refuses.into_iter().map(no).collect(),
             Operation::Open(o)
                 if [TOKEN, FRESH, BOUND, MALLORY].contains(&o.token.as_str())
                     && self.refused_by_leader != Some(o.token.as_str()) =>
@@ -67,10 +69,6 @@ impl State {
                 let cancel = Secret32::new(g.cancel[..].try_into().unwrap());
                 let command = Command::GiveUp(GiveUp { account: self.account, attempt, cancel });
                 vec![self.done(leader, &command, ReceiptKind::GivenUp, &g.attempt)]
-            }
-            Operation::SetLedger(_) | Operation::ReadLedgers(_) if self.no_owner > 0 => {
-                self.no_owner -= 1;
-                vec![no(Code::Owner)]
             }
             Operation::SetLedger(m) => {
                 if std::mem::take(&mut self.next_generation) {

@@ -49,6 +49,13 @@ pub enum Cut {
     Silent,
 }
 
+/// Requests of one kind that the leader refuses with this code, this many times.
+pub struct Refuses {
+    pub what: fn(&Operation) -> bool,
+    pub code: Code,
+    pub times: u32,
+}
+
 pub struct State {
     pub regions: Vec<Region>,
     pub bundle: Vec<u8>,
@@ -116,8 +123,8 @@ pub struct State {
     pub twin_ledger: Option<LedgerName>,
     /// The leader sends another V than the regions sign.
     pub other_v: bool,
-    /// The leader answers this many operations on ledgers with OWNER.
-    pub no_owner: u32,
+    /// What a rooted leader refuses for no reason.
+    pub refuses: Option<Refuses>,
     /// Before the next ledger is named, another device changes the password.
     pub next_generation: bool,
     /// Regions that have not applied what came after this account.
@@ -200,7 +207,7 @@ impl State {
             rival_ledger: None,
             twin_ledger: None,
             other_v: false,
-            no_owner: 0,
+            refuses: None,
             next_generation: false,
             junk_ke2: 0,
             behind: BTreeMap::new(),
@@ -293,6 +300,13 @@ impl State {
         let person =
             if self.forwards.unwrap_or(self.token.as_str()) == MALLORY { "mallory" } else { "alice" };
         statement::subject(nonce.try_into().unwrap(), "https://issuer.example", person, 0)
+    }
+
+    /// The code with which the leader refuses this request for no reason.
+    pub(super) fn refuses(&mut self, operation: &Operation) -> Option<Code> {
+        let refuses = self.refuses.as_mut().filter(|r| (r.what)(operation))?;
+        refuses.times = refuses.times.checked_sub(1)?;
+        Some(refuses.code)
     }
 
     /// True if only the leader accepts the token of this session.
