@@ -144,6 +144,12 @@ impl Survey {
         times.get(t.checked_sub(1)?).copied()
     }
 
+    /// The map of the key with this owner, as t regions sign it. None if another device has registered another key: that has a map of its own.
+    pub(crate) fn map_of(&self, t: usize, owner: &Hash) -> Option<Vec<AttestedWriter>> {
+        let says = self.agreed(t, |a| (a.generation, a.owner, a.writers.clone()))?;
+        (says.owner == *owner).then(|| says.writers.clone())
+    }
+
     /// The first of the largest group of regions that sign the same by `same`, if they are at least `t`.
     pub(crate) fn agreed<K: PartialEq>(&self, t: usize, same: impl Fn(&Attested) -> K) -> Option<&Attested> {
         self.good

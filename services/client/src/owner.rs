@@ -236,8 +236,8 @@ impl Client {
         let what = signed.ready.operation.receipt();
         let receipt =
             receipt::verify(trusted, entered.clock, account, what, &signed.reference, done.receipt)?;
-        let not_followed = self.settled(&mut session, &entered, signed.ready.goal, signed.ready.wait).await?;
-        Ok((receipt, not_followed))
+        let settled = self.settled(&mut session, &entered, signed.ready.goal, signed.ready.wait).await?;
+        Ok((receipt, settled.behind))
     }
 
     /// Signs for the generation and the ledgers that t regions attest. Otherwise a rooted leader alone could make us sign for a later generation.

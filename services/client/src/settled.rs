@@ -70,6 +70,14 @@ pub(crate) enum Wait {
     All,
 }
 
+/// What the regions answered, once enough of them have signed the goal.
+pub(crate) struct Settled {
+    /// The names of the regions that have not signed it.
+    pub(crate) behind: Vec<String>,
+    /// The newest answers.
+    pub(crate) survey: Survey,
+}
+
 /// The fault if too few regions sign the goal. Regions that answered otherwise are not out of reach, so the text says what they signed.
 fn unsettled(survey: &Survey, trusted: &Trusted, goal: Goal) -> Fault {
     let answers = survey.describe(trusted, |a| !goal.is_reached(a));
@@ -81,14 +89,14 @@ fn unsettled(survey: &Survey, trusted: &Trusted, goal: Goal) -> Fault {
 }
 
 impl Client {
-    /// Asks the regions, each time over a fresh nonce, until enough have signed the goal. Returns the names of those that have not.
+    /// Asks the regions, each time over a fresh nonce, until enough have signed the goal.
     pub(crate) async fn settled(
         &self,
         session: &mut Session,
         entered: &Entered,
         goal: Goal,
         wait: Wait,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Settled, Fault> {
         let members = &entered.trusted.admission().members;
         let t = entered.trusted.threshold();
         let (enough, regions) = match wait {
@@ -122,6 +130,7 @@ impl Client {
         if signed.len() < t {
             return Err(unsettled(&newest, &entered.trusted, goal));
         }
-        Ok(members.iter().filter(|m| !signed.contains(&m.slot)).map(|m| m.region.clone()).collect())
+        let behind = members.iter().filter(|m| !signed.contains(&m.slot)).map(|m| m.region.clone()).collect();
+        Ok(Settled { behind, survey: newest })
     }
 }

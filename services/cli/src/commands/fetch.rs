@@ -76,8 +76,12 @@ pub(crate) async fn fetch(
 
 /// The device has stored the key by now, so an error here is only reported. A signal ends the command.
 async fn count(out: Output, client: &Client, recovered: &mut Recovered, keep: &FileLastTry) -> Outcome {
-    let Some(uncounted) = &recovered.uncounted else { return Ok(()) };
+    let Some(uncounted) = &mut recovered.uncounted else { return Ok(()) };
     let counted = interruptible(client.count(uncounted, recovered.time_left), Sent::Count).await;
+    recovered.named = uncounted.named.take().or(recovered.named.take());
+    if let Some(e) = uncounted.not_remembered.take() {
+        not_remembered(out, &e);
+    }
     match counted.and_then(|counted| counted.map_err(Failure::from)) {
         Ok(()) => {
             recovered.uncounted = None;
@@ -106,6 +110,10 @@ fn not_wiped(out: Output, e: Option<MemoryError>) {
     }
 }
 
+fn not_remembered(out: Output, e: &MemoryError) {
+    out.warning(&format!("Which backup is the newest could not be kept: {e}."));
+}
+
 fn notes(out: Output, recovered: &Recovered) {
     for note in &recovered.notes {
         match note {
@@ -116,9 +124,7 @@ fn notes(out: Output, recovered: &Recovered) {
             Note::LastTryNotWiped(e) => not_wiped(out, Some(e.clone())),
             Note::Renewed(_) => out.note("The registration was renewed."),
             Note::RenewalFailed(e) => out.warning(&format!("The registration could not be renewed: {e}.")),
-            Note::NotRemembered(e) => {
-                out.warning(&format!("Which backup is the newest could not be kept: {e}."));
-            }
+            Note::NotRemembered(e) => not_remembered(out, e),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bkv_core::account::State;
 use bkv_core::record::Record;
 use bkv_core::statement::{self, ReceiptKind};
+use bkv_core::writers::owner_hash;
 use bkv_crypto::opaque::OpaqueError;
 use bkv_crypto::reply;
 use bkv_stream::BackupKey;
@@ -14,10 +15,11 @@ use prost::Message as _;
 
 use super::attempt::{Attempt, Proved, Stage, tries_left};
 use super::{Note, Recovered, Uncounted};
-use crate::attested::{Regions, Survey};
+use crate::attested::Regions;
 use crate::client::{Client, Entered};
 use crate::error::Error;
 use crate::fault::{Fault, unexpected};
+use crate::memory::KeyName;
 use crate::receipt;
 use crate::sealed;
 use crate::session::Session;
@@ -120,17 +122,15 @@ impl Client {
         let signed = goal.signers(&survey).count();
         // A rooted leader alone must not name older ledgers, so t regions sign the map. Only V itself comes from the leader.
         let t = entered.trusted.threshold();
-        let map = |survey: &Survey| {
-            survey.agreed(t, |a| (a.generation, a.writers.clone())).map(|a| a.writers.clone())
-        };
-        let (before, after) = (map(&entered.survey), map(&survey));
+        let owner = owner_hash(&record.owner);
+        let (before, after) = (entered.survey.map_of(t, &owner), survey.map_of(t, &owner));
         let writers = after.as_ref().and_then(|named| with_v(named, &body.vs));
         // Another device may have changed V in between. Only if the regions sign the same before and after, the leader lies.
         if writers.is_none() && after.is_some() && before == after {
             notes.push(Note::Wrong(entered.trusted.wrong(leader, "sent another V than the regions sign")));
         }
-        let finish = proved.finish();
-        let uncounted = (signed < entered.trusted.threshold()).then_some(Uncounted { goal, finish });
+        let name = KeyName::new(&key, &list.lineage, &account);
+        let uncounted = (signed < t).then(|| Uncounted::new(goal, proved.finish(), owner, name));
         Ok(Recovered {
             key,
             account,

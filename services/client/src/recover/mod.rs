@@ -96,7 +96,7 @@ pub struct Recovered {
     pub account: AccountId,
     /// The leader's signed confirmation that it counted the success.
     pub receipt: Receipt,
-    /// The newest ledger of each writer, as t regions sign it. None if too few regions answered.
+    /// The newest ledger of each writer, as t regions sign it. None if too few regions answered. [`Client::count`] asks again.
     pub named: Option<Vec<AttestedWriter>>,
     /// The same with V from the leader. None if it did not send what t regions sign: [`Client::read_ledgers`] asks again.
     pub writers: Option<Vec<Writer>>,
@@ -104,7 +104,7 @@ pub struct Recovered {
     pub lifetime_failures: u32,
     /// See [`Note`].
     pub notes: Vec<Note>,
-    /// Set if t regions have not signed yet that the tries are back. Keep the key first, then call [`Client::count`].
+    /// Set if t regions have not signed yet that the tries are back, or which ledgers are named after a renewal. Keep the key first, then call [`Client::count`].
     pub uncounted: Option<Uncounted>,
     /// What is left of [`Timing::deadline`](crate::Timing::deadline): the time for [`Client::count`], so that the whole keeps to the deadline.
     pub time_left: Duration,
@@ -165,12 +165,9 @@ impl Client {
         let mut recovered = ended?;
         recovered.notes.extend(wiped.err().map(Note::LastTryNotWiped));
         recovered.notes.extend(self.fleet.strangers().into_iter().map(Note::Wrong));
-        // S29: from here on this device notices an older backup by itself, even if no vault is in reach.
-        if let Some(newest) = crate::backup::newest(recovered.newest_file(), None) {
-            let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
-            let remembered = self.fleet.memory().update(&mut |seen| seen.saw(&name, newest));
-            recovered.notes.extend(remembered.err().map(Note::NotRemembered));
-        }
+        let name = KeyName::new(&recovered.key, &self.fleet.root().lineage(), &recovered.account);
+        let remembered = self.remember(&name, recovered.named.as_deref().unwrap_or_default());
+        recovered.notes.extend(remembered.err().map(Note::NotRemembered));
         let time_left =
             || deadline.saturating_add(pause.length()).saturating_sub(self.runtime.clock.elapsed());
         let limit = recovered.record.attempts.lifetime_failures;
@@ -179,7 +176,8 @@ impl Client {
             let renewed = in_time.renew(password, &recovered.key, recovered.record.ksf).await;
             recovered.notes.push(match renewed {
                 Ok(registered) => {
-                    recovered.uncounted = None; // the new registration has all its tries
+                    // The new registration has all its tries. To count then only asks for the map.
+                    recovered.uncounted.take_if(|_| recovered.named.is_some());
                     Note::Renewed(registered.receipt)
                 }
                 Err(e) => Note::RenewalFailed(e),
@@ -187,6 +185,12 @@ impl Client {
         }
         recovered.time_left = time_left();
         Ok(recovered)
+    }
+
+    /// S29: from here on this device notices an older backup by itself, even if no vault is in reach.
+    fn remember(&self, name: &KeyName, named: &[AttestedWriter]) -> Result<(), MemoryError> {
+        let Some(newest) = crate::backup::newest(newest_file(named), None) else { return Ok(()) };
+        self.fleet.memory().update(&mut |seen| seen.saw(name, newest))
     }
 
     /// Runs one session. It continues the attempt from its present stage, as far as possible.

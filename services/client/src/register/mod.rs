@@ -211,7 +211,7 @@ impl Client {
         let goal = Goal::Registered(draft.record.generation, draft.hash);
         let overwrites = draft.owner.is_some();
         let wait = if overwrites { Wait::All } else { Wait::Threshold };
-        let behind = self.settled(session, entered, goal, wait).await?;
+        let behind = self.settled(session, entered, goal, wait).await?.behind;
         Ok((receipt, if overwrites { behind } else { vec![] }))
     }
 

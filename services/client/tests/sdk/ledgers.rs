@@ -275,13 +275,13 @@ async fn s54_one_regions_refusal_ends_no_counting() {
         let client = vaults.client();
         vaults.state().unproposed = 1;
         let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
-        let uncounted = recovered.uncounted.unwrap();
+        let mut uncounted = recovered.uncounted.unwrap();
         let finish = |times| Some(Refuses { what: |o| matches!(o, Operation::Finish(_)), code, times });
         vaults.state().refuses = finish(u32::MAX);
-        let e = client.count(&uncounted, Duration::from_secs(1)).await.unwrap_err();
+        let e = client.count(&mut uncounted, Duration::from_secs(1)).await.unwrap_err();
         assert!(matches!(e, Error::RegionsDisagree(_)), "{code:?}: {e:?}");
         vaults.state().refuses = finish(1);
-        client.count(&uncounted, Duration::from_secs(60)).await.unwrap();
+        client.count(&mut uncounted, Duration::from_secs(60)).await.unwrap();
         assert_eq!(vaults.state().tries_left(), 3);
     }
 }

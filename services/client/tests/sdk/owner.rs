@@ -1,14 +1,17 @@
 //! Delete, change of password, the newest backup's name.
 
+use std::time::Duration;
+
 use bkv_client::backup::{Series, expect, newest};
-use bkv_client::{BackupKey, Client, Error, KeyName, LedgerName, RecoverOptions, State, Zeroizing};
+use bkv_client::{BackupKey, Client, Error, KeyName, LedgerName, Note, RecoverOptions, State, Zeroizing};
 use bkv_core::id::Hash;
 use bkv_stream::Header;
+use bkv_wire::proto::inner::refused::Code;
 use bkv_wire::proto::inner::request::Operation;
 
 use crate::memory_fleet::keys::START;
 use crate::memory_fleet::state::TOKEN;
-use crate::memory_fleet::{Cut, MemoryFleet};
+use crate::memory_fleet::{Cut, MemoryFleet, Refuses};
 use crate::recover::{PASSWORD, registered};
 
 #[tokio::test]
@@ -114,4 +117,49 @@ async fn s29_an_older_backup_than_the_owner_named_is_a_rollback() {
     let must_be = expect(&lineage, &account, newest(Some(named), None));
     assert!(must_be.check(&second).is_ok());
     assert!(matches!(must_be.check(&first), Err(bkv_stream::Error::Rollback { found: 1, known: 2 })));
+}
+
+/// S29: a rooted leader hands the key out and drops the question that follows. The device must not forget to ask which backup is the newest.
+#[tokio::test]
+async fn s29_a_leader_that_drops_the_question_after_finish_hides_no_backup() {
+    for unproposed in [0, u32::MAX] {
+        let (vaults, key) = registered().await;
+        let (key, client) = (BackupKey::from_bytes(&key), vaults.client());
+        let newest = LedgerName { counter: 7, hash: Hash([7; 32]) };
+        client.name_file(&key, newest).await.unwrap();
+        let (account, lineage) = client.account().await.unwrap();
+        let phone = vaults.client();
+        let what = |o: &Operation| matches!(o, Operation::Attest(_));
+        vaults.state().refuses = Some(Refuses { what, code: Code::Unavailable, times: u32::MAX });
+        vaults.state().unproposed = unproposed;
+        let recovered = phone.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+        assert_eq!(recovered.named, None);
+        vaults.state().refuses = None;
+        let mut uncounted = recovered.uncounted.expect("t regions have signed nothing");
+        let counted = phone.count(&mut uncounted, Duration::from_secs(1)).await;
+        assert_eq!(counted.is_ok(), unproposed == 0);
+        assert_eq!(uncounted.named.unwrap()[0].ledger, newest);
+        let name = KeyName::new(&key, &lineage, &account);
+        let kept = phone.fleet().memory().load().unwrap().newest(&name);
+        assert_eq!(kept.map(|kept| (kept.sequence, kept.hash)), Some((7, [7; 32])));
+    }
+}
+
+/// S29: the same if the key is registered anew at once, which gives the tries back without a count.
+#[tokio::test]
+async fn s29_a_renewal_does_not_hide_the_newest_backup() {
+    let (vaults, key) = registered().await;
+    let client = vaults.client();
+    let newest = LedgerName { counter: 7, hash: Hash([7; 32]) };
+    client.name_file(&BackupKey::from_bytes(&key), newest).await.unwrap();
+    vaults.state().shard.account_mut().lifetime_failures = 12;
+    let what = |o: &Operation| matches!(o, Operation::Attest(_));
+    vaults.state().refuses = Some(Refuses { what, code: Code::Unavailable, times: 1 });
+    let recovered = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap();
+    assert!(matches!(&recovered.notes[..], [Note::Renewed(_)]), "{:?}", recovered.notes);
+    assert_eq!(recovered.named, None);
+    let mut uncounted = recovered.uncounted.unwrap();
+    client.count(&mut uncounted, recovered.time_left).await.unwrap();
+    assert_eq!(uncounted.named.unwrap()[0].ledger, newest);
+    assert_eq!(vaults.state().seen(|o| matches!(o, Operation::Finish(_))), 1, "nothing is left to count");
 }

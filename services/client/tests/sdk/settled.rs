@@ -107,8 +107,8 @@ async fn s55_a_finish_that_was_answered_and_never_proposed_is_repeated() {
         let options = RecoverOptions { last_try: LastTry::Use, ..RecoverOptions::default() };
         let recovered = client.recover(PASSWORD, options).await.unwrap();
         assert_eq!(recovered.key.as_bytes(), &key, "the key is handed over at once");
-        let uncounted = recovered.uncounted.expect("no region has signed it");
-        client.count(&uncounted, LIMIT).await.unwrap();
+        let mut uncounted = recovered.uncounted.expect("no region has signed it");
+        client.count(&mut uncounted, LIMIT).await.unwrap();
         assert_eq!(vaults.state().tries_left(), 3);
     }
     let finishes = vaults.state().seen(|o| matches!(o, Operation::Finish(_)));
@@ -125,18 +125,18 @@ async fn s55_a_success_that_is_never_counted_is_reported() {
     let (vaults, _) = registered().await;
     vaults.state().unproposed = u32::MAX;
     let client = vaults.client();
-    let uncounted = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap().uncounted.unwrap();
-    let e = client.count(&uncounted, LIMIT).await.unwrap_err();
+    let mut uncounted = client.recover(PASSWORD, RecoverOptions::default()).await.unwrap().uncounted.unwrap();
+    let e = client.count(&mut uncounted, LIMIT).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
     // The deadline has closed the attempt. A rooted leader can claim that at any time, so other leaders are asked until the client gives up.
     vaults.state().unproposed = 0;
     vaults.state().expire();
-    let e = client.count(&uncounted, LIMIT).await.unwrap_err();
+    let e = client.count(&mut uncounted, LIMIT).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
     assert_eq!(vaults.state().tries_left(), 2);
     // A later attempt has begun, and t regions sign that.
     client.recover("wrong password indeed", RecoverOptions::default()).await.unwrap_err();
-    assert_eq!(client.count(&uncounted, LIMIT).await.unwrap_err(), Error::Superseded);
+    assert_eq!(client.count(&mut uncounted, LIMIT).await.unwrap_err(), Error::Superseded);
 }
 
 /// A rooted leader answers the right password with a KE2 that does not open. The user would take it for a wrong password and spend the tries.
@@ -195,7 +195,7 @@ async fn a_success_is_counted_within_what_is_left_of_the_deadline() {
     let took = clock.elapsed();
     assert!(!took.is_zero());
     assert_eq!(recovered.time_left, deadline.saturating_sub(took));
-    let e = client.count(&recovered.uncounted.unwrap(), recovered.time_left).await.unwrap_err();
+    let e = client.count(&mut recovered.uncounted.unwrap(), recovered.time_left).await.unwrap_err();
     assert!(unsigned(&e), "{e:?}");
     // The last repetition begins before the deadline and waits for the regions.
     let all = clock.elapsed();
