@@ -39,7 +39,7 @@ fn codes() -> impl Iterator<Item = Code> {
 
 /// A client that gives up after a few repetitions.
 fn impatient(client: &Client) -> Client {
-    client.clone().with_timing(Timing { deadline: Duration::from_secs(1), ..Timing::default() })
+    client.clone().with_timing(Timing { deadline: Duration::from_millis(200), ..Timing::default() })
 }
 
 fn name(counter: u8) -> LedgerName {
@@ -214,7 +214,8 @@ async fn s54_one_regions_refusal_is_no_end_of_the_key() {
     let mut counter = 1;
     for (what, code) in refused.into_iter().flat_map(|what| codes().map(move |code| (what, code))) {
         let about_the_account = ABOUT_THE_ACCOUNT.contains(&code);
-        for times in [1, u32::MAX] {
+        let times: &[u32] = if about_the_account { &[1, u32::MAX] } else { &[1] };
+        for &times in times {
             let refuses = || Some(Refuses { what, code, times });
             vaults.state().refuses = refuses();
             let set = client.set_ledger(&key, &set(Some(counter), counter + 1, None)).await;
