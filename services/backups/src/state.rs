@@ -50,7 +50,7 @@ pub struct State {
     /// V. None without forward secrecy.
     #[n(2)]
     pub v: Option<Secret>,
-    /// True once the vault has V.
+    /// True once the vault has V, and no other.
     #[n(3)]
     pub v_given: bool,
     #[n(4)]
@@ -62,12 +62,37 @@ pub struct State {
     /// Since when the vault has been behind.
     #[n(7)]
     pub unnamed_since_ms: Option<i64>,
-    /// A new V that the vault may have taken.
-    #[n(8)]
-    pub(crate) next_v: Option<Secret>,
     /// Ledgers that this device began since the one that the vault names. Only these can be named next.
     #[cbor(n(9), default, skip_if = "Vec::is_empty")]
     written: Vec<Known>,
+    /// A new V that the vault may have taken, or may still take.
+    #[n(10)]
+    pub(crate) next: Option<Next>,
+}
+
+/// A ledger under a new V. A vault that has refused it, or has not answered, may take it later: the request may wait at a leader, and one region's refusal binds no other.
+/// Only another ledger that is named in its place excludes that.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Next {
+    #[n(0)]
+    ledger: Known,
+    /// The V that it is sealed under.
+    #[n(1)]
+    pub v: Secret,
+    /// The vault has answered since that it does not name it.
+    #[n(2)]
+    pub answered: bool,
+}
+
+impl Next {
+    pub(crate) fn new(ledger: Named, v: Secret) -> Self {
+        Self { ledger: ledger.into(), v, answered: false }
+    }
+
+    pub(crate) fn ledger(&self) -> Named {
+        self.ledger.into()
+    }
 }
 
 /// Ledgers that a device remembers while no vault names one.
@@ -85,8 +110,8 @@ impl State {
             pending: Vec::new(),
             named: None,
             unnamed_since_ms: None,
-            next_v: None,
             written: Vec::new(),
+            next: None,
         })
     }
 
@@ -124,6 +149,7 @@ impl State {
             || self.named == Some(known)
             || self.written.contains(&known)
             || self.pending.contains(&known)
+            || self.next.as_ref().is_some_and(|next| next.ledger == known)
     }
 
     /// The counter above which this device knows all of its own ledgers.
@@ -140,7 +166,12 @@ impl State {
 
     pub(crate) fn named_by_vault(&mut self, ledger: Named) {
         self.named = Some(ledger.into());
-        self.v_given = true;
+        let took_next = self.next.as_ref().is_some_and(|next| next.ledger() == ledger);
+        // A ledger comes with the V that it is sealed under.
+        self.v_given = !took_next;
+        if !took_next && self.next.as_ref().is_some_and(|next| next.ledger.counter <= ledger.counter) {
+            self.next = None;
+        }
         self.written.retain(|known| known.counter > ledger.counter);
         if self.newest == self.named {
             self.unnamed_since_ms = None;

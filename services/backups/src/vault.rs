@@ -21,7 +21,7 @@ pub struct SetLedger {
     pub expected: Option<Hash>,
     /// The new ledger.
     pub new: Named,
-    /// A new V. None keeps the one that is there.
+    /// The V that the ledger is sealed under. The vault takes an equal one as no change. None keeps the one that is there.
     pub v: Option<Secret>,
 }
 

@@ -707,6 +707,86 @@ fn s54_a_new_v_that_is_owed_is_made_later() {
     }
 }
 
+/// The vault refuses a new V, or its answer is lost, and it takes that V later: before the ledger that the device wrote in its place, while the device can't reach it, or after the
+/// device has asked. No ledger is ever named beside a V that does not open it.
+#[test]
+fn s54_a_new_v_that_is_taken_late_locks_no_other_device_out() {
+    let faults = [
+        VaultFault::KeyGone("one region's word".into()),
+        VaultFault::NotNow("soon".into()),
+        VaultFault::Unreachable("lost".into()),
+    ];
+    for fault in faults {
+        for when in ["before the next change", "while away", "after it was asked"] {
+            let bench = bench();
+            four(&bench);
+            let mut writer = bench.writer("a").unwrap();
+            condemn_numbers(&mut writer, &[1, 3]).unwrap();
+            bench.now.add(GRACE_MS);
+            let vault = || bench.vault.0.lock().unwrap();
+            vault().withholds = Some(fault.clone());
+            vault().takes_before_next = when == "before the next change";
+            let swept = sweep(&mut writer, true, control());
+            assert_eq!(swept.is_err(), matches!(fault, VaultFault::Unreachable(_)), "{swept:?}");
+            if when == "before the next change" && swept.is_ok() {
+                assert!(vault().withheld.is_none());
+                bench.assert_restores("docs");
+            }
+            if when == "while away" {
+                drop(writer);
+                vault().take_withheld();
+                writer = bench.writer("a").unwrap();
+            } else if when == "after it was asked" {
+                drop(writer);
+                writer = bench.writer("a").unwrap();
+                vault().take_withheld();
+            }
+            let folders = [bench.source()];
+            fs::write(bench.source().join("a/large"), noise(200, 9000)).unwrap();
+            let report = backup(&mut writer, Source::Folders(&folders), &options("docs"), control()).unwrap();
+            assert_eq!(report.naming, Naming::Named, "{fault:?} {when}");
+            bench.assert_restores("docs");
+            drop(writer);
+            // V changes once it can, and the history goes on.
+            let mut writer = bench.writer("a").unwrap();
+            let before = bench.expected().remove(0).v;
+            let owed = writer.ledger().v_owed_since_ms.is_some() || !writer.ledger().condemned.is_empty();
+            sweep(&mut writer, true, control()).unwrap();
+            assert_eq!(bench.expected().remove(0).v != before, owed, "{fault:?} {when}");
+            drop(writer);
+            bench.backup("a", "docs").unwrap();
+            bench.assert_restores("docs");
+        }
+    }
+}
+
+/// The same, and the device writes a ledger in its place before the vault takes the new V: the next backup takes V back.
+#[test]
+fn s54_a_device_that_went_on_under_its_v_takes_it_back() {
+    let bench = bench();
+    four(&bench);
+    let before = bench.expected().remove(0).v;
+    let mut writer = bench.writer("a").unwrap();
+    condemn_numbers(&mut writer, &[1, 3]).unwrap();
+    bench.now.add(GRACE_MS);
+    bench.vault.0.lock().unwrap().withholds = Some(VaultFault::NotNow("soon".into()));
+    bench.vault.0.lock().unwrap().goes_away_after_withholding = true;
+    let error = sweep(&mut writer, true, control()).unwrap_err();
+    assert!(text(&error).contains("nothing was deleted"), "{error}");
+    drop(writer);
+    // Without the vault a backup is made all the same.
+    bench.backup("a", "docs").unwrap();
+    bench.vault.0.lock().unwrap().away = false;
+    assert!(bench.vault.0.lock().unwrap().take_withheld());
+    assert!(bench.expected().remove(0).v != before);
+    let mut writer = bench.writer("a").unwrap();
+    assert!(!writer.state().v_given);
+    condemn_numbers(&mut writer, &[2]).unwrap();
+    assert!(bench.expected().remove(0).v == before, "V was not taken back");
+    drop(writer);
+    bench.assert_restores("docs");
+}
+
 /// L1: the remains of killed backups go after 30 days of the destination's clock, and nothing else does.
 #[test]
 fn l1_orphans_go_after_thirty_days_by_the_destinations_clock() {

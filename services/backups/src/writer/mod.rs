@@ -17,7 +17,7 @@ use crate::format::secret::Secret;
 use crate::format::{Folder, Tag, sha256};
 use crate::ledgers;
 use crate::objects::write_object;
-use crate::state::{State, StateFile};
+use crate::state::{Next, State, StateFile};
 use crate::vault::{Named, Naming, SetLedger, Vault, VaultFault};
 pub(crate) use renewal::Renewal;
 
@@ -72,7 +72,11 @@ impl<'a> Writer<'a> {
     }
 
     fn read(&self, named: Named) -> Result<Option<Ledger>> {
-        ledgers::open(self.outside.destination, &self.folder, self.outside.key, self.state.v.as_ref(), named)
+        self.read_under(named, self.state.v.as_ref())
+    }
+
+    fn read_under(&self, named: Named, v: Option<&Secret>) -> Result<Option<Ledger>> {
+        ledgers::open(self.outside.destination, &self.folder, self.outside.key, v, named)
     }
 
     /// Takes the newest ledger: one that a killed run wrote and did not record, or the recorded one.
@@ -155,13 +159,13 @@ impl<'a> Writer<'a> {
 
     /// Writes the ledger after `change`, then names it at the vault.
     pub(crate) fn commit(&mut self, change: impl FnOnce(&mut Ledger)) -> Result<Naming> {
-        let (ledger, named) = self.put(change, self.state.v.clone().as_ref())?;
+        let (ledger, named) = self.put(change, None)?;
         self.adopt(ledger, named)?;
         self.name()
     }
 
-    /// Writes the copies of the ledger after `change` and reads them back. It is not this writer's newest before [`Writer::adopt`].
-    fn put(&mut self, change: impl FnOnce(&mut Ledger), v: Option<&Secret>) -> Result<(Ledger, Named)> {
+    /// Writes the copies of the ledger after `change` and reads them back, under `next` if that is given and else under V. It is not this writer's newest before [`Writer::adopt`].
+    fn put(&mut self, change: impl FnOnce(&mut Ledger), next: Option<&Secret>) -> Result<(Ledger, Named)> {
         let mut ledger = self.ledger.clone();
         change(&mut ledger);
         let newest = self.state.newest();
@@ -174,9 +178,12 @@ impl<'a> Writer<'a> {
             .map(|pending| ByteArray::from(pending.hash))
             .collect();
         ledger.written_ms = self.outside.clock.now_ms();
-        let (bytes, hash) = ledger.seal(self.outside.key, v)?;
+        let (bytes, hash) = ledger.seal(self.outside.key, next.or(self.state.v.as_ref()))?;
         let named = Named { counter: ledger.counter, hash };
         self.state.begin(named);
+        if let Some(v) = next {
+            self.state.next = Some(Next::new(named, v.clone()));
+        }
         self.file.save(&self.state)?;
         for copy in LEDGER_COPIES {
             let name = self.folder.ledger(named.counter, &hash, copy);
@@ -205,7 +212,7 @@ impl<'a> Writer<'a> {
         if !self.outside.vault.exists() {
             return Ok(Naming::NoVault);
         }
-        let Some(new) = self.state.newest() else { return Ok(Naming::Named) };
+        let Some(mut new) = self.state.newest() else { return Ok(Naming::Named) };
         if self.state.named() == Some(new) {
             return Ok(Naming::Named);
         }
@@ -226,6 +233,12 @@ impl<'a> Writer<'a> {
             Err(VaultFault::Refused { named: Some(named) }) if self.state.is_ours(named) => {
                 self.state.named_by_vault(named);
                 self.file.save(&self.state)?;
+                if named.counter >= new.counter {
+                    // A new V was taken after all, with the counter that this ledger has too. The vault takes only a higher one.
+                    let (ledger, higher) = self.put(|_| {}, None)?;
+                    self.adopt(ledger, higher)?;
+                    new = higher;
+                }
                 match self.set(new) {
                     Ok(()) => return self.was_named(new),
                     Err(VaultFault::Refused { .. }) => return Err(Error::Twin),
@@ -265,15 +278,22 @@ impl<'a> Writer<'a> {
             return Ok(Some(self.ledger.clone()));
         }
         let object = self.folder.ledger(named.counter, &named.hash, 1);
+        if let Some(next) = self.state.next.as_ref().filter(|next| next.ledger() == named) {
+            return self
+                .read_under(named, Some(&next.v))?
+                .map(Some)
+                .ok_or(Error::RolledBack { counter: named.counter, object });
+        }
         self.read(named)?.map(Some).ok_or(Error::RolledBack { counter: named.counter, object })
     }
 
+    /// V goes along each time, so that no ledger is named beside a V that does not open it. To the vault the V that it has is no change, and the one before it is taken back.
     fn set(&self, new: Named) -> std::result::Result<(), VaultFault> {
         self.outside.vault.set(&SetLedger {
             writer: self.state.writer,
             expected: self.state.named().map(|named| named.hash),
             new,
-            v: self.state.v.clone().filter(|_| !self.state.v_given),
+            v: self.state.v.clone(),
         })
     }
 

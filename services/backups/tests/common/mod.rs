@@ -231,6 +231,24 @@ pub struct VaultState {
     pub loses_answer: bool,
     /// V can't be changed now.
     pub keeps_v: bool,
+    /// The next new V is answered so, and taken later.
+    pub withholds: Option<VaultFault>,
+    pub withheld: Option<SetLedger>,
+    /// What is withheld is taken just before the next change.
+    pub takes_before_next: bool,
+    pub goes_away_after_withholding: bool,
+}
+
+impl VaultState {
+    /// Takes what was withheld, if it still fits.
+    pub fn take_withheld(&mut self) -> bool {
+        let Some(change) = self.withheld.take() else { return false };
+        let fits = self.named.get(&change.writer).map(|(named, _)| named.hash) == change.expected;
+        if fits {
+            self.named.insert(change.writer, (change.new, change.v));
+        }
+        fits
+    }
 }
 
 impl Vault for TestVault {
@@ -247,11 +265,22 @@ impl Vault for TestVault {
         if state.away {
             return Err(VaultFault::Unreachable("away".into()));
         }
+        if state.takes_before_next {
+            state.take_withheld();
+        }
         let before = state.named.get(&change.writer).cloned();
-        if before.as_ref().map(|(named, _)| named.hash) != change.expected {
+        let is_old = before.as_ref().is_some_and(|(named, _)| named.counter >= change.new.counter);
+        if is_old || before.as_ref().map(|(named, _)| named.hash) != change.expected {
             return Err(VaultFault::Refused { named: before.map(|(named, _)| named) });
         }
-        if state.keeps_v && before.is_some() && change.v.is_some() {
+        let is_new = |(_, v): &(Named, Option<bkv_backups::Secret>)| change.v.is_some() && change.v != *v;
+        let is_new = before.as_ref().is_some_and(is_new);
+        if let Some(fault) = state.withholds.take_if(|_| is_new) {
+            state.withheld = Some(change.clone());
+            state.away = state.goes_away_after_withholding;
+            return Err(fault);
+        }
+        if state.keeps_v && is_new {
             return Err(VaultFault::NotNow("too early".into()));
         }
         let v = change.v.clone().or(before.and_then(|(_, v)| v));

@@ -31,11 +31,11 @@ fn merged(device: Vec<Expected>, vault: Vec<Expected>) -> Vec<Expected> {
             continue;
         };
         let counter = |expected: &Expected| expected.named.map(|named| named.counter);
+        // Each ledger goes with the V that it is sealed under. The vault's may be another one while a new V is under way.
         if counter(&known) > counter(own) {
             own.named = known.named;
+            own.v = known.v.or(own.v.take());
         }
-        // The vault's V is the one that counts.
-        own.v = known.v.or(own.v.take());
     }
     all
 }
