@@ -27,5 +27,7 @@ pub mod server_keys;
 pub mod service;
 pub mod session;
 pub mod store;
+#[cfg(test)]
+mod test_list;
 mod timing;
 pub mod volume;

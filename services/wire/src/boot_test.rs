@@ -1,11 +1,10 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use bkv_core::document::Member;
-use bkv_core::id::Hash;
 use proptest::prelude::*;
 
 use super::*;
-use crate::test_keys::spki;
+use crate::test_keys::{list_of, spki};
 
 struct Region {
     identity: EcdsaKeyPair,
@@ -26,16 +25,7 @@ fn region(slot: u8) -> Region {
 
 fn fleet() -> (Vec<Region>, Admission) {
     let regions: Vec<Region> = (1..=3).map(region).collect();
-    let admission = Admission {
-        lineage: Lineage([1; 32]),
-        era: Era(1),
-        number: 4,
-        not_before: Time(0),
-        not_after: Time(1 << 50),
-        threshold: 2,
-        members: regions.iter().map(|r| r.member.clone()).collect(),
-        hash: Hash([0; 32]),
-    };
+    let admission = list_of(regions.iter().map(|r| r.member.clone()).collect());
     (regions, admission)
 }
 

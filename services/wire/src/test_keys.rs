@@ -36,6 +36,10 @@ pub(crate) fn vault(slot: u8) -> Vault {
 }
 
 pub(crate) fn list(vaults: &[Vault]) -> Admission {
+    list_of(vaults.iter().map(|v| v.member.clone()).collect())
+}
+
+pub(crate) fn list_of(members: Vec<Member>) -> Admission {
     Admission {
         lineage: Lineage([1; 32]),
         era: Era(1),
@@ -43,7 +47,7 @@ pub(crate) fn list(vaults: &[Vault]) -> Admission {
         not_before: Time(0),
         not_after: Time(1 << 50),
         threshold: 2,
-        members: vaults.iter().map(|v| v.member.clone()).collect(),
+        members,
         hash: Hash([0; 32]),
     }
 }

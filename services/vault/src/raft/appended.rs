@@ -113,7 +113,6 @@ impl Signatures {
 
 #[cfg(test)]
 mod tests {
-    use bkv_core::id::{Era, Hash, Lineage, Time};
     use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
     use openraft::{CommittedLeaderId, EntryPayload};
 
@@ -122,6 +121,7 @@ mod tests {
     use crate::raft::types::{Entry, Payload};
     use crate::store::store_test::TestKeys;
     use crate::store::{DataKeys, Store};
+    use crate::test_list::list;
 
     fn entry(payload: EntryPayload<crate::raft::types::TypeConfig>) -> Entry {
         Entry { log_id: LogId::new(CommittedLeaderId::new(5, 1), 0), payload }
@@ -134,16 +134,7 @@ mod tests {
         let keys: Arc<dyn DataKeys> = Arc::new(TestKeys([1; 32]));
         let mut log = Log::open(3, Store::open(dir.path(), &keys, &OsRandom).unwrap()).unwrap();
         let admitted = Admitted::default();
-        admitted.set(Arc::new(Admission {
-            lineage: Lineage([1; 32]),
-            era: Era(1),
-            number: 1,
-            not_before: Time(0),
-            not_after: Time(1 << 50),
-            threshold: 2,
-            members: Vec::new(),
-            hash: Hash([0; 32]),
-        }));
+        admitted.set(Arc::new(list(0)));
         let signer = Signer::new(admitted, Arc::new(|_| Some((Bytes::new(), Bytes::new()))));
         let (own, later) = (Vote::new_committed(5, 1), Vote::new_committed(6, 2));
         log.save_vote(&own).await.unwrap();

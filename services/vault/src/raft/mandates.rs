@@ -127,10 +127,8 @@ pub(crate) enum Unelected {
 
 #[cfg(test)]
 mod tests {
-    use bkv_core::document::Member;
-    use bkv_core::id::{Era, Hash, Lineage, Slot, Time};
-
     use super::*;
+    use crate::test_list::list;
 
     const PEER: NodeId = NodeId(2);
 
@@ -164,28 +162,10 @@ mod tests {
     /// S51: a list that replaces a voter ends a leader's term, also if no other vault can be elected: it stands again itself.
     #[test]
     fn s51_a_mandate_that_a_list_has_ended_stays_ended_until_the_next_election() {
-        let member = |slot| Member {
-            region: String::new(),
-            slot: Slot(slot),
-            node: NodeId(slot.into()),
-            identity: vec![slot],
-            delivery: Vec::new(),
-        };
-        let mut list = Admission {
-            lineage: Lineage([1; 32]),
-            era: Era(1),
-            number: 1,
-            not_before: Time(0),
-            not_after: Time(1),
-            threshold: 1,
-            members: vec![member(1)],
-            hash: Hash([0; 32]),
-        };
         let mandates = Mandates::default();
         mandates.granted(vote(5), PEER, &p::Voted::default());
-        assert!(mandates.holds(1, vote(5), &list), "a fleet of one needs no other");
-        list.number = 2;
-        list.members = (1..=3).map(member).collect();
+        assert!(mandates.holds(1, vote(5), &list(1)), "a fleet of one needs no other");
+        let list = Admission { number: 2, ..list(3) };
         assert!(!mandates.holds(1, vote(5), &list));
         assert!(!mandates.holds(1, vote(5), &list), "looking again does not mend it");
         assert!(mandates.has_ended(vote(5)) && !mandates.has_ended(vote(6)));

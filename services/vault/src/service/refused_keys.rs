@@ -40,35 +40,13 @@ impl RefusedKeys {
 
 #[cfg(test)]
 mod tests {
-    use bkv_core::document::Member;
-    use bkv_core::id::{Era, Hash, Lineage, NodeId, Time};
-
     use super::*;
-
-    fn list() -> Admission {
-        let member = |slot| Member {
-            region: String::new(),
-            slot: Slot(slot),
-            node: NodeId(slot.into()),
-            identity: vec![slot],
-            delivery: Vec::new(),
-        };
-        Admission {
-            lineage: Lineage([0; 32]),
-            era: Era(1),
-            number: 1,
-            not_before: Time(0),
-            not_after: Time(1),
-            threshold: 2,
-            members: (1..=3).map(member).collect(),
-            hash: Hash([0; 32]),
-        }
-    }
+    use crate::test_list::list;
 
     /// S49: one region that refuses every key keeps nobody out, and what it said is soon forgotten.
     #[test]
     fn s49_one_region_that_refuses_a_key_stops_nothing_and_two_do_for_a_moment() {
-        let (keys, list, now) = (RefusedKeys::default(), list(), Instant::now());
+        let (keys, list, now) = (RefusedKeys::default(), list(3), Instant::now());
         keys.refused(Slot(2), "k", now);
         keys.refused(Slot(2), "k", now);
         assert!(!keys.leave_too_few("k", &list, now));
