@@ -1,9 +1,9 @@
 //! Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
 use crate::output::Output;
 
@@ -47,7 +47,7 @@ impl Progress {
             bar.set_position(done);
         }
         if let Some(last) = &self.plain
-            && let Ok(mut last) = last.try_lock()
+            && let Some(mut last) = last.try_lock()
             && last.elapsed() >= EVERY
         {
             *last = Instant::now();

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,7 +18,7 @@ use crate::output::Output;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
-static QUESTION: Mutex<Option<Question>> = Mutex::new(None);
+static QUESTION: Mutex<Option<Question>> = parking_lot::const_mutex(None);
 
 /// While it exists, the command ends in order after a signal.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Question(Option<(File, Termios)>);
 pub(crate) struct Asking(());
 
 fn question() -> MutexGuard<'static, Option<Question>> {
-    QUESTION.lock().unwrap_or_else(PoisonError::into_inner)
+    QUESTION.lock()
 }
 
 impl Asking {

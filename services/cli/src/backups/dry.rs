@@ -5,11 +5,11 @@ use std::fs;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bkv_backups::destination::{Fault, Listed, Meta};
 use bkv_backups::format::Id;
 use bkv_backups::{Destination, Named, SetLedger, Vault, VaultFault};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -26,7 +26,7 @@ impl<'a> DryPlace<'a> {
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<String, (u64, Vec<u8>)>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.lock()
     }
 }
 
