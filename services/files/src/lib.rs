@@ -56,6 +56,19 @@ pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder(parent(to))
 }
 
+/// Syncs everything on the file system of this folder. For many new files this is faster than syncing each.
+#[cfg(target_os = "linux")]
+pub fn sync_file_system(folder: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(folder)?)
+}
+
+/// Syncs all file systems: this system can't sync one.
+#[cfg(not(target_os = "linux"))]
+pub fn sync_file_system(_folder: &File) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
+}
+
 /// Syncs the folder, so that added, renamed and removed names are on the disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use bkv_files::sync_file_system;
 use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
@@ -58,7 +59,7 @@ impl Staging {
     /// Syncs the content and moves it to the destination.
     pub(super) fn publish(mut self, not_kept: &mut Vec<(PathBuf, String)>) -> Result<()> {
         let failed = |error| Error::file("write", &self.destination, error);
-        sync_all(&self.folder).map_err(failed)?;
+        sync_file_system(&self.folder).map_err(failed)?;
         if self.inside {
             let time = fs::metadata(&self.path).and_then(|meta| meta.modified());
             self.move_up()?;
@@ -184,16 +185,5 @@ pub(super) fn check_space(destination: &Path, bytes: u64) -> Result<()> {
             "{bytes} bytes are to be restored, and {place} has {free} left; free some space, or restore to another disk"
         )));
     }
-    Ok(())
-}
-
-#[cfg(target_os = "linux")]
-fn sync_all(folder: &File) -> std::io::Result<()> {
-    Ok(rustix::fs::syncfs(folder)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_all(_folder: &File) -> std::io::Result<()> {
-    rustix::fs::sync();
     Ok(())
 }

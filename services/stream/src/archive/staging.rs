@@ -7,6 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use bkv_files::sync_file_system;
 use rustix::fs::OFlags;
 
 use super::{beside, parent, partial::sync_folder};
@@ -54,7 +55,7 @@ impl Staging {
 
     /// Writes all content to the disk, then renames the folder. The rename can replace only an empty folder.
     pub(super) fn publish(mut self) -> Result<()> {
-        sync_all(&self.folder).map_err(|error| Error::at("write", &self.destination, error))?;
+        sync_file_system(&self.folder).map_err(|error| Error::at("write", &self.destination, error))?;
         check_free(&self.destination)?;
         fs::rename(&self.path, &self.destination)
             .map_err(|error| Error::at("rename to", &self.destination, error))?;
@@ -62,18 +63,6 @@ impl Staging {
         sync_folder(parent(&self.destination))
     }
 }
-
-#[cfg(target_os = "linux")]
-fn sync_all(folder: &File) -> std::io::Result<()> {
-    Ok(rustix::fs::syncfs(folder)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_all(_folder: &File) -> std::io::Result<()> {
-    rustix::fs::sync();
-    Ok(())
-}
-
 /// Opens and locks the folder. None if another process holds the lock or the path names another folder by now.
 pub(super) fn lock(path: &Path) -> Option<File> {
     let mut options = OpenOptions::new();
