@@ -46,7 +46,8 @@ pub struct Control<'a> {
 }
 
 impl Control<'_> {
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Returns [`Error::Cancelled`] once the operation is cancelled.
+    pub fn check(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use minicbor::bytes::ByteArray;
 use super::cutting::Cutting;
 use super::parent::Parent;
 use super::session::Session;
-use super::{Options, Report, Source, check};
+use super::{Options, Report, Source};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::error::{Error, Result};
@@ -150,7 +150,7 @@ impl Job {
             drop(closing);
             Ok::<_, Error>((made, written))
         })?;
-        check(control)?;
+        control.check()?;
         let ((made, lost), (written, new_bytes)) = (made, written);
         self.began_anew = self.began_anew.take().or(lost);
         Self::check_kept(place, &written)?;
@@ -275,7 +275,7 @@ fn copy(reader: &mut dyn Read, push: &mut Push<'_>, control: Control<'_>) -> Res
     let mut buffer = zeroize::Zeroizing::new(vec![0; 256 << 10]);
     let mut done = 0;
     loop {
-        check(control)?;
+        control.check()?;
         let n = match reader.read(&mut buffer) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             other => other.map_err(Error::from_io)?,

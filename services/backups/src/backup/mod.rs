@@ -216,7 +216,3 @@ pub(crate) fn make(
     begin(job.head())?;
     job.run(place, source, options, control)
 }
-
-fn check(control: Control<'_>) -> Result<()> {
-    if control.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-}

@@ -161,7 +161,7 @@ impl Session<'_> {
         let mut push: Option<Push<'_>> = None;
         let (mut offset, mut members) = (0_u32, 0_u32);
         for small in smalls(entries) {
-            super::check(self.control)?;
+            self.control.check()?;
             let content = match read(small) {
                 Ok(content) => content,
                 Err(error) => {

@@ -14,7 +14,7 @@ use super::cutting::Cutting;
 use super::job::Made;
 use super::packing::{Small, Waiter, Waiting};
 use super::parent::{Before, Parent};
-use super::{MAX_REPORTED, Options, check};
+use super::{MAX_REPORTED, Options};
 use crate::error::{Error, Result};
 use crate::format::ledger::Replaced;
 use crate::format::manifest::{Counts, Reason};
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
             }))?;
             let mut entries = 0_u64;
             for step in walk {
-                check(self.control)?;
+                self.control.check()?;
                 match step {
                     Step::LeftOut(path, why) => self.leave_out(path, why),
                     Step::Found(found) => {
@@ -293,7 +293,7 @@ impl<'a> Session<'a> {
             let control = self.control;
             let read = opened.read(&mut |bytes| {
                 context.update(bytes);
-                check(control)
+                Ok(control.check()?)
             })?;
             let outcome = match read {
                 Ok(outcome) => outcome,
@@ -354,7 +354,7 @@ impl<'a> Session<'a> {
         let (control, before) = (self.control, self.bytes);
         let mut done = 0;
         let read = opened.read(&mut |bytes| {
-            check(control)?;
+            control.check()?;
             push.write_all(bytes).map_err(Error::from_io)?;
             done += bytes.len() as u64;
             control.progress.bytes(before + done, None);

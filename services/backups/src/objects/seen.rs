@@ -37,7 +37,7 @@ impl Seen {
         name: u128,
         length: u64,
     ) -> Result<bool> {
-        if self.0.binary_search(&(name, length)).is_ok() {
+        if self.lists(name, length) {
             return Ok(true);
         }
         let path = folder.path_of(name);

@@ -87,7 +87,7 @@ pub fn condemn(
     let history = history(writer)?;
     let mut candidates = HashMap::new();
     for kept in &gone {
-        check(control)?;
+        control.check()?;
         match blobs(writer, &history, kept) {
             Ok(blobs) => candidates.extend(blobs),
             // Its blobs are not known. They are orphans once it is gone.
@@ -97,7 +97,7 @@ pub fn condemn(
     }
     // The sweep stops if any generation does not read: a blob that it uses could be taken for unused.
     for kept in &stay {
-        check(control)?;
+        control.check()?;
         let used = blobs(writer, &history, kept)?;
         candidates.retain(|id, _| !used.contains_key(id));
     }
@@ -194,7 +194,7 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
     }
     doomed.clone_from(&writer.ledger().doomed);
     for doomed in &doomed {
-        check(control)?;
+        control.check()?;
         swept.objects += delete(writer, doomed)?;
     }
     if !doomed.is_empty() {
@@ -209,10 +209,6 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
         clean(writer, names, &mut swept, control)?;
     }
     Ok(swept)
-}
-
-fn check(control: Control<'_>) -> Result<()> {
-    if control.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 /// This writer's backups as a reader sees them.
@@ -255,7 +251,7 @@ fn known(writer: &Writer<'_>, history: &History, ledger: &Ledger, control: Contr
     let (mut used, mut all_read) = (HashSet::new(), true);
     let condemned = ledger.condemned.iter().map(|condemned| (&condemned.kept, false));
     for (kept, is_kept) in ledger.kept.iter().map(|kept| (kept, true)).chain(condemned) {
-        check(control)?;
+        control.check()?;
         all.insert(kept.generation, (ObjectKind::Stream, kept.objects));
         let blobs = match blobs(writer, history, kept) {
             Err(error) if !is_kept && error.is_damage() => {
@@ -322,7 +318,7 @@ fn clean(writer: &Writer<'_>, known: &[u128], swept: &mut Swept, control: Contro
     // Without the destination's clock nothing is old.
     let (Some(now), found) = times else { return Ok(()) };
     for (name, at, is_orphan) in found {
-        check(control)?;
+        control.check()?;
         if at.saturating_add(ORPHAN_MS) <= now {
             destination.delete(&name).map_err(|fault| Error::at("delete", &name, fault))?;
             *(if is_orphan { &mut swept.orphans } else { &mut swept.ledgers }) += 1;

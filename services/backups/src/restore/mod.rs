@@ -99,7 +99,7 @@ pub fn restore(
         }
         permissions.folder(&place, &attributes, &mut tally.report.not_kept);
     }
-    check(control)?;
+    control.check()?;
     staging.publish(&mut tally.report.not_kept)?;
     for FolderLater { place, attributes } in last {
         let place = destination.join(place.file_name().unwrap_or_default());
@@ -136,10 +136,6 @@ fn prove(reading: &Reading<'_>, options: &Options<'_>) -> Result<u64> {
 
 fn is_included(options: &Options<'_>, path: &TreePath) -> bool {
     options.included.is_none_or(|included| included(&path.joined()))
-}
-
-fn check(control: Control<'_>) -> Result<()> {
-    if control.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 /// What the workers share.
@@ -189,7 +185,7 @@ impl Plan<'_> {
                 scope.spawn(|| fetches.serve(|fetch| work.fetch(fetch)));
             }
             let mut pass = self.work.reading.items(Pass::default, |pass, item| {
-                check(self.control)?;
+                self.control.check()?;
                 let tally = self.work.tally.lock();
                 if tally.fatal.is_some() {
                     return Err(Error::Cancelled);
