@@ -1,4 +1,4 @@
-//! What a vault does for backups: it names the newest ledger of each writer, and keeps V. The entry in the vault's log is built later, behind this trait.
+//! What a vault does for backups: it names the newest ledger of each writer, and keeps V. `bkv` implements this trait by the SDK.
 
 use crate::format::secret::Secret;
 use crate::format::{Hash, Id};

@@ -51,7 +51,7 @@ fn a_copy_has_the_same_objects_and_opens_with_the_same_v() {
     assert_copy_restores(&bench, &to, Which::Latest, 1);
     fs::write(bench.source().join("b/new"), "new").unwrap();
     bench.backup("a", "docs").unwrap();
-    // The copy is behind: the vault names a newer ledger, and that is said.
+    // The vault names a newer ledger than the copy has. The reader reports a rollback.
     let error = &open_copy(&bench, &to).unreadable[0].1;
     assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     let second = copied(&bench, &to).unwrap();

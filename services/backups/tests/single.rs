@@ -134,7 +134,7 @@ fn bytes_go_through_a_pipe() {
     assert!(matches!(open(&bench, &sink, &bench.key), Err(Error::Cut { .. })));
 }
 
-/// Another key is said before anything is opened, and another program's or an older file is no backup of this format.
+/// The reader reports another key before it decrypts anything. It refuses another program's file and a file of the older format.
 #[test]
 fn another_key_and_another_file_are_other_answers() {
     let bench = bench();

@@ -82,7 +82,7 @@ impl Client {
         Ok(self.owned(key, &Change::SetLedger(change.clone())).await?.0)
     }
 
-    /// Forgets a writer that is no longer used. One that has a V stays for 7 days, in which [`Client::set_ledger`] takes that back.
+    /// Forgets a writer that is no longer used. The vaults keep it for 7 more days, in which [`Client::set_ledger`] takes that back.
     pub async fn forget_writer(&self, key: &BackupKey, writer: &WriterId) -> Result<Receipt, LedgerFault> {
         Ok(self.owned(key, &Change::ForgetWriter(*writer)).await?.0)
     }

@@ -9,8 +9,8 @@ use crate::secret::Secret32;
 
 /// The most writers of an account. A row must stay small, however many devices and destinations a person has.
 pub const MAX_WRITERS: usize = 16;
-/// How long a V that was replaced, and a writer that was forgotten, are kept: 7 days. No owner's signature of before is valid any more then. An owner's signature takes them back until then. A thief of the
-/// backup key could otherwise make all backups unreadable at once.
+/// How long a vault keeps a V that was replaced and a writer that was forgotten: 7 days. Meanwhile the owner can take both back. Otherwise a thief of the backup key could make all
+/// backups unreadable at once. After 7 days no signature from before the change is valid any more.
 pub const GRACE_MS: u64 = 7 * 24 * 3600 * 1000;
 /// How long the map is kept for the owner key after a key was destroyed or replaced: 90 days.
 pub const RETIRED_MS: u64 = 90 * 24 * 3600 * 1000;

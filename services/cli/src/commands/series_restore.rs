@@ -147,7 +147,7 @@ fn write(
     if let Some(included) = included {
         fits_something(&reading, included)?;
     } else if !a.keep_going {
-        // What a sync has not finished is said before hours are spent.
+        // A sync may not have finished. The restore reports missing objects before it spends hours on the others.
         reading.check_presence()?;
     }
     let progress = Progress::new(out, "Restoring", None);
