@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bkv_backups::format::Id;
 use bkv_backups::prune::{GRACE_MS, Policy, Swept, condemn, decide, sweep, undo};
-use bkv_backups::{Clock as _, Outside, StateFile, SystemClock, Writer};
+use bkv_backups::{Clock as _, Naming, Outside, StateFile, SystemClock, Vault as _, VaultFault, Writer};
 use bkv_client::BackupKey;
 use bkv_stream::{Cancel, Control};
 use clap::Args;
@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::interrupt::cancellable;
+use super::series_backup::not_named;
 use crate::args::MaybeOnline;
 use crate::backups::{AccountVault, Place, Writers, local, name, tag};
 use crate::device::DeviceState;
@@ -111,8 +112,14 @@ struct Job {
 
 /// What was done.
 enum Done {
-    Undone(usize),
-    Pruned { condemned: Vec<(String, u64)>, stay: u64, swept: Option<Swept> },
+    Undone(usize, Naming),
+    /// With whether the vault knows, if anything was condemned.
+    Pruned {
+        condemned: Vec<(String, u64)>,
+        stay: u64,
+        naming: Option<Naming>,
+        swept: Option<Swept>,
+    },
 }
 
 /// A generation, by series and number.
@@ -137,18 +144,44 @@ impl Job {
         };
         let mut writer = Writer::open(outside, lock, true)?;
         if self.a.undo {
-            return Ok(Done::Undone(undo(&mut writer)?.0));
+            let (number, naming) = undo(&mut writer)?;
+            return Ok(Done::Undone(number, naming));
         }
         let (chosen, named, stay) = self.choose(&writer)?;
-        let swept = if self.a.dry_run {
-            None
-        } else {
-            if !chosen.is_empty() {
-                condemn(&mut writer, &chosen, control)?;
+        if self.a.dry_run {
+            return Ok(Done::Pruned { condemned: named, stay, naming: None, swept: None });
+        }
+        let mut naming = None;
+        if !chosen.is_empty() {
+            self.ask_vault(&writer)?;
+            naming = Some(condemn(&mut writer, &chosen, control)?.naming);
+        }
+        // Nothing is deleted by a ledger that the vault does not know.
+        if matches!(naming, Some(Naming::NotNamed { .. })) {
+            return Ok(Done::Pruned { condemned: named, stay, naming, swept: None });
+        }
+        let swept = sweep(&mut writer, true, control).map_err(|error| {
+            let failure = Failure::from(error);
+            if chosen.is_empty() {
+                return failure;
             }
-            Some(sweep(&mut writer, true, control)?)
-        };
-        Ok(Done::Pruned { condemned: named, stay, swept })
+            let number = count(named.len() as u64, "generation");
+            let message =
+                format!("{number} condemned, which --undo brings back, and then: {}", failure.message);
+            Failure { message, ..failure }.detail("condemned", listed(&named))
+        })?;
+        Ok(Done::Pruned { condemned: named, stay, naming, swept: Some(swept) })
+    }
+
+    /// The sweep needs the vault. Whoever asks first changes nothing if it is away.
+    fn ask_vault(&self, writer: &Writer<'_>) -> Outcome {
+        let Err(fault) = self.vault.named(&writer.state().writer) else { return Ok(()) };
+        let exit = if matches!(fault, VaultFault::KeyGone(_)) { Exit::Gone } else { Exit::Unavailable };
+        Err(Failure::new(
+            exit,
+            format!("nothing was condemned, because the vault could not be asked: {fault}"),
+        )
+        .remedy("Repeat the command with --fleet and --token while the vault can be reached."))
     }
 
     /// What no rule keeps: as the core and as a person names it. Also returns how many stay.
@@ -192,15 +225,43 @@ pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
     let job = Job { key: kept.key()?, vault, writers: Writers::of(&device, &kept, tag)?, tag, place, a };
     let done = cancellable(move |cancel| job.run(cancel)).await??;
     match done {
-        Done::Undone(number) => out.result(
-            &format!("{} back", count(number as u64, "generation")),
-            facts([("undone", number.into())]),
-        ),
-        Done::Pruned { condemned, stay, swept } => tell(out, &condemned, stay, swept, dry),
+        Done::Undone(number, naming) => {
+            behind(out, Some(&naming));
+            out.result(
+                &format!("{} back", count(number as u64, "generation")),
+                facts([("undone", number.into()), ("not_named", not_named(&naming))]),
+            )
+        }
+        Done::Pruned { condemned, stay, naming, swept } => {
+            let naming = swept.as_ref().and_then(|swept| swept.naming.clone()).or(naming);
+            behind(out, naming.as_ref());
+            tell(out, &condemned, stay, naming.as_ref(), swept, dry)
+        }
     }
 }
 
-fn tell(out: Output, condemned: &[(String, u64)], stay: u64, swept: Option<Swept>, dry: bool) -> Outcome {
+/// Warns that the vault does not know of the change.
+fn behind(out: Output, naming: Option<&Naming>) {
+    if let Some(Naming::NotNamed { fault, .. }) = naming {
+        out.warning(&format!(
+            "The vault does not know of this change: {fault}. The next backup or prune that reaches it tells it. Until then nothing is deleted."
+        ));
+    }
+}
+
+/// Generations, as facts for programs.
+fn listed(condemned: &[(String, u64)]) -> Value {
+    condemned.iter().map(|(label, number)| json!({ "series": label, "generation": number })).collect()
+}
+
+fn tell(
+    out: Output,
+    condemned: &[(String, u64)],
+    stay: u64,
+    naming: Option<&Naming>,
+    swept: Option<Swept>,
+    dry: bool,
+) -> Outcome {
     let mut lines: Vec<String> = condemned
         .iter()
         .map(|(label, number)| format!("condemned: generation {number} of '{}'", name(label.as_bytes())))
@@ -234,12 +295,11 @@ fn tell(out: Output, condemned: &[(String, u64)], stay: u64, swept: Option<Swept
     if let Some(next) = swept.next_ms {
         lines.push(format!("The next can be deleted from {} on.", local(next)));
     }
-    let listed: Vec<Value> =
-        condemned.iter().map(|(label, number)| json!({ "series": label, "generation": number })).collect();
     out.result(
         &lines.join("\n"),
         facts([
-            ("condemned", listed.into()),
+            ("condemned", listed(condemned)),
+            ("not_named", naming.map_or(Value::Null, not_named)),
             ("stay", stay.into()),
             ("deleted_generations", swept.generations.into()),
             ("deleted_objects", swept.objects.into()),

@@ -287,7 +287,7 @@ fn fact(path: &std::path::Path, why: Reason) -> Value {
     Value::Object(fact)
 }
 
-fn not_named(naming: &Naming) -> Value {
+pub(super) fn not_named(naming: &Naming) -> Value {
     match naming {
         Naming::Named | Naming::NoVault => Value::Null,
         Naming::NotNamed { fault, since_ms, opens_nowhere_else } => json!({
@@ -298,23 +298,40 @@ fn not_named(naming: &Naming) -> Value {
     }
 }
 
-/// Reports a backup that the vault does not know of, and how the command ends because of it. A backup that will never be named must not end with 0.
-fn unnamed(out: Output, naming: &Naming) -> Option<Failure> {
-    let Naming::NotNamed { fault, since_ms, opens_nowhere_else } = naming else { return None };
-    let whole = "The backup is whole";
-    if let VaultFault::KeyGone(why) = fault {
-        let message =
-            format!("the backup is whole, but the vault will never know of it: the key is gone ({why})");
-        return Some(Failure::new(Exit::Gone, message).remedy(
-            "This device still opens its backups. `bkv status` shows the state of the key. `bkv register` here stores it again, or makes a new one.",
-        ));
+/// What helps against a vault that did not name the backup.
+const fn remedy(fault: &VaultFault) -> &'static str {
+    match fault {
+        VaultFault::KeyGone(_) => {
+            "This device still opens its backups. `bkv status` shows the state of the key. If the account has another key now, `bkv recover` gets it onto this device. Otherwise `bkv register` here stores this one again, or makes a new one."
+        }
+        VaultFault::TooManyWriters(_) => {
+            "Back up to a destination where this device has backups already. `bkv` has no command yet to forget a writer."
+        }
+        VaultFault::NotNow(_) => "Repeat the command after that time.",
+        VaultFault::Refused { .. } | VaultFault::Unreachable(_) => {
+            "Repeat the command with --fleet and --token while the vault can be reached."
+        }
     }
-    let remedy = "Repeat the command with --fleet and --token while the vault can be reached.";
+}
+
+/// Reports a backup that the vault does not know of, and how the command ends because of it. A backup that will never be named must not end with 0.
+fn unnamed(out: Output, report: &Report) -> Option<Failure> {
+    let Naming::NotNamed { fault, since_ms, opens_nowhere_else } = &report.naming else { return None };
+    let whole = if report.manifest.is_complete() {
+        "the backup is whole".into()
+    } else {
+        let failed = count(report.manifest.counts.failed, "entry");
+        format!("the backup was made, {failed} of the source could not be kept as they are")
+    };
+    let failure = |exit, message| Some(Failure::new(exit, message).remedy(remedy(fault)));
+    if let VaultFault::KeyGone(why) = fault {
+        let message = format!("{whole}, but the vault will never know of it: the key is gone ({why})");
+        return failure(Exit::Gone, message);
+    }
     if *opens_nowhere_else {
-        let message = format!(
-            "the backup is whole, but only this device can open it: the vault has not got V yet ({fault})"
-        );
-        return Some(Failure::new(Exit::NotNamed, message).remedy(remedy));
+        let message =
+            format!("{whole}, but only this device can open it: the vault has not got V yet ({fault})");
+        return failure(Exit::NotNamed, message);
     }
     let late = since_ms.saturating_add(GRACE_MS) <= SystemClock.now_ms();
     let message = format!(
@@ -322,9 +339,9 @@ fn unnamed(out: Output, naming: &Naming) -> Option<Failure> {
         crate::backups::local(*since_ms)
     );
     if late {
-        return Some(Failure::new(Exit::NotNamed, message).remedy(remedy));
+        return failure(Exit::NotNamed, message);
     }
-    out.warning(&format!("{message}."));
+    out.warning(&format!("The vault is behind: {message}."));
     None
 }
 
@@ -341,7 +358,7 @@ fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value
         ("complete", manifest.is_complete().into()),
         ("failed", manifest.counts.failed.into()),
         ("skipped", left_out.iter().map(|(path, why)| fact(path, *why)).collect::<Vec<_>>().into()),
-        ("named_at_vault", (*naming == Naming::Named).into()),
+        ("named_at_vault", (!dry && *naming == Naming::Named).into()),
         ("not_named", not_named(naming)),
         ("new_writer", made.began_anew.into()),
         ("read_anew", began_anew.clone().into()),
@@ -373,7 +390,7 @@ fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
         format!("{what}: generation {} of '{label}' in {}", manifest.number, to.display())
     };
     let facts = made_facts(made, to, dry);
-    let unnamed = unnamed(out, &made.report.naming);
+    let unnamed = unnamed(out, &made.report);
     if manifest.is_complete() && unnamed.is_none() {
         return out.result(&text, facts);
     }
