@@ -121,6 +121,11 @@ pub enum Error {
     /// The vault refused or did not answer.
     #[error("the vault did not take the name of the newest ledger: {0}")]
     Vault(String),
+    /// The vault, which has V, was not asked or did not answer.
+    #[error(
+        "V, without which these backups do not open, was not to be had from the vault ({0}); repeat the command with --fleet and --token while it can be reached"
+    )]
+    NoV(String),
     /// The source has nothing in it, and the generation before had something.
     #[error("{path} is empty, and the last backup of it was not; check that it is mounted, or allow an empty source", path = path.display())]
     EmptySource {

@@ -180,7 +180,8 @@ pub fn history(
         return Err(notes.swap_remove(0));
     }
     let (at, ledger, standing) = match (named, found) {
-        (None, None) => return Ok(None),
+        // Ledgers are here, and none opens, as without V. That is not the same as no backup.
+        (None, None) => return notes.into_iter().next().map_or(Ok(None), Err),
         (None, Some((newest, ledger))) => {
             let older = listed.first().is_some_and(|first| first.counter > newest.counter);
             (newest, ledger, if older { Standing::Older } else { Standing::Unchecked })

@@ -65,6 +65,11 @@ struct FolderLater {
     attributes: Attributes,
 }
 
+/// Fails if `destination` is neither absent nor an empty folder. [`restore`] fails too, but only after it has read what a backup consists of.
+pub fn check_destination(destination: &Path) -> Result<()> {
+    staging::check(destination).map(drop)
+}
+
 /// Restores to `destination`, which must be absent or an empty folder.
 pub fn restore(
     reading: &Reading<'_>,

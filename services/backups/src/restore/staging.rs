@@ -24,11 +24,20 @@ pub(super) struct Staging {
     done: bool,
 }
 
+/// Removes what killed restores have left. Then true if the destination is an empty folder, and false if it is absent.
+pub(super) fn check(destination: &Path) -> Result<bool> {
+    bkv_stream::archive::clear_leftovers(destination);
+    clear_inside(destination);
+    let inside = is_empty_folder(destination)?;
+    if !inside {
+        beside(destination, SUFFIX)?;
+    }
+    Ok(inside)
+}
+
 impl Staging {
     pub(super) fn create(destination: &Path) -> Result<Self> {
-        bkv_stream::archive::clear_leftovers(destination);
-        clear_inside(destination);
-        let inside = is_empty_folder(destination)?;
+        let inside = check(destination)?;
         let mut random = [0; 8];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Crypto)?;
         let suffix = format!(".{:016x}{SUFFIX}", u64::from_be_bytes(random));

@@ -32,7 +32,7 @@ fn exit(error: &Error) -> Exit {
         | Error::RolledBack { .. }
         | Error::Twin => Exit::Damaged,
         Error::Destination { doing, fault, .. } => of_fault(doing, fault),
-        Error::Vault(_) => Exit::Unavailable,
+        Error::Vault(_) | Error::NoV(_) => Exit::Unavailable,
         Error::EmptySource { .. }
         | Error::OtherSources { .. }
         | Error::Unreadable { .. }

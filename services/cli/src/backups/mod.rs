@@ -22,7 +22,7 @@ pub(crate) use place::Place;
 pub(crate) use reader::Reader;
 pub(crate) use selection::{Exclude, Excluded, host, own_places, sources};
 pub(crate) use shown::{local, name, path_fact, table, writer};
-pub(crate) use vault::AccountVault;
+pub(crate) use vault::{AccountVault, expected};
 pub(crate) use writers::Writers;
 
 use bkv_backups::format::Tag;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bkv_backups::destination::LocalFolder;
-use bkv_backups::format::Tag;
+use bkv_backups::format::{Id, Tag};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -32,6 +32,11 @@ impl Place {
             Ok(_) => failed("it is not a folder".into(), "Name the folder that the backups lie in."),
             Err(e) => failed(e.to_string(), "Make it first, or check the path. If it is a disk, mount it."),
         }
+    }
+
+    /// True if the writer has a folder here.
+    pub(crate) fn has(&self, tag: &Tag, writer: &Id) -> bool {
+        self.path.join(tag.folder()).join(hex::encode(writer)).is_dir()
     }
 
     /// Makes the account's folder, so that a backup of the folder around it leaves it out from the first time on.

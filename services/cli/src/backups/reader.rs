@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use bkv_backups::format::{Id, Tag};
-use bkv_backups::{Access, Expected, Library};
+use bkv_backups::{Access, Error, Expected, Library};
 use bkv_client::BackupKey;
+use serde_json::Value;
 
-use super::{AccountVault, Forms, Place, Writers};
+use super::{AccountVault, Forms, Place, Writers, writer};
 use crate::args::MaybeOnline;
 use crate::commands::connection::ASK;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
+use crate::words::count;
 
 /// A destination, the key, and what is known of the writers.
 pub(crate) struct Reader {
@@ -20,6 +22,12 @@ pub(crate) struct Reader {
     tag: Tag,
     expected: Vec<Expected>,
     own: Vec<Id>,
+    /// Writers of this device, also those of other destinations.
+    of_device: Vec<Id>,
+    /// Writers that the vault names and that have nothing here.
+    not_here: Vec<Id>,
+    /// Why it is not known what the vault has.
+    unanswered: Option<String>,
 }
 
 /// What this device and the vault know. The device may have a ledger that the vault does not know yet, and the vault one that the device's twin wrote.
@@ -43,26 +51,41 @@ fn merged(device: Vec<Expected>, vault: Vec<Expected>) -> Vec<Expected> {
 impl Reader {
     /// Opens it with the key of this device. The vault is asked which ledgers are the newest, if the options name it.
     pub(crate) async fn open(out: Output, online: &MaybeOnline, from: &Path) -> Outcome<Self> {
-        let device = DeviceState::open(&online.device)?;
-        let kept = device.require()?;
-        let mut online = online.clone();
-        online.timeout = online.timeout.min(ASK.as_secs());
-        let vault = AccountVault::open(&online, &device, &kept).await?;
-        let named = vault.expected().await;
-        if named.is_none() && kept.mode == Mode::Password {
-            out.note("The vault was not asked, or did not answer: only what this device has seen is known.");
-        }
-        Self::with(out, &device, &kept, from, named.unwrap_or_default())
+        Self::with(out, online, from, None).await
     }
 
-    /// The same, with what the vault knows of the writers.
-    pub(crate) fn with(
+    /// The same. `known` is what the vault has just told of the writers. Without it the vault is asked.
+    pub(crate) async fn with(
         out: Output,
-        device: &DeviceState,
-        kept: &Kept,
+        online: &MaybeOnline,
         from: &Path,
-        named: Vec<Expected>,
+        known: Option<Vec<Expected>>,
     ) -> Outcome<Self> {
+        let device = DeviceState::open(&online.device)?;
+        let kept = device.require()?;
+        let mut reader = Self::of_device(out, &device, &kept, from)?;
+        if let Some(known) = known {
+            reader.learn(known);
+            return Ok(reader);
+        }
+        let mut online = online.clone();
+        if !reader.needs_v() {
+            online.timeout = online.timeout.min(ASK.as_secs());
+        }
+        match AccountVault::open(&online, &device, &kept).await?.expected().await {
+            Ok(known) => reader.learn(known),
+            Err(why) => {
+                debug_assert!(kept.mode == Mode::Password);
+                out.note(&format!(
+                    "It is not known what the vault has ({why}): only what this device has seen is known."
+                ));
+                reader.unanswered = Some(why);
+            }
+        }
+        Ok(reader)
+    }
+
+    fn of_device(out: Output, device: &DeviceState, kept: &Kept, from: &Path) -> Outcome<Self> {
         let tag = super::tag(kept)?;
         let place = Place::open(from, Exit::NoInput)?;
         let forms = Forms::at(&place.path)?;
@@ -74,17 +97,55 @@ impl Reader {
             }
             _ => {}
         }
-        let states = Writers::of(device, kept, tag)?.here(&place)?;
+        let writers = Writers::of(device, kept, tag)?;
+        let states = writers.here(&place)?;
         let own: Vec<Id> = states.iter().map(|state| state.writer).collect();
-        let states = states
+        let expected = states
             .into_iter()
             .map(|state| Expected { writer: state.writer, named: state.newest(), v: state.v })
             .collect();
-        // The vault also knows the writers of other destinations.
-        let here = |writer: &Id| place.path.join(tag.folder()).join(hex::encode(writer)).is_dir();
-        let named =
-            named.into_iter().filter(|known| own.contains(&known.writer) || here(&known.writer)).collect();
-        Ok(Self { place, key: kept.key()?, tag, expected: merged(states, named), own })
+        let of_device = writers.ids()?;
+        Ok(Self {
+            place,
+            key: kept.key()?,
+            tag,
+            expected,
+            own,
+            of_device,
+            not_here: Vec::new(),
+            unanswered: None,
+        })
+    }
+
+    /// The vault also knows the writers of other destinations.
+    fn learn(&mut self, known: Vec<Expected>) {
+        let is_here =
+            |known: &Expected| self.own.contains(&known.writer) || self.place.has(&self.tag, &known.writer);
+        let (here, elsewhere): (Vec<Expected>, Vec<Expected>) = known.into_iter().partition(is_here);
+        let ids = elsewhere.into_iter().map(|known| known.writer);
+        self.not_here = ids.filter(|id| !self.of_device.contains(id)).collect();
+        self.expected = merged(std::mem::take(&mut self.expected), here);
+    }
+
+    /// True if a writer is here that this device has no state of.
+    fn needs_v(&self) -> bool {
+        let entries =
+            std::fs::read_dir(self.place.path.join(self.tag.folder())).into_iter().flatten().flatten();
+        let own: Vec<String> = self.own.iter().map(hex::encode).collect();
+        entries.map(|entry| entry.file_name()).any(|name| !own.iter().any(|own| name == own.as_str()))
+    }
+
+    /// The writers that the vault names and that have nothing here, as a fact for programs. People are warned of them: who can write to the destination can have removed a folder.
+    pub(crate) fn not_here(&self, out: Output) -> Value {
+        if !self.not_here.is_empty() {
+            let ids: Vec<String> = self.not_here.iter().map(writer).collect();
+            out.warning(&format!(
+                "The vault also names {} with no backups here: {}. They back up to another destination, or their folders were removed from this one.",
+                count(ids.len() as u64, "writer"),
+                ids.join(", ")
+            ));
+        }
+        self.not_here.iter().map(hex::encode).collect::<Vec<_>>().into()
     }
 
     pub(crate) fn access(&self) -> Access<'_> {
@@ -98,6 +159,14 @@ impl Reader {
 
     /// All backups of the account here.
     pub(crate) fn library(&self, accept_older: bool) -> Outcome<Library> {
-        Ok(bkv_backups::open(self.access(), &self.expected, accept_older)?)
+        let mut library = bkv_backups::open(self.access(), &self.expected, accept_older)?;
+        let Some(why) = &self.unanswered else { return Ok(library) };
+        for (writer, error) in &mut library.unreadable {
+            // The destination may be in order: V is at the vault.
+            if matches!(error, Error::WrongV { .. }) && !self.own.contains(writer) {
+                *error = Error::NoV(why.clone());
+            }
+        }
+        Ok(library)
     }
 }

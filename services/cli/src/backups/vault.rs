@@ -54,16 +54,21 @@ impl AccountVault {
         Ok(Self::Known(Box::new(Known { client, key: kept.key()?, runtime: Handle::current() })))
     }
 
-    /// What the vault knows of the account's writers. None if it was not asked or did not answer.
-    pub(crate) async fn expected(&self) -> Option<Vec<Expected>> {
-        let Self::Known(known) = self else { return None };
-        let ledgers = known.client.read_ledgers(&known.key).await.ok()?;
-        Some(expected(&ledgers.writers))
+    /// What the vault knows of the account's writers, or why that is not known. Empty without a vault.
+    pub(crate) async fn expected(&self) -> Result<Vec<Expected>, String> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::NotAsked => Err(NOT_ASKED.into()),
+            Self::Known(known) => {
+                let ledgers = known.client.read_ledgers(&known.key).await.map_err(|e| e.to_string())?;
+                Ok(expected(&ledgers.writers))
+            }
+        }
     }
 }
 
 /// The writers with ledgers, as a reader expects them. Single files have none.
-fn expected(writers: &[Writer]) -> Vec<Expected> {
+pub(crate) fn expected(writers: &[Writer]) -> Vec<Expected> {
     let with_ledgers = writers.iter().filter(|writer| writer.id != WriterId::FILES);
     with_ledgers
         .map(|writer| Expected {
@@ -93,8 +98,11 @@ fn fault(fault: LedgerFault) -> VaultFault {
     }
 }
 
+/// Why it is not known what the vault has.
+const NOT_ASKED: &str = "--fleet and --token were not given";
+
 fn not_asked() -> VaultFault {
-    VaultFault::Unreachable("--fleet and --token were not given".into())
+    VaultFault::Unreachable(NOT_ASKED.into())
 }
 
 impl Vault for AccountVault {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use bkv_backups::format::Tag;
+use bkv_backups::format::{Id, Tag};
 use bkv_backups::{State, StateFile};
 use bkv_core::hash::tagged;
 
@@ -74,6 +74,15 @@ impl Writers {
             }
         }
         Ok(states)
+    }
+
+    /// The writers of this device, wherever they back up to.
+    pub(crate) fn ids(&self) -> Outcome<Vec<Id>> {
+        let mut ids = Vec::new();
+        for folder in self.all() {
+            ids.extend(StateFile::peek(&folder.join(STATE))?.map(|state| state.writer));
+        }
+        Ok(ids)
     }
 
     /// The state file of this place's writer. Its folder exists when this returns.

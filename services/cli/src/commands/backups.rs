@@ -152,6 +152,7 @@ pub(crate) async fn run(out: Output, a: &Backups) -> Outcome {
         ("destination", reader.place.path.display().to_string().into()),
         ("writers", writers.into()),
         ("unreadable", unreadable.into()),
+        ("not_here", reader.not_here(out)),
         ("other_accounts", library.other_accounts.into()),
     ]);
     let text = texts.join("\n\n");

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bkv_backups::Reading;
 use bkv_backups::format::Tag;
-use bkv_backups::restore::{Options, Report, restore as unpack};
-use bkv_client::{Lineage, Status};
+use bkv_backups::restore::{Options, Report, check_destination, restore as unpack};
+use bkv_backups::{Expected, Reading};
+use bkv_client::{Lineage, Status, WriterId};
 use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use super::interrupt::cancellable;
 use super::restore;
 use crate::args::{MaybeOnline, PasswordSource};
-use crate::backups::{Forms, Patterns, Reader, WhichGeneration, entries, name, path_fact, tag};
+use crate::backups::{
+    Forms, Patterns, Place, Reader, WhichGeneration, entries, expected, name, path_fact, tag,
+};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
@@ -72,11 +74,16 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let kept = device.load()?;
     match &kept {
         Some(kept) if forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()) => {
-            return generation(out, a).await;
+            let patterns = checked(&a)?;
+            return generation(out, a, patterns, None).await;
         }
         None if !forms.accounts.is_empty() && (forms.files.is_empty() || a.asks_for_a_series()) => {
-            restore::recover(out, &a, |status, lineage| is_here(&forms, &a.from, status, lineage)).await?;
-            return generation(out, a).await;
+            let patterns = checked(&a)?;
+            let place = Place::open(&a.from, Exit::NoInput)?;
+            let (recovered, ..) =
+                restore::recover(out, &a, |status, lineage| is_here(&forms, &place, status, lineage)).await?;
+            let known = recovered.writers.as_deref().map(expected);
+            return generation(out, a, patterns, known).await;
         }
         None if !forms.accounts.is_empty() && a.from.is_dir() => {
             return Err(Failure::new(
@@ -102,17 +109,36 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     restore::run(out, a).await
 }
 
-/// The folder's name shows whose series it has, so this costs no try.
-fn is_here(forms: &Forms, from: &Path, status: &Status, lineage: &Lineage) -> Outcome {
-    if forms.has(&Tag::new(&lineage.0, &status.account.0)) {
+/// What is wrong with the command and with the place to restore to is found before a try is spent.
+fn checked(a: &Restore) -> Outcome<Patterns> {
+    restore::has_parent(&a.to)?;
+    check_destination(&a.to)?;
+    Patterns::parse(&a.include)
+}
+
+/// The folders' names show whose series are here, so this costs no try. Under a password only a writer that the vault names opens on a new device.
+fn is_here(forms: &Forms, place: &Place, status: &Status, lineage: &Lineage) -> Outcome {
+    let tag = Tag::new(&lineage.0, &status.account.0);
+    let from = place.path.display();
+    let refused = |what: String, remedy: &str| {
+        Err(Failure::new(Exit::NoInput, what)
+            .remedy(format!("{remedy} Nothing was written, and no try was spent.")))
+    };
+    if !forms.has(&tag) {
+        let others = count(forms.accounts.len() as u64, "other account");
+        let what = format!("{from} has no series of this account, but of {others}");
+        return refused(what, "Is this the right folder, and the right account?");
+    }
+    let mut named = status.writers.iter().filter(|writer| writer.id != WriterId::FILES);
+    if named.any(|writer| place.has(&tag, &writer.id.0)) {
         return Ok(());
     }
-    let others = count(forms.accounts.len() as u64, "other account");
-    Err(Failure::new(
-        Exit::NoInput,
-        format!("{} has no series of this account, but of {others}", from.display()),
+    refused(
+        format!(
+            "{from} has no series that the vault knows of, and others open only on the device that made them"
+        ),
+        "Is this the right folder? If it is being synced, wait for that. A backup with --fleet and --token on that device tells the vault.",
     )
-    .remedy("Is this the right folder, and the right account? Nothing was written, and no try was spent."))
 }
 
 /// What was restored.
@@ -123,13 +149,12 @@ struct Restored {
     made_ms: i64,
 }
 
-async fn generation(out: Output, a: Restore) -> Outcome {
-    restore::has_parent(&a.to)?;
-    let patterns = Patterns::parse(&a.include)?;
-    let reader = Reader::open(out, &a.online, &a.from).await?;
+async fn generation(out: Output, a: Restore, patterns: Patterns, known: Option<Vec<Expected>>) -> Outcome {
+    let reader = Reader::with(out, &a.online, &a.from, known).await?;
+    let not_here = reader.not_here(out);
     let to = a.to.clone();
     let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await??;
-    tell(out, &done, &to)
+    tell(out, &done, &to, not_here)
 }
 
 fn write(
@@ -179,7 +204,7 @@ fn fits_something(reading: &Reading<'_>, included: &dyn Fn(&[u8]) -> bool) -> Ou
         .remedy("`bkv ls` shows its paths. Nothing was written."))
 }
 
-fn tell(out: Output, done: &Restored, to: &Path) -> Outcome {
+fn tell(out: Output, done: &Restored, to: &Path, not_here: Value) -> Outcome {
     let report = &done.report;
     for (path, why) in &report.not_kept {
         out.note(&format!("not kept here: {}: {why}", path.display()));
@@ -212,6 +237,7 @@ fn tell(out: Output, done: &Restored, to: &Path) -> Outcome {
         ("bytes", report.bytes.into()),
         ("failed", json!(failed)),
         ("not_kept", json!(not_kept)),
+        ("not_here", not_here),
     ]);
     if report.failed.is_empty() {
         return out.result(&text, facts);

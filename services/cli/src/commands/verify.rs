@@ -141,11 +141,13 @@ fn read(out: Output, a: &Verify, reader: &Reader, cancel: &Cancel) -> Outcome<Re
 pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
     let sample = a.sample;
+    let not_here = reader.not_here(out);
     let Read { verdict, broken } = cancellable(move |cancel| read(out, &a, &reader, cancel)).await??;
     let facts: Map<String, Value> = facts([
         ("generations", verdict.generations.into()),
         ("bytes", verdict.bytes.into()),
         ("sample", sample.into()),
+        ("not_here", not_here),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
     ]);
     let Some(first) = broken.first() else {
