@@ -106,6 +106,12 @@ impl Writers {
         Ok(folder.join(STATE))
     }
 
+    /// The same if this device has backed up to this place. Makes nothing otherwise.
+    pub(crate) fn known(&self, place: &Place) -> Outcome<Option<PathBuf>> {
+        let is_known = self.folder(place).join(STATE).exists() || self.moved_from(place)?.is_some();
+        is_known.then(|| self.state_file(place)).transpose()
+    }
+
     /// The folder of a writer whose backups are here and no longer at its own place.
     fn moved_from(&self, place: &Place) -> Outcome<Option<PathBuf>> {
         for folder in self.all() {
@@ -181,6 +187,8 @@ mod tests {
         assert!(other.here(&open(&one)).unwrap().is_empty());
         // A copy: both have the backups.
         fs::create_dir_all(copy.join(tag.folder()).join(hex::encode(state.writer))).unwrap();
+        assert_eq!(writers.known(&open(&copy)).unwrap(), None);
+        assert!(writers.known(&open(&one)).unwrap().is_some());
         assert_eq!(StateFile::peek(&writers.state_file(&open(&copy)).unwrap()).unwrap(), None);
         fs::rename(&one, &two).unwrap();
         assert_eq!(ids(&two), [state.writer], "a reader knows it before the next backup");

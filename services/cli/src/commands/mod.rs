@@ -20,6 +20,7 @@ pub(crate) mod ownership;
 mod prune;
 mod recover;
 mod register;
+mod repair;
 mod restore;
 mod saved;
 mod series_backup;
@@ -122,7 +123,9 @@ pub(crate) enum Command {
     Cat(cat::Cat),
     /// Read all data of the backups in a folder, and prove that it can be restored.
     ///
-    /// It ends with 65 and names each object that is damaged or missing. Example: `bkv verify /mnt/disk --generation latest`
+    /// It ends with 65 and names each object that is damaged or missing. With `--repair` it also marks in this device's ledger which data is damaged. The next backup
+    /// stores the marked data again if the source still has it, and older generations with the same content then read again. It can't bring back what the source no longer
+    /// has, nor the list of files of a generation, nor data of another device. Example: `bkv verify /mnt/disk --generation latest`
     Verify(verify::Verify),
     /// Let old generations of this device go.
     ///

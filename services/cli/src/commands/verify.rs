@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use bkv_backups::format::Id;
 use bkv_backups::verify::{Finding, Options, Verdict, verify};
-use bkv_backups::{Error, History, Library, Which};
+use bkv_backups::{Error, History, Library, Naming, Which};
 use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::interrupt::cancellable;
+use super::repair::{Marked, Repair};
+use super::series_backup::not_named;
 use crate::args::MaybeOnline;
 use crate::backups::{Reader, WhichGeneration, name, writer};
 use crate::exit::{Exit, Failure, Outcome};
@@ -26,6 +28,12 @@ pub(crate) struct Verify {
     /// Read only this share of the data, such as `5%`. Each run draws another. What describes the backups is always read.
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "100%")]
     pub sample: f64,
+    /// Mark damaged data of this device, so that its next backup stores it again.
+    #[arg(long)]
+    pub repair: bool,
+    /// With --repair: wait for another backup of this device to end.
+    #[arg(long, requires = "repair")]
+    pub wait_lock: bool,
     #[command(flatten)]
     pub online: MaybeOnline,
 }
@@ -77,6 +85,8 @@ impl Broken {
 struct Read {
     verdict: Verdict,
     broken: Vec<Broken>,
+    /// None without --repair.
+    marked: Option<Marked>,
 }
 
 /// The generations of a writer that were asked for: all of them if none was named.
@@ -107,7 +117,7 @@ fn fits_something(a: &WhichGeneration, library: &Library) -> Outcome {
     Ok(())
 }
 
-fn read(out: Output, a: &Verify, reader: &Reader, cancel: &Cancel) -> Outcome<Read> {
+fn read(out: Output, a: &Verify, reader: &Reader, repair: Option<&Repair>, cancel: &Cancel) -> Outcome<Read> {
     let mut library = reader.library(false)?;
     let mut broken: Vec<Broken> = std::mem::take(&mut library.unreadable)
         .into_iter()
@@ -134,21 +144,60 @@ fn read(out: Output, a: &Verify, reader: &Reader, cancel: &Cancel) -> Outcome<Re
         progress.end();
         ended.map_err(|error: Error| Failure::from(error))?;
     }
+    let marked = repair.map(|repair| repair.mark(reader, &verdict)).transpose()?;
     broken.extend(std::mem::take(&mut verdict.findings).into_iter().map(Broken::new));
-    Ok(Read { verdict, broken })
+    Ok(Read { verdict, broken, marked })
+}
+
+const ELSEWHERE: &str = "Fetch these objects again from another copy of the destination. `bkv restore --keep-going` restores everything else.";
+
+/// What helps now.
+fn remedy(marked: Option<&Marked>) -> String {
+    let Some(Marked { blobs, others, naming }) = marked else {
+        return format!("{ELSEWHERE} --repair lets the next backup store again what the source still has.");
+    };
+    let mut parts = Vec::new();
+    if *blobs > 0 {
+        parts.push(format!(
+            "{} of this device marked: its next backup stores them again if the source still has the same files, and older generations then read again. What the source no longer has must be fetched from another copy of the destination.",
+            count(*blobs as u64, "damaged blob")
+        ));
+    } else if naming.is_some() {
+        parts.push("The ledger of this device was written anew.".to_owned());
+    }
+    if *others > 0 {
+        parts.push(format!(
+            "{} of other writers: only the device that made them can mark them, by the same command.",
+            count(*others as u64, "damaged blob")
+        ));
+    }
+    if *blobs == 0 {
+        parts.push(ELSEWHERE.to_owned());
+    }
+    parts.join(" ")
 }
 
 pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
     let sample = a.sample;
     let not_here = reader.not_here(out);
-    let Read { verdict, broken } = cancellable(move |cancel| read(out, &a, &reader, cancel)).await??;
+    let repair = if a.repair { Some(Repair::open(&a.online, a.wait_lock).await?) } else { None };
+    let read = cancellable(move |cancel| read(out, &a, &reader, repair.as_ref(), cancel)).await??;
+    let Read { verdict, broken, marked } = read;
+    let naming = marked.as_ref().and_then(|marked| marked.naming.as_ref());
+    if let Some(Naming::NotNamed { fault, .. }) = naming {
+        out.warning(&format!(
+            "The vault does not know of the marks yet: {fault}. The next backup that reaches it tells it."
+        ));
+    }
     let facts: Map<String, Value> = facts([
         ("generations", verdict.generations.into()),
         ("bytes", verdict.bytes.into()),
         ("sample", sample.into()),
         ("not_here", not_here),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
+        ("marked", marked.as_ref().map(|marked| marked.blobs).into()),
+        ("not_named", naming.map_or(Value::Null, not_named)),
     ]);
     let Some(first) = broken.first() else {
         let what = if sample < 1.0 { "What was read" } else { "All of it" };
@@ -163,9 +212,7 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     let number = count(broken.len() as u64, "object");
     let message = format!("{number} can't be used, the first is {}", first.object);
     let exit = if first.failure.exit == Exit::Usage { Exit::Damaged } else { first.failure.exit };
-    let mut failure = Failure::new(exit, message).remedy(
-        "Fetch these objects again from another copy of the destination. `bkv restore --keep-going` restores everything else.",
-    );
+    let mut failure = Failure::new(exit, message).remedy(remedy(marked.as_ref()));
     failure.details = facts;
     Err(failure)
 }

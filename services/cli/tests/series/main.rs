@@ -4,4 +4,5 @@
 mod contents;
 mod devices;
 mod history;
+mod upkeep;
 mod world;
