@@ -70,18 +70,22 @@ fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
 }
 
 impl Series {
+    /// Leaves only the writer that was named.
+    pub(crate) fn only_writer(&self, library: &mut Library) -> Outcome {
+        let Some(wanted) = &self.writer else { return Ok(()) };
+        let fits = |id: &[u8]| hex::encode(id).starts_with(wanted.as_str());
+        library.histories.retain(|history| fits(&history.writer));
+        library.unreadable.retain(|(id, _)| fits(id));
+        if library.histories.is_empty() && library.unreadable.is_empty() {
+            return Err(Failure::new(Exit::NoInput, format!("no writer '{wanted}' is here"))
+                .remedy("`bkv backups` lists the writers."));
+        }
+        Ok(())
+    }
+
     /// Leaves only the writer that was named. Fails if a writer's ledger does not read that could have what is looked for: an older backup is never taken silently.
     pub(crate) fn narrow(&self, out: Output, library: &mut Library, accept_older: bool) -> Outcome {
-        if let Some(wanted) = &self.writer {
-            let fits = |id: &[u8]| hex::encode(id).starts_with(wanted.as_str());
-            library.histories.retain(|history| fits(&history.writer));
-            let unreadable = std::mem::take(&mut library.unreadable);
-            library.unreadable = unreadable.into_iter().filter(|(id, _)| fits(id)).collect();
-            if library.histories.is_empty() && library.unreadable.is_empty() {
-                return Err(Failure::new(Exit::NoInput, format!("no writer '{wanted}' is here"))
-                    .remedy("`bkv backups` lists the writers."));
-            }
-        }
+        self.only_writer(library)?;
         let here = |label: &String| library.histories.iter().any(|h| h.ledger.series(label).is_some());
         let is_here = self.series.as_ref().is_some_and(here);
         for (id, error) in std::mem::take(&mut library.unreadable) {

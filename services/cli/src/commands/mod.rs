@@ -7,6 +7,7 @@ mod candidates;
 mod cat;
 mod ceremony;
 pub(crate) mod connection;
+mod copy;
 mod diff;
 mod fetch;
 mod find;
@@ -127,6 +128,13 @@ pub(crate) enum Command {
     /// stores the marked data again if the source still has it, and older generations with the same content then read again. It can't bring back what the source no longer
     /// has, nor the list of files of a generation, nor data of another device. Example: `bkv verify /mnt/disk --generation latest`
     Verify(verify::Verify),
+    /// Copy the backups in a folder to a second one, such as another disk.
+    ///
+    /// The copy has the same objects and opens with the same key. `bkv backups`, `ls`, `restore` and the other commands take it like the first folder. Each object is proved
+    /// genuine before it is written, and read back. What is there already is not copied again, so a copy that was stopped goes on where it was, and the next copy takes only
+    /// what is new. Nothing at the second folder is overwritten or deleted. The command ends with 3 if an object could not be copied. It leaves single files (.bkv) out.
+    /// Example: `bkv copy /mnt/disk --to /mnt/second`
+    Copy(copy::CopyArgs),
     /// Let old generations of this device go.
     ///
     /// What no rule keeps is condemned: it is no longer listed, and `--undo` brings it back. The first prune seven days later deletes its data. The newest complete
@@ -177,6 +185,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Diff(a) => diff::run(out, &a).await,
         Command::Cat(a) => cat::run(out, &a).await,
         Command::Verify(a) => verify::run(out, a).await,
+        Command::Copy(a) => copy::run(out, a).await,
         Command::Prune(a) => prune::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),
         Command::Key(a) => key::run(out, a),

@@ -1,8 +1,9 @@
-//! What `bkv verify --repair` does for backups that are there.
+//! What `bkv verify --repair` and `bkv copy` do for backups that are there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::world::*;
 
@@ -78,4 +79,98 @@ fn a_repair_by_another_device_says_who_can_do_it() {
     assert!(found["remedy"].as_str().unwrap().contains("only the device that made them"), "{found}");
     assert_eq!(files(&world.at("cloud")), before);
     assert!(!world.at("tablet/writers").exists(), "a repair made a writer");
+}
+
+/// The names and bytes of everything at a destination.
+fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let found = files(folder).into_iter();
+    found.map(|f| (f.strip_prefix(folder).unwrap().to_owned(), fs::read(&f).unwrap())).collect()
+}
+
+#[test]
+fn a_copy_has_all_devices_backups_and_takes_only_what_is_new() {
+    let world = World::new();
+    let digits = world.ok(&["key", "show", "--plain", "--quiet"]);
+    fs::write(world.at("digits"), digits.lines().next().unwrap()).unwrap();
+    world.ok(&["key", "enter", "--key-file", "digits", "--state", "tablet"]);
+    world.write("large", noise(2 << 20, 5));
+    world.backup(&[]);
+    let tablet =
+        ["backup", "source", "--to", "cloud", "--form", "series", "--name", "other", "--state", "tablet"];
+    let tablet = world.json(0, &tablet);
+    fs::create_dir(world.at("second")).unwrap();
+    let copy = ["copy", "cloud", "--to", "second"];
+    let one = world.json(0, &[&copy[..], &["--writer", tablet["writer"].as_str().unwrap()]].concat());
+    assert_eq!(one["writers"].as_array().unwrap().len(), 1, "{one}");
+    let all = world.json(0, &copy);
+    let written: Vec<u64> =
+        all["writers"].as_array().unwrap().iter().map(|w| w["bytes"].as_u64().unwrap()).collect();
+    assert!(written.len() == 2 && written.iter().filter(|n| **n > 2 << 20).count() == 1, "{all}");
+    assert_eq!(content(&world.at("second")), content(&world.at("cloud")));
+
+    // Later only what is new, and the copy is as good as the original.
+    world.write("new", "new");
+    world.backup(&[]);
+    let text = world.ok(&copy);
+    assert!(text.contains("2 of 2 generations") && text.contains("there already"), "{text}");
+    assert_eq!(content(&world.at("second")), content(&world.at("cloud")));
+    fs::rename(world.at("cloud"), world.at("lost")).unwrap();
+    world.ok(&["verify", "second", "--state", "tablet"]);
+    world.ok(&["restore", "second", "--to", "out", "--series", "docs", "--state", "tablet"]);
+    assert_eq!(tree(&world.at("out")), tree(&world.at("source")));
+
+    world.ends(2, &["copy", "second", "--to", "second"]);
+    world.ends(73, &["copy", "second", "--to", "absent"]);
+    world.ends(66, &["copy", "second", "--to", "lost", "--writer", "none"]);
+    fs::create_dir(world.at("empty")).unwrap();
+    world.ends(66, &["copy", "empty", "--to", "lost"]);
+}
+
+/// Damage does not spread, and a copy that was killed goes on.
+#[test]
+fn a_copy_leaves_damage_out_and_ends_with_3() {
+    let world = World::new();
+    world.write("large", noise(2 << 20, 3));
+    world.write("small", "kept");
+    world.backup(&[]);
+    fs::create_dir(world.at("second")).unwrap();
+    let object = largest(&world);
+    rot(&object);
+    let copied = world.json(3, &["copy", "cloud", "--to", "second"]);
+    let writer = &copied["writers"][0];
+    assert_eq!((&writer["generations"], &writer["kept"]), (&0.into(), &1.into()), "{copied}");
+    let name = object.strip_prefix(world.at("cloud")).unwrap();
+    assert_eq!(writer["broken"][0]["object"], name.to_str().unwrap(), "{copied}");
+    assert!(!world.at("second").join(name).exists(), "damage was copied");
+    rot(&object);
+    world.ok(&["copy", "cloud", "--to", "second"]);
+    world.ok(&["verify", "second"]);
+}
+
+#[test]
+fn a_copy_that_is_killed_goes_on_at_its_next_run() {
+    let world = World::new();
+    for n in 0..24 {
+        world.write(&format!("large-{n}"), noise(2 << 20, n + 7));
+    }
+    world.backup(&[]);
+    fs::create_dir(world.at("second")).unwrap();
+    let args = ["copy", "cloud", "--to", "second", "--quiet"];
+    let mut killed = world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while files(&world.at("second")).is_empty() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::yield_now();
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let all = files(&world.at("cloud")).len();
+    let there = files(&world.at("second")).len();
+    assert!(there < all, "it was not killed in the middle");
+    // There is no ledger, so the copy shows no backup yet, and never a part of one.
+    world.ends(65, &["restore", "second", "--to", "none"]);
+    let copied = world.json(0, &["copy", "cloud", "--to", "second"]);
+    assert!(copied["writers"][0]["blobs_there"].as_u64().unwrap() > 0, "{copied}");
+    assert_eq!(content(&world.at("second")), content(&world.at("cloud")));
+    world.ok(&["restore", "second", "--to", "out"]);
+    assert_eq!(tree(&world.at("out")), tree(&world.at("source")));
 }
