@@ -149,6 +149,7 @@ pub(crate) enum Sent {
     Registration,
     TryAndChange,
     Deletion,
+    Forgetting,
     Count,
     Name,
 }
@@ -168,6 +169,7 @@ impl Sent {
                 try_spent()
             ))),
             Self::Deletion => failure.remedy("The deletion may have been sent and may still take effect: look at `bkv status`."),
+            Self::Forgetting => failure.remedy("The request may have been sent and may still take effect: look at `bkv writers`."),
             Self::Count => failure.remedy("The key is on this device. Whether all tries are back was not seen: run `bkv status`."),
             Self::Name => failure.remedy("Make another backup."),
         }

@@ -180,13 +180,7 @@ async fn change(out: Output, a: PasswordCommand, device: &DeviceState) -> Outcom
 pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.require()?;
-    if kept.mode == Mode::Digits {
-        return Err(Failure::new(
-            Exit::WrongKey,
-            "this device's state holds a 64-digit key: no vault has it",
-        )
-        .remedy("Name the state of a device that has the account's key, with --state."));
-    }
+    ownership::in_vault(&kept)?;
     let (client, _) = profile::client(&a.online, &device)?;
     ownership::same_account(&client, &kept, Exit::OtherAccount).await?;
     if !a.yes

@@ -11,6 +11,7 @@ mod copy;
 mod diff;
 mod fetch;
 mod find;
+mod forget;
 mod inspect;
 mod interrupt;
 mod key;
@@ -29,6 +30,7 @@ mod series_restore;
 mod show;
 mod token_key;
 mod verify;
+mod writers;
 
 pub(crate) use ceremony::make_root;
 
@@ -141,6 +143,16 @@ pub(crate) enum Command {
     /// generation of a series always stays. Times are those of this device's zone.
     /// Example: `bkv prune /mnt/disk --keep-daily 7 --keep-weekly 4 --keep-monthly 12`
     Prune(prune::Prune),
+    /// List the writers that the vault knows: one for each device at each destination.
+    ///
+    /// The vault keeps the number of each writer's newest ledger, and V, without which another device can't open its backups. It keeps at most 16. If the key was destroyed or
+    /// deleted, the list shows until when the vault gives V.
+    Writers(Online),
+    /// Let the vault forget a writer that is no longer used, such as that of a lost device.
+    ///
+    /// The vault keeps it for 7 more days. A backup by its device before then takes this back. After that only that device opens its backups, and an account has room for
+    /// another writer. Nothing at the destination is deleted. Example: `bkv forget 1f0e9c2a`
+    Forget(forget::Forget),
     /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),
     /// Change the password.
@@ -185,6 +197,8 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Diff(a) => diff::run(out, &a).await,
         Command::Cat(a) => cat::run(out, &a).await,
         Command::Verify(a) => verify::run(out, a).await,
+        Command::Writers(a) => writers::run(out, &a).await,
+        Command::Forget(a) => forget::run(out, a).await,
         Command::Copy(a) => copy::run(out, a).await,
         Command::Prune(a) => prune::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),

@@ -18,6 +18,18 @@ pub(crate) fn not_digits(kept: Option<&Kept>, otherwise: &str) -> Outcome {
     Ok(())
 }
 
+/// Refuses a 64-digit key for a command on what the vault has.
+pub(crate) fn in_vault(kept: &Kept) -> Outcome {
+    if kept.mode == Mode::Digits {
+        return Err(Failure::new(
+            Exit::WrongKey,
+            "this device's state holds a 64-digit key: no vault has it",
+        )
+        .remedy("Name the state of a device that has the account's key, with --state."));
+    }
+    Ok(())
+}
+
 /// Fails with `exit` unless the kept key belongs to this account of this fleet.
 pub(crate) fn check(kept: &Kept, account: &AccountId, lineage: &Lineage, exit: Exit) -> Outcome {
     let whose = match (kept.lineage()? == lineage.0, kept.account()? == account.0) {

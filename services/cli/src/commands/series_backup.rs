@@ -305,7 +305,7 @@ const fn remedy(fault: &VaultFault) -> &'static str {
             "This device still opens its backups. `bkv status` shows the state of the key. If the account has another key now, `bkv recover` gets it onto this device. Otherwise `bkv register` here stores this one again, or makes a new one."
         }
         VaultFault::TooManyWriters(_) => {
-            "Back up to a destination where this device has backups already. `bkv` has no command yet to forget a writer."
+            "Back up to a destination where this device has backups already. Or let the vault forget one that is no longer used: `bkv writers` lists them, `bkv forget` takes one, which goes 7 days later."
         }
         VaultFault::NotNow(_) => "Repeat the command after that time.",
         VaultFault::Refused { .. } | VaultFault::Unreachable(_) => {

@@ -3,6 +3,13 @@
 use std::fs;
 
 use bkv_stack_tests::{Fleet, RIGHT, bkv};
+use serde_json::Value;
+
+/// So many days from now, in milliseconds since 1970.
+fn in_days(days: u64) -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap() + days * 86_400_000
+}
 
 /// A new device restores with the password, two devices share a destination, and an older copy of the destination is noticed by a device that never saw the newer one.
 #[test]
@@ -84,4 +91,50 @@ fn a_backup_under_a_key_that_is_gone_ends_with_12() {
     assert_eq!((&answer["complete"], &answer["generation"]), (&true.into(), &2.into()), "{answer}");
     // This device opens it all the same.
     alice.run(&["restore", &at("cloud"), "--to", &at("out")], "home", None).expect(0);
+}
+
+/// The vault forgets a writer seven days after it was asked to. A backup by its device takes that back, and another device's request does not end this device's backups.
+#[test]
+fn a_writer_is_forgotten_on_request_and_a_backup_takes_that_back() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    for folder in ["docs", "cloud"] {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    fs::write(fleet.path("docs/file"), "x").unwrap();
+    let (docs, cloud) = (at("docs"), at("cloud"));
+    let back_up = || {
+        let args = ["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs"];
+        alice.run(&args, "home", None).expect(0).json
+    };
+    let made = back_up();
+    let list = |device: &str| {
+        let list = alice.run(&["writers"], device, None).expect(0).json;
+        assert_eq!((list["writers"].as_array().unwrap().len(), &list["kept_until_ms"]), (1, &Value::Null));
+        list["writers"][0].clone()
+    };
+    let writer = made["writer"].as_str().unwrap();
+    let own = list("home");
+    assert_eq!((&own["writer"], &own["of"]), (&writer.into(), &"this device".into()), "{own}");
+    alice.run(&["recover"], "phone", Some(RIGHT)).expect(0);
+    assert_eq!(list("phone")["of"], "another device");
+
+    let short = &writer[..8];
+    // Without a terminal the answer is no.
+    alice.run(&["forget", short], "phone", None).expect(2);
+    alice.run(&["forget", "no-writer", "--yes"], "phone", None).expect(66);
+    alice.run(&["forget", "", "--yes"], "phone", None).expect(2);
+    assert_eq!(list("phone")["forgotten_until_ms"], Value::Null);
+    let forgotten = alice.run(&["forget", short, "--yes"], "phone", None).expect(0).json;
+    let until = forgotten["kept_until_ms"].as_u64().unwrap();
+    assert!(until > in_days(6) && until < in_days(8), "{forgotten}");
+    // Once is enough.
+    let again = alice.run(&["forget", short, "--yes"], "phone", None).expect(0).json;
+    assert_eq!(again["kept_until_ms"], until, "{again}");
+    assert_eq!(list("home")["forgotten_until_ms"], until);
+    // Until then everything is as before.
+    alice.run(&["restore", &cloud, "--to", &at("out")], "phone", None).expect(0);
+    assert_eq!(back_up()["named_at_vault"], true);
+    assert_eq!(list("phone")["forgotten_until_ms"], Value::Null);
 }
