@@ -54,6 +54,13 @@ impl AccountVault {
         Ok(Self::Known(Box::new(Known { client, key: kept.key()?, runtime: Handle::current() })))
     }
 
+    /// Until when the vault gives V to this key, which is gone, in milliseconds since 1970. None if it gives none, or does not answer.
+    pub(crate) fn kept_until(&self) -> Option<u64> {
+        let Self::Known(known) = self else { return None };
+        let read = known.runtime.block_on(known.client.read_ledgers(&known.key));
+        read.ok()?.kept_until.map(|until| until.0)
+    }
+
     /// What the vault knows of the account's writers, or why that is not known. Empty without a vault.
     pub(crate) async fn expected(&self) -> Result<Vec<Expected>, String> {
         match self {

@@ -185,7 +185,7 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
     ownership::same_account(&client, &kept, Exit::OtherAccount).await?;
     if !a.yes
         && !secret_input::confirm(
-            "Remove the key from the vault for good? Backups can then only be read by a device that has the key.",
+            "Remove the key from the vault for good? Backups can then only be read by a device that has the key, and 7 days later each series only by the device that made it.",
         )
     {
         return Err(
@@ -194,9 +194,26 @@ pub(crate) async fn delete(out: Output, a: Delete) -> Outcome {
     }
     let done = interruptible(client.delete(&kept.key()?), Sent::Deletion).await??;
     not_followed(out, &done.not_followed);
+    // The key is deleted, whatever the vault answers now.
+    let kept_until = client.read_ledgers(&kept.key()?).await.ok().and_then(|ledgers| ledgers.kept_until);
+    let v = kept_until.map(|until| {
+        format!(
+            " Until {} the vault gives V to a device that has the key. After that each series opens only on the device that made it.",
+            time(until.0)
+        )
+    });
+    let text = format!(
+        "Deleted from the vault. This device still has the key, and reads its backups; registering again makes a new one.{}",
+        v.unwrap_or_default()
+    );
     out.result(
-        "Deleted from the vault. This device still has the key, and reads its backups; registering again makes a new one.",
-        facts([("deleted", true.into()), ("not_followed", done.not_followed.into())]))
+        &text,
+        facts([
+            ("deleted", true.into()),
+            ("v_kept_until_ms", kept_until.map(|until| until.0).into()),
+            ("not_followed", done.not_followed.into()),
+        ]),
+    )
 }
 
 /// Names the regions where what was replaced or deleted can still be used.

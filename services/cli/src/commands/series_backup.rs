@@ -156,6 +156,8 @@ struct Made {
     report: Report,
     writer: String,
     began_anew: bool,
+    /// Until when the vault gives V, if the key is gone from it.
+    v_kept_until: Option<u64>,
 }
 
 /// The newest ledger of this device is not at the destination.
@@ -262,8 +264,10 @@ impl Job {
         let control = Control { progress: &progress, cancel };
         let report = store(&mut writer, Source::Folders(&self.sources), &options, control);
         progress.end();
-        let writer = hex::encode(writer.state().writer);
-        Ok(Made { report: report?, writer, began_anew: twin || self.options.new_writer })
+        let (report, writer) = (report?, hex::encode(writer.state().writer));
+        let is_gone = matches!(&report.naming, Naming::NotNamed { fault: VaultFault::KeyGone(_), .. });
+        let v_kept_until = if is_gone { self.vault.kept_until() } else { None };
+        Ok(Made { report, writer, began_anew: twin || self.options.new_writer, v_kept_until })
     }
 }
 
@@ -315,7 +319,8 @@ const fn remedy(fault: &VaultFault) -> &'static str {
 }
 
 /// Reports a backup that the vault does not know of, and how the command ends because of it. A backup that will never be named must not end with 0.
-fn unnamed(out: Output, report: &Report) -> Option<Failure> {
+fn unnamed(out: Output, made: &Made) -> Option<Failure> {
+    let report = &made.report;
     let Naming::NotNamed { fault, since_ms, opens_nowhere_else } = &report.naming else { return None };
     let whole = if report.manifest.is_complete() {
         "the backup is whole".into()
@@ -325,7 +330,12 @@ fn unnamed(out: Output, report: &Report) -> Option<Failure> {
     };
     let failure = |exit, message| Some(Failure::new(exit, message).remedy(remedy(fault)));
     if let VaultFault::KeyGone(why) = fault {
-        let message = format!("{whole}, but the vault will never know of it: the key is gone ({why})");
+        let v = made.v_kept_until.map(|until| {
+            let until = crate::words::time(until);
+            format!(". Until {until} the vault gives V to a device that has this key, which then opens the backups before this one; after that only this device opens them")
+        });
+        let v = v.unwrap_or_default();
+        let message = format!("{whole}, but the vault will never know of it: the key is gone ({why}){v}");
         return failure(Exit::Gone, message);
     }
     if *opens_nowhere_else {
@@ -360,6 +370,7 @@ fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value
         ("skipped", left_out.iter().map(|(path, why)| fact(path, *why)).collect::<Vec<_>>().into()),
         ("named_at_vault", (!dry && *naming == Naming::Named).into()),
         ("not_named", not_named(naming)),
+        ("v_kept_until_ms", made.v_kept_until.into()),
         ("new_writer", made.began_anew.into()),
         ("read_anew", began_anew.clone().into()),
         ("dry_run", dry.into()),
@@ -390,7 +401,7 @@ fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
         format!("{what}: generation {} of '{label}' in {}", manifest.number, to.display())
     };
     let facts = made_facts(made, to, dry);
-    let unnamed = unnamed(out, &made.report);
+    let unnamed = unnamed(out, made);
     if manifest.is_complete() && unnamed.is_none() {
         return out.result(&text, facts);
     }

@@ -86,9 +86,14 @@ fn a_backup_under_a_key_that_is_gone_ends_with_12() {
     let (docs, cloud) = (at("docs"), at("cloud"));
     let args = ["backup", &docs, "--to", &cloud, "--form", "series", "--quiet"];
     alice.run(&args, "home", None).expect(0);
-    alice.run(&["delete", "--yes"], "home", None).expect(0);
+    let until = alice.run(&["delete", "--yes"], "home", None).expect(0).json["v_kept_until_ms"].clone();
+    assert!(until.as_u64().unwrap() > in_days(6) && until.as_u64().unwrap() < in_days(8), "{until}");
     let answer = alice.run(&args, "home", None).expect(12).json;
     assert_eq!((&answer["complete"], &answer["generation"]), (&true.into(), &2.into()), "{answer}");
+    // All name the same date.
+    assert_eq!(answer["v_kept_until_ms"], until, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("the vault gives V"), "{answer}");
+    assert_eq!(alice.run(&["writers"], "home", None).expect(0).json["kept_until_ms"], until);
     // This device opens it all the same.
     alice.run(&["restore", &at("cloud"), "--to", &at("out")], "home", None).expect(0);
 }
