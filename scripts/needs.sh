@@ -13,6 +13,8 @@ command -v cmake >/dev/null                          || missing+=(cmake)
 command -v pkg-config >/dev/null                     || missing+=(pkg-config)
 command -v shellcheck >/dev/null                     || missing+=(shellcheck)
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v restic >/dev/null                         || missing+=(restic)
+command -v borg >/dev/null                           || missing+=(borgbackup)
 python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || missing+=(python3-yaml)
 
 if ! command -v cargo >/dev/null; then

@@ -108,7 +108,17 @@ impl BackupKey {
         Ok(StreamKey::from_bytes(&out))
     }
 
-    /// HKDF-SHA256 (RFC 5869) without salt. `info` is the concatenation of the parts. Each caller's parts have fixed lengths.
+    /// A key for another program. `info` is "bkv/derive/1" and the purpose, each after its length in 8 bytes, so no purpose gives a key that is used here.
+    pub fn for_purpose(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
+        const LABEL: &[u8] = b"bkv/derive/1";
+        let length = |part: &[u8]| (part.len() as u64).to_be_bytes();
+        let mut out = Zeroizing::new([0; 32]);
+        let info = [&length(LABEL)[..], LABEL, &length(purpose.as_bytes()), purpose.as_bytes()];
+        self.derive(&info, out.as_mut())?;
+        Ok(out)
+    }
+
+    /// HKDF-SHA256 (RFC 5869) without salt. `info` is the concatenation of the parts, whose lengths each caller fixes or puts before them.
     fn derive(&self, info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
         struct Len(usize);
         impl hkdf::KeyType for Len {

@@ -35,6 +35,19 @@ fn s32_every_single_wrong_digit_changes_the_check_value() {
     assert_ne!(key.key_check(&[8; 16]).unwrap(), check, "bound to the backup");
 }
 
+/// Computed by Python's hmac and hashlib as RFC 5869 says. A change would lock people out of what other programs have encrypted.
+#[test]
+fn keys_for_other_programs_never_change() {
+    let key = BackupKey::from_bytes(&std::array::from_fn(|n| u8::try_from(n).unwrap()));
+    for (purpose, want) in [
+        ("restic", "086f7d815199625b46152be4f3cd0eb729072278a36bdc82b3de5db8e8cc22dd"),
+        ("borg", "736dab23483f151ea5617c5d2f8867fdd640f61f7a83cb164946612e1e9cfc1e"),
+    ] {
+        let want = BackupKey::from_digits(want).unwrap();
+        assert!(*key.for_purpose(purpose).unwrap() == *want.as_bytes(), "{purpose}");
+    }
+}
+
 #[test]
 fn s32_errors_say_where_and_never_echo() {
     let mut typed = "0123 ".repeat(16);

@@ -1,6 +1,7 @@
 //! The 64-digit mode: the person keeps the key, and no vault learns of it.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use bkv_client::BackupKey;
 use bkv_core::hash::tagged;
@@ -8,6 +9,7 @@ use clap::Subcommand;
 use rand::RngCore as _;
 use zeroize::Zeroizing;
 
+use super::ceremony::write_new;
 use crate::args::Device;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -29,6 +31,21 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         plain: bool,
     },
+    /// Derive a password for another backup program, such as restic, from this device's key.
+    ///
+    /// It prints 64 hexadecimal digits. The same key and purpose always give the same, also on a new device after `bkv recover` or `bkv key enter`. Each purpose gives another
+    /// one, and none reveals the key or another one. Forward secrecy does not cover them: whoever has the key can derive them all. A new key gives other passwords:
+    /// `--state DIR/earlier-N` derives those of the key before it. Example: `restic --password-command "bkv key derive restic" …`
+    Derive {
+        #[command(flatten)]
+        device: Device,
+        /// What the password is for, such as `restic` or `borg-laptop`: at most 64 of a-z, 0-9, `.`, `_` and `-`.
+        #[arg(value_parser = purpose)]
+        purpose: String,
+        /// Write it to this new file, which only you can read, and not to standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Enter 64 hexadecimal digits (0-9, a-f) on a new device.
     Enter {
         #[command(flatten)]
@@ -46,6 +63,33 @@ pub(crate) enum KeyCommand {
 /// reveals nothing of the key.
 fn pseudonym(key: &BackupKey) -> [u8; 32] {
     tagged("bkv/digits-account/1", &[key.as_bytes()]).0
+}
+
+/// Few signs, so that nobody writes one purpose in two ways and looks for a password that was never used.
+fn purpose(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
+        return Err("1 to 64 of a-z, 0-9, '.', '_' and '-' are needed".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn derive(out: Output, device: &Device, purpose: &str, output: Option<&Path>) -> Outcome {
+    let key = DeviceState::open(device)?.require()?.key()?;
+    let derived = key.for_purpose(purpose)?;
+    let mut line = Zeroizing::new(String::with_capacity(65));
+    for byte in derived.iter() {
+        let _ = write!(line, "{byte:02x}");
+    }
+    let Some(path) = output else {
+        return out.shown(&line, facts([("purpose", purpose.into()), ("password", line.as_str().into())]));
+    };
+    line.push('\n');
+    write_new(path, line.as_bytes(), 0o600)?;
+    out.result(
+        &format!("The password for '{purpose}' is in {}, which only you can read.", path.display()),
+        facts([("purpose", purpose.into()), ("file", path.display().to_string().into())]),
+    )
 }
 
 fn series() -> [u8; 16] {
@@ -81,6 +125,7 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
                 out.shown(&digits, facts([("key", line.as_str().into())]))?;
             }
         }
+        KeyCommand::Derive { device, purpose, output } => derive(out, &device, &purpose, output.as_deref())?,
         KeyCommand::Enter { device, key_file, key_fd } => {
             let device = DeviceState::open_for_key_change(&device)?;
             let text = secret_input::read(
@@ -108,4 +153,17 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purpose_has_one_spelling() {
+        assert_eq!(purpose("borg-laptop_2.0"), Ok("borg-laptop_2.0".into()));
+        for bad in ["", "Restic", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(purpose(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -142,4 +142,10 @@ fn a_writer_is_forgotten_on_request_and_a_backup_takes_that_back() {
     alice.run(&["restore", &cloud, "--to", &at("out")], "phone", None).expect(0);
     assert_eq!(back_up()["named_at_vault"], true);
     assert_eq!(list("phone")["forgotten_until_ms"], Value::Null);
+    // The same key gives the same passwords for other programs.
+    let derive = |device: &str| {
+        let state = alice.state(device);
+        bkv(["key", "derive", "restic", "--state", state.to_str().unwrap()]).expect(0).json
+    };
+    assert_eq!(derive("home")["password"], derive("phone")["password"]);
 }
