@@ -13,6 +13,7 @@ mod documents;
 mod durability;
 mod faults;
 mod flood;
+mod forward_secrecy;
 mod ledgers;
 mod missing_share;
 mod other_z;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         faults::s27_clocks_that_jump_cost_nothing,
         flood::s50_eight_right_passwords_at_once_cost_no_try,
         flood::s50_junk_of_one_token_holder_cuts_no_link,
+        forward_secrecy::s54_deleted_generations_do_not_open_with_what_the_vaults_give_later,
         ledgers::s54_v_is_given_to_nobody_without_the_owners_signature,
         ledgers::s54_a_replaced_v_is_erased_in_every_regions_row,
         missing_share::s48_a_region_without_its_share_asks_the_others_for_it,
