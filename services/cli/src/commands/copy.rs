@@ -97,6 +97,9 @@ fn run_all(out: Output, a: &CopyArgs, reader: &Reader, to: &Place, cancel: &Canc
     to.make(&reader.access().tag)?;
     let mut all = Vec::new();
     for history in &library.histories {
+        for note in &history.notes {
+            out.warning(&format!("Passed over: {note}."));
+        }
         let progress = Progress::new(out, "Copying", None);
         let control = Control { progress: &progress, cancel };
         let copied = copy(reader.access(), history, &to.folder, control);

@@ -128,13 +128,13 @@ type Of = (Id, u64);
 impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Done> {
         let control = Control { progress: &(), cancel };
-        let state = self.writers.state_file(&self.place)?;
-        let lock = StateFile::lock(&state, self.a.wait_lock)?;
-        if lock.load()?.is_none() {
+        let Some(state) = self.writers.known(&self.place)? else {
             let what = format!("this device has made no backups in {}", self.place.path.display());
-            return Err(Failure::new(Exit::NoInput, what)
-                .remedy("A device prunes only its own backups. `bkv backups` shows whose they are."));
-        }
+            return Err(Failure::new(Exit::NoInput, what).remedy(
+                "A device prunes only its own backups, and no copy. `bkv backups` shows whose they are.",
+            ));
+        };
+        let lock = StateFile::lock(&state, self.a.wait_lock)?;
         let outside = Outside {
             destination: &self.place.folder,
             vault: &self.vault,

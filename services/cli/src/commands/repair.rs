@@ -42,6 +42,9 @@ impl Repair {
         };
         let access = reader.access();
         let mut marked = Marked::default();
+        if verdict.findings.is_empty() {
+            return Ok(marked);
+        }
         let own = self.lock(reader)?;
         for (writer, blobs) in &verdict.damaged {
             if own.as_ref().is_none_or(|(own, _)| own != writer) {

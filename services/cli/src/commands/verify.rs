@@ -86,7 +86,7 @@ struct Read {
     verdict: Verdict,
     broken: Vec<Broken>,
     /// None without --repair.
-    marked: Option<Marked>,
+    marked: Option<Outcome<Marked>>,
 }
 
 /// The generations of a writer that were asked for: all of them if none was named.
@@ -144,7 +144,7 @@ fn read(out: Output, a: &Verify, reader: &Reader, repair: Option<&Repair>, cance
         progress.end();
         ended.map_err(|error: Error| Failure::from(error))?;
     }
-    let marked = repair.map(|repair| repair.mark(reader, &verdict)).transpose()?;
+    let marked = repair.map(|repair| repair.mark(reader, &verdict));
     broken.extend(std::mem::take(&mut verdict.findings).into_iter().map(Broken::new));
     Ok(Read { verdict, broken, marked })
 }
@@ -152,9 +152,20 @@ fn read(out: Output, a: &Verify, reader: &Reader, repair: Option<&Repair>, cance
 const ELSEWHERE: &str = "Fetch these objects again from another copy of the destination. `bkv restore --keep-going` restores everything else.";
 
 /// What helps now.
-fn remedy(marked: Option<&Marked>) -> String {
-    let Some(Marked { blobs, others, naming }) = marked else {
-        return format!("{ELSEWHERE} --repair lets the next backup store again what the source still has.");
+fn remedy(marked: Option<&Outcome<Marked>>) -> String {
+    let Marked { blobs, others, naming } = match marked {
+        Some(Ok(marked)) => marked,
+        Some(Err(why)) => {
+            let advice = why.remedy.as_deref().unwrap_or_default();
+            return format!(
+                "Nothing was marked for the next backup: {why}. {advice} Then repeat the command."
+            );
+        }
+        None => {
+            return format!(
+                "{ELSEWHERE} --repair lets the next backup store again what the source still has."
+            );
+        }
     };
     let mut parts = Vec::new();
     if *blobs > 0 {
@@ -184,7 +195,8 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     let repair = if a.repair { Some(Repair::open(&a.online, a.wait_lock).await?) } else { None };
     let read = cancellable(move |cancel| read(out, &a, &reader, repair.as_ref(), cancel)).await??;
     let Read { verdict, broken, marked } = read;
-    let naming = marked.as_ref().and_then(|marked| marked.naming.as_ref());
+    let done = marked.as_ref().and_then(|marked| marked.as_ref().ok());
+    let naming = done.and_then(|marked| marked.naming.as_ref());
     if let Some(Naming::NotNamed { fault, .. }) = naming {
         out.warning(&format!(
             "The vault does not know of the marks yet: {fault}. The next backup that reaches it tells it."
@@ -196,7 +208,7 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
         ("sample", sample.into()),
         ("not_here", not_here),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
-        ("marked", marked.as_ref().map(|marked| marked.blobs).into()),
+        ("marked", done.map(|marked| marked.blobs).into()),
         ("not_named", naming.map_or(Value::Null, not_named)),
     ]);
     let Some(first) = broken.first() else {

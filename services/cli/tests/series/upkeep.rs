@@ -36,6 +36,14 @@ fn a_repair_lets_the_next_backup_store_damaged_data_again() {
     assert_eq!(marked["marked"], 1, "{marked}");
     assert!(marked["remedy"].as_str().unwrap().contains("next backup"), "{marked}");
     let before = files(&world.at("cloud"));
+    let state = files(&world.at("state/writers")).into_iter().find(|f| f.ends_with("state.lock")).unwrap();
+    let lock = fs::File::options().write(true).open(state).unwrap();
+    lock.lock().unwrap();
+    // What was found is told although a backup runs.
+    let busy = world.json(65, &["verify", "cloud", "--repair"]);
+    assert_eq!((busy["broken"].as_array().unwrap().len(), &busy["marked"]), (1, &serde_json::Value::Null));
+    assert!(busy["remedy"].as_str().unwrap().contains("another backup"), "{busy}");
+    drop(lock);
     world.ends(65, &["verify", "cloud", "--repair"]);
     assert_eq!(files(&world.at("cloud")), before, "what is marked already was written again");
 
@@ -114,10 +122,15 @@ fn a_copy_has_all_devices_backups_and_takes_only_what_is_new() {
     let text = world.ok(&copy);
     assert!(text.contains("2 of 2 generations") && text.contains("there already"), "{text}");
     assert_eq!(content(&world.at("second")), content(&world.at("cloud")));
+    world.ends(66, &["prune", "second", "--keep-last", "1"]);
     fs::rename(world.at("cloud"), world.at("lost")).unwrap();
     world.ok(&["verify", "second", "--state", "tablet"]);
     world.ok(&["restore", "second", "--to", "out", "--series", "docs", "--state", "tablet"]);
     assert_eq!(tree(&world.at("out")), tree(&world.at("source")));
+
+    // The device goes on there.
+    let next = world.json(0, &["backup", "source", "--to", "second", "--form", "series", "--name", "docs"]);
+    assert_eq!((&next["generation"], &next["new_writer"]), (&3.into(), &false.into()), "{next}");
 
     world.ends(2, &["copy", "second", "--to", "second"]);
     world.ends(73, &["copy", "second", "--to", "absent"]);
