@@ -62,9 +62,10 @@ fn is_alone(raft: &Raft, me: NodeId) -> bool {
     m.state == ServerState::Follower && voters.next() == Some(me.0) && voters.next().is_none()
 }
 
-/// Asks the others, and starts an election if a majority would vote for this vault.
+/// Asks the others, and starts an election if a majority would vote for this vault. If it has voted for another one meanwhile, it waits for the outcome of that vote.
 async fn campaign(inner: Arc<Context>, r: Replica, raft: Raft) {
-    if would_win(&inner, &r, &raft).await && may_stand(&r) {
+    let asked = Instant::now();
+    if would_win(&inner, &r, &raft).await && may_stand(&r) && r.silence.lasts_since(asked) {
         r.silence.voted();
         r.silence.ask_not_before(Instant::now());
         let _ = raft.trigger().elect().await;

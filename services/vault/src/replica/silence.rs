@@ -115,6 +115,12 @@ impl Silence {
             && Instant::now() >= t.ask
     }
 
+    /// True if this replica has neither voted nor heard a leader since then.
+    pub(super) fn lasts_since(&self, since: Instant) -> bool {
+        let t = *self.0.times.lock();
+        t.vote <= since && t.leader.is_none_or(|at| at <= since)
+    }
+
     /// The others are asked now. They are not asked again before `until`.
     pub(super) fn ask_not_before(&self, until: Instant) {
         self.0.times.lock().ask = until;
@@ -155,6 +161,21 @@ mod tests {
         assert!(silence.is_over(2 * SECOND, SECOND));
         silence.voted();
         assert!(!silence.is_over(2 * SECOND, SECOND), "the candidate may win");
+    }
+
+    /// A candidate that asked before it voted would depose the leader that it has just elected.
+    #[tokio::test(start_paused = true)]
+    async fn a_vote_or_a_leader_ends_what_was_asked_before() {
+        let silence = Silence::default();
+        let asked = Instant::now();
+        advance(SECOND).await;
+        assert!(silence.lasts_since(asked));
+        silence.voted();
+        assert!(!silence.lasts_since(asked) && silence.lasts_since(Instant::now()));
+        let asked = Instant::now();
+        advance(SECOND).await;
+        silence.leader_heard();
+        assert!(!silence.lasts_since(asked));
     }
 
     #[tokio::test(start_paused = true)]
