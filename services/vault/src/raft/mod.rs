@@ -12,6 +12,7 @@ pub(crate) mod equivocators;
 pub(crate) mod evidence;
 pub mod export;
 pub mod floor;
+pub(crate) mod granted_votes;
 pub(crate) mod held;
 pub(crate) mod install;
 pub mod keeper;

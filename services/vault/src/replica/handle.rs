@@ -23,6 +23,7 @@ use super::status::{Phase, ShardStatus};
 use super::under_way::{ProposalPermit, UnderWay, accepted_when_full, is_counted};
 use crate::peer::{Admitted, Peers};
 use crate::raft::floor::Floor;
+use crate::raft::granted_votes::GrantedVotes;
 use crate::raft::mandates::Mandates;
 use crate::raft::state::State;
 use crate::raft::stop::Stop;
@@ -62,6 +63,8 @@ pub struct Replica {
     pub(crate) confirmations: Arc<Confirmations>,
     /// Held from the comparison of an append until Raft has taken it. Otherwise two appends of one sender could each fit, and the second contradict the first.
     pub(crate) appending: Arc<tokio::sync::Mutex<()>>,
+    /// Held until Raft has answered a request for a vote. Otherwise requests that come at once could each find that the peer may have one more.
+    pub(crate) granted_votes: Arc<tokio::sync::Mutex<GrantedVotes>>,
     pub(crate) arriving: Arriving,
     pub(crate) silence: Silence,
     pub(crate) peers: Peers,

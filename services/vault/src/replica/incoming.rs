@@ -7,6 +7,7 @@ use bkv_wire::proto::peer as p;
 use bkv_wire::proto::peer::append_answer::Result as R;
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use tokio::time::Instant;
 
 use super::admissible::refuse;
 use super::context::Context;
@@ -255,17 +256,22 @@ impl Context {
         if let Some(why) = self.refusal(r.state.shard, from, vote.leader_id.term) {
             return refuse_raft(why);
         }
+        let mut granted_votes = r.granted_votes.lock().await;
+        // The vault that makes the fleet may need more, and asks without the preliminary question.
+        let is_made = r.fleet().is_some();
+        let outcome = self.peers.timing().outcome(&self.config.raft, 0.0);
+        let may_have_vote = !is_made || granted_votes.allow(from, Instant::now(), outcome);
         if v.preliminary {
             return p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: r.state.log.vote().as_ref().map(vote_out),
-                granted: self.would_vote(r, last.as_ref()),
+                granted: may_have_vote && self.would_vote(r, last.as_ref()),
                 last: None,
                 voted: None,
             });
         }
         // openraft has no lease for the leader itself. A rooted vault whose log is complete could end every leader by asking for votes without the preliminary question. The
-        // answer has this vault's vote, because a candidate in a lower term must learn it. The vault that makes the fleet asks without the question, too.
-        if r.fleet().is_some() && !self.is_free(r) {
+        // answer has this vault's vote, because a candidate in a lower term must learn it.
+        if !may_have_vote || (is_made && !self.is_free(r)) {
             let (vote, last) = (r.state.log.vote(), r.state.log.last());
             return p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: vote.as_ref().map(vote_out),
@@ -277,7 +283,9 @@ impl Context {
         let Some(voted) = self.voted(r, &vote) else { return refuse_raft("no boot key yet") };
         match raft.vote(VoteRequest::new(vote, last)).await {
             Ok(answer) => {
-                if answer.vote_granted {
+                // A vote that is asked for again must not make this vault wait again.
+                if answer.vote_granted && !granted_votes.is_granted(from, &vote) {
+                    granted_votes.grant(from, vote, Instant::now());
                     r.silence.voted();
                 }
                 p::raft_answer::Answer::Vote(p::VoteAnswer {

@@ -143,6 +143,7 @@ impl Node {
                 volume: volume.clone(),
                 stepping_down: Arc::default(),
                 appending: Arc::default(),
+                granted_votes: Arc::default(),
                 arriving: Arriving::default(),
                 silence: Silence::default(),
                 peers: peers.clone(),

@@ -20,6 +20,7 @@ use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use openraft::{EntryPayload, Membership};
 use prost::Message as _;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,8 @@ struct Liar {
     /// Grants every request for votes with this signature.
     grants: Mutex<Option<p::Voted>>,
     granted: AtomicUsize,
+    /// An honest vault has asked for its vote, or whether it would vote.
+    asked: Notify,
 }
 
 #[async_trait::async_trait]
@@ -63,6 +66,9 @@ impl Incoming for Liar {
     }
 
     async fn raft(&self, _: NodeId, call: p::RaftCall) -> Answer {
+        if matches!(call.call, Some(Call::Vote(_))) {
+            self.asked.notify_one();
+        }
         if let (Some(Call::Append(append)), Some(lie)) = (&call.call, &*self.append.lock().unwrap()) {
             let result = Some(lie(append, self.appends.fetch_add(1, Ordering::Relaxed)));
             return Answer::Append(p::AppendAnswer { result, ..Default::default() });
@@ -162,6 +168,11 @@ impl Leader {
     /// How many votes it has granted like that.
     pub fn granted(&self) -> usize {
         self.liar.granted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until an honest vault asks for its vote, or whether it would vote.
+    pub async fn is_asked(&self) {
+        self.liar.asked.notified().await;
     }
 
     /// How many appends it has answered like that.

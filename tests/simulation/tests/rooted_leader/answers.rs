@@ -64,16 +64,16 @@ async fn s49_no_answer_of_one_vault_ends_a_leader() {
     assert_eq!(named.iter().map(|c| c.from).collect::<Vec<_>>(), [leader.node]);
 }
 
-fn term(fleet: &Fleet) -> u64 {
+pub(crate) fn term(fleet: &Fleet) -> u64 {
     HONEST.map(|i| fleet.replica(i, SHARD).status().borrow().term).into_iter().max().unwrap()
 }
 
-fn leads(fleet: &Fleet) -> Option<usize> {
+pub(crate) fn leads(fleet: &Fleet) -> Option<usize> {
     HONEST.into_iter().find(|i| fleet.replica(*i, SHARD).status().borrow().lead)
 }
 
 /// Proposes until a command is applied. A leader that is deposed meanwhile refuses it.
-async fn applies(fleet: &Fleet, n: u8) {
+pub(crate) async fn applies(fleet: &Fleet, n: u8) {
     let until = soon(30);
     loop {
         let honest = eventually("an honest leader", || leads(fleet)).await;

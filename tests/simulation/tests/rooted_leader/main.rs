@@ -5,6 +5,7 @@ mod answers;
 mod branches;
 mod certified;
 mod copies;
+mod elections;
 mod entries;
 mod extremes;
 mod histories;
