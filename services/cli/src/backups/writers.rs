@@ -39,7 +39,7 @@ fn failed(doing: &str, path: &Path, e: &std::io::Error) -> Failure {
 impl Writers {
     pub(crate) fn of(device: &DeviceState, kept: &Kept, tag: Tag) -> Outcome<Self> {
         let key = hex::encode(kept.key()?.key_check(&[0; 16])?);
-        Ok(Self { root: device.folder().join("writers"), key, tag })
+        Ok(Self { root: device.writers(), key, tag })
     }
 
     fn folder(&self, place: &Place) -> PathBuf {

@@ -116,6 +116,11 @@ impl DeviceState {
         Err(unwritable(format!("{} holds too many files that were set aside", self.0.display())))
     }
 
+    /// Where the states of this device's writers are.
+    pub(crate) fn writers(&self) -> PathBuf {
+        self.0.join("writers")
+    }
+
     fn memory_path(&self) -> PathBuf {
         self.0.join("memory.json")
     }
@@ -173,10 +178,11 @@ impl DeviceState {
                 Err(e) => return Err(unwritable(format!("can't make {}: {e}", folder.display()))),
             }
             let aside = Self(folder.clone(), None);
-            // Links to the same files, not copies: the present ones are replaced by a rename and never written into. The memory comes first: a key
-            // without it would not notice an older backup.
+            // Links to the same files, not copies: the present ones are replaced by a rename and never written into. The memory and the writers come first: a
+            // key without them would not notice an older backup, and without V its series do not open.
             fs::hard_link(self.memory_path(), aside.memory_path())
                 .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+                .and_then(|()| link_writers(&self.writers(), &aside.writers()))
                 .and_then(|()| fs::hard_link(self.path(), aside.path()))
                 .and_then(|()| fs::File::open(&folder)?.sync_all())
                 .map_err(|e| unwritable(format!("can't write in {}: {e}", folder.display())))?;
@@ -203,6 +209,31 @@ impl DeviceState {
         );
         bkv_files::replace(&self.path(), &text, bkv_files::Mode::Private).map_err(failed)
     }
+}
+
+/// Links the states of all writers, without their locks.
+fn link_writers(from: &Path, to: &Path) -> std::io::Result<()> {
+    let folders = match fs::read_dir(from) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        folders => folders?,
+    };
+    fs::DirBuilder::new().mode(0o700).create(to)?;
+    for folder in folders {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        let to = to.join(folder.file_name());
+        fs::DirBuilder::new().mode(0o700).create(&to)?;
+        for file in fs::read_dir(folder.path())? {
+            let file = file?;
+            if file.path().extension().is_none_or(|end| end != "lock") {
+                fs::hard_link(file.path(), to.join(file.file_name()))?;
+            }
+        }
+        fs::File::open(&to)?.sync_all()?;
+    }
+    fs::File::open(to)?.sync_all()
 }
 
 #[cfg(test)]
@@ -292,7 +323,16 @@ mod tests {
         device.saw(&kept(), known).unwrap();
         let next = Kept::new(Mode::Password, &BackupKey::from_bytes(&[8; 32]), &[1; 32], &[2; 32], [3; 16]);
         device.saw(&next, first).unwrap();
+        let writer = device.writers().join("a");
+        fs::create_dir_all(&writer).unwrap();
+        for file in ["state", "state.lock", "place"] {
+            fs::write(writer.join(file), "old").unwrap();
+        }
         let aside = device.put_aside().unwrap().unwrap();
+        bkv_files::replace(&writer.join("state"), b"new", bkv_files::Mode::Private).unwrap();
+        let kept_writer = aside.join("writers/a");
+        assert_eq!(fs::read(kept_writer.join("state")).unwrap(), b"old");
+        assert!(kept_writer.join("place").exists() && !kept_writer.join("state.lock").exists());
         device.save(&next).unwrap();
         assert_eq!(device.newest(&next).unwrap(), Some(first));
         let old = state(&aside).require().unwrap();
