@@ -160,6 +160,16 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// A restore does not fit.
+    #[error("{bytes} bytes are to be restored, and {path} has {free} left; free some space, or restore to another disk", path = path.display())]
+    NoRoom {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What is needed.
+        bytes: u64,
+        /// What is there.
+        free: u64,
+    },
     /// No generation fits the request.
     #[error("{0}")]
     NoSuchGeneration(String),

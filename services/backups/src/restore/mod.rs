@@ -65,6 +65,11 @@ struct FolderLater {
     attributes: Attributes,
 }
 
+/// Removes the folders that killed restores to `destination` have left, and returns their paths.
+pub fn clear_leftovers(destination: &Path) -> Vec<PathBuf> {
+    staging::clear(destination)
+}
+
 /// Fails if `destination` is neither absent nor an empty folder. [`restore`] fails too, but only after it has read what a backup consists of.
 pub fn check_destination(destination: &Path) -> Result<()> {
     staging::check(destination).map(drop)

@@ -24,10 +24,16 @@ pub(super) struct Staging {
     done: bool,
 }
 
-/// Removes what killed restores have left. Then true if the destination is an empty folder, and false if it is absent.
+/// Removes what killed restores have left, and returns the paths.
+pub(super) fn clear(destination: &Path) -> Vec<PathBuf> {
+    let mut cleared = bkv_stream::archive::clear_leftovers(destination);
+    clear_inside(destination, &mut cleared);
+    cleared
+}
+
+/// Clears leftovers. Then true if the destination is an empty folder, and false if it is absent.
 pub(super) fn check(destination: &Path) -> Result<bool> {
-    bkv_stream::archive::clear_leftovers(destination);
-    clear_inside(destination);
+    clear(destination);
     let inside = is_empty_folder(destination)?;
     if !inside {
         beside(destination, SUFFIX)?;
@@ -112,7 +118,7 @@ impl Drop for Staging {
 }
 
 /// Removes what a killed restore left in the destination: folders of this name, mode and owner that no process has locked.
-fn clear_inside(destination: &Path) {
+fn clear_inside(destination: &Path, cleared: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(destination).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let digits = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(SUFFIX));
@@ -131,6 +137,9 @@ fn clear_inside(destination: &Path) {
             && folder.try_lock().is_ok()
         {
             remove(&entry.path());
+            if fs::symlink_metadata(entry.path()).is_err() {
+                cleared.push(entry.path());
+            }
         }
     }
 }
@@ -160,7 +169,7 @@ fn is_empty_folder(destination: &Path) -> Result<bool> {
         }
         Ok(meta) if meta.is_dir() => {
             let mut entries =
-                fs::read_dir(destination).map_err(|error| Error::file("read", destination, error))?;
+                fs::read_dir(destination).map_err(|error| Error::file("use", destination, error))?;
             if entries.next().is_none() {
                 Ok(true)
             } else {
@@ -168,7 +177,7 @@ fn is_empty_folder(destination: &Path) -> Result<bool> {
             }
         }
         Ok(_) => Err(Error::DestinationExists { path: destination.to_owned() }),
-        Err(error) => Err(Error::file("look at", destination, error)),
+        Err(error) => Err(Error::file("use", destination, error)),
     }
 }
 
@@ -189,10 +198,7 @@ pub(super) fn check_space(destination: &Path, bytes: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(there) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if stat.f_blocks > 0 && bytes > free {
-        let place = there.display();
-        return Err(Error::Refused(format!(
-            "{bytes} bytes are to be restored, and {place} has {free} left; free some space, or restore to another disk"
-        )));
+        return Err(Error::NoRoom { path: there.to_owned(), bytes, free });
     }
     Ok(())
 }

@@ -43,6 +43,7 @@ fn exit(error: &Error) -> Exit {
         Error::File { doing, .. } if reads(doing) => Exit::NoInput,
         Error::Cancelled => Exit::Interrupted,
         Error::NotKept { .. }
+        | Error::NoRoom { .. }
         | Error::Occupied { .. }
         | Error::DestinationExists { .. }
         | Error::File { .. }
@@ -62,6 +63,12 @@ impl From<Error> for Failure {
         match &error {
             Error::EmptySource { .. } => {
                 failure.remedy("Check that it is mounted. --allow-empty backs up an empty source.")
+            }
+            Error::Busy { .. } => failure
+                .remedy("Wait for it to end. `bkv backup` and `bkv prune` wait themselves with --wait-lock. Nothing was written."),
+            Error::Cancelled => Self::new(exit, "interrupted").remedy("The last complete backup is unchanged."),
+            Error::File { .. } if failure.remedy.is_none() => {
+                failure.remedy("Check the path, its permissions and the room on that disk.")
             }
             Error::Twin => failure.remedy("A backup begins a new writer and is a full one. Make one on this device."),
             Error::RolledBack { .. } => failure.remedy(

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, Outcome};
 pub(crate) struct Forms {
     /// Single files, by name.
     pub files: Vec<PathBuf>,
-    /// Folders of accounts.
+    /// Folders of accounts with something in them.
     pub accounts: Vec<String>,
 }
 
@@ -19,6 +19,11 @@ pub(crate) struct Forms {
 pub(super) fn is_account(name: &str) -> bool {
     let digits = name.strip_prefix(Tag::PREFIX).unwrap_or_default();
     digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// A backup that fails early leaves its account's folder empty.
+fn has_entries(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 impl Forms {
@@ -36,7 +41,7 @@ impl Forms {
             let name = entry.file_name();
             if entry.path().extension().is_some_and(|end| end == "bkv") {
                 forms.files.push(entry.path());
-            } else if name.to_str().is_some_and(is_account) && entry.path().is_dir() {
+            } else if name.to_str().is_some_and(is_account) && has_entries(&entry.path()) {
                 forms.accounts.extend(name.into_string());
             }
         }
@@ -70,8 +75,10 @@ mod tests {
     fn accounts_and_single_files_are_told_apart_and_other_files_are_neither() {
         let dir = tempfile::tempdir().unwrap();
         let account = format!("bkv-{}", "0a".repeat(10));
+        let empty = format!("bkv-{}", "0b".repeat(10));
+        std::fs::create_dir(dir.path().join(empty)).unwrap();
         for folder in [account.as_str(), "bkv-notes", "bkv-0A0A0A0A0A0A0A0A0A0A", "x"] {
-            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::create_dir_all(dir.path().join(folder).join("writer")).unwrap();
         }
         for file in ["b.bkv", "a.bkv", "c.txt"] {
             std::fs::write(dir.path().join(file), "").unwrap();

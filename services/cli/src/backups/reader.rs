@@ -30,6 +30,15 @@ pub(crate) struct Reader {
     unanswered: Option<String>,
 }
 
+/// The folder's name follows from the digits, so mistyped ones lead to no folder.
+fn other_key(from: &Path, others: usize) -> Failure {
+    let what =
+        format!("{} has no series of this key, and {others} of other accounts or keys", from.display());
+    Failure::new(Exit::WrongKey, what).remedy(
+        "Check the 64 digits and the folder. The digits of a key that is under a password do not open its series: `bkv recover` gets that key with the password. Nothing was written.",
+    )
+}
+
 /// What this device and the vault know. The device may have a ledger that the vault does not know yet, and the vault one that the device's twin wrote.
 fn merged(device: Vec<Expected>, vault: Vec<Expected>) -> Vec<Expected> {
     let mut all = device;
@@ -99,6 +108,9 @@ impl Reader {
         }
         let writers = Writers::of(device, kept, tag)?;
         let states = writers.here(&place)?;
+        if kept.mode == Mode::Digits && states.is_empty() && !forms.has(&tag) && !forms.accounts.is_empty() {
+            return Err(other_key(from, forms.accounts.len()));
+        }
         let own: Vec<Id> = states.iter().map(|state| state.writer).collect();
         let expected = states
             .into_iter()

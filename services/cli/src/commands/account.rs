@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use bkv_client::State;
+use bkv_client::{State, WriterId};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::fetch::{ask_password, failed, options, series};
 use super::{last_try, ownership, saved};
 use crate::args::{Online, PasswordSource};
+use crate::backups::writer as shown;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
@@ -78,8 +79,18 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
         lines.push(format!("next try at  {}", time(next)));
     }
     if let Some(newest) = s.newest_file() {
-        lines.push(format!("newest       backup {}", newest.counter));
+        lines.push(format!("newest       backup {} of those in single files", newest.counter));
     }
+    let series: Vec<_> = s.writers.iter().filter(|writer| writer.id != WriterId::FILES).collect();
+    lines.extend(
+        series
+            .iter()
+            .map(|writer| format!("writer       {}, ledger {}", shown(&writer.id.0), writer.ledger.counter)),
+    );
+    let writers: Vec<Value> = series
+        .iter()
+        .map(|writer| json!({ "writer": hex::encode(writer.id.0), "ledger": writer.ledger.counter }))
+        .collect();
     lines.push(format!("signed by    {}", agreeing.join(", ")));
     for (what, who) in [("differing", &differing), ("silent", &s.silent)] {
         if !who.is_empty() {
@@ -110,6 +121,7 @@ pub(crate) async fn status(out: Output, a: Online) -> Outcome {
             ("generation", s.generation.0.into()),
             ("lifetime_failures", s.lifetime_failures.into()),
             ("newest_backup", s.newest_file().map(|newest| newest.counter).into()),
+            ("writers", writers.into()),
             ("regions", regions.into()),
             ("single_region", (list.members.len() == 1).into()),
             ("differing", differing.into()),

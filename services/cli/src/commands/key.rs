@@ -115,13 +115,17 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             )?;
         }
         KeyCommand::Show { device, plain } => {
-            let key = DeviceState::open(&device)?.require()?.key()?;
+            let kept = DeviceState::open(&device)?.require()?;
+            let key = kept.key()?;
             let digits = key.to_digits();
             let line: Zeroizing<String> = Zeroizing::new(digits.split_whitespace().collect());
             if plain && !out.json {
                 out.shown(&line, facts([]))?;
             } else {
                 out.note("Whoever sees these digits can read every backup.");
+                if kept.mode == Mode::Password {
+                    out.note("They alone restore single files (`--form file`). A series also needs V, which the vault keeps: restore it with the password.");
+                }
                 out.shown(&digits, facts([("key", line.as_str().into())]))?;
             }
         }

@@ -35,7 +35,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let kept = device.load()?;
     has_parent(&a.to)?;
     for folder in clear_leftovers(&a.to) {
-        out.note(&format!("Removed {}: a restore that was killed had left it.", folder.display()));
+        tell_of_leftover(out, &folder);
     }
     check_destination(&a.to)?;
     let found = find(&a.from)?;
@@ -78,6 +78,10 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
             ("bytes", report.unpacked.bytes.into()),
         ]),
     )
+}
+
+pub(super) fn tell_of_leftover(out: Output, folder: &Path) {
+    out.note(&format!("Removed {}: a restore that was killed had left it.", folder.display()));
 }
 
 /// Fails if the folder that the destination lies in does not exist.

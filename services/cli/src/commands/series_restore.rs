@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bkv_backups::format::Tag;
-use bkv_backups::restore::{Options, Report, check_destination, restore as unpack};
+use bkv_backups::restore::{Options, Report, check_destination, clear_leftovers, restore as unpack};
 use bkv_backups::{Expected, Reading};
 use bkv_client::{Lineage, Status, WriterId};
 use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::connection::online;
 use super::interrupt::cancellable;
 use super::restore;
 use crate::args::{MaybeOnline, PasswordSource};
@@ -19,6 +20,7 @@ use crate::backups::{
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
+use crate::profile;
 use crate::progress::{Progress, bytes};
 use crate::words::count;
 
@@ -74,28 +76,16 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     let kept = device.load()?;
     match &kept {
         Some(kept) if forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()) => {
-            let patterns = checked(&a)?;
+            let patterns = checked(out, &a)?;
             return generation(out, a, patterns, None).await;
         }
-        None if !forms.accounts.is_empty() && (forms.files.is_empty() || a.asks_for_a_series()) => {
-            let patterns = checked(&a)?;
+        None if is_by_password(&forms, &a).await? => {
+            let patterns = checked(out, &a)?;
             let place = Place::open(&a.from, Exit::NoInput)?;
             let (recovered, ..) =
                 restore::recover(out, &a, |status, lineage| is_here(&forms, &place, status, lineage)).await?;
             let known = recovered.writers.as_deref().map(expected);
             return generation(out, a, patterns, known).await;
-        }
-        None if !forms.accounts.is_empty() && a.from.is_dir() => {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!(
-                    "{} holds series and single files, and this device has no key to tell which are yours",
-                    a.from.display()
-                ),
-            )
-            .remedy(
-                "Add --generation latest for the series, or name one of the `.bkv` files. No try was spent.",
-            ));
         }
         _ => {}
     }
@@ -109,9 +99,22 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     restore::run(out, a).await
 }
 
+/// True if a device without a key restores a series: what is here is of that form only, or the account has series here. The account is asked for without a try.
+async fn is_by_password(forms: &Forms, a: &Restore) -> Outcome<bool> {
+    if forms.accounts.is_empty() || forms.files.is_empty() || a.asks_for_a_series() {
+        return Ok(!forms.accounts.is_empty());
+    }
+    let (client, _) = profile::client(&online(a.online.clone())?, &DeviceState::open(&a.online.device)?)?;
+    let (account, lineage) = client.account().await?;
+    Ok(forms.has(&Tag::new(&lineage.0, &account.0)))
+}
+
 /// What is wrong with the command and with the place to restore to is found before a try is spent.
-fn checked(a: &Restore) -> Outcome<Patterns> {
+fn checked(out: Output, a: &Restore) -> Outcome<Patterns> {
     restore::has_parent(&a.to)?;
+    for folder in clear_leftovers(&a.to) {
+        restore::tell_of_leftover(out, &folder);
+    }
     check_destination(&a.to)?;
     Patterns::parse(&a.include)
 }
@@ -153,7 +156,11 @@ async fn generation(out: Output, a: Restore, patterns: Patterns, known: Option<V
     let reader = Reader::with(out, &a.online, &a.from, known).await?;
     let not_here = reader.not_here(out);
     let to = a.to.clone();
-    let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await??;
+    let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await?;
+    let done = done.map_err(|failure| match failure.exit {
+        Exit::Interrupted => failure.remedy("Nothing was left behind."),
+        _ => failure,
+    })?;
     tell(out, &done, &to, not_here)
 }
 
